@@ -1,0 +1,123 @@
+//! A run as a stream: the projection of its durable facts that every reader sees. Tests are named by index; whoever
+//! shows them to people has the manifest.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    AttemptId, Counts, Digest, ExecutorId, Generation, InfraCause, NotExecuted, RunSpec, RunVerdict, Seq,
+    SlotNumber, SuiteError, TestIndex, TestResult, Verdict,
+};
+
+/// An event with the number of the fact it projects. Several events may share one number; a reader resumes after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamItem {
+    pub seq: Seq,
+    pub event: RunEvent,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunEvent {
+    RunStarted(Box<RunSpec>),
+    /// Discovery ended; from here on a test is its index in this manifest.
+    ManifestConfirmed {
+        generation: Generation,
+        manifest: Digest,
+        tests: u32,
+    },
+    Plan(PlanSummary),
+    /// An attempt was given to a slot.
+    AttemptAssigned {
+        attempt: AttemptId,
+        executor: ExecutorId,
+        slot: SlotNumber,
+        discovery: bool,
+        tests: u32,
+    },
+    /// Unstarted tests were taken back from a busy slot, for an idle one.
+    TakenBack {
+        attempt: AttemptId,
+        tests: u32,
+    },
+    /// One execution of a test.
+    TestFinished {
+        result: TestResult,
+        attempt: AttemptId,
+        executor: ExecutorId,
+        slot: SlotNumber,
+        /// Set where the execution is no result.
+        evidence: Option<Evidence>,
+    },
+    /// Exactly one for each test.
+    Verdict {
+        test: TestIndex,
+        verdict: Verdict,
+    },
+    /// A test was not found where it should have run.
+    TestMissing {
+        test: TestIndex,
+        attempt: AttemptId,
+        executor: ExecutorId,
+        reason: String,
+    },
+    SuiteError {
+        error: SuiteError,
+        executor: Option<ExecutorId>,
+    },
+    /// An attempt ended for an infrastructure cause; its tests without a result go elsewhere.
+    AttemptLost {
+        attempt: AttemptId,
+        executor: ExecutorId,
+        cause: InfraCause,
+        message: String,
+        tests: u32,
+    },
+    ExecutorLost {
+        executor: ExecutorId,
+        cause: InfraCause,
+    },
+    DiscoveryFailed {
+        message: String,
+    },
+    /// No more is dispatched; what runs is interrupted.
+    Stopping {
+        reason: NotExecuted,
+    },
+    RunFinished {
+        verdict: RunVerdict,
+        counts: Counts,
+        exit_code: u8,
+    },
+}
+
+/// Why an execution is evidence and no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// Run again for a test that needs it before it.
+    Predecessor,
+    /// Its test was decided already.
+    AfterDecision,
+}
+
+/// A plan in figures.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PlanSummary {
+    pub bundles: u32,
+    pub slots: u32,
+    /// The cap the plan was made with, in milliseconds: the one asked for, or the effective cap.
+    pub cap_ms: u64,
+    /// Predicted milliseconds of all tests together, and of the longest test or relation.
+    pub total_ms: u64,
+    pub longest_ms: u64,
+    /// Predicted milliseconds from the plan to the end.
+    pub makespan_ms: u64,
+    /// No plan can have fewer bundles.
+    pub lower_bound: u32,
+    /// What proves the lower bound.
+    pub bound: String,
+    /// Tests whose prediction is not from their own history.
+    pub unknown: u32,
+    /// Bundles that are longer than the cap because one test or relation is.
+    pub oversize: u32,
+}

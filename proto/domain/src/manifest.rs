@@ -1,0 +1,135 @@
+//! The manifest: the tests of a run, in the framework's final order.
+
+use serde::{Deserialize, Serialize};
+
+use crate::TestIndex;
+
+/// The tests discovered for a run. Consecutive tests of one file share its path, so that a quarter of a million ids
+/// stay small.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Manifest {
+    pub files: Vec<FileTests>,
+    /// Relations the framework told of (`xdist_group`), by index in this manifest.
+    #[serde(default)]
+    pub relations: Vec<Relation>,
+    /// Files that are skipped whole: they have no test, so no entry and no verdict.
+    #[serde(default)]
+    pub skipped_modules: Vec<SkippedModule>,
+    /// What a person should know of the discovery (duplicate ids, fewer tests than last time), a sentence each.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// A stretch of tests of one file. A test's id is `path` followed by its suffix (`::TestA::test_x[1]`); an entry for a
+/// file that cannot be collected has the empty suffix.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileTests {
+    pub path: String,
+    pub suffixes: Vec<String>,
+}
+
+/// Tests that belong on one worker; see the vocabulary of *together* and *ordered*.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Relation {
+    pub ordered: bool,
+    pub tests: Vec<TestIndex>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedModule {
+    pub path: String,
+    pub reason: String,
+}
+
+impl Manifest {
+    pub fn len(&self) -> usize {
+        self.files.iter().map(|file| file.suffixes.len()).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.files.iter().all(|file| file.suffixes.is_empty())
+    }
+
+    /// Every test's (path, suffix), in order: position is [`TestIndex`].
+    pub fn tests(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.files.iter().flat_map(|file| file.suffixes.iter().map(|s| (file.path.as_str(), s.as_str())))
+    }
+
+    /// Every test's id, in order.
+    pub fn ids(&self) -> impl Iterator<Item = String> {
+        self.tests().map(|(path, suffix)| format!("{path}{suffix}"))
+    }
+
+    /// The class (or `""`) of a suffix: what stands before its last `::` outside brackets.
+    pub fn class_of(suffix: &str) -> &str {
+        let name = &suffix[..suffix.find('[').unwrap_or(suffix.len())];
+        name.rfind("::").map_or("", |end| &name[..end])
+    }
+
+    /// The manifest of the tests that `keep` says true for; relations are cut to them.
+    #[must_use]
+    pub fn select(&self, mut keep: impl FnMut(&str, &str) -> bool) -> Manifest {
+        let mut renumbered = vec![None; self.len()];
+        let (mut old, mut new) = (0usize, 0u32);
+        let mut files = Vec::new();
+        for file in &self.files {
+            let mut suffixes = Vec::new();
+            for suffix in &file.suffixes {
+                if keep(&file.path, suffix) {
+                    renumbered[old] = Some(TestIndex(new));
+                    new += 1;
+                    suffixes.push(suffix.clone());
+                }
+                old += 1;
+            }
+            if !suffixes.is_empty() {
+                files.push(FileTests { path: file.path.clone(), suffixes });
+            }
+        }
+        let moved = |relation: &Relation| Relation {
+            ordered: relation.ordered,
+            tests: relation
+                .tests
+                .iter()
+                .filter_map(|t| renumbered.get(t.0 as usize).copied().flatten())
+                .collect(),
+        };
+        Manifest {
+            files,
+            relations: self.relations.iter().map(moved).filter(|r| r.tests.len() > 1).collect(),
+            skipped_modules: self.skipped_modules.clone(),
+            warnings: self.warnings.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_class_ignores_brackets() {
+        assert_eq!(Manifest::class_of("::test_x[a::b]"), "");
+        assert_eq!(Manifest::class_of("::TestA::test_x[a::b]"), "::TestA");
+        assert_eq!(Manifest::class_of(""), "");
+    }
+
+    #[test]
+    fn selecting_renumbers_relations() {
+        let file = |path: &str, n: usize| FileTests {
+            path: path.into(),
+            suffixes: (0..n).map(|i| format!("::t{i}")).collect(),
+        };
+        let manifest = Manifest {
+            files: vec![file("a", 2), file("b", 3)],
+            relations: vec![
+                Relation { ordered: false, tests: vec![TestIndex(1), TestIndex(3), TestIndex(4)] },
+                Relation { ordered: true, tests: vec![TestIndex(0), TestIndex(1)] },
+            ],
+            ..Manifest::default()
+        };
+        let kept = manifest.select(|path, suffix| path == "b" && suffix != "::t0");
+        assert_eq!(kept.ids().collect::<Vec<_>>(), ["b::t1", "b::t2"]);
+        assert_eq!(kept.relations, [Relation { ordered: false, tests: vec![TestIndex(0), TestIndex(1)] }]);
+    }
+}

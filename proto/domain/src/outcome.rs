@@ -1,0 +1,160 @@
+//! What one execution of a test came to, and why.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AttemptId, TestIndex};
+
+/// The outcome of one execution of a test. The framework's own word is kept in [`TestResult::detail`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Passed,
+    Failed,
+    Skipped,
+}
+
+/// Why a test failed. Charged to the test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TestCause {
+    /// An assertion of the test was false.
+    Assertion,
+    /// Anything else that was raised in setup, call or teardown.
+    Error,
+    /// The worker died under the test while its executor lived.
+    Crashed,
+    /// The test ran past its limit and was killed.
+    TimedOut,
+    /// The test was over its memory limit, in the larger slot too.
+    OverMemory,
+    /// The test kills the executors it runs on.
+    Poison,
+}
+
+/// Why something could not be executed where it was. Never charged to the test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InfraCause {
+    ExecutorLost,
+    SpotNotice,
+    Drained,
+    ArtifactUnavailable,
+    SandboxFailed,
+    MachineOutOfMemory,
+    /// The executor cannot collect a test of the manifest.
+    EnvironmentDiffers,
+}
+
+/// Either kind of cause, for events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    Test(TestCause),
+    Infra(InfraCause),
+}
+
+/// Where a text lies: a range of bytes in the log of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextRef {
+    pub log: AttemptId,
+    pub offset: u64,
+    pub length: u32,
+}
+
+/// The outcome of one execution of a test, known by (attempt, test, ordinal). At most 4 KiB; its text is in a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestResult {
+    pub test: TestIndex,
+    /// Which execution of the test within the attempt, from 0; more than one only where a plugin reruns tests itself.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ordinal: u16,
+    /// Whether the attempt is done with the test.
+    pub last: bool,
+    pub outcome: Outcome,
+    /// The framework's own word, where it says more than the outcome (`xfailed`, `xpassed`, `error at setup`).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<TestCause>,
+    /// Microseconds of setup, call and teardown.
+    pub phases: [u64; 3],
+    /// The worker's peak resident memory after the test, in KiB; 0 where unknown.
+    #[serde(default)]
+    pub peak_kib: u64,
+    /// The first line of what went wrong.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// `file:line` of what went wrong.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub location: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextRef>,
+}
+
+fn is_zero(ordinal: &u16) -> bool {
+    *ordinal == 0
+}
+
+impl TestResult {
+    /// Microseconds from the start of setup to the end of teardown.
+    pub fn micros(&self) -> u64 {
+        self.phases.iter().sum()
+    }
+}
+
+/// An error outside a test's own phases. Makes its run `failed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SuiteError {
+    /// What failed, in a few words (`session fixture teardown`).
+    pub title: String,
+    pub message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<TextRef>,
+}
+
+macro_rules! words {
+    ($name:ident { $($variant:ident => $word:literal),+ $(,)? }) => {
+        impl $name {
+            /// The word for it in events, reports and on screen.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.word())
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words!(Outcome { Passed => "passed", Failed => "failed", Skipped => "skipped" });
+words!(TestCause {
+    Assertion => "assertion",
+    Error => "error",
+    Crashed => "crashed",
+    TimedOut => "timed out",
+    OverMemory => "over its memory limit",
+    Poison => "poison",
+});
+words!(InfraCause {
+    ExecutorLost => "executor lost",
+    SpotNotice => "spot notice",
+    Drained => "drained",
+    ArtifactUnavailable => "artifact unavailable",
+    SandboxFailed => "sandbox start failed",
+    MachineOutOfMemory => "machine out of memory",
+    EnvironmentDiffers => "environment differs",
+});
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Test(cause) => cause.fmt(f),
+            Self::Infra(cause) => cause.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What a client asks for.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, RunId};
+
+/// A run as its client submits it. It never changes afterwards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunSpec {
+    pub id: RunId,
+    pub owner: String,
+    /// The suite's name: what history is kept under.
+    pub project: String,
+    /// Higher is dispatched first.
+    #[serde(default)]
+    pub priority: i32,
+    #[serde(default)]
+    pub rev: String,
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Unix milliseconds by which its owner needs it.
+    #[serde(default)]
+    pub deadline: Option<u64>,
+    /// Unix milliseconds, by the client's clock.
+    pub submitted_at: u64,
+    pub workspace: Workspace,
+    pub environment: Environment,
+    /// Paths and arguments for the framework, as given.
+    pub arguments: Vec<String>,
+    /// Selections (`--select`), each a path, an id, a glob, `last-failed` or `not-passed`; all tests if empty.
+    #[serde(default)]
+    pub select: Vec<String>,
+    /// Longest bundle, in milliseconds.
+    pub cap_ms: u64,
+    /// How often a failed test runs again.
+    pub retries: u32,
+    /// How many failed verdicts stop the run.
+    pub fail_fast: Option<u32>,
+    /// Whether a flaky verdict is a failure.
+    #[serde(default)]
+    pub flaky_fails: bool,
+    /// How long a worker may tear down after an interrupt, in milliseconds.
+    pub grace_ms: u64,
+    /// One seed for every worker of the run.
+    pub seed: u32,
+}
+
+/// Where the suite's files are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Workspace {
+    /// The working tree itself, on the client's machine: an embedded run.
+    InPlace {
+        /// The directory to run in.
+        directory: String,
+        /// What the tree held when the run was submitted; empty where there is no repository.
+        #[serde(default)]
+        content: String,
+    },
+    /// A packed tree, fetched by its digest.
+    Artifact {
+        digest: Digest,
+        /// The directory to run in, relative to the artifact's root.
+        directory: String,
+    },
+}
+
+/// What the tests run with.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Environment {
+    /// The interpreter; found on the executor if empty.
+    #[serde(default)]
+    pub python: String,
+    /// Variables for the workers.
+    #[serde(default)]
+    pub variables: BTreeMap<String, String>,
+}
+
+impl RunSpec {
+    /// What stops `self` from attaching to `existing`, a run of the same id: the name of the first difference that
+    /// makes it another run.
+    pub fn difference(&self, existing: &RunSpec) -> Option<&'static str> {
+        let fields = [
+            ("owner", self.owner == existing.owner),
+            ("workspace", self.workspace == existing.workspace),
+            ("environment", self.environment == existing.environment),
+            ("arguments", self.arguments == existing.arguments),
+            ("selection", self.select == existing.select),
+            ("cap", self.cap_ms == existing.cap_ms),
+            ("retries", self.retries == existing.retries),
+            ("fail-fast", self.fail_fast == existing.fail_fast),
+        ];
+        fields.into_iter().find(|(_, same)| !same).map(|(name, _)| name)
+    }
+}

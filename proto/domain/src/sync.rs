@@ -1,0 +1,167 @@
+//! `Synchronize`: what an executor reports and what it is told. Both are whole states, never changes, so that every
+//! message may be lost, repeated or reordered without harm.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    AttemptId, BootId, Digest, Epoch, ExecutorId, Generation, InfraCause, RunId, SlotIndex, SlotNumber,
+    SuiteError, TestIndex, TestResult,
+};
+
+/// The state of an executor. An older report (by boot, then sequence) changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    pub executor: ExecutorId,
+    pub boot: BootId,
+    /// Rises with every report of a boot.
+    pub sequence: u64,
+    /// The newest desired state the executor acts on.
+    pub known: (Epoch, u64),
+    pub slots: u16,
+    pub labels: BTreeMap<String, String>,
+    /// Takes nothing new and is about to leave.
+    pub draining: bool,
+    pub attempts: Vec<AttemptReport>,
+    /// Workers alive, or ended with something unacknowledged.
+    pub workers: Vec<WorkerReport>,
+    /// Results not yet acknowledged, oldest first, as many as one message may hold.
+    pub batches: Vec<Batch>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptReport {
+    pub attempt: AttemptId,
+    pub run: RunId,
+    /// The generation of the bundle's contents it works by.
+    pub generation: Generation,
+    /// Tests that this generation takes back but that had started (or belong to a relation that had): they stay.
+    pub kept: Vec<TestIndex>,
+    pub state: AttemptState,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AttemptState {
+    /// Held as *next*, or its worker is starting.
+    Waiting,
+    /// The test that runs, if one does.
+    Running(Option<TestIndex>),
+    Ended(EndCause),
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndCause {
+    /// Every entry was reported on.
+    Completed,
+    Discovered(Discovery),
+    /// The framework could not say which tests there are; its words.
+    DiscoveryFailed(String),
+    /// As desired.
+    Cancelled,
+    /// What has no result was not executed, for this cause; with a sentence that says more.
+    GaveBack(InfraCause, String),
+}
+
+/// The outcome of a discovery: a manifest, stored as a blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Discovery {
+    pub manifest: Digest,
+    pub tests: u32,
+}
+
+/// A worker that lives in a slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerReport {
+    pub run: RunId,
+    pub slot: SlotIndex,
+    pub number: SlotNumber,
+}
+
+/// Records of one attempt, numbered from 1 without a gap. Repeats change nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    pub run: RunId,
+    pub attempt: AttemptId,
+    pub number: u32,
+    pub records: Vec<Record>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    Result(TestResult),
+    /// The worker cannot collect the test, and a whole-suite collection did not find it either.
+    Missing {
+        test: TestIndex,
+        reason: String,
+    },
+    SuiteError(SuiteError),
+}
+
+/// What the scheduler wants of an executor. One with an older (epoch, version) than the last is ignored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    pub epoch: Epoch,
+    pub version: u64,
+    /// By slot, then in the order to run in: at most one current and one next each.
+    pub attempts: Vec<DesiredAttempt>,
+    /// Runs whose workers may live on; a worker of any other run finishes.
+    pub runs: Vec<RunId>,
+    /// For each attempt with batches in the report: the last batch that is durable (or discarded).
+    pub acknowledged: Vec<(AttemptId, u32)>,
+    /// The lease, in milliseconds.
+    pub lease_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DesiredAttempt {
+    pub attempt: AttemptId,
+    pub run: RunId,
+    pub kind: Kind,
+    pub slot: SlotIndex,
+    pub number: SlotNumber,
+    /// How many slots the run knew of when the attempt was assigned; at least `number + 1`.
+    pub slots: u32,
+    /// Contents of an older generation are to be replaced.
+    pub generation: Generation,
+    pub cancel: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    Discover,
+    Run,
+}
+
+/// The tests of an attempt in one generation, fetched once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BundleContents {
+    pub generation: Generation,
+    pub entries: Vec<Entry>,
+}
+
+/// A test in a bundle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub test: TestIndex,
+    pub role: Role,
+    /// Predicted microseconds.
+    pub predicted_us: u64,
+    /// Milliseconds after which it is killed.
+    pub limit_ms: u64,
+    /// The relation it belongs to, by a number unique in the run from 1; 0 for none.
+    pub relation: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// To be executed for its result.
+    Run,
+    /// Executed again only because tests after it need it; its outcome is evidence.
+    Predecessor,
+}
