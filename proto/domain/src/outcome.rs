@@ -158,3 +158,10 @@ impl fmt::Display for Cause {
         }
     }
 }
+
+impl InfraCause {
+    /// Whether it is paid from the budget; what was announced (a drain, a spot notice) costs none.
+    pub fn is_charged(self) -> bool {
+        !matches!(self, Self::SpotNotice | Self::Drained)
+    }
+}

@@ -1,1 +1,29 @@
-//! Placeholder.
+//! The scheduler's decisions: a synchronous state machine over all runs and executors.
+//!
+//! [`State::step`] takes the time and an [`Event`], and returns [`Fact`]s to journal and [`Effect`]s to perform once
+//! they are durable. State changes only where a fact is applied, so that recovery, which applies the journal, arrives
+//! at the same state. What is only seen (leases, held calls, free slots) is volatile: it is empty after recovery.
+
+mod apply;
+mod assign;
+mod desired;
+mod effect;
+mod event;
+mod fact;
+mod lease;
+mod ledger;
+mod report;
+mod run;
+mod sanity;
+mod state;
+mod step;
+mod stream;
+mod take_back;
+
+pub use effect::{Effect, Refusal};
+pub use event::{Call, Event, Plan, PlanFailure};
+pub use fact::{Fact, What};
+pub use run::{Attempt, Bundle, Phase, Run, Status, Test};
+pub use state::{Executor, Settings, State};
+pub use step::Outcome;
+pub use stream::project;

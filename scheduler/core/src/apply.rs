@@ -1,0 +1,336 @@
+//! Applying facts: the only place where durable state changes. It decides nothing, so that recovery ends where the
+//! steps that made the facts did.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use seagull_domain::{
+    AttemptId, BundleId, Counts, EndCause, Evidence, ExecutorId, Generation, Record, Role, RunId, SlotIndex,
+    TestIndex, TestResult, Verdict,
+};
+
+use crate::fact::{Fact, What};
+use crate::run::{Attempt, Bundle, Phase, Run, Status, Test, Worker};
+use crate::{Plan, State};
+
+impl State {
+    /// Applies a fact, which becomes number `seq + 1`.
+    pub fn apply(&mut self, fact: &Fact) {
+        self.seq = self.seq.next();
+        let run = &fact.run;
+        match &fact.what {
+            What::Submitted(spec) => {
+                self.runs.insert(run.clone(), Run::new((**spec).clone()));
+            }
+            What::Archived => {
+                self.runs.remove(run);
+            }
+            What::Assigned { attempt, executor, .. } => {
+                self.next_attempt = self.next_attempt.max(attempt.next());
+                self.placed.entry(executor.clone()).or_default().insert(*attempt, run.clone());
+                self.run_mut(run).assign(&fact.what);
+            }
+            What::AttemptEnded { attempt, cause, .. } => {
+                self.run_mut(run).end(*attempt, cause);
+                self.unplace(run, *attempt);
+            }
+            What::AttemptLost { attempt, .. } => {
+                self.run_mut(run).lose(*attempt);
+                self.unplace(run, *attempt);
+            }
+            what => self.run_mut(run).apply(what),
+        }
+    }
+
+    fn unplace(&mut self, run: &RunId, attempt: AttemptId) {
+        let executor = self.runs[run].attempts[&attempt].executor.clone();
+        if let Some(placed) = self.placed.get_mut(&executor) {
+            placed.remove(&attempt);
+            if placed.is_empty() {
+                self.placed.remove(&executor);
+            }
+        }
+    }
+}
+
+impl Run {
+    fn apply(&mut self, what: &What) {
+        match what {
+            What::Planned { plan, .. } => self.take_plan(plan),
+            What::DiscoveryFailed { .. } => self.phase = Phase::Running,
+            What::Bundled { bundle, entries, avoid } => self.bundle(*bundle, entries, avoid),
+            What::Recorded { attempt, batch, records, .. } => {
+                self.attempt_mut(*attempt).batch = *batch;
+                for (record, evidence) in records {
+                    self.record(*attempt, record, *evidence);
+                }
+            }
+            What::TakeBack { attempt, generation, tests } => self.ask_back(*attempt, *generation, tests),
+            What::TakenBack { attempt, kept, .. } => self.give_back(*attempt, kept),
+            What::GivenUp { test, cause } => self.test_mut(*test).given_up = Some(*cause),
+            What::WorkerEnded { executor, slot } => self.forget_worker(executor, *slot),
+            What::ExecutorLost { executor, .. } => {
+                self.workers.remove(executor);
+            }
+            What::Decided { verdicts } => {
+                for (test, verdict) in verdicts {
+                    self.decide(*test, *verdict);
+                }
+            }
+            What::Stopping { reason } => self.stop(*reason),
+            What::Ended { verdict, exit_code, .. } => {
+                self.phase = Phase::Ended { verdict: *verdict, exit_code: *exit_code };
+            }
+            What::Submitted(_)
+            | What::Archived
+            | What::Assigned { .. }
+            | What::AttemptEnded { .. }
+            | What::AttemptLost { .. } => unreachable!("these touch more than their run"),
+        }
+    }
+
+    pub(crate) fn attempt_mut(&mut self, attempt: AttemptId) -> &mut Attempt {
+        self.attempts.get_mut(&attempt).expect("an attempt that facts name was assigned")
+    }
+
+    fn take_plan(&mut self, plan: &Plan) {
+        let tests = plan.predicted_us.iter().zip(&plan.limits_ms);
+        self.tests = tests
+            .map(|(&predicted_us, &limit_ms)| Test { predicted_us, limit_ms, ..Test::default() })
+            .collect();
+        self.relations.clone_from(&plan.relations);
+        for (number, relation) in (1..).zip(&plan.relations) {
+            for test in &relation.tests {
+                self.test_mut(*test).relation = number;
+            }
+        }
+        self.manifest = Some(plan.manifest);
+        self.empty_by_definition = plan.empty_by_definition;
+        self.counts = Counts { total: plan.predicted_us.len() as u32, ..Counts::default() };
+        self.phase = Phase::Running;
+        for tests in &plan.bundles {
+            let entries: Vec<_> = tests.iter().map(|test| (*test, Role::Run)).collect();
+            self.bundle(self.next_bundle, &entries, &[]);
+        }
+    }
+
+    fn bundle(&mut self, bundle: BundleId, entries: &[(TestIndex, Role)], avoid: &[ExecutorId]) {
+        self.next_bundle = self.next_bundle.max(bundle.next());
+        for (test, _) in entries.iter().filter(|(_, role)| *role == Role::Run) {
+            self.test_mut(*test).pending = Some(bundle);
+        }
+        let predicted_us = entries.iter().map(|(test, _)| self.test(*test).predicted_us).sum();
+        let avoid: BTreeSet<_> = avoid.iter().cloned().collect();
+        self.pending.insert(bundle, Bundle { entries: entries.to_vec(), predicted_us, avoid });
+    }
+
+    fn assign(&mut self, what: &What) {
+        let What::Assigned { attempt, bundle, executor, boot, slot, number, slots, .. } = what else {
+            unreachable!("called for an assignment")
+        };
+        let contents = bundle.and_then(|bundle| self.pending.remove(&bundle));
+        let entries = contents.map(|bundle| bundle.entries).unwrap_or_default();
+        for (test, role) in &entries {
+            self.hold(*test, *role);
+        }
+        let left_us = entries.iter().map(|(test, _)| self.test(*test).predicted_us).sum();
+        let attempt_state = Attempt {
+            bundle: *bundle,
+            executor: executor.clone(),
+            boot: boot.clone(),
+            slot: *slot,
+            number: *number,
+            slots: *slots,
+            status: Status::Live,
+            generation: Generation(1),
+            place: (0..).zip(&entries).map(|(place, (test, _))| (*test, place)).collect(),
+            left: (0..).zip(entries).collect(),
+            left_us,
+            started: false,
+            asked: BTreeSet::new(),
+            batch: 0,
+        };
+        self.attempts.insert(*attempt, attempt_state);
+        let worker = Worker { number: *number, boot: boot.clone() };
+        self.workers.entry(executor.clone()).or_default().insert(*slot, worker);
+    }
+
+    /// A live attempt now owes the entry.
+    fn hold(&mut self, test: TestIndex, role: Role) {
+        let state = self.test_mut(test);
+        let relation = state.relation;
+        if role == Role::Run {
+            state.pending = None;
+            state.held += 1;
+        }
+        if relation != 0 {
+            *self.relations_held.entry(relation).or_default() += 1;
+        }
+    }
+
+    /// A live attempt no longer owes the entry.
+    fn release(&mut self, test: TestIndex, role: Role) {
+        let state = self.test_mut(test);
+        let relation = state.relation;
+        if role == Role::Run {
+            state.held -= 1;
+        }
+        if let Some(held) = self.relations_held.get_mut(&relation) {
+            *held -= 1;
+            if *held == 0 {
+                self.relations_held.remove(&relation);
+            }
+        }
+    }
+
+    fn record(&mut self, attempt: AttemptId, record: &Record, evidence: Option<Evidence>) {
+        self.started = true;
+        match record {
+            Record::Result(result) => self.record_result(attempt, result, evidence),
+            Record::Missing { test, .. } => {
+                let executor = self.attempts[&attempt].executor.clone();
+                if evidence.is_none() {
+                    self.test_mut(*test).missing_on.push(executor);
+                }
+                self.finish_entry(attempt, *test);
+            }
+            Record::SuiteError(_) => self.suite_errors += 1,
+        }
+    }
+
+    fn record_result(&mut self, attempt: AttemptId, result: &TestResult, evidence: Option<Evidence>) {
+        if evidence.is_none() {
+            let test = self.test_mut(result.test);
+            test.seen.add(result.outcome);
+            test.executions += u32::from(result.last);
+        }
+        if result.last {
+            self.finish_entry(attempt, result.test);
+        }
+        if evidence.is_none() {
+            self.withdraw(result.test);
+        }
+    }
+
+    /// The attempt has reported on the test.
+    fn finish_entry(&mut self, attempt: AttemptId, test: TestIndex) {
+        let predicted = self.tests.get(test.0 as usize).map_or(0, |t| t.predicted_us);
+        let state = self.attempt_mut(attempt);
+        state.started = true;
+        let Some((_, role)) = state.place.remove(&test).and_then(|place| state.left.remove(&place)) else {
+            return;
+        };
+        state.left_us -= predicted;
+        if state.status == Status::Live {
+            self.release(test, role);
+        }
+    }
+
+    /// A late result may leave nothing to do for a test in a pending bundle. Where later tests need it before them it
+    /// stays as a predecessor.
+    fn withdraw(&mut self, test: TestIndex) {
+        let Some(id) = self.test(test).pending.filter(|_| !self.owes(test)) else { return };
+        self.test_mut(test).pending = None;
+        let ordered = self.relation_of(test).is_some_and(|relation| relation.ordered);
+        let mut bundle = self.pending.remove(&id).expect("a pending test's bundle is pending");
+        let place = bundle.entries.iter().position(|(t, _)| *t == test).expect("the bundle has the test");
+        if ordered {
+            bundle.entries[place].1 = Role::Predecessor;
+        } else {
+            bundle.entries.remove(place);
+        }
+        while bundle.entries.last().is_some_and(|(_, role)| *role == Role::Predecessor) {
+            bundle.entries.pop();
+        }
+        if !bundle.entries.is_empty() {
+            bundle.predicted_us = bundle.entries.iter().map(|(t, _)| self.test(*t).predicted_us).sum();
+            self.pending.insert(id, bundle);
+        }
+    }
+
+    fn ask_back(&mut self, attempt: AttemptId, generation: Generation, tests: &[TestIndex]) {
+        let attempt = self.attempt_mut(attempt);
+        attempt.generation = generation;
+        attempt.asked = tests.iter().copied().collect();
+    }
+
+    fn give_back(&mut self, attempt: AttemptId, kept: &[TestIndex]) {
+        let state = self.attempt_mut(attempt);
+        let asked = std::mem::take(&mut state.asked);
+        for test in asked.into_iter().filter(|test| !kept.contains(test)) {
+            let predicted = self.test(test).predicted_us;
+            let state = self.attempt_mut(attempt);
+            let entry = state.place.remove(&test).and_then(|place| state.left.remove(&place));
+            if let Some((_, role)) = entry {
+                state.left_us -= predicted;
+                self.release(test, role);
+            }
+        }
+    }
+
+    fn end(&mut self, attempt: AttemptId, cause: &EndCause) {
+        match cause {
+            EndCause::Discovered(discovery) => {
+                self.started = true;
+                self.phase = Phase::Planning { generation: Generation(1), discovered: discovery.manifest };
+            }
+            EndCause::DiscoveryFailed(_) => self.started = true,
+            EndCause::GaveBack(cause, _) if cause.is_charged() => self.charge(attempt, true),
+            _ => {}
+        }
+        self.close_attempt(attempt, Status::Ended);
+    }
+
+    fn lose(&mut self, attempt: AttemptId) {
+        self.charge(attempt, false);
+        self.close_attempt(attempt, Status::Lost);
+    }
+
+    /// Counts a loss against the infrastructure budget: of all its tests where nothing could run, else of the test
+    /// that was running, if the attempt was its slot's current one.
+    fn charge(&mut self, attempt: AttemptId, all: bool) {
+        let state = &self.attempts[&attempt];
+        if state.bundle.is_none() {
+            self.discovery_losses += 1;
+            return;
+        }
+        let is_current = self.is_current(attempt);
+        let count = if all { usize::MAX } else { usize::from(is_current) };
+        let charged: Vec<_> = state.left.values().map(|(test, _)| *test).take(count).collect();
+        for test in charged {
+            self.test_mut(test).losses += 1;
+        }
+    }
+
+    /// Entries that are left stay listed, for late results of a lost attempt; nobody is held by them.
+    fn close_attempt(&mut self, attempt: AttemptId, status: Status) {
+        let state = self.attempt_mut(attempt);
+        state.status = status;
+        state.asked.clear();
+        let left: Vec<_> = state.left.values().copied().collect();
+        for (test, role) in left {
+            self.release(test, role);
+        }
+    }
+
+    fn forget_worker(&mut self, executor: &ExecutorId, slot: SlotIndex) {
+        if let Some(workers) = self.workers.get_mut(executor) {
+            workers.remove(&slot);
+            if workers.is_empty() {
+                self.workers.remove(executor);
+            }
+        }
+    }
+
+    fn decide(&mut self, test: TestIndex, verdict: Verdict) {
+        self.test_mut(test).verdict = Some(verdict);
+        self.counts.add(verdict);
+    }
+
+    fn stop(&mut self, reason: seagull_domain::NotExecuted) {
+        self.phase = Phase::Stopping(reason);
+        let pending: BTreeMap<_, _> = std::mem::take(&mut self.pending);
+        for (test, _) in pending.values().flat_map(|bundle| &bundle.entries) {
+            self.test_mut(*test).pending = None;
+        }
+    }
+}

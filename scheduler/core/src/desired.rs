@@ -1,0 +1,73 @@
+//! The desired state of an executor, derived from the whole.
+
+use std::collections::BTreeSet;
+
+use seagull_domain::{Desired, DesiredAttempt, ExecutorId, Kind, RunId};
+
+use crate::step::Step;
+use crate::{Effect, State};
+
+/// What an executor is to run, and the runs whose workers it may keep.
+pub(crate) fn desired(state: &State, executor: &ExecutorId) -> (Vec<DesiredAttempt>, BTreeSet<RunId>) {
+    let placed = state.placed.get(executor).into_iter().flatten();
+    let mut attempts: Vec<_> = placed.map(|(id, run)| (&state.runs[run], *id, run)).collect();
+    attempts.sort_by_key(|(run, id, _)| (run.attempts[id].slot, *id));
+    let attempts = attempts.into_iter().map(|(run, id, run_id)| {
+        let attempt = &run.attempts[&id];
+        DesiredAttempt {
+            attempt: id,
+            run: run_id.clone(),
+            kind: if attempt.bundle.is_some() { Kind::Run } else { Kind::Discover },
+            slot: attempt.slot,
+            number: attempt.number,
+            slots: attempt.slots,
+            generation: attempt.generation,
+            cancel: run.is_cancelling(),
+        }
+    });
+    let wanted =
+        state.runs.iter().filter(|(_, run)| run.workers.contains_key(executor) && !run.is_cancelling());
+    (attempts.collect(), wanted.map(|(id, _)| id.clone()).collect())
+}
+
+impl Step<'_> {
+    /// Answers every held call whose executor has news, has delivered results, or has waited long enough.
+    pub fn answer_executors(&mut self) {
+        for run in std::mem::take(&mut self.touched) {
+            let workers = self.state.runs.get(&run).map(|run| run.workers.keys());
+            self.dirty.extend(workers.into_iter().flatten().cloned());
+        }
+        let reported = std::mem::take(&mut self.acknowledged);
+        for executor in std::mem::take(&mut self.dirty) {
+            self.answer(&executor, &reported);
+        }
+    }
+
+    fn answer(&mut self, executor: &ExecutorId, reported: &[(seagull_domain::AttemptId, u32)]) {
+        let (epoch, now, lease) = (self.state.epoch, self.now, self.state.settings.lease);
+        let wanted = desired(self.state, executor);
+        let Some(state) = self.state.executors.get_mut(executor) else { return };
+        if state.desired != wanted || state.version == 0 {
+            state.desired = wanted;
+            state.version += 1;
+            if let Some(held) = &mut state.held {
+                held.until = now;
+            }
+        }
+        let acknowledged =
+            if self.reporter.as_ref() == Some(executor) { reported.to_vec() } else { Vec::new() };
+        let Some(held) = state.held.filter(|held| held.until <= now || !acknowledged.is_empty()) else {
+            return;
+        };
+        state.held = None;
+        let desired = Desired {
+            epoch,
+            version: state.version,
+            attempts: state.desired.0.clone(),
+            runs: state.desired.1.iter().cloned().collect(),
+            acknowledged,
+            lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
+        };
+        self.effect(Effect::Answer { call: held.call, desired: Box::new(desired) });
+    }
+}

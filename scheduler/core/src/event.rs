@@ -1,0 +1,71 @@
+//! What the core is told.
+
+use std::time::Duration;
+
+use seagull_domain::{
+    BootId, Digest, ExecutorId, Generation, PlanSummary, Relation, Report, RunId, RunSpec, TestIndex,
+};
+use serde::{Deserialize, Serialize};
+
+/// The shell's number for a call of an executor that waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Call(pub u64);
+
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A client asks for a run, or to attach to one.
+    Submit {
+        request: Call,
+        spec: Box<RunSpec>,
+    },
+    Cancel {
+        run: RunId,
+    },
+    /// An executor's state; its call is held until the desired state changes or a third of the lease is over.
+    Report {
+        call: Call,
+        report: Box<Report>,
+    },
+    /// The connection of an executor closed: its lease shortens, so that the first reconnect is in time.
+    Disconnected {
+        executor: ExecutorId,
+        boot: BootId,
+    },
+    /// The answer to [`crate::Effect::Plan`] of the same generation; an older one is dropped.
+    Planned {
+        run: RunId,
+        generation: Generation,
+        outcome: Result<Box<Plan>, PlanFailure>,
+    },
+    /// The answer to [`crate::Effect::Archive`].
+    Archived {
+        run: RunId,
+    },
+    /// Time passed; see [`crate::State::next_deadline`].
+    Tick,
+    /// The scheduler itself stood still for so long: no executor is to blame for silence meanwhile.
+    Paused(Duration),
+    /// The journal has been applied and the listener is up.
+    Recovered,
+}
+
+/// A confirmed manifest and how it is packed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    pub manifest: Digest,
+    /// In dispatch order; each in the framework's order.
+    pub bundles: Vec<Vec<TestIndex>>,
+    /// Predicted microseconds of each test of the manifest.
+    pub predicted_us: Vec<u64>,
+    /// Milliseconds after which each test is killed.
+    pub limits_ms: Vec<u64>,
+    /// Disjoint.
+    pub relations: Vec<Relation>,
+    pub summary: PlanSummary,
+    /// What was selected is empty by definition, as `last-failed` of a green run is.
+    pub empty_by_definition: bool,
+}
+
+/// Why there is no plan, in words for the client.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanFailure(pub String);

@@ -1,0 +1,105 @@
+//! What has been decided or learned, durably. The journal is a list of these, and the stream of a run is a projection
+//! of them, so a fact says all that its readers need.
+
+use seagull_domain::{
+    AttemptId, BootId, BundleId, Counts, EndCause, Evidence, ExecutorId, Generation, InfraCause, NotExecuted,
+    Record, Role, RunId, RunSpec, RunVerdict, SlotIndex, SlotNumber, TestIndex, Verdict,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::Plan;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    pub run: RunId,
+    pub what: What,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    Submitted(Box<RunSpec>),
+    /// A slot was given an attempt: a discovery, or a pending bundle.
+    Assigned {
+        attempt: AttemptId,
+        bundle: Option<BundleId>,
+        executor: ExecutorId,
+        boot: BootId,
+        slot: SlotIndex,
+        number: SlotNumber,
+        slots: u32,
+        tests: u32,
+    },
+    /// The answer to a plan of this generation.
+    Planned {
+        generation: Generation,
+        plan: Box<Plan>,
+    },
+    /// Why there are no tests to run.
+    DiscoveryFailed {
+        message: String,
+    },
+    /// Tests became a pending bundle after the plan: returned, taken back or to be retried.
+    Bundled {
+        bundle: BundleId,
+        entries: Vec<(TestIndex, Role)>,
+        avoid: Vec<ExecutorId>,
+    },
+    /// A batch of an attempt, with what makes a record evidence instead of a result.
+    Recorded {
+        attempt: AttemptId,
+        batch: u32,
+        executor: ExecutorId,
+        slot: SlotNumber,
+        records: Vec<(Record, Option<Evidence>)>,
+    },
+    /// Unstarted tests are asked back; `generation` is the one without them.
+    TakeBack {
+        attempt: AttemptId,
+        generation: Generation,
+        tests: Vec<TestIndex>,
+    },
+    /// They are given back, but for those that stay.
+    TakenBack {
+        attempt: AttemptId,
+        kept: Vec<TestIndex>,
+        given: u32,
+    },
+    AttemptEnded {
+        attempt: AttemptId,
+        cause: EndCause,
+        executor: ExecutorId,
+        left: u32,
+    },
+    AttemptLost {
+        attempt: AttemptId,
+        cause: InfraCause,
+        executor: ExecutorId,
+        left: u32,
+    },
+    /// A test will not be tried again without a result: its budget is spent, or no executor can collect it.
+    GivenUp {
+        test: TestIndex,
+        cause: NotExecuted,
+    },
+    WorkerEnded {
+        executor: ExecutorId,
+        slot: SlotIndex,
+    },
+    ExecutorLost {
+        executor: ExecutorId,
+        cause: InfraCause,
+    },
+    Decided {
+        verdicts: Vec<(TestIndex, Verdict)>,
+    },
+    Stopping {
+        reason: NotExecuted,
+    },
+    Ended {
+        verdict: RunVerdict,
+        counts: Counts,
+        exit_code: u8,
+    },
+    Archived,
+}

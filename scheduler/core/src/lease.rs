@@ -1,0 +1,118 @@
+//! Leases: how long silence is forgiven. They run on the monotonic clock and are volatile, so they begin anew after
+//! recovery, and a pause of the scheduler itself extends them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use seagull_domain::{BootId, ExecutorId, InfraCause, RunId};
+
+use crate::Effect;
+use crate::fact::What;
+use crate::run::{Phase, Status};
+use crate::state::Executor;
+use crate::step::{Origin, Step};
+
+impl Executor {
+    /// An executor that is known only from the journal.
+    pub(crate) fn unseen(lease_until: seagull_domain::Instant) -> Executor {
+        Executor {
+            boot: None,
+            sequence: 0,
+            lease_until,
+            slots: 0,
+            labels: BTreeMap::new(),
+            draining: false,
+            held: None,
+            version: 0,
+            desired: Default::default(),
+            running: BTreeMap::new(),
+        }
+    }
+}
+
+impl Step<'_> {
+    pub fn tick(&mut self) {
+        let expired = self.state.executors.iter().filter(|(_, e)| e.lease_until <= self.now);
+        let expired: Vec<_> = expired.map(|(id, _)| id.clone()).collect();
+        for executor in expired {
+            self.lose_executor(&executor, InfraCause::ExecutorLost);
+            let gone = self.state.executors.remove(&executor).and_then(|gone| gone.held);
+            if let Some(held) = gone {
+                self.effect(Effect::Drop { call: held.call });
+            }
+        }
+        let due = |e: &Executor| e.held.is_some_and(|held| held.until <= self.now);
+        let due = self.state.executors.iter().filter(|(_, e)| due(e)).map(|(id, _)| id.clone());
+        self.dirty.extend(due);
+    }
+
+    pub fn disconnected(&mut self, executor: &ExecutorId, boot: &BootId) {
+        let until = self.now + self.state.settings.lease_closed;
+        if let Some(state) = self.state.executors.get_mut(executor)
+            && state.boot.as_ref() == Some(boot)
+        {
+            state.lease_until = state.lease_until.min(until);
+            state.held = None;
+        }
+    }
+
+    pub fn paused(&mut self, pause: Duration) {
+        for executor in self.state.executors.values_mut() {
+            executor.lease_until = executor.lease_until + pause;
+        }
+    }
+
+    /// The journal was applied: waits for every executor it names, and asks again for all that was outstanding.
+    pub fn recovered(&mut self) {
+        let until = self.now + self.state.settings.lease;
+        let with_workers = self.state.runs.values().flat_map(|run| run.workers.keys());
+        let named: Vec<_> = self.state.placed.keys().chain(with_workers).cloned().collect();
+        for executor in named {
+            self.state.executors.entry(executor).or_insert_with(|| Executor::unseen(until));
+        }
+        let runs: Vec<_> = self.state.runs.iter().map(|(id, run)| (id.clone(), run.phase)).collect();
+        for (run, phase) in runs {
+            match phase {
+                Phase::Planning { generation, discovered } => self.ask_for_plan(&run, generation, discovered),
+                Phase::Ended { .. } => self.effect(Effect::Archive { run }),
+                _ => {
+                    self.touched.insert(run);
+                }
+            }
+        }
+    }
+
+    /// All that an executor has of every run is lost.
+    pub fn lose_executor(&mut self, executor: &ExecutorId, cause: InfraCause) {
+        let placed = self.state.placed.get(executor).cloned().unwrap_or_default();
+        for (attempt, run) in placed.iter().rev() {
+            self.lose_attempt(run, *attempt, cause);
+        }
+        let affected = |run: &&RunId| self.state.runs[*run].workers.contains_key(executor);
+        let runs: Vec<_> = self.state.runs.keys().filter(affected).cloned().collect();
+        for run in runs {
+            self.record(&run, What::ExecutorLost { executor: executor.clone(), cause });
+        }
+    }
+
+    fn lose_attempt(&mut self, run: &RunId, attempt: seagull_domain::AttemptId, cause: InfraCause) {
+        let state = &self.state.runs[run].attempts[&attempt];
+        debug_assert_eq!(state.status, Status::Live);
+        let (executor, left) = (state.executor.clone(), state.left.len() as u32);
+        self.open_what_is_left(run, attempt, None);
+        self.record(run, What::AttemptLost { attempt, cause, executor, left });
+    }
+
+    /// What an attempt leaves without a result is looked at when the step settles.
+    pub fn open_what_is_left(
+        &mut self,
+        run: &RunId,
+        attempt: seagull_domain::AttemptId,
+        avoid: Option<ExecutorId>,
+    ) {
+        let origin = Origin { attempt, avoid };
+        let left = self.state.runs[run].attempts[&attempt].left.values();
+        let left: Vec<_> = left.map(|(test, _)| (run.clone(), *test, origin.clone())).collect();
+        self.open.extend(left);
+    }
+}

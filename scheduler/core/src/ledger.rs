@@ -1,0 +1,165 @@
+//! The ledger: every test gets exactly one verdict, and a run ends when it has all of them.
+
+use std::collections::BTreeMap;
+
+use seagull_domain::{InfraCause, Ledger, NotExecuted, Role, RunId, TestIndex, Verdict};
+
+use crate::fact::What;
+use crate::run::{Phase, Run};
+use crate::step::{Origin, Step};
+use crate::{Effect, State};
+
+impl Step<'_> {
+    /// Brings everything that the event touched to rest.
+    pub fn settle(&mut self) {
+        self.settle_tests();
+        let touched = std::mem::take(&mut self.touched);
+        for run in &touched {
+            self.fail_fast(run);
+            self.give_up_discovery(run);
+        }
+        self.settle_tests();
+        for run in touched.iter().chain(&std::mem::take(&mut self.touched)) {
+            self.close(run);
+        }
+        self.dispatch();
+        self.answer_executors();
+    }
+
+    /// Decides each open test, or puts it into a new bundle, one for each attempt it comes from.
+    fn settle_tests(&mut self) {
+        let mut verdicts: BTreeMap<RunId, BTreeMap<TestIndex, Verdict>> = BTreeMap::new();
+        let mut again: BTreeMap<(RunId, Origin), Vec<TestIndex>> = BTreeMap::new();
+        for (run, test, origin) in std::mem::take(&mut self.open) {
+            let state = &self.state.runs[&run];
+            let known = state.test(test);
+            if known.verdict.is_some()
+                || known.held > 0
+                || known.pending.is_some()
+                || state.manifest.is_none()
+            {
+                continue;
+            }
+            if let Some(cause) = spent(self.state, state, test) {
+                self.record(&run, What::GivenUp { test, cause });
+            }
+            let state = &self.state.runs[&run];
+            if state.owes(test) {
+                again.entry((run, origin)).or_default().push(test);
+            } else {
+                verdicts.entry(run).or_default().insert(test, verdict(state, test));
+            }
+        }
+        for ((run, origin), tests) in again {
+            self.bundle_again(&run, origin, &tests);
+        }
+        for (run, verdicts) in verdicts {
+            self.record(&run, What::Decided { verdicts: verdicts.into_iter().collect() });
+        }
+    }
+
+    /// Retries go one by one, so that one bad test does not hold up another; the rest stays together.
+    fn bundle_again(&mut self, run: &RunId, origin: Origin, tests: &[TestIndex]) {
+        let (retries, rest): (Vec<_>, Vec<_>) =
+            tests.iter().partition(|test| self.state.runs[run].test(**test).seen.any());
+        let alone = retries.iter().map(std::slice::from_ref);
+        for tests in alone.chain((!rest.is_empty()).then_some(rest.as_slice())) {
+            let state = &self.state.runs[run];
+            // What a retry of the same step already took along as its own is not taken twice.
+            let tests: Vec<_> = tests.iter().filter(|t| state.test(**t).pending.is_none()).copied().collect();
+            let entries = with_predecessors(state, &tests);
+            let bundle = state.next_bundle;
+            let mut avoid: Vec<_> = origin.avoid.iter().cloned().collect();
+            avoid.extend(tests.iter().flat_map(|test| &state.test(*test).missing_on).cloned());
+            self.record(run, What::Bundled { bundle, entries, avoid });
+        }
+    }
+
+    fn fail_fast(&mut self, run: &RunId) {
+        let Some(state) = self.state.runs.get(run) else { return };
+        let reached = state.spec.fail_fast.is_some_and(|limit| state.counts.failed >= limit.max(1));
+        if reached && state.phase == Phase::Running && !state.all_decided() {
+            self.stop(run, NotExecuted::FailFast);
+        }
+    }
+
+    fn give_up_discovery(&mut self, run: &RunId) {
+        let Some(state) = self.state.runs.get(run) else { return };
+        if state.phase == Phase::Discovering && state.discovery_losses >= self.state.settings.infra_budget {
+            let message = format!("no discovery succeeded in {} attempts", state.discovery_losses);
+            self.record(run, What::DiscoveryFailed { message });
+        }
+    }
+
+    /// Ends a run when every test is decided, and every attempt and worker has ended or was lost.
+    fn close(&mut self, run: &RunId) {
+        let Some(state) = self.state.runs.get(run) else { return };
+        if state.is_ended() || !state.all_decided() {
+            return;
+        }
+        self.dirty.extend(state.workers.keys().cloned());
+        if !state.workers.is_empty() || state.live_attempts().next().is_some() {
+            return;
+        }
+        let counts = state.counts;
+        let (verdict, exit_code) = ledger(state).close();
+        self.record(run, What::Ended { verdict, counts, exit_code });
+        self.effect(Effect::Archive { run: run.clone() });
+    }
+}
+
+fn ledger(run: &Run) -> Ledger {
+    Ledger {
+        counts: run.counts,
+        suite_errors: run.suite_errors,
+        cancelled: run.phase == Phase::Stopping(NotExecuted::Cancelled),
+        flaky_fails: run.spec.flaky_fails,
+        nothing_started: !run.started,
+        empty_by_definition: run.empty_by_definition,
+    }
+}
+
+/// Why a test is not to be tried again although it has no result.
+fn spent(state: &State, run: &Run, test: TestIndex) -> Option<NotExecuted> {
+    let known = run.test(test);
+    if known.given_up.is_some() || !run.owes(test) {
+        return None;
+    }
+    if known.losses >= state.settings.infra_budget {
+        return Some(NotExecuted::Infra(InfraCause::ExecutorLost));
+    }
+    let untried = state.executors.iter().any(|(id, e)| e.slots > 0 && !known.missing_on.contains(id));
+    match known.missing_on.len() {
+        0 => None,
+        1 if !untried => Some(NotExecuted::UnstableId),
+        1 => None,
+        _ => Some(NotExecuted::Infra(InfraCause::EnvironmentDiffers)),
+    }
+}
+
+fn verdict(run: &Run, test: TestIndex) -> Verdict {
+    let known = run.test(test);
+    let stopped = match run.phase {
+        Phase::Stopping(reason) => reason,
+        _ => NotExecuted::Infra(InfraCause::ExecutorLost),
+    };
+    Verdict::of(known.seen, known.given_up.unwrap_or(stopped))
+}
+
+/// The tests as entries of a bundle; of an *ordered* relation, all that comes before the last of them in it.
+fn with_predecessors(run: &Run, tests: &[TestIndex]) -> Vec<(TestIndex, Role)> {
+    let mut entries = Vec::with_capacity(tests.len());
+    let mut relations_done = std::collections::BTreeSet::new();
+    for test in tests {
+        match run.relation_of(*test).filter(|relation| relation.ordered) {
+            None => entries.push((*test, Role::Run)),
+            Some(relation) if relations_done.insert(run.test(*test).relation) => {
+                let last = relation.tests.iter().rposition(|t| tests.contains(t)).map_or(0, |at| at + 1);
+                let role = |t: &TestIndex| if tests.contains(t) { Role::Run } else { Role::Predecessor };
+                entries.extend(relation.tests[..last].iter().map(|t| (*t, role(t))));
+            }
+            Some(_) => {}
+        }
+    }
+    entries
+}

@@ -1,0 +1,263 @@
+//! An executor's report: batches first, then attempts, then workers, so that what ended has delivered its results.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use seagull_domain::{
+    AttemptId, AttemptReport, AttemptState, Batch, BootId, EndCause, Evidence, ExecutorId, InfraCause,
+    Record, Report, Role, RunId, SuiteError, TestIndex,
+};
+
+use crate::fact::What;
+use crate::run::{Attempt, Phase, Run, Status};
+use crate::state::{Executor, Held};
+use crate::step::{Origin, Step};
+use crate::{Call, Effect};
+
+impl Step<'_> {
+    pub fn report(&mut self, call: Call, report: Report) {
+        if !self.is_news(&report) {
+            return self.effect(Effect::Drop { call });
+        }
+        self.seen(call, &report);
+        let acknowledged = self.batches(&report);
+        for attempt in &report.attempts {
+            self.attempt(&report, attempt);
+        }
+        self.workers(&report);
+        self.show_running(&report);
+        self.dirty.insert(report.executor.clone());
+        self.reporter = Some(report.executor);
+        self.acknowledged = acknowledged;
+    }
+
+    /// A report of the boot we know must have a higher number; of an unknown boot it takes the older one's place.
+    fn is_news(&self, report: &Report) -> bool {
+        match self.state.executors.get(&report.executor) {
+            Some(known) if known.boot.as_ref() == Some(&report.boot) => report.sequence > known.sequence,
+            _ => true,
+        }
+    }
+
+    fn seen(&mut self, call: Call, report: &Report) {
+        self.replace_boot(&report.executor, &report.boot);
+        let (lease, now) = (self.state.settings.lease, self.now);
+        let epoch = self.state.epoch;
+        let entry = self.state.executors.entry(report.executor.clone());
+        let executor = entry.or_insert_with(|| Executor::unseen(now + lease));
+        executor.boot = Some(report.boot.clone());
+        executor.sequence = report.sequence;
+        executor.lease_until = now + lease;
+        let capacity = (report.slots, report.draining);
+        let changed = (executor.slots, executor.draining) != capacity;
+        (executor.slots, executor.draining) = capacity;
+        executor.labels.clone_from(&report.labels);
+        let current = report.known == (epoch, executor.version);
+        let until = if current { now + lease / 3 } else { now };
+        let replaced = executor.held.replace(Held { call, until });
+        if let Some(held) = replaced {
+            self.effect(Effect::Drop { call: held.call });
+        }
+        if changed {
+            self.touched.extend(self.state.runs.keys().cloned());
+        }
+    }
+
+    /// Another process reports under the executor's name: what the earlier one had is lost.
+    fn replace_boot(&mut self, executor: &ExecutorId, boot: &BootId) {
+        let placed = self.state.placed.get(executor).into_iter().flatten();
+        let attempts_differ = placed.clone().any(|(id, run)| self.state.runs[run].attempts[id].boot != *boot);
+        let mut workers = self.state.runs.values().filter_map(|run| run.workers.get(executor)).flatten();
+        let workers_differ = workers.any(|(_, worker)| worker.boot != *boot);
+        if attempts_differ || workers_differ {
+            self.lose_executor(executor, InfraCause::ExecutorLost);
+        }
+        if let Some(known) = self.state.executors.get_mut(executor)
+            && known.boot.as_ref().is_some_and(|known| known != boot)
+        {
+            known.running.clear();
+        }
+    }
+
+    /// Records what is new; returns how far each attempt is durable.
+    fn batches(&mut self, report: &Report) -> Vec<(AttemptId, u32)> {
+        let mut acknowledged = BTreeMap::new();
+        for batch in &report.batches {
+            let last = self.batch(report, batch);
+            let entry = acknowledged.entry(batch.attempt).or_insert(last);
+            *entry = last.max(*entry);
+        }
+        acknowledged.into_iter().collect()
+    }
+
+    fn batch(&mut self, report: &Report, batch: &Batch) -> u32 {
+        let run = self.state.runs.get(&batch.run).filter(|run| !run.is_ended());
+        let known = run.and_then(|run| Some((run, run.attempts.get(&batch.attempt)?)));
+        let Some((run, attempt)) = known.filter(|(_, a)| is_of(a, report)) else {
+            return batch.number; // Discarded.
+        };
+        if batch.number != attempt.batch + 1 {
+            return attempt.batch;
+        }
+        let mut weighed = Weighing { run, attempt, finished: BTreeSet::new() };
+        let records: Vec<_> = batch.records.iter().map(|record| weighed.weigh(record)).collect();
+        let (executor, slot) = (attempt.executor.clone(), attempt.number);
+        self.reopen(&batch.run, batch.attempt, &records);
+        let what = What::Recorded { attempt: batch.attempt, batch: batch.number, executor, slot, records };
+        self.record(&batch.run, what);
+        batch.number
+    }
+
+    /// Tests that a batch reports on may be decided, or owed a retry, elsewhere where it can be.
+    fn reopen(&mut self, run: &RunId, attempt: AttemptId, records: &[(Record, Option<Evidence>)]) {
+        let executor = self.state.runs[run].attempts[&attempt].executor.clone();
+        for (record, evidence) in records {
+            let test = match record {
+                Record::Result(result) if result.last => result.test,
+                Record::Missing { test, .. } => *test,
+                _ => continue,
+            };
+            if evidence.is_none() {
+                let origin = Origin { attempt, avoid: Some(executor.clone()) };
+                self.open.push((run.clone(), test, origin));
+            }
+        }
+    }
+
+    fn attempt(&mut self, report: &Report, status: &AttemptReport) {
+        let run = self.state.runs.get(&status.run);
+        let Some(attempt) = run.and_then(|run| run.attempts.get(&status.attempt)) else { return };
+        if attempt.status != Status::Live || !is_of(attempt, report) {
+            return;
+        }
+        if let AttemptState::Ended(cause) = &status.state {
+            return self.attempt_ended(&status.run, status.attempt, cause);
+        }
+        if !attempt.asked.is_empty() && status.generation == attempt.generation {
+            let given: Vec<_> = attempt.asked.iter().filter(|t| !status.kept.contains(t)).copied().collect();
+            let kept: Vec<_> = attempt.asked.iter().filter(|t| status.kept.contains(t)).copied().collect();
+            let places: Vec<_> = attempt.left.values().filter(|(t, _)| given.contains(t)).copied().collect();
+            let origin = Origin { attempt: status.attempt, avoid: None };
+            self.open.extend(places.iter().map(|(test, _)| (status.run.clone(), *test, origin.clone())));
+            let given = given.len() as u32;
+            self.record(&status.run, What::TakenBack { attempt: status.attempt, kept, given });
+        }
+    }
+
+    fn attempt_ended(&mut self, run: &RunId, attempt: AttemptId, cause: &EndCause) {
+        let state = &self.state.runs[run];
+        // An answer of a kind that the attempt cannot have is a broken executor's: nothing was executed.
+        let discovery = state.attempts[&attempt].bundle.is_none();
+        let fits = match cause {
+            EndCause::Discovered(_) | EndCause::DiscoveryFailed(_) => discovery,
+            EndCause::Completed => !discovery,
+            EndCause::Cancelled | EndCause::GaveBack(..) => true,
+        };
+        let cause = if fits {
+            cause.clone()
+        } else {
+            EndCause::GaveBack(InfraCause::SandboxFailed, "mixed-up answer".into())
+        };
+        let wanted = state.phase == Phase::Discovering;
+        let executor = state.attempts[&attempt].executor.clone();
+        let left = state.attempts[&attempt].left.len() as u32;
+        let failed = matches!(cause, EndCause::GaveBack(..) | EndCause::Completed);
+        self.open_what_is_left(run, attempt, failed.then(|| executor.clone()));
+        let cause = if wanted || !discovery { cause } else { EndCause::Cancelled };
+        self.record(run, What::AttemptEnded { attempt, cause: cause.clone(), executor, left });
+        match cause {
+            EndCause::Discovered(discovery) => {
+                if let Phase::Planning { generation, .. } = self.state.runs[run].phase {
+                    self.ask_for_plan(run, generation, discovery.manifest);
+                }
+            }
+            EndCause::DiscoveryFailed(message) => self.record(run, What::DiscoveryFailed { message }),
+            _ => {}
+        }
+    }
+
+    /// A worker that is not reported, in a slot that has nothing of its run to do, has ended.
+    fn workers(&mut self, report: &Report) {
+        let alive: BTreeSet<_> = report.workers.iter().map(|w| (&w.run, w.slot)).collect();
+        let mut ended = Vec::new();
+        for (id, run) in &self.state.runs {
+            for slot in run.workers.get(&report.executor).into_iter().flat_map(BTreeMap::keys) {
+                let busy = self.state.queue(&report.executor, *slot).iter().any(|(_, of)| *of == id);
+                if !busy && !alive.contains(&(id, *slot)) {
+                    ended.push((id.clone(), *slot));
+                }
+            }
+        }
+        for (run, slot) in ended {
+            self.record(&run, What::WorkerEnded { executor: report.executor.clone(), slot });
+        }
+    }
+
+    fn show_running(&mut self, report: &Report) {
+        let mut running = BTreeMap::new();
+        for status in &report.attempts {
+            let attempt = self.state.runs.get(&status.run).and_then(|run| run.attempts.get(&status.attempt));
+            if let (AttemptState::Running(Some(test)), Some(attempt)) = (&status.state, attempt) {
+                running.insert(attempt.slot, (status.run.clone(), attempt.number, *test));
+            }
+        }
+        let executor = report.executor.clone();
+        let known = &mut self.state.executors.get_mut(&executor).expect("it was seen").running;
+        let before = std::mem::replace(known, running.clone());
+        let stopped = before.iter().filter(|(slot, _)| !running.contains_key(slot));
+        for (run, number, _) in stopped.map(|(_, what)| what) {
+            self.effect(Effect::Live {
+                run: run.clone(),
+                executor: executor.clone(),
+                slot: *number,
+                test: None,
+            });
+        }
+        for (slot, (run, number, test)) in running {
+            if before.get(&slot) != Some(&(run.clone(), number, test)) {
+                self.effect(Effect::Live { run, executor: executor.clone(), slot: number, test: Some(test) });
+            }
+        }
+    }
+}
+
+fn is_of(attempt: &Attempt, report: &Report) -> bool {
+    attempt.executor == report.executor && attempt.boot == report.boot
+}
+
+/// Tells results from evidence, and turns what cannot be into a suite error: a result for a test that is not in the
+/// manifest is never green.
+struct Weighing<'a> {
+    run: &'a Run,
+    attempt: &'a Attempt,
+    finished: BTreeSet<TestIndex>,
+}
+
+impl Weighing<'_> {
+    fn weigh(&mut self, record: &Record) -> (Record, Option<Evidence>) {
+        let (test, last) = match record {
+            Record::Result(result) => (result.test, result.last),
+            Record::Missing { test, .. } => (*test, true),
+            Record::SuiteError(_) => return (record.clone(), None),
+        };
+        if test.0 as usize >= self.run.tests.len() {
+            let message = format!("test {test} of {}", self.run.tests.len());
+            let title = "a result for a test that is not in the manifest".into();
+            return (Record::SuiteError(SuiteError { title, message, text: None }), None);
+        }
+        let role = self.attempt.place.get(&test).map(|place| self.attempt.left[place].1);
+        let decided = self.run.test(test).verdict.is_some();
+        let lost_and_missing =
+            self.attempt.status != Status::Live && matches!(record, Record::Missing { .. });
+        let repeated = self.finished.contains(&test);
+        if last {
+            self.finished.insert(test);
+        }
+        let evidence = match role {
+            Some(Role::Predecessor) => Some(Evidence::Predecessor),
+            None => Some(Evidence::AfterDecision),
+            Some(Role::Run) if decided || lost_and_missing || repeated => Some(Evidence::AfterDecision),
+            Some(Role::Run) => None,
+        };
+        (record.clone(), evidence)
+    }
+}

@@ -1,0 +1,229 @@
+//! A run as the scheduler knows it. Everything in it is durable.
+//!
+//! ```text
+//! Discovering ─▶ Planning ─▶ Running ─▶ Ended
+//!      └──────────────┴─────▶ Stopping ─▶ Ended
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use seagull_domain::verdict::Seen;
+use seagull_domain::{
+    AttemptId, BootId, BundleId, Counts, Digest, Entry, ExecutorId, Generation, NotExecuted, Relation, Role,
+    RunSpec, RunVerdict, SlotIndex, SlotNumber, TestIndex, Verdict,
+};
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    pub spec: RunSpec,
+    pub phase: Phase,
+    pub manifest: Option<Digest>,
+    pub tests: Vec<Test>,
+    /// Disjoint; a relation's number is its place plus one.
+    pub relations: Vec<Relation>,
+    /// Bundles that no slot has.
+    pub pending: BTreeMap<BundleId, Bundle>,
+    /// All attempts: a lost one's late results may still come.
+    pub attempts: BTreeMap<AttemptId, Attempt>,
+    pub workers: BTreeMap<ExecutorId, BTreeMap<SlotIndex, Worker>>,
+    /// For each relation, how many of its entries live attempts hold.
+    pub relations_held: BTreeMap<u32, u32>,
+    pub next_bundle: BundleId,
+    pub counts: Counts,
+    pub suite_errors: u32,
+    /// How many discoveries came to nothing for an infrastructure cause.
+    pub discovery_losses: u32,
+    /// Whether the framework ever did anything: discovered, or executed a test.
+    pub started: bool,
+    pub empty_by_definition: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    Discovering,
+    /// Waits for the plan of this generation.
+    Planning {
+        generation: Generation,
+        discovered: Digest,
+    },
+    Running,
+    /// Nothing more is dispatched.
+    Stopping(NotExecuted),
+    Ended {
+        verdict: RunVerdict,
+        exit_code: u8,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Test {
+    /// Predicted microseconds.
+    pub predicted_us: u64,
+    pub limit_ms: u64,
+    /// The relation it belongs to; 0 for none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub relation: u32,
+    #[serde(default)]
+    pub seen: Seen,
+    /// Terminal results so far.
+    #[serde(default)]
+    pub executions: u32,
+    /// Executions lost to infrastructure causes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub losses: u32,
+    /// Live attempts that owe a result for it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub held: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<BundleId>,
+    /// Executors that could not collect it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_on: Vec<ExecutorId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<NotExecuted>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bundle {
+    pub entries: Vec<(TestIndex, Role)>,
+    pub predicted_us: u64,
+    /// Executors to keep it from where there is another.
+    pub avoid: BTreeSet<ExecutorId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// None for a discovery.
+    pub bundle: Option<BundleId>,
+    pub executor: ExecutorId,
+    pub boot: BootId,
+    pub slot: SlotIndex,
+    pub number: SlotNumber,
+    pub slots: u32,
+    pub status: Status,
+    pub generation: Generation,
+    /// What has not been reported on, by place in the bundle.
+    pub left: BTreeMap<u32, (TestIndex, Role)>,
+    pub place: BTreeMap<TestIndex, u32>,
+    pub left_us: u64,
+    /// Whether anything was reported on.
+    pub started: bool,
+    /// Tests that the current generation takes back, until its executor says which stay.
+    pub asked: BTreeSet<TestIndex>,
+    /// The last batch recorded.
+    pub batch: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Live,
+    Ended,
+    Lost,
+}
+
+/// The framework's process that a slot has, or will start, for the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    pub number: SlotNumber,
+    pub boot: BootId,
+}
+
+impl Run {
+    pub fn new(spec: RunSpec) -> Run {
+        Run {
+            spec,
+            phase: Phase::Discovering,
+            manifest: None,
+            tests: Vec::new(),
+            relations: Vec::new(),
+            pending: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            workers: BTreeMap::new(),
+            relations_held: BTreeMap::new(),
+            next_bundle: BundleId(0),
+            counts: Counts::default(),
+            suite_errors: 0,
+            discovery_losses: 0,
+            started: false,
+            empty_by_definition: false,
+        }
+    }
+
+    pub fn test(&self, test: TestIndex) -> &Test {
+        &self.tests[test.0 as usize]
+    }
+
+    pub(crate) fn test_mut(&mut self, test: TestIndex) -> &mut Test {
+        &mut self.tests[test.0 as usize]
+    }
+
+    pub fn live_attempts(&self) -> impl Iterator<Item = (AttemptId, &Attempt)> {
+        self.attempts.iter().filter(|(_, a)| a.status == Status::Live).map(|(id, a)| (*id, a))
+    }
+
+    /// Whether a live attempt is its slot's current one, not its next.
+    pub fn is_current(&self, attempt: AttemptId) -> bool {
+        let of = &self.attempts[&attempt];
+        !self.live_attempts().any(|(id, a)| id < attempt && a.executor == of.executor && a.slot == of.slot)
+    }
+
+    pub fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended { .. })
+    }
+
+    /// Whether bundles may be dispatched.
+    pub fn dispatches(&self) -> bool {
+        self.phase == Phase::Running
+    }
+
+    /// Whether its manifest is confirmed and each of its tests has a verdict.
+    pub fn all_decided(&self) -> bool {
+        let confirmed = matches!(self.phase, Phase::Running | Phase::Stopping(_) | Phase::Ended { .. });
+        confirmed && self.counts.decided() == self.counts.total
+    }
+
+    /// Whether what runs now is to be interrupted: nothing of it is wanted any more.
+    pub fn is_cancelling(&self) -> bool {
+        matches!(self.phase, Phase::Stopping(_)) || self.all_decided()
+    }
+
+    /// Whether the test is to be executed (again).
+    pub fn owes(&self, test: TestIndex) -> bool {
+        let test = self.test(test);
+        let open = self.dispatches() && test.verdict.is_none() && test.given_up.is_none();
+        let retry = test.seen.failed && !test.seen.passed && test.executions <= self.spec.retries;
+        open && (!test.seen.any() || retry)
+    }
+
+    /// The relation of a test.
+    pub fn relation_of(&self, test: TestIndex) -> Option<&Relation> {
+        let number = self.test(test).relation as usize;
+        number.checked_sub(1).map(|place| &self.relations[place])
+    }
+
+    /// Whether a live attempt holds anything of a relation that a bundle has tests of.
+    pub fn has_busy_relation(&self, bundle: &Bundle) -> bool {
+        bundle.entries.iter().any(|(test, _)| self.relations_held.contains_key(&self.test(*test).relation))
+    }
+
+    /// An entry as executors see it.
+    pub fn entry(&self, test: TestIndex, role: Role) -> Entry {
+        let Test { predicted_us, limit_ms, relation, .. } = *self.test(test);
+        Entry { test, role, predicted_us, limit_ms, relation }
+    }
+
+    /// The contents of an attempt in its current generation.
+    pub fn contents(&self, attempt: &Attempt) -> Vec<Entry> {
+        let wanted = attempt.left.values().filter(|(test, _)| !attempt.asked.contains(test));
+        wanted.map(|(test, role)| self.entry(*test, *role)).collect()
+    }
+}

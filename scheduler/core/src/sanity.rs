@@ -1,0 +1,75 @@
+//! What must hold after every step. Tests and the simulation call it; it is too slow for production.
+
+use std::collections::BTreeMap;
+
+use seagull_domain::{Counts, Role, RunId};
+
+use crate::State;
+use crate::run::{Phase, Run, Status};
+
+impl State {
+    /// Panics, saying what, if an invariant is broken.
+    pub fn sanity_check(&self) {
+        for (id, run) in &self.runs {
+            run.sanity_check(id);
+            for (attempt, state) in &run.attempts {
+                let placed =
+                    self.placed.get(&state.executor).is_some_and(|placed| placed.contains_key(attempt));
+                assert_eq!(placed, state.status == Status::Live, "{id}: placement of attempt {attempt}");
+            }
+        }
+        for (executor, placed) in &self.placed {
+            for (attempt, run) in placed {
+                assert!(
+                    self.runs[run].attempts.contains_key(attempt),
+                    "{executor}: unknown attempt {attempt}"
+                );
+                let slot = self.runs[run].attempts[attempt].slot;
+                assert!(
+                    self.queue(executor, slot).len() <= 2,
+                    "{executor}: more than one next in slot {slot}"
+                );
+            }
+        }
+    }
+}
+
+impl Run {
+    fn sanity_check(&self, id: &RunId) {
+        let mut held = vec![0; self.tests.len()];
+        let mut relations: BTreeMap<u32, u32> = BTreeMap::new();
+        for (test, role) in self.live_attempts().flat_map(|(_, attempt)| attempt.left.values()) {
+            held[test.0 as usize] += u32::from(*role == Role::Run);
+            *relations.entry(self.test(*test).relation).or_default() += 1;
+        }
+        relations.remove(&0);
+        assert_eq!(self.relations_held, relations, "{id}: held relations");
+        let mut counts = Counts { total: self.tests.len() as u32, ..Counts::default() };
+        for (index, test) in self.tests.iter().enumerate() {
+            assert_eq!(test.held, held[index], "{id}: holders of test {index}");
+            let waits = test.held > 0 || test.pending.is_some() || matches!(self.phase, Phase::Stopping(_));
+            assert!(test.verdict.is_some() || waits, "{id}: nobody owes test {index} a verdict");
+            assert!(
+                test.verdict.is_none() || test.pending.is_none(),
+                "{id}: test {index} is decided and pending"
+            );
+            if let Some(bundle) = test.pending {
+                let entries = &self.pending[&bundle].entries;
+                assert!(
+                    entries.iter().any(|(t, _)| t.0 as usize == index),
+                    "{id}: test {index} is not in its bundle"
+                );
+            }
+            test.verdict.into_iter().for_each(|verdict| counts.add(verdict));
+        }
+        assert_eq!(self.counts, counts, "{id}: counts");
+        for attempt in self.attempts.values() {
+            let left: u64 = attempt.left.values().map(|(test, _)| self.test(*test).predicted_us).sum();
+            assert_eq!(attempt.left_us, left, "{id}: what is left");
+            assert_eq!(attempt.left.len(), attempt.place.len(), "{id}: places");
+        }
+        if self.is_ended() {
+            assert!(self.all_decided() && self.workers.is_empty(), "{id}: ended with something left");
+        }
+    }
+}

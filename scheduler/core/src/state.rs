@@ -1,0 +1,119 @@
+//! The scheduler's whole state: durable runs, volatile executors.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use seagull_domain::{
+    AttemptId, BootId, DesiredAttempt, Epoch, ExecutorId, Instant, RunId, Seq, SlotIndex, SlotNumber,
+    TestIndex,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{Call, Run};
+
+/// What the operator may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// How long after its last report an executor's attempts are lost.
+    pub lease: Duration,
+    /// The same after its connection closed.
+    pub lease_closed: Duration,
+    /// How often a test's executions, or a run's discovery, may be lost to infrastructure causes.
+    pub infra_budget: u32,
+    /// How many runs may be unfinished at a time.
+    pub max_runs: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            lease: Duration::from_secs(15),
+            lease_closed: Duration::from_secs(3),
+            infra_budget: 3,
+            max_runs: 1000,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// The number of the last fact.
+    pub seq: Seq,
+    pub next_attempt: AttemptId,
+    pub runs: BTreeMap<RunId, Run>,
+    /// The live attempts of each executor, oldest first.
+    pub placed: BTreeMap<ExecutorId, BTreeMap<AttemptId, RunId>>,
+    #[serde(skip)]
+    pub epoch: Epoch,
+    #[serde(skip)]
+    pub settings: Settings,
+    #[serde(skip)]
+    pub executors: BTreeMap<ExecutorId, Executor>,
+}
+
+/// An executor as it was last seen. Volatile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executor {
+    /// None between the recovery of the scheduler and the executor's next report.
+    pub boot: Option<BootId>,
+    pub sequence: u64,
+    pub lease_until: Instant,
+    /// 0 until it has reported.
+    pub slots: u16,
+    pub labels: BTreeMap<String, String>,
+    pub draining: bool,
+    pub held: Option<Held>,
+    /// The version of `desired`.
+    pub version: u64,
+    pub desired: (Vec<DesiredAttempt>, BTreeSet<RunId>),
+    /// What each slot runs, as last reported.
+    pub running: BTreeMap<SlotIndex, (RunId, SlotNumber, TestIndex)>,
+}
+
+/// A call that waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    pub call: Call,
+    /// When it is answered at the latest.
+    pub until: Instant,
+}
+
+impl State {
+    pub fn new(epoch: Epoch, settings: Settings) -> State {
+        State {
+            seq: Seq(0),
+            next_attempt: AttemptId(1),
+            runs: BTreeMap::new(),
+            placed: BTreeMap::new(),
+            epoch,
+            settings,
+            executors: BTreeMap::new(),
+        }
+    }
+
+    /// The run of an id that a fact or an effect of ours names.
+    pub(crate) fn run_mut(&mut self, run: &RunId) -> &mut Run {
+        self.runs.get_mut(run).expect("a run that facts name was submitted")
+    }
+
+    /// Attempts on a slot, the current one first.
+    pub fn queue(&self, executor: &ExecutorId, slot: SlotIndex) -> Vec<(AttemptId, &RunId)> {
+        let placed = self.placed.get(executor).into_iter().flatten();
+        placed
+            .filter(|(id, run)| self.runs[*run].attempts[*id].slot == slot)
+            .map(|(id, run)| (*id, run))
+            .collect()
+    }
+
+    /// Slots of the executors that are there.
+    pub fn slots(&self) -> u32 {
+        self.executors.values().filter(|e| !e.draining).map(|e| u32::from(e.slots)).sum()
+    }
+
+    /// When [`crate::Event::Tick`] is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let leases = self.executors.values().map(|e| e.lease_until);
+        let calls = self.executors.values().filter_map(|e| e.held).map(|held| held.until);
+        leases.chain(calls).min()
+    }
+}

@@ -1,0 +1,84 @@
+//! The stream of a run: what a fact means to its readers. Pure, so that it is the same after recovery.
+
+use seagull_domain::{EndCause, Generation, Record, RunEvent, SuiteError};
+
+use crate::fact::{Fact, What};
+
+/// The events that a fact projects to, in order; often one, for bookkeeping none.
+pub fn project(fact: &Fact) -> Vec<RunEvent> {
+    match &fact.what {
+        What::Submitted(spec) => vec![RunEvent::RunStarted(spec.clone())],
+        What::Assigned { attempt, bundle, executor, number, tests, .. } => vec![RunEvent::AttemptAssigned {
+            attempt: *attempt,
+            executor: executor.clone(),
+            slot: *number,
+            discovery: bundle.is_none(),
+            tests: *tests,
+        }],
+        What::Planned { plan, .. } => {
+            let tests = plan.predicted_us.len() as u32;
+            let manifest = plan.manifest;
+            let confirmed = RunEvent::ManifestConfirmed { generation: Generation(1), manifest, tests };
+            vec![confirmed, RunEvent::Plan(plan.summary.clone())]
+        }
+        What::DiscoveryFailed { message } => vec![RunEvent::DiscoveryFailed { message: message.clone() }],
+        What::Recorded { .. } => recorded(&fact.what),
+        What::TakenBack { attempt, given, .. } => {
+            vec![RunEvent::TakenBack { attempt: *attempt, tests: *given }]
+        }
+        What::AttemptEnded { attempt, cause: EndCause::GaveBack(cause, message), executor, left } => {
+            let message = message.clone();
+            let (attempt, executor, cause, tests) = (*attempt, executor.clone(), *cause, *left);
+            vec![RunEvent::AttemptLost { attempt, executor, cause, message, tests }]
+        }
+        What::AttemptLost { attempt, cause, executor, left } => vec![RunEvent::AttemptLost {
+            attempt: *attempt,
+            executor: executor.clone(),
+            cause: *cause,
+            message: String::new(),
+            tests: *left,
+        }],
+        What::ExecutorLost { executor, cause } => {
+            vec![RunEvent::ExecutorLost { executor: executor.clone(), cause: *cause }]
+        }
+        What::Decided { verdicts } => {
+            let event = |(test, verdict): &(_, _)| RunEvent::Verdict { test: *test, verdict: *verdict };
+            verdicts.iter().map(event).collect()
+        }
+        What::Stopping { reason } => vec![RunEvent::Stopping { reason: *reason }],
+        What::Ended { verdict, counts, exit_code } => {
+            vec![RunEvent::RunFinished { verdict: *verdict, counts: *counts, exit_code: *exit_code }]
+        }
+        What::Bundled { .. }
+        | What::TakeBack { .. }
+        | What::AttemptEnded { .. }
+        | What::GivenUp { .. }
+        | What::WorkerEnded { .. }
+        | What::Archived => Vec::new(),
+    }
+}
+
+fn recorded(what: &What) -> Vec<RunEvent> {
+    let What::Recorded { attempt, executor, slot, records, .. } = what else { return Vec::new() };
+    let event = |(record, evidence): &(Record, _)| match record {
+        Record::Result(result) => RunEvent::TestFinished {
+            result: result.clone(),
+            attempt: *attempt,
+            executor: executor.clone(),
+            slot: *slot,
+            evidence: *evidence,
+        },
+        Record::Missing { test, reason } => RunEvent::TestMissing {
+            test: *test,
+            attempt: *attempt,
+            executor: executor.clone(),
+            reason: reason.clone(),
+        },
+        Record::SuiteError(error) => suite_error(error, executor),
+    };
+    records.iter().map(event).collect()
+}
+
+fn suite_error(error: &SuiteError, executor: &seagull_domain::ExecutorId) -> RunEvent {
+    RunEvent::SuiteError { error: error.clone(), executor: Some(executor.clone()) }
+}
