@@ -1,0 +1,115 @@
+//! What is to be packed, and what makes it impossible to say what is meant.
+
+use std::fmt;
+
+/// How many tests a bundle has at most, unless said otherwise.
+pub const MAX_TESTS_PER_BUNDLE: u32 = 50_000;
+
+/// What is to be packed. The crate gives test and scope numbers no meaning; they need not be dense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// In the framework's order, each test once.
+    pub items: Vec<Item>,
+    /// Tests that stay in one bundle. Relations that share a test are one; tests that are no item are ignored.
+    pub relations: Vec<RelationItems>,
+    /// A bundle, with its fixed cost and its setups, is no longer than this.
+    pub cap_ms: u64,
+    /// Where the number of slots is known, a short suite is cut finer than the cap, so that each has work.
+    pub slots: Option<u32>,
+    /// What each bundle pays once for each scope it uses.
+    pub setup: SetupCosts,
+    /// What each bundle pays once (its sandbox).
+    pub fixed_ms: u64,
+    pub max_tests_per_bundle: u32,
+    /// Nothing is known of the durations: one file a bundle.
+    pub uncertain: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Item {
+    pub test: u32,
+    /// Predicted duration.
+    pub micros: u64,
+    /// What it shares a setup with: the number of its file.
+    pub scope: u32,
+}
+
+/// Tests that must share a bundle; where `ordered`, they run in the order they are listed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelationItems {
+    pub ordered: bool,
+    pub tests: Vec<u32>,
+}
+
+/// Microseconds of setup (with collection and teardown) by scope.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SetupCosts {
+    /// For scopes that `by_scope` does not reach.
+    pub default_micros: u64,
+    pub by_scope: Vec<u64>,
+}
+
+/// A problem that contradicts itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    DuplicateTest(u32),
+    /// Each of these tests must run before the next, and the last before the first.
+    OrderCycle(Vec<u32>),
+}
+
+impl Problem {
+    /// A problem of `items` alone, without costs or relations.
+    pub fn new(items: Vec<Item>, cap_ms: u64) -> Self {
+        Self {
+            items,
+            relations: Vec::new(),
+            cap_ms,
+            slots: None,
+            setup: SetupCosts::default(),
+            fixed_ms: 0,
+            max_tests_per_bundle: MAX_TESTS_PER_BUNDLE,
+            uncertain: false,
+        }
+    }
+
+    pub(crate) fn fixed_micros(&self) -> u64 {
+        self.fixed_ms.saturating_mul(1000)
+    }
+
+    /// Below every sum that saturates, so that such a sum is over the cap.
+    pub(crate) fn cap_micros(&self) -> u64 {
+        self.cap_ms.saturating_mul(1000).min(u64::MAX - 1)
+    }
+
+    pub(crate) fn max_tests(&self) -> u32 {
+        self.max_tests_per_bundle.max(1)
+    }
+}
+
+impl SetupCosts {
+    /// The same cost for every scope.
+    pub fn constant(micros: u64) -> Self {
+        Self { default_micros: micros, by_scope: Vec::new() }
+    }
+
+    pub fn of(&self, scope: u32) -> u64 {
+        self.by_scope.get(scope as usize).copied().unwrap_or(self.default_micros)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DuplicateTest(test) => write!(f, "test {test} is listed twice"),
+            Self::OrderCycle(tests) => {
+                f.write_str("ordered relations contradict each other: ")?;
+                for test in tests {
+                    write!(f, "{test} before ")?;
+                }
+                write!(f, "{}", tests.first().copied().unwrap_or_default())
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
