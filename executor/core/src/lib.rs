@@ -1,1 +1,19 @@
-//! Placeholder.
+//! The executor's decisions: a synchronous state machine over its slots, workers and attempts.
+//!
+//! [`State::step`] takes the time and an [`Event`] and returns [`Effect`]s. Nothing is journalled here: what must
+//! survive is acknowledged by the scheduler, and an executor that dies comes back with another boot id and empty.
+
+mod attempt;
+mod deadline;
+mod feed;
+mod message;
+mod report;
+mod slot;
+mod state;
+mod sync;
+mod worker;
+
+pub use attempt::Attempt;
+pub use message::{Effect, Event, Exit, WorkerEvent, WorkerId};
+pub use slot::{Phase, Slot, Worker};
+pub use state::{Settings, State};

@@ -1,0 +1,127 @@
+//! An attempt as its executor knows it: its queue, and what is not acknowledged yet.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use seagull_domain::{
+    Batch, BundleContents, DesiredAttempt, EndCause, Entry, Generation, Record, RunId, SlotIndex, SlotNumber,
+    TestIndex,
+};
+
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    pub run: RunId,
+    pub slot: SlotIndex,
+    pub number: SlotNumber,
+    pub slots: u32,
+    pub discover: bool,
+    /// The generation of the contents it works by; 0 while it has none.
+    pub generation: Generation,
+    /// The generation that was asked for last.
+    pub fetching: Generation,
+    /// Not yet fed to a worker.
+    pub queue: VecDeque<Entry>,
+    /// Not found by a worker that collects lazily; to be looked for in a whole collection.
+    pub unfound: VecDeque<Entry>,
+    /// Relations of which something was fed.
+    pub started_relations: BTreeSet<u32>,
+    /// Asked back in this generation, but here to stay.
+    pub kept: Vec<TestIndex>,
+    /// Fed and not reported on, by any worker of the slot.
+    pub fed: u32,
+    /// To be ended without running what is left.
+    pub stopping: Option<EndCause>,
+    pub ended: Option<EndCause>,
+    /// Whether the scheduler still lists it.
+    pub desired: bool,
+    /// Not yet in a batch.
+    pub records: Vec<Record>,
+    /// Not yet acknowledged.
+    pub outbox: VecDeque<Batch>,
+    pub last_batch: u32,
+}
+
+impl Attempt {
+    pub fn new(desired: &DesiredAttempt) -> Attempt {
+        Attempt {
+            run: desired.run.clone(),
+            slot: desired.slot,
+            number: desired.number,
+            slots: desired.slots,
+            discover: desired.kind == seagull_domain::Kind::Discover,
+            generation: Generation(0),
+            fetching: Generation(0),
+            queue: VecDeque::new(),
+            unfound: VecDeque::new(),
+            started_relations: BTreeSet::new(),
+            kept: Vec::new(),
+            fed: 0,
+            stopping: None,
+            ended: None,
+            desired: true,
+            records: Vec::new(),
+            outbox: VecDeque::new(),
+            last_batch: 0,
+        }
+    }
+
+    /// Whether its contents are known, or it needs none.
+    pub fn is_ready(&self) -> bool {
+        self.discover || self.generation.0 > 0
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.ended.is_none() && self.stopping.is_none()
+    }
+
+    /// Takes contents of a newer generation: the first, or fewer tests than before. What has started stays, with all
+    /// of its relation.
+    pub fn take(&mut self, contents: BundleContents, fed: &BTreeSet<TestIndex>) {
+        if contents.generation <= self.generation || !self.is_open() {
+            return;
+        }
+        let first = self.generation.0 == 0;
+        self.generation = contents.generation;
+        if first {
+            self.queue = contents.entries.into();
+            return;
+        }
+        let wanted: BTreeSet<_> = contents.entries.iter().map(|entry| entry.test).collect();
+        let started = &self.started_relations;
+        let stays = |entry: &Entry| wanted.contains(&entry.test) || started.contains(&entry.relation);
+        self.queue.retain(stays);
+        let here = self.queue.iter().chain(&self.unfound).map(|entry| entry.test);
+        let here: BTreeSet<_> = here.chain(self.undelivered()).chain(fed.iter().copied()).collect();
+        self.kept = here.difference(&wanted).copied().collect();
+    }
+
+    /// Tests with records that the scheduler may not have.
+    fn undelivered(&self) -> impl Iterator<Item = TestIndex> {
+        let records = self.outbox.iter().flat_map(|batch| &batch.records).chain(&self.records);
+        records.filter_map(|record| match record {
+            Record::Result(result) => Some(result.test),
+            Record::Missing { test, .. } => Some(*test),
+            Record::SuiteError(_) => None,
+        })
+    }
+
+    /// Ends it if nothing of it is left to do.
+    pub fn end_if_done(&mut self) {
+        if self.ended.is_some() || self.fed > 0 {
+            return;
+        }
+        if let Some(cause) = &self.stopping {
+            self.ended = Some(cause.clone());
+        } else if !self.discover && self.is_ready() && self.queue.is_empty() && self.unfound.is_empty() {
+            self.ended = Some(EndCause::Completed);
+        }
+    }
+
+    /// Drops what has not started.
+    pub fn stop(&mut self, cause: EndCause) {
+        if self.ended.is_none() && self.stopping.is_none() {
+            self.stopping = Some(cause);
+            self.queue.clear();
+            self.unfound.clear();
+        }
+    }
+}

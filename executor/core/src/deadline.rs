@@ -1,0 +1,73 @@
+//! Limits: a test that hangs, a worker that does not start, collect or stop.
+
+use std::time::Duration;
+
+use seagull_domain::{Instant, SlotIndex};
+
+use crate::Effect;
+use crate::slot::{Death, Phase, Worker};
+use crate::state::State;
+
+impl State {
+    /// When [`crate::Event::Tick`] is due.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let workers = self.slots.iter().filter_map(|slot| slot.worker.as_ref());
+        workers.filter_map(|worker| self.deadline(worker)).map(|(at, _)| at).min()
+    }
+
+    fn deadline(&self, worker: &Worker) -> Option<(Instant, Death)> {
+        match worker.phase {
+            Phase::Finishing { deadline, .. } => Some((deadline, Death::Grace)),
+            Phase::Dying(_) => None,
+            Phase::Starting => Some((worker.active + self.settings.start_limit, Death::Stuck)),
+            Phase::Ready => match (worker.running, worker.fed.front()) {
+                (Some((_, since)), Some((_, entry))) => {
+                    let limit = Duration::from_millis(entry.limit_ms);
+                    Some((since + limit, Death::TimedOut(entry.limit_ms)))
+                }
+                (None, Some(_)) => Some((worker.active + self.settings.start_limit, Death::Stuck)),
+                (_, None) => None,
+            },
+        }
+    }
+
+    pub(crate) fn enforce_deadlines(&mut self) {
+        let now = self.now;
+        for slot in (0..self.slots.len() as u16).map(SlotIndex) {
+            let worker = self.slots[usize::from(slot.0)].worker.as_ref();
+            let due = worker.and_then(|worker| self.deadline(worker)).filter(|(at, _)| *at <= now);
+            if let Some((_, death)) = due {
+                self.kill(slot, death);
+            }
+        }
+    }
+
+    pub(crate) fn kill(&mut self, slot: SlotIndex, death: Death) {
+        let Some(worker) = self.slot_mut(slot).and_then(|slot| slot.worker.as_mut()) else { return };
+        worker.phase = Phase::Dying(death);
+        let (worker, dump_stacks) = (worker.id, matches!(death, Death::TimedOut(_) | Death::Stuck));
+        self.effects.push(Effect::Kill { slot, worker, dump_stacks });
+    }
+
+    /// Lets an idle worker tear down its session and end.
+    pub(crate) fn finish(&mut self, slot: SlotIndex) {
+        if let Some(worker) = self.wind_down(slot, false) {
+            self.effects.push(Effect::Finish { slot, worker });
+        }
+    }
+
+    /// Has a busy worker stop what it does, tear down and end.
+    pub(crate) fn interrupt(&mut self, slot: SlotIndex) {
+        if let Some(worker) = self.wind_down(slot, true) {
+            self.effects.push(Effect::Interrupt { slot, worker });
+        }
+    }
+
+    fn wind_down(&mut self, slot: SlotIndex, interrupted: bool) -> Option<crate::WorkerId> {
+        let now = self.now;
+        let worker = self.slot_mut(slot)?.worker.as_mut()?;
+        let deadline = now + Duration::from_millis(worker.grace_ms);
+        worker.phase = Phase::Finishing { deadline, interrupted };
+        Some(worker.id)
+    }
+}

@@ -1,0 +1,152 @@
+//! Keeping workers busy: which worker a slot needs, and how much work it gets ahead.
+
+use seagull_domain::{AttemptId, Entry, RunId, SlotIndex, TestIndex};
+
+use crate::message::Start;
+use crate::slot::{Phase, Worker};
+use crate::state::State;
+use crate::{Effect, WorkerId};
+
+/// Ahead of its corrected predictions a worker gets no more tests than this.
+const MOST_AHEAD: usize = 256;
+
+impl State {
+    /// Does what a slot needs next.
+    pub(crate) fn pump(&mut self, slot: SlotIndex) {
+        let needed = self.needed(slot);
+        let worker = self.slots[usize::from(slot.0)].worker.as_ref();
+        match (worker, needed) {
+            (None, Some((attempt, whole))) => self.start(slot, attempt, whole),
+            (Some(worker), needed) if worker.takes_tests() || worker.phase == Phase::Starting => {
+                let serves = |(attempt, whole): (AttemptId, bool)| {
+                    self.attempts[&attempt].run == worker.run && (worker.whole || !whole)
+                };
+                let wanted = needed.map_or(self.runs.contains(&worker.run), serves);
+                if self.is_stopping(worker) {
+                    self.interrupt(slot);
+                } else if worker.takes_tests() && !wanted && worker.fed.is_empty() {
+                    self.finish(slot);
+                } else if worker.takes_tests() {
+                    self.feed(slot);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The first attempt of a slot that needs a worker, and whether only a whole collection will do.
+    fn needed(&self, slot: SlotIndex) -> Option<(AttemptId, bool)> {
+        let open = self.queue(slot).find(|(_, a)| a.ended.is_none() && a.fed == 0 && a.stopping.is_none())?;
+        let (id, attempt) = open;
+        let whole = attempt.queue.is_empty() && !attempt.unfound.is_empty();
+        let needs = attempt.discover || !attempt.queue.is_empty() || whole;
+        (attempt.is_ready() && needs).then_some((id, whole))
+    }
+
+    /// Whether what the worker is at is to be stopped.
+    fn is_stopping(&self, worker: &Worker) -> bool {
+        let stops =
+            |id: &AttemptId| self.attempts.get(id).is_some_and(|a| a.stopping.is_some() && a.ended.is_none());
+        let discovers = self.attempts.get(&worker.attempt).is_some_and(|a| a.discover && a.fed > 0);
+        worker.fed.front().is_some_and(|(id, _)| stops(id)) || (discovers && stops(&worker.attempt))
+    }
+
+    fn start(&mut self, slot: SlotIndex, attempt: AttemptId, whole: bool) {
+        let id = self.next_worker;
+        self.next_worker = WorkerId(id.0 + 1);
+        let state = self.attempts.get_mut(&attempt).expect("an open attempt");
+        let (run, number, slots, discover) = (state.run.clone(), state.number, state.slots, state.discover);
+        // A discovery is under way as soon as its worker is.
+        state.fed += u32::from(discover);
+        let worker = Worker {
+            id,
+            run: run.clone(),
+            number,
+            phase: Phase::Starting,
+            ready: false,
+            whole: discover || whole,
+            fed: Default::default(),
+            running: None,
+            wants: false,
+            active: self.now,
+            attempt,
+            grace_ms: 10_000,
+            ended: false,
+            predicted_us: 1,
+            actual_us: 1,
+        };
+        self.slots[usize::from(slot.0)].worker = Some(worker);
+        self.effects.push(Effect::Start(Start {
+            slot,
+            worker: id,
+            run,
+            attempt,
+            number,
+            slots,
+            discover,
+            whole,
+        }));
+        self.report(false);
+    }
+
+    /// Feeds the worker what it may have: one test when it has none or asks, and short ones ahead.
+    fn feed(&mut self, slot: SlotIndex) {
+        while let Some((attempt, entry)) = self.successor(slot) {
+            let ahead = u64::try_from(self.settings.ahead.as_micros()).unwrap_or(u64::MAX);
+            let worker = self.slots[usize::from(slot.0)].worker.as_mut().expect("it takes tests");
+            let running = usize::from(worker.running.is_some());
+            let waiting = worker.fed.iter().skip(running);
+            let waiting_us: u64 = waiting.map(|(_, entry)| worker.estimate_us(entry)).sum();
+            let fits = waiting_us.saturating_add(worker.estimate_us(&entry)) <= ahead
+                && worker.fed.len() < MOST_AHEAD;
+            if !(worker.fed.is_empty() || worker.wants || fits) {
+                return;
+            }
+            if worker.fed.is_empty() {
+                worker.active = self.now;
+            }
+            worker.wants = false;
+            worker.attempt = attempt;
+            worker.fed.push_back((attempt, entry));
+            let worker = worker.id;
+            self.take_from_queue(attempt, entry);
+            self.push_feed(slot, worker, attempt, entry.test);
+        }
+    }
+
+    /// The next test of the slot's attempts, if its worker can run it.
+    fn successor(&self, slot: SlotIndex) -> Option<(AttemptId, Entry)> {
+        let worker = self.slots[usize::from(slot.0)].worker.as_ref()?;
+        let of_run = |run: &RunId| *run == worker.run;
+        let (id, attempt) = self.queue(slot).find(|(_, a)| a.is_open() && !is_drained(a, worker))?;
+        let entry = attempt.queue.front().or_else(|| attempt.unfound.front().filter(|_| worker.whole));
+        entry.filter(|_| of_run(&attempt.run) && !attempt.discover).map(|entry| (id, *entry))
+    }
+
+    fn take_from_queue(&mut self, attempt: AttemptId, entry: Entry) {
+        let attempt = self.attempts.get_mut(&attempt).expect("it has the entry");
+        if attempt.queue.pop_front().is_none() {
+            attempt.unfound.pop_front();
+        }
+        attempt.fed += 1;
+        if entry.relation != 0 {
+            attempt.started_relations.insert(entry.relation);
+        }
+    }
+
+    /// One message for what is fed in one go.
+    fn push_feed(&mut self, slot: SlotIndex, worker: WorkerId, attempt: AttemptId, test: TestIndex) {
+        if let Some(Effect::Feed { worker: of, attempt: to, tests, .. }) = self.effects.last_mut()
+            && (*of, *to) == (worker, attempt)
+        {
+            return tests.push(test);
+        }
+        self.effects.push(Effect::Feed { slot, worker, attempt, tests: vec![test] });
+    }
+}
+
+/// Whether all of an attempt has been fed.
+fn is_drained(attempt: &crate::Attempt, worker: &Worker) -> bool {
+    let unfound = attempt.unfound.is_empty() || !worker.whole && attempt.fed > 0;
+    attempt.is_ready() && !attempt.discover && attempt.queue.is_empty() && unfound
+}

@@ -1,0 +1,128 @@
+//! What the core is told, and what it asks of its shell.
+
+use seagull_domain::{
+    AttemptId, BundleContents, Desired, Discovery, Generation, RunId, SlotIndex, SlotNumber, SuiteError,
+    TestIndex, TestResult,
+};
+
+/// The number of a worker in this boot; events of an earlier worker of the slot are told by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WorkerId(pub u64);
+
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The scheduler's answer.
+    Desired(Box<Desired>),
+    /// The answer to [`Effect::Fetch`].
+    Contents {
+        attempt: AttemptId,
+        contents: BundleContents,
+    },
+    /// It could not be fetched, for a reason that does not pass.
+    NoContents {
+        attempt: AttemptId,
+        message: String,
+    },
+    Worker {
+        slot: SlotIndex,
+        worker: WorkerId,
+        event: WorkerEvent,
+    },
+    /// Take nothing new, give back what has not started, interrupt what runs, and leave.
+    Leave,
+    Tick,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum WorkerEvent {
+    /// The framework has started; `grace_ms` is the run's time to tear down.
+    Ready {
+        grace_ms: u64,
+    },
+    Discovered(Discovery),
+    DiscoveryFailed(String),
+    Started(TestIndex),
+    Finished(TestResult),
+    /// The test cannot be collected.
+    Missing {
+        test: TestIndex,
+        reason: String,
+    },
+    /// The call phase of the current test is over, or there is none, and the worker has no successor.
+    Next,
+    /// A test was interrupted: by us, or by itself (`pytest.exit`).
+    Interrupted {
+        test: Option<TestIndex>,
+        message: String,
+    },
+    SuiteError(SuiteError),
+    /// The framework is done with its session; the process is about to end.
+    Ended,
+    /// The process and all its descendants are gone.
+    Exited(Exit),
+    /// The worker could not be started, with a sentence that says why.
+    NotStarted(String),
+}
+
+/// How a worker's process ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    /// In words: `signal 11 (SIGSEGV)`, `exit code 0`.
+    pub how: String,
+    /// The end of what it wrote outside any test.
+    pub text: Option<seagull_domain::TextRef>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Report now (or, for results alone, when 50 ms have passed since the last report).
+    Report {
+        results_only: bool,
+    },
+    /// Fetch the contents of an attempt.
+    Fetch {
+        run: RunId,
+        attempt: AttemptId,
+        generation: Generation,
+    },
+    Start(Start),
+    /// Tests for a worker, after those it has. They belong to the log of `attempt`.
+    Feed {
+        slot: SlotIndex,
+        worker: WorkerId,
+        attempt: AttemptId,
+        tests: Vec<TestIndex>,
+    },
+    /// Nothing more will come: tear down and end.
+    Finish {
+        slot: SlotIndex,
+        worker: WorkerId,
+    },
+    Interrupt {
+        slot: SlotIndex,
+        worker: WorkerId,
+    },
+    /// Kill the worker's whole tree; first have it write its stacks, if asked.
+    Kill {
+        slot: SlotIndex,
+        worker: WorkerId,
+        dump_stacks: bool,
+    },
+    /// Nothing is left to do or to deliver: the executor may end.
+    Left,
+}
+
+/// A worker to start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    pub slot: SlotIndex,
+    pub worker: WorkerId,
+    pub run: RunId,
+    /// The attempt that needs it first.
+    pub attempt: AttemptId,
+    pub number: SlotNumber,
+    pub slots: u32,
+    pub discover: bool,
+    /// Collect the whole suite first, to find ids that exist only then.
+    pub whole: bool,
+}

@@ -1,0 +1,94 @@
+//! A slot and the worker that lives in it.
+//!
+//! ```text
+//! Starting ─▶ Ready ─▶ Finishing ─▶ (gone)
+//!     └─────────┴─────────▶ Dying ─────┘
+//! ```
+
+use std::collections::VecDeque;
+
+use seagull_domain::{AttemptId, Entry, Instant, RunId, SlotNumber, TestIndex};
+
+use crate::WorkerId;
+
+#[derive(Debug, Clone, Default)]
+pub struct Slot {
+    pub worker: Option<Worker>,
+    /// Workers that are gone, with the attempt that delivers their last words.
+    pub gone: Vec<(RunId, SlotNumber, AttemptId)>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Worker {
+    pub id: WorkerId,
+    pub run: RunId,
+    pub number: SlotNumber,
+    pub phase: Phase,
+    /// Whether the framework ever said that it runs.
+    pub ready: bool,
+    /// Whether it has collected the whole suite, so that what it does not find does not exist.
+    pub whole: bool,
+    /// What it has and has not reported on, in order, with the attempt of each.
+    pub fed: VecDeque<(AttemptId, Entry)>,
+    /// The test that runs, since when.
+    pub running: Option<(TestIndex, Instant)>,
+    /// It waits for a successor.
+    pub wants: bool,
+    /// When it last went on: the limit of starting and collecting counts from here.
+    pub active: Instant,
+    /// The attempt whose log and batches take what belongs to no test.
+    pub attempt: AttemptId,
+    pub grace_ms: u64,
+    /// Whether the framework said that its session is over.
+    pub ended: bool,
+    /// Predicted and actual microseconds of late, to correct predictions by.
+    pub predicted_us: u64,
+    pub actual_us: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    Starting,
+    Ready,
+    /// Told to finish, or interrupted; killed at the deadline.
+    Finishing {
+        deadline: Instant,
+        interrupted: bool,
+    },
+    /// Killed; waits for its end.
+    Dying(Death),
+}
+
+/// Why a worker was killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Death {
+    /// The running test was past its limit of so many milliseconds.
+    TimedOut(u64),
+    /// It did not stop within the grace.
+    Grace,
+    /// It did not start, or not collect, within its limit.
+    Stuck,
+}
+
+impl Worker {
+    /// What a test will take here, by how predictions fared of late.
+    pub fn estimate_us(&self, entry: &Entry) -> u64 {
+        let corrected =
+            u128::from(entry.predicted_us) * u128::from(self.actual_us) / u128::from(self.predicted_us);
+        u64::try_from(corrected).unwrap_or(u64::MAX)
+    }
+
+    /// Learns from a test that took `micros`.
+    pub fn learn(&mut self, predicted_us: u64, micros: u64) {
+        self.predicted_us += predicted_us.max(1);
+        self.actual_us += micros;
+        if self.predicted_us > 10_000_000 {
+            self.predicted_us = self.predicted_us / 2 + 1;
+            self.actual_us = self.actual_us / 2 + 1;
+        }
+    }
+
+    pub fn takes_tests(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+}

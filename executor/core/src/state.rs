@@ -1,0 +1,135 @@
+//! The executor's whole state, and one step of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use seagull_domain::{AttemptId, BootId, EndCause, Epoch, ExecutorId, InfraCause, Instant, RunId, SlotIndex};
+
+use crate::attempt::Attempt;
+use crate::slot::Slot;
+use crate::{Effect, Event, WorkerId};
+
+/// What the operator may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a worker may take to start, and to collect a file.
+    pub start_limit: Duration,
+    /// How much work a worker gets ahead of the test that runs.
+    pub ahead: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings { start_limit: Duration::from_secs(600), ahead: Duration::from_millis(50) }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct State {
+    pub executor: ExecutorId,
+    pub boot: BootId,
+    pub labels: BTreeMap<String, String>,
+    pub settings: Settings,
+    pub sequence: u64,
+    /// The newest desired state taken.
+    pub known: (Epoch, u64),
+    pub runs: BTreeSet<RunId>,
+    pub attempts: BTreeMap<AttemptId, Attempt>,
+    pub slots: Vec<Slot>,
+    pub leaving: bool,
+    pub(crate) next_worker: WorkerId,
+    pub(crate) now: Instant,
+    pub(crate) effects: Vec<Effect>,
+}
+
+impl State {
+    pub fn new(executor: ExecutorId, boot: BootId, slots: u16, settings: Settings) -> State {
+        State {
+            executor,
+            boot,
+            labels: BTreeMap::new(),
+            settings,
+            sequence: 0,
+            known: (Epoch(0), 0),
+            runs: BTreeSet::new(),
+            attempts: BTreeMap::new(),
+            slots: (0..slots).map(|_| Slot::default()).collect(),
+            leaving: false,
+            next_worker: WorkerId(1),
+            now: Instant(0),
+            effects: Vec::new(),
+        }
+    }
+
+    pub fn step(&mut self, now: Instant, event: Event) -> Vec<Effect> {
+        self.now = now;
+        match event {
+            Event::Desired(desired) => self.desired(*desired),
+            Event::Contents { attempt, contents } => self.contents(attempt, contents),
+            Event::NoContents { attempt, message } => {
+                self.give_back(attempt, InfraCause::ArtifactUnavailable, message);
+            }
+            Event::Worker { slot, worker, event } => self.worker_event(slot, worker, event),
+            Event::Leave => self.leave(),
+            Event::Tick => {}
+        }
+        self.enforce_deadlines();
+        for slot in (0..self.slots.len() as u16).map(SlotIndex) {
+            self.pump(slot);
+        }
+        self.forget();
+        std::mem::take(&mut self.effects)
+    }
+
+    pub(crate) fn give_back(&mut self, attempt: AttemptId, cause: InfraCause, message: String) {
+        if let Some(attempt) = self.attempts.get_mut(&attempt) {
+            attempt.stop(EndCause::GaveBack(cause, message));
+            attempt.end_if_done();
+            self.report(false);
+        }
+    }
+
+    fn leave(&mut self) {
+        self.leaving = true;
+        for attempt in self.attempts.values_mut() {
+            attempt.stop(EndCause::GaveBack(InfraCause::Drained, String::new()));
+            attempt.end_if_done();
+        }
+        self.runs.clear();
+        self.report(false);
+    }
+
+    /// The attempts of a slot in the order to run in.
+    pub(crate) fn queue(&self, slot: SlotIndex) -> impl Iterator<Item = (AttemptId, &Attempt)> {
+        self.attempts.iter().filter(move |(_, a)| a.slot == slot).map(|(id, a)| (*id, a))
+    }
+
+    pub(crate) fn slot_mut(&mut self, slot: SlotIndex) -> Option<&mut Slot> {
+        self.slots.get_mut(usize::from(slot.0))
+    }
+
+    /// Forgets attempts that nobody wants, that have delivered everything, and that no worker needs for its last words.
+    fn forget(&mut self) {
+        let workers = self.slots.iter().filter_map(|slot| slot.worker.as_ref());
+        let speaking: BTreeSet<_> = workers.map(|worker| worker.attempt).collect();
+        self.attempts.retain(|id, a| {
+            let delivered = a.records.is_empty() && a.outbox.is_empty();
+            a.desired || a.ended.is_none() || !delivered || speaking.contains(id)
+        });
+        let attempts = &self.attempts;
+        for slot in &mut self.slots {
+            let delivers = |attempt: &AttemptId| {
+                attempts.get(attempt).is_some_and(|a| !a.records.is_empty() || !a.outbox.is_empty())
+            };
+            slot.gone.retain(|(_, _, attempt)| delivers(attempt));
+        }
+        let idle = self.slots.iter().all(|slot| slot.worker.is_none() && slot.gone.is_empty());
+        if self.leaving && idle && self.attempts.is_empty() {
+            self.effects.push(Effect::Left);
+        }
+    }
+
+    pub(crate) fn report(&mut self, results_only: bool) {
+        self.effects.push(Effect::Report { results_only });
+    }
+}

@@ -1,0 +1,80 @@
+//! Taking the desired state and the contents of bundles.
+
+use std::collections::BTreeSet;
+
+use seagull_domain::{AttemptId, BundleContents, Desired, DesiredAttempt, EndCause};
+
+use crate::Effect;
+use crate::attempt::Attempt;
+use crate::state::State;
+
+impl State {
+    /// An answer that is older than the last one taken is ignored.
+    pub(crate) fn desired(&mut self, desired: Desired) {
+        if (desired.epoch, desired.version) < self.known {
+            return;
+        }
+        self.known = (desired.epoch, desired.version);
+        self.acknowledge(&desired);
+        let slots = self.slots.len();
+        let wanted: BTreeSet<_> = desired.attempts.iter().map(|attempt| attempt.attempt).collect();
+        for attempt in desired.attempts.iter().filter(|a| usize::from(a.slot.0) < slots) {
+            self.want(attempt);
+        }
+        for (id, attempt) in &mut self.attempts {
+            if !wanted.contains(id) {
+                attempt.desired = false;
+                attempt.stop(EndCause::Cancelled);
+                attempt.end_if_done();
+            }
+        }
+        if !self.leaving {
+            self.runs = desired.runs.into_iter().collect();
+        }
+    }
+
+    fn acknowledge(&mut self, desired: &Desired) {
+        for (id, last) in &desired.acknowledged {
+            if let Some(attempt) = self.attempts.get_mut(id) {
+                attempt.outbox.retain(|batch| batch.number > *last);
+                if !attempt.outbox.is_empty() {
+                    self.effects.push(Effect::Report { results_only: true });
+                }
+            }
+        }
+    }
+
+    fn want(&mut self, desired: &DesiredAttempt) {
+        let attempt = self.attempts.entry(desired.attempt).or_insert_with(|| Attempt::new(desired));
+        attempt.desired = true;
+        if desired.cancel {
+            attempt.stop(EndCause::Cancelled);
+        } else if self.leaving {
+            attempt.stop(EndCause::GaveBack(seagull_domain::InfraCause::Drained, String::new()));
+        }
+        let had_ended = attempt.ended.is_some();
+        attempt.end_if_done();
+        if attempt.ended.is_some() != had_ended {
+            self.effects.push(Effect::Report { results_only: false });
+        }
+        if attempt.is_open() && !attempt.discover && desired.generation > attempt.fetching {
+            attempt.fetching = desired.generation;
+            let (run, attempt, generation) = (desired.run.clone(), desired.attempt, desired.generation);
+            self.effects.push(Effect::Fetch { run, attempt, generation });
+        }
+    }
+
+    pub(crate) fn contents(&mut self, id: AttemptId, contents: BundleContents) {
+        let Some(slot) = self.attempts.get(&id).map(|attempt| attempt.slot) else { return };
+        let worker = self.slots.get(usize::from(slot.0)).and_then(|slot| slot.worker.as_ref());
+        let fed = worker.into_iter().flat_map(|w| &w.fed).filter(|(of, _)| *of == id);
+        let fed = fed.map(|(_, entry)| entry.test).collect();
+        let attempt = self.attempts.get_mut(&id).expect("it is there");
+        let first = attempt.generation.0 == 0;
+        attempt.take(contents, &fed);
+        attempt.end_if_done();
+        if !first || attempt.ended.is_some() {
+            self.report(false);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! What workers say, and what their end means.
+
+use std::collections::VecDeque;
+
+use seagull_domain::{
+    AttemptId, EndCause, Entry, InfraCause, Outcome, Record, SlotIndex, SuiteError, TestCause, TestIndex,
+    TestResult, TextRef,
+};
+
+use crate::slot::{Death, Phase, Worker};
+use crate::state::State;
+use crate::{Exit, WorkerEvent, WorkerId};
+
+impl State {
+    pub(crate) fn worker_event(&mut self, slot: SlotIndex, id: WorkerId, event: WorkerEvent) {
+        let now = self.now;
+        let Some(worker) = self.slot_mut(slot).and_then(|s| s.worker.as_mut()).filter(|w| w.id == id) else {
+            return;
+        };
+        match event {
+            WorkerEvent::Ready { grace_ms } => {
+                (worker.grace_ms, worker.active, worker.ready) = (grace_ms, now, true);
+                if worker.phase == Phase::Starting {
+                    worker.phase = Phase::Ready;
+                }
+            }
+            WorkerEvent::Started(test) => {
+                if worker.fed.front().is_some_and(|(_, entry)| entry.test == test) {
+                    worker.running = Some((test, now));
+                    self.report(true);
+                }
+            }
+            WorkerEvent::Next => worker.wants = true,
+            WorkerEvent::Ended => worker.ended = true,
+            WorkerEvent::Finished(result) => self.finished(slot, result),
+            WorkerEvent::Missing { test, reason } => self.missing(slot, test, reason),
+            WorkerEvent::Interrupted { test, message } => self.interrupted(slot, test, message),
+            WorkerEvent::Discovered(discovery) => self.discovered(slot, EndCause::Discovered(discovery)),
+            WorkerEvent::DiscoveryFailed(message) => {
+                self.discovered(slot, EndCause::DiscoveryFailed(message))
+            }
+            WorkerEvent::SuiteError(error) => self.suite_error(slot, error),
+            WorkerEvent::Exited(exit) => self.exited(slot, &exit),
+            WorkerEvent::NotStarted(message) => self.not_started(slot, message),
+        }
+    }
+
+    fn finished(&mut self, slot: SlotIndex, result: TestResult) {
+        let now = self.now;
+        let worker = self.slot_mut(slot).and_then(|s| s.worker.as_mut()).expect("it spoke");
+        let front = worker.fed.front().copied().filter(|(_, entry)| entry.test == result.test);
+        let Some((attempt, entry)) = front else { return };
+        if result.last {
+            worker.fed.pop_front();
+            worker.running = None;
+            worker.active = now;
+            worker.learn(entry.predicted_us, result.micros());
+        }
+        let last = result.last;
+        self.record(attempt, Record::Result(result));
+        if last {
+            self.done(attempt);
+        }
+    }
+
+    /// A lazily collecting worker may not see ids that exist only in a whole-suite collection.
+    fn missing(&mut self, slot: SlotIndex, test: TestIndex, reason: String) {
+        let worker = self.slot_mut(slot).and_then(|s| s.worker.as_mut()).expect("it spoke");
+        let Some(place) = worker.fed.iter().position(|(_, entry)| entry.test == test) else { return };
+        let (attempt, entry) = worker.fed.remove(place).expect("the place is in range");
+        if worker.whole {
+            self.record(attempt, Record::Missing { test, reason });
+        } else if let Some(state) = self.attempts.get_mut(&attempt).filter(|a| a.is_open()) {
+            state.unfound.push_back(entry);
+        }
+        self.done(attempt);
+    }
+
+    fn interrupted(&mut self, slot: SlotIndex, test: Option<TestIndex>, message: String) {
+        let ours = matches!(self.worker(slot).phase, Phase::Finishing { interrupted: true, .. });
+        let deadline = self.now + std::time::Duration::from_millis(self.worker(slot).grace_ms);
+        let front = self.worker(slot).fed.front().copied();
+        match (test, front) {
+            (Some(test), Some((_, entry))) if entry.test == test && !ours => {
+                self.fail_running(slot, entry, TestCause::Error, message, None);
+            }
+            _ => {}
+        }
+        let worker = self.slot_mut(slot).and_then(|s| s.worker.as_mut()).expect("it spoke");
+        if !matches!(worker.phase, Phase::Finishing { .. } | Phase::Dying(_)) {
+            worker.phase = Phase::Finishing { deadline, interrupted: true };
+        }
+    }
+
+    fn worker(&self, slot: SlotIndex) -> &Worker {
+        self.slots[usize::from(slot.0)].worker.as_ref().expect("it spoke")
+    }
+
+    fn discovered(&mut self, slot: SlotIndex, cause: EndCause) {
+        let attempt = self.worker(slot).attempt;
+        if let Some(attempt) = self.attempts.get_mut(&attempt).filter(|a| a.discover && a.fed > 0) {
+            attempt.fed = 0;
+            attempt.ended = Some(attempt.stopping.take().unwrap_or(cause));
+            self.report(false);
+        }
+    }
+
+    fn suite_error(&mut self, slot: SlotIndex, error: SuiteError) {
+        let attempt = self.worker(slot).attempt;
+        self.record(attempt, Record::SuiteError(error));
+    }
+
+    /// The whole tree is gone. The test that ran has failed, unless we stopped it; what was fed goes back.
+    fn exited(&mut self, slot: SlotIndex, exit: &Exit) {
+        let worker = self.worker(slot).clone();
+        let interrupted =
+            matches!(worker.phase, Phase::Finishing { interrupted: true, .. } | Phase::Dying(Death::Grace));
+        if let Some((_, entry)) = worker.fed.front().copied().filter(|_| !interrupted) {
+            self.front_of_dead(slot, &worker, entry, exit);
+        }
+        self.unfeed(slot);
+        self.last_words(&worker, exit);
+        if let Some(slot) = self.slot_mut(slot) {
+            slot.worker = None;
+            slot.gone.push((worker.run.clone(), worker.number, worker.attempt));
+        }
+        self.discovery_died(&worker, exit);
+        self.report(false);
+    }
+
+    /// What became of the test a dead worker was at, or was about to collect.
+    fn front_of_dead(&mut self, slot: SlotIndex, worker: &Worker, entry: Entry, exit: &Exit) {
+        let (cause, message) = match (worker.phase, worker.running) {
+            (Phase::Dying(Death::TimedOut(limit)), _) => (
+                TestCause::TimedOut,
+                format!("timed out: killed after {} s, the limit from its prediction", limit / 1000),
+            ),
+            (Phase::Dying(_), None) => {
+                let limit = self.settings.start_limit.as_secs();
+                (TestCause::TimedOut, format!("timed out: its file was not collected within {limit} s"))
+            }
+            (_, Some(_)) => (TestCause::Crashed, format!("crashed: the worker ended with {}", exit.how)),
+            (_, None) => {
+                let message =
+                    format!("crashed: the worker ended with {} while collecting the test's file", exit.how);
+                (TestCause::Crashed, message)
+            }
+        };
+        self.fail_running(slot, entry, cause, message, exit.text);
+    }
+
+    /// An end that nothing explains is a suite error: it may have hidden one. A worker that never ran is a sandbox
+    /// that failed.
+    fn last_words(&mut self, worker: &Worker, exit: &Exit) {
+        let title = match worker.phase {
+            Phase::Starting | Phase::Dying(Death::Stuck) if !worker.ready => {
+                let message = format!("the worker ended before it was ready: {}", exit.how);
+                return self.give_back(worker.attempt, InfraCause::SandboxFailed, message);
+            }
+            Phase::Dying(Death::Grace) => "a worker did not stop within the grace and was killed",
+            Phase::Finishing { .. } if !worker.ended => "a worker died while its session finished",
+            Phase::Ready if !worker.ended && worker.fed.is_empty() => "a worker died without running a test",
+            _ => return,
+        };
+        let error = SuiteError { title: title.to_owned(), message: exit.how.clone(), text: exit.text };
+        self.record(worker.attempt, Record::SuiteError(error));
+    }
+
+    fn discovery_died(&mut self, worker: &Worker, exit: &Exit) {
+        let Some(attempt) =
+            self.attempts.get_mut(&worker.attempt).filter(|a| a.discover && a.ended.is_none())
+        else {
+            return;
+        };
+        attempt.fed = 0;
+        let died = match worker.phase {
+            Phase::Dying(Death::Stuck) => "discovery took longer than its limit".to_owned(),
+            _ => format!("the framework ended during discovery with {}", exit.how),
+        };
+        attempt.ended = Some(attempt.stopping.take().unwrap_or(EndCause::DiscoveryFailed(died)));
+    }
+
+    fn not_started(&mut self, slot: SlotIndex, message: String) {
+        let worker = self.slot_mut(slot).and_then(|s| s.worker.take()).expect("it was to start");
+        if let Some(attempt) = self.attempts.get_mut(&worker.attempt) {
+            attempt.fed = 0;
+        }
+        self.give_back(worker.attempt, InfraCause::SandboxFailed, message);
+    }
+
+    /// The first of what was fed has failed for a reason of ours.
+    fn fail_running(
+        &mut self,
+        slot: SlotIndex,
+        entry: Entry,
+        cause: TestCause,
+        message: String,
+        text: Option<TextRef>,
+    ) {
+        let now = self.now;
+        let worker = self.slot_mut(slot).and_then(|s| s.worker.as_mut()).expect("it ran");
+        let Some((attempt, _)) = worker.fed.pop_front() else { return };
+        let ran = worker.running.take().map_or(0, |(_, since)| (now - since).as_micros());
+        let result = TestResult {
+            test: entry.test,
+            ordinal: 0,
+            last: true,
+            outcome: Outcome::Failed,
+            detail: String::new(),
+            cause: Some(cause),
+            phases: [0, u64::try_from(ran).unwrap_or(u64::MAX), 0],
+            peak_kib: 0,
+            message,
+            location: String::new(),
+            text,
+        };
+        self.record(attempt, Record::Result(result));
+        self.done(attempt);
+    }
+
+    /// Gives unstarted tests back to the queues they came from.
+    fn unfeed(&mut self, slot: SlotIndex) {
+        let Some(worker) = self.slot_mut(slot).and_then(|s| s.worker.as_mut()) else { return };
+        worker.running = None;
+        let fed: VecDeque<_> = std::mem::take(&mut worker.fed);
+        for (attempt, entry) in fed.into_iter().rev() {
+            if let Some(state) = self.attempts.get_mut(&attempt) {
+                state.fed -= 1;
+                if state.is_open() {
+                    state.queue.push_front(entry);
+                }
+                state.end_if_done();
+            }
+        }
+    }
+
+    fn record(&mut self, attempt: AttemptId, record: Record) {
+        if let Some(attempt) = self.attempts.get_mut(&attempt) {
+            attempt.records.push(record);
+            self.report(true);
+        }
+    }
+
+    /// One fed test of an attempt is reported on.
+    fn done(&mut self, attempt: AttemptId) {
+        let Some(state) = self.attempts.get_mut(&attempt) else { return };
+        state.fed -= 1;
+        state.end_if_done();
+        if state.ended.is_some() {
+            self.report(false);
+        }
+    }
+}
