@@ -7,8 +7,9 @@ use seagull_domain::{
 use crate::attempt::Attempt;
 use crate::state::State;
 
-/// Bytes of records in one batch, and of batches in one report; a message is at most 1 MiB.
+/// Bytes and number of records in one batch, and bytes of batches in one report; a message is at most 1 MiB.
 const BATCH_BYTES: usize = 128 << 10;
+const BATCH_RECORDS: usize = 200;
 const REPORT_BYTES: usize = 640 << 10;
 
 impl State {
@@ -72,8 +73,7 @@ impl Attempt {
         while records.peek().is_some() {
             let mut size = 0;
             let mut batch = Vec::new();
-            while let Some(record) =
-                records.next_if(|record| size == 0 || size + size_of_record(record) <= BATCH_BYTES)
+            while let Some(record) = records.next_if(|record| batch.is_empty() || fits(&batch, size, record))
             {
                 size += size_of_record(&record);
                 batch.push(record);
@@ -93,6 +93,10 @@ impl Attempt {
         let (run, generation, kept) = (self.run.clone(), self.generation, self.kept.clone());
         AttemptReport { attempt, run, generation, kept, state }
     }
+}
+
+fn fits(batch: &[Record], size: usize, record: &Record) -> bool {
+    batch.len() < BATCH_RECORDS && size + size_of_record(record) <= BATCH_BYTES
 }
 
 /// An upper estimate of a record's encoded size.

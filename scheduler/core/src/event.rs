@@ -26,10 +26,12 @@ pub enum Event {
         call: Call,
         report: Box<Report>,
     },
-    /// The connection of an executor closed: its lease shortens, so that the first reconnect is in time.
+    /// The call of an executor's report ended without an answer: its connection closed (its lease shortens, so that
+    /// the first reconnect is in time), or it gave the call up for a newer report (and nothing changes).
     Disconnected {
         executor: ExecutorId,
         boot: BootId,
+        sequence: u64,
     },
     /// The answer to [`crate::Effect::Plan`] of the same generation; an older one is dropped.
     Planned {

@@ -46,10 +46,10 @@ impl Step<'_> {
         self.dirty.extend(due);
     }
 
-    pub fn disconnected(&mut self, executor: &ExecutorId, boot: &BootId) {
+    pub fn disconnected(&mut self, executor: &ExecutorId, boot: &BootId, sequence: u64) {
         let until = self.now + self.state.settings.lease_closed;
         if let Some(state) = self.state.executors.get_mut(executor)
-            && state.boot.as_ref() == Some(boot)
+            && (state.boot.as_ref(), state.sequence) == (Some(boot), sequence)
         {
             state.lease_until = state.lease_until.min(until);
             state.held = None;

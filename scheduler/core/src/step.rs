@@ -66,7 +66,7 @@ impl Step<'_> {
             Event::Submit { request, spec } => self.submit(request, *spec),
             Event::Cancel { run } => self.cancel(&run),
             Event::Report { call, report } => self.report(call, *report),
-            Event::Disconnected { executor, boot } => self.disconnected(&executor, &boot),
+            Event::Disconnected { executor, boot, sequence } => self.disconnected(&executor, &boot, sequence),
             Event::Planned { run, generation, outcome } => self.planned(&run, generation, outcome),
             Event::Archived { run } => self.archived(run),
             Event::Tick => self.tick(),
