@@ -1,0 +1,83 @@
+//! What the user may choose: the form of the output and its colours.
+
+use std::env;
+use std::str::FromStr;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Output {
+    /// A live display on a terminal; plain lines elsewhere.
+    #[default]
+    Human,
+    /// Lines on standard error.
+    Plain,
+    /// One JSON object a line on standard output.
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Color {
+    Never,
+    /// On a terminal that knows colours, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    Always,
+}
+
+impl Color {
+    pub fn on(self, terminal: bool) -> bool {
+        let set = |name| env::var_os(name).filter(|value| !value.is_empty());
+        let unwanted = set("NO_COLOR").is_some() || set("TERM").is_some_and(|term| term == "dumb");
+        self.decide(terminal, unwanted)
+    }
+
+    fn decide(self, terminal: bool, unwanted: bool) -> bool {
+        match self {
+            Color::Never => false,
+            Color::Auto => terminal && !unwanted,
+            Color::Always => true,
+        }
+    }
+}
+
+impl FromStr for Output {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "human" => Ok(Output::Human),
+            "plain" => Ok(Output::Plain),
+            "json" => Ok(Output::Json),
+            _ => Err("expected human, plain or json".to_owned()),
+        }
+    }
+}
+
+impl FromStr for Color {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "never" => Ok(Color::Never),
+            "auto" => Ok(Color::Auto),
+            "always" => Ok(Color::Always),
+            _ => Err("expected never, auto or always".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_need_a_terminal_and_no_objection_unless_asked_for() {
+        let table = [
+            (Color::Never, true, false, false),
+            (Color::Auto, true, false, true),
+            (Color::Auto, true, true, false),
+            (Color::Auto, false, false, false),
+            (Color::Always, false, true, true),
+        ];
+        for (color, terminal, unwanted, on) in table {
+            assert_eq!(color.decide(terminal, unwanted), on, "{color:?} {terminal} {unwanted}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The live display of a terminal: a bar, a line for each slot, and what happened scrolling by above them.
+
+use std::io::{self, LineWriter, Write};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use seagull_domain::StreamItem;
+
+use super::narrator::Narrator;
+use super::plain::progress_line;
+use super::tally::{SlotState, Tally};
+use super::text::{Paint, duration, one_line};
+use super::{Closing, Reporter, summary};
+
+/// So many slots have a line of their own.
+const SLOT_LINES: usize = 8;
+const BAR_WIDTH: u32 = 24;
+const ID_WIDTH: usize = 200;
+
+pub struct Human<W> {
+    screen: MultiProgress,
+    lines: Vec<ProgressBar>,
+    /// Where the summary goes once the display is gone.
+    out: W,
+    paint: Paint,
+    narrator: Narrator,
+}
+
+impl Human<LineWriter<io::Stderr>> {
+    pub fn on_stderr(paint: Paint) -> Self {
+        Self::new(ProgressDrawTarget::stderr_with_hz(15), LineWriter::new(io::stderr()), paint)
+    }
+}
+
+impl<W: Write> Human<W> {
+    pub fn new(target: ProgressDrawTarget, out: W, paint: Paint) -> Self {
+        let screen = MultiProgress::with_draw_target(target);
+        Self { screen, lines: Vec::new(), out, paint, narrator: Narrator::new(paint) }
+    }
+
+    fn draw(&mut self, tally: &Tally) {
+        let frame = frame(tally, self.paint);
+        while self.lines.len() > frame.len() {
+            if let Some(line) = self.lines.pop() {
+                self.screen.remove(&line);
+            }
+        }
+        while self.lines.len() < frame.len() {
+            let line = ProgressBar::new_spinner();
+            let style = ProgressStyle::with_template("{wide_msg}").expect("the template is ours and valid");
+            self.lines.push(self.screen.add(line.with_style(style)));
+        }
+        for (line, text) in self.lines.iter().zip(frame) {
+            line.set_message(text);
+        }
+    }
+}
+
+impl<W: Write + Send> Reporter for Human<W> {
+    fn item(&mut self, tally: &Tally, item: &StreamItem) -> io::Result<()> {
+        match self.narrator.tell(tally, &item.event) {
+            Some(text) => self.screen.println(text),
+            None => Ok(()),
+        }
+    }
+
+    fn tick(&mut self, tally: &Tally) -> io::Result<()> {
+        self.draw(tally);
+        Ok(())
+    }
+
+    fn say(&mut self, text: &str) -> io::Result<()> {
+        self.screen.println(text)
+    }
+
+    fn finish(&mut self, tally: &Tally, closing: &Closing) -> io::Result<()> {
+        self.lines.iter().for_each(ProgressBar::finish_and_clear);
+        self.screen.clear()?;
+        summary::write(&mut self.out, self.paint, tally, closing)?;
+        self.out.flush()
+    }
+}
+
+/// The lines of the display, the bar first.
+pub fn frame(tally: &Tally, paint: Paint) -> Vec<String> {
+    let mut lines = vec![bar(tally, paint)];
+    lines.extend(tally.slots.iter().take(SLOT_LINES).map(|(number, slot)| {
+        let what = slot.test.map(|test| one_line(&tally.names.id(test), ID_WIDTH));
+        let what = what.unwrap_or_else(|| paint.dim("waiting"));
+        let since = tally.clock.now - slot.since;
+        format!("  slot {number:<3} {:>9}  {what}  {}", since_text(slot, since), paint.dim(&slot.executor))
+    }));
+    if let Some(more) = tally.slots.len().checked_sub(SLOT_LINES).filter(|more| *more > 0) {
+        lines.push(paint.dim(format!("  +{more} more slots")));
+    }
+    lines
+}
+
+/// A waiting slot has no time of interest.
+fn since_text(slot: &SlotState, since: Duration) -> String {
+    if slot.test.is_some() { duration(since) } else { String::new() }
+}
+
+fn bar(tally: &Tally, paint: Paint) -> String {
+    let counts = tally.counts;
+    if counts.total == 0 {
+        let elapsed = tally.elapsed().map(duration).unwrap_or_default();
+        return format!("discovering tests  {elapsed}");
+    }
+    let part = |n: u32| (u64::from(n) * u64::from(BAR_WIDTH) / u64::from(counts.total)) as usize;
+    let done = part(counts.decided()).min(BAR_WIDTH as usize);
+    let full = "━".repeat(done);
+    let full = if counts.failed > 0 { paint.bad(full) } else { paint.good(full) };
+    let rest = paint.dim("─".repeat(BAR_WIDTH as usize - done));
+    format!("{full}{rest} {}", progress_line(tally))
+}

@@ -1,0 +1,289 @@
+//! One JSON object a line: the events of a run for programs. The shapes are a promise, written down in
+//! `docs/events.schema.json`.
+
+use std::io::{self, Write};
+
+use seagull_domain::{
+    Counts, Evidence, PlanSummary, RunEvent, RunSpec, SkippedModule, StreamItem, SuiteError, TestResult,
+    TextRef, Verdict,
+};
+use serde::Serialize;
+
+use super::tally::Tally;
+use super::{Closing, Live, Reporter};
+
+pub struct Json<W> {
+    out: W,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    event: &'static str,
+    seq: u64,
+    run: &'a str,
+    #[serde(flatten)]
+    body: Body<'a>,
+}
+
+/// What each event says besides its name, number and run. Durations are seconds.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Body<'a> {
+    RunStarted {
+        project: &'a str,
+        owner: &'a str,
+        rev: &'a str,
+        arguments: &'a [String],
+        select: &'a [String],
+        retries: u32,
+        fail_fast: Option<u32>,
+        cap_seconds: f64,
+    },
+    Manifest {
+        tests: u32,
+        generation: u32,
+        manifest: String,
+        skipped_modules: &'a [SkippedModule],
+        warnings: &'a [String],
+    },
+    Plan {
+        provisional: bool,
+        bundles: u32,
+        slots: u32,
+        cap_seconds: f64,
+        total_seconds: f64,
+        longest_seconds: f64,
+        makespan_seconds: f64,
+        lower_bound: u32,
+        bound: &'a str,
+        unknown: u32,
+        oversize: u32,
+    },
+    AttemptAssigned {
+        attempt: u64,
+        executor: &'a str,
+        slot: u32,
+        kind: &'static str,
+        tests: u32,
+    },
+    TakenBack {
+        attempt: u64,
+        tests: u32,
+    },
+    TestStarted {
+        test: String,
+        executor: &'a str,
+        slot: u32,
+    },
+    TestFinished {
+        test: String,
+        outcome: &'static str,
+        detail: &'a str,
+        cause: Option<&'static str>,
+        seconds: f64,
+        #[serde(flatten)]
+        place: Place<'a>,
+        evidence: Option<&'static str>,
+        message: &'a str,
+        location: &'a str,
+        text: Option<TextRef>,
+    },
+    Verdict {
+        test: String,
+        verdict: &'static str,
+        cause: Option<String>,
+    },
+    TestMissing {
+        test: String,
+        attempt: u64,
+        executor: &'a str,
+        reason: &'a str,
+    },
+    SuiteError {
+        title: &'a str,
+        message: &'a str,
+        executor: Option<&'a str>,
+        text: Option<TextRef>,
+    },
+    AttemptLost {
+        attempt: u64,
+        executor: &'a str,
+        cause: &'static str,
+        message: &'a str,
+        tests: u32,
+    },
+    ExecutorLost {
+        executor: &'a str,
+        cause: &'static str,
+    },
+    DiscoveryFailed {
+        message: &'a str,
+    },
+    Stopping {
+        reason: String,
+    },
+    RunFinished {
+        verdict: &'static str,
+        counts: Counts,
+        exit_code: u8,
+    },
+}
+
+/// Where a test was executed.
+#[derive(Serialize)]
+struct Place<'a> {
+    attempt: u64,
+    executor: &'a str,
+    slot: u32,
+}
+
+impl<W: Write> Json<W> {
+    pub fn new(out: W) -> Self {
+        Self { out }
+    }
+
+    fn write(&mut self, tally: &Tally, seq: u64, event: &'static str, body: Body) -> io::Result<()> {
+        let line = Line { event, seq, run: tally.run.as_str(), body };
+        serde_json::to_writer(&mut self.out, &line)?;
+        self.out.write_all(b"\n")
+    }
+}
+
+impl<W: Write + Send> Reporter for Json<W> {
+    fn item(&mut self, tally: &Tally, item: &StreamItem) -> io::Result<()> {
+        let (event, body) = project(tally, &item.event);
+        self.write(tally, item.seq.0, event, body)
+    }
+
+    fn live(&mut self, tally: &Tally, live: &Live) -> io::Result<()> {
+        let Some(test) = live.test else { return Ok(()) };
+        let body = Body::TestStarted {
+            test: tally.names.id(test),
+            executor: live.executor.as_str(),
+            slot: live.slot.0,
+        };
+        self.write(tally, tally.seq.0, "test_started", body)
+    }
+
+    fn finish(&mut self, _: &Tally, _: &Closing) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn project<'a>(tally: &'a Tally, event: &'a RunEvent) -> (&'static str, Body<'a>) {
+    match event {
+        RunEvent::RunStarted(spec) => ("run_started", run_started(spec)),
+        RunEvent::ManifestConfirmed { generation, manifest, tests } => {
+            let body = Body::Manifest {
+                tests: *tests,
+                generation: generation.0,
+                manifest: manifest.to_string(),
+                skipped_modules: &tally.names.manifest.skipped_modules,
+                warnings: &tally.names.manifest.warnings,
+            };
+            ("manifest_confirmed", body)
+        }
+        RunEvent::Plan(summary) => ("plan", plan(summary)),
+        RunEvent::AttemptAssigned { attempt, executor, slot, discovery, tests } => {
+            let kind = if *discovery { "discover" } else { "run" };
+            let (attempt, executor) = (attempt.0, executor.as_str());
+            (
+                "attempt_assigned",
+                Body::AttemptAssigned { attempt, executor, slot: slot.0, kind, tests: *tests },
+            )
+        }
+        RunEvent::TakenBack { attempt, tests } => {
+            ("taken_back", Body::TakenBack { attempt: attempt.0, tests: *tests })
+        }
+        RunEvent::TestFinished { result, attempt, executor, slot, evidence } => {
+            let place = Place { attempt: attempt.0, executor: executor.as_str(), slot: slot.0 };
+            ("test_finished", finished(tally.names.id(result.test), result, place, *evidence))
+        }
+        RunEvent::Verdict { test, verdict } => ("verdict", decided(tally.names.id(*test), *verdict)),
+        RunEvent::TestMissing { test, attempt, executor, reason } => {
+            let (test, attempt, executor) = (tally.names.id(*test), attempt.0, executor.as_str());
+            ("test_missing", Body::TestMissing { test, attempt, executor, reason })
+        }
+        RunEvent::SuiteError { error: SuiteError { title, message, text }, executor } => {
+            let executor = executor.as_ref().map(|executor| executor.as_str());
+            ("suite_error", Body::SuiteError { title, message, executor, text: *text })
+        }
+        RunEvent::AttemptLost { attempt, executor, cause, message, tests } => {
+            let (attempt, executor, cause) = (attempt.0, executor.as_str(), cause.word());
+            ("attempt_lost", Body::AttemptLost { attempt, executor, cause, message, tests: *tests })
+        }
+        RunEvent::ExecutorLost { executor, cause } => {
+            ("executor_lost", Body::ExecutorLost { executor: executor.as_str(), cause: cause.word() })
+        }
+        RunEvent::DiscoveryFailed { message } => ("discovery_failed", Body::DiscoveryFailed { message }),
+        RunEvent::Stopping { reason } => ("stopping", Body::Stopping { reason: reason.to_string() }),
+        RunEvent::RunFinished { verdict, counts, exit_code } => {
+            let (verdict, counts, exit_code) = (verdict.word(), *counts, *exit_code);
+            ("run_finished", Body::RunFinished { verdict, counts, exit_code })
+        }
+    }
+}
+
+fn run_started(spec: &RunSpec) -> Body<'_> {
+    Body::RunStarted {
+        project: &spec.project,
+        owner: &spec.owner,
+        rev: &spec.rev,
+        arguments: &spec.arguments,
+        select: &spec.select,
+        retries: spec.retries,
+        fail_fast: spec.fail_fast,
+        cap_seconds: seconds(spec.cap_ms),
+    }
+}
+
+fn plan(plan: &PlanSummary) -> Body<'_> {
+    Body::Plan {
+        provisional: false,
+        bundles: plan.bundles,
+        slots: plan.slots,
+        cap_seconds: seconds(plan.cap_ms),
+        total_seconds: seconds(plan.total_ms),
+        longest_seconds: seconds(plan.longest_ms),
+        makespan_seconds: seconds(plan.makespan_ms),
+        lower_bound: plan.lower_bound,
+        bound: &plan.bound,
+        unknown: plan.unknown,
+        oversize: plan.oversize,
+    }
+}
+
+fn finished<'a>(
+    test: String,
+    result: &'a TestResult,
+    place: Place<'a>,
+    evidence: Option<Evidence>,
+) -> Body<'a> {
+    Body::TestFinished {
+        test,
+        outcome: result.outcome.word(),
+        detail: &result.detail,
+        cause: result.cause.map(|cause| cause.word()),
+        seconds: result.micros() as f64 / 1e6,
+        place,
+        evidence: evidence.map(|evidence| match evidence {
+            Evidence::Predecessor => "predecessor",
+            Evidence::AfterDecision => "after_decision",
+        }),
+        message: &result.message,
+        location: &result.location,
+        text: result.text,
+    }
+}
+
+fn decided<'a>(test: String, verdict: Verdict) -> Body<'a> {
+    let cause = match verdict {
+        Verdict::NotExecuted(cause) => Some(cause.to_string()),
+        _ => None,
+    };
+    Body::Verdict { test, verdict: verdict.word(), cause }
+}
+
+fn seconds(millis: u64) -> f64 {
+    millis as f64 / 1e3
+}

@@ -1,0 +1,204 @@
+//! The JUnit report: one testcase for each test of the manifest, retries as the Jenkins plugin and surefire know them
+//! (`flakyFailure`, `rerunFailure`), suite errors as testcases of their own. Control characters that XML cannot hold
+//! are dropped by quick-junit.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
+use seagull_domain::{Manifest, Outcome, TestCause, Verdict};
+
+use super::Texts;
+use super::tally::{Execution, Tally, TestRecord};
+
+/// Writes the report beside its place, then moves it there: a reader sees all of it or none.
+pub fn write(tally: &Tally, texts: Texts, path: &Path) -> anyhow::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(directory) = directory {
+        fs::create_dir_all(directory)?;
+    }
+    let name = path.file_name().context("it names no file")?;
+    let mut temporary = std::ffi::OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(".{}", std::process::id()));
+    let temporary = path.with_file_name(temporary);
+    let written = render(tally, texts)
+        .and_then(|text| Ok(fs::write(&temporary, text)?))
+        .and_then(|()| Ok(fs::rename(&temporary, path)?));
+    if written.is_err() {
+        // The first error is the one to tell of.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// The report as XML. What quick-junit leaves of the characters that XML 1.0 forbids goes too.
+pub fn render(tally: &Tally, texts: Texts) -> anyhow::Result<String> {
+    let mut text = report(tally, texts).to_string()?;
+    text.retain(|character| !matches!(character, '\u{fffe}' | '\u{ffff}'));
+    Ok(text)
+}
+
+fn report(tally: &Tally, texts: Texts) -> Report {
+    let project = tally.spec.as_ref().map_or("seagull", |spec| spec.project.as_str());
+    let mut report = Report::new(project);
+    if let Some(elapsed) = tally.elapsed() {
+        report.set_time(elapsed);
+    }
+    let mut records = tally.tests.iter();
+    for file in &tally.names.manifest.files {
+        let mut suite = TestSuite::new(&file.path);
+        let mut total = Duration::ZERO;
+        for (suffix, record) in file.suffixes.iter().zip(&mut records) {
+            let case = test_case(&file.path, suffix, status(tally, record, texts), record);
+            total += case.time.unwrap_or_default();
+            suite.add_test_case(case);
+        }
+        suite.set_time(total);
+        report.add_test_suite(suite);
+    }
+    let errors = suite_errors(tally, texts);
+    if !errors.test_cases.is_empty() {
+        report.add_test_suite(errors);
+    }
+    report
+}
+
+fn test_case(path: &str, suffix: &str, status: TestCaseStatus, record: &TestRecord) -> TestCase {
+    let module = path.strip_suffix(".py").unwrap_or(path).replace('/', ".");
+    let class = Manifest::class_of(suffix);
+    let name = suffix[class.len()..].trim_start_matches("::");
+    // A file that cannot be collected is named by itself.
+    let name = if name.is_empty() { path.rsplit('/').next().unwrap_or(path) } else { name };
+    let time = main_run(record, &status).map(|run| Duration::from_micros(run.micros));
+    // Readers of XML turn a line end in an attribute into a space: two ids could become one.
+    let name = name.replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t");
+    let mut case = TestCase::new(name, status);
+    case.set_classname(format!("{module}{}", class.replace("::", ".")));
+    case.time = time;
+    case
+}
+
+/// The execution that a testcase stands for: the first of the outcome that it reports.
+fn main_run<'a>(record: &'a TestRecord, status: &TestCaseStatus) -> Option<&'a Execution> {
+    let outcome = match status {
+        TestCaseStatus::Success { .. } => Some(Outcome::Passed),
+        TestCaseStatus::NonSuccess { .. } => Some(Outcome::Failed),
+        TestCaseStatus::Skipped { .. } => None,
+    };
+    record.runs.iter().find(|run| outcome.is_none_or(|outcome| run.outcome == outcome))
+}
+
+fn status(tally: &Tally, record: &TestRecord, texts: Texts) -> TestCaseStatus {
+    let flaky_fails = tally.spec.as_ref().is_some_and(|spec| spec.flaky_fails);
+    match record.verdict {
+        Some(Verdict::Passed) => TestCaseStatus::success(),
+        Some(Verdict::Flaky) if !flaky_fails => {
+            let mut status = TestCaseStatus::success();
+            status.add_reruns(record.failures().map(|run| rerun(run, texts)));
+            status
+        }
+        Some(Verdict::Failed | Verdict::Flaky) => failed(record, texts),
+        Some(Verdict::Skipped) => {
+            let note = record.runs.first().and_then(|run| run.note.as_deref());
+            let reason = note.map_or("", |note| {
+                if note.message.is_empty() { note.detail.as_str() } else { note.message.as_str() }
+            });
+            skipped(reason)
+        }
+        Some(Verdict::Quarantined) => {
+            let note = record.failures().next().and_then(|run| run.note.as_deref());
+            skipped(&format!("quarantined: {}", note.map_or("", |note| note.message.as_str())))
+        }
+        Some(Verdict::NotExecuted(cause)) => {
+            let missing = record.missing.as_deref().map(|reason| format!(": {reason}"));
+            not_executed(&format!("{cause}{}", missing.unwrap_or_default()))
+        }
+        None if record.is_failure() => failed(record, texts),
+        None => not_executed("the run ended without a verdict"),
+    }
+}
+
+fn skipped(reason: &str) -> TestCaseStatus {
+    let mut status = TestCaseStatus::skipped();
+    if !reason.is_empty() {
+        status.set_message(reason);
+    }
+    status
+}
+
+fn not_executed(why: &str) -> TestCaseStatus {
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+    status.set_type("not executed").set_message(why);
+    status
+}
+
+/// The first failure is the testcase's own; later ones are its reruns.
+fn failed(record: &TestRecord, texts: Texts) -> TestCaseStatus {
+    let mut failures = record.failures();
+    let mut status = TestCaseStatus::non_success(failures.next().map_or(NonSuccessKind::Failure, kind));
+    if let Some(first) = record.failures().next() {
+        let (message, word) = words(first);
+        status.set_message(message).set_type(word);
+        status.set_description(description(first, texts));
+    }
+    status.add_reruns(failures.map(|run| rerun(run, texts)));
+    status
+}
+
+fn rerun(run: &Execution, texts: Texts) -> TestRerun {
+    let (message, word) = words(run);
+    // Jenkins reads `flakyFailure` and `rerunFailure`, but not their siblings for errors; the type still says which.
+    let mut rerun = TestRerun::new(NonSuccessKind::Failure);
+    rerun.set_message(message).set_type(word);
+    rerun.set_time(Duration::from_micros(run.micros));
+    rerun.set_stack_trace(description(run, texts));
+    rerun
+}
+
+/// What the test got wrong is a failure; what went wrong under it is an error.
+fn kind(run: &Execution) -> NonSuccessKind {
+    match run.note.as_ref().and_then(|note| note.cause) {
+        Some(TestCause::Assertion) | None => NonSuccessKind::Failure,
+        Some(_) => NonSuccessKind::Error,
+    }
+}
+
+fn words(run: &Execution) -> (&str, &'static str) {
+    let note = run.note.as_deref();
+    let word = note.and_then(|note| note.cause).map_or("failed", |cause| cause.word());
+    (note.map_or("", |note| note.message.as_str()), word)
+}
+
+fn description(run: &Execution, texts: Texts) -> String {
+    let Some(note) = run.note.as_deref() else { return String::new() };
+    let mut text = note.text.and_then(texts).unwrap_or_else(|| note.message.clone());
+    if !note.location.is_empty() {
+        text = format!("{}\n\n{}", text.trim_end(), note.location);
+    }
+    format!("{text}\non {}", note.executor)
+}
+
+fn suite_errors(tally: &Tally, texts: Texts) -> TestSuite {
+    let mut suite = TestSuite::new("seagull");
+    for error in &tally.suite_errors {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_type("suite error").set_message(&error.message);
+        if let Some(text) = error.text.and_then(texts) {
+            status.set_description(text);
+        }
+        let mut case = TestCase::new(&error.title, status);
+        case.set_classname("seagull");
+        suite.add_test_case(case);
+    }
+    for message in &tally.discovery_failures {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_type("discovery failed").set_description(message);
+        let mut case = TestCase::new("discovery", status);
+        case.set_classname("seagull");
+        suite.add_test_case(case);
+    }
+    suite
+}

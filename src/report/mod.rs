@@ -1,0 +1,166 @@
+//! What a run looks like from outside: reporters that only consume its events. `Report` keeps the one tally and hands
+//! each event to the reporter of the chosen output; the JUnit report is written from the tally at the end.
+
+mod choice;
+mod human;
+mod json;
+mod junit;
+mod names;
+mod narrator;
+mod plain;
+mod summary;
+mod tally;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::io::{self, IsTerminal, LineWriter};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use seagull_domain::{ExecutorId, Instant, Manifest, RunId, SlotNumber, StreamItem, TestIndex, TextRef};
+
+pub use choice::{Color, Output};
+use tally::Tally;
+use text::Paint;
+
+/// Texts of one report are fetched up to this many bytes together.
+const MAX_TEXTS: u64 = 256 << 20;
+
+/// What a slot runs now. Not part of the stream: it is never replayed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Live {
+    pub executor: ExecutorId,
+    pub slot: SlotNumber,
+    pub test: Option<TestIndex>,
+}
+
+/// The text that a reference names, where it can still be had.
+pub type Texts<'a> = &'a dyn Fn(TextRef) -> Option<String>;
+
+/// A sink of a run's events. The tally has counted the event already when a reporter is called.
+pub trait Reporter: Send {
+    fn item(&mut self, tally: &Tally, item: &StreamItem) -> io::Result<()>;
+
+    /// A slot turned to another test.
+    fn live(&mut self, _: &Tally, _: &Live) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Time passed.
+    fn tick(&mut self, _: &Tally) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Something a person should know that is no event of the run.
+    fn say(&mut self, _: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Nothing follows.
+    fn finish(&mut self, _: &Tally, _: &Closing) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What reporters need besides the tally to close.
+pub struct Closing<'a> {
+    pub texts: Texts<'a>,
+    /// Where the JUnit report was written.
+    pub junit: Option<&'a std::path::Path>,
+}
+
+pub struct Settings {
+    pub output: Output,
+    pub color: Color,
+    pub junit: Option<PathBuf>,
+    /// Whether events arrive as they happen, from the run's first; else nothing is said about durations.
+    pub live: bool,
+}
+
+/// All reports of one run.
+pub struct Report {
+    tally: Tally,
+    reporter: Box<dyn Reporter>,
+    junit: Option<PathBuf>,
+}
+
+impl Report {
+    /// For this process: data to its standard output, everything else to its standard error.
+    pub fn new(run: RunId, now: Instant, settings: Settings) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let paint = Paint { on: settings.color.on(terminal) };
+        let reporter: Box<dyn Reporter> = match settings.output {
+            Output::Json => Box::new(json::Json::new(io::stdout())),
+            Output::Human if terminal => Box::new(human::Human::on_stderr(paint)),
+            Output::Human | Output::Plain => {
+                Box::new(plain::Plain::new(LineWriter::new(io::stderr()), paint))
+            }
+        };
+        Self::with(Tally::new(run, now, settings.live), reporter, settings.junit)
+    }
+
+    fn with(tally: Tally, reporter: Box<dyn Reporter>, junit: Option<PathBuf>) -> Self {
+        Self { tally, reporter, junit }
+    }
+
+    /// The tests of the run. To be called before the event that confirms them.
+    pub fn manifest(&mut self, manifest: Arc<Manifest>) {
+        self.tally.manifest(manifest);
+    }
+
+    pub fn item(&mut self, now: Instant, item: &StreamItem) -> io::Result<()> {
+        self.tally.clock.now = now;
+        self.tally.apply(item);
+        self.reporter.item(&self.tally, item)
+    }
+
+    pub fn live(&mut self, now: Instant, live: &Live) -> io::Result<()> {
+        self.tally.clock.now = now;
+        if !self.tally.live(live) {
+            return Ok(());
+        }
+        self.reporter.live(&self.tally, live)
+    }
+
+    /// To be called about ten times a second.
+    pub fn tick(&mut self, now: Instant) -> io::Result<()> {
+        self.tally.clock.now = now;
+        self.reporter.tick(&self.tally)
+    }
+
+    pub fn say(&mut self, text: &str) -> io::Result<()> {
+        self.reporter.say(text)
+    }
+
+    /// The texts that `finish` will ask for, the most wanted first.
+    pub fn texts(&self) -> Vec<TextRef> {
+        let failures = if self.junit.is_some() { usize::MAX } else { summary::IN_FULL };
+        let errors = self.tally.suite_errors.iter().filter_map(|error| error.text);
+        let failed = self.tally.tests.iter().filter(|test| test.is_failure()).take(failures);
+        let flaky = self.tally.tests.iter().filter(|test| self.junit.is_some() && !test.is_failure());
+        let texts = failed.chain(flaky).flat_map(|test| test.failures());
+        let texts = texts.filter_map(|run| run.note.as_ref()?.text);
+        let mut left = MAX_TEXTS;
+        let fits = |text: &TextRef| {
+            left = left.saturating_sub(u64::from(text.length));
+            left > 0
+        };
+        errors.chain(texts).take_while(fits).collect()
+    }
+
+    /// Writes the JUnit report, then lets the reporter close. A report that cannot be written is an error, but the
+    /// summary is printed all the same.
+    pub fn finish(mut self, now: Instant, texts: Texts) -> anyhow::Result<()> {
+        self.tally.clock.now = now;
+        let written = self.junit.as_deref().map(|path| {
+            let failed = || format!("cannot write the JUnit report {}", path.display());
+            junit::write(&self.tally, texts, path).with_context(failed)
+        });
+        let junit = self.junit.as_deref().filter(|_| matches!(written, Some(Ok(()))));
+        let closing = Closing { texts, junit };
+        self.reporter.finish(&self.tally, &closing)?;
+        written.unwrap_or(Ok(()))
+    }
+}

@@ -1,0 +1,178 @@
+//! The sentence that an event is worth to a person: what scrolls by above the bar, or down a CI log.
+
+use seagull_domain::{
+    ExecutorId, InfraCause, NotExecuted, Outcome, PlanSummary, RunEvent, TestCause, TestResult, Verdict,
+};
+
+use super::tally::Tally;
+use super::text::{Paint, clean, count, micros, millis, one_line};
+
+/// So many tests are told of one by one; a run in which everything fails must not bury its log.
+const MOST: u32 = 200;
+const ID_WIDTH: usize = 200;
+const MESSAGE_WIDTH: usize = 500;
+
+/// Turns events into lines.
+pub struct Narrator {
+    paint: Paint,
+    told: u32,
+}
+
+impl Narrator {
+    pub fn new(paint: Paint) -> Self {
+        Self { paint, told: 0 }
+    }
+
+    /// What to print for an event, without the last line end.
+    pub fn tell(&mut self, tally: &Tally, event: &RunEvent) -> Option<String> {
+        let text = self.sentence(tally, event)?;
+        let about_a_test = matches!(
+            event,
+            RunEvent::TestFinished { .. } | RunEvent::Verdict { .. } | RunEvent::TestMissing { .. }
+        );
+        if !about_a_test {
+            return Some(text);
+        }
+        self.told += 1;
+        match self.told {
+            told if told <= MOST => Some(text),
+            told if told == MOST + 1 => Some(self.paint.odd("more is counted, and listed at the end")),
+            _ => None,
+        }
+    }
+
+    fn sentence(&self, tally: &Tally, event: &RunEvent) -> Option<String> {
+        let paint = self.paint;
+        match event {
+            RunEvent::RunStarted(_) => Some(format!("run {}", paint.bold(&tally.run))),
+            RunEvent::ManifestConfirmed { .. } => Some(self.manifest(tally)),
+            RunEvent::Plan(plan) => Some(plan_line(plan)),
+            RunEvent::AttemptAssigned { discovery: true, executor, .. } => {
+                Some(format!("discovering tests on {executor}"))
+            }
+            RunEvent::TakenBack { tests, .. } => {
+                let tests = count(*tests, "unstarted test");
+                Some(paint.dim(format!("{tests} taken back from a busy slot for an idle one")))
+            }
+            RunEvent::TestFinished { result, executor, evidence: None, .. } => {
+                self.finished(tally, result, executor)
+            }
+            RunEvent::Verdict { test, verdict } => self.verdict(tally, *verdict, &tally.names.id(*test)),
+            RunEvent::TestMissing { test, executor, reason, .. } => {
+                let id = one_line(&tally.names.id(*test), ID_WIDTH);
+                let reason = one_line(reason, MESSAGE_WIDTH);
+                Some(format!("{} {id} on {executor}: {reason}", paint.odd("NOT FOUND")))
+            }
+            RunEvent::SuiteError { error, .. } => {
+                let message = one_line(&error.message, MESSAGE_WIDTH);
+                Some(format!("{} {}: {message}", paint.bad("SUITE ERROR"), one_line(&error.title, ID_WIDTH)))
+            }
+            RunEvent::AttemptLost { executor, cause, message, tests, .. } => {
+                Some(self.attempt_lost(executor, *cause, message, *tests))
+            }
+            RunEvent::ExecutorLost { executor, cause } => {
+                let why = Some(*cause).filter(|cause| *cause != InfraCause::ExecutorLost);
+                let why = why.map(|cause| format!(": {cause}")).unwrap_or_default();
+                Some(format!("{} {executor}{why}", paint.odd("EXECUTOR LOST")))
+            }
+            RunEvent::DiscoveryFailed { message } => {
+                Some(format!("{}\n{}", paint.bad("DISCOVERY FAILED"), clean(message).trim_end()))
+            }
+            RunEvent::Stopping { reason } => {
+                let stopping = paint.odd("STOPPING");
+                Some(format!("{stopping} {reason}: nothing more is started, what runs is interrupted"))
+            }
+            _ => None,
+        }
+    }
+
+    fn manifest(&self, tally: &Tally) -> String {
+        let manifest = &tally.names.manifest;
+        let mut paths: Vec<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
+        paths.dedup();
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let mut text =
+            format!("{} in {}", count(number(manifest.len()), "test"), count(number(paths.len()), "file"));
+        if !manifest.skipped_modules.is_empty() {
+            let skipped = number(manifest.skipped_modules.len());
+            text += &format!(", and {} skipped whole", count(skipped, "module"));
+        }
+        for warning in &manifest.warnings {
+            text += &format!("\n{} {}", self.paint.odd("warning:"), one_line(warning, MESSAGE_WIDTH));
+        }
+        text
+    }
+
+    fn finished(&self, tally: &Tally, result: &TestResult, executor: &ExecutorId) -> Option<String> {
+        if result.outcome != Outcome::Failed {
+            return None;
+        }
+        let id = one_line(&tally.names.id(result.test), ID_WIDTH);
+        let mut facts = Vec::new();
+        let cause = result.cause.filter(|c| !matches!(c, TestCause::Assertion | TestCause::Error));
+        facts.extend(cause.map(|cause| cause.to_string()));
+        facts.extend(Some(one_line(&result.detail, ID_WIDTH)).filter(|detail| !detail.is_empty()));
+        facts.push(format!("{} on {executor}", micros(result.micros())));
+        let retries = tally.spec.as_ref().map_or(0, |spec| spec.retries);
+        if retries > 0 {
+            let run = tally.tests.get(result.test.0 as usize).map_or(1, |test| test.runs.len());
+            facts.push(format!("run {run} of at most {}", u64::from(retries) + 1));
+        }
+        let mut text = format!(
+            "{} {id} {}",
+            self.paint.bad("FAILED"),
+            self.paint.dim(format!("({})", facts.join(", ")))
+        );
+        for line in [&result.message, &result.location] {
+            if !line.is_empty() {
+                text += &format!("\n    {}", one_line(line, MESSAGE_WIDTH));
+            }
+        }
+        Some(text)
+    }
+
+    /// A verdict is told only where no result told of it already.
+    fn verdict(&self, tally: &Tally, verdict: Verdict, id: &str) -> Option<String> {
+        let id = one_line(id, ID_WIDTH);
+        match verdict {
+            Verdict::Flaky => {
+                Some(format!("{} {id}: passed and failed in this run", self.paint.odd("FLAKY")))
+            }
+            // Of a run that stops, the rest is known.
+            Verdict::NotExecuted(NotExecuted::Cancelled | NotExecuted::FailFast) => None,
+            Verdict::NotExecuted(cause) if tally.stopping.is_none() => {
+                Some(format!("{} {id}: {cause}", self.paint.odd("NOT EXECUTED")))
+            }
+            _ => None,
+        }
+    }
+
+    fn attempt_lost(&self, executor: &ExecutorId, cause: InfraCause, message: &str, tests: u32) -> String {
+        let lost = self.paint.odd("ATTEMPT LOST");
+        let message = one_line(message, MESSAGE_WIDTH);
+        let colon = if message.is_empty() { "" } else { ": " };
+        format!("{lost} on {executor} ({cause}), {} without a result{colon}{message}", count(tests, "test"))
+    }
+}
+
+/// A plan in one line.
+pub fn plan_line(plan: &PlanSummary) -> String {
+    let mut text = format!(
+        "plan: {} of at most {} on {}, {} predicted",
+        count(plan.bundles, "bundle"),
+        millis(plan.cap_ms),
+        count(plan.slots, "slot"),
+        millis(plan.makespan_ms)
+    );
+    if plan.lower_bound > 0 {
+        let bound = one_line(&plan.bound, ID_WIDTH);
+        text += &format!("; no plan needs fewer than {} ({bound})", count(plan.lower_bound, "bundle"));
+    }
+    if plan.oversize > 0 {
+        text += &format!("; {} longer than the cap, for one test or relation is", plan.oversize);
+    }
+    if plan.unknown > 0 {
+        text += &format!("; {} without a history of its own", count(plan.unknown, "test"));
+    }
+    text
+}

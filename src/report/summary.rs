@@ -1,0 +1,310 @@
+//! What a person reads when a run is over: everything that is not green, where the time went, what to do next, and the
+//! verdict on the last line.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use seagull_domain::{PlanSummary, RunVerdict, TestIndex, Verdict};
+
+use super::tally::{Execution, Tally, TestRecord};
+use super::text::{Paint, clean, count, duration, micros, millis, one_line};
+use super::{Closing, Texts};
+
+/// So many failures are shown with what they printed; the rest in a line each.
+pub const IN_FULL: usize = 20;
+/// So many are shown at all.
+const IN_SHORT: usize = 500;
+const SLOWEST: usize = 10;
+/// Of each list of tests, and of skipped modules.
+const LISTED: usize = 10;
+/// Lines of captured output of one test: so many of its beginning, so many of its end.
+pub const HEAD_LINES: usize = 60;
+pub const TAIL_LINES: usize = 60;
+const ID_WIDTH: usize = 200;
+const MESSAGE_WIDTH: usize = 500;
+
+pub fn write(out: &mut impl Write, paint: Paint, tally: &Tally, closing: &Closing) -> io::Result<()> {
+    let mut page = Page { out, paint, tally };
+    page.discovery_failures()?;
+    page.failures(closing.texts)?;
+    page.suite_errors(closing.texts)?;
+    page.not_executed()?;
+    page.flaky()?;
+    page.skipped_modules()?;
+    page.slowest()?;
+    page.plan()?;
+    page.losses()?;
+    page.next_steps(closing)?;
+    page.verdict()
+}
+
+struct Page<'a, W> {
+    out: &'a mut W,
+    paint: Paint,
+    tally: &'a Tally,
+}
+
+impl<W: Write> Page<'_, W> {
+    fn heading(&mut self, text: &str) -> io::Result<()> {
+        writeln!(self.out, "\n{}", self.paint.bold(format!("── {text} ──")))
+    }
+
+    fn id(&self, test: TestIndex) -> String {
+        one_line(&self.tally.names.id(test), ID_WIDTH)
+    }
+
+    fn failures(&mut self, texts: Texts) -> io::Result<()> {
+        let tally = self.tally;
+        let failed: Vec<_> = tally.records().filter(|(_, record)| record.is_failure()).collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        self.heading(&format!("failed: {}", count(number(failed.len()), "test")))?;
+        for (test, record) in failed.iter().take(IN_FULL) {
+            self.failure(*test, record, texts)?;
+        }
+        for (test, record) in failed.iter().take(IN_SHORT).skip(IN_FULL) {
+            let message = record.failures().last().and_then(|run| run.note.as_ref());
+            let message = message.map_or(String::new(), |note| one_line(&note.message, MESSAGE_WIDTH));
+            writeln!(self.out, "{} {}: {message}", self.paint.bad("FAILED"), self.id(*test))?;
+        }
+        self.more(failed.len(), IN_SHORT)
+    }
+
+    fn failure(&mut self, test: TestIndex, record: &TestRecord, texts: Texts) -> io::Result<()> {
+        writeln!(self.out, "{} {}", self.paint.bad("FAILED"), self.paint.bold(self.id(test)))?;
+        let Some(run) = record.failures().last() else { return Ok(()) };
+        let mut facts = run_facts(run);
+        if record.runs.len() > 1 {
+            facts.push(format!("the last of {} runs", record.runs.len()));
+        }
+        writeln!(self.out, "    {}", self.paint.dim(facts.join(", ")))?;
+        let Some(note) = run.note.as_deref() else { return Ok(()) };
+        for line in [&note.message, &note.location] {
+            if !line.is_empty() {
+                writeln!(self.out, "    {}", one_line(line, MESSAGE_WIDTH))?;
+            }
+        }
+        self.captured(note.text.and_then(texts).as_deref())
+    }
+
+    fn captured(&mut self, text: Option<&str>) -> io::Result<()> {
+        let Some(text) = text.map(clean) else { return Ok(()) };
+        let lines: Vec<&str> = text.trim_end().lines().collect();
+        let left_out = lines.len().saturating_sub(HEAD_LINES + TAIL_LINES);
+        for (place, line) in lines.iter().enumerate() {
+            if left_out > 0 && place == HEAD_LINES {
+                let note = format!("… {} left out", count(number(left_out), "line"));
+                writeln!(self.out, "    {} {}", self.paint.dim("│"), self.paint.dim(note))?;
+            }
+            if left_out == 0 || !(HEAD_LINES..HEAD_LINES + left_out).contains(&place) {
+                let line: String = line.chars().take(MESSAGE_WIDTH).collect();
+                writeln!(self.out, "{}", format!("    {} {line}", self.paint.dim("│")).trim_end())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn discovery_failures(&mut self) -> io::Result<()> {
+        let tally = self.tally;
+        for message in &tally.discovery_failures {
+            self.heading("discovery failed")?;
+            self.captured(Some(message))?;
+        }
+        Ok(())
+    }
+
+    fn suite_errors(&mut self, texts: Texts) -> io::Result<()> {
+        let tally = self.tally;
+        if tally.suite_errors.is_empty() {
+            return Ok(());
+        }
+        self.heading(&count(number(tally.suite_errors.len()), "suite error"))?;
+        for error in tally.suite_errors.iter().take(IN_FULL) {
+            let title = one_line(&error.title, ID_WIDTH);
+            let message = one_line(&error.message, MESSAGE_WIDTH);
+            writeln!(self.out, "{}\n    {message}", self.paint.bad(title))?;
+            self.captured(error.text.and_then(texts).as_deref())?;
+        }
+        self.more(tally.suite_errors.len(), IN_FULL)
+    }
+
+    fn not_executed(&mut self) -> io::Result<()> {
+        let mut by_cause: BTreeMap<_, Vec<TestIndex>> = BTreeMap::new();
+        for (test, record) in self.tally.records() {
+            if let Some(Verdict::NotExecuted(cause)) = record.verdict {
+                by_cause.entry(cause).or_default().push(test);
+            }
+        }
+        for (cause, tests) in by_cause {
+            self.heading(&format!("not executed, {cause}: {}", count(number(tests.len()), "test")))?;
+            for &test in tests.iter().take(LISTED) {
+                let why = self.tally.tests[test.0 as usize].missing.as_deref();
+                let why = why.map(|why| format!(": {}", one_line(why, MESSAGE_WIDTH))).unwrap_or_default();
+                writeln!(self.out, "{}{why}", self.id(test))?;
+            }
+            self.more(tests.len(), LISTED)?;
+        }
+        Ok(())
+    }
+
+    fn flaky(&mut self) -> io::Result<()> {
+        let flaky: Vec<_> = self.tally.with_verdict("flaky").collect();
+        if flaky.is_empty() {
+            return Ok(());
+        }
+        self.heading(&format!("flaky: {}", count(number(flaky.len()), "test")))?;
+        for (test, record) in flaky.iter().take(LISTED) {
+            let (failed, runs) = (record.failures().count(), record.runs.len());
+            let note = record.failures().last().and_then(|run| run.note.as_ref());
+            let message = note.map_or(String::new(), |note| one_line(&note.message, MESSAGE_WIDTH));
+            writeln!(self.out, "{}: failed {failed} of {runs} runs: {message}", self.id(*test))?;
+        }
+        self.more(flaky.len(), LISTED)
+    }
+
+    fn skipped_modules(&mut self) -> io::Result<()> {
+        let modules = &self.tally.names.manifest.skipped_modules;
+        if modules.is_empty() {
+            return Ok(());
+        }
+        self.heading(&format!("skipped whole: {}", count(number(modules.len()), "module")))?;
+        for module in modules.iter().take(LISTED) {
+            let path = one_line(&module.path, ID_WIDTH);
+            writeln!(self.out, "{path}: {}", one_line(&module.reason, MESSAGE_WIDTH))?;
+        }
+        self.more(modules.len(), LISTED)
+    }
+
+    fn slowest(&mut self) -> io::Result<()> {
+        let slowest = self.tally.slowest(SLOWEST);
+        if slowest.is_empty() {
+            return Ok(());
+        }
+        self.heading("slowest")?;
+        for (test, taken) in slowest {
+            writeln!(self.out, "{:>12}  {}", micros(taken), self.id(test))?;
+        }
+        Ok(())
+    }
+
+    /// The plan against what happened. The lower bound is of what was executed: no schedule on as many slots is
+    /// shorter than the mean load of a slot or than the longest test.
+    fn plan(&mut self) -> io::Result<()> {
+        let tally = self.tally;
+        let Some(plan) = &tally.plan else { return Ok(()) };
+        self.heading("plan against what happened")?;
+        let work = &tally.work;
+        let slots = work.slots.len().max(1);
+        let bound = (work.total_us / slots as u64).max(work.longest_us);
+        writeln!(self.out, "            predicted      happened")?;
+        writeln!(self.out, "makespan    {:<13}  {}", millis(plan.makespan_ms), self.makespan())?;
+        writeln!(self.out, "all tests   {:<13}  {}", millis(plan.total_ms), micros(work.total_us))?;
+        writeln!(self.out, "longest     {:<13}  {}", millis(plan.longest_ms), micros(work.longest_us))?;
+        let least = predicted_bound(plan);
+        writeln!(self.out, "at least    {:<13}  {}", millis(least), micros(bound))
+    }
+
+    fn makespan(&self) -> String {
+        let clock = self.tally.clock;
+        match clock.planned {
+            Some(planned) if clock.live => duration(clock.ended.unwrap_or(clock.now) - planned),
+            _ => "replayed".to_owned(),
+        }
+    }
+
+    fn losses(&mut self) -> io::Result<()> {
+        let losses = &self.tally.losses;
+        if losses.executors.is_empty() && losses.attempts == 0 {
+            return Ok(());
+        }
+        self.heading("lost")?;
+        for (executor, cause) in losses.executors.iter().take(LISTED) {
+            writeln!(self.out, "{executor}: {cause}")?;
+        }
+        self.more(losses.executors.len(), LISTED)?;
+        let (attempts, tests) = (count(losses.attempts, "attempt"), count(losses.tests, "test"));
+        writeln!(self.out, "{attempts} lost with {tests} unfinished; none of it is charged to a test")
+    }
+
+    fn next_steps(&mut self, closing: &Closing) -> io::Result<()> {
+        let counts = self.tally.counts;
+        writeln!(self.out)?;
+        if counts.failed > 0 {
+            writeln!(self.out, "rerun what failed:      seagull run --select last-failed")?;
+        }
+        if counts.not_executed > 0 {
+            writeln!(self.out, "run what did not pass:  seagull run --select not-passed")?;
+        }
+        if self.tally.end.is_none() {
+            let run = &self.tally.run;
+            writeln!(self.out, "let it go on:           the same command with --run-id {run}")?;
+        }
+        if let Some(path) = closing.junit {
+            writeln!(self.out, "JUnit report:           {}", path.display())?;
+        }
+        Ok(())
+    }
+
+    /// `passed: 6908 tests in 61 s (6874 passed, 34 skipped) on 2 slots`
+    fn verdict(&mut self) -> io::Result<()> {
+        let tally = self.tally;
+        let counts = tally.counts;
+        let parts = [
+            (counts.passed, "passed"),
+            (counts.failed, "failed"),
+            (counts.flaky, "flaky"),
+            (counts.quarantined, "quarantined"),
+            (counts.skipped, "skipped"),
+            (counts.not_executed, "not executed"),
+            (counts.total.saturating_sub(counts.decided()), "without a verdict"),
+        ];
+        let parts: Vec<String> =
+            parts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
+        let mut text = count(counts.total, "test");
+        if let Some(elapsed) = tally.elapsed() {
+            text += &format!(" in {}", duration(elapsed));
+        }
+        if !parts.is_empty() {
+            text += &format!(" ({})", parts.join(", "));
+        }
+        if !tally.suite_errors.is_empty() {
+            text += &format!(" and {}", count(number(tally.suite_errors.len()), "suite error"));
+        }
+        if !tally.work.slots.is_empty() {
+            text += &format!(" on {}", count(number(tally.work.slots.len()), "slot"));
+        }
+        let word = tally.end.map_or("unfinished", RunVerdict::word);
+        let word = match tally.end {
+            Some(RunVerdict::Passed) => self.paint.good(word),
+            Some(RunVerdict::Failed) => self.paint.bad(word),
+            _ => self.paint.odd(word),
+        };
+        writeln!(self.out, "{word}: {text}")
+    }
+
+    fn more(&mut self, all: usize, shown: usize) -> io::Result<()> {
+        match all.checked_sub(shown) {
+            None | Some(0) => Ok(()),
+            Some(more) => writeln!(self.out, "{}", self.paint.dim(format!("+{more} more"))),
+        }
+    }
+}
+
+fn predicted_bound(plan: &PlanSummary) -> u64 {
+    (plan.total_ms / u64::from(plan.slots.max(1))).max(plan.longest_ms)
+}
+
+fn run_facts(run: &Execution) -> Vec<String> {
+    let mut facts = Vec::new();
+    if let Some(note) = run.note.as_deref() {
+        facts.extend(note.cause.map(|cause| cause.to_string()));
+        facts.extend(Some(one_line(&note.detail, ID_WIDTH)).filter(|detail| !detail.is_empty()));
+        facts.push(format!("{} on {}", micros(run.micros), note.executor));
+    }
+    facts
+}
+
+fn number(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,291 @@
+//! The model behind every report: what the events of a run have come to so far. Pure; owns all state that reporters
+//! share, and is told the time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use seagull_domain::{
+    Counts, ExecutorId, InfraCause, Instant, Manifest, NotExecuted, Outcome, PlanSummary, RunEvent, RunId,
+    RunSpec, RunVerdict, Seq, SlotNumber, StreamItem, SuiteError, TestCause, TestIndex, TestResult, TextRef,
+    Verdict,
+};
+
+use super::Live;
+use super::names::Names;
+
+/// What the events of a run have come to.
+pub struct Tally {
+    pub run: RunId,
+    pub seq: Seq,
+    pub clock: Clock,
+    pub spec: Option<Box<RunSpec>>,
+    pub names: Names,
+    /// By index in the manifest.
+    pub tests: Vec<TestRecord>,
+    pub counts: Counts,
+    pub plan: Option<PlanSummary>,
+    pub slots: BTreeMap<SlotNumber, SlotState>,
+    pub work: Work,
+    pub losses: Losses,
+    pub suite_errors: Vec<SuiteError>,
+    pub discovery_failures: Vec<String>,
+    pub stopping: Option<NotExecuted>,
+    /// The run's own verdict, once it ended.
+    pub end: Option<RunVerdict>,
+}
+
+/// When things happened, by the clock of the process that reports.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    pub now: Instant,
+    pub started: Instant,
+    pub planned: Option<Instant>,
+    pub ended: Option<Instant>,
+    /// Whether events arrive as they happen; a replayed stream says nothing about durations.
+    pub live: bool,
+}
+
+/// What is known of one test.
+#[derive(Debug, Clone, Default)]
+pub struct TestRecord {
+    pub verdict: Option<Verdict>,
+    /// Its results, in the order they arrived. Evidence is not among them.
+    pub runs: Vec<Execution>,
+    /// Why it was not found where it should have run.
+    pub missing: Option<Box<str>>,
+}
+
+/// One result of a test.
+#[derive(Debug, Clone)]
+pub struct Execution {
+    pub outcome: Outcome,
+    pub micros: u64,
+    /// Set where there is more to say than the outcome: a quarter of a million plain passes stay small.
+    pub note: Option<Box<Note>>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Note {
+    pub detail: String,
+    pub cause: Option<TestCause>,
+    pub message: String,
+    pub location: String,
+    pub text: Option<TextRef>,
+    pub executor: ExecutorId,
+}
+
+/// What a slot does now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotState {
+    pub executor: ExecutorId,
+    pub test: Option<TestIndex>,
+    pub since: Instant,
+}
+
+/// What was executed, in microseconds.
+#[derive(Debug, Clone, Default)]
+pub struct Work {
+    pub total_us: u64,
+    pub longest_us: u64,
+    /// Slots that executed something.
+    pub slots: BTreeSet<SlotNumber>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Losses {
+    pub executors: Vec<(ExecutorId, InfraCause)>,
+    pub attempts: u32,
+    /// Tests that went elsewhere because their attempt was lost.
+    pub tests: u32,
+    pub taken_back: u32,
+}
+
+impl Tally {
+    pub fn new(run: RunId, now: Instant, live: bool) -> Self {
+        Self {
+            run,
+            seq: Seq(0),
+            clock: Clock { now, started: now, planned: None, ended: None, live },
+            spec: None,
+            names: Names::default(),
+            tests: Vec::new(),
+            counts: Counts::default(),
+            plan: None,
+            slots: BTreeMap::new(),
+            work: Work::default(),
+            losses: Losses::default(),
+            suite_errors: Vec::new(),
+            discovery_failures: Vec::new(),
+            stopping: None,
+            end: None,
+        }
+    }
+
+    /// The tests of the run; their records begin anew.
+    pub fn manifest(&mut self, manifest: Arc<Manifest>) {
+        self.names = Names::new(manifest);
+        self.tests = vec![TestRecord::default(); self.names.len()];
+        self.counts =
+            Counts { total: u32::try_from(self.tests.len()).unwrap_or(u32::MAX), ..Counts::default() };
+    }
+
+    pub fn apply(&mut self, item: &StreamItem) {
+        self.seq = self.seq.max(item.seq);
+        match &item.event {
+            RunEvent::RunStarted(spec) => self.spec = Some(spec.clone()),
+            RunEvent::Plan(plan) => {
+                self.clock.planned = Some(self.clock.now);
+                self.plan = Some(plan.clone());
+            }
+            RunEvent::AttemptAssigned { executor, slot, .. } => self.assign(executor, *slot),
+            RunEvent::TakenBack { tests, .. } => self.losses.taken_back += tests,
+            RunEvent::TestFinished { result, executor, slot, evidence, .. } => {
+                self.finished(result, executor, *slot, evidence.is_none());
+            }
+            RunEvent::Verdict { test, verdict } => self.decide(*test, *verdict),
+            RunEvent::TestMissing { test, reason, .. } => {
+                if let Some(record) = self.tests.get_mut(test.0 as usize) {
+                    record.missing = Some(reason.as_str().into());
+                }
+            }
+            RunEvent::SuiteError { error, .. } => self.suite_errors.push(error.clone()),
+            RunEvent::AttemptLost { tests, .. } => {
+                self.losses.attempts += 1;
+                self.losses.tests += tests;
+            }
+            RunEvent::ExecutorLost { executor, cause } => {
+                self.losses.executors.push((executor.clone(), *cause));
+                self.slots.retain(|_, slot| slot.executor != *executor);
+            }
+            RunEvent::DiscoveryFailed { message } => self.discovery_failures.push(message.clone()),
+            RunEvent::Stopping { reason } => self.stopping = Some(*reason),
+            RunEvent::RunFinished { verdict, counts, .. } => {
+                self.counts = *counts;
+                self.clock.ended = Some(self.clock.now);
+                self.end = Some(*verdict);
+            }
+            RunEvent::ManifestConfirmed { .. } => {}
+        }
+    }
+
+    /// What a slot runs now; says whether that is news.
+    pub fn live(&mut self, live: &Live) -> bool {
+        let news = self
+            .slots
+            .get(&live.slot)
+            .is_none_or(|slot| slot.test != live.test || slot.executor != live.executor);
+        if news {
+            let since = self.clock.now;
+            let state = SlotState { executor: live.executor.clone(), test: live.test, since };
+            self.slots.insert(live.slot, state);
+        }
+        news
+    }
+
+    fn assign(&mut self, executor: &ExecutorId, slot: SlotNumber) {
+        let since = self.clock.now;
+        let idle = SlotState { executor: executor.clone(), test: None, since };
+        let state = self.slots.entry(slot).or_insert_with(|| idle.clone());
+        if state.executor != *executor {
+            *state = idle;
+        }
+    }
+
+    fn finished(&mut self, result: &TestResult, executor: &ExecutorId, slot: SlotNumber, counts: bool) {
+        if let Some(state) = self.slots.get_mut(&slot).filter(|state| state.test == Some(result.test)) {
+            state.test = None;
+            state.since = self.clock.now;
+        }
+        self.work.total_us = self.work.total_us.saturating_add(result.micros());
+        self.work.longest_us = self.work.longest_us.max(result.micros());
+        self.work.slots.insert(slot);
+        if let Some(record) = self.tests.get_mut(result.test.0 as usize).filter(|_| counts) {
+            record.runs.push(Execution::of(result, executor));
+        }
+    }
+
+    fn decide(&mut self, test: TestIndex, verdict: Verdict) {
+        if let Some(record) = self.tests.get_mut(test.0 as usize)
+            && record.verdict.is_none()
+        {
+            record.verdict = Some(verdict);
+            self.counts.add(verdict);
+        }
+    }
+
+    /// Tests with this word for a verdict, in the manifest's order.
+    pub fn with_verdict(&self, word: &'static str) -> impl Iterator<Item = (TestIndex, &TestRecord)> {
+        self.records().filter(move |(_, record)| record.verdict.is_some_and(|v| v.word() == word))
+    }
+
+    /// Every test with its record, in the manifest's order.
+    pub fn records(&self) -> impl Iterator<Item = (TestIndex, &TestRecord)> {
+        (0..).map(TestIndex).zip(&self.tests)
+    }
+
+    /// The longest executions, one for each test, longest first.
+    pub fn slowest(&self, limit: usize) -> Vec<(TestIndex, u64)> {
+        let longest = |record: &TestRecord| record.runs.iter().map(|run| run.micros).max();
+        let mut all: Vec<_> =
+            self.records().filter_map(|(test, record)| Some((test, longest(record)?))).collect();
+        all.sort_by_key(|&(test, micros)| (std::cmp::Reverse(micros), test));
+        all.truncate(limit);
+        all
+    }
+
+    /// From the first event to the last; none where the stream was replayed.
+    pub fn elapsed(&self) -> Option<Duration> {
+        self.clock.live.then(|| self.clock.ended.unwrap_or(self.clock.now) - self.clock.started)
+    }
+
+    /// How long the rest takes. The plan's makespan is believed until the run has taken longer, and the share of it
+    /// that is left is the share of tests, or of predicted work, that is undone: the longest tests run first, so the
+    /// count alone lags behind.
+    pub fn remaining(&self) -> Option<Duration> {
+        let plan = self.plan.as_ref()?;
+        let total = self.counts.total;
+        if self.counts.decided() >= total || self.end.is_some() || !self.clock.live {
+            return None;
+        }
+        let by_count = f64::from(self.counts.decided()) / f64::from(total);
+        let by_work = self.work.total_us as f64 / (plan.total_ms.max(1) as f64 * 1000.0);
+        let predicted = u64::from(plan.unknown) * 2 <= u64::from(total);
+        let done = if predicted { by_count.max(by_work.min(0.99)) } else { by_count };
+        let taken = self.clock.now - self.clock.planned?;
+        let whole = taken.max(Duration::from_millis(plan.makespan_ms));
+        Some(whole.mul_f64((1.0 - done).clamp(0.0, 1.0)))
+    }
+}
+
+impl TestRecord {
+    pub fn failures(&self) -> impl Iterator<Item = &Execution> {
+        self.runs.iter().filter(|run| run.outcome == Outcome::Failed)
+    }
+
+    /// Whether it is to be shown as a failure; one without a verdict is, if it failed.
+    pub fn is_failure(&self) -> bool {
+        match self.verdict {
+            Some(verdict) => verdict == Verdict::Failed,
+            None => self.failures().next().is_some(),
+        }
+    }
+}
+
+impl Execution {
+    fn of(result: &TestResult, executor: &ExecutorId) -> Self {
+        let worth = result.outcome == Outcome::Failed
+            || !result.detail.is_empty()
+            || !result.message.is_empty()
+            || result.cause.is_some();
+        let note = || Note {
+            detail: result.detail.clone(),
+            cause: result.cause,
+            message: result.message.clone(),
+            location: result.location.clone(),
+            text: result.text,
+            executor: executor.clone(),
+        };
+        Self { outcome: result.outcome, micros: result.micros(), note: worth.then(note).map(Box::new) }
+    }
+}

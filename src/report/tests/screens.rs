@@ -1,0 +1,220 @@
+//! Everything a user sees, as approved texts.
+
+use std::fs;
+
+use indicatif::{InMemoryTerm, ProgressDrawTarget};
+use seagull_domain::{Instant, Outcome, RunEvent, TestCause, Verdict};
+
+use super::script::{self, Step};
+use super::{Paper, golden, json_output, plain_output, report};
+use crate::report::human::{Human, frame};
+use crate::report::plain::Plain;
+use crate::report::summary::{HEAD_LINES, TAIL_LINES};
+use crate::report::tally::Tally;
+use crate::report::text::Paint;
+use crate::report::{Report, junit};
+
+#[test]
+fn plain_lines_and_summary() {
+    golden::check("plain.txt", &plain_output(&script::whole(), true));
+}
+
+#[test]
+fn a_cancelled_run() {
+    golden::check("plain-cancelled.txt", &plain_output(&script::cancelled(), true));
+}
+
+#[test]
+fn a_failed_discovery() {
+    golden::check("plain-undiscovered.txt", &plain_output(&script::undiscovered(), true));
+}
+
+#[test]
+fn a_green_run_is_short_and_a_replayed_one_tells_no_durations() {
+    golden::check("plain-green.txt", &plain_output(&script::green(), true));
+    golden::check("plain-replayed.txt", &plain_output(&script::green(), false));
+}
+
+#[test]
+fn a_stream_that_breaks_off_leaves_tests_without_a_verdict() {
+    golden::check("plain-broken-off.txt", &plain_output(&script::first_half(), true));
+}
+
+#[test]
+fn json_lines() {
+    golden::check("events.jsonl", &json_output(&script::whole()));
+}
+
+#[test]
+fn the_terminal_shows_what_happened_above_the_bar() {
+    let terminal = InMemoryTerm::new(40, 110);
+    let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
+    let paper = Paper::default();
+    let mut report = report(Human::new(target, paper.clone(), Paint { on: true }), true);
+    script::play(&mut report, &script::first_half());
+    report.tick(Instant(9500)).unwrap();
+    golden::check("human-half.txt", &(terminal.contents() + "\n"));
+
+    let rest = script::whole().split_off(script::first_half().len());
+    script::play(&mut report, &rest);
+    report.finish(Instant(24_600), &script::text).unwrap();
+    golden::check("human-scrolled.txt", &(terminal.contents() + "\n"));
+    golden::check("human-summary.txt", &paper.text().replace('\x1b', "␛"));
+}
+
+#[test]
+fn more_slots_than_lines_are_counted() {
+    let mut tally = Tally::new("r-7".parse().unwrap(), Instant(0), true);
+    let manifest = script::manifest();
+    golden::check("frame-discovering.txt", &(frame(&tally, Paint::PLAIN).join("\n") + "\n"));
+    tally.manifest(manifest.into());
+    for slot in 0..11 {
+        let Step::Live(live) = script::runs("e-1", slot, slot % 9) else { unreachable!("runs() is live") };
+        assert!(tally.live(&live));
+        assert!(!tally.live(&live), "a repeat is no news");
+    }
+    tally.clock.now = Instant(75_000);
+    golden::check("frame-many-slots.txt", &(frame(&tally, Paint::PLAIN).join("\n") + "\n"));
+}
+
+/// The report of a script, written where Jenkins would look for it.
+fn junit_of(script: &script::Script) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("build/reports/junit.xml");
+    let paper = Paper::default();
+    let mut report = report(Plain::new(paper.clone(), Paint::PLAIN), true);
+    report.junit = Some(path.clone());
+    script::play(&mut report, script);
+    report.finish(Instant(24_600), &script::text).unwrap();
+    assert!(paper.text().contains(&format!("JUnit report:           {}", path.display())));
+    let left = fs::read_dir(path.parent().unwrap()).unwrap().count();
+    assert_eq!(left, 1, "the temporary file is gone");
+    fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn junit_has_a_testcase_for_each_test() {
+    let xml = junit_of(&script::whole());
+    assert_eq!(xml.matches("<testcase ").count(), script::manifest().len() + 1, "and one suite error");
+    golden::check("junit.xml", &xml);
+    let mut strict = script::whole();
+    for (_, step) in &mut strict {
+        if let Step::Event(event) = step
+            && let RunEvent::RunStarted(spec) = &mut **event
+        {
+            spec.flaky_fails = true;
+        }
+    }
+    golden::check("junit-flaky-fails.xml", &junit_of(&strict));
+    golden::check("junit-undiscovered.xml", &junit_of(&script::undiscovered()));
+    golden::check("junit-broken-off.xml", &junit_of(&script::first_half()));
+}
+
+#[test]
+fn a_junit_report_that_cannot_be_written_is_said_after_the_summary() {
+    let directory = tempfile::tempdir().unwrap();
+    let paper = Paper::default();
+    let mut report = report(Plain::new(paper.clone(), Paint::PLAIN), true);
+    // A directory stands where the file should.
+    report.junit = Some(directory.path().join("taken"));
+    fs::create_dir(directory.path().join("taken")).unwrap();
+    script::play(&mut report, &script::green());
+    let error = report.finish(Instant(1000), &script::text).unwrap_err();
+    assert!(error.to_string().starts_with("cannot write the JUnit report "), "{error}");
+    assert!(paper.text().ends_with("passed: 2 tests in 1.0 s (2 passed) on 1 slot\n"), "{}", paper.text());
+    assert!(!paper.text().contains("JUnit"));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left beside it");
+}
+
+/// A manifest of `tests` tests that all fail.
+fn all_fail(tests: u32) -> script::Script {
+    let suffixes = (0..tests).map(|test| format!("::t{test}")).collect();
+    let files = vec![seagull_domain::FileTests { path: "t.py".into(), suffixes }];
+    let manifest = seagull_domain::Manifest { files, ..Default::default() };
+    let mut script = vec![
+        (0, script::event(RunEvent::RunStarted(Box::new(script::spec(0))))),
+        (0, Step::Manifest(manifest.clone())),
+        (0, script::confirmed(&manifest)),
+        (0, script::event(RunEvent::Plan(script::plan()))),
+    ];
+    for test in 0..tests {
+        let failed = script::ran("e-1", 0, test, Outcome::Failed, 10);
+        let at = u64::from(test) * 100;
+        script.push((at, failed.because(TestCause::Assertion, "no", "t.py:1").text(0).step()));
+        script.push((at, script::decided(test, Verdict::Failed)));
+    }
+    script
+}
+
+#[test]
+fn a_run_in_which_everything_fails_stays_readable() {
+    let text = plain_output(&all_fail(1000), true);
+    let told = text.lines().take_while(|line| !line.starts_with("more is counted")).count();
+    assert!(told < 700, "{told} lines before it stops telling");
+    assert_eq!(text.matches("ZeroDivisionError").count(), 20, "so many are shown in full");
+    let progress = text.lines().filter(|line| line.contains(" %  ")).count();
+    assert_eq!(progress, 20, "each 5 %");
+    assert!(text.contains("\n+500 more\n"));
+}
+
+#[test]
+fn long_output_is_shown_by_its_ends() {
+    let mut script = all_fail(1);
+    let failed = script::ran("e-1", 0, 0, Outcome::Failed, 10).text(3);
+    script.push((100, failed.step()));
+    let text = plain_output(&script, true);
+    let shown: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("    │ ")).collect();
+    assert_eq!(shown.len(), HEAD_LINES + 1 + TAIL_LINES);
+    assert_eq!(shown[HEAD_LINES - 1], format!("line {HEAD_LINES}"));
+    assert_eq!(shown[HEAD_LINES], format!("… {} lines left out", 300 - HEAD_LINES - TAIL_LINES));
+    assert_eq!(shown[HEAD_LINES + 1], format!("line {}", 300 - TAIL_LINES + 1));
+    assert_eq!(shown.last(), Some(&"line 300"));
+}
+
+#[test]
+fn only_texts_that_will_be_shown_are_asked_for() {
+    let mut summary = report(Plain::new(Paper::default(), Paint::PLAIN), true);
+    script::play(&mut summary, &all_fail(100));
+    assert_eq!(summary.texts().len(), 20);
+    summary.junit = Some("junit.xml".into());
+    assert_eq!(summary.texts().len(), 100);
+}
+
+#[test]
+fn slow_progress_is_told_every_ten_seconds() {
+    let mut script = all_fail(1000);
+    script.truncate(4);
+    script.extend((0..4).map(|test| (u64::from(test) * 4000, script::decided(test, Verdict::Passed))));
+    script.push((30_000, Step::Say("end")));
+    let text = plain_output(&script, true);
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains(" %  ")).collect();
+    assert_eq!(lines, ["  0 %  3/1000, 10 s, about 22 s left", "  0 %  4/1000, 20 s, about 22 s left"]);
+}
+
+#[test]
+fn json_says_nothing_twice_about_a_slot_that_goes_on() {
+    let mut script = script::first_half();
+    script.push((9300, script::runs("e-3", 2, 6)));
+    let started = |script| json_output(script).matches("test_started").count();
+    assert_eq!(started(&script), started(&script::first_half()));
+}
+
+#[test]
+fn junit_escapes_what_xml_cannot_hold() {
+    let mut tally = Tally::new("r-7".parse().unwrap(), Instant(0), true);
+    let suffixes = vec!["::t[\u{0}\u{1b}[31m<\"'&>\u{fffe}]".to_owned()];
+    let files = vec![seagull_domain::FileTests { path: "t.py".into(), suffixes }];
+    tally.manifest(seagull_domain::Manifest { files, ..Default::default() }.into());
+    let xml = junit::render(&tally, &script::text).unwrap();
+    assert!(xml.contains("name=\"t[&lt;&quot;&apos;&amp;&gt;]\""), "{xml}");
+}
+
+#[test]
+fn settings_make_a_report_for_this_process() {
+    use crate::report::{Color, Output, Settings};
+    for output in [Output::Human, Output::Plain, Output::Json] {
+        let settings = Settings { output, color: Color::Never, junit: None, live: true };
+        let report = Report::new("r-7".parse().unwrap(), Instant(0), settings);
+        assert!(report.texts().is_empty());
+    }
+}

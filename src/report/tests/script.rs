@@ -1,0 +1,352 @@
+//! A run as a script: everything that can happen to a test, and to an executor, once.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use seagull_domain::{
+    AttemptId, Counts, Digest, Environment, Evidence, ExecutorId, FileTests, Generation, InfraCause, Instant,
+    Manifest, NotExecuted, Outcome, PlanSummary, RunEvent, RunSpec, RunVerdict, Seq, SkippedModule,
+    SlotNumber, StreamItem, SuiteError, TestCause, TestIndex, TestResult, TextRef, Verdict, Workspace,
+};
+
+use crate::report::{Live, Report};
+
+pub enum Step {
+    Event(Box<RunEvent>),
+    Manifest(Manifest),
+    Live(Live),
+    Say(&'static str),
+}
+
+/// Steps with the milliseconds at which they happen.
+pub type Script = Vec<(u64, Step)>;
+
+/// Plays a script into a report, with a tick every 100 ms. Every event has a number of its own.
+pub fn play(report: &mut Report, script: &Script) {
+    let mut now = 0;
+    for (seq, (at, step)) in (1..).zip(script) {
+        while now + 100 <= *at {
+            now += 100;
+            report.tick(Instant(now)).unwrap();
+        }
+        match step {
+            Step::Event(event) => {
+                let item = StreamItem { seq: Seq(seq), event: (**event).clone() };
+                report.item(Instant(*at), &item).unwrap();
+            }
+            Step::Manifest(manifest) => report.manifest(Arc::new(manifest.clone())),
+            Step::Live(live) => report.live(Instant(*at), live).unwrap(),
+            Step::Say(text) => report.say(text).unwrap(),
+        }
+    }
+}
+
+/// The texts that the script's results name, by offset.
+pub fn text(reference: TextRef) -> Option<String> {
+    match reference.offset {
+        0 => Some("    def test_div(n):\n>       assert 1 / n\nE       ZeroDivisionError\n\n----- Captured stdout -----\n\x1b[31mred\x1b[0m <&> \u{1}\n".into()),
+        1 => Some("Stack of the main thread:\n  test_io.py, line 8, in test_hang\n".into()),
+        2 => Some("Traceback (most recent call last):\n  database is locked\n".into()),
+        3 => Some((1..=300).map(|n| format!("line {n}\n")).collect()),
+        _ => None,
+    }
+}
+
+pub fn event(event: RunEvent) -> Step {
+    Step::Event(Box::new(event))
+}
+
+pub fn executor(name: &str) -> ExecutorId {
+    name.parse().unwrap()
+}
+
+pub fn spec(retries: u32) -> RunSpec {
+    RunSpec {
+        id: "r-7".parse().unwrap(),
+        owner: "ada".into(),
+        project: "algebra".into(),
+        priority: 0,
+        rev: "4f2a".into(),
+        labels: BTreeMap::new(),
+        deadline: None,
+        submitted_at: 0,
+        workspace: Workspace::InPlace { directory: "/src/algebra".into(), content: String::new() },
+        environment: Environment::default(),
+        arguments: vec!["tests".into()],
+        select: vec![],
+        cap_ms: 600_000,
+        retries,
+        fail_fast: None,
+        flaky_fails: false,
+        grace_ms: 10_000,
+        seed: 1,
+    }
+}
+
+pub fn manifest() -> Manifest {
+    let file = |path: &str, suffixes: &[&str]| FileTests {
+        path: path.into(),
+        suffixes: suffixes.iter().map(ToString::to_string).collect(),
+    };
+    Manifest {
+        files: vec![
+            file(
+                "tests/test_math.py",
+                &["::test_add", "::test_div[0]", "::TestRing::test_inverse", "::TestRing::test_slow"],
+            ),
+            file("tests/test_io.py", &["::test_read", "::test_name[a::b\nc <é>]", "::test_hang"]),
+            file("tests/test_broken.py", &[""]),
+            file("tests/test_far.py", &["::test_remote", "::test_gone"]),
+        ],
+        skipped_modules: vec![SkippedModule {
+            path: "tests/test_win.py".into(),
+            reason: "needs Windows".into(),
+        }],
+        warnings: vec!["tests/test_io.py::test_read occurs twice; it runs once".into()],
+        ..Manifest::default()
+    }
+}
+
+pub fn confirmed(manifest: &Manifest) -> Step {
+    let tests = u32::try_from(manifest.len()).unwrap();
+    event(RunEvent::ManifestConfirmed { generation: Generation(1), manifest: Digest([7; 32]), tests })
+}
+
+pub fn plan() -> PlanSummary {
+    PlanSummary {
+        bundles: 4,
+        slots: 2,
+        cap_ms: 15_000,
+        total_ms: 41_000,
+        longest_ms: 14_000,
+        makespan_ms: 22_000,
+        lower_bound: 3,
+        bound: "total / cap".into(),
+        unknown: 2,
+        oversize: 0,
+    }
+}
+
+pub fn assigned(attempt: u64, on: &str, slot: u32, discovery: bool) -> Step {
+    let (attempt, executor, slot) = (AttemptId(attempt), executor(on), SlotNumber(slot));
+    event(RunEvent::AttemptAssigned { attempt, executor, slot, discovery, tests: 5 * u32::from(!discovery) })
+}
+
+pub fn runs(on: &str, slot: u32, test: u32) -> Step {
+    Step::Live(Live { executor: executor(on), slot: SlotNumber(slot), test: Some(TestIndex(test)) })
+}
+
+pub fn decided(test: u32, verdict: Verdict) -> Step {
+    event(RunEvent::Verdict { test: TestIndex(test), verdict })
+}
+
+/// A result in the making: (executor, slot, test) and how long it took.
+pub struct Ran(pub TestResult, &'static str, u32);
+
+pub fn ran(on: &'static str, slot: u32, test: u32, outcome: Outcome, millis: u64) -> Ran {
+    let result = TestResult {
+        test: TestIndex(test),
+        ordinal: 0,
+        last: true,
+        outcome,
+        detail: String::new(),
+        cause: None,
+        phases: [0, millis * 1000, 0],
+        peak_kib: 0,
+        message: String::new(),
+        location: String::new(),
+        text: None,
+    };
+    Ran(result, on, slot)
+}
+
+impl Ran {
+    pub fn because(mut self, cause: TestCause, message: &str, location: &str) -> Self {
+        self.0.cause = Some(cause);
+        self.0.message = message.into();
+        self.0.location = location.into();
+        self
+    }
+
+    pub fn detail(mut self, detail: &str, message: &str) -> Self {
+        self.0.detail = detail.into();
+        self.0.message = message.into();
+        self
+    }
+
+    pub fn text(mut self, offset: u64) -> Self {
+        self.0.text = Some(TextRef { log: AttemptId(1), offset, length: 100 });
+        self
+    }
+
+    pub fn step(self) -> Step {
+        self.with(None)
+    }
+
+    pub fn with(self, evidence: Option<Evidence>) -> Step {
+        let Ran(result, on, slot) = self;
+        let attempt = AttemptId(10 + u64::from(slot));
+        event(RunEvent::TestFinished {
+            result,
+            attempt,
+            executor: executor(on),
+            slot: SlotNumber(slot),
+            evidence,
+        })
+    }
+}
+
+/// Until the plan is made.
+fn beginning() -> Script {
+    vec![
+        (0, event(RunEvent::RunStarted(Box::new(spec(1))))),
+        (100, assigned(1, "e-1", 0, true)),
+        (2000, Step::Manifest(manifest())),
+        (2000, confirmed(&manifest())),
+        (2100, event(RunEvent::Plan(plan()))),
+        (2100, assigned(10, "e-1", 0, false)),
+        (2100, assigned(11, "e-2", 1, false)),
+    ]
+}
+
+/// Half way: one test failed for good, one is to run again, an executor is lost.
+pub fn first_half() -> Script {
+    use Outcome::{Failed, Passed};
+    let zero = |ran: Ran| {
+        ran.because(TestCause::Error, "ZeroDivisionError: division by zero", "tests/test_math.py:12")
+    };
+    let mut script = beginning();
+    script.extend([
+        (2200, runs("e-1", 0, 0)),
+        (2200, runs("e-2", 1, 6)),
+        (5200, ran("e-1", 0, 0, Passed, 3000).step()),
+        (5200, decided(0, Verdict::Passed)),
+        (5300, runs("e-1", 0, 1)),
+        (5400, zero(ran("e-1", 0, 1, Failed, 40)).text(0).step()),
+        (5500, runs("e-1", 0, 2)),
+        (
+            5600,
+            ran("e-1", 0, 2, Failed, 120)
+                .because(TestCause::Assertion, "assert 3 == 4", "tests/test_math.py:30")
+                .step(),
+        ),
+        (5700, zero(ran("e-1", 0, 1, Failed, 41)).text(0).step()),
+        (5700, decided(1, Verdict::Failed)),
+        (6000, runs("e-1", 0, 3)),
+        (7000, event(RunEvent::ExecutorLost { executor: executor("e-2"), cause: InfraCause::ExecutorLost })),
+        (
+            7000,
+            event(RunEvent::AttemptLost {
+                attempt: AttemptId(11),
+                executor: executor("e-2"),
+                cause: InfraCause::ExecutorLost,
+                message: "not heard from for 15 s".into(),
+                tests: 5,
+            }),
+        ),
+        (7000, event(RunEvent::TakenBack { attempt: AttemptId(10), tests: 2 })),
+        (7100, assigned(12, "e-3", 2, false)),
+        (7200, runs("e-3", 2, 6)),
+        (9000, ran("e-3", 2, 0, Passed, 10).with(Some(Evidence::Predecessor))),
+    ]);
+    script
+}
+
+/// To the end of a run in which everything happens.
+pub fn whole() -> Script {
+    use Outcome::{Failed, Passed, Skipped};
+    let mut script = first_half();
+    let missing = RunEvent::TestMissing {
+        test: TestIndex(9),
+        attempt: AttemptId(12),
+        executor: executor("e-3"),
+        reason: "collected again, the file has no such test".into(),
+    };
+    let broken = SuiteError {
+        title: "session fixture teardown".into(),
+        message: "OperationalError: database is locked".into(),
+        text: Some(TextRef { log: AttemptId(1), offset: 2, length: 50 }),
+    };
+    let counts =
+        Counts { total: 10, passed: 3, failed: 3, skipped: 1, flaky: 1, quarantined: 0, not_executed: 2 };
+    script.extend([
+        (9500, ran("e-3", 2, 4, Skipped, 1).detail("", "no network").step()),
+        (9500, decided(4, Verdict::Skipped)),
+        (9600, ran("e-3", 2, 2, Passed, 110).step()),
+        (9600, decided(2, Verdict::Flaky)),
+        (9700, ran("e-3", 2, 5, Passed, 25).detail("xpassed", "").step()),
+        (9700, decided(5, Verdict::Passed)),
+        (20_000, ran("e-1", 0, 3, Passed, 14_000).step()),
+        (20_000, decided(3, Verdict::Passed)),
+        (
+            21_000,
+            ran("e-1", 0, 7, Failed, 5)
+                .detail("error at collection", "SyntaxError: invalid syntax")
+                .text(9)
+                .step(),
+        ),
+        (21_000, decided(7, Verdict::Failed)),
+        (
+            24_000,
+            ran("e-3", 2, 6, Failed, 12_000)
+                .because(TestCause::TimedOut, "killed after 12 s (limit.test)", "")
+                .text(1)
+                .step(),
+        ),
+        (24_000, decided(6, Verdict::Failed)),
+        (24_100, event(missing)),
+        (24_100, decided(9, Verdict::NotExecuted(NotExecuted::UnstableId))),
+        (24_200, decided(8, Verdict::NotExecuted(NotExecuted::Infra(InfraCause::ExecutorLost)))),
+        (24_500, event(RunEvent::SuiteError { error: broken, executor: Some(executor("e-1")) })),
+        (24_600, event(RunEvent::RunFinished { verdict: RunVerdict::Failed, counts, exit_code: 100 })),
+    ]);
+    script
+}
+
+/// Ctrl-C half way.
+pub fn cancelled() -> Script {
+    let mut script = first_half();
+    let cancelled = NotExecuted::Cancelled;
+    script.push((9100, Step::Say("interrupted: fixtures have 10 s to tear down; Ctrl-C again kills now")));
+    script.push((9100, event(RunEvent::Stopping { reason: cancelled })));
+    script.extend((2..10).map(|test| (9900, decided(test, Verdict::NotExecuted(cancelled)))));
+    let counts = Counts { total: 10, passed: 1, failed: 1, not_executed: 8, ..Counts::default() };
+    let end = RunEvent::RunFinished { verdict: RunVerdict::Cancelled, counts, exit_code: 130 };
+    script.push((10_000, event(end)));
+    script
+}
+
+/// A run that never learns which tests there are.
+pub fn undiscovered() -> Script {
+    let message = "ImportError while loading conftest\nE   No module named 'numpy'\n".to_owned();
+    let end =
+        RunEvent::RunFinished { verdict: RunVerdict::Incomplete, counts: Counts::default(), exit_code: 101 };
+    vec![
+        (0, event(RunEvent::RunStarted(Box::new(spec(0))))),
+        (100, assigned(1, "e-1", 0, true)),
+        (900, event(RunEvent::DiscoveryFailed { message })),
+        (1000, event(end)),
+    ]
+}
+
+/// All is green.
+pub fn green() -> Script {
+    let files =
+        vec![FileTests { path: "test_a.py".into(), suffixes: vec!["::test_x".into(), "::test_y".into()] }];
+    let manifest = Manifest { files, ..Manifest::default() };
+    let counts = Counts { total: 2, passed: 2, ..Counts::default() };
+    vec![
+        (0, event(RunEvent::RunStarted(Box::new(spec(0))))),
+        (500, Step::Manifest(manifest.clone())),
+        (500, confirmed(&manifest)),
+        (
+            500,
+            event(RunEvent::Plan(PlanSummary { bundles: 1, slots: 1, cap_ms: 5000, unknown: 2, ..plan() })),
+        ),
+        (700, ran("e-1", 0, 0, Outcome::Passed, 150).step()),
+        (700, decided(0, Verdict::Passed)),
+        (900, ran("e-1", 0, 1, Outcome::Passed, 160).step()),
+        (900, decided(1, Verdict::Passed)),
+        (1000, event(RunEvent::RunFinished { verdict: RunVerdict::Passed, counts, exit_code: 0 })),
+    ]
+}

@@ -1,0 +1,156 @@
+//! Text for people: durations in words, colours, and what tests print made harmless for a terminal.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+/// Colours, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Paint {
+    pub on: bool,
+}
+
+impl Paint {
+    pub const PLAIN: Paint = Paint { on: false };
+
+    fn wrap(self, code: &str, text: impl Display) -> String {
+        if self.on { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+    }
+
+    pub fn bold(self, text: impl Display) -> String {
+        self.wrap("1", text)
+    }
+
+    pub fn dim(self, text: impl Display) -> String {
+        self.wrap("2", text)
+    }
+
+    pub fn bad(self, text: impl Display) -> String {
+        self.wrap("1;31", text)
+    }
+
+    pub fn good(self, text: impl Display) -> String {
+        self.wrap("1;32", text)
+    }
+
+    pub fn odd(self, text: impl Display) -> String {
+        self.wrap("1;33", text)
+    }
+}
+
+/// A duration with about two significant digits: `0.04 s`, `3.2 s`, `61 s`, `12 min 5 s`, `2 h 10 min`.
+pub fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    let whole = seconds.round() as u64;
+    if seconds < 0.995 {
+        format!("{seconds:.2} s")
+    } else if seconds < 9.95 {
+        format!("{seconds:.1} s")
+    } else if whole < 120 {
+        format!("{whole} s")
+    } else if whole < 7200 {
+        format!("{} min {} s", whole / 60, whole % 60)
+    } else {
+        format!("{} h {} min", whole / 3600, whole % 3600 / 60)
+    }
+}
+
+pub fn millis(millis: u64) -> String {
+    duration(Duration::from_millis(millis))
+}
+
+pub fn micros(micros: u64) -> String {
+    duration(Duration::from_micros(micros))
+}
+
+/// `1 test`, `2 tests`.
+pub fn count(number: u32, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Text without escape sequences and control characters (lines and tabs stay): what a test prints must not be able to
+/// move the cursor, name the window or hide a line.
+pub fn clean(text: &str) -> String {
+    let mut cleaned = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(character) = rest.next() {
+        match character {
+            '\x1b' => skip_escape(&mut rest),
+            '\n' | '\t' => cleaned.push(character),
+            '\r' if rest.peek() != Some(&'\n') => cleaned.push('\n'),
+            _ if !character.is_control() => cleaned.push(character),
+            _ => {}
+        }
+    }
+    cleaned
+}
+
+/// Passes the rest of an escape sequence (ECMA-48: CSI to its final byte, OSC and the like to their terminator, else
+/// one character).
+fn skip_escape(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+    match rest.next() {
+        Some('[') => while rest.next().is_some_and(|c| !('\x40'..='\x7e').contains(&c)) {},
+        Some(']' | 'P' | '_' | '^' | 'X') => {
+            while let Some(character) = rest.next() {
+                if character == '\x07' {
+                    break;
+                }
+                if character == '\x1b' {
+                    rest.next();
+                    break;
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Text on one line of at most `limit` characters; the middle goes, since ids differ at their ends.
+pub fn one_line(text: &str, limit: usize) -> String {
+    let line = clean(text).trim_end().replace('\n', "\\n").replace('\t', " ");
+    let length = line.chars().count();
+    if length <= limit {
+        return line;
+    }
+    let head = limit / 2;
+    let tail = limit - head - 1;
+    let start: String = line.chars().take(head).collect();
+    let end: String = line.chars().skip(length - tail).collect();
+    format!("{start}…{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_well_at_every_size() {
+        let table = [
+            (0, "0.00 s"),
+            (40, "0.04 s"),
+            (996, "1.0 s"),
+            (3_200, "3.2 s"),
+            (61_000, "61 s"),
+            (725_000, "12 min 5 s"),
+            (7_800_000, "2 h 10 min"),
+        ];
+        for (given, words) in table {
+            assert_eq!(millis(given), words);
+        }
+    }
+
+    #[test]
+    fn what_a_test_prints_cannot_steer_the_terminal() {
+        assert_eq!(clean("a\x1b[31mred\x1b[0m\x07 b"), "ared b");
+        assert_eq!(clean("\x1b]0;title\x07x\x1b]8;;u\x1b\\y"), "xy");
+        assert_eq!(clean("50 %\r100 %\r\nend"), "50 %\n100 %\nend");
+        assert_eq!(clean("cut\x1b["), "cut");
+        assert_eq!(clean("cut\x1b]"), "cut");
+    }
+
+    #[test]
+    fn one_line_keeps_both_ends() {
+        assert_eq!(one_line("a\nb\tc", 20), "a\\nb c");
+        assert_eq!(one_line("0123456789", 7), "012…789");
+        assert_eq!(one_line("éééé", 4), "éééé");
+    }
+}
