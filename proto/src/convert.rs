@@ -1,0 +1,23 @@
+//! Between messages and the types of `seagull_domain`: `From` on the sending side, which cuts text that is too long,
+//! `TryFrom` on the receiving side, which refuses whatever breaks the specification. Nothing here panics on any input.
+
+mod blob;
+mod bundle;
+mod desired;
+mod event;
+mod invalid;
+mod report;
+mod request;
+mod result;
+mod scalar;
+mod spec;
+mod verdict;
+mod watch;
+mod words;
+
+pub use blob::{BlobAsked, BlobPart, BlobPiece};
+pub use invalid::Invalid;
+pub use request::{BundleAsked, Confirmed, LogChunk, RunDescription, TextAsked};
+pub use result::fit_result;
+pub use scalar::fit_text;
+pub use watch::{LiveSlot, WatchAsked, Watched, pack_items};

@@ -1,0 +1,103 @@
+//! The state desired of an executor.
+
+use std::collections::BTreeSet;
+
+use seagull_domain::{Desired, DesiredAttempt, SlotIndex};
+
+use super::Invalid;
+use super::scalar::{self, Checked};
+use super::words::{self, Word};
+use crate::{limits, v1};
+
+impl From<Desired> for v1::DesiredMessage {
+    fn from(desired: Desired) -> Self {
+        let acknowledged = desired.acknowledged.into_iter();
+        Self {
+            epoch: desired.epoch.0,
+            version: desired.version,
+            attempts: desired.attempts.into_iter().map(Into::into).collect(),
+            runs: desired.runs.into_iter().map(Into::into).collect(),
+            acknowledged: acknowledged
+                .map(|(attempt, batch)| v1::Acknowledged { attempt: attempt.0, batch })
+                .collect(),
+            lease_ms: desired.lease_ms,
+        }
+    }
+}
+
+impl TryFrom<v1::DesiredMessage> for Desired {
+    type Error = Invalid;
+
+    fn try_from(message: v1::DesiredMessage) -> Checked<Self> {
+        let attempts = scalar::list(
+            message.attempts,
+            limits::ATTEMPTS,
+            "DesiredMessage.attempts",
+            DesiredAttempt::try_from,
+        )?;
+        let mut seen = BTreeSet::new();
+        if !attempts.iter().all(|desired| seen.insert(desired.attempt)) {
+            return Err(Invalid::new("DesiredMessage.attempts", "has an attempt twice"));
+        }
+        // Not bounded in number: it has no more than the report it answers, whose size is.
+        let acknowledged = message.acknowledged.into_iter().map(|acknowledged| {
+            let batch = scalar::at_most(acknowledged.batch, limits::SMALL_NUMBER, "Acknowledged.batch")?;
+            Ok((scalar::attempt(acknowledged.attempt, "Acknowledged.attempt")?, batch))
+        });
+        Ok(Self {
+            epoch: scalar::epoch(message.epoch, "DesiredMessage.epoch")?,
+            version: scalar::number(message.version, "DesiredMessage.version")?,
+            attempts,
+            runs: scalar::list(message.runs, limits::RUNS, "DesiredMessage.runs", |run| {
+                scalar::id(run, "DesiredMessage.runs")
+            })?,
+            acknowledged: acknowledged.collect::<Checked<_>>()?,
+            lease_ms: scalar::at_most(message.lease_ms, limits::MILLIS, "DesiredMessage.lease_ms")?,
+        })
+    }
+}
+
+impl From<DesiredAttempt> for v1::DesiredAttempt {
+    fn from(desired: DesiredAttempt) -> Self {
+        Self {
+            attempt: desired.attempt.0,
+            run: desired.run.into(),
+            kind: desired.kind.number(),
+            slot: desired.slot.0.into(),
+            number: desired.number.0,
+            slots: desired.slots,
+            generation: desired.generation.0,
+            cancel: desired.cancel,
+        }
+    }
+}
+
+impl TryFrom<v1::DesiredAttempt> for DesiredAttempt {
+    type Error = Invalid;
+
+    fn try_from(message: v1::DesiredAttempt) -> Checked<Self> {
+        let number = scalar::slot_number(message.number, "DesiredAttempt.number")?;
+        let slots = scalar::at_most(message.slots, limits::SLOT_NUMBERS, "DesiredAttempt.slots")?;
+        if slots <= number.0 {
+            return Err(Invalid::new("DesiredAttempt.slots", format!("is {slots} with the number {number}")));
+        }
+        Ok(Self {
+            attempt: scalar::attempt(message.attempt, "DesiredAttempt.attempt")?,
+            run: scalar::id(message.run, "DesiredAttempt.run")?,
+            kind: words::word(message.kind, "DesiredAttempt.kind")?,
+            slot: slot_index(message.slot, limits::SLOTS, "DesiredAttempt.slot")?,
+            number,
+            slots,
+            generation: scalar::generation(message.generation, "DesiredAttempt.generation")?,
+            cancel: message.cancel,
+        })
+    }
+}
+
+/// The index of one of so many slots.
+pub(super) fn slot_index(index: u32, slots: u32, field: &'static str) -> Checked<SlotIndex> {
+    match u16::try_from(index) {
+        Ok(small) if index < slots => Ok(SlotIndex(small)),
+        _ => Err(Invalid::new(field, format!("is {index} of {slots} slots"))),
+    }
+}

@@ -1,0 +1,230 @@
+//! The events of a run.
+
+use seagull_domain::{PlanSummary, RunEvent, SlotNumber, StreamItem};
+
+use super::Invalid;
+use super::scalar::{self, Checked};
+use super::verdict::{verdict, verdict_parts};
+use super::words::{self, Word};
+use crate::v1::stream_item::Event;
+use crate::{limits, v1};
+
+impl From<StreamItem> for v1::StreamItem {
+    fn from(item: StreamItem) -> Self {
+        Self { seq: item.seq.0, event: Some(item.event.into()) }
+    }
+}
+
+impl TryFrom<v1::StreamItem> for StreamItem {
+    type Error = Invalid;
+
+    fn try_from(message: v1::StreamItem) -> Checked<Self> {
+        let event = scalar::required(message.event, "StreamItem.event")?;
+        Ok(Self { seq: scalar::seq(message.seq, "StreamItem.seq")?, event: event.try_into()? })
+    }
+}
+
+impl From<RunEvent> for Event {
+    fn from(event: RunEvent) -> Self {
+        match event {
+            RunEvent::RunStarted(spec) => Self::RunStarted(Box::new((*spec).into())),
+            RunEvent::ManifestConfirmed { generation, manifest, tests } => {
+                Self::ManifestConfirmed(v1::ManifestConfirmed {
+                    generation: generation.0,
+                    manifest: scalar::digest_bytes(manifest),
+                    tests,
+                })
+            }
+            RunEvent::Plan(summary) => Self::Plan(summary.into()),
+            RunEvent::AttemptAssigned { attempt, executor, slot, discovery, tests } => {
+                Self::AttemptAssigned(v1::AttemptAssigned {
+                    attempt: attempt.0,
+                    executor: executor.into(),
+                    slot: slot.0,
+                    discovery,
+                    tests,
+                })
+            }
+            RunEvent::TakenBack { attempt, tests } => {
+                Self::TakenBack(v1::TakenBack { attempt: attempt.0, tests })
+            }
+            RunEvent::TestFinished { result, attempt, executor, slot, evidence } => {
+                Self::TestFinished(Box::new(v1::TestFinished {
+                    result: Some(result.into()),
+                    attempt: attempt.0,
+                    executor: executor.into(),
+                    slot: slot.0,
+                    evidence: words::optional_number(evidence),
+                }))
+            }
+            RunEvent::Verdict { test, verdict } => {
+                let (verdict, why) = verdict_parts(verdict);
+                Self::Verdict(v1::VerdictReached { test: test.0, verdict: verdict.into(), why })
+            }
+            RunEvent::TestMissing { test, attempt, executor, reason } => Self::TestMissing(v1::TestMissing {
+                test: test.0,
+                attempt: attempt.0,
+                executor: executor.into(),
+                reason: scalar::fitted(reason, limits::LINE_BYTES),
+            }),
+            RunEvent::SuiteError { error, executor } => Self::SuiteError(v1::SuiteErrorRaised {
+                error: Some(error.into()),
+                executor: executor.map(Into::into),
+            }),
+            RunEvent::AttemptLost { attempt, executor, cause, message, tests } => {
+                Self::AttemptLost(v1::AttemptLost {
+                    attempt: attempt.0,
+                    executor: executor.into(),
+                    cause: cause.number(),
+                    message: scalar::fitted(message, limits::LINE_BYTES),
+                    tests,
+                })
+            }
+            RunEvent::ExecutorLost { executor, cause } => {
+                Self::ExecutorLost(v1::ExecutorLost { executor: executor.into(), cause: cause.number() })
+            }
+            RunEvent::DiscoveryFailed { message } => {
+                Self::DiscoveryFailed(scalar::fitted(message, limits::REPORT_BYTES))
+            }
+            RunEvent::Stopping { reason } => Self::Stopping(reason.into()),
+            RunEvent::RunFinished { verdict, counts, exit_code } => Self::RunFinished(v1::RunFinished {
+                verdict: verdict.number(),
+                counts: Some(counts.into()),
+                exit_code: exit_code.into(),
+            }),
+        }
+    }
+}
+
+impl TryFrom<Event> for RunEvent {
+    type Error = Invalid;
+
+    fn try_from(event: Event) -> Checked<Self> {
+        Ok(match event {
+            Event::RunStarted(spec) => Self::RunStarted(Box::new((*spec).try_into()?)),
+            Event::ManifestConfirmed(message) => Self::ManifestConfirmed {
+                generation: scalar::generation(message.generation, "ManifestConfirmed.generation")?,
+                manifest: scalar::digest(&message.manifest, "ManifestConfirmed.manifest")?,
+                tests: scalar::tests(message.tests, "ManifestConfirmed.tests")?,
+            },
+            Event::Plan(summary) => Self::Plan(summary.try_into()?),
+            Event::AttemptAssigned(message) => assigned(message)?,
+            Event::TakenBack(message) => Self::TakenBack {
+                attempt: scalar::attempt(message.attempt, "TakenBack.attempt")?,
+                tests: scalar::tests(message.tests, "TakenBack.tests")?,
+            },
+            Event::TestFinished(message) => test_finished(*message)?,
+            Event::Verdict(message) => Self::Verdict {
+                test: scalar::test(message.test, "VerdictReached.test")?,
+                verdict: verdict(message.verdict, message.why)?,
+            },
+            Event::TestMissing(message) => test_missing(message)?,
+            Event::SuiteError(message) => Self::SuiteError {
+                error: scalar::required(message.error, "SuiteErrorRaised.error")?.try_into()?,
+                executor: message
+                    .executor
+                    .map(|executor| scalar::id(executor, "SuiteErrorRaised.executor"))
+                    .transpose()?,
+            },
+            Event::AttemptLost(message) => attempt_lost(message)?,
+            Event::ExecutorLost(message) => Self::ExecutorLost {
+                executor: scalar::id(message.executor, "ExecutorLost.executor")?,
+                cause: words::word(message.cause, "ExecutorLost.cause")?,
+            },
+            Event::DiscoveryFailed(message) => Self::DiscoveryFailed {
+                message: scalar::text(message, limits::REPORT_BYTES, "StreamItem.discovery_failed")?,
+            },
+            Event::Stopping(reason) => Self::Stopping { reason: reason.try_into()? },
+            Event::RunFinished(message) => run_finished(message)?,
+        })
+    }
+}
+
+fn slot(number: u32, field: &'static str) -> Checked<SlotNumber> {
+    scalar::slot_number(number, field)
+}
+
+fn assigned(message: v1::AttemptAssigned) -> Checked<RunEvent> {
+    Ok(RunEvent::AttemptAssigned {
+        attempt: scalar::attempt(message.attempt, "AttemptAssigned.attempt")?,
+        executor: scalar::id(message.executor, "AttemptAssigned.executor")?,
+        slot: slot(message.slot, "AttemptAssigned.slot")?,
+        discovery: message.discovery,
+        tests: scalar::tests(message.tests, "AttemptAssigned.tests")?,
+    })
+}
+
+fn test_finished(message: v1::TestFinished) -> Checked<RunEvent> {
+    Ok(RunEvent::TestFinished {
+        result: scalar::required(message.result, "TestFinished.result")?.try_into()?,
+        attempt: scalar::attempt(message.attempt, "TestFinished.attempt")?,
+        executor: scalar::id(message.executor, "TestFinished.executor")?,
+        slot: slot(message.slot, "TestFinished.slot")?,
+        evidence: words::optional(message.evidence, "TestFinished.evidence")?,
+    })
+}
+
+fn test_missing(message: v1::TestMissing) -> Checked<RunEvent> {
+    Ok(RunEvent::TestMissing {
+        test: scalar::test(message.test, "TestMissing.test")?,
+        attempt: scalar::attempt(message.attempt, "TestMissing.attempt")?,
+        executor: scalar::id(message.executor, "TestMissing.executor")?,
+        reason: scalar::text(message.reason, limits::LINE_BYTES, "TestMissing.reason")?,
+    })
+}
+
+fn attempt_lost(message: v1::AttemptLost) -> Checked<RunEvent> {
+    Ok(RunEvent::AttemptLost {
+        attempt: scalar::attempt(message.attempt, "AttemptLost.attempt")?,
+        executor: scalar::id(message.executor, "AttemptLost.executor")?,
+        cause: words::word(message.cause, "AttemptLost.cause")?,
+        message: scalar::text(message.message, limits::LINE_BYTES, "AttemptLost.message")?,
+        tests: scalar::tests(message.tests, "AttemptLost.tests")?,
+    })
+}
+
+fn run_finished(message: v1::RunFinished) -> Checked<RunEvent> {
+    Ok(RunEvent::RunFinished {
+        verdict: words::word(message.verdict, "RunFinished.verdict")?,
+        counts: message.counts.unwrap_or_default().try_into()?,
+        exit_code: u8::try_from(message.exit_code)
+            .map_err(|_| Invalid::new("RunFinished.exit_code", "is over 255"))?,
+    })
+}
+
+impl From<PlanSummary> for v1::PlanSummary {
+    fn from(summary: PlanSummary) -> Self {
+        Self {
+            bundles: summary.bundles,
+            slots: summary.slots,
+            cap_ms: summary.cap_ms.min(limits::MILLIS),
+            total_ms: summary.total_ms.min(limits::MOMENT),
+            longest_ms: summary.longest_ms.min(limits::MOMENT),
+            makespan_ms: summary.makespan_ms.min(limits::MOMENT),
+            lower_bound: summary.lower_bound,
+            bound: scalar::fitted(summary.bound, limits::WORD_BYTES),
+            unknown: summary.unknown,
+            oversize: summary.oversize,
+        }
+    }
+}
+
+impl TryFrom<v1::PlanSummary> for PlanSummary {
+    type Error = Invalid;
+
+    fn try_from(message: v1::PlanSummary) -> Checked<Self> {
+        let sum = |millis, field| scalar::at_most(millis, limits::MOMENT, field);
+        Ok(Self {
+            bundles: scalar::tests(message.bundles, "PlanSummary.bundles")?,
+            slots: scalar::at_most(message.slots, limits::SLOT_NUMBERS, "PlanSummary.slots")?,
+            cap_ms: scalar::at_most(message.cap_ms, limits::MILLIS, "PlanSummary.cap_ms")?,
+            total_ms: sum(message.total_ms, "PlanSummary.total_ms")?,
+            longest_ms: sum(message.longest_ms, "PlanSummary.longest_ms")?,
+            makespan_ms: sum(message.makespan_ms, "PlanSummary.makespan_ms")?,
+            lower_bound: scalar::tests(message.lower_bound, "PlanSummary.lower_bound")?,
+            bound: scalar::text(message.bound, limits::WORD_BYTES, "PlanSummary.bound")?,
+            unknown: scalar::tests(message.unknown, "PlanSummary.unknown")?,
+            oversize: scalar::tests(message.oversize, "PlanSummary.oversize")?,
+        })
+    }
+}

@@ -1,0 +1,153 @@
+//! What a client asks for.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path};
+
+use prost::Message;
+use seagull_domain::{Environment, RunSpec, Workspace};
+
+use super::Invalid;
+use super::scalar::{self, Checked};
+use crate::v1::run_spec;
+use crate::{limits, v1};
+
+impl From<RunSpec> for v1::RunSpec {
+    /// Cuts nothing: what is over a bound, the person who asked for it has to know.
+    fn from(spec: RunSpec) -> Self {
+        Self {
+            id: spec.id.into(),
+            owner: spec.owner,
+            project: spec.project,
+            priority: spec.priority,
+            rev: spec.rev,
+            labels: spec.labels,
+            deadline: spec.deadline,
+            submitted_at: spec.submitted_at,
+            workspace: Some(spec.workspace.into()),
+            environment: Some(v1::Environment {
+                python: spec.environment.python,
+                variables: spec.environment.variables,
+            }),
+            arguments: spec.arguments,
+            select: spec.select,
+            cap_ms: spec.cap_ms,
+            retries: spec.retries,
+            fail_fast: spec.fail_fast,
+            flaky_fails: spec.flaky_fails,
+            grace_ms: spec.grace_ms,
+            seed: spec.seed,
+        }
+    }
+}
+
+impl TryFrom<v1::RunSpec> for RunSpec {
+    type Error = Invalid;
+
+    fn try_from(message: v1::RunSpec) -> Checked<Self> {
+        let length = message.encoded_len();
+        if length > limits::SPEC_BYTES {
+            let reason = format!("has {length} bytes, at most {} are allowed", limits::SPEC_BYTES);
+            return Err(Invalid::new("RunSpec", reason));
+        }
+        let moment = |moment, field| scalar::at_most(moment, limits::MOMENT, field);
+        let millis = |millis, field| scalar::at_most(millis, limits::MILLIS, field);
+        let word = |text, field| scalar::text(text, limits::WORD_BYTES, field);
+        let cap_ms = scalar::at_least_one(message.cap_ms, "RunSpec.cap_ms")?;
+        let fail_fast = message.fail_fast.map(|failures| scalar::at_least_one(failures, "RunSpec.fail_fast"));
+        Ok(Self {
+            id: scalar::id(message.id, "RunSpec.id")?,
+            owner: word(message.owner, "RunSpec.owner")?,
+            project: word(message.project, "RunSpec.project")?,
+            priority: message.priority,
+            rev: word(message.rev, "RunSpec.rev")?,
+            labels: scalar::labels(message.labels, "RunSpec.labels")?,
+            deadline: message.deadline.map(|at| moment(at, "RunSpec.deadline")).transpose()?,
+            submitted_at: moment(message.submitted_at, "RunSpec.submitted_at")?,
+            workspace: scalar::required(message.workspace, "RunSpec.workspace")?.try_into()?,
+            environment: message.environment.unwrap_or_default().try_into()?,
+            arguments: arguments(message.arguments, "RunSpec.arguments")?,
+            select: arguments(message.select, "RunSpec.select")?,
+            cap_ms: millis(cap_ms, "RunSpec.cap_ms")?,
+            retries: scalar::at_most(message.retries, limits::RETRIES, "RunSpec.retries")?,
+            fail_fast: fail_fast.transpose()?,
+            flaky_fails: message.flaky_fails,
+            grace_ms: millis(message.grace_ms, "RunSpec.grace_ms")?,
+            seed: message.seed,
+        })
+    }
+}
+
+fn arguments(arguments: Vec<String>, field: &'static str) -> Checked<Vec<String>> {
+    scalar::list(arguments, limits::ARGUMENTS, field, |argument| {
+        scalar::without_nul(argument, limits::ARGUMENT_BYTES, field)
+    })
+}
+
+impl From<Workspace> for run_spec::Workspace {
+    fn from(workspace: Workspace) -> Self {
+        match workspace {
+            Workspace::InPlace { directory, content } => Self::InPlace(v1::InPlace { directory, content }),
+            Workspace::Artifact { digest, directory } => {
+                Self::Artifact(v1::Artifact { digest: scalar::digest_bytes(digest), directory })
+            }
+        }
+    }
+}
+
+impl TryFrom<run_spec::Workspace> for Workspace {
+    type Error = Invalid;
+
+    fn try_from(message: run_spec::Workspace) -> Checked<Self> {
+        match message {
+            run_spec::Workspace::InPlace(v1::InPlace { directory, content }) => Ok(Self::InPlace {
+                directory: absolute(directory)?,
+                content: scalar::text(content, limits::WORD_BYTES, "InPlace.content")?,
+            }),
+            run_spec::Workspace::Artifact(v1::Artifact { digest, directory }) => Ok(Self::Artifact {
+                digest: scalar::digest(&digest, "Artifact.digest")?,
+                directory: inside(directory)?,
+            }),
+        }
+    }
+}
+
+fn absolute(directory: String) -> Checked<String> {
+    let field = "InPlace.directory";
+    let directory = scalar::without_nul(directory, limits::PATH_BYTES, field)?;
+    if Path::new(&directory).is_absolute() {
+        return Ok(directory);
+    }
+    Err(Invalid::new(field, "is no absolute path"))
+}
+
+/// A path that cannot lead out of what it is relative to.
+fn inside(directory: String) -> Checked<String> {
+    let field = "Artifact.directory";
+    let directory = scalar::without_nul(directory, limits::PATH_BYTES, field)?;
+    let harmless = |component| matches!(component, Component::Normal(_) | Component::CurDir);
+    if Path::new(&directory).components().all(harmless) {
+        return Ok(directory);
+    }
+    Err(Invalid::new(field, "leads out of the artifact"))
+}
+
+impl TryFrom<v1::Environment> for Environment {
+    type Error = Invalid;
+
+    fn try_from(message: v1::Environment) -> Checked<Self> {
+        scalar::bounded_count(message.variables.len(), limits::VARIABLES, "Environment.variables")?;
+        Ok(Self {
+            python: scalar::without_nul(message.python, limits::PATH_BYTES, "Environment.python")?,
+            variables: message.variables.into_iter().map(variable).collect::<Checked<BTreeMap<_, _>>>()?,
+        })
+    }
+}
+
+fn variable((name, value): (String, String)) -> Checked<(String, String)> {
+    let field = "Environment.variables";
+    if name.is_empty() || name.contains('=') {
+        return Err(Invalid::new(field, "has a name that is empty or has a '='"));
+    }
+    let name = scalar::without_nul(name, limits::VARIABLE_NAME_BYTES, field)?;
+    Ok((name, scalar::without_nul(value, limits::VARIABLE_VALUE_BYTES, field)?))
+}

@@ -1,0 +1,62 @@
+//! Enums without data.
+
+use seagull_domain::{Evidence, InfraCause, Kind, Outcome, Role, RunVerdict, TestCause};
+
+use super::Invalid;
+use super::scalar::Checked;
+use crate::v1;
+
+/// An enum that has a wire number for each of its values.
+pub(super) trait Word: Sized {
+    fn number(self) -> i32;
+    fn of(number: i32) -> Option<Self>;
+}
+
+pub(super) fn word<W: Word>(number: i32, field: &'static str) -> Checked<W> {
+    W::of(number).ok_or_else(|| match number {
+        0 => Invalid::new(field, "is not set"),
+        _ => Invalid::new(field, format!("has the unknown value {number}")),
+    })
+}
+
+/// A word of which "not set" is a legal value.
+pub(super) fn optional<W: Word>(number: i32, field: &'static str) -> Checked<Option<W>> {
+    if number == 0 { Ok(None) } else { word(number, field).map(Some) }
+}
+
+pub(super) fn optional_number<W: Word>(word: Option<W>) -> i32 {
+    word.map_or(0, W::number)
+}
+
+macro_rules! words {
+    ($name:ident { $($variant:ident),+ $(,)? }) => {
+        impl Word for $name {
+            fn number(self) -> i32 {
+                match self { $(Self::$variant => v1::$name::$variant as i32),+ }
+            }
+
+            fn of(number: i32) -> Option<Self> {
+                match v1::$name::try_from(number).ok()? {
+                    v1::$name::Unspecified => None,
+                    $(v1::$name::$variant => Some(Self::$variant)),+
+                }
+            }
+        }
+    };
+}
+
+words!(Outcome { Passed, Failed, Skipped });
+words!(TestCause { Assertion, Error, Crashed, TimedOut, OverMemory, Poison });
+words!(InfraCause {
+    ExecutorLost,
+    SpotNotice,
+    Drained,
+    ArtifactUnavailable,
+    SandboxFailed,
+    MachineOutOfMemory,
+    EnvironmentDiffers,
+});
+words!(Kind { Discover, Run });
+words!(Role { Run, Predecessor });
+words!(Evidence { Predecessor, AfterDecision });
+words!(RunVerdict { Passed, Failed, Incomplete, Cancelled });

@@ -1,0 +1,32 @@
+//! Our errors as gRPC statuses, in one place.
+
+use tonic::{Code, Status};
+
+use crate::{Invalid, Unsupported};
+
+impl From<Invalid> for Status {
+    fn from(invalid: Invalid) -> Status {
+        Status::invalid_argument(invalid.to_string())
+    }
+}
+
+impl From<Unsupported> for Status {
+    fn from(unsupported: Unsupported) -> Status {
+        Status::failed_precondition(unsupported.to_string())
+    }
+}
+
+/// A submission whose id belongs to a run that differs in `difference`.
+pub fn run_differs(difference: &str) -> Status {
+    Status::already_exists(difference)
+}
+
+/// The difference that [`run_differs`] named, on the client's side.
+pub fn difference(status: &Status) -> Option<&str> {
+    (status.code() == Code::AlreadyExists).then(|| status.message())
+}
+
+/// Whether a held call was given up because a newer one of the same executor took its place.
+pub fn superseded() -> Status {
+    Status::aborted("superseded by a newer report")
+}
