@@ -47,6 +47,14 @@ pub struct Confirmed {
     pub tests: u32,
 }
 
+/// A submission that the scheduler will not refuse as invalid: the client checks first, because a message over the
+/// limit fails in the transport, which cannot say why.
+pub fn submission(spec: RunSpec) -> Checked<v1::SubmitRequest> {
+    let request = v1::SubmitRequest::from(spec);
+    RunSpec::try_from(request.clone())?;
+    Ok(request)
+}
+
 impl From<RunSpec> for v1::SubmitRequest {
     fn from(spec: RunSpec) -> Self {
         Self { protocol: Some(PROTOCOL), spec: Some(spec.into()) }

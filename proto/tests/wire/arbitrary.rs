@@ -1,0 +1,386 @@
+//! Values of every type of the protocol, drawn from a seed. Numbers are drawn from their bounds as often as from
+//! between them.
+
+use std::collections::BTreeMap;
+
+use seagull_domain::*;
+use seagull_proto::convert::{LiveSlot, Watched};
+use seagull_proto::limits;
+
+/// A small generator (splitmix64): the same seed gives the same values.
+pub struct Source(pub u64);
+
+impl Source {
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// From `low` to `high`, both included; a third of the time one of the two.
+    pub fn within(&mut self, low: u64, high: u64) -> u64 {
+        match self.bits() % 6 {
+            0 => low,
+            1 => high,
+            _ => low + self.bits() % (high - low + 1),
+        }
+    }
+
+    pub fn small(&mut self, bound: u32) -> u32 {
+        u32::try_from(self.within(0, bound.into())).unwrap()
+    }
+
+    pub fn coin(&mut self) -> bool {
+        self.bits().is_multiple_of(2)
+    }
+
+    pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[usize::try_from(self.bits() % choices.len() as u64).unwrap()]
+    }
+
+    pub fn maybe<T>(&mut self, draw: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        if self.coin() { Some(draw(self)) } else { None }
+    }
+
+    pub fn list<T>(&mut self, most: u64, mut draw: impl FnMut(&mut Self) -> T) -> Vec<T> {
+        (0..self.within(0, most)).map(|_| draw(self)).collect()
+    }
+
+    /// Up to so many bytes of text, of characters of each encoded length.
+    pub fn text(&mut self, bytes: usize) -> String {
+        let length = usize::try_from(self.within(0, bytes as u64)).unwrap();
+        let mut text = String::new();
+        loop {
+            let character = self.pick(&['a', ' ', '\n', ':', '[', 'é', '漢', '🐦']);
+            if text.len() + character.len_utf8() > length {
+                return text;
+            }
+            text.push(character);
+        }
+    }
+
+    fn id<T: std::str::FromStr<Err = InvalidId>>(&mut self) -> T {
+        let length = self.within(1, 100);
+        let characters = ['a', 'Z', '0', '-', '_'];
+        let text: String = (0..length).map(|_| self.pick(&characters)).collect();
+        text.parse().unwrap()
+    }
+
+    pub fn digest(&mut self) -> Digest {
+        Digest(std::array::from_fn(|_| self.bits().to_le_bytes()[0]))
+    }
+
+    fn number(&mut self) -> u64 {
+        self.within(0, limits::NUMBER)
+    }
+
+    pub fn attempt(&mut self) -> AttemptId {
+        AttemptId(self.number())
+    }
+
+    fn test(&mut self) -> TestIndex {
+        TestIndex(self.small(limits::TESTS - 1))
+    }
+
+    fn generation(&mut self) -> Generation {
+        Generation(self.small(limits::SMALL_NUMBER))
+    }
+
+    fn slot(&mut self) -> SlotNumber {
+        SlotNumber(self.small(limits::SLOT_NUMBERS - 1))
+    }
+
+    fn labels(&mut self) -> BTreeMap<String, String> {
+        self.list(4, |s| (format!("l{}", s.text(limits::LABEL_NAME_BYTES - 1)), s.text(limits::WORD_BYTES)))
+            .into_iter()
+            .collect()
+    }
+
+    fn infra(&mut self) -> InfraCause {
+        use InfraCause::*;
+        self.pick(&[
+            ExecutorLost,
+            SpotNotice,
+            Drained,
+            ArtifactUnavailable,
+            SandboxFailed,
+            MachineOutOfMemory,
+            EnvironmentDiffers,
+        ])
+    }
+
+    fn text_ref(&mut self) -> TextRef {
+        let length = self.small(u32::MAX);
+        TextRef { log: self.attempt(), offset: self.within(0, limits::LOG_BYTES - u64::from(length)), length }
+    }
+
+    pub fn result(&mut self) -> TestResult {
+        use TestCause::*;
+        TestResult {
+            test: self.test(),
+            ordinal: u16::try_from(self.within(0, u64::from(u16::MAX))).unwrap(),
+            last: self.coin(),
+            outcome: self.pick(&[Outcome::Passed, Outcome::Failed, Outcome::Skipped]),
+            detail: self.text(limits::WORD_BYTES),
+            cause: self.maybe(|s| s.pick(&[Assertion, Error, Crashed, TimedOut, OverMemory, Poison])),
+            phases: std::array::from_fn(|_| self.within(0, limits::MICROS)),
+            peak_kib: self.within(0, limits::KIB),
+            message: self.text(limits::LINE_BYTES),
+            location: self.text(limits::LOCATION_BYTES),
+            text: self.maybe(Self::text_ref),
+        }
+    }
+
+    fn suite_error(&mut self) -> SuiteError {
+        SuiteError {
+            title: self.text(limits::WORD_BYTES),
+            message: self.text(limits::LINE_BYTES),
+            text: self.maybe(Self::text_ref),
+        }
+    }
+
+    fn record(&mut self) -> Record {
+        match self.bits() % 4 {
+            0 => Record::Missing { test: self.test(), reason: self.text(limits::LINE_BYTES) },
+            1 => Record::SuiteError(self.suite_error()),
+            _ => Record::Result(self.result()),
+        }
+    }
+
+    fn end(&mut self) -> EndCause {
+        match self.bits() % 5 {
+            0 => EndCause::Completed,
+            1 => {
+                EndCause::Discovered(Discovery { manifest: self.digest(), tests: self.small(limits::TESTS) })
+            }
+            2 => EndCause::DiscoveryFailed(self.text(limits::REPORT_BYTES)),
+            3 => EndCause::Cancelled,
+            _ => EndCause::GaveBack(self.infra(), self.text(limits::LINE_BYTES)),
+        }
+    }
+
+    fn attempt_report(&mut self, attempt: AttemptId) -> AttemptReport {
+        AttemptReport {
+            attempt,
+            run: self.id(),
+            generation: self.generation(),
+            kept: self.list(20, Self::test),
+            state: match self.bits() % 3 {
+                0 => AttemptState::Waiting,
+                1 => AttemptState::Running(self.maybe(Self::test)),
+                _ => AttemptState::Ended(self.end()),
+            },
+        }
+    }
+
+    pub fn batch(&mut self) -> Batch {
+        Batch {
+            run: self.id(),
+            attempt: self.attempt(),
+            number: u32::try_from(self.within(1, limits::SMALL_NUMBER.into())).unwrap(),
+            records: (0..self.within(1, 10)).map(|_| self.record()).collect(),
+        }
+    }
+
+    pub fn report(&mut self) -> Report {
+        let slots = u16::try_from(self.within(1, limits::SLOTS.into())).unwrap();
+        let first = self.within(0, limits::NUMBER - 100);
+        Report {
+            executor: self.id(),
+            boot: self.id(),
+            sequence: self.number(),
+            known: (Epoch(self.number()), self.number()),
+            slots,
+            labels: self.labels(),
+            draining: self.coin(),
+            attempts: (0..self.within(0, 20)).map(|n| self.attempt_report(AttemptId(first + n))).collect(),
+            workers: self.list(20, |s| WorkerReport {
+                run: s.id(),
+                slot: SlotIndex(u16::try_from(s.within(0, u64::from(slots) - 1)).unwrap()),
+                number: s.slot(),
+            }),
+            batches: self.list(10, Self::batch),
+        }
+    }
+
+    fn desired_attempt(&mut self, attempt: AttemptId) -> DesiredAttempt {
+        let number = self.slot();
+        DesiredAttempt {
+            attempt,
+            run: self.id(),
+            kind: self.pick(&[Kind::Discover, Kind::Run]),
+            slot: SlotIndex(u16::try_from(self.small(limits::SLOTS - 1)).unwrap()),
+            number,
+            slots: u32::try_from(self.within(u64::from(number.0) + 1, limits::SLOT_NUMBERS.into())).unwrap(),
+            generation: self.generation(),
+            cancel: self.coin(),
+        }
+    }
+
+    pub fn desired(&mut self) -> Desired {
+        let first = self.within(0, limits::NUMBER - 100);
+        Desired {
+            epoch: Epoch(self.number()),
+            version: self.number(),
+            attempts: (0..self.within(0, 20)).map(|n| self.desired_attempt(AttemptId(first + n))).collect(),
+            runs: self.list(5, Self::id),
+            acknowledged: self.list(20, |s| (s.attempt(), s.small(limits::SMALL_NUMBER))),
+            lease_ms: self.within(0, limits::MILLIS),
+        }
+    }
+
+    /// Relations and roles are left out in half of the bundles each, as they are in most real ones.
+    pub fn bundle(&mut self, entries: u64) -> BundleContents {
+        let (relations, roles) = (self.coin(), self.coin());
+        let entry = |s: &mut Self| Entry {
+            test: s.test(),
+            role: if roles { s.pick(&[Role::Run, Role::Predecessor]) } else { Role::Run },
+            predicted_us: s.within(0, limits::MICROS),
+            limit_ms: s.within(0, limits::MILLIS),
+            relation: if relations { s.small(limits::TESTS) } else { 0 },
+        };
+        BundleContents { generation: self.generation(), entries: (0..entries).map(|_| entry(self)).collect() }
+    }
+
+    pub fn spec(&mut self) -> RunSpec {
+        let variables = self.list(5, |s| (format!("V{}", s.text(50).replace('=', "_")), s.text(500)));
+        RunSpec {
+            id: self.id(),
+            owner: self.text(limits::WORD_BYTES),
+            project: self.text(limits::WORD_BYTES),
+            priority: i32::from_ne_bytes(self.small(u32::MAX).to_ne_bytes()),
+            rev: self.text(limits::WORD_BYTES),
+            labels: self.labels(),
+            deadline: self.maybe(|s| s.within(0, limits::MOMENT)),
+            submitted_at: self.within(0, limits::MOMENT),
+            workspace: if self.coin() {
+                Workspace::InPlace {
+                    directory: format!("/{}", self.text(200)),
+                    content: self.text(limits::WORD_BYTES),
+                }
+            } else {
+                let directory = self.pick(&["", ".", "a", "a/b c/é", "./..a"]).to_owned();
+                Workspace::Artifact { digest: self.digest(), directory }
+            },
+            environment: Environment { python: self.text(200), variables: variables.into_iter().collect() },
+            arguments: self.list(10, |s| s.text(300)),
+            select: self.list(10, |s| s.text(300)),
+            cap_ms: self.within(1, limits::MILLIS),
+            retries: self.small(limits::RETRIES),
+            fail_fast: self.maybe(|s| u32::try_from(s.within(1, u32::MAX.into())).unwrap()),
+            flaky_fails: self.coin(),
+            grace_ms: self.within(0, limits::MILLIS),
+            seed: self.small(u32::MAX),
+        }
+    }
+
+    fn why(&mut self) -> NotExecuted {
+        let infra = NotExecuted::Infra(self.infra());
+        self.pick(&[NotExecuted::Cancelled, NotExecuted::FailFast, NotExecuted::UnstableId, infra])
+    }
+
+    fn verdict(&mut self) -> Verdict {
+        let none = Verdict::NotExecuted(self.why());
+        use Verdict::*;
+        self.pick(&[Passed, Failed, Skipped, Flaky, Quarantined, none])
+    }
+
+    fn counts(&mut self) -> Counts {
+        let [total, passed, failed, skipped, flaky, quarantined, not_executed] =
+            std::array::from_fn(|_| self.small(limits::TESTS));
+        Counts { total, passed, failed, skipped, flaky, quarantined, not_executed }
+    }
+
+    fn plan(&mut self) -> PlanSummary {
+        PlanSummary {
+            bundles: self.small(limits::TESTS),
+            slots: self.small(limits::SLOT_NUMBERS),
+            cap_ms: self.within(0, limits::MILLIS),
+            total_ms: self.within(0, limits::MOMENT),
+            longest_ms: self.within(0, limits::MOMENT),
+            makespan_ms: self.within(0, limits::MOMENT),
+            lower_bound: self.small(limits::TESTS),
+            bound: self.text(limits::WORD_BYTES),
+            unknown: self.small(limits::TESTS),
+            oversize: self.small(limits::TESTS),
+        }
+    }
+
+    /// The variants of [`RunEvent`], by number below [`EVENTS`].
+    pub fn event(&mut self, variant: u64) -> RunEvent {
+        let (attempt, tests) = (self.attempt(), self.small(limits::TESTS));
+        match variant {
+            0 => RunEvent::RunStarted(Box::new(self.spec())),
+            1 => {
+                RunEvent::ManifestConfirmed { generation: self.generation(), manifest: self.digest(), tests }
+            }
+            2 => RunEvent::Plan(self.plan()),
+            3 => RunEvent::AttemptAssigned {
+                attempt,
+                executor: self.id(),
+                slot: self.slot(),
+                discovery: self.coin(),
+                tests,
+            },
+            4 => RunEvent::TakenBack { attempt, tests },
+            5 => RunEvent::TestFinished {
+                result: self.result(),
+                attempt,
+                executor: self.id(),
+                slot: self.slot(),
+                evidence: self.maybe(|s| s.pick(&[Evidence::Predecessor, Evidence::AfterDecision])),
+            },
+            6 => RunEvent::Verdict { test: self.test(), verdict: self.verdict() },
+            7 => RunEvent::TestMissing {
+                test: self.test(),
+                attempt,
+                executor: self.id(),
+                reason: self.text(limits::LINE_BYTES),
+            },
+            8 => RunEvent::SuiteError { error: self.suite_error(), executor: self.maybe(Self::id) },
+            9 => RunEvent::AttemptLost {
+                attempt,
+                executor: self.id(),
+                cause: self.infra(),
+                message: self.text(limits::LINE_BYTES),
+                tests,
+            },
+            10 => RunEvent::ExecutorLost { executor: self.id(), cause: self.infra() },
+            11 => RunEvent::DiscoveryFailed { message: self.text(limits::REPORT_BYTES) },
+            12 => RunEvent::Stopping { reason: self.why() },
+            _ => self.finished(),
+        }
+    }
+
+    fn finished(&mut self) -> RunEvent {
+        use RunVerdict::*;
+        RunEvent::RunFinished {
+            verdict: self.pick(&[Passed, Failed, Incomplete, Cancelled]),
+            counts: self.counts(),
+            exit_code: self.bits().to_le_bytes()[0],
+        }
+    }
+
+    pub fn item(&mut self) -> StreamItem {
+        let variant = self.bits() % EVENTS;
+        StreamItem { seq: Seq(self.number()), event: self.event(variant) }
+    }
+
+    pub fn watched(&mut self) -> Watched {
+        match self.bits() % 3 {
+            0 => Watched::Items(self.list(10, Self::item)),
+            1 => Watched::Live {
+                after: Seq(self.number()),
+                slots: self.list(20, |s| LiveSlot {
+                    executor: s.id(),
+                    slot: s.slot(),
+                    test: s.maybe(Self::test),
+                }),
+            },
+            _ => Watched::CaughtUp { after: Seq(self.number()) },
+        }
+    }
+}
+
+pub const EVENTS: u64 = 14;

@@ -1,0 +1,317 @@
+//! Whatever arrives, it is taken or refused; it never harms.
+
+use bytes::Bytes;
+use prost::Message;
+use seagull_domain::*;
+use seagull_proto::convert::*;
+use seagull_proto::{limits, v1};
+use tonic::{Code, Status};
+
+use crate::arbitrary::Source;
+
+/// Reads bytes as every message that a peer may send. Says how many of them could be decoded, and how many of those
+/// were taken.
+fn read(bytes: &[u8]) -> (usize, usize) {
+    let (mut decoded, mut taken) = (0, 0);
+    macro_rules! read {
+        ($($message:ident => $value:ty),+ $(,)?) => {$(
+            if let Ok(message) = v1::$message::decode(bytes) {
+                decoded += 1;
+                taken += usize::from(<$value>::try_from(message).is_ok());
+            }
+        )+};
+    }
+    read! {
+        ReportMessage => Report,
+        DesiredMessage => Desired,
+        BundleContents => BundleContents,
+        RunDescription => RunDescription,
+        SubmitRequest => RunSpec,
+        WatchRequest => WatchAsked,
+        WatchMessage => Watched,
+        StreamItem => StreamItem,
+        GetRunRequest => RunId,
+        GetBundleRequest => BundleAsked,
+        PutLogRequest => LogChunk,
+        ReadLogRequest => TextAsked,
+        PutRequest => BlobPart,
+        GetRequest => BlobAsked,
+        GetResponse => BlobPiece,
+        MissingRequest => Vec<Digest>,
+    };
+    (decoded, taken)
+}
+
+#[test]
+fn garbage_is_refused_without_harm() {
+    let s = &mut Source(17);
+    let (mut decoded, mut refused) = (0, 0);
+    for _ in 0..20_000 {
+        let bytes: Vec<u8> = s.list(40, |s| s.bits().to_le_bytes()[0]);
+        let (read, taken) = read(&bytes);
+        decoded += read;
+        refused += read - taken;
+    }
+    assert!(decoded > 1000 && refused > 1000, "{decoded} decoded, {refused} refused: too few to tell");
+}
+
+#[test]
+fn damaged_messages_are_taken_or_refused_without_harm() {
+    let (mut taken, mut refused) = (0, 0);
+    for seed in 0..3000 {
+        let s = &mut Source(seed);
+        let mut bytes = match seed % 5 {
+            0 => v1::ReportMessage::from(s.report()).encode_to_vec(),
+            1 => v1::DesiredMessage::from(s.desired()).encode_to_vec(),
+            2 => v1::BundleContents::from(s.bundle(20)).encode_to_vec(),
+            3 => v1::SubmitRequest::from(s.spec()).encode_to_vec(),
+            _ => v1::WatchMessage::from(s.watched()).encode_to_vec(),
+        };
+        for _ in 0..s.within(1, 4) {
+            let place = s.within(0, bytes.len() as u64 - 1);
+            bytes[usize::try_from(place).unwrap()] = s.bits().to_le_bytes()[0];
+        }
+        let (read, accepted) = read(&bytes);
+        taken += accepted;
+        refused += read - accepted;
+    }
+    assert!(taken > 100 && refused > 100, "{taken} taken, {refused} refused: too few to tell");
+}
+
+/// Changes a message that is good, and expects it to be refused for that field.
+#[track_caller]
+fn refused<T, M>(good: T, field: &str, spoil: impl FnOnce(&mut M))
+where
+    T: TryFrom<M, Error = Invalid>,
+    M: From<T> + Clone,
+{
+    let mut message = M::from(good);
+    assert!(T::try_from(message.clone()).is_ok(), "the message was bad before");
+    spoil(&mut message);
+    let invalid = T::try_from(message).err().expect("it was taken");
+    assert_eq!(invalid.field, field, "{invalid}");
+    assert!(invalid.to_string().len() < 500, "an error of {} bytes", invalid.to_string().len());
+    let status = Status::from(invalid);
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().contains(field));
+}
+
+fn report() -> Report {
+    let s = &mut Source(2);
+    let waiting = AttemptReport {
+        attempt: AttemptId(1),
+        run: "run".parse().unwrap(),
+        generation: Generation(1),
+        kept: vec![TestIndex(4)],
+        state: AttemptState::Waiting,
+    };
+    let worker = WorkerReport { run: "run".parse().unwrap(), slot: SlotIndex(3), number: SlotNumber(3) };
+    let batch = Batch { records: vec![Record::Result(s.result())], ..s.batch() };
+    Report { slots: 4, attempts: vec![waiting], workers: vec![worker], batches: vec![batch], ..s.report() }
+}
+
+#[test]
+fn a_report_that_breaks_a_bound_is_refused() {
+    type M = v1::ReportMessage;
+    let bad = |field, spoil: fn(&mut M)| refused(report(), field, spoil);
+    bad("ReportMessage.slots", |m| m.slots = limits::SLOTS + 1);
+    bad("ReportMessage.executor", |m| m.executor = "../etc".into());
+    bad("ReportMessage.executor", |m| m.executor = "x".repeat(900_000));
+    bad("ReportMessage.boot", |m| m.boot.clear());
+    bad("ReportMessage.sequence", |m| m.sequence = u64::MAX);
+    bad("ReportMessage.known_epoch", |m| m.known_epoch = u64::MAX);
+    bad("ReportMessage.labels", |m| m.labels = (0..65).map(|n| (n.to_string(), String::new())).collect());
+    bad("ReportMessage.labels", |m| m.labels = [("a".into(), "x".repeat(257))].into());
+    bad("ReportMessage.labels", |m| m.labels = [(String::new(), "x".into())].into());
+    bad("ReportMessage.attempts", |m| m.attempts.push(m.attempts[0].clone()));
+    bad("ReportMessage.attempts", |m| m.attempts = vec![m.attempts[0].clone(); limits::ATTEMPTS + 1]);
+    bad("ReportMessage.workers", |m| m.workers = vec![m.workers[0].clone(); limits::ATTEMPTS + 1]);
+    bad("WorkerReport.slot", |m| m.workers[0].slot = 4);
+    bad("WorkerReport.slot", |m| m.workers[0].slot = 65_536);
+    bad("WorkerReport.number", |m| m.workers[0].number = u32::MAX);
+    bad("AttemptReport.state", |m| m.attempts[0].state = None);
+    bad("AttemptReport.attempt", |m| m.attempts[0].attempt = 1 << 63);
+    bad("AttemptReport.generation", |m| m.attempts[0].generation = u32::MAX);
+    bad("AttemptReport.kept", |m| m.attempts[0].kept = vec![limits::TESTS]);
+    bad("AttemptReport.kept", |m| m.attempts[0].kept = vec![0; limits::BUNDLE_ENTRIES + 1]);
+    bad("Ended.cause", |m| {
+        m.attempts[0].state = Some(v1::attempt_report::State::Ended(v1::Ended::default()));
+    });
+    bad("Batch.number", |m| m.batches[0].number = 0);
+    bad("Batch.number", |m| m.batches[0].number = u32::MAX);
+    bad("Batch.records", |m| m.batches[0].records.clear());
+    bad("Batch.records", |m| {
+        m.batches[0].records = vec![m.batches[0].records[0].clone(); limits::BATCH_RECORDS + 1];
+    });
+    bad("Record.record", |m| m.batches[0].records[0].record = None);
+}
+
+#[test]
+fn a_result_that_breaks_a_bound_is_refused() {
+    let bad = |field, spoil: fn(&mut v1::TestResult)| refused(Source(4).result(), field, spoil);
+    bad("TestResult.test", |m| m.test = limits::TESTS);
+    bad("TestResult.ordinal", |m| m.ordinal = 65_536);
+    bad("TestResult.outcome", |m| m.outcome = 0);
+    bad("TestResult.outcome", |m| m.outcome = 4);
+    bad("TestResult.outcome", |m| m.outcome = -1);
+    bad("TestResult.cause", |m| m.cause = 7);
+    bad("TestResult.detail", |m| m.detail = "x".repeat(limits::WORD_BYTES + 1));
+    bad("TestResult.message", |m| m.message = "x".repeat(limits::LINE_BYTES + 1));
+    bad("TestResult.location", |m| m.location = "x".repeat(limits::LOCATION_BYTES + 1));
+    bad("TestResult.call_us", |m| m.call_us = limits::MICROS + 1);
+    bad("TestResult.peak_kib", |m| m.peak_kib = u64::MAX);
+    bad("TextRef.offset", |m| {
+        m.text = Some(v1::TextRef { log: 1, offset: limits::LOG_BYTES, length: 1 });
+    });
+    bad("TextRef.offset", |m| m.text = Some(v1::TextRef { log: 1, offset: u64::MAX, length: u32::MAX }));
+}
+
+#[test]
+fn a_desired_state_that_breaks_a_bound_is_refused() {
+    let desired = || {
+        let s = &mut Source(0);
+        let mut desired = s.desired();
+        while desired.attempts.len() < 2 {
+            desired = s.desired();
+        }
+        desired
+    };
+    let bad = |field, spoil: fn(&mut v1::DesiredMessage)| refused(desired(), field, spoil);
+    bad("DesiredMessage.version", |m| m.version = u64::MAX);
+    bad("DesiredMessage.lease_ms", |m| m.lease_ms = u64::MAX);
+    bad("DesiredMessage.runs", |m| m.runs = vec!["r".into(); limits::RUNS + 1]);
+    bad("DesiredMessage.runs", |m| m.runs = vec!["..".into()]);
+    bad("DesiredMessage.attempts", |m| m.attempts.push(m.attempts[0].clone()));
+    bad("DesiredAttempt.kind", |m| m.attempts[0].kind = 0);
+    bad("DesiredAttempt.slot", |m| m.attempts[0].slot = limits::SLOTS);
+    bad("DesiredAttempt.slots", |m| m.attempts[0].slots = m.attempts[0].number);
+    bad("DesiredAttempt.number", |m| m.attempts[0].number = u32::MAX);
+    bad("Acknowledged.batch", |m| m.acknowledged = vec![v1::Acknowledged { attempt: 1, batch: u32::MAX }]);
+}
+
+#[test]
+fn a_bundle_that_breaks_a_bound_is_refused() {
+    let bundle = || {
+        let relation = |place| Entry {
+            test: TestIndex(place),
+            role: if place == 0 { Role::Predecessor } else { Role::Run },
+            predicted_us: 1,
+            limit_ms: 1,
+            relation: 1,
+        };
+        BundleContents { generation: Generation(1), entries: (0..4).map(relation).collect() }
+    };
+    let bad = |field, spoil: fn(&mut v1::BundleContents)| refused(bundle(), field, spoil);
+    bad("BundleContents.predicted_us", |m| m.predicted_us.clear());
+    bad("BundleContents.predicted_us", |m| m.predicted_us[3] = u64::MAX);
+    bad("BundleContents.limit_ms", |m| m.limit_ms.push(1));
+    bad("BundleContents.limit_ms", |m| m.limit_ms[0] = limits::MILLIS + 1);
+    bad("BundleContents.role", |m| m.role.truncate(1));
+    bad("BundleContents.role", |m| m.role[1] = 0);
+    bad("BundleContents.relation", |m| m.relation.push(1));
+    bad("BundleContents.relation", |m| m.relation[2] = u32::MAX);
+    bad("BundleContents.tests", |m| m.tests[1] = limits::TESTS);
+    bad("BundleContents.tests", |m| m.tests = vec![1; limits::BUNDLE_ENTRIES + 1]);
+}
+
+#[test]
+fn a_run_that_breaks_a_bound_is_refused() {
+    let bad = |field, spoil: fn(&mut v1::RunSpec)| refused(Source(8).spec(), field, spoil);
+    bad("RunSpec", |m| m.select = vec!["x".repeat(60_000); 10]);
+    bad("RunSpec.id", |m| m.id = "a/b".into());
+    bad("RunSpec.owner", |m| m.owner = "x".repeat(257));
+    bad("RunSpec.deadline", |m| m.deadline = Some(u64::MAX));
+    bad("RunSpec.cap_ms", |m| m.cap_ms = 0);
+    bad("RunSpec.cap_ms", |m| m.cap_ms = u64::MAX);
+    bad("RunSpec.grace_ms", |m| m.grace_ms = u64::MAX);
+    bad("RunSpec.retries", |m| m.retries = u32::MAX);
+    bad("RunSpec.fail_fast", |m| m.fail_fast = Some(0));
+    bad("RunSpec.workspace", |m| m.workspace = None);
+    bad("RunSpec.arguments", |m| m.arguments = vec![String::new(); limits::ARGUMENTS + 1]);
+    bad("RunSpec.arguments", |m| m.arguments = vec!["a\0b".into()]);
+    bad("RunSpec.select", |m| m.select = vec!["x".repeat(limits::ARGUMENT_BYTES + 1)]);
+    bad("Environment.python", |m| {
+        m.environment = Some(v1::Environment { python: "py\0".into(), ..Default::default() });
+    });
+    for (name, value) in [("", "v"), ("a=b", "v"), ("a\0", "v"), ("a", "v\0")] {
+        refused(Source(8).spec(), "Environment.variables", |m: &mut v1::RunSpec| {
+            let variables = [(name.to_owned(), value.to_owned())].into();
+            m.environment = Some(v1::Environment { python: String::new(), variables });
+        });
+    }
+}
+
+#[test]
+fn a_client_learns_of_a_bad_run_before_it_is_sent() {
+    let good = Source(8).spec();
+    assert_eq!(submission(good.clone()), Ok(good.clone().into()));
+    let vast = RunSpec { select: vec!["x".repeat(60_000); 100], ..good };
+    assert_eq!(submission(vast).unwrap_err().field, "RunSpec");
+}
+
+#[test]
+fn a_workspace_outside_of_its_place_is_refused() {
+    use v1::run_spec::Workspace;
+    for directory in ["", "relative", "/nul\0"] {
+        refused(Source(8).spec(), "InPlace.directory", |m: &mut v1::RunSpec| {
+            let workspace = v1::InPlace { directory: directory.into(), content: String::new() };
+            m.workspace = Some(Workspace::InPlace(workspace));
+        });
+    }
+    for directory in ["/", "/etc", "..", "a/../../b", "a/..", "nul\0"] {
+        refused(Source(8).spec(), "Artifact.directory", |m: &mut v1::RunSpec| {
+            let digest = Bytes::from_static(&[7; 32]);
+            let workspace = v1::Artifact { digest, directory: directory.into() };
+            m.workspace = Some(Workspace::Artifact(workspace));
+        });
+    }
+    refused(Source(8).spec(), "Artifact.digest", |m: &mut v1::RunSpec| {
+        m.workspace = Some(Workspace::Artifact(v1::Artifact::default()));
+    });
+}
+
+#[test]
+fn an_event_that_contradicts_itself_is_refused() {
+    use v1::stream_item::Event;
+    let item = || Source(1).item();
+    let verdict = |verdict: v1::Verdict, why| {
+        let event = Event::Verdict(v1::VerdictReached { test: 1, verdict: verdict.into(), why });
+        move |m: &mut v1::StreamItem| m.event = Some(event)
+    };
+    let why = |reason: v1::NotExecutedReason, cause: v1::InfraCause| v1::NotExecuted {
+        reason: reason.into(),
+        cause: cause.into(),
+    };
+    let cancelled = why(v1::NotExecutedReason::Cancelled, v1::InfraCause::Unspecified);
+    refused(item(), "StreamItem.event", |m: &mut v1::StreamItem| m.event = None);
+    refused(item(), "StreamItem.seq", |m: &mut v1::StreamItem| m.seq = u64::MAX);
+    refused(item(), "VerdictReached.verdict", verdict(v1::Verdict::Unspecified, None));
+    refused(item(), "VerdictReached.why", verdict(v1::Verdict::NotExecuted, None));
+    refused(item(), "VerdictReached.why", verdict(v1::Verdict::Passed, Some(cancelled)));
+    for (reason, cause, field) in [
+        (v1::NotExecutedReason::Infra, v1::InfraCause::Unspecified, "NotExecuted.cause"),
+        (v1::NotExecutedReason::FailFast, v1::InfraCause::Drained, "NotExecuted.cause"),
+        (v1::NotExecutedReason::Unspecified, v1::InfraCause::Unspecified, "NotExecuted.reason"),
+    ] {
+        refused(item(), field, verdict(v1::Verdict::NotExecuted, Some(why(reason, cause))));
+    }
+    refused(item(), "RunFinished.exit_code", |m: &mut v1::StreamItem| {
+        let verdict = v1::RunVerdict::Passed.into();
+        m.event = Some(Event::RunFinished(v1::RunFinished { verdict, counts: None, exit_code: 256 }));
+    });
+}
+
+#[test]
+fn oversized_pieces_are_refused() {
+    let over = Bytes::from(vec![0; limits::CHUNK_BYTES + 1]);
+    let log = v1::PutLogRequest { run: "run".into(), attempt: 1, offset: 0, data: over.clone() };
+    assert_eq!(LogChunk::try_from(log).unwrap_err().field, "PutLogRequest.data");
+    let part = v1::PutRequest { part: Some(v1::put_request::Part::Data(over.clone())) };
+    assert_eq!(BlobPart::try_from(part).unwrap_err().field, "PutRequest.data");
+    let piece = v1::GetResponse { size: None, data: over };
+    assert_eq!(BlobPiece::try_from(piece).unwrap_err().field, "GetResponse.data");
+    let digests = vec![Bytes::from_static(&[1; 32]); limits::DIGESTS + 1];
+    assert!(Vec::<Digest>::try_from(v1::MissingRequest { digests }).is_err());
+    let digests = vec![Bytes::from_static(&[1; 31])];
+    assert!(Vec::<Digest>::try_from(v1::MissingRequest { digests }).is_err());
+}

@@ -1,0 +1,198 @@
+//! What is sent is what arrives.
+
+use std::fmt::Debug;
+
+use prost::Message;
+use seagull_domain::*;
+use seagull_proto::convert::{
+    BlobAsked, BlobPart, BlobPiece, BundleAsked, Confirmed, LogChunk, RunDescription, TextAsked, WatchAsked,
+    Watched, fit_result, pack_items,
+};
+use seagull_proto::{Invalid, PROTOCOL, limits, v1};
+
+use crate::arbitrary::{EVENTS, Source};
+
+const ROUNDS: u64 = 500;
+
+/// Sends a value through the bytes of its message and back.
+fn arrives<T, M>(value: &T) -> T
+where
+    T: Clone + TryFrom<M, Error = Invalid>,
+    M: Message + Default + From<T>,
+{
+    let bytes = M::from(value.clone()).encode_to_vec();
+    assert!(bytes.len() <= limits::MESSAGE_BYTES, "{} bytes", bytes.len());
+    M::decode(bytes.as_slice()).unwrap().try_into().unwrap()
+}
+
+#[track_caller]
+fn round_trip<T, M>(value: T)
+where
+    T: Clone + Debug + PartialEq + TryFrom<M, Error = Invalid>,
+    M: Message + Default + From<T>,
+{
+    assert_eq!(arrives::<T, M>(&value), value);
+}
+
+#[test]
+fn every_type_arrives_as_it_was_sent() {
+    for seed in 0..ROUNDS {
+        let s = &mut Source(seed);
+        round_trip::<Report, v1::ReportMessage>(s.report());
+        round_trip::<Desired, v1::DesiredMessage>(s.desired());
+        round_trip::<BundleContents, v1::BundleContents>(s.bundle(seed % 30));
+        round_trip::<RunSpec, v1::SubmitRequest>(s.spec());
+        round_trip::<Watched, v1::WatchMessage>(s.watched());
+        for variant in 0..EVENTS {
+            let item = StreamItem { seq: Seq(seed), event: s.event(variant) };
+            round_trip::<StreamItem, v1::StreamItem>(item);
+        }
+    }
+}
+
+#[test]
+fn small_questions_and_answers_arrive_as_they_were_sent() {
+    let s = &mut Source(1);
+    let run: RunId = "2026-11-24.1".parse().unwrap();
+    let (digest, attempt, generation) = (s.digest(), AttemptId(limits::NUMBER), Generation(7));
+    round_trip::<RunId, v1::GetRunRequest>(run.clone());
+    round_trip::<RunId, v1::CancelRequest>(run.clone());
+    round_trip::<WatchAsked, v1::WatchRequest>(WatchAsked { run: run.clone(), after: Seq(9) });
+    round_trip::<BundleAsked, v1::GetBundleRequest>(BundleAsked { run: run.clone(), attempt, generation });
+    let text = TextRef { log: attempt, offset: 5, length: 6 };
+    round_trip::<TextAsked, v1::ReadLogRequest>(TextAsked { run: run.clone(), text });
+    let data: Vec<u8> = (0..limits::CHUNK_BYTES).map(|n| (n % 251) as u8).collect();
+    let chunk = LogChunk { run, attempt, offset: limits::LOG_BYTES, data: data.clone().into() };
+    round_trip::<LogChunk, v1::PutLogRequest>(chunk);
+    for manifest in [None, Some(Confirmed { generation, manifest: digest, tests: limits::TESTS })] {
+        round_trip::<RunDescription, v1::RunDescription>(RunDescription { spec: s.spec(), manifest });
+    }
+    round_trip::<BlobPart, v1::PutRequest>(BlobPart::Header { digest, size: limits::BLOB_BYTES });
+    round_trip::<BlobPart, v1::PutRequest>(BlobPart::Data(data.clone().into()));
+    round_trip::<BlobAsked, v1::GetRequest>(BlobAsked { digest, offset: 3 });
+    for size in [None, Some(0), Some(limits::BLOB_BYTES)] {
+        round_trip::<BlobPiece, v1::GetResponse>(BlobPiece { size, data: data.clone().into() });
+    }
+    let digests: Vec<Digest> = (0..limits::DIGESTS).map(|_| s.digest()).collect();
+    round_trip::<Vec<Digest>, v1::MissingRequest>(digests.clone());
+    round_trip::<Vec<Digest>, v1::MissingResponse>(digests);
+}
+
+#[test]
+fn a_report_offers_the_protocol() {
+    assert_eq!(v1::ReportMessage::from(Source(1).report()).protocol, Some(PROTOCOL));
+    assert_eq!(v1::SubmitRequest::from(Source(1).spec()).protocol, Some(PROTOCOL));
+}
+
+/// A result of the greatest values that may be sent.
+fn longest_result() -> TestResult {
+    TestResult {
+        test: TestIndex(limits::TESTS - 1),
+        ordinal: u16::MAX,
+        last: true,
+        outcome: Outcome::Skipped,
+        detail: "d".repeat(limits::WORD_BYTES),
+        cause: Some(TestCause::Poison),
+        phases: [limits::MICROS; 3],
+        peak_kib: limits::KIB,
+        message: "m".repeat(limits::LINE_BYTES),
+        location: "l".repeat(limits::LOCATION_BYTES),
+        text: Some(TextRef {
+            log: AttemptId(limits::NUMBER),
+            offset: limits::LOG_BYTES - u64::from(u32::MAX),
+            length: u32::MAX,
+        }),
+    }
+}
+
+#[test]
+fn what_is_too_long_in_a_result_is_cut_before_it_is_sent() {
+    let mut long = longest_result();
+    long.detail = "é".repeat(10_000);
+    long.message = "漢".repeat(100_000);
+    long.location = "🐦".repeat(10_000);
+    long.phases = [u64::MAX; 3];
+    long.peak_kib = u64::MAX;
+    let message = v1::TestResult::from(long.clone());
+    assert!(message.encoded_len() <= limits::RESULT_BYTES, "{} bytes", message.encoded_len());
+    let mut fitted = long.clone();
+    fit_result(&mut fitted);
+    let arrived = arrives::<TestResult, v1::TestResult>(&long);
+    assert_eq!(arrived, fitted);
+    assert!(arrived.message.starts_with("漢漢") && arrived.message.ends_with('…'));
+    let sent_on = arrives::<TestResult, v1::TestResult>(&arrived);
+    assert_eq!(sent_on, arrived, "a result that was cut is not cut again");
+}
+
+#[test]
+fn the_longest_messages_fit() {
+    assert!(v1::TestResult::from(longest_result()).encoded_len() <= limits::RESULT_BYTES);
+
+    let id = "r".repeat(100);
+    let records = vec![Record::Result(longest_result()); limits::BATCH_RECORDS];
+    let batch = Batch { run: id.parse().unwrap(), attempt: AttemptId(limits::NUMBER), number: 1, records };
+    round_trip::<Report, v1::ReportMessage>(Report { batches: vec![batch], ..Source(3).report() });
+
+    let entry = Entry {
+        test: TestIndex(limits::TESTS - 1),
+        role: Role::Predecessor,
+        predicted_us: limits::MICROS,
+        limit_ms: limits::MILLIS,
+        relation: limits::TESTS,
+    };
+    let generation = Generation(limits::SMALL_NUMBER);
+    let bundle = BundleContents { generation, entries: vec![entry; limits::BUNDLE_ENTRIES] };
+    round_trip::<BundleContents, v1::BundleContents>(bundle);
+}
+
+#[test]
+fn an_everyday_bundle_of_fifty_thousand_tests_is_small() {
+    let entries = (0..50_000).map(|n| Entry {
+        test: TestIndex(200_000 + n),
+        role: Role::Run,
+        predicted_us: 20_000 + u64::from(n),
+        limit_ms: 300_000,
+        relation: 0,
+    });
+    let bundle = BundleContents { generation: Generation(1), entries: entries.collect() };
+    let length = v1::BundleContents::from(bundle).encoded_len();
+    assert!(length < limits::MESSAGE_BYTES / 2, "{length} bytes");
+}
+
+#[test]
+fn a_report_holds_as_many_batches_as_one_message_can() {
+    let batch = |number| Batch {
+        run: "run".parse().unwrap(),
+        attempt: AttemptId(1),
+        number,
+        records: vec![Record::Result(longest_result()); 25],
+    };
+    let report = Report { batches: (1..=40).map(batch).collect(), ..Source(5).report() };
+    let sent = report.batches.clone();
+    let arrived = arrives::<Report, v1::ReportMessage>(&report).batches;
+    assert!((5..40).contains(&arrived.len()), "{} batches", arrived.len());
+    assert_eq!(arrived, sent[..arrived.len()]);
+    let more = v1::Batch::from(sent[arrived.len()].clone()).encoded_len();
+    let length = v1::ReportMessage::from(report).encoded_len();
+    assert!(length + more > limits::MESSAGE_BYTES, "another batch had room");
+}
+
+#[test]
+fn packed_events_arrive_in_order_in_messages_of_bounded_size() {
+    let s = &mut Source(11);
+    let mut items: Vec<StreamItem> = (0..3000).map(|_| s.item()).collect();
+    let event = RunEvent::Verdict { test: TestIndex(1), verdict: Verdict::Passed };
+    items.extend((0..30_000).map(|n| StreamItem { seq: Seq(n), event: event.clone() }));
+    let messages: Vec<v1::WatchMessage> = pack_items(items.clone()).collect();
+    assert!(messages.len() < 100, "{} messages", messages.len());
+    let mut arrived = Vec::new();
+    for message in messages {
+        assert!(message.encoded_len() <= limits::CHUNK_BYTES + 100, "{} bytes", message.encoded_len());
+        match Watched::try_from(message).unwrap() {
+            Watched::Items(items) => arrived.extend(items),
+            other => panic!("{other:?} among the events"),
+        }
+    }
+    assert!(arrived == items, "the events differ");
+    assert_eq!(pack_items([]).count(), 0);
+}
