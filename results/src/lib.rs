@@ -1,1 +1,22 @@
-//! Placeholder.
+//! What is kept beyond a process: blobs, the logs of attempts, timings and verdicts of earlier runs, and ended runs.
+//! And what is made of it: predictions and selections, which are pure.
+//!
+//! Everything blocks; the shells call it from threads that may.
+
+mod archive;
+mod blobs;
+mod error;
+mod history;
+mod logs;
+mod manifest;
+mod predict;
+mod select;
+
+pub use archive::Archive;
+pub use blobs::{Blobs, Writer, digest};
+pub use error::Error;
+pub use history::{History, Timing, Timings};
+pub use logs::Logs;
+pub use manifest::{InvalidManifest, decode_manifest, encode_manifest};
+pub use predict::{Prediction, predict};
+pub use select::{InvalidSelection, Selected, Selection};

@@ -1,0 +1,25 @@
+//! The one error of what is kept: which path, and why.
+
+use std::path::{Path, PathBuf};
+
+use seagull_domain::Digest;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {source}")]
+    Sqlite { path: PathBuf, source: rusqlite::Error },
+    #[error("a blob has the digest {found}, not {expected}")]
+    Digest { expected: Digest, found: Digest },
+    #[error("log of attempt {log}: {reason}")]
+    Log { log: u64, reason: &'static str },
+    #[error("{path}, line {line} is damaged")]
+    Damaged { path: PathBuf, line: usize },
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+        move |source| Error::Io { path: path.to_owned(), source }
+    }
+}
