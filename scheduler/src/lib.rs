@@ -1,1 +1,18 @@
-//! Placeholder.
+//! The scheduler: its core, and the journal, the errands and the gRPC faces around it.
+//!
+//! One task ([`actor`]) owns the state. Faces ask it; the journal thread makes its facts durable; errands (planning,
+//! archiving) run outside and come back as events.
+
+mod actor;
+mod committer;
+mod errand;
+mod grpc;
+mod journal;
+mod plan;
+mod server;
+mod service;
+mod watch;
+
+pub use journal::Error as JournalError;
+pub use seagull_scheduler_core::Settings;
+pub use server::{Error, Options, Server};

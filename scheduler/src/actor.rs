@@ -1,0 +1,257 @@
+//! The one task that owns the state: receive, step, hand the facts to the journal, and perform effects once they are
+//! durable, in order.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use seagull_domain::{
+    AttemptId, BundleContents, Desired, Digest, ExecutorId, Generation, Instant, Report, RunId, RunSpec, Seq,
+    SlotNumber, TestIndex,
+};
+use seagull_scheduler_core::{Call, Effect, Event, Refusal, State};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::committer::{Committer, Progress, Work};
+
+/// What faces and helpers ask of the actor.
+pub(crate) enum Request {
+    Submit {
+        spec: Box<RunSpec>,
+        reply: oneshot::Sender<Result<bool, Refusal>>,
+    },
+    /// The reply is dropped without an answer where a newer call replaced this one.
+    Report {
+        report: Box<Report>,
+        reply: oneshot::Sender<Desired>,
+    },
+    Bundle {
+        run: RunId,
+        attempt: AttemptId,
+        generation: Generation,
+        reply: oneshot::Sender<Option<BundleContents>>,
+    },
+    Run {
+        run: RunId,
+        reply: oneshot::Sender<Option<(RunSpec, Option<(Digest, u32)>)>>,
+    },
+    Event(Event),
+}
+
+/// What a slot runs now.
+#[derive(Debug, Clone)]
+pub(crate) struct Live {
+    pub run: RunId,
+    pub executor: ExecutorId,
+    pub slot: SlotNumber,
+    pub test: Option<TestIndex>,
+}
+
+/// Work that takes I/O, done outside of the actor; its outcome comes back as an event.
+pub(crate) enum Errand {
+    Plan { spec: Box<RunSpec>, generation: Generation, discovered: Digest, slots: u32 },
+    Archive { run: RunId },
+}
+
+/// Wakes up later than this after its deadline mean that the process stood still.
+const PAUSE: Duration = Duration::from_secs(1);
+
+pub(crate) struct Actor {
+    state: State,
+    committer: Committer,
+    requests: mpsc::Receiver<Request>,
+    errands: mpsc::UnboundedSender<Errand>,
+    live: broadcast::Sender<Live>,
+    /// Effects with the fact they wait for.
+    waiting: VecDeque<(Seq, Vec<Effect>)>,
+    reports: BTreeMap<Call, oneshot::Sender<Desired>>,
+    submissions: BTreeMap<Call, oneshot::Sender<Result<bool, Refusal>>>,
+    next_call: Call,
+    /// A snapshot is on its way to the journal.
+    snapshotting: bool,
+    origin: tokio::time::Instant,
+}
+
+/// The other ends of an actor.
+pub(crate) struct Ends {
+    pub requests: mpsc::Receiver<Request>,
+    pub errands: mpsc::UnboundedSender<Errand>,
+    pub live: broadcast::Sender<Live>,
+}
+
+impl Actor {
+    pub fn new(state: State, committer: Committer, ends: Ends) -> Actor {
+        Actor {
+            state,
+            committer,
+            requests: ends.requests,
+            errands: ends.errands,
+            live: ends.live,
+            waiting: VecDeque::new(),
+            reports: BTreeMap::new(),
+            submissions: BTreeMap::new(),
+            next_call: Call(0),
+            snapshotting: false,
+            origin: tokio::time::Instant::now(),
+        }
+    }
+
+    /// Runs until nobody can ask any more. An error means that facts could not be made durable: the process must end.
+    pub async fn run(mut self) -> Result<(), String> {
+        let mut durable = self.committer.durable.clone();
+        self.step(Event::Recovered);
+        loop {
+            let deadline = self.state.next_deadline();
+            let timer = deadline.map(|at| self.origin + Duration::from_millis(at.0));
+            tokio::select! {
+                request = self.requests.recv() => match request {
+                    Some(request) => self.handle(request),
+                    None => return Ok(()),
+                },
+                changed = durable.changed() => {
+                    let progress = durable.borrow_and_update().clone();
+                    if let Some(error) = progress.failed.clone().or(changed.err().map(|e| e.to_string())) {
+                        return Err(error);
+                    }
+                    self.committed(&progress);
+                }
+                () = sleep_until(timer) => self.woken(deadline),
+            }
+        }
+    }
+
+    fn now(&self) -> Instant {
+        Instant(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn woken(&mut self, deadline: Option<Instant>) {
+        let late = deadline.map_or(Duration::ZERO, |deadline| self.now() - deadline);
+        if late > PAUSE {
+            self.step(Event::Paused(late));
+        }
+        self.step(Event::Tick);
+    }
+
+    fn handle(&mut self, request: Request) {
+        match request {
+            Request::Event(event) => self.step(event),
+            Request::Submit { spec, reply } => {
+                let request = self.call();
+                self.submissions.insert(request, reply);
+                self.step(Event::Submit { request, spec });
+            }
+            Request::Report { report, reply } => {
+                let call = self.call();
+                self.reports.insert(call, reply);
+                self.step(Event::Report { call, report });
+            }
+            Request::Bundle { run, attempt, generation, reply } => {
+                let _ = reply.send(self.contents(&run, attempt, generation));
+            }
+            Request::Run { run, reply } => {
+                let run = self.state.runs.get(&run);
+                let known =
+                    run.map(|run| (run.spec.clone(), run.manifest.map(|digest| (digest, run.counts.total))));
+                let _ = reply.send(known);
+            }
+        }
+    }
+
+    /// Contents of the generation asked for; an older one is not kept.
+    fn contents(&self, run: &RunId, attempt: AttemptId, generation: Generation) -> Option<BundleContents> {
+        let run = self.state.runs.get(run)?;
+        let attempt = run.attempts.get(&attempt).filter(|attempt| attempt.generation == generation)?;
+        Some(BundleContents { generation, entries: run.contents(attempt) })
+    }
+
+    fn call(&mut self) -> Call {
+        self.next_call = Call(self.next_call.0 + 1);
+        self.next_call
+    }
+
+    fn step(&mut self, event: Event) {
+        let now = self.now();
+        let outcome = self.state.step(now, event);
+        if !outcome.facts.is_empty() {
+            self.committer.submit(Work::Facts(outcome.facts));
+        }
+        if !outcome.effects.is_empty() {
+            self.waiting.push_back((self.state.seq, outcome.effects));
+        }
+        let progress = self.committer.durable.borrow().clone();
+        self.committed(&progress);
+    }
+
+    /// Performs what waited for facts that are durable now.
+    fn committed(&mut self, progress: &Progress) {
+        while let Some((_, effects)) = self.waiting.pop_front_if(|(seq, _)| *seq <= progress.seq) {
+            effects.into_iter().for_each(|effect| self.perform(effect));
+        }
+        let asked = std::mem::replace(&mut self.snapshotting, progress.wants_snapshot);
+        if progress.wants_snapshot && !asked {
+            let body = serde_json::to_string(&self.state).expect("the state has only text keys");
+            let runs = self.state.runs.keys().cloned().collect();
+            self.committer.submit(Work::Snapshot { seq: self.state.seq, body, runs });
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Answer { call, desired } => {
+                if let Some(reply) = self.reports.remove(&call) {
+                    let _ = reply.send(*desired);
+                }
+            }
+            Effect::Drop { call } => {
+                self.reports.remove(&call);
+            }
+            Effect::Submitted { request, attached, .. } => self.submitted(request, Ok(attached)),
+            Effect::Refused { request, refusal } => self.submitted(request, Err(refusal)),
+            Effect::Plan { run, generation, discovered, slots } => {
+                if let Some(run) = self.state.runs.get(&run) {
+                    let spec = Box::new(run.spec.clone());
+                    let _ = self.errands.send(Errand::Plan { spec, generation, discovered, slots });
+                }
+            }
+            Effect::Archive { run } => {
+                let _ = self.errands.send(Errand::Archive { run });
+            }
+            Effect::Live { run, executor, slot, test } => {
+                let _ = self.live.send(Live { run, executor, slot, test });
+            }
+        }
+    }
+
+    fn submitted(&mut self, request: Call, outcome: Result<bool, Refusal>) {
+        if let Some(reply) = self.submissions.remove(&request) {
+            let _ = reply.send(outcome);
+        }
+    }
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How faces and errands reach the actor.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    pub requests: mpsc::Sender<Request>,
+    pub live: broadcast::Sender<Live>,
+    pub durable: tokio::sync::watch::Receiver<Progress>,
+}
+
+impl Handle {
+    /// Sends a request made with a reply channel and waits for the reply; None where there will be none.
+    pub async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.ok()?;
+        answer.await.ok()
+    }
+
+    pub async fn tell(&self, event: Event) {
+        let _ = self.requests.send(Request::Event(event)).await;
+    }
+}

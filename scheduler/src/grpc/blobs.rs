@@ -1,0 +1,92 @@
+//! Blobs in and out, piece by piece.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use seagull_proto::convert::{BlobAsked, BlobPart, BlobPiece};
+use seagull_proto::limits::CHUNK_BYTES;
+use seagull_proto::v1;
+use seagull_proto::v1::blobs_server::Blobs;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::blocking;
+use crate::service::Service;
+
+pub(crate) struct Face(pub Arc<Service>);
+
+type Pieces = Pin<Box<dyn Stream<Item = Result<v1::GetResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Blobs for Face {
+    type GetStream = Pieces;
+
+    async fn missing(
+        &self,
+        request: Request<v1::MissingRequest>,
+    ) -> Result<Response<v1::MissingResponse>, Status> {
+        let digests: Vec<seagull_domain::Digest> = request.into_inner().try_into()?;
+        let missing: Vec<_> = digests.into_iter().filter(|digest| !self.0.blobs.contains(digest)).collect();
+        Ok(Response::new(missing.into()))
+    }
+
+    async fn put(
+        &self,
+        request: Request<Streaming<v1::PutRequest>>,
+    ) -> Result<Response<v1::PutResponse>, Status> {
+        let mut parts = request.into_inner();
+        let first = parts.next().await.ok_or_else(|| Status::invalid_argument("an empty stream"))??;
+        let BlobPart::Header { digest, size } = first.try_into()? else {
+            return Err(Status::invalid_argument("the first message is not the header"));
+        };
+        let blobs = self.0.blobs.clone();
+        let mut writer = blocking(move || blobs.writer()).await?;
+        let mut received = 0;
+        while let Some(part) = parts.next().await {
+            let BlobPart::Data(data) = part?.try_into()? else {
+                return Err(Status::invalid_argument("a second header"));
+            };
+            received += data.len() as u64;
+            if received > size {
+                return Err(Status::invalid_argument("more data than the header says"));
+            }
+            writer = blocking(move || writer.write(&data).map(|()| writer)).await?;
+        }
+        let finish = move || writer.finish(Some(digest));
+        let finished =
+            tokio::task::spawn_blocking(finish).await.map_err(|e| Status::internal(e.to_string()))?;
+        finished.map_err(|error| Status::data_loss(error.to_string()))?;
+        Ok(Response::new(v1::PutResponse {}))
+    }
+
+    async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<Pieces>, Status> {
+        let BlobAsked { digest, offset } = request.into_inner().try_into()?;
+        if !self.0.blobs.contains(&digest) {
+            return Err(Status::not_found(format!("no blob {digest}")));
+        }
+        let blobs = self.0.blobs.clone();
+        let (sender, pieces) = tokio::sync::mpsc::channel(4);
+        tokio::task::spawn_blocking(move || {
+            let read = || -> std::io::Result<()> {
+                let mut file = blobs.read(&digest).map_err(std::io::Error::other)?;
+                let mut size = Some(file.metadata()?.len());
+                file.seek(SeekFrom::Start(offset))?;
+                loop {
+                    let mut data = Vec::with_capacity(CHUNK_BYTES);
+                    file.by_ref().take(CHUNK_BYTES as u64).read_to_end(&mut data)?;
+                    let last = data.len() < CHUNK_BYTES;
+                    let piece = BlobPiece { size: size.take(), data: data.into() };
+                    if sender.blocking_send(Ok(piece.into())).is_err() || last {
+                        return Ok(());
+                    }
+                }
+            };
+            if let Err(error) = read() {
+                let _ = sender.blocking_send(Err(Status::internal(error.to_string())));
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(pieces))))
+    }
+}

@@ -1,0 +1,83 @@
+//! What executors call.
+
+use std::sync::Arc;
+
+use seagull_domain::{BootId, ExecutorId, Generation, Report, RunId};
+use seagull_proto::convert::{BundleAsked, Confirmed, LogChunk, RunDescription};
+use seagull_proto::v1::executors_server::Executors;
+use seagull_proto::{agree, status, v1};
+use seagull_scheduler_core::Event;
+use tonic::{Request, Response, Status};
+
+use super::blocking;
+use crate::actor;
+use crate::service::Service;
+
+pub(crate) struct Face(pub Arc<Service>);
+
+/// Tells the core when a call ends without an answer: the executor's connection closed, or it gave the call up to
+/// report anew (then the next report comes at once and lengthens the lease again).
+struct Gone {
+    service: Arc<Service>,
+    executor: Option<(ExecutorId, BootId, u64)>,
+}
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        if let Some((executor, boot, sequence)) = self.executor.take() {
+            let event = Event::Disconnected { executor, boot, sequence };
+            // If the actor is that busy, the lease as it is will do.
+            let _ = self.service.actor.requests.try_send(actor::Request::Event(event));
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Executors for Face {
+    async fn synchronize(
+        &self,
+        request: Request<v1::ReportMessage>,
+    ) -> Result<Response<v1::DesiredMessage>, Status> {
+        let message = request.into_inner();
+        agree(message.protocol)?;
+        let report = Box::new(Report::try_from(message)?);
+        let executor = Some((report.executor.clone(), report.boot.clone(), report.sequence));
+        let mut gone = Gone { service: self.0.clone(), executor };
+        let desired = self.0.actor.ask(|reply| actor::Request::Report { report, reply }).await;
+        gone.executor = None;
+        desired.map(|desired| Response::new(desired.into())).ok_or_else(status::superseded)
+    }
+
+    async fn get_run(
+        &self,
+        request: Request<v1::GetRunRequest>,
+    ) -> Result<Response<v1::RunDescription>, Status> {
+        let run = RunId::try_from(request.into_inner())?;
+        let found = self.0.actor.ask(|reply| actor::Request::Run { run, reply }).await.flatten();
+        let (spec, manifest) = found.ok_or_else(|| Status::not_found("no such run"))?;
+        let generation = Generation(1);
+        let manifest = manifest.map(|(manifest, tests)| Confirmed { generation, manifest, tests });
+        Ok(Response::new(RunDescription { spec, manifest }.into()))
+    }
+
+    async fn get_bundle(
+        &self,
+        request: Request<v1::GetBundleRequest>,
+    ) -> Result<Response<v1::BundleContents>, Status> {
+        let BundleAsked { run, attempt, generation } = request.into_inner().try_into()?;
+        let ask = |reply| actor::Request::Bundle { run, attempt, generation, reply };
+        let contents = self.0.actor.ask(ask).await.flatten();
+        let contents = contents.ok_or_else(|| Status::not_found("no such attempt in that generation"))?;
+        Ok(Response::new(contents.into()))
+    }
+
+    async fn put_log(
+        &self,
+        request: Request<v1::PutLogRequest>,
+    ) -> Result<Response<v1::PutLogResponse>, Status> {
+        let LogChunk { run, attempt, offset, data } = request.into_inner().try_into()?;
+        let logs = self.0.logs(&run)?;
+        let durable = blocking(move || logs.write_at(attempt, offset, &data)).await?;
+        Ok(Response::new(v1::PutLogResponse { durable }))
+    }
+}

@@ -1,0 +1,29 @@
+//! The gRPC faces. Everything that arrives is validated here, before it reaches the core.
+
+mod blobs;
+mod executors;
+mod runs;
+
+use std::sync::Arc;
+
+use seagull_proto::{Token, endpoint};
+use tonic::service::Routes;
+
+use crate::service::Service;
+
+/// All services of a scheduler; only calls that carry the token get in.
+pub(crate) fn routes(service: &Arc<Service>, token: &Token) -> Routes {
+    Routes::new(endpoint::executors_server(executors::Face(service.clone()), token))
+        .add_service(endpoint::runs_server(runs::Face(service.clone()), token))
+        .add_service(endpoint::blobs_server(blobs::Face(service.clone()), token))
+}
+
+/// Runs blocking I/O off the async threads.
+pub(crate) async fn blocking<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, tonic::Status> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome.map_err(|error| tonic::Status::internal(error.to_string())),
+        Err(error) => Err(tonic::Status::internal(error.to_string())),
+    }
+}

@@ -1,0 +1,76 @@
+//! What clients call.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use seagull_domain::{RunId, RunSpec};
+use seagull_proto::convert::{TextAsked, WatchAsked};
+use seagull_proto::v1::runs_server::Runs;
+use seagull_proto::{PROTOCOL, agree, status, v1};
+use seagull_scheduler_core::{Event, Refusal};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+use super::blocking;
+use crate::actor;
+use crate::service::Service;
+use crate::watch;
+
+pub(crate) struct Face(pub Arc<Service>);
+
+type Messages = Pin<Box<dyn Stream<Item = Result<v1::WatchMessage, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Runs for Face {
+    type WatchStream = Messages;
+
+    async fn info(&self, _: Request<v1::InfoRequest>) -> Result<Response<v1::InfoResponse>, Status> {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        Ok(Response::new(v1::InfoResponse { version, protocol: Some(PROTOCOL) }))
+    }
+
+    async fn submit(
+        &self,
+        request: Request<v1::SubmitRequest>,
+    ) -> Result<Response<v1::SubmitResponse>, Status> {
+        let message = request.into_inner();
+        agree(message.protocol)?;
+        let spec = Box::new(RunSpec::try_from(message)?);
+        if let Some(ended) = self.0.archived_spec(&spec.id).await? {
+            let differs =
+                spec.difference(&ended).map_or(Ok(()), |difference| Err(status::run_differs(difference)));
+            return differs.map(|()| Response::new(v1::SubmitResponse { attached: true }));
+        }
+        let outcome = self.0.actor.ask(|reply| actor::Request::Submit { spec, reply }).await;
+        match outcome.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))? {
+            Ok(attached) => Ok(Response::new(v1::SubmitResponse { attached })),
+            Err(Refusal::Differs(difference)) => Err(status::run_differs(difference)),
+            Err(Refusal::TooManyRuns) => Err(Status::resource_exhausted("too many unfinished runs")),
+        }
+    }
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Messages>, Status> {
+        let WatchAsked { run, after } = request.into_inner().try_into()?;
+        let stream = watch::stream(self.0.clone(), run, after).await?;
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn cancel(
+        &self,
+        request: Request<v1::CancelRequest>,
+    ) -> Result<Response<v1::CancelResponse>, Status> {
+        let run = RunId::try_from(request.into_inner())?;
+        self.0.actor.tell(Event::Cancel { run }).await;
+        Ok(Response::new(v1::CancelResponse {}))
+    }
+
+    async fn read_log(
+        &self,
+        request: Request<v1::ReadLogRequest>,
+    ) -> Result<Response<v1::ReadLogResponse>, Status> {
+        let TextAsked { run, text } = request.into_inner().try_into()?;
+        let logs = self.0.logs(&run)?;
+        let data = blocking(move || logs.read(text)).await?;
+        Ok(Response::new(v1::ReadLogResponse { data: data.into() }))
+    }
+}

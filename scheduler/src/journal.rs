@@ -1,0 +1,235 @@
+//! The journal: facts in SQLite, a snapshot now and then, and an epoch that rises with every opening.
+//!
+//! Facts and snapshots are JSON, so that a newer release reads what an older one wrote; the format's number says
+//! whether it can.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension, params};
+use seagull_domain::{Epoch, RunId, Seq};
+use seagull_scheduler_core::{Fact, Settings, State};
+
+const FORMAT: u32 = 1;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("journal {path}: {source}")]
+    Sqlite { path: PathBuf, source: rusqlite::Error },
+    #[error("journal {path}: {source}")]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error(
+        "{path} is in use by another scheduler\nhint: use another --state directory, or stop the other one"
+    )]
+    InUse { path: PathBuf },
+    #[error(
+        "journal {path} has format {found}, this release reads up to {FORMAT}\nhint: use a newer seagull"
+    )]
+    Newer { path: PathBuf, found: u32 },
+    #[error("journal {path}, fact {seq}: {source}")]
+    Damaged { path: PathBuf, seq: u64, source: serde_json::Error },
+}
+
+/// The one writer of a journal. It holds a lock on a file beside it for as long as it lives.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    connection: Connection,
+    /// Facts are deleted up to the snapshot only when their runs are archived.
+    bytes_since_snapshot: usize,
+    _lock: File,
+}
+
+impl Journal {
+    /// Opens or makes the journal of a directory, and recovers the state it describes.
+    pub fn open(directory: &Path, settings: Settings) -> Result<(Journal, State), Error> {
+        let path = directory.join("journal.sqlite");
+        let io = |source| Error::Io { path: path.clone(), source };
+        std::fs::create_dir_all(directory).map_err(io)?;
+        let lock = File::create(directory.join("journal.lock")).map_err(io)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::InUse { path }),
+            Err(TryLockError::Error(source)) => return Err(Error::Io { path, source }),
+        }
+        let connection = connect(&path)?;
+        let mut journal = Journal { path, connection, bytes_since_snapshot: 0, _lock: lock };
+        let epoch = journal.begin_epoch()?;
+        let state = journal.recover(epoch, settings)?;
+        Ok((journal, state))
+    }
+
+    /// A reader of the same journal; any number may read while the writer writes.
+    pub fn reader(&self) -> Result<Reader, Error> {
+        Ok(Reader { path: self.path.clone(), connection: connect(&self.path)? })
+    }
+
+    fn begin_epoch(&mut self) -> Result<Epoch, Error> {
+        let sqlite = |source| Error::Sqlite { path: self.path.clone(), source };
+        let schema = "
+            CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS facts (seq INTEGER PRIMARY KEY, run TEXT NOT NULL, body TEXT NOT NULL);
+            CREATE INDEX IF NOT EXISTS facts_of_run ON facts (run, seq);
+            CREATE TABLE IF NOT EXISTS snapshot (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER, body TEXT);";
+        self.connection.execute_batch(schema).map_err(sqlite)?;
+        let get =
+            |key| self.connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0));
+        let found: Option<u32> = get("format").optional().map_err(sqlite)?;
+        if let Some(found) = found.filter(|found| *found > FORMAT) {
+            return Err(Error::Newer { path: self.path.clone(), found });
+        }
+        let epoch: u64 = get("epoch").optional().map_err(sqlite)?.map_or(1, |last: u32| u64::from(last) + 1);
+        let set = "INSERT INTO meta VALUES ('format', ?1), ('epoch', ?2) ON CONFLICT DO UPDATE SET value = excluded.value";
+        self.connection.execute(set, params![FORMAT, epoch]).map_err(sqlite)?;
+        Ok(Epoch(epoch))
+    }
+
+    /// Snapshot, then the facts after it.
+    fn recover(&self, epoch: Epoch, settings: Settings) -> Result<State, Error> {
+        let sqlite = |source| Error::Sqlite { path: self.path.clone(), source };
+        let damaged = |seq, source| Error::Damaged { path: self.path.clone(), seq, source };
+        let row = |row: &rusqlite::Row| Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?));
+        let snapshot = self.connection.query_row("SELECT seq, body FROM snapshot", [], row);
+        let mut state = match snapshot.optional().map_err(sqlite)? {
+            Some((seq, body)) => serde_json::from_str(&body).map_err(|source| damaged(seq, source))?,
+            None => State::new(epoch, settings),
+        };
+        (state.epoch, state.settings) = (epoch, settings);
+        let after = "SELECT seq, body FROM facts WHERE seq > ?1 ORDER BY seq";
+        let mut statement = self.connection.prepare(after).map_err(sqlite)?;
+        let mut rows = statement.query([state.seq.0]).map_err(sqlite)?;
+        while let Some((seq, body)) = rows.next().map_err(sqlite)?.map(row).transpose().map_err(sqlite)? {
+            let fact: Fact = serde_json::from_str(&body).map_err(|source| damaged(seq, source))?;
+            state.apply(&fact);
+        }
+        Ok(state)
+    }
+
+    /// Makes facts durable, all or none.
+    pub fn append(&mut self, facts: &[(Seq, Fact)]) -> Result<(), Error> {
+        let path = self.path.clone();
+        let sqlite = |source| Error::Sqlite { path: path.clone(), source };
+        let transaction = self.connection.transaction().map_err(sqlite)?;
+        {
+            let insert = "INSERT INTO facts (seq, run, body) VALUES (?1, ?2, ?3)";
+            let mut statement = transaction.prepare_cached(insert).map_err(sqlite)?;
+            for (seq, fact) in facts {
+                let body = serde_json::to_string(fact).expect("a fact has only text keys");
+                self.bytes_since_snapshot += body.len();
+                statement.execute(params![seq.0, fact.run.as_str(), body]).map_err(sqlite)?;
+            }
+        }
+        transaction.commit().map_err(sqlite)
+    }
+
+    /// Whether recovery would read so much that a snapshot is worth its time.
+    pub fn wants_snapshot(&self) -> bool {
+        self.bytes_since_snapshot > 64 << 20
+    }
+
+    /// Replaces the snapshot, and drops the facts of runs that the state no longer has.
+    pub fn snapshot(&mut self, seq: Seq, body: &str, runs: &[RunId]) -> Result<(), Error> {
+        let path = self.path.clone();
+        let sqlite = |source| Error::Sqlite { path: path.clone(), source };
+        let transaction = self.connection.transaction().map_err(sqlite)?;
+        let replace = "INSERT OR REPLACE INTO snapshot (one, seq, body) VALUES (1, ?1, ?2)";
+        transaction.execute(replace, params![seq.0, body]).map_err(sqlite)?;
+        let runs = serde_json::to_string(runs).expect("ids are text");
+        let drop = "DELETE FROM facts WHERE seq <= ?1 AND run NOT IN (SELECT value FROM json_each(?2))";
+        transaction.execute(drop, params![seq.0, runs]).map_err(sqlite)?;
+        transaction.commit().map_err(sqlite)?;
+        self.bytes_since_snapshot = 0;
+        Ok(())
+    }
+}
+
+/// Reads the facts of runs.
+#[derive(Debug)]
+pub struct Reader {
+    path: PathBuf,
+    connection: Connection,
+}
+
+impl Reader {
+    /// Up to `limit` durable facts of a run after `after`, in order.
+    pub fn read(&self, run: &RunId, after: Seq, limit: u32) -> Result<Vec<(Seq, Fact)>, Error> {
+        let sqlite = |source| Error::Sqlite { path: self.path.clone(), source };
+        let select = "SELECT seq, body FROM facts WHERE run = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+        let mut statement = self.connection.prepare_cached(select).map_err(sqlite)?;
+        let rows =
+            statement.query_map(params![run.as_str(), after.0, limit], |row| Ok((row.get(0)?, row.get(1)?)));
+        let parsed = rows.map_err(sqlite)?.map(|row: Result<(u64, String), _>| {
+            let (seq, body) = row.map_err(sqlite)?;
+            let parsed = serde_json::from_str(&body);
+            let fact = parsed.map_err(|source| Error::Damaged { path: self.path.clone(), seq, source })?;
+            Ok((Seq(seq), fact))
+        });
+        parsed.collect()
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, Error> {
+    let sqlite = |source| Error::Sqlite { path: path.to_owned(), source };
+    let connection = Connection::open(path).map_err(sqlite)?;
+    let settings = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 10000;";
+    connection.execute_batch(settings).map_err(sqlite)?;
+    Ok(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use seagull_domain::{NotExecuted, Record, SuiteError};
+    use seagull_scheduler_core::What;
+
+    use super::*;
+
+    fn fact(run: &str) -> Fact {
+        Fact { run: run.parse().unwrap(), what: What::Stopping { reason: NotExecuted::Cancelled } }
+    }
+
+    #[test]
+    fn a_second_scheduler_is_refused_and_epochs_rise() {
+        let directory = tempfile::tempdir().unwrap();
+        let (journal, state) = Journal::open(directory.path(), Settings::default()).unwrap();
+        assert_eq!(state.epoch, Epoch(1));
+        let second = Journal::open(directory.path(), Settings::default());
+        assert!(matches!(second, Err(Error::InUse { .. })));
+        drop(journal);
+        let (_journal, state) = Journal::open(directory.path(), Settings::default()).unwrap();
+        assert_eq!(state.epoch, Epoch(2));
+    }
+
+    #[test]
+    fn readers_see_what_is_durable_of_their_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut journal, _) = Journal::open(directory.path(), Settings::default()).unwrap();
+        let reader = journal.reader().unwrap();
+        let facts = [(Seq(1), fact("a")), (Seq(2), fact("b")), (Seq(3), fact("a"))];
+        journal.append(&facts).unwrap();
+        let run = "a".parse().unwrap();
+        let seqs = |after| {
+            reader.read(&run, Seq(after), 10).unwrap().into_iter().map(|(seq, _)| seq.0).collect::<Vec<_>>()
+        };
+        assert_eq!(seqs(0), [1, 3]);
+        assert_eq!(seqs(1), [3]);
+        let record = Record::SuiteError(SuiteError { title: "t".into(), message: "m".into(), text: None });
+        assert!(serde_json::to_string(&record).unwrap().contains("suite_error"));
+    }
+
+    #[test]
+    fn a_snapshot_drops_the_facts_of_archived_runs_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut journal, _) = Journal::open(directory.path(), Settings::default()).unwrap();
+        journal.append(&[(Seq(1), fact("a")), (Seq(2), fact("b"))]).unwrap();
+        let mut state = State::new(Epoch(1), Settings::default());
+        state.seq = Seq(2);
+        let body = serde_json::to_string(&state).unwrap();
+        journal.snapshot(Seq(2), &body, &["b".parse().unwrap()]).unwrap();
+        let reader = journal.reader().unwrap();
+        assert!(reader.read(&"a".parse().unwrap(), Seq(0), 9).unwrap().is_empty());
+        assert_eq!(reader.read(&"b".parse().unwrap(), Seq(0), 9).unwrap().len(), 1);
+        drop((journal, reader));
+        let (_, state) = Journal::open(directory.path(), Settings::default()).unwrap();
+        assert_eq!(state.seq, Seq(2));
+    }
+}

@@ -1,0 +1,139 @@
+//! Planning: the discovered manifest is selected from, its durations are predicted, and it is packed.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use seagull_binpacker::{Item, Problem, RelationItems, SetupCosts};
+use seagull_domain::{Digest, Manifest, PlanSummary, Relation, RunSpec, TestIndex};
+use seagull_results::{Prediction, Selection};
+use seagull_scheduler_core::Plan;
+
+use crate::service::Service;
+
+/// A file's collection and fixtures, where nothing better is known.
+const SETUP_MICROS: u64 = 20_000;
+/// A bundle's fixed cost: workers are warm.
+const FIXED_MS: u64 = 10;
+/// A manifest that is smaller than the project's last by this share (one in so many) is warned of.
+const SHRUNK: usize = 20;
+
+/// The plan of a run for so many slots.
+pub(crate) fn make(
+    service: &Service,
+    spec: &RunSpec,
+    discovered: Digest,
+    slots: u32,
+) -> Result<Plan, String> {
+    let found = load_manifest(service, &discovered)?;
+    let selection = Selection::parse(&spec.select).map_err(|error| error.to_string())?;
+    let selected =
+        selection.apply(&found, &service.history, &spec.project).map_err(|error| error.to_string())?;
+    let mut manifest = selected.manifest;
+    if spec.select.is_empty() {
+        warn_if_shrunk(service, spec, &mut manifest);
+    }
+    let timings = service.history.load(&spec.project).map_err(|error| error.to_string())?;
+    let prediction = seagull_results::predict(&manifest, &timings);
+    let digest = store_manifest(service, &manifest)?;
+    let packed = pack(&manifest, &prediction, spec, slots)?;
+    let limits_ms = (0..manifest.len()).map(|test| prediction.limit_ms(test)).collect();
+    let summary = summary(&packed, &prediction, slots);
+    let bundles = packed.bundles.into_iter().map(|bundle| bundle.tests.into_iter().map(TestIndex).collect());
+    Ok(Plan {
+        manifest: digest,
+        bundles: bundles.collect(),
+        predicted_us: prediction.micros,
+        limits_ms,
+        relations: disjoint(&manifest.relations),
+        summary,
+        empty_by_definition: selected.empty_by_definition,
+    })
+}
+
+/// Relations that share a test are one; where any of them is ordered, in that order.
+fn disjoint(relations: &[Relation]) -> Vec<Relation> {
+    let mut merged: Vec<Relation> = Vec::new();
+    for relation in relations.iter().filter(|relation| relation.tests.len() > 1) {
+        let shares = |other: &Relation| other.tests.iter().any(|test| relation.tests.contains(test));
+        let (touching, mut apart): (Vec<_>, Vec<_>) = merged.into_iter().partition(shares);
+        let mut all = relation.clone();
+        for other in touching {
+            all.ordered |= other.ordered;
+            all.tests.extend(other.tests);
+        }
+        all.tests.sort();
+        all.tests.dedup();
+        apart.push(all);
+        merged = apart;
+    }
+    merged
+}
+
+pub(crate) fn load_manifest(service: &Service, digest: &Digest) -> Result<Manifest, String> {
+    let mut bytes = Vec::new();
+    let mut file = service.blobs.read(digest).map_err(|error| error.to_string())?;
+    file.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    seagull_results::decode_manifest(&bytes).map_err(|error| error.to_string())
+}
+
+fn store_manifest(service: &Service, manifest: &Manifest) -> Result<Digest, String> {
+    let bytes = seagull_results::encode_manifest(manifest);
+    let mut writer = service.blobs.writer().map_err(|error| error.to_string())?;
+    writer.write(&bytes).map_err(|error| error.to_string())?;
+    writer.finish(None).map_err(|error| error.to_string())
+}
+
+/// A suite that shrinks unnoticed is a false green.
+fn warn_if_shrunk(service: &Service, spec: &RunSpec, manifest: &mut Manifest) {
+    let (now, last) = (manifest.len(), service.history.last_manifest_len(&spec.project));
+    if let Ok(Some(last)) = last
+        && spec.arguments.is_empty()
+        && now + last / SHRUNK < last
+    {
+        manifest.warnings.push(format!("{now} tests were discovered, {last} in the last whole run"));
+    }
+}
+
+fn pack(
+    manifest: &Manifest,
+    prediction: &Prediction,
+    spec: &RunSpec,
+    slots: u32,
+) -> Result<seagull_binpacker::Plan, String> {
+    let mut files: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut items = Vec::with_capacity(manifest.len());
+    for (test, (path, _)) in (0..).zip(manifest.tests()) {
+        let next = files.len() as u32;
+        let scope = *files.entry(path).or_insert(next);
+        items.push(Item { test, micros: prediction.micros[test as usize], scope });
+    }
+    let related = |relation: &Relation| RelationItems {
+        ordered: relation.ordered,
+        tests: relation.tests.iter().map(|test| test.0).collect(),
+    };
+    let problem = Problem {
+        relations: manifest.relations.iter().map(related).collect(),
+        slots: (slots > 0).then_some(slots),
+        setup: SetupCosts { default_micros: SETUP_MICROS, by_scope: Vec::new() },
+        fixed_ms: FIXED_MS,
+        uncertain: prediction.no_history,
+        ..Problem::new(items, spec.cap_ms)
+    };
+    seagull_binpacker::pack(&problem).map_err(|error| error.to_string())
+}
+
+fn summary(plan: &seagull_binpacker::Plan, prediction: &Prediction, slots: u32) -> PlanSummary {
+    let longest = plan.longest.as_ref().map_or(0, |longest| longest.micros);
+    PlanSummary {
+        bundles: plan.bundles.len() as u32,
+        slots,
+        cap_ms: plan.cap_micros / 1000,
+        total_ms: prediction.micros.iter().sum::<u64>() / 1000,
+        longest_ms: longest / 1000,
+        makespan_ms: plan.makespan_micros(slots) / 1000,
+        lower_bound: plan.lower_bound,
+        bound: plan.bound.to_string(),
+        unknown: (prediction.micros.len() - prediction.known) as u32,
+        oversize: plan.oversize.len() as u32,
+    }
+}

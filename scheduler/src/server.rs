@@ -1,0 +1,140 @@
+//! A scheduler that runs: options in, a server out, on TCP or on a transport within the process.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use hyper_util::rt::TokioIo;
+use seagull_proto::Token;
+use seagull_results::{Archive, Blobs, History};
+use tokio::io::DuplexStream;
+use tokio::net::TcpListener;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
+use tonic::transport::{Channel, Endpoint, Uri};
+
+use crate::actor::{Actor, Ends, Handle};
+use crate::committer::Committer;
+use crate::journal::{self, Journal};
+use crate::service::Service;
+use crate::{Settings, errand, grpc};
+
+/// How many requests wait for the core before callers wait too.
+const QUEUE: usize = 1024;
+/// Bytes in flight on the transport within the process.
+const PIPE: usize = 1 << 20;
+
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the journal is: the state directory itself, or the directory of an embedded run.
+    pub journal: PathBuf,
+    /// The state directory: history, blobs, runs.
+    pub state: PathBuf,
+    pub settings: Settings,
+    pub token: Token,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    #[error("state directory {path}: {message}")]
+    State { path: PathBuf, message: String },
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error(
+        "the journal failed: {0}\nhint: nothing that was acknowledged is lost; make room on the disk and start again"
+    )]
+    Commit(String),
+    #[error("transport: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// A scheduler whose core runs. Faces are added by [`Server::listen`] and [`Server::connect`].
+pub struct Server {
+    service: Arc<Service>,
+    token: Token,
+    actor: JoinHandle<Result<(), String>>,
+}
+
+impl Server {
+    /// Recovers from the journal and starts the core.
+    pub fn start(options: Options) -> Result<Server, Error> {
+        let (journal, state) = Journal::open(&options.journal, options.settings)?;
+        let reader = Mutex::new(journal.reader()?);
+        let committer = Committer::start(journal, state.seq);
+        let (requests, receiver) = mpsc::channel(QUEUE);
+        let (errands, errand_queue) = mpsc::unbounded_channel();
+        let (live, _) = broadcast::channel(4096);
+        let actor = Handle { requests, live: live.clone(), durable: committer.durable.clone() };
+        let path = &options.state;
+        let service = Service {
+            actor,
+            blobs: in_state(path, Blobs::open(&path.join("blobs")))?,
+            history: in_state(path, History::open(&path.join("history.sqlite")))?,
+            archive: in_state(path, Archive::open(&path.join("runs")))?,
+            runs: path.join("runs"),
+            reader,
+        };
+        let service = Arc::new(service);
+        tokio::spawn(errand::run(service.clone(), errand_queue));
+        let actor = Actor::new(state, committer, Ends { requests: receiver, errands, live });
+        Ok(Server { service, token: options.token, actor: tokio::spawn(actor.run()) })
+    }
+
+    /// Serves TCP connections; returns the address once it can be reached.
+    pub async fn listen(&self, address: SocketAddr) -> Result<SocketAddr, Error> {
+        let listener =
+            TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+        let bound = listener.local_addr().map_err(|source| Error::Listen { address, source })?;
+        let incoming = TcpListenerStream::new(listener);
+        let routes = grpc::routes(&self.service, &self.token);
+        let router = tonic::transport::Server::builder().tcp_nodelay(true).add_routes(routes);
+        tokio::spawn(router.serve_with_incoming(incoming));
+        Ok(bound)
+    }
+
+    /// A channel to this scheduler within the process: the same faces, no socket.
+    pub fn connect(&self) -> Channel {
+        let (connections, incoming) = mpsc::unbounded_channel::<DuplexStream>();
+        let routes = grpc::routes(&self.service, &self.token);
+        let router = tonic::transport::Server::builder().add_routes(routes);
+        let incoming = UnboundedReceiverStream::new(incoming).map(Ok::<_, std::io::Error>);
+        tokio::spawn(router.serve_with_incoming(incoming));
+        let connector = tower::service_fn(move |_: Uri| {
+            let (ours, theirs) = tokio::io::duplex(PIPE);
+            let sent = connections.send(theirs).map_err(|_| std::io::Error::other("the scheduler has ended"));
+            std::future::ready(sent.map(|()| TokioIo::new(ours)))
+        });
+        Endpoint::from_static("http://embedded").connect_with_connector_lazy(connector)
+    }
+
+    /// Ends when the core does: on an error of the journal, never in peace while faces live.
+    pub async fn failed(&mut self) -> Error {
+        match (&mut self.actor).await {
+            Ok(Err(message)) => Error::Commit(message),
+            Ok(Ok(())) => Error::Commit("the core has ended".to_owned()),
+            Err(error) => Error::Commit(error.to_string()),
+        }
+    }
+
+    /// Waits until an ended run is in the archive and its timings are kept, so that the process may end.
+    pub async fn archived(&self, run: &seagull_domain::RunId) {
+        let mut durable = self.service.actor.durable.clone();
+        loop {
+            durable.mark_unchanged();
+            let (reply, answer) = oneshot::channel();
+            let request = crate::actor::Request::Run { run: run.clone(), reply };
+            let asked = self.service.actor.requests.send(request).await;
+            if asked.is_err() || !matches!(answer.await, Ok(Some(_))) || durable.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn in_state<T, E: std::fmt::Display>(path: &Path, opened: Result<T, E>) -> Result<T, Error> {
+    opened.map_err(|error| Error::State { path: path.to_owned(), message: error.to_string() })
+}

@@ -1,0 +1,129 @@
+//! The stream of a run: what is durable in the journal (or the archive), then what becomes durable, with live events
+//! in between.
+
+use std::sync::Arc;
+
+use seagull_domain::{RunEvent, RunId, Seq, StreamItem};
+use seagull_proto::convert::{LiveSlot, Watched, pack_items};
+use seagull_proto::v1::WatchMessage;
+use seagull_scheduler_core::{Fact, project};
+use tokio::sync::{broadcast, mpsc};
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use crate::actor::Live;
+use crate::grpc::blocking;
+use crate::service::Service;
+
+/// Facts read at a time.
+const PAGE: u32 = 256;
+
+type Message = Result<WatchMessage, Status>;
+
+struct Watcher {
+    service: Arc<Service>,
+    run: RunId,
+    after: Seq,
+    messages: mpsc::Sender<Message>,
+}
+
+pub(crate) async fn stream(
+    service: Arc<Service>,
+    run: RunId,
+    after: Seq,
+) -> Result<impl Stream<Item = Message> + Send + 'static, Status> {
+    if !service.knows(&run).await? {
+        return Err(Status::not_found(format!("no run {run}")));
+    }
+    let (messages, stream) = mpsc::channel(16);
+    tokio::spawn(async move {
+        let failed = messages.clone();
+        let watcher = Watcher { service, run, after, messages };
+        if let Err(status) = watcher.run().await {
+            let _ = failed.send(Err(status)).await;
+        }
+    });
+    Ok(ReceiverStream::new(stream))
+}
+
+impl Watcher {
+    /// Ends after the run's last event, or when nobody listens any more.
+    async fn run(mut self) -> Result<(), Status> {
+        let mut durable = self.service.actor.durable.clone();
+        let mut live = self.service.actor.live.subscribe();
+        let mut caught_up = false;
+        loop {
+            durable.mark_unchanged();
+            let facts = self.service.facts(&self.run, self.after, PAGE).await?;
+            if facts.is_empty() && !caught_up {
+                caught_up = true;
+                self.send(Watched::CaughtUp { after: self.after }.into()).await?;
+            }
+            let empty = facts.is_empty();
+            if self.pass_on(facts).await? {
+                return Ok(());
+            }
+            if empty && !self.wait(&mut durable, &mut live).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends what the facts mean; says whether that was the run's end.
+    async fn pass_on(&mut self, facts: Vec<(Seq, Fact)>) -> Result<bool, Status> {
+        let Some((last, _)) = facts.last() else { return Ok(false) };
+        self.after = *last;
+        let project = |(seq, fact): &(Seq, Fact)| {
+            let seq = *seq;
+            project(fact).into_iter().map(move |event| StreamItem { seq, event })
+        };
+        let items: Vec<_> = facts.iter().flat_map(project).collect();
+        let ended = items.iter().any(|item| matches!(item.event, RunEvent::RunFinished { .. }));
+        for message in pack_items(items) {
+            self.send(message).await?;
+        }
+        Ok(ended)
+    }
+
+    /// Waits for facts that may be the run's; passes live events on meanwhile. False when the scheduler ends.
+    async fn wait(
+        &self,
+        durable: &mut tokio::sync::watch::Receiver<crate::committer::Progress>,
+        live: &mut broadcast::Receiver<Live>,
+    ) -> Result<bool, Status> {
+        loop {
+            tokio::select! {
+                changed = durable.changed() => return Ok(changed.is_ok()),
+                () = self.messages.closed() => return Ok(false),
+                event = live.recv() => match event {
+                    Ok(event) if event.run == self.run => self.send_live(event).await?,
+                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Closed) => return Ok(false),
+                },
+            }
+        }
+    }
+
+    async fn send_live(&self, Live { executor, slot, test, .. }: Live) -> Result<(), Status> {
+        let slots = vec![LiveSlot { executor, slot, test }];
+        self.send(Watched::Live { after: self.after, slots }.into()).await
+    }
+
+    async fn send(&self, message: WatchMessage) -> Result<(), Status> {
+        self.messages.send(Ok(message)).await.map_err(|_| Status::cancelled("nobody listens"))
+    }
+}
+
+/// One page of a run's facts, from the journal or, once it has ended, the archive.
+impl Service {
+    async fn facts(
+        self: &Arc<Self>,
+        run: &RunId,
+        after: Seq,
+        limit: u32,
+    ) -> Result<Vec<(Seq, Fact)>, Status> {
+        let (service, run) = (self.clone(), run.clone());
+        blocking(move || service.read_facts(&run, after, limit)).await
+    }
+}
