@@ -1,0 +1,141 @@
+//! The adapter protocol: what workers are told and what they say, as JSON lines. Specified in `docs/adapter-protocol.md`.
+
+use seagull_domain::{Outcome, TestCause};
+use serde::{Deserialize, Serialize};
+
+/// The longest line an adapter may send.
+pub(crate) const LINE_BYTES: usize = 16 << 20;
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub(crate) enum Command {
+    Configure(Box<Configure>),
+    Run { tests: Vec<(u32, String)> },
+    Finish,
+}
+
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Configure {
+    pub args: Vec<String>,
+    pub slot: u32,
+    pub slots: u32,
+    pub run: String,
+    pub seed: u32,
+    pub basetemp: String,
+    pub cache_dir: String,
+    pub discover: bool,
+    pub whole: bool,
+    /// Bytes of text kept for one test.
+    pub output_limit: usize,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Event {
+    Hello {
+        #[serde(default)]
+        dump_signal: Option<i32>,
+    },
+    File {
+        path: String,
+        suffixes: Vec<String>,
+    },
+    Relation {
+        tests: Vec<String>,
+    },
+    Skipped {
+        path: String,
+        #[serde(default)]
+        reason: String,
+    },
+    Uncollected {},
+    Duplicate {
+        id: String,
+    },
+    Discovered {},
+    DiscoveryFailed {
+        message: String,
+        #[serde(default)]
+        text: String,
+    },
+    Next {},
+    Collecting {},
+    Collected {},
+    Started {
+        test: u32,
+    },
+    Finished(Box<Finished>),
+    Missing {
+        test: u32,
+        reason: String,
+    },
+    Interrupted {
+        test: Option<u32>,
+        #[serde(default)]
+        message: String,
+    },
+    SuiteError {
+        title: String,
+        #[serde(default)]
+        message: String,
+        #[serde(default)]
+        text: String,
+    },
+    Finishing {},
+    Ended {},
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Finished {
+    pub test: u32,
+    #[serde(default)]
+    pub ordinal: u16,
+    pub last: bool,
+    pub outcome: Outcome,
+    #[serde(default)]
+    pub detail: String,
+    #[serde(default)]
+    pub cause: Option<TestCause>,
+    /// Seconds.
+    pub setup: f64,
+    pub call: f64,
+    pub teardown: f64,
+    #[serde(default)]
+    pub rss: u64,
+    #[serde(default)]
+    pub message: String,
+    #[serde(default)]
+    pub location: String,
+    #[serde(default)]
+    pub text: String,
+}
+
+impl Finished {
+    /// Microseconds of setup, call and teardown; nonsense counts as nothing.
+    pub fn phases(&self) -> [u64; 3] {
+        [self.setup, self.call, self.teardown].map(|seconds| (seconds.clamp(0.0, 1e6) * 1e6) as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_adapters_say_is_read_with_fields_we_do_not_know() {
+        let line =
+            r#"{"event":"hello","pid":1,"python":"3.11.7","pytest":"9.2.0","rootdir":"/x","dump_signal":45}"#;
+        assert!(matches!(serde_json::from_str(line).unwrap(), Event::Hello { dump_signal: Some(45) }));
+        let line = r#"{"event":"finished","test":3,"ordinal":0,"last":true,"outcome":"passed","setup":1e-05,"call":0.5,"teardown":0,"rss":9}"#;
+        let Event::Finished(finished) = serde_json::from_str(line).unwrap() else { panic!("another event") };
+        assert_eq!(finished.phases(), [10, 500_000, 0]);
+        assert!(serde_json::from_str::<Event>(r#"{"event":"nonsense"}"#).is_err());
+    }
+
+    #[test]
+    fn commands_are_flat_objects() {
+        let run = Command::Run { tests: vec![(1, "a.py::t".into())] };
+        assert_eq!(serde_json::to_string(&run).unwrap(), r#"{"command":"run","tests":[[1,"a.py::t"]]}"#);
+        assert_eq!(serde_json::to_string(&Command::Finish).unwrap(), r#"{"command":"finish"}"#);
+    }
+}

@@ -1,0 +1,131 @@
+//! Calls to the scheduler: domain types in and out.
+
+use std::time::Duration;
+
+use seagull_domain::{BundleContents, Desired, Digest, Report, RunId};
+use seagull_proto::convert::{BlobAsked, BlobPart, BlobPiece, BundleAsked, LogChunk, RunDescription};
+use seagull_proto::endpoint::{Authorized, blobs_client, executors_client};
+use seagull_proto::limits::CHUNK_BYTES;
+use seagull_proto::v1::blobs_client::BlobsClient;
+use seagull_proto::v1::executors_client::ExecutorsClient;
+use seagull_proto::{Token, v1};
+use tokio_stream::StreamExt;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+/// Cheap to clone; reconnects by itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection {
+    executors: ExecutorsClient<Authorized>,
+    blobs: BlobsClient<Authorized>,
+}
+
+/// Answers that no retry will change.
+pub(crate) fn is_final(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unauthenticated
+            | Code::PermissionDenied
+            | Code::FailedPrecondition
+            | Code::InvalidArgument
+            | Code::NotFound
+    )
+}
+
+fn invalid(error: impl std::fmt::Display) -> Status {
+    Status::internal(format!("the scheduler's answer is invalid: {error}"))
+}
+
+impl Connection {
+    pub fn new(channel: Channel, token: &Token) -> Connection {
+        Connection {
+            executors: executors_client(channel.clone(), token),
+            blobs: blobs_client(channel, token),
+        }
+    }
+
+    pub async fn synchronize(&self, report: Report) -> Result<Desired, Status> {
+        let answer = self.executors.clone().synchronize(v1::ReportMessage::from(report)).await?;
+        answer.into_inner().try_into().map_err(invalid)
+    }
+
+    pub async fn run(&self, run: RunId) -> Result<RunDescription, Status> {
+        let ask = || async { self.executors.clone().get_run(v1::GetRunRequest::from(run.clone())).await };
+        insist(ask).await?.into_inner().try_into().map_err(invalid)
+    }
+
+    pub async fn bundle(&self, asked: BundleAsked) -> Result<BundleContents, Status> {
+        let ask =
+            || async { self.executors.clone().get_bundle(v1::GetBundleRequest::from(asked.clone())).await };
+        insist(ask).await?.into_inner().try_into().map_err(invalid)
+    }
+
+    pub async fn put_log(&self, chunk: LogChunk) -> Result<(), Status> {
+        self.executors.clone().put_log(v1::PutLogRequest::from(chunk)).await.map(|_| ())
+    }
+
+    /// Stores a blob, unless it is there already.
+    pub async fn put_blob(&self, digest: Digest, bytes: Vec<u8>) -> Result<(), Status> {
+        let put = || async {
+            let header = BlobPart::Header { digest, size: bytes.len() as u64 };
+            let chunks: Vec<_> =
+                bytes.chunks(CHUNK_BYTES).map(|chunk| BlobPart::Data(chunk.to_vec().into())).collect();
+            let parts = std::iter::once(header).chain(chunks).map(v1::PutRequest::from);
+            self.blobs.clone().put(tokio_stream::iter(parts)).await
+        };
+        insist(put).await.map(|_| ())
+    }
+
+    /// Fetches a blob, handing on its pieces. An attempt that breaks off goes on where it was.
+    pub async fn get_blob(
+        &self,
+        digest: Digest,
+        mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<(), Status> {
+        let mut offset = 0;
+        let mut failures = 0;
+        loop {
+            let fetched = self.get_from(digest, &mut offset, &mut take).await;
+            match fetched {
+                Err(status) if !is_final(&status) && failures < RETRIES => failures += 1,
+                outcome => return outcome,
+            }
+            tokio::time::sleep(backoff(failures)).await;
+        }
+    }
+
+    async fn get_from(
+        &self,
+        digest: Digest,
+        offset: &mut u64,
+        take: &mut impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<(), Status> {
+        let asked = v1::GetRequest::from(BlobAsked { digest, offset: *offset });
+        let mut pieces = self.blobs.clone().get(asked).await?.into_inner();
+        while let Some(piece) = pieces.next().await {
+            let piece = BlobPiece::try_from(piece?).map_err(invalid)?;
+            take(&piece.data).map_err(|error| Status::failed_precondition(error.to_string()))?;
+            *offset += piece.data.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+const RETRIES: u32 = 30;
+
+/// Longer and longer, to two seconds.
+pub(crate) fn backoff(failures: u32) -> Duration {
+    Duration::from_millis(50 << failures.min(5)).min(Duration::from_secs(2))
+}
+
+/// Calls again until there is an answer that a retry will not change.
+async fn insist<T, F: Future<Output = Result<T, Status>>>(mut call: impl FnMut() -> F) -> Result<T, Status> {
+    let mut failures = 0;
+    loop {
+        match call().await {
+            Err(status) if !is_final(&status) && failures < RETRIES => failures += 1,
+            outcome => return outcome,
+        }
+        tokio::time::sleep(backoff(failures)).await;
+    }
+}

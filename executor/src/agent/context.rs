@@ -1,0 +1,164 @@
+//! What an executor has of a run: its spec, its files, its ids. Fetched once.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use seagull_domain::{Digest, Manifest, RunId, RunSpec, TestIndex, Workspace};
+use tokio::sync::OnceCell;
+
+use super::connection::Connection;
+// ARTIFACT
+pub(crate) struct Cache;
+pub(crate) struct Pinned;
+impl Pinned {
+    fn path(&self) -> PathBuf {
+        PathBuf::new()
+    }
+}
+impl Cache {
+    pub fn open(_: &std::path::Path, _: u64) -> std::io::Result<Cache> {
+        Ok(Cache)
+    }
+    async fn get_or_fetch<F, G>(&self, _: Digest, _: F) -> Result<Pinned, String>
+    where
+        F: FnOnce(std::fs::File) -> G,
+        G: Future<Output = std::io::Result<()>>,
+    {
+        Err(String::new())
+    }
+}
+
+/// A run on this executor.
+pub(crate) struct Context {
+    pub spec: RunSpec,
+    /// Where its workers start.
+    pub directory: PathBuf,
+    /// Keeps the artifact from being evicted.
+    _artifact: Option<Pinned>,
+    ids: OnceCell<Ids>,
+}
+
+/// The ids of a manifest by index.
+pub(crate) struct Ids {
+    manifest: Manifest,
+    /// The index of each file's first test.
+    starts: Vec<u32>,
+}
+
+impl Ids {
+    pub fn new(manifest: Manifest) -> Ids {
+        let sums = manifest.files.iter().scan(0, |next, file| {
+            let start = *next;
+            *next += file.suffixes.len() as u32;
+            Some(start)
+        });
+        Ids { starts: sums.collect(), manifest }
+    }
+
+    pub fn get(&self, test: TestIndex) -> Option<String> {
+        let file = self.starts.partition_point(|start| *start <= test.0).checked_sub(1)?;
+        let suffix = self.manifest.files[file].suffixes.get((test.0 - self.starts[file]) as usize)?;
+        Some(format!("{}{suffix}", self.manifest.files[file].path))
+    }
+}
+
+/// The runs that an executor knows.
+#[derive(Clone)]
+pub(crate) struct Contexts {
+    connection: Connection,
+    cache: Arc<Cache>,
+    /// Whether runs may be executed in the client's own tree.
+    in_place: bool,
+    known: Arc<Mutex<BTreeMap<RunId, Arc<OnceCell<Arc<Context>>>>>>,
+}
+
+impl Contexts {
+    pub fn new(connection: Connection, cache: Cache, in_place: bool) -> Contexts {
+        Contexts { connection, cache: Arc::new(cache), in_place, known: Arc::default() }
+    }
+
+    /// The run, with its files in place. The error is a sentence.
+    pub async fn get(&self, run: &RunId) -> Result<Arc<Context>, String> {
+        let cell = {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.entry(run.clone()).or_default().clone()
+        };
+        cell.get_or_try_init(|| self.fetch(run)).await.cloned()
+    }
+
+    /// Forgets runs that nothing here belongs to any more.
+    pub fn retain(&self, keep: impl Fn(&RunId) -> bool) {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).retain(|run, _| keep(run));
+    }
+
+    async fn fetch(&self, run: &RunId) -> Result<Arc<Context>, String> {
+        let description =
+            self.connection.run(run.clone()).await.map_err(|status| status.message().to_owned())?;
+        let spec = description.spec;
+        let (directory, artifact) = match &spec.workspace {
+            Workspace::InPlace { directory, .. } if self.in_place => (PathBuf::from(directory), None),
+            Workspace::InPlace { .. } => return Err("this executor does not run suites in place".to_owned()),
+            Workspace::Artifact { digest, directory } => {
+                let pinned = self.unpacked(*digest).await?;
+                (pinned.path().join(directory), Some(pinned))
+            }
+        };
+        Ok(Arc::new(Context { spec, directory, _artifact: artifact, ids: OnceCell::new() }))
+    }
+
+    async fn unpacked(&self, digest: Digest) -> Result<Pinned, String> {
+        let connection = self.connection.clone();
+        let fetch = |mut file: std::fs::File| async move {
+            let fetched =
+                connection.get_blob(digest, |data| std::io::Write::write_all(&mut file, data)).await;
+            fetched.map_err(std::io::Error::other)
+        };
+        self.cache.get_or_fetch(digest, fetch).await.map_err(|error| format!("artifact {digest}: {error}"))
+    }
+
+    /// The ids of a run, once its manifest is confirmed.
+    pub async fn ids<'a>(&self, context: &'a Context) -> Result<&'a Ids, String> {
+        context.ids.get_or_try_init(|| self.fetch_ids(&context.spec.id)).await
+    }
+
+    async fn fetch_ids(&self, run: &RunId) -> Result<Ids, String> {
+        let message = |status: tonic::Status| format!("manifest: {}", status.message());
+        let description = self.connection.run(run.clone()).await.map_err(message)?;
+        let confirmed = description.manifest.ok_or("the run has no manifest yet")?;
+        let mut bytes = Vec::new();
+        let take = |data: &[u8]| {
+            bytes.extend_from_slice(data);
+            Ok(())
+        };
+        self.connection.get_blob(confirmed.manifest, take).await.map_err(message)?;
+        let manifest = seagull_results::decode_manifest(&bytes).map_err(|error| error.to_string())?;
+        Ok(Ids::new(manifest))
+    }
+}
+
+impl Context {
+    /// The id of a test; the ids have been fetched before any test is fed.
+    pub fn id(&self, test: TestIndex) -> Option<String> {
+        self.ids.get()?.get(test)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use seagull_domain::FileTests;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_found_by_index_across_files() {
+        let file = |path: &str, suffixes: &[&str]| FileTests {
+            path: path.into(),
+            suffixes: suffixes.iter().map(|s| (*s).to_owned()).collect(),
+        };
+        let files = vec![file("a", &["::x", "::y"]), file("b", &[]), file("c", &["::z"])];
+        let ids = Ids::new(Manifest { files, ..Manifest::default() });
+        let found: Vec<_> = (0..4).map(|test| ids.get(TestIndex(test))).collect();
+        assert_eq!(found, [Some("a::x".into()), Some("a::y".into()), Some("c::z".into()), None]);
+    }
+}

@@ -1,0 +1,238 @@
+//! The agent: one task that owns the executor core's state, with its one call to the scheduler and its workers
+//! around it.
+
+mod adapter;
+mod call;
+mod connection;
+mod context;
+mod discovery;
+mod logs;
+mod reader;
+mod worker;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use seagull_domain::{AttemptId, BootId, ExecutorId, Generation, Instant, RunId, SlotIndex};
+use seagull_executor_core::{Effect, Event, Settings, State, WorkerId};
+use seagull_proto::Token;
+use seagull_proto::convert::BundleAsked;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tonic::Code;
+use tonic::transport::Channel;
+
+use crate::sandbox::{Children, Home, ProcessSandbox};
+use call::Calls;
+use connection::Connection;
+use context::Cache; // ARTIFACT
+use context::Contexts;
+use logs::Logs;
+use worker::{Order, Shared};
+
+/// Bytes of unpacked artifacts that an executor keeps.
+const CACHE_BYTES: u64 = 20 << 30;
+/// Events that wait for the agent before workers wait too.
+const QUEUE: usize = 4096;
+
+pub struct Options {
+    pub id: ExecutorId,
+    pub slots: u16,
+    pub labels: BTreeMap<String, String>,
+    /// Artifacts and framework caches are kept here.
+    pub state: PathBuf,
+    pub channel: Channel,
+    pub token: Token,
+    /// Whether runs may be executed in the client's own tree: only in the client's own process.
+    pub in_place: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("executor directory {path}: {source}")]
+    Directory { path: PathBuf, source: std::io::Error },
+    #[error("the scheduler refuses this executor: {0}")]
+    Refused(String),
+}
+
+/// A running executor.
+pub struct Executor {
+    leave: Arc<Notify>,
+    task: JoinHandle<Result<(), Error>>,
+}
+
+impl Executor {
+    pub fn start(options: Options) -> Result<Executor, Error> {
+        let leave = Arc::new(Notify::new());
+        let agent = Agent::new(options, leave.clone())?;
+        Ok(Executor { leave, task: tokio::spawn(agent.run()) })
+    }
+
+    /// Begins to leave: takes nothing new, gives back what has not started, interrupts what runs.
+    pub fn leave(&self) {
+        self.leave.notify_one();
+    }
+
+    /// Until it has left, or cannot go on.
+    pub async fn wait(&mut self) -> Result<(), Error> {
+        (&mut self.task).await.unwrap_or_else(|error| Err(Error::Refused(error.to_string())))
+    }
+}
+
+struct Agent {
+    core: State,
+    shared: Shared,
+    events: mpsc::Receiver<Event>,
+    calls: Calls,
+    workers: BTreeMap<SlotIndex, (WorkerId, mpsc::UnboundedSender<Order>)>,
+    leave: Arc<Notify>,
+    left: bool,
+    origin: tokio::time::Instant,
+}
+
+impl Agent {
+    fn new(options: Options, leave: Arc<Notify>) -> Result<Agent, Error> {
+        let in_state = |source| Error::Directory { path: options.state.clone(), source };
+        std::fs::create_dir_all(&options.state).map_err(in_state)?;
+        let in_tmp = |source| Error::Directory { path: std::env::temp_dir(), source };
+        let home = Home::create().map_err(in_tmp)?;
+        let children = Arc::new(Children::become_subreaper().map_err(in_tmp)?);
+        let sandboxes = ProcessSandbox::new(children, home.path()).map_err(in_tmp)?;
+        let boot = boot_id(home.path());
+        let cache = Cache::open(&options.state.join("artifacts"), CACHE_BYTES).map_err(in_state)?;
+        let connection = Connection::new(options.channel, &options.token);
+        let (sender, events) = mpsc::channel(QUEUE);
+        let shared = Shared {
+            contexts: Contexts::new(connection.clone(), cache, options.in_place),
+            connection: connection.clone(),
+            logs: Logs::default(),
+            sandboxes: Arc::new(sandboxes),
+            home: Arc::new(home),
+            caches: options.state.join("caches"),
+            events: sender,
+        };
+        let mut core = State::new(options.id, boot, options.slots, Settings::default());
+        core.labels = options.labels;
+        let calls = Calls::new(connection, shared.logs.clone());
+        let origin = tokio::time::Instant::now();
+        let workers = BTreeMap::new();
+        Ok(Agent { core, shared, events, calls, workers, leave, left: false, origin })
+    }
+
+    async fn run(mut self) -> Result<(), Error> {
+        self.calls.urgent();
+        while !self.left {
+            let core = self.core.next_deadline().map(|at| self.origin + Duration::from_millis(at.0));
+            let wake = core.into_iter().chain(self.calls.due()).min();
+            tokio::select! {
+                Some(event) = self.events.recv() => self.events(event),
+                answer = self.calls.answer() => match answer {
+                    Ok(desired) => self.step(Event::Desired(Box::new(desired))),
+                    Err(status) if is_refusal(&status) => return Err(Error::Refused(status.message().to_owned())),
+                    Err(_) => {}
+                },
+                () = self.leave.notified() => self.step(Event::Leave),
+                () = sleep_until(wake) => self.step(Event::Tick),
+            }
+            self.calls.send_if_due(&mut self.core);
+        }
+        Ok(())
+    }
+
+    /// All that has come, so that one report tells of it.
+    fn events(&mut self, first: Event) {
+        self.step(first);
+        while let Ok(event) = self.events.try_recv() {
+            self.step(event);
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        let now = Instant(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX));
+        for effect in self.core.step(now, event) {
+            self.perform(effect);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Report { results_only: true } => self.calls.results(),
+            Effect::Report { results_only: false } => self.calls.urgent(),
+            Effect::Fetch { run, attempt, generation } => {
+                tokio::spawn(fetch(self.shared.clone(), run, attempt, generation));
+            }
+            Effect::Start(start) => {
+                let (orders, receiver) = mpsc::unbounded_channel();
+                self.workers.insert(start.slot, (start.worker, orders));
+                self.forget_runs();
+                tokio::spawn(worker::run(self.shared.clone(), start, receiver));
+            }
+            Effect::Feed { slot, worker, attempt, tests } => {
+                self.order(slot, worker, Order::Feed { attempt, tests })
+            }
+            Effect::Finish { slot, worker } => self.order(slot, worker, Order::Finish),
+            Effect::Interrupt { slot, worker } => self.order(slot, worker, Order::Interrupt),
+            Effect::Kill { slot, worker, dump_stacks } => {
+                self.order(slot, worker, Order::Kill { dump_stacks })
+            }
+            Effect::Left => self.left = true,
+        }
+    }
+
+    fn order(&self, slot: SlotIndex, worker: WorkerId, order: Order) {
+        if let Some((_, orders)) = self.workers.get(&slot).filter(|(of, _)| *of == worker) {
+            let _ = orders.send(order);
+        }
+    }
+
+    fn forget_runs(&self) {
+        let core = &self.core;
+        let has_worker =
+            |run: &RunId| core.slots.iter().any(|s| s.worker.as_ref().is_some_and(|w| w.run == *run));
+        let has_attempt = |run: &RunId| core.attempts.values().any(|attempt| attempt.run == *run);
+        self.shared.contexts.retain(|run| core.runs.contains(run) || has_attempt(run) || has_worker(run));
+    }
+}
+
+/// Unique enough: the random part of a directory that is ours alone.
+fn boot_id(directory: &std::path::Path) -> BootId {
+    let name = directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    format!("{name}-{}", since.as_millis()).parse().expect("a directory's random name is a safe id")
+}
+
+/// Contents, and the ids they are about: then the core may feed them.
+async fn fetch(shared: Shared, run: RunId, attempt: AttemptId, generation: Generation) {
+    let fetched = async {
+        let context = shared.contexts.get(&run).await?;
+        shared.contexts.ids(&context).await?;
+        match shared.connection.bundle(BundleAsked { run, attempt, generation }).await {
+            Ok(contents) => Ok(Some(contents)),
+            // A newer generation is desired, or none.
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) => Err(status.message().to_owned()),
+        }
+    };
+    let event = match fetched.await {
+        Ok(Some(contents)) => Event::Contents { attempt, contents },
+        Ok(None) => return,
+        Err(message) => Event::NoContents { attempt, message },
+    };
+    let _ = shared.events.send(event).await;
+}
+
+fn is_refusal(status: &tonic::Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unauthenticated | Code::PermissionDenied | Code::FailedPrecondition | Code::InvalidArgument
+    )
+}
+
+async fn sleep_until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

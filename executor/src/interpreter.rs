@@ -1,0 +1,68 @@
+//! Which Python runs the suite.
+
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("no Python at {0}\nhint: --python, or [pytest] python in seagull.toml, names an interpreter")]
+    Configured(PathBuf),
+    #[error(
+        "no Python found\nhint: activate a virtual environment, make one in .venv, or name one with --python"
+    )]
+    None,
+}
+
+/// The interpreter that is configured; else that of `VIRTUAL_ENV`, of `CONDA_PREFIX`, of the nearest `.venv` at or
+/// above the suite's directory, within its repository; else the first on `PATH`.
+pub fn find(configured: &str, directory: &Path) -> Result<PathBuf, Error> {
+    if !configured.is_empty() {
+        let path = match configured.contains('/') {
+            true => Some(directory.join(configured)).filter(|path| path.is_file()),
+            false => on_path(configured),
+        };
+        return path.ok_or_else(|| Error::Configured(configured.into()));
+    }
+    let active = ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(std::env::var_os);
+    let found =
+        active.map(PathBuf::from).chain(nearest_venv(directory)).map(|prefix| prefix.join("bin/python"));
+    let found = found.into_iter().find(|python| python.is_file());
+    found.or_else(|| on_path("python3")).or_else(|| on_path("python")).ok_or(Error::None)
+}
+
+fn nearest_venv(directory: &Path) -> Option<PathBuf> {
+    let mut above_repository = false;
+    let within = directory
+        .ancestors()
+        .take_while(|at| !std::mem::replace(&mut above_repository, at.join(".git").exists()));
+    within.map(|at| at.join(".venv")).find(|venv| venv.is_dir())
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|program| program.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_venv_of_the_repository_is_found_and_none_above_it() {
+        let top = tempfile::tempdir().unwrap();
+        let suite = top.path().join("repository/suite/tests");
+        std::fs::create_dir_all(&suite).unwrap();
+        std::fs::create_dir_all(top.path().join(".venv")).unwrap();
+        std::fs::create_dir(top.path().join("repository/.git")).unwrap();
+        assert_eq!(nearest_venv(&suite), None);
+        let venv = top.path().join("repository/.venv");
+        std::fs::create_dir(&venv).unwrap();
+        assert_eq!(nearest_venv(&suite), Some(venv));
+    }
+
+    #[test]
+    fn a_configured_interpreter_is_taken_or_missed_by_name() {
+        assert!(find("python3", Path::new("/")).unwrap().ends_with("python3"));
+        let error = find("./no/python", Path::new("/")).unwrap_err().to_string();
+        assert!(error.contains("hint:"), "{error}");
+    }
+}
