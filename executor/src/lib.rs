@@ -1,1 +1,10 @@
-//! Placeholder.
+//! The agent on one machine: slots, sandboxes, framework adapters, artifact cache.
+
+mod agent;
+pub mod interpreter;
+mod process_tree;
+mod remove;
+pub mod sandbox;
+pub mod supervisor;
+
+pub use agent::{Error, Executor, Options};

@@ -1,0 +1,49 @@
+//! Removing a directory that tests may have made hard to remove.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// Removes a directory with all in it, also where tests took the permission away. Links are removed, never followed.
+/// A directory that is not there is no error.
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(_) => {
+            open_directories(path);
+            fs::remove_dir_all(path)
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// What cannot be opened makes the removal fail, which says so.
+fn open_directories(path: &Path) {
+    let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_directories(&entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locked_directories_go_and_what_links_name_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let kept = root.path().join("kept");
+        fs::create_dir_all(kept.join("inside")).unwrap();
+        let directory = root.path().join("sandbox");
+        fs::create_dir_all(directory.join("locked/deep")).unwrap();
+        std::os::unix::fs::symlink(&kept, directory.join("link")).unwrap();
+        fs::set_permissions(directory.join("locked"), fs::Permissions::from_mode(0o000)).unwrap();
+        remove_tree(&directory).unwrap();
+        assert!(!directory.exists());
+        assert!(kept.join("inside").exists());
+        remove_tree(&directory).unwrap();
+    }
+}

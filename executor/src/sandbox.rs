@@ -1,0 +1,97 @@
+//! What a worker lives in: the one interface of all sandboxes.
+
+mod children;
+mod environment;
+mod exit;
+mod home;
+mod process;
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tokio::sync::{mpsc, watch};
+
+pub use children::Children;
+pub use environment::environment;
+pub use exit::{End, Exit, Usage};
+pub use home::Home;
+pub(crate) use home::remove_abandoned;
+pub use process::ProcessSandbox;
+
+/// What is to live in a sandbox.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// Program and arguments, with paths as they are inside.
+    pub command: Vec<OsString>,
+    /// The whole environment; see [`environment`].
+    pub env: Vec<(OsString, OsString)>,
+    pub cwd: PathBuf,
+    /// Owned by the sandbox: gone when it has ended.
+    pub directory: PathBuf,
+    /// Takes stdout and stderr of everything inside that says nothing else. Not in `directory`.
+    pub log: PathBuf,
+    /// What must be reachable from inside.
+    pub mounts: Vec<Mount>,
+}
+
+/// A path outside and where it is inside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    pub outside: PathBuf,
+    pub inside: PathBuf,
+}
+
+/// Starts sandboxes of one kind.
+pub trait Sandbox: Send + Sync {
+    /// Starts what is to live in the sandbox. An error is the machine's; a command that cannot be started ends as
+    /// [`End::NotStarted`].
+    fn start(&self, spec: &Spec) -> io::Result<Handle>;
+
+    /// The path map: where a path outside is inside.
+    fn inside(&self, outside: &Path) -> PathBuf;
+}
+
+/// Something that lives in a sandbox. Dropping it kills everything inside.
+#[derive(Debug)]
+pub struct Handle {
+    orders: mpsc::UnboundedSender<Order>,
+    exit: watch::Receiver<Option<Exit>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Interrupt,
+    DumpStacks,
+    Kill,
+}
+
+impl Handle {
+    /// Interrupts the main process, as Ctrl-C would.
+    pub fn interrupt(&self) {
+        self.order(Order::Interrupt);
+    }
+
+    /// Asks the main process for the stacks of its threads, on its stderr. It must have said that it can: the signal
+    /// kills one that did not expect it.
+    pub fn dump_stacks(&self) {
+        self.order(Order::DumpStacks);
+    }
+
+    /// Kills everything inside, within a second.
+    pub fn kill(&self) {
+        self.order(Order::Kill);
+    }
+
+    /// Waits until nothing of the sandbox is left. May be given up and called again, also after the end.
+    pub async fn wait(&self) -> Exit {
+        let mut exit = self.exit.clone();
+        let ended = exit.wait_for(Option::is_some).await.ok().and_then(|exit| exit.clone());
+        ended.unwrap_or_else(|| Exit::of(End::SupervisorLost))
+    }
+
+    /// An order to what has ended changes nothing.
+    fn order(&self, order: Order) {
+        let _ = self.orders.send(order);
+    }
+}

@@ -1,0 +1,87 @@
+//! Which children of this process are supervisors, and the end of the trees that dead supervisors leave to it.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::process::{Pid, WaitOptions, getpid, getsid, waitpid};
+use tokio::process::{Child, Command};
+
+use crate::process_tree::{Killed, Process, Tree, kill_tree};
+
+/// How long orphans are tried to be killed.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The supervisors among this process's children. **One per process**, shared by all that start sandboxes in it: the
+/// children of a supervisor that it does not know are taken for orphans.
+///
+/// Orphans come to this process because it is a sub-reaper. They are told from children that other parts of the
+/// process started by their session: a supervisor begins one, and nothing under it can ever get back into ours.
+#[derive(Debug)]
+pub struct Children {
+    supervisors: Mutex<BTreeSet<i32>>,
+}
+
+impl Children {
+    /// Makes this process the one that inherits orphans.
+    pub fn become_subreaper() -> io::Result<Self> {
+        #[cfg(target_os = "linux")]
+        rustix::process::set_child_subreaper(Some(getpid()))?;
+        Ok(Self { supervisors: Mutex::default() })
+    }
+
+    /// Starts a supervisor; it is known before anyone can look for orphans.
+    pub(crate) fn start(&self, command: &mut Command) -> io::Result<Child> {
+        let mut supervisors = self.supervisors();
+        let child = command.spawn()?;
+        supervisors.extend(child.id().and_then(|pid| i32::try_from(pid).ok()));
+        Ok(child)
+    }
+
+    /// A supervisor that was waited for.
+    pub(crate) fn forget(&self, pid: i32) {
+        self.supervisors().remove(&pid);
+    }
+
+    /// Kills and reaps every tree whose supervisor is dead. Blocks until that is done.
+    pub(crate) fn kill_orphans(&self) -> Killed {
+        kill_tree(&mut Orphans { children: self, quiet: 0 }, PATIENCE)
+    }
+
+    fn supervisors(&self) -> MutexGuard<'_, BTreeSet<i32>> {
+        self.supervisors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Orphans<'a> {
+    children: &'a Children,
+    /// How many looks in a row found none.
+    quiet: u32,
+}
+
+impl Tree for Orphans<'_> {
+    fn roots(&self, table: &[Process]) -> Vec<i32> {
+        let own = getpid().as_raw_nonzero().get();
+        let session = getsid(None).map_or(0, |session| session.as_raw_nonzero().get());
+        let supervisors = self.children.supervisors();
+        let orphan = |process: &&Process| {
+            process.parent == own
+                && process.session != 0
+                && process.session != session
+                && !supervisors.contains(&process.pid)
+        };
+        table.iter().filter(orphan).map(|process| process.pid).collect()
+    }
+
+    /// Only orphans are waited for, each by its id, so that nobody else's child is stolen. A process whose parent
+    /// dies while the table is read may be missing from it, so that once is not enough.
+    fn reap(&mut self) -> bool {
+        let orphans = self.roots(&crate::process_tree::processes());
+        self.quiet = if orphans.is_empty() { self.quiet + 1 } else { 0 };
+        for pid in orphans.into_iter().filter_map(Pid::from_raw) {
+            let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+        }
+        self.quiet >= 2
+    }
+}

@@ -1,0 +1,57 @@
+//! How what lived in a sandbox ended; also the supervisor's last line.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The end of a sandbox: when this is known, no process of it is left and its directory is gone, but for what
+/// `surviving` and `directory_left` say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Exit {
+    pub end: End,
+    pub usage: Usage,
+    /// Processes other than the main one that had to be killed.
+    pub leftovers: u32,
+    /// Processes that could not be killed.
+    pub surviving: u32,
+    /// Why the sandbox's directory could not be removed.
+    pub directory_left: Option<String>,
+}
+
+/// The end of the main process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    Code(i32),
+    Signal(i32),
+    /// The command could not be started, and why.
+    NotStarted(String),
+    /// The supervisor died first, so how the main process would have ended is unknown. It was killed.
+    SupervisorLost,
+}
+
+/// What the processes of a sandbox used together, as far as they were waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Usage {
+    pub user_seconds: f64,
+    pub system_seconds: f64,
+    /// Resident bytes of the largest process at its peak.
+    pub peak_bytes: u64,
+}
+
+impl Exit {
+    pub(crate) fn of(end: End) -> Self {
+        Self { end, usage: Usage::default(), leftovers: 0, surviving: 0, directory_left: None }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Code(code) => write!(f, "exit code {code}"),
+            End::Signal(signal) => write!(f, "signal {signal}"),
+            End::NotStarted(reason) => write!(f, "not started: {reason}"),
+            End::SupervisorLost => f.write_str("its supervisor was killed"),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The process sandbox: a directory and a process tree on this machine, under a supervisor.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::{Children, End, Exit, Handle, Order, Sandbox, Spec};
+use crate::remove::remove_tree;
+use crate::supervisor::{DUMP, INTERRUPT, KILL};
+
+/// How long a supervisor may take to kill its tree and remove the directory; then it is itself killed, and the
+/// executor does both.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A supervisor's last line is far shorter.
+const REPORT_BYTES: u64 = 64 * 1024;
+
+/// Starts process sandboxes.
+#[derive(Debug, Clone)]
+pub struct ProcessSandbox {
+    supervisor: Vec<OsString>,
+    children: Arc<Children>,
+    home: PathBuf,
+}
+
+impl ProcessSandbox {
+    /// `home` is the executor's directory, that supervisors remove should the executor be killed.
+    pub fn new(children: Arc<Children>, home: &Path) -> io::Result<Self> {
+        // Unlike the path of the executable this works still when an upgrade has replaced the file.
+        let own = Path::new("/proc/self/exe");
+        let program = if own.exists() { own.to_owned() } else { std::env::current_exe()? };
+        Ok(Self { supervisor: vec![program.into(), "supervise".into()], children, home: home.to_owned() })
+    }
+
+    /// Replaces the command that runs [`crate::supervisor::main`], `seagull supervise`.
+    #[must_use]
+    pub fn with_supervisor(mut self, command: Vec<OsString>) -> Self {
+        self.supervisor = command;
+        self
+    }
+
+    fn command(&self, spec: &Spec) -> io::Result<Command> {
+        let log = OpenOptions::new().create(true).append(true).mode(0o600).open(&spec.log);
+        let log = log.map_err(|error| annotate(&error, &spec.log))?;
+        let mut command = Command::new(&self.supervisor[0]);
+        command.as_std_mut().args(&self.supervisor[1..]);
+        command.arg("--directory").arg(&spec.directory).arg("--home").arg(&self.home);
+        command.arg("--cwd").arg(&spec.cwd).arg("--").args(&spec.command);
+        command.env_clear().envs(spec.env.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+        Ok(command)
+    }
+}
+
+impl Sandbox for ProcessSandbox {
+    /// Must be called inside a runtime.
+    fn start(&self, spec: &Spec) -> io::Result<Handle> {
+        if let Some(mount) = spec.mounts.iter().find(|mount| mount.outside != mount.inside) {
+            let reason = "a process sandbox cannot show a directory at another path";
+            return Err(annotate(&io::Error::other(reason), &mount.outside));
+        }
+        let mut child = self
+            .children
+            .start(&mut self.command(spec)?)
+            .map_err(|error| annotate(&error, Path::new(&self.supervisor[0])))?;
+        let (orders, order_receiver) = mpsc::unbounded_channel();
+        let (exit_sender, exit) = watch::channel(None);
+        let attendant = Attendant {
+            orders: order_receiver,
+            stdin: child.stdin.take(),
+            child,
+            children: self.children.clone(),
+            directory: spec.directory.clone(),
+        };
+        tokio::spawn(async move {
+            let exit = attendant.attend().await;
+            exit_sender.send_replace(Some(exit));
+        });
+        Ok(Handle { orders, exit })
+    }
+
+    fn inside(&self, outside: &Path) -> PathBuf {
+        outside.to_owned()
+    }
+}
+
+/// The executor's end of a supervisor.
+struct Attendant {
+    child: Child,
+    /// Closing it is the order to kill.
+    stdin: Option<ChildStdin>,
+    orders: mpsc::UnboundedReceiver<Order>,
+    children: Arc<Children>,
+    directory: PathBuf,
+}
+
+impl Attendant {
+    async fn attend(mut self) -> Exit {
+        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok());
+        let report = self.report(pid).await;
+        let _ = self.child.wait().await;
+        if let Some(pid) = pid {
+            self.children.forget(pid);
+        }
+        match report {
+            Some(exit) if exit.surviving == 0 => exit,
+            report => self.finish(report).await,
+        }
+    }
+
+    /// Passes orders on until the supervisor has said its last line, or has died without one.
+    async fn report(&mut self, pid: Option<i32>) -> Option<Exit> {
+        let reading = last_line(self.child.stdout.take());
+        tokio::pin!(reading);
+        let mut deadline = None;
+        loop {
+            let overdue = async {
+                match deadline {
+                    Some(deadline) => sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                line = &mut reading => return serde_json::from_str(&line).ok(),
+                () = overdue => {
+                    deadline = None;
+                    let _ = self.child.start_kill();
+                }
+                order = self.orders.recv(), if self.stdin.is_some() => {
+                    if !pass_on(order, &mut self.stdin).await {
+                        deadline = Some(Instant::now() + PATIENCE);
+                        wake(pid);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does what the supervisor could not.
+    async fn finish(self, report: Option<Exit>) -> Exit {
+        let work = move || {
+            let killed = self.children.kill_orphans();
+            let removed = remove_tree(&self.directory);
+            let mut exit = report.unwrap_or_else(|| Exit::of(End::SupervisorLost));
+            exit.leftovers = exit.leftovers.max(u32::try_from(killed.pids.len()).unwrap_or(u32::MAX));
+            exit.surviving = killed.surviving;
+            exit.directory_left = removed.err().map(|error| error.to_string());
+            exit
+        };
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Exit::of(End::SupervisorLost))
+    }
+}
+
+/// Writes an order; `false` when it is the last: to kill, or nobody is left to give any. The pipe is closed only
+/// after the byte, so that the supervisor can tell this from a dead executor.
+async fn pass_on(order: Option<Order>, stdin: &mut Option<ChildStdin>) -> bool {
+    let byte = match order {
+        Some(Order::Interrupt) => INTERRUPT,
+        Some(Order::DumpStacks) => DUMP,
+        Some(Order::Kill) | None => KILL,
+    };
+    if let Some(pipe) = stdin {
+        // One that has ended reports by itself.
+        let _ = pipe.write_all(&[byte]).await;
+    }
+    if byte == KILL {
+        *stdin = None;
+    }
+    byte != KILL
+}
+
+/// A test may have stopped its supervisor.
+fn wake(pid: Option<i32>) {
+    if let Some(pid) = pid.and_then(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::CONT);
+    }
+}
+
+async fn last_line(stdout: Option<ChildStdout>) -> String {
+    let mut line = String::new();
+    if let Some(stdout) = stdout {
+        let _ = stdout.take(REPORT_BYTES).read_to_string(&mut line).await;
+    }
+    line
+}
+
+fn annotate(error: &io::Error, path: &Path) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
