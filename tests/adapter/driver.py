@@ -7,8 +7,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import textwrap
+import unittest
 
 ADAPTER = pathlib.Path(__file__).resolve().parents[2] / "executor" / "src" / "pytest"
 PATIENCE = float(os.environ.get("SEAGULL_TEST_PATIENCE", "60"))
@@ -66,7 +68,7 @@ class Worker:
         self.events, self.outstanding = [], 0
         configure = {"slot": 0, "slots": 1, "run": "r1", "seed": 7, "discover": True, "whole": False}
         configure.update(basetemp=os.path.join(self.dir, "tmp", "slot0"), cache_dir=os.path.join(self.dir, "cache"))
-        self.send("configure", args=list(args), output_limit=1 << 20, **{**configure, **settings})
+        self.send("configure", args=list(args), **{**configure, "output_limit": 1 << 20, **settings})
 
     def send(self, command, **fields):
         line = json.dumps({"command": command, **fields}) + "\n"
@@ -115,7 +117,9 @@ class Worker:
     def finish(self):
         """Lets the worker end; its last events."""
         self.send("finish")
-        return self.until()
+        events = self.until()
+        self.process.wait(PATIENCE)
+        return events
 
     def log(self):
         with open(self.log_path, "rb") as file:
@@ -171,3 +175,60 @@ def outcomes(events, tests):
     for event in named(events, "finished"):
         last[tests[event["test"]]] = (event["outcome"] + " " + event.get("detail", "")).strip()
     return last
+
+
+def pythons():
+    """The interpreters to test with, from SEAGULL_TEST_PYTHONS; else the one that runs the tests."""
+    return [path for path in os.environ.get("SEAGULL_TEST_PYTHONS", "").split(":") if path] or [sys.executable]
+
+
+def for_each_python(cls):
+    """Makes a mixin with tests into one TestCase for each interpreter."""
+    namespace = sys.modules[cls.__module__].__dict__
+    for number, python in enumerate(pythons()):
+        name = "%s_%d" % (cls.__name__, number)
+        namespace[name] = type(name, (cls, AdapterCase), {"python": python, "__module__": cls.__module__})
+    return cls
+
+
+class AdapterCase(unittest.TestCase):
+    """A test of the adapter in the pytest of one interpreter."""
+
+    python = sys.executable
+    maxDiff = None
+
+    def suite(self, files):
+        suite = Suite(files)
+        self.addCleanup(suite.remove)
+        return suite
+
+    def worker(self, suite, args=(), **settings):
+        worker = Worker(self.python, suite.folder, args, **settings)
+        self.addCleanup(worker.close)
+        return worker
+
+    def run_suite(self, files, args=(), **settings):
+        """Events and ids of a suite that is discovered and run whole."""
+        events = run_all(self.python, self.suite(files).folder, args, **settings)
+        return events, ids_of(events)
+
+    def plain(self, suite, *args):
+        """Runs plain pytest over the suite."""
+        command = [self.python, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", *args]
+        return subprocess.run(
+            command,
+            cwd=suite.folder,
+            env=environment(None),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        ).stdout.decode()
+
+    def has(self, module):
+        """Whether the interpreter has a module."""
+        return subprocess.run([self.python, "-c", "import " + module], stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+    def pytest_version(self):
+        code = "import pytest; print(pytest.__version__)"
+        return tuple(map(int, subprocess.check_output([self.python, "-c", code]).decode().split(".")[:2]))

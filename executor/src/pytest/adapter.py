@@ -20,6 +20,7 @@ import socket
 import sys
 import sysconfig
 import time
+import types
 
 try:
     import pytest
@@ -207,8 +208,10 @@ def exception_text(error):
 
 
 def exception_message(error):
-    name = "" if isinstance(error, pytest.UsageError) else type(error).__name__ + ": "
-    return first_line(name + str(error))
+    if isinstance(error, pytest.UsageError):
+        # The lines before are argparse's usage.
+        return first_line(str(error).rpartition(": error: ")[2])
+    return first_line("{}: {}".format(type(error).__name__, error))
 
 
 # Which tests there are.
@@ -384,23 +387,23 @@ class Successor:
         return getattr(self._worker.next_item(), name)
 
 
-class SlotFixtures:
+def slot_fixtures(slot):
     """xdist's fixtures, for where it is not there to provide them."""
 
-    @staticmethod
-    def of(slot):
-        class Fixtures:
-            @pytest.fixture(scope="session")
-            def worker_id(self):
-                """The id of this worker (`gw0`, `gw1`, ...)."""
-                return slot["workerid"]
+    @pytest.fixture(scope="session")
+    def worker_id():
+        """The id of this worker (`gw0`, `gw1`, ...)."""
+        return slot["workerid"]
 
-            @pytest.fixture(scope="session")
-            def testrun_uid(self):
-                """The id of this run, the same in all its workers."""
-                return slot["testrunuid"]
+    @pytest.fixture(scope="session")
+    def testrun_uid():
+        """The id of this run, the same in all its workers."""
+        return slot["testrunuid"]
 
-        return Fixtures()
+    # A module, because pytest warns of session fixtures in anything else.
+    plugin = types.ModuleType("seagull_fixtures")
+    plugin.worker_id, plugin.testrun_uid = worker_id, testrun_uid
+    return plugin
 
 
 class Nowhere(io.TextIOBase):
@@ -435,7 +438,7 @@ class Worker:
         self.limit = settings.get("output_limit") or 1 << 20
         self.queue, self.finish, self.asked = collections.deque(), False, False
         self.session, self.rootdir = None, ""
-        self.reports, self.ordinal, self.waited = [], 0, 0.0
+        self.reports, self.raised, self.ordinal, self.waited = [], [], 0, 0.0
         self.current = self.promised = None
         self.collected = self.interrupted = False
         self.told = None
@@ -492,7 +495,7 @@ class Worker:
         if settings.get("cache_dir") and config.pluginmanager.hasplugin("cacheprovider"):
             config._inicache["cache_dir"] = settings["cache_dir"]
         if not config.pluginmanager.hasplugin("xdist"):
-            config.pluginmanager.register(SlotFixtures.of(slot), "seagull-fixtures")
+            config.pluginmanager.register(slot_fixtures(slot))
         if not config.pluginmanager.hasplugin("faulthandler"):
             faulthandler.enable(self.dump_fd)
 
@@ -573,7 +576,7 @@ class Worker:
         if self.promised is not item:
             self.tear_down_to(item, "fixture teardown")
         nextitem = self.promised = self.collection.index.get(self.queue[0][1]) if self.queue else None
-        self.current, self.ordinal, self.waited, self.reports = test, 0, 0.0, []
+        self.current, self.ordinal, self.waited, self.reports, self.raised = test, 0, 0.0, [], []
         self.channel.unsent.append('{"event":"started","test":%d}\n' % test)
         self.channel.flush()
         protocol = item.config.hook.pytest_runtest_protocol
@@ -585,10 +588,18 @@ class Worker:
         reports = self.reports
         if report.when == "setup" and reports:
             # A plugin runs the item once more.
+            if all(report.outcome == "passed" for report in reports):
+                # pytest-rerunfailures keeps the reason to itself where xdist is not installed.
+                reports.extend(failure for failure in self.raised if failure.outcome == "rerun")
             self.tell_finished(False)
+            self.raised = [failure for failure in self.raised if failure.outcome != "rerun"]
             self.ordinal, self.waited, self.reports = self.ordinal + 1, 0.0, [report]
         else:
             reports.append(report)
+
+    def pytest_exception_interact(self, report):
+        if report.outcome != "passed" and hasattr(report, "when"):
+            self.raised.append(report)
 
     def tear_down_to(self, node, title):
         """Takes fixtures down outside of any test, to what `node` needs."""
