@@ -32,7 +32,7 @@ clock, read, write = time.perf_counter, os.read, os.write
 getrusage, RUSAGE_SELF = resource.getrusage, resource.RUSAGE_SELF
 hookimpl = pytest.hookimpl if pytest else lambda **options: lambda function: function
 
-SUCCESSOR_WAIT = 1.0
+SUCCESSOR_WAIT = 0.15
 """Seconds a worker without a successor keeps module and class fixtures up."""
 STRETCH_CHARACTERS = 40_000
 """Of ids in one event; JSON makes at most six bytes of one, so that a line stays below 256 KiB."""
