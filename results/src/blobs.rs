@@ -1,14 +1,22 @@
 //! Blobs in a directory, known by their digest only. Any number of processes may write at a time: a blob appears whole
-//! or not at all.
+//! or not at all. A blob's modification time says when it was last wanted.
+#![expect(clippy::disallowed_methods, reason = "a shell: blobs keep when they were last wanted")]
 
-use std::fs::File;
+use std::collections::HashSet;
+use std::fs::{DirEntry, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use seagull_domain::Digest;
-use tempfile::NamedTempFile;
+use tempfile::{Builder, NamedTempFile};
 
 use crate::Error;
+use crate::durable;
+
+const UNFINISHED: &str = ".unfinished-";
+/// An unfinished blob that was not written to for so long has lost its writer.
+const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The digest of bytes.
 pub fn digest(bytes: &[u8]) -> Digest {
@@ -20,9 +28,18 @@ pub struct Blobs {
     directory: PathBuf,
 }
 
+/// What an eviction did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Evicted {
+    pub blobs: u64,
+    pub bytes: u64,
+    /// Bytes of the blobs that are left.
+    pub kept_bytes: u64,
+}
+
 impl Blobs {
     pub fn open(directory: &Path) -> Result<Blobs, Error> {
-        std::fs::create_dir_all(directory).map_err(Error::io(directory))?;
+        durable::create_directory(directory)?;
         Ok(Blobs { directory: directory.to_owned() })
     }
 
@@ -32,18 +49,102 @@ impl Blobs {
         self.directory.join(&name[..2]).join(&name[2..])
     }
 
+    /// Whether the blob is there. Asking for it counts as wanting it, so that it is not evicted next.
     pub fn contains(&self, digest: &Digest) -> bool {
-        self.path(digest).is_file()
+        self.read(digest).is_ok()
     }
 
+    /// The blob; its length is the file's. It stays readable through this even if it is evicted meanwhile.
     pub fn read(&self, digest: &Digest) -> Result<File, Error> {
         let path = self.path(digest);
-        File::open(&path).map_err(Error::io(&path))
+        let file = File::open(&path).map_err(Error::io(&path))?;
+        // A store that can only be read knows no order of use.
+        let _ = file.set_modified(SystemTime::now());
+        Ok(file)
     }
 
     pub fn writer(&self) -> Result<Writer, Error> {
-        let file = NamedTempFile::new_in(&self.directory).map_err(Error::io(&self.directory))?;
+        let file = Builder::new().prefix(UNFINISHED).tempfile_in(&self.directory);
+        let file = file.map_err(Error::io(&self.directory))?;
         Ok(Writer { blobs: self.clone(), file, hasher: Box::default() })
+    }
+
+    /// Removes the blobs that were wanted longest ago until at most `bound` bytes are left, never a pinned one; and
+    /// what writers that died have left.
+    pub fn evict(&self, bound: u64, pinned: &HashSet<Digest>) -> Result<Evicted, Error> {
+        let mut kept = self.kept()?;
+        kept.sort_by_key(|blob| (blob.wanted, blob.digest));
+        let mut done = Evicted { kept_bytes: kept.iter().map(|blob| blob.bytes).sum(), ..Evicted::default() };
+        for blob in kept.iter().filter(|blob| !pinned.contains(&blob.digest)) {
+            if done.kept_bytes <= bound {
+                break;
+            }
+            let path = self.path(&blob.digest);
+            let metadata = path.metadata();
+            if metadata.as_ref().is_ok_and(|now| now.modified().ok() != Some(blob.wanted)) {
+                // Another process has wanted it since it was listed.
+                continue;
+            }
+            if metadata.is_ok() {
+                gone(std::fs::remove_file(&path)).map_err(Error::io(&path))?;
+                done.blobs += 1;
+                done.bytes += blob.bytes;
+            }
+            done.kept_bytes -= blob.bytes;
+        }
+        Ok(done)
+    }
+
+    fn kept(&self) -> Result<Vec<Kept>, Error> {
+        let mut kept = Vec::new();
+        for entry in entries(&self.directory)? {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(UNFINISHED) {
+                self.remove_if_abandoned(&entry)?;
+            } else if name.len() == 2 {
+                for blob in entries(&entry.path())? {
+                    kept.extend(Kept::of(&name, &blob));
+                }
+            }
+        }
+        Ok(kept)
+    }
+
+    fn remove_if_abandoned(&self, entry: &DirEntry) -> Result<(), Error> {
+        let age = entry.metadata().ok().and_then(|metadata| metadata.modified().ok()?.elapsed().ok());
+        if age.is_some_and(|age| age > ABANDONED) {
+            gone(std::fs::remove_file(entry.path())).map_err(Error::io(&entry.path()))?;
+        }
+        Ok(())
+    }
+}
+
+/// A blob as an eviction sees it.
+struct Kept {
+    digest: Digest,
+    bytes: u64,
+    wanted: SystemTime,
+}
+
+impl Kept {
+    /// None for what is no blob, or gone already.
+    fn of(directory: &str, entry: &DirEntry) -> Option<Kept> {
+        let digest = format!("{directory}{}", entry.file_name().to_string_lossy()).parse().ok()?;
+        let metadata = entry.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        Some(Kept { digest, bytes: metadata.len(), wanted: metadata.modified().ok()? })
+    }
+}
+
+fn entries(directory: &Path) -> Result<Vec<DirEntry>, Error> {
+    let entries = std::fs::read_dir(directory).and_then(Iterator::collect);
+    entries.map_err(Error::io(directory))
+}
+
+/// That a file is gone already is as good as removing it.
+fn gone(removed: std::io::Result<()>) -> std::io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
 
@@ -68,10 +169,8 @@ impl Writer {
             return Err(Error::Digest { expected, found });
         }
         let path = self.blobs.path(&found);
-        let parent = path.parent().unwrap_or(&self.blobs.directory);
-        self.file.as_file().sync_all().map_err(Error::io(self.file.path()))?;
-        std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
-        self.file.persist(&path).map_err(|error| Error::Io { path: path.clone(), source: error.error })?;
+        durable::create_directory(path.parent().unwrap_or(&self.blobs.directory))?;
+        durable::persist(self.file, &path)?;
         Ok(found)
     }
 }
@@ -82,10 +181,25 @@ mod tests {
 
     use super::*;
 
+    fn store() -> (tempfile::TempDir, Blobs) {
+        let directory = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(&directory.path().join("blobs")).unwrap();
+        (directory, blobs)
+    }
+
+    fn put(blobs: &Blobs, bytes: &[u8]) -> Digest {
+        let mut writer = blobs.writer().unwrap();
+        writer.write(bytes).unwrap();
+        writer.finish(None).unwrap()
+    }
+
+    fn unfinished(blobs: &Blobs) -> usize {
+        entries(&blobs.directory).unwrap().iter().filter(|entry| entry.path().is_file()).count()
+    }
+
     #[test]
     fn a_blob_is_read_back_by_its_digest_and_a_wrong_one_is_not_kept() {
-        let directory = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(directory.path()).unwrap();
+        let (_directory, blobs) = store();
         let mut writer = blobs.writer().unwrap();
         writer.write(b"sea").unwrap();
         writer.write(b"gull").unwrap();
@@ -98,8 +212,62 @@ mod tests {
         writer.write(b"other").unwrap();
         assert!(matches!(writer.finish(Some(stored)), Err(Error::Digest { .. })));
         assert!(!blobs.contains(&digest(b"other")));
-        let loose =
-            std::fs::read_dir(directory.path()).unwrap().filter(|e| e.as_ref().unwrap().path().is_file());
-        assert_eq!(loose.count(), 0, "an unfinished blob was left");
+        assert_eq!(unfinished(&blobs), 0, "an unfinished blob was left");
+    }
+
+    #[test]
+    fn what_was_wanted_longest_ago_is_evicted_first() {
+        let (_directory, blobs) = store();
+        let stored: Vec<Digest> = (0..4u8).map(|i| put(&blobs, &[i; 100])).collect();
+        for (i, blob) in stored.iter().enumerate() {
+            let old = SystemTime::UNIX_EPOCH + Duration::from_secs(i as u64);
+            File::open(blobs.path(blob)).unwrap().set_modified(old).unwrap();
+        }
+        // The first is pinned and the second wanted again, so the third and the fourth go.
+        blobs.read(&stored[1]).unwrap();
+        let pinned = HashSet::from([stored[0]]);
+        let evicted = blobs.evict(250, &pinned).unwrap();
+        assert_eq!(evicted, Evicted { blobs: 2, bytes: 200, kept_bytes: 200 });
+        let left: Vec<bool> = stored.iter().map(|blob| blobs.path(blob).exists()).collect();
+        assert_eq!(left, [true, true, false, false]);
+        assert_eq!(blobs.evict(0, &pinned).unwrap().kept_bytes, 100);
+        assert!(blobs.contains(&stored[0]));
+    }
+
+    #[test]
+    fn only_abandoned_writers_are_cleaned_up_after() {
+        let (_directory, blobs) = store();
+        let alive = blobs.writer().unwrap();
+        let (file, _path) = blobs.writer().unwrap().file.keep().unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(unfinished(&blobs), 2);
+        blobs.evict(0, &HashSet::new()).unwrap();
+        assert_eq!(unfinished(&blobs), 1);
+        assert_eq!(alive.finish(None).unwrap(), digest(b""));
+    }
+
+    #[test]
+    fn many_writers_of_one_blob_and_an_eviction_at_a_time_agree() {
+        let (_directory, blobs) = store();
+        let bytes = vec![7; 300_000];
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..20).for_each(|_| assert_eq!(put(&blobs, &bytes), digest(&bytes))));
+            }
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    blobs.evict(0, &HashSet::new()).unwrap();
+                }
+            });
+            for _ in 0..50 {
+                // Whole or not there at all.
+                if let Ok(mut file) = blobs.read(&digest(&bytes)) {
+                    let mut read = Vec::new();
+                    file.read_to_end(&mut read).unwrap();
+                    assert_eq!(read.len(), bytes.len());
+                }
+            }
+        });
+        assert_eq!(unfinished(&blobs), 0);
     }
 }

@@ -5,18 +5,22 @@
 
 mod archive;
 mod blobs;
+mod durable;
 mod error;
 mod history;
 mod logs;
 mod manifest;
 mod predict;
 mod select;
+mod shrinkage;
+mod timing;
 
-pub use archive::Archive;
-pub use blobs::{Blobs, Writer, digest};
+pub use archive::{Archive, Archived};
+pub use blobs::{Blobs, Evicted, Writer, digest};
 pub use error::Error;
-pub use history::{History, Timing, Timings};
+pub use history::{History, LastVerdict, LastVerdicts};
 pub use logs::Logs;
 pub use manifest::{InvalidManifest, decode_manifest, encode_manifest};
-pub use predict::{Prediction, predict};
+pub use predict::{Prediction, limit_ms, predict};
 pub use select::{InvalidSelection, Selected, Selection};
+pub use timing::{Timing, Timings};

@@ -1,36 +1,41 @@
-//! The selection language of `--select`: a path, an id, a glob over ids, `last-failed`, `not-passed`; several are a
-//! union.
+//! The selection language of `--select`: a path, an id, a glob, `last-failed`, `not-passed`; several are a union.
+//!
+//! A text is read as the first of these that selects something: an id; a path, a directory or the beginning of an id
+//! (up to `/`, `::` or `[`); a glob over paths and ids whose brackets are brackets, because ids are full of them; a
+//! glob whose brackets are sets. In a glob `*` crosses `/`.
 
 use std::collections::{HashMap, HashSet};
 
-use globset::{GlobBuilder, GlobMatcher};
+use globset::{Glob, GlobBuilder, GlobMatcher};
 use seagull_domain::Manifest;
 
+use crate::history::{LastVerdict, LastVerdicts};
 use crate::{Error, History};
+
+/// Longer texts are no globs; ids may be longer.
+const GLOB_BYTES: usize = 4096;
 
 #[derive(Debug, Clone)]
 pub struct Selection {
-    terms: Vec<Term>,
+    last_failed: bool,
+    not_passed: bool,
+    texts: Vec<Text>,
 }
 
 #[derive(Debug, Clone)]
-enum Term {
-    LastFailed,
-    NotPassed,
-    /// A literal reading wins over the glob: ids contain brackets.
-    Text {
-        text: String,
-        glob: Option<GlobMatcher>,
-    },
+struct Text {
+    /// Without what paths may begin and end with and mean nothing by.
+    literal: String,
+    /// How else it may be read, in order.
+    globs: Vec<GlobMatcher>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "invalid selection {text:?}: {reason}\nhint: give a path, a test id, a glob over ids, last-failed or not-passed"
-)]
+#[error("invalid selection {text:?}: {reason}\nhint: {hint}")]
 pub struct InvalidSelection {
     pub text: String,
     pub reason: String,
+    pub hint: String,
 }
 
 /// What a selection comes to.
@@ -39,129 +44,319 @@ pub struct Selected {
     pub manifest: Manifest,
     /// Nothing is selected because nothing failed (or all passed) last time.
     pub empty_by_definition: bool,
+    /// Texts that select nothing, however they are read.
+    pub unmatched: Vec<String>,
 }
 
 impl Selection {
     pub fn parse(texts: &[String]) -> Result<Selection, InvalidSelection> {
-        Ok(Selection { terms: texts.iter().map(|text| parse_term(text)).collect::<Result<_, _>>()? })
+        let mut selection = Selection { last_failed: false, not_passed: false, texts: Vec::new() };
+        for text in texts {
+            match text.as_str() {
+                "last-failed" => selection.last_failed = true,
+                "not-passed" => selection.not_passed = true,
+                _ => selection.texts.push(Text::parse(text)?),
+            }
+        }
+        Ok(selection)
+    }
+
+    fn by_history(&self) -> bool {
+        self.last_failed || self.not_passed
     }
 
     /// The selected part of a manifest; all of it if nothing is selected by.
     pub fn apply(&self, manifest: &Manifest, history: &History, project: &str) -> Result<Selected, Error> {
-        if self.terms.is_empty() {
-            return Ok(Selected { manifest: manifest.clone(), empty_by_definition: false });
+        let last = if self.by_history() { history.last_verdicts(project)? } else { None };
+        Ok(self.select(manifest, last.as_ref()))
+    }
+
+    /// As [`Selection::apply`]; `last` is None if no run has ended (or nothing is selected by history).
+    pub fn select(&self, manifest: &Manifest, last: Option<&LastVerdicts>) -> Selected {
+        if !self.by_history() && self.texts.is_empty() {
+            return Selected {
+                manifest: manifest.clone(),
+                empty_by_definition: false,
+                unmatched: Vec::new(),
+            };
         }
-        let by_history = self.terms.iter().any(|term| !matches!(term, Term::Text { .. }));
-        let last = if by_history { history.last_verdicts(project)? } else { None };
-        let ids: HashSet<String> = manifest.ids().collect();
+        let readings = Readings::of(&self.texts, manifest);
+        let unmatched = readings.unmatched(&self.texts);
+        let mut id = String::new();
         let selected = manifest.select(|path, suffix| {
-            let id = format!("{path}{suffix}");
-            self.terms.iter().any(|term| term.matches(path, &id, &ids, last.as_ref()))
+            id.clear();
+            id.extend([path, suffix]);
+            self.by_last_verdict(&id, last) || readings.select(path, &id)
         });
-        let only_history = self.terms.iter().all(|term| !matches!(term, Term::Text { .. }));
-        let empty_by_definition = selected.is_empty() && only_history && last.is_some();
-        Ok(Selected { manifest: selected, empty_by_definition })
+        let empty_by_definition = selected.is_empty() && self.nothing_to_do(manifest, last);
+        Selected { manifest: selected, empty_by_definition, unmatched }
+    }
+
+    fn by_last_verdict(&self, id: &str, last: Option<&LastVerdicts>) -> bool {
+        let verdict = last.and_then(|last| last.of(id));
+        (self.last_failed && verdict == Some(LastVerdict::Failed))
+            || (self.not_passed && verdict != Some(LastVerdict::Good))
+    }
+
+    /// Whether an empty selection is good news. It is not if failed tests are not found again, nor if no test is found.
+    fn nothing_to_do(&self, manifest: &Manifest, last: Option<&LastVerdicts>) -> bool {
+        let green = |last: &LastVerdicts| !self.last_failed || last.failed_in_last_run == 0;
+        self.texts.is_empty() && !manifest.is_empty() && last.is_some_and(green)
     }
 }
 
-fn parse_term(text: &str) -> Result<Term, InvalidSelection> {
-    let invalid = |reason: String| InvalidSelection { text: text.to_owned(), reason };
-    Ok(match text {
-        "last-failed" => Term::LastFailed,
-        "not-passed" => Term::NotPassed,
-        "" => return Err(invalid("it is empty".to_owned())),
-        _ => {
-            let glob =
-                GlobBuilder::new(text).literal_separator(false).build().map(|glob| glob.compile_matcher());
-            // A text that is no glob may still be an id, brackets and all.
-            Term::Text { text: text.trim_end_matches('/').to_owned(), glob: glob.ok() }
+impl Text {
+    fn parse(text: &str) -> Result<Text, InvalidSelection> {
+        let invalid = |reason: &str, hint: &str| InvalidSelection {
+            text: text.chars().take(200).collect(),
+            reason: reason.to_owned(),
+            hint: hint.to_owned(),
+        };
+        let known = "give a path, a test id, a glob over ids, last-failed or not-passed";
+        match text {
+            "" => return Err(invalid("it is empty", known)),
+            "last_failed" | "lastfailed" | "--last-failed" => {
+                return Err(invalid("no such word", "did you mean last-failed?"));
+            }
+            "not_passed" | "notpassed" | "--not-passed" => {
+                return Err(invalid("no such word", "did you mean not-passed?"));
+            }
+            _ if text.starts_with('/') => {
+                return Err(invalid("it is an absolute path", "give it as test ids have it, relative"));
+            }
+            _ => {}
         }
-    })
+        let literal = text.trim_start_matches("./").trim_end_matches('/');
+        let literal = if matches!(literal, "." | "") { "*" } else { literal };
+        Ok(Text { literal: literal.to_owned(), globs: globs(literal) })
+    }
 }
 
-impl Term {
-    fn matches(
-        &self,
-        path: &str,
-        id: &str,
-        ids: &HashSet<String>,
-        last: Option<&HashMap<String, String>>,
-    ) -> bool {
-        let verdict = last.and_then(|last| last.get(id)).map(String::as_str);
-        match self {
-            Term::LastFailed => matches!(verdict, Some("failed" | "flaky")),
-            Term::NotPassed => !matches!(verdict, Some("passed" | "skipped" | "flaky")),
-            Term::Text { text, .. } if ids.contains(text) => id == text,
-            Term::Text { text, glob } => {
-                let under = |whole: &str, mark: &str| {
-                    whole.strip_prefix(text.as_str()).is_some_and(|rest| rest.starts_with(mark))
-                };
-                let literal = path == text || under(path, "/") || under(id, "::") || under(id, "[");
-                literal || glob.as_ref().is_some_and(|glob| glob.is_match(id))
+fn globs(text: &str) -> Vec<GlobMatcher> {
+    if text.len() > GLOB_BYTES || !text.contains(['*', '?', '[', '{']) {
+        return Vec::new();
+    }
+    let compile =
+        |text: &str| -> Option<Glob> { GlobBuilder::new(text).literal_separator(false).build().ok() };
+    let brackets_are_brackets = text.replace('[', "[[]");
+    // A text that is no glob may still be an id.
+    [brackets_are_brackets.as_str(), text]
+        .into_iter()
+        .filter_map(compile)
+        .map(|g| g.compile_matcher())
+        .collect()
+}
+
+/// How the texts are to be read for one manifest.
+struct Readings<'s> {
+    ids: HashSet<&'s str>,
+    beginnings: HashSet<&'s str>,
+    globs: Vec<&'s GlobMatcher>,
+    found: HashSet<&'s str>,
+}
+
+impl<'s> Readings<'s> {
+    fn of(texts: &'s [Text], manifest: &Manifest) -> Self {
+        let literals: HashMap<&str, &Text> = texts.iter().map(|text| (text.literal.as_str(), text)).collect();
+        let mut ids = HashSet::new();
+        let mut beginnings = HashSet::new();
+        let known = |part: &str| literals.get_key_value(part).map(|(literal, _)| *literal);
+        if !literals.is_empty() {
+            for id in manifest.ids() {
+                ids.extend(known(&id));
+                beginnings.extend(parts(&id).filter_map(known));
+            }
+        }
+        beginnings.retain(|literal| !ids.contains(literal));
+        let mut readings =
+            Self { found: ids.union(&beginnings).copied().collect(), ids, beginnings, globs: Vec::new() };
+        readings.add_globs(texts, manifest);
+        readings
+    }
+
+    /// For each text that is not found as it stands, the first of its globs that matches something.
+    fn add_globs(&mut self, texts: &'s [Text], manifest: &Manifest) {
+        for text in texts.iter().filter(|text| !text.globs.is_empty()) {
+            if self.found.contains(text.literal.as_str()) {
+                continue;
+            }
+            let matches = |glob: &&GlobMatcher| {
+                manifest.tests().any(|(path, suffix)| glob_matches(glob, path, &format!("{path}{suffix}")))
+            };
+            if let Some(glob) = text.globs.iter().find(matches) {
+                self.globs.push(glob);
+                self.found.insert(&text.literal);
             }
         }
     }
+
+    fn select(&self, path: &str, id: &str) -> bool {
+        self.ids.contains(id)
+            || (!self.beginnings.is_empty() && parts(id).any(|part| self.beginnings.contains(part)))
+            || self.globs.iter().any(|glob| glob_matches(glob, path, id))
+    }
+
+    fn unmatched(&self, texts: &[Text]) -> Vec<String> {
+        let literals = texts.iter().map(|text| &text.literal);
+        literals.filter(|literal| !self.found.contains(literal.as_str())).cloned().collect()
+    }
+}
+
+fn glob_matches(glob: &GlobMatcher, path: &str, id: &str) -> bool {
+    glob.is_match(id) || glob.is_match(path)
+}
+
+/// What stands before each `/`, `::` and `[` of an id.
+fn parts(id: &str) -> impl Iterator<Item = &str> {
+    let ends = |(at, byte): (usize, u8)| match byte {
+        b'/' | b'[' => true,
+        b':' => id.as_bytes().get(at + 1) == Some(&b':'),
+        _ => false,
+    };
+    id.bytes().enumerate().filter(move |at| ends(*at)).map(|(at, _)| &id[..at])
 }
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::{FileTests, RunId, Verdict};
+    use seagull_domain::{FileTests, NotExecuted, RunId, Verdict};
 
     use super::*;
 
-    fn select(history: &History, terms: &[&str]) -> (Vec<String>, bool) {
-        let file = |path: &str, suffixes: &[&str]| FileTests {
-            path: path.into(),
+    fn manifest(files: &[(&str, &[&str])]) -> Manifest {
+        let file = |(path, suffixes): &(&str, &[&str])| FileTests {
+            path: (*path).into(),
             suffixes: suffixes.iter().map(|s| (*s).to_owned()).collect(),
         };
-        let files = vec![
-            file("t/a.py", &["::x[1]", "::x[2]", "::C::y"]),
-            file("t/ab.py", &["::z"]),
-            file("u.py", &["::x"]),
-        ];
-        let manifest = Manifest { files, ..Manifest::default() };
-        let terms: Vec<_> = terms.iter().map(|term| (*term).to_owned()).collect();
-        let selected = Selection::parse(&terms).unwrap().apply(&manifest, history, "p").unwrap();
-        (selected.manifest.ids().collect(), selected.empty_by_definition)
+        Manifest { files: files.iter().map(file).collect(), ..Manifest::default() }
     }
 
-    fn history() -> (tempfile::TempDir, History) {
-        let directory = tempfile::tempdir().unwrap();
-        let history = History::open(&directory.path().join("history.sqlite")).unwrap();
-        (directory, history)
+    fn usual() -> Manifest {
+        manifest(&[
+            ("t/a.py", &["::x[1]", "::x[2]", "::C::y"]),
+            ("t/ab.py", &["::z", "::w[*]", "::w[q]"]),
+            ("u.py", &["::x"]),
+        ])
+    }
+
+    fn parse(terms: &[&str]) -> Result<Selection, InvalidSelection> {
+        Selection::parse(&terms.iter().map(|term| (*term).to_owned()).collect::<Vec<_>>())
+    }
+
+    fn ids(terms: &[&str]) -> Vec<String> {
+        parse(terms).unwrap().select(&usual(), None).manifest.ids().collect()
     }
 
     #[test]
-    fn paths_ids_and_globs() {
-        let (_directory, history) = history();
-        let ids = |terms: &[&str]| select(&history, terms).0;
+    fn ids_and_beginnings_are_literal() {
         assert_eq!(ids(&["t/a.py"]), ["t/a.py::x[1]", "t/a.py::x[2]", "t/a.py::C::y"]);
-        assert_eq!(ids(&["t/"]).len(), 4);
+        assert_eq!(ids(&["t/"]).len(), 6);
+        assert_eq!(ids(&["./t"]).len(), 6);
+        assert_eq!(ids(&["."]).len(), 7);
         assert_eq!(ids(&["t/a.py::x[2]"]), ["t/a.py::x[2]"]);
         assert_eq!(ids(&["t/a.py::x"]), ["t/a.py::x[1]", "t/a.py::x[2]"]);
         assert_eq!(ids(&["t/a.py::C"]), ["t/a.py::C::y"]);
-        assert_eq!(ids(&["*::x*", "t/ab.py"]), ["t/a.py::x[1]", "t/a.py::x[2]", "t/ab.py::z", "u.py::x"]);
-        assert_eq!(ids(&["nowhere"]), [""; 0]);
-        assert!(Selection::parse(&[String::new()]).is_err());
+        // As an id it is one test, though as a glob it were two.
+        assert_eq!(ids(&["t/ab.py::w[*]"]), ["t/ab.py::w[*]"]);
+        assert_eq!(ids(&["t/a"]), [""; 0]);
+    }
+
+    #[test]
+    fn globs_are_over_paths_and_ids() {
+        assert_eq!(ids(&["*::x*", "t/ab.py::z"]), ["t/a.py::x[1]", "t/a.py::x[2]", "t/ab.py::z", "u.py::x"]);
+        assert_eq!(ids(&["t/?.py"]).len(), 3);
+        assert_eq!(ids(&["*.py::x[?]"]), ["t/a.py::x[1]", "t/a.py::x[2]"]);
+        assert_eq!(ids(&["t/a.py::[xy]*"]), ["t/a.py::x[1]", "t/a.py::x[2]"]);
+        assert_eq!(ids(&["{u,t/ab}.py"]).len(), 4);
+    }
+
+    #[test]
+    fn what_selects_nothing_is_named() {
+        let selected = parse(&["nowhere", "u.py", "[", "no*"]).unwrap().select(&usual(), None);
+        assert_eq!(selected.unmatched, ["nowhere", "[", "no*"]);
+        assert_eq!(selected.manifest.len(), 1);
+        assert!(!selected.empty_by_definition);
+        assert_eq!(parse(&[]).unwrap().select(&usual(), None).manifest, usual());
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_a_hint() {
+        for (text, hint) in [
+            ("", "a path"),
+            ("/t/a.py", "relative"),
+            ("last_failed", "last-failed"),
+            ("not_passed", "not-passed"),
+        ] {
+            let error = parse(&["u.py", text]).unwrap_err().to_string();
+            assert!(error.contains("\nhint: ") && error.contains(hint), "{error}");
+        }
+    }
+
+    #[test]
+    fn thousands_of_ids_are_selected_at_once() {
+        let suffixes: Vec<String> = (0..50_000).map(|n| format!("::t[{n}]")).collect();
+        let file = FileTests { path: "a.py".into(), suffixes };
+        let manifest = Manifest { files: vec![file], ..Manifest::default() };
+        let texts: Vec<String> = manifest.ids().step_by(2).collect();
+        let selected = Selection::parse(&texts).unwrap().select(&manifest, None);
+        assert_eq!(selected.manifest.len(), 25_000);
+        assert!(selected.unmatched.is_empty());
+    }
+
+    struct Runs {
+        _directory: tempfile::TempDir,
+        history: History,
+        recorded: u32,
+    }
+
+    impl Runs {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let history = History::open(&directory.path().join("history.sqlite")).unwrap();
+            Self { _directory: directory, history, recorded: 0 }
+        }
+
+        fn record(&mut self, verdicts: &[(&str, Verdict)]) {
+            self.recorded += 1;
+            let run: RunId = format!("r{}", self.recorded).parse().unwrap();
+            let rows = verdicts.iter().map(|(id, verdict)| ((*id).to_owned(), None, *verdict));
+            self.history.record("p", &run, rows).unwrap();
+        }
+
+        fn select(&self, terms: &[&str], manifest: &Manifest) -> (Vec<String>, bool) {
+            let selected = parse(terms).unwrap().apply(manifest, &self.history, "p").unwrap();
+            (selected.manifest.ids().collect(), selected.empty_by_definition)
+        }
     }
 
     #[test]
     fn what_failed_last_time() {
-        let (_directory, history) = history();
-        assert_eq!(select(&history, &["last-failed"]), (vec![], false));
-        let run: RunId = "r".parse().unwrap();
-        let row = |id: &str, verdict| (id.to_owned(), None, verdict);
-        history
-            .record(
-                "p",
-                &run,
-                [row("u.py::x", Verdict::Failed), row("t/ab.py::z", Verdict::Passed)].into_iter(),
-            )
-            .unwrap();
-        assert_eq!(select(&history, &["last-failed"]).0, ["u.py::x"]);
-        assert_eq!(select(&history, &["not-passed"]).0.len(), 4);
-        let run: RunId = "s".parse().unwrap();
-        history.record("p", &run, [row("u.py::x", Verdict::Passed)].into_iter()).unwrap();
-        assert_eq!(select(&history, &["last-failed"]), (vec![], true));
+        let mut runs = Runs::new();
+        assert_eq!(runs.select(&["last-failed"], &usual()), (vec![], false));
+        let not_executed = Verdict::NotExecuted(NotExecuted::FailFast);
+        runs.record(&[
+            ("u.py::x", Verdict::Failed),
+            ("t/ab.py::z", Verdict::Flaky),
+            ("t/a.py::C::y", not_executed),
+        ]);
+        assert_eq!(runs.select(&["last-failed"], &usual()), (vec!["u.py::x".to_owned()], false));
+        // Tests that no run had are not passed.
+        assert_eq!(runs.select(&["not-passed"], &usual()).0.len(), 6);
+        assert_eq!(runs.select(&["last-failed", "t/ab.py::z"], &usual()).0, ["t/ab.py::z", "u.py::x"]);
+        runs.record(&[("u.py::x", Verdict::Passed)]);
+        assert_eq!(runs.select(&["last-failed"], &usual()), (vec![], true));
+        let two = manifest(&[("u.py", &["::x"]), ("t/ab.py", &["::z"])]);
+        assert_eq!(runs.select(&["not-passed"], &two), (vec![], true));
+    }
+
+    #[test]
+    fn failed_tests_that_are_gone_are_no_good_news() {
+        let mut runs = Runs::new();
+        runs.record(&[("renamed.py::x", Verdict::Failed), ("u.py::x", Verdict::Passed)]);
+        assert_eq!(runs.select(&["last-failed"], &usual()), (vec![], false));
+        // Nor is a discovery that finds no test, whatever the last run was.
+        runs.record(&[("u.py::x", Verdict::Passed)]);
+        for term in ["last-failed", "not-passed"] {
+            assert_eq!(runs.select(&[term], &Manifest::default()), (vec![], false));
+        }
     }
 }
