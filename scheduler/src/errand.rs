@@ -63,6 +63,8 @@ fn archive(service: &Service, run: &RunId) -> Result<(), String> {
 #[derive(Default)]
 struct Learned {
     project: String,
+    /// Nothing was left out of the suite by selection or argument.
+    is_whole: bool,
     manifest: Option<seagull_domain::Digest>,
     micros: Vec<Option<u64>>,
     verdicts: Vec<Option<Verdict>>,
@@ -71,7 +73,10 @@ struct Learned {
 impl Learned {
     fn take(&mut self, what: &What) {
         match what {
-            What::Submitted(spec) => self.project.clone_from(&spec.project),
+            What::Submitted(spec) => {
+                self.project.clone_from(&spec.project);
+                self.is_whole = spec.select.is_empty() && spec.arguments.is_empty();
+            }
             What::Planned { plan, .. } => {
                 self.manifest = Some(plan.manifest);
                 self.micros = vec![None; plan.predicted_us.len()];
@@ -98,6 +103,10 @@ impl Learned {
         let manifest = plan::load_manifest(service, &digest)?;
         let rows = manifest.ids().zip(&self.micros).zip(&self.verdicts);
         let rows = rows.filter_map(|((id, micros), verdict)| Some((id, *micros, (*verdict)?)));
-        service.history.record(&self.project, run, rows).map_err(|error| error.to_string())
+        let kept = match self.is_whole {
+            true => service.history.record(&self.project, run, rows),
+            false => service.history.record_part(&self.project, run, rows),
+        };
+        kept.map_err(|error| error.to_string())
     }
 }

@@ -1,6 +1,6 @@
 //! Planning: the discovered manifest is selected from, its durations are predicted, and it is packed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use seagull_binpacker::{Item, Problem, RelationItems, SetupCosts};
@@ -29,6 +29,8 @@ pub(crate) fn make(
     let selected =
         selection.apply(&found, &service.history, &spec.project).map_err(|error| error.to_string())?;
     let mut manifest = selected.manifest;
+    let unmatched = selected.unmatched.iter().map(|text| format!("nothing matches the selection {text:?}"));
+    manifest.warnings.extend(unmatched);
     if spec.select.is_empty() {
         warn_if_shrunk(service, spec, &mut manifest);
     }
@@ -39,34 +41,44 @@ pub(crate) fn make(
     let limits_ms = (0..manifest.len()).map(|test| prediction.limit_ms(test)).collect();
     let summary = summary(&packed, &prediction, slots);
     let bundles = packed.bundles.into_iter().map(|bundle| bundle.tests.into_iter().map(TestIndex).collect());
+    let bundles: Vec<Vec<TestIndex>> = bundles.collect();
     Ok(Plan {
         manifest: digest,
-        bundles: bundles.collect(),
+        relations: disjoint(&manifest.relations, &bundles),
+        bundles,
         predicted_us: prediction.micros,
         limits_ms,
-        relations: disjoint(&manifest.relations),
         summary,
         empty_by_definition: selected.empty_by_definition,
     })
 }
 
-/// Relations that share a test are one; where any of them is ordered, in that order.
-fn disjoint(relations: &[Relation]) -> Vec<Relation> {
-    let mut merged: Vec<Relation> = Vec::new();
+/// Relations as the core knows them: those that share a test are one, in the order in which the plan runs it.
+fn disjoint(relations: &[Relation], bundles: &[Vec<TestIndex>]) -> Vec<Relation> {
+    let mut group_of: BTreeMap<TestIndex, usize> = BTreeMap::new();
+    let mut groups: Vec<Option<(bool, Vec<TestIndex>)>> = Vec::new();
     for relation in relations.iter().filter(|relation| relation.tests.len() > 1) {
-        let shares = |other: &Relation| other.tests.iter().any(|test| relation.tests.contains(test));
-        let (touching, mut apart): (Vec<_>, Vec<_>) = merged.into_iter().partition(shares);
-        let mut all = relation.clone();
-        for other in touching {
-            all.ordered |= other.ordered;
-            all.tests.extend(other.tests);
+        let joined: BTreeSet<usize> =
+            relation.tests.iter().filter_map(|test| group_of.get(test).copied()).collect();
+        let mut merged = (relation.ordered, relation.tests.clone());
+        for (ordered, tests) in joined.into_iter().filter_map(|group| groups[group].take()) {
+            merged.0 |= ordered;
+            merged.1.extend(tests);
         }
-        all.tests.sort();
-        all.tests.dedup();
-        apart.push(all);
-        merged = apart;
+        group_of.extend(merged.1.iter().map(|test| (*test, groups.len())));
+        groups.push(Some(merged));
     }
-    merged
+    let mut in_order: BTreeMap<usize, Vec<TestIndex>> = BTreeMap::new();
+    for test in bundles.iter().flatten() {
+        if let Some(group) = group_of.get(test) {
+            in_order.entry(*group).or_default().push(*test);
+        }
+    }
+    let relation = |(group, tests): (usize, _)| Relation {
+        ordered: groups[group].as_ref().is_some_and(|(ordered, _)| *ordered),
+        tests,
+    };
+    in_order.into_iter().map(relation).collect()
 }
 
 pub(crate) fn load_manifest(service: &Service, digest: &Digest) -> Result<Manifest, String> {
@@ -135,5 +147,25 @@ fn summary(plan: &seagull_binpacker::Plan, prediction: &Prediction, slots: u32) 
         bound: plan.bound.to_string(),
         unknown: (prediction.micros.len() - prediction.known) as u32,
         oversize: plan.oversize.len() as u32,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relations_that_share_a_test_are_one_in_the_plans_order() {
+        let tests = |numbers: &[u32]| numbers.iter().copied().map(TestIndex).collect::<Vec<_>>();
+        let relation = |ordered, numbers: &[u32]| Relation { ordered, tests: tests(numbers) };
+        let given = [
+            relation(true, &[5, 2]),
+            relation(false, &[7, 8]),
+            relation(false, &[2, 9]),
+            relation(false, &[1]),
+        ];
+        let bundles = [tests(&[0, 5, 2, 9]), tests(&[7, 8, 1])];
+        let expected = [relation(false, &[7, 8]), relation(true, &[5, 2, 9])];
+        assert_eq!(disjoint(&given, &bundles), expected);
     }
 }
