@@ -1,6 +1,7 @@
 //! The agent on one machine: slots, sandboxes, framework adapters, artifact cache.
 
 mod agent;
+pub mod artifact;
 pub mod interpreter;
 mod process_tree;
 mod remove;

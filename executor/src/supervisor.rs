@@ -5,6 +5,8 @@
 //! Its stderr is the log, which the command gets as stdout and stderr. Its stdout takes one line at the end, an
 //! [`Exit`] as JSON; then every process is dead and the directory removed.
 
+#![expect(clippy::disallowed_methods, reason = "a shell: dying takes real time")]
+
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;

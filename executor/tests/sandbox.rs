@@ -2,6 +2,8 @@
 //!
 //! Processes of a tree hold a connection to the test: a line on it says that they live, its end that all are dead.
 
+#![expect(clippy::disallowed_methods, reason = "real processes die in real time")]
+
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;

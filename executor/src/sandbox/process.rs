@@ -1,5 +1,7 @@
 //! The process sandbox: a directory and a process tree on this machine, under a supervisor.
 
+#![expect(clippy::disallowed_methods, reason = "a shell: tends each supervisor in a task of its own")]
+
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io;

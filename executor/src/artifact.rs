@@ -1,0 +1,12 @@
+//! The files of a suite on their way from the client to the executors: packed, verified, unpacked, cached.
+
+mod cache;
+mod files;
+mod link;
+mod pack;
+mod unpack;
+
+pub use cache::{Cache, CacheError, Pinned};
+pub use files::{LeftOut, Reason};
+pub use pack::{MAX_BYTES, PackError, PackOptions, Packed, pack};
+pub use unpack::{Limits, UnpackError, Unpacked, unpack};

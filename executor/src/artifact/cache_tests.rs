@@ -1,0 +1,125 @@
+//! The cache: verification, one fetch, eviction, pins.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::artifact::{PackOptions, pack};
+
+/// An artifact of one file, and its digest.
+fn artifact(contents: &str) -> (Digest, Vec<u8>) {
+    let top = tempfile::tempdir().unwrap();
+    let root = top.path().join("root");
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("file"), contents).unwrap();
+    let options = PackOptions { root: &root, scratch: top.path(), exclude: &[], large: false };
+    let packed = pack(&options).unwrap();
+    (packed.digest, fs::read(packed.file.path()).unwrap())
+}
+
+async fn get(cache: &Cache, digest: Digest, bytes: &[u8]) -> Result<Pinned, CacheError> {
+    cache.get_or_fetch(digest, |mut file| async move { file.write_all(bytes) }).await
+}
+
+async fn cached(cache: &Cache, digest: Digest) -> Option<Pinned> {
+    let absent = |_| async { Err(io::Error::other("not cached")) };
+    cache.get_or_fetch(digest, absent).await.ok()
+}
+
+/// Names in the directory.
+fn names(directory: &TempDir) -> usize {
+    fs::read_dir(directory.path()).unwrap().count()
+}
+
+#[tokio::test]
+async fn an_artifact_is_fetched_once_however_many_ask() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = Cache::open(directory.path(), 1 << 30).unwrap();
+    let (digest, bytes) = artifact("hello");
+    let fetches = AtomicU32::new(0);
+    let fetch = |mut file: File| {
+        fetches.fetch_add(1, Ordering::SeqCst);
+        let bytes = &bytes;
+        async move {
+            tokio::task::yield_now().await;
+            file.write_all(bytes)
+        }
+    };
+    let (one, two) = tokio::join!(cache.get_or_fetch(digest, fetch), cache.get_or_fetch(digest, fetch));
+    for pinned in [one.unwrap(), two.unwrap()] {
+        assert_eq!(fs::read_to_string(pinned.path().join("file")).unwrap(), "hello");
+    }
+    assert_eq!((fetches.into_inner(), names(&directory)), (1, 1));
+    // Another process, later.
+    let cache = Cache::open(directory.path(), 1 << 30).unwrap();
+    assert!(cached(&cache, digest).await.is_some());
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_not_kept_and_can_be_fetched_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = Cache::open(directory.path(), 1 << 30).unwrap();
+    let (digest, bytes) = artifact("hello");
+    let (other, _) = artifact("other");
+    assert!(matches!(get(&cache, other, &bytes).await, Err(CacheError::Digest(found)) if found == digest));
+    let garbage = Digest(*blake3::hash(b"garbage").as_bytes());
+    assert!(matches!(get(&cache, garbage, b"garbage").await, Err(CacheError::Unpack(_))));
+    let failing = |_| async { Err(io::Error::other("connection lost")) };
+    let failed = cache.get_or_fetch(digest, failing).await;
+    assert!(matches!(failed, Err(CacheError::Fetch(_))));
+    let given_up = cache.get_or_fetch(digest, |_| std::future::pending());
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(1), given_up).await.is_err());
+    assert_eq!(names(&directory), 0);
+    get(&cache, digest, &bytes).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_least_recently_used_goes_and_what_is_in_use_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    // Room for two: each has one file and its overhead.
+    let cache = Cache::open(directory.path(), 10_000).unwrap();
+    let artifacts = ["a", "b", "c", "d"].map(artifact);
+    let digest = |n: usize| artifacts[n].0;
+    let get = async |n: usize| get(&cache, artifacts[n].0, &artifacts[n].1).await.unwrap();
+    let in_use = get(0).await;
+    drop(get(1).await);
+    drop(get(2).await);
+    assert!(cached(&cache, digest(1)).await.is_none(), "the bound was passed");
+    drop(in_use);
+    assert!(cached(&cache, digest(2)).await.is_some());
+    // Now 0 was used before 2.
+    let set_used = |n: usize, seconds| {
+        let file = File::options().append(true).open(directory.path().join(digest(n).to_string()).join(SIZE));
+        file.unwrap().set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds)).unwrap();
+    };
+    set_used(0, 10);
+    set_used(2, 20);
+    drop(get(3).await);
+    assert!(cached(&cache, digest(0)).await.is_none());
+    assert!(cached(&cache, digest(2)).await.is_some());
+    assert!(cached(&cache, digest(3)).await.is_some());
+    assert_eq!(names(&directory), 2);
+}
+
+#[tokio::test]
+async fn more_than_the_bound_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = Cache::open(directory.path(), 1000).unwrap();
+    let (digest, bytes) = artifact(&"x".repeat(2000));
+    assert!(matches!(get(&cache, digest, &bytes).await, Err(CacheError::Unpack(UnpackError::Limit(_)))));
+    assert_eq!(names(&directory), 0);
+}
+
+#[test]
+fn only_work_that_nobody_does_is_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let live = Work::create(directory.path()).unwrap();
+    let dead = directory.path().join(".work-dead");
+    fs::create_dir_all(dead.join("entry/tree")).unwrap();
+    fs::write(dead.join(LOCK), "").unwrap();
+    Cache::open(directory.path(), 1).unwrap();
+    assert!(live.path.exists());
+    assert!(!dead.exists());
+}

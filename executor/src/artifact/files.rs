@@ -1,0 +1,134 @@
+//! Which files of a directory belong to the artifact: what git tracks or does not ignore; else all.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use super::pack::PackError;
+
+/// Submodules in submodules; a circle of repositories ends here.
+const MAX_NESTING: usize = 16;
+
+/// A file that stays behind, relative to the root.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LeftOut {
+    pub path: PathBuf,
+    pub reason: Reason,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// Untracked, and by its name a secret.
+    Secret,
+    /// A link that leads, or may lead, out of the root.
+    LinkOut,
+    /// Neither file nor link.
+    Special,
+}
+
+/// The paths to consider, relative to the root, and whether each is tracked.
+pub(crate) type Candidates = BTreeMap<PathBuf, bool>;
+
+pub(crate) fn candidates(root: &Path) -> Result<Candidates, PackError> {
+    let mut found = Candidates::new();
+    if is_repository(root)? {
+        from_git(root, Path::new(""), MAX_NESTING, &mut found)?;
+    } else {
+        walk(root, Path::new(""), &mut found)?;
+    }
+    Ok(found)
+}
+
+/// Ours, and what git and Python keep for themselves.
+pub(crate) fn is_internal(path: &Path) -> bool {
+    path.components().any(|component| matches!(component.as_os_str().to_str(), Some(".seagull" | ".git")))
+}
+
+/// Untracked files with such names are left out.
+pub(crate) fn is_secret(path: &Path) -> bool {
+    let Some(name) = path.file_name() else { return false };
+    let name = name.as_encoded_bytes();
+    name == b".env" || name.ends_with(b".pem") || name.starts_with(b"id_")
+}
+
+/// Whether git knows what belongs to the root: not if the root is ignored by the repository around it.
+fn is_repository(root: &Path) -> Result<bool, PackError> {
+    if !root.ancestors().any(|directory| directory.join(".git").exists()) {
+        return Ok(false);
+    }
+    if root.join(".git").exists() {
+        return Ok(true);
+    }
+    // 0: ignored, 1: not ignored, else: a problem.
+    let output = run(git(root).args(["check-ignore", "-q", "."]))?;
+    match output.status.code() {
+        Some(0) => Ok(false),
+        Some(1) => Ok(true),
+        _ => Err(refused(&output)),
+    }
+}
+
+/// Lists a work tree below `inside`, and the repositories in it.
+fn from_git(root: &Path, inside: &Path, nesting: usize, found: &mut Candidates) -> Result<(), PackError> {
+    let directory = root.join(inside);
+    let kinds: [(&[&str], bool); 2] = [(&["--others", "--exclude-standard"], false), (&["--cached"], true)];
+    for (kind, tracked) in kinds {
+        let output = run(git(&directory).args(["ls-files", "-z"]).args(kind))?;
+        if !output.status.success() {
+            return Err(refused(&output));
+        }
+        for name in output.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+            let path = inside.join(OsString::from_vec(name.to_vec()));
+            // Submodules, and repositories that are not tracked, are listed as directories.
+            let nested = root.join(&path).symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+            if !nested {
+                found.insert(path, tracked);
+            } else if nesting > 0 && root.join(&path).join(".git").exists() {
+                from_git(root, &path, nesting - 1, found)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn git(directory: &Path) -> Command {
+    let mut command = Command::new("git");
+    command.arg("-C").arg(directory);
+    // A listing starts no daemon and asks no hook.
+    command.args(["-c", "core.fsmonitor=false"]).env("GIT_OPTIONAL_LOCKS", "0").stdin(Stdio::null());
+    // Set where we run inside a git hook, and then about another tree.
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn run(command: &mut Command) -> Result<Output, PackError> {
+    command.output().map_err(|source| PackError::Git(source.to_string()))
+}
+
+fn refused(output: &Output) -> PackError {
+    PackError::Git(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+}
+
+fn walk(root: &Path, inside: &Path, found: &mut Candidates) -> Result<(), PackError> {
+    let directory = root.join(inside);
+    let failed = |source: io::Error| PackError::Read { path: directory.clone(), source };
+    for entry in fs::read_dir(&directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let path = inside.join(entry.file_name());
+        if is_internal(&path) || path.file_name() == Some(OsStr::new("__pycache__")) {
+            continue;
+        }
+        if entry.file_type().map_err(failed)?.is_dir() {
+            walk(root, &path, found)?;
+        } else {
+            found.insert(path, false);
+        }
+    }
+    Ok(())
+}

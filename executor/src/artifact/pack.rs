@@ -1,0 +1,244 @@
+//! From a directory to an artifact: the same files make the same bytes, and so the same digest.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use seagull_domain::Digest;
+use tar::{EntryType, Header};
+use tempfile::NamedTempFile;
+
+use super::files::{LeftOut, Reason, candidates, is_internal, is_secret};
+use super::link::stays_inside;
+
+/// Above it the client must say that it means it.
+pub const MAX_BYTES: u64 = 500_000_000;
+/// How many of the largest files an artifact that is too large names.
+const NAMED: usize = 10;
+/// 2000-01-01. Not from the files, that git gives another time in every clone; not 0, because tests that zip their
+/// own files need a year after 1980.
+const MODIFIED: u64 = 946_684_800;
+const LEVEL: i32 = 3;
+
+#[derive(Debug, Clone, Copy)]
+pub struct PackOptions<'a> {
+    /// The top of the work tree, or the root that is configured.
+    pub root: &'a Path,
+    /// Where the packed file is put.
+    pub scratch: &'a Path,
+    /// Directories that never belong to it, such as the state directory, absolute.
+    pub exclude: &'a [PathBuf],
+    /// More than [`MAX_BYTES`] are meant.
+    pub large: bool,
+}
+
+/// An artifact in a file that vanishes with it.
+#[derive(Debug)]
+pub struct Packed {
+    pub digest: Digest,
+    pub file: NamedTempFile,
+    /// The length of the file.
+    pub bytes: u64,
+    /// What it holds.
+    pub entries: u64,
+    pub unpacked_bytes: u64,
+    pub left_out: Vec<LeftOut>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    #[error(
+        "{} is a home directory or above one\nhint: set [artifact] root to a directory with the suite alone",
+        .0.display()
+    )]
+    Home(PathBuf),
+    #[error("the artifact is empty: no file in {}", .0.display())]
+    Empty(PathBuf),
+    #[error("git cannot list the files: {0}\nhint: run `git status` there")]
+    Git(String),
+    #[error(
+        "the artifact has {} MB, the largest files are{}\nhint: ignore what the tests do not need, or pass --yes",
+        .bytes / 1_000_000, list(.largest)
+    )]
+    TooLarge { bytes: u64, largest: Vec<(PathBuf, u64)> },
+    #[error("{} changed while it was packed", .0.display())]
+    Changed(PathBuf),
+    #[error("cannot read {}", .path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot write the artifact")]
+    Write(#[from] io::Error),
+}
+
+fn list(largest: &[(PathBuf, u64)]) -> String {
+    largest
+        .iter()
+        .map(|(path, bytes)| format!("\n  {:>8.1} MB  {}", *bytes as f64 / 1e6, path.display()))
+        .collect()
+}
+
+/// Something that goes into the archive.
+enum Item {
+    File { path: PathBuf, bytes: u64, executable: bool },
+    Link { path: PathBuf, target: PathBuf },
+}
+
+/// Packs what belongs to the root. Directories without files are not part of it.
+pub fn pack(options: &PackOptions<'_>) -> Result<Packed, PackError> {
+    let read = |source| PackError::Read { path: options.root.to_owned(), source };
+    let root = options.root.canonicalize().map_err(read)?;
+    refuse_home(&root, std::env::home_dir().as_deref())?;
+    let mut left_out = Vec::new();
+    let items = items(&root, options, &mut left_out)?;
+    let unpacked_bytes = check_size(&items, options.large)?;
+    if items.is_empty() {
+        return Err(PackError::Empty(root));
+    }
+    let file = tempfile::Builder::new().prefix(".artifact-").tempfile_in(options.scratch)?;
+    let (digest, bytes) = write(&root, &items, file.as_file())?;
+    Ok(Packed { digest, file, bytes, entries: items.len() as u64, unpacked_bytes, left_out })
+}
+
+fn refuse_home(root: &Path, home: Option<&Path>) -> Result<(), PackError> {
+    let home = home.and_then(|home| home.canonicalize().ok());
+    match home {
+        Some(home) if home.starts_with(root) => Err(PackError::Home(root.to_owned())),
+        _ => Ok(()),
+    }
+}
+
+fn items(
+    root: &Path,
+    options: &PackOptions<'_>,
+    left_out: &mut Vec<LeftOut>,
+) -> Result<Vec<Item>, PackError> {
+    let exclude: Vec<PathBuf> = options.exclude.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    let mut items = Vec::new();
+    let mut links = BTreeMap::new();
+    for (path, tracked) in candidates(root)? {
+        let absolute = root.join(&path);
+        let excluded = exclude.iter().any(|directory| absolute.starts_with(directory));
+        if is_internal(&path) || excluded || is_behind_link(root, path.parent(), &mut links) {
+            continue;
+        }
+        if !tracked && is_secret(&path) {
+            left_out.push(LeftOut { path, reason: Reason::Secret });
+            continue;
+        }
+        match item(&absolute, &path) {
+            Ok(Ok(item)) => items.push(item),
+            Ok(Err(reason)) => left_out.push(LeftOut { path, reason }),
+            // Tracked, but deleted in the work tree; perhaps with the directory it was in.
+            Err(error) if is_missing(&error) => {}
+            Err(source) => return Err(PackError::Read { path: absolute, source }),
+        }
+    }
+    Ok(items)
+}
+
+/// Whether a link has taken the place of the directory, or of one above it: git still names what it tracked there.
+fn is_behind_link(root: &Path, directory: Option<&Path>, known: &mut BTreeMap<PathBuf, bool>) -> bool {
+    let Some(directory) = directory.filter(|directory| !directory.as_os_str().is_empty()) else {
+        return false;
+    };
+    if let Some(behind) = known.get(directory) {
+        return *behind;
+    }
+    let behind = root.join(directory).is_symlink() || is_behind_link(root, directory.parent(), known);
+    known.insert(directory.to_owned(), behind);
+    behind
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn item(absolute: &Path, path: &Path) -> io::Result<Result<Item, Reason>> {
+    let metadata = absolute.symlink_metadata()?;
+    let path = path.to_owned();
+    if metadata.is_symlink() {
+        let target = fs::read_link(absolute)?;
+        let inside = stays_inside(&path, &target);
+        return Ok(if inside { Ok(Item::Link { path, target }) } else { Err(Reason::LinkOut) });
+    }
+    let executable = metadata.mode() & 0o100 != 0;
+    let file = Item::File { path, bytes: metadata.len(), executable };
+    Ok(if metadata.is_file() { Ok(file) } else { Err(Reason::Special) })
+}
+
+fn check_size(items: &[Item], large: bool) -> Result<u64, PackError> {
+    let files = items.iter().filter_map(|item| match item {
+        Item::File { path, bytes, .. } => Some((path, *bytes)),
+        Item::Link { .. } => None,
+    });
+    let mut files: Vec<_> = files.collect();
+    let bytes = files.iter().map(|(_, bytes)| bytes).sum();
+    if bytes > MAX_BYTES && !large {
+        files.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+        let largest = files.into_iter().take(NAMED).map(|(path, bytes)| (path.clone(), bytes)).collect();
+        return Err(PackError::TooLarge { bytes, largest });
+    }
+    Ok(bytes)
+}
+
+fn write(root: &Path, items: &[Item], file: &File) -> Result<(Digest, u64), PackError> {
+    let hashing = Hashing { file: BufWriter::new(file), hasher: Box::default(), bytes: 0 };
+    let mut archive = tar::Builder::new(zstd::Encoder::new(hashing, LEVEL)?);
+    for item in items {
+        append(&mut archive, root, item)?;
+    }
+    let mut hashing = archive.into_inner()?.finish()?;
+    hashing.file.flush()?;
+    Ok((Digest(*hashing.hasher.finalize().as_bytes()), hashing.bytes))
+}
+
+fn append(archive: &mut tar::Builder<impl Write>, root: &Path, item: &Item) -> Result<(), PackError> {
+    let mut header = Header::new_gnu();
+    header.set_mtime(MODIFIED);
+    match item {
+        Item::File { path, bytes, executable } => {
+            let absolute = root.join(path);
+            let file =
+                File::open(&absolute).map_err(|source| PackError::Read { path: absolute.clone(), source })?;
+            header.set_size(*bytes);
+            header.set_mode(if *executable { 0o755 } else { 0o644 });
+            let mut contents = file.take(*bytes);
+            archive.append_data(&mut header, path, &mut contents)?;
+            if contents.limit() > 0 {
+                return Err(PackError::Changed(absolute));
+            }
+        }
+        Item::Link { path, target } => {
+            header.set_size(0);
+            header.set_mode(0o777);
+            header.set_entry_type(EntryType::Symlink);
+            archive.append_link(&mut header, path, target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Knows the digest of what it passes on.
+struct Hashing<W> {
+    file: W,
+    hasher: Box<blake3::Hasher>,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(data)?;
+        self.hasher.update(&data[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+#[path = "pack_tests.rs"]
+mod tests;
