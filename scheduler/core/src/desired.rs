@@ -49,7 +49,8 @@ impl Step<'_> {
         let Some(state) = self.state.executors.get_mut(executor) else { return };
         if state.desired != wanted || state.version == 0 {
             state.desired = wanted;
-            state.version += 1;
+            self.state.last_version += 1;
+            state.version = self.state.last_version;
             if let Some(held) = &mut state.held {
                 held.until = now;
             }

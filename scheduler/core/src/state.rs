@@ -49,6 +49,10 @@ pub struct State {
     pub settings: Settings,
     #[serde(skip)]
     pub executors: BTreeMap<ExecutorId, Executor>,
+    /// The last version of any desired state in this epoch. One count for all executors, so that one that was lost
+    /// and comes back is never sent a version that it takes for an old one.
+    #[serde(skip)]
+    pub last_version: u64,
 }
 
 /// An executor as it was last seen. Volatile.
@@ -63,7 +67,7 @@ pub struct Executor {
     pub labels: BTreeMap<String, String>,
     pub draining: bool,
     pub held: Option<Held>,
-    /// The version of `desired`.
+    /// The version of `desired`; 0 while there is none.
     pub version: u64,
     pub desired: (Vec<DesiredAttempt>, BTreeSet<RunId>),
     /// What each slot runs, as last reported.
@@ -88,6 +92,7 @@ impl State {
             epoch,
             settings,
             executors: BTreeMap::new(),
+            last_version: 0,
         }
     }
 
