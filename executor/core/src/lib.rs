@@ -8,6 +8,7 @@ mod deadline;
 mod feed;
 mod message;
 mod report;
+mod sanity;
 mod slot;
 mod state;
 mod sync;

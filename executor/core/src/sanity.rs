@@ -1,0 +1,37 @@
+//! What must hold after every step. Tests and the simulation call it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::State;
+
+impl State {
+    /// Panics, saying what, if an invariant is broken.
+    pub fn sanity_check(&self) {
+        let workers = || self.slots.iter().filter_map(|slot| slot.worker.as_ref());
+        let mut fed: BTreeMap<_, u32> = BTreeMap::new();
+        for (attempt, _) in workers().flat_map(|worker| &worker.fed) {
+            *fed.entry(*attempt).or_default() += 1;
+        }
+        for (id, attempt) in &self.attempts {
+            let discovers = workers().any(|worker| worker.attempt == *id);
+            let expected =
+                fed.remove(id).unwrap_or(0) + u32::from(attempt.discover && attempt.fed > 0 && discovers);
+            assert_eq!(attempt.fed, expected, "attempt {id}: fed");
+            let waiting: Vec<_> =
+                attempt.queue.iter().chain(&attempt.unfound).map(|entry| entry.test).collect();
+            let distinct: BTreeSet<_> = waiting.iter().collect();
+            assert_eq!(waiting.len(), distinct.len(), "attempt {id}: a test waits twice");
+            assert!(attempt.ended.is_none() || waiting.is_empty(), "attempt {id}: ended with tests left");
+            assert!(
+                attempt.ended.is_none() || attempt.fed == 0,
+                "attempt {id}: ended with tests at a worker"
+            );
+            let numbers: Vec<_> = attempt.outbox.iter().map(|batch| batch.number).collect();
+            assert!(
+                numbers.windows(2).all(|pair| pair[1] == pair[0] + 1),
+                "attempt {id}: a gap between batches"
+            );
+        }
+        assert!(fed.is_empty(), "workers have tests of attempts that are forgotten: {fed:?}");
+    }
+}
