@@ -8,26 +8,7 @@ use seagull_domain::{Digest, Manifest, RunId, RunSpec, TestIndex, Workspace};
 use tokio::sync::OnceCell;
 
 use super::connection::Connection;
-// ARTIFACT
-pub(crate) struct Cache;
-pub(crate) struct Pinned;
-impl Pinned {
-    fn path(&self) -> PathBuf {
-        PathBuf::new()
-    }
-}
-impl Cache {
-    pub fn open(_: &std::path::Path, _: u64) -> std::io::Result<Cache> {
-        Ok(Cache)
-    }
-    async fn get_or_fetch<F, G>(&self, _: Digest, _: F) -> Result<Pinned, String>
-    where
-        F: FnOnce(std::fs::File) -> G,
-        G: Future<Output = std::io::Result<()>>,
-    {
-        Err(String::new())
-    }
-}
+use crate::artifact::{Cache, Pinned};
 
 /// A run on this executor.
 pub(crate) struct Context {

@@ -24,10 +24,10 @@ use tokio::task::JoinHandle;
 use tonic::Code;
 use tonic::transport::Channel;
 
+use crate::artifact::Cache;
 use crate::sandbox::{Children, Home, ProcessSandbox};
 use call::Calls;
 use connection::Connection;
-use context::Cache; // ARTIFACT
 use context::Contexts;
 use logs::Logs;
 use worker::{Order, Shared};
