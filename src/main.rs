@@ -1,6 +1,47 @@
 //! The `seagull` command.
-#![cfg_attr(not(test), expect(dead_code, reason = "the reporters are not wired to a run yet"))]
 
+mod cli;
+mod client;
+mod commands;
+mod config;
+mod duration;
+mod errors;
+mod fresh;
+mod git;
+#[cfg(test)]
+#[path = "../tests/snapshots/golden.rs"]
+mod golden;
+mod place;
+#[cfg_attr(not(test), expect(dead_code, reason = "a constant of the reporters that only their tests use"))]
 mod report;
+mod signals;
+mod state;
 
-fn main() {}
+use std::env;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+
+/// What supervisors are started as; no subcommand for people.
+const SUPERVISE: &str = "supervise";
+/// How long the end waits for what still runs in the background.
+const PARTING: Duration = Duration::from_millis(500);
+
+fn main() -> ExitCode {
+    // A supervisor starts with every worker and must stay small: no runtime, no parsing of options.
+    if env::args_os().nth(1).is_some_and(|first| first == SUPERVISE) {
+        return seagull_executor::supervisor::main(env::args_os().skip(2));
+    }
+    let cli = cli::Cli::parse();
+    let code = run(cli.command).unwrap_or_else(|error| errors::tell(&error));
+    ExitCode::from(code)
+}
+
+fn run(command: cli::Command) -> anyhow::Result<u8> {
+    let runtime = tokio::runtime::Runtime::new().context("cannot start threads")?;
+    let code = runtime.block_on(commands::perform(command));
+    runtime.shutdown_timeout(PARTING);
+    code
+}

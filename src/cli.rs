@@ -1,0 +1,256 @@
+//! The command line: options, their help, and nothing of what they do.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use seagull_domain::{ExecutorId, RunId};
+use tonic::transport::Uri;
+
+use crate::report::{Color, Output};
+use crate::{config, duration};
+
+const EXAMPLES: &str = "\
+Examples:
+  seagull run                              run the suite of this directory on all cores
+  seagull run tests/unit -- -m 'not slow'  some paths, with arguments for pytest
+  seagull run --help                       all options of a run
+";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  seagull run                              the suite of this directory, on all cores
+  seagull run tests/unit tests/test_a.py   some paths
+  seagull run -- -m 'not slow' -p no:cov   arguments for pytest itself
+  seagull run -- --pyargs networkx         the tests of an installed package
+  seagull run --select last-failed         what failed last time
+  seagull run --junit report.xml --retries 2 --fail-fast=20
+  seagull run --output json | jq -r 'select(.event == \"verdict\" and .verdict == \"failed\") | .test'
+  seagull run --scheduler http://127.0.0.1:7878 --token-file .seagull/token
+
+Exit codes, the first that applies:
+  130  cancelled
+  100  a test failed, or a suite error, or a flaky test under --flaky fail
+  102  nothing could start
+  101  something was not executed, or there are no tests
+    0  passed
+    1  an error of seagull's own
+    2  wrong usage
+
+Ctrl-C once: running tests are interrupted and tear down, then the run ends. Twice: they are killed.
+";
+
+const SCHEDULER_EXAMPLES: &str = "\
+Examples:
+  seagull scheduler --state /var/lib/seagull
+  seagull scheduler --listen 0.0.0.0:7878 --insecure --state /var/lib/seagull
+
+Clients and executors need the token that is made at the first start: pass them the file
+DIR/token, or a copy of it, with --token-file. Runs survive the scheduler: started again with the
+same state directory, it goes on.
+";
+
+const EXECUTOR_EXAMPLES: &str = "\
+Examples:
+  seagull executor --scheduler http://127.0.0.1:7878 --token-file /var/lib/seagull/token
+  seagull executor --scheduler http://10.0.0.5:7878 --token-file token --slots 8 --label zone=a
+
+Ctrl-C or SIGTERM once: it takes nothing new, gives back what has not started, and leaves. Twice:
+it ends now, and the scheduler gives its tests to others.
+";
+
+/// Runs a test suite sharded over slots and machines, with exactly one verdict for every test.
+#[derive(Debug, Parser)]
+#[command(name = "seagull", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Run a test suite, here or on a scheduler's executors
+    ///
+    /// Discovers the tests of the working directory's suite, packs them into bundles by how long they took before,
+    /// runs the bundles on every slot at once, and shows one verdict for each test. Without --scheduler everything
+    /// happens on this machine and in this working tree, and nothing needs to be set up. Options that seagull.toml
+    /// sets in its [run] table need not be given.
+    Run(Box<Run>),
+    /// Serve runs to executors, until interrupted
+    ///
+    /// Prints `listening on http://ADDRESS` on standard output once it can be reached.
+    Scheduler(Scheduler),
+    /// Offer this machine's slots to a scheduler, until interrupted
+    ///
+    /// Fetches each run's artifact once, and runs its tests in sandboxes. May join and leave at any time.
+    Executor(Executor),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct StateArgs {
+    /// Where journal, history and blobs are kept [default: .seagull beside seagull.toml, else at the top of the
+    /// repository, else here]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct TokenArgs {
+    /// The file with the scheduler's token
+    #[arg(long, value_name = "FILE", env = "SEAGULL_TOKEN_FILE", hide_env_values = true)]
+    pub token_file: Option<PathBuf>,
+}
+
+/// Options of `seagull run`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = RUN_EXAMPLES)]
+pub struct Run {
+    /// Files, directories or test ids; what the suite is configured with if none is given
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<String>,
+    /// Arguments for the framework, as they are
+    #[arg(last = true, value_name = "FRAMEWORK ARGS")]
+    pub arguments: Vec<String>,
+    #[command(flatten)]
+    pub what: WhatArgs,
+    #[command(flatten)]
+    pub how: HowArgs,
+    #[command(flatten)]
+    pub report: ReportArgs,
+    #[command(flatten)]
+    pub at: WhereArgs,
+}
+
+/// Which tests, under which name.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "What to run")]
+pub struct WhatArgs {
+    /// Only these of the discovered tests: a path, an id, a glob, last-failed or not-passed; may be repeated
+    #[arg(long, value_name = "EXPR")]
+    pub select: Vec<String>,
+    /// The run's name; an ended run of that name is shown again, one that was broken off goes on [default: time and
+    /// chance]
+    #[arg(long, value_name = "ID")]
+    pub run_id: Option<RunId>,
+    /// The name history is kept under [default: the repository's name and the folder in it]
+    #[arg(long, value_name = "NAME")]
+    pub project: Option<String>,
+    /// The interpreter [default: of VIRTUAL_ENV, CONDA_PREFIX, .venv, PATH, the first there is]
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<String>,
+}
+
+/// The rules of the run.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "How to run it")]
+pub struct HowArgs {
+    /// Tests at a time on this machine [default: its cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub slots: Option<u16>,
+    /// The longest bundle [default: 10m]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_some)]
+    pub cap: Option<Duration>,
+    /// Run a failed test again so often; failed and passed is flaky [default: 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub retries: Option<u32>,
+    /// Stop after so many failed tests, 1 if there is no number
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub fail_fast: Option<u32>,
+    /// Whether a flaky test is a failure: ok or fail [default: ok]
+    #[arg(long, value_name = "WORD", value_parser = config::flaky_fails)]
+    pub flaky: Option<bool>,
+    /// How long an interrupted test may tear down before it is killed [default: 10s]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
+    pub grace: Option<Duration>,
+}
+
+/// What is told of the run.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Reports")]
+pub struct ReportArgs {
+    /// Write a JUnit XML report
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// human: a live display, lines if this is no terminal; plain: lines; json: events on standard output
+    #[arg(long, value_name = "FORM", default_value = "human")]
+    pub output: Output,
+    /// auto, always or never
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+}
+
+/// Where it runs, and where state is kept.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Where to run it")]
+pub struct WhereArgs {
+    /// Run on this scheduler's executors; the working tree is packed and sent there
+    #[arg(long, value_name = "URL", value_parser = url)]
+    pub scheduler: Option<Uri>,
+    #[command(flatten)]
+    pub token: TokenArgs,
+    #[command(flatten)]
+    pub state: StateArgs,
+}
+
+/// Options of `seagull scheduler`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = SCHEDULER_EXAMPLES)]
+pub struct Scheduler {
+    /// The address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7878", value_parser = address)]
+    pub listen: SocketAddr,
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// Listen beyond this machine though what is sent is not encrypted, the token neither
+    #[arg(long)]
+    pub insecure: bool,
+}
+
+/// Options of `seagull executor`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = EXECUTOR_EXAMPLES)]
+pub struct Executor {
+    /// The scheduler's address
+    #[arg(long, value_name = "URL", value_parser = url)]
+    pub scheduler: Uri,
+    #[command(flatten)]
+    pub token: TokenArgs,
+    /// Tests at a time [default: this machine's cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub slots: Option<u16>,
+    #[command(flatten)]
+    pub state: StateArgs,
+    /// The executor's name [default: host, process and chance]
+    #[arg(long, value_name = "NAME")]
+    pub id: Option<ExecutorId>,
+    /// A label that runs may ask for; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    pub labels: Vec<(String, String)>,
+}
+
+/// The address of a scheduler. TLS is not spoken yet.
+fn url(text: &str) -> Result<Uri, String> {
+    let expected = || "expected http://HOST:PORT".to_owned();
+    let uri: Uri = text.parse().map_err(|_| expected())?;
+    let plain = uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty());
+    let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
+    if plain && bare && uri.port_u16().is_some() { Ok(uri) } else { Err(expected()) }
+}
+
+/// An address and a port, or a host's name and a port.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let found = text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    found.ok_or_else(|| "expected ADDRESS:PORT".to_owned())
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let split = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    split
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .ok_or_else(|| "expected KEY=VALUE".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

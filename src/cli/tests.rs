@@ -1,0 +1,79 @@
+//! The help that users read, and what is taken and refused.
+
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+
+use super::*;
+use crate::golden;
+
+fn help(name: Option<&str>) -> String {
+    let mut command = Cli::command().term_width(100);
+    command.build();
+    let command = match name {
+        Some(name) => command.find_subcommand_mut(name).unwrap(),
+        None => &mut command,
+    };
+    let text = command.render_long_help().to_string();
+    text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+#[test]
+fn the_help_is_as_approved() {
+    golden::check("help.txt", &help(None));
+    for name in ["run", "scheduler", "executor"] {
+        golden::check(&format!("help-{name}.txt"), &help(Some(name)));
+    }
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
+}
+
+fn run(arguments: &[&str]) -> Result<Run, ErrorKind> {
+    let whole = ["seagull", "run"].iter().chain(arguments);
+    match Cli::try_parse_from(whole).map_err(|error| error.kind())?.command {
+        Command::Run(run) => Ok(*run),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn paths_options_and_framework_arguments_are_told_apart() {
+    let given =
+        run(&["a.py", "--retries", "2", "b", "--fail-fast", "c", "--", "-m", "slow", "--junit"]).unwrap();
+    assert_eq!(given.paths, ["a.py", "b", "c"]);
+    assert_eq!(given.arguments, ["-m", "slow", "--junit"]);
+    assert_eq!((given.how.retries, given.how.fail_fast), (Some(2), Some(1)));
+    assert_eq!(run(&["--fail-fast=7"]).unwrap().how.fail_fast, Some(7));
+    assert_eq!(run(&["--select", "a", "--select", "b"]).unwrap().what.select, ["a", "b"]);
+    assert_eq!(run(&["--cap", "90s"]).unwrap().how.cap, Some(Duration::from_secs(90)));
+    assert_eq!(run(&["--flaky", "fail"]).unwrap().how.flaky, Some(true));
+}
+
+#[test]
+fn nonsense_is_refused() {
+    let table: [&[&str]; 12] = [
+        &["--slots", "0"],
+        &["--cap", "0s"],
+        &["--cap", "ten"],
+        &["--fail-fast=0"],
+        &["--retries", "1001"],
+        &["--flaky", "maybe"],
+        &["--output", "xml"],
+        &["--run-id", "a/b"],
+        &["--scheduler", "127.0.0.1:7878"],
+        &["--scheduler", "https://x:1"],
+        &["--scheduler", "http://x:1/path"],
+        &["--scheduler", "http://x"],
+    ];
+    for arguments in table {
+        assert_eq!(run(arguments).unwrap_err(), ErrorKind::ValueValidation, "{arguments:?}");
+    }
+}
+
+#[test]
+fn labels_have_a_key_and_a_value() {
+    assert_eq!(label("a=b=c"), Ok(("a".into(), "b=c".into())));
+    assert!(label("=b").is_err() && label("a").is_err());
+}

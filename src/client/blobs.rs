@@ -1,0 +1,80 @@
+//! Blobs to and from a scheduler: artifacts go there, manifests come back.
+
+use std::path::Path;
+
+use anyhow::Context;
+use bytes::Bytes;
+use seagull_domain::{Digest, Manifest};
+use seagull_proto::convert::{BlobAsked, BlobPart, BlobPiece};
+use seagull_proto::limits::{BLOB_BYTES, CHUNK_BYTES};
+use seagull_proto::v1;
+use tokio::fs::File;
+use tokio::io::AsyncReadExt;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::{Client, Error, insist};
+
+impl Client {
+    /// Whether a blob has to be uploaded.
+    pub async fn is_missing(&self, digest: Digest) -> Result<bool, Error> {
+        let request = v1::MissingRequest::from(vec![digest]);
+        let answer = insist(|| async { Ok(self.blobs.clone().missing(request.clone()).await?) }).await?;
+        let missing: Vec<Digest> = answer.into_inner().try_into().map_err(Error::new)?;
+        Ok(missing.contains(&digest))
+    }
+
+    /// Uploads a file; from its beginning again if the connection is lost.
+    pub async fn put_blob(&self, digest: Digest, file: &Path) -> anyhow::Result<()> {
+        let failed = || format!("cannot read {}", file.display());
+        let size = tokio::fs::metadata(file).await.with_context(failed)?.len();
+        insist(|| self.put_once(digest, size, file)).await.context("the upload failed")
+    }
+
+    async fn put_once(&self, digest: Digest, size: u64, path: &Path) -> Result<(), Error> {
+        let mut file = File::open(path).await.map_err(Error::new)?;
+        let (parts, receiver) = mpsc::channel::<v1::PutRequest>(4);
+        let read = async move {
+            if parts.send(BlobPart::Header { digest, size }.into()).await.is_err() {
+                return Ok(());
+            }
+            loop {
+                let mut data = vec![0; CHUNK_BYTES];
+                let length = file.read(&mut data).await?;
+                data.truncate(length);
+                // The scheduler may answer before it has all, if it has the blob already.
+                if length == 0 || parts.send(BlobPart::Data(Bytes::from(data)).into()).await.is_err() {
+                    return std::io::Result::Ok(());
+                }
+            }
+        };
+        let mut blobs = self.blobs.clone();
+        let (read, put) = tokio::join!(read, blobs.put(ReceiverStream::new(receiver)));
+        put?;
+        read.map_err(Error::new)
+    }
+
+    /// Fetches a manifest and verifies that it is the one that was asked for.
+    pub async fn manifest(&self, digest: Digest) -> Result<Manifest, Error> {
+        let bytes = insist(|| self.blob(digest)).await?;
+        seagull_results::decode_manifest(&bytes).map_err(Error::new)
+    }
+
+    async fn blob(&self, digest: Digest) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        let asked = v1::GetRequest::from(BlobAsked { digest, offset: 0 });
+        let mut pieces = self.blobs.clone().get(asked).await?.into_inner();
+        while let Some(piece) = pieces.message().await? {
+            let piece = BlobPiece::try_from(piece).map_err(Error::new)?;
+            bytes.extend_from_slice(&piece.data);
+            if bytes.len() as u64 > BLOB_BYTES {
+                return Err(Error::new("a blob is larger than blobs may be"));
+            }
+        }
+        if blake3::hash(&bytes).as_bytes() == &digest.0 {
+            Ok(bytes)
+        } else {
+            Err(Error::new(format!("blob {digest} has another digest")))
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Why a scheduler did not do what it was asked, in words.
+
+use std::error::Error as _;
+use std::fmt;
+
+use tonic::{Code, Status};
+
+#[derive(Debug)]
+pub struct Error(Reason);
+
+#[derive(Debug)]
+enum Reason {
+    Status(Box<Status>),
+    /// It answers what it should not.
+    Answer(String),
+}
+
+impl Error {
+    pub fn new(answer: impl fmt::Display) -> Error {
+        Error(Reason::Answer(answer.to_string()))
+    }
+
+    pub fn status(&self) -> Option<&Status> {
+        match &self.0 {
+            Reason::Status(status) => Some(status),
+            Reason::Answer(_) => None,
+        }
+    }
+
+    /// Whether another try may do better: the connection failed, or the scheduler is in trouble of its own.
+    pub fn is_transient(&self) -> bool {
+        let transient = |status: &Status| {
+            matches!(
+                status.code(),
+                Code::Unavailable
+                    | Code::Unknown
+                    | Code::Cancelled
+                    | Code::Aborted
+                    | Code::DeadlineExceeded
+                    | Code::Internal
+            )
+        };
+        self.status().is_some_and(transient)
+    }
+
+    /// Whether the scheduler answered, and has a trouble that may last.
+    pub fn is_internal(&self) -> bool {
+        self.status().is_some_and(|status| status.code() == Code::Internal)
+    }
+}
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Error {
+        Error(Reason::Status(Box::new(status)))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Reason::Answer(text) => write!(f, "the scheduler's answer makes no sense: {text}"),
+            Reason::Status(status) if status.code() == Code::Unavailable => {
+                let mut source = status.source();
+                while let Some(deeper) = source.and_then(|error| error.source()) {
+                    source = Some(deeper);
+                }
+                let reason = source.map_or_else(|| status.message().to_owned(), ToString::to_string);
+                write!(
+                    f,
+                    "the scheduler cannot be reached: {reason}\nhint: does it run, and is the address right?"
+                )
+            }
+            Reason::Status(status) => write!(f, "the scheduler refuses: {}", status.message()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,118 @@
+//! What the command asks of a scheduler, its own or another's: domain types in and out.
+
+mod blobs;
+mod error;
+mod watch;
+
+use std::time::Duration;
+
+use seagull_domain::{RunId, RunSpec, TextRef};
+use seagull_proto::convert::{self, TextAsked};
+use seagull_proto::endpoint::{Authorized, blobs_client, runs_client};
+use seagull_proto::v1::blobs_client::BlobsClient;
+use seagull_proto::v1::runs_client::RunsClient;
+use seagull_proto::{Token, agree, status, v1};
+use tonic::transport::{Channel, Endpoint, Uri};
+
+use crate::errors::usage;
+pub use error::Error;
+pub use watch::Notice;
+
+const CONNECT: Duration = Duration::from_secs(10);
+/// A connection that is silent for so long is asked whether it lives.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// A connection to a scheduler elsewhere, made when it is first needed, and again when it is lost.
+pub fn channel(url: &Uri) -> Channel {
+    Endpoint::from(url.clone())
+        .connect_timeout(CONNECT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .connect_lazy()
+}
+
+/// Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    runs: RunsClient<Authorized>,
+    blobs: BlobsClient<Authorized>,
+}
+
+impl Client {
+    pub fn new(channel: Channel, token: &Token) -> Client {
+        Client { runs: runs_client(channel.clone(), token), blobs: blobs_client(channel, token) }
+    }
+
+    /// Checks address, token and protocol.
+    pub async fn info(&self) -> Result<(), Error> {
+        let info = self.runs.clone().info(v1::InfoRequest {}).await?.into_inner();
+        agree(info.protocol).map_err(Error::new)?;
+        Ok(())
+    }
+
+    /// Asks for a run; says whether it was there already.
+    pub async fn submit(&self, spec: RunSpec) -> anyhow::Result<bool> {
+        let run = spec.id.clone();
+        let request = convert::submission(spec).map_err(|invalid| usage(invalid.to_string()))?;
+        let answer = insist(|| async { Ok(self.runs.clone().submit(request.clone()).await?) }).await;
+        match answer {
+            Ok(answer) => Ok(answer.into_inner().attached),
+            Err(error) => match error.status().and_then(status::difference) {
+                Some(difference) => Err(usage(format!(
+                    "there is a run {run} already, and its {difference} differs\n\
+                     hint: leave --run-id away for a new run, or ask for what it was"
+                ))),
+                None => Err(error.into()),
+            },
+        }
+    }
+
+    /// Stops a run; its end is seen by watching it.
+    pub async fn cancel(&self, run: RunId) -> Result<(), Error> {
+        let request = v1::CancelRequest::from(run);
+        insist(|| async { Ok(self.runs.clone().cancel(request.clone()).await?) }).await?;
+        Ok(())
+    }
+
+    /// Reads a text of a run, piece by piece.
+    pub async fn text(&self, run: &RunId, text: TextRef) -> Result<String, Error> {
+        let mut bytes = Vec::new();
+        let mut left = text;
+        while left.length > 0 {
+            let request = v1::ReadLogRequest::from(TextAsked { run: run.clone(), text: left });
+            let answer = insist(|| async { Ok(self.runs.clone().read_log(request.clone()).await?) }).await?;
+            let data = answer.into_inner().data;
+            let got = u32::try_from(data.len()).unwrap_or(u32::MAX);
+            if got == 0 || got > left.length {
+                break;
+            }
+            bytes.extend_from_slice(&data);
+            left.offset += u64::from(got);
+            left.length -= got;
+        }
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+/// How long to wait before another try.
+fn backoff(failures: u32) -> Duration {
+    (Duration::from_millis(50) * (1 << failures.min(7))).min(Duration::from_secs(5))
+}
+
+/// Calls again, a minute long, until there is an answer that a retry will not change.
+async fn insist<T, F>(mut call: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    const TRIES: u32 = 18;
+    let mut failures = 0;
+    loop {
+        match call().await {
+            Err(error) if error.is_transient() && failures < TRIES => failures += 1,
+            outcome => return outcome,
+        }
+        tokio::time::sleep(backoff(failures)).await;
+    }
+}

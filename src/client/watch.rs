@@ -1,0 +1,200 @@
+//! A run's stream, resumed where it was when the connection is lost. A task of its own reads it, so that whoever shows
+//! it may do other things meanwhile.
+#![expect(clippy::disallowed_methods, reason = "a shell: the stream is read by a task")]
+
+use std::sync::Arc;
+
+use seagull_domain::{Manifest, RunEvent, RunId, Seq, StreamItem};
+use seagull_proto::convert::{LiveSlot, WatchAsked, Watched};
+use seagull_proto::v1;
+use tokio::sync::mpsc;
+
+use super::{Client, Error, backoff};
+
+/// A scheduler that answers only with errors of its own is given up after so many in a row.
+const INTERNAL: u32 = 10;
+
+/// What a watcher has to tell.
+#[derive(Debug)]
+pub enum Notice {
+    /// Always before the event that confirms it.
+    Manifest(Arc<Manifest>),
+    Items(Vec<StreamItem>),
+    Live(Vec<LiveSlot>),
+    /// The connection is lost, for this reason; tries go on.
+    Disconnected(String),
+    Reconnected,
+    /// Nothing more will come.
+    Failed(Error),
+}
+
+impl Client {
+    /// Watches a run from its beginning to its end.
+    pub fn watch(&self, run: RunId) -> mpsc::Receiver<Notice> {
+        let (notices, receiver) = mpsc::channel(16);
+        let watcher =
+            Watcher { client: self.clone(), run, position: Position::default(), notices, lost: false };
+        tokio::spawn(watcher.run());
+        receiver
+    }
+}
+
+struct Watcher {
+    client: Client,
+    run: RunId,
+    position: Position,
+    notices: mpsc::Sender<Notice>,
+    /// The loss of the connection was told, and not yet that it is back.
+    lost: bool,
+}
+
+/// Why reading stopped.
+enum Stop {
+    /// The run has ended, or nobody listens.
+    Done,
+    Error(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Error(error)
+    }
+}
+
+impl Watcher {
+    async fn run(mut self) {
+        let (mut failures, mut internal) = (0, 0);
+        loop {
+            let before = self.position;
+            let error = match self.read().await {
+                Stop::Done => return,
+                Stop::Error(error) => error,
+            };
+            if self.position != before {
+                (failures, internal) = (0, 0);
+            }
+            failures += 1;
+            internal = if error.is_internal() { internal + 1 } else { 0 };
+            if !error.is_transient() || internal > INTERNAL {
+                let _ = self.notices.send(Notice::Failed(error)).await;
+                return;
+            }
+            // The first reconnect is immediate; if it succeeds, there is nothing worth telling.
+            if failures > 1 {
+                if !self.lost && self.tell(Notice::Disconnected(error.to_string())).await.is_err() {
+                    return;
+                }
+                self.lost = true;
+                tokio::time::sleep(backoff(failures)).await;
+            }
+        }
+    }
+
+    /// Reads until the stream breaks off or ends.
+    async fn read(&mut self) -> Stop {
+        match self.read_on().await {
+            Ok(()) => Stop::Done,
+            Err(stop) => stop,
+        }
+    }
+
+    async fn read_on(&mut self) -> Result<(), Stop> {
+        let asked = WatchAsked { run: self.run.clone(), after: self.position.resume() };
+        let answer =
+            self.client.runs.clone().watch(v1::WatchRequest::from(asked)).await.map_err(Error::from)?;
+        let mut messages = answer.into_inner();
+        let mut here = Position::default();
+        while let Some(message) = messages.message().await.map_err(Error::from)? {
+            if std::mem::take(&mut self.lost) {
+                self.tell(Notice::Reconnected).await?;
+            }
+            match Watched::try_from(message).map_err(Error::new)? {
+                Watched::Items(mut items) => {
+                    let mut position = self.position;
+                    items.retain(|item| position.is_new(&mut here, item.seq));
+                    let ended = items.iter().any(|item| matches!(item.event, RunEvent::RunFinished { .. }));
+                    self.items(items).await?;
+                    self.position = position;
+                    if ended {
+                        return Ok(());
+                    }
+                }
+                Watched::Live { slots, .. } => self.tell(Notice::Live(slots)).await?,
+                Watched::CaughtUp { .. } => {}
+            }
+        }
+        Err(Error::from(tonic::Status::unavailable("the stream broke off")).into())
+    }
+
+    async fn items(&self, items: Vec<StreamItem>) -> Result<(), Stop> {
+        for item in &items {
+            if let RunEvent::ManifestConfirmed { manifest, .. } = item.event {
+                let manifest = self.client.manifest(manifest).await?;
+                self.tell(Notice::Manifest(Arc::new(manifest))).await?;
+            }
+        }
+        if items.is_empty() { Ok(()) } else { self.tell(Notice::Items(items)).await }
+    }
+
+    async fn tell(&self, notice: Notice) -> Result<(), Stop> {
+        self.notices.send(notice).await.map_err(|_| Stop::Done)
+    }
+}
+
+/// How far a stream was read: several events may share one number, always in the same order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Position {
+    seq: Seq,
+    /// How many events of that number.
+    events: usize,
+}
+
+impl Position {
+    /// After which number to begin, so that nothing is missing.
+    fn resume(self) -> Seq {
+        Seq(self.seq.0.saturating_sub(1))
+    }
+
+    fn pass(&mut self, seq: Seq) {
+        self.events = if seq == self.seq { self.events + 1 } else { 1 };
+        self.seq = seq;
+    }
+
+    /// Counts an event of this connection, which is `here`; says whether it was not read over an earlier one.
+    fn is_new(&mut self, here: &mut Position, seq: Seq) -> bool {
+        here.pass(seq);
+        let new = (here.seq, here.events) > (self.seq, self.events);
+        if new {
+            *self = *here;
+        }
+        new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers of the events of a stream.
+    const STREAM: [u64; 8] = [1, 2, 2, 2, 5, 5, 6, 9];
+
+    #[test]
+    fn wherever_a_stream_breaks_off_each_event_is_read_once() {
+        for first in 0..=STREAM.len() {
+            for second in 0..=STREAM.len() {
+                let mut position = Position::default();
+                let mut read = Vec::new();
+                for cut in [first, second, STREAM.len()] {
+                    let mut here = Position::default();
+                    let resumed = STREAM.iter().filter(|seq| **seq > position.resume().0).take(cut);
+                    for seq in resumed.copied().collect::<Vec<_>>() {
+                        if position.is_new(&mut here, Seq(seq)) {
+                            read.push(seq);
+                        }
+                    }
+                }
+                assert_eq!(read, STREAM, "cut after {first}, then {second}");
+            }
+        }
+    }
+}

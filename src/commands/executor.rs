@@ -1,0 +1,56 @@
+//! `seagull executor`: this machine's slots for a scheduler, until it leaves.
+
+use std::process;
+
+use anyhow::Context;
+use seagull_executor::{Executor, Options};
+
+use crate::cli;
+use crate::client::{self, Client};
+use crate::errors::INTERRUPTED;
+use crate::fresh;
+use crate::place::Place;
+use crate::signals::Signals;
+use crate::state::State;
+
+pub async fn run(args: cli::Executor) -> anyhow::Result<u8> {
+    let mut signals = Signals::new()?;
+    let token = super::token(&args.token)?;
+    let id = args.id.map_or_else(fresh::executor_id, Ok)?;
+    let state = State::open(args.state.state.as_deref(), &Place::here()?)?;
+    let channel = client::channel(&args.scheduler);
+    greet(&Client::new(channel.clone(), &token), &args.scheduler).await?;
+    let slots = args.slots.unwrap_or_else(super::cores);
+    eprintln!("executor {id} (process {}) offers {slots} slots to {}", process::id(), args.scheduler);
+    let labels = args.labels.into_iter().collect();
+    let options = Options { id, slots, labels, state: state.directory, channel, token, in_place: false };
+    let mut executor = Executor::start(options).context("the executor cannot start")?;
+    tokio::select! {
+        outcome = executor.wait() => return left(outcome),
+        () = signals.next() => {}
+    }
+    eprintln!("leaving: what runs is given back; interrupt again to end now");
+    executor.leave();
+    tokio::select! {
+        outcome = executor.wait() => left(outcome),
+        () = signals.next() => Ok(INTERRUPTED),
+    }
+}
+
+/// A wrong token or protocol is told at once; a scheduler that is not there yet is waited for.
+async fn greet(client: &Client, url: &tonic::transport::Uri) -> anyhow::Result<()> {
+    match client.info().await {
+        Ok(()) => Ok(()),
+        Err(error) if error.is_transient() => {
+            eprintln!("waiting for the scheduler at {url}");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn left(outcome: Result<(), seagull_executor::Error>) -> anyhow::Result<u8> {
+    outcome.context("the executor cannot go on")?;
+    eprintln!("left");
+    Ok(0)
+}

@@ -1,0 +1,115 @@
+//! A run with a scheduler and an executor of its own, in this process and this working tree.
+#![expect(clippy::disallowed_methods, reason = "a shell: git blocks")]
+
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use seagull_domain::{RunId, RunSpec, Workspace};
+use seagull_executor::Executor;
+use seagull_proto::Token;
+use seagull_scheduler::{JournalError, Server, Settings};
+use tonic::transport::Channel;
+
+use super::follow::{self, End, Session};
+use super::screen::Screen;
+use super::{Start, Step, done, id, say_attached, spec};
+use crate::client::Client;
+use crate::errors::{INTERRUPTED, warn};
+use crate::{fresh, git};
+
+const INTERRUPTING: &str =
+    "interrupted: tests are torn down, then the run ends; interrupt again to kill them now";
+/// How long the ended run may take to be archived.
+const ARCHIVING: Duration = Duration::from_secs(60);
+/// How long workers without work may take to end.
+const LEAVING: Duration = Duration::from_secs(5);
+
+pub async fn run(mut start: Start) -> anyhow::Result<u8> {
+    let looked = look(&start);
+    let spec = done!(start.unless_interrupted(looked).await);
+    let run = id(&spec);
+    let token = fresh::token()?;
+    let mut server = serve(&start, &run, token.clone())?;
+    let channel = server.connect();
+    let client = Client::new(channel.clone(), &token);
+    let submitted = client.submit(spec);
+    let attached = done!(start.unless_interrupted(submitted).await);
+    if attached {
+        say_attached(&run);
+    }
+    let mut executor = execute(&start, channel, token)?;
+    let screen = Screen::new(run.clone(), start.settings(attached));
+    let session = Session { client, run: run.clone(), screen, interrupting: INTERRUPTING, lonely: None };
+    let trouble = trouble(&mut server, &mut executor);
+    match follow::follow(session, &mut start.signals, trouble).await? {
+        End::Abandoned => Ok(INTERRUPTED),
+        End::Finished(code) => {
+            tokio::select! {
+                () = part(&server, &mut executor, &run) => Ok(code),
+                () = start.signals.next() => Ok(code),
+            }
+        }
+    }
+}
+
+/// Looks at the working tree, and makes the spec.
+fn look(start: &Start) -> impl Future<Output = anyhow::Result<RunSpec>> + use<> {
+    let (args, place) = (start.args.clone(), start.place.clone());
+    let work = move || {
+        let junit = args.report.junit.as_deref().and_then(|junit| std::path::absolute(junit).ok());
+        let revision = place.repository.as_deref().map(|top| git::revision(top, junit.as_deref()));
+        let revision = revision.unwrap_or_default();
+        let workspace =
+            Workspace::InPlace { directory: spec::text(&place.directory)?, content: revision.content };
+        spec::build(&args, &place, spec::Files { workspace, rev: revision.commit })
+    };
+    async { tokio::task::spawn_blocking(work).await? }
+}
+
+fn serve(start: &Start, run: &RunId, token: Token) -> anyhow::Result<Server> {
+    let state = start.state.directory.clone();
+    let journal = state.join("runs").join(run.as_str());
+    let options = seagull_scheduler::Options { journal, state, settings: Settings::default(), token };
+    match Server::start(options) {
+        Err(seagull_scheduler::Error::Journal(JournalError::InUse { .. })) => Err(anyhow!(
+            "run {run} is running in another process\nhint: wait for it, or leave --run-id away for a new run"
+        )),
+        started => started.context("the run cannot start"),
+    }
+}
+
+fn execute(start: &Start, channel: Channel, token: Token) -> anyhow::Result<Executor> {
+    let slots = start.args.how.slots.or(start.place.config.run.slots).unwrap_or_else(crate::commands::cores);
+    let options = seagull_executor::Options {
+        id: "local".parse()?,
+        slots,
+        labels: Default::default(),
+        state: start.state.directory.clone(),
+        channel,
+        token,
+        in_place: true,
+    };
+    Executor::start(options).context("tests cannot be executed here")
+}
+
+/// What ends the run before its time.
+async fn trouble(server: &mut Server, executor: &mut Executor) -> anyhow::Error {
+    tokio::select! {
+        error = server.failed() => anyhow::Error::new(error).context("the run cannot go on"),
+        left = executor.wait() => match left {
+            Ok(()) => anyhow!("the executor of this process has left"),
+            Err(error) => anyhow::Error::new(error).context("the run cannot go on"),
+        },
+    }
+}
+
+/// Keeps what was learned, and lets the workers end.
+async fn part(server: &Server, executor: &mut Executor, run: &RunId) {
+    executor.leave();
+    let archived = tokio::time::timeout(ARCHIVING, server.archived(run));
+    let left = tokio::time::timeout(LEAVING, executor.wait());
+    let (archived, _) = tokio::join!(archived, left);
+    if archived.is_err() {
+        warn(format!("what run {run} took is not kept in the history yet"));
+    }
+}

@@ -1,0 +1,155 @@
+//! Follows a run from its stream to its reports, while the user may interrupt it.
+#![expect(clippy::disallowed_methods, reason = "a shell: it waits, and cancels in a task")]
+
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use seagull_domain::{RunEvent, RunId};
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use super::screen::Screen;
+use crate::client::{Client, Error, Notice};
+use crate::errors;
+use crate::signals::Signals;
+
+const TICK: Duration = Duration::from_millis(100);
+/// A run that no executor has taken by then is worth a word.
+const LONELY: Duration = Duration::from_secs(10);
+
+/// A run that was submitted, and how it is shown.
+pub struct Session {
+    pub client: Client,
+    pub run: RunId,
+    pub screen: Screen,
+    /// What to say at the first interrupt.
+    pub interrupting: &'static str,
+    /// What to say if no executor takes the run.
+    pub lonely: Option<String>,
+}
+
+pub enum End {
+    /// With the run's exit code; all reports are written.
+    Finished(u8),
+    /// Interrupted again.
+    Abandoned,
+}
+
+/// Ends with the run, at the second interrupt, or with an error that `trouble` brings.
+pub async fn follow(
+    session: Session,
+    signals: &mut Signals,
+    trouble: impl Future<Output = anyhow::Error>,
+) -> anyhow::Result<End> {
+    let mut notices = session.client.watch(session.run.clone());
+    let (complaints, mut complaint) = mpsc::channel(1);
+    let mut follower =
+        Follower { session, complaints, interrupted: false, taken: false, since: Instant::now() };
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut trouble = pin!(trouble);
+    let code = loop {
+        tokio::select! {
+            notice = notices.recv() => {
+                let notice = notice.ok_or_else(|| anyhow!("the stream of the run has ended without its end"))?;
+                if let Some(code) = follower.notice(notice)? {
+                    break code;
+                }
+            }
+            _ = ticks.tick() => follower.tick()?,
+            Some(error) = complaint.recv() => return Err(anyhow::Error::new(error).context("the run cannot be cancelled")),
+            error = &mut trouble => return Err(error),
+            () = signals.next() => if follower.interrupt()? {
+                return Ok(End::Abandoned);
+            }
+        }
+    };
+    let Session { client, run, screen, .. } = follower.session;
+    let written = tokio::select! {
+        written = screen.finish(&client, &run) => written,
+        error = &mut trouble => return Err(error),
+        () = signals.next() => return Ok(End::Abandoned),
+    };
+    Ok(End::Finished(exit_code(code, written)))
+}
+
+/// A report that cannot be written is an error of ours, but what the run came to says more than that.
+fn exit_code(code: u8, written: anyhow::Result<()>) -> u8 {
+    match written {
+        Ok(()) => code,
+        Err(error) if code == 0 => errors::tell(&error),
+        Err(error) => {
+            errors::tell(&error);
+            code
+        }
+    }
+}
+
+struct Follower {
+    session: Session,
+    /// Where a failed cancellation is told.
+    complaints: mpsc::Sender<Error>,
+    interrupted: bool,
+    /// Some executor has something to do.
+    taken: bool,
+    since: Instant,
+}
+
+impl Follower {
+    /// Shows a notice; the run's exit code if it was its end.
+    fn notice(&mut self, notice: Notice) -> anyhow::Result<Option<u8>> {
+        self.session.screen.show(&notice)?;
+        match notice {
+            Notice::Failed(error) => Err(anyhow::Error::new(error).context("the run cannot be followed")),
+            Notice::Items(items) => {
+                self.taken |= items.iter().any(|item| matches!(item.event, RunEvent::AttemptAssigned { .. }));
+                Ok(items.iter().find_map(|item| match item.event {
+                    RunEvent::RunFinished { exit_code, .. } => Some(exit_code),
+                    _ => None,
+                }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn tick(&mut self) -> anyhow::Result<()> {
+        if !self.taken && self.since.elapsed() > LONELY {
+            self.taken = true;
+            if let Some(lonely) = &self.session.lonely {
+                self.session.screen.say(lonely)?;
+            }
+        }
+        self.session.screen.tick()
+    }
+
+    /// The first interrupt cancels the run; says whether this is the second.
+    fn interrupt(&mut self) -> anyhow::Result<bool> {
+        if self.interrupted {
+            self.session.screen.say("ended at once")?;
+            return Ok(true);
+        }
+        self.interrupted = true;
+        self.session.screen.say(self.session.interrupting)?;
+        let (client, run) = (self.session.client.clone(), self.session.run.clone());
+        let complaints = self.complaints.clone();
+        tokio::spawn(async move {
+            if let Err(error) = client.cancel(run).await {
+                let _ = complaints.send(error).await;
+            }
+        });
+        Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_that_cannot_be_written_fails_a_green_run_only() {
+        assert_eq!(exit_code(0, Ok(())), 0);
+        assert_eq!(exit_code(0, Err(anyhow!("disk full"))), 1);
+        assert_eq!(exit_code(100, Err(anyhow!("disk full"))), 100);
+    }
+}

@@ -1,0 +1,124 @@
+//! The report of a run, with a clock: what the reporters are told, and when.
+#![expect(clippy::disallowed_methods, reason = "a shell: the reporters are told the time")]
+
+use std::collections::HashMap;
+use std::time::Instant as Moment;
+
+use anyhow::Context;
+use seagull_domain::{Instant, RunId, StreamItem, TextRef};
+use seagull_proto::convert::LiveSlot;
+use tokio::task::JoinSet;
+
+use crate::client::{Client, Notice};
+use crate::report::{Live, Output, Report, Settings};
+
+/// Texts are fetched so many at a time.
+const AT_A_TIME: usize = 16;
+const TOLD: &str = "cannot tell of the run";
+
+pub struct Screen {
+    report: Report,
+    origin: Moment,
+    /// Programs get events only; what is for people goes beside them.
+    for_programs: bool,
+}
+
+/// Texts by where they lie: log, offset, length.
+type Fetched = HashMap<(u64, u64, u32), String>;
+
+impl Screen {
+    pub fn new(run: RunId, settings: Settings) -> Screen {
+        let for_programs = settings.output == Output::Json;
+        Screen { report: Report::new(run, Instant(0), settings), origin: Moment::now(), for_programs }
+    }
+
+    /// Shows what is news.
+    pub fn show(&mut self, notice: &Notice) -> anyhow::Result<()> {
+        match notice {
+            Notice::Manifest(manifest) => self.report.manifest(manifest.clone()),
+            Notice::Items(items) => self.items(items)?,
+            Notice::Live(slots) => self.live(slots)?,
+            Notice::Disconnected(why) => self.say(&format!("reconnecting: {}", without_hints(why)))?,
+            Notice::Reconnected => self.say("connected again")?,
+            Notice::Failed(_) => {}
+        }
+        Ok(())
+    }
+
+    fn items(&mut self, items: &[StreamItem]) -> anyhow::Result<()> {
+        let now = self.now();
+        items.iter().try_for_each(|item| self.report.item(now, item)).context(TOLD)
+    }
+
+    fn live(&mut self, slots: &[LiveSlot]) -> anyhow::Result<()> {
+        let now = self.now();
+        for LiveSlot { executor, slot, test } in slots {
+            let live = Live { executor: executor.clone(), slot: *slot, test: *test };
+            self.report.live(now, &live).context(TOLD)?;
+        }
+        Ok(())
+    }
+
+    pub fn tick(&mut self) -> anyhow::Result<()> {
+        self.report.tick(self.now()).context(TOLD)
+    }
+
+    pub fn say(&mut self, text: &str) -> anyhow::Result<()> {
+        if self.for_programs {
+            eprintln!("{text}");
+            return Ok(());
+        }
+        self.report.say(text).context(TOLD)
+    }
+
+    /// Fetches what failing tests printed, and writes all reports.
+    pub async fn finish(self, client: &Client, run: &RunId) -> anyhow::Result<()> {
+        let fetched = fetch(client, run, self.report.texts()).await;
+        let now = self.now();
+        self.report.finish(now, &|text| fetched.get(&key(text)).cloned())
+    }
+
+    fn now(&self) -> Instant {
+        Instant(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+fn key(text: TextRef) -> (u64, u64, u32) {
+    (text.log.0, text.offset, text.length)
+}
+
+fn without_hints(text: &str) -> String {
+    text.lines().filter(|line| !line.starts_with("hint: ")).collect::<Vec<_>>().join("; ")
+}
+
+/// What cannot be had is left out, and said.
+async fn fetch(client: &Client, run: &RunId, texts: Vec<TextRef>) -> Fetched {
+    let mut fetched = Fetched::new();
+    let mut trouble = None;
+    let mut missing = 0;
+    let mut wanted = texts.into_iter();
+    let mut fetching = JoinSet::new();
+    loop {
+        while fetching.len() < AT_A_TIME
+            && let Some(text) = wanted.next()
+        {
+            let (client, run) = (client.clone(), run.clone());
+            fetching.spawn(async move { (text, client.text(&run, text).await) });
+        }
+        match fetching.join_next().await {
+            None => break,
+            Some(Ok((text, Ok(content)))) => {
+                fetched.insert(key(text), content);
+            }
+            Some(Ok((_, Err(error)))) => (missing, trouble) = (missing + 1, Some(error.to_string())),
+            Some(Err(error)) => (missing, trouble) = (missing + 1, Some(error.to_string())),
+        }
+    }
+    if let Some(trouble) = trouble {
+        crate::errors::warn(format!(
+            "{missing} texts of failures cannot be read: {}",
+            without_hints(&trouble)
+        ));
+    }
+    fetched
+}

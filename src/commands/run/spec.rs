@@ -1,0 +1,167 @@
+//! From options, settings and defaults to what is asked of a scheduler.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path};
+use std::time::Duration;
+
+use seagull_domain::{Environment, RunSpec, Workspace};
+use seagull_results::Selection;
+
+use crate::cli;
+use crate::duration::millis;
+use crate::errors::usage;
+use crate::fresh;
+use crate::place::Place;
+
+const CAP: Duration = Duration::from_secs(600);
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The files of a run, and their revision.
+pub struct Files {
+    pub workspace: Workspace,
+    pub rev: String,
+}
+
+pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<RunSpec> {
+    Selection::parse(&args.what.select).map_err(|error| usage(format!("--select: {error}")))?;
+    let remote = matches!(files.workspace, Workspace::Artifact { .. });
+    let paths = if remote { portable(&args.paths, &place.directory)? } else { args.paths.clone() };
+    let (how, defaults) = (&args.how, &place.config.run);
+    let project = args.what.project.clone().or_else(|| place.config.project.clone());
+    Ok(RunSpec {
+        id: args.what.run_id.clone().map_or_else(fresh::run_id, Ok)?,
+        owner: owner(),
+        project: project.unwrap_or_else(|| place.project()),
+        priority: 0,
+        rev: files.rev,
+        labels: BTreeMap::new(),
+        deadline: None,
+        submitted_at: fresh::unix_millis(),
+        workspace: files.workspace,
+        environment: Environment { python: python(args, place, remote), variables: place.config.env.clone() },
+        arguments: paths.into_iter().chain(args.arguments.iter().cloned()).collect(),
+        select: args.what.select.clone(),
+        cap_ms: millis(how.cap.or(defaults.cap).unwrap_or(CAP)),
+        retries: how.retries.or(defaults.retries).unwrap_or(0),
+        fail_fast: how.fail_fast.or(defaults.fail_fast),
+        flaky_fails: how.flaky.or(defaults.flaky_fails).unwrap_or(false),
+        grace_ms: millis(how.grace.or(defaults.grace).unwrap_or(GRACE)),
+        seed: fresh::seed()?,
+    })
+}
+
+/// A directory as text, which is what travels.
+pub fn text(directory: &Path) -> anyhow::Result<String> {
+    let text = directory.to_str().map(str::to_owned);
+    text.ok_or_else(|| usage(format!("{} is not UTF-8", directory.display())))
+}
+
+/// The interpreter. In place, a path is relative to where it was written: the working directory, or the settings;
+/// elsewhere it is for the executor to find.
+fn python(args: &cli::Run, place: &Place, remote: bool) -> String {
+    let (python, base) = match (&args.what.python, &place.config.python) {
+        (Some(given), _) => (given.as_str(), Some(place.directory.as_path())),
+        (None, Some(set)) => (set.as_str(), place.config.directory()),
+        (None, None) => return String::new(),
+    };
+    match base.filter(|_| !remote && python.contains('/')) {
+        Some(base) => base.join(python).to_string_lossy().into_owned(),
+        None => python.to_owned(),
+    }
+}
+
+/// Paths as they are within the artifact.
+fn portable(paths: &[String], directory: &Path) -> anyhow::Result<Vec<String>> {
+    let relative = |path: &String| match Path::new(path).strip_prefix(directory) {
+        Ok(inside) if inside.as_os_str().is_empty() => Ok(".".to_owned()),
+        Ok(inside) => Ok(inside.to_string_lossy().into_owned()),
+        Err(_) if Path::new(path).components().next() == Some(Component::RootDir) => Err(usage(format!(
+            "{path} is not within {}, and means nothing on another machine",
+            directory.display()
+        ))),
+        Err(_) => Ok(path.clone()),
+    };
+    paths.iter().map(relative).collect()
+}
+
+/// Who asks, as the environment says it; what a scheduler goes by comes from the token.
+fn owner() -> String {
+    let named = ["USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
+    let mut named = named.filter(|name| !name.is_empty());
+    named.next().unwrap_or_else(|| "unknown".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser;
+
+    use super::*;
+
+    fn args(arguments: &[&str]) -> cli::Run {
+        let whole = ["seagull", "run"].iter().chain(arguments);
+        match cli::Cli::parse_from(whole).command {
+            cli::Command::Run(run) => *run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn in_place() -> Files {
+        let workspace = Workspace::InPlace { directory: "/x".into(), content: String::new() };
+        Files { workspace, rev: "abc".into() }
+    }
+
+    fn packed() -> Files {
+        let digest = seagull_domain::Digest([0; 32]);
+        Files { workspace: Workspace::Artifact { digest, directory: String::new() }, rev: String::new() }
+    }
+
+    fn place(settings: &str) -> (tempfile::TempDir, Place) {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("seagull.toml"), settings).unwrap();
+        let place = Place::at(root.path().to_owned()).unwrap();
+        (root, place)
+    }
+
+    #[test]
+    fn options_win_over_settings_and_settings_over_defaults() {
+        let (_root, place) =
+            place("project = 'p'\n[run]\nretries = 3\ncap = '5m'\nflaky = 'fail'\n[env]\nA = 'b'");
+        let spec = build(&args(&["--retries", "1", "t.py", "--", "-x"]), &place, in_place()).unwrap();
+        assert_eq!((spec.retries, spec.cap_ms, spec.grace_ms), (1, 300_000, 10_000));
+        assert_eq!((spec.project.as_str(), spec.rev.as_str()), ("p", "abc"));
+        assert_eq!(spec.arguments, ["t.py", "-x"]);
+        assert!(spec.flaky_fails && spec.fail_fast.is_none());
+        assert_eq!(spec.environment.variables["A"], "b");
+        assert!(seagull_proto::convert::submission(spec).is_ok());
+    }
+
+    #[test]
+    fn an_interpreters_path_is_relative_to_where_it_was_written() {
+        let (root, place) = place("[pytest]\npython = 'env/python'");
+        let find =
+            |arguments: &[&str], files| build(&args(arguments), &place, files).unwrap().environment.python;
+        assert_eq!(find(&[], in_place()), root.path().join("env/python").to_string_lossy());
+        assert_eq!(find(&["--python", "python3.11"], in_place()), "python3.11");
+        assert_eq!(find(&["--python", "/usr/bin/python3"], in_place()), "/usr/bin/python3");
+        assert_eq!(find(&[], packed()), "env/python");
+    }
+
+    #[test]
+    fn paths_of_this_machine_do_not_travel() {
+        let (root, place) = place("");
+        let inside = root.path().join("tests/a.py::test_x").to_string_lossy().into_owned();
+        let paths = |path: &str| build(&args(&[path]), &place, packed()).map(|spec| spec.arguments);
+        assert_eq!(paths(&inside).unwrap(), ["tests/a.py::test_x"]);
+        assert_eq!(paths("tests").unwrap(), ["tests"]);
+        assert!(paths("/elsewhere").unwrap_err().is::<crate::errors::Usage>());
+    }
+
+    #[test]
+    fn a_selection_that_cannot_be_read_is_a_usage_error() {
+        let (_root, place) = place("");
+        let error = build(&args(&["--select", ""]), &place, in_place()).unwrap_err();
+        assert!(error.is::<crate::errors::Usage>());
+    }
+}

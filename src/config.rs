@@ -1,0 +1,203 @@
+//! `seagull.toml`: what a suite says about itself. Unknown keys are warned of, bad values are usage errors.
+
+mod reader;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::duration;
+use crate::errors::usage;
+use reader::Reader;
+
+pub const FILE: &str = "seagull.toml";
+
+/// A suite's settings. What is not set is decided elsewhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Where it was found.
+    pub file: Option<PathBuf>,
+    pub project: Option<String>,
+    /// As it is written.
+    pub python: Option<String>,
+    pub artifact_root: Option<PathBuf>,
+    pub env: BTreeMap<String, String>,
+    pub run: RunDefaults,
+    /// What a person should know, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// `[run]`: what the options of `seagull run` are if they are not given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunDefaults {
+    pub slots: Option<u16>,
+    pub cap: Option<Duration>,
+    pub retries: Option<u32>,
+    pub fail_fast: Option<u32>,
+    pub flaky_fails: Option<bool>,
+    pub grace: Option<Duration>,
+}
+
+impl Config {
+    /// The settings for a directory: the nearest file in it or above, up to the repository's top. Without a
+    /// repository there is nothing above that could belong to the suite.
+    pub fn find(directory: &Path, repository: Option<&Path>) -> anyhow::Result<Config> {
+        let top = repository.unwrap_or(directory);
+        for candidate in directory.ancestors().take_while(|above| above.starts_with(top)) {
+            let file = candidate.join(FILE);
+            match fs::read_to_string(&file) {
+                Ok(text) => return Config::parse(&file, &text),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
+            }
+        }
+        Ok(Config::default())
+    }
+
+    /// The directory of the file.
+    pub fn directory(&self) -> Option<&Path> {
+        self.file.as_deref().and_then(Path::parent)
+    }
+
+    fn parse(file: &Path, text: &str) -> anyhow::Result<Config> {
+        let table = text
+            .parse::<toml::Table>()
+            .map_err(|error| usage(format!("{}: {}", file.display(), error.to_string().trim_end())))?;
+        let mut reader = Reader::new(file, table);
+        let mut config = Config { file: Some(file.to_owned()), ..Config::default() };
+        config.project = reader.text("project")?;
+        let mut pytest = reader.table("pytest")?;
+        config.python = pytest.text("python")?;
+        let mut artifact = reader.table("artifact")?;
+        let root = artifact.text("root")?;
+        config.artifact_root = root.map(|root| file.parent().unwrap_or(Path::new("")).join(root));
+        config.env = reader.table("env")?.texts()?;
+        let mut run = reader.table("run")?;
+        config.run = run_defaults(&mut run)?;
+        for reader in [reader, pytest, artifact, run] {
+            config.warnings.extend(reader.unknown());
+        }
+        Ok(config)
+    }
+}
+
+fn run_defaults(run: &mut Reader) -> anyhow::Result<RunDefaults> {
+    Ok(RunDefaults {
+        slots: run.number("slots", 1..=4096)?,
+        cap: run.parsed("cap", duration::parse_some)?,
+        retries: run.number("retries", 0..=1000)?,
+        fail_fast: run.number("fail-fast", 1..=u32::MAX)?,
+        flaky_fails: run.parsed("flaky", flaky_fails)?,
+        grace: run.parsed("grace", duration::parse)?,
+    })
+}
+
+/// Whether a flaky test fails the run: `ok` or `fail`.
+pub fn flaky_fails(text: &str) -> Result<bool, String> {
+    match text {
+        "ok" => Ok(false),
+        "fail" => Ok(true),
+        _ => Err("expected ok or fail".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> anyhow::Result<Config> {
+        Config::parse(Path::new("/suite/seagull.toml"), text)
+    }
+
+    fn refusal(text: &str) -> String {
+        let error = parse(text).unwrap_err();
+        assert!(error.is::<crate::errors::Usage>());
+        error.to_string()
+    }
+
+    #[test]
+    fn everything_can_be_set() {
+        let text = r#"
+            project = "shop"
+            [pytest]
+            python = ".venv/bin/python"
+            [artifact]
+            root = ".."
+            [env]
+            MODE = "test"
+            [run]
+            slots = 4
+            cap = "5m"
+            retries = 2
+            fail-fast = 10
+            flaky = "fail"
+            grace = "30s"
+        "#;
+        let config = parse(text).unwrap();
+        assert_eq!(config.warnings, Vec::<String>::new());
+        assert_eq!(config.project.as_deref(), Some("shop"));
+        assert_eq!(config.python.as_deref(), Some(".venv/bin/python"));
+        assert_eq!(config.artifact_root.as_deref(), Some(Path::new("/suite/..")));
+        assert_eq!(config.env, BTreeMap::from([("MODE".to_owned(), "test".to_owned())]));
+        let run = RunDefaults {
+            slots: Some(4),
+            cap: Some(Duration::from_secs(300)),
+            retries: Some(2),
+            fail_fast: Some(10),
+            flaky_fails: Some(true),
+            grace: Some(Duration::from_secs(30)),
+        };
+        assert_eq!(config.run, run);
+    }
+
+    #[test]
+    fn unknown_keys_are_warned_of_with_the_nearest_known_one() {
+        let config = parse("projekt = 'x'\n[run]\nslot = 3\n[docker]\nimage = 'x'\n").unwrap();
+        let expected = [
+            "/suite/seagull.toml: unknown key docker",
+            "/suite/seagull.toml: unknown key projekt; did you mean project?",
+            "/suite/seagull.toml: unknown key run.slot; did you mean run.slots?",
+        ];
+        assert_eq!(config.warnings, expected);
+    }
+
+    #[test]
+    fn bad_values_name_file_and_key() {
+        let table = [
+            ("[run]\ncap = 10", "run.cap: expected a text"),
+            ("[run]\ncap = '10 minutes'", "run.cap: expected a duration such as 500ms, 90s, 10m or 1h30m"),
+            ("[run]\nslots = 0", "run.slots: expected a number from 1 to 4096"),
+            ("[run]\nslots = '2'", "run.slots: expected a number from 1 to 4096"),
+            ("[run]\nflaky = 'maybe'", "run.flaky: expected ok or fail"),
+            ("pytest = 3", "pytest: expected a table"),
+            ("[env]\nDEBUG = 1", "env.DEBUG: expected a text"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(refusal(text), format!("/suite/seagull.toml: {expected}"), "{text}");
+        }
+        assert!(refusal("cap = = 3").starts_with("/suite/seagull.toml: "));
+    }
+
+    #[test]
+    fn the_nearest_file_up_to_the_top_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let suite = root.path().join("repo/suite/deep");
+        fs::create_dir_all(&suite).unwrap();
+        let write = |path: &str, project: &str| {
+            fs::write(root.path().join(path).join(FILE), format!("project = '{project}'")).unwrap();
+        };
+        let repo = root.path().join("repo");
+        let project = |top| Config::find(&suite, top).unwrap().project;
+        write("", "outside");
+        assert_eq!(project(Some(repo.as_path())), None);
+        write("repo", "top");
+        assert_eq!(project(Some(repo.as_path())).as_deref(), Some("top"));
+        assert_eq!(project(None), None);
+        write("repo/suite", "suite");
+        assert_eq!(project(Some(repo.as_path())).as_deref(), Some("suite"));
+    }
+}

@@ -1,0 +1,130 @@
+//! Takes known keys out of a table; what is left over is unknown.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use crate::errors::usage;
+
+/// A suggestion may differ by so many letters.
+const NEAR: usize = 2;
+
+pub struct Reader {
+    file: String,
+    /// What stands before a key: `run.`.
+    prefix: String,
+    table: Table,
+    known: Vec<&'static str>,
+}
+
+impl Reader {
+    pub fn new(file: &Path, table: Table) -> Self {
+        Self { file: file.display().to_string(), prefix: String::new(), table, known: Vec::new() }
+    }
+
+    /// A table within this one; empty if it is not there.
+    pub fn table(&mut self, key: &'static str) -> anyhow::Result<Reader> {
+        let table = match self.take(key) {
+            None => Table::new(),
+            Some(Value::Table(table)) => table,
+            Some(_) => return Err(self.bad(key, "expected a table")),
+        };
+        let prefix = format!("{}{key}.", self.prefix);
+        Ok(Reader { file: self.file.clone(), prefix, table, known: Vec::new() })
+    }
+
+    pub fn text(&mut self, key: &'static str) -> anyhow::Result<Option<String>> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(self.bad(key, "expected a text")),
+        }
+    }
+
+    pub fn parsed<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> anyhow::Result<Option<T>> {
+        let text = self.text(key)?;
+        text.map(|text| parse(&text).map_err(|expected| self.bad(key, &expected))).transpose()
+    }
+
+    pub fn number<N>(&mut self, key: &'static str, range: RangeInclusive<N>) -> anyhow::Result<Option<N>>
+    where
+        N: TryFrom<i64> + PartialOrd + std::fmt::Display,
+    {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        let number = value.as_integer().and_then(|number| N::try_from(number).ok());
+        match number.filter(|number| range.contains(number)) {
+            Some(number) => Ok(Some(number)),
+            None => {
+                let expected = format!("expected a number from {} to {}", range.start(), range.end());
+                Err(self.bad(key, &expected))
+            }
+        }
+    }
+
+    /// All keys of the table, whatever their names.
+    pub fn texts(self) -> anyhow::Result<BTreeMap<String, String>> {
+        let Self { file, prefix, table, .. } = self;
+        let text = |(key, value)| match value {
+            Value::String(text) => Ok((key, text)),
+            _ => Err(usage(format!("{file}: {prefix}{key}: expected a text"))),
+        };
+        table.into_iter().map(text).collect()
+    }
+
+    /// A warning for each key that nothing asked for.
+    pub fn unknown(self) -> Vec<String> {
+        let Self { file, prefix, table, known } = self;
+        let warn = |key: &String| {
+            let nearest = known.iter().map(|known| (distance(key, known), *known)).min();
+            let meant = nearest.filter(|(distance, _)| *distance <= NEAR);
+            let meant = meant.map(|(_, name)| format!("; did you mean {prefix}{name}?"));
+            format!("{file}: unknown key {prefix}{key}{}", meant.unwrap_or_default())
+        };
+        table.keys().map(warn).collect()
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<Value> {
+        self.known.push(key);
+        self.table.remove(key)
+    }
+
+    fn bad(&self, key: &str, expected: &str) -> anyhow::Error {
+        usage(format!("{}: {}{key}: {expected}", self.file, self.prefix))
+    }
+}
+
+/// How many letters must be put in, left out or replaced to make one word of the other (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, letter) in a.chars().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, other) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(letter != *other);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_are_edits() {
+        for (a, b, edits) in
+            [("", "abc", 3), ("slot", "slots", 1), ("projekt", "project", 1), ("kitten", "sitting", 3)]
+        {
+            assert_eq!((distance(a, b), distance(b, a)), (edits, edits), "{a} {b}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! How the command fails: what it prints, and with which exit code.
+
+use std::fmt;
+
+use anyhow::anyhow;
+
+/// Our own error.
+const OURS: u8 = 1;
+const USAGE: u8 = 2;
+/// As a shell says it of what an interrupt ended.
+pub const INTERRUPTED: u8 = 130;
+
+/// The command was asked for something that makes no sense: nothing was done.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// A usage error; lines that begin with `hint: ` are shown last.
+pub fn usage(text: impl Into<String>) -> anyhow::Error {
+    anyhow!(Usage(text.into()))
+}
+
+/// Tells of an error, and says with which code the process is to exit.
+pub fn tell(error: &anyhow::Error) -> u8 {
+    eprint!("{}", describe(error));
+    if error.is::<Usage>() { USAGE } else { OURS }
+}
+
+pub fn warn(text: impl fmt::Display) {
+    eprintln!("warning: {text}");
+}
+
+/// The error, its causes, then every hint that any of them gives.
+fn describe(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    let mut hints = Vec::new();
+    let mut told = String::new();
+    for cause in error.chain() {
+        let whole = cause.to_string();
+        let (hinting, saying): (Vec<&str>, _) = whole.lines().partition(|line| line.starts_with("hint: "));
+        hints.extend(hinting.into_iter().map(str::to_owned));
+        let said = saying.join("\n");
+        // Many errors say their source as well as naming it.
+        if !said.is_empty() && !told.contains(&said) {
+            let label = if text.is_empty() { "error" } else { "  cause" };
+            text += &format!("{label}: {said}\n");
+            told += &said;
+        }
+    }
+    hints.dedup();
+    hints.iter().for_each(|hint| text += &format!("{hint}\n"));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn causes_follow_the_error_and_hints_come_last() {
+        let failed: anyhow::Result<()> = Err(anyhow!("no such file\nhint: make one"));
+        let error = failed.context("cannot read the token").context("cannot start").unwrap_err();
+        let text =
+            "error: cannot start\n  cause: cannot read the token\n  cause: no such file\nhint: make one\n";
+        assert_eq!(describe(&error), text);
+    }
+
+    #[test]
+    fn a_cause_that_was_told_is_not_repeated() {
+        let failed: anyhow::Result<()> = Err(anyhow!("disk full"));
+        let error = failed.context("journal x: disk full").unwrap_err();
+        assert_eq!(describe(&error), "error: journal x: disk full\n");
+    }
+
+    #[test]
+    fn a_usage_error_stays_one_under_context() {
+        let failed: anyhow::Result<()> = Err(usage("bad"));
+        assert!(failed.context("somewhere").unwrap_err().is::<Usage>());
+    }
+}
