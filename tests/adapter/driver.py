@@ -16,6 +16,9 @@ ADAPTER = pathlib.Path(__file__).resolve().parents[2] / "executor" / "src" / "py
 PATIENCE = float(os.environ.get("SEAGULL_TEST_PATIENCE", "60"))
 """Seconds without an event after which a worker counts as hung."""
 
+INI = "[pytest]\naddopts = -p no:randomly\n"
+"""For suites without their own: the order of the tests is what is tested."""
+
 
 class Ended(Exception):
     """The worker closed its socket."""
@@ -26,7 +29,7 @@ class Suite:
 
     def __init__(self, files):
         self.folder = tempfile.mkdtemp(prefix="seagull-suite-")
-        for name, source in {"pytest.ini": "[pytest]\n", **files}.items():
+        for name, source in {"pytest.ini": INI, **files}.items():
             path = os.path.join(self.folder, name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "w", encoding="utf-8") as file:
@@ -214,7 +217,7 @@ class AdapterCase(unittest.TestCase):
 
     def plain(self, suite, *args):
         """Runs plain pytest over the suite."""
-        command = [self.python, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", *args]
+        command = [self.python, "-m", "pytest", "-p", "no:cacheprovider", *args]
         return subprocess.run(
             command,
             cwd=suite.folder,

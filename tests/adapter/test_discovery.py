@@ -48,7 +48,7 @@ class Discovery:
         return suite.read("ids").split("\0")
 
     def test_strange_ids(self):
-        ini = {"pytest.ini": "[pytest]\ndisable_test_id_escaping_and_forfeit_all_rights_to_community_support = true\n"}
+        ini = {"pytest.ini": "[pytest]\ndisable_test_id_escaping_and_forfeit_all_rights_to_community_support = true\naddopts = -p no:randomly\n"}
         files = {**ini, "test_a.py": STRANGE_IDS}
         events, tests = self.both(files)
         self.assertEqual(tests, self.plain_ids(files))
@@ -152,13 +152,10 @@ class Discovery:
             def test_xdist_group(): pass
         """
         events, _ = self.both({"test_a.py": source})
-        relations = {event["group"]: event["tests"] for event in named(events, "relation")}
+        relations = [event["tests"] for event in named(events, "relation")]
         self.assertEqual(
             relations,
-            {
-                "g": ["test_a.py::test_a", "test_a.py::TestB::test_b"],
-                "default": ["test_a.py::test_d", "test_a.py::test_e"],
-            },
+            [["test_a.py::test_a", "test_a.py::TestB::test_b"], ["test_a.py::test_d", "test_a.py::test_e"]],
         )
 
     def test_zero_tests(self):
@@ -199,7 +196,7 @@ class Discovery:
     def test_selection_and_options_of_the_user_hold(self):
         files = {
             **TREE,
-            "pytest.ini": "[pytest]\naddopts = -k 'not test_a and not test_c' --deselect plain/test_other.py::test_e\nmarkers = slow\n",
+            "pytest.ini": "[pytest]\naddopts = -p no:randomly -k 'not test_a and not test_c' --deselect plain/test_other.py::test_e\nmarkers = slow\n",
             "test_marked.py": "import pytest\n@pytest.mark.slow\ndef test_m(): pass\ndef test_n(): pass",
         }
         for args in (["-m", "not slow"], ["pkg", "test_marked.py::test_m"], ["--import-mode=importlib"], ["-p", "no:cacheprovider"]):

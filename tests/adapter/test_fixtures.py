@@ -157,6 +157,7 @@ class Fixtures:
         errors = named(events, "suite_error")
         self.assertEqual([error["message"] for error in errors], ["RuntimeError: still in use"])
         self.assertIn("test_a.py:7", errors[0]["text"])
+        self.assertIn("closing", errors[0]["text"])
         order = [event["event"] for event in events]
         self.assertEqual(order[-3:], ["finishing", "suite_error", "ended"])
 

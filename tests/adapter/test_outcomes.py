@@ -214,7 +214,7 @@ class Outcomes:
                 assert len(runs) == 3
             def test_b(): assert 0
         """
-        events, _ = self.run_suite({"test_a.py": source}, ["--reruns", "2", "-p", "no:randomly"])
+        events, _ = self.run_suite({"test_a.py": source}, ["--reruns", "2"])
         said = [(e["test"], e["ordinal"], e["last"], e["outcome"], e.get("detail", "")) for e in named(events, "finished")]
         self.assertEqual(
             said,

@@ -5,7 +5,7 @@ import os
 import signal
 import unittest
 
-from driver import for_each_python, named, outcomes, run_all
+from driver import for_each_python, ids_of, named, outcomes, run_all
 
 IDENTITY = """
     import json, os, sys, pytest
@@ -83,7 +83,7 @@ class Process:
 
     def test_a_suite_that_makes_warnings_errors(self):
         files = {
-            "pytest.ini": "[pytest]\nfilterwarnings = error\naddopts = --strict-markers --strict-config\n",
+            "pytest.ini": "[pytest]\nfilterwarnings = error\naddopts = --strict-markers --strict-config -p no:randomly\n",
             "json.py": "raise RuntimeError('shadows the library')",
             "typing.py": "raise RuntimeError('shadows the library')",
             "test_a.py": """
@@ -109,12 +109,12 @@ class Process:
 
     def test_options_that_are_ours_are_taken_back(self):
         files = {
-            "pytest.ini": "[pytest]\naddopts = -x --maxfail=1 --pdb --junitxml=report.xml\n",
+            "pytest.ini": "[pytest]\naddopts = -p no:randomly -x --maxfail=1 --pdb --junitxml=report.xml\n",
             "test_a.py": "def test_a(): assert 0\ndef test_b(): assert 0\ndef test_c(): pass",
         }
         suite = self.suite(files)
         events = run_all(self.python, suite.folder)
-        self.assertEqual(sorted(outcomes(events, ids_in(events)).values()), ["failed", "failed", "passed"])
+        self.assertEqual(sorted(outcomes(events, ids_of(events)).values()), ["failed", "failed", "passed"])
         self.assertNotIn("report.xml", os.listdir(suite.folder))
 
     def test_plugins_may_use_the_terminal_reporter_but_nothing_is_printed(self):
@@ -169,6 +169,25 @@ class Process:
         events, tests = self.run_suite({"test_a.py": source})
         self.assertEqual([event["test"] for event in named(events, "finished")], [0, 1])
         self.assertEqual(len(named(events, "ended")), 1)
+
+    def test_one_seed_for_pytest_randomly(self):
+        if not self.has("pytest_randomly"):
+            self.skipTest("no pytest-randomly here")
+        source = "import random\ndef test_a(): print(random.random())\ndef test_b(): print(random.random())\ndef test_c(): pass"
+        suite = self.suite({"pytest.ini": "[pytest]", "test_a.py": source})
+        first = run_all(self.python, suite.folder, seed=5)
+        tests = ids_of(first)
+        again = run_all(self.python, suite.folder, seed=5, slot=1, tests=tests)
+        texts = [[event.get("text") for event in named(events, "finished")] for events in (first, again)]
+        self.assertEqual(texts[0], texts[1])
+
+    def test_pytest_cov_measures_the_worker(self):
+        if not self.has("pytest_cov"):
+            self.skipTest("no pytest-cov here")
+        suite = self.suite({"mod.py": "def f(): return 1", "test_a.py": "import mod\ndef test_a(): mod.f()"})
+        events = run_all(self.python, suite.folder, ["--cov=mod", "--cov-fail-under=100", "-o", "pythonpath=."])
+        self.assertEqual((named(events, "suite_error"), events[-1]["exit"]), ([], 0))
+        self.assertEqual(sum(name.startswith(".coverage.") for name in os.listdir(suite.folder)), 1)
 
 
 STOPS = """
@@ -281,10 +300,6 @@ class Endings:
         suite = self.suite({"test_a.py": source})
         run_all(self.python, suite.folder)
         self.assertIn("left", os.listdir(suite.folder))
-
-
-def ids_in(events):
-    return [file["path"] + suffix for file in named(events, "file") for suffix in file["suffixes"]]
 
 
 if __name__ == "__main__":

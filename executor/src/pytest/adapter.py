@@ -309,7 +309,7 @@ class Collection:
             names = {str(mark.args[0] if mark.args else mark.kwargs.get("name", "default")) for mark in marks}
             if names:
                 groups["_".join(sorted(names))].append(nodeid)
-        return {name: tests for name, tests in groups.items() if len(tests) > 1}
+        return [tests for tests in groups.values() if len(tests) > 1]
 
     def report(self):
         """Sends the discovery: the tests in the session's order and what a person should know of them."""
@@ -322,9 +322,8 @@ class Collection:
             event("file", path=path, suffixes=suffixes)
         for path, problem in self.uncollected.items():
             event("uncollected", path=path, **problem)
-        for name, tests in self.relations().items():
-            for part in chunks(tests):
-                event("relation", group=name, tests=part)
+        for tests in self.relations():
+            event("relation", tests=tests)
         for path, reason in self.skipped.items():
             event("skipped", path=path, reason=reason)
         for nodeid in dict.fromkeys(self.duplicates):
@@ -354,18 +353,6 @@ def stretches(ids):
         suffixes.append(mark + tail)
     if suffixes:
         yield path, suffixes
-
-
-def chunks(ids):
-    part, size = [], 0
-    for nodeid in ids:
-        if part and size + len(nodeid) > STRETCH_CHARACTERS:
-            yield part
-            part, size = [], 0
-        part.append(nodeid)
-        size += len(nodeid)
-    if part:
-        yield part
 
 
 class Successor:
@@ -498,6 +485,10 @@ class Worker:
             config.pluginmanager.register(slot_fixtures(slot))
         if not config.pluginmanager.hasplugin("faulthandler"):
             faulthandler.enable(self.dump_fd)
+        rerunfailures = config.pluginmanager.getplugin("rerunfailures")
+        if hasattr(rerunfailures, "HAS_PYTEST_HANDLECRASHITEM"):
+            # Beside xdist it would connect to a server in xdist's controller, which counts reruns over crashes.
+            rerunfailures.HAS_PYTEST_HANDLECRASHITEM = False
 
     @hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session):
@@ -602,19 +593,24 @@ class Worker:
             self.raised.append(report)
 
     def tear_down_to(self, node, title):
-        """Takes fixtures down outside of any test, to what `node` needs."""
+        """Takes fixtures down outside of any test, to what `node` needs. What they write is of interest if they fail."""
         capture = self.session.config.pluginmanager.getplugin("capturemanager")
+        failure, captured = None, ""
         try:
             if capture:
                 capture.resume_global_capture()
             self.session._setupstate.teardown_exact(node)
+        except KeyboardInterrupt:
+            raise
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            self.tell_suite_error(title, exception_message(error), exception_text(error))
+            failure = error
         finally:
             if capture:
                 capture.suspend_global_capture(in_=False)
+                captured = "".join(capture.read_global_capture())
+        if failure is not None:
+            text = exception_text(failure) + ("\n----- Captured output -----\n" + captured if captured else "")
+            self.tell_suite_error(title, exception_message(failure), text)
 
     # The successor.
 
