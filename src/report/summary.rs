@@ -230,6 +230,12 @@ impl<W: Write> Page<'_, W> {
     fn next_steps(&mut self, closing: &Closing) -> io::Result<()> {
         let counts = self.tally.counts;
         writeln!(self.out)?;
+        if counts.total == 0 && self.tally.end == Some(RunVerdict::Passed) {
+            writeln!(
+                self.out,
+                "nothing to run: the selection goes by the last run, which left nothing for it"
+            )?;
+        }
         if counts.failed > 0 {
             writeln!(self.out, "rerun what failed:      seagull run --select last-failed")?;
         }

@@ -1,0 +1,205 @@
+//! Corners of real suites: odd ids, output of every kind, rough tests, many tests and files, selection, plugins.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use crate::harness::{Finished, Packages, Suite};
+
+/// pytest escapes ids unless it is told not to.
+const UNESCAPED: &str = "\
+[pytest]
+disable_test_id_escaping_and_forfeit_all_rights_to_community_support = true
+";
+
+#[test]
+fn ids_are_what_the_framework_calls_them() {
+    let long = "x".repeat(10_000);
+    let odd =
+        ["a b", "a::b", "[x]", "é ü 汉", "a\nb", "a/b.py::c", "\\", "<&>\"'", "]]>", "\u{7f}\u{1}", &long];
+    let list = serde_json::to_string(&odd).unwrap();
+    let source = format!(
+        "import json, pytest\nIDS = json.loads({})\n\n\
+         @pytest.mark.parametrize('value', IDS, ids=IDS)\ndef test_id(value):\n    assert value != 'a::b'\n",
+        serde_json::to_string(&list).unwrap()
+    );
+    let path = "a dir/é/test_ids.py";
+    let suite = Suite::of(&[("pytest.ini", UNESCAPED), (path, &source)]);
+    let report = suite.beside("report.xml");
+    let run = suite.run(&["--junit", report.to_str().unwrap()]);
+    let ids: Vec<_> = odd.iter().map(|id| format!("{path}::test_id[{id}]")).collect();
+    let verdict = |id: &str| if id.contains("[a::b]") { "failed" } else { "passed" };
+    let expected: Vec<_> = ids.iter().map(|id| (id.as_str(), verdict(id))).collect();
+    run.expect(100, &expected);
+    let report = std::fs::read_to_string(report).unwrap();
+    assert_eq!(report.matches("<testcase").count(), odd.len(), "{report}");
+
+    // A test can be asked for by its very id.
+    for id in [&ids[1], &ids[4], &ids[10]] {
+        suite.run(&["--select", id]).expect(if id.contains("a::b") { 100 } else { 0 }, &[(id, verdict(id))]);
+    }
+}
+
+#[test]
+fn output_of_every_kind_is_with_its_test_and_not_on_stdout() {
+    let suite = Suite::named("output");
+    let report = suite.beside("report.xml");
+    // That standard output has nothing but events is checked by reading it.
+    let run = suite.run(&["--junit", report.to_str().unwrap()]);
+    run.expect(
+        100,
+        &[
+            ("test_output.py::test_fails", "failed"),
+            ("test_output.py::test_passes", "passed"),
+            ("test_output.py::test_odd_bytes", "failed"),
+        ],
+    );
+    let report = std::fs::read_to_string(report).unwrap();
+    for line in [
+        "from print",
+        "from stderr",
+        "from descriptor 1",
+        "from descriptor 2",
+        "from a child",
+        "from a child on 2",
+        "see the output",
+        "end of odd bytes",
+    ] {
+        assert!(report.contains(line), "{line} is not in\n{report}");
+    }
+    for control in ['\0', '\u{1b}'] {
+        assert!(!report.contains(control), "XML cannot hold {control:?}");
+    }
+}
+
+#[test]
+fn rough_tests_do_not_harm_the_others() {
+    let suite = Suite::named("rough");
+    let run = suite.run(&[]);
+    let counts = run.counts();
+    assert_eq!(counts.values().sum::<usize>(), 11, "{counts:?}");
+    run.expect_counts(0, &[("passed", 11)]);
+    suite.marked().all_gone_within(std::time::Duration::from_secs(1));
+}
+
+#[test]
+fn three_thousand_tests_in_one_file() {
+    let source = "import pytest\n@pytest.mark.parametrize('n', range(3000))\ndef test_n(n): pass\n";
+    Suite::of(&[("test_many.py", source)]).run(&[]).expect_counts(0, &[("passed", 3000)]);
+}
+
+#[test]
+fn one_test_in_each_of_a_thousand_files() {
+    let suite = Suite::of(&[]);
+    for number in 0..1000 {
+        suite.write(&format!("d{}/test_{number}.py", number % 10), "def test_it(): pass\n");
+    }
+    suite.run(&[]).expect_counts(0, &[("passed", 1000)]);
+}
+
+#[test]
+fn selections_by_path_id_glob_and_history() {
+    let suite = Suite::named("select");
+    let ids = |run: &Finished| run.verdicts().into_keys().collect::<BTreeSet<_>>();
+    let all = suite.run(&[]);
+    all.expect_counts(100, &[("passed", 6), ("failed", 1)]);
+
+    let table: [(&[&str], &[&str]); 6] = [
+        (&["--select", "whole"], &["whole/test_three.py::test_x"]),
+        (&["--select", "unit/test_two.py::TestGroup::test_x"], &["unit/test_two.py::TestGroup::test_x"]),
+        (&["--select", "unit/test_one.py::test_text[b*]"], &["unit/test_one.py::test_text[b*]"]),
+        (&["--select", "*::test_x"], &["unit/test_two.py::TestGroup::test_x", "whole/test_three.py::test_x"]),
+        (&["whole"], &["whole/test_three.py::test_x"]),
+        (&["--", "-k", "test_y"], &["unit/test_two.py::TestGroup::test_y"]),
+    ];
+    for (arguments, expected) in table {
+        let run = suite.run(arguments);
+        run.expect_code(0);
+        assert_eq!(ids(&run), expected.iter().map(|id| (*id).to_owned()).collect(), "{arguments:?}");
+    }
+    suite.run(&["--select", "nothing/of/that/name"]).expect(101, &[]);
+}
+
+#[test]
+fn last_failed_is_what_failed_and_then_nothing() {
+    let suite = Suite::named("select");
+    let failing = "unit/test_one.py::test_fails_until_fixed";
+    suite.run(&[]).expect_counts(100, &[("passed", 6), ("failed", 1)]);
+    suite.run(&["--select", "last-failed"]).expect(100, &[(failing, "failed")]);
+    suite.write("fixed", "");
+    suite.run(&["--select", "last-failed"]).expect(0, &[(failing, "passed")]);
+    let nothing = suite.run(&["--select", "last-failed"]);
+    nothing.expect(0, &[]);
+    let state = suite.beside("state").into_os_string().into_string().unwrap();
+    let said = suite.seagull(&["run", "--state", &state, "--select", "last-failed"]).output().unwrap();
+    assert_eq!(said.status.code(), Some(0));
+    let said = String::from_utf8_lossy(&said.stderr);
+    assert!(said.contains("nothing to run"), "a line says that nothing failed last time: {said}");
+}
+
+#[test]
+fn workers_present_xdists_identity_with_xdist_and_without() {
+    for packages in [Packages::Xdist, Packages::Pytest] {
+        let run = Suite::named("identity").with(packages).run(&[]);
+        run.expect_counts(0, &[("passed", 6)]);
+    }
+}
+
+#[test]
+fn a_suite_configured_for_xdist_runs_on_our_slots() {
+    let suite = Suite::named("both_slots");
+    suite.write("pytest.ini", "[pytest]\naddopts = -n 3 --dist loadfile -x\n");
+    let run = suite.run(&[]);
+    run.expect(0, &[("test_a.py::test_a", "passed"), ("test_b.py::test_b", "passed")]);
+    assert_eq!(slots(&run), [0, 1]);
+}
+
+#[test]
+fn django_has_a_database_for_each_of_two_slots() {
+    let run = Suite::named("django").with(Packages::Django).run(&[]);
+    run.expect_counts(0, &[("passed", 14)]);
+    assert_eq!(slots(&run), [0, 1]);
+}
+
+#[test]
+fn a_suite_whose_warnings_are_errors_sees_none_of_ours() {
+    let ini = "[pytest]\nfilterwarnings = error\naddopts = --strict-markers --strict-config\n";
+    let source = "import gc\ndef test_a(tmp_path): gc.collect()\ndef test_b(): gc.collect()\n";
+    let run = Suite::of(&[("pytest.ini", ini), ("test_a.py", source)]).run(&[]);
+    run.expect(0, &[("test_a.py::test_a", "passed"), ("test_a.py::test_b", "passed")]);
+}
+
+#[test]
+fn groups_stay_on_one_slot() {
+    let mut source = "import pytest\n".to_owned();
+    for number in 0..20 {
+        writeln!(source, "@pytest.mark.xdist_group('g')\ndef test_{number}(worker_id): pass").unwrap();
+    }
+    let files = [("test_a.py", &*source), ("test_b.py", &source), ("test_c.py", &source)];
+    let run = Suite::of(&files).run(&[]);
+    run.expect_counts(0, &[("passed", 60)]);
+    assert_eq!(slots(&run).len(), 1);
+}
+
+/// The slots that ran something.
+fn slots(run: &Finished) -> Vec<u64> {
+    let slots: BTreeSet<_> =
+        run.all("test_finished").iter().map(|event| event["slot"].as_u64().unwrap()).collect();
+    slots.into_iter().collect()
+}
+
+#[test]
+fn a_usage_error_is_two_and_says_what_would_do() {
+    let suite = Suite::named("retries");
+    for arguments in
+        [&["run", "--slots", "0"][..], &["run", "--no-such"], &["run", "--retries", "x"], &["walk"]]
+    {
+        let output = suite.seagull(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+    }
+    // One name cannot mean two runs.
+    suite.run(&["--run-id", "one"]).expect_code(100);
+    let other = suite.start(&["--run-id", "one", "--select", "test_retries.py::test_good"]).end();
+    assert_eq!((other.0.len(), other.1), (0, 2), "{}", other.2);
+    assert!(other.2.contains("select"), "the difference is named: {}", other.2);
+}

@@ -1,0 +1,24 @@
+//! What the cases stand on: suites in directories of their own, running commands, and what they said.
+
+mod finished;
+mod marked;
+mod python;
+mod running;
+mod suite;
+
+pub use finished::Finished;
+pub use python::Packages;
+pub use running::Running;
+pub use suite::Suite;
+
+use serde_json::Value;
+
+/// Whether an event has this name.
+pub fn is(name: &'static str) -> impl Fn(&Value) -> bool {
+    move |event| event["event"] == name
+}
+
+/// A text field of an event.
+pub fn text<'a>(event: &'a Value, field: &str) -> &'a str {
+    event[field].as_str().unwrap_or_else(|| panic!("no text {field} in {event}"))
+}

@@ -1,0 +1,63 @@
+//! Virtual environments with the frameworks that suites need, each made once and kept in the target directory.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+/// What is installed beside the interpreter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packages {
+    Pytest,
+    Xdist,
+    Django,
+}
+
+impl Packages {
+    fn name(self) -> &'static str {
+        match self {
+            Packages::Pytest => "pytest",
+            Packages::Xdist => "xdist",
+            Packages::Django => "django",
+        }
+    }
+
+    fn requirements(self) -> &'static [&'static str] {
+        match self {
+            Packages::Pytest => &["pytest==9.2.0"],
+            Packages::Xdist => &["pytest==9.2.0", "pytest-xdist==3.8.0"],
+            Packages::Django => &["pytest==9.2.0", "pytest-django==4.14.0", "django==5.2.19"],
+        }
+    }
+
+    /// The environment's directory, made with `SEAGULL_TEST_PYTHON` (else `python3`) if it is not there yet.
+    pub fn environment(self) -> PathBuf {
+        // One at a time among the threads here; the file's lock keeps other test processes out.
+        static MAKING: Mutex<()> = Mutex::new(());
+        let _one = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("test-venvs");
+        fs::create_dir_all(&all).unwrap();
+        let lock = File::create(all.join("lock")).unwrap();
+        lock.lock().unwrap();
+        let directory = all.join(self.name());
+        let python = std::env::var("SEAGULL_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+        let recipe = format!("{python} {}", self.requirements().join(" "));
+        // Written last: an environment without it is half made.
+        let made = directory.join("recipe");
+        if fs::read_to_string(&made).is_ok_and(|text| text == recipe) {
+            return directory;
+        }
+        let _ = fs::remove_dir_all(&directory);
+        run(Command::new(&python).args(["-m", "venv"]).arg(&directory));
+        let mut install = Command::new(directory.join("bin/python"));
+        install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        run(install.args(self.requirements()));
+        fs::write(&made, recipe).unwrap();
+        directory
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,7 @@
+//! The real command on real suites: each case runs the binary with a real pytest on a copy of a small suite, and
+//! compares every verdict and the exit code with what is expected.
+
+mod corners;
+mod harness;
+mod outcomes;
+mod processes;

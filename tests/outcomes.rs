@@ -1,0 +1,200 @@
+//! The table of outcomes: what a test, a file or a suite may come to, with the verdicts and the exit code of each.
+
+use crate::harness::{Suite, text};
+
+#[test]
+fn every_outcome_of_a_test_has_its_verdict() {
+    let run = Suite::named("outcomes").run(&[]);
+    run.expect(
+        100,
+        &[
+            ("test_phases.py::test_pass", "passed"),
+            ("test_phases.py::test_fail", "failed"),
+            ("test_phases.py::test_raise", "failed"),
+            ("test_phases.py::test_setup_error", "failed"),
+            ("test_phases.py::test_teardown_error", "failed"),
+            ("test_phases.py::test_fail_and_teardown_error", "failed"),
+            ("test_phases.py::test_skip", "skipped"),
+            ("test_phases.py::test_skip_in_setup", "skipped"),
+            ("test_phases.py::test_skip_mark", "skipped"),
+            ("test_phases.py::test_xfail", "skipped"),
+            ("test_phases.py::test_xpass", "passed"),
+            ("test_phases.py::test_xpass_strict", "failed"),
+            ("test_classes.py::Cases::test_subtests_pass", "passed"),
+            ("test_classes.py::Cases::test_a_subtest_fails", "failed"),
+            ("test_classes.py::Cases::test_expected", "skipped"),
+            ("test_classes.py::Cases::test_unexpected", "failed"),
+            ("test_classes.py::Cases::test_skip", "skipped"),
+            ("test_classes.py::BrokenClass::test_one", "failed"),
+            ("test_classes.py::BrokenClass::test_two", "failed"),
+            ("test_subtests.py::test_all_pass", "passed"),
+            ("test_subtests.py::test_one_fails", "failed"),
+        ],
+    );
+    // Detail and cause, of those where they say more than the outcome.
+    let table = [
+        ("test_phases.py::test_fail", "", Some("assertion"), "assert (1 + 1) == 3"),
+        ("test_phases.py::test_raise", "", Some("error"), "ValueError: no assertion"),
+        (
+            "test_phases.py::test_setup_error",
+            "error at setup",
+            Some("error"),
+            "RuntimeError: setup is broken",
+        ),
+        (
+            "test_phases.py::test_teardown_error",
+            "error at teardown",
+            Some("error"),
+            "RuntimeError: teardown is broken",
+        ),
+        ("test_phases.py::test_xfail", "xfailed", None, "known"),
+        ("test_phases.py::test_xpass", "xpassed", None, ""),
+        ("test_phases.py::test_skip", "", None, "not today"),
+    ];
+    for (test, detail, cause, message) in table {
+        let result = run.result(test);
+        assert_eq!(text(result, "detail"), detail, "{result}");
+        assert_eq!(result["cause"].as_str(), cause, "{result}");
+        assert!(text(result, "message").contains(message), "{result}");
+    }
+    assert_eq!(text(run.result("test_phases.py::test_raise"), "location"), "test_phases.py:31");
+    assert!(run.all("suite_error").is_empty());
+}
+
+#[test]
+fn a_module_that_is_skipped_whole_has_no_test_and_is_listed() {
+    let run = Suite::named("module_skip").run(&[]);
+    run.expect(0, &[("test_here.py::test_here", "passed")]);
+    let skipped = run.one("manifest_confirmed")["skipped_modules"].as_array().unwrap().clone();
+    let mut paths: Vec<_> = skipped.iter().map(|module| text(module, "path")).collect();
+    paths.sort_unstable();
+    assert_eq!(paths, ["test_optional.py", "test_windows.py"]);
+    assert!(skipped.iter().any(|module| text(module, "reason").contains("needs Windows")), "{skipped:?}");
+}
+
+#[test]
+fn a_file_that_cannot_be_collected_is_one_entry_that_failed() {
+    let run = Suite::named("broken_file").run(&[]);
+    run.expect(
+        100,
+        &[
+            ("test_good.py::test_one", "passed"),
+            ("test_good.py::test_two", "passed"),
+            ("test_import.py", "failed"),
+            ("test_syntax.py", "failed"),
+        ],
+    );
+    assert!(text(run.result("test_import.py"), "message").contains("no_such_module_anywhere"));
+    assert!(text(run.result("test_syntax.py"), "message").contains("SyntaxError"));
+}
+
+#[test]
+fn a_broken_conftest_is_incomplete_and_its_traceback_is_shown() {
+    let run = Suite::named("broken_conftest").run(&[]);
+    run.expect(101, &[]);
+    let shown = format!("{}{}", run.one("discovery_failed"), run.stderr);
+    assert!(shown.contains("this conftest is broken"), "{shown}");
+    assert!(shown.contains("conftest.py"), "{shown}");
+    assert!(shown.contains("RuntimeError"), "{shown}");
+}
+
+#[test]
+fn no_tests_at_all_is_incomplete() {
+    let run = Suite::named("no_tests").run(&[]);
+    run.expect(101, &[]);
+    assert_eq!(run.one("run_finished")["verdict"], "incomplete");
+}
+
+#[test]
+fn a_wrong_argument_of_the_framework_is_incomplete_and_said() {
+    let run = Suite::named("retries").run(&["--", "--no-such-option"]);
+    run.expect(101, &[]);
+    let failed = run.one("discovery_failed");
+    assert!(text(failed, "message").contains("--no-such-option"), "{failed}");
+}
+
+#[test]
+fn an_id_that_occurs_twice_runs_once_and_is_warned_of() {
+    let run = Suite::named("duplicates").run(&[]);
+    run.expect(0, &[("test_a.py::test_a", "passed"), ("test_a.py::test_c", "passed")]);
+    let warnings = run.one("manifest_confirmed")["warnings"].to_string();
+    assert!(warnings.contains("test_a.py::test_a"), "{warnings}");
+}
+
+#[test]
+fn ids_that_change_between_discovery_and_run_are_not_executed() {
+    // The retry in a second worker needs ids that are other ones there.
+    let run = Suite::named("unstable").run(&["--slots", "1", "--retries", "1"]);
+    run.expect_counts(101, &[("flaky", 1), ("passed", 1), ("not_executed: unstable id", 3)]);
+    assert_eq!(run.verdicts()["test_a.py::test_once"], "flaky");
+    assert_eq!(run.verdicts()["test_a.py::test_stable"], "passed");
+    assert!(!run.all("test_missing").is_empty());
+}
+
+#[test]
+fn a_session_fixture_that_cannot_tear_down_is_a_suite_error() {
+    let run = Suite::named("session_teardown").run(&["--slots", "1"]);
+    run.expect(100, &[("test_a.py::test_one", "passed"), ("test_a.py::test_two", "passed")]);
+    let error = run.one("suite_error");
+    assert!(text(error, "message").contains("the database would not stop"), "{error}");
+}
+
+#[test]
+fn a_test_that_ends_its_worker_fails_alone() {
+    let suite = Suite::named("crashes");
+    let report = suite.beside("report.xml");
+    let run = suite.run(&["--junit", report.to_str().unwrap()]);
+    run.expect(
+        100,
+        &[
+            ("test_segfault.py::test_before", "passed"),
+            ("test_segfault.py::test_segfault", "failed"),
+            ("test_segfault.py::test_after", "passed"),
+            ("test_exit.py::test_before", "passed"),
+            ("test_exit.py::test_exit", "failed"),
+            ("test_exit.py::test_after", "passed"),
+            ("test_parent.py::test_before", "passed"),
+            ("test_parent.py::test_kills_its_parent", "failed"),
+            ("test_parent.py::test_after", "passed"),
+            ("test_pytest_exit.py::test_before", "passed"),
+            ("test_pytest_exit.py::test_pytest_exit", "failed"),
+            ("test_pytest_exit.py::test_after", "passed"),
+        ],
+    );
+    for test in [
+        "test_segfault.py::test_segfault",
+        "test_exit.py::test_exit",
+        "test_parent.py::test_kills_its_parent",
+    ] {
+        assert_eq!(run.result(test)["cause"], "crashed", "{}", run.result(test));
+    }
+    assert_eq!(run.result("test_pytest_exit.py::test_pytest_exit")["cause"], "error");
+    // faulthandler's stack is with the test that crashed.
+    let report = std::fs::read_to_string(report).unwrap();
+    assert!(report.contains("Segmentation fault") && report.contains("in test_segfault"), "{report}");
+    assert!(run.all("executor_lost").is_empty() && run.all("attempt_lost").is_empty());
+}
+
+#[test]
+fn a_retry_that_passes_is_flaky_and_good_unless_flaky_fails() {
+    let flaky = [("test_retries.py::test_flaky", "flaky"), ("test_retries.py::test_good", "passed")];
+    Suite::named("retries").run(&["--retries", "1"]).expect(0, &flaky);
+    Suite::named("retries").run(&["--retries", "1", "--flaky", "fail"]).expect(100, &flaky);
+    let failed = [("test_retries.py::test_flaky", "failed"), ("test_retries.py::test_good", "passed")];
+    Suite::named("retries").run(&[]).expect(100, &failed);
+}
+
+#[test]
+fn fail_fast_stops_the_rest() {
+    let run = Suite::named("fail_fast").run(&["--fail-fast"]);
+    run.expect_code(100);
+    let verdicts = run.verdicts();
+    assert_eq!(verdicts.len(), 61);
+    assert_eq!(verdicts["test_fail_fast.py::test_fails"], "failed");
+    let counts = run.counts();
+    assert_eq!(counts["failed"], 1);
+    // 60 tests of 0.1 s on two slots last 3 s; the failure is known long before.
+    assert!(counts["not_executed: fail-fast"] > 30, "{counts:?}");
+    assert_eq!(counts.values().sum::<usize>(), 61);
+    run.one("stopping");
+}

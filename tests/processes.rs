@@ -1,0 +1,279 @@
+//! Processes that end, are killed and come back: interrupts, broken-off runs, separate schedulers and executors.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::harness::{Finished, Running, Suite, is, text};
+
+/// How long a process of a run may outlive it.
+const GONE: Duration = Duration::from_secs(1);
+
+/// What a run says whenever it is told: all but the live events.
+fn durable(run: &Finished) -> Vec<&Value> {
+    run.events.iter().filter(|event| event["event"] != "test_started").collect()
+}
+
+/// How often each test of the suite `steps` was executed, by its own account.
+fn executions(suite: &Suite) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for number in suite.read("ran").lines() {
+        *counts.entry(format!("test_steps.py::test_step[{number}]")).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn an_ended_run_is_replayed_and_runs_nothing() {
+    let suite = Suite::named("steps");
+    let name = ["--run-id", "again", "--select", "test_steps.py::test_step[1*"];
+    let first = suite.run(&name);
+    first.expect_counts(0, &[("passed", 11)]);
+    let second = suite.run(&name);
+    second.expect_code(0);
+    assert_eq!(durable(&first), durable(&second));
+    assert!(executions(&suite).values().all(|count| *count == 1));
+
+    // So is one that failed.
+    let suite = Suite::named("retries");
+    let first = suite.run(&["--run-id", "again"]);
+    let second = suite.run(&["--run-id", "again"]);
+    second.expect_code(100);
+    assert_eq!(durable(&first), durable(&second));
+}
+
+#[test]
+fn a_killed_run_is_continued_under_its_name() {
+    let suite = Suite::named("steps");
+    let mut broken = suite.start(&["--run-id", "one"]);
+    for _ in 0..5 {
+        broken.until(is("verdict"));
+    }
+    broken.signal(Signal::SIGKILL);
+    let (events, code, _) = broken.end();
+    assert_eq!(code, 137);
+    suite.marked().all_gone_within(GONE);
+    let decided: BTreeSet<_> = events
+        .iter()
+        .filter(|event| is("verdict")(event))
+        .map(|event| text(event, "test").to_owned())
+        .collect();
+    assert!(decided.len() < 40, "it was killed half way");
+
+    let rest = suite.run(&["--run-id", "one"]);
+    rest.expect_counts(0, &[("passed", 40)]);
+    // The stream is one: what was told before is told again, the same.
+    let told: Vec<_> = events.iter().filter(|event| !is("test_started")(event)).collect();
+    assert_eq!(told, durable(&rest)[..told.len()]);
+    // What was decided did not run again, and no test ran more than twice.
+    let executions = executions(&suite);
+    assert_eq!(executions.len(), 40);
+    for (test, count) in executions {
+        assert!(count == 1 || (count == 2 && !decided.contains(&test)), "{test} ran {count} times");
+    }
+}
+
+#[test]
+fn an_interrupt_tears_down_and_leaves_nothing() {
+    let suite = Suite::named("long");
+    let mut run = suite.start(&[]);
+    let mut waiting = BTreeSet::new();
+    while waiting.len() < 2 {
+        let started = run.until(is("test_started"));
+        waiting.extend(Some(text(&started, "test").to_owned()).filter(|test| test.contains("waits")));
+    }
+    run.signal(Signal::SIGINT);
+    let finished = run.finish();
+    suite.marked().all_gone_within(GONE);
+    let cancelled = "not_executed: cancelled";
+    finished.expect(
+        130,
+        &[
+            ("test_a.py::test_first_a", "passed"),
+            ("test_a.py::test_waits_a", cancelled),
+            ("test_a.py::test_never_a", cancelled),
+            ("test_b.py::test_first_b", "passed"),
+            ("test_b.py::test_waits_b", cancelled),
+            ("test_b.py::test_never_b", cancelled),
+        ],
+    );
+    assert_eq!(finished.one("run_finished")["verdict"], "cancelled");
+    for slot in ["0", "1"] {
+        for what in ["test", "session"] {
+            let file = format!("{what}-torn-down-{slot}");
+            assert!(suite.path().join(&file).exists(), "no {file}");
+        }
+    }
+}
+
+#[test]
+fn a_second_interrupt_kills() {
+    let suite = Suite::of(&[(
+        "test_stubborn.py",
+        "import signal\ndef test_stubborn():\n    signal.signal(signal.SIGINT, signal.SIG_IGN)\n    \
+         open('deaf', 'w').close()\n    print('ready', flush=True)\n    while True: signal.pause()\n",
+    )]);
+    let mut run = suite.start(&["--grace", "1h", "--slots", "1"]);
+    run.until(is("test_started"));
+    run.signal(Signal::SIGINT);
+    run.until(is("stopping"));
+    run.signal(Signal::SIGINT);
+    let (_, code, stderr) = run.end();
+    assert_eq!(code, 130, "{stderr}");
+    suite.marked().all_gone_within(GONE);
+}
+
+#[test]
+fn a_run_that_is_killed_leaves_no_process() {
+    let suite = Suite::named("long");
+    let mut run = suite.start(&[]);
+    run.until(|event| is("test_started")(event) && text(event, "test").contains("waits"));
+    assert!(suite.marked().alive().len() >= 3, "the command, a supervisor, a worker");
+    run.signal(Signal::SIGKILL);
+    suite.marked().all_gone_within(GONE);
+}
+
+/// A scheduler and a suite in a git repository, all on this machine.
+struct Cluster {
+    suite: Suite,
+    scheduler: Running,
+    url: String,
+}
+
+impl Cluster {
+    fn start(suite: Suite) -> Cluster {
+        for arguments in [
+            &["init", "--quiet"][..],
+            &["add", "."],
+            &["-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "suite"],
+        ] {
+            let status = Command::new("git").current_dir(suite.path()).args(arguments).status().unwrap();
+            assert!(status.success(), "git {arguments:?}");
+        }
+        let state = suite.beside("scheduler").into_os_string().into_string().unwrap();
+        let command = suite.seagull(&["scheduler", "--listen", "127.0.0.1:0", "--state", &state]);
+        let mut scheduler = Running::start(command, &suite.beside("scheduler-stderr"));
+        let line = scheduler.line().unwrap_or_else(|| panic!("no scheduler: {}", scheduler.stderr()));
+        let url = line.strip_prefix("listening on ").expect("it says where").to_owned();
+        Cluster { suite, scheduler, url }
+    }
+
+    fn token(&self) -> PathBuf {
+        self.suite.beside("scheduler/token")
+    }
+
+    fn executor(&self, name: &str) -> Running {
+        let token = self.token().into_os_string().into_string().unwrap();
+        let state = self.suite.beside(name).into_os_string().into_string().unwrap();
+        let arguments =
+            ["executor", "--scheduler", &self.url, "--token-file", &token, "--slots", "1", "--state", &state];
+        let command = self.suite.seagull(&[&arguments[..], &["--id", name]].concat());
+        Running::start(command, &self.suite.beside(&format!("{name}-stderr")))
+    }
+
+    fn start_run(&self, arguments: &[&str]) -> Running {
+        let token = self.token().into_os_string().into_string().unwrap();
+        self.suite.start(&[&["--scheduler", &self.url, "--token-file", &token], arguments].concat())
+    }
+}
+
+#[test]
+fn a_run_survives_the_loss_of_an_executor() {
+    let cluster = Cluster::start(Suite::named("steps"));
+    let executors = [cluster.executor("e-one"), cluster.executor("e-two")];
+    let mut run = cluster.start_run(&[]);
+    let mut heard = BTreeSet::new();
+    while heard.len() < 2 {
+        heard.insert(text(&run.until(is("test_finished")), "executor").to_owned());
+    }
+    executors[0].signal(Signal::SIGKILL);
+    let run = run.finish();
+    run.expect_counts(0, &[("passed", 40)]);
+    let lost = run.one("executor_lost");
+    assert_eq!(text(lost, "executor"), "e-one");
+    let by: BTreeSet<_> = run.all("test_finished").iter().map(|event| text(event, "executor")).collect();
+    assert_eq!(by, BTreeSet::from(["e-one", "e-two"]));
+    // The suite ran from the artifact, not in the working tree.
+    assert!(!cluster.suite.path().join("ran").exists());
+}
+
+#[test]
+fn a_run_survives_the_loss_of_its_scheduler() {
+    let cluster = Cluster::start(Suite::named("steps"));
+    let _executors = [cluster.executor("e-one"), cluster.executor("e-two")];
+    let mut run = cluster.start_run(&["--run-id", "one"]);
+    for _ in 0..5 {
+        run.until(is("verdict"));
+    }
+    cluster.scheduler.signal(Signal::SIGKILL);
+    let state = cluster.suite.beside("scheduler").into_os_string().into_string().unwrap();
+    let address = cluster.url.strip_prefix("http://").unwrap();
+    let command = cluster.suite.seagull(&["scheduler", "--listen", address, "--state", &state]);
+    let mut again = Running::start(command, &cluster.suite.beside("scheduler-again"));
+    assert!(again.line().is_some(), "{}", again.stderr());
+    run.finish().expect_counts(0, &[("passed", 40)]);
+}
+
+#[test]
+fn an_executor_that_joins_late_takes_part() {
+    let cluster = Cluster::start(Suite::named("both_slots"));
+    let _first = cluster.executor("e-one");
+    let mut run = cluster.start_run(&[]);
+    // It waits for the test on the other slot, and there is none yet.
+    run.until(is("test_started"));
+    let _second = cluster.executor("e-two");
+    let run = run.finish();
+    run.expect_counts(0, &[("passed", 2)]);
+    let by: BTreeSet<_> = run.all("test_finished").iter().map(|event| text(event, "executor")).collect();
+    assert_eq!(by, BTreeSet::from(["e-one", "e-two"]));
+}
+
+#[test]
+fn a_wrong_token_is_refused_with_a_hint() {
+    let cluster = Cluster::start(Suite::named("retries"));
+    let wrong = cluster.suite.beside("wrong");
+    std::fs::write(&wrong, "0".repeat(std::fs::read_to_string(cluster.token()).unwrap().trim().len()))
+        .unwrap();
+    for command in ["run", "executor"] {
+        let arguments = [
+            command,
+            "--scheduler",
+            &cluster.url,
+            "--token-file",
+            wrong.to_str().unwrap(),
+            "--state",
+            "state",
+        ];
+        let output = cluster.suite.seagull(&arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{command}: {said}");
+        assert!(said.contains("token") && said.contains("hint:"), "{command}: {said}");
+    }
+}
+
+#[test]
+fn listening_beyond_loopback_needs_an_explicit_word() {
+    let suite = Suite::of(&[]);
+    let state = suite.beside("scheduler").into_os_string().into_string().unwrap();
+    let arguments = ["scheduler", "--listen", "0.0.0.0:0", "--state", &state];
+    let output = suite.seagull(&arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("--insecure"), "{said}");
+    let command = suite.seagull(&[&arguments[..], &["--insecure"]].concat());
+    let mut scheduler = Running::start(command, &suite.beside("stderr"));
+    assert!(scheduler.line().is_some_and(|line| line.starts_with("listening on ")), "{}", scheduler.stderr());
+}
+
+#[test]
+fn a_second_scheduler_on_the_same_state_is_refused() {
+    let cluster = Cluster::start(Suite::named("retries"));
+    let state = cluster.suite.beside("scheduler").into_os_string().into_string().unwrap();
+    let output =
+        cluster.suite.seagull(&["scheduler", "--listen", "127.0.0.1:0", "--state", &state]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,3 @@
+def test_a(meet, worker_id):
+    meet("a", "b")
+    print(worker_id)

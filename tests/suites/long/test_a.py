@@ -1,0 +1,14 @@
+import signal
+
+
+def test_first_a():
+    pass
+
+
+def test_waits_a(service, resource):
+    while True:
+        signal.pause()
+
+
+def test_never_a():
+    pass

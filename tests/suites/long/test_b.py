@@ -1,0 +1,14 @@
+import signal
+
+
+def test_first_b():
+    pass
+
+
+def test_waits_b(service, resource):
+    while True:
+        signal.pause()
+
+
+def test_never_b():
+    pass

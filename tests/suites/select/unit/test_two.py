@@ -1,0 +1,6 @@
+class TestGroup:
+    def test_x(self):
+        pass
+
+    def test_y(self):
+        pass
