@@ -139,8 +139,8 @@ async fn exit_code_output_and_usage_are_reported() {
 #[tokio::test]
 async fn a_signal_is_reported_and_stays_in_its_process_group() {
     let bench = Bench::new();
-    let exit = exit(&bench.start(&["python3", "-c", "import os; os.killpg(0, 15)"])).await;
-    assert_eq!(exit.end, End::Signal(15));
+    let exit = exit(&bench.start(&["python3", "-c", "import os; os.killpg(0, 9)"])).await;
+    assert_eq!(exit.end, End::Signal(9));
     // The C library has no name for it.
     let bench = Bench::new();
     let exit = self::exit(&bench.start(&["python3", "-c", "import os; os.kill(os.getpid(), 45)"])).await;
@@ -287,7 +287,9 @@ async fn a_stopped_supervisor_is_woken_to_kill() {
 #[tokio::test]
 async fn a_terminated_supervisor_kills_its_tree() {
     let bench = Bench::new();
-    let (handle, stream) = bench.python("daemon(deaf)\nos.kill(os.getppid(), 15)\nrest()", 1).await;
+    let script = "daemon(deaf)\nconnection.recv(1)\nos.kill(os.getppid(), 15)\nrest()";
+    let (handle, mut stream) = bench.python(script, 1).await;
+    stream.write_all(b"x").await.unwrap();
     let exit = exit(&handle).await;
     assert_eq!((exit.end, exit.leftovers), (End::Signal(9), 1));
     all_dead(stream).await;
