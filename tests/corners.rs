@@ -188,6 +188,30 @@ fn slots(run: &Finished) -> Vec<u64> {
 }
 
 #[test]
+fn ids_are_relative_to_the_root_and_tests_run_in_the_working_directory() {
+    let suite = Suite::named("rootdir");
+    let deep = suite.path().join("sub/deep");
+    suite.run_in(&deep, &[]).expect(0, &[("sub/deep/test_deep.py::test_directory", "passed")]);
+    suite.run_in(&deep, &["../test_top.py"]).expect(0, &[("sub/test_top.py::test_top", "passed")]);
+    let id = "test_deep.py::test_directory";
+    suite.run_in(&deep, &[id]).expect(0, &[("sub/deep/test_deep.py::test_directory", "passed")]);
+}
+
+#[test]
+fn what_people_read_goes_to_stderr() {
+    let suite = Suite::named("retries");
+    let state = suite.beside("state").into_os_string().into_string().unwrap();
+    for form in ["human", "plain"] {
+        let arguments = ["run", "--state", &state, "--slots", "1", "--retries", "1", "--output", form];
+        let output = suite.seagull(&arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.lines().any(|line| line.starts_with("passed: 2 tests")), "{said}");
+    }
+}
+
+#[test]
 fn a_usage_error_is_two_and_says_what_would_do() {
     let suite = Suite::named("retries");
     for arguments in

@@ -132,6 +132,35 @@ fn ids_that_change_between_discovery_and_run_are_not_executed() {
 }
 
 #[test]
+fn an_id_that_only_a_whole_collection_has_is_found_by_one() {
+    // The worker after the crash has not imported test_a.py when it comes to test_z.py.
+    let run = Suite::named("whole_only").run(&["--slots", "1", "--retries", "1"]);
+    run.expect(
+        0,
+        &[
+            ("test_a.py::test_once", "flaky"),
+            ("test_z.py::test_name[own]", "passed"),
+            ("test_z.py::test_name[added]", "passed"),
+        ],
+    );
+}
+
+#[test]
+fn a_manifest_that_shrank_is_warned_of() {
+    let suite = Suite::of(&[]);
+    let source = |tests| {
+        format!("import pytest\n@pytest.mark.parametrize('n', range({tests}))\ndef test_n(n): pass\n")
+    };
+    suite.write("test_a.py", &source(100));
+    assert_eq!(suite.run(&[]).one("manifest_confirmed")["warnings"], serde_json::json!([]));
+    suite.write("test_a.py", &source(90));
+    let run = suite.run(&[]);
+    run.expect_counts(0, &[("passed", 90)]);
+    let warnings = run.one("manifest_confirmed")["warnings"].to_string();
+    assert!(warnings.contains("100") && warnings.contains("90"), "{warnings}");
+}
+
+#[test]
 fn a_session_fixture_that_cannot_tear_down_is_a_suite_error() {
     let run = Suite::named("session_teardown").run(&["--slots", "1"]);
     run.expect(100, &[("test_a.py::test_one", "passed"), ("test_a.py::test_two", "passed")]);

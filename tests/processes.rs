@@ -78,7 +78,31 @@ fn a_killed_run_is_continued_under_its_name() {
 }
 
 #[test]
+fn runs_share_a_state_directory_but_not_a_name() {
+    let suite = Suite::named("both_slots");
+    let mut first = suite.start(&["--slots", "1", "--run-id", "one", "test_a.py"]);
+    // It waits for the test that the second run has.
+    first.until(is("test_started"));
+    let (_, code, stderr) = suite.start(&["--slots", "1", "--run-id", "one", "test_a.py"]).end();
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("one"), "{stderr}");
+    suite
+        .run(&["--slots", "1", "--run-id", "two", "test_b.py"])
+        .expect(0, &[("test_b.py::test_b", "passed")]);
+    first.finish().expect(0, &[("test_a.py::test_a", "passed")]);
+}
+
+#[test]
 fn an_interrupt_tears_down_and_leaves_nothing() {
+    torn_down_by(Signal::SIGINT);
+}
+
+#[test]
+fn a_termination_is_an_interrupt() {
+    torn_down_by(Signal::SIGTERM);
+}
+
+fn torn_down_by(signal: Signal) {
     let suite = Suite::named("long");
     let mut run = suite.start(&[]);
     let mut waiting = BTreeSet::new();
@@ -86,7 +110,7 @@ fn an_interrupt_tears_down_and_leaves_nothing() {
         let started = run.until(is("test_started"));
         waiting.extend(Some(text(&started, "test").to_owned()).filter(|test| test.contains("waits")));
     }
-    run.signal(Signal::SIGINT);
+    run.signal(signal);
     let finished = run.finish();
     suite.marked().all_gone_within(GONE);
     let cancelled = "not_executed: cancelled";

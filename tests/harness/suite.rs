@@ -85,18 +85,31 @@ impl Suite {
 
     /// Starts `seagull run` with these arguments, on two slots if they do not say how many.
     pub fn start(&self, arguments: &[&str]) -> Running {
+        self.start_in(&self.path(), arguments)
+    }
+
+    fn start_in(&self, directory: &Path, arguments: &[&str]) -> Running {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         let state = self.beside("state");
         let mut all = vec!["run", "--output", "json", "--state", state.to_str().unwrap()];
         if !arguments.contains(&"--slots") && !arguments.contains(&"--scheduler") {
             all.extend(["--slots", "2"]);
         }
         all.extend(arguments);
-        Running::start(self.seagull(&all), &self.directory.path().join("stderr"))
+        let mut command = self.seagull(&all);
+        command.current_dir(directory);
+        let stderr = format!("stderr-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        Running::start(command, &self.beside(&stderr))
     }
 
     /// Runs to the end, and checks what holds for every run.
     pub fn run(&self, arguments: &[&str]) -> Finished {
         self.start(arguments).finish()
+    }
+
+    /// As [`Suite::run`], in another working directory.
+    pub fn run_in(&self, directory: &Path, arguments: &[&str]) -> Finished {
+        self.start_in(directory, arguments).finish()
     }
 }
 

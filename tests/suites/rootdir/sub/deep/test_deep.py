@@ -1,0 +1,5 @@
+import os
+
+
+def test_directory():
+    assert os.path.basename(os.getcwd()) == "deep"
