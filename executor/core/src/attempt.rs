@@ -104,6 +104,13 @@ impl Attempt {
         })
     }
 
+    /// The worker is gone: what is left of a relation that had started in it cannot go on here, because what has to
+    /// run before it would have to run again. The scheduler gets it back, without a record, with the attempt's end.
+    pub fn leave_broken_relations(&mut self) {
+        let started = &self.started_relations;
+        self.queue.retain(|entry| !started.contains(&entry.relation));
+    }
+
     /// Ends it if nothing of it is left to do.
     pub fn end_if_done(&mut self) {
         if self.ended.is_some() || self.fed > 0 {

@@ -8,6 +8,9 @@ use crate::Effect;
 use crate::slot::{Death, Phase, Worker};
 use crate::state::State;
 
+/// We wake up within this of a deadline, unless we stood still.
+const STANDSTILL: Duration = Duration::from_secs(1);
+
 impl State {
     /// When [`crate::Event::Tick`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
@@ -19,15 +22,35 @@ impl State {
         match worker.phase {
             Phase::Finishing { deadline, .. } => Some((deadline, Death::Grace)),
             Phase::Dying(_) => None,
-            Phase::Starting => Some((worker.active + self.settings.start_limit, Death::Stuck)),
+            Phase::Starting => Some((worker.active + self.settings.start_limit, Death::Stuck(None))),
             Phase::Ready => match (worker.running, worker.fed.front()) {
-                (Some((_, since)), Some((_, entry))) => {
+                (Some((test, since)), Some((_, entry))) => {
                     let limit = Duration::from_millis(entry.limit_ms);
-                    Some((since + limit, Death::TimedOut(entry.limit_ms)))
+                    Some((since + limit, Death::TimedOut(test, entry.limit_ms)))
                 }
-                (None, Some(_)) => Some((worker.active + self.settings.start_limit, Death::Stuck)),
+                (None, Some((_, entry))) => {
+                    Some((worker.active + self.settings.start_limit, Death::Stuck(Some(entry.test))))
+                }
                 (_, None) => None,
             },
+        }
+    }
+
+    /// A deadline that is long past when we wake means that this process, or its machine, stood still. Workers are
+    /// not to blame for that: what they had left to do they still have, so their time begins anew where it stopped.
+    pub(crate) fn excuse(&mut self, now: Instant) {
+        if self.next_deadline().is_none_or(|at| now - at <= STANDSTILL) {
+            return;
+        }
+        let pause = now - self.now;
+        for worker in self.slots.iter_mut().filter_map(|slot| slot.worker.as_mut()) {
+            worker.active = worker.active + pause;
+            if let Some((_, since)) = &mut worker.running {
+                *since = *since + pause;
+            }
+            if let Phase::Finishing { deadline, .. } = &mut worker.phase {
+                *deadline = *deadline + pause;
+            }
         }
     }
 
@@ -45,7 +68,7 @@ impl State {
     pub(crate) fn kill(&mut self, slot: SlotIndex, death: Death) {
         let Some(worker) = self.slot_mut(slot).and_then(|slot| slot.worker.as_mut()) else { return };
         worker.phase = Phase::Dying(death);
-        let (worker, dump_stacks) = (worker.id, matches!(death, Death::TimedOut(_) | Death::Stuck));
+        let (worker, dump_stacks) = (worker.id, matches!(death, Death::TimedOut(..) | Death::Stuck(_)));
         self.effects.push(Effect::Kill { slot, worker, dump_stacks });
     }
 

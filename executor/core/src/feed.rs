@@ -1,6 +1,6 @@
 //! Keeping workers busy: which worker a slot needs, and how much work it gets ahead.
 
-use seagull_domain::{AttemptId, Entry, RunId, SlotIndex, TestIndex};
+use seagull_domain::{AttemptId, Entry, SlotIndex, TestIndex};
 
 use crate::message::Start;
 use crate::slot::{Phase, Worker};
@@ -19,7 +19,7 @@ impl State {
             (None, Some((attempt, whole))) => self.start(slot, attempt, whole),
             (Some(worker), needed) if worker.takes_tests() || worker.phase == Phase::Starting => {
                 let serves = |(attempt, whole): (AttemptId, bool)| {
-                    self.attempts[&attempt].run == worker.run && (worker.whole || !whole)
+                    worker.can_serve(&self.attempts[&attempt]) && (worker.whole || !whole)
                 };
                 let wanted = needed.map_or(self.runs.contains(&worker.run), serves);
                 if self.is_stopping(worker) {
@@ -117,10 +117,9 @@ impl State {
     /// The next test of the slot's attempts, if its worker can run it.
     fn successor(&self, slot: SlotIndex) -> Option<(AttemptId, Entry)> {
         let worker = self.slots[usize::from(slot.0)].worker.as_ref()?;
-        let of_run = |run: &RunId| *run == worker.run;
         let (id, attempt) = self.queue(slot).find(|(_, a)| a.is_open() && !is_drained(a, worker))?;
         let entry = attempt.queue.front().or_else(|| attempt.unfound.front().filter(|_| worker.whole));
-        entry.filter(|_| of_run(&attempt.run) && !attempt.discover).map(|entry| (id, *entry))
+        entry.filter(|_| worker.can_serve(attempt) && !attempt.discover).map(|entry| (id, *entry))
     }
 
     fn take_from_queue(&mut self, attempt: AttemptId, entry: Entry) {

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use seagull_domain::{AttemptId, Entry, Instant, RunId, SlotNumber, TestIndex};
 
-use crate::WorkerId;
+use crate::{Attempt, WorkerId};
 
 #[derive(Debug, Clone, Default)]
 pub struct Slot {
@@ -62,12 +62,12 @@ pub enum Phase {
 /// Why a worker was killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Death {
-    /// The running test was past its limit of so many milliseconds.
-    TimedOut(u64),
+    /// The test that ran was past its limit of so many milliseconds.
+    TimedOut(TestIndex, u64),
     /// It did not stop within the grace.
     Grace,
-    /// It did not start, or not collect, within its limit.
-    Stuck,
+    /// It did not start, or not collect the file of the test, within its limit.
+    Stuck(Option<TestIndex>),
 }
 
 impl Worker {
@@ -86,6 +86,12 @@ impl Worker {
             self.predicted_us = self.predicted_us / 2 + 1;
             self.actual_us = self.actual_us / 2 + 1;
         }
+    }
+
+    /// Whether it is the worker that an attempt asks for. One of another number is not: the attempt's was given out
+    /// anew, after the executor had been lost.
+    pub fn can_serve(&self, attempt: &Attempt) -> bool {
+        (&self.run, self.number) == (&attempt.run, attempt.number)
     }
 
     pub fn takes_tests(&self) -> bool {

@@ -62,13 +62,12 @@ impl State {
     }
 
     pub fn step(&mut self, now: Instant, event: Event) -> Vec<Effect> {
+        self.excuse(now);
         self.now = now;
         match event {
             Event::Desired(desired) => self.desired(*desired),
             Event::Contents { attempt, contents } => self.contents(attempt, contents),
-            Event::NoContents { attempt, message } => {
-                self.give_back(attempt, InfraCause::ArtifactUnavailable, message);
-            }
+            Event::NoContents { attempt, message } => self.no_contents(attempt, message),
             Event::Worker { slot, worker, event } => self.worker_event(slot, worker, event),
             Event::Leave => self.leave(),
             Event::Tick => {}

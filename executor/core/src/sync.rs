@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use seagull_domain::{AttemptId, BundleContents, Desired, DesiredAttempt, EndCause};
+use seagull_domain::{AttemptId, BundleContents, Desired, DesiredAttempt, EndCause, InfraCause};
 
 use crate::Effect;
 use crate::attempt::Attempt;
@@ -50,7 +50,7 @@ impl State {
         if desired.cancel {
             attempt.stop(EndCause::Cancelled);
         } else if self.leaving {
-            attempt.stop(EndCause::GaveBack(seagull_domain::InfraCause::Drained, String::new()));
+            attempt.stop(EndCause::GaveBack(InfraCause::Drained, String::new()));
         }
         let had_ended = attempt.ended.is_some();
         attempt.end_if_done();
@@ -61,6 +61,14 @@ impl State {
             attempt.fetching = desired.generation;
             let (run, attempt, generation) = (desired.run.clone(), desired.attempt, desired.generation);
             self.effects.push(Effect::Fetch { run, attempt, generation });
+        }
+    }
+
+    /// Without any contents an attempt is given back. One that has some goes on by those: a take-back that cannot be
+    /// learned of is not worth a test that runs.
+    pub(crate) fn no_contents(&mut self, id: AttemptId, message: String) {
+        if self.attempts.get(&id).is_some_and(|attempt| !attempt.is_ready()) {
+            self.give_back(id, InfraCause::ArtifactUnavailable, message);
         }
     }
 

@@ -82,7 +82,7 @@ impl State {
         let front = self.worker(slot).fed.front().copied();
         match (test, front) {
             (Some(test), Some((_, entry))) if entry.test == test && !ours => {
-                self.fail_running(slot, entry, TestCause::Error, message, None);
+                self.fail_running(slot, entry, (TestCause::Error, message), None);
             }
             _ => {}
         }
@@ -130,15 +130,17 @@ impl State {
 
     /// What became of the test a dead worker was at, or was about to collect.
     fn front_of_dead(&mut self, slot: SlotIndex, worker: &Worker, entry: Entry, exit: &Exit) {
-        let (cause, message) = match (worker.phase, worker.running) {
-            (Phase::Dying(Death::TimedOut(limit)), _) => (
+        let reason = match (worker.phase, worker.running) {
+            (Phase::Dying(Death::TimedOut(test, limit)), _) if test == entry.test => (
                 TestCause::TimedOut,
                 format!("timed out: killed after {} s, the limit from its prediction", limit / 1000),
             ),
-            (Phase::Dying(_), None) => {
+            (Phase::Dying(Death::Stuck(Some(test))), None) if test == entry.test => {
                 let limit = self.settings.start_limit.as_secs();
                 (TestCause::TimedOut, format!("timed out: its file was not collected within {limit} s"))
             }
+            // The test that it was killed for ended after all, just before; the next one is not to blame.
+            (Phase::Dying(_), _) => return,
             (_, Some(_)) => (TestCause::Crashed, format!("crashed: the worker ended with {}", exit.how)),
             (_, None) => {
                 let message =
@@ -146,14 +148,14 @@ impl State {
                 (TestCause::Crashed, message)
             }
         };
-        self.fail_running(slot, entry, cause, message, exit.text);
+        self.fail_running(slot, entry, reason, exit.text);
     }
 
     /// An end that nothing explains is a suite error: it may have hidden one. A worker that never ran is a sandbox
     /// that failed.
     fn last_words(&mut self, worker: &Worker, exit: &Exit) {
         let title = match worker.phase {
-            Phase::Starting | Phase::Dying(Death::Stuck) if !worker.ready => {
+            Phase::Starting | Phase::Dying(Death::Stuck(_)) if !worker.ready => {
                 let message = format!("the worker ended before it was ready: {}", exit.how);
                 return self.give_back(worker.attempt, InfraCause::SandboxFailed, message);
             }
@@ -174,7 +176,7 @@ impl State {
         };
         attempt.fed = 0;
         let died = match worker.phase {
-            Phase::Dying(Death::Stuck) => "discovery took longer than its limit".to_owned(),
+            Phase::Dying(Death::Stuck(_)) => "discovery took longer than its limit".to_owned(),
             _ => format!("the framework ended during discovery with {}", exit.how),
         };
         attempt.ended = Some(attempt.stopping.take().unwrap_or(EndCause::DiscoveryFailed(died)));
@@ -193,8 +195,7 @@ impl State {
         &mut self,
         slot: SlotIndex,
         entry: Entry,
-        cause: TestCause,
-        message: String,
+        (cause, message): (TestCause, String),
         text: Option<TextRef>,
     ) {
         let now = self.now;
@@ -229,8 +230,11 @@ impl State {
                 if state.is_open() {
                     state.queue.push_front(entry);
                 }
-                state.end_if_done();
             }
+        }
+        for attempt in self.attempts.values_mut().filter(|attempt| attempt.slot == slot) {
+            attempt.leave_broken_relations();
+            attempt.end_if_done();
         }
     }
 

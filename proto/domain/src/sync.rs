@@ -54,7 +54,8 @@ pub enum AttemptState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EndCause {
-    /// Every entry was reported on.
+    /// Nothing more is to do here: every entry was reported on, but for those of a relation whose worker ended half
+    /// way, which have to run elsewhere, after what must run before them.
     Completed,
     Discovered(Discovery),
     /// The framework could not say which tests there are; its words.
