@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::{
-    AttemptId, BundleId, Counts, EndCause, Evidence, ExecutorId, Generation, Record, Role, RunId, SlotIndex,
-    TestIndex, TestResult, Verdict,
+    AttemptId, BundleId, Counts, EndCause, Evidence, ExecutorId, Generation, InfraCause, Record, Role, RunId,
+    SlotIndex, TestIndex, TestResult, Verdict,
 };
 
 use crate::fact::{Fact, What};
@@ -33,8 +33,8 @@ impl State {
                 self.run_mut(run).end(*attempt, cause);
                 self.unplace(run, *attempt);
             }
-            What::AttemptLost { attempt, .. } => {
-                self.run_mut(run).lose(*attempt);
+            What::AttemptLost { attempt, cause, .. } => {
+                self.run_mut(run).lose(*attempt, *cause);
                 self.unplace(run, *attempt);
             }
             what => self.run_mut(run).apply(what),
@@ -147,6 +147,7 @@ impl Run {
             left_us,
             started: false,
             asked: BTreeSet::new(),
+            stays: BTreeSet::new(),
             batch: 0,
         };
         self.attempts.insert(*attempt, attempt_state);
@@ -189,7 +190,7 @@ impl Run {
             Record::Missing { test, .. } => {
                 let executor = self.attempts[&attempt].executor.clone();
                 if evidence.is_none() {
-                    self.test_mut(*test).missing_on.push(executor);
+                    self.test_mut(*test).missing_on.insert(executor);
                 }
                 self.finish_entry(attempt, *test);
             }
@@ -256,6 +257,7 @@ impl Run {
     fn give_back(&mut self, attempt: AttemptId, kept: &[TestIndex]) {
         let state = self.attempt_mut(attempt);
         let asked = std::mem::take(&mut state.asked);
+        state.stays.extend(kept);
         for test in asked.into_iter().filter(|test| !kept.contains(test)) {
             let predicted = self.test(test).predicted_us;
             let state = self.attempt_mut(attempt);
@@ -274,31 +276,44 @@ impl Run {
                 self.phase = Phase::Planning { generation: Generation(1), discovered: discovery.manifest };
             }
             EndCause::DiscoveryFailed(_) => self.started = true,
-            EndCause::GaveBack(cause, _) if cause.is_charged() => self.charge(attempt, true),
+            EndCause::GaveBack(cause, _) if cause.is_charged() => self.charge(attempt, usize::MAX, *cause),
+            EndCause::Completed => self.charge_broken_relations(attempt),
             _ => {}
         }
         self.close_attempt(attempt, Status::Ended);
     }
 
-    fn lose(&mut self, attempt: AttemptId) {
-        self.charge(attempt, false);
+    fn lose(&mut self, attempt: AttemptId, cause: InfraCause) {
+        let current = usize::from(self.is_current(attempt));
+        self.charge(attempt, current, cause);
         self.close_attempt(attempt, Status::Lost);
     }
 
     /// Counts a loss against the infrastructure budget: of all its tests where nothing could run, else of the test
     /// that was running, if the attempt was its slot's current one.
-    fn charge(&mut self, attempt: AttemptId, all: bool) {
+    fn charge(&mut self, attempt: AttemptId, count: usize, cause: InfraCause) {
         let state = &self.attempts[&attempt];
         if state.bundle.is_none() {
             self.discovery_losses += 1;
             return;
         }
-        let is_current = self.is_current(attempt);
-        let count = if all { usize::MAX } else { usize::from(is_current) };
         let charged: Vec<_> = state.left.values().map(|(test, _)| *test).take(count).collect();
-        for test in charged {
-            self.test_mut(test).losses += 1;
-        }
+        charged.into_iter().for_each(|test| self.charge_test(test, cause));
+    }
+
+    fn charge_test(&mut self, test: TestIndex, cause: InfraCause) {
+        let test = self.test_mut(test);
+        test.losses += 1;
+        test.lost_to = Some(cause);
+    }
+
+    /// What is left of an *ordered* relation whose worker ended runs again with all that comes before it. That may end
+    /// the worker again, so it is paid for, or it would go on for ever.
+    fn charge_broken_relations(&mut self, attempt: AttemptId) {
+        let left = self.attempts[&attempt].left.values().map(|(test, _)| *test);
+        let is_ordered = |test: &TestIndex| self.relation_of(*test).is_some_and(|relation| relation.ordered);
+        let charged: Vec<_> = left.filter(is_ordered).collect();
+        charged.into_iter().for_each(|test| self.charge_test(test, InfraCause::SandboxFailed));
     }
 
     /// Entries that are left stay listed, for late results of a lost attempt; nobody is held by them.

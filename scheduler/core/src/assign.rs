@@ -75,8 +75,7 @@ fn best_slot<'a>(
     bundle: &Bundle,
     free: &'a [Free],
 ) -> Option<&'a Free> {
-    let elsewhere =
-        state.executors.iter().any(|(id, e)| e.slots > 0 && !e.draining && !bundle.avoid.contains(id));
+    let elsewhere = state.executors.iter().any(|(id, e)| e.may_take() && !bundle.avoid.contains(id));
     let allowed = |free: &&Free| !elsewhere || !bundle.avoid.contains(&free.executor);
     let is_warm = |free: &Free| run.workers.get(&free.executor).is_some_and(|w| w.contains_key(&free.slot));
     let holds_other = |free: &Free| state.queue(&free.executor, free.slot).iter().any(|(_, of)| *of != id);

@@ -126,9 +126,9 @@ fn spent(state: &State, run: &Run, test: TestIndex) -> Option<NotExecuted> {
         return None;
     }
     if known.losses >= state.settings.infra_budget {
-        return Some(NotExecuted::Infra(InfraCause::ExecutorLost));
+        return Some(NotExecuted::Infra(known.lost_to.unwrap_or(InfraCause::ExecutorLost)));
     }
-    let untried = state.executors.iter().any(|(id, e)| e.slots > 0 && !known.missing_on.contains(id));
+    let untried = state.executors.iter().any(|(id, e)| e.may_take() && !known.missing_on.contains(id));
     match known.missing_on.len() {
         0 => None,
         1 if !untried => Some(NotExecuted::UnstableId),

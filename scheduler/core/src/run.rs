@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::verdict::Seen;
 use seagull_domain::{
-    AttemptId, BootId, BundleId, Counts, Digest, Entry, ExecutorId, Generation, NotExecuted, Relation, Role,
-    RunSpec, RunVerdict, SlotIndex, SlotNumber, TestIndex, Verdict,
+    AttemptId, BootId, BundleId, Counts, Digest, Entry, ExecutorId, Generation, InfraCause, NotExecuted,
+    Relation, Role, RunSpec, RunVerdict, SlotIndex, SlotNumber, TestIndex, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -73,14 +73,17 @@ pub struct Test {
     /// Executions lost to infrastructure causes.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub losses: u32,
+    /// The cause of the last of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_to: Option<InfraCause>,
     /// Live attempts that owe a result for it.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub held: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<BundleId>,
     /// Executors that could not collect it.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub missing_on: Vec<ExecutorId>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub missing_on: BTreeSet<ExecutorId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given_up: Option<NotExecuted>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,6 +121,9 @@ pub struct Attempt {
     pub started: bool,
     /// Tests that the current generation takes back, until its executor says which stay.
     pub asked: BTreeSet<TestIndex>,
+    /// Asked back in vain: they stay to the end.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub stays: BTreeSet<TestIndex>,
     /// The last batch recorded.
     pub batch: u32,
 }

@@ -82,6 +82,13 @@ pub struct Held {
     pub until: Instant,
 }
 
+impl Executor {
+    /// Whether it takes attempts, now or when it has reported for the first time since the recovery.
+    pub(crate) fn may_take(&self) -> bool {
+        !self.draining && (self.slots > 0 || self.boot.is_none())
+    }
+}
+
 impl State {
     pub fn new(epoch: Epoch, settings: Settings) -> State {
         State {

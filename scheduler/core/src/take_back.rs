@@ -75,11 +75,13 @@ fn tail(run: &Run, attempt: &Attempt, is_current: bool, worth_us: u64) -> Vec<Te
         return Vec::new();
     }
     let kept = usize::from(is_current);
-    let stays: BTreeSet<_> = attempt.left.values().take(kept).map(|(t, _)| run.test(*t).relation).collect();
+    let first = attempt.left.values().take(kept).map(|(test, _)| test);
+    let stays: BTreeSet<_> = first.chain(&attempt.stays).map(|test| run.test(*test).relation).collect();
     let mut taken = Vec::new();
     let mut relations = BTreeSet::new();
     let mut worth = 0;
-    for (test, _) in attempt.left.values().skip(kept).rev() {
+    let may_go = attempt.left.values().skip(kept).filter(|(test, _)| !attempt.stays.contains(test));
+    for (test, _) in may_go.rev() {
         let known = run.test(*test);
         let whole = known.relation == 0 || relations.contains(&known.relation);
         if !whole
