@@ -1,5 +1,6 @@
 //! The one task that owns the state: receive, step, hand the facts to the journal, and perform effects once they are
 //! durable, in order.
+#![expect(clippy::disallowed_methods, reason = "the shell of the core: time enters here")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -32,10 +33,13 @@ pub(crate) enum Request {
     },
     Run {
         run: RunId,
-        reply: oneshot::Sender<Option<(RunSpec, Option<(Digest, u32)>)>>,
+        reply: oneshot::Sender<Option<Known>>,
     },
     Event(Event),
 }
+
+/// A run as executors ask for it: its spec and, once it is confirmed, its manifest with the number of tests.
+pub(crate) type Known = (RunSpec, Option<(Digest, u32)>);
 
 /// What a slot runs now.
 #[derive(Debug, Clone)]

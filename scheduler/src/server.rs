@@ -1,4 +1,5 @@
 //! A scheduler that runs: options in, a server out, on TCP or on a transport within the process.
+#![expect(clippy::disallowed_methods, reason = "a shell: the server's tasks start here")]
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! The stream of a run: what is durable in the journal (or the archive), then what becomes durable, with live events
 //! in between.
+#![expect(clippy::disallowed_methods, reason = "a shell: each watcher is a task")]
 
 use std::sync::Arc;
 

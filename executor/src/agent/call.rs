@@ -1,4 +1,5 @@
 //! The one outstanding call to the scheduler: when to report, when to give a held call up, when to try again.
+#![expect(clippy::disallowed_methods, reason = "a shell: calls are spaced in time")]
 
 use std::future::Future;
 use std::pin::Pin;

@@ -44,6 +44,9 @@ impl Ids {
     }
 }
 
+/// A run that is fetched once, by whoever needs it first.
+type Cell = Arc<OnceCell<Arc<Context>>>;
+
 /// The runs that an executor knows.
 #[derive(Clone)]
 pub(crate) struct Contexts {
@@ -51,7 +54,7 @@ pub(crate) struct Contexts {
     cache: Arc<Cache>,
     /// Whether runs may be executed in the client's own tree.
     in_place: bool,
-    known: Arc<Mutex<BTreeMap<RunId, Arc<OnceCell<Arc<Context>>>>>>,
+    known: Arc<Mutex<BTreeMap<RunId, Cell>>>,
 }
 
 impl Contexts {

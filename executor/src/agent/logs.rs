@@ -52,7 +52,7 @@ impl Logs {
         let (attempt, log) = logs.iter().find(|(_, log)| !log.pending.is_empty())?;
         let length = log.pending.len().min(CHUNK_BYTES);
         let data = Bytes::copy_from_slice(&log.pending[..length]);
-        Some(LogChunk { run: log.run.clone(), attempt: *attempt, offset: log.durable, data: data.into() })
+        Some(LogChunk { run: log.run.clone(), attempt: *attempt, offset: log.durable, data })
     }
 
     fn sent(&self, attempt: AttemptId, end: u64) {

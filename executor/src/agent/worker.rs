@@ -1,4 +1,5 @@
 //! One worker: a sandbox with the framework's process in it, its socket, and what goes over it.
+#![expect(clippy::disallowed_methods, reason = "a shell: a worker's reader is a task")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

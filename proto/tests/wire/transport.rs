@@ -1,4 +1,5 @@
 //! A real server and a real client, over memory: the token and the message limit hold.
+#![expect(clippy::disallowed_methods, reason = "a test server is a task")]
 
 use hyper_util::rt::TokioIo;
 use seagull_domain::Digest;

@@ -1,4 +1,5 @@
 //! Blobs in and out, piece by piece.
+#![expect(clippy::disallowed_methods, reason = "a shell: blobs are read and written by blocking I/O")]
 
 use std::io::{Read, Seek, SeekFrom};
 use std::pin::Pin;

@@ -1,4 +1,5 @@
 //! The gRPC faces. Everything that arrives is validated here, before it reaches the core.
+#![expect(clippy::disallowed_methods, reason = "a shell: blocking work leaves the async threads here")]
 
 mod blobs;
 mod executors;
