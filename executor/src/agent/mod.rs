@@ -7,6 +7,7 @@ mod call;
 mod connection;
 mod context;
 mod discovery;
+mod link;
 mod logs;
 mod reader;
 mod worker;

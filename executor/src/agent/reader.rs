@@ -1,67 +1,78 @@
-//! Reading what a worker says: adapter events become events of the core, text goes to the log, and a discovery is
-//! stored as a manifest.
+//! What a worker says, line by line: adapter events become events of the core, text goes to the log, and a discovery
+//! is stored as a manifest.
 
 use seagull_domain::{Discovery, SuiteError, TestIndex, TestResult};
 use seagull_executor_core::WorkerEvent;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::net::unix::OwnedReadHalf;
-use tokio::task::JoinHandle;
 
-use super::adapter::{Event, Finished, LINE_BYTES};
+use super::adapter::{Event, Finished};
 use super::discovery::Discovering;
 use super::worker::Voice;
 
-pub(crate) type Task = JoinHandle<()>;
-
-/// Reads until the worker's end closes, or says something that no adapter says.
-pub(crate) async fn run(voice: Voice, incoming: OwnedReadHalf) {
-    let mut lines = BufReader::with_capacity(64 << 10, incoming);
-    let mut line = Vec::new();
-    let mut discovering = Discovering::default();
-    loop {
-        line.clear();
-        let mut bounded = (&mut lines).take(LINE_BYTES as u64);
-        match bounded.read_until(b'\n', &mut line).await {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {}
-        }
-        match serde_json::from_slice(&line) {
-            Ok(event) => hear(&voice, &mut discovering, event).await,
-            Err(error) => {
-                let message = format!("the adapter said what is not in its protocol: {error}");
-                let title = "adapter protocol".to_owned();
-                return voice.say(WorkerEvent::SuiteError(SuiteError { title, message, text: None })).await;
-            }
-        }
-    }
+/// Hears one worker.
+pub(crate) struct Reader {
+    voice: Voice,
+    discovering: Discovering,
+    /// Where the link's thread waits for what only async code can do.
+    runtime: tokio::runtime::Handle,
 }
 
-async fn hear(voice: &Voice, discovering: &mut Discovering, event: Event) {
-    let event = match event {
-        Event::File { path, suffixes } => return discovering.file(path, suffixes),
-        Event::Relation { tests } => return discovering.relation(tests),
-        Event::Skipped { path, reason } => return discovering.skipped(path, reason),
-        Event::Duplicate { id } => return discovering.duplicate(id),
-        Event::Uncollected {} | Event::Finishing {} | Event::Collecting {} | Event::Collected {} => return,
-        Event::Discovered {} => discovered(voice, std::mem::take(discovering)).await,
-        Event::Hello { dump_signal } => {
-            voice.dumps.store(dump_signal.is_some(), std::sync::atomic::Ordering::Relaxed);
-            WorkerEvent::Ready { grace_ms: voice.context.spec.grace_ms }
+impl Reader {
+    pub fn new(voice: Voice) -> Reader {
+        Reader { voice, discovering: Discovering::default(), runtime: tokio::runtime::Handle::current() }
+    }
+
+    /// Takes a line; false if it is nothing that an adapter says.
+    pub fn line(&mut self, line: &[u8]) -> bool {
+        match serde_json::from_slice(line) {
+            Ok(event) => self.hear(event),
+            Err(error) => {
+                return self.nonsense(format!("the adapter said what is not in its protocol: {error}"));
+            }
         }
-        Event::DiscoveryFailed { message, text } => WorkerEvent::DiscoveryFailed(with_text(message, &text)),
-        Event::Next {} => WorkerEvent::Next,
-        Event::Started { test } => WorkerEvent::Started(TestIndex(test)),
-        Event::Finished(finished) => WorkerEvent::Finished(result(voice, *finished)),
-        Event::Missing { test, reason } => WorkerEvent::Missing { test: TestIndex(test), reason },
-        Event::Interrupted { test, message } => {
-            WorkerEvent::Interrupted { test: test.map(TestIndex), message }
-        }
-        Event::SuiteError { title, message, text } => {
-            WorkerEvent::SuiteError(SuiteError { title, message, text: voice.log(&text) })
-        }
-        Event::Ended {} => WorkerEvent::Ended,
-    };
-    voice.say(event).await;
+        true
+    }
+
+    /// Tells of what no adapter says.
+    pub fn nonsense(&self, message: String) -> bool {
+        let title = "adapter protocol".to_owned();
+        self.voice.say(WorkerEvent::SuiteError(SuiteError { title, message, text: None }));
+        false
+    }
+
+    fn hear(&mut self, event: Event) {
+        let voice = &self.voice;
+        let event = match event {
+            Event::File { path, suffixes } => return self.discovering.file(path, suffixes),
+            Event::Relation { tests } => return self.discovering.relation(tests),
+            Event::Skipped { path, reason } => return self.discovering.skipped(path, reason),
+            Event::Duplicate { id } => return self.discovering.duplicate(id),
+            Event::Uncollected {} | Event::Finishing {} | Event::Collecting {} | Event::Collected {} => {
+                return;
+            }
+            Event::Discovered {} => {
+                self.runtime.block_on(discovered(voice, std::mem::take(&mut self.discovering)))
+            }
+            Event::Hello { dump_signal } => {
+                voice.dumps.store(dump_signal.is_some(), std::sync::atomic::Ordering::Relaxed);
+                WorkerEvent::Ready { grace_ms: voice.context.spec.grace_ms }
+            }
+            Event::DiscoveryFailed { message, text } => {
+                WorkerEvent::DiscoveryFailed(with_text(message, &text))
+            }
+            Event::Next {} => WorkerEvent::Next,
+            Event::Started { test } => WorkerEvent::Started(TestIndex(test)),
+            Event::Finished(finished) => WorkerEvent::Finished(result(voice, *finished)),
+            Event::Missing { test, reason } => WorkerEvent::Missing { test: TestIndex(test), reason },
+            Event::Interrupted { test, message } => {
+                WorkerEvent::Interrupted { test: test.map(TestIndex), message }
+            }
+            Event::SuiteError { title, message, text } => {
+                WorkerEvent::SuiteError(SuiteError { title, message, text: voice.log(&text) })
+            }
+            Event::Ended {} => WorkerEvent::Ended,
+        };
+        voice.say(event);
+    }
 }
 
 /// Why there are no tests, as the framework says it: it is all there is to go by, so it is not left in a log.

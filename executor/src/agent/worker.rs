@@ -1,6 +1,6 @@
 //! One worker: a sandbox with the framework's process in it, its socket, and what goes over it.
-#![expect(clippy::disallowed_methods, reason = "a shell: a worker's reader is a task")]
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,16 +8,14 @@ use std::time::Duration;
 
 use seagull_domain::{AttemptId, TestIndex, TextRef};
 use seagull_executor_core::{Event, Exit, Start, WorkerEvent};
-use tokio::io::AsyncWriteExt;
-use tokio::net::unix::OwnedWriteHalf;
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot};
 
 use super::adapter::{Command, Configure};
 use super::connection::Connection;
 use super::context::{Context, Contexts};
+use super::link::Link;
 use super::logs::Logs;
-use super::reader;
 use crate::interpreter;
 use crate::sandbox::{Handle, Home, ProcessSandbox, Sandbox, Spec, environment};
 
@@ -69,9 +67,10 @@ pub(crate) struct Voice {
 }
 
 impl Voice {
-    pub async fn say(&self, event: WorkerEvent) {
+    /// Waits while the agent is behind; for the link's thread.
+    pub fn say(&self, event: WorkerEvent) {
         let Start { slot, worker, .. } = self.start;
-        let _ = self.shared.events.send(Event::Worker { slot, worker, event }).await;
+        let _ = self.shared.events.blocking_send(Event::Worker { slot, worker, event });
     }
 
     pub fn log(&self, text: &str) -> Option<TextRef> {
@@ -165,45 +164,43 @@ impl Launched {
                 order = orders.recv() => self.obey(order, None).await,
             }
         };
-        let reader = match stream {
-            Some(stream) => Some(self.converse(stream, &mut orders).await),
+        let heard = match stream.and_then(|stream| stream.into_std().ok()) {
+            Some(stream) => self.converse(stream, &mut orders).await,
             None => None,
         };
         let exit = self.handle.wait().await;
-        if let Some(reader) = reader {
-            let _ = tokio::time::timeout(DRAIN, reader).await;
+        if let Some(heard) = heard {
+            let _ = tokio::time::timeout(DRAIN, heard).await;
         }
         let text = self.voice.log(&tail(&self.log));
         let _ = std::fs::remove_file(&self.log);
         Exit { how: exit.end.to_string(), text }
     }
 
-    /// Serves a connected worker until its process is gone; returns the task that reads what it had sent.
+    /// Serves a connected worker until its process is gone; what comes back is sent when all it said is heard.
     async fn converse(
         &mut self,
         stream: UnixStream,
         orders: &mut mpsc::UnboundedReceiver<Order>,
-    ) -> reader::Task {
-        let (incoming, mut outgoing) = stream.into_split();
-        let reader = tokio::spawn(reader::run(self.voice.clone(), incoming));
-        let configure = std::mem::take(&mut self.configure);
-        send(&mut outgoing, &Command::Configure(Box::new(configure))).await;
+    ) -> Option<oneshot::Receiver<()>> {
+        let (link, heard) = Link::open(stream, self.voice.clone()).ok()?;
+        link.send(&Command::Configure(Box::new(std::mem::take(&mut self.configure))));
         loop {
             tokio::select! {
-                _ = self.handle.wait() => return reader,
-                order = orders.recv() => self.obey(order, Some(&mut outgoing)).await,
+                _ = self.handle.wait() => return Some(heard),
+                order = orders.recv() => self.obey(order, Some(&link)).await,
             }
         }
     }
 
-    async fn obey(&mut self, order: Option<Order>, socket: Option<&mut OwnedWriteHalf>) {
-        match (order, socket) {
-            (Some(Order::Feed { attempt, tests }), Some(socket)) => {
+    async fn obey(&mut self, order: Option<Order>, link: Option<&Link>) {
+        match (order, link) {
+            (Some(Order::Feed { attempt, tests }), Some(link)) => {
                 self.voice.attempt.store(attempt.0, Ordering::Relaxed);
                 let ids = tests.iter().filter_map(|test| Some((test.0, self.voice.context.id(*test)?)));
-                send(socket, &Command::Run { tests: ids.collect() }).await;
+                link.send(&Command::Run { tests: ids.collect() });
             }
-            (Some(Order::Finish), Some(socket)) => send(socket, &Command::Finish).await,
+            (Some(Order::Finish), Some(link)) => link.send(&Command::Finish),
             (Some(Order::Interrupt), _) => self.handle.interrupt(),
             (Some(Order::Kill { dump_stacks }), _) => {
                 if dump_stacks && self.voice.dumps.load(Ordering::Relaxed) {
@@ -220,13 +217,6 @@ impl Launched {
             (Some(Order::Feed { .. } | Order::Finish), None) => {}
         }
     }
-}
-
-/// A worker that does not read is about to end; its exit tells.
-async fn send(socket: &mut OwnedWriteHalf, command: &Command) {
-    let mut line = serde_json::to_vec(command).expect("commands are plain data");
-    line.push(b'\n');
-    let _ = socket.write_all(&line).await;
 }
 
 /// The end of a file, as text.
