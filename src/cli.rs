@@ -190,6 +190,9 @@ pub struct WhereArgs {
     pub scheduler: Option<Uri>,
     #[command(flatten)]
     pub token: TokenArgs,
+    /// Send more than 500 MB of files if it must be
+    #[arg(long)]
+    pub yes: bool,
     #[command(flatten)]
     pub state: StateArgs,
 }

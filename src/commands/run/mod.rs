@@ -1,5 +1,6 @@
 //! `seagull run`: prepare a run, here or on a scheduler elsewhere, and follow it to its end.
 
+mod artifact;
 mod embedded;
 mod follow;
 mod remote;

@@ -2,20 +2,18 @@
 #![expect(clippy::disallowed_methods, reason = "a shell: packing blocks")]
 
 use std::future;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
-use seagull_domain::{Digest, RunSpec, Workspace};
+use seagull_domain::RunSpec;
 use tonic::transport::Uri;
 
+use super::artifact::Source;
 use super::follow::{self, End, Session};
 use super::screen::Screen;
 use super::{Start, Step, done, id, say_attached, spec};
 use crate::client::{self, Client};
-use crate::errors::{INTERRUPTED, usage, warn};
+use crate::errors::{INTERRUPTED, warn};
 use crate::git;
-use crate::place::Place;
 
 const INTERRUPTING: &str =
     "interrupted: the run is cancelled, its tests are torn down; interrupt again to leave without waiting";
@@ -28,7 +26,7 @@ pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
         warn("--slots is for runs on this machine; executors bring their own");
     }
     let client = Client::new(client::channel(&url), &token);
-    let sent = send(&start, client.clone());
+    let sent = send(&start, client.clone())?;
     let spec = done!(start.unless_interrupted(sent).await);
     let run = id(&spec);
     let attached = match start.unless_interrupted(client.submit(spec)).await? {
@@ -53,64 +51,20 @@ pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
     }
 }
 
-/// Packs the working tree, uploads it unless it is there, and makes the spec.
-fn send(start: &Start, client: Client) -> impl Future<Output = anyhow::Result<RunSpec>> + use<> {
+/// Packs and uploads the working tree, and makes the spec.
+fn send(
+    start: &Start,
+    client: Client,
+) -> anyhow::Result<impl Future<Output = anyhow::Result<RunSpec>> + use<>> {
+    let source = Source::of(start)?;
     let (args, place) = (start.args.clone(), start.place.clone());
-    let state = start.state.directory.clone();
-    async move {
+    let top = place.repository.clone();
+    Ok(async move {
         client.info().await?;
-        let (root, directory) = root(&place)?;
-        let top = place.repository.clone();
-        let work = move || -> anyhow::Result<_> {
-            let commit = top.map(|top| git::commit(&top)).unwrap_or_default();
-            Ok((pack(&root, &state)?, commit))
-        };
-        let (packed, rev) = tokio::task::spawn_blocking(work).await??;
-        if client.is_missing(packed.digest).await? {
-            eprintln!("uploading {}", packed.describe());
-            client.put_blob(packed.digest, packed.file.path()).await?;
-        }
-        let workspace = Workspace::Artifact { digest: packed.digest, directory };
+        let pack = move || source.pack().map(|packed| (source, packed));
+        let (source, packed) = tokio::task::spawn_blocking(pack).await??;
+        let rev = top.map(|top| git::commit(&top)).unwrap_or_default();
+        let workspace = source.upload(packed, &client).await?;
         spec::build(&args, &place, spec::Files { workspace, rev })
-    }
-}
-
-/// The root of what is packed, and the working directory in it.
-fn root(place: &Place) -> anyhow::Result<(PathBuf, String)> {
-    let root = match (&place.config.artifact_root, &place.repository) {
-        (Some(root), _) => root
-            .canonicalize()
-            .with_context(|| format!("cannot find the artifact root {}", root.display()))?,
-        (None, Some(top)) => top.clone(),
-        (None, None) => {
-            return Err(usage(format!(
-                "{} is in no git repository, so it is unclear what to send to the executors\n\
-                 hint: write to seagull.toml: [artifact] root = \".\"",
-                place.directory.display()
-            )));
-        }
-    };
-    let inside = place.directory.strip_prefix(&root).map_err(|_| {
-        usage(format!("{} is not within the artifact root {}", place.directory.display(), root.display()))
-    })?;
-    let inside = spec::text(inside)?;
-    Ok((root, inside))
-}
-
-/// A packed tree in a file that vanishes with it.
-struct Packed {
-    digest: Digest,
-    file: tempfile::NamedTempFile,
-    bytes: u64,
-}
-
-impl Packed {
-    fn describe(&self) -> String {
-        format!("{:.1} MB", self.bytes as f64 / 1e6)
-    }
-}
-
-fn pack(root: &Path, state: &Path) -> anyhow::Result<Packed> {
-    let _ = (root, state);
-    anyhow::bail!("packing is not there yet")
+    })
 }
