@@ -244,16 +244,26 @@ fn a_run_survives_the_loss_of_its_scheduler() {
 
 #[test]
 fn an_executor_that_joins_late_takes_part() {
-    let cluster = Cluster::start(Suite::named("both_slots"));
+    let source = "\
+import pytest
+def test_first(meet): meet('first', 'rest')
+@pytest.mark.parametrize('n', range(60))
+def test_rest(n, meet): meet('rest', 'first')
+";
+    let suite = Suite::named("both_slots");
+    suite.write("test_a.py", source);
+    suite.write("test_b.py", "");
+    let cluster = Cluster::start(suite);
     let _first = cluster.executor("e-one");
     let mut run = cluster.start_run(&[]);
-    // It waits for the test on the other slot, and there is none yet.
+    // The first test waits for one of the others, which wait behind it until somebody takes them back.
     run.until(is("test_started"));
     let _second = cluster.executor("e-two");
     let run = run.finish();
-    run.expect_counts(0, &[("passed", 2)]);
+    run.expect_counts(0, &[("passed", 61)]);
     let by: BTreeSet<_> = run.all("test_finished").iter().map(|event| text(event, "executor")).collect();
     assert_eq!(by, BTreeSet::from(["e-one", "e-two"]));
+    assert!(!run.all("taken_back").is_empty());
 }
 
 #[test]
