@@ -5,3 +5,4 @@ mod corners;
 mod harness;
 mod outcomes;
 mod processes;
+mod structure;

@@ -1,0 +1,71 @@
+//! What the repository promises of its own structure.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn tree(package: &str) -> Vec<String> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args([
+        "tree",
+        "--locked",
+        "--offline",
+        "-e",
+        "normal",
+        "--prefix",
+        "none",
+        "-f",
+        "{p}",
+        "-p",
+        package,
+    ]);
+    let output = cargo.current_dir(top()).output().expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let names = String::from_utf8_lossy(&output.stdout).into_owned();
+    names.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn cores_depend_on_nothing_that_waits_draws_or_reads() {
+    let domain = ["seagull-domain", "serde", "serde_core", "serde_derive"];
+    // What serde's derive needs while it compiles.
+    let macros = ["proc-macro2", "quote", "syn", "unicode-ident"];
+    for package in ["seagull-domain", "seagull-scheduler-core", "seagull-executor-core"] {
+        for name in tree(package) {
+            let known = name == package || domain.contains(&name.as_str()) || macros.contains(&name.as_str());
+            assert!(known, "{package} depends on {name}");
+        }
+    }
+    assert_eq!(tree("seagull-binpacker"), ["seagull-binpacker"]);
+}
+
+/// Files of our own that git knows or would add.
+fn files(pattern: &str) -> Vec<PathBuf> {
+    let mut git = Command::new("git");
+    git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard", pattern]).current_dir(top());
+    let output = git.output().expect("git runs");
+    let names = String::from_utf8(output.stdout).expect("our paths are text");
+    names.split_terminator('\0').map(PathBuf::from).filter(|path| top().join(path).exists()).collect()
+}
+
+#[test]
+fn the_architecture_page_has_a_line_for_each_file() {
+    let page = std::fs::read_to_string(top().join("ARCHITECTURE.md")).expect("there is one");
+    let sources = files("*.rs").into_iter().chain(files("*.py")).chain(files("*.proto")).chain(files("*.sh"));
+    let missing: Vec<_> = sources
+        .filter(|path| !path.starts_with("tests/suites"))
+        .filter(|path| !page.contains(&format!("`{}`", path.display())))
+        .collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md has no line for {missing:?}");
+}
+
+#[test]
+fn every_source_file_says_its_job() {
+    for path in files("*.rs") {
+        let text = std::fs::read_to_string(top().join(&path)).expect("it is there");
+        assert!(text.starts_with("//! "), "{} does not open with its job", path.display());
+    }
+}
