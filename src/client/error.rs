@@ -59,20 +59,53 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Reason::Answer(text) => write!(f, "the scheduler's answer makes no sense: {text}"),
-            Reason::Status(status) if status.code() == Code::Unavailable => {
-                let mut source = status.source();
-                while let Some(deeper) = source.and_then(|error| error.source()) {
-                    source = Some(deeper);
-                }
-                let reason = source.map_or_else(|| status.message().to_owned(), ToString::to_string);
-                write!(
-                    f,
-                    "the scheduler cannot be reached: {reason}\nhint: does it run, and is the address right?"
-                )
-            }
-            Reason::Status(status) => write!(f, "the scheduler refuses: {}", status.message()),
+            Reason::Status(status) => tell(status, f),
         }
     }
 }
 
 impl std::error::Error for Error {}
+
+fn tell(status: &Status, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match status.code() {
+        Code::Unavailable => {
+            let hint = "hint: does it run, and is the address right?";
+            write!(f, "the scheduler cannot be reached: {}\n{hint}", root(status))
+        }
+        Code::Unknown | Code::Cancelled => {
+            write!(f, "the connection to the scheduler is lost: {}", root(status))
+        }
+        Code::Internal => write!(f, "the scheduler is in trouble: {}", status.message()),
+        _ => write!(f, "the scheduler refuses: {}", status.message()),
+    }
+}
+
+/// The deepest cause: transports wrap it several times.
+fn root(status: &Status) -> String {
+    let mut source = status.source();
+    while let Some(deeper) = source.and_then(|error| error.source()) {
+        source = Some(deeper);
+    }
+    source.map_or_else(|| status.message().to_owned(), ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_try_may_mend_is_told_apart_from_a_refusal() {
+        let table = [
+            (Status::unavailable("x"), true, "the scheduler cannot be reached: x"),
+            (Status::unknown("x"), true, "the connection to the scheduler is lost: x"),
+            (Status::internal("x"), true, "the scheduler is in trouble: x"),
+            (Status::unauthenticated("x"), false, "the scheduler refuses: x"),
+            (Status::not_found("x"), false, "the scheduler refuses: x"),
+        ];
+        for (status, transient, text) in table {
+            let error = Error::from(status);
+            assert_eq!((error.is_transient(), error.to_string().lines().next()), (transient, Some(text)));
+        }
+        assert!(!Error::new("x").is_transient());
+    }
+}

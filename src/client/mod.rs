@@ -22,6 +22,11 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// A connection that is silent for so long is asked whether it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
+/// A scheduler's address as people write it.
+pub fn name(url: &Uri) -> String {
+    url.to_string().trim_end_matches('/').to_owned()
+}
+
 /// A connection to a scheduler elsewhere, made when it is first needed, and again when it is lost.
 pub fn channel(url: &Uri) -> Channel {
     Endpoint::from(url.clone())
@@ -61,7 +66,7 @@ impl Client {
             Ok(answer) => Ok(answer.into_inner().attached),
             Err(error) => match error.status().and_then(status::difference) {
                 Some(difference) => Err(usage(format!(
-                    "there is a run {run} already, and its {difference} differs\n\
+                    "there is a run {run} already, which differs in its {difference}\n\
                      hint: leave --run-id away for a new run, or ask for what it was"
                 ))),
                 None => Err(error.into()),

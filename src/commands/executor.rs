@@ -21,7 +21,11 @@ pub async fn run(args: cli::Executor) -> anyhow::Result<u8> {
     let channel = client::channel(&args.scheduler);
     greet(&Client::new(channel.clone(), &token), &args.scheduler).await?;
     let slots = args.slots.unwrap_or_else(super::cores);
-    eprintln!("executor {id} (process {}) offers {slots} slots to {}", process::id(), args.scheduler);
+    eprintln!(
+        "executor {id} (process {}) offers {slots} slots to {}",
+        process::id(),
+        client::name(&args.scheduler)
+    );
     let labels = args.labels.into_iter().collect();
     let options = Options { id, slots, labels, state: state.directory, channel, token, in_place: false };
     let mut executor = Executor::start(options).context("the executor cannot start")?;
@@ -42,7 +46,7 @@ async fn greet(client: &Client, url: &tonic::transport::Uri) -> anyhow::Result<(
     match client.info().await {
         Ok(()) => Ok(()),
         Err(error) if error.is_transient() => {
-            eprintln!("waiting for the scheduler at {url}");
+            eprintln!("waiting for the scheduler at {}", client::name(url));
             Ok(())
         }
         Err(error) => Err(error.into()),

@@ -42,7 +42,8 @@ pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
     }
     let screen = Screen::new(run.clone(), start.settings(attached));
     let lonely = Some(format!(
-        "no executor has taken the run yet; one more joins with: seagull executor --scheduler {url} --token-file FILE"
+        "no executor has taken the run yet; one more joins with: seagull executor --scheduler {} --token-file FILE",
+        client::name(&url)
     ));
     let session = Session { client, run, screen, interrupting: INTERRUPTING, lonely };
     match follow::follow(session, &mut start.signals, future::pending()).await? {

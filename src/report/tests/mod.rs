@@ -1,7 +1,5 @@
 //! Reporters against scripted streams, compared with approved texts.
 
-#[path = "../../../tests/snapshots/golden.rs"]
-mod golden;
 mod schema;
 mod screens;
 mod script;
@@ -11,6 +9,8 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use seagull_domain::Instant;
+
+use crate::golden;
 
 use super::tally::Tally;
 use super::text::Paint;
