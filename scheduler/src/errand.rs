@@ -1,6 +1,7 @@
 //! Errands: planning and archiving, off the actor's task. Each comes back as an event.
 #![expect(clippy::disallowed_methods, reason = "a shell: errands run beside the actor")]
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use seagull_domain::{Record, RunId, Seq, TestIndex, Verdict};
@@ -10,6 +11,9 @@ use tokio::sync::mpsc;
 use crate::actor::Errand;
 use crate::plan;
 use crate::service::Service;
+
+/// Bytes of manifests and artifacts that are kept when a run has ended.
+const BLOB_BYTES: u64 = 20 << 30;
 
 /// Runs errands until the actor ends.
 pub(crate) async fn run(service: Arc<Service>, mut errands: mpsc::UnboundedReceiver<Errand>) {
@@ -57,7 +61,10 @@ fn archive(service: &Service, run: &RunId) -> Result<(), String> {
         }
     }
     learned.keep(service, run)?;
-    service.archive.write(run, facts).map_err(|error| error.to_string())
+    service.archive.write(run, facts).map_err(|error| error.to_string())?;
+    // What unfinished runs need was wanted lately.
+    service.blobs.evict(BLOB_BYTES, &HashSet::new()).map_err(|error| error.to_string())?;
+    Ok(())
 }
 
 /// What an ended run says about its tests.
