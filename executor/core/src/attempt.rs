@@ -24,6 +24,8 @@ pub struct Attempt {
     pub unfound: VecDeque<Entry>,
     /// Relations of which something was fed.
     pub started_relations: BTreeSet<u32>,
+    /// Relations of which something was executed.
+    pub begun_relations: BTreeSet<u32>,
     /// Asked back in this generation, but here to stay.
     pub kept: Vec<TestIndex>,
     /// Fed and not reported on, by any worker of the slot.
@@ -53,6 +55,7 @@ impl Attempt {
             queue: VecDeque::new(),
             unfound: VecDeque::new(),
             started_relations: BTreeSet::new(),
+            begun_relations: BTreeSet::new(),
             kept: Vec::new(),
             fed: 0,
             stopping: None,
@@ -104,11 +107,12 @@ impl Attempt {
         })
     }
 
-    /// The worker is gone: what is left of a relation that had started in it cannot go on here, because what has to
+    /// The worker is gone: what is left of a relation that had begun in it cannot go on here, because what has to
     /// run before it would have to run again. The scheduler gets it back, without a record, with the attempt's end.
     pub fn leave_broken_relations(&mut self) {
-        let started = &self.started_relations;
-        self.queue.retain(|entry| !started.contains(&entry.relation));
+        let begun = &self.begun_relations;
+        self.queue.retain(|entry| !begun.contains(&entry.relation));
+        self.started_relations.clone_from(begun);
     }
 
     /// Ends it if nothing of it is left to do.

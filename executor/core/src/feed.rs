@@ -119,7 +119,7 @@ impl State {
         let worker = self.slots[usize::from(slot.0)].worker.as_ref()?;
         let (id, attempt) = self.queue(slot).find(|(_, a)| a.is_open() && !is_drained(a, worker))?;
         let entry = attempt.queue.front().or_else(|| attempt.unfound.front().filter(|_| worker.whole));
-        entry.filter(|_| worker.can_serve(attempt) && !attempt.discover).map(|entry| (id, *entry))
+        entry.filter(|_| worker.can_serve(attempt)).map(|entry| (id, *entry))
     }
 
     fn take_from_queue(&mut self, attempt: AttemptId, entry: Entry) {

@@ -88,10 +88,10 @@ impl Worker {
         }
     }
 
-    /// Whether it is the worker that an attempt asks for. One of another number is not: the attempt's was given out
-    /// anew, after the executor had been lost.
+    /// Whether it can work for an attempt it was not started for. Not for one of another number: that was given out
+    /// anew, after the executor had been lost. And not for a discovery: only a new process collects anew.
     pub fn can_serve(&self, attempt: &Attempt) -> bool {
-        (&self.run, self.number) == (&attempt.run, attempt.number)
+        !attempt.discover && (&self.run, self.number) == (&attempt.run, attempt.number)
     }
 
     pub fn takes_tests(&self) -> bool {

@@ -57,7 +57,7 @@ impl State {
             worker.learn(entry.predicted_us, result.micros());
         }
         let last = result.last;
-        self.record(attempt, Record::Result(result));
+        self.result(attempt, &entry, result);
         if last {
             self.done(attempt);
         }
@@ -159,8 +159,12 @@ impl State {
                 let message = format!("the worker ended before it was ready: {}", exit.how);
                 return self.give_back(worker.attempt, InfraCause::SandboxFailed, message);
             }
-            Phase::Dying(Death::Grace) => "a worker did not stop within the grace and was killed",
-            Phase::Finishing { .. } if !worker.ended => "a worker died while its session finished",
+            Phase::Dying(Death::Grace) if !worker.ended => {
+                "a worker did not stop within the grace and was killed"
+            }
+            Phase::Finishing { .. } if !worker.ended && worker.ready => {
+                "a worker died while its session finished"
+            }
             Phase::Ready if !worker.ended && worker.fed.is_empty() => "a worker died without running a test",
             _ => return,
         };
@@ -215,7 +219,7 @@ impl State {
             location: String::new(),
             text,
         };
-        self.record(attempt, Record::Result(result));
+        self.result(attempt, &entry, result);
         self.done(attempt);
     }
 
@@ -236,6 +240,13 @@ impl State {
             attempt.leave_broken_relations();
             attempt.end_if_done();
         }
+    }
+
+    fn result(&mut self, attempt: AttemptId, entry: &Entry, result: TestResult) {
+        if let Some(state) = self.attempts.get_mut(&attempt).filter(|_| entry.relation != 0) {
+            state.begun_relations.insert(entry.relation);
+        }
+        self.record(attempt, Record::Result(result));
     }
 
     fn record(&mut self, attempt: AttemptId, record: Record) {
