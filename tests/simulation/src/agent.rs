@@ -1,0 +1,348 @@
+//! The executor's shell: one boot of an executor's process around the executor core, with its one call to the
+//! scheduler.
+
+use std::collections::BTreeMap;
+
+use seagull_domain::{
+    AttemptId, BundleContents, Desired, Generation, Instant, Role, RunId, SlotIndex, TestIndex,
+};
+use seagull_executor_core::{Effect, Event, Settings, State};
+
+use crate::network::{ToAgent, ToScheduler};
+use crate::physical::AgentLife;
+use crate::plant::Plant;
+use crate::scenario::Fault;
+use crate::worker::{Order, Worker};
+use crate::world::{Action, World};
+
+/// Results are reported at most this often.
+const RESULTS_MS: u64 = 50;
+/// A call that is not answered for so long is given up; the scheduler answers within a third of its lease.
+const CALL_MS: u64 = 7000;
+const FETCH_MS: u64 = 1000;
+
+pub struct Agent {
+    pub core: State,
+    pub origin: u64,
+    pub alive: bool,
+    pub paused_until: u64,
+    pub machine_paused_until: u64,
+    call: Option<Call>,
+    /// The state changed: report at once.
+    urgent: bool,
+    /// There are results to report.
+    results: bool,
+    last: Option<u64>,
+    failures: u32,
+    /// Not before this, after a failure.
+    retry_at: u64,
+    timer: Option<u64>,
+    fetches: BTreeMap<AttemptId, (RunId, Generation)>,
+    /// The role of each test, by what was fetched.
+    pub roles: BTreeMap<(AttemptId, TestIndex), Role>,
+    pub workers: BTreeMap<SlotIndex, Worker>,
+}
+
+struct Call {
+    transport: u64,
+    sequence: u64,
+    /// It delivers results, so it is not given up before it is answered.
+    delivers: bool,
+}
+
+impl Agent {
+    /// When a report is due.
+    fn due(&self, now: u64) -> Option<u64> {
+        let spaced = self.last.map_or(now, |last| last + RESULTS_MS);
+        let wanted = match (self.urgent, self.results, &self.call) {
+            (.., Some(call)) if call.delivers => None,
+            (true, ..) => Some(now),
+            (false, true, _) => Some(spaced),
+            (false, false, None) => Some(now),
+            (false, false, Some(_)) => None,
+        };
+        wanted.map(|at| at.max(self.retry_at))
+    }
+
+    pub fn left_over(&self) -> Option<String> {
+        let core = &self.core;
+        let holds = !core.attempts.is_empty()
+            || core.slots.iter().any(|slot| slot.worker.is_some() || !slot.gone.is_empty())
+            || !self.workers.is_empty();
+        (self.alive && (holds || core.leaving))
+            .then(|| format!("{} {} {:?} {:?}", core.executor, core.boot, core.attempts, core.slots))
+    }
+}
+
+impl World {
+    pub fn boot(&mut self, executor: usize) {
+        let plan = &self.scenario.executors[executor];
+        let id = self.agents.len();
+        let boot = format!("b{id}").parse().expect("a safe id");
+        let settings = Settings { start_limit: std::time::Duration::from_secs(20), ..Settings::default() };
+        let core = State::new(plan.name.parse().expect("a safe id"), boot, plan.slots, settings);
+        self.log(|| format!("{} boots as agent {id} with {} slots", plan.name, plan.slots));
+        self.physical.agents.push(AgentLife {
+            executor: plan.name.clone(),
+            died: None,
+            leaves: None,
+            left: None,
+        });
+        self.agents.push(Agent {
+            core,
+            origin: self.now,
+            alive: true,
+            paused_until: 0,
+            machine_paused_until: 0,
+            call: None,
+            urgent: true,
+            results: false,
+            last: None,
+            failures: 0,
+            retry_at: 0,
+            timer: None,
+            fetches: BTreeMap::new(),
+            roles: BTreeMap::new(),
+            workers: BTreeMap::new(),
+        });
+        self.boots[executor] = Some(id);
+        self.arm_agent(id);
+    }
+
+    pub fn agent_step(&mut self, id: usize, event: Event) {
+        let agent = &mut self.agents[id];
+        if !agent.alive {
+            return;
+        }
+        let effects = agent.core.step(Instant(self.now - agent.origin), event);
+        agent.core.sanity_check();
+        for effect in effects {
+            self.perform_for(id, effect);
+        }
+        self.arm_agent(id);
+    }
+
+    /// Has the agent woken when its core or its next report is due.
+    fn arm_agent(&mut self, id: usize) {
+        let agent = &mut self.agents[id];
+        let core = agent.core.next_deadline().map(|at| agent.origin + at.0);
+        let due = agent.due(self.now);
+        let Some(at) = core.into_iter().chain(due).min().map(|at| at.max(self.now)) else { return };
+        if agent.alive && agent.timer.is_none_or(|timer| timer > at) {
+            agent.timer = Some(at);
+            self.after(at - self.now, Action::AgentTimer { agent: id });
+        }
+    }
+
+    pub fn agent_timer(&mut self, id: usize) {
+        let agent = &mut self.agents[id];
+        agent.timer = None;
+        if agent.core.next_deadline().is_some_and(|at| agent.origin + at.0 <= self.now) {
+            self.agent_step(id, Event::Tick);
+        }
+        if self.agents[id].alive && self.agents[id].due(self.now).is_some_and(|at| at <= self.now) {
+            self.send_report(id);
+        }
+        self.arm_agent(id);
+    }
+
+    fn send_report(&mut self, id: usize) {
+        self.next_transport += 1;
+        let transport = self.next_transport;
+        let agent = &mut self.agents[id];
+        let report = agent.core.next_report();
+        let call = Call { transport, sequence: report.sequence, delivers: !report.batches.is_empty() };
+        let given_up = agent.call.replace(call);
+        (agent.urgent, agent.results, agent.last) = (false, false, Some(self.now));
+        if let Some(call) = given_up {
+            self.closed(id, call.sequence);
+        }
+        self.log(|| {
+            let states: Vec<_> =
+                report.attempts.iter().map(|a| (a.attempt, a.generation, &a.state)).collect();
+            let batches: Vec<_> = report.batches.iter().map(|b| (b.attempt, b.number)).collect();
+            format!(
+                "    agent {id} reports {transport} {:?} {states:?} {batches:?} {:?}",
+                report.known, report.workers
+            )
+        });
+        self.after(CALL_MS, Action::CallTimeout { agent: id, transport });
+        self.send_to_scheduler(&ToScheduler::Report { agent: id, transport, report: Box::new(report) });
+    }
+
+    /// The scheduler may learn that a call is over.
+    fn closed(&mut self, id: usize, sequence: u64) {
+        let core = &self.agents[id].core;
+        let (executor, boot) = (core.executor.clone(), core.boot.clone());
+        self.send_to_scheduler(&ToScheduler::Closed { executor, boot, sequence });
+    }
+
+    pub fn agent_receives(&mut self, id: usize, message: ToAgent) {
+        if !self.agents[id].alive {
+            return;
+        }
+        match message {
+            ToAgent::Answer { transport, desired } => self.answered(id, transport, *desired),
+            ToAgent::Failed { transport } => self.call_failed(id, transport),
+            ToAgent::Contents { attempt, generation, contents } => {
+                self.fetched(id, attempt, generation, contents)
+            }
+            ToAgent::Unavailable { attempt } => {
+                self.agent_step(id, Event::NoContents { attempt, message: "no such manifest".into() });
+            }
+        }
+    }
+
+    /// Answers to calls that were given up are taken too: to the core they are messages out of order.
+    fn answered(&mut self, id: usize, transport: u64, mut desired: Desired) {
+        let agent = &mut self.agents[id];
+        if agent.call.as_ref().is_some_and(|call| call.transport == transport) {
+            agent.call = None;
+            (agent.failures, agent.retry_at) = (0, 0);
+        }
+        if self.plant == Some(Plant::StaleDesiredApplied) {
+            (desired.epoch, desired.version) = agent.core.known.max((desired.epoch, desired.version));
+        }
+        self.log(|| format!("    agent {id} is answered {transport} {desired:?}"));
+        self.agent_step(id, Event::Desired(Box::new(desired)));
+    }
+
+    fn call_failed(&mut self, id: usize, transport: u64) {
+        let agent = &mut self.agents[id];
+        if agent.call.as_ref().is_some_and(|call| call.transport == transport) {
+            agent.call = None;
+            agent.failures += 1;
+            agent.retry_at = self.now + (50 << agent.failures.min(5));
+            agent.urgent = true;
+            self.arm_agent(id);
+        }
+    }
+
+    pub fn call_timeout(&mut self, id: usize, transport: u64) {
+        let waits = self.agents[id].call.as_ref().is_some_and(|call| call.transport == transport);
+        if waits && self.agents[id].alive {
+            self.census.count("fault: call timed out");
+            self.call_failed(id, transport);
+        }
+    }
+
+    fn perform_for(&mut self, id: usize, effect: Effect) {
+        let agent = &mut self.agents[id];
+        match effect {
+            Effect::Report { results_only: true } => agent.results = true,
+            Effect::Report { results_only: false } => agent.urgent = true,
+            Effect::Fetch { run, attempt, generation } => {
+                agent.fetches.insert(attempt, (run, generation));
+                self.fetch_again(id, attempt, generation);
+            }
+            Effect::Start(start) => self.start_worker(id, &start),
+            Effect::Feed { slot, worker, attempt, tests } => {
+                self.after(
+                    0,
+                    Action::Order { agent: id, slot, worker, order: Order::Feed { attempt, tests } },
+                );
+            }
+            Effect::Finish { slot, worker } => {
+                self.after(0, Action::Order { agent: id, slot, worker, order: Order::Finish });
+            }
+            Effect::Interrupt { slot, worker } => {
+                self.will_be_interrupted(id, slot);
+                self.after(0, Action::Order { agent: id, slot, worker, order: Order::Interrupt });
+            }
+            Effect::Kill { slot, worker, .. } => {
+                let delay = self.random.within(0..=600);
+                self.after(delay, Action::Order { agent: id, slot, worker, order: Order::Kill });
+            }
+            Effect::Left => {
+                agent.alive = false;
+                self.physical.agents[id].left = Some(self.now);
+                self.census.count("fault: executor left");
+                self.log(|| format!("agent {id} has left"));
+                self.closed_last(id);
+            }
+        }
+    }
+
+    /// Asks until there is an answer, as long as the contents are wanted.
+    pub fn fetch_again(&mut self, id: usize, attempt: AttemptId, generation: Generation) {
+        let agent = &self.agents[id];
+        let wanted =
+            agent.fetches.get(&attempt).filter(|(_, of)| *of == generation).map(|(run, _)| run.clone());
+        let Some(run) = wanted.filter(|_| agent.alive) else { return };
+        if self.random.chance(2) {
+            self.census.count("fault: contents unavailable");
+            self.agents[id].fetches.remove(&attempt);
+            return self.after(1, Action::ToAgent { agent: id, message: ToAgent::Unavailable { attempt } });
+        }
+        self.send_to_scheduler(&ToScheduler::Fetch { agent: id, run, attempt, generation });
+        self.after(FETCH_MS, Action::FetchTimeout { agent: id, attempt, generation });
+    }
+
+    fn fetched(
+        &mut self,
+        id: usize,
+        attempt: AttemptId,
+        generation: Generation,
+        contents: Option<BundleContents>,
+    ) {
+        let agent = &mut self.agents[id];
+        if agent.fetches.get(&attempt).is_some_and(|(_, of)| *of == generation) {
+            agent.fetches.remove(&attempt);
+        }
+        let Some(contents) = contents else { return };
+        agent.roles.extend(contents.entries.iter().map(|entry| ((attempt, entry.test), entry.role)));
+        self.agent_step(id, Event::Contents { attempt, contents });
+    }
+
+    pub fn executor_dies(&mut self, executor: usize, back_after: Option<u64>) {
+        let Some(id) = self.boots[executor].filter(|id| self.agents[*id].alive) else { return };
+        self.census.count("fault: executor died");
+        self.agents[id].alive = false;
+        self.physical.agents[id].died = Some(self.now);
+        self.workers_die_with(id);
+        if self.random.chance(700) {
+            self.closed_last(id);
+        }
+        if let Some(delay) = back_after {
+            self.census.count("fault: executor came back");
+            self.after(delay, Action::Boot { executor });
+        }
+    }
+
+    fn closed_last(&mut self, id: usize) {
+        if let Some(call) = self.agents[id].call.take() {
+            self.closed(id, call.sequence);
+        }
+    }
+
+    pub fn executor_pauses(&mut self, executor: usize, for_ms: u64, whole_machine: bool) {
+        let Some(id) = self.boots[executor].filter(|id| self.agents[*id].alive) else { return };
+        self.census.count("fault: executor paused");
+        let until = self.now + for_ms;
+        let agent = &mut self.agents[id];
+        agent.paused_until = agent.paused_until.max(until);
+        if whole_machine {
+            agent.machine_paused_until = agent.machine_paused_until.max(until);
+        }
+    }
+
+    pub fn executor_leaves(&mut self, executor: usize) {
+        let Some(id) = self.boots[executor].filter(|id| self.agents[*id].alive) else { return };
+        let paused = self.agents[id].paused_until.saturating_sub(self.now);
+        if paused > 0 {
+            return self.after(paused, Action::Fault(Fault::Leave { executor }));
+        }
+        self.physical.agents[id].leaves = Some(self.now);
+        self.agent_step(id, Event::Leave);
+    }
+
+    pub fn connection_cut(&mut self, executor: usize) {
+        let Some(id) = self.boots[executor].filter(|id| self.agents[*id].alive) else { return };
+        self.census.count("fault: connection cut");
+        if let Some(call) = &self.agents[id].call {
+            let (transport, sequence) = (call.transport, call.sequence);
+            self.closed(id, sequence);
+            self.call_failed(id, transport);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! How often each kind of event and of fault occurred.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use seagull_domain::{EndCause, Evidence, NotExecuted};
+use seagull_scheduler_core::{Effect, What};
+
+#[derive(Default, Clone)]
+pub struct Census(BTreeMap<&'static str, u64>);
+
+/// Every kind that must occur, so that one that never does is noticed.
+pub const KINDS: &[&str] = &[
+    "fact: submitted",
+    "fact: assigned",
+    "fact: planned",
+    "fact: discovery failed",
+    "fact: bundled",
+    "fact: recorded",
+    "fact: take back",
+    "fact: taken back",
+    "fact: attempt completed",
+    "fact: attempt discovered",
+    "fact: attempt cancelled",
+    "fact: attempt gave back",
+    "fact: attempt lost",
+    "fact: given up",
+    "fact: worker ended",
+    "fact: executor lost",
+    "fact: decided",
+    "fact: stopping",
+    "fact: ended",
+    "fact: archived",
+    "effect: answer",
+    "effect: drop",
+    "effect: submitted",
+    "effect: attached",
+    "effect: plan",
+    "effect: archive",
+    "effect: live",
+    "met: result after decision",
+    "met: predecessor run again",
+    "met: retry",
+    "met: asked back and kept",
+    "met: run cancelled",
+    "met: run failed fast",
+    "met: two runs at a time",
+    "met: worker for a whole collection",
+    "fault: message lost",
+    "fault: message repeated",
+    "fault: message delayed",
+    "fault: connection cut",
+    "fault: call timed out",
+    "fault: executor died",
+    "fault: executor came back",
+    "fault: executor paused",
+    "fault: executor joined late",
+    "fault: executor left",
+    "fault: scheduler crashed",
+    "fault: facts lost in a crash",
+    "fault: scheduler paused",
+    "fault: recovered from a snapshot",
+    "fault: contents unavailable",
+    "fault: worker not started",
+    "fault: worker died before it was ready",
+    "fault: worker stuck at start",
+    "fault: worker died idle",
+    "fault: worker crashed by a test",
+    "fault: worker crashed collecting",
+    "fault: worker killed at a limit",
+    "fault: worker killed at the grace",
+    "fault: session ended by a test",
+    "fault: session finish failed",
+    "fault: worker died finishing",
+    "fault: test missing",
+    "fault: test interrupted",
+];
+
+impl Census {
+    pub fn count(&mut self, kind: &'static str) {
+        debug_assert!(KINDS.contains(&kind), "{kind} is not a listed kind");
+        *self.0.entry(kind).or_default() += 1;
+    }
+
+    pub fn add(&mut self, other: &Census) {
+        for (kind, count) in &other.0 {
+            *self.0.entry(kind).or_default() += count;
+        }
+    }
+
+    pub fn of(&self, kind: &str) -> u64 {
+        self.0.get(kind).copied().unwrap_or(0)
+    }
+
+    /// Kinds seen less than `least` times.
+    pub fn rare(&self, least: u64) -> Vec<&'static str> {
+        KINDS.iter().copied().filter(|kind| self.of(kind) < least).collect()
+    }
+}
+
+impl fmt::Display for Census {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        KINDS.iter().try_for_each(|kind| writeln!(f, "{:>10}  {kind}", self.of(kind)))
+    }
+}
+
+pub fn fact_kind(what: &What) -> &'static str {
+    match what {
+        What::Submitted(_) => "fact: submitted",
+        What::Assigned { .. } => "fact: assigned",
+        What::Planned { .. } => "fact: planned",
+        What::DiscoveryFailed { .. } => "fact: discovery failed",
+        What::Bundled { .. } => "fact: bundled",
+        What::Recorded { .. } => "fact: recorded",
+        What::TakeBack { .. } => "fact: take back",
+        What::TakenBack { .. } => "fact: taken back",
+        What::AttemptEnded { cause: EndCause::Completed, .. } => "fact: attempt completed",
+        What::AttemptEnded { cause: EndCause::Discovered(_) | EndCause::DiscoveryFailed(_), .. } => {
+            "fact: attempt discovered"
+        }
+        What::AttemptEnded { cause: EndCause::Cancelled, .. } => "fact: attempt cancelled",
+        What::AttemptEnded { cause: EndCause::GaveBack(..), .. } => "fact: attempt gave back",
+        What::AttemptLost { .. } => "fact: attempt lost",
+        What::GivenUp { .. } => "fact: given up",
+        What::WorkerEnded { .. } => "fact: worker ended",
+        What::ExecutorLost { .. } => "fact: executor lost",
+        What::Decided { .. } => "fact: decided",
+        What::Stopping { .. } => "fact: stopping",
+        What::Ended { .. } => "fact: ended",
+        What::Archived => "fact: archived",
+    }
+}
+
+pub fn effect_kind(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::Answer { .. } => "effect: answer",
+        Effect::Drop { .. } => "effect: drop",
+        Effect::Submitted { attached: true, .. } => "effect: attached",
+        Effect::Submitted { .. } => "effect: submitted",
+        Effect::Refused { .. } => unreachable!("no run of a history is refused"),
+        Effect::Plan { .. } => "effect: plan",
+        Effect::Archive { .. } => "effect: archive",
+        Effect::Live { .. } => "effect: live",
+    }
+}
+
+/// Situations within facts that are worth counting of their own.
+pub fn met(what: &What) -> Option<&'static str> {
+    match what {
+        What::Recorded { records, .. } => records.iter().find_map(|(_, evidence)| match evidence {
+            Some(Evidence::AfterDecision) => Some("met: result after decision"),
+            Some(Evidence::Predecessor) => Some("met: predecessor run again"),
+            None => None,
+        }),
+        What::Bundled { avoid, entries, .. } if !avoid.is_empty() && entries.len() == 1 => Some("met: retry"),
+        What::TakenBack { kept, .. } if !kept.is_empty() => Some("met: asked back and kept"),
+        What::Stopping { reason: NotExecuted::Cancelled } => Some("met: run cancelled"),
+        What::Stopping { reason: NotExecuted::FailFast } => Some("met: run failed fast"),
+        _ => None,
+    }
+}

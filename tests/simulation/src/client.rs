@@ -1,0 +1,72 @@
+//! The clients: each submits its run until that is confirmed, watches its stream, and may cancel it.
+
+use seagull_domain::{RunEvent, Seq};
+
+use crate::network::ToScheduler;
+use crate::world::{Action, World};
+
+/// How long a client waits before it asks again.
+const PATIENCE_MS: u64 = 2000;
+
+#[derive(Default)]
+pub struct Client {
+    pub submitted: bool,
+    pub cancel_asked: bool,
+    /// The run's stream, as it came.
+    pub seen: Vec<(Seq, u64, RunEvent)>,
+    /// The run is in the results, with this many events.
+    pub archived: bool,
+}
+
+impl Client {
+    fn has(&self, wanted: impl Fn(&RunEvent) -> bool) -> bool {
+        self.seen.iter().any(|(_, _, event)| wanted(event))
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.has(|event| matches!(event, RunEvent::Stopping { .. }))
+    }
+
+    pub fn is_finished(&self) -> bool {
+        self.has(|event| matches!(event, RunEvent::RunFinished { .. }))
+    }
+}
+
+impl World {
+    pub fn client_acts(&mut self, run: usize) {
+        let client = &self.clients[run];
+        if client.is_finished() {
+            return;
+        }
+        let cancels =
+            self.scenario.runs[run].cancelled_at.filter(|_| client.submitted && !client.is_stopping());
+        let mut wait = PATIENCE_MS;
+        if !client.submitted {
+            self.send_to_scheduler(&ToScheduler::Submit { run });
+        } else if let Some(at) = cancels {
+            if self.now >= at {
+                self.clients[run].cancel_asked = true;
+                self.send_to_scheduler(&ToScheduler::Cancel { run });
+            } else {
+                wait = wait.min(at - self.now);
+            }
+        } else if self.random.chance(100) {
+            // Attaches again, as another reader would.
+            self.send_to_scheduler(&ToScheduler::Submit { run });
+        }
+        self.after(wait, Action::Client { run });
+    }
+
+    /// Readers see what became durable; now and then one is late and resumes from where it was.
+    pub fn watchers_read(&mut self) {
+        for run in 0..self.clients.len() {
+            let after = self.clients[run].seen.last().map_or(Seq(0), |(seq, ..)| *seq);
+            let late = self.random.chance(100);
+            let news = self.journal.stream(&self.scenario.runs[run].spec.id, after);
+            if late && !news.iter().any(|(_, _, event)| matches!(event, RunEvent::RunFinished { .. })) {
+                continue;
+            }
+            self.clients[run].seen.extend(news);
+        }
+    }
+}

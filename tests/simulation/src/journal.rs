@@ -1,0 +1,62 @@
+//! The journal as a disk would keep it: what is in it survives a crash of the scheduler, all else does not.
+
+use seagull_domain::{Epoch, RunEvent, RunId, Seq};
+use seagull_scheduler_core::{Fact, Settings, State, project};
+
+#[derive(Default)]
+pub struct Journal {
+    /// Each with the time at which it became durable.
+    facts: Vec<(Seq, u64, Fact)>,
+    /// Facts whose projection a planted bug swallows.
+    pub swallowed: Vec<Seq>,
+    snapshot: Option<(Seq, String)>,
+}
+
+impl Journal {
+    pub fn append(&mut self, now: u64, facts: Vec<(Seq, Fact)>) {
+        for (seq, fact) in facts {
+            assert_eq!(seq, self.last().next(), "the journal has a gap");
+            self.facts.push((seq, now, fact));
+        }
+    }
+
+    pub fn last(&self) -> Seq {
+        self.facts.last().map_or(Seq(0), |(seq, ..)| *seq)
+    }
+
+    /// Keeps a state from which later facts suffice.
+    pub fn snapshot(&mut self, seq: Seq, state: String) {
+        assert!(seq <= self.last(), "a snapshot of what is not durable");
+        self.snapshot = Some((seq, state));
+    }
+
+    pub fn has_snapshot(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
+    /// The state that a new life of the scheduler begins with. Everything is read as it was written: as JSON.
+    pub fn recover(&self, epoch: Epoch) -> State {
+        let settings = Settings::default();
+        let (after, mut state) = match &self.snapshot {
+            Some((seq, body)) => {
+                let state: State = serde_json::from_str(body).expect("a snapshot reads back");
+                (*seq, State { epoch, settings, ..state })
+            }
+            None => (Seq(0), State::new(epoch, settings)),
+        };
+        for (_, _, fact) in self.facts.iter().filter(|(seq, ..)| *seq > after) {
+            let line = serde_json::to_string(fact).expect("facts are plain data");
+            state.apply(&serde_json::from_str(&line).expect("a fact reads back"));
+        }
+        state
+    }
+
+    /// What the facts of a run after `after` mean to its readers, with the time from which they could read it.
+    pub fn stream(&self, run: &RunId, after: Seq) -> Vec<(Seq, u64, RunEvent)> {
+        let start = self.facts.partition_point(|(seq, ..)| *seq <= after);
+        let facts = self.facts[start..]
+            .iter()
+            .filter(|(seq, _, fact)| fact.run == *run && !self.swallowed.contains(seq));
+        facts.flat_map(|(seq, at, fact)| project(fact).into_iter().map(|event| (*seq, *at, event))).collect()
+    }
+}

@@ -1,0 +1,83 @@
+//! Messages between processes: most arrive within milliseconds, some are lost, repeated, or delayed past others.
+
+use seagull_domain::{AttemptId, BootId, BundleContents, Desired, ExecutorId, Generation, Report, RunId};
+
+use crate::world::{Action, World};
+
+/// Of a thousand messages so many are lost, repeated or delayed.
+const FAULTY: u64 = 50;
+
+#[derive(Debug, Clone)]
+pub enum ToScheduler {
+    Report { agent: usize, transport: u64, report: Box<Report> },
+    Closed { executor: ExecutorId, boot: BootId, sequence: u64 },
+    Fetch { agent: usize, run: RunId, attempt: AttemptId, generation: Generation },
+    Submit { run: usize },
+    Cancel { run: usize },
+}
+
+#[derive(Debug, Clone)]
+pub enum ToAgent {
+    Answer {
+        transport: u64,
+        desired: Box<Desired>,
+    },
+    /// The call ended without an answer.
+    Failed {
+        transport: u64,
+    },
+    Contents {
+        attempt: AttemptId,
+        generation: Generation,
+        contents: Option<BundleContents>,
+    },
+    /// Contents will never come.
+    Unavailable {
+        attempt: AttemptId,
+    },
+}
+
+impl World {
+    /// When copies of a message arrive, in milliseconds from now: none if it is lost.
+    fn fate(&mut self) -> Vec<u64> {
+        let delay = self.random.within(1..=4);
+        if !self.random.chance(FAULTY) {
+            return vec![delay];
+        }
+        match self.random.within(0..=2) {
+            0 => {
+                self.census.count("fault: message lost");
+                vec![]
+            }
+            1 => {
+                self.census.count("fault: message repeated");
+                vec![delay, delay + self.random.within(0..=3000)]
+            }
+            _ => {
+                self.census.count("fault: message delayed");
+                let most = if self.random.chance(200) { 20_000 } else { 500 };
+                vec![delay + self.random.within(10..=most)]
+            }
+        }
+    }
+
+    pub fn send_to_scheduler(&mut self, message: &ToScheduler) {
+        let copies = self.fate();
+        // Half of what is lost is noticed by its sender, as when a connection breaks.
+        if let (true, ToScheduler::Report { agent, transport, .. }) = (copies.is_empty(), message)
+            && self.random.chance(500)
+        {
+            let failed = ToAgent::Failed { transport: *transport };
+            return self.after(5, Action::ToAgent { agent: *agent, message: failed });
+        }
+        for delay in copies {
+            self.after(delay, Action::ToScheduler(message.clone()));
+        }
+    }
+
+    pub fn send_to_agent(&mut self, agent: usize, message: &ToAgent) {
+        for delay in self.fate() {
+            self.after(delay, Action::ToAgent { agent, message: message.clone() });
+        }
+    }
+}

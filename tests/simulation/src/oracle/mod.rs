@@ -1,0 +1,118 @@
+//! The oracle: says in its own words what must be true of a history, and compares what was told of each run with what
+//! physically happened. It shares no code with the cores.
+
+mod executions;
+mod placement;
+mod run;
+mod verdicts;
+
+use std::collections::BTreeMap;
+
+use seagull_domain::{AttemptId, Evidence, InfraCause, RunEvent, Seq, TestIndex, TestResult};
+
+use crate::physical::{Execution, Physical};
+use crate::scenario::RunPlan;
+use crate::world::World;
+
+/// What was told of a run, beside what happened.
+struct Story<'a> {
+    plan: &'a RunPlan,
+    /// In order, with the time from which each could be read.
+    told: &'a [(Seq, u64, RunEvent)],
+    physical: &'a Physical,
+    executions: Vec<&'a Execution>,
+    run: usize,
+    cancel_asked: bool,
+    /// Attempts that were given up because their executor was not heard from: when that was told.
+    lost: BTreeMap<AttemptId, u64>,
+    /// Where in the stream each attempt was given out.
+    assigned: BTreeMap<AttemptId, usize>,
+}
+
+/// A finished execution as it was told, with its place in the stream.
+struct Told<'a> {
+    place: usize,
+    attempt: AttemptId,
+    executor: &'a str,
+    slot: u32,
+    result: &'a TestResult,
+    evidence: Option<Evidence>,
+}
+
+pub fn judge(world: &World) -> Result<(), String> {
+    for (run, plan) in world.scenario.runs.iter().enumerate() {
+        let story = Story::new(world, run, plan);
+        let of_run = |error: String| format!("run {}: {error}", plan.spec.id);
+        let journal = world.journal.stream(&plan.spec.id, Seq(0));
+        ensure(journal == story.told, || "a watcher saw another stream than the journal has".into())
+            .map_err(of_run)?;
+        run::check(&story).map_err(of_run)?;
+        verdicts::check(&story).map_err(of_run)?;
+        executions::check(&story).map_err(of_run)?;
+        placement::check(&story).map_err(of_run)?;
+    }
+    Ok(())
+}
+
+impl<'a> Story<'a> {
+    fn new(world: &'a World, run: usize, plan: &'a RunPlan) -> Story<'a> {
+        let told = world.clients[run].seen.as_slice();
+        let mut lost = BTreeMap::new();
+        let mut assigned = BTreeMap::new();
+        for (place, (_, at, event)) in told.iter().enumerate() {
+            match event {
+                RunEvent::AttemptLost { attempt, cause: InfraCause::ExecutorLost, .. } => {
+                    lost.insert(*attempt, *at);
+                }
+                RunEvent::AttemptAssigned { attempt, .. } => {
+                    assigned.insert(*attempt, place);
+                }
+                _ => {}
+            }
+        }
+        let executions = world.physical.executions.iter().filter(|execution| execution.run == run).collect();
+        let cancel_asked = world.clients[run].cancel_asked;
+        Story { plan, told, physical: &world.physical, executions, run, cancel_asked, lost, assigned }
+    }
+
+    fn events(&self) -> impl Iterator<Item = &RunEvent> {
+        self.told.iter().map(|(_, _, event)| event)
+    }
+
+    /// Where in the stream the first such event is.
+    fn first(&self, wanted: impl Fn(&RunEvent) -> bool) -> Option<usize> {
+        self.events().position(wanted)
+    }
+
+    fn finished(&self) -> impl Iterator<Item = Told<'_>> {
+        self.events().enumerate().filter_map(|(place, event)| match event {
+            RunEvent::TestFinished { result, attempt, executor, slot, evidence } => Some(Told {
+                place,
+                attempt: *attempt,
+                executor: executor.as_str(),
+                slot: slot.0,
+                result,
+                evidence: *evidence,
+            }),
+            _ => None,
+        })
+    }
+
+    /// Whether an execution's executor was given up on, rightly or wrongly, before `time`.
+    fn was_lost_by(&self, execution: &Execution, time: u64) -> bool {
+        self.lost.get(&execution.attempt).is_some_and(|lost| *lost <= time)
+    }
+
+    /// Whether nothing kept an execution's outcome from being told.
+    fn is_sound(&self, execution: &Execution) -> bool {
+        !self.lost.contains_key(&execution.attempt) && self.physical.agents[execution.agent].died.is_none()
+    }
+
+    fn of_test(&self, test: TestIndex) -> impl Iterator<Item = &Execution> {
+        self.executions.iter().copied().filter(move |execution| execution.test == test)
+    }
+}
+
+fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(otherwise()) }
+}

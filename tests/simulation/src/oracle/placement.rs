@@ -1,0 +1,130 @@
+//! Where things ran: relations, and the numbers of slots.
+
+use seagull_domain::{Outcome, Relation, Role, RunEvent};
+
+use super::{Story, ensure};
+use crate::physical::{Ended, Execution, WorkerLife};
+
+pub fn check(story: &Story) -> Result<(), String> {
+    for relation in &story.plan.relations {
+        let of_relation = story.executions.iter().copied().filter(|e| relation.tests.contains(&e.test));
+        let executions: Vec<_> = of_relation.collect();
+        let named = |error: String| {
+            format!("relation of {:?}, ordered {}: {error}", relation.tests, relation.ordered)
+        };
+        apart_only_when_lost(story, &executions).map_err(named)?;
+        if relation.ordered {
+            in_order(relation, &executions).map_err(named)?;
+        } else {
+            in_one_worker(story, &executions).map_err(named)?;
+        }
+    }
+    numbers(story)
+}
+
+fn overlap(a: (u64, Option<u64>), b: (u64, Option<u64>)) -> bool {
+    let ends_after = |end: Option<u64>, start| end.is_none_or(|end| end > start);
+    ends_after(a.1, b.0) && ends_after(b.1, a.0)
+}
+
+/// Nothing of a relation runs on two slots at a time, unless one of the executors was given up before.
+fn apart_only_when_lost(story: &Story, executions: &[&Execution]) -> Result<(), String> {
+    for (place, a) in executions.iter().enumerate() {
+        for b in executions[place + 1..].iter().filter(|b| b.worker != a.worker) {
+            let both = overlap((a.start, a.end), (b.start, b.end));
+            let since = a.start.max(b.start);
+            let lost = story.was_lost_by(a, since) || story.was_lost_by(b, since);
+            ensure(!both || lost, || {
+                format!("test {} in attempt {} while {} in {}", a.test, a.attempt, b.test, b.attempt)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Tests of a *together* relation run in one worker, unless it broke, was lost, or had to be another kind of worker.
+fn in_one_worker(story: &Story, executions: &[&Execution]) -> Result<(), String> {
+    for pair in executions.windows(2) {
+        let (a, b) = (pair[0], pair[1]);
+        let retried = |of: &Execution| {
+            executions
+                .iter()
+                .any(|e| e.test == of.test && e.start < of.start && e.ended == Ended::With(Outcome::Failed))
+        };
+        let gave_up = |of: &Execution| {
+            story
+                .events()
+                .any(|e| matches!(e, RunEvent::AttemptLost { attempt, .. } if *attempt == of.attempt))
+        };
+        let missing = |e: &RunEvent| matches!(e, RunEvent::TestMissing { .. });
+        let worker = &story.physical.workers[a.worker];
+        let explained = a.worker == b.worker
+            || worker.broke
+            || retried(b)
+            || retried(a)
+            || gave_up(a)
+            || gave_up(b)
+            || story
+                .plan
+                .tests
+                .iter()
+                .any(|script| script.does == crate::scenario::Does::NeedsWholeCollection)
+            || story.events().any(missing);
+        ensure(explained, || {
+            format!("moved from attempt {} to {} at test {}", a.attempt, b.attempt, b.test)
+        })?;
+    }
+    Ok(())
+}
+
+/// What comes before a test of an *ordered* relation has run before it, in the same worker.
+fn in_order(relation: &Relation, executions: &[&Execution]) -> Result<(), String> {
+    for execution in executions {
+        let before = relation.tests.iter().take_while(|test| **test != execution.test);
+        for test in before {
+            let ran = executions.iter().any(|e| {
+                let over = e.end.is_some_and(|end| end <= execution.start);
+                e.test == *test && e.worker == execution.worker && over && matches!(e.ended, Ended::With(_))
+            });
+            ensure(ran, || {
+                format!("{} ran in attempt {} without {test}", execution.test, execution.attempt)
+            })?;
+        }
+    }
+    let again = executions.iter().filter(|e| e.role == Role::Predecessor);
+    for predecessor in again {
+        let for_what = executions.iter().any(|e| e.test == predecessor.test && e.start < predecessor.start);
+        ensure(for_what, || format!("{} ran as a predecessor at first", predecessor.test))?;
+    }
+    Ok(())
+}
+
+/// No two live workers of a run have the same number, unless the executor of one was given up before.
+fn numbers(story: &Story) -> Result<(), String> {
+    let workers: Vec<_> = story.physical.workers.iter().filter(|worker| worker.run == story.run).collect();
+    for (place, a) in workers.iter().enumerate() {
+        for b in workers[place + 1..].iter().filter(|b| b.number == a.number) {
+            let both = overlap((a.start, a.end), (b.start, b.end));
+            let since = a.start.max(b.start);
+            let lost = is_lost(story, a, since) || is_lost(story, b, since);
+            ensure(!both || lost, || {
+                let of = |w: &WorkerLife| {
+                    format!("agent {} slot {} from {} to {:?}", w.agent, w.slot, w.start, w.end)
+                };
+                format!("two workers have number {}: {} and {}", a.number, of(a), of(b))
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn is_lost(story: &Story, worker: &WorkerLife, by: u64) -> bool {
+    let executor = &story.physical.agents[worker.agent].executor;
+    let told = story.told.iter().any(|(_, at, event)| match event {
+        RunEvent::ExecutorLost { executor: of, .. } => {
+            of.as_str() == executor && (worker.start..=by).contains(at)
+        }
+        _ => false,
+    });
+    told || story.lost.get(&worker.attempt).is_some_and(|at| *at <= by)
+}

@@ -1,0 +1,131 @@
+//! The run as a whole: the shape of its stream, its stops, its verdict and exit code.
+
+use std::collections::BTreeSet;
+
+use seagull_domain::{NotExecuted, RunEvent, RunVerdict, Verdict};
+
+use super::{Story, ensure};
+use crate::scenario::Discovery;
+
+pub fn check(story: &Story) -> Result<(), String> {
+    shape(story)?;
+    stops(story)?;
+    suite_errors(story)?;
+    ends(story)
+}
+
+fn shape(story: &Story) -> Result<(), String> {
+    let is_start = |event: &RunEvent| matches!(event, RunEvent::RunStarted(_));
+    let is_end = |event: &RunEvent| matches!(event, RunEvent::RunFinished { .. });
+    let last = story.told.len() - 1;
+    ensure(story.first(is_start) == Some(0), || "the stream does not begin with the run".into())?;
+    ensure(story.first(is_end) == Some(last), || "the stream does not end with the run's end".into())?;
+    let confirmed = story.first(|event| matches!(event, RunEvent::ManifestConfirmed { .. }));
+    let verdict = story.first(|event| matches!(event, RunEvent::Verdict { .. }));
+    ensure(verdict.is_none() || confirmed < verdict, || "a verdict before the manifest".into())?;
+    let assigned = story.assigned.len();
+    let all = story.events().filter(|event| matches!(event, RunEvent::AttemptAssigned { .. })).count();
+    ensure(assigned == all, || "an attempt was given out twice".into())?;
+    let seqs = story.told.windows(2).all(|pair| pair[0].0 <= pair[1].0);
+    ensure(seqs, || "the stream goes backwards".into())
+}
+
+/// A run stops for its client, or for failures in so many tests, and then gives nothing more out.
+fn stops(story: &Story) -> Result<(), String> {
+    let mut failed = BTreeSet::new();
+    let mut stopped = None;
+    for event in story.events() {
+        match event {
+            RunEvent::Verdict { test, verdict: Verdict::Failed } => {
+                failed.insert(*test);
+            }
+            RunEvent::Stopping { reason } => {
+                let limit = story.plan.spec.fail_fast.map_or(usize::MAX, |limit| limit as usize);
+                let right = match reason {
+                    NotExecuted::Cancelled => story.cancel_asked,
+                    NotExecuted::FailFast => failed.len() >= limit,
+                    _ => false,
+                };
+                ensure(right && stopped.is_none(), || {
+                    format!("stops for {reason:?} after {} failures", failed.len())
+                })?;
+                stopped = Some(*reason);
+            }
+            RunEvent::AttemptAssigned { attempt, .. } => {
+                ensure(stopped.is_none(), || format!("attempt {attempt} was given out after the stop"))?;
+                let limit = story.plan.spec.fail_fast.unwrap_or(u32::MAX) as usize;
+                ensure(failed.len() < limit, || format!("goes on after {} failures", failed.len()))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Each is told once, and none is made up. What was lost with its executor need not be told.
+fn suite_errors(story: &Story) -> Result<(), String> {
+    let lost: BTreeSet<_> = story
+        .events()
+        .filter_map(|event| match event {
+            RunEvent::ExecutorLost { executor, .. } => Some(executor.as_str()),
+            _ => None,
+        })
+        .collect();
+    let workers = || story.physical.workers.iter().filter(|worker| worker.run == story.run);
+    let sound = |worker: &&crate::physical::WorkerLife| {
+        let agent = &story.physical.agents[worker.agent];
+        agent.died.is_none()
+            && !lost.contains(agent.executor.as_str())
+            && !story.lost.contains_key(&worker.attempt)
+    };
+    let least: u32 = workers().filter(sound).map(|worker| worker.suite_errors).sum();
+    let most: u32 = workers().map(|worker| worker.suite_errors).sum();
+    let told = story.events().filter(|event| matches!(event, RunEvent::SuiteError { .. })).count() as u32;
+    ensure((least..=most).contains(&told), || {
+        format!("{told} suite errors are told of, {least} to {most} happened")
+    })
+}
+
+fn ends(story: &Story) -> Result<(), String> {
+    let count = |wanted: fn(&RunEvent) -> bool| story.events().filter(|event| wanted(event)).count() as u32;
+    let passed = count(|e| matches!(e, RunEvent::Verdict { verdict: Verdict::Passed, .. }));
+    let failed = count(|e| matches!(e, RunEvent::Verdict { verdict: Verdict::Failed, .. }));
+    let skipped = count(|e| matches!(e, RunEvent::Verdict { verdict: Verdict::Skipped, .. }));
+    let flaky = count(|e| matches!(e, RunEvent::Verdict { verdict: Verdict::Flaky, .. }));
+    let not_executed = count(|e| matches!(e, RunEvent::Verdict { verdict: Verdict::NotExecuted(_), .. }));
+    let suite_errors = count(|e| matches!(e, RunEvent::SuiteError { .. }));
+    let cancelled = count(|e| matches!(e, RunEvent::Stopping { reason: NotExecuted::Cancelled })) > 0;
+    let total = passed + failed + skipped + flaky + not_executed;
+    let bad = failed > 0 || suite_errors > 0 || (flaky > 0 && story.plan.spec.flaky_fails);
+    let (verdict, exit_code) = if cancelled {
+        (RunVerdict::Cancelled, 130)
+    } else if bad {
+        (RunVerdict::Failed, 100)
+    } else if total == 0 && !has_begun(story) {
+        (RunVerdict::Incomplete, 102)
+    } else if total == 0 || not_executed > 0 {
+        (RunVerdict::Incomplete, 101)
+    } else {
+        (RunVerdict::Passed, 0)
+    };
+    let Some(RunEvent::RunFinished { verdict: told, counts, exit_code: code }) = story.events().last() else {
+        return Err("it has no end".into());
+    };
+    ensure((*told, *code) == (verdict, exit_code), || {
+        format!("{told:?} {code} instead of {verdict:?} {exit_code}")
+    })?;
+    let counted =
+        (counts.total, counts.passed, counts.failed, counts.skipped, counts.flaky, counts.not_executed);
+    let expected = (total, passed, failed, skipped, flaky, not_executed);
+    ensure(counted == expected, || format!("counts {counted:?} instead of {expected:?}"))
+}
+
+/// Whether the framework ever said something that was told.
+fn has_begun(story: &Story) -> bool {
+    let told = |event: &RunEvent| match event {
+        RunEvent::ManifestConfirmed { .. } => true,
+        RunEvent::DiscoveryFailed { message } => !message.starts_with("no discovery succeeded"),
+        _ => false,
+    };
+    story.plan.discovery != Discovery::Succeeds && story.events().any(told) || story.first(told).is_some()
+}

@@ -1,0 +1,179 @@
+//! Exactly one verdict for each test, and the right one.
+
+use std::collections::BTreeSet;
+
+use seagull_domain::{Evidence, InfraCause, NotExecuted, Outcome, Role, RunEvent, TestIndex, Verdict};
+
+use super::{Story, Told, ensure};
+use crate::physical::{Ended, Execution};
+use crate::scenario::Does;
+
+/// How many losses a test is forgiven.
+const BUDGET: usize = 3;
+
+pub fn check(story: &Story) -> Result<(), String> {
+    let confirmed = story.events().any(|event| matches!(event, RunEvent::ManifestConfirmed { .. }));
+    let tests = if confirmed { story.plan.tests.len() as u32 } else { 0 };
+    let mut verdicts = vec![None; tests as usize];
+    for (place, event) in story.events().enumerate() {
+        let RunEvent::Verdict { test, verdict } = event else { continue };
+        let before =
+            verdicts.get_mut(test.0 as usize).ok_or(format!("a verdict for test {test} of {tests}"))?;
+        ensure(before.is_none(), || format!("test {test} has two verdicts"))?;
+        *before = Some((place, *verdict));
+    }
+    let told: Vec<_> = story.finished().collect();
+    for told in &told {
+        is_true(story, told, &verdicts)?;
+    }
+    for (test, verdict) in (0..).map(TestIndex).zip(&verdicts) {
+        let (place, verdict) = verdict.ok_or(format!("test {test} has no verdict"))?;
+        let of_test: Vec<_> = told.iter().filter(|told| told.result.test == test).collect();
+        follows(story, test, place, verdict, &of_test)
+            .map_err(|error| format!("test {test}, {verdict:?}: {error}"))?;
+        fits_script(story, test, verdict)?;
+    }
+    Ok(())
+}
+
+/// What is told of an execution happened, once, and is evidence only for a reason.
+fn is_true(story: &Story, told: &Told, verdicts: &[Option<(usize, Verdict)>]) -> Result<(), String> {
+    let test = told.result.test;
+    let mut real = story.of_test(test).filter(|execution| {
+        let agent = &story.physical.agents[execution.agent];
+        let worker = &story.physical.workers[execution.worker];
+        execution.attempt == told.attempt
+            && agent.executor == told.executor
+            && worker.number.0 == told.slot
+            && execution.ended == Ended::With(told.result.outcome)
+    });
+    let what = || format!("attempt {} of test {test}: {:?}", told.attempt, told.result.outcome);
+    let execution = real.next().ok_or_else(|| format!("told but never happened: {}", what()))?;
+    ensure(real.next().is_none(), || format!("happened twice: {}", what()))?;
+    let again =
+        story.finished().filter(|other| (other.attempt, other.result.test) == (told.attempt, test)).count();
+    ensure(again == 1, || format!("told twice: {}", what()))?;
+    let decided = verdicts[test.0 as usize].is_some_and(|(place, _)| place < told.place);
+    let expected = match execution.role {
+        Role::Predecessor => Some(Evidence::Predecessor),
+        Role::Run if decided => Some(Evidence::AfterDecision),
+        Role::Run => None,
+    };
+    ensure(told.evidence == expected, || format!("{:?} where it is {expected:?}: {}", told.evidence, what()))
+}
+
+/// A verdict is what the results before it come to, and none was owed.
+fn follows(
+    story: &Story,
+    test: TestIndex,
+    place: usize,
+    verdict: Verdict,
+    told: &[&Told],
+) -> Result<(), String> {
+    let results: Vec<_> =
+        told.iter().filter(|told| told.evidence.is_none()).map(|told| told.result.outcome).collect();
+    let (passed, failed) = (results.contains(&Outcome::Passed), results.contains(&Outcome::Failed));
+    let expected = match verdict {
+        Verdict::Flaky => passed && failed,
+        Verdict::Failed => failed && !passed,
+        Verdict::Passed => passed && !failed,
+        Verdict::Skipped => !passed && !failed && !results.is_empty(),
+        Verdict::NotExecuted(cause) => {
+            ensure(results.is_empty(), || "it has results".into())?;
+            return explained(story, test, place, cause);
+        }
+        Verdict::Quarantined => false,
+    };
+    ensure(expected, || format!("its results are {results:?}"))?;
+    let stopped = stopped_before(story, place);
+    let executions = 1 + story.plan.spec.retries as usize;
+    let losses = charged_losses(story) + unreachable_tests(story, test);
+    let owed =
+        verdict == Verdict::Failed && results.len() < executions && stopped.is_none() && losses < BUDGET;
+    let missing =
+        story.events().any(|event| matches!(event, RunEvent::TestMissing { test: t, .. } if *t == test));
+    ensure(!owed || missing, || {
+        format!("a retry was owed after {} of {executions} executions", results.len())
+    })?;
+    let unasked = results.len() > executions && story.lost.is_empty();
+    ensure(!unasked, || format!("{} results of {executions} executions", results.len()))
+}
+
+fn stopped_before(story: &Story, place: usize) -> Option<NotExecuted> {
+    story.told[..place].iter().find_map(|(_, _, event)| match event {
+        RunEvent::Stopping { reason } => Some(*reason),
+        _ => None,
+    })
+}
+
+/// Attempts that came to nothing for a cause that is paid for from the budget.
+fn charged_losses(story: &Story) -> usize {
+    let charged = |event: &&RunEvent| match event {
+        RunEvent::AttemptLost { cause, .. } => !matches!(cause, InfraCause::Drained | InfraCause::SpotNotice),
+        _ => false,
+    };
+    story.events().filter(charged).count()
+}
+
+/// Why a test has no result.
+fn explained(story: &Story, test: TestIndex, place: usize, cause: NotExecuted) -> Result<(), String> {
+    let missing_on: BTreeSet<_> = story
+        .events()
+        .filter_map(|event| match event {
+            RunEvent::TestMissing { test: t, executor, .. } if *t == test => Some(executor),
+            _ => None,
+        })
+        .collect();
+    let holds = match cause {
+        NotExecuted::Cancelled | NotExecuted::FailFast => stopped_before(story, place) == Some(cause),
+        NotExecuted::UnstableId => !missing_on.is_empty(),
+        NotExecuted::Infra(InfraCause::EnvironmentDiffers) => missing_on.len() > 1,
+        NotExecuted::Infra(_) => charged_losses(story) + unreachable_tests(story, test) >= BUDGET,
+    };
+    ensure(holds, || format!("nothing explains it; missing on {missing_on:?}"))
+}
+
+/// In an *ordered* relation a test behind one that ends its worker can never run.
+fn unreachable_tests(story: &Story, test: TestIndex) -> usize {
+    let ordered = story.plan.relations.iter().filter(|relation| relation.ordered);
+    let before =
+        ordered.flat_map(|relation| relation.tests.iter().take_while(|_| relation.tests.contains(&test)));
+    let ends_worker = |of: &TestIndex| {
+        let does = story.plan.tests[of.0 as usize].does;
+        matches!(does, Does::CrashesWorker | Does::CrashesCollection | Does::Hangs | Does::ExitsSession)
+    };
+    if before.take_while(|of| **of < test).any(ends_worker) { BUDGET } else { 0 }
+}
+
+/// A script allows only some verdicts, whatever happens around it.
+fn fits_script(story: &Story, test: TestIndex, verdict: Verdict) -> Result<(), String> {
+    let does = story.plan.tests[test.0 as usize].does;
+    let fits = match (does, verdict) {
+        (Does::IsNowhere, verdict) => matches!(verdict, Verdict::NotExecuted(_)),
+        (_, Verdict::NotExecuted(_)) => true,
+        (Does::Always(Outcome::Passed), verdict) => verdict == Verdict::Passed,
+        (Does::Always(Outcome::Failed), verdict) => verdict == Verdict::Failed,
+        (Does::Always(Outcome::Skipped), verdict) => verdict == Verdict::Skipped,
+        (Does::IsMissingOn(_) | Does::NeedsWholeCollection, verdict) => verdict == Verdict::Passed,
+        (Does::CrashesWorker | Does::CrashesCollection | Does::Hangs | Does::ExitsSession, verdict) => {
+            verdict == Verdict::Failed
+        }
+        (Does::FailsFirst(_), verdict) => {
+            matches!(verdict, Verdict::Passed | Verdict::Failed | Verdict::Flaky)
+        }
+    };
+    let plain = |e: &Execution| matches!(e.ended, Ended::With(_)) && e.role == Role::Run && story.is_sound(e);
+    let quiet = story.of_test(test).all(plain) && charged_losses(story) == 0;
+    let retries = story.plan.spec.retries;
+    let surely = match does {
+        Does::FailsFirst(_) if matches!(verdict, Verdict::NotExecuted(_)) => true,
+        Does::FailsFirst(times) if quiet && stopped_before(story, story.told.len()).is_none() => {
+            verdict == if times <= retries { Verdict::Flaky } else { Verdict::Failed }
+        }
+        _ => true,
+    };
+    let unlucky = story.physical.unlucky.contains(&(story.run, test));
+    ensure((fits && surely) || unlucky, || {
+        format!("test {test} {does:?} with {retries} retries is {verdict:?}")
+    })
+}

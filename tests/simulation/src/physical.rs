@@ -1,0 +1,64 @@
+//! What really happened on the machines, whatever any protocol says about it.
+
+use std::collections::BTreeSet;
+
+use seagull_domain::{AttemptId, Outcome, Role, SlotIndex, SlotNumber, TestIndex};
+
+/// The runs, agents and workers of a history are known by their place in its lists.
+#[derive(Default)]
+pub struct Physical {
+    pub agents: Vec<AgentLife>,
+    pub workers: Vec<WorkerLife>,
+    pub executions: Vec<Execution>,
+    /// Tests that were failed for something else that nobody could tell from their own doing: the worker died as it
+    /// was fed, or the whole machine stood still until just after the limit.
+    pub unlucky: BTreeSet<(usize, TestIndex)>,
+}
+
+/// One boot of an executor.
+pub struct AgentLife {
+    pub executor: String,
+    pub died: Option<u64>,
+    pub leaves: Option<u64>,
+    pub left: Option<u64>,
+}
+
+pub struct WorkerLife {
+    pub run: usize,
+    pub agent: usize,
+    pub slot: SlotIndex,
+    pub number: SlotNumber,
+    /// The attempt it was started for.
+    pub attempt: AttemptId,
+    pub start: u64,
+    pub end: Option<u64>,
+    /// Ended in any way but an orderly end of its session.
+    pub broke: bool,
+    /// Errors outside of any test that it caused.
+    pub suite_errors: u32,
+    /// It told of an outcome of discovery, or ended instead.
+    pub discovery_told: bool,
+}
+
+pub struct Execution {
+    pub run: usize,
+    pub test: TestIndex,
+    pub role: Role,
+    pub attempt: AttemptId,
+    pub agent: usize,
+    pub worker: usize,
+    pub start: u64,
+    pub end: Option<u64>,
+    pub ended: Ended,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It never ended, as far as this history tells.
+    Not,
+    With(Outcome),
+    /// Stopped half way, on request.
+    Interrupted,
+    /// Gone with its machine.
+    Gone,
+}

@@ -1,0 +1,16 @@
+//! Bugs that the harness can be told to have, to show that the oracle would find them in the real thing. Each is in
+//! the shell or the network around the cores, never in the cores.
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plant {
+    /// A verdict that was decided because a lease ran out never reaches the stream.
+    VerdictDroppedAtLeaseExpiry,
+    /// A report claims that everything asked back is given back, before the executor has done so.
+    RetakenBeforeReportedGone,
+    /// Effects are performed before their facts are durable.
+    AcknowledgedBeforeDurable,
+    /// An answer that was overtaken is passed off as the newest.
+    StaleDesiredApplied,
+    /// One effect of the recovery is not performed.
+    EffectLostAtRecovery,
+}

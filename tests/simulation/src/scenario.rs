@@ -1,0 +1,280 @@
+//! What a seed stands for: executors, runs with their scripts, and the faults that will happen to them.
+
+use seagull_domain::{Digest, Environment, Outcome, Relation, RunSpec, TestIndex, Workspace};
+
+use crate::random::Random;
+
+pub struct Scenario {
+    pub executors: Vec<ExecutorPlan>,
+    pub runs: Vec<RunPlan>,
+    pub faults: Vec<(u64, Fault)>,
+    /// The scheduler also crashes shortly after it has first come this far.
+    pub crash_after: Option<Milestone>,
+}
+
+pub struct ExecutorPlan {
+    pub name: String,
+    pub slots: u16,
+    pub joins_at: u64,
+}
+
+pub struct RunPlan {
+    pub spec: RunSpec,
+    pub submitted_at: u64,
+    pub discovery: Discovery,
+    /// Selecting or packing fails.
+    pub plan_fails: bool,
+    /// Tests in a bundle.
+    pub chunk: usize,
+    pub tests: Vec<Script>,
+    pub relations: Vec<Relation>,
+    pub cancelled_at: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Discovery {
+    Succeeds,
+    Fails,
+    Dies,
+}
+
+/// What a test does wherever it is executed.
+#[derive(Debug, Clone)]
+pub struct Script {
+    pub does: Does,
+    pub duration_ms: u64,
+    pub predicted_us: u64,
+    pub limit_ms: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Does {
+    Always(Outcome),
+    /// Its first executions fail.
+    FailsFirst(u32),
+    CrashesWorker,
+    /// The worker dies while the test's file is collected.
+    CrashesCollection,
+    Hangs,
+    /// Ends the session, as `pytest.exit` does.
+    ExitsSession,
+    /// No worker finds it.
+    IsNowhere,
+    /// The workers of one executor do not find it.
+    IsMissingOn(usize),
+    /// Found only by a worker that has collected everything.
+    NeedsWholeCollection,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Milestone {
+    PlanAsked,
+    ArchiveAsked,
+    TakenBack,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Fault {
+    /// The executor and all its workers die; a new boot of it starts so many milliseconds later.
+    Die {
+        executor: usize,
+        back_after: Option<u64>,
+    },
+    /// The executor stands still for so long; its workers too, or not.
+    Pause {
+        executor: usize,
+        for_ms: u64,
+        whole_machine: bool,
+    },
+    Leave {
+        executor: usize,
+    },
+    /// Every call of the executor breaks off.
+    Cut {
+        executor: usize,
+    },
+    CrashScheduler {
+        down_ms: u64,
+    },
+    PauseScheduler {
+        for_ms: u64,
+    },
+}
+
+impl Scenario {
+    pub fn new(seed: u64) -> Scenario {
+        let mut random = Random::new(seed);
+        let r = &mut random;
+        let executors: Vec<_> = (0..r.within(2..=8)).map(|index| executor(r, index)).collect();
+        let stop = r.within(0..=5);
+        let mut runs = vec![run(r, seed, 0, executors.len())];
+        match stop {
+            0 => runs[0].cancelled_at = Some(r.within(0..=40_000)),
+            1 => runs[0].spec.fail_fast = Some(r.within(1..=3) as u32),
+            _ => {}
+        }
+        if r.chance(300) {
+            runs.push(second_run(r, seed, executors.len()));
+        }
+        let (faults, crash_after) = faults(r, &executors, &runs);
+        Scenario { executors, runs, faults, crash_after }
+    }
+}
+
+fn executor(r: &mut Random, index: u64) -> ExecutorPlan {
+    let joins_at = if index > 0 && r.chance(250) { r.within(0..=30_000) } else { r.within(0..=200) };
+    ExecutorPlan { name: format!("e{index}"), slots: r.within(1..=4) as u16, joins_at }
+}
+
+fn run(r: &mut Random, seed: u64, index: usize, executors: usize) -> RunPlan {
+    let tests = r.within(200..=260) as usize;
+    let mut scripts: Vec<_> = (0..tests).map(|_| script(r, executors)).collect();
+    let relations = relations(r, &mut scripts);
+    RunPlan {
+        spec: spec(r, &format!("r{seed}-{index}")),
+        submitted_at: r.within(0..=1000),
+        discovery: Discovery::Succeeds,
+        plan_fails: false,
+        chunk: r.within(5..=40) as usize,
+        tests: scripts,
+        relations,
+        cancelled_at: None,
+    }
+}
+
+/// A run beside the first: another like it, or one that never gets tests.
+fn second_run(r: &mut Random, seed: u64, executors: usize) -> RunPlan {
+    let mut plan = run(r, seed, 1, executors);
+    plan.submitted_at = r.within(0..=20_000);
+    plan.spec.priority = r.within(0..=1) as i32;
+    match r.within(0..=7) {
+        0 => plan.discovery = Discovery::Fails,
+        1 | 2 => plan.discovery = Discovery::Dies,
+        3 => plan.plan_fails = true,
+        4 => {
+            plan.tests.clear();
+            plan.relations.clear();
+        }
+        _ => plan.cancelled_at = r.chance(300).then(|| r.within(0..=40_000)),
+    }
+    plan
+}
+
+fn spec(r: &mut Random, id: &str) -> RunSpec {
+    RunSpec {
+        id: id.parse().expect("a safe id"),
+        owner: "simulation".into(),
+        project: "simulation".into(),
+        priority: 0,
+        rev: String::new(),
+        labels: Default::default(),
+        deadline: None,
+        submitted_at: 0,
+        workspace: Workspace::Artifact { digest: Digest([1; 32]), directory: String::new() },
+        environment: Environment::default(),
+        arguments: Vec::new(),
+        select: Vec::new(),
+        cap_ms: 600_000,
+        retries: r.within(0..=2) as u32,
+        fail_fast: None,
+        flaky_fails: r.chance(200),
+        grace_ms: r.within(1000..=5000),
+        seed: 1,
+    }
+}
+
+fn script(r: &mut Random, executors: usize) -> Script {
+    let does = match r.within(0..=999) {
+        0..=24 => Does::Always(Outcome::Failed),
+        25..=64 => Does::Always(Outcome::Skipped),
+        65..=99 => Does::FailsFirst(r.within(1..=2) as u32),
+        100..=106 => Does::CrashesWorker,
+        107..=109 => Does::CrashesCollection,
+        110..=112 => Does::Hangs,
+        113..=116 => Does::ExitsSession,
+        117..=119 => Does::IsNowhere,
+        120..=124 => Does::IsMissingOn(r.index(executors)),
+        125..=129 => Does::NeedsWholeCollection,
+        _ => Does::Always(Outcome::Passed),
+    };
+    let duration_ms = match r.within(0..=9) {
+        0..=4 => r.within(0..=30),
+        5..=8 => r.within(50..=800),
+        _ => r.within(1000..=6000),
+    };
+    let predicted_us = (duration_ms + 1) * 1000 * r.within(3..=30) / 10;
+    let limit_ms = if does == Does::Hangs { 4000 } else { duration_ms * 3 + 5000 };
+    Script { does, duration_ms, predicted_us, limit_ms }
+}
+
+/// A few relations of each kind. Tests of an *ordered* relation are found by every worker.
+fn relations(r: &mut Random, scripts: &mut [Script]) -> Vec<Relation> {
+    let mut free: Vec<u32> = (0..scripts.len() as u32).collect();
+    let mut relations = Vec::new();
+    for ordered in [false, true] {
+        for _ in 0..r.within(2..=5) {
+            let mut tests: Vec<_> =
+                (0..r.within(2..=8)).map(|_| free.swap_remove(r.index(free.len()))).collect();
+            tests.sort_unstable();
+            relations.push(Relation { ordered, tests: tests.into_iter().map(TestIndex).collect() });
+        }
+    }
+    for test in relations.iter().filter(|relation| relation.ordered).flat_map(|relation| &relation.tests) {
+        let script = &mut scripts[test.0 as usize];
+        if matches!(script.does, Does::IsNowhere | Does::IsMissingOn(_) | Does::NeedsWholeCollection) {
+            script.does = Does::Always(Outcome::Passed);
+        }
+    }
+    relations
+}
+
+fn faults(
+    r: &mut Random,
+    executors: &[ExecutorPlan],
+    runs: &[RunPlan],
+) -> (Vec<(u64, Fault)>, Option<Milestone>) {
+    let work: u64 = runs.iter().flat_map(|run| &run.tests).map(|test| test.duration_ms).sum();
+    let slots: u64 = executors.iter().map(|executor| u64::from(executor.slots)).sum();
+    let end = work / slots + 6000;
+    let mut faults = Vec::new();
+    if r.chance(500) {
+        for _ in 0..r.within(1..=3) {
+            faults.push((r.within(0..=end), loss(r, executors.len())));
+        }
+    }
+    // The first executor neither dies for good nor leaves, so that every run can end.
+    if r.chance(300) {
+        let executor = 1 + r.index(executors.len() - 1);
+        faults.push((r.within(0..=end), Fault::Leave { executor }));
+    }
+    if r.chance(500) {
+        faults.push((r.within(0..=end), Fault::Cut { executor: r.index(executors.len()) }));
+    }
+    if r.chance(200) {
+        faults.push((r.within(0..=end), Fault::PauseScheduler { for_ms: r.within(1000..=30_000) }));
+    }
+    let mut crash_after = None;
+    if r.chance(500) {
+        let down_ms = if r.chance(800) { r.within(50..=3000) } else { r.within(3000..=30_000) };
+        faults.push((r.within(0..=end), Fault::CrashScheduler { down_ms }));
+        crash_after = match r.within(0..=5) {
+            0 => Some(Milestone::PlanAsked),
+            1 => Some(Milestone::ArchiveAsked),
+            2 => Some(Milestone::TakenBack),
+            _ => None,
+        };
+    }
+    (faults, crash_after)
+}
+
+fn loss(r: &mut Random, executors: usize) -> Fault {
+    let executor = r.index(executors);
+    match r.within(0..=2) {
+        0 if executor > 0 => Fault::Die { executor, back_after: None },
+        0 | 1 => Fault::Die { executor, back_after: Some(r.within(50..=20_000)) },
+        _ => {
+            let for_ms = if r.chance(500) { r.within(100..=5000) } else { r.within(5000..=40_000) };
+            Fault::Pause { executor, for_ms, whole_machine: r.chance(500) }
+        }
+    }
+}

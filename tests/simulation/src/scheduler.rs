@@ -1,0 +1,334 @@
+//! The scheduler's shell: a process that lives from a start to a crash, around the scheduler core.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use seagull_domain::{BundleContents, Epoch, Generation, Instant, RunId, Seq};
+use seagull_scheduler_core::{Call, Effect, Event, Fact, State, What};
+
+use crate::census::{effect_kind, fact_kind, met};
+use crate::network::{ToAgent, ToScheduler};
+use crate::planner;
+use crate::plant::Plant;
+use crate::scenario::{Fault, Milestone};
+use crate::world::{Action, World};
+
+/// One life of the scheduler's process.
+pub struct Life {
+    pub state: State,
+    origin: u64,
+    /// Handed to the journal and not durable yet.
+    undurable: VecDeque<Vec<(Seq, Fact)>>,
+    /// When the journal is done with all it was given.
+    commits_until: u64,
+    /// Effects with the fact they wait for.
+    waiting: VecDeque<(Seq, Vec<Effect>)>,
+    /// Whom a held call is to be answered to.
+    calls: BTreeMap<Call, (usize, u64)>,
+    submissions: BTreeMap<Call, usize>,
+    next_call: Call,
+    timer: Option<u64>,
+    pub paused_until: u64,
+}
+
+impl Life {
+    pub fn is_durable(&self) -> bool {
+        self.undurable.is_empty()
+    }
+
+    fn call(&mut self) -> Call {
+        self.next_call = Call(self.next_call.0 + 1);
+        self.next_call
+    }
+}
+
+impl World {
+    pub fn scheduler_starts(&mut self) {
+        if self.life.is_some() {
+            return;
+        }
+        self.epoch += 1;
+        if self.epoch > 1 && self.journal.has_snapshot() {
+            self.census.count("fault: recovered from a snapshot");
+        }
+        let state = self.journal.recover(Epoch(self.epoch));
+        state.sanity_check();
+        self.log(|| format!("scheduler starts, epoch {}, fact {}", self.epoch, state.seq));
+        self.life = Some(Life {
+            state,
+            origin: self.now,
+            undurable: VecDeque::new(),
+            commits_until: self.now,
+            waiting: VecDeque::new(),
+            calls: BTreeMap::new(),
+            submissions: BTreeMap::new(),
+            next_call: Call(0),
+            timer: None,
+            paused_until: 0,
+        });
+        self.step(Event::Recovered);
+    }
+
+    pub fn scheduler_crashes(&mut self, down_ms: u64) {
+        let Some(life) = self.life.take() else { return };
+        self.census.count("fault: scheduler crashed");
+        if !life.undurable.is_empty() {
+            self.census.count("fault: facts lost in a crash");
+        }
+        self.check_recovery(&life);
+        for (agent, transport) in life.calls.into_values() {
+            if self.random.chance(800) {
+                self.after(3, Action::ToAgent { agent, message: ToAgent::Failed { transport } });
+            }
+        }
+        self.epoch += 1; // What the dead process had under way is recognised by its epoch.
+        self.after(down_ms, Action::SchedulerStarts);
+    }
+
+    /// Applying the facts leads where the steps that made them led.
+    fn check_recovery(&self, life: &Life) {
+        let mut again = self.journal.recover(Epoch(0));
+        for (_, fact) in life.undurable.iter().flatten() {
+            again.apply(fact);
+        }
+        let durable = |state: &State| serde_json::to_string(state).expect("the state has only text keys");
+        assert_eq!(durable(&again), durable(&life.state), "recovery arrives at another state");
+    }
+
+    pub fn scheduler_pauses(&mut self, for_ms: u64) {
+        let Some(life) = self.life.as_mut() else { return };
+        self.census.count("fault: scheduler paused");
+        life.paused_until = self.now + for_ms;
+        self.after(for_ms, Action::SchedulerResumes { epoch: self.epoch, paused_ms: for_ms });
+    }
+
+    pub fn scheduler_resumes(&mut self, paused_ms: u64) {
+        self.step(Event::Paused(Duration::from_millis(paused_ms)));
+    }
+
+    pub fn scheduler_receives(&mut self, message: ToScheduler) {
+        let Some(life) = self.life.as_mut() else {
+            if let ToScheduler::Report { agent, transport, .. } = message {
+                self.after(1, Action::ToAgent { agent, message: ToAgent::Failed { transport } });
+            }
+            return;
+        };
+        match message {
+            ToScheduler::Report { agent, transport, mut report } => {
+                if self.plant == Some(Plant::RetakenBeforeReportedGone) {
+                    claim_given_back(&life.state, &mut report);
+                }
+                let call = life.call();
+                life.calls.insert(call, (agent, transport));
+                self.step(Event::Report { call, report });
+            }
+            ToScheduler::Closed { executor, boot, sequence } => {
+                self.step(Event::Disconnected { executor, boot, sequence });
+            }
+            ToScheduler::Fetch { agent, run, attempt, generation } => {
+                let contents = contents(&life.state, &run, attempt, generation);
+                self.send_to_agent(agent, &ToAgent::Contents { attempt, generation, contents });
+            }
+            // An ended run that is in the results already is attached to there.
+            ToScheduler::Submit { run } if self.clients[run].archived => self.clients[run].submitted = true,
+            ToScheduler::Submit { run } => {
+                let request = life.call();
+                life.submissions.insert(request, run);
+                let spec = Box::new(self.scenario.runs[run].spec.clone());
+                self.step(Event::Submit { request, spec });
+            }
+            ToScheduler::Cancel { run } => {
+                let run = self.scenario.runs[run].spec.id.clone();
+                self.step(Event::Cancel { run });
+            }
+        }
+    }
+
+    pub fn scheduler_timer(&mut self) {
+        let Some(life) = self.life.as_mut() else { return };
+        life.timer = None;
+        let due = life.state.next_deadline().is_some_and(|at| life.origin + at.0 <= self.now);
+        if due {
+            self.step(Event::Tick);
+        } else {
+            self.arm_scheduler();
+        }
+    }
+
+    fn arm_scheduler(&mut self) {
+        let Some(life) = self.life.as_mut() else { return };
+        let Some(at) = life.state.next_deadline().map(|at| (life.origin + at.0).max(self.now)) else {
+            return;
+        };
+        if life.timer.is_none_or(|timer| timer > at) {
+            life.timer = Some(at);
+            self.after(at - self.now, Action::SchedulerTimer { epoch: self.epoch });
+        }
+    }
+
+    fn step(&mut self, event: Event) {
+        let is_tick = matches!(event, Event::Tick);
+        let is_recovery = matches!(event, Event::Recovered);
+        let Some(life) = self.life.as_mut() else { return };
+        let mut outcome = life.state.step(Instant(self.now - life.origin), event);
+        life.state.sanity_check();
+        if self.plant == Some(Plant::EffectLostAtRecovery) && is_recovery && !outcome.effects.is_empty() {
+            outcome.effects.remove(0);
+        }
+        if self.plant == Some(Plant::VerdictDroppedAtLeaseExpiry) && is_tick {
+            let decided = outcome.facts.iter().filter(|(_, fact)| matches!(fact.what, What::Decided { .. }));
+            self.journal.swallowed.extend(decided.map(|(seq, _)| *seq));
+        }
+        let seq = life.state.seq;
+        if !outcome.effects.is_empty() {
+            life.waiting.push_back((seq, outcome.effects));
+        }
+        if !outcome.facts.is_empty() {
+            let takes = if self.random.chance(950) {
+                self.random.within(0..=6)
+            } else {
+                self.random.within(20..=1500)
+            };
+            life.commits_until = life.commits_until.max(self.now) + takes;
+            life.undurable.push_back(outcome.facts);
+            let delay = life.commits_until - self.now;
+            self.after(delay, Action::Committed { epoch: self.epoch, seq });
+        }
+        self.perform_durable();
+        self.arm_scheduler();
+    }
+
+    pub fn committed(&mut self, seq: Seq) {
+        let Some(life) = self.life.as_mut() else { return };
+        let Some(facts) = life.undurable.pop_front() else { return };
+        debug_assert_eq!(facts.last().map(|(last, _)| *last), Some(seq), "commits come in order");
+        let all = life.undurable.is_empty();
+        for (seq, fact) in &facts {
+            self.log(|| format!("  fact {seq} {:.300}", format!("{} {:?}", fact.run, fact.what)));
+            self.census.count(fact_kind(&fact.what));
+            if let Some(kind) = met(&fact.what) {
+                self.census.count(kind);
+            }
+        }
+        let archived: Vec<_> =
+            facts.iter().filter(|(_, f)| f.what == What::Archived).map(|(_, f)| f.run.clone()).collect();
+        self.journal.append(self.now, facts);
+        if all && self.random.chance(10) {
+            let life = self.life.as_ref().expect("it is alive");
+            let body = serde_json::to_string(&life.state).expect("the state has only text keys");
+            self.journal.snapshot(life.state.seq, body);
+        }
+        self.watchers_read();
+        for run in archived {
+            let run = self.run_index(&run);
+            self.clients[run].archived = true;
+        }
+        self.perform_durable();
+    }
+
+    /// Performs the effects whose facts are durable, in order.
+    fn perform_durable(&mut self) {
+        let hasty = self.plant == Some(Plant::AcknowledgedBeforeDurable);
+        let durable = self.journal.last();
+        while let Some(life) = self.life.as_mut()
+            && let Some((_, effects)) = life.waiting.pop_front_if(|(seq, _)| hasty || *seq <= durable)
+        {
+            effects.into_iter().for_each(|effect| self.perform(effect));
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        self.census.count(effect_kind(&effect));
+        let Some(life) = self.life.as_mut() else { return };
+        match effect {
+            Effect::Answer { call, desired } => {
+                let Some((agent, transport)) = life.calls.remove(&call) else { return };
+                self.send_to_agent(agent, &ToAgent::Answer { transport, desired });
+            }
+            Effect::Drop { call } => {
+                let Some((agent, transport)) = life.calls.remove(&call) else { return };
+                self.send_to_agent(agent, &ToAgent::Failed { transport });
+            }
+            Effect::Submitted { request, .. } => {
+                if let Some(run) = life.submissions.remove(&request) {
+                    self.clients[run].submitted = true;
+                }
+            }
+            Effect::Refused { refusal, .. } => panic!("a run was refused: {refusal:?}"),
+            Effect::Plan { run, generation, .. } => {
+                let delay = self.random.within(20..=800);
+                self.after(delay, Action::Planned { epoch: self.epoch, run, generation });
+                self.milestone(Milestone::PlanAsked);
+            }
+            Effect::Archive { run } => {
+                let index = self.run_index(&run);
+                assert!(self.clients_stream_ended(index), "a run is archived before its end is durable");
+                let delay = self.random.within(20..=800);
+                self.after(delay, Action::Archived { epoch: self.epoch, run });
+                self.milestone(Milestone::ArchiveAsked);
+            }
+            Effect::Live { .. } => {}
+        }
+        if self.life.as_ref().is_some_and(|life| life.state.runs.values().any(asks_back)) {
+            self.milestone(Milestone::TakenBack);
+        }
+    }
+
+    fn clients_stream_ended(&self, run: usize) -> bool {
+        let stream = self.journal.stream(&self.scenario.runs[run].spec.id, Seq(0));
+        self.plant == Some(Plant::AcknowledgedBeforeDurable)
+            || stream.iter().any(|(.., event)| matches!(event, seagull_domain::RunEvent::RunFinished { .. }))
+    }
+
+    fn milestone(&mut self, milestone: Milestone) {
+        if self.scenario.crash_after == Some(milestone) {
+            self.scenario.crash_after = None;
+            let down_ms = self.random.within(50..=3000);
+            let delay = self.random.within(0..=20);
+            self.after(delay, Action::Fault(Fault::CrashScheduler { down_ms }));
+        }
+    }
+
+    pub fn planned(&mut self, run: RunId, generation: Generation) {
+        let outcome = planner::plan(&self.scenario.runs[self.run_index(&run)]);
+        self.step(Event::Planned { run, generation, outcome });
+    }
+
+    pub fn archived(&mut self, run: RunId) {
+        self.step(Event::Archived { run });
+    }
+
+    pub fn run_index(&self, run: &RunId) -> usize {
+        let place = self.scenario.runs.iter().position(|plan| plan.spec.id == *run);
+        place.expect("only runs of the scenario are submitted")
+    }
+}
+
+fn asks_back(run: &seagull_scheduler_core::Run) -> bool {
+    run.attempts.values().any(|attempt| !attempt.asked.is_empty())
+}
+
+/// Contents of the generation asked for; an older one is not kept.
+fn contents(
+    state: &State,
+    run: &RunId,
+    attempt: seagull_domain::AttemptId,
+    generation: Generation,
+) -> Option<BundleContents> {
+    let run = state.runs.get(run)?;
+    let attempt = run.attempts.get(&attempt).filter(|attempt| attempt.generation == generation)?;
+    Some(BundleContents { generation, entries: run.contents(attempt) })
+}
+
+/// The planted bug: says in an executor's name that it has given back all that was asked for.
+fn claim_given_back(state: &State, report: &mut seagull_domain::Report) {
+    for status in &mut report.attempts {
+        let run = state.runs.get(&status.run);
+        if let Some(attempt) =
+            run.and_then(|run| run.attempts.get(&status.attempt)).filter(|a| !a.asked.is_empty())
+        {
+            status.generation = attempt.generation;
+            status.kept.clear();
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Virtual time: the queue of what happens next, and the faults that are due.
+
+use std::collections::BTreeMap;
+
+use seagull_domain::{Generation, RunId, Seq, SlotIndex};
+use seagull_executor_core::{WorkerEvent, WorkerId};
+
+use crate::agent::Agent;
+use crate::census::Census;
+use crate::client::Client;
+use crate::journal::Journal;
+use crate::network::{ToAgent, ToScheduler};
+use crate::physical::Physical;
+use crate::plant::Plant;
+use crate::random::Random;
+use crate::scenario::{Fault, Scenario};
+use crate::scheduler::Life;
+use crate::worker::Order;
+
+/// A history that takes longer than this hangs.
+const MOST_MS: u64 = 3 * 3600 * 1000;
+const MOST_ACTIONS: u64 = 2_000_000;
+
+/// Something that happens at its time.
+pub enum Action {
+    ToScheduler(ToScheduler),
+    ToAgent {
+        agent: usize,
+        message: ToAgent,
+    },
+    /// A worker tells its agent something.
+    Says {
+        agent: usize,
+        slot: SlotIndex,
+        worker: WorkerId,
+        event: WorkerEvent,
+    },
+    /// An agent tells its worker something.
+    Order {
+        agent: usize,
+        slot: SlotIndex,
+        worker: WorkerId,
+        order: Order,
+    },
+    Worker {
+        agent: usize,
+        slot: SlotIndex,
+        worker: WorkerId,
+        token: u64,
+    },
+    AgentTimer {
+        agent: usize,
+    },
+    CallTimeout {
+        agent: usize,
+        transport: u64,
+    },
+    FetchTimeout {
+        agent: usize,
+        attempt: seagull_domain::AttemptId,
+        generation: Generation,
+    },
+    Boot {
+        executor: usize,
+    },
+    Fault(Fault),
+    SchedulerTimer {
+        epoch: u64,
+    },
+    SchedulerStarts,
+    SchedulerResumes {
+        epoch: u64,
+        paused_ms: u64,
+    },
+    Committed {
+        epoch: u64,
+        seq: Seq,
+    },
+    Planned {
+        epoch: u64,
+        run: RunId,
+        generation: Generation,
+    },
+    Archived {
+        epoch: u64,
+        run: RunId,
+    },
+    Client {
+        run: usize,
+    },
+}
+
+pub struct World {
+    pub now: u64,
+    queue: BTreeMap<(u64, u64), Action>,
+    next_tie: u64,
+    pub random: Random,
+    pub scenario: Scenario,
+    pub plant: Option<Plant>,
+    trace: bool,
+    pub census: Census,
+    pub physical: Physical,
+    pub journal: Journal,
+    /// None while the scheduler is down.
+    pub life: Option<Life>,
+    pub epoch: u64,
+    pub agents: Vec<Agent>,
+    /// The agent that is the executor's newest boot.
+    pub boots: Vec<Option<usize>>,
+    pub clients: Vec<Client>,
+    /// How often each test was begun.
+    pub begun: BTreeMap<(usize, u32), u32>,
+    pub next_transport: u64,
+}
+
+impl World {
+    pub fn new(seed: u64, scenario: Scenario, plant: Option<Plant>, trace: bool) -> World {
+        let executors = scenario.executors.len();
+        let runs = scenario.runs.len();
+        let mut world = World {
+            now: 0,
+            queue: BTreeMap::new(),
+            next_tie: 0,
+            random: Random::new(!seed),
+            scenario,
+            plant,
+            trace,
+            census: Census::default(),
+            physical: Physical::default(),
+            journal: Journal::default(),
+            life: None,
+            epoch: 0,
+            agents: Vec::new(),
+            boots: vec![None; executors],
+            clients: (0..runs).map(|_| Client::default()).collect(),
+            begun: BTreeMap::new(),
+            next_transport: 0,
+        };
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        self.after(0, Action::SchedulerStarts);
+        for executor in 0..self.scenario.executors.len() {
+            let joins_at = self.scenario.executors[executor].joins_at;
+            if joins_at > 1000 {
+                self.census.count("fault: executor joined late");
+            }
+            self.after(joins_at, Action::Boot { executor });
+        }
+        for run in 0..self.scenario.runs.len() {
+            self.after(self.scenario.runs[run].submitted_at, Action::Client { run });
+        }
+        for (at, fault) in self.scenario.faults.clone() {
+            self.after(at, Action::Fault(fault));
+        }
+        if self.scenario.runs.len() > 1 {
+            self.census.count("met: two runs at a time");
+        }
+    }
+
+    pub fn after(&mut self, delay: u64, action: Action) {
+        self.next_tie += 1;
+        self.queue.insert((self.now + delay, self.next_tie), action);
+    }
+
+    pub fn log(&self, line: impl FnOnce() -> String) {
+        if self.trace {
+            eprintln!("{:>8} {}", self.now, line());
+        }
+    }
+
+    /// Plays until every run has ended and nothing is left over.
+    pub fn play(&mut self) -> Result<(), String> {
+        let mut actions = 0;
+        let mut ended_at = None;
+        while let Some(((at, _), action)) = self.queue.pop_first() {
+            debug_assert!(at >= self.now, "time goes forwards");
+            self.now = at;
+            self.act(action);
+            actions += 1;
+            if self.now > MOST_MS || actions > MOST_ACTIONS {
+                return Err(format!(
+                    "hangs: not over after {} s of virtual time and {actions} actions",
+                    at / 1000
+                ));
+            }
+            if ended_at.is_none() && self.all_archived() {
+                ended_at = Some(self.now);
+                self.log(|| "all runs have ended".into());
+            }
+            let Some(ended_at) = ended_at else { continue };
+            match self.left_over() {
+                None => return Ok(()),
+                Some(what) if self.now > ended_at + 300_000 => return Err(format!("left over: {what}")),
+                Some(_) => {}
+            }
+        }
+        Err("hangs: nothing more happens".into())
+    }
+
+    fn all_archived(&self) -> bool {
+        self.clients.iter().all(|client| client.archived)
+    }
+
+    fn left_over(&self) -> Option<String> {
+        let Some(life) = self.life.as_ref() else { return Some("the scheduler is down".into()) };
+        if let Some(run) = life.state.runs.keys().next() {
+            return Some(format!("the scheduler still has run {run}"));
+        }
+        if !life.is_durable() {
+            return Some("facts that are not durable".into());
+        }
+        self.agents.iter().find_map(Agent::left_over)
+    }
+
+    fn act(&mut self, action: Action) {
+        if let Some(until) = self.postponed(&action) {
+            return self.after(until - self.now, action);
+        }
+        match action {
+            Action::ToScheduler(message) => self.scheduler_receives(message),
+            Action::ToAgent { agent, message } => self.agent_receives(agent, message),
+            Action::Says { agent, slot, worker, event } => self.worker_says(agent, slot, worker, event),
+            Action::Order { agent, slot, worker, order } => self.order_arrives(agent, slot, worker, order),
+            Action::Worker { agent, slot, worker, token } => self.worker_goes_on(agent, slot, worker, token),
+            Action::AgentTimer { agent } => self.agent_timer(agent),
+            Action::CallTimeout { agent, transport } => self.call_timeout(agent, transport),
+            Action::FetchTimeout { agent, attempt, generation } => {
+                self.fetch_again(agent, attempt, generation)
+            }
+            Action::Boot { executor } => self.boot(executor),
+            Action::Fault(fault) => self.fault(fault),
+            Action::SchedulerStarts => self.scheduler_starts(),
+            Action::Client { run } => self.client_acts(run),
+            Action::SchedulerTimer { epoch } if epoch == self.epoch => self.scheduler_timer(),
+            Action::SchedulerResumes { epoch, paused_ms } if epoch == self.epoch => {
+                self.scheduler_resumes(paused_ms)
+            }
+            Action::Committed { epoch, seq } if epoch == self.epoch => self.committed(seq),
+            Action::Planned { epoch, run, generation } if epoch == self.epoch => {
+                self.planned(run, generation)
+            }
+            Action::Archived { epoch, run } if epoch == self.epoch => self.archived(run),
+            // Of a process that is gone.
+            Action::SchedulerTimer { .. }
+            | Action::SchedulerResumes { .. }
+            | Action::Committed { .. }
+            | Action::Planned { .. }
+            | Action::Archived { .. } => {}
+        }
+    }
+
+    /// What happens to a process that stands still waits until it goes on.
+    fn postponed(&self, action: &Action) -> Option<u64> {
+        let (agent, of_worker) = match action {
+            Action::ToAgent { agent, .. }
+            | Action::Says { agent, .. }
+            | Action::AgentTimer { agent }
+            | Action::CallTimeout { agent, .. }
+            | Action::FetchTimeout { agent, .. } => (*agent, false),
+            Action::Order { agent, .. } | Action::Worker { agent, .. } => (*agent, true),
+            Action::ToScheduler(_)
+            | Action::SchedulerTimer { .. }
+            | Action::Planned { .. }
+            | Action::Archived { .. }
+            | Action::Committed { .. } => {
+                return self.life.as_ref().map(|life| life.paused_until).filter(|until| *until > self.now);
+            }
+            _ => return None,
+        };
+        let agent = &self.agents[agent];
+        let until = if of_worker { agent.machine_paused_until } else { agent.paused_until };
+        (until > self.now).then_some(until)
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        self.log(|| format!("FAULT {fault:?}"));
+        match fault {
+            Fault::CrashScheduler { down_ms } => self.scheduler_crashes(down_ms),
+            Fault::PauseScheduler { for_ms } => self.scheduler_pauses(for_ms),
+            Fault::Die { executor, back_after } => self.executor_dies(executor, back_after),
+            Fault::Pause { executor, for_ms, whole_machine } => {
+                self.executor_pauses(executor, for_ms, whole_machine)
+            }
+            Fault::Leave { executor } => self.executor_leaves(executor),
+            Fault::Cut { executor } => self.connection_cut(executor),
+        }
+    }
+}
