@@ -33,10 +33,6 @@ pub(crate) fn desired(state: &State, executor: &ExecutorId) -> (Vec<DesiredAttem
 impl Step<'_> {
     /// Answers every held call whose executor has news, has delivered results, or has waited long enough.
     pub fn answer_executors(&mut self) {
-        for run in std::mem::take(&mut self.touched) {
-            let workers = self.state.runs.get(&run).map(|run| run.workers.keys());
-            self.dirty.extend(workers.into_iter().flatten().cloned());
-        }
         let reported = std::mem::take(&mut self.acknowledged);
         for executor in std::mem::take(&mut self.dirty) {
             self.answer(&executor, &reported);

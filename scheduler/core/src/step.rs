@@ -119,6 +119,7 @@ impl Step<'_> {
     pub fn stop(&mut self, run: &RunId, reason: NotExecuted) {
         self.record(run, What::Stopping { reason });
         let state = &self.state.runs[run];
+        self.dirty.extend(state.workers.keys().cloned());
         let origin = Origin { attempt: AttemptId(0), avoid: None };
         let open = (0..).map(TestIndex).zip(&state.tests).filter(|(_, t)| t.verdict.is_none() && t.held == 0);
         self.open.extend(open.map(|(test, _)| (run.clone(), test, origin.clone())));

@@ -1,0 +1,254 @@
+//! Single steps of the core: events in, facts and effects compared as data.
+
+use std::time::Duration;
+
+use seagull_domain::{
+    AttemptId, AttemptReport, AttemptState, Batch, Digest, Discovery, EndCause, Environment, Epoch,
+    Generation, Instant, NotExecuted, Outcome, PlanSummary, Record, Report, RunSpec, RunVerdict, SlotIndex,
+    SlotNumber, TestIndex, TestResult, Verdict, WorkerReport, Workspace,
+};
+use seagull_scheduler_core::{Call, Effect, Event, Plan, Refusal, Settings, State, What};
+
+fn spec(id: &str) -> RunSpec {
+    RunSpec {
+        id: id.parse().unwrap(),
+        owner: "ada".into(),
+        project: "p".into(),
+        priority: 0,
+        rev: String::new(),
+        labels: Default::default(),
+        deadline: None,
+        submitted_at: 0,
+        workspace: Workspace::InPlace { directory: "/suite".into(), content: String::new() },
+        environment: Environment::default(),
+        arguments: Vec::new(),
+        select: Vec::new(),
+        cap_ms: 600_000,
+        retries: 0,
+        fail_fast: None,
+        flaky_fails: false,
+        grace_ms: 10_000,
+        seed: 1,
+    }
+}
+
+/// A scheduler with one executor of one slot, which says what it is told to.
+struct World {
+    state: State,
+    now: Instant,
+    sequence: u64,
+    known: (Epoch, u64),
+    attempts: Vec<AttemptReport>,
+    workers: Vec<WorkerReport>,
+}
+
+impl World {
+    fn new() -> World {
+        World {
+            state: State::new(Epoch(1), Settings::default()),
+            now: Instant(0),
+            sequence: 0,
+            known: (Epoch(0), 0),
+            attempts: Vec::new(),
+            workers: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, event: Event) -> (Vec<What>, Vec<Effect>) {
+        let outcome = self.state.step(self.now, event);
+        self.state.sanity_check();
+        for effect in &outcome.effects {
+            if let Effect::Answer { desired, .. } = effect {
+                self.known = (desired.epoch, desired.version);
+            }
+        }
+        (outcome.facts.into_iter().map(|(_, fact)| fact.what).collect(), outcome.effects)
+    }
+
+    fn report(&mut self, batches: Vec<Batch>) -> (Vec<What>, Vec<Effect>) {
+        self.sequence += 1;
+        let report = Report {
+            executor: "e".parse().unwrap(),
+            boot: "b1".parse().unwrap(),
+            sequence: self.sequence,
+            known: self.known,
+            slots: 1,
+            labels: Default::default(),
+            draining: false,
+            attempts: self.attempts.clone(),
+            workers: self.workers.clone(),
+            batches,
+        };
+        self.step(Event::Report { call: Call(self.sequence), report: Box::new(report) })
+    }
+
+    fn attempt(&mut self, attempt: u64, state: AttemptState) {
+        let run = "r".parse().unwrap();
+        let (attempt, generation, kept) = (AttemptId(attempt), Generation(1), Vec::new());
+        self.attempts = vec![AttemptReport { attempt, run, generation, kept, state }];
+        self.workers =
+            vec![WorkerReport { run: "r".parse().unwrap(), slot: SlotIndex(0), number: SlotNumber(0) }];
+    }
+
+    /// Up to a slot that runs the only bundle, of three tests.
+    fn running(spec: RunSpec) -> World {
+        let mut world = World::new();
+        world.step(Event::Submit { request: Call(100), spec: Box::new(spec) });
+        world.report(Vec::new());
+        let discovery = Discovery { manifest: Digest([7; 32]), tests: 3 };
+        world.attempt(1, AttemptState::Ended(EndCause::Discovered(discovery)));
+        let (_, effects) = world.report(Vec::new());
+        assert!(effects.iter().any(|e| matches!(e, Effect::Plan { slots: 1, .. })), "{effects:?}");
+        let plan = Plan {
+            manifest: Digest([8; 32]),
+            bundles: vec![(0..3).map(TestIndex).collect()],
+            predicted_us: vec![1000; 3],
+            limits_ms: vec![300_000; 3],
+            relations: Vec::new(),
+            summary: PlanSummary::default(),
+            empty_by_definition: false,
+        };
+        let (run, generation) = ("r".parse().unwrap(), Generation(1));
+        world.step(Event::Planned { run, generation, outcome: Ok(Box::new(plan)) });
+        world.attempt(2, AttemptState::Running(None));
+        world.report(Vec::new());
+        // Its executor knows the desired state, so this call is held.
+        let (_, effects) = world.report(Vec::new());
+        assert!(answered(&effects).is_none());
+        world
+    }
+
+    fn finish(&mut self, number: u32, results: &[(u32, Outcome)]) -> (Vec<What>, Vec<Effect>) {
+        let records = results.iter().map(|(test, outcome)| Record::Result(result(*test, *outcome))).collect();
+        let (run, attempt) = ("r".parse().unwrap(), AttemptId(2));
+        self.report(vec![Batch { run, attempt, number, records }])
+    }
+}
+
+fn result(test: u32, outcome: Outcome) -> TestResult {
+    TestResult {
+        test: TestIndex(test),
+        ordinal: 0,
+        last: true,
+        outcome,
+        detail: String::new(),
+        cause: None,
+        phases: [0, 1, 0],
+        peak_kib: 0,
+        message: String::new(),
+        location: String::new(),
+        text: None,
+    }
+}
+
+fn verdicts(facts: &[What]) -> Vec<(TestIndex, Verdict)> {
+    let decided = facts.iter().filter_map(|what| match what {
+        What::Decided { verdicts } => Some(verdicts.clone()),
+        _ => None,
+    });
+    decided.flatten().collect()
+}
+
+fn answered(effects: &[Effect]) -> Option<&seagull_domain::Desired> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Answer { desired, .. } => Some(&**desired),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_run_goes_from_submission_to_its_end() {
+    let mut world = World::running(spec("r"));
+    let (facts, effects) = world.finish(1, &[(0, Outcome::Passed), (1, Outcome::Skipped)]);
+    let expected = [(TestIndex(0), Verdict::Passed), (TestIndex(1), Verdict::Skipped)];
+    assert_eq!(verdicts(&facts), expected);
+    assert_eq!(answered(&effects).unwrap().acknowledged, [(AttemptId(2), 1)]);
+
+    world.attempt(2, AttemptState::Ended(EndCause::Completed));
+    let (facts, effects) = world.finish(2, &[(2, Outcome::Passed)]);
+    assert_eq!(verdicts(&facts), [(TestIndex(2), Verdict::Passed)]);
+    let desired = answered(&effects).unwrap();
+    assert!(desired.attempts.is_empty() && desired.runs.is_empty(), "the worker is to finish: {desired:?}");
+
+    world.attempts.clear();
+    world.workers.clear();
+    let (facts, effects) = world.report(Vec::new());
+    let ended =
+        facts.iter().any(|f| matches!(f, What::Ended { verdict: RunVerdict::Passed, exit_code: 0, .. }));
+    assert!(ended, "{facts:?}");
+    assert!(effects.contains(&Effect::Archive { run: "r".parse().unwrap() }));
+}
+
+#[test]
+fn repeated_and_older_messages_change_nothing() {
+    let mut world = World::running(spec("r"));
+    world.finish(1, &[(0, Outcome::Passed)]);
+    let (facts, effects) = world.finish(1, &[(0, Outcome::Failed)]);
+    assert!(facts.is_empty(), "{facts:?}");
+    assert_eq!(answered(&effects).unwrap().acknowledged, [(AttemptId(2), 1)]);
+    world.sequence -= 1;
+    let (facts, effects) = world.report(Vec::new());
+    assert!(facts.is_empty());
+    assert_eq!(effects, [Effect::Drop { call: Call(world.sequence) }]);
+}
+
+#[test]
+fn an_expired_lease_returns_what_has_no_verdict() {
+    let mut world = World::running(spec("r"));
+    world.finish(1, &[(0, Outcome::Passed)]);
+    world.now = world.now + Duration::from_secs(60);
+    let (facts, _) = world.step(Event::Tick);
+    let returned = facts.iter().find_map(|what| match what {
+        What::Bundled { entries, .. } => Some(entries.iter().map(|(test, _)| test.0).collect::<Vec<_>>()),
+        _ => None,
+    });
+    assert_eq!(returned, Some(vec![1, 2]));
+    assert!(verdicts(&facts).is_empty());
+}
+
+#[test]
+fn a_cancel_reaches_the_executor_at_once() {
+    let mut world = World::running(spec("r"));
+    let (facts, effects) = world.step(Event::Cancel { run: "r".parse().unwrap() });
+    assert_eq!(facts, [What::Stopping { reason: NotExecuted::Cancelled }]);
+    assert!(answered(&effects).expect("the held call is answered").attempts[0].cancel);
+    world.attempt(2, AttemptState::Ended(EndCause::Cancelled));
+    let (facts, _) = world.report(Vec::new());
+    let cancelled = Verdict::NotExecuted(NotExecuted::Cancelled);
+    assert_eq!(verdicts(&facts), [0, 1, 2].map(|test| (TestIndex(test), cancelled)));
+}
+
+#[test]
+fn fail_fast_stops_and_the_rest_is_not_executed() {
+    let mut world = World::running(RunSpec { fail_fast: Some(1), ..spec("r") });
+    let (facts, effects) = world.finish(1, &[(0, Outcome::Failed)]);
+    assert_eq!(verdicts(&facts), [(TestIndex(0), Verdict::Failed)]);
+    assert!(facts.contains(&What::Stopping { reason: NotExecuted::FailFast }));
+    assert!(answered(&effects).unwrap().attempts[0].cancel);
+}
+
+#[test]
+fn a_failed_test_is_retried_and_flaky_if_it_passes() {
+    let mut world = World::running(RunSpec { retries: 1, ..spec("r") });
+    let (facts, _) = world.finish(1, &[(0, Outcome::Failed)]);
+    assert!(verdicts(&facts).is_empty());
+    assert!(facts.iter().any(|what| matches!(what, What::Bundled { entries, .. } if entries.len() == 1)));
+    world.attempt(2, AttemptState::Ended(EndCause::Completed));
+    world.finish(2, &[(1, Outcome::Passed), (2, Outcome::Passed)]);
+    let (attempt, _) = world.state.runs[&"r".parse().unwrap()].live_attempts().next().expect("the retry");
+    world.attempt(attempt.0, AttemptState::Ended(EndCause::Completed));
+    let records = vec![Record::Result(result(0, Outcome::Passed))];
+    let (facts, _) = world.report(vec![Batch { run: "r".parse().unwrap(), attempt, number: 1, records }]);
+    assert_eq!(verdicts(&facts), [(TestIndex(0), Verdict::Flaky)]);
+}
+
+#[test]
+fn the_same_submission_attaches_and_another_is_refused() {
+    let mut world = World::running(spec("r"));
+    let submit = |spec| Event::Submit { request: Call(9), spec: Box::new(spec) };
+    let (facts, effects) = world.step(submit(spec("r")));
+    assert!(facts.is_empty());
+    assert_eq!(effects, [Effect::Submitted { request: Call(9), run: "r".parse().unwrap(), attached: true }]);
+    let (_, effects) = world.step(submit(RunSpec { retries: 5, ..spec("r") }));
+    assert_eq!(effects, [Effect::Refused { request: Call(9), refusal: Refusal::Differs("retries") }]);
+}
