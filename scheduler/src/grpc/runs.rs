@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use seagull_domain::{RunId, RunSpec};
 use seagull_proto::convert::{TextAsked, WatchAsked};
+use seagull_proto::limits::CHUNK_BYTES;
 use seagull_proto::v1::runs_server::Runs;
 use seagull_proto::{PROTOCOL, agree, status, v1};
 use seagull_scheduler_core::{Event, Refusal};
@@ -68,7 +69,9 @@ impl Runs for Face {
         &self,
         request: Request<v1::ReadLogRequest>,
     ) -> Result<Response<v1::ReadLogResponse>, Status> {
-        let TextAsked { run, text } = request.into_inner().try_into()?;
+        let TextAsked { run, mut text } = request.into_inner().try_into()?;
+        // A message holds no more; the reader asks for the rest.
+        text.length = text.length.min(CHUNK_BYTES as u32);
         let logs = self.0.logs(&run)?;
         let data = blocking(move || logs.read(text)).await?;
         Ok(Response::new(v1::ReadLogResponse { data: data.into() }))
