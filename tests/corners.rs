@@ -72,12 +72,41 @@ fn output_of_every_kind_is_with_its_test_and_not_on_stdout() {
 }
 
 #[test]
+fn more_output_than_is_kept_keeps_its_ends() {
+    let source = "\
+def test_loud():
+    print('the very first')
+    for _ in range(100_000): print('x' * 99)
+    print('the very last')
+    assert False
+";
+    let suite = Suite::of(&[("test_a.py", source)]);
+    let report = suite.beside("report.xml");
+    suite.run(&["--junit", report.to_str().unwrap()]).expect(100, &[("test_a.py::test_loud", "failed")]);
+    let report = std::fs::read_to_string(report).unwrap();
+    assert!(report.contains("the very last"));
+    assert!((100_000..4_000_000).contains(&report.len()), "{} bytes of 10 MB", report.len());
+}
+
+#[test]
 fn rough_tests_do_not_harm_the_others() {
     let suite = Suite::named("rough");
     let run = suite.run(&[]);
     let counts = run.counts();
     assert_eq!(counts.values().sum::<usize>(), 11, "{counts:?}");
     run.expect_counts(0, &[("passed", 11)]);
+    suite.marked().all_gone_within(std::time::Duration::from_secs(1));
+}
+
+#[test]
+fn a_thread_that_outlives_its_session_holds_up_nothing() {
+    let source = "\
+import threading
+def test_leaves_a_thread():
+    threading.Thread(target=threading.Event().wait).start()
+";
+    let suite = Suite::of(&[("test_a.py", source)]);
+    suite.run(&["--grace", "1s"]).expect(0, &[("test_a.py::test_leaves_a_thread", "passed")]);
     suite.marked().all_gone_within(std::time::Duration::from_secs(1));
 }
 

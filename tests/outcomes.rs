@@ -188,6 +188,15 @@ fn a_test_that_ends_its_worker_fails_alone() {
             ("test_pytest_exit.py::test_before", "passed"),
             ("test_pytest_exit.py::test_pytest_exit", "failed"),
             ("test_pytest_exit.py::test_after", "passed"),
+            ("test_interrupts.py::test_before", "passed"),
+            ("test_interrupts.py::test_raises_keyboard_interrupt", "failed"),
+            ("test_interrupts.py::test_raises_system_exit", "failed"),
+            ("test_interrupts.py::test_interrupts_itself", "failed"),
+            ("test_interrupts.py::test_terminates_itself", "failed"),
+            ("test_interrupts.py::test_after", "passed"),
+            ("test_descriptors.py::test_before", "passed"),
+            ("test_descriptors.py::test_closes_everything", "failed"),
+            ("test_descriptors.py::test_after", "passed"),
         ],
     );
     for test in [
@@ -202,6 +211,33 @@ fn a_test_that_ends_its_worker_fails_alone() {
     let report = std::fs::read_to_string(report).unwrap();
     assert!(report.contains("Segmentation fault") && report.contains("in test_segfault"), "{report}");
     assert!(run.all("executor_lost").is_empty() && run.all("attempt_lost").is_empty());
+}
+
+#[test]
+fn a_file_that_kills_the_discovery_is_a_suite_error() {
+    let run = Suite::of(&[("test_a.py", "import ctypes\nctypes.string_at(0)\n")]).run(&[]);
+    run.expect(100, &[]);
+    let failed = run.one("discovery_failed");
+    assert!(text(failed, "message").contains("signal 11"), "{failed}");
+    // The stack is with it.
+    assert!(run.one("suite_error")["text"].is_object());
+}
+
+#[test]
+fn a_session_that_does_not_end_is_killed_after_the_grace_and_is_a_suite_error() {
+    let source = "\
+import pytest, threading
+@pytest.fixture(scope='session')
+def service():
+    yield
+    threading.Event().wait()
+def test_with_service(service): pass
+";
+    let suite = Suite::of(&[("test_a.py", source)]);
+    let run = suite.run(&["--grace", "1s"]);
+    run.expect(100, &[("test_a.py::test_with_service", "passed")]);
+    assert!(text(run.one("suite_error"), "title").contains("grace"));
+    suite.marked().all_gone_within(std::time::Duration::from_secs(1));
 }
 
 #[test]

@@ -267,6 +267,76 @@ def test_rest(n, meet): meet('rest', 'first')
 }
 
 #[test]
+fn a_remote_run_has_the_files_of_the_work_tree_but_no_secrets() {
+    let source = "\
+import os
+def test_files():
+    assert os.path.basename(os.getcwd()) == 'sub'
+    assert os.path.exists('tracked') and os.path.exists('../untracked')
+    assert not os.path.exists('../ignored') and not os.path.exists('../.env')
+";
+    let files = [("sub/test_a.py", source), ("sub/tracked", "x"), (".gitignore", "ignored\n")];
+    let cluster = Cluster::start(Suite::of(&files));
+    for name in ["untracked", "ignored", ".env"] {
+        cluster.suite.write(name, "later than the commit");
+    }
+    let _executor = cluster.executor("e-one");
+    let token = cluster.token().into_os_string().into_string().unwrap();
+    let arguments = ["--scheduler", &cluster.url, "--token-file", &token];
+    let run = cluster.suite.run_in(&cluster.suite.path().join("sub"), &arguments);
+    run.expect(0, &[("test_a.py::test_files", "passed")]);
+    assert!(run.stderr.contains(".env"), "what stays behind is said: {}", run.stderr);
+}
+
+#[test]
+fn an_interrupted_remote_run_is_cancelled_and_its_executors_stay() {
+    let cluster = Cluster::start(Suite::named("long"));
+    let executor = cluster.executor("e-one");
+    let mut run = cluster.start_run(&[]);
+    run.until(|event| is("test_started")(event) && text(event, "test").contains("waits"));
+    run.signal(Signal::SIGINT);
+    let finished = run.finish();
+    finished.expect_counts(130, &[("passed", 1), ("not_executed: cancelled", 5)]);
+    // It is free for the next run, and leaves when it is told to.
+    cluster
+        .start_run(&["test_a.py::test_first_a"])
+        .finish()
+        .expect(0, &[("test_a.py::test_first_a", "passed")]);
+    executor.signal(Signal::SIGTERM);
+    let (_, code, stderr) = executor.end();
+    assert_eq!(code, 0, "{stderr}");
+    cluster.scheduler.signal(Signal::SIGTERM);
+    cluster.suite.marked().all_gone_within(GONE);
+}
+
+#[test]
+fn a_drained_executor_gives_back_what_it_has() {
+    let cluster = Cluster::start(Suite::named("steps"));
+    let first = cluster.executor("e-one");
+    let mut run = cluster.start_run(&[]);
+    run.until(is("verdict"));
+    first.signal(Signal::SIGTERM);
+    let _second = cluster.executor("e-two");
+    run.finish().expect_counts(0, &[("passed", 40)]);
+    let (_, code, stderr) = first.end();
+    assert_eq!(code, 0, "{stderr}");
+}
+
+#[test]
+fn no_scheduler_is_an_error_with_a_hint() {
+    let suite = Suite::named("retries");
+    suite.write("seagull.toml", "[artifact]\nroot = '.'\n");
+    let token = suite.beside("token");
+    std::fs::write(&token, "0".repeat(64)).unwrap();
+    // Nothing listens on port 1.
+    let arguments = ["run", "--scheduler", "http://127.0.0.1:1", "--token-file", token.to_str().unwrap()];
+    let output = suite.seagull(&arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot be reached") && said.contains("hint:"), "{said}");
+}
+
+#[test]
 fn a_wrong_token_is_refused_with_a_hint() {
     let cluster = Cluster::start(Suite::named("retries"));
     let wrong = cluster.suite.beside("wrong");
