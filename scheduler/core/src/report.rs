@@ -129,16 +129,23 @@ impl Step<'_> {
         if attempt.status != Status::Live || !is_of(attempt, report) {
             return;
         }
+        self.taken_back(status);
         if let AttemptState::Ended(cause) = &status.state {
-            return self.attempt_ended(&status.run, status.attempt, cause);
+            self.attempt_ended(&status.run, status.attempt, cause);
         }
+    }
+
+    /// What was asked back is given back, or stays: before anything else, because an attempt of which everything was
+    /// asked back ends with that.
+    fn taken_back(&mut self, status: &AttemptReport) {
+        let attempt = &self.state.runs[&status.run].attempts[&status.attempt];
         if !attempt.asked.is_empty() && status.generation == attempt.generation {
             let given: Vec<_> = attempt.asked.iter().filter(|t| !status.kept.contains(t)).copied().collect();
             let kept: Vec<_> = attempt.asked.iter().filter(|t| status.kept.contains(t)).copied().collect();
             let places: Vec<_> = attempt.left.values().filter(|(t, _)| given.contains(t)).copied().collect();
             let origin = Origin { attempt: status.attempt, avoid: None };
             self.open.extend(places.iter().map(|(test, _)| (status.run.clone(), *test, origin.clone())));
-            let given = given.len() as u32;
+            let given = places.len() as u32;
             self.record(&status.run, What::TakenBack { attempt: status.attempt, kept, given });
         }
     }
