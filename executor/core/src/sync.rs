@@ -14,6 +14,9 @@ impl State {
         if (desired.epoch, desired.version) < self.known {
             return;
         }
+        if desired.epoch > self.known.0 {
+            self.ask_anew();
+        }
         self.known = (desired.epoch, desired.version);
         self.acknowledge(&desired);
         let slots = self.slots.len();
@@ -41,6 +44,14 @@ impl State {
                     self.effects.push(Effect::Report { results_only: true });
                 }
             }
+        }
+    }
+
+    /// The scheduler has restarted. Contents that did not come may have been refused for a newer generation that was
+    /// forgotten in the restart, so they are asked for again.
+    fn ask_anew(&mut self) {
+        for attempt in self.attempts.values_mut() {
+            attempt.fetching = attempt.generation;
         }
     }
 
