@@ -59,6 +59,8 @@ pub enum Ended {
     With(Outcome),
     /// Stopped half way, on request.
     Interrupted,
+    /// Killed at a limit, perhaps another test's, because its machine had stood still: a failure, or nothing.
+    Killed,
     /// Gone with its machine.
     Gone,
 }

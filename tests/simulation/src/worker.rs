@@ -35,6 +35,8 @@ pub struct Worker {
     /// Nothing more will come.
     finishing: bool,
     interrupted: bool,
+    /// The execution that ended its session.
+    exited_by: Option<usize>,
     /// Of the timer that counts; earlier ones are void.
     token: u64,
 }
@@ -116,6 +118,7 @@ impl World {
             collected: BTreeSet::new(),
             finishing: false,
             interrupted: false,
+            exited_by: None,
             token: 0,
         };
         self.log(|| format!("    agent {agent} slot {slot} starts worker {life}: {start:?}"));
@@ -188,8 +191,7 @@ impl World {
             }
             Stage::Collecting(_, _, Some(execution)) => {
                 self.census.count("fault: worker crashed collecting");
-                self.end_execution(execution, Ended::With(Outcome::Failed));
-                self.dies(place, Death::Of(execution));
+                self.crashes(place, execution);
             }
             Stage::Collecting(attempt, test, None) => self.begins(place, attempt, test),
             Stage::Calling(execution) => self.has_called(place, execution),
@@ -307,12 +309,12 @@ impl World {
         match self.scenario.runs[run].tests[test.0 as usize].does {
             Does::CrashesWorker => {
                 self.census.count("fault: worker crashed by a test");
-                self.end_execution(execution, Ended::With(Outcome::Failed));
-                self.dies(place, Death::Of(execution));
+                self.crashes(place, execution);
             }
             Does::ExitsSession => {
                 self.census.count("fault: session ended by a test");
-                self.end_execution(execution, Ended::With(Outcome::Failed));
+                self.ends_by_itself(place, execution);
+                self.at(place).exited_by = Some(execution);
                 self.life(place).broke = true;
                 self.say(place, WorkerEvent::Interrupted { test: Some(test), message: "exit".into() });
                 self.finishes(place);
@@ -323,6 +325,21 @@ impl World {
             }
             _ => self.enter(place, Stage::TearingDown(execution), Some(1)),
         }
+    }
+
+    fn crashes(&mut self, place: Place, execution: usize) {
+        if self.ends_by_itself(place, execution) {
+            self.life(place).suite_errors += 1;
+        }
+        self.dies(place, Death::Of(execution));
+    }
+
+    /// Says whether an interrupt is on its way, which takes the blame.
+    fn ends_by_itself(&mut self, place: Place, execution: usize) -> bool {
+        let interrupted = self.at(place).interrupted;
+        let ended = if interrupted { Ended::Interrupted } else { Ended::With(Outcome::Failed) };
+        self.end_execution(execution, ended);
+        interrupted
     }
 
     fn has_torn_down(&mut self, place: Place, execution: usize) {
@@ -425,29 +442,39 @@ impl World {
         match self.at(place).stage {
             Stage::Idle => self.goes_on(place),
             Stage::Waiting(execution) => self.enter(place, Stage::TearingDown(execution), Some(1)),
-            // From outside, a worker that dies with a test in its hands died of that test.
-            Stage::Dead(Death::Idle) => {
-                let execution = self.begin_execution(place, attempt, tests[0]);
-                self.physical.unlucky.insert((self.physical.executions[execution].run, tests[0]));
-                self.end_execution(execution, Ended::With(Outcome::Failed));
-                self.life(place).suite_errors -= 1;
-                self.at(place).stage = Stage::Dead(Death::Of(execution));
-            }
             _ => {}
         }
     }
 
-    /// An interrupt is on its way. If the worker has just died of a test, nobody can tell which of the two it was.
+    /// An interrupt is on its way. If the worker has just died of a test, or will before it hears, nobody can tell
+    /// which of the two it was.
     pub fn will_be_interrupted(&mut self, agent: usize, slot: SlotIndex) {
-        let worker = self.agents[agent].workers.get(&slot);
-        if let Some(Stage::Dead(Death::Of(execution))) = worker.map(|worker| worker.stage) {
+        let Some(worker) = self.agents[agent].workers.get_mut(&slot) else { return };
+        worker.interrupted = true;
+        let (stage, exited_by) = (worker.stage, worker.exited_by);
+        if let Stage::Dead(Death::Of(execution)) = stage {
             self.end_execution(execution, Ended::Interrupted);
             self.life((agent, slot)).suite_errors += 1;
+        }
+        if let Some(execution) = exited_by {
+            self.end_execution(execution, Ended::Interrupted);
+        }
+    }
+
+    /// Tests are on their way to a worker that has died with nothing to do: from outside, it died of the first.
+    pub fn will_be_fed(&mut self, agent: usize, slot: SlotIndex, attempt: AttemptId, test: TestIndex) {
+        let worker = self.agents[agent].workers.get(&slot);
+        if worker.is_some_and(|worker| worker.stage == Stage::Dead(Death::Idle)) {
+            let place = (agent, slot);
+            let execution = self.begin_execution(place, attempt, test);
+            self.physical.unlucky.insert((self.physical.executions[execution].run, test));
+            self.end_execution(execution, Ended::With(Outcome::Failed));
+            self.life(place).suite_errors -= 1;
+            self.at(place).stage = Stage::Dead(Death::Of(execution));
         }
     }
 
     fn is_interrupted(&mut self, place: Place) {
-        self.at(place).interrupted = true;
         let execution = match self.at(place).stage {
             Stage::Starting { .. } => return self.dies(place, Death::Other),
             Stage::Discovering | Stage::Idle => None,
@@ -479,12 +506,15 @@ impl World {
                 if !interrupted =>
             {
                 self.census.count("fault: worker killed at a limit");
-                let Execution { run, test, .. } = self.physical.executions[execution];
+                let Execution { run, test, worker, .. } = self.physical.executions[execution];
                 let hangs = self.scenario.runs[run].tests[test.0 as usize].does == Does::Hangs;
-                if !hangs && self.agents[place.0].paused_until > self.physical.executions[execution].start {
+                let stood_still = self.agents[place.0].paused_until > self.physical.workers[worker].start;
+                if !hangs && stood_still {
                     self.physical.unlucky.insert((run, test));
+                    self.end_execution(execution, Ended::Killed);
+                } else {
+                    self.end_execution(execution, Ended::With(Outcome::Failed));
                 }
-                self.end_execution(execution, Ended::With(Outcome::Failed));
             }
             Stage::Calling(execution) => {
                 self.end_execution(execution, Ended::Interrupted);

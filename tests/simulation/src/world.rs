@@ -181,10 +181,9 @@ impl World {
             self.act(action);
             actions += 1;
             if self.now > MOST_MS || actions > MOST_ACTIONS {
-                return Err(format!(
-                    "hangs: not over after {} s of virtual time and {actions} actions",
-                    at / 1000
-                ));
+                let seconds = at / 1000;
+                let waits = self.waits_for();
+                return Err(format!("hangs: not over after {seconds} s and {actions} actions; {waits}"));
             }
             if ended_at.is_none() && self.all_archived() {
                 ended_at = Some(self.now);
@@ -202,6 +201,21 @@ impl World {
 
     fn all_archived(&self) -> bool {
         self.clients.iter().all(|client| client.archived)
+    }
+
+    /// What the scheduler still has to do.
+    fn waits_for(&self) -> String {
+        let Some(life) = &self.life else { return "the scheduler is down".into() };
+        let of_run = |run: &seagull_scheduler_core::Run| {
+            let live: Vec<_> = run.live_attempts().map(|(id, attempt)| (id, &attempt.executor)).collect();
+            format!("{:?}, live {live:?}, pending {:?}, workers {:?}", run.phase, run.pending, run.workers)
+        };
+        life.state
+            .runs
+            .iter()
+            .map(|(id, run)| format!("{id}: {}", of_run(run)))
+            .collect::<Vec<_>>()
+            .join("; ")
     }
 
     fn left_over(&self) -> Option<String> {

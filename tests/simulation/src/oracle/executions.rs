@@ -47,7 +47,9 @@ fn repeats(story: &Story, test: TestIndex) -> Result<(), String> {
     let runs: Vec<_> = story.of_test(test).filter(|execution| execution.role == Role::Run).collect();
     for (place, execution) in runs.iter().enumerate().skip(1) {
         let reason = runs[..place].iter().any(|before| match before.ended {
-            Ended::With(Outcome::Failed) | Ended::Interrupted | Ended::Gone | Ended::Not => true,
+            Ended::With(Outcome::Failed) | Ended::Interrupted | Ended::Killed | Ended::Gone | Ended::Not => {
+                true
+            }
             Ended::With(_) => !story.is_sound(before),
         });
         let reason = reason || story.was_lost_by(execution, execution.start);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use seagull_domain::{NotExecuted, RunEvent, RunVerdict, Verdict};
 
 use super::{Story, ensure};
+use crate::physical::WorkerLife;
 use crate::scenario::Discovery;
 
 pub fn check(story: &Story) -> Result<(), String> {
@@ -72,7 +73,7 @@ fn suite_errors(story: &Story) -> Result<(), String> {
         })
         .collect();
     let workers = || story.physical.workers.iter().filter(|worker| worker.run == story.run);
-    let sound = |worker: &&crate::physical::WorkerLife| {
+    let sound = |worker: &&WorkerLife| {
         let agent = &story.physical.agents[worker.agent];
         agent.died.is_none()
             && !lost.contains(agent.executor.as_str())
@@ -82,7 +83,9 @@ fn suite_errors(story: &Story) -> Result<(), String> {
     let most: u32 = workers().map(|worker| worker.suite_errors).sum();
     let told = story.events().filter(|event| matches!(event, RunEvent::SuiteError { .. })).count() as u32;
     ensure((least..=most).contains(&told), || {
-        format!("{told} suite errors are told of, {least} to {most} happened")
+        let of = |w: &WorkerLife| format!("agent {} slot {} until {:?}", w.agent, w.slot, w.end);
+        let of: Vec<_> = workers().filter(|worker| worker.suite_errors > 0).map(of).collect();
+        format!("{told} suite errors are told of, {least} to {most} happened: {of:?}")
     })
 }
 

@@ -45,7 +45,8 @@ fn is_true(story: &Story, told: &Told, verdicts: &[Option<(usize, Verdict)>]) ->
         execution.attempt == told.attempt
             && agent.executor == told.executor
             && worker.number.0 == told.slot
-            && execution.ended == Ended::With(told.result.outcome)
+            && (execution.ended == Ended::With(told.result.outcome)
+                || (execution.ended, told.result.outcome) == (Ended::Killed, Outcome::Failed))
     });
     let what = || format!("attempt {} of test {test}: {:?}", told.attempt, told.result.outcome);
     let execution = real.next().ok_or_else(|| format!("told but never happened: {}", what()))?;
