@@ -124,7 +124,7 @@ impl World {
         self.log(|| format!("    agent {agent} slot {slot} starts worker {life}: {start:?}"));
         let before = self.agents[agent].workers.insert(slot, worker);
         assert!(before.is_none(), "a worker was started in a slot that has one");
-        if self.random.chance(4) {
+        if self.random.chance(7) {
             self.census.count("fault: worker stuck at start");
         } else {
             let delay = self.random.within(50..=500);
