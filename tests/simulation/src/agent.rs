@@ -270,7 +270,7 @@ impl World {
         let wanted =
             agent.fetches.get(&attempt).filter(|(_, of)| *of == generation).map(|(run, _)| run.clone());
         let Some(run) = wanted.filter(|_| agent.alive) else { return };
-        if self.random.chance(4) {
+        if self.random.chance(6) {
             self.census.count("fault: contents unavailable");
             self.agents[id].fetches.remove(&attempt);
             return self.after(1, Action::ToAgent { agent: id, message: ToAgent::Unavailable { attempt } });

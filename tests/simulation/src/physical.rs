@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use seagull_domain::{AttemptId, Outcome, Role, SlotIndex, SlotNumber, TestIndex};
+use seagull_domain::{AttemptId, BootId, ExecutorId, Outcome, Role, SlotIndex, SlotNumber, TestIndex};
 
 /// The runs, agents and workers of a history are known by their place in its lists.
 #[derive(Default)]
@@ -10,9 +10,31 @@ pub struct Physical {
     pub agents: Vec<AgentLife>,
     pub workers: Vec<WorkerLife>,
     pub executions: Vec<Execution>,
+    /// In the order of time.
+    pub signs: Vec<(u64, Sign)>,
     /// Tests that were failed for something else that nobody could tell from their own doing: the worker died as it
     /// was fed, or the whole machine stood still until just after the limit.
     pub unlucky: BTreeSet<(usize, TestIndex)>,
+}
+
+/// What the scheduler has to go by when it judges whether an executor is there.
+#[derive(Debug)]
+pub enum Sign {
+    SchedulerStarted,
+    SchedulerStoodStill(u64),
+    Reported {
+        executor: ExecutorId,
+        boot: BootId,
+        sequence: u64,
+    },
+    /// The call of this report ended.
+    Closed {
+        executor: ExecutorId,
+        boot: BootId,
+        sequence: u64,
+    },
+    /// The scheduler gave it up.
+    GivenUp(ExecutorId),
 }
 
 /// One boot of an executor.

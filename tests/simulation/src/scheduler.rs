@@ -8,6 +8,7 @@ use seagull_scheduler_core::{Call, Effect, Event, Fact, State, What};
 
 use crate::census::{effect_kind, fact_kind, met};
 use crate::network::{ToAgent, ToScheduler};
+use crate::physical::Sign;
 use crate::planner;
 use crate::plant::Plant;
 use crate::scenario::{Fault, Milestone};
@@ -53,6 +54,7 @@ impl World {
         }
         let state = self.journal.recover(Epoch(self.epoch));
         state.sanity_check();
+        self.physical.signs.push((self.now, Sign::SchedulerStarted));
         self.log(|| format!("scheduler starts, epoch {}, fact {}", self.epoch, state.seq));
         self.life = Some(Life {
             state,
@@ -103,6 +105,7 @@ impl World {
     }
 
     pub fn scheduler_resumes(&mut self, paused_ms: u64) {
+        self.physical.signs.push((self.now, Sign::SchedulerStoodStill(paused_ms)));
         self.step(Event::Paused(Duration::from_millis(paused_ms)));
     }
 
@@ -118,11 +121,16 @@ impl World {
                 if self.plant == Some(Plant::RetakenBeforeReportedGone) {
                     claim_given_back(&life.state, &mut report);
                 }
+                let (executor, boot, sequence) =
+                    (report.executor.clone(), report.boot.clone(), report.sequence);
+                self.physical.signs.push((self.now, Sign::Reported { executor, boot, sequence }));
                 let call = life.call();
                 life.calls.insert(call, (agent, transport));
                 self.step(Event::Report { call, report });
             }
             ToScheduler::Closed { executor, boot, sequence } => {
+                let sign = Sign::Closed { executor: executor.clone(), boot: boot.clone(), sequence };
+                self.physical.signs.push((self.now, sign));
                 self.step(Event::Disconnected { executor, boot, sequence });
             }
             ToScheduler::Fetch { agent, run, attempt, generation } => {
@@ -179,6 +187,11 @@ impl World {
             let decided = outcome.facts.iter().filter(|(_, fact)| matches!(fact.what, What::Decided { .. }));
             self.journal.swallowed.extend(decided.map(|(seq, _)| *seq));
         }
+        let given_up = outcome.facts.iter().filter_map(|(_, fact)| match &fact.what {
+            What::ExecutorLost { executor, .. } => Some((self.now, Sign::GivenUp(executor.clone()))),
+            _ => None,
+        });
+        self.physical.signs.extend(given_up);
         let seq = life.state.seq;
         if !outcome.effects.is_empty() {
             life.waiting.push_back((seq, outcome.effects));

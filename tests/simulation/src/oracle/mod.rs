@@ -4,6 +4,7 @@
 mod executions;
 mod placement;
 mod run;
+mod silence;
 mod verdicts;
 
 use std::collections::BTreeMap;
@@ -40,14 +41,15 @@ struct Told<'a> {
 }
 
 pub fn judge(world: &World) -> Result<(), String> {
+    silence::check(&world.physical)?;
     for (run, plan) in world.scenario.runs.iter().enumerate() {
         let story = Story::new(world, run, plan);
         let of_run = |error: String| format!("run {}: {error}", plan.spec.id);
         let journal = world.journal.stream(&plan.spec.id, Seq(0));
         ensure(journal == story.told, || "a watcher saw another stream than the journal has".into())
             .map_err(of_run)?;
-        run::check(&story).map_err(of_run)?;
         verdicts::check(&story).map_err(of_run)?;
+        run::check(&story).map_err(of_run)?;
         executions::check(&story).map_err(of_run)?;
         placement::check(&story).map_err(of_run)?;
     }

@@ -1,0 +1,69 @@
+//! An executor is given up for silence only after the lease, or the shorter one after its connection closed.
+
+use std::collections::BTreeMap;
+
+use seagull_domain::{BootId, ExecutorId};
+
+use super::ensure;
+use crate::physical::{Physical, Sign};
+
+const LEASE_MS: u64 = 15_000;
+const LEASE_CLOSED_MS: u64 = 3_000;
+
+/// What is known of an executor by its signs.
+struct Heard {
+    /// The newest report.
+    report: Option<(BootId, u64)>,
+    /// To when it need not be heard from.
+    until: u64,
+    /// When a boot was first heard of: it shows that an earlier one is gone.
+    booted: u64,
+}
+
+pub fn check(physical: &Physical) -> Result<(), String> {
+    let mut executors: BTreeMap<&ExecutorId, Heard> = BTreeMap::new();
+    let mut started = 0;
+    for (at, sign) in &physical.signs {
+        match sign {
+            Sign::SchedulerStarted => {
+                executors.clear();
+                started = *at;
+            }
+            Sign::SchedulerStoodStill(pause) => {
+                started += pause;
+                executors.values_mut().for_each(|heard| heard.until += pause);
+            }
+            Sign::Reported { executor, boot, sequence } => {
+                let fresh = Heard { report: None, until: 0, booted: 0 };
+                executors.entry(executor).or_insert(fresh).reported(*at, boot, *sequence);
+            }
+            Sign::Closed { executor, boot, sequence } => {
+                let newest = Some((boot.clone(), *sequence));
+                if let Some(heard) = executors.get_mut(executor).filter(|heard| heard.report == newest) {
+                    heard.until = heard.until.min(at + LEASE_CLOSED_MS);
+                }
+            }
+            Sign::GivenUp(executor) => {
+                let heard = executors.get(executor);
+                let until = heard.map_or(started + LEASE_MS, |heard| heard.until);
+                let replaced = heard.is_some_and(|heard| heard.booted == *at);
+                ensure(until <= *at || replaced, || {
+                    format!("{executor} is given up at {at}, due only at {until}")
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Heard {
+    fn reported(&mut self, at: u64, boot: &BootId, sequence: u64) {
+        match &self.report {
+            Some((known, newest)) if known == boot && *newest >= sequence => return,
+            Some((known, _)) if known == boot => {}
+            _ => self.booted = at,
+        }
+        self.report = Some((boot.clone(), sequence));
+        self.until = at + LEASE_MS;
+    }
+}

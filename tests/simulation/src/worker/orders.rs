@@ -1,0 +1,146 @@
+//! What a worker does on orders of its agent, and when its machine dies.
+
+use seagull_domain::{AttemptId, Outcome, SlotIndex, TestIndex};
+use seagull_executor_core::{WorkerEvent, WorkerId};
+
+use super::{Death, Order, Place, Stage};
+use crate::physical::{Ended, Execution};
+use crate::scenario::Does;
+use crate::world::World;
+
+impl World {
+    pub fn order_arrives(&mut self, agent: usize, slot: SlotIndex, id: WorkerId, order: Order) {
+        if self.agents[agent].workers.get(&slot).is_none_or(|w| w.id != id) {
+            return;
+        }
+        let place = (agent, slot);
+        let stage = self.at(place).stage;
+        match order {
+            Order::Feed { attempt, tests } => self.is_fed(place, attempt, &tests),
+            Order::Finish => {
+                self.at(place).finishing = true;
+                match stage {
+                    Stage::Idle => self.finishes(place),
+                    Stage::Waiting(execution) => self.enter(place, Stage::TearingDown(execution), Some(1)),
+                    _ => {}
+                }
+            }
+            Order::Interrupt => self.is_interrupted(place),
+            Order::Kill => self.is_killed(place),
+        }
+    }
+
+    fn is_fed(&mut self, place: Place, attempt: AttemptId, tests: &[TestIndex]) {
+        self.at(place).queue.extend(tests.iter().map(|test| (attempt, *test)));
+        match self.at(place).stage {
+            Stage::Idle => self.goes_on(place),
+            Stage::Waiting(execution) => self.enter(place, Stage::TearingDown(execution), Some(1)),
+            _ => {}
+        }
+    }
+
+    /// An interrupt is on its way. If the worker has just died of a test, or will before it hears, nobody can tell
+    /// which of the two it was.
+    pub fn will_be_interrupted(&mut self, agent: usize, slot: SlotIndex) {
+        let Some(worker) = self.agents[agent].workers.get_mut(&slot) else { return };
+        worker.interrupted = true;
+        let (stage, exited_by) = (worker.stage, worker.exited_by);
+        if let Stage::Dead(Death::Of(execution)) = stage {
+            self.end_execution(execution, Ended::Interrupted);
+            self.life((agent, slot)).suite_errors += 1;
+        }
+        if let Some(execution) = exited_by {
+            self.end_execution(execution, Ended::Interrupted);
+        }
+    }
+
+    /// Tests are on their way to a worker that has died with nothing to do: from outside, it died of the first.
+    pub fn will_be_fed(&mut self, agent: usize, slot: SlotIndex, attempt: AttemptId, test: TestIndex) {
+        let worker = self.agents[agent].workers.get(&slot);
+        if worker.is_some_and(|worker| worker.stage == Stage::Dead(Death::Idle)) {
+            let place = (agent, slot);
+            let execution = self.begin_execution(place, attempt, test);
+            self.physical.unlucky.insert((self.physical.executions[execution].run, test));
+            self.end_execution(execution, Ended::With(Outcome::Failed));
+            self.life(place).suite_errors -= 1;
+            self.at(place).stage = Stage::Dead(Death::Of(execution));
+        }
+    }
+
+    fn is_interrupted(&mut self, place: Place) {
+        let execution = match self.at(place).stage {
+            Stage::Starting { .. } => return self.dies(place, Death::Other),
+            Stage::Discovering | Stage::Idle => None,
+            Stage::Collecting(_, _, execution) => execution,
+            Stage::Calling(execution) | Stage::Waiting(execution) | Stage::TearingDown(execution) => {
+                Some(execution)
+            }
+            Stage::Finishing(_) | Stage::Dead(_) => return,
+        };
+        let test = execution.map(|execution| self.physical.executions[execution].test);
+        if let (Some(execution), Some(test)) = (execution, test) {
+            let run = self.at(place).run;
+            if self.scenario.runs[run].tests[test.0 as usize].does == Does::Hangs {
+                return; // It does not listen.
+            }
+            self.census.count("fault: test interrupted");
+            self.end_execution(execution, Ended::Interrupted);
+        }
+        self.life(place).broke = true;
+        self.say(place, WorkerEvent::Interrupted { test, message: "interrupted".into() });
+        self.finishes(place);
+    }
+
+    fn is_killed(&mut self, place: Place) {
+        let interrupted = self.at(place).interrupted;
+        match self.at(place).stage {
+            Stage::Dead(_) => return,
+            Stage::Calling(execution) | Stage::Waiting(execution) | Stage::TearingDown(execution)
+                if !interrupted =>
+            {
+                self.census.count("fault: worker killed at a limit");
+                let Execution { run, test, worker, .. } = self.physical.executions[execution];
+                let hangs = self.scenario.runs[run].tests[test.0 as usize].does == Does::Hangs;
+                let stood_still = self.agents[place.0].paused_until > self.physical.workers[worker].start;
+                if !hangs && stood_still {
+                    self.physical.unlucky.insert((run, test));
+                    self.end_execution(execution, Ended::Killed);
+                } else {
+                    self.end_execution(execution, Ended::With(Outcome::Failed));
+                }
+            }
+            Stage::Calling(execution) => {
+                self.end_execution(execution, Ended::Interrupted);
+                self.killed_at_grace(place);
+            }
+            Stage::Finishing(_) => self.killed_at_grace(place),
+            _ => {}
+        }
+        self.life(place).broke = true;
+        let delay = self.random.within(0..=600);
+        self.is_gone(place, delay);
+    }
+
+    fn killed_at_grace(&mut self, place: Place) {
+        self.census.count("fault: worker killed at the grace");
+        self.life(place).suite_errors += 1;
+    }
+
+    /// A machine takes its workers along, within a second.
+    pub fn workers_die_with(&mut self, agent: usize) {
+        for (_, worker) in std::mem::take(&mut self.agents[agent].workers) {
+            let end = self.now + self.random.within(0..=800);
+            let life = &mut self.physical.workers[worker.life];
+            life.end = life.end.or(Some(end));
+            life.broke = true;
+            if let Stage::Calling(execution)
+            | Stage::Waiting(execution)
+            | Stage::TearingDown(execution)
+            | Stage::Collecting(_, _, Some(execution)) = worker.stage
+            {
+                let execution = &mut self.physical.executions[execution];
+                (execution.end, execution.ended) = (Some(end), Ended::Gone);
+            }
+        }
+    }
+}

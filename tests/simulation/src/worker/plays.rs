@@ -1,0 +1,227 @@
+//! What a worker does by itself, by its script.
+
+use seagull_domain::{
+    AttemptId, Digest, Discovery as Discovered, Outcome, Role, SuiteError, TestIndex, TestResult,
+};
+use seagull_executor_core::{Exit, WorkerEvent};
+
+use super::{Death, FILE, Finish, Place, Stage};
+use crate::physical::{Ended, Execution};
+use crate::scenario::{Discovery, Does};
+use crate::world::{Action, World};
+
+impl World {
+    pub(super) fn is_ready(&mut self, place: Place) {
+        let run = self.at(place).run;
+        let grace_ms = self.scenario.runs[run].spec.grace_ms;
+        self.say(place, WorkerEvent::Ready { grace_ms });
+        if self.at(place).discovers {
+            let delay = self.random.within(50..=2000);
+            self.enter(place, Stage::Discovering, Some(delay));
+        } else {
+            self.goes_on(place);
+        }
+    }
+
+    pub(super) fn has_discovered(&mut self, place: Place) {
+        let run = self.at(place).run;
+        self.life(place).discovery_told = true;
+        match self.scenario.runs[run].discovery {
+            Discovery::Succeeds => {
+                let tests = self.scenario.runs[run].tests.len() as u32;
+                self.say(place, WorkerEvent::Discovered(Discovered { manifest: Digest([2; 32]), tests }));
+                self.goes_on(place);
+            }
+            Discovery::Fails => {
+                self.say(place, WorkerEvent::DiscoveryFailed("conftest.py: no module named x".into()));
+                self.finishes(place);
+            }
+            Discovery::Dies => {
+                self.life(place).suite_errors += 1;
+                self.dies(place, Death::Other);
+            }
+        }
+    }
+
+    /// To the next test that it finds, or to rest.
+    pub(super) fn goes_on(&mut self, place: Place) {
+        while let Some((attempt, test)) = self.at(place).queue.pop_front() {
+            if self.finds(place, test) {
+                return self.collects(place, attempt, test);
+            }
+            self.census.count("fault: test missing");
+            self.say(place, WorkerEvent::Missing { test, reason: "not collected".into() });
+        }
+        if self.at(place).finishing {
+            return self.finishes(place);
+        }
+        self.say(place, WorkerEvent::Next);
+        let dies_in = self.random.chance(12).then_some(300);
+        self.enter(place, Stage::Idle, dies_in);
+    }
+
+    fn finds(&mut self, place: Place, test: TestIndex) -> bool {
+        let (run, whole) = (self.at(place).run, self.at(place).whole);
+        match self.scenario.runs[run].tests[test.0 as usize].does {
+            Does::IsNowhere => false,
+            Does::IsMissingOn(executor) => {
+                self.scenario.executors[executor].name != self.physical.agents[place.0].executor
+            }
+            Does::NeedsWholeCollection => whole,
+            _ => true,
+        }
+    }
+
+    fn collects(&mut self, place: Place, attempt: AttemptId, test: TestIndex) {
+        let file = test.0 / FILE;
+        let run = self.at(place).run;
+        let crashes = self.scenario.runs[run].tests[test.0 as usize].does == Does::CrashesCollection;
+        if self.at(place).collected.insert(file) || crashes {
+            let execution = crashes.then(|| self.begin_execution(place, attempt, test));
+            let delay = self.random.within(1..=40);
+            self.enter(place, Stage::Collecting(attempt, test, execution), Some(delay));
+        } else {
+            self.begins(place, attempt, test);
+        }
+    }
+
+    pub(super) fn begins(&mut self, place: Place, attempt: AttemptId, test: TestIndex) {
+        let execution = self.begin_execution(place, attempt, test);
+        self.say(place, WorkerEvent::Started(test));
+        let script = &self.scenario.runs[self.physical.executions[execution].run].tests[test.0 as usize];
+        let delay = (script.does != Does::Hangs).then_some(script.duration_ms);
+        self.enter(place, Stage::Calling(execution), delay);
+    }
+
+    pub(super) fn begin_execution(&mut self, place: Place, attempt: AttemptId, test: TestIndex) -> usize {
+        let (run, worker) = (self.at(place).run, self.at(place).life);
+        let role = self.agents[place.0].roles.get(&(attempt, test)).copied().unwrap_or(Role::Run);
+        *self.begun.entry((run, test.0)).or_default() += 1;
+        let (agent, start) = (place.0, self.now);
+        let execution =
+            Execution { run, test, role, attempt, agent, worker, start, end: None, ended: Ended::Not };
+        self.log(|| {
+            format!("    agent {agent} worker {worker} begins {test} ({role:?}) of attempt {attempt}")
+        });
+        self.physical.executions.push(execution);
+        self.physical.executions.len() - 1
+    }
+
+    pub(super) fn end_execution(&mut self, execution: usize, ended: Ended) {
+        let execution = &mut self.physical.executions[execution];
+        (execution.end, execution.ended) = (Some(self.now), ended);
+    }
+
+    pub(super) fn has_called(&mut self, place: Place, execution: usize) {
+        let Execution { run, test, .. } = self.physical.executions[execution];
+        let nothing_next = self.at(place).queue.is_empty() && !self.at(place).finishing;
+        match self.scenario.runs[run].tests[test.0 as usize].does {
+            Does::CrashesWorker => {
+                self.census.count("fault: worker crashed by a test");
+                self.crashes(place, execution);
+            }
+            Does::ExitsSession => {
+                self.census.count("fault: session ended by a test");
+                self.ends_by_itself(place, execution);
+                self.at(place).exited_by = Some(execution);
+                self.life(place).broke = true;
+                self.say(place, WorkerEvent::Interrupted { test: Some(test), message: "exit".into() });
+                self.finishes(place);
+            }
+            _ if nothing_next => {
+                self.say(place, WorkerEvent::Next);
+                self.enter(place, Stage::Waiting(execution), Some(1000));
+            }
+            _ => self.enter(place, Stage::TearingDown(execution), Some(1)),
+        }
+    }
+
+    pub(super) fn crashes(&mut self, place: Place, execution: usize) {
+        if self.ends_by_itself(place, execution) {
+            self.life(place).suite_errors += 1;
+        }
+        self.dies(place, Death::Of(execution));
+    }
+
+    /// Says whether an interrupt is on its way, which takes the blame.
+    fn ends_by_itself(&mut self, place: Place, execution: usize) -> bool {
+        let interrupted = self.at(place).interrupted;
+        let ended = if interrupted { Ended::Interrupted } else { Ended::With(Outcome::Failed) };
+        self.end_execution(execution, ended);
+        interrupted
+    }
+
+    pub(super) fn has_torn_down(&mut self, place: Place, execution: usize) {
+        let Execution { run, test, .. } = self.physical.executions[execution];
+        let script = &self.scenario.runs[run].tests[test.0 as usize];
+        let outcome = match script.does {
+            Does::Always(outcome) => outcome,
+            Does::FailsFirst(times) if self.begun[&(run, test.0)] <= times => Outcome::Failed,
+            _ => Outcome::Passed,
+        };
+        let result = TestResult {
+            test,
+            ordinal: 0,
+            last: true,
+            outcome,
+            detail: String::new(),
+            cause: (outcome == Outcome::Failed).then_some(seagull_domain::TestCause::Assertion),
+            phases: [0, script.duration_ms * 1000, 0],
+            peak_kib: 0,
+            message: String::new(),
+            location: String::new(),
+            text: None,
+        };
+        self.end_execution(execution, Ended::With(outcome));
+        self.say(place, WorkerEvent::Finished(result));
+        self.goes_on(place);
+    }
+
+    pub(super) fn finishes(&mut self, place: Place) {
+        let finish = match self.random.within(0..=99) {
+            0 | 1 => Finish::Hangs,
+            2 => Finish::WithError,
+            3 => Finish::Dies,
+            _ => Finish::Clean,
+        };
+        let delay = self.random.within(1..=100);
+        self.enter(place, Stage::Finishing(finish), (finish != Finish::Hangs).then_some(delay));
+    }
+
+    pub(super) fn has_finished(&mut self, place: Place, finish: Finish) {
+        match finish {
+            Finish::Dies => {
+                self.census.count("fault: worker died finishing");
+                self.life(place).suite_errors += 1;
+                return self.dies(place, Death::Other);
+            }
+            Finish::WithError => {
+                self.census.count("fault: session finish failed");
+                self.life(place).suite_errors += 1;
+                let error = SuiteError { title: "session finish".into(), message: String::new(), text: None };
+                self.say(place, WorkerEvent::SuiteError(error));
+            }
+            Finish::Clean | Finish::Hangs => {}
+        }
+        self.say(place, WorkerEvent::Ended);
+        self.is_gone(place, 0);
+    }
+
+    /// The process ends in a way that nothing announced.
+    pub(super) fn dies(&mut self, place: Place, death: Death) {
+        self.life(place).broke = true;
+        self.enter(place, Stage::Dead(death), None);
+        self.is_gone(place, 0);
+    }
+
+    /// The whole tree is gone after `delay`, and its agent hears of it a little later.
+    pub(super) fn is_gone(&mut self, place: Place, delay: u64) {
+        if !matches!(self.at(place).stage, Stage::Dead(_)) {
+            self.enter(place, Stage::Dead(Death::Other), None);
+        }
+        self.life(place).end = Some(self.now + delay);
+        let worker = self.at(place).id;
+        let event = WorkerEvent::Exited(Exit { how: "some way".into(), text: None });
+        self.after(delay + 1, Action::Says { agent: place.0, slot: place.1, worker, event });
+    }
+}

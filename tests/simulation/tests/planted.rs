@@ -1,0 +1,41 @@
+//! The simulation finds bugs: each of these is planted in its harness, and a history goes wrong by it.
+
+use seagull_simulation::{Plant, history};
+
+/// Plays histories, which go right without the plant, until one goes wrong in the way that the bug should show in.
+fn is_found_within(histories: u64, plant: Plant, symptom: &str) {
+    let mut others = Vec::new();
+    for seed in 0..histories {
+        match history(seed, Some(plant), false) {
+            Err(failure) if failure.message.contains(symptom) => return,
+            Err(failure) => others.push(failure.to_string()),
+            Ok(_) => {}
+        }
+    }
+    panic!("{plant:?} was not found in {histories} histories, but:\n{}", others.join("\n"));
+}
+
+#[test]
+fn a_verdict_dropped_at_lease_expiry() {
+    is_found_within(100, Plant::VerdictDroppedAtLeaseExpiry, "has no verdict");
+}
+
+#[test]
+fn a_retaken_test_dispatched_before_it_is_reported_gone() {
+    is_found_within(100, Plant::RetakenBeforeReportedGone, "executed again");
+}
+
+#[test]
+fn acknowledged_before_durable() {
+    is_found_within(100, Plant::AcknowledgedBeforeDurable, "its outcome was never told");
+}
+
+#[test]
+fn stale_desired_state_applied() {
+    is_found_within(100, Plant::StaleDesiredApplied, "interrupted for no reason");
+}
+
+#[test]
+fn an_effect_lost_at_recovery() {
+    is_found_within(100, Plant::EffectLostAtRecovery, "hangs");
+}
