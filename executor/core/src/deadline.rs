@@ -15,7 +15,8 @@ impl State {
     /// When [`crate::Event::Tick`] is due.
     pub fn next_deadline(&self) -> Option<Instant> {
         let workers = self.slots.iter().filter_map(|slot| slot.worker.as_ref());
-        workers.filter_map(|worker| self.deadline(worker)).map(|(at, _)| at).min()
+        let of_workers = workers.filter_map(|worker| self.deadline(worker)).map(|(at, _)| at);
+        of_workers.chain(self.farewell_deadline()).min()
     }
 
     fn deadline(&self, worker: &Worker) -> Option<(Instant, Death)> {

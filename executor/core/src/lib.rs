@@ -6,6 +6,7 @@
 mod attempt;
 mod deadline;
 mod feed;
+mod leave;
 mod message;
 mod report;
 mod sanity;

@@ -108,7 +108,7 @@ pub enum Effect {
         worker: WorkerId,
         dump_stacks: bool,
     },
-    /// Nothing is left to do or to deliver: the executor may end.
+    /// Nothing is left to do or to deliver, and the scheduler knows: the executor may end.
     Left,
 }
 

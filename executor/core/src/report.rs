@@ -16,6 +16,9 @@ impl State {
     /// The next report. An attempt is reported as ended only together with all it has to deliver.
     pub fn next_report(&mut self) -> Report {
         self.sequence += 1;
+        if let Some(farewell) = &mut self.farewell {
+            farewell.said = true;
+        }
         let mut batches = Vec::new();
         let mut room = REPORT_BYTES;
         let mut attempts = Vec::new();

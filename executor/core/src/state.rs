@@ -6,6 +6,7 @@ use std::time::Duration;
 use seagull_domain::{AttemptId, BootId, EndCause, Epoch, ExecutorId, InfraCause, Instant, RunId, SlotIndex};
 
 use crate::attempt::Attempt;
+use crate::leave::Farewell;
 use crate::slot::Slot;
 use crate::{Effect, Event, WorkerId};
 
@@ -37,6 +38,8 @@ pub struct State {
     pub attempts: BTreeMap<AttemptId, Attempt>,
     pub slots: Vec<Slot>,
     pub leaving: bool,
+    /// Set while it is leaving and has nothing any more.
+    pub(crate) farewell: Option<Farewell>,
     pub(crate) next_worker: WorkerId,
     pub(crate) now: Instant,
     pub(crate) effects: Vec<Effect>,
@@ -55,6 +58,7 @@ impl State {
             attempts: BTreeMap::new(),
             slots: (0..slots).map(|_| Slot::default()).collect(),
             leaving: false,
+            farewell: None,
             next_worker: WorkerId(1),
             now: Instant(0),
             effects: Vec::new(),
@@ -77,6 +81,7 @@ impl State {
             self.pump(slot);
         }
         self.forget();
+        self.part();
         std::mem::take(&mut self.effects)
     }
 
@@ -86,16 +91,6 @@ impl State {
             attempt.end_if_done();
             self.report(false);
         }
-    }
-
-    fn leave(&mut self) {
-        self.leaving = true;
-        for attempt in self.attempts.values_mut() {
-            attempt.stop(EndCause::GaveBack(InfraCause::Drained, String::new()));
-            attempt.end_if_done();
-        }
-        self.runs.clear();
-        self.report(false);
     }
 
     /// The attempts of a slot in the order to run in.
@@ -121,10 +116,6 @@ impl State {
                 attempts.get(attempt).is_some_and(|a| !a.records.is_empty() || !a.outbox.is_empty())
             };
             slot.gone.retain(|(_, _, attempt)| delivers(attempt));
-        }
-        let idle = self.slots.iter().all(|slot| slot.worker.is_none() && slot.gone.is_empty());
-        if self.leaving && idle && self.attempts.is_empty() {
-            self.effects.push(Effect::Left);
         }
     }
 

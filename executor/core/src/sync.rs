@@ -18,6 +18,9 @@ impl State {
             self.ask_anew();
         }
         self.known = (desired.epoch, desired.version);
+        if let Some(farewell) = &mut self.farewell {
+            farewell.heard = farewell.said;
+        }
         self.acknowledge(&desired);
         let slots = self.slots.len();
         let wanted: BTreeSet<_> = desired.attempts.iter().map(|attempt| attempt.attempt).collect();

@@ -52,7 +52,9 @@ impl Step<'_> {
         (executor.slots, executor.draining) = capacity;
         executor.labels.clone_from(&report.labels);
         let current = report.known == (epoch, executor.version);
-        let until = if current { now + lease / 3 } else { now };
+        // One that has nothing any more and is about to leave waits only to be heard.
+        let parts = report.draining && report.attempts.is_empty() && report.workers.is_empty();
+        let until = if current && !parts { now + lease / 3 } else { now };
         let replaced = executor.held.replace(Held { call, until });
         if let Some(held) = replaced {
             self.effect(Effect::Drop { call: held.call });
