@@ -1,0 +1,296 @@
+//! Steps that take several executors, relations or take-backs: facts and effects compared as data.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use seagull_domain::{
+    AttemptId, AttemptReport, AttemptState, Batch, Desired, Digest, Discovery, EndCause, Environment, Epoch,
+    Generation, Instant, NotExecuted, Outcome, PlanSummary, Record, Relation, Report, Role, RunId, RunSpec,
+    SlotIndex, TestIndex, TestResult, Verdict, WorkerReport, Workspace,
+};
+use seagull_scheduler_core::{Call, Effect, Event, Plan, Settings, State, What};
+
+/// A scheduler with executors of one slot each, which say what they are told to.
+struct World {
+    state: State,
+    now: Instant,
+    executors: BTreeMap<&'static str, Executor>,
+    calls: u64,
+}
+
+#[derive(Default)]
+struct Executor {
+    sequence: u64,
+    known: (Epoch, u64),
+    draining: bool,
+    attempts: Vec<AttemptReport>,
+}
+
+fn run() -> RunId {
+    "r".parse().unwrap()
+}
+
+fn tests(indices: impl IntoIterator<Item = u32>) -> Vec<TestIndex> {
+    indices.into_iter().map(TestIndex).collect()
+}
+
+fn spec(retries: u32) -> RunSpec {
+    RunSpec {
+        id: run(),
+        owner: "ada".into(),
+        project: "p".into(),
+        priority: 0,
+        rev: String::new(),
+        labels: Default::default(),
+        deadline: None,
+        submitted_at: 0,
+        workspace: Workspace::InPlace { directory: "/suite".into(), content: String::new() },
+        environment: Environment::default(),
+        arguments: Vec::new(),
+        select: Vec::new(),
+        cap_ms: 600_000,
+        retries,
+        fail_fast: None,
+        flaky_fails: false,
+        grace_ms: 10_000,
+        seed: 1,
+    }
+}
+
+fn result(test: u32, outcome: Outcome) -> Record {
+    Record::Result(TestResult {
+        test: TestIndex(test),
+        ordinal: 0,
+        last: true,
+        outcome,
+        detail: String::new(),
+        cause: None,
+        phases: [0, 1, 0],
+        peak_kib: 0,
+        message: String::new(),
+        location: String::new(),
+        text: None,
+    })
+}
+
+impl World {
+    /// A run of one bundle of ten-second tests, on the executor `a`.
+    fn running(retries: u32, count: u32, relations: Vec<Relation>) -> World {
+        World::running_bundles(retries, vec![tests(0..count)], relations)
+    }
+
+    /// The same of several bundles, of which `a` has the first.
+    fn running_bundles(retries: u32, bundles: Vec<Vec<TestIndex>>, relations: Vec<Relation>) -> World {
+        let count = bundles.iter().map(Vec::len).sum::<usize>() as u32;
+        let state = State::new(Epoch(1), Settings::default());
+        let mut world = World { state, now: Instant(0), executors: BTreeMap::new(), calls: 0 };
+        world.step(Event::Submit { request: Call(1000), spec: Box::new(spec(retries)) });
+        world.report("a", &[]);
+        let discovered = EndCause::Discovered(Discovery { manifest: Digest([7; 32]), tests: count });
+        world.says("a", 1, AttemptState::Ended(discovered));
+        world.report("a", &[]);
+        let plan = Plan {
+            manifest: Digest([8; 32]),
+            bundles,
+            predicted_us: vec![10_000_000; count as usize],
+            limits_ms: vec![300_000; count as usize],
+            relations,
+            summary: PlanSummary::default(),
+            empty_by_definition: false,
+        };
+        world.step(Event::Planned { run: run(), generation: Generation(1), outcome: Ok(Box::new(plan)) });
+        world.says("a", 2, AttemptState::Running(None));
+        world.report("a", &[]);
+        world
+    }
+
+    fn step(&mut self, event: Event) -> (Vec<What>, Vec<Effect>) {
+        let outcome = self.state.step(self.now, event);
+        self.state.sanity_check();
+        (outcome.facts.into_iter().map(|(_, fact)| fact.what).collect(), outcome.effects)
+    }
+
+    /// From now on the executor reports of its one attempt.
+    fn says(&mut self, executor: &'static str, attempt: u64, state: AttemptState) {
+        let (attempt, generation, kept) = (AttemptId(attempt), Generation(1), Vec::new());
+        let report = AttemptReport { attempt, run: run(), generation, kept, state };
+        self.executors.entry(executor).or_default().attempts = vec![report];
+    }
+
+    fn report(&mut self, executor: &'static str, records: &[(u32, Record)]) -> Vec<What> {
+        self.calls += 1;
+        let call = Call(self.calls);
+        let state = self.executors.entry(executor).or_default();
+        state.sequence += 1;
+        let attempt = state.attempts.first().map_or(AttemptId(0), |status| status.attempt);
+        let batch = |(number, record): &(u32, Record)| Batch {
+            run: run(),
+            attempt,
+            number: *number,
+            records: vec![record.clone()],
+        };
+        let state_of = &self.state.runs[&run()];
+        let number =
+            state_of.workers.get(&executor.parse().unwrap()).map(|slots| slots[&SlotIndex(0)].number);
+        let worker = number.map(|number| WorkerReport { run: run(), slot: SlotIndex(0), number });
+        let report = Report {
+            executor: executor.parse().unwrap(),
+            boot: "b".parse().unwrap(),
+            sequence: state.sequence,
+            known: state.known,
+            slots: 1,
+            labels: Default::default(),
+            draining: state.draining,
+            attempts: state.attempts.clone(),
+            workers: worker.into_iter().filter(|_| !state.attempts.is_empty()).collect(),
+            batches: records.iter().map(batch).collect(),
+        };
+        let (facts, effects) = self.step(Event::Report { call, report: Box::new(report) });
+        if let Some(desired) = answer(&effects, call) {
+            self.executors.get_mut(executor).unwrap().known = (desired.epoch, desired.version);
+        }
+        facts
+    }
+}
+
+fn answer(effects: &[Effect], to: Call) -> Option<&Desired> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Answer { call, desired } if *call == to => Some(&**desired),
+        _ => None,
+    })
+}
+
+fn bundles(facts: &[What]) -> Vec<Vec<(u32, Role)>> {
+    let bundle = |what: &What| match what {
+        What::Bundled { entries, .. } => Some(entries.iter().map(|(test, role)| (test.0, *role)).collect()),
+        _ => None,
+    };
+    facts.iter().filter_map(bundle).collect()
+}
+
+/// Who was given what.
+fn assigned(facts: &[What]) -> Vec<(&str, AttemptId)> {
+    let assigned = facts.iter().filter_map(|what| match what {
+        What::Assigned { executor, attempt, .. } => Some((executor.as_str(), *attempt)),
+        _ => None,
+    });
+    assigned.collect()
+}
+
+fn asked_back(facts: &[What]) -> Vec<TestIndex> {
+    let asked = facts.iter().filter_map(|what| match what {
+        What::TakeBack { tests, .. } => Some(tests.clone()),
+        _ => None,
+    });
+    asked.flatten().collect()
+}
+
+fn decided(facts: &[What]) -> Vec<(TestIndex, Verdict)> {
+    let decided = facts.iter().filter_map(|what| match what {
+        What::Decided { verdicts } => Some(verdicts.clone()),
+        _ => None,
+    });
+    decided.flatten().collect()
+}
+
+fn ordered(indices: impl IntoIterator<Item = u32>) -> Vec<Relation> {
+    vec![Relation { ordered: true, tests: tests(indices) }]
+}
+
+#[test]
+fn a_retry_goes_elsewhere_where_it_can() {
+    let mut world = World::running(1, 2, Vec::new());
+    world.report("b", &[]);
+    let facts = world.report("a", &[(1, result(0, Outcome::Failed))]);
+    assert_eq!(bundles(&facts), [[(0, Role::Run)]]);
+    assert_eq!(assigned(&facts), [("b", AttemptId(3))]);
+}
+
+#[test]
+fn unstarted_tests_are_taken_back_for_an_idle_executor_once_they_are_reported_gone() {
+    let mut world = World::running(0, 5, Vec::new());
+    let facts = world.report("b", &[]);
+    assert_eq!(asked_back(&facts), tests([3, 4]));
+    assert_eq!(assigned(&facts), []);
+    let status = &mut world.executors.get_mut("a").unwrap().attempts[0];
+    (status.generation, status.kept) = (Generation(2), tests([3]));
+    let facts = world.report("a", &[]);
+    assert_eq!(bundles(&facts), [[(4, Role::Run)]]);
+    assert_eq!(assigned(&facts), [("b", AttemptId(3))]);
+    assert_eq!(asked_back(&facts), [], "what stays is not asked for again");
+}
+
+#[test]
+fn a_relation_whose_worker_ended_runs_again_with_all_that_comes_before() {
+    let mut world = World::running(0, 3, ordered(0..3));
+    world.says("a", 2, AttemptState::Ended(EndCause::Completed));
+    let facts = world.report("a", &[(1, result(0, Outcome::Failed))]);
+    let again = [(0, Role::Predecessor), (1, Role::Run), (2, Role::Run)];
+    assert_eq!(bundles(&facts), [again]);
+    assert_eq!(world.state.runs[&run()].test(TestIndex(1)).losses, 1, "its worker ended before it");
+    assert_eq!(world.state.runs[&run()].test(TestIndex(0)).losses, 0);
+}
+
+#[test]
+fn an_attempt_of_which_everything_is_asked_back_was_not_broken_off() {
+    // The second bundle waits behind the first in the slot of `a`, until `b` is there and idle.
+    let mut world = World::running_bundles(0, vec![tests(0..3), tests(3..5)], ordered(3..5));
+    let facts = world.report("a", &[(1, result(0, Outcome::Passed)), (2, result(1, Outcome::Passed))]);
+    assert_eq!(assigned(&facts), [("a", AttemptId(3))]);
+    let facts = world.report("b", &[]);
+    assert_eq!(asked_back(&facts), tests(3..5));
+    let (attempt, run) = (AttemptId(3), run());
+    let (generation, state) = (Generation(2), AttemptState::Ended(EndCause::Completed));
+    let whole = AttemptReport { attempt, run, generation, kept: Vec::new(), state };
+    world.executors.get_mut("a").unwrap().attempts.push(whole);
+    let facts = world.report("a", &[]);
+    assert!(facts.iter().any(|what| matches!(what, What::TakenBack { given: 2, .. })), "{facts:?}");
+    assert_eq!(assigned(&facts), [("b", AttemptId(4))]);
+    assert!(world.state.runs.values().flat_map(|run| &run.tests).all(|test| test.losses == 0));
+}
+
+#[test]
+fn an_ordered_rest_that_never_runs_is_given_up() {
+    let mut world = World::running(0, 2, ordered(0..2));
+    world.says("a", 2, AttemptState::Ended(EndCause::Completed));
+    let mut facts = world.report("a", &[(1, result(0, Outcome::Failed))]);
+    for attempt in [3, 4] {
+        assert_eq!(assigned(&facts), [("a", AttemptId(attempt))]);
+        world.says("a", attempt, AttemptState::Ended(EndCause::Completed));
+        facts = world.report("a", &[(1, result(0, Outcome::Failed))]);
+    }
+    let cause = NotExecuted::Infra(seagull_domain::InfraCause::SandboxFailed);
+    assert_eq!(decided(&facts), [(TestIndex(1), Verdict::NotExecuted(cause))]);
+}
+
+#[test]
+fn an_executor_that_was_lost_and_comes_back_is_sent_newer_versions() {
+    let mut world = World::running(0, 1, Vec::new());
+    let known = world.executors["a"].known;
+    world.now = world.now + Duration::from_secs(15);
+    let (facts, _) = world.step(Event::Tick);
+    assert!(facts.iter().any(|what| matches!(what, What::AttemptLost { .. })), "{facts:?}");
+    world.report("a", &[]);
+    assert!(world.executors["a"].known > known, "it would take the answer for an old one");
+}
+
+#[test]
+fn an_id_that_is_missing_twice_on_one_executor_is_still_tried_on_another() {
+    let missing = || Record::Missing { test: TestIndex(0), reason: "gone".into() };
+    let mut world = World::running(0, 2, Vec::new());
+    world.report("b", &[]);
+    world.executors.get_mut("b").unwrap().draining = true;
+    world.report("b", &[]);
+    let facts = world.report("a", &[(1, missing())]);
+    let unstable = Verdict::NotExecuted(NotExecuted::UnstableId);
+    assert_eq!(decided(&facts), [(TestIndex(0), unstable)], "one that leaves is no hope");
+
+    let mut world = World::running(0, 2, Vec::new());
+    world.report("b", &[]);
+    let facts = world.report("a", &[(1, missing())]);
+    assert_eq!((decided(&facts), assigned(&facts)), (vec![], vec![("b", AttemptId(3))]));
+    world.says("b", 3, AttemptState::Ended(EndCause::Completed));
+    let facts = world.report("b", &[(1, missing())]);
+    let differs = NotExecuted::Infra(seagull_domain::InfraCause::EnvironmentDiffers);
+    assert_eq!(decided(&facts), [(TestIndex(0), Verdict::NotExecuted(differs))]);
+}
