@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, WaitOptions, getpid, getsid, waitpid};
+use rustix::process::{Pid, WaitOptions, getpid, waitpid};
 use tokio::process::{Child, Command};
 
 use crate::process_tree::{Killed, Process, Tree, kill_tree};
@@ -63,7 +63,8 @@ struct Orphans<'a> {
 impl Tree for Orphans<'_> {
     fn roots(&self, table: &[Process]) -> Vec<i32> {
         let own = getpid().as_raw_nonzero().get();
-        let session = getsid(None).map_or(0, |session| session.as_raw_nonzero().get());
+        // Zero where the session began outside of this process's namespace, as that of a container's command may.
+        let session = table.iter().find(|process| process.pid == own).map_or(0, |process| process.session);
         let supervisors = self.children.supervisors();
         let orphan = |process: &&Process| {
             process.parent == own
@@ -83,5 +84,29 @@ impl Tree for Orphans<'_> {
             let _ = waitpid(Some(pid), WaitOptions::NOHANG);
         }
         self.quiet >= 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orphans_are_told_from_other_children_by_their_session_even_if_ours_is_of_another_namespace() {
+        let own = getpid().as_raw_nonzero().get();
+        let children = Children { supervisors: Mutex::new(BTreeSet::from([own + 1])) };
+        let process = |pid, parent, session| Process { pid, parent, session, zombie: false };
+        for session in [own, 7, 0] {
+            let orphan = process(own + 3, own, own + 1);
+            let table = [
+                process(own, 1, session),
+                process(own + 1, own, own + 1),
+                process(own + 2, own, session),
+                orphan,
+                process(own + 4, orphan.pid, own + 1),
+            ];
+            let orphans = Orphans { children: &children, quiet: 0 };
+            assert_eq!(orphans.roots(&table), [orphan.pid]);
+        }
     }
 }
