@@ -48,7 +48,7 @@ class Worker:
 
     def __init__(self, python, folder, args=(), env=None, **settings):
         self.dir = tempfile.mkdtemp(prefix="seagull-dir-")
-        shutil.copy(ADAPTER / "adapter.py", self.dir)
+        shutil.copytree(ADAPTER, os.path.join(self.dir, "adapter"))
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(os.path.join(self.dir, "socket"))
         listener.listen(1)

@@ -19,7 +19,17 @@ use super::logs::Logs;
 use crate::interpreter;
 use crate::sandbox::{Handle, Home, ProcessSandbox, Sandbox, Spec, environment};
 
-const ADAPTER: &str = include_str!("../pytest/adapter.py");
+/// The adapter's files, which BOOTSTRAP executes.
+const ADAPTER: [(&str, &str); 8] = [
+    ("held.py", include_str!("../pytest/held.py")),
+    ("channel.py", include_str!("../pytest/channel.py")),
+    ("describe.py", include_str!("../pytest/describe.py")),
+    ("collection.py", include_str!("../pytest/collection.py")),
+    ("trouble.py", include_str!("../pytest/trouble.py")),
+    ("takeover.py", include_str!("../pytest/takeover.py")),
+    ("worker.py", include_str!("../pytest/worker.py")),
+    ("process.py", include_str!("../pytest/process.py")),
+];
 const BOOTSTRAP: &str = include_str!("../pytest/bootstrap.py");
 
 /// Bytes of text kept for one test.
@@ -102,7 +112,7 @@ async fn launch(shared: Shared, start: Start) -> Result<Launched, String> {
     let name = format!("gw{}-{}", start.number, start.worker.0);
     let io = |error: std::io::Error| format!("cannot make sandbox {name}: {error}");
     let directory = shared.home.sandbox(&name).map_err(io)?;
-    std::fs::write(directory.join("adapter.py"), ADAPTER).map_err(io)?;
+    write_adapter(&directory.join("adapter")).map_err(io)?;
     let listener = UnixListener::bind(directory.join("socket")).map_err(io)?;
     let python =
         interpreter::find(&context.spec.environment.python, &context.directory).map_err(|e| e.to_string())?;
@@ -127,6 +137,11 @@ async fn launch(shared: Shared, start: Start) -> Result<Launched, String> {
         log,
         configure,
     })
+}
+
+fn write_adapter(directory: &Path) -> std::io::Result<()> {
+    std::fs::create_dir(directory)?;
+    ADAPTER.iter().try_for_each(|(name, source)| std::fs::write(directory.join(name), source))
 }
 
 /// One hash seed for all workers of a run, so that ids made from sets are the same in each.

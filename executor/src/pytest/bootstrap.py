@@ -1,9 +1,12 @@
-# Run as `PYTHON -c THIS DIR`: executes DIR/adapter.py in a namespace of its own. The working directory, which `-c` puts
-# first on the path, goes before anything is imported: a suite's `json.py` or `typing.py` must not shadow the library's.
+# Run as `PYTHON -c THIS DIR`: executes the files of DIR/adapter one after the other in one namespace of their own, so
+# that each sees the names of all. Nothing is imported, and what is executed has its own file in tracebacks. The working
+# directory, which `-c` puts first on the path, goes before anything else: a suite's `json.py` must not shadow the library's.
 import sys
 
 if sys.path and sys.path[0] == "":
     del sys.path[0]
-with open(sys.argv[1] + "/adapter.py", "rb") as source:
-    code = compile(source.read(), source.name, "exec", dont_inherit=True)
-exec(code, {"__name__": "seagull_adapter", "__builtins__": __builtins__})
+names = {"__name__": "seagull_adapter", "__builtins__": __builtins__}
+for job in ("held", "channel", "describe", "collection", "trouble", "takeover", "worker", "process"):
+    with open("{}/adapter/{}.py".format(sys.argv[1], job), "rb") as source:
+        code = compile(source.read(), source.name, "exec", dont_inherit=True)
+    exec(code, names)

@@ -1,0 +1,145 @@
+"""Which tests there are: the items collected so far, the files that are collected later, and the discovery."""
+
+import collections
+import contextlib
+
+STRETCH_CHARACTERS = 40_000
+"""Of ids in one event; JSON makes at most six bytes of one, so that a line stays below 256 KiB."""
+
+
+class Collection:
+    """The items that are collected, and the files whose turn has not come. Files are collected whole, once."""
+
+    def __init__(self, channel, lazy):
+        self.channel, self.lazy = channel, lazy
+        self.session = None
+        self.index = {}
+        self.deferred = {}
+        self.duplicates, self.deselected = [], 0
+        self.uncollected, self.skipped = {}, {}
+
+    def start(self, session):
+        self.session = session
+        if self.lazy:
+            session.genitems = self.genitems
+
+    def genitems(self, node):
+        """In place of the session's: files are put aside, everything else is collected as always."""
+        is_file = isinstance(node, pytest.File) and not isinstance(node, pytest.Package)
+        if is_file and self.lazy:
+            nodes = self.deferred.setdefault(clean(node.nodeid), [])
+            if node not in nodes:
+                nodes.append(node)
+            return ()
+        return type(self.session).genitems(self.session, node)
+
+    def add(self, items):
+        for item in items:
+            nodeid = clean(item.nodeid)
+            if self.index.setdefault(nodeid, item) is not item:
+                self.duplicates.append(nodeid)
+
+    def find(self, nodeid):
+        """The item of an id, its file collected if need be; None if there is none."""
+        item = self.index.get(nodeid)
+        if item is None and self.deferred:
+            path = self.deferred_file(nodeid)
+            if path is not None:
+                self.collect(path)
+                item = self.index.get(nodeid)
+        return item
+
+    def deferred_file(self, nodeid):
+        end = nodeid.find("::")
+        while end >= 0:
+            if nodeid[:end] in self.deferred:
+                return nodeid[:end]
+            end = nodeid.find("::", end + 1)
+        return nodeid if nodeid in self.deferred else None
+
+    def collect(self, path):
+        session, config, nodes = self.session, self.session.config, self.deferred.pop(path)
+        self.channel.event("collecting", path=path)
+        self.channel.flush()
+        began, items, self.lazy = clock(), [], False
+        with collection_warnings(config):
+            for node in nodes:
+                items.extend(session.genitems(node))
+            config.hook.pytest_collection_modifyitems(session=session, config=config, items=items)
+        self.lazy = True
+        session.items.extend(items)
+        session.testscollected += len(items)
+        self.add(items)
+        self.channel.event("collected", path=path, seconds=round(clock() - began, 6))
+
+    def chain(self, nodeid):
+        """The collectors above a test, as far as they are known without collecting its file; None if none are."""
+        item = self.index.get(nodeid)
+        if item is None:
+            path = self.deferred_file(nodeid)
+            item = self.deferred[path][0] if path is not None else None
+        return item.listchain() if item is not None else None
+
+    def why_missing(self, nodeid):
+        path = nodeid.partition("::")[0]
+        if path in self.uncollected:
+            return "{} cannot be collected: {}".format(path, self.uncollected[path]["message"])
+        if path in self.skipped:
+            return "{} is skipped: {}".format(path, self.skipped[path])
+        known = sum(other == path or other.startswith(path + "::") for other in self.index)
+        return "not among the {} tests of {}".format(known, path) if known else "no tests in {}".format(path)
+
+    def relations(self):
+        """The tests of each xdist_group, of those with two or more."""
+        groups = collections.defaultdict(list)
+        for nodeid, item in self.index.items():
+            if "xdist_group" not in item.keywords:
+                continue
+            marks = item.iter_markers("xdist_group")
+            names = {str(mark.args[0] if mark.args else mark.kwargs.get("name", "default")) for mark in marks}
+            if names:
+                groups["_".join(sorted(names))].append(nodeid)
+        return [tests for tests in groups.values() if len(tests) > 1]
+
+    def report(self):
+        """Sends the discovery: the tests in the session's order and what a person should know of them."""
+        event = self.channel.event
+        for path, suffixes in stretches(self.index):
+            event("file", path=path, suffixes=suffixes)
+            self.channel.flush()
+        entries = [path for path in self.uncollected if path not in self.index]
+        for path, suffixes in stretches(entries):
+            event("file", path=path, suffixes=suffixes)
+        for path, problem in self.uncollected.items():
+            event("uncollected", path=path, **problem)
+        for tests in self.relations():
+            event("relation", tests=tests)
+        for path, reason in self.skipped.items():
+            event("skipped", path=path, reason=reason)
+        for nodeid in dict.fromkeys(self.duplicates):
+            event("duplicate", id=nodeid)
+        event("discovered", tests=len(self.index) + len(entries), deselected=self.deselected)
+        self.channel.flush()
+
+
+def collection_warnings(config):
+    """The suite's warning filters, which pytest has in force while it collects."""
+    if not config.pluginmanager.hasplugin("warnings"):
+        return contextlib.ExitStack()
+    from _pytest.warnings import catch_warnings_for_item
+
+    return catch_warnings_for_item(config=config, ihook=config.hook, when="collect", item=None)
+
+
+def stretches(ids):
+    """Consecutive ids of one path as (path, suffixes), none too long for a line."""
+    path, suffixes, size = None, [], 0
+    for nodeid in ids:
+        head, mark, tail = nodeid.partition("::")
+        if suffixes and (head != path or size + len(nodeid) > STRETCH_CHARACTERS):
+            yield path, suffixes
+            suffixes, size = [], 0
+        path, size = head, size + len(nodeid)
+        suffixes.append(mark + tail)
+    if suffixes:
+        yield path, suffixes

@@ -1,0 +1,117 @@
+"""What is said of a test: outcome, cause, message, location and text, from pytest's reports and exceptions."""
+
+import os
+
+
+def clean(text):
+    """The text as it arrives at the other end: without what UTF-8 cannot say (lone surrogates)."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def bounded(text, limit):
+    """At most about `limit` bytes of a text, its middle left out."""
+    if len(text) * 4 <= limit:
+        return text
+    data = text.encode("utf-8", "replace")
+    if len(data) <= limit:
+        return text
+    head, tail = data[: limit // 2], data[-(limit // 2) :]
+    marker = "\n[... {} bytes left out ...]\n".format(len(data) - len(head) - len(tail))
+    return head.decode("utf-8", "ignore") + marker + tail.decode("utf-8", "ignore")
+
+
+def without(prefix, text):
+    return text[len(prefix) :] if text.startswith(prefix) else text
+
+
+def first_line(text):
+    return text.strip().split("\n", 1)[0][:500]
+
+
+def message_and_location(report, rootdir):
+    """The first line of what a report says went wrong, and the `file:line` where."""
+    longrepr = report.longrepr
+    crash = getattr(longrepr, "reprcrash", None)
+    if isinstance(longrepr, tuple):
+        path, line, message = longrepr
+    elif crash is not None:
+        path, line, message = crash.path, crash.lineno, crash.message
+    else:
+        errors = [line[1:].strip() for line in report.longreprtext.split("\n") if line.startswith("E  ")]
+        path, line, message = "", 0, (errors[-1] if errors else report.longreprtext)
+    path = str(path)
+    if path.startswith(rootdir + os.sep):
+        path = path[len(rootdir) + 1 :]
+    return first_line(message), "{}:{}".format(path, line) if path else ""
+
+
+def sections(report):
+    return "".join("----- {} -----\n{}\n".format(*section) for section in report.sections)
+
+
+def failure_text(report):
+    """What failed, headed where it is not the test's own call."""
+    head = "{} of ".format(report.when) if report.when != "call" else ""
+    subtest = hasattr(report, "context")
+    head += report.head_line if subtest or head else ""
+    own_sections = sections(report) if subtest else ""
+    return ("===== {} =====\n".format(head) if head else "") + report.longreprtext + "\n" + own_sections
+
+
+def describe(reports, rootdir, limit):
+    """Outcome, detail, cause, message, location and text of one execution."""
+    phases = {report.when: report for report in reports}
+    failures = [report for report in reports if report.outcome not in ("passed", "skipped")]
+    captured = sections(reports[-1]) if reports else ""
+    if failures:
+        fields = describe_failure(failures[0], rootdir)
+        captured = "".join(map(failure_text, failures)) + captured
+    elif not reports:
+        message = "the test ended without a report"
+        fields = {"outcome": "failed", "cause": "error", "message": message}
+    else:
+        fields = describe_good(phases.get("call") or reports[0], rootdir)
+    text = bounded(captured, limit)
+    return {**fields, "text": text} if text else fields
+
+
+def describe_failure(report, rootdir):
+    message, location = message_and_location(report, rootdir)
+    fields = {"outcome": "failed", "cause": "error", "message": message, "location": location}
+    if report.when != "call":
+        fields["detail"] = "error at {}".format(report.when)
+    elif message.startswith(("assert ", "AssertionError", "Failed", "[XPASS")):
+        fields["cause"] = "assertion"
+    if message.startswith("[XPASS(strict)]"):
+        fields["detail"] = "xpassed"
+    elif report.outcome == "rerun":
+        fields["detail"] = "rerun"
+    return fields
+
+
+def describe_good(report, rootdir):
+    expected = getattr(report, "wasxfail", None)
+    if expected is not None:
+        detail = "xfailed" if report.outcome == "skipped" else "xpassed"
+        return {"outcome": report.outcome, "detail": detail, "message": first_line(without("reason: ", expected))}
+    if report.outcome == "passed":
+        return {"outcome": "passed"}
+    message, location = message_and_location(report, rootdir)
+    return {"outcome": "skipped", "message": without("Skipped: ", message), "location": location}
+
+
+def exception_text(error):
+    """The traceback of an exception as pytest writes it, without pytest's own frames."""
+    excinfo = pytest.ExceptionInfo.from_exc_info((type(error), error, error.__traceback__))
+    own = (os.path.dirname(os.path.abspath(pytest.__file__)), "_pytest", "pluggy", "importlib")
+    visible = excinfo.traceback.filter(lambda entry: not any(part in str(entry.path) for part in own))
+    if len(visible):
+        excinfo.traceback = visible
+    return str(excinfo.getrepr(style="short"))
+
+
+def exception_message(error):
+    if isinstance(error, pytest.UsageError):
+        # The lines before are argparse's usage.
+        return first_line(str(error).rpartition(": error: ")[2])
+    return first_line("{}: {}".format(type(error).__name__, error))

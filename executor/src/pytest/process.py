@@ -1,0 +1,80 @@
+"""The process: its signals, its identity as a slot, pytest's own script as what the suite sees, and `main`.
+
+The adapter makes one pytest process a worker; its protocol is specified in docs/adapter-protocol.md. Its files are never
+imported: bootstrap.py executes them in one namespace, this one last. They need Python 3.8 and pytest 7.4 or later.
+
+Nothing in them may cost a passing test more than some microseconds, start a thread, raise a warning, or leave a file open.
+"""
+
+import faulthandler
+import fcntl
+import os
+import signal
+import sys
+import sysconfig
+
+
+def arm_signals():
+    """SIGINT, even if the parent ignored it, and the stack dump: its signal and its descriptor.
+
+    The signal is None where there is none to spare. Capturing does not move the descriptor.
+    """
+    first = getattr(signal, "SIGRTMIN", None)
+    dump_signal = None if first is None else int(first) + 11
+    dump_fd = fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 64)
+    if dump_signal is not None:
+        faulthandler.register(dump_signal, file=dump_fd, all_threads=True)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    return dump_signal, dump_fd
+
+
+def pose_as_script(args):
+    """Makes argv, path and `__main__` what they are when pytest's own script is run."""
+    folders = [os.path.dirname(sys.executable), sysconfig.get_path("scripts")]
+    scripts = [os.path.join(folder, "pytest") for folder in folders if folder]
+    script = next(filter(os.path.isfile, scripts), scripts[0])
+    sys.argv[:] = [script, *args]
+    if not (getattr(sys.flags, "safe_path", False) or sys.flags.isolated):
+        sys.path.insert(0, os.path.dirname(os.path.realpath(script)))
+    names = vars(sys.modules["__main__"])
+    for name in [name for name in names if not name.startswith("__")]:
+        del names[name]
+    if os.path.isfile(script):
+        names["__file__"] = script
+
+
+def take_slot(settings):
+    os.environ.update(
+        PYTEST_XDIST_WORKER="gw{}".format(settings["slot"]),
+        PYTEST_XDIST_WORKER_COUNT=str(settings["slots"]),
+        PYTEST_XDIST_TESTRUNUID=settings["run"],
+        SEAGULL_SLOT=str(settings["slot"]),
+    )
+
+
+def main(folder):
+    dump_signal, dump_fd = arm_signals()
+    channel = Channel(folder + "/socket")
+    settings, *commands = channel.receive(None)
+    if settings["command"] != "configure":
+        return 2
+    take_slot(settings)
+    pose_as_script(settings["args"])
+    worker = Worker(channel, settings, dump_signal, dump_fd)
+    worker.obey(commands)
+    if pytest is None:
+        worker.trouble.broken("pytest", "pytest cannot be imported: {}".format(import_error), sys.executable)
+        return 1
+    code = 1
+    try:
+        code = int(pytest.main(settings["args"], plugins=[worker]))
+    except BaseException as error:
+        worker.trouble.exception("pytest", error)
+        raise
+    finally:
+        worker.trouble.ended(code)
+    return code
+
+
+sys.exit(main(sys.argv[1]))

@@ -1,0 +1,89 @@
+"""What is changed in pytest: it is one process, which has a slot's identity and prints nothing."""
+
+import faulthandler
+import io
+import os
+import socket
+import sys
+import types
+
+
+def one_process(option):
+    """Takes back the options by which pytest would distribute tests, stop early or wait for a person."""
+    ours = {"numprocesses": None, "maxprocesses": None, "dist": "no", "distload": False, "tx": [], "looponfail": False}
+    ours.update(maxfail=0, usepdb=False, trace=False, continue_on_collection_errors=True)
+    for name, value in ours.items():
+        if hasattr(option, name):
+            setattr(option, name, value)
+
+
+def replaced(module, name, value):
+    """Puts a value into a module; returns what puts the old one back."""
+    original = getattr(module, name)
+    setattr(module, name, value)
+    return lambda: setattr(module, name, original)
+
+
+def identify(config, settings, dump_fd):
+    """Gives pytest what differs from slot to slot."""
+    slot = {
+        "workerid": os.environ["PYTEST_XDIST_WORKER"],
+        "workercount": settings["slots"],
+        "testrunuid": settings["run"],
+        "mainargv": list(sys.argv),
+        "randomly_seed": settings["seed"],
+        # pytest-cov: this worker writes its data file where the run was started.
+        "cov_master_host": socket.gethostname(),
+        "cov_master_topdir": os.getcwd(),
+        "cov_master_rsync_roots": [],
+    }
+    config.workerinput, config.workeroutput = slot, {}
+    if settings.get("basetemp"):
+        os.makedirs(os.path.dirname(settings["basetemp"]), exist_ok=True)
+        config.option.basetemp = settings["basetemp"]
+    if settings.get("cache_dir") and config.pluginmanager.hasplugin("cacheprovider"):
+        config._inicache["cache_dir"] = settings["cache_dir"]
+    if not config.pluginmanager.hasplugin("xdist"):
+        config.pluginmanager.register(slot_fixtures(slot))
+    if not config.pluginmanager.hasplugin("faulthandler"):
+        faulthandler.enable(dump_fd)
+    rerunfailures = config.pluginmanager.getplugin("rerunfailures")
+    if hasattr(rerunfailures, "HAS_PYTEST_HANDLECRASHITEM"):
+        # Beside xdist it would connect to a server in xdist's controller, which counts reruns over crashes.
+        rerunfailures.HAS_PYTEST_HANDLECRASHITEM = False
+
+
+def slot_fixtures(slot):
+    """xdist's fixtures, for where it is not there to provide them."""
+
+    @pytest.fixture(scope="session")
+    def worker_id():
+        """The id of this worker (`gw0`, `gw1`, ...)."""
+        return slot["workerid"]
+
+    @pytest.fixture(scope="session")
+    def testrun_uid():
+        """The id of this run, the same in all its workers."""
+        return slot["testrunuid"]
+
+    # A module, because pytest warns of session fixtures in anything else.
+    plugin = types.ModuleType("seagull_fixtures")
+    plugin.worker_id, plugin.testrun_uid = worker_id, testrun_uid
+    return plugin
+
+
+class Nowhere(io.TextIOBase):
+    """What the silent reporter writes to."""
+
+    def write(self, text):
+        return len(text)
+
+
+def silent_reporter(base):
+    """A terminal reporter for the plugins that want one, without hooks, whose output goes nowhere."""
+    hooks = {name: None for name in dir(base) if name.startswith("pytest_")}
+
+    def __init__(self, config, file=None):
+        base.__init__(self, config, Nowhere())
+
+    return type("TerminalReporter", (base,), {**hooks, "__init__": __init__})

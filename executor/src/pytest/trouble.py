@@ -1,0 +1,44 @@
+"""What is told beside the tests: interruptions, errors outside of all tests, and the end."""
+
+
+class Trouble:
+    """Errors outside of all tests: before the collection is done they are the end of it, after it suite errors."""
+
+    def __init__(self, channel, limit):
+        self.channel, self.limit = channel, limit
+        self.collected = self.interrupted = False
+        self.told = None
+
+    def interruption(self, test, error):
+        """In a test or, if `test` is None, between tests; goes with the next flush."""
+        self.interrupted = True
+        reason = "exit" if isinstance(error, pytest.exit.Exception) or str(error) else "keyboard"
+        self.channel.event("interrupted", test=test, reason=reason, message=first_line(str(error)))
+
+    def suite_error(self, title, message, text):
+        self.channel.event("suite_error", title=title, message=message, text=bounded(text, self.limit))
+        self.channel.flush()
+
+    def broken(self, title, message, text):
+        if self.collected:
+            self.suite_error(title, message, text)
+        elif self.told is None:
+            self.channel.event("discovery_failed", message=message, text=bounded(text, self.limit))
+            self.channel.flush()
+            self.told = message
+
+    def exception(self, title, error):
+        """Tells of an exception that ends pytest, once."""
+        if error is self.told:
+            return
+        # A conftest's own exception says more than the one that says a conftest failed.
+        cause = getattr(error, "cause", None) or getattr(error, "excinfo", (None, None))[1] or error
+        self.broken(title, exception_message(error), exception_text(cause))
+        self.told = error
+
+    def ended(self, code):
+        if not self.collected and self.told is None:
+            self.broken("pytest", "pytest ended with exit code {} without collecting".format(code), "")
+        self.channel.event("ended", exit=code)
+        self.channel.flush()
+        self.channel.close()

@@ -1,0 +1,282 @@
+"""The plugin: takes pytest over where the executor decides, runs the tests it sends, and reports each."""
+
+import collections
+import os
+import sys
+
+SUCCESSOR_WAIT = 0.15
+"""Seconds a worker without a successor keeps module and class fixtures up."""
+RSS_UNIT = 1024 if sys.platform == "darwin" else 1
+
+
+class Worker:
+    """The plugin object: takes pytest over where the executor decides, and reports what happens."""
+
+    __name__ = "seagull"
+
+    def __init__(self, channel, settings, dump_signal, dump_fd):
+        self.channel, self.settings = channel, settings
+        self.dump_signal, self.dump_fd = dump_signal, dump_fd
+        lazy = not (settings.get("discover") or settings.get("whole"))
+        self.collection = Collection(channel, lazy)
+        self.limit = settings.get("output_limit") or 1 << 20
+        self.trouble = Trouble(channel, self.limit)
+        self.queue, self.finish, self.asked = collections.deque(), False, False
+        self.session, self.rootdir = None, ""
+        self.reports, self.raised, self.ordinal, self.waited = [], [], 0, 0.0
+        self.current = self.promised = None
+        self.restore = lambda: None
+
+    # Taking over.
+
+    @hookimpl(hookwrapper=True)
+    def pytest_cmdline_parse(self):
+        outcome = yield
+        if outcome.excinfo:
+            self.trouble.exception("configuration", outcome.excinfo[1])
+
+    @hookimpl(hookwrapper=True)
+    def pytest_load_initial_conftests(self, early_config):
+        one_process(early_config.known_args_namespace)
+        yield
+
+    @hookimpl(hookwrapper=True)
+    def pytest_cmdline_main(self, config):
+        self.rootdir = str(config.rootpath)
+        versions = {"python": sys.version.split()[0], "pytest": pytest.__version__}
+        self.channel.event("hello", pid=os.getpid(), rootdir=self.rootdir, dump_signal=self.dump_signal, **versions)
+        self.channel.flush()
+        one_process(config.option)
+        identify(config, self.settings, self.dump_fd)
+        terminal = sys.modules.get("_pytest.terminal")
+        if terminal is not None:
+            self.restore = replaced(terminal, "TerminalReporter", silent_reporter(terminal.TerminalReporter))
+        outcome = yield
+        self.restore()
+        if outcome.excinfo:
+            self.trouble.exception("session finish", outcome.excinfo[1])
+
+    @hookimpl(tryfirst=True)
+    def pytest_sessionstart(self, session):
+        self.restore()
+        self.session = session
+
+    # Collection.
+
+    @hookimpl(tryfirst=True)
+    def pytest_collection(self, session):
+        self.collection.start(session)
+
+    def pytest_deselected(self, items):
+        self.collection.deselected += len(items)
+
+    def pytest_collectreport(self, report):
+        if report.outcome == "passed":
+            return
+        message, _ = message_and_location(report, self.rootdir)
+        path = clean(report.nodeid)
+        text = bounded(report.longreprtext + "\n" + sections(report), self.limit)
+        if report.outcome == "skipped":
+            self.collection.skipped[path] = without("Skipped: ", message)
+        elif path in ("", "."):
+            self.trouble.broken("collection", message, text)
+        else:
+            self.collection.uncollected.setdefault(path, {"message": message, "text": text})
+
+    # The run loop.
+
+    @hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session):
+        if self.trouble.told is not None:
+            return True
+        self.trouble.collected = True
+        self.collection.add(session.items)
+        if self.settings.get("discover"):
+            self.collection.report()
+        try:
+            self.run_tests()
+        except (KeyboardInterrupt, pytest.exit.Exception) as error:
+            self.trouble.interruption(self.current, error)
+            raise
+        finally:
+            self.channel.event("finishing")
+            self.channel.flush()
+            self.tear_down_to(None, "session fixture teardown")
+        return True
+
+    def run_tests(self):
+        session = self.session
+        while True:
+            test = self.take()
+            if test is None:
+                return
+            self.run_test(*test)
+            if session.shouldfail or session.shouldstop:
+                raise session.Interrupted(session.shouldfail or session.shouldstop)
+
+    def take(self):
+        """The next test, waiting for it; None at the end."""
+        while not self.queue:
+            if self.finish:
+                return None
+            if not self.await_command(SUCCESSOR_WAIT):
+                self.tear_down_to(self.session, "fixture teardown")
+                self.receive(None)
+        return self.queue.popleft()
+
+    def run_test(self, test, nodeid):
+        item = self.collection.find(nodeid)
+        if item is None:
+            self.tell_absent(test, nodeid)
+            return
+        if self.promised is not item:
+            self.tear_down_to(item, "fixture teardown")
+        nextitem = self.promised = self.collection.index.get(self.queue[0][1]) if self.queue else None
+        self.current, self.ordinal, self.waited, self.reports, self.raised = test, 0, 0.0, [], []
+        self.channel.unsent.append('{"event":"started","test":%d}\n' % test)
+        self.channel.flush()
+        protocol = item.config.hook.pytest_runtest_protocol
+        protocol(item=item, nextitem=nextitem if nextitem is not None else Successor(self))
+        self.tell_finished(True)
+        self.current = None
+
+    def pytest_runtest_logreport(self, report):
+        reports = self.reports
+        if report.when == "setup" and reports:
+            # A plugin runs the item once more.
+            if all(report.outcome == "passed" for report in reports):
+                # pytest-rerunfailures keeps the reason to itself where xdist is not installed.
+                reports.extend(failure for failure in self.raised if failure.outcome == "rerun")
+            self.tell_finished(False)
+            self.raised = [failure for failure in self.raised if failure.outcome != "rerun"]
+            self.ordinal, self.waited, self.reports = self.ordinal + 1, 0.0, [report]
+        else:
+            reports.append(report)
+
+    def pytest_exception_interact(self, report):
+        if report.outcome != "passed" and hasattr(report, "when"):
+            self.raised.append(report)
+
+    def tear_down_to(self, node, title):
+        """Takes fixtures down outside of any test, to what `node` needs. What they write is of interest if they fail."""
+        capture = self.session.config.pluginmanager.getplugin("capturemanager")
+        failure, captured = None, ""
+        try:
+            if capture:
+                capture.resume_global_capture()
+            self.session._setupstate.teardown_exact(node)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            failure = error
+        finally:
+            if capture:
+                capture.suspend_global_capture(in_=False)
+                captured = "".join(capture.read_global_capture())
+        if failure is not None:
+            text = exception_text(failure) + ("\n----- Captured output -----\n" + captured if captured else "")
+            self.trouble.suite_error(title, exception_message(failure), text)
+
+    # The successor.
+
+    def receive(self, timeout):
+        """Takes the commands that come within `timeout`; whether any did."""
+        commands = self.channel.receive(timeout)
+        self.obey(commands)
+        return bool(commands)
+
+    def obey(self, commands):
+        for command in commands:
+            self.asked = False
+            if command["command"] == "run":
+                self.queue.extend(command["tests"])
+            elif command["command"] == "finish":
+                self.finish = True
+
+    def await_command(self, timeout):
+        """As `receive`, after saying that a successor is needed."""
+        if self.receive(0):
+            return True
+        if not self.asked:
+            self.asked = True
+            self.channel.event("next")
+        self.channel.flush()
+        return self.receive(timeout)
+
+    def await_successor(self):
+        began = clock()
+        if not self.queue and not self.finish:
+            self.await_command(SUCCESSOR_WAIT)
+        self.waited += clock() - began
+
+    def next_chain(self):
+        """The collectors that the next test needs: at least the session, whose fixtures are never a test's to end."""
+        self.await_successor()
+        chains = (self.collection.chain(nodeid) for _, nodeid in self.queue)
+        return next((chain for chain in chains if chain is not None), [self.session])
+
+    def next_item(self):
+        self.await_successor()
+        began = clock()
+        item = self.collection.find(self.queue[0][1]) if self.queue else None
+        self.waited += clock() - began
+        return item if item is not None else self.session
+
+    # What is told.
+
+    def tell_finished(self, last):
+        reports, rss = self.reports, getrusage(RUSAGE_SELF).ru_maxrss // RSS_UNIT
+        if len(reports) == 3 and last and self.ordinal == 0:
+            setup, call, teardown = reports
+            passed = setup.outcome == call.outcome == teardown.outcome == "passed"
+            if passed and not teardown.sections and not hasattr(call, "wasxfail"):
+                self.channel.unsent.append(
+                    f'{{"event":"finished","test":{self.current},"ordinal":0,"last":true,"outcome":"passed",'
+                    f'"setup":{setup.duration:.6f},"call":{call.duration:.6f},'
+                    f'"teardown":{max(0.0, teardown.duration - self.waited):.6f},"rss":{rss}}}\n'
+                )
+                return
+        seconds = {"setup": 0.0, "call": 0.0, "teardown": 0.0}
+        seconds.update((report.when, round(report.duration, 6)) for report in reports)
+        seconds["teardown"] = round(max(0.0, seconds["teardown"] - self.waited), 6)
+        fields = describe(reports, self.rootdir, self.limit)
+        known_by = {"test": self.current, "ordinal": self.ordinal, "last": last}
+        self.channel.event("finished", **known_by, **seconds, rss=rss, **fields)
+
+    def tell_absent(self, test, nodeid):
+        """A file that cannot be collected is a test that fails; any other id without an item is missing."""
+        problem = self.collection.uncollected.get(nodeid)
+        if problem is None:
+            self.channel.event("missing", test=test, reason=self.collection.why_missing(nodeid))
+            return
+        self.channel.event("started", test=test)
+        seconds = {"setup": 0.0, "call": 0.0, "teardown": 0.0, "rss": 0}
+        fields = {"outcome": "failed", "detail": "not collected", "cause": "error", **problem}
+        self.channel.event("finished", test=test, ordinal=0, last=True, **seconds, **fields)
+
+    def pytest_internalerror(self, excinfo):
+        self.trouble.exception("internal error", excinfo.value)
+
+    def pytest_keyboard_interrupt(self, excinfo):
+        if not self.trouble.interrupted:
+            self.trouble.interruption(self.current, excinfo.value)
+            self.channel.flush()
+
+
+class Successor:
+    """Stands for the next item where it is not known yet: asks for it when something wants to know.
+
+    pytest asks in the teardown phase, by `listchain`; so the executor decides after the call phase what comes next.
+    """
+
+    def __init__(self, worker):
+        self._worker = worker
+        self._chain = None
+
+    def listchain(self):
+        if self._chain is None:
+            self._chain = self._worker.next_chain()
+        return self._chain
+
+    def __getattr__(self, name):
+        return getattr(self._worker.next_item(), name)
