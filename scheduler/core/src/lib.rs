@@ -24,6 +24,6 @@ pub use effect::{Effect, Refusal};
 pub use event::{Call, Event, Plan, PlanFailure};
 pub use fact::{Fact, What};
 pub use run::{Attempt, Bundle, Phase, Run, Status, Test};
-pub use state::{Executor, Settings, State};
+pub use state::{Executor, Running, Settings, State};
 pub use step::Outcome;
 pub use stream::project;

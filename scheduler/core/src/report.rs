@@ -9,7 +9,7 @@ use seagull_domain::{
 
 use crate::fact::What;
 use crate::run::{Attempt, Phase, Run, Status};
-use crate::state::{Executor, Held};
+use crate::state::{Executor, Held, Running};
 use crate::step::{Origin, Step};
 use crate::{Call, Effect};
 
@@ -202,30 +202,36 @@ impl Step<'_> {
     }
 
     fn show_running(&mut self, report: &Report) {
+        let mut before = std::mem::take(&mut self.seen_mut(report).running);
         let mut running = BTreeMap::new();
         for status in &report.attempts {
             let attempt = self.state.runs.get(&status.run).and_then(|run| run.attempts.get(&status.attempt));
             if let (AttemptState::Running(Some(test)), Some(attempt)) = (&status.state, attempt) {
-                running.insert(attempt.slot, (status.run.clone(), attempt.number, *test));
+                let (slot, number, test) = (attempt.slot, attempt.number, *test);
+                let now = Running { run: status.run.clone(), number, test, since: self.now };
+                let same = |known: &Running| known.run == now.run && known.number == number && known.test == test;
+                match before.remove(&slot) {
+                    Some(known) if same(&known) => running.insert(slot, known),
+                    _ => {
+                        self.show(report, &now, Some(test));
+                        running.insert(slot, now)
+                    }
+                };
             }
         }
-        let executor = report.executor.clone();
-        let known = &mut self.state.executors.get_mut(&executor).expect("it was seen").running;
-        let before = std::mem::replace(known, running.clone());
-        let stopped = before.iter().filter(|(slot, _)| !running.contains_key(slot));
-        for (run, number, _) in stopped.map(|(_, what)| what) {
-            self.effect(Effect::Live {
-                run: run.clone(),
-                executor: executor.clone(),
-                slot: *number,
-                test: None,
-            });
+        for stopped in before.values() {
+            self.show(report, stopped, None);
         }
-        for (slot, (run, number, test)) in running {
-            if before.get(&slot) != Some(&(run.clone(), number, test)) {
-                self.effect(Effect::Live { run, executor: executor.clone(), slot: number, test: Some(test) });
-            }
-        }
+        self.seen_mut(report).running = running;
+    }
+
+    fn show(&mut self, report: &Report, Running { run, number, .. }: &Running, test: Option<TestIndex>) {
+        let (run, executor, slot) = (run.clone(), report.executor.clone(), *number);
+        self.effect(Effect::Live { run, executor, slot, test });
+    }
+
+    fn seen_mut(&mut self, report: &Report) -> &mut Executor {
+        self.state.executors.get_mut(&report.executor).expect("it was seen")
     }
 }
 

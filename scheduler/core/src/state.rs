@@ -71,7 +71,17 @@ pub struct Executor {
     pub version: u64,
     pub desired: (Vec<DesiredAttempt>, BTreeSet<RunId>),
     /// What each slot runs, as last reported.
-    pub running: BTreeMap<SlotIndex, (RunId, SlotNumber, TestIndex)>,
+    pub running: BTreeMap<SlotIndex, Running>,
+}
+
+/// The test that a slot is at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Running {
+    pub run: RunId,
+    pub number: SlotNumber,
+    pub test: TestIndex,
+    /// When it was first reported.
+    pub since: Instant,
 }
 
 /// A call that waits for its answer.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seagull_domain::{AttemptId, RunId, TestIndex};
+use seagull_domain::{AttemptId, ExecutorId, Instant, RunId, SlotIndex, TestIndex};
 
 use crate::State;
 use crate::fact::What;
@@ -24,7 +24,7 @@ pub(crate) struct TakeBack {
 
 /// The next thing to take back, if an idle slot has no other hope: of the slot with most left to do, a tail worth half
 /// of what would be saved.
-pub(crate) fn best_take_back(state: &State) -> Option<TakeBack> {
+pub(crate) fn best_take_back(state: &State, now: Instant) -> Option<TakeBack> {
     if idle_slots(state) <= outstanding(state) {
         return None;
     }
@@ -33,9 +33,9 @@ pub(crate) fn best_take_back(state: &State) -> Option<TakeBack> {
         let mut left: BTreeMap<_, u64> = BTreeMap::new();
         let known = state.executors.get(executor).is_some_and(|e| e.slots > 0);
         for (attempt, run) in placed.iter().filter(|_| known) {
-            let state = &state.runs[run].attempts[attempt];
-            let total = left.entry(state.slot).or_default();
-            *total += state.left_us;
+            let slot = state.runs[run].attempts[attempt].slot;
+            let total = left.entry(slot).or_insert_with(|| overdue_us(state, executor, slot, now));
+            *total += state.runs[run].attempts[attempt].left_us;
             victims.push((*total, *attempt, run));
         }
     }
@@ -45,6 +45,16 @@ pub(crate) fn best_take_back(state: &State) -> Option<TakeBack> {
         let tests = tail(state, &state.attempts[&attempt], state.is_current(attempt), (left - COST_US) / 2);
         (!tests.is_empty()).then(|| TakeBack { run: run.clone(), attempt, tests })
     })
+}
+
+/// How much longer than predicted a slot is at its test already. It may well take as long again: what waits behind a
+/// test that hangs is not to wait for its end.
+fn overdue_us(state: &State, executor: &ExecutorId, slot: SlotIndex, now: Instant) -> u64 {
+    let running = state.executors.get(executor).and_then(|executor| executor.running.get(&slot));
+    let Some((running, run)) = running.and_then(|at| Some((at, state.runs.get(&at.run)?))) else { return 0 };
+    let predicted_us = run.tests.get(running.test.0 as usize).map_or(0, |test| test.predicted_us);
+    let taken_us = u64::try_from((now - running.since).as_micros()).unwrap_or(u64::MAX);
+    taken_us.saturating_sub(predicted_us)
 }
 
 fn idle_slots(state: &State) -> usize {
@@ -112,7 +122,7 @@ fn has_started(run: &Run, attempt: &Attempt, relation: u32) -> bool {
 
 impl Step<'_> {
     pub fn take_back(&mut self) {
-        while let Some(TakeBack { run, attempt, tests }) = best_take_back(self.state) {
+        while let Some(TakeBack { run, attempt, tests }) = best_take_back(self.state, self.now) {
             let state = &self.state.runs[&run].attempts[&attempt];
             let (generation, executor) = (state.generation.next(), state.executor.clone());
             self.dirty.insert(executor);

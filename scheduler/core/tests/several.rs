@@ -49,6 +49,7 @@ fn spec(retries: u32) -> RunSpec {
         arguments: Vec::new(),
         select: Vec::new(),
         cap_ms: 600_000,
+        test_limit_ms: None,
         retries,
         fail_fast: None,
         flaky_fails: false,
@@ -218,6 +219,25 @@ fn unstarted_tests_are_taken_back_for_an_idle_executor_once_they_are_reported_go
     assert_eq!(bundles(&facts), [[(4, Role::Run)]]);
     assert_eq!(assigned(&facts), [("b", AttemptId(3))]);
     assert_eq!(asked_back(&facts), [], "what stays is not asked for again");
+}
+
+#[test]
+fn what_waits_behind_a_test_that_hangs_is_taken_back_whole() {
+    let mut world = World::running(0, 4, Vec::new());
+    for test in &mut world.state.runs.get_mut(&run()).unwrap().tests {
+        test.predicted_us = 1000;
+    }
+    for attempt in world.state.runs.get_mut(&run()).unwrap().attempts.values_mut() {
+        attempt.left_us = 1000 * attempt.left.len() as u64;
+    }
+    world.says("a", 2, AttemptState::Running(Some(TestIndex(0))));
+    world.report("a", &[]);
+    assert_eq!(asked_back(&world.report("b", &[])), [], "it is not worth it yet");
+    world.now = world.now + Duration::from_secs(2);
+    world.report("a", &[]);
+    assert_eq!(world.state.executors[&"a".parse().unwrap()].running.len(), 1);
+    let attempt = &world.state.runs[&run()].attempts[&AttemptId(2)];
+    assert_eq!(attempt.asked.iter().copied().collect::<Vec<_>>(), tests([1, 2, 3]));
 }
 
 #[test]
