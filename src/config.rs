@@ -36,6 +36,7 @@ pub struct Config {
 pub struct RunDefaults {
     pub slots: Option<u16>,
     pub cap: Option<Duration>,
+    pub test_limit: Option<Duration>,
     pub retries: Option<u32>,
     pub fail_fast: Option<u32>,
     pub flaky_fails: Option<bool>,
@@ -89,6 +90,7 @@ fn run_defaults(run: &mut Reader) -> anyhow::Result<RunDefaults> {
     Ok(RunDefaults {
         slots: run.number("slots", 1..=4096)?,
         cap: run.parsed("cap", duration::parse_some)?,
+        test_limit: run.parsed("test-limit", duration::parse_some)?,
         retries: run.number("retries", 0..=1000)?,
         fail_fast: run.number("fail-fast", 1..=u32::MAX)?,
         flaky_fails: run.parsed("flaky", flaky_fails)?,
@@ -132,6 +134,7 @@ mod tests {
             [run]
             slots = 4
             cap = "5m"
+            test-limit = "1m"
             retries = 2
             fail-fast = 10
             flaky = "fail"
@@ -146,6 +149,7 @@ mod tests {
         let run = RunDefaults {
             slots: Some(4),
             cap: Some(Duration::from_secs(300)),
+            test_limit: Some(Duration::from_secs(60)),
             retries: Some(2),
             fail_fast: Some(10),
             flaky_fails: Some(true),

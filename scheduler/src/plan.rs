@@ -38,7 +38,8 @@ pub(crate) fn make(
     let prediction = seagull_results::predict(&manifest, &timings);
     let digest = store_manifest(service, &manifest)?;
     let packed = pack(&manifest, &prediction, spec, slots)?;
-    let limits_ms = (0..manifest.len()).map(|test| prediction.limit_ms(test)).collect();
+    let limit_ms = |test| spec.test_limit_ms.unwrap_or_else(|| prediction.limit_ms(test));
+    let limits_ms = (0..manifest.len()).map(limit_ms).collect();
     let summary = summary(&packed, &prediction, slots);
     let bundles = packed.bundles.into_iter().map(|bundle| bundle.tests.into_iter().map(TestIndex).collect());
     let bundles: Vec<Vec<TestIndex>> = bundles.collect();

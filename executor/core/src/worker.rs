@@ -133,7 +133,7 @@ impl State {
         let reason = match (worker.phase, worker.running) {
             (Phase::Dying(Death::TimedOut(test, limit)), _) if test == entry.test => (
                 TestCause::TimedOut,
-                format!("timed out: killed after {} s, the limit from its prediction", limit / 1000),
+                format!("timed out: killed after {} s, its limit; --test-limit sets it", limit as f64 / 1000.0),
             ),
             (Phase::Dying(Death::Stuck(Some(test))), None) if test == entry.test => {
                 let limit = self.settings.start_limit.as_secs();

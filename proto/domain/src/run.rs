@@ -34,6 +34,9 @@ pub struct RunSpec {
     pub select: Vec<String>,
     /// Longest bundle, in milliseconds.
     pub cap_ms: u64,
+    /// How long a test may take before it is killed, in milliseconds; by its prediction if None.
+    #[serde(default)]
+    pub test_limit_ms: Option<u64>,
     /// How often a failed test runs again.
     pub retries: u32,
     /// How many failed verdicts stop the run.
@@ -89,6 +92,7 @@ impl RunSpec {
             ("arguments", self.arguments == existing.arguments),
             ("selection", self.select == existing.select),
             ("cap", self.cap_ms == existing.cap_ms),
+            ("test limit", self.test_limit_ms == existing.test_limit_ms),
             ("retries", self.retries == existing.retries),
             ("fail-fast", self.fail_fast == existing.fail_fast),
         ];

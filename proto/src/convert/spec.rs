@@ -36,6 +36,7 @@ impl From<RunSpec> for v1::RunSpec {
             flaky_fails: spec.flaky_fails,
             grace_ms: spec.grace_ms,
             seed: spec.seed,
+            test_limit_ms: spec.test_limit_ms,
         }
     }
 }
@@ -53,6 +54,8 @@ impl TryFrom<v1::RunSpec> for RunSpec {
         let millis = |millis, field| scalar::at_most(millis, limits::MILLIS, field);
         let word = |text, field| scalar::text(text, limits::WORD_BYTES, field);
         let cap_ms = scalar::at_least_one(message.cap_ms, "RunSpec.cap_ms")?;
+        let test_limit_ms =
+            message.test_limit_ms.map(|limit| scalar::at_least_one(limit, "RunSpec.test_limit_ms")).transpose()?;
         let fail_fast = message.fail_fast.map(|failures| scalar::at_least_one(failures, "RunSpec.fail_fast"));
         Ok(Self {
             id: scalar::id(message.id, "RunSpec.id")?,
@@ -68,6 +71,7 @@ impl TryFrom<v1::RunSpec> for RunSpec {
             arguments: arguments(message.arguments, "RunSpec.arguments")?,
             select: arguments(message.select, "RunSpec.select")?,
             cap_ms: millis(cap_ms, "RunSpec.cap_ms")?,
+            test_limit_ms: test_limit_ms.map(|limit| millis(limit, "RunSpec.test_limit_ms")).transpose()?,
             retries: scalar::at_most(message.retries, limits::RETRIES, "RunSpec.retries")?,
             fail_fast: fail_fast.transpose()?,
             flaky_fails: message.flaky_fails,

@@ -267,6 +267,7 @@ impl Source {
             arguments: self.list(10, |s| s.text(300)),
             select: self.list(10, |s| s.text(300)),
             cap_ms: self.within(1, limits::MILLIS),
+            test_limit_ms: self.maybe(|s| s.within(1, limits::MILLIS)),
             retries: self.small(limits::RETRIES),
             fail_fast: self.maybe(|s| u32::try_from(s.within(1, u32::MAX.into())).unwrap()),
             flaky_fails: self.coin(),

@@ -223,6 +223,8 @@ fn a_run_that_breaks_a_bound_is_refused() {
     bad("RunSpec.deadline", |m| m.deadline = Some(u64::MAX));
     bad("RunSpec.cap_ms", |m| m.cap_ms = 0);
     bad("RunSpec.cap_ms", |m| m.cap_ms = u64::MAX);
+    bad("RunSpec.test_limit_ms", |m| m.test_limit_ms = Some(0));
+    bad("RunSpec.test_limit_ms", |m| m.test_limit_ms = Some(u64::MAX));
     bad("RunSpec.grace_ms", |m| m.grace_ms = u64::MAX);
     bad("RunSpec.retries", |m| m.retries = u32::MAX);
     bad("RunSpec.fail_fast", |m| m.fail_fast = Some(0));

@@ -24,6 +24,7 @@ fn spec(id: &str) -> RunSpec {
         arguments: Vec::new(),
         select: Vec::new(),
         cap_ms: 600_000,
+        test_limit_ms: None,
         retries: 0,
         fail_fast: None,
         flaky_fails: false,

@@ -42,6 +42,7 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
         arguments: paths.into_iter().chain(args.arguments.iter().cloned()).collect(),
         select: args.what.select.clone(),
         cap_ms: millis(how.cap.or(defaults.cap).unwrap_or(CAP)),
+        test_limit_ms: how.test_limit.or(defaults.test_limit).map(millis),
         retries: how.retries.or(defaults.retries).unwrap_or(0),
         fail_fast: how.fail_fast.or(defaults.fail_fast),
         flaky_fails: how.flaky.or(defaults.flaky_fails).unwrap_or(false),
@@ -127,9 +128,10 @@ mod tests {
     #[test]
     fn options_win_over_settings_and_settings_over_defaults() {
         let (_root, place) =
-            place("project = 'p'\n[run]\nretries = 3\ncap = '5m'\nflaky = 'fail'\n[env]\nA = 'b'");
+            place("project = 'p'\n[run]\nretries = 3\ncap = '5m'\ntest-limit = '90s'\nflaky = 'fail'\n[env]\nA = 'b'");
         let spec = build(&args(&["--retries", "1", "t.py", "--", "-x"]), &place, in_place()).unwrap();
         assert_eq!((spec.retries, spec.cap_ms, spec.grace_ms), (1, 300_000, 10_000));
+        assert_eq!(spec.test_limit_ms, Some(90_000));
         assert_eq!((spec.project.as_str(), spec.rev.as_str()), ("p", "abc"));
         assert_eq!(spec.arguments, ["t.py", "-x"]);
         assert!(spec.flaky_fails && spec.fail_fast.is_none());

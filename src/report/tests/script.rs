@@ -75,6 +75,7 @@ pub fn spec(retries: u32) -> RunSpec {
         arguments: vec!["tests".into()],
         select: vec![],
         cap_ms: 600_000,
+        test_limit_ms: None,
         retries,
         fail_fast: None,
         flaky_fails: false,

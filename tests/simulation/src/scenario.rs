@@ -8,6 +8,8 @@ pub struct Scenario {
     pub executors: Vec<ExecutorPlan>,
     pub runs: Vec<RunPlan>,
     pub faults: Vec<(u64, Fault)>,
+    /// Bytes of each result's message; where there are many, a report does not hold all that is undelivered.
+    pub message_bytes: usize,
     /// The scheduler also crashes shortly after it has first come this far.
     pub crash_after: Option<Milestone>,
 }
@@ -117,7 +119,8 @@ impl Scenario {
             runs.push(second_run(r, seed, executors.len()));
         }
         let (faults, crash_after) = faults(r, &executors, &runs);
-        Scenario { executors, runs, faults, crash_after }
+        let message_bytes = if r.chance(60) { 60_000 } else { 0 };
+        Scenario { executors, runs, faults, message_bytes, crash_after }
     }
 }
 
@@ -175,6 +178,7 @@ fn spec(r: &mut Random, id: &str) -> RunSpec {
         arguments: Vec::new(),
         select: Vec::new(),
         cap_ms: 600_000,
+        test_limit_ms: None,
         retries: r.within(0..=2) as u32,
         fail_fast: None,
         flaky_fails: r.chance(200),
