@@ -1,6 +1,6 @@
 //! An executor is given up for silence only after the lease, or the shorter one after its connection closed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::{BootId, ExecutorId};
 
@@ -18,6 +18,8 @@ struct Heard {
     until: u64,
     /// When a boot was first heard of: it shows that an earlier one is gone.
     booted: u64,
+    /// Boots that another has replaced; what still comes of them is late.
+    gone: BTreeSet<BootId>,
 }
 
 pub fn check(physical: &Physical) -> Result<(), String> {
@@ -34,7 +36,7 @@ pub fn check(physical: &Physical) -> Result<(), String> {
                 executors.values_mut().for_each(|heard| heard.until += pause);
             }
             Sign::Reported { executor, boot, sequence } => {
-                let fresh = Heard { report: None, until: 0, booted: 0 };
+                let fresh = Heard { report: None, until: 0, booted: 0, gone: BTreeSet::new() };
                 executors.entry(executor).or_insert(fresh).reported(*at, boot, *sequence);
             }
             Sign::Closed { executor, boot, sequence } => {
@@ -61,7 +63,11 @@ impl Heard {
         match &self.report {
             Some((known, newest)) if known == boot && *newest >= sequence => return,
             Some((known, _)) if known == boot => {}
-            _ => self.booted = at,
+            _ if self.gone.contains(boot) => return,
+            known => {
+                self.booted = at;
+                self.gone.extend(known.iter().map(|(boot, _)| boot.clone()));
+            }
         }
         self.report = Some((boot.clone(), sequence));
         self.until = at + LEASE_MS;

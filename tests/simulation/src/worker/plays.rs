@@ -168,7 +168,7 @@ impl World {
             cause: (outcome == Outcome::Failed).then_some(seagull_domain::TestCause::Assertion),
             phases: [0, script.duration_ms * 1000, 0],
             peak_kib: 0,
-            message: String::new(),
+            message: "x".repeat(self.scenario.message_bytes),
             location: String::new(),
             text: None,
         };
