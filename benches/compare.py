@@ -7,12 +7,13 @@ Each round runs every variant once, in an order that rotates; what is reported i
 seconds (user + system of the whole tree) and wall seconds, and the median with its spread of the ratios to the first
 variant of the same round. seagull's timings come from a run before the first round. Writes
 benches/results/SUITE.md with machine and commit.
+
+`--variants collect-only,discover` compares the discovery alone with `pytest --collect-only`.
 """
 
 import argparse
 import os
 import pathlib
-import platform
 import resource
 import shutil
 import statistics
@@ -22,8 +23,8 @@ import tarfile
 import tempfile
 import time
 
-TOP = pathlib.Path(__file__).resolve().parent.parent
-TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", TOP / "target"))
+import record
+
 TOOLS = ["pytest==9.2.0", "pytest-xdist==3.8.0", "pytest-split==0.11.0"]
 SUITES = {
     # name: (packages, sdist to unpack, pytest arguments)
@@ -41,7 +42,7 @@ QUIET = ["-q", "--tb=no", "-o", "addopts=", "-p", "no:cacheprovider"]
 def prepare(suite, empties):
     """The suite's virtual environment and directory."""
     packages, sdist, _ = SUITES[suite]
-    venv = TARGET / "bench-venvs" / suite
+    venv = record.TARGET / "bench-venvs" / suite.partition("-")[0]
     if not (venv / "bin" / "pytest").exists():
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
         pip = [venv / "bin" / "pip", "install", "-q", "--disable-pip-version-check"]
@@ -69,7 +70,7 @@ def commands(suite, venv, slots, state):
     plain = [pytest, "-p", "no:xdist", "-p", "no:pytest_split", *QUIET, *arguments]
     xdist = [pytest, "-p", "no:pytest_split", "-n", str(slots), *QUIET, *arguments]
     split = [pytest, "-p", "no:xdist", *QUIET, "--splits", str(slots), "--durations-path", str(state / "split.json")]
-    ours = [str(TARGET / "debug" / "seagull"), "run", "--slots", str(slots), "--state", str(state / "seagull")]
+    ours = [record.SEAGULL, "run", "--slots", str(slots), "--state", str(state / "seagull")]
     ours += ["--output", "plain", "--project", suite, "--"]
     ours += ["-p", "no:xdist", "-p", "no:pytest_split", *QUIET, *arguments]
     return {
@@ -79,15 +80,24 @@ def commands(suite, venv, slots, state):
         "xdist-loadfile": [[*xdist, "--dist", "loadfile"]],
         "xdist-worksteal": [[*xdist, "--dist", "worksteal"]],
         "split": [[*split, "--group", str(group + 1), *arguments] for group in range(slots)],
+        # Collection alone: a selection that matches nothing runs nothing.
+        "collect-only": [[*plain, "--collect-only"]],
+        "discover": [[*ours[:2], "--select", "nothing/matches/this", *ours[2:]]],
         "_learn": [[*split, "--store-durations", "--group", "1", *arguments]],
     }
 
 
-def measure(processes, directory, environment):
+def environment(venv):
+    """The variables of every variant: the suite's interpreter, and one thread for its numerics."""
+    threads = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL")}
+    return {**os.environ, **threads, "VIRTUAL_ENV": str(venv)}
+
+
+def measure(processes, directory, variables):
     """Wall and CPU seconds of commands side by side, with all their descendants."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    running = [subprocess.Popen(command, cwd=directory, env=environment, **quiet) for command in processes]
+    running = [subprocess.Popen(command, cwd=directory, env=variables, **quiet) for command in processes]
     codes = [process.wait() for process in running]
     wall, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -112,32 +122,24 @@ def main():
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--variants", default="plain,seagull,xdist-load,xdist-loadfile,xdist-worksteal,split")
     parser.add_argument("--empties", type=int, default=50_000)
+    parser.add_argument("--name", help="the result's name, if not the suite's")
     options = parser.parse_args()
     names = options.variants.split(",")
     venv, directory = prepare(options.suite, options.empties)
     state = pathlib.Path(tempfile.mkdtemp(prefix="bench-state-"))
-    environment = {**os.environ, "VIRTUAL_ENV": str(venv)}
-    environment.update({f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL")})
     variants = commands(options.suite, venv, options.slots, state)
     for name, lesson in {"seagull": "seagull", "split": "_learn"}.items():
         if name in names:
-            measure(variants[lesson], directory, environment)
+            measure(variants[lesson], directory, environment(venv))
     rounds = []
     for number in range(options.rounds):
         order = names[number % len(names):] + names[:number % len(names)]
-        rounds.append({name: measure(variants[name], directory, environment) for name in order})
+        rounds.append({name: measure(variants[name], directory, environment(venv)) for name in order})
         print(number + 1, {name: (round(w, 1), round(c, 1)) for name, (w, c, _) in rounds[-1].items()}, flush=True)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=TOP, capture_output=True, text=True).stdout
-    lines = [f"# {options.suite}, {options.slots} slots, {options.rounds} rounds", ""]
-    lines += [f"{time.strftime('%Y-%m-%d')}, commit {commit.strip()}, {os.cpu_count()} cores, {platform.machine()},"]
-    lines += [f"CPython {platform.python_version()}, load at the end {os.getloadavg()[0]:.1f}.", ""]
+    lines = [f"# {options.suite}, {options.slots} slots, {options.rounds} rounds", "", *record.circumstances(), ""]
     lines += [f"| variant | CPU s | CPU / {names[0]} (spread) | wall s | wall / {names[0]} (spread) | exit codes |"]
     lines += ["|---|---|---|---|---|---|", *(row(name, rounds, names[0]) for name in names)]
-    text = "\n".join(lines) + "\n"
-    print(text)
-    results = TOP / "benches" / "results"
-    results.mkdir(exist_ok=True)
-    (results / f"{options.suite}.md").write_text(text)
+    record.write(options.name or options.suite, lines)
     shutil.rmtree(state)
 
 

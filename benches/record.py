@@ -1,0 +1,42 @@
+"""What the benchmarks share: the binary they measure, and how a result is kept, with machine and commit."""
+
+import os
+import pathlib
+import platform
+import subprocess
+import time
+
+TOP = pathlib.Path(__file__).resolve().parent.parent
+TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", TOP / "target"))
+SEAGULL = os.environ.get("SEAGULL", str(TARGET / "debug" / "seagull"))
+"""The binary; the variable SEAGULL names another."""
+
+
+def circumstances():
+    """When, on what and of which commit a result is."""
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=TOP, capture_output=True, text=True).stdout
+    load = f"load at the end {os.getloadavg()[0]:.1f}"
+    return [
+        f"{time.strftime('%Y-%m-%d')}, commit {commit.strip()}, {os.cpu_count()} cores ({processor()}), {load},",
+        f"CPython {platform.python_version()}.",
+    ]
+
+
+def processor():
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def peak_mb(pid):
+    """The most that a process had resident so far."""
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def write(name, lines):
+    """Shows a result, and keeps it as benches/results/NAME.md."""
+    text = "\n".join(lines) + "\n"
+    print(text)
+    results = TOP / "benches" / "results"
+    results.mkdir(exist_ok=True)
+    (results / f"{name}.md").write_text(text)

@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""Compares the verdicts of one seagull run with two plain pytest runs on a public suite, test by test.
+
+    benches/verdicts.py SUITE [--slots 2]
+
+The two plain runs go side by side; a test that differs between them has no verdict of its own and is only counted.
+Prints what differs, and how seagull's discovery, plan and memory were; writes benches/results/verdicts-SUITE.md.
+"""
+
+import argparse
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import compare
+import record
+
+PLUGIN = '''
+"""Writes each test's outcome, as the design defines it, to the file that RECORD names."""
+import json, os
+
+phases, worst = {}, {"passed": 0, "skipped": 1, "failed": 2}
+
+def pytest_runtest_logreport(report):
+    before = phases.get(report.nodeid, "passed")
+    if report.when == "teardown" and report.outcome == "skipped":
+        return
+    phases[report.nodeid] = max(before, report.outcome, key=worst.get)
+
+def pytest_sessionfinish():
+    with open(os.environ["RECORD"], "w") as file:
+        json.dump(phases, file)
+'''
+
+
+def plain_runs(command, directory, environment, folder):
+    """The outcomes of two plain runs."""
+    (folder / "record_outcomes.py").write_text(PLUGIN)
+    records = [folder / f"plain-{number}.json" for number in range(2)]
+    running = []
+    for path in records:
+        own = {**environment, "RECORD": str(path), "PYTHONPATH": str(folder)}
+        arguments = [*command, "-p", "record_outcomes", f"--basetemp={path.with_suffix('')}"]
+        running.append(subprocess.Popen(arguments, cwd=directory, env=own, stdout=subprocess.DEVNULL))
+    for process in running:
+        process.wait()
+    return [json.loads(path.read_text()) for path in records]
+
+
+def our_run(command, directory, environment):
+    """The verdicts of a seagull run; when each kind of event first came, in seconds; and its peak memory in MB."""
+    verdicts, first, began = {}, {}, time.monotonic()
+    process = subprocess.Popen(command, cwd=directory, env=environment, stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        event = json.loads(line)
+        first.setdefault(event["event"], time.monotonic() - began)
+        if event["event"] == "verdict":
+            assert event["test"] not in verdicts, event
+            verdicts[event["test"]] = event["verdict"]
+        elif event["event"] in ("executor_lost", "attempt_lost", "suite_error"):
+            print(line, end="", file=sys.stderr)
+        elif event["event"] == "run_finished":
+            peak = record.peak_mb(process.pid)
+    return verdicts, first, peak, process.wait()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("suite", choices=compare.SUITES)
+    parser.add_argument("--slots", type=int, default=2)
+    options = parser.parse_args()
+    venv, directory = compare.prepare(options.suite, 50_000)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-verdicts-"))
+    variants = compare.commands(options.suite, venv, options.slots, folder)
+    environment = compare.environment(venv)
+    [ours] = variants["seagull"]
+    ours[ours.index("plain")] = "json"
+    verdicts, first, peak, code = our_run(ours, directory, environment)
+    print(f"{len(verdicts)} verdicts, exit code {code}", flush=True)
+    [plain] = variants["plain"]
+    one, two = plain_runs(plain, directory, environment, folder)
+    unstable = {test for test in one.keys() | two.keys() if one.get(test) != two.get(test)}
+    differ = {test for test in one.keys() | verdicts.keys() if one.get(test) != verdicts.get(test)} - unstable
+    lines = [f"# {options.suite}: verdicts, {options.slots} slots", "", *record.circumstances(), ""]
+    lines += [f"- {len(verdicts)} verdicts, {len(one)} and {len(two)} tests of plain pytest, exit code {code}."]
+    lines += [f"- {len(unstable)} tests differ between the two plain runs, {len(differ)} others from seagull's."]
+    lines += [f"- Discovered and planned after {first['plan']:.1f} s, ended after {first['run_finished']:.1f} s."]
+    lines += [f"- The scheduler's and executor's process had {peak:.0f} MB at its peak.", ""]
+    lines += [f"- `{test}`: plain {one.get(test)}, seagull {verdicts.get(test)}" for test in sorted(differ)[:100]]
+    lines += [f"- `{test}`: plain {one.get(test)} and {two.get(test)}" for test in sorted(unstable)[:100]]
+    record.write(f"verdicts-{options.suite}", lines)
+    shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
