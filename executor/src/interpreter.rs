@@ -1,5 +1,6 @@
 //! Which Python runs the suite.
 
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, thiserror::Error)]
@@ -15,17 +16,27 @@ pub enum Error {
 /// The interpreter that is configured; else that of `VIRTUAL_ENV`, of `CONDA_PREFIX`, of the nearest `.venv` at or
 /// above the suite's directory, within its repository; else the first on `PATH`.
 pub fn find(configured: &str, directory: &Path) -> Result<PathBuf, Error> {
+    find_with(configured, directory, |name| std::env::var_os(name))
+}
+
+fn find_with(
+    configured: &str,
+    directory: &Path,
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<PathBuf, Error> {
+    let path = variable("PATH");
     if !configured.is_empty() {
         let path = match configured.contains('/') {
             true => Some(directory.join(configured)).filter(|path| path.is_file()),
-            false => on_path(configured),
+            false => on_path(configured, path.as_deref()),
         };
         return path.ok_or_else(|| Error::Configured(configured.into()));
     }
-    let active = ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(std::env::var_os);
+    let active = ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(&variable);
     let found =
         active.map(PathBuf::from).chain(nearest_venv(directory)).map(|prefix| prefix.join("bin/python"));
     let found = found.into_iter().find(|python| python.is_file());
+    let on_path = |name| on_path(name, path.as_deref());
     found.or_else(|| on_path("python3")).or_else(|| on_path("python")).ok_or(Error::None)
 }
 
@@ -37,9 +48,8 @@ fn nearest_venv(directory: &Path) -> Option<PathBuf> {
     within.map(|at| at.join(".venv")).find(|venv| venv.is_dir())
 }
 
-fn on_path(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|directory| directory.join(name)).find(|program| program.is_file())
+fn on_path(name: &str, path: Option<&OsStr>) -> Option<PathBuf> {
+    std::env::split_paths(path?).map(|directory| directory.join(name)).find(|program| program.is_file())
 }
 
 #[cfg(test)]
@@ -57,6 +67,32 @@ mod tests {
         let venv = top.path().join("repository/.venv");
         std::fs::create_dir(&venv).unwrap();
         assert_eq!(nearest_venv(&suite), Some(venv));
+    }
+
+    #[test]
+    fn the_active_environment_comes_before_the_nearest_and_that_before_the_path() {
+        let top = tempfile::tempdir().unwrap();
+        let suite = top.path().join("suite");
+        for place in ["active/bin", "conda/bin", "suite/.venv/bin", "on-path"] {
+            std::fs::create_dir_all(top.path().join(place)).unwrap();
+            std::fs::write(top.path().join(place).join("python"), "").unwrap();
+        }
+        let variables = [("VIRTUAL_ENV", "active"), ("CONDA_PREFIX", "conda"), ("PATH", "on-path")];
+        let found = |names: &[&str]| {
+            let variable = |name: &str| {
+                let (_, value) =
+                    variables.iter().find(|(known, _)| *known == name && names.contains(known))?;
+                Some(top.path().join(value).into_os_string())
+            };
+            find_with("", &suite, variable).ok().map(|path| path.strip_prefix(top.path()).unwrap().to_owned())
+        };
+        let expected = |place: &str| Some(PathBuf::from(place).join("python"));
+        assert_eq!(found(&["VIRTUAL_ENV", "CONDA_PREFIX", "PATH"]), expected("active/bin"));
+        assert_eq!(found(&["CONDA_PREFIX", "PATH"]), expected("conda/bin"));
+        assert_eq!(found(&["PATH"]), expected("suite/.venv/bin"));
+        std::fs::remove_dir_all(suite.join(".venv")).unwrap();
+        assert_eq!(found(&["PATH"]), expected("on-path"));
+        assert_eq!(found(&[]), None);
     }
 
     #[test]

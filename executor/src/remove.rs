@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Removes a directory with all in it, also where tests took the permission away. Links are removed, never followed.
 /// A directory that is not there is no error.
@@ -16,6 +16,11 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
         }
         Ok(()) => Ok(()),
     }
+}
+
+/// Removes all of these, also if one of them cannot be.
+pub(crate) fn remove_trees(paths: &[PathBuf]) -> io::Result<()> {
+    paths.iter().map(|path| remove_tree(path)).fold(Ok(()), Result::and)
 }
 
 /// What cannot be opened makes the removal fail, which says so.

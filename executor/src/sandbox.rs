@@ -28,8 +28,8 @@ pub struct Spec {
     pub env: Vec<(OsString, OsString)>,
     pub cwd: PathBuf,
     /// Owned by the sandbox: gone when it has ended.
-    pub directory: PathBuf,
-    /// Takes stdout and stderr of everything inside that says nothing else. Not in `directory`.
+    pub directories: Vec<PathBuf>,
+    /// Takes stdout and stderr of everything inside that says nothing else. Not in any of `directories`.
     pub log: PathBuf,
     /// What must be reachable from inside.
     pub mounts: Vec<Mount>,

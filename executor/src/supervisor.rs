@@ -3,7 +3,7 @@
 //!
 //! Its stdin is the executor: one byte is one order, and its end means that the executor, or its interest, is gone.
 //! Its stderr is the log, which the command gets as stdout and stderr. Its stdout takes one line at the end, an
-//! [`Exit`] as JSON; then every process is dead and the directory removed.
+//! [`Exit`] as JSON; then every process is dead and the directories removed.
 
 #![expect(clippy::disallowed_methods, reason = "a shell: dying takes real time")]
 
@@ -25,7 +25,7 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use crate::process_tree::{Killed, Process, Tree, kill_tree};
-use crate::remove::remove_tree;
+use crate::remove::remove_trees;
 use crate::sandbox::{End, Exit, Usage, remove_abandoned};
 
 /// Kills the tree now.
@@ -36,7 +36,7 @@ pub(crate) const INTERRUPT: u8 = b'i';
 pub(crate) const DUMP: u8 = b'd';
 
 /// SIGRTMIN+11, as the pytest adapter tells: a signal that no suite is known to use.
-const DUMP_SIGNAL: i32 = 45;
+pub(crate) const DUMP_SIGNAL: i32 = 45;
 /// Only what waits in the kernel survives SIGKILL that long.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How often, and how far apart, the home of an executor that seems dead is looked at. Its pipe ends a moment before
@@ -44,10 +44,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const HOME_TRIES: u32 = 20;
 const HOME_PAUSE: Duration = Duration::from_millis(10);
 
-/// What stands on the command line: `--directory DIR --home DIR --cwd DIR -- COMMAND...`.
+/// What stands on the command line: `--directory DIR... --home DIR --cwd DIR -- COMMAND...`.
 struct Options {
     /// Removed at the end.
-    directory: PathBuf,
+    directories: Vec<PathBuf>,
     /// Removed at the end if the executor is dead.
     home: PathBuf,
     cwd: PathBuf,
@@ -65,13 +65,13 @@ enum Ended {
 /// Runs the supervisor with the arguments that follow `supervise`; the environment is the command's.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Some(options) = Options::parse(arguments) else {
-        eprintln!("usage: seagull supervise --directory DIR --home DIR --cwd DIR -- COMMAND...");
+        eprintln!("usage: seagull supervise --directory DIR... --home DIR --cwd DIR -- COMMAND...");
         return ExitCode::from(2);
     };
     let exit = match Supervisor::start(&options) {
         Ok(supervisor) => supervisor.attend(&options),
         Err(error) => {
-            let _ = remove_tree(&options.directory);
+            let _ = remove_trees(&options.directories);
             Exit::of(End::NotStarted(error.to_string()))
         }
     };
@@ -84,21 +84,21 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 impl Options {
     fn parse(arguments: impl IntoIterator<Item = OsString>) -> Option<Self> {
         let mut arguments = arguments.into_iter();
-        let [mut directory, mut home, mut cwd] = [const { None::<PathBuf> }; 3];
+        let mut directories = Vec::new();
+        let [mut home, mut cwd] = [const { None::<PathBuf> }; 2];
         loop {
             let name = arguments.next()?;
-            let place = match name.to_str()? {
-                "--directory" => &mut directory,
-                "--home" => &mut home,
-                "--cwd" => &mut cwd,
+            match name.to_str()? {
+                "--directory" => directories.push(arguments.next()?.into()),
+                "--home" => home = Some(arguments.next()?.into()),
+                "--cwd" => cwd = Some(arguments.next()?.into()),
                 "--" => break,
                 _ => return None,
-            };
-            *place = Some(arguments.next()?.into());
+            }
         }
         let command: Vec<OsString> = arguments.collect();
         command.first()?;
-        Some(Self { directory: directory?, home: home?, cwd: cwd?, command })
+        Some(Self { directories, home: home?, cwd: cwd?, command })
     }
 }
 
@@ -127,7 +127,7 @@ impl Supervisor {
         let Killed { pids, surviving } = kill_tree(&mut self, PATIENCE);
         let own = self.main.as_raw_nonzero().get();
         let leftovers = pids.iter().filter(|pid| **pid != own).count();
-        let removed = remove_tree(&options.directory);
+        let removed = remove_trees(&options.directories);
         if ended == Ended::ExecutorGone {
             remove_home(&options.home);
         }

@@ -52,15 +52,16 @@ def deaf():
 struct Bench {
     home: Home,
     directory: PathBuf,
+    temporary: PathBuf,
     listener: UnixListener,
 }
 
 impl Bench {
     fn new() -> Self {
         let home = Home::create().unwrap();
-        let directory = home.sandbox("gw0").unwrap();
+        let [directory, temporary] = home.sandbox("gw0").unwrap();
         let listener = UnixListener::bind(home.path().join("socket")).unwrap();
-        Self { home, directory, listener }
+        Self { home, directory, temporary, listener }
     }
 
     fn spec(&self, command: &[&str]) -> Spec {
@@ -68,9 +69,9 @@ impl Bench {
         let given = [("CONNECTION".to_owned(), connection)];
         Spec {
             command: command.iter().map(OsString::from).collect(),
-            env: environment(std::env::vars_os(), &given, &self.directory),
+            env: environment(std::env::vars_os(), &given, &self.temporary),
             cwd: "/".into(),
-            directory: self.directory.clone(),
+            directories: vec![self.directory.clone(), self.temporary.clone()],
             log: self.log(),
             mounts: Vec::new(),
         }
@@ -131,7 +132,7 @@ async fn exit_code_output_and_usage_are_reported() {
     assert!(exit.usage.peak_bytes > 100_000, "{:?}", exit.usage);
     assert!(exit.usage.user_seconds + exit.usage.system_seconds > 0.0);
     assert_eq!(bench.log_text(), "out\nerr\n/\n");
-    assert!(!bench.directory.exists());
+    assert!(!bench.directory.exists() && !bench.temporary.exists());
     // A second look sees the same.
     assert_eq!(handle.wait().await, exit);
 }

@@ -26,6 +26,13 @@ pub fn difference(status: &Status) -> Option<&str> {
     (status.code() == Code::AlreadyExists).then(|| status.message())
 }
 
+/// A report of an executor whose name a newer process has taken.
+pub fn displaced() -> Status {
+    Status::failed_precondition(
+        "another process has taken this executor's name\nhint: give each executor a name of its own, with --id",
+    )
+}
+
 /// Whether a held call was given up because a newer one of the same executor took its place.
 pub fn superseded() -> Status {
     Status::aborted("superseded by a newer report")

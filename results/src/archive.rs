@@ -1,6 +1,6 @@
 //! Ended runs: the stream of each in a file of its own, as JSON lines.
 
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -9,6 +9,7 @@ use seagull_domain::{RunId, Seq};
 use tempfile::NamedTempFile;
 
 use crate::Error;
+use crate::blobs::{entries, gone};
 use crate::durable;
 
 const STREAM: &str = "stream.jsonl";
@@ -26,9 +27,13 @@ pub struct Archive {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Archived {
     pub run: RunId,
+    /// Of all that is kept of it: the logs of its attempts, too.
     pub bytes: u64,
     pub at: SystemTime,
 }
+
+/// The facts of an archived stream, in order, read as they are asked for.
+pub type ArchivedFacts = Box<dyn Iterator<Item = Result<(Seq, Vec<u8>), Error>> + Send>;
 
 impl Archive {
     pub fn open(directory: &Path) -> Result<Archive, Error> {
@@ -56,41 +61,23 @@ impl Archive {
             // A directory without a stream is a run that has not ended.
             let Ok(metadata) = self.path(&run).metadata() else { continue };
             let at = metadata.modified().map_err(Error::io(&self.directory))?;
-            runs.push(Archived { run, bytes: metadata.len(), at });
+            runs.push(Archived { run, bytes: bytes_below(&entry.path()), at });
         }
         runs.sort_by(|a, b| (b.at, &b.run).cmp(&(a.at, &a.run)));
         Ok(runs)
     }
 
-    /// Writes the whole stream of a run, numbers not falling; it appears whole or not at all. A fact is JSON on one line.
-    pub fn write(&self, run: &RunId, facts: impl IntoIterator<Item = (Seq, Vec<u8>)>) -> Result<(), Error> {
+    /// A stream to be written.
+    pub fn draft(&self, run: &RunId) -> Result<Draft, Error> {
         let path = self.path(run);
         let parent = path.parent().unwrap_or(&self.directory);
         durable::create_directory(parent)?;
         let file = NamedTempFile::new_in(parent).map_err(Error::io(parent))?;
-        let mut writer = BufWriter::new(&file);
-        let mut last = Seq(0);
-        for (seq, body) in facts {
-            if seq < last || body.contains(&b'\n') {
-                return Err(Error::NotAStream { path });
-            }
-            last = seq;
-            let number = seq.to_string();
-            for part in [OPENING, number.as_bytes(), MIDDLE, &body, CLOSE, b"\n"] {
-                writer.write_all(part).map_err(Error::io(&path))?;
-            }
-        }
-        writer.flush().map_err(Error::io(&path))?;
-        drop(writer);
-        durable::persist(file, &path)
+        Ok(Draft { file: BufWriter::new(file), path, last: Seq(0) })
     }
 
     /// The facts after a number.
-    pub fn read(
-        &self,
-        run: &RunId,
-        after: Seq,
-    ) -> Result<impl Iterator<Item = Result<(Seq, Vec<u8>), Error>> + use<>, Error> {
+    pub fn read(&self, run: &RunId, after: Seq) -> Result<ArchivedFacts, Error> {
         let path = self.path(run);
         let file = File::open(&path).map_err(Error::io(&path))?;
         let lines = BufReader::new(file).split(b'\n').zip(1..);
@@ -98,8 +85,62 @@ impl Archive {
             let bytes = bytes.map_err(Error::io(&path))?;
             parse(&bytes).ok_or_else(|| Error::Damaged { path: path.clone(), line })
         });
-        Ok(parsed.filter(move |fact| fact.as_ref().map_or(true, |(seq, _)| *seq > after)))
+        Ok(Box::new(parsed.filter(move |fact| fact.as_ref().map_or(true, |(seq, _)| *seq > after))))
     }
+
+    /// Removes all that is kept of an ended run, its stream last: what is interrupted can be done again.
+    pub fn remove(&self, run: &RunId) -> Result<(), Error> {
+        let stream = self.path(run);
+        let directory = self.directory.join(run.as_str());
+        for path in entries(&directory)?.iter().map(DirEntry::path).filter(|path| *path != stream) {
+            let removed =
+                if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            gone(removed).map_err(Error::io(&path))?;
+        }
+        gone(std::fs::remove_file(&stream)).map_err(Error::io(&stream))?;
+        // What is in it now is of a new run of that id.
+        let _ = std::fs::remove_dir(&directory);
+        Ok(())
+    }
+}
+
+/// The stream of a run under way; it appears whole, when it is finished, or not at all.
+#[derive(Debug)]
+pub struct Draft {
+    path: PathBuf,
+    file: BufWriter<NamedTempFile>,
+    last: Seq,
+}
+
+impl Draft {
+    /// Adds a fact: JSON on one line, its number not below the last one's.
+    pub fn write(&mut self, seq: Seq, body: &[u8]) -> Result<(), Error> {
+        if seq < self.last || body.contains(&b'\n') {
+            return Err(Error::NotAStream { path: self.path.clone() });
+        }
+        self.last = seq;
+        let number = seq.to_string();
+        for part in [OPENING, number.as_bytes(), MIDDLE, body, CLOSE, b"\n"] {
+            self.file.write_all(part).map_err(Error::io(&self.path))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the stream durable and visible.
+    pub fn finish(self) -> Result<(), Error> {
+        let file = self.file.into_inner().map_err(|error| Error::io(&self.path)(error.into_error()))?;
+        durable::persist(file, &self.path)
+    }
+}
+
+/// Bytes of all files in a directory; what goes meanwhile has none.
+fn bytes_below(directory: &Path) -> u64 {
+    let bytes = |entry: &DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    };
+    entries(directory).unwrap_or_default().iter().map(bytes).sum()
 }
 
 fn parse(line: &[u8]) -> Option<(Seq, Vec<u8>)> {
@@ -119,6 +160,12 @@ mod tests {
         (directory, archive)
     }
 
+    fn write(archive: &Archive, run: &RunId, facts: &[(Seq, Vec<u8>)]) -> Result<(), Error> {
+        let mut draft = archive.draft(run)?;
+        facts.iter().try_for_each(|(seq, body)| draft.write(*seq, body))?;
+        draft.finish()
+    }
+
     #[test]
     fn a_stream_is_read_from_any_number_on() {
         let (_directory, archive) = archive();
@@ -126,7 +173,7 @@ mod tests {
         assert!(!archive.contains(&run));
         assert!(archive.read(&run, Seq(0)).is_err());
         let facts = [2, 5, 5, 9].map(|seq| (Seq(seq), format!("{{\"n\": [{seq}, \"}}\"]}}").into_bytes()));
-        archive.write(&run, facts.clone()).unwrap();
+        write(&archive, &run, &facts).unwrap();
         let read = |after| archive.read(&run, Seq(after)).unwrap().map(Result::unwrap).collect::<Vec<_>>();
         assert_eq!(read(0), facts);
         assert_eq!(read(2), facts[1..]);
@@ -144,15 +191,21 @@ mod tests {
         assert_eq!(archive.list().unwrap(), []);
         let run = |name: &str| name.parse::<RunId>().unwrap();
         for (name, at) in [("old", 50), ("new", 100)] {
-            archive.write(&run(name), [(Seq(1), b"{}".to_vec())]).unwrap();
+            write(&archive, &run(name), &[(Seq(1), b"{}".to_vec())]).unwrap();
             let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(at);
             File::open(archive.path(&run(name))).unwrap().set_modified(at).unwrap();
         }
+        std::fs::create_dir_all(archive.directory.join("new/logs")).unwrap();
+        std::fs::write(archive.directory.join("new/logs/1.log"), [0; 1000]).unwrap();
         std::fs::create_dir(archive.directory.join("live")).unwrap();
         std::fs::write(archive.directory.join(".lock"), "").unwrap();
         let listed = archive.list().unwrap();
         assert_eq!(listed.iter().map(|a| a.run.as_str()).collect::<Vec<_>>(), ["new", "old"]);
-        assert_eq!(listed[0].bytes, "{\"seq\":1,\"fact\":{}}\n".len() as u64);
+        let stream = "{\"seq\":1,\"fact\":{}}\n".len() as u64;
+        assert_eq!(listed.iter().map(|a| a.bytes).collect::<Vec<_>>(), [stream + 1000, stream]);
+        archive.remove(&run("new")).unwrap();
+        let left: Vec<_> = entries(&archive.directory).unwrap().iter().map(DirEntry::file_name).collect();
+        assert!(!left.contains(&"new".into()) && left.len() == 3, "{left:?}");
     }
 
     #[test]
@@ -160,10 +213,10 @@ mod tests {
         let (_directory, archive) = archive();
         let run = "r1".parse().unwrap();
         let falling = [(Seq(2), b"{}".to_vec()), (Seq(1), b"{}".to_vec())];
-        assert!(matches!(archive.write(&run, falling), Err(Error::NotAStream { .. })));
-        assert!(archive.write(&run, [(Seq(1), b"{\n}".to_vec())]).is_err());
+        assert!(matches!(write(&archive, &run, &falling), Err(Error::NotAStream { .. })));
+        assert!(write(&archive, &run, &[(Seq(1), b"{\n}".to_vec())]).is_err());
         assert!(!archive.contains(&run));
-        archive.write(&run, [(Seq(1), b"{}".to_vec())]).unwrap();
+        write(&archive, &run, &[(Seq(1), b"{}".to_vec())]).unwrap();
         let text = std::fs::read(archive.path(&run)).unwrap();
         std::fs::write(archive.path(&run), [&text[..], b"{\"seq\":torn"].concat()).unwrap();
         let read: Vec<_> = archive.read(&run, Seq(0)).unwrap().collect();

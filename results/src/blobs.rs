@@ -135,13 +135,13 @@ impl Kept {
     }
 }
 
-fn entries(directory: &Path) -> Result<Vec<DirEntry>, Error> {
+pub(crate) fn entries(directory: &Path) -> Result<Vec<DirEntry>, Error> {
     let entries = std::fs::read_dir(directory).and_then(Iterator::collect);
     entries.map_err(Error::io(directory))
 }
 
 /// That a file is gone already is as good as removing it.
-fn gone(removed: std::io::Result<()>) -> std::io::Result<()> {
+pub(crate) fn gone(removed: std::io::Result<()>) -> std::io::Result<()> {
     match removed {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         other => other,

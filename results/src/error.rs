@@ -14,8 +14,6 @@ pub enum Error {
     Newer { path: PathBuf, found: i64, known: i64 },
     #[error("a blob has the digest {found}, not {expected}")]
     Digest { expected: Digest, found: Digest },
-    #[error("log of attempt {log}: {reason}")]
-    Log { log: u64, reason: &'static str },
     #[error("{path}, line {line} is damaged")]
     Damaged { path: PathBuf, line: usize },
     #[error("{path}: a fact is not on one line, or its number does not rise")]

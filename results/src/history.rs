@@ -7,16 +7,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use seagull_domain::{RunId, Verdict};
+use seagull_domain::{RunId, RunVerdict, Verdict};
 
 use crate::Error;
+use crate::blobs::digest;
 use crate::timing::{Timing, Timings};
 
 const BUSY: Duration = Duration::from_secs(30);
 
-/// What `PRAGMA user_version` says. 0 is an empty file.
-const FORMAT: i64 = 1;
-const SCHEMA: &str = "
+/// What each format adds to the one before; `PRAGMA user_version` says how many there are in a file.
+const FORMATS: [&str; 2] = [
+    "
     DROP TABLE IF EXISTS runs;
     DROP TABLE IF EXISTS tests;
     CREATE TABLE runs (
@@ -27,10 +28,18 @@ const SCHEMA: &str = "
         project TEXT NOT NULL, id TEXT NOT NULL, location REAL, spread REAL, runs INTEGER NOT NULL,
         clips INTEGER NOT NULL, verdict TEXT NOT NULL, last_run INTEGER NOT NULL,
         PRIMARY KEY (project, id)) WITHOUT ROWID;
-    PRAGMA user_version = 1;";
+    PRAGMA user_version = 1;",
+    "
+    ALTER TABLE runs DROP COLUMN whole;
+    ALTER TABLE runs DROP COLUMN failed;
+    ALTER TABLE runs ADD COLUMN verdict TEXT NOT NULL DEFAULT '';
+    ALTER TABLE runs ADD COLUMN arguments BLOB;
+    PRAGMA user_version = 2;",
+];
+const FORMAT: i64 = FORMATS.len() as i64;
 
 /// What is forgotten: runs after so many others of their project, tests that so many runs did not have, and sooner
-/// those that only one run ever had (ids that are made up anew each time).
+/// those that only one run ever had (ids that are made up anew each time), unless they failed there.
 const RUNS_KEPT: u32 = 1000;
 const TESTS_KEPT: u32 = 100;
 const ONCE_SEEN_KEPT: u32 = 10;
@@ -43,21 +52,32 @@ pub struct History {
     connection: Mutex<Connection>,
 }
 
+/// An ended run, but for its tests.
+#[derive(Debug, Clone, Copy)]
+pub struct EndedRun<'a> {
+    pub project: &'a str,
+    pub run: &'a RunId,
+    pub verdict: RunVerdict,
+    /// Paths and arguments for the framework; None where the tests are not all that it discovered.
+    pub arguments: Option<&'a [String]>,
+}
+
 /// The last verdict of each test of a project. Ids are kept as keyed hashes, as in [`Timings`].
 #[derive(Debug, Clone, Default)]
 pub struct LastVerdicts {
     key: RandomState,
     by_id: HashMap<u64, LastVerdict>,
-    /// How many tests failed in the run that ended last.
-    pub failed_in_last_run: u32,
+    /// Whether the run that ended last passed.
+    pub last_run_passed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LastVerdict {
     /// Passed, skipped or flaky.
     Good,
+    /// Its last execution failed.
     Failed,
-    /// Not executed, or its failure did not count.
+    /// Not executed in its last run, or its failure did not count.
     NotGood,
 }
 
@@ -88,27 +108,14 @@ impl History {
         |source| Error::Sqlite { path: self.path.clone(), source }
     }
 
-    /// Learns from an ended run of the whole suite: each test's microseconds, where it was executed, and its verdict. A
-    /// run that was recorded before changes nothing.
+    /// Learns from an ended run: its verdict, and of each test the microseconds, where it was executed, and the verdict.
+    /// A run that was recorded before changes nothing.
     pub fn record(
         &self,
-        project: &str,
-        run: &RunId,
+        ended: &EndedRun,
         tests: impl Iterator<Item = (String, Option<u64>, Verdict)>,
     ) -> Result<(), Error> {
-        let mut connection = self.connection();
-        record(&mut connection, project, (run, true), tests).map_err(self.sqlite())
-    }
-
-    /// As [`History::record`], for a run of selected tests: the size of its manifest says nothing of the suite's.
-    pub fn record_part(
-        &self,
-        project: &str,
-        run: &RunId,
-        tests: impl Iterator<Item = (String, Option<u64>, Verdict)>,
-    ) -> Result<(), Error> {
-        let mut connection = self.connection();
-        record(&mut connection, project, (run, false), tests).map_err(self.sqlite())
+        record(&mut self.connection(), ended, tests).map_err(self.sqlite())
     }
 
     /// All timings of a project, in one pass.
@@ -121,25 +128,33 @@ impl History {
         last_verdicts(&self.connection(), project).map_err(self.sqlite())
     }
 
-    /// How many tests the project's last recorded run of the whole suite had.
-    pub fn last_manifest_len(&self, project: &str) -> Result<Option<usize>, Error> {
-        let select = "SELECT tests FROM runs WHERE project = ?1 AND whole ORDER BY number DESC LIMIT 1";
-        let row = self.connection().query_row(select, [project], |row| row.get::<_, u32>(0)).optional();
+    /// How many tests the framework discovered when the project was last run with these arguments.
+    pub fn last_manifest_len(&self, project: &str, arguments: &[String]) -> Result<Option<usize>, Error> {
+        let select =
+            "SELECT tests FROM runs WHERE project = ?1 AND arguments = ?2 ORDER BY number DESC LIMIT 1";
+        let parameters = params![project, fingerprint(arguments)];
+        let row = self.connection().query_row(select, parameters, |row| row.get::<_, u32>(0)).optional();
         row.map(|row| row.map(|tests| tests as usize)).map_err(self.sqlite())
     }
 }
 
-/// Creates what is not there and returns the format that was found.
+/// Arguments as they are compared.
+fn fingerprint(arguments: &[String]) -> [u8; 32] {
+    digest(&serde_json::to_vec(arguments).expect("arguments are text")).0
+}
+
+/// Creates what is not there, brings an older format up to this one, and returns the format that was found.
 fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
     let version =
         |connection: &Connection| connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
     // Fails where another process is about it, or has the file in use: everything works in either mode, and who opens the
     // file next tries again. What else may be wrong shows in the next statement.
     let _ = connection.pragma_update(None, "journal_mode", "WAL");
-    if version(connection)? == 0 {
+    if version(connection)? < FORMAT {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if version(&transaction)? == 0 {
-            transaction.execute_batch(SCHEMA)?;
+        let found = version(&transaction)?;
+        for (_, format) in (1..).zip(FORMATS).filter(|(number, _)| *number > found) {
+            transaction.execute_batch(format)?;
         }
         transaction.commit()?;
     }
@@ -149,21 +164,29 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
 
 fn record(
     connection: &mut Connection,
-    project: &str,
-    (run, whole): (&RunId, bool),
+    ended: &EndedRun,
     tests: impl Iterator<Item = (String, Option<u64>, Verdict)>,
 ) -> rusqlite::Result<()> {
+    let EndedRun { project, run, verdict, arguments } = *ended;
     // Immediate, so that what is learned from is still so when it is written.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let insert = "INSERT OR IGNORE INTO runs (project, run, whole, tests, failed) VALUES (?1, ?2, ?3, 0, 0)";
-    if transaction.execute(insert, params![project, run.as_str(), whole])? == 0 {
+    let insert =
+        "INSERT OR IGNORE INTO runs (project, run, tests, verdict, arguments) VALUES (?1, ?2, 0, ?3, ?4)";
+    let arguments = arguments.map(fingerprint);
+    if transaction.execute(insert, params![project, run.as_str(), verdict.word(), arguments])? == 0 {
         return Ok(());
     }
     let number = transaction.last_insert_rowid();
     let known = load(&transaction, project)?;
-    let upsert = "INSERT OR REPLACE INTO tests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    // A failure stays until its test is executed again: no run that is interrupted hides it.
+    let upsert = "
+        INSERT INTO tests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+        ON CONFLICT (project, id) DO UPDATE SET
+            location = excluded.location, spread = excluded.spread, runs = excluded.runs, clips = excluded.clips,
+            verdict = iif(excluded.verdict = 'not_executed' AND verdict = 'failed', verdict, excluded.verdict),
+            last_run = excluded.last_run";
     let mut statement = transaction.prepare(upsert)?;
-    let (mut count, mut failures) = (0u32, 0u32);
+    let mut count = 0u32;
     for (id, micros, verdict) in tests {
         let failed = verdict == Verdict::Failed;
         let before = known.get(&id);
@@ -172,11 +195,9 @@ fn record(
         let (runs, clips) = now.map_or((0, 0), |timing| (timing.runs, timing.clips));
         statement.execute(params![project, id, location, spread, runs, clips, verdict.word(), number])?;
         count += 1;
-        failures += u32::from(failed);
     }
     drop(statement);
-    let update = "UPDATE runs SET tests = ?2, failed = ?3 WHERE number = ?1";
-    transaction.execute(update, params![number, count, failures])?;
+    transaction.execute("UPDATE runs SET tests = ?2 WHERE number = ?1", params![number, count])?;
     if number % FORGET_EVERY == 0 {
         forget(&transaction, project)?;
     }
@@ -189,7 +210,8 @@ fn forget(transaction: &Transaction, project: &str) -> rusqlite::Result<()> {
         let oldest = transaction.query_row(select, params![project, runs - 1], |row| row.get::<_, i64>(0));
         oldest.optional().map(Option::unwrap_or_default)
     };
-    let delete = "DELETE FROM tests WHERE project = ?1 AND (last_run < ?2 OR (runs <= 1 AND last_run < ?3))";
+    let delete = "DELETE FROM tests WHERE project = ?1
+        AND (last_run < ?2 OR (runs <= 1 AND verdict <> 'failed' AND last_run < ?3))";
     transaction.execute(delete, params![project, before(TESTS_KEPT)?, before(ONCE_SEEN_KEPT)?])?;
     let delete = "DELETE FROM runs WHERE project = ?1 AND number < ?2";
     transaction.execute(delete, params![project, before(RUNS_KEPT)?])?;
@@ -211,12 +233,11 @@ fn load(connection: &Connection, project: &str) -> rusqlite::Result<Timings> {
 }
 
 fn last_verdicts(connection: &Connection, project: &str) -> rusqlite::Result<Option<LastVerdicts>> {
-    let select = "SELECT failed FROM runs WHERE project = ?1 ORDER BY number DESC LIMIT 1";
-    let Some(failed_in_last_run) = connection.query_row(select, [project], |row| row.get(0)).optional()?
-    else {
-        return Ok(None);
-    };
-    let mut last = LastVerdicts { failed_in_last_run, ..LastVerdicts::default() };
+    let select = "SELECT verdict FROM runs WHERE project = ?1 ORDER BY number DESC LIMIT 1";
+    let verdict = connection.query_row(select, [project], |row| row.get::<_, String>(0)).optional()?;
+    let Some(verdict) = verdict else { return Ok(None) };
+    let last_run_passed = verdict == RunVerdict::Passed.word();
+    let mut last = LastVerdicts { last_run_passed, ..LastVerdicts::default() };
     let mut statement = connection.prepare_cached("SELECT id, verdict FROM tests WHERE project = ?1")?;
     let mut rows = statement.query([project])?;
     while let Some(row) = rows.next()? {
@@ -244,6 +265,10 @@ mod tests {
         format!("r{n}").parse().unwrap()
     }
 
+    fn ended(run: &RunId) -> EndedRun<'_> {
+        EndedRun { project: "p", run, verdict: RunVerdict::Passed, arguments: Some(&[]) }
+    }
+
     fn passed(id: &str, micros: u64) -> (String, Option<u64>, Verdict) {
         (id.to_owned(), Some(micros), Verdict::Passed)
     }
@@ -252,34 +277,71 @@ mod tests {
     fn what_is_recorded_is_loaded_once() {
         let (_directory, history) = history();
         assert!(history.last_verdicts("p").unwrap().is_none());
-        assert_eq!(history.last_manifest_len("p").unwrap(), None);
         let rows = || [passed("a\n::\0é", 1000), ("b".to_owned(), None, Verdict::Skipped)].into_iter();
-        history.record("p", &run(1), rows()).unwrap();
-        history.record("p", &run(1), rows()).unwrap();
+        history.record(&ended(&run(1)), rows()).unwrap();
+        history.record(&ended(&run(1)), rows()).unwrap();
         let timings = history.load("p").unwrap();
         assert_eq!(timings.len(), 1);
         assert_eq!(timings.get("a\n::\0é").unwrap().runs, 1);
         let last = history.last_verdicts("p").unwrap().unwrap();
         assert_eq!((last.of("b"), last.of("c")), (Some(LastVerdict::Good), None));
-        assert_eq!(history.last_manifest_len("p").unwrap(), Some(2));
         assert!(history.load("other").unwrap().is_empty());
-        history.record_part("p", &run(2), rows().take(1)).unwrap();
-        assert_eq!(history.last_manifest_len("p").unwrap(), Some(2));
+        history.record(&ended(&run(2)), rows().take(1)).unwrap();
         assert_eq!(history.load("p").unwrap().get("a\n::\0é").unwrap().runs, 2);
+    }
+
+    #[test]
+    fn a_manifest_is_compared_with_one_of_the_same_arguments() {
+        let (_directory, history) = history();
+        let unit = ["tests/unit".to_owned(), "-x".to_owned()];
+        let record = |n, arguments, tests: u32| {
+            let run = run(n);
+            let rows = (0..tests).map(|test| passed(&format!("t{test}"), 10));
+            history.record(&EndedRun { arguments, ..ended(&run) }, rows).unwrap();
+        };
+        let len = |arguments: &[String]| history.last_manifest_len("p", arguments).unwrap();
+        assert_eq!(len(&[]), None);
+        record(1, Some(&[]), 9);
+        record(2, Some(&unit), 5);
+        // A part of what was discovered.
+        record(3, None, 2);
+        assert_eq!((len(&[]), len(&unit), len(&unit[..1])), (Some(9), Some(5), None));
+        record(4, Some(&unit), 4);
+        assert_eq!((len(&[]), len(&unit)), (Some(9), Some(4)));
     }
 
     #[test]
     fn a_test_that_a_run_did_not_execute_keeps_its_timing() {
         let (_directory, history) = history();
-        history.record("p", &run(1), [passed("a", 1000)].into_iter()).unwrap();
+        history.record(&ended(&run(1)), [passed("a", 1000)].into_iter()).unwrap();
         let none = Verdict::NotExecuted(seagull_domain::NotExecuted::Cancelled);
-        history.record("p", &run(2), [("a".to_owned(), None, none)].into_iter()).unwrap();
+        history.record(&ended(&run(2)), [("a".to_owned(), None, none)].into_iter()).unwrap();
         assert_eq!(history.load("p").unwrap().get("a").unwrap().robust_micros(), 1000);
         let last = history.last_verdicts("p").unwrap().unwrap();
-        assert_eq!((last.of("a"), last.failed_in_last_run), (Some(LastVerdict::NotGood), 0));
-        history.record("p", &run(3), [("a".to_owned(), Some(1), Verdict::Failed)].into_iter()).unwrap();
+        assert_eq!(last.of("a"), Some(LastVerdict::NotGood));
+        history.record(&ended(&run(3)), [("a".to_owned(), Some(1), Verdict::Failed)].into_iter()).unwrap();
         assert_eq!(history.load("p").unwrap().get("a").unwrap().robust_micros(), 1000);
-        assert_eq!(history.last_verdicts("p").unwrap().unwrap().failed_in_last_run, 1);
+        history.record(&ended(&run(4)), [("a".to_owned(), None, none)].into_iter()).unwrap();
+        let last = history.last_verdicts("p").unwrap().unwrap();
+        assert_eq!(last.of("a"), Some(LastVerdict::Failed), "it was not executed since it failed");
+    }
+
+    #[test]
+    fn the_first_format_is_brought_up_to_this_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("history.sqlite");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(FORMATS[0]).unwrap();
+        let rows = "
+            INSERT INTO runs (project, run, whole, tests, failed) VALUES ('p', 'r0', 1, 1, 0);
+            INSERT INTO tests VALUES ('p', 'a', 7.0, 0.1, 3, 0, 'passed', 1);";
+        old.execute_batch(rows).unwrap();
+        let history = History::open(&path).unwrap();
+        assert_eq!(history.load("p").unwrap().get("a").unwrap().runs, 3);
+        // What that run came to is not known, so it is no good news.
+        assert!(!history.last_verdicts("p").unwrap().unwrap().last_run_passed);
+        history.record(&ended(&run(1)), [passed("a", 1000)].into_iter()).unwrap();
+        assert!(History::open(&path).unwrap().last_verdicts("p").unwrap().unwrap().last_run_passed);
     }
 
     #[test]
@@ -287,13 +349,17 @@ mod tests {
         let (_directory, history) = history();
         for n in 0..200 {
             let gone = (n < 50).then(|| passed("gone", 10));
-            let rows = [passed("stays", 10), passed(&format!("once-{n}"), 10)].into_iter().chain(gone);
-            history.record("p", &run(n), rows).unwrap();
+            let failed = (n == 150).then(|| ("failed".to_owned(), Some(10), Verdict::Failed));
+            let rows = [passed("stays", 10), passed(&format!("once-{n}"), 10)].into_iter();
+            let rows = rows.chain(gone).chain(failed);
+            history.record(&ended(&run(n)), rows).unwrap();
         }
         let timings = history.load("p").unwrap();
         assert!(timings.len() < 30, "{} are kept", timings.len());
         assert_eq!(timings.get("stays").unwrap().runs, 200);
         assert_eq!(timings.get("gone"), None);
+        let last = history.last_verdicts("p").unwrap().unwrap();
+        assert_eq!(last.of("failed"), Some(LastVerdict::Failed), "a failure is not forgotten that soon");
     }
 
     #[test]
@@ -309,7 +375,7 @@ mod tests {
                         // A connection of its own each time: opening, too, is done by several at a time.
                         let history = History::open(path).unwrap();
                         let run = run(writer * 100 + n);
-                        history.record("p", &run, [passed("a", 1000)].into_iter()).unwrap();
+                        history.record(&ended(&run), [passed("a", 1000)].into_iter()).unwrap();
                     }
                 });
             }
@@ -328,17 +394,17 @@ mod tests {
         std::fs::write(&garbage, [7; 5000]).unwrap();
         assert!(matches!(History::open(&garbage), Err(Error::Sqlite { .. })));
         let newer = directory.path().join("newer");
-        Connection::open(&newer).unwrap().pragma_update(None, "user_version", 2).unwrap();
+        Connection::open(&newer).unwrap().pragma_update(None, "user_version", FORMAT + 1).unwrap();
         let error = History::open(&newer).unwrap_err().to_string();
-        assert!(error.contains("format 2") && error.contains("hint: "), "{error}");
+        assert!(error.contains("format 3") && error.contains("hint: "), "{error}");
     }
 
     #[test]
     fn a_quarter_of_a_million_tests_are_recorded_again_and_again() {
         let (_directory, history) = history();
         let rows = || (0..250_000).map(|n| passed(&format!("tests/test_{}.py::test[{n}]", n / 50), 1000));
-        history.record("p", &run(1), rows()).unwrap();
-        history.record("p", &run(2), rows()).unwrap();
+        history.record(&ended(&run(1)), rows()).unwrap();
+        history.record(&ended(&run(2)), rows()).unwrap();
         let timings = history.load("p").unwrap();
         assert_eq!(timings.len(), 250_000);
         assert_eq!(timings.get("tests/test_7.py::test[377]").unwrap().runs, 2);

@@ -15,11 +15,11 @@ mod select;
 mod shrinkage;
 mod timing;
 
-pub use archive::{Archive, Archived};
+pub use archive::{Archive, Archived, ArchivedFacts, Draft};
 pub use blobs::{Blobs, Evicted, Writer, digest};
 pub use error::Error;
-pub use history::{History, LastVerdict, LastVerdicts};
-pub use logs::Logs;
+pub use history::{EndedRun, History, LastVerdict, LastVerdicts};
+pub use logs::{LOG_BYTES, Logs};
 pub use manifest::{InvalidManifest, decode_manifest, encode_manifest};
 pub use predict::{Prediction, limit_ms, predict};
 pub use select::{InvalidSelection, Selected, Selection};

@@ -12,6 +12,8 @@ use seagull_domain::Manifest;
 use crate::history::{LastVerdict, LastVerdicts};
 use crate::{Error, History};
 
+const LAST_FAILED: &str = "last-failed";
+const NOT_PASSED: &str = "not-passed";
 /// Longer texts are no globs; ids may be longer.
 const GLOB_BYTES: usize = 4096;
 
@@ -42,9 +44,9 @@ pub struct InvalidSelection {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selected {
     pub manifest: Manifest,
-    /// Nothing is selected because nothing failed (or all passed) last time.
+    /// Nothing is selected by the last verdicts, and the last run passed.
     pub empty_by_definition: bool,
-    /// Texts that select nothing, however they are read.
+    /// What selects nothing, however it is read.
     pub unmatched: Vec<String>,
 }
 
@@ -53,8 +55,8 @@ impl Selection {
         let mut selection = Selection { last_failed: false, not_passed: false, texts: Vec::new() };
         for text in texts {
             match text.as_str() {
-                "last-failed" => selection.last_failed = true,
-                "not-passed" => selection.not_passed = true,
+                LAST_FAILED => selection.last_failed = true,
+                NOT_PASSED => selection.not_passed = true,
                 _ => selection.texts.push(Text::parse(text)?),
             }
         }
@@ -81,7 +83,7 @@ impl Selection {
             };
         }
         let readings = Readings::of(&self.texts, manifest);
-        let unmatched = readings.unmatched(&self.texts);
+        let mut unmatched = readings.unmatched(&self.texts);
         let mut id = String::new();
         let selected = manifest.select(|path, suffix| {
             id.clear();
@@ -89,6 +91,10 @@ impl Selection {
             self.by_last_verdict(&id, last) || readings.select(path, &id)
         });
         let empty_by_definition = selected.is_empty() && self.nothing_to_do(manifest, last);
+        if selected.is_empty() && !empty_by_definition {
+            let words = [(self.last_failed, LAST_FAILED), (self.not_passed, NOT_PASSED)];
+            unmatched.extend(words.into_iter().filter(|(asked, _)| *asked).map(|(_, word)| word.to_owned()));
+        }
         Selected { manifest: selected, empty_by_definition, unmatched }
     }
 
@@ -98,10 +104,10 @@ impl Selection {
             || (self.not_passed && verdict != Some(LastVerdict::Good))
     }
 
-    /// Whether an empty selection is good news. It is not if failed tests are not found again, nor if no test is found.
+    /// Whether an empty selection is good news. It is not if the last run did not pass, whatever became of its tests,
+    /// nor if no test is found.
     fn nothing_to_do(&self, manifest: &Manifest, last: Option<&LastVerdicts>) -> bool {
-        let green = |last: &LastVerdicts| !self.last_failed || last.failed_in_last_run == 0;
-        self.texts.is_empty() && !manifest.is_empty() && last.is_some_and(green)
+        self.texts.is_empty() && !manifest.is_empty() && last.is_some_and(|last| last.last_run_passed)
     }
 }
 
@@ -218,9 +224,10 @@ fn parts(id: &str) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::{FileTests, NotExecuted, RunId, Verdict};
+    use seagull_domain::{Counts, FileTests, Ledger, NotExecuted, RunId, RunVerdict, Verdict};
 
     use super::*;
+    use crate::EndedRun;
 
     fn manifest(files: &[(&str, &[&str])]) -> Manifest {
         let file = |(path, suffixes): &(&str, &[&str])| FileTests {
@@ -275,6 +282,7 @@ mod tests {
         assert_eq!(selected.unmatched, ["nowhere", "[", "no*"]);
         assert_eq!(selected.manifest.len(), 1);
         assert!(!selected.empty_by_definition);
+        assert_eq!(parse(&["last-failed"]).unwrap().select(&usual(), None).unmatched, ["last-failed"]);
         assert_eq!(parse(&[]).unwrap().select(&usual(), None).manifest, usual());
     }
 
@@ -316,10 +324,17 @@ mod tests {
         }
 
         fn record(&mut self, verdicts: &[(&str, Verdict)]) {
+            let mut counts = Counts { total: verdicts.len() as u32, ..Counts::default() };
+            verdicts.iter().for_each(|(_, verdict)| counts.add(*verdict));
+            self.record_as(Ledger { counts, ..Ledger::default() }.close().0, verdicts);
+        }
+
+        fn record_as(&mut self, verdict: RunVerdict, verdicts: &[(&str, Verdict)]) {
             self.recorded += 1;
             let run: RunId = format!("r{}", self.recorded).parse().unwrap();
             let rows = verdicts.iter().map(|(id, verdict)| ((*id).to_owned(), None, *verdict));
-            self.history.record("p", &run, rows).unwrap();
+            let ended = EndedRun { project: "p", run: &run, verdict, arguments: None };
+            self.history.record(&ended, rows).unwrap();
         }
 
         fn select(&self, terms: &[&str], manifest: &Manifest) -> (Vec<String>, bool) {
@@ -346,6 +361,37 @@ mod tests {
         assert_eq!(runs.select(&["last-failed"], &usual()), (vec![], true));
         let two = manifest(&[("u.py", &["::x"]), ("t/ab.py", &["::z"])]);
         assert_eq!(runs.select(&["not-passed"], &two), (vec![], true));
+    }
+
+    #[test]
+    fn a_cancelled_run_hides_no_failure() {
+        let mut runs = Runs::new();
+        runs.record(&[("u.py::x", Verdict::Failed), ("t/ab.py::z", Verdict::Passed)]);
+        let cancelled = Verdict::NotExecuted(NotExecuted::Cancelled);
+        runs.record_as(RunVerdict::Cancelled, &[("u.py::x", cancelled), ("t/ab.py::z", cancelled)]);
+        assert_eq!(runs.select(&["last-failed"], &usual()), (vec!["u.py::x".to_owned()], false));
+        // What passed before that run was still to be run by it.
+        let two = manifest(&[("u.py", &["::x"]), ("t/ab.py", &["::z"])]);
+        assert_eq!(runs.select(&["not-passed"], &two).0.len(), 2);
+        runs.record(&[("u.py::x", Verdict::Passed)]);
+        assert_eq!(runs.select(&["last-failed"], &usual()), (vec![], true));
+    }
+
+    #[test]
+    fn nothing_is_left_to_do_only_by_a_run_that_passed() {
+        let mut runs = Runs::new();
+        let one = manifest(&[("u.py", &["::x"])]);
+        // Failed by a suite error alone, or ended before its time.
+        for verdict in [RunVerdict::Failed, RunVerdict::Incomplete, RunVerdict::Cancelled] {
+            runs.record_as(verdict, &[("u.py::x", Verdict::Passed)]);
+            for term in ["last-failed", "not-passed"] {
+                assert_eq!(runs.select(&[term], &one), (vec![], false), "{term} after {verdict:?}");
+            }
+        }
+        runs.record(&[("u.py::x", Verdict::Passed)]);
+        for term in ["last-failed", "not-passed"] {
+            assert_eq!(runs.select(&[term], &one), (vec![], true), "{term}");
+        }
     }
 
     #[test]

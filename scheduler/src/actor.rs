@@ -2,14 +2,14 @@
 //! durable, in order.
 #![expect(clippy::disallowed_methods, reason = "the shell of the core: time enters here")]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use seagull_domain::{
     AttemptId, BundleContents, Desired, Digest, ExecutorId, Generation, Instant, Report, RunId, RunSpec, Seq,
-    SlotNumber, TestIndex,
+    SlotNumber, TestIndex, Workspace,
 };
-use seagull_scheduler_core::{Call, Effect, Event, Refusal, State};
+use seagull_scheduler_core::{Call, Effect, Event, Phase, Refusal, Run, State};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::committer::{Committer, Progress, Work};
@@ -23,7 +23,7 @@ pub(crate) enum Request {
     /// The reply is dropped without an answer where a newer call replaced this one.
     Report {
         report: Box<Report>,
-        reply: oneshot::Sender<Desired>,
+        reply: oneshot::Sender<Result<Desired, Displaced>>,
     },
     Bundle {
         run: RunId,
@@ -35,8 +35,16 @@ pub(crate) enum Request {
         run: RunId,
         reply: oneshot::Sender<Option<Known>>,
     },
+    /// The blobs that the state's runs are made of.
+    Blobs {
+        reply: oneshot::Sender<HashSet<Digest>>,
+    },
     Event(Event),
 }
+
+/// A newer process has taken the executor's name.
+#[derive(Debug)]
+pub(crate) struct Displaced;
 
 /// A run as executors ask for it: its spec and, once it is confirmed, its manifest with the number of tests.
 pub(crate) type Known = (RunSpec, Option<(Digest, u32)>);
@@ -67,7 +75,7 @@ pub(crate) struct Actor {
     live: broadcast::Sender<Live>,
     /// Effects with the fact they wait for.
     waiting: VecDeque<(Seq, Vec<Effect>)>,
-    reports: BTreeMap<Call, oneshot::Sender<Desired>>,
+    reports: BTreeMap<Call, oneshot::Sender<Result<Desired, Displaced>>>,
     submissions: BTreeMap<Call, oneshot::Sender<Result<bool, Refusal>>>,
     next_call: Call,
     /// A snapshot is on its way to the journal.
@@ -149,7 +157,8 @@ impl Actor {
                 self.step(Event::Report { call, report });
             }
             Request::Bundle { run, attempt, generation, reply } => {
-                let _ = reply.send(self.contents(&run, attempt, generation));
+                let run = self.state.runs.get(&run);
+                let _ = reply.send(run.and_then(|run| run.contents(attempt, generation)));
             }
             Request::Run { run, reply } => {
                 let run = self.state.runs.get(&run);
@@ -157,14 +166,10 @@ impl Actor {
                     run.map(|run| (run.spec.clone(), run.manifest.map(|digest| (digest, run.counts.total))));
                 let _ = reply.send(known);
             }
+            Request::Blobs { reply } => {
+                let _ = reply.send(self.state.runs.values().flat_map(blobs).collect());
+            }
         }
-    }
-
-    /// Contents of the generation asked for; an older one is not kept.
-    fn contents(&self, run: &RunId, attempt: AttemptId, generation: Generation) -> Option<BundleContents> {
-        let run = self.state.runs.get(run)?;
-        let attempt = run.attempts.get(&attempt).filter(|attempt| attempt.generation == generation)?;
-        Some(BundleContents { generation, entries: run.contents(attempt) })
     }
 
     fn call(&mut self) -> Call {
@@ -200,11 +205,8 @@ impl Actor {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Answer { call, desired } => {
-                if let Some(reply) = self.reports.remove(&call) {
-                    let _ = reply.send(*desired);
-                }
-            }
+            Effect::Answer { call, desired } => self.answer(call, Ok(*desired)),
+            Effect::Displaced { call } => self.answer(call, Err(Displaced)),
             Effect::Drop { call } => {
                 self.reports.remove(&call);
             }
@@ -225,11 +227,30 @@ impl Actor {
         }
     }
 
+    fn answer(&mut self, call: Call, answer: Result<Desired, Displaced>) {
+        if let Some(reply) = self.reports.remove(&call) {
+            let _ = reply.send(answer);
+        }
+    }
+
     fn submitted(&mut self, request: Call, outcome: Result<bool, Refusal>) {
         if let Some(reply) = self.submissions.remove(&request) {
             let _ = reply.send(outcome);
         }
     }
+}
+
+/// A run's artifact and manifests.
+fn blobs(run: &Run) -> impl Iterator<Item = Digest> + use<> {
+    let artifact = match run.spec.workspace {
+        Workspace::Artifact { digest, .. } => Some(digest),
+        Workspace::InPlace { .. } => None,
+    };
+    let discovered = match run.phase {
+        Phase::Planning { discovered, .. } => Some(discovered),
+        _ => None,
+    };
+    [artifact, discovered, run.manifest].into_iter().flatten()
 }
 
 async fn sleep_until(at: Option<tokio::time::Instant>) {
@@ -257,5 +278,96 @@ impl Handle {
 
     pub async fn tell(&self, event: Event) {
         let _ = self.requests.send(Request::Event(event)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use seagull_domain::{Environment, Epoch, Workspace};
+    use seagull_scheduler_core::Settings;
+    use tokio::sync::oneshot::error::TryRecvError;
+
+    use super::*;
+
+    fn spec() -> RunSpec {
+        RunSpec {
+            id: "r".parse().unwrap(),
+            owner: "ada".into(),
+            project: "p".into(),
+            priority: 0,
+            rev: String::new(),
+            labels: BTreeMap::new(),
+            deadline: None,
+            submitted_at: 0,
+            workspace: Workspace::InPlace { directory: "/suite".into(), content: String::new() },
+            environment: Environment::default(),
+            arguments: Vec::new(),
+            select: Vec::new(),
+            cap_ms: 600_000,
+            test_limit_ms: None,
+            retries: 0,
+            fail_fast: None,
+            flaky_fails: false,
+            grace_ms: 10_000,
+            seed: 1,
+        }
+    }
+
+    fn report() -> Report {
+        Report {
+            executor: "e".parse().unwrap(),
+            boot: "b".parse().unwrap(),
+            sequence: 1,
+            known: (Epoch(0), 0),
+            slots: 1,
+            labels: BTreeMap::new(),
+            draining: false,
+            attempts: Vec::new(),
+            workers: Vec::new(),
+            batches: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_answered_before_its_facts_are_durable() {
+        let (committer, work, durable) = Committer::with_queue(Seq(0));
+        let (requests, receiver) = mpsc::channel(8);
+        let (errands, _queue) = mpsc::unbounded_channel();
+        let handle = Handle { requests, live: broadcast::channel(8).0, durable: committer.durable.clone() };
+        let ends = Ends { requests: receiver, errands, live: handle.live.clone() };
+        let state = State::new(Epoch(1), Settings::default());
+        tokio::spawn(Actor::new(state, committer, ends).run());
+
+        let (reply, mut submitted) = oneshot::channel();
+        handle.requests.send(Request::Submit { spec: Box::new(spec()), reply }).await.unwrap();
+        let (reply, mut assigned) = oneshot::channel();
+        handle.requests.send(Request::Report { report: Box::new(report()), reply }).await.unwrap();
+        // What needs no fact is answered: all that came before it has been seen to.
+        let run = "r".parse().unwrap();
+        handle.ask(|reply| Request::Run { run, reply }).await.flatten().expect("the run is known");
+        assert_eq!(submitted.try_recv().unwrap_err(), TryRecvError::Empty);
+        assert_eq!(assigned.try_recv().unwrap_err(), TryRecvError::Empty);
+
+        let commit = || {
+            let Ok(Work::Facts(facts)) = work.try_recv() else { panic!("there are facts to commit") };
+            durable.send_modify(|progress| progress.seq = facts.last().expect("not empty").0);
+        };
+        commit();
+        assert_eq!(submitted.await, Ok(Ok(false)), "it is the first of its id");
+        assert_eq!(assigned.try_recv().unwrap_err(), TryRecvError::Empty);
+        commit();
+        assert_eq!(assigned.await.unwrap().expect("it has the name").attempts.len(), 1);
+    }
+
+    #[test]
+    fn a_run_is_made_of_its_artifact_and_its_manifests() {
+        let mut run = Run::new(spec());
+        assert_eq!(blobs(&run).count(), 0);
+        let [artifact, discovered, manifest] = [1, 2, 3].map(|n| Digest([n; 32]));
+        run.spec.workspace = Workspace::Artifact { digest: artifact, directory: String::new() };
+        run.phase = Phase::Planning { generation: Generation(1), discovered };
+        assert_eq!(blobs(&run).collect::<Vec<_>>(), [artifact, discovered]);
+        (run.phase, run.manifest) = (Phase::Running, Some(manifest));
+        assert_eq!(blobs(&run).collect::<Vec<_>>(), [artifact, manifest]);
     }
 }

@@ -35,8 +35,7 @@ pub(crate) struct Progress {
 
 impl Committer {
     pub fn start(mut journal: Journal, seq: Seq) -> Committer {
-        let (work, queue) = mpsc::channel();
-        let (progress, durable) = watch::channel(Progress { seq, ..Progress::default() });
+        let (committer, queue, progress) = Committer::with_queue(seq);
         let run = move || {
             while let Ok(first) = queue.recv() {
                 match commit(&mut journal, first, &queue) {
@@ -50,7 +49,14 @@ impl Committer {
             }
         };
         std::thread::Builder::new().name("journal".into()).spawn(run).expect("a thread can be started");
-        Committer { work, durable }
+        committer
+    }
+
+    /// A committer with the ends that its thread has.
+    pub fn with_queue(seq: Seq) -> (Committer, mpsc::Receiver<Work>, watch::Sender<Progress>) {
+        let (work, queue) = mpsc::channel();
+        let (progress, durable) = watch::channel(Progress { seq, ..Progress::default() });
+        (Committer { work, durable }, queue, progress)
     }
 
     /// The thread ends when a commit fails; `durable` tells.
@@ -81,4 +87,26 @@ fn commit(journal: &mut Journal, first: Work, queue: &mpsc::Receiver<Work>) -> R
         journal.snapshot(seq, &body, &runs)?;
     }
     Ok(facts.last().map(|(seq, _)| *seq))
+}
+
+#[cfg(test)]
+mod tests {
+    use seagull_domain::NotExecuted;
+    use seagull_scheduler_core::{Settings, What};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_told_to_be_durable_can_be_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let (journal, state) = Journal::open(directory.path(), Settings::default()).unwrap();
+        let reader = journal.reader().unwrap();
+        let mut committer = Committer::start(journal, state.seq);
+        let run: RunId = "r".parse().unwrap();
+        let what = What::Stopping { reason: NotExecuted::Cancelled };
+        let fact = Fact { run: run.clone(), what };
+        committer.submit(Work::Facts(vec![(Seq(1), fact.clone()), (Seq(2), fact.clone())]));
+        let durable = committer.durable.wait_for(|progress| progress.seq > Seq(0)).await.unwrap().seq;
+        assert_eq!(reader.read(&run, Seq(0), 9).unwrap().len() as u64, durable.0);
+    }
 }

@@ -4,6 +4,7 @@
 //! whether it can.
 
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -11,6 +12,10 @@ use seagull_domain::{Epoch, RunId, Seq};
 use seagull_scheduler_core::{Fact, Settings, State};
 
 const FORMAT: u32 = 1;
+const DATABASE: &str = "journal.sqlite";
+const LOCK: &str = "journal.lock";
+/// The database, then what SQLite keeps beside it. Alone, the log means nothing; a database without it has lost facts.
+const FILES: [&str; 3] = [DATABASE, "journal.sqlite-wal", "journal.sqlite-shm"];
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -43,15 +48,9 @@ pub struct Journal {
 impl Journal {
     /// Opens or makes the journal of a directory, and recovers the state it describes.
     pub fn open(directory: &Path, settings: Settings) -> Result<(Journal, State), Error> {
-        let path = directory.join("journal.sqlite");
-        let io = |source| Error::Io { path: path.clone(), source };
-        std::fs::create_dir_all(directory).map_err(io)?;
-        let lock = File::create(directory.join("journal.lock")).map_err(io)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::InUse { path }),
-            Err(TryLockError::Error(source)) => return Err(Error::Io { path, source }),
-        }
+        let path = directory.join(DATABASE);
+        std::fs::create_dir_all(directory).map_err(|source| Error::Io { path: path.clone(), source })?;
+        let lock = lock(directory)?;
         let connection = connect(&path)?;
         let mut journal = Journal { path, connection, bytes_since_snapshot: 0, _lock: lock };
         let epoch = journal.begin_epoch()?;
@@ -143,6 +142,33 @@ impl Journal {
     }
 }
 
+/// Claims a directory's journal for as long as the file is open.
+pub(crate) fn lock(directory: &Path) -> Result<File, Error> {
+    let path = directory.join(DATABASE);
+    let locked = File::create(directory.join(LOCK)).map_err(TryLockError::Error);
+    match locked.and_then(|file| file.try_lock().map(|()| file)) {
+        Ok(file) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse { path }),
+        Err(TryLockError::Error(source)) => Err(Error::Io { path, source }),
+    }
+}
+
+/// Whether a directory has a journal, or something of one.
+pub(crate) fn exists(directory: &Path) -> bool {
+    FILES.iter().any(|name| directory.join(name).exists())
+}
+
+/// Removes a directory's journal, which its caller has locked or open; who has it open goes on as if it were there.
+pub(crate) fn remove(directory: &Path) -> Result<(), Error> {
+    for path in FILES.map(|name| directory.join(name)) {
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != ErrorKind::NotFound => return Err(Error::Io { path, source }),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Reads the facts of runs.
 #[derive(Debug)]
 pub struct Reader {
@@ -151,20 +177,14 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Up to `limit` durable facts of a run after `after`, in order.
-    pub fn read(&self, run: &RunId, after: Seq, limit: u32) -> Result<Vec<(Seq, Fact)>, Error> {
+    /// Up to `limit` durable facts of a run after `after`, in order, each as JSON on one line.
+    pub fn read(&self, run: &RunId, after: Seq, limit: u32) -> Result<Vec<(Seq, Vec<u8>)>, Error> {
         let sqlite = |source| Error::Sqlite { path: self.path.clone(), source };
         let select = "SELECT seq, body FROM facts WHERE run = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
         let mut statement = self.connection.prepare_cached(select).map_err(sqlite)?;
-        let rows =
-            statement.query_map(params![run.as_str(), after.0, limit], |row| Ok((row.get(0)?, row.get(1)?)));
-        let parsed = rows.map_err(sqlite)?.map(|row: Result<(u64, String), _>| {
-            let (seq, body) = row.map_err(sqlite)?;
-            let parsed = serde_json::from_str(&body);
-            let fact = parsed.map_err(|source| Error::Damaged { path: self.path.clone(), seq, source })?;
-            Ok((Seq(seq), fact))
-        });
-        parsed.collect()
+        let fact = |row: &rusqlite::Row| Ok((Seq(row.get(0)?), row.get::<_, String>(1)?.into_bytes()));
+        let rows = statement.query_map(params![run.as_str(), after.0, limit], fact).map_err(sqlite)?;
+        rows.map(|row| row.map_err(sqlite)).collect()
     }
 }
 
@@ -214,6 +234,37 @@ mod tests {
         assert_eq!(seqs(1), [3]);
         let record = Record::SuiteError(SuiteError { title: "t".into(), message: "m".into(), text: None });
         assert!(serde_json::to_string(&record).unwrap().contains("suite_error"));
+    }
+
+    #[test]
+    fn a_journal_that_is_removed_serves_who_has_it_open() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut journal, _) = Journal::open(directory.path(), Settings::default()).unwrap();
+        let reader = journal.reader().unwrap();
+        journal.append(&[(Seq(1), fact("a"))]).unwrap();
+        assert!(exists(directory.path()));
+        remove(directory.path()).unwrap();
+        journal.append(&[(Seq(2), fact("a"))]).unwrap();
+        assert_eq!(reader.read(&"a".parse().unwrap(), Seq(0), 9).unwrap().len(), 2);
+        assert!(!exists(directory.path()));
+        assert!(lock(directory.path()).is_err());
+        drop((journal, reader));
+        let (_, state) = Journal::open(directory.path(), Settings::default()).unwrap();
+        assert_eq!((state.seq, state.epoch), (Seq(0), Epoch(1)));
+    }
+
+    #[test]
+    fn what_a_journal_that_was_half_removed_left_means_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut journal, _) = Journal::open(directory.path(), Settings::default()).unwrap();
+        journal.append(&[(Seq(1), fact("a"))]).unwrap();
+        // As a crash leaves it: the log still has the facts.
+        let log = std::fs::read(directory.path().join(FILES[1])).unwrap();
+        drop(journal);
+        std::fs::remove_file(directory.path().join(DATABASE)).unwrap();
+        std::fs::write(directory.path().join(FILES[1]), log).unwrap();
+        let (_, state) = Journal::open(directory.path(), Settings::default()).unwrap();
+        assert_eq!(state.seq, Seq(0));
     }
 
     #[test]

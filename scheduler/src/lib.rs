@@ -6,6 +6,7 @@
 mod actor;
 mod committer;
 mod errand;
+mod evict;
 mod grpc;
 mod journal;
 mod plan;

@@ -1,7 +1,9 @@
 //! Planning: the discovered manifest is selected from, its durations are predicted, and it is packed.
+#![expect(clippy::disallowed_methods, reason = "a shell: says how long it took")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
+use std::time::Instant;
 
 use seagull_binpacker::{Item, Problem, RelationItems, SetupCosts};
 use seagull_domain::{Digest, Manifest, PlanSummary, Relation, RunSpec, TestIndex};
@@ -14,7 +16,7 @@ use crate::service::Service;
 const SETUP_MICROS: u64 = 20_000;
 /// A bundle's fixed cost: workers are warm.
 const FIXED_MS: u64 = 10;
-/// A manifest that is smaller than the project's last by this share (one in so many) is warned of.
+/// A manifest that is smaller than the last of the same arguments by this share (one in so many) is warned of.
 const SHRUNK: usize = 20;
 
 /// The plan of a run for so many slots.
@@ -24,6 +26,7 @@ pub(crate) fn make(
     discovered: Digest,
     slots: u32,
 ) -> Result<Plan, String> {
+    let began = Instant::now();
     let found = load_manifest(service, &discovered)?;
     let selection = Selection::parse(&spec.select).map_err(|error| error.to_string())?;
     let selected =
@@ -40,7 +43,8 @@ pub(crate) fn make(
     let packed = pack(&manifest, &prediction, spec, slots)?;
     let limit_ms = |test| spec.test_limit_ms.unwrap_or_else(|| prediction.limit_ms(test));
     let limits_ms = (0..manifest.len()).map(limit_ms).collect();
-    let summary = summary(&packed, &prediction, slots);
+    let planning_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let summary = PlanSummary { planning_ms, ..summary(&packed, &prediction, slots) };
     let bundles = packed.bundles.into_iter().map(|bundle| bundle.tests.into_iter().map(TestIndex).collect());
     let bundles: Vec<Vec<TestIndex>> = bundles.collect();
     Ok(Plan {
@@ -98,12 +102,14 @@ fn store_manifest(service: &Service, manifest: &Manifest) -> Result<Digest, Stri
 
 /// A suite that shrinks unnoticed is a false green.
 fn warn_if_shrunk(service: &Service, spec: &RunSpec, manifest: &mut Manifest) {
-    let (now, last) = (manifest.len(), service.history.last_manifest_len(&spec.project));
+    let last = service.history.last_manifest_len(&spec.project, &spec.arguments);
+    let now = manifest.len();
     if let Ok(Some(last)) = last
-        && spec.arguments.is_empty()
         && now + last / SHRUNK < last
     {
-        manifest.warnings.push(format!("{now} tests were discovered, {last} in the last whole run"));
+        manifest
+            .warnings
+            .push(format!("{now} tests were discovered, {last} by the last run with the same arguments"));
     }
 }
 
@@ -148,12 +154,40 @@ fn summary(plan: &seagull_binpacker::Plan, prediction: &Prediction, slots: u32) 
         bound: plan.bound.to_string(),
         unknown: (prediction.micros.len() - prediction.known) as u32,
         oversize: plan.oversize.len() as u32,
+        planning_ms: 0,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use seagull_domain::{FileTests, RunVerdict};
+    use seagull_results::EndedRun;
+
     use super::*;
+    use crate::service::tests::{self, Embedded};
+
+    #[test]
+    fn a_manifest_that_shrank_is_warned_of_whatever_the_arguments() {
+        let service = Embedded::new("r").service;
+        let of = |tests: usize| {
+            let suffixes = (0..tests).map(|test| format!("::t{test}")).collect();
+            Manifest { files: vec![FileTests { path: "a.py".into(), suffixes }], ..Manifest::default() }
+        };
+        let arguments = ["tests/unit".to_owned()];
+        let run = "before".parse().unwrap();
+        let ended =
+            EndedRun { project: "p", run: &run, verdict: RunVerdict::Passed, arguments: Some(&arguments) };
+        let rows = of(100).ids().map(|id| (id, None, seagull_domain::Verdict::Passed)).collect::<Vec<_>>();
+        service.history.record(&ended, rows.into_iter()).unwrap();
+        let warnings = |arguments: &[String], tests| {
+            let mut manifest = of(tests);
+            let spec = RunSpec { arguments: arguments.to_vec(), ..tests::spec("r") };
+            warn_if_shrunk(&service, &spec, &mut manifest);
+            manifest.warnings
+        };
+        assert_eq!(warnings(&arguments, 50).len(), 1);
+        assert_eq!((warnings(&arguments, 96), warnings(&[], 50)), (vec![], vec![]));
+    }
 
     #[test]
     fn relations_that_share_a_test_are_one_in_the_plans_order() {

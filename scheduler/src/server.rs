@@ -77,6 +77,7 @@ impl Server {
             history: in_state(path, History::open(&path.join("history.sqlite")))?,
             archive: in_state(path, Archive::open(&path.join("runs")))?,
             runs: path.join("runs"),
+            journal: options.journal,
             reader,
         };
         let service = Arc::new(service);
@@ -138,4 +139,60 @@ impl Server {
 
 fn in_state<T, E: std::fmt::Display>(path: &Path, opened: Result<T, E>) -> Result<T, Error> {
     opened.map_err(|error| Error::State { path: path.to_owned(), message: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use seagull_domain::{AttemptId, RunId, RunSpec, TextRef};
+    use seagull_proto::convert::{self, LogChunk, TextAsked};
+    use seagull_proto::{endpoint, v1};
+    use tonic::Code;
+
+    use super::*;
+
+    fn spec(run: &RunId) -> RunSpec {
+        let spec = serde_json::json!({
+            "id": run, "owner": "o", "project": "p", "submitted_at": 0, "arguments": [], "cap_ms": 1, "retries": 0,
+            "fail_fast": null, "grace_ms": 1, "seed": 1, "environment": {},
+            "workspace": {"in_place": {"directory": "/"}},
+        });
+        serde_json::from_value(spec).unwrap()
+    }
+
+    fn chunk(run: &RunId, offset: u64, data: &'static [u8]) -> v1::PutLogRequest {
+        LogChunk { run: run.clone(), attempt: AttemptId(1), offset, data: data.into() }.into()
+    }
+
+    fn text(run: &RunId, attempt: u64) -> v1::ReadLogRequest {
+        let text = TextRef { log: AttemptId(attempt), offset: 0, length: 9 };
+        TextAsked { run: run.clone(), text }.into()
+    }
+
+    #[tokio::test]
+    async fn logs_are_kept_for_runs_that_there_are_and_grow_without_a_gap() {
+        let state = tempfile::tempdir().unwrap();
+        let token: Token = "secret".parse().unwrap();
+        let [journal, path] = [state.path().to_owned(), state.path().to_owned()];
+        let options = Options { journal, state: path, settings: Settings::default(), token: token.clone() };
+        let server = Server::start(options).unwrap();
+        let channel = server.connect();
+        let mut executor = endpoint::executors_client(channel.clone(), &token);
+        let mut client = endpoint::runs_client(channel, &token);
+        let run: RunId = "r".parse().unwrap();
+
+        let refused = executor.put_log(chunk(&run, 0, b"a")).await.unwrap_err();
+        assert_eq!(refused.code(), Code::NotFound, "{refused}");
+        assert_eq!(client.read_log(text(&run, 1)).await.unwrap_err().code(), Code::NotFound);
+        assert!(!state.path().join("runs/r").exists());
+
+        client.submit(convert::submission(spec(&run)).unwrap()).await.unwrap();
+        for (offset, data, durable) in
+            [(5, b"gap".as_slice(), 0), (0, b"text", 4), (9, b"gap", 4), (4, b"!", 5)]
+        {
+            let answer = executor.put_log(chunk(&run, offset, data)).await.unwrap().into_inner();
+            assert_eq!(answer.durable, durable, "{data:?} at {offset}");
+        }
+        assert_eq!(client.read_log(text(&run, 1)).await.unwrap().into_inner().data, b"text!".as_slice());
+        assert_eq!(client.read_log(text(&run, 2)).await.unwrap_err().code(), Code::NotFound);
+    }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use seagull_domain::{RunId, RunSpec, Seq};
-use seagull_results::{Archive, Blobs, History, Logs};
+use seagull_results::{Archive, ArchivedFacts, Blobs, History, Logs};
 use seagull_scheduler_core::{Fact, What};
 use tonic::Status;
 
@@ -19,36 +19,27 @@ pub(crate) struct Service {
     pub archive: Archive,
     /// `STATE/runs`: a directory for each run, with its logs and its archived stream.
     pub runs: PathBuf,
+    /// The journal's directory: the state directory itself, or that of the one run.
+    pub journal: PathBuf,
     pub reader: Mutex<Reader>,
 }
 
 impl Service {
     /// The logs of a run's attempts.
-    pub fn logs(&self, run: &RunId) -> Result<Logs, Status> {
-        let directory = self.runs.join(run.as_str()).join("logs");
-        Logs::open(&directory).map_err(|error| Status::internal(error.to_string()))
+    pub fn logs(&self, run: &RunId) -> Logs {
+        Logs::new(&self.runs.join(run.as_str()).join("logs"))
     }
 
-    /// Facts of a run after `after`: from the journal, or from the archive where the journal has dropped them.
-    pub fn read_facts(&self, run: &RunId, after: Seq, limit: u32) -> Result<Vec<(Seq, Fact)>, String> {
-        let live = {
-            let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-            reader.read(run, after, limit).map_err(|error| error.to_string())?
-        };
-        if !live.is_empty() || !self.archive.contains(run) {
-            return Ok(live);
-        }
-        let archived = self.archive.read(run, after).map_err(|error| error.to_string())?;
-        let page = archived.take(limit as usize).map(|item| {
-            let (seq, body) = item.map_err(|error| error.to_string())?;
-            Ok((seq, serde_json::from_slice(&body).map_err(|error| error.to_string())?))
-        });
-        page.collect()
+    /// Facts of a run after `after` that the journal has, each as JSON.
+    pub fn journalled(&self, run: &RunId, after: Seq, limit: u32) -> Result<Vec<(Seq, Vec<u8>)>, String> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        reader.read(run, after, limit).map_err(|error| error.to_string())
     }
 
     /// Whether there is, or was, such a run.
     pub async fn knows(self: &Arc<Self>, run: &RunId) -> Result<bool, Status> {
-        let live = self.actor.ask(|reply| actor::Request::Run { run: run.clone(), reply }).await.flatten();
+        let live = self.actor.ask(|reply| actor::Request::Run { run: run.clone(), reply }).await;
+        let live = live.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))?;
         Ok(live.is_some() || self.archived_spec(run).await?.is_some())
     }
 
@@ -57,11 +48,129 @@ impl Service {
         if !self.archive.contains(run) {
             return Ok(None);
         }
-        let (service, run) = (self.clone(), run.clone());
-        let first = blocking(move || service.read_facts(&run, Seq(0), 1)).await?;
+        let mut facts = Facts::of(self.clone(), run.clone(), Seq(0));
+        let first = blocking(move || facts.page(1)).await?;
         Ok(first.into_iter().next().and_then(|(_, fact)| match fact.what {
             What::Submitted(spec) => Some(*spec),
             _ => None,
         }))
+    }
+}
+
+/// The facts of a run after a number, page by page: from the journal, or from the archive where the journal has
+/// dropped them.
+pub(crate) struct Facts {
+    service: Arc<Service>,
+    run: RunId,
+    after: Seq,
+    /// From where it is opened on, the stream is whole.
+    archived: Option<ArchivedFacts>,
+}
+
+impl Facts {
+    pub fn of(service: Arc<Service>, run: RunId, after: Seq) -> Facts {
+        Facts { service, run, after, archived: None }
+    }
+
+    /// The next facts, at most so many; none where there are no more yet.
+    pub fn page(&mut self, limit: u32) -> Result<Vec<(Seq, Fact)>, String> {
+        let facts = self.bodies(limit)?;
+        if let Some((last, _)) = facts.last() {
+            self.after = *last;
+        }
+        facts.into_iter().map(|(seq, body)| Ok((seq, parse(seq, &body)?))).collect()
+    }
+
+    fn bodies(&mut self, limit: u32) -> Result<Vec<(Seq, Vec<u8>)>, String> {
+        if self.archived.is_none() {
+            let live = self.service.journalled(&self.run, self.after, limit)?;
+            if !live.is_empty() || !self.service.archive.contains(&self.run) {
+                return Ok(live);
+            }
+            let archived = self.service.archive.read(&self.run, self.after);
+            self.archived = Some(archived.map_err(|error| error.to_string())?);
+        }
+        let page = self.archived.iter_mut().flatten().take(limit as usize);
+        page.collect::<Result<_, _>>().map_err(|error| error.to_string())
+    }
+}
+
+pub(crate) fn parse(seq: Seq, body: &[u8]) -> Result<Fact, String> {
+    serde_json::from_slice(body).map_err(|error| format!("fact {seq}: {error}"))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use seagull_scheduler_core::Settings;
+    use tokio::sync::{broadcast, mpsc, watch};
+
+    use super::*;
+    use crate::committer::Progress;
+    use crate::journal::Journal;
+
+    pub fn spec(run: &str) -> RunSpec {
+        let spec = serde_json::json!({
+            "id": run, "owner": "o", "project": "p", "submitted_at": 0, "arguments": [], "cap_ms": 1, "retries": 0,
+            "fail_fast": null, "grace_ms": 1, "seed": 1, "environment": {},
+            "workspace": {"in_place": {"directory": "/"}},
+        });
+        serde_json::from_value(spec).unwrap()
+    }
+
+    /// The stores of an embedded run; what its actor would be asked comes out of `requests`.
+    pub struct Embedded {
+        _state: tempfile::TempDir,
+        pub service: Arc<Service>,
+        pub journal: Journal,
+        pub requests: mpsc::Receiver<actor::Request>,
+    }
+
+    impl Embedded {
+        pub fn new(run: &str) -> Embedded {
+            let state = tempfile::tempdir().unwrap();
+            let path = state.path();
+            let runs = path.join("runs");
+            let (journal, _) = Journal::open(&runs.join(run), Settings::default()).unwrap();
+            let (sender, requests) = mpsc::channel(16);
+            let (_, durable) = watch::channel(Progress::default());
+            let service = Service {
+                actor: Handle { requests: sender, live: broadcast::channel(1).0, durable },
+                blobs: Blobs::open(&path.join("blobs")).unwrap(),
+                history: History::open(&path.join("history.sqlite")).unwrap(),
+                archive: Archive::open(&runs).unwrap(),
+                journal: runs.join(run),
+                runs,
+                reader: Mutex::new(journal.reader().unwrap()),
+            };
+            Embedded { _state: state, service: Arc::new(service), journal, requests }
+        }
+
+        /// Journals the facts of a run, the only ones.
+        pub fn append(&mut self, run: &RunId, facts: Vec<What>) {
+            let facts = (1..).map(Seq).zip(facts.into_iter().map(|what| Fact { run: run.clone(), what }));
+            self.journal.append(&facts.collect::<Vec<_>>()).unwrap();
+        }
+
+        /// Archives a run of so many facts that say nothing.
+        pub fn archived(&self, run: &RunId, facts: u64) {
+            let fact = Fact { run: run.clone(), what: What::Archived };
+            let mut draft = self.service.archive.draft(run).unwrap();
+            (1..=facts).for_each(|seq| draft.write(Seq(seq), &serde_json::to_vec(&fact).unwrap()).unwrap());
+            draft.finish().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_stream_is_read_from_the_journal_then_from_the_archive_which_is_opened_once() {
+        let run: RunId = "r".parse().unwrap();
+        let mut embedded = Embedded::new("r");
+        embedded.append(&run, vec![What::Archived, What::Archived]);
+        embedded.archived(&run, 5);
+        let mut facts = Facts::of(embedded.service.clone(), run.clone(), Seq(0));
+        let mut page =
+            |limit| facts.page(limit).unwrap().into_iter().map(|(seq, _)| seq.0).collect::<Vec<_>>();
+        assert_eq!((page(1), page(9), page(1)), (vec![1], vec![2], vec![3]));
+        embedded.service.archive.remove(&run).unwrap();
+        assert_eq!((page(1), page(9), page(9)), (vec![4], vec![5], vec![]));
     }
 }

@@ -15,7 +15,7 @@ use tonic::Status;
 
 use crate::actor::Live;
 use crate::grpc::blocking;
-use crate::service::Service;
+use crate::service::{Facts, Service};
 
 /// Facts read at a time.
 const PAGE: u32 = 256;
@@ -53,10 +53,12 @@ impl Watcher {
     async fn run(mut self) -> Result<(), Status> {
         let mut durable = self.service.actor.durable.clone();
         let mut live = self.service.actor.live.subscribe();
+        let mut reader = Facts::of(self.service.clone(), self.run.clone(), self.after);
         let mut caught_up = false;
         loop {
             durable.mark_unchanged();
-            let facts = self.service.facts(&self.run, self.after, PAGE).await?;
+            let facts;
+            (facts, reader) = blocking(move || reader.page(PAGE).map(|facts| (facts, reader))).await?;
             if facts.is_empty() && !caught_up {
                 caught_up = true;
                 self.send(Watched::CaughtUp { after: self.after }.into()).await?;
@@ -113,18 +115,5 @@ impl Watcher {
 
     async fn send(&self, message: WatchMessage) -> Result<(), Status> {
         self.messages.send(Ok(message)).await.map_err(|_| Status::cancelled("nobody listens"))
-    }
-}
-
-/// One page of a run's facts, from the journal or, once it has ended, the archive.
-impl Service {
-    async fn facts(
-        self: &Arc<Self>,
-        run: &RunId,
-        after: Seq,
-        limit: u32,
-    ) -> Result<Vec<(Seq, Fact)>, Status> {
-        let (service, run) = (self.clone(), run.clone());
-        blocking(move || service.read_facts(&run, after, limit)).await
     }
 }

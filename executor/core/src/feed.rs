@@ -64,6 +64,8 @@ impl State {
             number,
             phase: Phase::Starting,
             ready: false,
+            worked: false,
+            broken: None,
             whole: discover || whole,
             fed: Default::default(),
             running: None,

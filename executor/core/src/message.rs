@@ -1,8 +1,8 @@
 //! What the core is told, and what it asks of its shell.
 
 use seagull_domain::{
-    AttemptId, BundleContents, Desired, Discovery, Generation, RunId, SlotIndex, SlotNumber, SuiteError,
-    TestIndex, TestResult,
+    AttemptId, BundleContents, Desired, Discovery, Generation, InfraCause, RunId, SlotIndex, SlotNumber,
+    SuiteError, TestIndex, TestResult, TextRef,
 };
 
 /// The number of a worker in this boot; events of an earlier worker of the slot are told by it.
@@ -40,7 +40,14 @@ pub enum WorkerEvent {
         grace_ms: u64,
     },
     Discovered(Discovery),
-    DiscoveryFailed(String),
+    /// The discovery is complete, but its manifest could not be stored, with a sentence that says why.
+    NotStored(String),
+    /// The framework gave up before its collection was done, in a worker that discovers or in any other: a line, and
+    /// what else it said.
+    DiscoveryFailed {
+        message: String,
+        text: Option<TextRef>,
+    },
     Started(TestIndex),
     Finished(TestResult),
     /// The test cannot be collected.
@@ -50,7 +57,7 @@ pub enum WorkerEvent {
     },
     /// The call phase of the current test is over, or there is none, and the worker has no successor.
     Next,
-    /// A test was interrupted: by us, or by itself (`pytest.exit`).
+    /// A test was interrupted, or the session between tests: by us, or by itself (`pytest.exit`).
     Interrupted {
         test: Option<TestIndex>,
         message: String,
@@ -61,7 +68,7 @@ pub enum WorkerEvent {
     /// The process and all its descendants are gone.
     Exited(Exit),
     /// The worker could not be started, with a sentence that says why.
-    NotStarted(String),
+    NotStarted(InfraCause, String),
 }
 
 /// How a worker's process ended.
@@ -70,7 +77,7 @@ pub struct Exit {
     /// In words: `signal 11 (SIGSEGV)`, `exit code 0`.
     pub how: String,
     /// The end of what it wrote outside any test.
-    pub text: Option<seagull_domain::TextRef>,
+    pub text: Option<TextRef>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

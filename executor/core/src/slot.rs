@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use seagull_domain::{AttemptId, Entry, Instant, RunId, SlotNumber, TestIndex};
+use seagull_domain::{AttemptId, Entry, Instant, RunId, SlotNumber, TestIndex, TextRef};
 
 use crate::{Attempt, WorkerId};
 
@@ -26,6 +26,10 @@ pub struct Worker {
     pub phase: Phase,
     /// Whether the framework ever said that it runs.
     pub ready: bool,
+    /// Whether it has finished a test.
+    pub worked: bool,
+    /// Why it will not run any test, in the framework's words.
+    pub broken: Option<(String, Option<TextRef>)>,
     /// Whether it has collected the whole suite, so that what it does not find does not exist.
     pub whole: bool,
     /// What it has and has not reported on, in order, with the attempt of each.
@@ -68,6 +72,13 @@ pub enum Death {
     Grace,
     /// It did not start, or not collect the file of the test, within its limit.
     Stuck(Option<TestIndex>),
+}
+
+impl Phase {
+    /// Whether what it is at was stopped, and is not to blame for its end.
+    pub fn is_interrupted(self) -> bool {
+        matches!(self, Phase::Finishing { interrupted: true, .. } | Phase::Dying(Death::Grace))
+    }
 }
 
 impl Worker {

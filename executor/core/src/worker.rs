@@ -36,12 +36,16 @@ impl State {
             WorkerEvent::Missing { test, reason } => self.missing(slot, test, reason),
             WorkerEvent::Interrupted { test, message } => self.interrupted(slot, test, message),
             WorkerEvent::Discovered(discovery) => self.discovered(slot, EndCause::Discovered(discovery)),
-            WorkerEvent::DiscoveryFailed(message) => {
-                self.discovered(slot, EndCause::DiscoveryFailed(message))
+            WorkerEvent::NotStored(message) => {
+                self.discovered(slot, EndCause::GaveBack(InfraCause::ArtifactUnavailable, message))
+            }
+            WorkerEvent::DiscoveryFailed { message, text } => {
+                self.broken(slot, &message, text);
+                self.discovered(slot, EndCause::DiscoveryFailed(message));
             }
             WorkerEvent::SuiteError(error) => self.suite_error(slot, error),
             WorkerEvent::Exited(exit) => self.exited(slot, &exit),
-            WorkerEvent::NotStarted(message) => self.not_started(slot, message),
+            WorkerEvent::NotStarted(cause, message) => self.not_started(slot, cause, message),
         }
     }
 
@@ -53,6 +57,7 @@ impl State {
         if result.last {
             worker.fed.pop_front();
             worker.running = None;
+            worker.worked = true;
             worker.active = now;
             worker.learn(entry.predicted_us, result.micros());
         }
@@ -77,11 +82,13 @@ impl State {
     }
 
     fn interrupted(&mut self, slot: SlotIndex, test: Option<TestIndex>, message: String) {
-        let ours = matches!(self.worker(slot).phase, Phase::Finishing { interrupted: true, .. });
+        let ours = self.worker(slot).phase.is_interrupted();
         let deadline = self.now + std::time::Duration::from_millis(self.worker(slot).grace_ms);
         let front = self.worker(slot).fed.front().copied();
         match (test, front) {
-            (Some(test), Some((_, entry))) if entry.test == test && !ours => {
+            _ if ours => {}
+            (None, _) => self.interrupted_itself(slot, message),
+            (Some(test), Some((_, entry))) if entry.test == test => {
                 self.fail_running(slot, entry, (TestCause::Error, message), None);
             }
             _ => {}
@@ -89,6 +96,24 @@ impl State {
         let worker = self.slot_mut(slot).and_then(|s| s.worker.as_mut()).expect("it spoke");
         if !matches!(worker.phase, Phase::Finishing { .. } | Phase::Dying(_)) {
             worker.phase = Phase::Finishing { deadline, interrupted: true };
+        }
+    }
+
+    /// Something in the worker ended the session between tests. If it had not come to any, the next one will not.
+    fn interrupted_itself(&mut self, slot: SlotIndex, message: String) {
+        let message = if message.is_empty() { "interrupted".to_owned() } else { message };
+        if !self.worker(slot).worked {
+            self.broken(slot, &message, None);
+        }
+        let title = "the session was interrupted between tests".to_owned();
+        self.suite_error(slot, SuiteError { title, message, text: None });
+    }
+
+    /// The worker will not run any test. What it says first counts, but nothing that it says because it has to stop.
+    fn broken(&mut self, slot: SlotIndex, message: &str, text: Option<TextRef>) {
+        let worker = self.slot_mut(slot).and_then(|s| s.worker.as_mut()).expect("it spoke");
+        if worker.broken.is_none() && matches!(worker.phase, Phase::Starting | Phase::Ready) {
+            worker.broken = Some((message.lines().next().unwrap_or_default().to_owned(), text));
         }
     }
 
@@ -110,12 +135,12 @@ impl State {
         self.record(attempt, Record::SuiteError(error));
     }
 
-    /// The whole tree is gone. The test that ran has failed, unless we stopped it; what was fed goes back.
+    /// The whole tree is gone. The test that ran has failed, unless it was stopped; what was fed goes back. A worker
+    /// that could not run any test fails the one it was started for, or workers would be started for ever.
     fn exited(&mut self, slot: SlotIndex, exit: &Exit) {
         let worker = self.worker(slot).clone();
-        let interrupted =
-            matches!(worker.phase, Phase::Finishing { interrupted: true, .. } | Phase::Dying(Death::Grace));
-        if let Some((_, entry)) = worker.fed.front().copied().filter(|_| !interrupted) {
+        let spared = worker.phase.is_interrupted() && worker.broken.is_none();
+        if let Some((_, entry)) = worker.fed.front().copied().filter(|_| !spared) {
             self.front_of_dead(slot, &worker, entry, exit);
         }
         self.unfeed(slot);
@@ -130,10 +155,17 @@ impl State {
 
     /// What became of the test a dead worker was at, or was about to collect.
     fn front_of_dead(&mut self, slot: SlotIndex, worker: &Worker, entry: Entry, exit: &Exit) {
+        if let Some((words, text)) = &worker.broken {
+            let reason = (TestCause::Error, format!("its worker could not run any test: {words}"));
+            return self.fail_running(slot, entry, reason, text.or(exit.text));
+        }
         let reason = match (worker.phase, worker.running) {
             (Phase::Dying(Death::TimedOut(test, limit)), _) if test == entry.test => (
                 TestCause::TimedOut,
-                format!("timed out: killed after {} s, its limit; --test-limit sets it", limit as f64 / 1000.0),
+                format!(
+                    "timed out: killed after {} s, its limit; --test-limit sets it",
+                    limit as f64 / 1000.0
+                ),
             ),
             (Phase::Dying(Death::Stuck(Some(test))), None) if test == entry.test => {
                 let limit = self.settings.start_limit.as_secs();
@@ -154,22 +186,38 @@ impl State {
     /// An end that nothing explains is a suite error: it may have hidden one. A worker that never ran is a sandbox
     /// that failed.
     fn last_words(&mut self, worker: &Worker, exit: &Exit) {
-        let title = match worker.phase {
+        let how = exit.how.clone();
+        let (title, message) = match worker.phase {
             Phase::Starting | Phase::Dying(Death::Stuck(_)) if !worker.ready => {
-                let message = format!("the worker ended before it was ready: {}", exit.how);
-                return self.give_back(worker.attempt, InfraCause::SandboxFailed, message);
+                return self.never_ready(worker, how);
             }
             Phase::Dying(Death::Grace) if !worker.ended => {
-                "a worker did not stop within the grace and was killed"
+                let grace = worker.grace_ms as f64 / 1000.0;
+                let message = format!("after {grace} s; --grace sets how long");
+                ("a worker did not stop within the grace and was killed", message)
             }
             Phase::Finishing { .. } if !worker.ended && worker.ready => {
-                "a worker died while its session finished"
+                ("a worker died while its session finished", how)
             }
-            Phase::Ready if !worker.ended && worker.fed.is_empty() => "a worker died without running a test",
+            Phase::Ready if !worker.ended && worker.fed.is_empty() => {
+                ("a worker died without running a test", how)
+            }
             _ => return,
         };
-        let error = SuiteError { title: title.to_owned(), message: exit.how.clone(), text: exit.text };
+        let error = SuiteError { title: title.to_owned(), message, text: exit.text };
         self.record(worker.attempt, Record::SuiteError(error));
+    }
+
+    fn never_ready(&mut self, worker: &Worker, how: String) {
+        let why = match (&worker.broken, worker.phase) {
+            (Some((words, _)), _) => words.clone(),
+            (None, Phase::Dying(_)) => {
+                format!("killed after {} s, its limit", self.settings.start_limit.as_secs())
+            }
+            (None, _) => how,
+        };
+        let message = format!("the worker ended before it was ready: {why}");
+        self.give_back(worker.attempt, InfraCause::SandboxFailed, message);
     }
 
     fn discovery_died(&mut self, worker: &Worker, exit: &Exit) {
@@ -179,19 +227,16 @@ impl State {
             return;
         };
         attempt.fed = 0;
-        let died = match worker.phase {
-            Phase::Dying(Death::Stuck(_)) => "discovery took longer than its limit".to_owned(),
-            _ => format!("the framework ended during discovery with {}", exit.how),
-        };
+        let died = format!("the framework ended during discovery with {}", exit.how);
         attempt.ended = Some(attempt.stopping.take().unwrap_or(EndCause::DiscoveryFailed(died)));
     }
 
-    fn not_started(&mut self, slot: SlotIndex, message: String) {
+    fn not_started(&mut self, slot: SlotIndex, cause: InfraCause, message: String) {
         let worker = self.slot_mut(slot).and_then(|s| s.worker.take()).expect("it was to start");
         if let Some(attempt) = self.attempts.get_mut(&worker.attempt) {
             attempt.fed = 0;
         }
-        self.give_back(worker.attempt, InfraCause::SandboxFailed, message);
+        self.give_back(worker.attempt, cause, message);
     }
 
     /// The first of what was fed has failed for a reason of ours.

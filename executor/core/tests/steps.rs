@@ -5,7 +5,7 @@ use std::time::Duration;
 use seagull_domain::{
     AttemptId, AttemptReport, AttemptState, BundleContents, Desired, DesiredAttempt, EndCause, Entry, Epoch,
     Generation, InfraCause, Instant, Kind, Outcome, Record, Role, RunId, SlotIndex, SlotNumber, TestCause,
-    TestIndex, TestResult,
+    TestIndex, TestResult, TextRef,
 };
 use seagull_executor_core::{Effect, Event, Exit, Settings, State, WorkerEvent, WorkerId};
 
@@ -141,8 +141,24 @@ impl World {
         failed.collect()
     }
 
-    fn suite_errors(&mut self) -> usize {
-        self.records().iter().filter(|record| matches!(record, Record::SuiteError(_))).count()
+    /// Test and message of each failed result.
+    fn messages(&mut self) -> Vec<(u32, String)> {
+        let failed = self.records().into_iter().filter_map(|record| match record {
+            Record::Result(result) if result.outcome == Outcome::Failed => {
+                Some((result.test.0, result.message))
+            }
+            _ => None,
+        });
+        failed.collect()
+    }
+
+    /// The messages of suite errors.
+    fn suite_errors(&mut self) -> Vec<String> {
+        let errors = self.records().into_iter().filter_map(|record| match record {
+            Record::SuiteError(error) => Some(error.message),
+            _ => None,
+        });
+        errors.collect()
     }
 }
 
@@ -311,7 +327,7 @@ fn a_worker_that_is_interrupted_before_it_is_ready_may_end_without_a_word() {
     world.desired[0].cancel = true;
     assert_eq!(world.answer(Vec::new()), [Effect::Interrupt { slot: SLOT, worker: WorkerId(1) }]);
     world.worker(1, exited());
-    assert_eq!(world.suite_errors(), 0);
+    assert_eq!(world.suite_errors(), [""; 0]);
     assert_eq!(world.report(1).state, AttemptState::Ended(EndCause::Cancelled));
 }
 
@@ -327,7 +343,115 @@ fn a_worker_that_had_ended_was_not_killed_at_the_grace() {
     };
     world.worker(1, WorkerEvent::Ended);
     world.worker(1, exited());
-    assert_eq!(world.suite_errors(), 0);
+    assert_eq!(world.suite_errors(), [""; 0]);
+}
+
+#[test]
+fn a_session_killed_at_the_grace_names_the_setting() {
+    let mut world = World::running(&[entry(0, 0)]);
+    world.starts(0);
+    world.worker(1, passed(0));
+    world.desired = vec![wanted(2, Kind::Run, 5)];
+    world.answer(vec![(AttemptId(1), 1)]);
+    assert_eq!(world.contents(2, 1, &[entry(1, 0)]), [finish(1)]);
+    world.wait(Duration::from_millis(1500));
+    world.step(Event::Tick);
+    world.worker(1, exited());
+    assert_eq!(world.suite_errors(), ["after 1 s; --grace sets how long"]);
+}
+
+#[test]
+fn a_test_that_was_interrupted_for_us_is_not_failed_however_late_it_says_so() {
+    let mut world = World::running(&[entry(0, 0)]);
+    world.starts(0);
+    world.desired[0].cancel = true;
+    world.answer(Vec::new());
+    world.wait(Duration::from_millis(1500));
+    world.step(Event::Tick);
+    world.worker(1, WorkerEvent::Interrupted { test: Some(TestIndex(0)), message: String::new() });
+    world.worker(1, exited());
+    assert_eq!(world.failures(), []);
+}
+
+#[test]
+fn a_session_that_ends_itself_between_tests_is_a_suite_error_and_the_rest_goes_on() {
+    let mut world = World::running(&[entry(0, 0), entry(1, 0), entry(2, 0)]);
+    world.starts(0);
+    world.worker(1, passed(0));
+    world.worker(1, WorkerEvent::Interrupted { test: None, message: "enough".into() });
+    world.worker(1, WorkerEvent::Ended);
+    let effects = world.worker(1, exited());
+    assert!(matches!(&effects[..], [Effect::Start(_)]), "{effects:?}");
+    assert_eq!((world.suite_errors(), world.failures()), (vec!["enough".to_owned()], vec![]));
+    // A worker that comes to no test at all would be followed by another for ever.
+    world.worker(2, WorkerEvent::Ready { grace_ms: 1000 });
+    world.worker(2, WorkerEvent::Interrupted { test: None, message: String::new() });
+    world.worker(2, WorkerEvent::Ended);
+    world.worker(2, exited());
+    assert_eq!(world.messages(), [(1, "its worker could not run any test: interrupted".into())]);
+}
+
+#[test]
+fn a_worker_that_cannot_collect_fails_a_test_in_the_frameworks_words() {
+    let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
+    let text = TextRef { log: AttemptId(1), offset: 7, length: 9 };
+    let message = "no module named x\nTraceback: ...".to_owned();
+    world.worker(1, WorkerEvent::DiscoveryFailed { message, text: Some(text) });
+    world.worker(1, WorkerEvent::Ended);
+    let effects = world.worker(1, exited());
+    assert!(matches!(&effects[..], [Effect::Start(_)]), "{effects:?}");
+    assert_eq!(world.messages(), [(0, "its worker could not run any test: no module named x".into())]);
+    let records = world.records();
+    let [Record::Result(result)] = &records[..] else { panic!("{records:?}") };
+    assert_eq!((result.cause, result.text), (Some(TestCause::Error), Some(text)));
+}
+
+#[test]
+fn a_worker_that_ends_before_it_is_ready_says_why() {
+    let failed = |events: Vec<WorkerEvent>| {
+        let mut world = World::new();
+        world.desired = vec![wanted(1, Kind::Run, 0)];
+        world.answer(Vec::new());
+        world.contents(1, 1, &[entry(0, 0)]);
+        for event in events {
+            world.worker(1, event);
+        }
+        match world.report(1).state {
+            AttemptState::Ended(EndCause::GaveBack(cause, message)) => (cause, message),
+            state => panic!("{state:?}"),
+        }
+    };
+    let broken = WorkerEvent::DiscoveryFailed { message: "usage: no such option".into(), text: None };
+    let (cause, message) = failed(vec![broken, WorkerEvent::Ended, exited()]);
+    assert_eq!(cause, InfraCause::SandboxFailed);
+    assert_eq!(message, "the worker ended before it was ready: usage: no such option");
+    assert_eq!(failed(vec![exited()]).1, "the worker ended before it was ready: signal 11");
+    let absent = WorkerEvent::NotStarted(InfraCause::ArtifactUnavailable, "gone".into());
+    assert_eq!(failed(vec![absent]), (InfraCause::ArtifactUnavailable, "gone".into()));
+}
+
+#[test]
+fn a_worker_that_does_not_start_is_killed_at_a_limit_that_is_named() {
+    let mut world = World::new();
+    world.desired = vec![wanted(1, Kind::Discover, 0)];
+    world.answer(Vec::new());
+    world.wait(Duration::from_secs(600));
+    assert_eq!(world.step(Event::Tick), [kill(1)]);
+    world.worker(1, exited());
+    let message = "the worker ended before it was ready: killed after 600 s, its limit".to_owned();
+    let cause = EndCause::GaveBack(InfraCause::SandboxFailed, message);
+    assert_eq!(world.report(1).state, AttemptState::Ended(cause));
+}
+
+#[test]
+fn a_discovery_that_cannot_be_stored_is_given_back() {
+    let mut world = World::new();
+    world.desired = vec![wanted(1, Kind::Discover, 0)];
+    world.answer(Vec::new());
+    world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
+    world.worker(1, WorkerEvent::NotStored("disk full".into()));
+    let cause = EndCause::GaveBack(InfraCause::ArtifactUnavailable, "disk full".into());
+    assert_eq!(world.report(1).state, AttemptState::Ended(cause));
 }
 
 #[test]

@@ -36,6 +36,9 @@ pub(crate) enum Event {
         #[serde(default)]
         dump_signal: Option<i32>,
     },
+    Warning {
+        message: String,
+    },
     File {
         path: String,
         suffixes: Vec<String>,

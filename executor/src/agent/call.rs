@@ -82,8 +82,9 @@ impl Calls {
         let report = core.next_report();
         let delivers = !report.batches.is_empty();
         let (connection, logs) = (self.connection.clone(), self.logs.clone());
+        let ends = logs.ends();
         let answer = Box::pin(async move {
-            logs.flush(&connection).await?;
+            logs.flush(ends, |chunk| connection.put_log(chunk)).await?;
             connection.synchronize(report).await
         });
         self.call = Some(Call { answer, delivers });

@@ -60,8 +60,10 @@ impl Connection {
         insist(ask).await?.into_inner().try_into().map_err(invalid)
     }
 
-    pub async fn put_log(&self, chunk: LogChunk) -> Result<(), Status> {
-        self.executors.clone().put_log(v1::PutLogRequest::from(chunk)).await.map(|_| ())
+    /// Says how long the log is now.
+    pub async fn put_log(&self, chunk: LogChunk) -> Result<u64, Status> {
+        let answer = self.executors.clone().put_log(v1::PutLogRequest::from(chunk)).await?;
+        Ok(answer.into_inner().durable)
     }
 
     /// Stores a blob, unless it is there already.
@@ -83,14 +85,13 @@ impl Connection {
         mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
     ) -> Result<(), Status> {
         let mut offset = 0;
-        let mut failures = 0;
+        let mut patience = Patience::default();
         loop {
             let fetched = self.get_from(digest, &mut offset, &mut take).await;
             match fetched {
-                Err(status) if !is_final(&status) && failures < RETRIES => failures += 1,
+                Err(status) if patience.bears(&status) => patience.rest().await,
                 outcome => return outcome,
             }
-            tokio::time::sleep(backoff(failures)).await;
         }
     }
 
@@ -111,7 +112,29 @@ impl Connection {
     }
 }
 
+/// How often the scheduler may say that it is in trouble.
 const RETRIES: u32 = 30;
+
+/// How a call is tried again: as long as the scheduler is away, for only it can say whether the answer is still wanted,
+/// and for a while if it answers that it is in trouble.
+#[derive(Debug, Default)]
+struct Patience {
+    failures: u32,
+    troubles: u32,
+}
+
+impl Patience {
+    /// Whether there may be another try.
+    fn bears(&mut self, status: &Status) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        self.troubles += u32::from(status.code() != Code::Unavailable);
+        !is_final(status) && self.troubles <= RETRIES
+    }
+
+    async fn rest(&self) {
+        tokio::time::sleep(backoff(self.failures)).await;
+    }
+}
 
 /// Longer and longer, to two seconds.
 pub(crate) fn backoff(failures: u32) -> Duration {
@@ -120,12 +143,25 @@ pub(crate) fn backoff(failures: u32) -> Duration {
 
 /// Calls again until there is an answer that a retry will not change.
 async fn insist<T, F: Future<Output = Result<T, Status>>>(mut call: impl FnMut() -> F) -> Result<T, Status> {
-    let mut failures = 0;
+    let mut patience = Patience::default();
     loop {
         match call().await {
-            Err(status) if !is_final(&status) && failures < RETRIES => failures += 1,
+            Err(status) if patience.bears(&status) => patience.rest().await,
             outcome => return outcome,
         }
-        tokio::time::sleep(backoff(failures)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_waited_out_and_a_lasting_trouble_is_not() {
+        let mut patience = Patience::default();
+        let mut tries = |status: Status| (0..1000).take_while(|_| patience.bears(&status)).count();
+        assert_eq!(tries(Status::unavailable("away")), 1000);
+        assert_eq!(tries(Status::internal("disk")), RETRIES as usize);
+        assert_eq!(tries(Status::not_found("gone")), 0);
     }
 }

@@ -16,6 +16,10 @@ pub(crate) struct Discovering {
 }
 
 impl Discovering {
+    pub fn warning(&mut self, message: String) {
+        self.manifest.warnings.push(message);
+    }
+
     pub fn file(&mut self, path: String, suffixes: Vec<String>) {
         match self.manifest.files.last_mut() {
             Some(last) if last.path == path => last.suffixes.extend(suffixes),
@@ -73,6 +77,7 @@ mod tests {
     #[test]
     fn groups_become_relations_by_index() {
         let mut discovering = Discovering::default();
+        discovering.warning("--last-failed ignored".into());
         discovering.file("a.py".into(), vec!["::x".into(), "::y".into()]);
         discovering.file("a.py".into(), vec!["::z".into()]);
         discovering.file("b.py".into(), vec!["::x".into()]);
@@ -82,6 +87,6 @@ mod tests {
         assert_eq!(manifest.files.len(), 2);
         let tests = vec![TestIndex(2), TestIndex(3)];
         assert_eq!(manifest.relations, [Relation { ordered: false, tests }]);
-        assert_eq!(manifest.warnings, ["1 duplicate ids run once: a.py::x"]);
+        assert_eq!(manifest.warnings, ["--last-failed ignored", "1 duplicate ids run once: a.py::x"]);
     }
 }

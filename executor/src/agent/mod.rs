@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seagull_domain::{AttemptId, BootId, ExecutorId, Generation, Instant, RunId, SlotIndex};
+use seagull_domain::{AttemptId, BootId, Desired, ExecutorId, Generation, Instant, RunId, SlotIndex};
 use seagull_executor_core::{Effect, Event, Settings, State, WorkerId};
 use seagull_proto::Token;
 use seagull_proto::convert::BundleAsked;
@@ -131,7 +131,7 @@ impl Agent {
             tokio::select! {
                 Some(event) = self.events.recv() => self.events(event),
                 answer = self.calls.answer() => match answer {
-                    Ok(desired) => self.step(Event::Desired(Box::new(desired))),
+                    Ok(desired) => self.desired(desired),
                     Err(status) if is_refusal(&status) => return Err(Error::Refused(status.message().to_owned())),
                     Err(_) => {}
                 },
@@ -141,6 +141,12 @@ impl Agent {
             self.calls.send_if_due(&mut self.core);
         }
         Ok(())
+    }
+
+    fn desired(&mut self, desired: Desired) {
+        self.step(Event::Desired(Box::new(desired)));
+        let attempts = &self.core.attempts;
+        self.shared.logs.retain(|attempt| attempts.contains_key(attempt));
     }
 
     /// All that has come, so that one report tells of it.
@@ -168,10 +174,12 @@ impl Agent {
             Effect::Start(start) => {
                 let (orders, receiver) = mpsc::unbounded_channel();
                 self.workers.insert(start.slot, (start.worker, orders));
+                self.shared.logs.open(&start.run, start.attempt);
                 self.forget_runs();
                 tokio::spawn(worker::run(self.shared.clone(), start, receiver));
             }
             Effect::Feed { slot, worker, attempt, tests } => {
+                self.shared.logs.open(&self.core.attempts[&attempt].run, attempt);
                 self.order(slot, worker, Order::Feed { attempt, tests })
             }
             Effect::Finish { slot, worker } => self.order(slot, worker, Order::Finish),

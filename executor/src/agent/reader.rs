@@ -7,6 +7,7 @@ use seagull_executor_core::WorkerEvent;
 use super::adapter::{Event, Finished};
 use super::discovery::Discovering;
 use super::worker::Voice;
+use crate::supervisor::DUMP_SIGNAL;
 
 /// Hears one worker.
 pub(crate) struct Reader {
@@ -21,27 +22,18 @@ impl Reader {
         Reader { voice, discovering: Discovering::default(), runtime: tokio::runtime::Handle::current() }
     }
 
-    /// Takes a line; false if it is nothing that an adapter says.
-    pub fn line(&mut self, line: &[u8]) -> bool {
-        match serde_json::from_slice(line) {
-            Ok(event) => self.hear(event),
-            Err(error) => {
-                return self.nonsense(format!("the adapter said what is not in its protocol: {error}"));
-            }
-        }
-        true
-    }
-
-    /// Tells of what no adapter says.
-    pub fn nonsense(&self, message: String) -> bool {
-        let title = "adapter protocol".to_owned();
-        self.voice.say(WorkerEvent::SuiteError(SuiteError { title, message, text: None }));
-        false
+    /// Takes a line, or says why it is nothing that an adapter says.
+    pub fn line(&mut self, line: &[u8]) -> Result<(), String> {
+        let event = serde_json::from_slice(line)
+            .map_err(|error| format!("its adapter said what is not in the protocol: {error}"))?;
+        self.hear(event);
+        Ok(())
     }
 
     fn hear(&mut self, event: Event) {
         let voice = &self.voice;
         let event = match event {
+            Event::Warning { message } => return self.discovering.warning(message),
             Event::File { path, suffixes } => return self.discovering.file(path, suffixes),
             Event::Relation { tests } => return self.discovering.relation(tests),
             Event::Skipped { path, reason } => return self.discovering.skipped(path, reason),
@@ -53,11 +45,13 @@ impl Reader {
                 self.runtime.block_on(discovered(voice, std::mem::take(&mut self.discovering)))
             }
             Event::Hello { dump_signal } => {
-                voice.dumps.store(dump_signal.is_some(), std::sync::atomic::Ordering::Relaxed);
+                let dumps = dump_signal == Some(DUMP_SIGNAL);
+                voice.dumps.store(dumps, std::sync::atomic::Ordering::Relaxed);
                 WorkerEvent::Ready { grace_ms: voice.context.spec.grace_ms }
             }
             Event::DiscoveryFailed { message, text } => {
-                WorkerEvent::DiscoveryFailed(with_text(message, &text))
+                let logged = voice.log(&text);
+                WorkerEvent::DiscoveryFailed { message: with_text(message, &text), text: logged }
             }
             Event::Next {} => WorkerEvent::Next,
             Event::Started { test } => WorkerEvent::Started(TestIndex(test)),
@@ -93,9 +87,7 @@ async fn discovered(voice: &Voice, discovering: Discovering) -> WorkerEvent {
     let digest = seagull_results::digest(&bytes);
     match voice.shared.connection.put_blob(digest, bytes).await {
         Ok(()) => WorkerEvent::Discovered(Discovery { manifest: digest, tests }),
-        Err(status) => {
-            WorkerEvent::DiscoveryFailed(format!("the manifest cannot be stored: {}", status.message()))
-        }
+        Err(status) => WorkerEvent::NotStored(format!("the manifest cannot be stored: {}", status.message())),
     }
 }
 

@@ -1,15 +1,17 @@
 //! One worker: a sandbox with the framework's process in it, its socket, and what goes over it.
 
-use std::os::unix::net::UnixStream;
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use seagull_domain::{AttemptId, TestIndex, TextRef};
+use seagull_domain::{AttemptId, InfraCause, SlotNumber, TestIndex, TextRef};
 use seagull_executor_core::{Event, Exit, Start, WorkerEvent};
 use tokio::net::UnixListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::adapter::{Command, Configure};
 use super::connection::Connection;
@@ -40,6 +42,9 @@ const LAST_WORDS: u64 = 16 << 10;
 const DUMP: Duration = Duration::from_millis(500);
 /// How long what a dead worker had sent may take to arrive.
 const DRAIN: Duration = Duration::from_secs(5);
+/// Bytes that the log of what a worker writes outside any test may have, and how often it is looked at.
+const LOG_BYTES: u64 = 4 << 20;
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What the agent tells a worker's task.
 #[derive(Debug)]
@@ -83,18 +88,33 @@ impl Voice {
         let _ = self.shared.events.blocking_send(Event::Worker { slot, worker, event });
     }
 
+    /// A test that the worker cannot be told of, for it has no id.
+    async fn tell_unknown(&self, test: TestIndex) {
+        let Start { slot, worker, .. } = self.start;
+        let event = WorkerEvent::Missing { test, reason: "it is not in the manifest".to_owned() };
+        let _ = self.shared.events.send(Event::Worker { slot, worker, event }).await;
+    }
+
     pub fn log(&self, text: &str) -> Option<TextRef> {
         let attempt = AttemptId(self.attempt.load(Ordering::Relaxed));
-        self.shared.logs.append(&self.start.run, attempt, text)
+        self.shared.logs.append(attempt, text)
     }
 }
 
 /// Starts a worker and serves it until it is gone. Whatever happens, the last event is `Exited` or `NotStarted`.
-pub(crate) async fn run(shared: Shared, start: Start, orders: mpsc::UnboundedReceiver<Order>) {
+pub(crate) async fn run(shared: Shared, start: Start, mut orders: mpsc::UnboundedReceiver<Order>) {
     let (events, slot, worker) = (shared.events.clone(), start.slot, start.worker);
-    let event = match launch(shared, start).await {
+    let launched = tokio::select! {
+        launched = launch(shared, start) => launched,
+        // Before it has started a worker is told nothing but to stop.
+        _ = orders.recv() => {
+            let message = "it was stopped before the run and its files were there".to_owned();
+            Err((InfraCause::ArtifactUnavailable, message))
+        }
+    };
+    let event = match launched {
         Ok(launched) => WorkerEvent::Exited(launched.serve(orders).await),
-        Err(message) => WorkerEvent::NotStarted(message),
+        Err((cause, message)) => WorkerEvent::NotStarted(cause, message),
     };
     let _ = events.send(Event::Worker { slot, worker, event }).await;
 }
@@ -107,11 +127,16 @@ struct Launched {
     configure: Configure,
 }
 
-async fn launch(shared: Shared, start: Start) -> Result<Launched, String> {
-    let context = shared.contexts.get(&start.run).await?;
+async fn launch(shared: Shared, start: Start) -> Result<Launched, (InfraCause, String)> {
+    let context = shared.contexts.get(&start.run).await;
+    let context = context.map_err(|message| (InfraCause::ArtifactUnavailable, message))?;
+    begin(shared, start, context).map_err(|message| (InfraCause::SandboxFailed, message))
+}
+
+fn begin(shared: Shared, start: Start, context: Arc<Context>) -> Result<Launched, String> {
     let name = format!("gw{}-{}", start.number, start.worker.0);
     let io = |error: std::io::Error| format!("cannot make sandbox {name}: {error}");
-    let directory = shared.home.sandbox(&name).map_err(io)?;
+    let [directory, temporary] = shared.home.sandbox(&name).map_err(io)?;
     write_adapter(&directory.join("adapter")).map_err(io)?;
     let listener = UnixListener::bind(directory.join("socket")).map_err(io)?;
     let python =
@@ -121,14 +146,14 @@ async fn launch(shared: Shared, start: Start) -> Result<Launched, String> {
         command: [python.as_os_str(), "-c".as_ref(), BOOTSTRAP.as_ref(), directory.as_os_str()]
             .map(Into::into)
             .into(),
-        env: environment(std::env::vars_os(), &variables(&context), &directory),
+        env: environment(std::env::vars_os(), &variables(&context), &temporary),
         cwd: context.directory.clone(),
-        directory: directory.clone(),
+        directories: vec![directory, temporary.clone()],
         log: log.clone(),
         mounts: Vec::new(),
     };
     let handle = shared.sandboxes.start(&spec).map_err(|error| error.to_string())?;
-    let configure = configure(&shared, &context, &start, &directory);
+    let configure = configure(&shared, &context, &start, &temporary);
     let attempt = Arc::new(AtomicU64::new(start.attempt.0));
     Ok(Launched {
         voice: Voice { shared, start, context, attempt, dumps: Arc::default() },
@@ -151,15 +176,15 @@ fn variables(context: &Context) -> Vec<(String, String)> {
     std::iter::once(("PYTHONHASHSEED".to_owned(), hash_seed)).chain(given).collect()
 }
 
-fn configure(shared: &Shared, context: &Context, start: &Start, directory: &Path) -> Configure {
-    let cache = shared.caches.join(format!("gw{}", start.number));
+fn configure(shared: &Shared, context: &Context, start: &Start, temporary: &Path) -> Configure {
+    let cache = cache_directory(&shared.caches, &context.spec.project, start.number);
     Configure {
         args: context.spec.arguments.clone(),
         slot: start.number.0,
         slots: start.slots,
         run: context.spec.id.to_string(),
         seed: context.spec.seed,
-        basetemp: directory.join("basetemp").display().to_string(),
+        basetemp: temporary.join("basetemp").display().to_string(),
         cache_dir: cache.display().to_string(),
         discover: start.discover,
         whole: start.whole,
@@ -167,54 +192,83 @@ fn configure(shared: &Shared, context: &Context, start: &Start, directory: &Path
     }
 }
 
+/// The framework's cache for a slot's number, which one live worker of a run has, also among executors that share a
+/// state directory.
+fn cache_directory(caches: &Path, project: &str, slot: SlotNumber) -> PathBuf {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
+    let name: String = project.chars().take(40).map(safe).collect();
+    let hash = blake3::hash(project.as_bytes()).to_hex();
+    caches.join(format!("{name}-{}", &hash[..12])).join(format!("gw{slot}"))
+}
+
 impl Launched {
     async fn serve(mut self, mut orders: mpsc::UnboundedReceiver<Order>) -> Exit {
+        let log = self.log.clone();
+        let heard = tokio::select! {
+            heard = self.converse(&mut orders) => heard,
+            never = keep_short(&log) => match never {},
+        };
+        if heard.is_err() {
+            self.handle.kill();
+        }
+        let exit = self.handle.wait().await;
+        self.tell_of_leftovers(&exit);
+        let text = self.voice.log(&tail(&log));
+        let _ = std::fs::remove_file(&log);
+        let how = heard.map_or_else(|reason| format!("{}: {reason}", exit.end), |()| exit.end.to_string());
+        Exit { how, text }
+    }
+
+    /// Serves a worker until its process is gone and all it said is heard. The error says why nobody listens to it.
+    async fn converse(&mut self, orders: &mut mpsc::UnboundedReceiver<Order>) -> Result<(), String> {
+        let deaf = |error: std::io::Error| format!("it cannot be listened to: {error}");
         let stream = loop {
             tokio::select! {
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => break Some(stream),
-                    Err(_) => break None,
-                },
-                _ = self.handle.wait() => break None,
+                accepted = self.listener.accept() => break accepted.map_err(deaf)?.0,
+                _ = self.handle.wait() => return Ok(()),
                 order = orders.recv() => self.obey(order, None).await,
             }
         };
-        let heard = match stream.and_then(|stream| stream.into_std().ok()) {
-            Some(stream) => self.converse(stream, &mut orders).await,
-            None => None,
-        };
-        let exit = self.handle.wait().await;
-        if let Some(heard) = heard {
-            let _ = tokio::time::timeout(DRAIN, heard).await;
-        }
-        let text = self.voice.log(&tail(&self.log));
-        let _ = std::fs::remove_file(&self.log);
-        Exit { how: exit.end.to_string(), text }
-    }
-
-    /// Serves a connected worker until its process is gone; what comes back is sent when all it said is heard.
-    async fn converse(
-        &mut self,
-        stream: UnixStream,
-        orders: &mut mpsc::UnboundedReceiver<Order>,
-    ) -> Option<oneshot::Receiver<()>> {
-        let (link, heard) = Link::open(stream, self.voice.clone()).ok()?;
+        let stream = stream.into_std().map_err(deaf)?;
+        let (link, mut heard) = Link::open(stream, self.voice.clone()).map_err(deaf)?;
         link.send(&Command::Configure(Box::new(std::mem::take(&mut self.configure))));
         loop {
             tokio::select! {
-                _ = self.handle.wait() => return Some(heard),
+                _ = self.handle.wait() => break,
+                Some(reason) = heard.recv() => return Err(reason),
                 order = orders.recv() => self.obey(order, Some(&link)).await,
             }
         }
+        let rest = tokio::time::timeout(DRAIN, heard.recv()).await;
+        rest.ok().flatten().map_or(Ok(()), Err)
+    }
+
+    fn tell_of_leftovers(&self, exit: &crate::sandbox::Exit) {
+        let Start { number, run, .. } = &self.voice.start;
+        if exit.surviving > 0 {
+            let count = exit.surviving;
+            eprintln!("warning: {count} processes of worker gw{number} of run {run} cannot be killed");
+        }
+        if let Some(error) = &exit.directory_left {
+            eprintln!("warning: the sandbox of worker gw{number} of run {run} cannot be removed: {error}");
+        }
+    }
+
+    async fn feed(&self, link: &Link, attempt: AttemptId, tests: Vec<TestIndex>) {
+        self.voice.attempt.store(attempt.0, Ordering::Relaxed);
+        let mut known = Vec::new();
+        for test in tests {
+            match self.voice.context.id(test) {
+                Some(id) => known.push((test.0, id)),
+                None => self.voice.tell_unknown(test).await,
+            }
+        }
+        link.send(&Command::Run { tests: known });
     }
 
     async fn obey(&mut self, order: Option<Order>, link: Option<&Link>) {
         match (order, link) {
-            (Some(Order::Feed { attempt, tests }), Some(link)) => {
-                self.voice.attempt.store(attempt.0, Ordering::Relaxed);
-                let ids = tests.iter().filter_map(|test| Some((test.0, self.voice.context.id(*test)?)));
-                link.send(&Command::Run { tests: ids.collect() });
-            }
+            (Some(Order::Feed { attempt, tests }), Some(link)) => self.feed(link, attempt, tests).await,
             (Some(Order::Finish), Some(link)) => link.send(&Command::Finish),
             (Some(Order::Interrupt), _) => self.handle.interrupt(),
             (Some(Order::Kill { dump_stacks }), _) => {
@@ -234,11 +288,30 @@ impl Launched {
     }
 }
 
+/// Cuts a log down to its end whenever it has grown too long: a suite that is not captured writes all it has to say.
+async fn keep_short(log: &Path) -> Infallible {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        // A log that cannot be cut is only long.
+        let _ = shorten(log, LOG_BYTES);
+    }
+}
+
+/// All who write to the log append, so that they go on wherever its end is.
+fn shorten(log: &Path, most: u64) -> std::io::Result<()> {
+    if log.metadata()?.len() <= most {
+        return Ok(());
+    }
+    let end = tail(log);
+    let mut file = File::options().append(true).open(log)?;
+    file.set_len(0)?;
+    write!(file, "[what was written before is left out]\n{end}")
+}
+
 /// The end of a file, as text.
 fn tail(path: &Path) -> String {
-    use std::io::{Read, Seek, SeekFrom};
     let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = std::fs::File::open(path)?;
+        let mut file = File::open(path)?;
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(LAST_WORDS)))?;
         let mut bytes = Vec::new();
@@ -246,4 +319,35 @@ fn tail(path: &Path) -> String {
         Ok(bytes)
     };
     String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_grows_too_long_is_cut_to_its_end_and_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let mut writer = File::options().create(true).append(true).open(&log).unwrap();
+        write!(writer, "{}\nlast", "x".repeat(100_000)).unwrap();
+        shorten(&log, 200_000).unwrap();
+        assert_eq!(log.metadata().unwrap().len(), 100_005);
+        shorten(&log, 100_000).unwrap();
+        write!(writer, " words").unwrap();
+        let text = std::fs::read_to_string(&log).unwrap();
+        assert!(text.starts_with("[what was written before is left out]\nx"), "{text:.80}");
+        assert!(text.ends_with("x\nlast words") && text.len() < 20_000, "{}", text.len());
+    }
+
+    #[test]
+    fn each_project_has_caches_of_its_own_whatever_its_name() {
+        let directory = |project| cache_directory(Path::new("/c"), project, SlotNumber(3));
+        let name = directory("shop/unit tests").display().to_string();
+        assert!(name.starts_with("/c/shop_unit_tests-") && name.ends_with("/gw3"), "{name}");
+        assert_ne!(directory("shop/unit_tests"), directory("shop/unit tests"));
+        for odd in ["", "..", &"ü".repeat(128)] {
+            assert_eq!(directory(odd).components().count(), 4);
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The end of a sandbox: when this is known, no process of it is left and its directory is gone, but for what
+/// The end of a sandbox: when this is known, no process of it is left and its directories are gone, but for what
 /// `surviving` and `directory_left` say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Exit {
@@ -14,7 +14,7 @@ pub struct Exit {
     pub leftovers: u32,
     /// Processes that could not be killed.
     pub surviving: u32,
-    /// Why the sandbox's directory could not be removed.
+    /// Why a directory of the sandbox could not be removed.
     pub directory_left: Option<String>,
 }
 

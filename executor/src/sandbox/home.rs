@@ -1,32 +1,37 @@
-//! The short-lived directory of one executor, in which its sandboxes have theirs.
+//! The short-lived directories of one executor, in which its sandboxes have theirs.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
-use std::io;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::remove::remove_tree;
 
-/// Unix sockets are bounded to 108 bytes, so the path is short whatever `TMPDIR` says.
+/// Unix sockets are bounded to 108 bytes, so their path is short whatever `TMPDIR` says.
 const PARENT: &str = "/tmp";
 const PREFIX: &str = "seagull-";
 const LOCK: &str = "lock";
 
-/// `/tmp/seagull-XXXXXX`, mode 0700, locked as long as its executor lives. Gone when dropped; that of a killed
-/// executor is removed by the last of its supervisors, or when the next executor starts.
+/// `/tmp/seagull-XXXXXX`, mode 0700, locked as long as its executor lives; where `TMPDIR` says otherwise there is a
+/// directory of the same name for what tests write. Gone when dropped; those of a killed executor are removed by the
+/// last of its supervisors, or when the next executor starts.
 #[derive(Debug)]
 pub struct Home {
     path: PathBuf,
+    /// The same path again where `TMPDIR` does not say otherwise, or what it names cannot be used.
+    temporary: PathBuf,
     _lock: File,
 }
 
 impl Home {
     pub fn create() -> io::Result<Self> {
         sweep(Path::new(PARENT));
-        Self::create_in(Path::new(PARENT))
+        Self::create_in(Path::new(PARENT), &std::env::temp_dir())
     }
 
-    fn create_in(parent: &Path) -> io::Result<Self> {
+    fn create_in(parent: &Path, temporary: &Path) -> io::Result<Self> {
         loop {
             let private = fs::Permissions::from_mode(0o700);
             let directory = tempfile::Builder::new()
@@ -34,10 +39,13 @@ impl Home {
                 .rand_bytes(6)
                 .permissions(private)
                 .tempdir_in(parent)?;
-            let lock = File::create_new(directory.path().join(LOCK))?;
+            let mut lock = File::create_new(directory.path().join(LOCK))?;
             // Another executor's sweep may have found the directory before it was locked: then it is taken or gone.
             if lock.try_lock().is_ok() && directory.path().join(LOCK).exists() {
-                return Ok(Self { path: directory.keep(), _lock: lock });
+                let path = directory.keep();
+                let temporary = create_temporary(&path, temporary).unwrap_or_else(|_| path.clone());
+                lock.write_all(temporary.as_os_str().as_bytes())?;
+                return Ok(Self { path, temporary, _lock: lock });
             }
         }
     }
@@ -46,27 +54,45 @@ impl Home {
         &self.path
     }
 
-    /// Makes the directory of a sandbox, with `tmp` and `basetemp` in it, empty.
-    pub fn sandbox(&self, name: &str) -> io::Result<PathBuf> {
-        let path = self.path.join(name);
+    /// Makes the two directories of a sandbox, empty: one with a short path, and one, which may be the same, with `tmp`
+    /// and `basetemp` in it.
+    pub fn sandbox(&self, name: &str) -> io::Result<[PathBuf; 2]> {
+        let [path, temporary] = [&self.path, &self.temporary].map(|home| home.join(name));
         remove_tree(&path)?;
-        for directory in [path.clone(), path.join("tmp"), path.join("basetemp")] {
-            DirBuilder::new().mode(0o700).create(directory)?;
+        remove_tree(&temporary)?;
+        for directory in [path.clone(), temporary.join("tmp"), temporary.join("basetemp")] {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
-        Ok(path)
+        Ok([path, temporary])
     }
+}
+
+/// A directory that is named as the home is.
+fn create_temporary(home: &Path, parent: &Path) -> io::Result<PathBuf> {
+    let path = parent.canonicalize()?.join(home.file_name().unwrap_or_default());
+    DirBuilder::new().mode(0o700).create(&path)?;
+    Ok(path)
 }
 
 impl Drop for Home {
     fn drop(&mut self) {
+        let _ = remove_tree(&self.temporary);
         let _ = remove_tree(&self.path);
     }
 }
 
 /// Removes the home of an executor that is dead; `false` if it is not.
 pub(crate) fn remove_abandoned(home: &Path) -> bool {
-    let Ok(lock) = File::open(home.join(LOCK)) else { return !home.exists() };
-    lock.try_lock().is_ok() && remove_tree(home).is_ok()
+    let Ok(mut lock) = File::open(home.join(LOCK)) else { return !home.exists() };
+    lock.try_lock().is_ok() && remove_temporary(home, &mut lock).is_ok() && remove_tree(home).is_ok()
+}
+
+/// The lock's file says where it is.
+fn remove_temporary(home: &Path, lock: &mut File) -> io::Result<()> {
+    let mut path = Vec::new();
+    lock.read_to_end(&mut path)?;
+    let path = Path::new(OsStr::from_bytes(&path));
+    if path.file_name() == home.file_name() { remove_tree(path) } else { Ok(()) }
 }
 
 /// What executors that were killed left behind.
@@ -89,23 +115,47 @@ mod tests {
     #[test]
     fn sandboxes_are_private_short_and_empty() {
         let home = Home::create().unwrap();
-        let sandbox = home.sandbox("gw0").unwrap();
+        let [sandbox, temporary] = home.sandbox("gw0").unwrap();
         assert!(sandbox.as_os_str().len() < 30, "{}", sandbox.display());
-        for directory in [home.path(), &sandbox, &sandbox.join("tmp"), &sandbox.join("basetemp")] {
+        for directory in
+            [home.path(), &sandbox, &temporary, &temporary.join("tmp"), &temporary.join("basetemp")]
+        {
             assert_eq!(fs::metadata(directory).unwrap().permissions().mode() & 0o777, 0o700);
         }
-        fs::write(sandbox.join("tmp/old"), "x").unwrap();
+        fs::write(temporary.join("tmp/old"), "x").unwrap();
         home.sandbox("gw0").unwrap();
-        assert!(!sandbox.join("tmp/old").exists());
+        assert!(!temporary.join("tmp/old").exists());
         let path = home.path().to_owned();
         drop(home);
         assert!(!path.exists());
     }
 
     #[test]
+    fn what_tests_write_is_where_the_user_wants_it_and_goes_as_surely() {
+        let [parent, elsewhere] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let home = || Home::create_in(parent.path(), elsewhere.path()).unwrap();
+        let left = |directory: &Path| fs::read_dir(directory).unwrap().count();
+        let dropped = home();
+        let [sandbox, temporary] = dropped.sandbox("gw0").unwrap();
+        assert!(sandbox.starts_with(parent.path()) && !sandbox.join("tmp").exists());
+        assert!(temporary.starts_with(elsewhere.path()) && temporary.join("basetemp").exists());
+        drop(dropped);
+        assert_eq!([parent.path(), elsewhere.path()].map(left), [0, 0]);
+        let mut killed = home();
+        killed.sandbox("gw0").unwrap();
+        sweep(parent.path());
+        assert_eq!([parent.path(), elsewhere.path()].map(left), [1, 1]);
+        killed._lock = File::open("/dev/null").unwrap();
+        sweep(parent.path());
+        assert_eq!([parent.path(), elsewhere.path()].map(left), [0, 0]);
+        let nowhere = Home::create_in(parent.path(), Path::new("/nowhere")).unwrap();
+        assert_eq!(nowhere.sandbox("gw0").unwrap()[1], nowhere.path().join("gw0"));
+    }
+
+    #[test]
     fn only_the_homes_of_the_dead_are_swept() {
         let parent = tempfile::tempdir().unwrap();
-        let alive = Home::create_in(parent.path()).unwrap();
+        let alive = Home::create_in(parent.path(), parent.path()).unwrap();
         let dead = parent.path().join("seagull-abcdef");
         fs::create_dir_all(dead.join("gw3")).unwrap();
         fs::write(dead.join(LOCK), "").unwrap();

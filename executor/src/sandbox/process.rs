@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Children, End, Exit, Handle, Order, Sandbox, Spec};
-use crate::remove::remove_tree;
+use crate::remove::remove_trees;
 use crate::supervisor::{DUMP, INTERRUPT, KILL};
 
 /// How long a supervisor may take to kill its tree and remove the directory; then it is itself killed, and the
@@ -56,8 +56,10 @@ impl ProcessSandbox {
         let log = log.map_err(|error| annotate(&error, &spec.log))?;
         let mut command = Command::new(&self.supervisor[0]);
         command.as_std_mut().args(&self.supervisor[1..]);
-        command.arg("--directory").arg(&spec.directory).arg("--home").arg(&self.home);
-        command.arg("--cwd").arg(&spec.cwd).arg("--").args(&spec.command);
+        for directory in &spec.directories {
+            command.arg("--directory").arg(directory);
+        }
+        command.arg("--home").arg(&self.home).arg("--cwd").arg(&spec.cwd).arg("--").args(&spec.command);
         command.env_clear().envs(spec.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         Ok(command)
@@ -82,7 +84,7 @@ impl Sandbox for ProcessSandbox {
             stdin: child.stdin.take(),
             child,
             children: self.children.clone(),
-            directory: spec.directory.clone(),
+            directories: spec.directories.clone(),
         };
         tokio::spawn(async move {
             let exit = attendant.attend().await;
@@ -103,7 +105,7 @@ struct Attendant {
     stdin: Option<ChildStdin>,
     orders: mpsc::UnboundedReceiver<Order>,
     children: Arc<Children>,
-    directory: PathBuf,
+    directories: Vec<PathBuf>,
 }
 
 impl Attendant {
@@ -152,7 +154,7 @@ impl Attendant {
     async fn finish(self, report: Option<Exit>) -> Exit {
         let work = move || {
             let killed = self.children.kill_orphans();
-            let removed = remove_tree(&self.directory);
+            let removed = remove_trees(&self.directories);
             let mut exit = report.unwrap_or_else(|| Exit::of(End::SupervisorLost));
             exit.leftovers = exit.leftovers.max(u32::try_from(killed.pids.len()).unwrap_or(u32::MAX));
             exit.surviving = killed.surviving;

@@ -120,4 +120,7 @@ pub struct PlanSummary {
     pub unknown: u32,
     /// Bundles that are longer than the cap because one test or relation is.
     pub oversize: u32,
+    /// Milliseconds that making the plan took.
+    #[serde(default)]
+    pub planning_ms: u64,
 }

@@ -87,6 +87,7 @@ impl RunSpec {
     pub fn difference(&self, existing: &RunSpec) -> Option<&'static str> {
         let fields = [
             ("owner", self.owner == existing.owner),
+            ("project", self.project == existing.project),
             ("workspace", self.workspace == existing.workspace),
             ("environment", self.environment == existing.environment),
             ("arguments", self.arguments == existing.arguments),
@@ -95,7 +96,44 @@ impl RunSpec {
             ("test limit", self.test_limit_ms == existing.test_limit_ms),
             ("retries", self.retries == existing.retries),
             ("fail-fast", self.fail_fast == existing.fail_fast),
+            ("flaky", self.flaky_fails == existing.flaky_fails),
         ];
         fields.into_iter().find(|(_, same)| !same).map(|(name, _)| name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_differs_by_all_that_its_result_depends_on() {
+        let spec = RunSpec {
+            id: "r".parse().unwrap(),
+            owner: "ada".into(),
+            project: "p".into(),
+            priority: 0,
+            rev: String::new(),
+            labels: BTreeMap::new(),
+            deadline: None,
+            submitted_at: 0,
+            workspace: Workspace::InPlace { directory: "/suite".into(), content: String::new() },
+            environment: Environment::default(),
+            arguments: Vec::new(),
+            select: Vec::new(),
+            cap_ms: 600_000,
+            test_limit_ms: None,
+            retries: 0,
+            fail_fast: None,
+            flaky_fails: false,
+            grace_ms: 10_000,
+            seed: 1,
+        };
+        let flaky = RunSpec { flaky_fails: true, ..spec.clone() };
+        let project = RunSpec { project: "q".into(), ..spec.clone() };
+        let later = RunSpec { submitted_at: 1, grace_ms: 1, seed: 2, priority: 1, ..spec.clone() };
+        assert_eq!(flaky.difference(&spec), Some("flaky"));
+        assert_eq!(project.difference(&spec), Some("project"));
+        assert_eq!(later.difference(&spec), None);
     }
 }

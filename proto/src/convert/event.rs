@@ -205,6 +205,7 @@ impl From<PlanSummary> for v1::PlanSummary {
             bound: scalar::fitted(summary.bound, limits::WORD_BYTES),
             unknown: summary.unknown,
             oversize: summary.oversize,
+            planning_ms: summary.planning_ms.min(limits::MILLIS),
         }
     }
 }
@@ -225,6 +226,7 @@ impl TryFrom<v1::PlanSummary> for PlanSummary {
             bound: scalar::text(message.bound, limits::WORD_BYTES, "PlanSummary.bound")?,
             unknown: scalar::tests(message.unknown, "PlanSummary.unknown")?,
             oversize: scalar::tests(message.oversize, "PlanSummary.oversize")?,
+            planning_ms: scalar::at_most(message.planning_ms, limits::MILLIS, "PlanSummary.planning_ms")?,
         })
     }
 }

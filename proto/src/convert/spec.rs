@@ -54,8 +54,10 @@ impl TryFrom<v1::RunSpec> for RunSpec {
         let millis = |millis, field| scalar::at_most(millis, limits::MILLIS, field);
         let word = |text, field| scalar::text(text, limits::WORD_BYTES, field);
         let cap_ms = scalar::at_least_one(message.cap_ms, "RunSpec.cap_ms")?;
-        let test_limit_ms =
-            message.test_limit_ms.map(|limit| scalar::at_least_one(limit, "RunSpec.test_limit_ms")).transpose()?;
+        let test_limit_ms = message
+            .test_limit_ms
+            .map(|limit| scalar::at_least_one(limit, "RunSpec.test_limit_ms"))
+            .transpose()?;
         let fail_fast = message.fail_fast.map(|failures| scalar::at_least_one(failures, "RunSpec.fail_fast"));
         Ok(Self {
             id: scalar::id(message.id, "RunSpec.id")?,

@@ -305,6 +305,7 @@ impl Source {
             bound: self.text(limits::WORD_BYTES),
             unknown: self.small(limits::TESTS),
             oversize: self.small(limits::TESTS),
+            planning_ms: self.within(0, limits::MILLIS),
         }
     }
 

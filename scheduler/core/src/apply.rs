@@ -34,7 +34,8 @@ impl State {
                 self.unplace(run, *attempt);
             }
             What::AttemptLost { attempt, cause, .. } => {
-                self.run_mut(run).lose(*attempt, *cause);
+                let current = self.is_current(run, *attempt);
+                self.run_mut(run).lose(*attempt, *cause, current);
                 self.unplace(run, *attempt);
             }
             what => self.run_mut(run).apply(what),
@@ -216,10 +217,10 @@ impl Run {
     fn finish_entry(&mut self, attempt: AttemptId, test: TestIndex) {
         let predicted = self.tests.get(test.0 as usize).map_or(0, |t| t.predicted_us);
         let state = self.attempt_mut(attempt);
-        state.started = true;
         let Some((_, role)) = state.place.remove(&test).and_then(|place| state.left.remove(&place)) else {
             return;
         };
+        state.started = true;
         state.left_us -= predicted;
         if state.status == Status::Live {
             self.release(test, role);
@@ -255,10 +256,11 @@ impl Run {
     }
 
     fn give_back(&mut self, attempt: AttemptId, kept: &[TestIndex]) {
+        let kept: BTreeSet<_> = kept.iter().copied().collect();
         let state = self.attempt_mut(attempt);
         let asked = std::mem::take(&mut state.asked);
-        state.stays.extend(kept);
-        for test in asked.into_iter().filter(|test| !kept.contains(test)) {
+        state.stays.extend(&kept);
+        for test in asked.difference(&kept).copied() {
             let predicted = self.test(test).predicted_us;
             let state = self.attempt_mut(attempt);
             let entry = state.place.remove(&test).and_then(|place| state.left.remove(&place));
@@ -276,25 +278,28 @@ impl Run {
                 self.phase = Phase::Planning { generation: Generation(1), discovered: discovery.manifest };
             }
             EndCause::DiscoveryFailed(_) => self.started = true,
-            EndCause::GaveBack(cause, _) if cause.is_charged() => self.charge(attempt, usize::MAX, *cause),
+            EndCause::GaveBack(cause, message) if cause.is_charged() => {
+                self.charge(attempt, usize::MAX, *cause, message)
+            }
             EndCause::Completed => self.charge_broken_relations(attempt),
             _ => {}
         }
         self.close_attempt(attempt, Status::Ended);
     }
 
-    fn lose(&mut self, attempt: AttemptId, cause: InfraCause) {
-        let current = usize::from(self.is_current(attempt));
-        self.charge(attempt, current, cause);
+    fn lose(&mut self, attempt: AttemptId, cause: InfraCause, is_current: bool) {
+        self.charge(attempt, usize::from(is_current), cause, "");
         self.close_attempt(attempt, Status::Lost);
     }
 
     /// Counts a loss against the infrastructure budget: of all its tests where nothing could run, else of the test
     /// that was running, if the attempt was its slot's current one.
-    fn charge(&mut self, attempt: AttemptId, count: usize, cause: InfraCause) {
+    fn charge(&mut self, attempt: AttemptId, count: usize, cause: InfraCause, message: &str) {
         let state = &self.attempts[&attempt];
         if state.bundle.is_none() {
             self.discovery_losses += 1;
+            let separator = if message.is_empty() { "" } else { ": " };
+            self.discovery_lost_to = format!("{cause}{separator}{message}");
             return;
         }
         let charged: Vec<_> = state.left.values().map(|(test, _)| *test).take(count).collect();

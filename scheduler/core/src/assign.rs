@@ -1,12 +1,13 @@
 //! Matching: which slot gets which work. One pure function over all runs and executors.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use seagull_domain::{BootId, BundleId, ExecutorId, RunId, SlotIndex, SlotNumber};
 
 use crate::State;
 use crate::fact::What;
-use crate::run::{Bundle, Phase, Run};
+use crate::run::{Attempt, Bundle, Run};
 use crate::step::Step;
 
 /// A slot gets its *next* attempt when its current one has no more than this left.
@@ -21,121 +22,225 @@ pub(crate) struct Match {
     pub slot: SlotIndex,
 }
 
-/// A slot with room.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Free {
-    /// Whether it would be the slot's *next*; idle slots come first.
-    is_next: bool,
-    executor: ExecutorId,
-    slot: SlotIndex,
-}
-
-/// The best match there is, if any: idle slots before those that would hold it as next; runs by priority, then by the
-/// share of slots they have; in a run the discovery, then the longest bundle.
-pub(crate) fn best_match(state: &State) -> Option<Match> {
-    let free = free_slots(state);
-    if free.is_empty() {
-        return None;
+/// Gives out work until no slot or no work is left: idle slots before those that would hold it as next; runs by
+/// priority, then by the share of slots they have; in a run the discovery, then the longest bundle.
+pub(crate) fn best_matching(state: &State) -> Vec<Match> {
+    let mut matches = Vec::new();
+    if !state.runs.values().any(has_work) {
+        return matches;
     }
-    let mut runs: Vec<_> = state.runs.iter().filter(|(_, run)| has_work(run)).collect();
-    runs.sort_by_cached_key(|(id, run)| (-run.spec.priority, run.live_attempts().count(), *id));
-    runs.into_iter().find_map(|(id, run)| match_run(state, id, run, &free))
+    let mut rooms = Rooms::of(state);
+    if rooms.is_empty() {
+        return matches;
+    }
+    let shares = shares(state);
+    let ranked = state.runs.iter().filter(|(_, run)| has_work(run)).map(|(id, run)| {
+        let rank = (Reverse(run.spec.priority), shares.get(id).copied().unwrap_or(0), id);
+        (rank, Work::new(id, run))
+    });
+    let mut queue: BTreeMap<_, _> = ranked.collect();
+    while let Some(((priority, share, id), mut work)) = queue.pop_first() {
+        if let Some(matched) = work.next_match(state, &mut rooms) {
+            matches.push(matched);
+            queue.insert((priority, share + 1, id), work);
+        }
+    }
+    matches
 }
 
 fn has_work(run: &Run) -> bool {
-    let discovers = run.phase == Phase::Discovering && run.live_attempts().next().is_none();
-    discovers || (run.dispatches() && !run.pending.is_empty())
+    run.wants_discovery() || (run.dispatches() && !run.pending.is_empty())
 }
 
-fn match_run(state: &State, id: &RunId, run: &Run, free: &[Free]) -> Option<Match> {
-    let matched = |bundle, free: &Free| Match {
-        run: id.clone(),
-        bundle,
-        executor: free.executor.clone(),
-        slot: free.slot,
-    };
-    if run.phase == Phase::Discovering {
-        return free.iter().find(|free| !free.is_next).map(|free| matched(None, free));
+/// How many live attempts each run has.
+fn shares(state: &State) -> BTreeMap<&RunId, usize> {
+    let mut shares = BTreeMap::new();
+    for run in state.placed.values().flat_map(BTreeMap::values) {
+        *shares.entry(run).or_default() += 1;
     }
-    let mut bundles: Vec<_> =
-        run.pending.iter().filter(|(_, bundle)| !run.has_busy_relation(bundle)).collect();
-    bundles.sort_by_key(|(id, bundle)| (std::cmp::Reverse(bundle.predicted_us), **id));
-    bundles.into_iter().find_map(|(bundle_id, bundle)| {
-        let slot = best_slot(state, run, id, bundle, free)?;
-        Some(matched(Some(*bundle_id), slot))
-    })
+    shares
 }
 
-/// Where the run has a worker already, if there is such a slot; never where the bundle should not go, unless there is
-/// nowhere else.
-fn best_slot<'a>(
-    state: &State,
-    run: &Run,
-    id: &RunId,
-    bundle: &Bundle,
-    free: &'a [Free],
-) -> Option<&'a Free> {
-    let elsewhere = state.executors.iter().any(|(id, e)| e.may_take() && !bundle.avoid.contains(id));
-    let allowed = |free: &&Free| !elsewhere || !bundle.avoid.contains(&free.executor);
-    let is_warm = |free: &Free| run.workers.get(&free.executor).is_some_and(|w| w.contains_key(&free.slot));
-    let holds_other = |free: &Free| state.queue(&free.executor, free.slot).iter().any(|(_, of)| *of != id);
-    free.iter()
-        .filter(allowed)
-        .filter(|free| !free.is_next || !holds_other(free))
-        .min_by_key(|free| (free.is_next, !is_warm(free), (*free).clone()))
+/// A slot of an executor.
+type Place<'a> = (&'a ExecutorId, SlotIndex);
+
+/// The slots that are not taken yet.
+struct Rooms<'a> {
+    idle: BTreeSet<Place<'a>>,
+    /// Busy slots that would hold one more attempt of their run as next.
+    next: BTreeMap<&'a RunId, BTreeSet<Place<'a>>>,
 }
 
-fn free_slots(state: &State) -> Vec<Free> {
-    let mut free = Vec::new();
-    for (id, executor) in state.executors.iter().filter(|(_, e)| !e.draining) {
-        for slot in (0..executor.slots).map(SlotIndex) {
-            let queue = state.queue(id, slot);
-            let room = match queue.as_slice() {
-                [] => true,
-                [(attempt, run)] => {
-                    let attempt = &state.runs[*run].attempts[attempt];
-                    attempt.bundle.is_some()
-                        && (attempt.left.len() <= 1 || attempt.left_us <= NEXT_WHEN_LEFT_US)
-                }
-                _ => false,
-            };
-            if room {
-                free.push(Free { is_next: !queue.is_empty(), executor: id.clone(), slot });
+impl<'a> Rooms<'a> {
+    fn of(state: &'a State) -> Rooms<'a> {
+        let mut rooms = Rooms { idle: BTreeSet::new(), next: BTreeMap::new() };
+        for (id, executor) in &state.executors {
+            for (slot, run) in &executor.room {
+                match run {
+                    None => rooms.idle.insert((id, *slot)),
+                    Some(run) => rooms.next.entry(run).or_default().insert((id, *slot)),
+                };
             }
         }
+        rooms
     }
-    free.sort();
-    free
+
+    fn is_empty(&self) -> bool {
+        self.idle.is_empty() && self.next.is_empty()
+    }
+
+    /// Whether there is a slot for anything of the run.
+    fn has_any(&self, run: &RunId) -> bool {
+        !self.idle.is_empty() || self.next.get(run).is_some_and(|next| !next.is_empty())
+    }
+
+    /// A bundle of the run goes there. Behind a short one there is room for another.
+    fn take(&mut self, place: Place<'a>, run: &'a RunId, bundle: &Bundle) {
+        let next = self.next.entry(run).or_default();
+        if self.idle.remove(&place) && is_short(bundle.entries.len(), bundle.predicted_us) {
+            next.insert(place);
+        } else {
+            next.remove(&place);
+        }
+    }
+}
+
+/// What a run has to give out.
+struct Work<'a> {
+    id: &'a RunId,
+    run: &'a Run,
+    discovers: bool,
+    /// The longest on top, the oldest of those that are equally long.
+    bundles: BinaryHeap<(u64, Reverse<BundleId>)>,
+    /// Relations that bundles given out so far have tests of.
+    taken: BTreeSet<u32>,
+    /// The idle slots where the run has a worker, once they are asked for.
+    warm: Option<BTreeSet<Place<'a>>>,
+}
+
+impl<'a> Work<'a> {
+    fn new(id: &'a RunId, run: &'a Run) -> Work<'a> {
+        let bundles = run.pending.iter().map(|(id, bundle)| (bundle.predicted_us, Reverse(*id))).collect();
+        Work { id, run, discovers: run.wants_discovery(), bundles, taken: BTreeSet::new(), warm: None }
+    }
+
+    /// What finds no slot now finds none later: a slot that may hold something as next was idle before.
+    fn next_match(&mut self, state: &'a State, rooms: &mut Rooms<'a>) -> Option<Match> {
+        if std::mem::take(&mut self.discovers) {
+            return rooms.idle.pop_first().map(|place| self.matched(None, place));
+        }
+        while rooms.has_any(self.id)
+            && let Some((_, Reverse(id))) = self.bundles.pop()
+        {
+            let bundle = &self.run.pending[&id];
+            if !self.has_busy_relation(bundle)
+                && let Some(place) = self.best_place(state, bundle, rooms)
+            {
+                rooms.take(place, self.id, bundle);
+                self.taken.extend(self.run.relations_in(bundle));
+                return Some(self.matched(Some(id), place));
+            }
+        }
+        None
+    }
+
+    fn matched(&self, bundle: Option<BundleId>, (executor, slot): Place) -> Match {
+        Match { run: self.id.clone(), bundle, executor: executor.clone(), slot }
+    }
+
+    /// Whether a live attempt holds anything of a relation that the bundle has tests of.
+    fn has_busy_relation(&self, bundle: &Bundle) -> bool {
+        let held = &self.run.relations_held;
+        let is_busy = |relation| held.contains_key(&relation) || self.taken.contains(&relation);
+        !(held.is_empty() && self.taken.is_empty()) && self.run.relations_in(bundle).any(is_busy)
+    }
+
+    /// Where the run has a worker already, if there is such a slot; never where the bundle should not go, unless there
+    /// is nowhere else.
+    fn best_place(&mut self, state: &State, bundle: &Bundle, rooms: &Rooms<'a>) -> Option<Place<'a>> {
+        let elsewhere = state.executors.iter().any(|(id, e)| e.may_take() && !bundle.avoid.contains(id));
+        let allowed = |place: &&Place| !elsewhere || !bundle.avoid.contains(place.0);
+        let has_worker = |place: &&Place| self.run.worker(place.0, place.1).is_some();
+        let warm = self.warm.get_or_insert_with(|| rooms.idle.iter().filter(has_worker).copied().collect());
+        while warm.first().is_some_and(|first| !rooms.idle.contains(first)) {
+            warm.pop_first();
+        }
+        let warm = warm.iter().filter(|place| rooms.idle.contains(place)).find(allowed);
+        let idle = || rooms.idle.iter().find(allowed);
+        let next = || rooms.next.get(self.id)?.iter().find(allowed);
+        warm.or_else(idle).or_else(next).copied()
+    }
+}
+
+/// Whether so many tests that take so long are so little that another attempt may wait behind them.
+fn is_short(tests: usize, us: u64) -> bool {
+    tests <= 1 || us <= NEXT_WHEN_LEFT_US
+}
+
+impl Attempt {
+    fn is_nearly_done(&self) -> bool {
+        self.bundle.is_some() && is_short(self.left.len(), self.left_us)
+    }
+}
+
+impl State {
+    /// The slots of an executor with room; see [`crate::Executor::room`].
+    pub(crate) fn room(&self, executor: &ExecutorId) -> BTreeMap<SlotIndex, Option<RunId>> {
+        let known = self.executors.get(executor).filter(|executor| !executor.draining);
+        let slots = 0..known.map_or(0, |executor| executor.slots);
+        let mut room: BTreeMap<_, _> = slots.map(|slot| (SlotIndex(slot), None)).collect();
+        for (attempt, run) in self.placed.get(executor).into_iter().flatten() {
+            let attempt = &self.runs[run].attempts[attempt];
+            if room.remove(&attempt.slot) == Some(None) && attempt.is_nearly_done() {
+                room.insert(attempt.slot, Some(run.clone()));
+            }
+        }
+        room
+    }
+
+    fn look_for_room(&mut self, executor: &ExecutorId) {
+        let room = self.room(executor);
+        if let Some(executor) = self.executors.get_mut(executor) {
+            executor.room = room;
+        }
+    }
 }
 
 impl Step<'_> {
-    /// Gives out work until no slot or no work is left, then takes work back for slots that are still idle.
+    /// Gives out what there is to give out, then takes work back for slots that are still idle.
     pub fn dispatch(&mut self) {
-        while let Some(matched) = best_match(self.state) {
-            self.assign(matched);
+        for executor in &self.dirty {
+            self.state.look_for_room(executor);
+        }
+        let slots = self.state.slots();
+        let mut unused = BTreeMap::new();
+        for matched in best_matching(self.state) {
+            let run = &self.state.runs[&matched.run];
+            let number = run.worker(&matched.executor, matched.slot).map(|worker| worker.number);
+            let number = number
+                .or_else(|| unused.entry(matched.run.clone()).or_insert_with(|| unused_numbers(run)).next());
+            self.assign(matched, number.expect("there are more numbers than workers"), slots);
         }
         self.take_back();
     }
 
-    fn assign(&mut self, Match { run, bundle, executor, slot }: Match) {
+    fn assign(&mut self, matched: Match, number: SlotNumber, slots: u32) {
+        let Match { run, bundle, executor, slot } = matched;
         let state = &self.state.runs[&run];
-        let number = slot_number(state, &executor, slot);
         let tests = bundle.map_or(0, |bundle| state.pending[&bundle].entries.len() as u32);
         let boot = self.state.executors[&executor].boot.clone();
         let boot: BootId = boot.expect("an executor with slots has reported its boot");
         let attempt = self.state.next_attempt;
-        let slots = self.state.slots().max(number.0 + 1);
-        self.dirty.insert(executor.clone());
+        let slots = slots.max(number.0 + 1);
+        let of = executor.clone();
         self.record(&run, What::Assigned { attempt, bundle, executor, boot, slot, number, slots, tests });
+        self.state.look_for_room(&of);
+        self.dirty.insert(of);
     }
 }
 
-/// The number a slot has in the run, or the lowest that no live worker of the run has.
-fn slot_number(run: &Run, executor: &ExecutorId, slot: SlotIndex) -> SlotNumber {
-    if let Some(worker) = run.workers.get(executor).and_then(|workers| workers.get(&slot)) {
-        return worker.number;
-    }
+/// The numbers that no live worker of the run has, the lowest first.
+fn unused_numbers(run: &Run) -> impl Iterator<Item = SlotNumber> + use<> {
     let used: BTreeSet<_> = run.workers.values().flat_map(BTreeMap::values).map(|w| w.number).collect();
-    let free = (0..).map(SlotNumber).find(|number| !used.contains(number));
-    free.expect("there are more numbers than workers")
+    (0..).map(SlotNumber).filter(move |number| !used.contains(number))
 }

@@ -15,6 +15,10 @@ pub enum Effect {
     Drop {
         call: Call,
     },
+    /// Refuses a report for good: a newer process has taken its executor's name, and lives.
+    Displaced {
+        call: Call,
+    },
     /// Answers a submission.
     Submitted {
         request: Call,

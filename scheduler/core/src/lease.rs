@@ -17,6 +17,7 @@ impl Executor {
     pub(crate) fn unseen(lease_until: seagull_domain::Instant) -> Executor {
         Executor {
             boot: None,
+            answered: false,
             sequence: 0,
             lease_until,
             slots: 0,
@@ -26,6 +27,7 @@ impl Executor {
             version: 0,
             desired: Default::default(),
             running: BTreeMap::new(),
+            room: BTreeMap::new(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The ledger: every test gets exactly one verdict, and a run ends when it has all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::{InfraCause, Ledger, NotExecuted, Role, RunId, TestIndex, Verdict};
 
@@ -86,7 +86,8 @@ impl Step<'_> {
     fn give_up_discovery(&mut self, run: &RunId) {
         let Some(state) = self.state.runs.get(run) else { return };
         if state.phase == Phase::Discovering && state.discovery_losses >= self.state.settings.infra_budget {
-            let message = format!("no discovery succeeded in {} attempts", state.discovery_losses);
+            let (losses, cause) = (state.discovery_losses, &state.discovery_lost_to);
+            let message = format!("no discovery succeeded in {losses} attempts; the last: {cause}");
             self.record(run, What::DiscoveryFailed { message });
         }
     }
@@ -129,10 +130,11 @@ fn spent(state: &State, run: &Run, test: TestIndex) -> Option<NotExecuted> {
         return Some(NotExecuted::Infra(known.lost_to.unwrap_or(InfraCause::ExecutorLost)));
     }
     let untried = state.executors.iter().any(|(id, e)| e.may_take() && !known.missing_on.contains(id));
+    let was_there = run.discovered_by().is_some_and(|executor| known.missing_on.contains(executor));
     match known.missing_on.len() {
         0 => None,
-        1 if !untried => Some(NotExecuted::UnstableId),
-        1 => None,
+        1 if untried => None,
+        missing if missing == 1 || was_there => Some(NotExecuted::UnstableId),
         _ => Some(NotExecuted::Infra(InfraCause::EnvironmentDiffers)),
     }
 }
@@ -149,13 +151,14 @@ fn verdict(run: &Run, test: TestIndex) -> Verdict {
 /// The tests as entries of a bundle; of an *ordered* relation, all that comes before the last of them in it.
 fn with_predecessors(run: &Run, tests: &[TestIndex]) -> Vec<(TestIndex, Role)> {
     let mut entries = Vec::with_capacity(tests.len());
-    let mut relations_done = std::collections::BTreeSet::new();
+    let wanted: BTreeSet<_> = tests.iter().collect();
+    let mut relations_done = BTreeSet::new();
     for test in tests {
         match run.relation_of(*test).filter(|relation| relation.ordered) {
             None => entries.push((*test, Role::Run)),
             Some(relation) if relations_done.insert(run.test(*test).relation) => {
-                let last = relation.tests.iter().rposition(|t| tests.contains(t)).map_or(0, |at| at + 1);
-                let role = |t: &TestIndex| if tests.contains(t) { Role::Run } else { Role::Predecessor };
+                let last = relation.tests.iter().rposition(|t| wanted.contains(t)).map_or(0, |at| at + 1);
+                let role = |t: &TestIndex| if wanted.contains(t) { Role::Run } else { Role::Predecessor };
                 entries.extend(relation.tests[..last].iter().map(|t| (*t, role(t))));
             }
             Some(_) => {}

@@ -13,10 +13,13 @@ use crate::state::{Executor, Held, Running};
 use crate::step::{Origin, Step};
 use crate::{Call, Effect};
 
+/// So many processes are remembered to have taken an executor's name.
+const NAMES: usize = 10_000;
+
 impl Step<'_> {
     pub fn report(&mut self, call: Call, report: Report) {
-        if !self.is_news(&report) {
-            return self.effect(Effect::Drop { call });
+        if let Some(refusal) = self.refusal(call, &report) {
+            return self.effect(refusal);
         }
         self.seen(call, &report);
         let acknowledged = self.batches(&report);
@@ -30,16 +33,20 @@ impl Step<'_> {
         self.acknowledged = acknowledged;
     }
 
-    /// A report of the boot we know must have a higher number; of an unknown boot it takes the older one's place.
-    fn is_news(&self, report: &Report) -> bool {
-        match self.state.executors.get(&report.executor) {
-            Some(known) if known.boot.as_ref() == Some(&report.boot) => report.sequence > known.sequence,
-            _ => true,
+    /// A report of the boot that has the name must have a higher number. One of an unknown boot takes the name, one that
+    /// had it before does not while another has it.
+    fn refusal(&self, call: Call, report: &Report) -> Option<Effect> {
+        let known = self.state.executors.get(&report.executor)?;
+        if known.boot.as_ref() == Some(&report.boot) {
+            return (report.sequence <= known.sequence).then_some(Effect::Drop { call });
         }
+        let had_it = self.state.names.contains(&(report.executor.clone(), report.boot.clone()));
+        let refusal = if known.answered { Effect::Displaced { call } } else { Effect::Drop { call } };
+        had_it.then_some(refusal)
     }
 
     fn seen(&mut self, call: Call, report: &Report) {
-        self.replace_boot(&report.executor, &report.boot);
+        self.take_name(&report.executor, &report.boot);
         let (lease, now) = (self.state.settings.lease, self.now);
         let epoch = self.state.epoch;
         let entry = self.state.executors.entry(report.executor.clone());
@@ -52,6 +59,7 @@ impl Step<'_> {
         (executor.slots, executor.draining) = capacity;
         executor.labels.clone_from(&report.labels);
         let current = report.known == (epoch, executor.version);
+        executor.answered |= current;
         // One that has nothing any more and is about to leave waits only to be heard.
         let parts = report.draining && report.attempts.is_empty() && report.workers.is_empty();
         let until = if current && !parts { now + lease / 3 } else { now };
@@ -64,20 +72,30 @@ impl Step<'_> {
         }
     }
 
-    /// Another process reports under the executor's name: what the earlier one had is lost.
-    fn replace_boot(&mut self, executor: &ExecutorId, boot: &BootId) {
-        let placed = self.state.placed.get(executor).into_iter().flatten();
-        let attempts_differ = placed.clone().any(|(id, run)| self.state.runs[run].attempts[id].boot != *boot);
-        let mut workers = self.state.runs.values().filter_map(|run| run.workers.get(executor)).flatten();
-        let workers_differ = workers.any(|(_, worker)| worker.boot != *boot);
-        if attempts_differ || workers_differ {
+    /// Another process reports under the executor's name: what an earlier one had is lost.
+    fn take_name(&mut self, executor: &ExecutorId, boot: &BootId) {
+        let state = &*self.state;
+        let known = state.executors.get(executor).and_then(|known| known.boot.as_ref());
+        if known == Some(boot) {
+            return;
+        }
+        let attempts = state.placed.get(executor).into_iter().flatten();
+        let attempts = attempts.map(|(id, run)| &state.runs[run].attempts[id].boot);
+        let workers = state.runs.values().filter_map(|run| run.workers.get(executor)).flatten();
+        let workers = workers.map(|(_, worker)| &worker.boot);
+        let earlier = attempts.chain(workers).chain(known).filter(|known| *known != boot);
+        let earlier: BTreeSet<_> = earlier.cloned().collect();
+        if !earlier.is_empty() {
             self.lose_executor(executor, InfraCause::ExecutorLost);
         }
-        if let Some(known) = self.state.executors.get_mut(executor)
-            && known.boot.as_ref().is_some_and(|known| known != boot)
-        {
+        if let Some(known) = self.state.executors.get_mut(executor) {
+            (known.answered, known.version) = (false, 0);
             known.running.clear();
         }
+        let names = &mut self.state.names;
+        names.retain(|(of, name)| of != executor || (name != boot && !earlier.contains(name)));
+        names.extend(earlier.into_iter().chain([boot.clone()]).map(|boot| (executor.clone(), boot)));
+        names.drain(..names.len().saturating_sub(NAMES));
     }
 
     /// Records what is new; returns how far each attempt is durable.
@@ -142,29 +160,25 @@ impl Step<'_> {
     fn taken_back(&mut self, status: &AttemptReport) {
         let attempt = &self.state.runs[&status.run].attempts[&status.attempt];
         if !attempt.asked.is_empty() && status.generation == attempt.generation {
-            let given: Vec<_> = attempt.asked.iter().filter(|t| !status.kept.contains(t)).copied().collect();
-            let kept: Vec<_> = attempt.asked.iter().filter(|t| status.kept.contains(t)).copied().collect();
-            let places: Vec<_> = attempt.left.values().filter(|(t, _)| given.contains(t)).copied().collect();
+            let stays: BTreeSet<_> = status.kept.iter().copied().collect();
+            let kept = attempt.asked.intersection(&stays).copied().collect();
+            let asked = attempt.left.values().map(|(test, _)| *test).filter(|t| attempt.asked.contains(t));
+            let given: Vec<_> = asked.filter(|test| !stays.contains(test)).collect();
             let origin = Origin { attempt: status.attempt, avoid: None };
-            self.open.extend(places.iter().map(|(test, _)| (status.run.clone(), *test, origin.clone())));
-            let given = places.len() as u32;
+            self.open.extend(given.iter().map(|test| (status.run.clone(), *test, origin.clone())));
+            let given = given.len() as u32;
             self.record(&status.run, What::TakenBack { attempt: status.attempt, kept, given });
         }
     }
 
     fn attempt_ended(&mut self, run: &RunId, attempt: AttemptId, cause: &EndCause) {
         let state = &self.state.runs[run];
-        // An answer of a kind that the attempt cannot have is a broken executor's: nothing was executed.
         let discovery = state.attempts[&attempt].bundle.is_none();
-        let fits = match cause {
-            EndCause::Discovered(_) | EndCause::DiscoveryFailed(_) => discovery,
-            EndCause::Completed => !discovery,
-            EndCause::Cancelled | EndCause::GaveBack(..) => true,
-        };
-        let cause = if fits {
+        let cause = if fits(state, &state.attempts[&attempt], cause) {
             cause.clone()
         } else {
-            EndCause::GaveBack(InfraCause::SandboxFailed, "mixed-up answer".into())
+            let message = "its executor ended it without having done anything of it".into();
+            EndCause::GaveBack(InfraCause::SandboxFailed, message)
         };
         let wanted = state.phase == Phase::Discovering;
         let executor = state.attempts[&attempt].executor.clone();
@@ -186,15 +200,14 @@ impl Step<'_> {
 
     /// A worker that is not reported, in a slot that has nothing of its run to do, has ended.
     fn workers(&mut self, report: &Report) {
-        let alive: BTreeSet<_> = report.workers.iter().map(|w| (&w.run, w.slot)).collect();
+        let alive = report.workers.iter().map(|worker| (&worker.run, worker.slot));
+        let placed = self.state.placed.get(&report.executor).into_iter().flatten();
+        let busy = placed.map(|(id, run)| (run, self.state.runs[run].attempts[id].slot));
+        let stays: BTreeSet<_> = alive.chain(busy).collect();
         let mut ended = Vec::new();
         for (id, run) in &self.state.runs {
-            for slot in run.workers.get(&report.executor).into_iter().flat_map(BTreeMap::keys) {
-                let busy = self.state.queue(&report.executor, *slot).iter().any(|(_, of)| *of == id);
-                if !busy && !alive.contains(&(id, *slot)) {
-                    ended.push((id.clone(), *slot));
-                }
-            }
+            let slots = run.workers.get(&report.executor).into_iter().flat_map(BTreeMap::keys);
+            ended.extend(slots.filter(|slot| !stays.contains(&(id, **slot))).map(|slot| (id.clone(), *slot)));
         }
         for (run, slot) in ended {
             self.record(&run, What::WorkerEnded { executor: report.executor.clone(), slot });
@@ -209,7 +222,8 @@ impl Step<'_> {
             if let (AttemptState::Running(Some(test)), Some(attempt)) = (&status.state, attempt) {
                 let (slot, number, test) = (attempt.slot, attempt.number, *test);
                 let now = Running { run: status.run.clone(), number, test, since: self.now };
-                let same = |known: &Running| known.run == now.run && known.number == number && known.test == test;
+                let same =
+                    |known: &Running| known.run == now.run && known.number == number && known.test == test;
                 match before.remove(&slot) {
                     Some(known) if same(&known) => running.insert(slot, known),
                     _ => {
@@ -232,6 +246,19 @@ impl Step<'_> {
 
     fn seen_mut(&mut self, report: &Report) -> &mut Executor {
         self.state.executors.get_mut(&report.executor).expect("it was seen")
+    }
+}
+
+/// Whether an attempt can have ended so. A broken executor says it of one that it did nothing of, or answers what it was
+/// not asked; for nothing it would be given the same for ever.
+fn fits(run: &Run, attempt: &Attempt, cause: &EndCause) -> bool {
+    let discovery = attempt.bundle.is_none();
+    let done = attempt.started || (!discovery && attempt.left.is_empty());
+    match cause {
+        EndCause::Discovered(_) | EndCause::DiscoveryFailed(_) => discovery,
+        EndCause::Completed => !discovery && done,
+        EndCause::Cancelled => done || run.is_cancelling(),
+        EndCause::GaveBack(..) => true,
     }
 }
 

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::verdict::Seen;
 use seagull_domain::{
-    AttemptId, BootId, BundleId, Counts, Digest, Entry, ExecutorId, Generation, InfraCause, NotExecuted,
-    Relation, Role, RunSpec, RunVerdict, SlotIndex, SlotNumber, TestIndex, Verdict,
+    AttemptId, BootId, BundleContents, BundleId, Counts, Digest, Entry, ExecutorId, Generation, InfraCause,
+    NotExecuted, Relation, Role, RunSpec, RunVerdict, SlotIndex, SlotNumber, TestIndex, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,9 @@ pub struct Run {
     pub suite_errors: u32,
     /// How many discoveries came to nothing for an infrastructure cause.
     pub discovery_losses: u32,
+    /// What the last of them came to nothing for, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub discovery_lost_to: String,
     /// Whether the framework ever did anything: discovered, or executed a test.
     pub started: bool,
     pub empty_by_definition: bool,
@@ -117,7 +120,7 @@ pub struct Attempt {
     pub left: BTreeMap<u32, (TestIndex, Role)>,
     pub place: BTreeMap<TestIndex, u32>,
     pub left_us: u64,
-    /// Whether anything was reported on.
+    /// Whether any of its entries was reported on.
     pub started: bool,
     /// Tests that the current generation takes back, until its executor says which stay.
     pub asked: BTreeSet<TestIndex>,
@@ -159,6 +162,7 @@ impl Run {
             counts: Counts::default(),
             suite_errors: 0,
             discovery_losses: 0,
+            discovery_lost_to: String::new(),
             started: false,
             empty_by_definition: false,
         }
@@ -176,10 +180,14 @@ impl Run {
         self.attempts.iter().filter(|(_, a)| a.status == Status::Live).map(|(id, a)| (*id, a))
     }
 
-    /// Whether a live attempt is its slot's current one, not its next.
-    pub fn is_current(&self, attempt: AttemptId) -> bool {
-        let of = &self.attempts[&attempt];
-        !self.live_attempts().any(|(id, a)| id < attempt && a.executor == of.executor && a.slot == of.slot)
+    /// The worker that the slot has for the run, if it has one.
+    pub fn worker(&self, executor: &ExecutorId, slot: SlotIndex) -> Option<&Worker> {
+        self.workers.get(executor)?.get(&slot)
+    }
+
+    /// Whether a discovery is to be given out.
+    pub fn wants_discovery(&self) -> bool {
+        self.phase == Phase::Discovering && self.live_attempts().next().is_none()
     }
 
     pub fn is_ended(&self) -> bool {
@@ -216,9 +224,16 @@ impl Run {
         number.checked_sub(1).map(|place| &self.relations[place])
     }
 
-    /// Whether a live attempt holds anything of a relation that a bundle has tests of.
-    pub fn has_busy_relation(&self, bundle: &Bundle) -> bool {
-        bundle.entries.iter().any(|(test, _)| self.relations_held.contains_key(&self.test(*test).relation))
+    /// The relations that a bundle has tests of.
+    pub fn relations_in(&self, bundle: &Bundle) -> impl Iterator<Item = u32> {
+        let relations = bundle.entries.iter().map(|(test, _)| self.test(*test).relation);
+        relations.filter(|relation| *relation != 0)
+    }
+
+    /// The executor whose discovery the manifest is from: the last that was tried.
+    pub fn discovered_by(&self) -> Option<&ExecutorId> {
+        let discoveries = self.attempts.values().take_while(|attempt| attempt.bundle.is_none());
+        discoveries.last().map(|attempt| &attempt.executor)
     }
 
     /// An entry as executors see it.
@@ -227,9 +242,12 @@ impl Run {
         Entry { test, role, predicted_us, limit_ms, relation }
     }
 
-    /// The contents of an attempt in its current generation.
-    pub fn contents(&self, attempt: &Attempt) -> Vec<Entry> {
+    /// The contents of a live attempt in the generation asked for. Another one is not told of: a newer one may not be
+    /// durable yet.
+    pub fn contents(&self, attempt: AttemptId, generation: Generation) -> Option<BundleContents> {
+        let attempt = self.attempts.get(&attempt).filter(|attempt| attempt.status == Status::Live)?;
         let wanted = attempt.left.values().filter(|(test, _)| !attempt.asked.contains(test));
-        wanted.map(|(test, role)| self.entry(*test, *role)).collect()
+        let entries = wanted.map(|(test, role)| self.entry(*test, *role)).collect();
+        (attempt.generation == generation).then_some(BundleContents { generation, entries })
     }
 }

@@ -18,6 +18,9 @@ impl State {
                 assert_eq!(placed, state.status == Status::Live, "{id}: placement of attempt {attempt}");
             }
         }
+        for (id, executor) in &self.executors {
+            assert_eq!(executor.room, self.room(id), "{id}: slots with room");
+        }
         for (executor, placed) in &self.placed {
             for (attempt, run) in placed {
                 assert!(

@@ -1,6 +1,6 @@
 //! The scheduler's whole state: durable runs, volatile executors.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use seagull_domain::{
@@ -9,7 +9,7 @@ use seagull_domain::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Call, Run};
+use crate::{Attempt, Call, Run};
 
 /// What the operator may set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,9 @@ pub struct State {
     pub settings: Settings,
     #[serde(skip)]
     pub executors: BTreeMap<ExecutorId, Executor>,
+    /// Who took which executor's name, the latest last; the oldest are forgotten.
+    #[serde(skip)]
+    pub names: VecDeque<(ExecutorId, BootId)>,
     /// The last version of any desired state in this epoch. One count for all executors, so that one that was lost
     /// and comes back is never sent a version that it takes for an old one.
     #[serde(skip)]
@@ -60,6 +63,8 @@ pub struct State {
 pub struct Executor {
     /// None between the recovery of the scheduler and the executor's next report.
     pub boot: Option<BootId>,
+    /// Whether it has had an answer since it took the name: it lives, and is no late message of a process that is gone.
+    pub answered: bool,
     pub sequence: u64,
     pub lease_until: Instant,
     /// 0 until it has reported.
@@ -72,6 +77,8 @@ pub struct Executor {
     pub desired: (Vec<DesiredAttempt>, BTreeSet<RunId>),
     /// What each slot runs, as last reported.
     pub running: BTreeMap<SlotIndex, Running>,
+    /// The slots with room, as of the last step: idle ones for any run, busy ones for one more attempt of their run.
+    pub room: BTreeMap<SlotIndex, Option<RunId>>,
 }
 
 /// The test that a slot is at.
@@ -109,6 +116,7 @@ impl State {
             epoch,
             settings,
             executors: BTreeMap::new(),
+            names: VecDeque::new(),
             last_version: 0,
         }
     }
@@ -125,6 +133,12 @@ impl State {
             .filter(|(id, run)| self.runs[*run].attempts[*id].slot == slot)
             .map(|(id, run)| (*id, run))
             .collect()
+    }
+
+    /// Whether a live attempt is its slot's current one, not its next.
+    pub fn is_current(&self, run: &RunId, attempt: AttemptId) -> bool {
+        let Attempt { executor, slot, .. } = &self.runs[run].attempts[&attempt];
+        self.queue(executor, *slot).first().is_some_and(|(current, _)| *current == attempt)
     }
 
     /// Slots of the executors that are there.

@@ -27,7 +27,7 @@ pub(crate) struct Step<'a> {
     pub touched: BTreeSet<RunId>,
     /// Tests whose situation changed, with where they were last, in the order they should run in.
     pub open: Vec<(RunId, TestIndex, Origin)>,
-    /// Executors whose desired state may have changed.
+    /// Executors whose desired state or room may have changed.
     pub dirty: BTreeSet<ExecutorId>,
     /// Whose report is at hand, and how far its batches are recorded.
     pub reporter: Option<ExecutorId>,

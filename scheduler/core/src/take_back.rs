@@ -1,5 +1,6 @@
 //! Taking unstarted tests back from busy slots for idle ones, so that a run does not end on one slot.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::{AttemptId, ExecutorId, Instant, RunId, SlotIndex, TestIndex};
@@ -22,29 +23,55 @@ pub(crate) struct TakeBack {
     pub tests: Vec<TestIndex>,
 }
 
-/// The next thing to take back, if an idle slot has no other hope: of the slot with most left to do, a tail worth half
-/// of what would be saved.
-pub(crate) fn best_take_back(state: &State, now: Instant) -> Option<TakeBack> {
-    if idle_slots(state) <= outstanding(state) {
-        return None;
+/// What to take back for idle slots that have no other hope, one move for each: of the slots with most left to do, a
+/// tail worth half of what would be saved.
+pub(crate) fn best_take_backs(state: &State, now: Instant) -> Vec<TakeBack> {
+    let moves = match idle_slots(state) {
+        0 => 0,
+        idle => idle.saturating_sub(outstanding(state)),
+    };
+    if moves == 0 {
+        return Vec::new();
     }
-    let mut victims: Vec<(u64, AttemptId, &RunId)> = Vec::new();
+    let mut victims = victims(state, now);
+    victims.sort_by_key(|victim| Reverse((victim.left_us, victim.id)));
+    let take_back = |Victim { run_id, run, id, attempt, is_current, left_us }| {
+        let tests = tail(run, attempt, is_current, (left_us - COST_US) / 2);
+        (!tests.is_empty()).then(|| TakeBack { run: RunId::clone(run_id), attempt: id, tests })
+    };
+    victims.into_iter().filter_map(take_back).take(moves).collect()
+}
+
+/// An attempt that something may be taken of.
+struct Victim<'a> {
+    run_id: &'a RunId,
+    run: &'a Run,
+    id: AttemptId,
+    attempt: &'a Attempt,
+    /// Whether it is its slot's current one.
+    is_current: bool,
+    /// What its slot has to do up to the attempt's end.
+    left_us: u64,
+}
+
+fn victims(state: &State, now: Instant) -> Vec<Victim<'_>> {
+    let mut victims = Vec::new();
     for (executor, placed) in &state.placed {
-        let mut left: BTreeMap<_, u64> = BTreeMap::new();
+        let mut slots: BTreeMap<_, u64> = BTreeMap::new();
         let known = state.executors.get(executor).is_some_and(|e| e.slots > 0);
-        for (attempt, run) in placed.iter().filter(|_| known) {
-            let slot = state.runs[run].attempts[attempt].slot;
-            let total = left.entry(slot).or_insert_with(|| overdue_us(state, executor, slot, now));
-            *total += state.runs[run].attempts[attempt].left_us;
-            victims.push((*total, *attempt, run));
+        for (&id, run_id) in placed.iter().filter(|_| known) {
+            let run = &state.runs[run_id];
+            let attempt = &run.attempts[&id];
+            let is_current = !slots.contains_key(&attempt.slot);
+            let slot = slots.entry(attempt.slot);
+            let left_us = slot.or_insert_with(|| overdue_us(state, executor, attempt.slot, now));
+            *left_us += attempt.left_us;
+            if *left_us > WORTH_US && run.dispatches() {
+                victims.push(Victim { run_id, run, id, attempt, is_current, left_us: *left_us });
+            }
         }
     }
-    victims.sort_by(|a, b| b.cmp(a));
-    victims.into_iter().take_while(|(left, ..)| *left > WORTH_US).find_map(|(left, attempt, run)| {
-        let state = state.runs.get(run).filter(|run| run.dispatches())?;
-        let tests = tail(state, &state.attempts[&attempt], state.is_current(attempt), (left - COST_US) / 2);
-        (!tests.is_empty()).then(|| TakeBack { run: run.clone(), attempt, tests })
-    })
+    victims
 }
 
 /// How much longer than predicted a slot is at its test already. It may well take as long again: what waits behind a
@@ -58,17 +85,8 @@ fn overdue_us(state: &State, executor: &ExecutorId, slot: SlotIndex, now: Instan
 }
 
 fn idle_slots(state: &State) -> usize {
-    let idle = |(id, executor): (_, &crate::Executor)| {
-        let busy: BTreeSet<_> = state
-            .placed
-            .get(id)
-            .into_iter()
-            .flatten()
-            .map(|(attempt, run)| state.runs[run].attempts[attempt].slot)
-            .collect();
-        usize::from(executor.slots).saturating_sub(busy.len())
-    };
-    state.executors.iter().filter(|(_, e)| !e.draining).map(idle).sum()
+    let rooms = state.executors.values().flat_map(|executor| executor.room.values());
+    rooms.filter(|run| run.is_none()).count()
 }
 
 /// Moves under way: asked for and not answered, or answered and waiting for a slot.
@@ -122,7 +140,7 @@ fn has_started(run: &Run, attempt: &Attempt, relation: u32) -> bool {
 
 impl Step<'_> {
     pub fn take_back(&mut self) {
-        while let Some(TakeBack { run, attempt, tests }) = best_take_back(self.state, self.now) {
+        for TakeBack { run, attempt, tests } in best_take_backs(self.state, self.now) {
             let state = &self.state.runs[&run].attempts[&attempt];
             let (generation, executor) = (state.generation.next(), state.executor.clone());
             self.dirty.insert(executor);

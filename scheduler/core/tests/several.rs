@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use seagull_domain::{
     AttemptId, AttemptReport, AttemptState, Batch, Desired, Digest, Discovery, EndCause, Environment, Epoch,
-    Generation, Instant, NotExecuted, Outcome, PlanSummary, Record, Relation, Report, Role, RunId, RunSpec,
-    SlotIndex, TestIndex, TestResult, Verdict, WorkerReport, Workspace,
+    Generation, InfraCause, Instant, NotExecuted, Outcome, PlanSummary, Record, Relation, Report, Role,
+    RunId, RunSpec, SlotIndex, TestIndex, TestResult, Verdict, WorkerReport, Workspace,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Plan, Settings, State, What};
 
@@ -18,8 +18,9 @@ struct World {
     calls: u64,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Executor {
+    boot: u32,
     sequence: u64,
     known: (Epoch, u64),
     draining: bool,
@@ -119,6 +120,10 @@ impl World {
     }
 
     fn report(&mut self, executor: &'static str, records: &[(u32, Record)]) -> Vec<What> {
+        self.send(executor, records).0
+    }
+
+    fn send(&mut self, executor: &'static str, records: &[(u32, Record)]) -> (Vec<What>, Vec<Effect>) {
         self.calls += 1;
         let call = Call(self.calls);
         let state = self.executors.entry(executor).or_default();
@@ -136,7 +141,7 @@ impl World {
         let worker = number.map(|number| WorkerReport { run: run(), slot: SlotIndex(0), number });
         let report = Report {
             executor: executor.parse().unwrap(),
-            boot: "b".parse().unwrap(),
+            boot: format!("b{}", state.boot).parse().unwrap(),
             sequence: state.sequence,
             known: state.known,
             slots: 1,
@@ -150,7 +155,7 @@ impl World {
         if let Some(desired) = answer(&effects, call) {
             self.executors.get_mut(executor).unwrap().known = (desired.epoch, desired.version);
         }
-        facts
+        (facts, effects)
     }
 }
 
@@ -279,7 +284,7 @@ fn an_ordered_rest_that_never_runs_is_given_up() {
         world.says("a", attempt, AttemptState::Ended(EndCause::Completed));
         facts = world.report("a", &[(1, result(0, Outcome::Failed))]);
     }
-    let cause = NotExecuted::Infra(seagull_domain::InfraCause::SandboxFailed);
+    let cause = NotExecuted::Infra(InfraCause::SandboxFailed);
     assert_eq!(decided(&facts), [(TestIndex(1), Verdict::NotExecuted(cause))]);
 }
 
@@ -311,6 +316,83 @@ fn an_id_that_is_missing_twice_on_one_executor_is_still_tried_on_another() {
     assert_eq!((decided(&facts), assigned(&facts)), (vec![], vec![("b", AttemptId(3))]));
     world.says("b", 3, AttemptState::Ended(EndCause::Completed));
     let facts = world.report("b", &[(1, missing())]);
-    let differs = NotExecuted::Infra(seagull_domain::InfraCause::EnvironmentDiffers);
+    assert_eq!(decided(&facts), [(TestIndex(0), unstable)], "`a` itself discovered it");
+}
+
+#[test]
+fn an_id_that_others_than_its_discoverer_cannot_collect_shows_that_environments_differ() {
+    let missing = || Record::Missing { test: TestIndex(0), reason: "gone".into() };
+    let mut world = World::running(0, 1, Vec::new());
+    world.report("b", &[]);
+    world.report("c", &[]);
+    world.says("a", 2, AttemptState::Ended(EndCause::GaveBack(InfraCause::Drained, String::new())));
+    world.executors.get_mut("a").unwrap().draining = true;
+    assert_eq!(assigned(&world.report("a", &[])), [("b", AttemptId(3))]);
+    world.says("b", 3, AttemptState::Ended(EndCause::Completed));
+    assert_eq!(assigned(&world.report("b", &[(1, missing())])), [("c", AttemptId(4))]);
+    world.says("c", 4, AttemptState::Ended(EndCause::Completed));
+    let facts = world.report("c", &[(1, missing())]);
+    let differs = NotExecuted::Infra(InfraCause::EnvironmentDiffers);
     assert_eq!(decided(&facts), [(TestIndex(0), Verdict::NotExecuted(differs))]);
+}
+
+#[test]
+fn a_boot_that_was_replaced_has_no_say_while_the_newer_one_is_there() {
+    let mut world = World::running(0, 1, Vec::new());
+    let mut older = world.executors["a"].clone();
+    older.sequence += 1;
+    world.executors.insert("a", Executor { boot: 1, ..Executor::default() });
+    assert_eq!(assigned(&world.report("a", &[])), [("a", AttemptId(3))]);
+
+    let newer = world.executors.insert("a", older.clone()).unwrap();
+    let refused = world.send("a", &[]);
+    assert_eq!(refused, (vec![], vec![Effect::Drop { call: Call(world.calls) }]), "the newer may be dead");
+    world.executors.insert("a", newer);
+    world.says("a", 3, AttemptState::Running(None));
+    world.report("a", &[]);
+    world.executors.insert("a", older);
+    let refused = world.send("a", &[]);
+    assert_eq!(refused, (vec![], vec![Effect::Displaced { call: Call(world.calls) }]));
+
+    world.now = world.now + Duration::from_secs(15);
+    world.step(Event::Tick);
+    assert_eq!(assigned(&world.report("a", &[])), [("a", AttemptId(4))], "nobody has the name");
+}
+
+#[test]
+fn an_executor_that_does_nothing_of_what_it_is_given_spends_the_budget() {
+    for end in [EndCause::Completed, EndCause::Cancelled] {
+        let mut world = World::running(0, 2, Vec::new());
+        let mut facts = Vec::new();
+        for attempt in [2, 3, 4] {
+            world.says("a", attempt, AttemptState::Ended(end.clone()));
+            facts = world.report("a", &[]);
+        }
+        let given_up = Verdict::NotExecuted(NotExecuted::Infra(InfraCause::SandboxFailed));
+        assert_eq!(decided(&facts), [0, 1].map(|test| (TestIndex(test), given_up)));
+    }
+}
+
+#[test]
+fn what_is_left_of_an_attempt_that_came_to_something_costs_nothing() {
+    let mut world = World::running(0, 2, vec![Relation { ordered: false, tests: tests(0..2) }]);
+    world.says("a", 2, AttemptState::Ended(EndCause::Completed));
+    let facts = world.report("a", &[(1, result(0, Outcome::Failed))]);
+    assert_eq!(bundles(&facts), [[(1, Role::Run)]]);
+    assert_eq!(world.state.runs[&run()].test(TestIndex(1)).losses, 0);
+}
+
+#[test]
+fn contents_are_told_of_live_attempts_in_their_generation() {
+    let mut world = World::running(0, 5, Vec::new());
+    let contents = |world: &World, generation| {
+        let contents = world.state.runs[&run()].contents(AttemptId(2), Generation(generation));
+        contents.map(|contents| contents.entries.iter().map(|entry| entry.test).collect::<Vec<_>>())
+    };
+    assert_eq!(contents(&world, 1), Some(tests(0..5)));
+    assert_eq!(asked_back(&world.report("b", &[])), tests([3, 4]));
+    assert_eq!((contents(&world, 1), contents(&world, 2)), (None, Some(tests(0..3))));
+    world.now = world.now + Duration::from_secs(15);
+    world.step(Event::Tick);
+    assert_eq!(contents(&world, 2), None);
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use seagull_domain::{
     AttemptId, AttemptReport, AttemptState, Batch, Digest, Discovery, EndCause, Environment, Epoch,
-    Generation, Instant, NotExecuted, Outcome, PlanSummary, Record, Report, RunSpec, RunVerdict, SlotIndex,
-    SlotNumber, TestIndex, TestResult, Verdict, WorkerReport, Workspace,
+    Generation, InfraCause, Instant, NotExecuted, Outcome, PlanSummary, Record, Report, RunSpec, RunVerdict,
+    SlotIndex, SlotNumber, TestIndex, TestResult, Verdict, WorkerReport, Workspace,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Plan, Refusal, Settings, State, What};
 
@@ -178,6 +178,22 @@ fn a_run_goes_from_submission_to_its_end() {
         facts.iter().any(|f| matches!(f, What::Ended { verdict: RunVerdict::Passed, exit_code: 0, .. }));
     assert!(ended, "{facts:?}");
     assert!(effects.contains(&Effect::Archive { run: "r".parse().unwrap() }));
+}
+
+#[test]
+fn a_discovery_that_never_succeeds_says_why() {
+    let mut world = World::new();
+    world.step(Event::Submit { request: Call(100), spec: Box::new(spec("r")) });
+    world.report(Vec::new());
+    let mut facts = Vec::new();
+    let causes = [EndCause::GaveBack(InfraCause::ArtifactUnavailable, "gone".into()), EndCause::Cancelled];
+    let last = EndCause::GaveBack(InfraCause::SandboxFailed, "no interpreter".into());
+    for (attempt, cause) in (1..).zip(causes.into_iter().chain([last])) {
+        world.attempt(attempt, AttemptState::Ended(cause));
+        facts = world.report(Vec::new()).0;
+    }
+    let message = "no discovery succeeded in 3 attempts; the last: sandbox start failed: no interpreter";
+    assert!(facts.contains(&What::DiscoveryFailed { message: message.into() }), "{facts:?}");
 }
 
 #[test]

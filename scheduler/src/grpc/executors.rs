@@ -43,9 +43,11 @@ impl Executors for Face {
         let report = Box::new(Report::try_from(message)?);
         let executor = Some((report.executor.clone(), report.boot.clone(), report.sequence));
         let mut gone = Gone { service: self.0.clone(), executor };
-        let desired = self.0.actor.ask(|reply| actor::Request::Report { report, reply }).await;
+        let answer = self.0.actor.ask(|reply| actor::Request::Report { report, reply }).await;
         gone.executor = None;
-        desired.map(|desired| Response::new(desired.into())).ok_or_else(status::superseded)
+        let desired = answer.ok_or_else(status::superseded)?;
+        let desired = desired.map_err(|actor::Displaced| status::displaced())?;
+        Ok(Response::new(desired.into()))
     }
 
     async fn get_run(
@@ -76,7 +78,10 @@ impl Executors for Face {
         request: Request<v1::PutLogRequest>,
     ) -> Result<Response<v1::PutLogResponse>, Status> {
         let LogChunk { run, attempt, offset, data } = request.into_inner().try_into()?;
-        let logs = self.0.logs(&run)?;
+        if !self.0.knows(&run).await? {
+            return Err(Status::not_found("no such run"));
+        }
+        let logs = self.0.logs(&run);
         let durable = blocking(move || logs.write_at(attempt, offset, &data)).await?;
         Ok(Response::new(v1::PutLogResponse { durable }))
     }

@@ -72,8 +72,9 @@ impl Runs for Face {
         let TextAsked { run, mut text } = request.into_inner().try_into()?;
         // A message holds no more; the reader asks for the rest.
         text.length = text.length.min(CHUNK_BYTES as u32);
-        let logs = self.0.logs(&run)?;
+        let logs = self.0.logs(&run);
         let data = blocking(move || logs.read(text)).await?;
+        let data = data.ok_or_else(|| Status::not_found("no such log"))?;
         Ok(Response::new(v1::ReadLogResponse { data: data.into() }))
     }
 }

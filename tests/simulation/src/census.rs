@@ -134,7 +134,7 @@ pub fn fact_kind(what: &What) -> &'static str {
 pub fn effect_kind(effect: &Effect) -> &'static str {
     match effect {
         Effect::Answer { .. } => "effect: answer",
-        Effect::Drop { .. } => "effect: drop",
+        Effect::Drop { .. } | Effect::Displaced { .. } => "effect: drop",
         Effect::Submitted { attached: true, .. } => "effect: attached",
         Effect::Submitted { .. } => "effect: submitted",
         Effect::Refused { .. } => unreachable!("no run of a history is refused"),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use seagull_domain::{BundleContents, Epoch, Generation, Instant, RunId, Seq};
+use seagull_domain::{Epoch, Generation, Instant, RunId, Seq};
 use seagull_scheduler_core::{Call, Effect, Event, Fact, State, What};
 
 use crate::census::{effect_kind, fact_kind, met};
@@ -134,7 +134,8 @@ impl World {
                 self.step(Event::Disconnected { executor, boot, sequence });
             }
             ToScheduler::Fetch { agent, run, attempt, generation } => {
-                let contents = contents(&life.state, &run, attempt, generation);
+                let run = life.state.runs.get(&run);
+                let contents = run.and_then(|run| run.contents(attempt, generation));
                 self.send_to_agent(agent, &ToAgent::Contents { attempt, generation, contents });
             }
             // An ended run that is in the results already is attached to there.
@@ -258,7 +259,7 @@ impl World {
                 let Some((agent, transport)) = life.calls.remove(&call) else { return };
                 self.send_to_agent(agent, &ToAgent::Answer { transport, desired });
             }
-            Effect::Drop { call } => {
+            Effect::Drop { call } | Effect::Displaced { call } => {
                 let Some((agent, transport)) = life.calls.remove(&call) else { return };
                 self.send_to_agent(agent, &ToAgent::Failed { transport });
             }
@@ -319,18 +320,6 @@ impl World {
 
 fn asks_back(run: &seagull_scheduler_core::Run) -> bool {
     run.attempts.values().any(|attempt| !attempt.asked.is_empty())
-}
-
-/// Contents of the generation asked for; an older one is not kept.
-fn contents(
-    state: &State,
-    run: &RunId,
-    attempt: seagull_domain::AttemptId,
-    generation: Generation,
-) -> Option<BundleContents> {
-    let run = state.runs.get(run)?;
-    let attempt = run.attempts.get(&attempt).filter(|attempt| attempt.generation == generation)?;
-    Some(BundleContents { generation, entries: run.contents(attempt) })
 }
 
 /// The planted bug: says in an executor's name that it has given back all that was asked for.

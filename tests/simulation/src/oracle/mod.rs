@@ -9,7 +9,7 @@ mod verdicts;
 
 use std::collections::BTreeMap;
 
-use seagull_domain::{AttemptId, Evidence, InfraCause, RunEvent, Seq, TestIndex, TestResult};
+use seagull_domain::{AttemptId, Evidence, ExecutorId, InfraCause, RunEvent, Seq, TestIndex, TestResult};
 
 use crate::physical::{Execution, Physical};
 use crate::scenario::RunPlan;
@@ -84,6 +84,15 @@ impl<'a> Story<'a> {
     /// Where in the stream the first such event is.
     fn first(&self, wanted: impl Fn(&RunEvent) -> bool) -> Option<usize> {
         self.events().position(wanted)
+    }
+
+    /// The executor that found the tests there are.
+    fn discovered_on(&self) -> Option<&ExecutorId> {
+        let confirmed = self.first(|event| matches!(event, RunEvent::ManifestConfirmed { .. }))?;
+        self.told[..confirmed].iter().rev().find_map(|(_, _, event)| match event {
+            RunEvent::AttemptAssigned { discovery: true, executor, .. } => Some(executor),
+            _ => None,
+        })
     }
 
     fn finished(&self) -> impl Iterator<Item = Told<'_>> {

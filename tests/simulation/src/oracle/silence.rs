@@ -18,7 +18,7 @@ struct Heard {
     until: u64,
     /// When a boot was first heard of: it shows that an earlier one is gone.
     booted: u64,
-    /// Boots that another has replaced; what still comes of them is late.
+    /// Boots that another has replaced; what still comes of them is late, as long as that one is there.
     gone: BTreeSet<BootId>,
 }
 
@@ -63,7 +63,7 @@ impl Heard {
         match &self.report {
             Some((known, newest)) if known == boot && *newest >= sequence => return,
             Some((known, _)) if known == boot => {}
-            _ if self.gone.contains(boot) => return,
+            _ if self.gone.contains(boot) && self.until > at => return,
             known => {
                 self.booted = at;
                 self.gone.extend(known.iter().map(|(boot, _)| boot.clone()));

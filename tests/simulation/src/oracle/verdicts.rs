@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use seagull_domain::{Evidence, InfraCause, NotExecuted, Outcome, Role, RunEvent, TestIndex, Verdict};
+use seagull_domain::{
+    Evidence, ExecutorId, InfraCause, NotExecuted, Outcome, Role, RunEvent, TestIndex, Verdict,
+};
 
 use super::{Story, Told, ensure};
 use crate::physical::{Ended, Execution};
@@ -88,7 +90,7 @@ fn follows(
     ensure(expected, || format!("its results are {results:?}"))?;
     let stopped = stopped_before(story, place);
     let executions = 1 + story.plan.spec.retries as usize;
-    let losses = charged_losses(story) + unreachable_tests(story, test);
+    let losses = losses(story, test);
     let owed =
         verdict == Verdict::Failed && results.len() < executions && stopped.is_none() && losses < BUDGET;
     let missing =
@@ -107,6 +109,11 @@ fn stopped_before(story: &Story, place: usize) -> Option<NotExecuted> {
     })
 }
 
+/// What may have been paid from the test's budget.
+fn losses(story: &Story, test: TestIndex) -> usize {
+    charged_losses(story) + unreachable_tests(story, test) + broken_off(story, test)
+}
+
 /// Attempts that came to nothing for a cause that is paid for from the budget.
 fn charged_losses(story: &Story) -> usize {
     let charged = |event: &&RunEvent| match event {
@@ -118,20 +125,34 @@ fn charged_losses(story: &Story) -> usize {
 
 /// Why a test has no result.
 fn explained(story: &Story, test: TestIndex, place: usize, cause: NotExecuted) -> Result<(), String> {
-    let missing_on: BTreeSet<_> = story
-        .events()
-        .filter_map(|event| match event {
-            RunEvent::TestMissing { test: t, executor, .. } if *t == test => Some(executor),
-            _ => None,
-        })
-        .collect();
+    let missing_on = missing_on(story, test, place);
     let holds = match cause {
         NotExecuted::Cancelled | NotExecuted::FailFast => stopped_before(story, place) == Some(cause),
         NotExecuted::UnstableId => !missing_on.is_empty(),
-        NotExecuted::Infra(InfraCause::EnvironmentDiffers) => missing_on.len() > 1,
-        NotExecuted::Infra(_) => charged_losses(story) + unreachable_tests(story, test) >= BUDGET,
+        NotExecuted::Infra(InfraCause::EnvironmentDiffers) => {
+            missing_on.len() > 1
+                && story.discovered_on().is_some_and(|executor| !missing_on.contains(executor))
+        }
+        NotExecuted::Infra(_) => losses(story, test) >= BUDGET,
     };
     ensure(holds, || format!("nothing explains it; missing on {missing_on:?}"))
+}
+
+/// The executors that could not collect a test, as told up to a place. What lost attempts say late does not count.
+fn missing_on<'a>(story: &'a Story, test: TestIndex, place: usize) -> BTreeSet<&'a ExecutorId> {
+    let (mut lost, mut missing_on) = (BTreeSet::new(), BTreeSet::new());
+    for (_, _, event) in &story.told[..place] {
+        match event {
+            RunEvent::AttemptLost { attempt, .. } => {
+                lost.insert(attempt);
+            }
+            RunEvent::TestMissing { test: of, executor, attempt, .. } if *of == test => {
+                missing_on.extend((!lost.contains(attempt)).then_some(executor));
+            }
+            _ => {}
+        }
+    }
+    missing_on
 }
 
 /// In an *ordered* relation a test behind one that ends its worker can never run.
@@ -144,6 +165,18 @@ fn unreachable_tests(story: &Story, test: TestIndex) -> usize {
         matches!(does, Does::CrashesWorker | Does::CrashesCollection | Does::Hangs | Does::ExitsSession)
     };
     if before.take_while(|of| **of < test).any(ends_worker) { BUDGET } else { 0 }
+}
+
+/// Attempts whose worker ran some of an *ordered* relation and ended before it came to the test: each is paid for.
+fn broken_off(story: &Story, test: TestIndex) -> usize {
+    let mut ordered = story.plan.relations.iter().filter(|relation| relation.ordered);
+    let Some(relation) = ordered.find(|relation| relation.tests.contains(&test)) else { return 0 };
+    let before = story.executions.iter().filter(|e| e.test < test && relation.tests.contains(&e.test));
+    let mut attempts: BTreeSet<_> = before.map(|execution| execution.attempt).collect();
+    for execution in story.of_test(test) {
+        attempts.remove(&execution.attempt);
+    }
+    attempts.len()
 }
 
 /// A script allows only some verdicts, whatever happens around it.

@@ -5,7 +5,7 @@ mod plays;
 
 use std::collections::{BTreeSet, VecDeque};
 
-use seagull_domain::{AttemptId, SlotIndex, TestIndex};
+use seagull_domain::{AttemptId, InfraCause, SlotIndex, TestIndex};
 use seagull_executor_core::{Start, WorkerEvent, WorkerId};
 
 use crate::physical::WorkerLife;
@@ -86,7 +86,7 @@ impl World {
         let (slot, id) = (start.slot, start.worker);
         if self.random.chance(7) {
             self.census.count("fault: worker not started");
-            let event = WorkerEvent::NotStarted("no room for a sandbox".into());
+            let event = WorkerEvent::NotStarted(InfraCause::SandboxFailed, "no room for a sandbox".into());
             return self.after(20, Action::Says { agent, slot, worker: id, event });
         }
         if start.whole && !start.discover {

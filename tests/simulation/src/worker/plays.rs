@@ -33,7 +33,8 @@ impl World {
                 self.goes_on(place);
             }
             Discovery::Fails => {
-                self.say(place, WorkerEvent::DiscoveryFailed("conftest.py: no module named x".into()));
+                let message = "conftest.py: no module named x".into();
+                self.say(place, WorkerEvent::DiscoveryFailed { message, text: None });
                 self.finishes(place);
             }
             Discovery::Dies => {

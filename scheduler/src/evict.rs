@@ -1,0 +1,133 @@
+//! Eviction: what a state directory keeps of ended runs and of blobs, seen to whenever a run has ended.
+
+use std::collections::HashSet;
+
+use seagull_domain::{Digest, RunId};
+
+use crate::journal;
+use crate::service::Service;
+
+/// Ended runs that are kept, the newest.
+const RUNS: usize = 1000;
+/// Bytes of their streams and logs.
+const RUN_BYTES: u64 = 20 << 30;
+/// Bytes of manifests and artifacts.
+const BLOB_BYTES: u64 = 20 << 30;
+
+/// Removes what is over the bounds but for the blobs that are wanted. The next time tries again what fails.
+pub(crate) fn evict(service: &Service, wanted: &HashSet<Digest>) -> Result<(), String> {
+    let runs = evict_runs(service, RUNS, RUN_BYTES);
+    let blobs = service.blobs.evict(BLOB_BYTES, wanted);
+    runs.and(blobs.map(drop).map_err(|error| error.to_string()))
+}
+
+/// Keeps the newest ended runs, at most so many, with at most so many bytes; the very newest in any case.
+fn evict_runs(service: &Service, runs: usize, bytes: u64) -> Result<(), String> {
+    let ended = service.archive.list().map_err(|error| error.to_string())?;
+    let mut total = 0;
+    let mut outcome = Ok(());
+    for (newer, ended) in ended.iter().enumerate() {
+        total += ended.bytes;
+        let is_kept = newer == 0 || (newer < runs && total <= bytes);
+        outcome = outcome.and(settle(service, &ended.run, is_kept));
+    }
+    outcome
+}
+
+/// Removes an ended run, or its journal only: its stream says all. A run that another process has open stays as it is.
+fn settle(service: &Service, run: &RunId, is_kept: bool) -> Result<(), String> {
+    let directory = service.runs.join(run.as_str());
+    if directory == service.journal {
+        return journal::remove(&directory).map_err(|error| error.to_string());
+    }
+    if is_kept && !journal::exists(&directory) {
+        return Ok(());
+    }
+    let Ok(_lock) = journal::lock(&directory) else { return Ok(()) };
+    journal::remove(&directory).map_err(|error| error.to_string())?;
+    if is_kept { Ok(()) } else { service.archive.remove(run).map_err(|error| error.to_string()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::time::{Duration, SystemTime};
+
+    use seagull_proto::convert::{WatchAsked, submission};
+    use seagull_proto::{Token, endpoint, v1};
+    use seagull_scheduler_core::Settings;
+
+    use super::*;
+    use crate::journal::Journal;
+    use crate::service::tests::{Embedded, spec};
+    use crate::{Error, JournalError, Options, Server};
+
+    fn at(embedded: &Embedded, run: &str) -> std::path::PathBuf {
+        embedded.service.runs.join(run)
+    }
+
+    #[test]
+    fn the_newest_ended_runs_are_kept_and_none_that_is_open_is_removed() {
+        let embedded = Embedded::new("own");
+        for (age, run) in (0..).zip(["own", "kept", "old", "open", "oldest"]) {
+            embedded.archived(&run.parse().unwrap(), 1);
+            let ended = SystemTime::UNIX_EPOCH + Duration::from_secs(1000 - age);
+            File::open(at(&embedded, run).join("stream.jsonl")).unwrap().set_modified(ended).unwrap();
+        }
+        std::fs::create_dir(at(&embedded, "oldest").join("logs")).unwrap();
+        std::fs::create_dir(at(&embedded, "unfinished")).unwrap();
+        let journal = |run| Journal::open(&at(&embedded, run), Settings::default()).unwrap().0;
+        drop(["kept", "old"].map(journal));
+        let _open = journal("open");
+
+        evict_runs(&embedded.service, 2, u64::MAX).unwrap();
+        let left = |run| (at(&embedded, run).exists(), journal::exists(&at(&embedded, run)));
+        assert_eq!((left("own"), left("kept")), ((true, false), (true, false)), "journals of ended runs");
+        assert_eq!((left("old"), left("oldest")), ((false, false), (false, false)));
+        assert_eq!((left("open"), left("unfinished")), ((true, true), (true, false)));
+
+        evict_runs(&embedded.service, 2, 0).unwrap();
+        assert_eq!((left("own").0, left("kept").0, left("open").0), (true, false, true));
+    }
+
+    /// One process of an embedded run: it is submitted, cancelled and watched. Whether it was there already, and how many
+    /// messages it took to its end.
+    fn process(state: &std::path::Path) -> (bool, usize) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let token: Token = "secret".parse().unwrap();
+            let start = || {
+                let (journal, state) = (state.join("runs/r"), state.to_owned());
+                Server::start(Options { journal, state, settings: Settings::default(), token: token.clone() })
+            };
+            let server = loop {
+                match start() {
+                    // The journal's thread of the process before ends a little later than its runtime.
+                    Err(Error::Journal(JournalError::InUse { .. })) => tokio::task::yield_now().await,
+                    started => break started.unwrap(),
+                }
+            };
+            let mut client = endpoint::runs_client(server.connect(), &token);
+            let submitted = client.submit(submission(spec("r")).unwrap()).await.unwrap().into_inner();
+            client.cancel(v1::CancelRequest::from("r".parse::<RunId>().unwrap())).await.unwrap();
+            let watch = WatchAsked { run: "r".parse().unwrap(), after: seagull_domain::Seq(0) };
+            let mut stream = client.watch(v1::WatchRequest::from(watch)).await.unwrap().into_inner();
+            let mut messages = 0;
+            while stream.message().await.unwrap().is_some() {
+                messages += 1;
+            }
+            server.archived(&"r".parse().unwrap()).await;
+            (submitted.attached, messages)
+        })
+    }
+
+    #[test]
+    fn an_embedded_run_leaves_its_stream_which_is_replayed() {
+        let state = tempfile::tempdir().unwrap();
+        assert!(!process(state.path()).0);
+        let run = state.path().join("runs/r");
+        assert!(run.join("stream.jsonl").is_file() && !journal::exists(&run));
+        let (attached, messages) = process(state.path());
+        assert!(attached && messages > 0);
+    }
+}
