@@ -16,11 +16,17 @@ cargo test --locked --workspace
 
 step "the pytest adapter on pytest 7.4, 8 and 9"
 pythons=()
-for version in 7.4.4 8.4.2 9.2.0; do
-    venv="$target/test-venvs/pytest-$version"
-    if [ ! -x "$venv/bin/pytest" ]; then
-        python3 -m venv "$venv"
-        "$venv/bin/pip" install -q --disable-pip-version-check "pytest==$version" pytest-xdist==3.8.0
+for requirements in \
+    "pytest==7.4.4 pluggy==1.5.0 pytest-xdist==3.8.0" \
+    "pytest==8.4.2 pytest-xdist==3.8.0" \
+    "pytest==9.2.0 pytest-xdist==3.8.0 pytest-cov==7.1.0 pytest-randomly==5.1.0 pytest-rerunfailures==16.7"; do
+    read -r -a packages <<<"$requirements"
+    venv="$target/test-venvs/${packages[0]/==/-}"
+    # Written last: an environment without it is half made.
+    if [ "$(cat "$venv/recipe" 2>/dev/null)" != "$requirements" ]; then
+        python3 -m venv --clear "$venv"
+        "$venv/bin/pip" install -q --disable-pip-version-check "${packages[@]}"
+        echo "$requirements" >"$venv/recipe"
     fi
     pythons+=("$venv/bin/python")
 done
@@ -28,5 +34,8 @@ SEAGULL_TEST_PYTHONS=$(IFS=:; echo "${pythons[*]}") python3 -W ignore -m unittes
 
 step "the demo"
 deploy/demo.sh
+
+step "networkx: every verdict is plain pytest's"
+PYTHONDONTWRITEBYTECODE=1 python3 benches/verdicts.py networkx
 
 step "done"

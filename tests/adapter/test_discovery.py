@@ -1,5 +1,6 @@
 """What a discovery says, and that a worker which collects file by file finds the same tests."""
 
+import re
 import unittest
 
 from driver import Worker, for_each_python, ids_of, named, outcomes, run_all
@@ -164,8 +165,8 @@ class Discovery:
         self.assertEqual(worker.events[-1]["tests"], 0)
         self.assertEqual(worker.finish()[-1]["event"], "ended")
 
-    def failed_discovery(self, files, *args, discover=True, code=None):
-        worker = self.worker(self.suite(files), args, discover=discover)
+    def failed_discovery(self, files, *args, code=None, **settings):
+        worker = self.worker(self.suite(files), args, **settings)
         events = worker.until()
         self.assertEqual(len(named(events, "discovery_failed")), 1, events)
         self.assertEqual(events[-1]["event"], "ended")
@@ -185,13 +186,50 @@ class Discovery:
         self.assertIn("no_such_file.py", self.failed_discovery(files, "no_such_file.py")["message"])
         self.assertIn("--no-such-option", self.failed_discovery(files, "--no-such-option")["message"])
         self.assertIn("no_such_plugin", self.failed_discovery(files, "-p", "no_such_plugin")["text"])
-        self.assertIn("without collecting", self.failed_discovery(files, "--version", code=0)["message"])
         hook = "def pytest_configure(config): raise RuntimeError('not configured')"
         self.assertIn("not configured", self.failed_discovery({**files, "conftest.py": hook})["message"])
         hook = "def pytest_collection_modifyitems(items): raise RuntimeError('not modified')"
         self.assertIn("not modified", self.failed_discovery({**files, "conftest.py": hook})["message"])
         hook = "import pytest\ndef pytest_sessionstart(): raise pytest.UsageError('not started')"
         self.assertIn("not started", self.failed_discovery({**files, "conftest.py": hook})["message"])
+        hook = "def pytest_cmdline_main(): return 0"
+        self.assertIn("without collecting", self.failed_discovery({**files, "conftest.py": hook}, code=0)["message"])
+
+    def test_no_pytest_fails_the_discovery(self):
+        files = {"pytest.py": "raise ImportError('none here')"}
+        failed = self.failed_discovery(files, env={"PYTHONPATH": "."})
+        self.assertEqual(failed["message"], "pytest cannot be imported: none here")
+
+    def test_an_overlong_error_says_how_much_is_left_out(self):
+        files = {"conftest.py": "def pytest_collect_file(): raise RuntimeError('x' * 50_000)", "test_a.py": ""}
+        text = self.failed_discovery(files, output_limit=10_000)["text"]
+        self.assertGreater(int(re.search(r"\[\.\.\. (\d+) bytes left out \.\.\.\]", text)[1]), 40_000)
+
+    def test_options_under_which_nothing_runs_are_refused(self):
+        files = {"test_a.py": "def test_a(): raise RuntimeError('it ran')"}
+        flags = ["--collect-only", "--setup-plan", "--setup-only", "--fixtures", "--fixtures-per-test", "--markers"]
+        for flag in [*flags, "--cache-show", "--help"]:
+            failed = self.failed_discovery(files, flag)
+            self.assertEqual(failed["message"], flag + " runs no tests; use pytest itself")
+        for args in (["--co"], ["--version", "--version"]):
+            self.assertIn("runs no tests; use pytest itself", self.failed_discovery(files, *args)["message"])
+        # pytest 9 answers it before any plugin is asked.
+        code = 0 if self.pytest_version() >= (9, 0) else 4
+        self.assertIn("use pytest itself", self.failed_discovery(files, "--version", code=code)["message"])
+
+    def test_options_that_go_by_earlier_runs_are_ignored_with_a_warning(self):
+        files = {
+            "pytest.ini": "[pytest]\naddopts = -p no:randomly --sw\n",
+            "test_a.py": "def test_a(): assert 0\ndef test_b(): pass",
+            "test_b.py": "def test_c(): pass",
+        }
+        events, tests = self.both(files, ["--lf", "--lfnf=none", "--nf"])
+        self.assertEqual(tests, ["test_a.py::test_a", "test_a.py::test_b", "test_b.py::test_c"])
+        self.assertEqual(sorted(outcomes(events, tests).values()), ["failed", "passed", "passed"])
+        flags = "--last-failed, --new-first, --stepwise"
+        message = flags + " ignored: workers know of no earlier run; use seagull's --select last-failed"
+        self.assertEqual(events[1], {"event": "warning", "message": message})
+        self.assertEqual(len(named(events, "warning")), 1)
 
     def test_selection_and_options_of_the_user_hold(self):
         files = {

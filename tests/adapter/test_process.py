@@ -5,7 +5,7 @@ import os
 import signal
 import unittest
 
-from driver import for_each_python, ids_of, named, outcomes, run_all
+from driver import ADAPTER, for_each_python, ids_of, named, outcomes, run_all
 
 IDENTITY = """
     import json, os, sys, pytest
@@ -19,7 +19,7 @@ IDENTITY = """
             "path": sys.path,
             "main": sorted(name for name in vars(main) if not name.startswith("__")),
             "main_file": getattr(main, "__file__", None),
-            "ours": [name for name in sys.modules if "seagull" in name or name == "adapter"],
+            "modules": list(sys.modules),
             "env": [os.environ.get(name) for name in names],
             "pythonpath": os.environ.get("PYTHONPATH"),
             "ids": [worker_id, testrun_uid],
@@ -61,7 +61,9 @@ class Process:
         self.assertEqual(found["main_file"], script)
         self.assertIn(os.path.dirname(script), found["path"][:2])
         self.assertNotIn("", found["path"])
-        self.assertEqual((found["main"], found["ours"], found["threads"], found["stdin"]), ([], [], 1, ""))
+        jobs = {"adapter", *(file.stem for file in ADAPTER.glob("*.py"))}
+        ours = [name for name in found["modules"] if "seagull" in name or name in jobs]
+        self.assertEqual((found["main"], ours, found["threads"], found["stdin"]), ([], [], 1, ""))
         self.assertEqual(found["pythonpath"], None)
 
     def test_the_slot_has_xdists_identity(self):
@@ -185,9 +187,22 @@ class Process:
         if not self.has("pytest_cov"):
             self.skipTest("no pytest-cov here")
         suite = self.suite({"mod.py": "def f(): return 1", "test_a.py": "import mod\ndef test_a(): mod.f()"})
-        events = run_all(self.python, suite.folder, ["--cov=mod", "--cov-fail-under=100", "-o", "pythonpath=."])
-        self.assertEqual((named(events, "suite_error"), events[-1]["exit"]), ([], 0))
+        events = run_all(self.python, suite.folder, ["--cov=mod", "-o", "pythonpath=."])
+        self.assertEqual(named(events, "suite_error") + named(events, "warning"), [])
         self.assertEqual(sum(name.startswith(".coverage.") for name in os.listdir(suite.folder)), 1)
+
+    def test_a_coverage_that_is_demanded_is_warned_of(self):
+        if not self.has("pytest_cov"):
+            self.skipTest("no pytest-cov here")
+        files = {"mod.py": "def f(): return 1", "test_a.py": "import mod\ndef test_a(): pass"}
+        for demand in (
+            {"pytest.ini": "[pytest]\naddopts = -p no:randomly --cov=mod --cov-fail-under=100\n"},
+            {"pytest.ini": "[pytest]\naddopts = -p no:randomly --cov=mod\n", ".coveragerc": "[report]\nfail_under = 100\n"},
+        ):
+            events, _ = self.run_suite({**files, **demand}, ["-o", "pythonpath=."])
+            message = "--cov-fail-under is not checked: no worker knows the coverage of the whole run"
+            self.assertEqual([warning["message"] for warning in named(events, "warning")], [message])
+            self.assertEqual((named(events, "suite_error"), events[-1]["exit"]), ([], 0))
 
 
 STOPS = """

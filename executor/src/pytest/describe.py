@@ -101,10 +101,14 @@ def describe_good(report, rootdir):
 
 
 def exception_text(error):
-    """The traceback of an exception as pytest writes it, without pytest's own frames."""
+    """The traceback of an exception as pytest writes it, without pytest's own frames and ours."""
     excinfo = pytest.ExceptionInfo.from_exc_info((type(error), error, error.__traceback__))
     own = (os.path.dirname(os.path.abspath(pytest.__file__)), "_pytest", "pluggy", "importlib")
-    visible = excinfo.traceback.filter(lambda entry: not any(part in str(entry.path) for part in own))
+
+    def foreign(entry):
+        return entry.frame.f_globals is not globals() and not any(part in str(entry.path) for part in own)
+
+    visible = excinfo.traceback.filter(foreign)
     if len(visible):
         excinfo.traceback = visible
     return str(excinfo.getrepr(style="short"))

@@ -63,12 +63,12 @@ def main(folder):
     pose_as_script(settings["args"])
     worker = Worker(channel, settings, dump_signal, dump_fd)
     worker.obey(commands)
-    if pytest is None:
-        worker.trouble.broken("pytest", "pytest cannot be imported: {}".format(import_error), sys.executable)
-        return 1
     code = 1
     try:
-        code = int(pytest.main(settings["args"], plugins=[worker]))
+        if pytest is None:
+            worker.trouble.broken("pytest", "pytest cannot be imported: {}".format(import_error), sys.executable)
+        else:
+            code = int(pytest.main(settings["args"], plugins=[worker]))
     except BaseException as error:
         worker.trouble.exception("pytest", error)
         raise

@@ -38,7 +38,8 @@ class Trouble:
 
     def ended(self, code):
         if not self.collected and self.told is None:
-            self.broken("pytest", "pytest ended with exit code {} without collecting".format(code), "")
+            message = "pytest ended with exit code {} without collecting".format(code)
+            self.broken("pytest", message + "; where no tests are to run, use pytest itself", "")
         self.channel.event("ended", exit=code)
         self.channel.flush()
         self.channel.close()

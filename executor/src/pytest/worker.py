@@ -29,7 +29,8 @@ class Worker:
 
     # Taking over.
 
-    @hookimpl(hookwrapper=True)
+    # Innermost: pluggy before 1.6 goes past the wrappers around one that raises, as one of pytest 7.4's does.
+    @hookimpl(hookwrapper=True, trylast=True)
     def pytest_cmdline_parse(self):
         outcome = yield
         if outcome.excinfo:
@@ -46,6 +47,7 @@ class Worker:
         versions = {"python": sys.version.split()[0], "pytest": pytest.__version__}
         self.channel.event("hello", pid=os.getpid(), rootdir=self.rootdir, dump_signal=self.dump_signal, **versions)
         self.channel.flush()
+        self.weigh(config)
         one_process(config.option)
         identify(config, self.settings, self.dump_fd)
         terminal = sys.modules.get("_pytest.terminal")
@@ -55,6 +57,17 @@ class Worker:
         self.restore()
         if outcome.excinfo:
             self.trouble.exception("session finish", outcome.excinfo[1])
+
+    def weigh(self, config):
+        """Refuses options under which nothing runs, and warns of those that have no effect."""
+        refused = given(config.option, WITHOUT_TESTS)
+        if refused:
+            message = "{} runs no tests; use pytest itself".format(refused[0])
+            self.trouble.broken("configuration", message, "")
+            raise pytest.UsageError(message)
+        if self.settings.get("discover"):
+            for message in without_effect(config):
+                self.channel.event("warning", message=message)
 
     @hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session):
@@ -75,13 +88,13 @@ class Worker:
             return
         message, _ = message_and_location(report, self.rootdir)
         path = clean(report.nodeid)
-        text = bounded(report.longreprtext + "\n" + sections(report), self.limit)
+        text = report.longreprtext + "\n" + sections(report)
         if report.outcome == "skipped":
             self.collection.skipped[path] = without("Skipped: ", message)
         elif path in ("", "."):
             self.trouble.broken("collection", message, text)
         else:
-            self.collection.uncollected.setdefault(path, {"message": message, "text": text})
+            self.collection.uncollected.setdefault(path, {"message": message, "text": bounded(text, self.limit)})
 
     # The run loop.
 
