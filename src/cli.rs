@@ -151,7 +151,7 @@ pub struct HowArgs {
     /// The longest bundle [default: 10m]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_some)]
     pub cap: Option<Duration>,
-    /// Kill a test that takes longer, with its stack [default: 10 times what it took before, at least 5m; 1h if it is new]
+    /// Kill a test that takes longer, and keep its stack [default: 10 times what it took before, at least 5m; 1h if it is new]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_some)]
     pub test_limit: Option<Duration>,
     /// Run a failed test again so often; failed and passed is flaky [default: 0]
@@ -164,7 +164,10 @@ pub struct HowArgs {
     /// Whether a flaky test is a failure: ok or fail [default: ok]
     #[arg(long, value_name = "WORD", value_parser = config::flaky_fails)]
     pub flaky: Option<bool>,
-    /// How long an interrupted test may tear down before it is killed [default: 10s]
+    /// The seed of every worker, for hashes and pytest-randomly [default: chance; run_started says which]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u32>,
+    /// How long an interrupted test, or a worker that ends, may tear down before it is killed [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub grace: Option<Duration>,
 }
@@ -209,6 +212,9 @@ pub struct Scheduler {
     pub listen: SocketAddr,
     #[command(flatten)]
     pub state: StateArgs,
+    /// How long an executor may be silent before its tests go elsewhere
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration::parse_some)]
+    pub lease: Duration,
     /// Listen beyond this machine though what is sent is not encrypted, the token neither
     #[arg(long)]
     pub insecure: bool,
@@ -231,7 +237,7 @@ pub struct Executor {
     /// The executor's name [default: host, process and chance]
     #[arg(long, value_name = "NAME")]
     pub id: Option<ExecutorId>,
-    /// A label that runs may ask for; may be repeated
+    /// A label to show for this machine; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,
 }

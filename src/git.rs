@@ -1,12 +1,16 @@
 //! What git says about a work tree: its revision, and a digest of what differs from it.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What running a suite leaves behind says nothing about what it was.
 const LEFT_BEHIND: [&str; 4] = ["__pycache__", ".pytest_cache", ".coverage*", "*.pyc"];
+/// Untracked files up to this many bytes are read.
+const READ_WHOLE: u64 = 1 << 20;
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Revision {
@@ -33,19 +37,16 @@ pub fn commit(top: &Path) -> String {
 fn content(top: &Path, commit: &str, ignore: Option<&Path>) -> io::Result<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(commit.as_bytes());
-    let mut status: Vec<_> =
-        ["status", "--porcelain", "-z", "--untracked-files=all", "--", "."].map(Into::into).into();
-    let exclude = |pattern: &str| format!(":(exclude,top,glob)**/{pattern}").into();
-    status.extend(LEFT_BEHIND.iter().map(|pattern| exclude(pattern)));
-    status.extend(LEFT_BEHIND.iter().map(|pattern| exclude(&format!("{pattern}/**"))));
-    if let Some(inside) = ignore.and_then(|path| path.strip_prefix(top).ok()) {
-        let mut pattern = std::ffi::OsString::from(":(exclude,top,literal)");
-        pattern.push(inside);
-        status.push(pattern);
+    let what_counts = what_counts(top, ignore);
+    let list = |command: &[&str]| {
+        let command = command.iter().map(OsStr::new).chain([OsStr::new("--")]);
+        output(top, &command.chain(what_counts.iter().map(OsString::as_os_str)).collect::<Vec<_>>())
+    };
+    hasher.update(&list(&["status", "--porcelain", "-z", "--untracked-files=all"])?);
+    let untracked = list(&["ls-files", "--others", "--exclude-standard", "-z"])?;
+    for name in untracked.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        hash_file(&mut hasher, &top.join(OsStr::from_bytes(name)));
     }
-    let status: Vec<&OsStr> =
-        status.iter().map(|argument: &std::ffi::OsString| argument.as_os_str()).collect();
-    hasher.update(&output(top, &status)?);
     if !commit.is_empty() {
         let mut diff = git(top);
         diff.args(["diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--no-color"]);
@@ -54,6 +55,31 @@ fn content(top: &Path, commit: &str, ignore: Option<&Path>) -> io::Result<blake3
         succeeded(child.wait()?)?;
     }
     Ok(hasher.finalize())
+}
+
+/// The pathspecs of everything but what runs leave behind.
+fn what_counts(top: &Path, ignore: Option<&Path>) -> Vec<OsString> {
+    let exclude = |pattern: &str| format!(":(exclude,top,glob)**/{pattern}").into();
+    let mut pathspecs = vec![OsString::from(".")];
+    pathspecs.extend(LEFT_BEHIND.iter().map(|pattern| exclude(pattern)));
+    pathspecs.extend(LEFT_BEHIND.iter().map(|pattern| exclude(&format!("{pattern}/**"))));
+    if let Some(inside) = ignore.and_then(|path| path.strip_prefix(top).ok()) {
+        let mut pattern = OsString::from(":(exclude,top,literal)");
+        pattern.push(inside);
+        pathspecs.push(pattern);
+    }
+    pathspecs
+}
+
+/// What is in a file; of a large one, what changes when somebody writes to it. One that cannot be read has nothing.
+fn hash_file(hasher: &mut blake3::Hasher, path: &Path) {
+    let Ok(metadata) = path.symlink_metadata() else { return };
+    hasher.update(&metadata.len().to_le_bytes());
+    if metadata.is_file() && metadata.len() <= READ_WHOLE {
+        hasher.update(&std::fs::read(path).unwrap_or_default());
+    } else {
+        hasher.update(&metadata.mtime().to_le_bytes()).update(&metadata.mtime_nsec().to_le_bytes());
+    }
 }
 
 fn output(top: &Path, arguments: &[&OsStr]) -> io::Result<Vec<u8>> {
@@ -100,6 +126,10 @@ mod tests {
         fs::write(top.join("a.py"), "1").unwrap();
         let untracked = revision(top, None);
         assert_ne!(untracked.content, unborn.content);
+        fs::write(top.join("a.py"), "0").unwrap();
+        assert_ne!(revision(top, None).content, untracked.content);
+        fs::write(top.join("a.py"), "1").unwrap();
+        assert_eq!(revision(top, None).content, untracked.content);
         run(top, &["add", "a.py"]);
         run(top, &["commit", "--quiet", "-m", "a"]);
         let committed = revision(top, None);

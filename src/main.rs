@@ -1,5 +1,6 @@
 //! The `seagull` command.
 
+mod again;
 mod cli;
 mod client;
 mod commands;

@@ -1,6 +1,6 @@
 //! The table of outcomes: what a test, a file or a suite may come to, with the verdicts and the exit code of each.
 
-use crate::harness::{Suite, text};
+use crate::harness::{Packages, Suite, text};
 
 #[test]
 fn every_outcome_of_a_test_has_its_verdict() {
@@ -176,6 +176,9 @@ fn a_test_that_ends_its_worker_fails_alone() {
     run.expect(
         100,
         &[
+            ("test_killed.py::test_before", "passed"),
+            ("test_killed.py::test_killed_as_for_its_memory", "failed"),
+            ("test_killed.py::test_after", "passed"),
             ("test_segfault.py::test_before", "passed"),
             ("test_segfault.py::test_segfault", "failed"),
             ("test_segfault.py::test_after", "passed"),
@@ -202,6 +205,7 @@ fn a_test_that_ends_its_worker_fails_alone() {
     for test in [
         "test_segfault.py::test_segfault",
         "test_exit.py::test_exit",
+        "test_killed.py::test_killed_as_for_its_memory",
         "test_parent.py::test_kills_its_parent",
     ] {
         assert_eq!(run.result(test)["cause"], "crashed", "{}", run.result(test));
@@ -211,6 +215,58 @@ fn a_test_that_ends_its_worker_fails_alone() {
     let report = std::fs::read_to_string(report).unwrap();
     assert!(report.contains("Segmentation fault") && report.contains("in test_segfault"), "{report}");
     assert!(run.all("executor_lost").is_empty() && run.all("attempt_lost").is_empty());
+}
+
+#[test]
+fn a_test_that_hangs_is_killed_at_its_limit_with_its_stack() {
+    let suite = Suite::named("hang");
+    let report = suite.beside("report.xml");
+    let arguments = ["--slots", "1", "--test-limit", "2s", "--junit", report.to_str().unwrap()];
+    let run = suite.run(&arguments);
+    run.expect(
+        100,
+        &[
+            ("test_hang.py::test_before", "passed"),
+            ("test_hang.py::test_hangs", "failed"),
+            ("test_hang.py::test_after", "passed"),
+        ],
+    );
+    let result = run.result("test_hang.py::test_hangs");
+    assert_eq!(result["cause"], "timed out", "{result}");
+    assert!(text(result, "message").contains("--test-limit"), "{result}");
+    let report = std::fs::read_to_string(report).unwrap();
+    assert!(report.contains("in test_hangs"), "{report}");
+    suite.marked().all_gone_within(std::time::Duration::from_secs(1));
+}
+
+#[test]
+fn what_waits_behind_a_test_that_hangs_runs_elsewhere() {
+    // The first test waits for the last of its file. No test is predicted to be worth a move.
+    let source = "\
+import pytest
+def test_first(meet): meet('first', 'last')
+@pytest.mark.parametrize('n', range(8))
+def test_short(n): pass
+def test_last(meet): meet('last', 'first')
+";
+    let suite = Suite::named("both_slots");
+    suite.write("test_a.py", source);
+    suite.write("test_b.py", "def test_b(): pass\n");
+    let run = suite.run(&[]);
+    run.expect_counts(0, &[("passed", 11)]);
+    assert!(!run.all("taken_back").is_empty());
+}
+
+#[test]
+fn nothing_that_starts_is_no_verdict_on_the_suite() {
+    let run = Suite::named("hang").run(&["--python", "/nowhere/python"]);
+    run.expect(102, &[]);
+    let finished = run.one("run_finished");
+    assert_eq!(finished["verdict"], "incomplete");
+    assert!(
+        run.stderr.contains("/nowhere/python")
+            || run.events.iter().any(|event| event.to_string().contains("/nowhere/python"))
+    );
 }
 
 #[test]
@@ -262,4 +318,41 @@ fn fail_fast_stops_the_rest() {
     assert!(counts["not_executed: fail-fast"] > 30, "{counts:?}");
     assert_eq!(counts.values().sum::<usize>(), 61);
     run.one("stopping");
+}
+
+#[test]
+fn fail_fast_counts_failed_tests_and_the_cap_bounds_bundles() {
+    let source = "\
+import pytest, time
+@pytest.mark.parametrize('n', range(30))
+def test_n(n):
+    time.sleep(0.1)
+    assert n % 3
+";
+    let suite = Suite::of(&[("test_a.py", source)]);
+    let first = suite.run(&["--slots", "1"]);
+    first.expect_counts(100, &[("failed", 10), ("passed", 20)]);
+    // What they took is known now: three seconds, in bundles of at most one.
+    let second = suite.run(&["--slots", "1", "--cap", "1s", "--fail-fast=2"]);
+    second.expect_code(100);
+    let plan = second.one("plan");
+    assert!(plan["cap_seconds"].as_f64().unwrap() <= 1.0 && plan["bundles"].as_u64().unwrap() >= 3, "{plan}");
+    let counts = second.counts();
+    // Another may fail before the second is known.
+    assert!((2..=3).contains(&counts["failed"]) && counts["not_executed: fail-fast"] > 15, "{counts:?}");
+}
+
+#[test]
+fn older_versions_of_the_framework_have_the_same_verdicts() {
+    for packages in [Packages::Pytest7, Packages::Pytest8] {
+        let crashes = Suite::named("crashes").with(packages).run(&[]);
+        crashes.expect_counts(100, &[("failed", 10), ("passed", 14)]);
+        let broken = Suite::named("broken_file").with(packages).run(&[]);
+        broken.expect_counts(100, &[("failed", 2), ("passed", 2)]);
+        let flaky = Suite::named("retries").with(packages).run(&["--retries", "1"]);
+        flaky.expect_counts(0, &[("flaky", 1), ("passed", 1)]);
+        let teardown = Suite::named("session_teardown").with(packages).run(&["--slots", "1"]);
+        teardown.expect_counts(100, &[("passed", 2)]);
+        teardown.one("suite_error");
+    }
 }

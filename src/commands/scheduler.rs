@@ -21,10 +21,12 @@ pub async fn run(args: cli::Scheduler) -> anyhow::Result<u8> {
     }
     let mut signals = Signals::new()?;
     let state = State::open(args.state.state.as_deref(), &Place::here()?)?;
+    let defaults = Settings::default();
+    let lease_closed = defaults.lease_closed.min(args.lease);
     let options = Options {
         journal: state.directory.clone(),
         state: state.directory.clone(),
-        settings: Settings::default(),
+        settings: Settings { lease: args.lease, lease_closed, ..defaults },
         token: state.token()?,
     };
     let mut server = Server::start(options).context("the scheduler cannot start")?;

@@ -38,6 +38,8 @@ enum Body<'a> {
         retries: u32,
         fail_fast: Option<u32>,
         cap_seconds: f64,
+        test_limit_seconds: Option<f64>,
+        seed: u32,
     },
     Manifest {
         tests: u32,
@@ -58,6 +60,7 @@ enum Body<'a> {
         bound: &'a str,
         unknown: u32,
         oversize: u32,
+        planning_seconds: f64,
     },
     AttemptAssigned {
         attempt: u64,
@@ -234,6 +237,8 @@ fn run_started(spec: &RunSpec) -> Body<'_> {
         retries: spec.retries,
         fail_fast: spec.fail_fast,
         cap_seconds: seconds(spec.cap_ms),
+        test_limit_seconds: spec.test_limit_ms.map(seconds),
+        seed: spec.seed,
     }
 }
 
@@ -250,6 +255,7 @@ fn plan(plan: &PlanSummary) -> Body<'_> {
         bound: &plan.bound,
         unknown: plan.unknown,
         oversize: plan.oversize,
+        planning_seconds: seconds(plan.planning_ms),
     }
 }
 

@@ -25,6 +25,8 @@ pub use choice::{Color, Output};
 use tally::Tally;
 use text::Paint;
 
+use crate::again::Again;
+
 /// Texts of one report are fetched up to this many bytes together.
 const MAX_TEXTS: u64 = 256 << 20;
 
@@ -69,6 +71,7 @@ pub struct Closing<'a> {
     pub texts: Texts<'a>,
     /// Where the JUnit report was written.
     pub junit: Option<&'a std::path::Path>,
+    pub again: &'a Again,
 }
 
 pub struct Settings {
@@ -77,6 +80,7 @@ pub struct Settings {
     pub junit: Option<PathBuf>,
     /// Whether events arrive as they happen, from the run's first; else nothing is said about durations.
     pub live: bool,
+    pub again: Again,
 }
 
 /// All reports of one run.
@@ -84,6 +88,7 @@ pub struct Report {
     tally: Tally,
     reporter: Box<dyn Reporter>,
     junit: Option<PathBuf>,
+    again: Again,
 }
 
 impl Report {
@@ -98,11 +103,11 @@ impl Report {
                 Box::new(plain::Plain::new(LineWriter::new(io::stderr()), paint))
             }
         };
-        Self::with(Tally::new(run, now, settings.live), reporter, settings.junit)
+        Self::with(Tally::new(run, now, settings.live), reporter, settings.junit, settings.again)
     }
 
-    fn with(tally: Tally, reporter: Box<dyn Reporter>, junit: Option<PathBuf>) -> Self {
-        Self { tally, reporter, junit }
+    fn with(tally: Tally, reporter: Box<dyn Reporter>, junit: Option<PathBuf>, again: Again) -> Self {
+        Self { tally, reporter, junit, again }
     }
 
     /// The tests of the run. To be called before the event that confirms them.
@@ -159,7 +164,7 @@ impl Report {
             junit::write(&self.tally, texts, path).with_context(failed)
         });
         let junit = self.junit.as_deref().filter(|_| matches!(written, Some(Ok(()))));
-        let closing = Closing { texts, junit };
+        let closing = Closing { texts, junit, again: &self.again };
         self.reporter.finish(&self.tally, &closing)?;
         written.unwrap_or(Ok(()))
     }

@@ -237,10 +237,12 @@ impl<W: Write> Page<'_, W> {
             )?;
         }
         if counts.failed > 0 {
-            writeln!(self.out, "rerun what failed:      seagull run --select last-failed")?;
+            let command = closing.again.with(&["--select", "last-failed"]);
+            writeln!(self.out, "rerun what failed:      {command}")?;
         }
         if counts.not_executed > 0 {
-            writeln!(self.out, "run what did not pass:  seagull run --select not-passed")?;
+            let command = closing.again.with(&["--select", "not-passed"]);
+            writeln!(self.out, "run what did not pass:  {command}")?;
         }
         if self.tally.end.is_none() {
             let run = &self.tally.run;

@@ -9,6 +9,8 @@ use std::sync::{Mutex, PoisonError};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packages {
     Pytest,
+    Pytest7,
+    Pytest8,
     Xdist,
     Django,
 }
@@ -17,6 +19,8 @@ impl Packages {
     fn name(self) -> &'static str {
         match self {
             Packages::Pytest => "pytest",
+            Packages::Pytest7 => "pytest-7",
+            Packages::Pytest8 => "pytest-8",
             Packages::Xdist => "xdist",
             Packages::Django => "django",
         }
@@ -25,6 +29,8 @@ impl Packages {
     fn requirements(self) -> &'static [&'static str] {
         match self {
             Packages::Pytest => &["pytest==9.2.0"],
+            Packages::Pytest7 => &["pytest==7.4.4"],
+            Packages::Pytest8 => &["pytest==8.4.2"],
             Packages::Xdist => &["pytest==9.2.0", "pytest-xdist==3.8.0"],
             Packages::Django => &["pytest==9.2.0", "pytest-django==4.14.0", "django==5.2.19"],
         }

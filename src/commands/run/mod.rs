@@ -9,6 +9,7 @@ mod spec;
 
 use seagull_domain::{RunId, RunSpec};
 
+use crate::again::Again;
 use crate::cli;
 use crate::errors::warn;
 use crate::place::Place;
@@ -54,7 +55,13 @@ impl Start {
     /// How the run is shown; `attached` to one that was there already, its events may be old.
     fn settings(&self, attached: bool) -> Settings {
         let report = &self.args.report;
-        Settings { output: report.output, color: report.color, junit: report.junit.clone(), live: !attached }
+        Settings {
+            output: report.output,
+            color: report.color,
+            junit: report.junit.clone(),
+            live: !attached,
+            again: Again::of(&self.args),
+        }
     }
 }
 

@@ -47,7 +47,7 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
         fail_fast: how.fail_fast.or(defaults.fail_fast),
         flaky_fails: how.flaky.or(defaults.flaky_fails).unwrap_or(false),
         grace_ms: millis(how.grace.or(defaults.grace).unwrap_or(GRACE)),
-        seed: fresh::seed()?,
+        seed: how.seed.map_or_else(fresh::seed, Ok)?,
     })
 }
 
@@ -127,8 +127,9 @@ mod tests {
 
     #[test]
     fn options_win_over_settings_and_settings_over_defaults() {
-        let (_root, place) =
-            place("project = 'p'\n[run]\nretries = 3\ncap = '5m'\ntest-limit = '90s'\nflaky = 'fail'\n[env]\nA = 'b'");
+        let (_root, place) = place(
+            "project = 'p'\n[run]\nretries = 3\ncap = '5m'\ntest-limit = '90s'\nflaky = 'fail'\n[env]\nA = 'b'",
+        );
         let spec = build(&args(&["--retries", "1", "t.py", "--", "-x"]), &place, in_place()).unwrap();
         assert_eq!((spec.retries, spec.cap_ms, spec.grace_ms), (1, 300_000, 10_000));
         assert_eq!(spec.test_limit_ms, Some(90_000));

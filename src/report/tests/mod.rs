@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 
 use seagull_domain::Instant;
 
+use crate::again::Again;
 use crate::golden;
 
 use super::tally::Tally;
@@ -38,14 +39,19 @@ impl Write for Paper {
 }
 
 fn report(reporter: impl Reporter + 'static, live: bool) -> Report {
-    Report::with(Tally::new("r-7".parse().unwrap(), Instant(0), live), Box::new(reporter), None)
+    Report::with(
+        Tally::new("r-7".parse().unwrap(), Instant(0), live),
+        Box::new(reporter),
+        None,
+        Again::default(),
+    )
 }
 
 /// What a reporter writes for a script.
 fn output(script: &Script, live: bool, reporter: impl FnOnce(Paper) -> Box<dyn Reporter>) -> String {
     let paper = Paper::default();
     let tally = Tally::new("r-7".parse().unwrap(), Instant(0), live);
-    let mut report = Report::with(tally, reporter(paper.clone()), None);
+    let mut report = Report::with(tally, reporter(paper.clone()), None, Again::default());
     script::play(&mut report, script);
     let now = script.last().map_or(0, |(at, _)| *at);
     report.finish(Instant(now), &script::text).unwrap();

@@ -213,7 +213,8 @@ fn junit_escapes_what_xml_cannot_hold() {
 fn settings_make_a_report_for_this_process() {
     use crate::report::{Color, Output, Settings};
     for output in [Output::Human, Output::Plain, Output::Json] {
-        let settings = Settings { output, color: Color::Never, junit: None, live: true };
+        let settings =
+            Settings { output, color: Color::Never, junit: None, live: true, again: Default::default() };
         let report = Report::new("r-7".parse().unwrap(), Instant(0), settings);
         assert!(report.texts().is_empty());
     }

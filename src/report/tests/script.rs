@@ -125,6 +125,7 @@ pub fn plan() -> PlanSummary {
         bound: "total / cap".into(),
         unknown: 2,
         oversize: 0,
+        planning_ms: 12,
     }
 }
 
