@@ -4,7 +4,8 @@
     benches/verdicts.py SUITE [--slots 2]
 
 The two plain runs go side by side; a test that differs between them has no verdict of its own and is only counted.
-Prints what differs, and how seagull's discovery, plan and memory were; writes benches/results/verdicts-SUITE.md.
+Prints what differs, and how seagull's discovery, plan and memory were; writes benches/results/verdicts-SUITE.md. Its
+exit code is 1 if a verdict differs.
 """
 
 import argparse
@@ -52,7 +53,8 @@ def plain_runs(command, directory, environment, folder):
 
 
 def our_run(command, directory, environment):
-    """The verdicts of a seagull run; when each kind of event first came, in seconds; and its peak memory in MB."""
+    """The verdicts of a seagull run; when each kind of event first came, and how long planning took, in seconds; its
+    peak memory in MB; and its exit code."""
     verdicts, first, began = {}, {}, time.monotonic()
     process = subprocess.Popen(command, cwd=directory, env=environment, stdout=subprocess.PIPE, text=True)
     for line in process.stdout:
@@ -63,6 +65,8 @@ def our_run(command, directory, environment):
             verdicts[event["test"]] = event["verdict"]
         elif event["event"] in ("executor_lost", "attempt_lost", "suite_error"):
             print(line, end="", file=sys.stderr)
+        elif event["event"] == "plan":
+            first["planning"] = event["planning_seconds"]
         elif event["event"] == "run_finished":
             peak = record.peak_mb(process.pid)
     return verdicts, first, peak, process.wait()
@@ -88,13 +92,15 @@ def main():
     lines = [f"# {options.suite}: verdicts, {options.slots} slots", "", *record.circumstances(), ""]
     lines += [f"- {len(verdicts)} verdicts, {len(one)} and {len(two)} tests of plain pytest, exit code {code}."]
     lines += [f"- {len(unstable)} tests differ between the two plain runs, {len(differ)} others from seagull's."]
-    lines += [f"- Discovered and planned after {first['plan']:.1f} s, ended after {first['run_finished']:.1f} s."]
+    lines += [f"- Discovered and planned after {first['plan']:.1f} s (planning {first['planning']:.2f} s), ended after "
+              f"{first['run_finished']:.1f} s."]
     lines += [f"- The scheduler's and executor's process had {peak:.0f} MB at its peak.", ""]
     lines += [f"- `{test}`: plain {one.get(test)}, seagull {verdicts.get(test)}" for test in sorted(differ)[:100]]
     lines += [f"- `{test}`: plain {one.get(test)} and {two.get(test)}" for test in sorted(unstable)[:100]]
     record.write(f"verdicts-{options.suite}", lines)
     shutil.rmtree(folder)
+    return 1 if differ or not verdicts else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
