@@ -17,7 +17,7 @@ mod words;
 
 pub use blob::{BlobAsked, BlobPart, BlobPiece};
 pub use invalid::Invalid;
-pub use request::{BundleAsked, Confirmed, LogChunk, RunDescription, TextAsked, submission};
+pub use request::{BundleAsked, LogChunk, RunDescription, TextAsked, submission};
 pub use result::fit_result;
 pub use scalar::fit_text;
 pub use watch::{LiveSlot, WatchAsked, Watched, pack_items};

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
-use seagull_domain::{RunId, RunVerdict, Verdict};
+use seagull_domain::{Digest, RunId, RunVerdict, Verdict};
 
 use crate::Error;
 use crate::blobs::digest;
@@ -16,7 +16,7 @@ use crate::timing::{Timing, Timings};
 const BUSY: Duration = Duration::from_secs(30);
 
 /// What each format adds to the one before; `PRAGMA user_version` says how many there are in a file.
-const FORMATS: [&str; 2] = [
+const FORMATS: [&str; 3] = [
     "
     DROP TABLE IF EXISTS runs;
     DROP TABLE IF EXISTS tests;
@@ -35,16 +35,27 @@ const FORMATS: [&str; 2] = [
     ALTER TABLE runs ADD COLUMN verdict TEXT NOT NULL DEFAULT '';
     ALTER TABLE runs ADD COLUMN arguments BLOB;
     PRAGMA user_version = 2;",
+    "
+    ALTER TABLE runs RENAME TO old_runs;
+    DROP INDEX runs_of_project;
+    CREATE TABLE runs (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, run TEXT NOT NULL,
+        submitted_at INTEGER NOT NULL, tests INTEGER NOT NULL, verdict TEXT NOT NULL, arguments BLOB,
+        discovered BLOB, UNIQUE (project, run, submitted_at));
+    CREATE INDEX runs_of_project ON runs (project, number);
+    INSERT INTO runs SELECT number, project, run, 0, tests, verdict, arguments, NULL FROM old_runs;
+    DROP TABLE old_runs;
+    PRAGMA user_version = 3;",
 ];
 const FORMAT: i64 = FORMATS.len() as i64;
 
-/// What is forgotten: runs after so many others of their project, tests that so many runs did not have, and sooner
-/// those that only one run ever had (ids that are made up anew each time), unless they failed there.
+/// What is forgotten: runs after so many others of their project, tests that so many whole runs did not have, and
+/// sooner those that only one run ever had (ids that are made up anew each time), unless they failed there.
 const RUNS_KEPT: u32 = 1000;
 const TESTS_KEPT: u32 = 100;
 const ONCE_SEEN_KEPT: u32 = 10;
-/// Forgetting reads all tests of a project, so it is not done every time.
-const FORGET_EVERY: i64 = 8;
+/// Forgetting reads all tests of a project, so it is done once in so many of its runs.
+const FORGET_EVERY: u32 = 8;
 
 #[derive(Debug)]
 pub struct History {
@@ -57,9 +68,13 @@ pub struct History {
 pub struct EndedRun<'a> {
     pub project: &'a str,
     pub run: &'a RunId,
+    /// Unix milliseconds. An id may be used again once its run is evicted.
+    pub submitted_at: u64,
     pub verdict: RunVerdict,
     /// Paths and arguments for the framework; None where the tests are not all that it discovered.
     pub arguments: Option<&'a [String]>,
+    /// The manifest as it was discovered.
+    pub discovered: Option<Digest>,
 }
 
 /// The last verdict of each test of a project. Ids are kept as keyed hashes, as in [`Timings`].
@@ -136,6 +151,15 @@ impl History {
         let row = self.connection().query_row(select, parameters, |row| row.get::<_, u32>(0)).optional();
         row.map(|row| row.map(|tests| tests as usize)).map_err(self.sqlite())
     }
+
+    /// The manifest that was discovered when the project was last run with these arguments.
+    pub fn last_discovered(&self, project: &str, arguments: &[String]) -> Result<Option<Digest>, Error> {
+        let select = "SELECT discovered FROM runs
+            WHERE project = ?1 AND arguments = ?2 AND discovered IS NOT NULL ORDER BY number DESC LIMIT 1";
+        let parameters = params![project, fingerprint(arguments)];
+        let row = self.connection().query_row(select, parameters, |row| row.get(0)).optional();
+        row.map(|row| row.map(Digest)).map_err(self.sqlite())
+    }
 }
 
 /// Arguments as they are compared.
@@ -167,13 +191,15 @@ fn record(
     ended: &EndedRun,
     tests: impl Iterator<Item = (String, Option<u64>, Verdict)>,
 ) -> rusqlite::Result<()> {
-    let EndedRun { project, run, verdict, arguments } = *ended;
+    let EndedRun { project, run, submitted_at, verdict, arguments, discovered } = *ended;
     // Immediate, so that what is learned from is still so when it is written.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let insert =
-        "INSERT OR IGNORE INTO runs (project, run, tests, verdict, arguments) VALUES (?1, ?2, 0, ?3, ?4)";
-    let arguments = arguments.map(fingerprint);
-    if transaction.execute(insert, params![project, run.as_str(), verdict.word(), arguments])? == 0 {
+    let insert = "
+        INSERT OR IGNORE INTO runs (project, run, submitted_at, tests, verdict, arguments, discovered)
+        VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6)";
+    let (arguments, discovered) = (arguments.map(fingerprint), discovered.map(|digest| digest.0));
+    let row = params![project, run.as_str(), submitted_at, verdict.word(), arguments, discovered];
+    if transaction.execute(insert, row)? == 0 {
         return Ok(());
     }
     let number = transaction.last_insert_rowid();
@@ -198,23 +224,32 @@ fn record(
     }
     drop(statement);
     transaction.execute("UPDATE runs SET tests = ?2 WHERE number = ?1", params![number, count])?;
-    if number % FORGET_EVERY == 0 {
+    let runs = "SELECT count(*) FROM runs WHERE project = ?1";
+    let runs: u32 = transaction.query_row(runs, [project], |row| row.get(0))?;
+    if runs.is_multiple_of(FORGET_EVERY) {
         forget(&transaction, project)?;
     }
     transaction.commit()
 }
 
+/// A run is whole if it was asked for as the largest was: one of a part says nothing of the rest.
 fn forget(transaction: &Transaction, project: &str) -> rusqlite::Result<()> {
-    let before = |runs: u32| {
-        let select = "SELECT number FROM runs WHERE project = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2";
-        let oldest = transaction.query_row(select, params![project, runs - 1], |row| row.get::<_, i64>(0));
+    let any = "TRUE";
+    let whole = "arguments = (SELECT arguments FROM runs WHERE project = ?1 AND arguments NOT NULL
+        ORDER BY tests DESC, number DESC LIMIT 1)";
+    let before = |which: &str, runs: u32| {
+        let select = format!(
+            "SELECT number FROM runs WHERE project = ?1 AND {which} ORDER BY number DESC LIMIT 1 OFFSET ?2"
+        );
+        let oldest = transaction.query_row(&select, params![project, runs - 1], |row| row.get::<_, i64>(0));
         oldest.optional().map(Option::unwrap_or_default)
     };
     let delete = "DELETE FROM tests WHERE project = ?1
         AND (last_run < ?2 OR (runs <= 1 AND verdict <> 'failed' AND last_run < ?3))";
-    transaction.execute(delete, params![project, before(TESTS_KEPT)?, before(ONCE_SEEN_KEPT)?])?;
+    let bounds = params![project, before(whole, TESTS_KEPT)?, before(whole, ONCE_SEEN_KEPT)?];
+    transaction.execute(delete, bounds)?;
     let delete = "DELETE FROM runs WHERE project = ?1 AND number < ?2";
-    transaction.execute(delete, params![project, before(RUNS_KEPT)?])?;
+    transaction.execute(delete, params![project, before(any, RUNS_KEPT)?])?;
     Ok(())
 }
 
@@ -266,7 +301,14 @@ mod tests {
     }
 
     fn ended(run: &RunId) -> EndedRun<'_> {
-        EndedRun { project: "p", run, verdict: RunVerdict::Passed, arguments: Some(&[]) }
+        EndedRun {
+            project: "p",
+            run,
+            submitted_at: 0,
+            verdict: RunVerdict::Passed,
+            arguments: Some(&[]),
+            discovered: None,
+        }
     }
 
     fn passed(id: &str, micros: u64) -> (String, Option<u64>, Verdict) {
@@ -288,6 +330,9 @@ mod tests {
         assert!(history.load("other").unwrap().is_empty());
         history.record(&ended(&run(2)), rows().take(1)).unwrap();
         assert_eq!(history.load("p").unwrap().get("a\n::\0é").unwrap().runs, 2);
+        // Another run of an id that was free again.
+        history.record(&EndedRun { submitted_at: 1, ..ended(&run(1)) }, rows()).unwrap();
+        assert_eq!(history.load("p").unwrap().get("a\n::\0é").unwrap().runs, 3);
     }
 
     #[test]
@@ -308,6 +353,12 @@ mod tests {
         assert_eq!((len(&[]), len(&unit), len(&unit[..1])), (Some(9), Some(5), None));
         record(4, Some(&unit), 4);
         assert_eq!((len(&[]), len(&unit)), (Some(9), Some(4)));
+        let last = |arguments: &[String]| history.last_discovered("p", arguments).unwrap();
+        assert_eq!(last(&[]), None);
+        let (discovered, number) = (Some(Digest([5; 32])), run(5));
+        history.record(&EndedRun { discovered, ..ended(&number) }, std::iter::empty()).unwrap();
+        record(6, Some(&[]), 9);
+        assert_eq!((last(&[]), last(&unit)), (discovered, None));
     }
 
     #[test]
@@ -353,6 +404,8 @@ mod tests {
             let rows = [passed("stays", 10), passed(&format!("once-{n}"), 10)].into_iter();
             let rows = rows.chain(gone).chain(failed);
             history.record(&ended(&run(n)), rows).unwrap();
+            // When a project forgets does not depend on what others run.
+            history.record(&EndedRun { project: "other", ..ended(&run(n)) }, std::iter::empty()).unwrap();
         }
         let timings = history.load("p").unwrap();
         assert!(timings.len() < 30, "{} are kept", timings.len());
@@ -360,6 +413,36 @@ mod tests {
         assert_eq!(timings.get("gone"), None);
         let last = history.last_verdicts("p").unwrap().unwrap();
         assert_eq!(last.of("failed"), Some(LastVerdict::Failed), "a failure is not forgotten that soon");
+    }
+
+    #[test]
+    fn runs_of_a_part_do_not_make_the_rest_forgotten() {
+        let (_directory, history) = history();
+        let failed = ("failed".to_owned(), Some(10), Verdict::Failed);
+        let rest = (0..20).map(|n| passed(&format!("t{n}"), 10));
+        history.record(&ended(&run(0)), rest.chain([failed])).unwrap();
+        let part = ["tests/a.py".to_owned()];
+        for n in 1..=150 {
+            let arguments = (n % 3 > 0).then_some(part.as_slice());
+            history
+                .record(&EndedRun { arguments, ..ended(&run(n)) }, [passed("t0", 10)].into_iter())
+                .unwrap();
+        }
+        let known = || {
+            let failed = history.last_verdicts("p").unwrap().unwrap().of("failed");
+            (history.load("p").unwrap().len(), failed)
+        };
+        assert_eq!(known(), (21, Some(LastVerdict::Failed)));
+        // Whole runs, smaller than the first.
+        let whole = |numbers: std::ops::Range<u32>| {
+            for n in numbers {
+                history.record(&ended(&run(n)), (0..2).map(|n| passed(&format!("t{n}"), 10))).unwrap();
+            }
+        };
+        whole(200..290);
+        assert_eq!(known(), (3, Some(LastVerdict::Failed)));
+        whole(290..310);
+        assert_eq!(known(), (2, None));
     }
 
     #[test]
@@ -396,7 +479,7 @@ mod tests {
         let newer = directory.path().join("newer");
         Connection::open(&newer).unwrap().pragma_update(None, "user_version", FORMAT + 1).unwrap();
         let error = History::open(&newer).unwrap_err().to_string();
-        assert!(error.contains("format 3") && error.contains("hint: "), "{error}");
+        assert!(error.contains("format 4") && error.contains("hint: "), "{error}");
     }
 
     #[test]

@@ -333,7 +333,14 @@ mod tests {
             self.recorded += 1;
             let run: RunId = format!("r{}", self.recorded).parse().unwrap();
             let rows = verdicts.iter().map(|(id, verdict)| ((*id).to_owned(), None, *verdict));
-            let ended = EndedRun { project: "p", run: &run, verdict, arguments: None };
+            let ended = EndedRun {
+                project: "p",
+                run: &run,
+                submitted_at: 0,
+                verdict,
+                arguments: None,
+                discovered: None,
+            };
             self.history.record(&ended, rows).unwrap();
         }
 

@@ -33,7 +33,7 @@ pub(crate) enum Request {
     },
     Run {
         run: RunId,
-        reply: oneshot::Sender<Option<Known>>,
+        reply: oneshot::Sender<Option<RunSpec>>,
     },
     /// The blobs that the state's runs are made of.
     Blobs {
@@ -45,9 +45,6 @@ pub(crate) enum Request {
 /// A newer process has taken the executor's name.
 #[derive(Debug)]
 pub(crate) struct Displaced;
-
-/// A run as executors ask for it: its spec and, once it is confirmed, its manifest with the number of tests.
-pub(crate) type Known = (RunSpec, Option<(Digest, u32)>);
 
 /// What a slot runs now.
 #[derive(Debug, Clone)]
@@ -61,6 +58,7 @@ pub(crate) struct Live {
 /// Work that takes I/O, done outside of the actor; its outcome comes back as an event.
 pub(crate) enum Errand {
     Plan { spec: Box<RunSpec>, generation: Generation, discovered: Digest, slots: u32 },
+    Anticipate { spec: Box<RunSpec>, slots: u32 },
     Archive { run: RunId },
 }
 
@@ -161,10 +159,7 @@ impl Actor {
                 let _ = reply.send(run.and_then(|run| run.contents(attempt, generation)));
             }
             Request::Run { run, reply } => {
-                let run = self.state.runs.get(&run);
-                let known =
-                    run.map(|run| (run.spec.clone(), run.manifest.map(|digest| (digest, run.counts.total))));
-                let _ = reply.send(known);
+                let _ = reply.send(self.state.runs.get(&run).map(|run| run.spec.clone()));
             }
             Request::Blobs { reply } => {
                 let _ = reply.send(self.state.runs.values().flat_map(blobs).collect());
@@ -218,6 +213,12 @@ impl Actor {
                     let _ = self.errands.send(Errand::Plan { spec, generation, discovered, slots });
                 }
             }
+            Effect::Anticipate { run, slots } => {
+                if let Some(run) = self.state.runs.get(&run) {
+                    let spec = Box::new(run.spec.clone());
+                    let _ = self.errands.send(Errand::Anticipate { spec, slots });
+                }
+            }
             Effect::Archive { run } => {
                 let _ = self.errands.send(Errand::Archive { run });
             }
@@ -250,7 +251,7 @@ fn blobs(run: &Run) -> impl Iterator<Item = Digest> + use<> {
         Phase::Planning { discovered, .. } => Some(discovered),
         _ => None,
     };
-    [artifact, discovered, run.manifest].into_iter().flatten()
+    [artifact, discovered, run.anticipated, run.manifest].into_iter().flatten()
 }
 
 async fn sleep_until(at: Option<tokio::time::Instant>) {
@@ -283,35 +284,12 @@ impl Handle {
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::{Environment, Epoch, Workspace};
+    use seagull_domain::Epoch;
     use seagull_scheduler_core::Settings;
     use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
-
-    fn spec() -> RunSpec {
-        RunSpec {
-            id: "r".parse().unwrap(),
-            owner: "ada".into(),
-            project: "p".into(),
-            priority: 0,
-            rev: String::new(),
-            labels: BTreeMap::new(),
-            deadline: None,
-            submitted_at: 0,
-            workspace: Workspace::InPlace { directory: "/suite".into(), content: String::new() },
-            environment: Environment::default(),
-            arguments: Vec::new(),
-            select: Vec::new(),
-            cap_ms: 600_000,
-            test_limit_ms: None,
-            retries: 0,
-            fail_fast: None,
-            flaky_fails: false,
-            grace_ms: 10_000,
-            seed: 1,
-        }
-    }
+    use crate::service::tests::spec;
 
     fn report() -> Report {
         Report {
@@ -339,7 +317,7 @@ mod tests {
         tokio::spawn(Actor::new(state, committer, ends).run());
 
         let (reply, mut submitted) = oneshot::channel();
-        handle.requests.send(Request::Submit { spec: Box::new(spec()), reply }).await.unwrap();
+        handle.requests.send(Request::Submit { spec: Box::new(spec("r")), reply }).await.unwrap();
         let (reply, mut assigned) = oneshot::channel();
         handle.requests.send(Request::Report { report: Box::new(report()), reply }).await.unwrap();
         // What needs no fact is answered: all that came before it has been seen to.
@@ -361,7 +339,7 @@ mod tests {
 
     #[test]
     fn a_run_is_made_of_its_artifact_and_its_manifests() {
-        let mut run = Run::new(spec());
+        let mut run = Run::new(spec("r"));
         assert_eq!(blobs(&run).count(), 0);
         let [artifact, discovered, manifest] = [1, 2, 3].map(|n| Digest([n; 32]));
         run.spec.workspace = Workspace::Artifact { digest: artifact, directory: String::new() };

@@ -4,13 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use seagull_domain::{Manifest, Record, RunId, RunSpec, RunVerdict, Seq, TestIndex, Verdict};
+use seagull_domain::{
+    Digest, EndCause, Manifest, Record, RunId, RunSpec, RunVerdict, Seq, TestIndex, Verdict,
+};
 use seagull_results::EndedRun;
-use seagull_scheduler_core::{Event, PlanFailure, What};
+use seagull_scheduler_core::{Event, Plan, PlanFailure, What};
 use tokio::sync::mpsc;
 
 use crate::actor::{Errand, Request};
-use crate::evict::evict;
+use crate::evict::{evict, remove_own_journal};
 use crate::plan;
 use crate::service::{Service, parse};
 
@@ -35,19 +37,44 @@ async fn perform(service: Arc<Service>, errand: Errand) {
             let outcome = blocking(move || plan::make(&service, &spec, discovered, slots)).await;
             Event::Planned { run, generation, outcome: outcome.map(Box::new).map_err(PlanFailure) }
         }
-        Errand::Archive { run } => {
-            archive_at_last(&service, &run).await;
-            if let Some(wanted) = actor.ask(|reply| Request::Blobs { reply }).await
-                && let Err(error) = blocking(move || evict(&service, &wanted)).await
-            {
-                eprintln!(
-                    "warning: not all that is over the bounds of the state directory is removed: {error}"
-                );
-            }
-            Event::Archived { run }
+        Errand::Anticipate { spec, slots } => {
+            let run = spec.id.clone();
+            // Nothing waits for it: a run without goes on as well.
+            let Ok(Some((discovered, plan))) = blocking(move || anticipate(&service, &spec, slots)).await
+            else {
+                return;
+            };
+            Event::Anticipated { run, discovered, plan: Box::new(plan) }
         }
+        Errand::Archive { run } => return finish(service, run).await,
     };
     actor.tell(event).await;
+}
+
+/// Archives an ended run, then evicts: the process of an embedded run does not wait for that, and may end meanwhile.
+async fn finish(service: Arc<Service>, run: RunId) {
+    archive_at_last(&service, &run).await;
+    let (of, ended) = (service.clone(), run.clone());
+    tidy(move || remove_own_journal(&of, &ended)).await;
+    // Asked as long as there surely is an actor.
+    let wanted = service.actor.ask(|reply| Request::Blobs { reply }).await;
+    service.actor.tell(Event::Archived { run }).await;
+    if let Some(wanted) = wanted {
+        tidy(move || evict(&service, &wanted)).await;
+    }
+}
+
+async fn tidy(work: impl FnOnce() -> Result<(), String> + Send + 'static) {
+    if let Err(error) = blocking(work).await {
+        eprintln!("warning: not all that is over the bounds of the state directory is removed: {error}");
+    }
+}
+
+/// The plan of what the last run with the same arguments discovered, if that is known and still there.
+fn anticipate(service: &Service, spec: &RunSpec, slots: u32) -> Result<Option<(Digest, Plan)>, String> {
+    let last = service.history.last_discovered(&spec.project, &spec.arguments);
+    let last = last.map_err(|error| error.to_string())?.filter(|digest| service.blobs.contains(digest));
+    last.map(|digest| Ok((digest, plan::make(service, spec, digest, slots)?))).transpose()
 }
 
 async fn blocking<T: Send + 'static>(
@@ -91,7 +118,8 @@ fn archive(service: &Service, run: &RunId) -> Result<(), String> {
 struct Learned {
     spec: Option<Box<RunSpec>>,
     verdict: Option<RunVerdict>,
-    manifest: Option<seagull_domain::Digest>,
+    discovered: Option<Digest>,
+    manifest: Option<Digest>,
     micros: Vec<Option<u64>>,
     verdicts: Vec<Option<Verdict>>,
 }
@@ -100,11 +128,11 @@ impl Learned {
     fn take(&mut self, what: What) {
         match what {
             What::Submitted(spec) => self.spec = Some(spec),
-            What::Planned { plan, .. } => {
-                self.manifest = Some(plan.manifest);
-                self.micros = vec![None; plan.predicted_us.len()];
-                self.verdicts = vec![None; plan.predicted_us.len()];
+            What::AttemptEnded { cause: EndCause::Discovered(discovery), .. } => {
+                self.discovered = Some(discovery.manifest);
             }
+            What::Planned { plan, .. } => self.confirmed(plan.manifest, plan.predicted_us.len()),
+            What::Confirmed { manifest, tests, .. } => self.confirmed(manifest, tests as usize),
             What::Recorded { records, .. } => {
                 for (record, evidence) in records {
                     if let (Record::Result(result), None) = (record, evidence) {
@@ -122,6 +150,12 @@ impl Learned {
         }
     }
 
+    fn confirmed(&mut self, manifest: Digest, tests: usize) {
+        self.manifest = Some(manifest);
+        self.micros = vec![None; tests];
+        self.verdicts = vec![None; tests];
+    }
+
     /// A run without a manifest has no tests, but it was the project's last.
     fn keep(&self, service: &Service, run: &RunId) -> Result<(), String> {
         let (Some(spec), Some(verdict)) = (&self.spec, self.verdict) else {
@@ -133,7 +167,14 @@ impl Learned {
         let rows = rows.filter_map(|((id, micros), verdict)| Some((id, *micros, (*verdict)?)));
         let is_whole = self.manifest.is_some() && spec.select.is_empty();
         let arguments = is_whole.then_some(spec.arguments.as_slice());
-        let ended = EndedRun { project: &spec.project, run, verdict, arguments };
+        let ended = EndedRun {
+            project: &spec.project,
+            run,
+            submitted_at: spec.submitted_at,
+            verdict,
+            arguments,
+            discovered: self.discovered,
+        };
         service.history.record(&ended, rows).map_err(|error| error.to_string())
     }
 }
@@ -143,7 +184,7 @@ mod tests {
     use seagull_domain::Counts;
 
     use super::*;
-    use crate::service::tests::{Embedded, spec};
+    use crate::service::tests::{Embedded, passed, spec};
 
     fn ended(verdict: RunVerdict) -> Vec<What> {
         let end = What::Ended { verdict, counts: Counts::default(), exit_code: 0 };
@@ -155,9 +196,7 @@ mod tests {
         let run: RunId = "r".parse().unwrap();
         let mut embedded = Embedded::new("r");
         let before = "before".parse().unwrap();
-        let before =
-            EndedRun { project: "p", run: &before, verdict: RunVerdict::Passed, arguments: Some(&[]) };
-        embedded.service.history.record(&before, std::iter::empty()).unwrap();
+        embedded.service.history.record(&passed(&before, &[]), std::iter::empty()).unwrap();
         assert!(archive(&embedded.service, &run).is_err(), "it has not begun");
         assert!(!embedded.service.archive.contains(&run));
 
@@ -184,8 +223,21 @@ mod tests {
             panic!("it is archived, then it is asked what must not be evicted")
         };
         assert!(embedded.service.archive.contains(&run));
+        // Until it can be told, nothing is evicted.
+        let full = embedded.requests.max_capacity();
+        for _ in 0..full {
+            embedded.service.actor.tell(Event::Tick).await;
+        }
         reply.send(Default::default()).unwrap();
+        tokio::time::sleep(PAUSE / 4).await;
+        let evicted = embedded.service.runs.join(".evicted");
+        assert!(!evicted.exists());
+        for _ in 0..full {
+            assert!(matches!(embedded.requests.recv().await, Some(Request::Event(Event::Tick))));
+        }
         let told = embedded.requests.recv().await;
         assert!(matches!(told, Some(Request::Event(Event::Archived { .. }))));
+        errand.await.unwrap();
+        assert!(evicted.exists());
     }
 }

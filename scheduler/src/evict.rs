@@ -1,6 +1,8 @@
-//! Eviction: what a state directory keeps of ended runs and of blobs, seen to whenever a run has ended.
+//! Eviction: what a state directory keeps of ended runs and of blobs, seen to after a run has ended.
 
 use std::collections::HashSet;
+use std::path::Path;
+use std::time::Duration;
 
 use seagull_domain::{Digest, RunId};
 
@@ -14,11 +16,36 @@ const RUN_BYTES: u64 = 20 << 30;
 /// Bytes of manifests and artifacts.
 const BLOB_BYTES: u64 = 20 << 30;
 
-/// Removes what is over the bounds but for the blobs that are wanted. The next time tries again what fails.
+/// A file beside the runs that is written when all has been seen to.
+const DONE: &str = ".evicted";
+/// For how long that is enough: it takes a look at every file.
+const PAUSE: Duration = Duration::from_secs(600);
+
+/// Removes what is over the bounds but for the blobs that are wanted, if that was not done a moment ago. The next time
+/// tries again what fails, or what the process's end breaks off.
 pub(crate) fn evict(service: &Service, wanted: &HashSet<Digest>) -> Result<(), String> {
+    let done = service.runs.join(DONE);
+    if age(&done).is_some_and(|age| age < PAUSE) {
+        return Ok(());
+    }
     let runs = evict_runs(service, RUNS, RUN_BYTES);
     let blobs = service.blobs.evict(BLOB_BYTES, wanted);
-    runs.and(blobs.map(drop).map_err(|error| error.to_string()))
+    runs.and(blobs.map(drop).map_err(|error| error.to_string()))?;
+    std::fs::write(&done, "\n").map_err(|error| format!("{}: {error}", done.display()))
+}
+
+/// None, too, for what is of the future.
+fn age(path: &Path) -> Option<Duration> {
+    path.metadata().ok()?.modified().ok()?.elapsed().ok()
+}
+
+/// Removes the journal of an embedded run that is archived: its stream says all.
+pub(crate) fn remove_own_journal(service: &Service, run: &RunId) -> Result<(), String> {
+    let directory = service.runs.join(run.as_str());
+    if directory != service.journal {
+        return Ok(());
+    }
+    journal::remove(&directory).map_err(|error| error.to_string())
 }
 
 /// Keeps the newest ended runs, at most so many, with at most so many bytes; the very newest in any case.
@@ -34,12 +61,9 @@ fn evict_runs(service: &Service, runs: usize, bytes: u64) -> Result<(), String> 
     outcome
 }
 
-/// Removes an ended run, or its journal only: its stream says all. A run that another process has open stays as it is.
+/// Removes an ended run, or the journal that it has left. A run that some process has open stays as it is.
 fn settle(service: &Service, run: &RunId, is_kept: bool) -> Result<(), String> {
     let directory = service.runs.join(run.as_str());
-    if directory == service.journal {
-        return journal::remove(&directory).map_err(|error| error.to_string());
-    }
     if is_kept && !journal::exists(&directory) {
         return Ok(());
     }
@@ -51,7 +75,7 @@ fn settle(service: &Service, run: &RunId, is_kept: bool) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use std::fs::File;
-    use std::time::{Duration, SystemTime};
+    use std::time::SystemTime;
 
     use seagull_proto::convert::{WatchAsked, submission};
     use seagull_proto::{Token, endpoint, v1};
@@ -80,6 +104,7 @@ mod tests {
         drop(["kept", "old"].map(journal));
         let _open = journal("open");
 
+        remove_own_journal(&embedded.service, &"own".parse().unwrap()).unwrap();
         evict_runs(&embedded.service, 2, u64::MAX).unwrap();
         let left = |run| (at(&embedded, run).exists(), journal::exists(&at(&embedded, run)));
         assert_eq!((left("own"), left("kept")), ((true, false), (true, false)), "journals of ended runs");
@@ -88,6 +113,23 @@ mod tests {
 
         evict_runs(&embedded.service, 2, 0).unwrap();
         assert_eq!((left("own").0, left("kept").0, left("open").0), (true, false, true));
+    }
+
+    #[test]
+    fn all_is_looked_at_only_now_and_then() {
+        let embedded = Embedded::new("own");
+        let run = "ended".parse().unwrap();
+        embedded.archived(&run, 1);
+        let leave_a_journal = || drop(Journal::open(&at(&embedded, "ended"), Settings::default()).unwrap());
+        let is_seen_to = || {
+            leave_a_journal();
+            evict(&embedded.service, &HashSet::new()).unwrap();
+            !journal::exists(&at(&embedded, "ended"))
+        };
+        assert_eq!((is_seen_to(), is_seen_to()), (true, false));
+        let done = File::options().write(true).open(embedded.service.runs.join(DONE)).unwrap();
+        done.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        assert!(is_seen_to());
     }
 
     /// One process of an embedded run: it is submitted, cancelled and watched. Whether it was there already, and how many

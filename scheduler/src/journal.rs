@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use seagull_domain::{Epoch, RunId, Seq};
-use seagull_scheduler_core::{Fact, Settings, State};
+use seagull_scheduler_core::{Fact, Settings, State, What};
 
 const FORMAT: u32 = 1;
 const DATABASE: &str = "journal.sqlite";
@@ -40,7 +40,7 @@ pub enum Error {
 pub struct Journal {
     path: PathBuf,
     connection: Connection,
-    /// Facts are deleted up to the snapshot only when their runs are archived.
+    /// Of the facts that this process has appended since.
     bytes_since_snapshot: usize,
     _lock: File,
 }
@@ -69,6 +69,7 @@ impl Journal {
             CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
             CREATE TABLE IF NOT EXISTS facts (seq INTEGER PRIMARY KEY, run TEXT NOT NULL, body TEXT NOT NULL);
             CREATE INDEX IF NOT EXISTS facts_of_run ON facts (run, seq);
+            CREATE TABLE IF NOT EXISTS submitted (run TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
             CREATE TABLE IF NOT EXISTS snapshot (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER, body TEXT);";
         self.connection.execute_batch(schema).map_err(sqlite)?;
         let get =
@@ -112,10 +113,14 @@ impl Journal {
         {
             let insert = "INSERT INTO facts (seq, run, body) VALUES (?1, ?2, ?3)";
             let mut statement = transaction.prepare_cached(insert).map_err(sqlite)?;
+            let begin = "INSERT OR REPLACE INTO submitted (run, seq) VALUES (?1, ?2)";
             for (seq, fact) in facts {
                 let body = serde_json::to_string(fact).expect("a fact has only text keys");
                 self.bytes_since_snapshot += body.len();
                 statement.execute(params![seq.0, fact.run.as_str(), body]).map_err(sqlite)?;
+                if let What::Submitted(_) = fact.what {
+                    transaction.execute(begin, params![fact.run.as_str(), seq.0]).map_err(sqlite)?;
+                }
             }
         }
         transaction.commit().map_err(sqlite)
@@ -134,8 +139,12 @@ impl Journal {
         let replace = "INSERT OR REPLACE INTO snapshot (one, seq, body) VALUES (1, ?1, ?2)";
         transaction.execute(replace, params![seq.0, body]).map_err(sqlite)?;
         let runs = serde_json::to_string(runs).expect("ids are text");
-        let drop = "DELETE FROM facts WHERE seq <= ?1 AND run NOT IN (SELECT value FROM json_each(?2))";
-        transaction.execute(drop, params![seq.0, runs]).map_err(sqlite)?;
+        for table in ["facts", "submitted"] {
+            let drop = format!(
+                "DELETE FROM {table} WHERE seq <= ?1 AND run NOT IN (SELECT value FROM json_each(?2))"
+            );
+            transaction.execute(&drop, params![seq.0, runs]).map_err(sqlite)?;
+        }
         transaction.commit().map_err(sqlite)?;
         self.bytes_since_snapshot = 0;
         Ok(())
@@ -177,10 +186,12 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Up to `limit` durable facts of a run after `after`, in order, each as JSON on one line.
+    /// Up to `limit` durable facts of a run after `after`, in order, each as JSON on one line. Of an id that was used
+    /// again after its run was evicted, those of the newest run.
     pub fn read(&self, run: &RunId, after: Seq, limit: u32) -> Result<Vec<(Seq, Vec<u8>)>, Error> {
         let sqlite = |source| Error::Sqlite { path: self.path.clone(), source };
-        let select = "SELECT seq, body FROM facts WHERE run = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+        let select = "SELECT seq, body FROM facts WHERE run = ?1 AND seq > ?2
+            AND seq >= ifnull((SELECT seq FROM submitted WHERE run = ?1), 0) ORDER BY seq LIMIT ?3";
         let mut statement = self.connection.prepare_cached(select).map_err(sqlite)?;
         let fact = |row: &rusqlite::Row| Ok((Seq(row.get(0)?), row.get::<_, String>(1)?.into_bytes()));
         let rows = statement.query_map(params![run.as_str(), after.0, limit], fact).map_err(sqlite)?;
@@ -199,9 +210,9 @@ fn connect(path: &Path) -> Result<Connection, Error> {
 #[cfg(test)]
 mod tests {
     use seagull_domain::{NotExecuted, Record, SuiteError};
-    use seagull_scheduler_core::What;
 
     use super::*;
+    use crate::service::tests::spec;
 
     fn fact(run: &str) -> Fact {
         Fact { run: run.parse().unwrap(), what: What::Stopping { reason: NotExecuted::Cancelled } }
@@ -234,6 +245,24 @@ mod tests {
         assert_eq!(seqs(1), [3]);
         let record = Record::SuiteError(SuiteError { title: "t".into(), message: "m".into(), text: None });
         assert!(serde_json::to_string(&record).unwrap().contains("suite_error"));
+    }
+
+    #[test]
+    fn an_id_that_is_used_again_is_read_from_its_newest_run_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut journal, _) = Journal::open(directory.path(), Settings::default()).unwrap();
+        let reader = journal.reader().unwrap();
+        let seqs = |after| {
+            let facts = reader.read(&"a".parse().unwrap(), Seq(after), 9).unwrap();
+            facts.into_iter().map(|(seq, _)| seq.0).collect::<Vec<_>>()
+        };
+        let submitted = || Fact { run: "a".parse().unwrap(), what: What::Submitted(Box::new(spec("a"))) };
+        journal.append(&[(Seq(1), submitted()), (Seq(2), fact("a"))]).unwrap();
+        assert_eq!((seqs(0), seqs(1)), (vec![1, 2], vec![2]));
+        journal.append(&[(Seq(3), submitted()), (Seq(4), fact("a"))]).unwrap();
+        assert_eq!((seqs(0), seqs(1), seqs(3)), (vec![3, 4], vec![3, 4], vec![4]));
+        journal.snapshot(Seq(3), "{}", &[]).unwrap();
+        assert_eq!(seqs(0), [4]);
     }
 
     #[test]

@@ -160,8 +160,7 @@ fn summary(plan: &seagull_binpacker::Plan, prediction: &Prediction, slots: u32) 
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::{FileTests, RunVerdict};
-    use seagull_results::EndedRun;
+    use seagull_domain::FileTests;
 
     use super::*;
     use crate::service::tests::{self, Embedded};
@@ -175,8 +174,7 @@ mod tests {
         };
         let arguments = ["tests/unit".to_owned()];
         let run = "before".parse().unwrap();
-        let ended =
-            EndedRun { project: "p", run: &run, verdict: RunVerdict::Passed, arguments: Some(&arguments) };
+        let ended = tests::passed(&run, &arguments);
         let rows = of(100).ids().map(|id| (id, None, seagull_domain::Verdict::Passed)).collect::<Vec<_>>();
         service.history.record(&ended, rows.into_iter()).unwrap();
         let warnings = |arguments: &[String], tests| {

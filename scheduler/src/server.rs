@@ -143,21 +143,13 @@ fn in_state<T, E: std::fmt::Display>(path: &Path, opened: Result<T, E>) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::{AttemptId, RunId, RunSpec, TextRef};
+    use seagull_domain::{AttemptId, RunId, TextRef};
     use seagull_proto::convert::{self, LogChunk, TextAsked};
     use seagull_proto::{endpoint, v1};
     use tonic::Code;
 
     use super::*;
-
-    fn spec(run: &RunId) -> RunSpec {
-        let spec = serde_json::json!({
-            "id": run, "owner": "o", "project": "p", "submitted_at": 0, "arguments": [], "cap_ms": 1, "retries": 0,
-            "fail_fast": null, "grace_ms": 1, "seed": 1, "environment": {},
-            "workspace": {"in_place": {"directory": "/"}},
-        });
-        serde_json::from_value(spec).unwrap()
-    }
+    use crate::service::tests::spec;
 
     fn chunk(run: &RunId, offset: u64, data: &'static [u8]) -> v1::PutLogRequest {
         LogChunk { run: run.clone(), attempt: AttemptId(1), offset, data: data.into() }.into()
@@ -185,7 +177,7 @@ mod tests {
         assert_eq!(client.read_log(text(&run, 1)).await.unwrap_err().code(), Code::NotFound);
         assert!(!state.path().join("runs/r").exists());
 
-        client.submit(convert::submission(spec(&run)).unwrap()).await.unwrap();
+        client.submit(convert::submission(spec("r")).unwrap()).await.unwrap();
         for (offset, data, durable) in
             [(5, b"gap".as_slice(), 0), (0, b"text", 4), (9, b"gap", 4), (4, b"!", 5)]
         {

@@ -101,6 +101,8 @@ pub(crate) fn parse(seq: Seq, body: &[u8]) -> Result<Fact, String> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use seagull_domain::RunVerdict;
+    use seagull_results::EndedRun;
     use seagull_scheduler_core::Settings;
     use tokio::sync::{broadcast, mpsc, watch};
 
@@ -115,6 +117,18 @@ pub(crate) mod tests {
             "workspace": {"in_place": {"directory": "/"}},
         });
         serde_json::from_value(spec).unwrap()
+    }
+
+    /// A run that ended before.
+    pub fn passed<'a>(run: &'a RunId, arguments: &'a [String]) -> EndedRun<'a> {
+        EndedRun {
+            project: "p",
+            run,
+            submitted_at: 0,
+            verdict: RunVerdict::Passed,
+            arguments: Some(arguments),
+            discovered: None,
+        }
     }
 
     /// The stores of an embedded run; what its actor would be asked comes out of `requests`.

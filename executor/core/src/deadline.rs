@@ -1,4 +1,4 @@
-//! Limits: a test that hangs, a worker that does not start, collect or stop.
+//! Limits: a test that hangs, a worker that does not start, discover, collect or stop.
 
 use std::time::Duration;
 
@@ -31,6 +31,9 @@ impl State {
                 }
                 (None, Some((_, entry))) => {
                     Some((worker.active + self.settings.start_limit, Death::Stuck(Some(entry.test))))
+                }
+                (_, None) if self.is_discovering(worker) => {
+                    Some((worker.active + self.settings.start_limit, Death::Stuck(None)))
                 }
                 (_, None) => None,
             },

@@ -5,7 +5,7 @@ use seagull_domain::{AttemptId, Entry, SlotIndex, TestIndex};
 use crate::message::Start;
 use crate::slot::{Phase, Worker};
 use crate::state::State;
-use crate::{Effect, WorkerId};
+use crate::{Attempt, Effect, WorkerId};
 
 /// Ahead of its corrected predictions a worker gets no more tests than this.
 const MOST_AHEAD: usize = 256;
@@ -22,7 +22,7 @@ impl State {
                     worker.can_serve(&self.attempts[&attempt]) && (worker.whole || !whole)
                 };
                 let wanted = needed.map_or(self.runs.contains(&worker.run), serves);
-                if self.is_stopping(worker) {
+                if self.is_stopping(worker) || (!wanted && self.starts_for_nothing(worker)) {
                     self.interrupt(slot);
                 } else if worker.takes_tests() && !wanted && worker.fed.is_empty() {
                     self.finish(slot);
@@ -47,8 +47,18 @@ impl State {
     fn is_stopping(&self, worker: &Worker) -> bool {
         let stops =
             |id: &AttemptId| self.attempts.get(id).is_some_and(|a| a.stopping.is_some() && a.ended.is_none());
-        let discovers = self.attempts.get(&worker.attempt).is_some_and(|a| a.discover && a.fed > 0);
-        worker.fed.front().is_some_and(|(id, _)| stops(id)) || (discovers && stops(&worker.attempt))
+        let discovers = self.is_discovering(worker) && stops(&worker.attempt);
+        worker.fed.front().is_some_and(|(id, _)| stops(id)) || discovers
+    }
+
+    /// Whether the attempt it starts for is over: a start that takes long would hold up the end of its run.
+    fn starts_for_nothing(&self, worker: &Worker) -> bool {
+        let waits = self.attempts.get(&worker.attempt).is_some_and(Attempt::is_open);
+        worker.phase == Phase::Starting && !waits
+    }
+
+    pub(crate) fn is_discovering(&self, worker: &Worker) -> bool {
+        self.attempts.get(&worker.attempt).is_some_and(|attempt| attempt.discover && attempt.fed > 0)
     }
 
     fn start(&mut self, slot: SlotIndex, attempt: AttemptId, whole: bool) {
@@ -147,7 +157,7 @@ impl State {
 }
 
 /// Whether all of an attempt has been fed.
-fn is_drained(attempt: &crate::Attempt, worker: &Worker) -> bool {
+fn is_drained(attempt: &Attempt, worker: &Worker) -> bool {
     let unfound = attempt.unfound.is_empty() || !worker.whole && attempt.fed > 0;
     attempt.is_ready() && !attempt.discover && attempt.queue.is_empty() && unfound
 }

@@ -43,11 +43,8 @@ pub enum WorkerEvent {
     /// The discovery is complete, but its manifest could not be stored, with a sentence that says why.
     NotStored(String),
     /// The framework gave up before its collection was done, in a worker that discovers or in any other: a line, and
-    /// what else it said.
-    DiscoveryFailed {
-        message: String,
-        text: Option<TextRef>,
-    },
+    /// what else there is to say.
+    DiscoveryFailed(String),
     Started(TestIndex),
     Finished(TestResult),
     /// The test cannot be collected.

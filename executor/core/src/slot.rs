@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use seagull_domain::{AttemptId, Entry, Instant, RunId, SlotNumber, TestIndex, TextRef};
+use seagull_domain::{AttemptId, Entry, Instant, RunId, SlotNumber, TestIndex};
 
 use crate::{Attempt, WorkerId};
 
@@ -29,7 +29,7 @@ pub struct Worker {
     /// Whether it has finished a test.
     pub worked: bool,
     /// Why it will not run any test, in the framework's words.
-    pub broken: Option<(String, Option<TextRef>)>,
+    pub broken: Option<String>,
     /// Whether it has collected the whole suite, so that what it does not find does not exist.
     pub whole: bool,
     /// What it has and has not reported on, in order, with the attempt of each.
@@ -38,7 +38,7 @@ pub struct Worker {
     pub running: Option<(TestIndex, Instant)>,
     /// It waits for a successor.
     pub wants: bool,
-    /// When it last went on: the limit of starting and collecting counts from here.
+    /// When it last went on: the limit of starting, discovering and collecting counts from here.
     pub active: Instant,
     /// The attempt whose log and batches take what belongs to no test.
     pub attempt: AttemptId,
@@ -70,7 +70,7 @@ pub enum Death {
     TimedOut(TestIndex, u64),
     /// It did not stop within the grace.
     Grace,
-    /// It did not start, or not collect the file of the test, within its limit.
+    /// It did not start or discover, or not collect the file of the test, within its limit.
     Stuck(Option<TestIndex>),
 }
 

@@ -39,8 +39,8 @@ impl State {
             WorkerEvent::NotStored(message) => {
                 self.discovered(slot, EndCause::GaveBack(InfraCause::ArtifactUnavailable, message))
             }
-            WorkerEvent::DiscoveryFailed { message, text } => {
-                self.broken(slot, &message, text);
+            WorkerEvent::DiscoveryFailed(message) => {
+                self.broken(slot, &message);
                 self.discovered(slot, EndCause::DiscoveryFailed(message));
             }
             WorkerEvent::SuiteError(error) => self.suite_error(slot, error),
@@ -99,21 +99,21 @@ impl State {
         }
     }
 
-    /// Something in the worker ended the session between tests. If it had not come to any, the next one will not.
+    /// Something in the worker ended the session between tests.
     fn interrupted_itself(&mut self, slot: SlotIndex, message: String) {
         let message = if message.is_empty() { "interrupted".to_owned() } else { message };
-        if !self.worker(slot).worked {
-            self.broken(slot, &message, None);
-        }
+        self.broken(slot, &message);
         let title = "the session was interrupted between tests".to_owned();
         self.suite_error(slot, SuiteError { title, message, text: None });
     }
 
-    /// The worker will not run any test. What it says first counts, but nothing that it says because it has to stop.
-    fn broken(&mut self, slot: SlotIndex, message: &str, text: Option<TextRef>) {
+    /// A worker that has run no test will not run any. What it says first counts, but nothing that it says because it
+    /// has to stop.
+    fn broken(&mut self, slot: SlotIndex, message: &str) {
         let worker = self.slot_mut(slot).and_then(|s| s.worker.as_mut()).expect("it spoke");
-        if worker.broken.is_none() && matches!(worker.phase, Phase::Starting | Phase::Ready) {
-            worker.broken = Some((message.lines().next().unwrap_or_default().to_owned(), text));
+        let fresh = worker.broken.is_none() && !worker.worked;
+        if fresh && matches!(worker.phase, Phase::Starting | Phase::Ready) {
+            worker.broken = Some(message.lines().next().unwrap_or_default().to_owned());
         }
     }
 
@@ -136,14 +136,15 @@ impl State {
     }
 
     /// The whole tree is gone. The test that ran has failed, unless it was stopped; what was fed goes back. A worker
-    /// that could not run any test fails the one it was started for, or workers would be started for ever.
+    /// that could not run any test gives back the attempt, or workers would be started for ever.
     fn exited(&mut self, slot: SlotIndex, exit: &Exit) {
         let worker = self.worker(slot).clone();
-        let spared = worker.phase.is_interrupted() && worker.broken.is_none();
+        let spared = worker.phase.is_interrupted() || worker.broken.is_some();
         if let Some((_, entry)) = worker.fed.front().copied().filter(|_| !spared) {
             self.front_of_dead(slot, &worker, entry, exit);
         }
         self.unfeed(slot);
+        self.never_worked(&worker, &exit.how);
         self.last_words(&worker, exit);
         if let Some(slot) = self.slot_mut(slot) {
             slot.worker = None;
@@ -155,10 +156,6 @@ impl State {
 
     /// What became of the test a dead worker was at, or was about to collect.
     fn front_of_dead(&mut self, slot: SlotIndex, worker: &Worker, entry: Entry, exit: &Exit) {
-        if let Some((words, text)) = &worker.broken {
-            let reason = (TestCause::Error, format!("its worker could not run any test: {words}"));
-            return self.fail_running(slot, entry, reason, text.or(exit.text));
-        }
         let reason = match (worker.phase, worker.running) {
             (Phase::Dying(Death::TimedOut(test, limit)), _) if test == entry.test => (
                 TestCause::TimedOut,
@@ -183,51 +180,53 @@ impl State {
         self.fail_running(slot, entry, reason, exit.text);
     }
 
-    /// An end that nothing explains is a suite error: it may have hidden one. A worker that never ran is a sandbox
-    /// that failed.
+    /// A worker that never came to run a test, though it was not told to stop, is a sandbox that failed.
+    fn never_worked(&mut self, worker: &Worker, how: &str) {
+        let why = match (&worker.broken, worker.phase) {
+            (Some(words), _) => words.clone(),
+            (None, Phase::Starting) => how.to_owned(),
+            (None, Phase::Dying(Death::Stuck(_))) if !worker.ready => self.past_start_limit(),
+            (None, _) => return,
+        };
+        let before = if worker.ready { "it ran any test" } else { "it was ready" };
+        let message = format!("the worker ended before {before}: {why}");
+        self.give_back(worker.attempt, InfraCause::SandboxFailed, message);
+    }
+
+    fn past_start_limit(&self) -> String {
+        format!("killed after {} s, its limit", self.settings.start_limit.as_secs())
+    }
+
+    /// An end of a session that nothing explains is a suite error: it may have hidden one.
     fn last_words(&mut self, worker: &Worker, exit: &Exit) {
         let how = exit.how.clone();
         let (title, message) = match worker.phase {
-            Phase::Starting | Phase::Dying(Death::Stuck(_)) if !worker.ready => {
-                return self.never_ready(worker, how);
-            }
-            Phase::Dying(Death::Grace) if !worker.ended => {
+            _ if !worker.ready || worker.ended => return,
+            Phase::Dying(Death::Grace) => {
                 let grace = worker.grace_ms as f64 / 1000.0;
                 let message = format!("after {grace} s; --grace sets how long");
                 ("a worker did not stop within the grace and was killed", message)
             }
-            Phase::Finishing { .. } if !worker.ended && worker.ready => {
-                ("a worker died while its session finished", how)
-            }
-            Phase::Ready if !worker.ended && worker.fed.is_empty() => {
-                ("a worker died without running a test", how)
-            }
+            Phase::Finishing { .. } => ("a worker died while its session finished", how),
+            Phase::Ready if worker.fed.is_empty() => ("a worker died without running a test", how),
             _ => return,
         };
         let error = SuiteError { title: title.to_owned(), message, text: exit.text };
         self.record(worker.attempt, Record::SuiteError(error));
     }
 
-    fn never_ready(&mut self, worker: &Worker, how: String) {
-        let why = match (&worker.broken, worker.phase) {
-            (Some((words, _)), _) => words.clone(),
-            (None, Phase::Dying(_)) => {
-                format!("killed after {} s, its limit", self.settings.start_limit.as_secs())
-            }
-            (None, _) => how,
-        };
-        let message = format!("the worker ended before it was ready: {why}");
-        self.give_back(worker.attempt, InfraCause::SandboxFailed, message);
-    }
-
     fn discovery_died(&mut self, worker: &Worker, exit: &Exit) {
+        let limit = self.settings.start_limit.as_secs();
         let Some(attempt) =
             self.attempts.get_mut(&worker.attempt).filter(|a| a.discover && a.ended.is_none())
         else {
             return;
         };
         attempt.fed = 0;
-        let died = format!("the framework ended during discovery with {}", exit.how);
+        let died = match worker.phase {
+            Phase::Dying(Death::Stuck(_)) => format!("discovery took longer than its limit of {limit} s"),
+            _ => format!("the framework ended during discovery with {}", exit.how),
+        };
         attempt.ended = Some(attempt.stopping.take().unwrap_or(EndCause::DiscoveryFailed(died)));
     }
 
@@ -236,6 +235,10 @@ impl State {
         if let Some(attempt) = self.attempts.get_mut(&worker.attempt) {
             attempt.fed = 0;
         }
+        let message = match worker.phase {
+            Phase::Dying(Death::Stuck(_)) => format!("{message}: {}", self.past_start_limit()),
+            _ => message,
+        };
         self.give_back(worker.attempt, cause, message);
     }
 

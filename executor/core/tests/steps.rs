@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, AttemptReport, AttemptState, BundleContents, Desired, DesiredAttempt, EndCause, Entry, Epoch,
-    Generation, InfraCause, Instant, Kind, Outcome, Record, Role, RunId, SlotIndex, SlotNumber, TestCause,
-    TestIndex, TestResult, TextRef,
+    AttemptId, AttemptReport, AttemptState, BundleContents, Desired, DesiredAttempt, Digest, Discovery,
+    EndCause, Entry, Epoch, Generation, InfraCause, Instant, Kind, Outcome, Record, Role, RunId, SlotIndex,
+    SlotNumber, TestCause, TestIndex, TestResult,
 };
 use seagull_executor_core::{Effect, Event, Exit, Settings, State, WorkerEvent, WorkerId};
 
@@ -18,6 +18,7 @@ struct World {
     epoch: Epoch,
     version: u64,
     desired: Vec<DesiredAttempt>,
+    runs: Vec<RunId>,
 }
 
 fn run() -> RunId {
@@ -57,6 +58,10 @@ fn passed(test: u32) -> WorkerEvent {
     })
 }
 
+fn gave_back(message: &str) -> AttemptState {
+    AttemptState::Ended(EndCause::GaveBack(InfraCause::SandboxFailed, message.into()))
+}
+
 fn exited() -> WorkerEvent {
     WorkerEvent::Exited(Exit { how: "signal 11".into(), text: None })
 }
@@ -70,6 +75,7 @@ impl World {
             epoch: Epoch(1),
             version: 0,
             desired: Vec::new(),
+            runs: vec![run()],
         }
     }
 
@@ -90,7 +96,7 @@ impl World {
             epoch: self.epoch,
             version: self.version,
             attempts: self.desired.clone(),
-            runs: vec![run()],
+            runs: self.runs.clone(),
             acknowledged,
             lease_ms: 15_000,
         };
@@ -98,7 +104,11 @@ impl World {
     }
 
     fn contents(&mut self, attempt: u64, generation: u32, entries: &[Entry]) -> Vec<Effect> {
-        let contents = BundleContents { generation: Generation(generation), entries: entries.to_vec() };
+        let contents = BundleContents {
+            generation: Generation(generation),
+            manifest: Digest([1; 32]),
+            entries: entries.to_vec(),
+        };
         self.step(Event::Contents { attempt: AttemptId(attempt), contents })
     }
 
@@ -141,17 +151,6 @@ impl World {
         failed.collect()
     }
 
-    /// Test and message of each failed result.
-    fn messages(&mut self) -> Vec<(u32, String)> {
-        let failed = self.records().into_iter().filter_map(|record| match record {
-            Record::Result(result) if result.outcome == Outcome::Failed => {
-                Some((result.test.0, result.message))
-            }
-            _ => None,
-        });
-        failed.collect()
-    }
-
     /// The messages of suite errors.
     fn suite_errors(&mut self) -> Vec<String> {
         let errors = self.records().into_iter().filter_map(|record| match record {
@@ -169,6 +168,10 @@ fn feed(worker: u64, attempt: u64, tests: &[u32]) -> Effect {
 
 fn finish(worker: u64) -> Effect {
     Effect::Finish { slot: SLOT, worker: WorkerId(worker) }
+}
+
+fn interrupt(worker: u64) -> Effect {
+    Effect::Interrupt { slot: SLOT, worker: WorkerId(worker) }
 }
 
 fn kill(worker: u64) -> Effect {
@@ -321,14 +324,53 @@ fn an_older_answer_changes_nothing() {
 
 #[test]
 fn a_worker_that_is_interrupted_before_it_is_ready_may_end_without_a_word() {
+    for end in [exited(), WorkerEvent::NotStarted(InfraCause::ArtifactUnavailable, "stopped".into())] {
+        let mut world = World::new();
+        world.desired = vec![wanted(1, Kind::Discover, 0)];
+        world.answer(Vec::new());
+        world.desired[0].cancel = true;
+        assert_eq!(world.answer(Vec::new()), [interrupt(1)]);
+        world.worker(1, end);
+        assert_eq!(world.suite_errors(), [""; 0]);
+        assert_eq!(world.report(1).state, AttemptState::Ended(EndCause::Cancelled));
+    }
+}
+
+#[test]
+fn a_start_that_takes_long_holds_up_neither_a_cancelled_run_nor_an_executor_that_leaves() {
+    for cancelled in [true, false] {
+        let mut world = World::new();
+        world.desired = vec![wanted(1, Kind::Run, 0)];
+        world.answer(Vec::new());
+        world.contents(1, 1, &[entry(0, 0)]);
+        let effects = if cancelled {
+            world.desired[0].cancel = true;
+            world.runs.clear();
+            world.answer(Vec::new())
+        } else {
+            world.step(Event::Leave)
+        };
+        assert_eq!(effects, [interrupt(1)]);
+        world.wait(Duration::from_secs(10));
+        assert!(matches!(world.step(Event::Tick)[..], [Effect::Kill { dump_stacks: false, .. }]));
+        world.worker(1, exited());
+        assert_eq!(world.suite_errors(), [""; 0], "there was no session that could have had one");
+        assert!(world.state.next_report().workers.is_empty());
+    }
+}
+
+#[test]
+fn a_worker_that_starts_is_kept_while_its_run_lives_or_its_discovery_is_wanted() {
     let mut world = World::new();
-    world.desired = vec![wanted(1, Kind::Discover, 0)];
+    world.desired = vec![wanted(1, Kind::Run, 0)];
     world.answer(Vec::new());
+    world.contents(1, 1, &[entry(0, 0)]);
     world.desired[0].cancel = true;
-    assert_eq!(world.answer(Vec::new()), [Effect::Interrupt { slot: SLOT, worker: WorkerId(1) }]);
-    world.worker(1, exited());
-    assert_eq!(world.suite_errors(), [""; 0]);
-    assert_eq!(world.report(1).state, AttemptState::Ended(EndCause::Cancelled));
+    assert_eq!(world.answer(Vec::new()), [], "the next attempt of the run finds it started");
+    let mut world = World::new();
+    world.desired = vec![wanted(1, Kind::Discover, 0), wanted(2, Kind::Run, 5)];
+    world.answer(Vec::new());
+    assert_eq!(world.contents(2, 1, &[entry(0, 0)]), []);
 }
 
 #[test]
@@ -387,23 +429,20 @@ fn a_session_that_ends_itself_between_tests_is_a_suite_error_and_the_rest_goes_o
     world.worker(2, WorkerEvent::Ready { grace_ms: 1000 });
     world.worker(2, WorkerEvent::Interrupted { test: None, message: String::new() });
     world.worker(2, WorkerEvent::Ended);
-    world.worker(2, exited());
-    assert_eq!(world.messages(), [(1, "its worker could not run any test: interrupted".into())]);
+    assert_eq!(world.worker(2, exited()), []);
+    assert_eq!(world.failures(), []);
+    assert_eq!(world.report(1).state, gave_back("the worker ended before it ran any test: interrupted"));
 }
 
 #[test]
-fn a_worker_that_cannot_collect_fails_a_test_in_the_frameworks_words() {
+fn a_worker_that_cannot_collect_gives_all_back_in_the_frameworks_words() {
     let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
-    let text = TextRef { log: AttemptId(1), offset: 7, length: 9 };
-    let message = "no module named x\nTraceback: ...".to_owned();
-    world.worker(1, WorkerEvent::DiscoveryFailed { message, text: Some(text) });
+    world.worker(1, WorkerEvent::DiscoveryFailed("no module named x\nTraceback: ...".into()));
     world.worker(1, WorkerEvent::Ended);
-    let effects = world.worker(1, exited());
-    assert!(matches!(&effects[..], [Effect::Start(_)]), "{effects:?}");
-    assert_eq!(world.messages(), [(0, "its worker could not run any test: no module named x".into())]);
-    let records = world.records();
-    let [Record::Result(result)] = &records[..] else { panic!("{records:?}") };
-    assert_eq!((result.cause, result.text), (Some(TestCause::Error), Some(text)));
+    assert_eq!(world.worker(1, exited()), [], "another worker would not fare better");
+    assert_eq!(world.records(), []);
+    let state = gave_back("the worker ended before it ran any test: no module named x");
+    assert_eq!(world.report(1).state, state);
 }
 
 #[test]
@@ -421,7 +460,7 @@ fn a_worker_that_ends_before_it_is_ready_says_why() {
             state => panic!("{state:?}"),
         }
     };
-    let broken = WorkerEvent::DiscoveryFailed { message: "usage: no such option".into(), text: None };
+    let broken = WorkerEvent::DiscoveryFailed("usage: no such option".into());
     let (cause, message) = failed(vec![broken, WorkerEvent::Ended, exited()]);
     assert_eq!(cause, InfraCause::SandboxFailed);
     assert_eq!(message, "the worker ended before it was ready: usage: no such option");
@@ -438,9 +477,47 @@ fn a_worker_that_does_not_start_is_killed_at_a_limit_that_is_named() {
     world.wait(Duration::from_secs(600));
     assert_eq!(world.step(Event::Tick), [kill(1)]);
     world.worker(1, exited());
-    let message = "the worker ended before it was ready: killed after 600 s, its limit".to_owned();
-    let cause = EndCause::GaveBack(InfraCause::SandboxFailed, message);
+    let state = gave_back("the worker ended before it was ready: killed after 600 s, its limit");
+    assert_eq!(world.report(1).state, state);
+}
+
+#[test]
+fn files_that_do_not_come_within_the_limit_are_given_up_with_its_name() {
+    let mut world = World::new();
+    world.desired = vec![wanted(1, Kind::Discover, 0)];
+    world.answer(Vec::new());
+    world.wait(Duration::from_secs(600));
+    assert_eq!(world.step(Event::Tick), [kill(1)]);
+    world.worker(1, WorkerEvent::NotStarted(InfraCause::ArtifactUnavailable, "no files".into()));
+    let message = "no files: killed after 600 s, its limit".to_owned();
+    let cause = EndCause::GaveBack(InfraCause::ArtifactUnavailable, message);
     assert_eq!(world.report(1).state, AttemptState::Ended(cause));
+}
+
+#[test]
+fn a_discovery_that_hangs_is_killed_at_a_limit_that_is_named() {
+    let mut world = World::new();
+    world.desired = vec![wanted(1, Kind::Discover, 0)];
+    world.answer(Vec::new());
+    world.wait(Duration::from_secs(5));
+    world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
+    world.wait(Duration::from_secs(600));
+    assert_eq!(world.state.next_deadline(), Some(world.now));
+    assert_eq!(world.step(Event::Tick), [kill(1)]);
+    world.worker(1, exited());
+    let cause = EndCause::DiscoveryFailed("discovery took longer than its limit of 600 s".into());
+    assert_eq!(world.report(1).state, AttemptState::Ended(cause));
+}
+
+#[test]
+fn a_worker_that_has_discovered_may_wait_as_long_as_it_takes() {
+    let mut world = World::new();
+    world.desired = vec![wanted(1, Kind::Discover, 0)];
+    world.answer(Vec::new());
+    world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
+    let discovery = Discovery { manifest: Digest([1; 32]), tests: 1 };
+    world.worker(1, WorkerEvent::Discovered(discovery));
+    assert_eq!(world.state.next_deadline(), None);
 }
 
 #[test]
@@ -458,7 +535,7 @@ fn a_discovery_that_cannot_be_stored_is_given_back() {
 fn an_executor_leaves_when_the_scheduler_has_heard_that_it_has_nothing() {
     let mut world = World::running(&[entry(0, 0)]);
     world.starts(0);
-    assert_eq!(world.step(Event::Leave), [Effect::Interrupt { slot: SLOT, worker: WorkerId(1) }]);
+    assert_eq!(world.step(Event::Leave), [interrupt(1)]);
     world.worker(1, WorkerEvent::Interrupted { test: Some(TestIndex(0)), message: String::new() });
     world.worker(1, WorkerEvent::Ended);
     world.worker(1, exited());

@@ -20,16 +20,22 @@ pub(crate) struct Connection {
     blobs: BlobsClient<Authorized>,
 }
 
-/// Answers that no retry will change.
-pub(crate) fn is_final(status: &Status) -> bool {
+/// Whether no retry will change the answer.
+fn is_final(status: &Status) -> bool {
+    refuses_executor(status) || status.code() == Code::NotFound
+}
+
+/// Whether the scheduler will have nothing to do with this executor.
+pub(crate) fn refuses_executor(status: &Status) -> bool {
     matches!(
         status.code(),
-        Code::Unauthenticated
-            | Code::PermissionDenied
-            | Code::FailedPrecondition
-            | Code::InvalidArgument
-            | Code::NotFound
+        Code::Unauthenticated | Code::PermissionDenied | Code::FailedPrecondition | Code::InvalidArgument
     )
+}
+
+/// Whether the scheduler will never take a chunk of a log. Who may not speak to it at all hears so when it reports.
+pub(crate) fn refuses_log(status: &Status) -> bool {
+    matches!(status.code(), Code::NotFound | Code::FailedPrecondition | Code::InvalidArgument)
 }
 
 fn invalid(error: impl std::fmt::Display) -> Status {

@@ -1,10 +1,10 @@
-//! What an executor has of a run: its spec, its files, its ids. Fetched once.
+//! What an executor has of a run: its spec, its files, and what the indices of its tests mean. Fetched once.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use seagull_domain::{Digest, Manifest, RunId, RunSpec, TestIndex, Workspace};
+use seagull_domain::{AttemptId, Digest, Manifest, RunId, RunSpec, TestIndex, Workspace};
 use tokio::sync::OnceCell;
 
 use super::connection::Connection;
@@ -17,7 +17,10 @@ pub(crate) struct Context {
     pub directory: PathBuf,
     /// Keeps the artifact from being evicted.
     _artifact: Option<Pinned>,
-    ids: OnceCell<Ids>,
+    /// By manifest: the run may have had another one before its discovery ended.
+    manifests: Mutex<BTreeMap<Digest, Cell<Ids>>>,
+    /// By attempt. Forgotten with the run: that of an attempt is only a reference.
+    ids: Mutex<BTreeMap<AttemptId, Arc<Ids>>>,
 }
 
 /// The ids of a manifest by index.
@@ -44,8 +47,8 @@ impl Ids {
     }
 }
 
-/// A run that is fetched once, by whoever needs it first.
-type Cell = Arc<OnceCell<Arc<Context>>>;
+/// What is fetched once, by whoever needs it first.
+type Cell<T> = Arc<OnceCell<Arc<T>>>;
 
 /// The runs that an executor knows.
 #[derive(Clone)]
@@ -54,7 +57,7 @@ pub(crate) struct Contexts {
     cache: Arc<Cache>,
     /// Whether runs may be executed in the client's own tree.
     in_place: bool,
-    known: Arc<Mutex<BTreeMap<RunId, Cell>>>,
+    known: Arc<Mutex<BTreeMap<RunId, Cell<Context>>>>,
 }
 
 impl Contexts {
@@ -64,16 +67,13 @@ impl Contexts {
 
     /// The run, with its files in place. The error is a sentence.
     pub async fn get(&self, run: &RunId) -> Result<Arc<Context>, String> {
-        let cell = {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.entry(run.clone()).or_default().clone()
-        };
+        let cell = lock(&self.known).entry(run.clone()).or_default().clone();
         cell.get_or_try_init(|| self.fetch(run)).await.cloned()
     }
 
     /// Forgets runs that nothing here belongs to any more.
     pub fn retain(&self, keep: impl Fn(&RunId) -> bool) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).retain(|run, _| keep(run));
+        lock(&self.known).retain(|run, _| keep(run));
     }
 
     async fn fetch(&self, run: &RunId) -> Result<Arc<Context>, String> {
@@ -88,7 +88,8 @@ impl Contexts {
                 (pinned.path().join(directory), Some(pinned))
             }
         };
-        Ok(Arc::new(Context { spec, directory, _artifact: artifact, ids: OnceCell::new() }))
+        let (manifests, ids) = Default::default();
+        Ok(Arc::new(Context { spec, directory, _artifact: artifact, manifests, ids }))
     }
 
     async fn unpacked(&self, digest: Digest) -> Result<Pinned, String> {
@@ -101,31 +102,41 @@ impl Contexts {
         self.cache.get_or_fetch(digest, fetch).await.map_err(|error| format!("artifact {digest}: {error}"))
     }
 
-    /// The ids of a run, once its manifest is confirmed.
-    pub async fn ids<'a>(&self, context: &'a Context) -> Result<&'a Ids, String> {
-        context.ids.get_or_try_init(|| self.fetch_ids(&context.spec.id)).await
+    /// Fetches what the indices in an attempt mean; to be called before any of its tests is fed.
+    pub async fn learn_ids(
+        &self,
+        context: &Context,
+        attempt: AttemptId,
+        manifest: Digest,
+    ) -> Result<(), String> {
+        let cell = lock(&context.manifests).entry(manifest).or_default().clone();
+        let ids = cell.get_or_try_init(|| self.fetch_ids(manifest)).await?;
+        lock(&context.ids).insert(attempt, ids.clone());
+        Ok(())
     }
 
-    async fn fetch_ids(&self, run: &RunId) -> Result<Ids, String> {
-        let message = |status: tonic::Status| format!("manifest: {}", status.message());
-        let description = self.connection.run(run.clone()).await.map_err(message)?;
-        let confirmed = description.manifest.ok_or("the run has no manifest yet")?;
+    async fn fetch_ids(&self, manifest: Digest) -> Result<Arc<Ids>, String> {
         let mut bytes = Vec::new();
         let take = |data: &[u8]| {
             bytes.extend_from_slice(data);
             Ok(())
         };
-        self.connection.get_blob(confirmed.manifest, take).await.map_err(message)?;
+        let fetched = self.connection.get_blob(manifest, take).await;
+        fetched.map_err(|status| format!("manifest: {}", status.message()))?;
         let manifest = seagull_results::decode_manifest(&bytes).map_err(|error| error.to_string())?;
-        Ok(Ids::new(manifest))
+        Ok(Arc::new(Ids::new(manifest)))
     }
 }
 
 impl Context {
-    /// The id of a test; the ids have been fetched before any test is fed.
-    pub fn id(&self, test: TestIndex) -> Option<String> {
-        self.ids.get()?.get(test)
+    /// The id of a test of an attempt.
+    pub fn id(&self, attempt: AttemptId, test: TestIndex) -> Option<String> {
+        lock(&self.ids).get(&attempt)?.get(test)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! The logs of attempts on their way to the scheduler: text gets its place at once and is durable there before a
 //! result that names it is reported.
+//!
+//! But for a log of which the scheduler takes no more: results that name text of it are reported though the text is
+//! nowhere, because a verdict is worth more than its text.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,7 +13,9 @@ use seagull_domain::{AttemptId, RunId, TextRef};
 use seagull_proto::convert::LogChunk;
 use seagull_proto::limits::CHUNK_BYTES;
 use seagull_results::LOG_BYTES;
-use tonic::{Code, Status};
+use tonic::Status;
+
+use super::connection::refuses_log;
 
 /// Bytes that may wait for the scheduler, of all logs together: few enough to be sent well within a lease.
 const PENDING_BYTES: usize = 32 << 20;
@@ -91,7 +96,7 @@ impl Logs {
                 let mut logs = self.lock();
                 match (answer, logs.get_mut(&attempt)) {
                     (Ok(durable), Some(log)) => log.answered(attempt, &sent, durable),
-                    (Err(status), Some(log)) if is_refusal(&status) => log.refuse(attempt, status.message()),
+                    (Err(status), Some(log)) if refuses_log(&status) => log.refuse(attempt, status.message()),
                     (Err(status), _) => return Err(status),
                     (Ok(_), None) => {}
                 }
@@ -146,11 +151,6 @@ impl Log {
         self.refused = true;
         self.pending = Vec::new();
     }
-}
-
-/// Whether the scheduler will never take a chunk. Who may not speak to it at all hears so when it reports.
-fn is_refusal(status: &Status) -> bool {
-    matches!(status.code(), Code::NotFound | Code::FailedPrecondition | Code::InvalidArgument)
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use tonic::transport::Channel;
 use crate::artifact::Cache;
 use crate::sandbox::{Children, Home, ProcessSandbox};
 use call::Calls;
-use connection::Connection;
+use connection::{Connection, refuses_executor};
 use context::Contexts;
 use logs::Logs;
 use worker::{Order, Shared};
@@ -132,7 +132,9 @@ impl Agent {
                 Some(event) = self.events.recv() => self.events(event),
                 answer = self.calls.answer() => match answer {
                     Ok(desired) => self.desired(desired),
-                    Err(status) if is_refusal(&status) => return Err(Error::Refused(status.message().to_owned())),
+                    Err(status) if refuses_executor(&status) => {
+                        return Err(Error::Refused(status.message().to_owned()));
+                    }
                     Err(_) => {}
                 },
                 () = self.leave.notified() => self.step(Event::Leave),
@@ -217,13 +219,14 @@ fn boot_id(directory: &std::path::Path) -> BootId {
 async fn fetch(shared: Shared, run: RunId, attempt: AttemptId, generation: Generation) {
     let fetched = async {
         let context = shared.contexts.get(&run).await?;
-        shared.contexts.ids(&context).await?;
-        match shared.connection.bundle(BundleAsked { run, attempt, generation }).await {
-            Ok(contents) => Ok(Some(contents)),
+        let contents = match shared.connection.bundle(BundleAsked { run, attempt, generation }).await {
+            Ok(contents) => contents,
             // A newer generation is desired, or none.
-            Err(status) if status.code() == Code::NotFound => Ok(None),
-            Err(status) => Err(status.message().to_owned()),
-        }
+            Err(status) if status.code() == Code::NotFound => return Ok(None),
+            Err(status) => return Err(status.message().to_owned()),
+        };
+        shared.contexts.learn_ids(&context, attempt, contents.manifest).await?;
+        Ok(Some(contents))
     };
     let event = match fetched.await {
         Ok(Some(contents)) => Event::Contents { attempt, contents },
@@ -231,13 +234,6 @@ async fn fetch(shared: Shared, run: RunId, attempt: AttemptId, generation: Gener
         Err(message) => Event::NoContents { attempt, message },
     };
     let _ = shared.events.send(event).await;
-}
-
-fn is_refusal(status: &tonic::Status) -> bool {
-    matches!(
-        status.code(),
-        Code::Unauthenticated | Code::PermissionDenied | Code::FailedPrecondition | Code::InvalidArgument
-    )
 }
 
 async fn sleep_until(at: Option<tokio::time::Instant>) {

@@ -50,8 +50,7 @@ impl Reader {
                 WorkerEvent::Ready { grace_ms: voice.context.spec.grace_ms }
             }
             Event::DiscoveryFailed { message, text } => {
-                let logged = voice.log(&text);
-                WorkerEvent::DiscoveryFailed { message: with_text(message, &text), text: logged }
+                WorkerEvent::DiscoveryFailed(with_text(message, &text))
             }
             Event::Next {} => WorkerEvent::Next,
             Event::Started { test } => WorkerEvent::Started(TestIndex(test)),

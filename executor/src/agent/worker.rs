@@ -130,18 +130,34 @@ struct Launched {
 async fn launch(shared: Shared, start: Start) -> Result<Launched, (InfraCause, String)> {
     let context = shared.contexts.get(&start.run).await;
     let context = context.map_err(|message| (InfraCause::ArtifactUnavailable, message))?;
-    begin(shared, start, context).map_err(|message| (InfraCause::SandboxFailed, message))
+    let (home, name) = (shared.home.clone(), format!("gw{}-{}", start.number, start.worker.0));
+    begin(shared, start, context, &name).map_err(|message| {
+        discard(&home, &name);
+        (InfraCause::SandboxFailed, message)
+    })
 }
 
-fn begin(shared: Shared, start: Start, context: Arc<Context>) -> Result<Launched, String> {
-    let name = format!("gw{}-{}", start.number, start.worker.0);
+/// Nobody else removes the directories and the log of what does not start.
+fn discard(home: &Home, name: &str) {
+    let _ = std::fs::remove_file(log_path(home, name));
+    if let Err(error) = home.discard(name) {
+        eprintln!("warning: the sandbox {name}, which did not start, cannot be removed: {error}");
+    }
+}
+
+/// Beside the sandbox's directory.
+fn log_path(home: &Home, name: &str) -> PathBuf {
+    home.path().join(format!("{name}.log"))
+}
+
+fn begin(shared: Shared, start: Start, context: Arc<Context>, name: &str) -> Result<Launched, String> {
     let io = |error: std::io::Error| format!("cannot make sandbox {name}: {error}");
-    let [directory, temporary] = shared.home.sandbox(&name).map_err(io)?;
+    let [directory, temporary] = shared.home.sandbox(name).map_err(io)?;
     write_adapter(&directory.join("adapter")).map_err(io)?;
     let listener = UnixListener::bind(directory.join("socket")).map_err(io)?;
     let python =
         interpreter::find(&context.spec.environment.python, &context.directory).map_err(|e| e.to_string())?;
-    let log = directory.with_extension("log");
+    let log = log_path(&shared.home, name);
     let spec = Spec {
         command: [python.as_os_str(), "-c".as_ref(), BOOTSTRAP.as_ref(), directory.as_os_str()]
             .map(Into::into)
@@ -258,7 +274,7 @@ impl Launched {
         self.voice.attempt.store(attempt.0, Ordering::Relaxed);
         let mut known = Vec::new();
         for test in tests {
-            match self.voice.context.id(test) {
+            match self.voice.context.id(attempt, test) {
                 Some(id) => known.push((test.0, id)),
                 None => self.voice.tell_unknown(test).await,
             }

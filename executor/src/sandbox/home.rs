@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::remove::remove_tree;
+use crate::remove::{remove_tree, remove_trees};
 
 /// Unix sockets are bounded to 108 bytes, so their path is short whatever `TMPDIR` says.
 const PARENT: &str = "/tmp";
@@ -42,10 +42,9 @@ impl Home {
             let mut lock = File::create_new(directory.path().join(LOCK))?;
             // Another executor's sweep may have found the directory before it was locked: then it is taken or gone.
             if lock.try_lock().is_ok() && directory.path().join(LOCK).exists() {
+                let temporary = create_temporary(directory.path(), temporary, &mut lock)?;
                 let path = directory.keep();
-                let temporary = create_temporary(&path, temporary).unwrap_or_else(|_| path.clone());
-                lock.write_all(temporary.as_os_str().as_bytes())?;
-                return Ok(Self { path, temporary, _lock: lock });
+                return Ok(Self { temporary: temporary.unwrap_or_else(|| path.clone()), path, _lock: lock });
             }
         }
     }
@@ -65,13 +64,24 @@ impl Home {
         }
         Ok([path, temporary])
     }
+
+    /// Removes what there is of a sandbox that was not started.
+    pub fn discard(&self, name: &str) -> io::Result<()> {
+        remove_trees(&[&self.path, &self.temporary].map(|home| home.join(name)))
+    }
 }
 
-/// A directory that is named as the home is.
-fn create_temporary(home: &Path, parent: &Path) -> io::Result<PathBuf> {
-    let path = parent.canonicalize()?.join(home.file_name().unwrap_or_default());
-    DirBuilder::new().mode(0o700).create(&path)?;
-    Ok(path)
+/// A directory that is named as the home is, if there can be one. The lock's file names it before it is there, so that
+/// whenever the executor is killed, it is found.
+fn create_temporary(home: &Path, parent: &Path, lock: &mut File) -> io::Result<Option<PathBuf>> {
+    let Ok(parent) = parent.canonicalize() else { return Ok(None) };
+    let path = parent.join(home.file_name().unwrap_or_default());
+    lock.write_all(path.as_os_str().as_bytes())?;
+    if DirBuilder::new().mode(0o700).create(&path).is_ok() {
+        return Ok(Some(path));
+    }
+    lock.set_len(0)?;
+    Ok(None)
 }
 
 impl Drop for Home {
@@ -87,7 +97,7 @@ pub(crate) fn remove_abandoned(home: &Path) -> bool {
     lock.try_lock().is_ok() && remove_temporary(home, &mut lock).is_ok() && remove_tree(home).is_ok()
 }
 
-/// The lock's file says where it is.
+/// The lock's file says where it is, or is to be.
 fn remove_temporary(home: &Path, lock: &mut File) -> io::Result<()> {
     let mut path = Vec::new();
     lock.read_to_end(&mut path)?;
@@ -125,6 +135,9 @@ mod tests {
         fs::write(temporary.join("tmp/old"), "x").unwrap();
         home.sandbox("gw0").unwrap();
         assert!(!temporary.join("tmp/old").exists());
+        home.discard("gw0").unwrap();
+        assert!(!sandbox.exists() && !temporary.exists());
+        home.discard("gw0").unwrap();
         let path = home.path().to_owned();
         drop(home);
         assert!(!path.exists());
@@ -148,8 +161,38 @@ mod tests {
         killed._lock = File::open("/dev/null").unwrap();
         sweep(parent.path());
         assert_eq!([parent.path(), elsewhere.path()].map(left), [0, 0]);
-        let nowhere = Home::create_in(parent.path(), Path::new("/nowhere")).unwrap();
-        assert_eq!(nowhere.sandbox("gw0").unwrap()[1], nowhere.path().join("gw0"));
+    }
+
+    #[test]
+    fn where_the_user_wants_it_may_be_unusable() {
+        let parent = tempfile::tempdir().unwrap();
+        let file = parent.path().join("file");
+        fs::write(&file, "").unwrap();
+        for unusable in [Path::new("/nowhere"), parent.path(), &file] {
+            let home = Home::create_in(parent.path(), unusable).unwrap();
+            assert_eq!(home.sandbox("gw0").unwrap()[1], home.path().join("gw0"));
+            assert_eq!(
+                fs::read(home.path().join(LOCK)).unwrap(),
+                b"",
+                "a sweep would remove what is not ours"
+            );
+        }
+    }
+
+    #[test]
+    fn a_home_that_was_not_finished_is_swept() {
+        let [parent, elsewhere] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let killed = parent.path().join("seagull-abcdef");
+        let named = elsewhere.path().join("seagull-abcdef");
+        for made in [false, true] {
+            fs::create_dir(&killed).unwrap();
+            fs::write(killed.join(LOCK), named.as_os_str().as_bytes()).unwrap();
+            if made {
+                fs::create_dir(&named).unwrap();
+            }
+            sweep(parent.path());
+            assert!(!killed.exists() && !named.exists());
+        }
     }
 
     #[test]

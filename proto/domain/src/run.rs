@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_differs_by_all_that_its_result_depends_on() {
+    fn a_run_differs_by_what_was_asked_for_and_not_by_when_or_by_chance() {
         let spec = RunSpec {
             id: "r".parse().unwrap(),
             owner: "ada".into(),

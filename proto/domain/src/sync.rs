@@ -139,9 +139,11 @@ pub enum Kind {
 }
 
 /// The tests of an attempt in one generation, fetched once.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BundleContents {
     pub generation: Generation,
+    /// What the indices of its tests mean.
+    pub manifest: Digest,
     pub entries: Vec<Entry>,
 }
 

@@ -12,6 +12,7 @@ impl From<BundleContents> for v1::BundleContents {
         let entries = &contents.entries;
         let mut message = Self {
             generation: contents.generation.0,
+            manifest: scalar::digest_bytes(contents.manifest),
             tests: entries.iter().map(|entry| entry.test.0).collect(),
             predicted_us: entries.iter().map(|entry| entry.predicted_us.min(limits::MICROS)).collect(),
             limit_ms: entries.iter().map(|entry| entry.limit_ms.min(limits::MILLIS)).collect(),
@@ -50,6 +51,7 @@ impl TryFrom<v1::BundleContents> for BundleContents {
         }
         Ok(Self {
             generation: scalar::generation(message.generation, "BundleContents.generation")?,
+            manifest: scalar::digest(&message.manifest, "BundleContents.manifest")?,
             entries: (0..length).map(|place| entry(&message, place)).collect::<Checked<_>>()?,
         })
     }

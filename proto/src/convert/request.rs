@@ -1,7 +1,7 @@
 //! The small questions of executors and clients, and their answers.
 
 use bytes::Bytes;
-use seagull_domain::{AttemptId, Digest, Generation, RunId, RunSpec, TextRef};
+use seagull_domain::{AttemptId, Generation, RunId, RunSpec, TextRef};
 
 use super::Invalid;
 use super::scalar::{self, Checked};
@@ -36,15 +36,6 @@ pub struct TextAsked {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunDescription {
     pub spec: RunSpec,
-    pub manifest: Option<Confirmed>,
-}
-
-/// The manifest that every test index of a run means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Confirmed {
-    pub generation: Generation,
-    pub manifest: Digest,
-    pub tests: u32,
 }
 
 /// A submission that the scheduler will not refuse as invalid: the client checks first, because a message over the
@@ -146,12 +137,7 @@ impl TryFrom<v1::ReadLogRequest> for TextAsked {
 
 impl From<RunDescription> for v1::RunDescription {
     fn from(description: RunDescription) -> Self {
-        let manifest = description.manifest.map(|confirmed| v1::ConfirmedManifest {
-            generation: confirmed.generation.0,
-            manifest: scalar::digest_bytes(confirmed.manifest),
-            tests: confirmed.tests,
-        });
-        Self { spec: Some(description.spec.into()), manifest }
+        Self { spec: Some(description.spec.into()) }
     }
 }
 
@@ -159,19 +145,6 @@ impl TryFrom<v1::RunDescription> for RunDescription {
     type Error = Invalid;
 
     fn try_from(message: v1::RunDescription) -> Checked<Self> {
-        let spec = scalar::required(message.spec, "RunDescription.spec")?.try_into()?;
-        Ok(Self { spec, manifest: message.manifest.map(Confirmed::try_from).transpose()? })
-    }
-}
-
-impl TryFrom<v1::ConfirmedManifest> for Confirmed {
-    type Error = Invalid;
-
-    fn try_from(message: v1::ConfirmedManifest) -> Checked<Self> {
-        Ok(Self {
-            generation: scalar::generation(message.generation, "ConfirmedManifest.generation")?,
-            manifest: scalar::digest(&message.manifest, "ConfirmedManifest.manifest")?,
-            tests: scalar::tests(message.tests, "ConfirmedManifest.tests")?,
-        })
+        Ok(Self { spec: scalar::required(message.spec, "RunDescription.spec")?.try_into()? })
     }
 }

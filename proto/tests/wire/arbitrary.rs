@@ -240,7 +240,8 @@ impl Source {
             limit_ms: s.within(0, limits::MILLIS),
             relation: if relations { s.small(limits::TESTS) } else { 0 },
         };
-        BundleContents { generation: self.generation(), entries: (0..entries).map(|_| entry(self)).collect() }
+        let (generation, manifest) = (self.generation(), self.digest());
+        BundleContents { generation, manifest, entries: (0..entries).map(|_| entry(self)).collect() }
     }
 
     pub fn spec(&mut self) -> RunSpec {

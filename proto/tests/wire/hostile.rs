@@ -199,13 +199,15 @@ fn a_bundle_that_breaks_a_bound_is_refused() {
             limit_ms: 1,
             relation: 1,
         };
-        BundleContents { generation: Generation(1), entries: (0..4).map(relation).collect() }
+        let (generation, manifest) = (Generation(1), Digest([1; 32]));
+        BundleContents { generation, manifest, entries: (0..4).map(relation).collect() }
     };
     let bad = |field, spoil: fn(&mut v1::BundleContents)| refused(bundle(), field, spoil);
     bad("BundleContents.predicted_us", |m| m.predicted_us.clear());
     bad("BundleContents.predicted_us", |m| m.predicted_us[3] = u64::MAX);
     bad("BundleContents.limit_ms", |m| m.limit_ms.push(1));
     bad("BundleContents.limit_ms", |m| m.limit_ms[0] = limits::MILLIS + 1);
+    bad("BundleContents.manifest", |m| m.manifest = vec![1; 31].into());
     bad("BundleContents.role", |m| m.role.truncate(1));
     bad("BundleContents.role", |m| m.role[1] = 0);
     bad("BundleContents.relation", |m| m.relation.push(1));

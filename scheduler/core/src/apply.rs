@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::{
-    AttemptId, BundleId, Counts, EndCause, Evidence, ExecutorId, Generation, InfraCause, Record, Role, RunId,
-    SlotIndex, TestIndex, TestResult, Verdict,
+    AttemptId, BundleId, Counts, Digest, EndCause, Evidence, ExecutorId, Generation, InfraCause, Record,
+    Role, RunId, SlotIndex, TestIndex, TestResult, Verdict,
 };
 
 use crate::fact::{Fact, What};
@@ -56,7 +56,18 @@ impl State {
 impl Run {
     fn apply(&mut self, what: &What) {
         match what {
-            What::Planned { plan, .. } => self.take_plan(plan),
+            What::Planned { generation, plan } => {
+                self.take_plan(plan);
+                self.manifest_generation = *generation;
+                self.phase = Phase::Running;
+            }
+            What::Anticipated { discovered, plan } => self.anticipate(*discovered, plan),
+            What::Provisional { attempt, batch, records } => {
+                self.attempt_mut(*attempt).batch = *batch;
+                self.buffered.push((*attempt, *batch, records.clone()));
+            }
+            What::Confirmed { .. } => self.take_anticipated(),
+            What::Withdrawn => self.drop_anticipated(),
             What::DiscoveryFailed { .. } => self.phase = Phase::Running,
             What::Bundled { bundle, entries, avoid } => self.bundle(*bundle, entries, avoid),
             What::Recorded { attempt, batch, records, .. } => {
@@ -107,11 +118,43 @@ impl Run {
         self.manifest = Some(plan.manifest);
         self.empty_by_definition = plan.empty_by_definition;
         self.counts = Counts { total: plan.predicted_us.len() as u32, ..Counts::default() };
-        self.phase = Phase::Running;
         for tests in &plan.bundles {
             let entries: Vec<_> = tests.iter().map(|test| (*test, Role::Run)).collect();
             self.bundle(self.next_bundle, &entries, &[]);
         }
+    }
+
+    fn anticipate(&mut self, discovered: Digest, plan: &Plan) {
+        self.manifest_generation = self.manifest_generation.next();
+        self.take_plan(plan);
+        self.anticipated = Some(discovered);
+        self.anticipated_summary = Some(plan.summary.clone());
+    }
+
+    fn take_anticipated(&mut self) {
+        self.phase = Phase::Running;
+        self.anticipated = None;
+        self.anticipated_summary = None;
+        self.buffered.clear();
+    }
+
+    fn drop_anticipated(&mut self) {
+        for attempt in self.attempts.values_mut().filter(|attempt| attempt.bundle.is_some()) {
+            attempt.withdrawn = true;
+            attempt.left.clear();
+            attempt.place.clear();
+            attempt.left_us = 0;
+        }
+        self.anticipated = None;
+        self.anticipated_summary = None;
+        self.buffered.clear();
+        self.manifest = None;
+        self.empty_by_definition = false;
+        self.tests.clear();
+        self.relations.clear();
+        self.relations_held.clear();
+        self.pending.clear();
+        self.counts = Counts::default();
     }
 
     fn bundle(&mut self, bundle: BundleId, entries: &[(TestIndex, Role)], avoid: &[ExecutorId]) {
@@ -150,6 +193,7 @@ impl Run {
             asked: BTreeSet::new(),
             stays: BTreeSet::new(),
             batch: 0,
+            withdrawn: false,
         };
         self.attempts.insert(*attempt, attempt_state);
         let worker = Worker { number: *number, boot: boot.clone() };
@@ -275,7 +319,8 @@ impl Run {
         match cause {
             EndCause::Discovered(discovery) => {
                 self.started = true;
-                self.phase = Phase::Planning { generation: Generation(1), discovered: discovery.manifest };
+                let generation = self.manifest_generation.next();
+                self.phase = Phase::Planning { generation, discovered: discovery.manifest };
             }
             EndCause::DiscoveryFailed(_) => self.started = true,
             EndCause::GaveBack(cause, message) if cause.is_charged() => {

@@ -231,6 +231,9 @@ impl Step<'_> {
         let boot = self.state.executors[&executor].boot.clone();
         let boot: BootId = boot.expect("an executor with slots has reported its boot");
         let attempt = self.state.next_attempt;
+        if bundle.is_none() {
+            self.ask_to_anticipate(&run, slots);
+        }
         let slots = slots.max(number.0 + 1);
         let of = executor.clone();
         self.record(&run, What::Assigned { attempt, bundle, executor, boot, slot, number, slots, tests });

@@ -22,7 +22,7 @@ pub(crate) fn desired(state: &State, executor: &ExecutorId) -> (Vec<DesiredAttem
             number: attempt.number,
             slots: attempt.slots,
             generation: attempt.generation,
-            cancel: run.is_cancelling(),
+            cancel: run.is_cancelling() || attempt.withdrawn,
         }
     });
     let wanted =

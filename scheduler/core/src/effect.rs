@@ -36,6 +36,12 @@ pub enum Effect {
         discovered: Digest,
         slots: u32,
     },
+    /// Plan, for so many slots, what the run's discovery will find if nothing has changed since the last one; the answer
+    /// is `Anticipated`. It is not waited for, and not asked again after recovery.
+    Anticipate {
+        run: RunId,
+        slots: u32,
+    },
     /// Move an ended run's stream into results; the answer is `Archived`.
     Archive {
         run: RunId,

@@ -39,6 +39,13 @@ pub enum Event {
         generation: Generation,
         outcome: Result<Box<Plan>, PlanFailure>,
     },
+    /// The answer to [`crate::Effect::Anticipate`], if there is one: how the tests would be packed if `discovered` were
+    /// found again. One that comes too late is dropped.
+    Anticipated {
+        run: RunId,
+        discovered: Digest,
+        plan: Box<Plan>,
+    },
     /// The answer to [`crate::Effect::Archive`].
     Archived {
         run: RunId,

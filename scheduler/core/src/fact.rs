@@ -2,8 +2,9 @@
 //! of them, so a fact says all that its readers need.
 
 use seagull_domain::{
-    AttemptId, BootId, BundleId, Counts, EndCause, Evidence, ExecutorId, Generation, InfraCause, NotExecuted,
-    Record, Role, RunId, RunSpec, RunVerdict, SlotIndex, SlotNumber, TestIndex, Verdict,
+    AttemptId, BootId, BundleId, Counts, Digest, EndCause, Evidence, ExecutorId, Generation, InfraCause,
+    NotExecuted, PlanSummary, Record, Role, RunId, RunSpec, RunVerdict, SlotIndex, SlotNumber, TestIndex,
+    Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,26 @@ pub enum What {
         generation: Generation,
         plan: Box<Plan>,
     },
+    /// The plan of the manifest that is expected of the discovery under way. Its bundles run meanwhile.
+    Anticipated {
+        discovered: Digest,
+        plan: Box<Plan>,
+    },
+    /// A batch of an attempt of an anticipated plan: kept until it counts, or dropped.
+    Provisional {
+        attempt: AttemptId,
+        batch: u32,
+        records: Vec<Record>,
+    },
+    /// The discovery found what was anticipated: from here on it is the plan. What was kept is recorded next.
+    Confirmed {
+        generation: Generation,
+        manifest: Digest,
+        tests: u32,
+        summary: PlanSummary,
+    },
+    /// What was anticipated is dropped, as if it had never been.
+    Withdrawn,
     /// Why there are no tests to run.
     DiscoveryFailed {
         message: String,

@@ -54,7 +54,9 @@ impl Step<'_> {
             && (state.boot.as_ref(), state.sequence) == (Some(boot), sequence)
         {
             state.lease_until = state.lease_until.min(until);
-            state.held = None;
+            if let Some(held) = state.held.take() {
+                self.effect(Effect::Drop { call: held.call });
+            }
         }
     }
 
@@ -75,7 +77,7 @@ impl Step<'_> {
         let runs: Vec<_> = self.state.runs.iter().map(|(id, run)| (id.clone(), run.phase)).collect();
         for (run, phase) in runs {
             match phase {
-                Phase::Planning { generation, discovered } => self.ask_for_plan(&run, generation, discovered),
+                Phase::Planning { .. } => self.discovered(&run),
                 Phase::Ended { .. } => self.effect(Effect::Archive { run }),
                 _ => {
                     self.touched.insert(run);
@@ -87,6 +89,9 @@ impl Step<'_> {
     /// All that an executor has of every run is lost.
     pub fn lose_executor(&mut self, executor: &ExecutorId, cause: InfraCause) {
         let placed = self.state.placed.get(executor).cloned().unwrap_or_default();
+        for run in placed.values() {
+            self.withdraw(run);
+        }
         for (attempt, run) in placed.iter().rev() {
             self.lose_attempt(run, *attempt, cause);
         }

@@ -130,11 +130,11 @@ fn spent(state: &State, run: &Run, test: TestIndex) -> Option<NotExecuted> {
         return Some(NotExecuted::Infra(known.lost_to.unwrap_or(InfraCause::ExecutorLost)));
     }
     let untried = state.executors.iter().any(|(id, e)| e.may_take() && !known.missing_on.contains(id));
-    let was_there = run.discovered_by().is_some_and(|executor| known.missing_on.contains(executor));
+    let was_there = || run.discovered_by().is_some_and(|executor| known.missing_on.contains(executor));
     match known.missing_on.len() {
         0 => None,
         1 if untried => None,
-        missing if missing == 1 || was_there => Some(NotExecuted::UnstableId),
+        missing if missing == 1 || was_there() => Some(NotExecuted::UnstableId),
         _ => Some(NotExecuted::Infra(InfraCause::EnvironmentDiffers)),
     }
 }

@@ -4,6 +4,7 @@
 //! they are durable. State changes only where a fact is applied, so that recovery, which applies the journal, arrives
 //! at the same state. What is only seen (leases, held calls, free slots) is volatile: it is empty after recovery.
 
+mod anticipate;
 mod apply;
 mod assign;
 mod desired;

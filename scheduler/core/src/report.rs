@@ -112,19 +112,30 @@ impl Step<'_> {
     fn batch(&mut self, report: &Report, batch: &Batch) -> u32 {
         let run = self.state.runs.get(&batch.run).filter(|run| !run.is_ended());
         let known = run.and_then(|run| Some((run, run.attempts.get(&batch.attempt)?)));
-        let Some((run, attempt)) = known.filter(|(_, a)| is_of(a, report)) else {
+        let Some((run, attempt)) = known.filter(|(_, a)| is_of(a, report) && !a.withdrawn) else {
             return batch.number; // Discarded.
         };
         if batch.number != attempt.batch + 1 {
             return attempt.batch;
         }
-        let mut weighed = Weighing { run, attempt, finished: BTreeSet::new() };
-        let records: Vec<_> = batch.records.iter().map(|record| weighed.weigh(record)).collect();
-        let (executor, slot) = (attempt.executor.clone(), attempt.number);
-        self.reopen(&batch.run, batch.attempt, &records);
-        let what = What::Recorded { attempt: batch.attempt, batch: batch.number, executor, slot, records };
-        self.record(&batch.run, what);
+        if run.anticipates(attempt) {
+            let (attempt, records) = (batch.attempt, batch.records.clone());
+            self.record(&batch.run, What::Provisional { attempt, batch: batch.number, records });
+        } else {
+            self.record_batch(&batch.run, batch.attempt, batch.number, &batch.records);
+        }
         batch.number
+    }
+
+    /// Records the next batch of an attempt.
+    pub fn record_batch(&mut self, run: &RunId, attempt: AttemptId, batch: u32, records: &[Record]) {
+        let state = &self.state.runs[run];
+        let known = &state.attempts[&attempt];
+        let mut weighed = Weighing { run: state, attempt: known, finished: BTreeSet::new() };
+        let records: Vec<_> = records.iter().map(|record| weighed.weigh(record)).collect();
+        let (executor, slot) = (known.executor.clone(), known.number);
+        self.reopen(run, attempt, &records);
+        self.record(run, What::Recorded { attempt, batch, executor, slot, records });
     }
 
     /// Tests that a batch reports on may be decided, or owed a retry, elsewhere where it can be.
@@ -143,10 +154,11 @@ impl Step<'_> {
         }
     }
 
+    /// One of an anticipated plan has to go on saying that it has ended until the plan counts.
     fn attempt(&mut self, report: &Report, status: &AttemptReport) {
-        let run = self.state.runs.get(&status.run);
-        let Some(attempt) = run.and_then(|run| run.attempts.get(&status.attempt)) else { return };
-        if attempt.status != Status::Live || !is_of(attempt, report) {
+        let Some(run) = self.state.runs.get(&status.run) else { return };
+        let Some(attempt) = run.attempts.get(&status.attempt) else { return };
+        if attempt.status != Status::Live || !is_of(attempt, report) || run.anticipates(attempt) {
             return;
         }
         self.taken_back(status);
@@ -186,13 +198,12 @@ impl Step<'_> {
         let failed = matches!(cause, EndCause::GaveBack(..) | EndCause::Completed);
         self.open_what_is_left(run, attempt, failed.then(|| executor.clone()));
         let cause = if wanted || !discovery { cause } else { EndCause::Cancelled };
+        if discovery && !matches!(cause, EndCause::Discovered(_)) {
+            self.withdraw(run);
+        }
         self.record(run, What::AttemptEnded { attempt, cause: cause.clone(), executor, left });
         match cause {
-            EndCause::Discovered(discovery) => {
-                if let Phase::Planning { generation, .. } = self.state.runs[run].phase {
-                    self.ask_for_plan(run, generation, discovery.manifest);
-                }
-            }
+            EndCause::Discovered(_) => self.discovered(run),
             EndCause::DiscoveryFailed(message) => self.record(run, What::DiscoveryFailed { message }),
             _ => {}
         }
@@ -218,7 +229,8 @@ impl Step<'_> {
         let mut before = std::mem::take(&mut self.seen_mut(report).running);
         let mut running = BTreeMap::new();
         for status in &report.attempts {
-            let attempt = self.state.runs.get(&status.run).and_then(|run| run.attempts.get(&status.attempt));
+            let run = self.state.runs.get(&status.run);
+            let attempt = run.and_then(|run| run.counting_attempt(status.attempt));
             if let (AttemptState::Running(Some(test)), Some(attempt)) = (&status.state, attempt) {
                 let (slot, number, test) = (attempt.slot, attempt.number, *test);
                 let now = Running { run: status.run.clone(), number, test, since: self.now };
@@ -281,7 +293,8 @@ impl Weighing<'_> {
             Record::Missing { test, .. } => (*test, true),
             Record::SuiteError(_) => return (record.clone(), None),
         };
-        if test.0 as usize >= self.run.tests.len() {
+        // Before the manifest is confirmed there is none.
+        if self.run.anticipated.is_some() || test.0 as usize >= self.run.tests.len() {
             let message = format!("test {test} of {}", self.run.tests.len());
             let title = "a result for a test that is not in the manifest".into();
             return (Record::SuiteError(SuiteError { title, message, text: None }), None);

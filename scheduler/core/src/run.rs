@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use seagull_domain::verdict::Seen;
 use seagull_domain::{
     AttemptId, BootId, BundleContents, BundleId, Counts, Digest, Entry, ExecutorId, Generation, InfraCause,
-    NotExecuted, Relation, Role, RunSpec, RunVerdict, SlotIndex, SlotNumber, TestIndex, Verdict,
+    NotExecuted, PlanSummary, Record, Relation, Role, RunSpec, RunVerdict, SlotIndex, SlotNumber, TestIndex,
+    Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,19 @@ pub struct Run {
     pub spec: RunSpec,
     pub phase: Phase,
     pub manifest: Option<Digest>,
+    /// How many manifests there were: 0 is none, 1 the first, and there is another when one was anticipated in vain.
+    #[serde(default)]
+    pub manifest_generation: Generation,
+    /// What the discovery under way is expected to find. While it is set, the manifest and all that follows from it are
+    /// provisional.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anticipated: Option<Digest>,
+    /// The anticipated plan in figures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anticipated_summary: Option<PlanSummary>,
+    /// Batches of an anticipated plan, with their numbers, as they came.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buffered: Vec<(AttemptId, u32, Vec<Record>)>,
     pub tests: Vec<Test>,
     /// Disjoint; a relation's number is its place plus one.
     pub relations: Vec<Relation>,
@@ -127,8 +141,11 @@ pub struct Attempt {
     /// Asked back in vain: they stay to the end.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub stays: BTreeSet<TestIndex>,
-    /// The last batch recorded.
+    /// The last batch recorded, or kept.
     pub batch: u32,
+    /// Whether it is of a plan that was anticipated in vain: whatever comes of it is discarded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withdrawn: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,6 +169,10 @@ impl Run {
             spec,
             phase: Phase::Discovering,
             manifest: None,
+            manifest_generation: Generation(0),
+            anticipated: None,
+            anticipated_summary: None,
+            buffered: Vec::new(),
             tests: Vec::new(),
             relations: Vec::new(),
             pending: BTreeMap::new(),
@@ -187,7 +208,7 @@ impl Run {
 
     /// Whether a discovery is to be given out.
     pub fn wants_discovery(&self) -> bool {
-        self.phase == Phase::Discovering && self.live_attempts().next().is_none()
+        self.phase == Phase::Discovering && !self.is_being_discovered()
     }
 
     pub fn is_ended(&self) -> bool {
@@ -196,7 +217,7 @@ impl Run {
 
     /// Whether bundles may be dispatched.
     pub fn dispatches(&self) -> bool {
-        self.phase == Phase::Running
+        self.phase == Phase::Running || self.anticipated.is_some()
     }
 
     /// Whether its manifest is confirmed and each of its tests has a verdict.
@@ -232,8 +253,8 @@ impl Run {
 
     /// The executor whose discovery the manifest is from: the last that was tried.
     pub fn discovered_by(&self) -> Option<&ExecutorId> {
-        let discoveries = self.attempts.values().take_while(|attempt| attempt.bundle.is_none());
-        discoveries.last().map(|attempt| &attempt.executor)
+        let mut latest = self.attempts.values().rev();
+        latest.find(|attempt| attempt.bundle.is_none()).map(|attempt| &attempt.executor)
     }
 
     /// An entry as executors see it.
@@ -245,9 +266,15 @@ impl Run {
     /// The contents of a live attempt in the generation asked for. Another one is not told of: a newer one may not be
     /// durable yet.
     pub fn contents(&self, attempt: AttemptId, generation: Generation) -> Option<BundleContents> {
-        let attempt = self.attempts.get(&attempt).filter(|attempt| attempt.status == Status::Live)?;
+        let attempt = self.attempts.get(&attempt)?;
+        let is_wanted = attempt.status == Status::Live && !attempt.withdrawn;
         let wanted = attempt.left.values().filter(|(test, _)| !attempt.asked.contains(test));
         let entries = wanted.map(|(test, role)| self.entry(*test, *role)).collect();
-        (attempt.generation == generation).then_some(BundleContents { generation, entries })
+        let manifest = self.manifest?;
+        (is_wanted && attempt.generation == generation).then_some(BundleContents {
+            generation,
+            manifest,
+            entries,
+        })
     }
 }

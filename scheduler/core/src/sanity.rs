@@ -71,8 +71,25 @@ impl Run {
             assert_eq!(attempt.left_us, left, "{id}: what is left");
             assert_eq!(attempt.left.len(), attempt.place.len(), "{id}: places");
         }
+        self.check_anticipation(id);
         if self.is_ended() {
             assert!(self.all_decided() && self.workers.is_empty(), "{id}: ended with something left");
+        }
+    }
+
+    fn check_anticipation(&self, id: &RunId) {
+        let anticipates = self.anticipated.is_some();
+        assert!(!anticipates || self.is_being_discovered(), "{id}: anticipates what nobody discovers");
+        assert_eq!(anticipates, self.anticipated_summary.is_some(), "{id}: the figures of its plan");
+        assert!(anticipates || self.buffered.is_empty(), "{id}: keeps what counts or was withdrawn");
+        assert!(!anticipates || self.counts.decided() == 0, "{id}: decides what is only anticipated");
+        let known = self.phase != Phase::Discovering && self.manifest.is_some();
+        assert!(known || anticipates || self.tests.is_empty(), "{id}: has tests of no manifest");
+        for (number, attempt) in &self.attempts {
+            assert!(
+                !attempt.withdrawn || attempt.left.is_empty(),
+                "{id}: attempt {number} owes what was withdrawn"
+            );
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use seagull_domain::{
-    AttemptId, Digest, ExecutorId, Generation, Instant, NotExecuted, RunId, RunSpec, Seq, TestIndex,
+    AttemptId, ExecutorId, Generation, Instant, NotExecuted, RunId, RunSpec, Seq, TestIndex,
 };
 
 use crate::event::{Plan, PlanFailure};
@@ -68,6 +68,7 @@ impl Step<'_> {
             Event::Report { call, report } => self.report(call, *report),
             Event::Disconnected { executor, boot, sequence } => self.disconnected(&executor, &boot, sequence),
             Event::Planned { run, generation, outcome } => self.planned(&run, generation, outcome),
+            Event::Anticipated { run, discovered, plan } => self.anticipated(&run, discovered, plan),
             Event::Archived { run } => self.archived(run),
             Event::Tick => self.tick(),
             Event::Paused(pause) => self.paused(pause),
@@ -117,6 +118,7 @@ impl Step<'_> {
 
     /// Stops dispatch; tests that nobody holds are decided at once, the others when their attempts have ended.
     pub fn stop(&mut self, run: &RunId, reason: NotExecuted) {
+        self.withdraw(run);
         self.record(run, What::Stopping { reason });
         let state = &self.state.runs[run];
         self.dirty.extend(state.workers.keys().cloned());
@@ -134,11 +136,6 @@ impl Step<'_> {
             Ok(plan) => self.record(run, What::Planned { generation, plan }),
             Err(PlanFailure(message)) => self.record(run, What::DiscoveryFailed { message }),
         }
-    }
-
-    pub fn ask_for_plan(&mut self, run: &RunId, generation: Generation, discovered: Digest) {
-        let slots = self.state.slots();
-        self.effect(Effect::Plan { run: run.clone(), generation, discovered, slots });
     }
 
     fn archived(&mut self, run: RunId) {

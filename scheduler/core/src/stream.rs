@@ -1,6 +1,6 @@
 //! The stream of a run: what a fact means to its readers. Pure, so that it is the same after recovery.
 
-use seagull_domain::{EndCause, Generation, Record, RunEvent, SuiteError};
+use seagull_domain::{Digest, EndCause, Generation, PlanSummary, Record, RunEvent, SuiteError};
 
 use crate::fact::{Fact, What};
 
@@ -15,11 +15,11 @@ pub fn project(fact: &Fact) -> Vec<RunEvent> {
             discovery: bundle.is_none(),
             tests: *tests,
         }],
-        What::Planned { plan, .. } => {
-            let tests = plan.predicted_us.len() as u32;
-            let manifest = plan.manifest;
-            let confirmed = RunEvent::ManifestConfirmed { generation: Generation(1), manifest, tests };
-            vec![confirmed, RunEvent::Plan(plan.summary.clone())]
+        What::Planned { generation, plan } => {
+            confirmed(*generation, plan.manifest, plan.predicted_us.len() as u32, &plan.summary)
+        }
+        What::Confirmed { generation, manifest, tests, summary } => {
+            confirmed(*generation, *manifest, *tests, summary)
         }
         What::DiscoveryFailed { message } => vec![RunEvent::DiscoveryFailed { message: message.clone() }],
         What::Recorded { .. } => recorded(&fact.what),
@@ -50,12 +50,19 @@ pub fn project(fact: &Fact) -> Vec<RunEvent> {
             vec![RunEvent::RunFinished { verdict: *verdict, counts: *counts, exit_code: *exit_code }]
         }
         What::Bundled { .. }
+        | What::Anticipated { .. }
+        | What::Provisional { .. }
+        | What::Withdrawn
         | What::TakeBack { .. }
         | What::AttemptEnded { .. }
         | What::GivenUp { .. }
         | What::WorkerEnded { .. }
         | What::Archived => Vec::new(),
     }
+}
+
+fn confirmed(generation: Generation, manifest: Digest, tests: u32, summary: &PlanSummary) -> Vec<RunEvent> {
+    vec![RunEvent::ManifestConfirmed { generation, manifest, tests }, RunEvent::Plan(summary.clone())]
 }
 
 fn recorded(what: &What) -> Vec<RunEvent> {

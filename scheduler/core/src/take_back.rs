@@ -7,7 +7,7 @@ use seagull_domain::{AttemptId, ExecutorId, Instant, RunId, SlotIndex, TestIndex
 
 use crate::State;
 use crate::fact::What;
-use crate::run::{Attempt, Run};
+use crate::run::{Attempt, Phase, Run};
 use crate::step::Step;
 
 /// What moving tests costs: another worker collects their file and sets up their fixtures.
@@ -66,7 +66,7 @@ fn victims(state: &State, now: Instant) -> Vec<Victim<'_>> {
             let slot = slots.entry(attempt.slot);
             let left_us = slot.or_insert_with(|| overdue_us(state, executor, attempt.slot, now));
             *left_us += attempt.left_us;
-            if *left_us > WORTH_US && run.dispatches() {
+            if *left_us > WORTH_US && run.phase == Phase::Running {
                 victims.push(Victim { run_id, run, id, attempt, is_current, left_us: *left_us });
             }
         }

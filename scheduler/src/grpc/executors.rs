@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use seagull_domain::{BootId, ExecutorId, Generation, Report, RunId};
-use seagull_proto::convert::{BundleAsked, Confirmed, LogChunk, RunDescription};
+use seagull_domain::{BootId, ExecutorId, Report, RunId};
+use seagull_proto::convert::{BundleAsked, LogChunk, RunDescription};
 use seagull_proto::v1::executors_server::Executors;
 use seagull_proto::{agree, status, v1};
 use seagull_scheduler_core::Event;
@@ -56,10 +56,8 @@ impl Executors for Face {
     ) -> Result<Response<v1::RunDescription>, Status> {
         let run = RunId::try_from(request.into_inner())?;
         let found = self.0.actor.ask(|reply| actor::Request::Run { run, reply }).await.flatten();
-        let (spec, manifest) = found.ok_or_else(|| Status::not_found("no such run"))?;
-        let generation = Generation(1);
-        let manifest = manifest.map(|(manifest, tests)| Confirmed { generation, manifest, tests });
-        Ok(Response::new(RunDescription { spec, manifest }.into()))
+        let spec = found.ok_or_else(|| Status::not_found("no such run"))?;
+        Ok(Response::new(RunDescription { spec }.into()))
     }
 
     async fn get_bundle(

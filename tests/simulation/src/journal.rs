@@ -1,7 +1,9 @@
 //! The journal as a disk would keep it: what is in it survives a crash of the scheduler, all else does not.
 
-use seagull_domain::{Epoch, RunEvent, RunId, Seq};
-use seagull_scheduler_core::{Fact, Settings, State, project};
+use std::collections::BTreeMap;
+
+use seagull_domain::{AttemptId, Epoch, RunEvent, RunId, Seq};
+use seagull_scheduler_core::{Fact, Settings, State, What, project};
 
 #[derive(Default)]
 pub struct Journal {
@@ -49,6 +51,20 @@ impl Journal {
             state.apply(&serde_json::from_str(&line).expect("a fact reads back"));
         }
         state
+    }
+
+    /// Attempts of plans that were anticipated in vain, and when that was durable.
+    pub fn withdrawn(&self, run: &RunId) -> BTreeMap<AttemptId, u64> {
+        let mut withdrawn = BTreeMap::new();
+        let mut assigned = Vec::new();
+        for (_, at, fact) in self.facts.iter().filter(|(.., fact)| fact.run == *run) {
+            match &fact.what {
+                What::Assigned { attempt, bundle: Some(_), .. } => assigned.push(*attempt),
+                What::Withdrawn => withdrawn.extend(assigned.drain(..).map(|attempt| (attempt, *at))),
+                _ => {}
+            }
+        }
+        withdrawn
     }
 
     /// What the facts of a run after `after` mean to its readers, with the time from which they could read it.

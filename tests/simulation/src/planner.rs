@@ -3,7 +3,10 @@
 use seagull_domain::{Digest, PlanSummary, TestIndex};
 use seagull_scheduler_core::{Plan, PlanFailure};
 
-use crate::scenario::RunPlan;
+use crate::scenario::{Anticipation, RunPlan};
+
+/// What every discovery that succeeds finds.
+pub const DISCOVERED: Digest = Digest([2; 32]);
 
 pub fn plan(run: &RunPlan) -> Result<Box<Plan>, PlanFailure> {
     if run.plan_fails {
@@ -27,6 +30,19 @@ pub fn plan(run: &RunPlan) -> Result<Box<Plan>, PlanFailure> {
         bundles,
         empty_by_definition: false,
     }))
+}
+
+/// The plan of what is expected of the discovery, with what that would be found as.
+pub fn anticipate(run: &RunPlan) -> Option<(Digest, Box<Plan>)> {
+    let anticipation = run.anticipation?;
+    let mut plan = plan(run).ok()?;
+    let Anticipation::Wrong(more) = anticipation else { return Some((DISCOVERED, plan)) };
+    let tests = run.tests.len() as u32;
+    plan.manifest = Digest([4; 32]);
+    plan.bundles.push((tests..tests + more).map(TestIndex).collect());
+    plan.predicted_us.extend((0..more).map(|_| 100_000));
+    plan.limits_ms.extend((0..more).map(|_| 5000));
+    Some((Digest([5; 32]), plan))
 }
 
 /// Each test alone, but relations as one, where their first test stands.

@@ -13,4 +13,6 @@ pub enum Plant {
     StaleDesiredApplied,
     /// One effect of the recovery is not performed.
     EffectLostAtRecovery,
+    /// What was kept of an anticipated plan is not told of when that is confirmed.
+    BufferedDroppedAtConfirmation,
 }

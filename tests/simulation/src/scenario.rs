@@ -24,6 +24,7 @@ pub struct RunPlan {
     pub spec: RunSpec,
     pub submitted_at: u64,
     pub discovery: Discovery,
+    pub anticipation: Option<Anticipation>,
     /// Selecting or packing fails.
     pub plan_fails: bool,
     /// Tests in a bundle.
@@ -38,6 +39,15 @@ pub enum Discovery {
     Succeeds,
     Fails,
     Dies,
+}
+
+/// What is expected of the discovery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anticipation {
+    /// What it finds.
+    Right,
+    /// Another manifest: of so many more tests, which no worker finds.
+    Wrong(u32),
 }
 
 /// What a test does wherever it is executed.
@@ -120,6 +130,7 @@ impl Scenario {
         }
         let (faults, crash_after) = faults(r, &executors, &runs);
         let message_bytes = if r.chance(60) { 60_000 } else { 0 };
+        runs.iter_mut().for_each(|run| run.anticipation = anticipation(r));
         Scenario { executors, runs, faults, message_bytes, crash_after }
     }
 }
@@ -137,6 +148,7 @@ fn run(r: &mut Random, seed: u64, index: usize, executors: usize) -> RunPlan {
         spec: spec(r, &format!("r{seed}-{index}")),
         submitted_at: r.within(0..=1000),
         discovery: Discovery::Succeeds,
+        anticipation: None,
         plan_fails: false,
         chunk: r.within(5..=40) as usize,
         tests: scripts,
@@ -161,6 +173,14 @@ fn second_run(r: &mut Random, seed: u64, executors: usize) -> RunPlan {
         _ => plan.cancelled_at = r.chance(300).then(|| r.within(0..=40_000)),
     }
     plan
+}
+
+fn anticipation(r: &mut Random) -> Option<Anticipation> {
+    match r.within(0..=99) {
+        0..=25 => Some(Anticipation::Right),
+        26..=37 => Some(Anticipation::Wrong(r.within(1..=5) as u32)),
+        _ => None,
+    }
 }
 
 fn spec(r: &mut Random, id: &str) -> RunSpec {

@@ -188,6 +188,9 @@ impl World {
             let decided = outcome.facts.iter().filter(|(_, fact)| matches!(fact.what, What::Decided { .. }));
             self.journal.swallowed.extend(decided.map(|(seq, _)| *seq));
         }
+        if self.plant == Some(Plant::BufferedDroppedAtConfirmation) {
+            self.journal.swallowed.extend(recorded_at_confirmation(&outcome.facts));
+        }
         let given_up = outcome.facts.iter().filter_map(|(_, fact)| match &fact.what {
             What::ExecutorLost { executor, .. } => Some((self.now, Sign::GivenUp(executor.clone()))),
             _ => None,
@@ -274,6 +277,11 @@ impl World {
                 self.after(delay, Action::Planned { epoch: self.epoch, run, generation });
                 self.milestone(Milestone::PlanAsked);
             }
+            Effect::Anticipate { run, .. } => {
+                let most = if self.random.chance(900) { 500 } else { 4000 };
+                let delay = self.random.within(1..=most);
+                self.after(delay, Action::Anticipated { epoch: self.epoch, run });
+            }
             Effect::Archive { run } => {
                 let index = self.run_index(&run);
                 assert!(self.clients_stream_ended(index), "a run is archived before its end is durable");
@@ -308,6 +316,12 @@ impl World {
         self.step(Event::Planned { run, generation, outcome });
     }
 
+    pub fn anticipated(&mut self, run: RunId) {
+        if let Some((discovered, plan)) = planner::anticipate(&self.scenario.runs[self.run_index(&run)]) {
+            self.step(Event::Anticipated { run, discovered, plan });
+        }
+    }
+
     pub fn archived(&mut self, run: RunId) {
         self.step(Event::Archived { run });
     }
@@ -316,6 +330,12 @@ impl World {
         let place = self.scenario.runs.iter().position(|plan| plan.spec.id == *run);
         place.expect("only runs of the scenario are submitted")
     }
+}
+
+/// What was kept until a confirmation, and is recorded with it.
+fn recorded_at_confirmation(facts: &[(Seq, Fact)]) -> impl Iterator<Item = Seq> {
+    let confirmed = facts.iter().skip_while(|(_, fact)| !matches!(fact.what, What::Confirmed { .. }));
+    confirmed.filter(|(_, fact)| matches!(fact.what, What::Recorded { .. })).map(|(seq, _)| *seq)
 }
 
 fn asks_back(run: &seagull_scheduler_core::Run) -> bool {

@@ -81,6 +81,10 @@ pub enum Action {
         run: RunId,
         generation: Generation,
     },
+    Anticipated {
+        epoch: u64,
+        run: RunId,
+    },
     Archived {
         epoch: u64,
         run: RunId,
@@ -256,12 +260,14 @@ impl World {
             Action::Planned { epoch, run, generation } if epoch == self.epoch => {
                 self.planned(run, generation)
             }
+            Action::Anticipated { epoch, run } if epoch == self.epoch => self.anticipated(run),
             Action::Archived { epoch, run } if epoch == self.epoch => self.archived(run),
             // Of a process that is gone.
             Action::SchedulerTimer { .. }
             | Action::SchedulerResumes { .. }
             | Action::Committed { .. }
             | Action::Planned { .. }
+            | Action::Anticipated { .. }
             | Action::Archived { .. } => {}
         }
     }
@@ -278,6 +284,7 @@ impl World {
             Action::ToScheduler(_)
             | Action::SchedulerTimer { .. }
             | Action::Planned { .. }
+            | Action::Anticipated { .. }
             | Action::Archived { .. }
             | Action::Committed { .. } => {
                 return self.life.as_ref().map(|life| life.paused_until).filter(|until| *until > self.now);

@@ -36,6 +36,11 @@ fn stale_desired_state_applied() {
 }
 
 #[test]
+fn buffered_results_dropped_at_confirmation() {
+    is_found_within(100, Plant::BufferedDroppedAtConfirmation, "its results are []");
+}
+
+#[test]
 fn an_effect_lost_at_recovery() {
     is_found_within(100, Plant::EffectLostAtRecovery, "hangs");
 }

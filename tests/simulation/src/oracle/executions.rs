@@ -12,6 +12,11 @@ pub fn check(story: &Story) -> Result<(), String> {
         ensure(may_be_interrupted(story, execution), || what("interrupted for no reason"))?;
         ensure(may_be_predecessor(story, execution), || what("run as a predecessor of nothing"))?;
     }
+    for execution in &story.withdrawn_executions {
+        ensure(may_be_interrupted(story, execution), || {
+            format!("test {} in attempt {}: interrupted early", execution.test, execution.attempt)
+        })?;
+    }
     for test in (0..story.plan.tests.len() as u32).map(TestIndex) {
         repeats(story, test).map_err(|error| format!("test {test}: {error}"))?;
     }
@@ -33,7 +38,8 @@ fn may_be_interrupted(story: &Story, execution: &Execution) -> bool {
         story.told.iter().any(|(_, at, event)| matches!(event, RunEvent::Stopping { .. }) && *at <= end);
     let verdicts =
         story.told.iter().filter(|(_, at, event)| matches!(event, RunEvent::Verdict { .. }) && *at <= end);
-    leaves || stops || story.was_lost_by(execution, end) || verdicts.count() == story.plan.tests.len()
+    let given_up = story.was_lost_by(execution, end) || story.was_withdrawn_by(execution, end);
+    leaves || stops || given_up || verdicts.count() == story.plan.tests.len()
 }
 
 /// Only in an *ordered* relation.

@@ -21,11 +21,15 @@ struct Story<'a> {
     /// In order, with the time from which each could be read.
     told: &'a [(Seq, u64, RunEvent)],
     physical: &'a Physical,
+    /// All but those of attempts that were withdrawn, which never count.
     executions: Vec<&'a Execution>,
+    withdrawn_executions: Vec<&'a Execution>,
     run: usize,
     cancel_asked: bool,
     /// Attempts that were given up because their executor was not heard from: when that was told.
     lost: BTreeMap<AttemptId, u64>,
+    /// Attempts of a plan that was anticipated in vain: when they were withdrawn.
+    withdrawn: BTreeMap<AttemptId, u64>,
     /// Where in the stream each attempt was given out.
     assigned: BTreeMap<AttemptId, usize>,
 }
@@ -72,9 +76,23 @@ impl<'a> Story<'a> {
                 _ => {}
             }
         }
-        let executions = world.physical.executions.iter().filter(|execution| execution.run == run).collect();
+        let withdrawn = world.journal.withdrawn(&plan.spec.id);
+        let of_run = world.physical.executions.iter().filter(|execution| execution.run == run);
+        let (withdrawn_executions, executions) =
+            of_run.partition(|execution| withdrawn.contains_key(&execution.attempt));
         let cancel_asked = world.clients[run].cancel_asked;
-        Story { plan, told, physical: &world.physical, executions, run, cancel_asked, lost, assigned }
+        Story {
+            plan,
+            told,
+            physical: &world.physical,
+            executions,
+            withdrawn_executions,
+            run,
+            cancel_asked,
+            lost,
+            withdrawn,
+            assigned,
+        }
     }
 
     fn events(&self) -> impl Iterator<Item = &RunEvent> {
@@ -112,6 +130,11 @@ impl<'a> Story<'a> {
     /// Whether an execution's executor was given up on, rightly or wrongly, before `time`.
     fn was_lost_by(&self, execution: &Execution, time: u64) -> bool {
         self.lost.get(&execution.attempt).is_some_and(|lost| *lost <= time)
+    }
+
+    /// Whether an execution's attempt was withdrawn before `time`.
+    fn was_withdrawn_by(&self, execution: &Execution, time: u64) -> bool {
+        self.withdrawn.get(&execution.attempt).is_some_and(|withdrawn| *withdrawn <= time)
     }
 
     /// Whether nothing kept an execution's outcome from being told.

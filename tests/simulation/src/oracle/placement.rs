@@ -7,8 +7,9 @@ use crate::physical::{Ended, Execution, WorkerLife};
 
 pub fn check(story: &Story) -> Result<(), String> {
     for relation in &story.plan.relations {
-        let of_relation = story.executions.iter().copied().filter(|e| relation.tests.contains(&e.test));
-        let executions: Vec<_> = of_relation.collect();
+        let all = story.executions.iter().chain(&story.withdrawn_executions);
+        let mut executions: Vec<_> = all.copied().filter(|e| relation.tests.contains(&e.test)).collect();
+        executions.sort_by_key(|execution| execution.start);
         let named = |error: String| {
             format!("relation of {:?}, ordered {}: {error}", relation.tests, relation.ordered)
         };
@@ -27,14 +28,15 @@ fn overlap(a: (u64, Option<u64>), b: (u64, Option<u64>)) -> bool {
     ends_after(a.1, b.0) && ends_after(b.1, a.0)
 }
 
-/// Nothing of a relation runs on two slots at a time, unless one of the executors was given up before.
+/// Nothing of a relation runs on two slots at a time, unless one of the executors was given up before, or an attempt
+/// withdrawn.
 fn apart_only_when_lost(story: &Story, executions: &[&Execution]) -> Result<(), String> {
     for (place, a) in executions.iter().enumerate() {
         for b in executions[place + 1..].iter().filter(|b| b.worker != a.worker) {
             let both = overlap((a.start, a.end), (b.start, b.end));
             let since = a.start.max(b.start);
-            let lost = story.was_lost_by(a, since) || story.was_lost_by(b, since);
-            ensure(!both || lost, || {
+            let given_up = |e| story.was_lost_by(e, since) || story.was_withdrawn_by(e, since);
+            ensure(!both || given_up(a) || given_up(b), || {
                 format!("test {} in attempt {} while {} in {}", a.test, a.attempt, b.test, b.attempt)
             })?;
         }
@@ -56,10 +58,12 @@ fn in_one_worker(story: &Story, executions: &[&Execution]) -> Result<(), String>
                 .events()
                 .any(|e| matches!(e, RunEvent::AttemptLost { attempt, .. } if *attempt == of.attempt))
         };
+        let withdrawn = |of: &Execution| story.withdrawn.contains_key(&of.attempt);
         let missing = |e: &RunEvent| matches!(e, RunEvent::TestMissing { .. });
         let worker = &story.physical.workers[a.worker];
         let explained = a.worker == b.worker
             || worker.broke
+            || withdrawn(a) != withdrawn(b)
             || retried(b)
             || retried(a)
             || gave_up(a)

@@ -22,8 +22,14 @@ fn shape(story: &Story) -> Result<(), String> {
     ensure(story.first(is_start) == Some(0), || "the stream does not begin with the run".into())?;
     ensure(story.first(is_end) == Some(last), || "the stream does not end with the run's end".into())?;
     let confirmed = story.first(|event| matches!(event, RunEvent::ManifestConfirmed { .. }));
-    let verdict = story.first(|event| matches!(event, RunEvent::Verdict { .. }));
-    ensure(verdict.is_none() || confirmed < verdict, || "a verdict before the manifest".into())?;
+    let of_test = story.first(|event| {
+        use RunEvent::{TestFinished, TestMissing, Verdict};
+        matches!(event, Verdict { .. } | TestFinished { .. } | TestMissing { .. })
+    });
+    let known = of_test.is_none() || confirmed.is_some_and(|confirmed| Some(confirmed) < of_test);
+    ensure(known, || "something of a test before the manifest".into())?;
+    let manifests = story.events().filter(|event| matches!(event, RunEvent::ManifestConfirmed { .. }));
+    ensure(manifests.count() <= 1, || "it has two manifests".into())?;
     let assigned = story.assigned.len();
     let all = story.events().filter(|event| matches!(event, RunEvent::AttemptAssigned { .. })).count();
     ensure(assigned == all, || "an attempt was given out twice".into())?;
@@ -63,7 +69,7 @@ fn stops(story: &Story) -> Result<(), String> {
     Ok(())
 }
 
-/// Each is told once, and none is made up. What was lost with its executor need not be told.
+/// Each is told once, and none is made up. What was lost with its executor, or withdrawn, need not be told.
 fn suite_errors(story: &Story) -> Result<(), String> {
     let lost: BTreeSet<_> = story
         .events()
@@ -78,6 +84,7 @@ fn suite_errors(story: &Story) -> Result<(), String> {
         agent.died.is_none()
             && !lost.contains(agent.executor.as_str())
             && !story.lost.contains_key(&worker.attempt)
+            && !served_withdrawn(story, worker)
     };
     let least: u32 = workers().filter(sound).map(|worker| worker.suite_errors).sum();
     let most: u32 = workers().map(|worker| worker.suite_errors).sum();
@@ -87,6 +94,21 @@ fn suite_errors(story: &Story) -> Result<(), String> {
         let of: Vec<_> = workers().filter(|worker| worker.suite_errors > 0).map(of).collect();
         format!("{told} suite errors are told of, {least} to {most} happened: {of:?}")
     })
+}
+
+/// Whether errors of a worker may be of an attempt that was withdrawn.
+fn served_withdrawn(story: &Story, worker: &WorkerLife) -> bool {
+    let executor = &story.physical.agents[worker.agent].executor;
+    let had_it = |(_, at, event): &(_, u64, RunEvent)| match event {
+        RunEvent::AttemptAssigned { attempt, executor: of, slot, .. } => {
+            let until = story.withdrawn.get(attempt);
+            let there =
+                until.is_some_and(|until| worker.start <= *until) && worker.end.is_none_or(|end| *at <= end);
+            there && of.as_str() == executor && *slot == worker.number
+        }
+        _ => false,
+    };
+    story.withdrawn.contains_key(&worker.attempt) || story.told.iter().any(had_it)
 }
 
 fn ends(story: &Story) -> Result<(), String> {

@@ -25,10 +25,14 @@ struct Heard {
 pub fn check(physical: &Physical) -> Result<(), String> {
     let mut executors: BTreeMap<&ExecutorId, Heard> = BTreeMap::new();
     let mut started = 0;
+    // Boots heard of before the scheduler's last start.
+    let mut before: BTreeMap<&ExecutorId, BTreeSet<BootId>> = BTreeMap::new();
     for (at, sign) in &physical.signs {
         match sign {
             Sign::SchedulerStarted => {
-                executors.clear();
+                for (executor, heard) in std::mem::take(&mut executors) {
+                    before.entry(executor).or_default().extend(heard.boots());
+                }
                 started = *at;
             }
             Sign::SchedulerStoodStill(pause) => {
@@ -46,12 +50,16 @@ pub fn check(physical: &Physical) -> Result<(), String> {
                 }
             }
             Sign::GivenUp(executor) => {
-                let heard = executors.get(executor);
-                let until = heard.map_or(started + LEASE_MS, |heard| heard.until);
-                let replaced = heard.is_some_and(|heard| heard.booted == *at);
-                ensure(until <= *at || replaced, || {
+                let heard = executors.get_mut(executor);
+                let until = heard.as_ref().map_or(started + LEASE_MS, |heard| heard.until);
+                let replaces = heard.filter(|heard| heard.booted == *at);
+                ensure(until <= *at || replaces.is_some(), || {
                     format!("{executor} is given up at {at}, due only at {until}")
                 })?;
+                // What it replaces may be known from the journal alone.
+                if let Some(heard) = replaces {
+                    heard.gone.extend(before.remove(executor).into_iter().flatten());
+                }
             }
         }
     }
@@ -59,6 +67,10 @@ pub fn check(physical: &Physical) -> Result<(), String> {
 }
 
 impl Heard {
+    fn boots(self) -> impl Iterator<Item = BootId> {
+        self.report.into_iter().map(|(boot, _)| boot).chain(self.gone)
+    }
+
     fn reported(&mut self, at: u64, boot: &BootId, sequence: u64) {
         match &self.report {
             Some((known, newest)) if known == boot && *newest >= sequence => return,

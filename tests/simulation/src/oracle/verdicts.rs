@@ -197,7 +197,8 @@ fn fits_script(story: &Story, test: TestIndex, verdict: Verdict) -> Result<(), S
         }
     };
     let plain = |e: &Execution| matches!(e.ended, Ended::With(_)) && e.role == Role::Run && story.is_sound(e);
-    let quiet = story.of_test(test).all(plain) && charged_losses(story) == 0;
+    let provisional = story.withdrawn_executions.iter().any(|execution| execution.test == test);
+    let quiet = story.of_test(test).all(plain) && charged_losses(story) == 0 && !provisional;
     let retries = story.plan.spec.retries;
     let surely = match does {
         Does::FailsFirst(_) if matches!(verdict, Verdict::NotExecuted(_)) => true,

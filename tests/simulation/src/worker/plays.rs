@@ -1,12 +1,11 @@
 //! What a worker does by itself, by its script.
 
-use seagull_domain::{
-    AttemptId, Digest, Discovery as Discovered, Outcome, Role, SuiteError, TestIndex, TestResult,
-};
+use seagull_domain::{AttemptId, Discovery as Discovered, Outcome, Role, SuiteError, TestIndex, TestResult};
 use seagull_executor_core::{Exit, WorkerEvent};
 
 use super::{Death, FILE, Finish, Place, Stage};
 use crate::physical::{Ended, Execution};
+use crate::planner::DISCOVERED;
 use crate::scenario::{Discovery, Does};
 use crate::world::{Action, World};
 
@@ -29,12 +28,12 @@ impl World {
         match self.scenario.runs[run].discovery {
             Discovery::Succeeds => {
                 let tests = self.scenario.runs[run].tests.len() as u32;
-                self.say(place, WorkerEvent::Discovered(Discovered { manifest: Digest([2; 32]), tests }));
+                self.say(place, WorkerEvent::Discovered(Discovered { manifest: DISCOVERED, tests }));
                 self.goes_on(place);
             }
             Discovery::Fails => {
                 let message = "conftest.py: no module named x".into();
-                self.say(place, WorkerEvent::DiscoveryFailed { message, text: None });
+                self.say(place, WorkerEvent::DiscoveryFailed(message));
                 self.finishes(place);
             }
             Discovery::Dies => {
@@ -63,7 +62,8 @@ impl World {
 
     fn finds(&mut self, place: Place, test: TestIndex) -> bool {
         let (run, whole) = (self.at(place).run, self.at(place).whole);
-        match self.scenario.runs[run].tests[test.0 as usize].does {
+        let Some(script) = self.scenario.runs[run].tests.get(test.0 as usize) else { return false };
+        match script.does {
             Does::IsNowhere => false,
             Does::IsMissingOn(executor) => {
                 self.scenario.executors[executor].name != self.physical.agents[place.0].executor

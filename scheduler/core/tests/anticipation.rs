@@ -1,0 +1,443 @@
+//! Anticipation step by step: what runs during a discovery counts once that has found what was expected, or never.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use seagull_domain::{
+    AttemptId, AttemptReport, AttemptState, Batch, Desired, Digest, Discovery, EndCause, Environment, Epoch,
+    Generation, InfraCause, Instant, NotExecuted, Outcome, PlanSummary, Record, Report, RunEvent, RunId,
+    RunSpec, RunVerdict, SlotIndex, TestIndex, TestResult, Verdict, WorkerReport, Workspace,
+};
+use seagull_scheduler_core::{Call, Effect, Event, Fact, Phase, Plan, Settings, State, What, project};
+
+const DISCOVERY: u64 = 1;
+const FOUND: Digest = Digest([7; 32]);
+const MANIFEST: Digest = Digest([8; 32]);
+
+/// A scheduler with executors of one slot each, which say what they are told to.
+struct World {
+    state: State,
+    now: Instant,
+    executors: BTreeMap<&'static str, Executor>,
+    calls: u64,
+    /// All that was journalled.
+    journal: Vec<Fact>,
+}
+
+#[derive(Default)]
+struct Executor {
+    sequence: u64,
+    known: (Epoch, u64),
+    attempts: Vec<(u64, AttemptState)>,
+    worker: bool,
+    held: Option<Call>,
+}
+
+fn run() -> RunId {
+    "r".parse().unwrap()
+}
+
+fn spec() -> RunSpec {
+    RunSpec {
+        id: run(),
+        owner: "ada".into(),
+        project: "p".into(),
+        priority: 0,
+        rev: String::new(),
+        labels: Default::default(),
+        deadline: None,
+        submitted_at: 0,
+        workspace: Workspace::InPlace { directory: "/suite".into(), content: String::new() },
+        environment: Environment::default(),
+        arguments: Vec::new(),
+        select: Vec::new(),
+        cap_ms: 600_000,
+        test_limit_ms: None,
+        retries: 0,
+        fail_fast: None,
+        flaky_fails: false,
+        grace_ms: 10_000,
+        seed: 1,
+    }
+}
+
+/// Four tests of ten seconds in two bundles.
+fn plan() -> Box<Plan> {
+    Box::new(Plan {
+        manifest: MANIFEST,
+        bundles: vec![vec![TestIndex(0), TestIndex(1)], vec![TestIndex(2), TestIndex(3)]],
+        predicted_us: vec![10_000_000; 4],
+        limits_ms: vec![300_000; 4],
+        relations: Vec::new(),
+        summary: PlanSummary { bundles: 2, ..PlanSummary::default() },
+        empty_by_definition: false,
+    })
+}
+
+fn result(test: u32) -> Record {
+    Record::Result(TestResult {
+        test: TestIndex(test),
+        ordinal: 0,
+        last: true,
+        outcome: Outcome::Passed,
+        detail: String::new(),
+        cause: None,
+        phases: [0, 1, 0],
+        peak_kib: 0,
+        message: String::new(),
+        location: String::new(),
+        text: None,
+    })
+}
+
+fn discovered(manifest: Digest) -> AttemptState {
+    AttemptState::Ended(EndCause::Discovered(Discovery { manifest, tests: 4 }))
+}
+
+impl World {
+    /// The executor `a` discovers; `b` and `c` have a bundle each of the two that are anticipated.
+    fn anticipating() -> World {
+        let mut world = World {
+            state: State::new(Epoch(1), Settings::default()),
+            now: Instant(0),
+            executors: BTreeMap::new(),
+            calls: 0,
+            journal: Vec::new(),
+        };
+        for executor in ["a", "b", "c"] {
+            world.report(executor, &[]);
+        }
+        let (_, effects) = world.step(Event::Submit { request: Call(1000), spec: Box::new(spec()) });
+        assert!(effects.contains(&Effect::Anticipate { run: run(), slots: 3 }), "{effects:?}");
+        world.says("a", &[(DISCOVERY, AttemptState::Running(None))]);
+        let (facts, _) = world.anticipate();
+        assert_eq!(assigned(&facts), [("b", 2), ("c", 3)]);
+        world.says("b", &[(2, AttemptState::Running(Some(TestIndex(0))))]);
+        world.says("c", &[(3, AttemptState::Running(Some(TestIndex(2))))]);
+        for executor in ["a", "b", "c"] {
+            world.report(executor, &[]);
+        }
+        world
+    }
+
+    fn anticipate(&mut self) -> (Vec<What>, Vec<Effect>) {
+        self.step(Event::Anticipated { run: run(), discovered: FOUND, plan: plan() })
+    }
+
+    fn step(&mut self, event: Event) -> (Vec<What>, Vec<Effect>) {
+        let outcome = self.state.step(self.now, event);
+        self.state.sanity_check();
+        for effect in &outcome.effects {
+            if let Effect::Answer { call, desired } = effect
+                && let Some(executor) = self.executors.values_mut().find(|e| e.held == Some(*call))
+            {
+                executor.held = None;
+                executor.known = (desired.epoch, desired.version);
+            }
+        }
+        let facts: Vec<_> = outcome.facts.into_iter().map(|(_, fact)| fact).collect();
+        self.journal.extend(facts.iter().cloned());
+        (facts.into_iter().map(|fact| fact.what).collect(), outcome.effects)
+    }
+
+    /// From now on the executor reports of these attempts.
+    fn says(&mut self, executor: &'static str, attempts: &[(u64, AttemptState)]) {
+        let state = self.executors.get_mut(executor).unwrap();
+        state.attempts = attempts.to_vec();
+        state.worker = true;
+    }
+
+    fn report(&mut self, executor: &'static str, batches: &[(u64, u32, Record)]) -> (Vec<What>, Vec<Effect>) {
+        self.calls += 1;
+        let call = Call(self.calls);
+        let state = self.executors.entry(executor).or_default();
+        state.sequence += 1;
+        state.held = Some(call);
+        let attempt = |(attempt, state): &(u64, AttemptState)| {
+            let (attempt, generation, kept) = (AttemptId(*attempt), Generation(1), Vec::new());
+            AttemptReport { attempt, run: run(), generation, kept, state: state.clone() }
+        };
+        let batch = |(attempt, number, record): &(u64, u32, Record)| {
+            let (attempt, records) = (AttemptId(*attempt), vec![record.clone()]);
+            Batch { run: run(), attempt, number: *number, records }
+        };
+        let runs = self.state.runs.get(&run());
+        let worker = runs.and_then(|run| run.worker(&executor.parse().unwrap(), SlotIndex(0)));
+        let worker = worker.filter(|_| state.worker).map(|worker| worker.number);
+        let report = Report {
+            executor: executor.parse().unwrap(),
+            boot: "b1".parse().unwrap(),
+            sequence: state.sequence,
+            known: state.known,
+            slots: 1,
+            labels: Default::default(),
+            draining: false,
+            attempts: state.attempts.iter().map(attempt).collect(),
+            workers: worker
+                .map(|number| WorkerReport { run: run(), slot: SlotIndex(0), number })
+                .into_iter()
+                .collect(),
+            batches: batches.iter().map(batch).collect(),
+        };
+        self.step(Event::Report { call, report: Box::new(report) })
+    }
+
+    /// What readers were told of so far.
+    fn told(&self) -> Vec<RunEvent> {
+        self.journal.iter().flat_map(project).collect()
+    }
+
+    fn phase(&self) -> Phase {
+        self.state.runs[&run()].phase
+    }
+
+    /// Nothing of the anticipated plan is left but what is to be interrupted.
+    fn is_withdrawn(&self) {
+        let state = &self.state.runs[&run()];
+        assert!(state.anticipated.is_none() && state.manifest.is_none());
+        assert!(state.buffered.is_empty() && state.tests.is_empty() && state.pending.is_empty());
+        assert!(state.attempts.values().all(|attempt| attempt.withdrawn == attempt.bundle.is_some()));
+        let of_tests = |e: &RunEvent| matches!(e, RunEvent::TestFinished { .. } | RunEvent::Verdict { .. });
+        assert!(!self.told().iter().any(of_tests));
+    }
+
+    /// The anticipated attempts are interrupted, end, and cost nothing.
+    fn interrupted_attempts_end(&mut self, executors: &[(&'static str, u64)]) {
+        for (executor, attempt) in executors {
+            self.says(executor, &[(*attempt, AttemptState::Ended(EndCause::Cancelled))]);
+            let late = (*attempt, 2, result(0));
+            let (facts, effects) = self.report(executor, &[late]);
+            assert!(!facts.iter().any(|what| matches!(what, What::Recorded { .. })), "{facts:?}");
+            assert_eq!(desired(&effects, self.calls).unwrap().acknowledged, [(AttemptId(*attempt), 2)]);
+            let ended = facts.iter().find_map(|what| match what {
+                What::AttemptEnded { attempt, cause, left, .. } => Some((attempt.0, cause.clone(), *left)),
+                _ => None,
+            });
+            assert_eq!(ended, Some((*attempt, EndCause::Cancelled, 0)));
+            self.says(executor, &[]);
+        }
+        let losses: u32 = self.state.runs[&run()].tests.iter().map(|test| test.losses).sum();
+        assert_eq!(losses, 0);
+    }
+
+    /// Its plan comes, all tests pass, and the run ends green.
+    fn ends_as_if_nothing_had_been_anticipated(&mut self, generation: u32) {
+        let generation = Generation(generation);
+        assert_eq!(self.phase(), Phase::Planning { generation, discovered: Digest([9; 32]) });
+        self.step(Event::Planned { run: run(), generation, outcome: Ok(plan()) });
+        let manifest = MANIFEST;
+        let confirmed = RunEvent::ManifestConfirmed { generation, manifest, tests: 4 };
+        assert!(self.told().contains(&confirmed));
+        self.ends_green();
+    }
+
+    fn ends_green(&mut self) {
+        while !self.state.runs[&run()].all_decided() {
+            let live: Vec<_> =
+                self.state.runs[&run()].live_attempts().map(|(id, a)| (id, a.clone())).collect();
+            for (id, attempt) in live.into_iter().filter(|(_, attempt)| !attempt.withdrawn) {
+                let executor = ["a", "b", "c"].into_iter().find(|e| *e == attempt.executor.as_str()).unwrap();
+                self.says(executor, &[(id.0, AttemptState::Ended(EndCause::Completed))]);
+                let left = (attempt.batch + 1..).zip(attempt.left.values());
+                let batches: Vec<_> =
+                    left.map(|(number, (test, _))| (id.0, number, result(test.0))).collect();
+                self.report(executor, &batches);
+            }
+        }
+        for executor in ["a", "b", "c"] {
+            let state = self.executors.get_mut(executor).unwrap();
+            state.attempts.clear();
+            state.worker = false;
+            self.report(executor, &[]);
+        }
+        assert!(matches!(self.phase(), Phase::Ended { verdict: RunVerdict::Passed, exit_code: 0 }));
+    }
+}
+
+fn desired(effects: &[Effect], to: u64) -> Option<&Desired> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Answer { call, desired } if *call == Call(to) => Some(&**desired),
+        _ => None,
+    })
+}
+
+/// Who was given what.
+fn assigned(facts: &[What]) -> Vec<(&str, u64)> {
+    let assigned = facts.iter().filter_map(|what| match what {
+        What::Assigned { executor, attempt, .. } => Some((executor.as_str(), attempt.0)),
+        _ => None,
+    });
+    assigned.collect()
+}
+
+fn verdicts(facts: &[What]) -> Vec<(u32, Verdict)> {
+    let decided = facts.iter().filter_map(|what| match what {
+        What::Decided { verdicts } => Some(verdicts.iter().map(|(test, verdict)| (test.0, *verdict))),
+        _ => None,
+    });
+    decided.flatten().collect()
+}
+
+#[test]
+fn what_was_anticipated_counts_once_it_is_discovered() {
+    let mut world = World::anticipating();
+    let (facts, effects) = world.report("b", &[(2, 1, result(0))]);
+    let kept = What::Provisional { attempt: AttemptId(2), batch: 1, records: vec![result(0)] };
+    assert_eq!(facts, [kept]);
+    assert_eq!(desired(&effects, world.calls).unwrap().acknowledged, [(AttemptId(2), 1)]);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Live { .. })), "{effects:?}");
+    assert!(world.report("b", &[(2, 1, result(0))]).0.is_empty(), "a batch is kept once");
+
+    world.says("a", &[(DISCOVERY, discovered(FOUND))]);
+    let (facts, effects) = world.report("a", &[]);
+    assert_eq!(verdicts(&facts), [(0, Verdict::Passed)]);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Plan { .. })), "{effects:?}");
+    let told = world.told();
+    let manifest = RunEvent::ManifestConfirmed { generation: Generation(1), manifest: MANIFEST, tests: 4 };
+    let place = told.iter().position(|event| *event == manifest).expect("it is told of");
+    assert!(matches!(told[place + 1], RunEvent::Plan(PlanSummary { bundles: 2, .. })));
+    assert!(matches!(told[place + 2], RunEvent::TestFinished { attempt: AttemptId(2), .. }));
+    assert_eq!(world.state.runs[&run()].manifest_generation, Generation(1));
+    world.ends_green();
+}
+
+#[test]
+fn an_end_that_is_reported_before_the_confirmation_is_heard_after_it() {
+    let mut world = World::anticipating();
+    world.says("b", &[(2, AttemptState::Ended(EndCause::Completed))]);
+    world.report("b", &[(2, 1, result(0)), (2, 2, result(1))]);
+    assert_eq!(world.report("b", &[]).0, [], "it has not ended yet");
+    let held = world.calls;
+
+    world.says("a", &[(DISCOVERY, discovered(FOUND))]);
+    let (_, effects) = world.report("a", &[]);
+    assert!(desired(&effects, held).is_some(), "its executor is to report again");
+    let (facts, _) = world.report("b", &[]);
+    assert!(matches!(facts[0], What::AttemptEnded { attempt: AttemptId(2), left: 0, .. }), "{facts:?}");
+    world.says("b", &[]);
+    world.ends_green();
+}
+
+#[test]
+fn another_manifest_withdraws() {
+    let mut world = World::anticipating();
+    world.report("b", &[(2, 1, result(0))]);
+    world.report("b", &[]);
+    let held = world.calls;
+    world.says("a", &[(DISCOVERY, discovered(Digest([9; 32])))]);
+    let (facts, effects) = world.report("a", &[]);
+    assert!(facts.contains(&What::Withdrawn));
+    let (slots, generation, discovered) = (3, Generation(2), Digest([9; 32]));
+    assert!(effects.contains(&Effect::Plan { run: run(), generation, discovered, slots }), "{effects:?}");
+    assert!(desired(&effects, held).expect("it is told at once").attempts[0].cancel);
+    world.is_withdrawn();
+    assert_eq!(world.state.runs[&run()].contents(AttemptId(2), Generation(1)), None);
+    world.says("a", &[]);
+    world.interrupted_attempts_end(&[("b", 2), ("c", 3)]);
+    world.ends_as_if_nothing_had_been_anticipated(2);
+}
+
+#[test]
+fn a_plan_may_come_before_what_was_withdrawn_has_ended() {
+    let mut world = World::anticipating();
+    world.says("a", &[(DISCOVERY, discovered(Digest([9; 32])))]);
+    world.report("a", &[]);
+    world.says("a", &[]);
+    world.step(Event::Planned { run: run(), generation: Generation(2), outcome: Ok(plan()) });
+    world.interrupted_attempts_end(&[("b", 2), ("c", 3)]);
+    world.ends_green();
+}
+
+#[test]
+fn a_cancel_withdraws() {
+    let mut world = World::anticipating();
+    world.report("b", &[(2, 1, result(0))]);
+    let (facts, _) = world.step(Event::Cancel { run: run() });
+    assert_eq!(facts, [What::Withdrawn, What::Stopping { reason: NotExecuted::Cancelled }]);
+    world.is_withdrawn();
+    world.interrupted_attempts_end(&[("b", 2), ("c", 3)]);
+    world.says("a", &[(DISCOVERY, AttemptState::Ended(EndCause::Cancelled))]);
+    world.report("a", &[]);
+    for executor in ["a", "b", "c"] {
+        let state = world.executors.get_mut(executor).unwrap();
+        state.attempts.clear();
+        state.worker = false;
+        world.report(executor, &[]);
+    }
+    assert!(matches!(world.phase(), Phase::Ended { verdict: RunVerdict::Cancelled, exit_code: 130 }));
+}
+
+#[test]
+fn a_loss_withdraws_and_the_discovery_goes_on() {
+    let mut world = World::anticipating();
+    world.report("b", &[(2, 1, result(0))]);
+    world.now = world.now + Duration::from_secs(10);
+    world.report("a", &[]);
+    world.report("b", &[]);
+    world.now = world.now + Duration::from_secs(6);
+    let (facts, _) = world.step(Event::Tick);
+    assert_eq!(facts[0], What::Withdrawn);
+    assert!(matches!(facts[1], What::AttemptLost { attempt: AttemptId(3), left: 0, .. }), "{facts:?}");
+    world.is_withdrawn();
+    assert_eq!(world.report("c", &[(3, 1, result(2))]).0, [], "what comes late is discarded");
+    world.interrupted_attempts_end(&[("b", 2)]);
+    world.says("a", &[(DISCOVERY, discovered(Digest([9; 32])))]);
+    world.report("a", &[]);
+    world.ends_as_if_nothing_had_been_anticipated(2);
+}
+
+#[test]
+fn a_discovery_that_comes_to_nothing_withdraws_and_the_next_may_anticipate_again() {
+    let ends = [
+        EndCause::DiscoveryFailed("no module named x".into()),
+        EndCause::GaveBack(InfraCause::SandboxFailed, String::new()),
+        EndCause::Cancelled,
+    ];
+    for end in ends {
+        let mut world = World::anticipating();
+        world.says("a", &[(DISCOVERY, AttemptState::Ended(end.clone()))]);
+        let (facts, effects) = world.report("a", &[]);
+        assert_eq!(facts[0], What::Withdrawn, "{end:?}");
+        world.is_withdrawn();
+        if matches!(end, EndCause::DiscoveryFailed(_)) {
+            continue;
+        }
+        assert!(effects.contains(&Effect::Anticipate { run: run(), slots: 3 }), "{effects:?}");
+        assert!(matches!(world.anticipate().0[0], What::Anticipated { .. }));
+        assert_eq!(world.anticipate().0, [], "one at a time");
+    }
+}
+
+#[test]
+fn an_anticipation_that_comes_late_is_dropped() {
+    let mut world = World::anticipating();
+    world.says("a", &[(DISCOVERY, discovered(Digest([9; 32])))]);
+    world.report("a", &[]);
+    assert_eq!(world.anticipate().0, []);
+    let (generation, outcome) = (Generation(2), Ok(plan()));
+    world.step(Event::Planned { run: run(), generation, outcome });
+    assert_eq!(world.anticipate().0, []);
+}
+
+#[test]
+fn recovery_while_something_is_anticipated() {
+    let mut world = World::anticipating();
+    world.report("b", &[(2, 1, result(0))]);
+    let mut again = State::new(Epoch(1), Settings::default());
+    world.journal.iter().for_each(|fact| again.apply(fact));
+    assert_eq!(
+        (&again.runs, &again.placed, again.seq),
+        (&world.state.runs, &world.state.placed, world.state.seq)
+    );
+
+    again.epoch = Epoch(2);
+    world.state = again;
+    let (facts, effects) = world.step(Event::Recovered);
+    assert_eq!((facts, effects), (vec![], vec![]));
+    world.says("a", &[(DISCOVERY, discovered(FOUND))]);
+    let (facts, _) = world.report("a", &[]);
+    assert_eq!(verdicts(&facts), [(0, Verdict::Passed)]);
+    world.says("a", &[]);
+    world.report("b", &[]);
+    world.ends_green();
+}
