@@ -51,10 +51,11 @@ def prepare(suite, empties):
     if sdist:
         fetch = [venv / "bin" / "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d", directory, sdist]
         subprocess.run(fetch, check=True)
-        archive = next(directory.glob("*.tar.gz"))
-        with tarfile.open(archive) as tar:
-            tar.extractall(directory, filter="data")
-        directory = next(path for path in directory.iterdir() if path.is_dir())
+        with tarfile.open(next(directory.glob("*.tar.gz"))) as tar:
+            for member in tar.getmembers():
+                member.name = member.name.partition("/")[2]
+                if member.name:
+                    tar.extract(member, directory, filter="data")
     else:
         (directory / "pytest.ini").write_text("[pytest]\n")
     if suite == "empty":
@@ -140,7 +141,8 @@ def main():
     lines += [f"| variant | CPU s | CPU / {names[0]} (spread) | wall s | wall / {names[0]} (spread) | exit codes |"]
     lines += ["|---|---|---|---|---|---|", *(row(name, rounds, names[0]) for name in names)]
     record.write(options.name or options.suite, lines)
-    shutil.rmtree(state)
+    for made in (state, directory):
+        shutil.rmtree(made)
 
 
 if __name__ == "__main__":

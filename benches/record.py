@@ -34,9 +34,11 @@ def peak_mb(pid):
 
 
 def write(name, lines):
-    """Shows a result, and keeps it as benches/results/NAME.md."""
+    """Shows a result, and keeps it as benches/results/NAME.md, if it has a name."""
     text = "\n".join(lines) + "\n"
     print(text)
+    if name is None:
+        return
     results = TOP / "benches" / "results"
     results.mkdir(exist_ok=True)
     (results / f"{name}.md").write_text(text)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares the verdicts of one seagull run with two plain pytest runs on a public suite, test by test.
 
-    benches/verdicts.py SUITE [--slots 2]
+    benches/verdicts.py SUITE [--slots 2] [--check]
 
 The two plain runs go side by side; a test that differs between them has no verdict of its own and is only counted.
 Prints what differs, and how seagull's discovery, plan and memory were; writes benches/results/verdicts-SUITE.md. Its
@@ -55,11 +55,12 @@ def plain_runs(command, directory, environment, folder):
 def our_run(command, directory, environment):
     """The verdicts of a seagull run; when each kind of event first came, and how long planning took, in seconds; its
     peak memory in MB; and its exit code."""
-    verdicts, first, began = {}, {}, time.monotonic()
+    verdicts, first, peak, began = {}, {"plan": 0, "planning": 0, "run_finished": 0}, 0, time.monotonic()
     process = subprocess.Popen(command, cwd=directory, env=environment, stdout=subprocess.PIPE, text=True)
     for line in process.stdout:
         event = json.loads(line)
-        first.setdefault(event["event"], time.monotonic() - began)
+        if not first.get(event["event"]):
+            first[event["event"]] = time.monotonic() - began
         if event["event"] == "verdict":
             assert event["test"] not in verdicts, event
             verdicts[event["test"]] = event["verdict"]
@@ -76,6 +77,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("suite", choices=compare.SUITES)
     parser.add_argument("--slots", type=int, default=2)
+    parser.add_argument("--check", action="store_true", help="keep no result")
     options = parser.parse_args()
     venv, directory = compare.prepare(options.suite, 50_000)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-verdicts-"))
@@ -97,8 +99,9 @@ def main():
     lines += [f"- The scheduler's and executor's process had {peak:.0f} MB at its peak.", ""]
     lines += [f"- `{test}`: plain {one.get(test)}, seagull {verdicts.get(test)}" for test in sorted(differ)[:100]]
     lines += [f"- `{test}`: plain {one.get(test)} and {two.get(test)}" for test in sorted(unstable)[:100]]
-    record.write(f"verdicts-{options.suite}", lines)
-    shutil.rmtree(folder)
+    record.write(None if options.check else f"verdicts-{options.suite}", lines)
+    for made in (folder, directory):
+        shutil.rmtree(made)
     return 1 if differ or not verdicts else 0
 
 

@@ -22,8 +22,8 @@ if [ ${#packages[@]} -gt 0 ]; then
     fi
 fi
 
-if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
-    echo "python3 is $(python3 --version | cut -d' ' -f2), the tests need 3.10 or later" >&2
+if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    echo "python3 is $(python3 --version | cut -d' ' -f2), the tests need 3.11 or later" >&2
     echo "hint: put a newer python3 first on PATH" >&2
     exit 1
 fi

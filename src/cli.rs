@@ -213,7 +213,7 @@ pub struct Scheduler {
     #[command(flatten)]
     pub state: StateArgs,
     /// How long an executor may be silent before its tests go elsewhere
-    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration::parse_some)]
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = lease)]
     pub lease: Duration,
     /// Listen beyond this machine though what is sent is not encrypted, the token neither
     #[arg(long)]
@@ -255,6 +255,12 @@ fn url(text: &str) -> Result<Uri, String> {
 fn address(text: &str) -> Result<SocketAddr, String> {
     let found = text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
     found.ok_or_else(|| "expected ADDRESS:PORT".to_owned())
+}
+
+/// Shorter than a second it would be lost by every pause of the network.
+fn lease(text: &str) -> Result<Duration, String> {
+    let lease = duration::parse(text)?;
+    if lease >= Duration::from_secs(1) { Ok(lease) } else { Err("expected at least 1s".to_owned()) }
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 
 /// What running a suite leaves behind says nothing about what it was.
 const LEFT_BEHIND: [&str; 4] = ["__pycache__", ".pytest_cache", ".coverage*", "*.pyc"];
-/// Untracked files up to this many bytes are read.
-const READ_WHOLE: u64 = 1 << 20;
+/// Untracked files are read up to this many bytes, all together; of what is beyond, length and time count.
+const READ: u64 = 64 << 20;
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Revision {
@@ -44,8 +44,9 @@ fn content(top: &Path, commit: &str, ignore: Option<&Path>) -> io::Result<blake3
     };
     hasher.update(&list(&["status", "--porcelain", "-z", "--untracked-files=all"])?);
     let untracked = list(&["ls-files", "--others", "--exclude-standard", "-z"])?;
+    let mut budget = READ;
     for name in untracked.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        hash_file(&mut hasher, &top.join(OsStr::from_bytes(name)));
+        hash_file(&mut hasher, &top.join(OsStr::from_bytes(name)), &mut budget);
     }
     if !commit.is_empty() {
         let mut diff = git(top);
@@ -71,14 +72,19 @@ fn what_counts(top: &Path, ignore: Option<&Path>) -> Vec<OsString> {
     pathspecs
 }
 
-/// What is in a file; of a large one, what changes when somebody writes to it. One that cannot be read has nothing.
-fn hash_file(hasher: &mut blake3::Hasher, path: &Path) {
-    let Ok(metadata) = path.symlink_metadata() else { return };
+/// What is in a file; beyond the budget, what changes when somebody writes to it. One that cannot be read has nothing,
+/// nor has a directory, which is another repository.
+fn hash_file(hasher: &mut blake3::Hasher, path: &Path, budget: &mut u64) {
+    let Some(metadata) = path.symlink_metadata().ok().filter(|metadata| !metadata.is_dir()) else { return };
     hasher.update(&metadata.len().to_le_bytes());
-    if metadata.is_file() && metadata.len() <= READ_WHOLE {
-        hasher.update(&std::fs::read(path).unwrap_or_default());
-    } else {
-        hasher.update(&metadata.mtime().to_le_bytes()).update(&metadata.mtime_nsec().to_le_bytes());
+    match budget.checked_sub(metadata.len()).filter(|_| metadata.is_file()) {
+        Some(rest) => {
+            *budget = rest;
+            hasher.update(&std::fs::read(path).unwrap_or_default());
+        }
+        None => {
+            hasher.update(&metadata.mtime().to_le_bytes()).update(&metadata.mtime_nsec().to_le_bytes());
+        }
     }
 }
 

@@ -256,3 +256,44 @@ fn a_usage_error_is_two_and_says_what_would_do() {
     assert_eq!((other.0.len(), other.1), (0, 2), "{}", other.2);
     assert!(other.2.contains("select"), "the difference is named: {}", other.2);
 }
+
+/// The worker of slot 0 takes its time to collect.
+const SLOW_DISCOVERY: &str = "\
+import os, time
+def pytest_collection_finish(session):
+    if os.environ['PYTEST_XDIST_WORKER'] == 'gw0': time.sleep(2)
+";
+
+/// Each test says that it was executed.
+fn steps(tests: usize) -> String {
+    format!(
+        "import pytest\n@pytest.mark.parametrize('n', range({tests}))\n\
+         def test_n(n):\n    with open('ran', 'a') as ran: ran.write(f'{{n}}\\n')\n"
+    )
+}
+
+#[test]
+fn what_the_last_run_discovered_runs_while_it_is_discovered_again() {
+    let suite = Suite::of(&[("conftest.py", SLOW_DISCOVERY), ("test_a.py", &steps(20))]);
+    let ran = || suite.read("ran").lines().count();
+    let early = |run: &Finished| {
+        let confirmed = run.events.iter().position(|event| event["event"] == "manifest_confirmed").unwrap();
+        run.events[..confirmed].iter().any(|event| event["kind"] == "run")
+    };
+    let first = suite.run(&[]);
+    first.expect_counts(0, &[("passed", 20)]);
+    assert_eq!((early(&first), ran()), (false, 20));
+
+    let second = suite.run(&[]);
+    second.expect_counts(0, &[("passed", 20)]);
+    assert_eq!((early(&second), ran()), (true, 40), "it was anticipated, and nothing ran twice");
+    assert_eq!(second.one("manifest_confirmed")["generation"], 1);
+
+    // Another manifest: what ran before it was known does not count.
+    suite.write("test_a.py", &steps(21));
+    let third = suite.run(&[]);
+    third.expect_counts(0, &[("passed", 21)]);
+    assert!(early(&third) && ran() > 61, "{} were executed", ran());
+    assert_eq!(third.all("test_finished").len(), 21);
+    assert_eq!(third.one("manifest_confirmed")["generation"], 2);
+}

@@ -36,6 +36,6 @@ step "the demo"
 deploy/demo.sh
 
 step "networkx: every verdict is plain pytest's"
-PYTHONDONTWRITEBYTECODE=1 python3 benches/verdicts.py networkx
+PYTHONDONTWRITEBYTECODE=1 python3 benches/verdicts.py networkx --check
 
 step "done"

@@ -73,6 +73,12 @@ fn nonsense_is_refused() {
 }
 
 #[test]
+fn a_lease_is_at_least_a_second() {
+    assert_eq!(lease("1s"), Ok(Duration::from_secs(1)));
+    assert!(lease("999ms").is_err() && lease("soon").is_err());
+}
+
+#[test]
 fn labels_have_a_key_and_a_value() {
     assert_eq!(label("a=b=c"), Ok(("a".into(), "b=c".into())));
     assert!(label("=b").is_err() && label("a").is_err());
