@@ -152,13 +152,19 @@ impl History {
         row.map(|row| row.map(|tests| tests as usize)).map_err(self.sqlite())
     }
 
-    /// The manifest that was discovered when the project was last run with these arguments.
+    /// The manifest that was discovered when the project was last run with these arguments, if it was the same the time
+    /// before: where it changes from run to run it says nothing of the next.
     pub fn last_discovered(&self, project: &str, arguments: &[String]) -> Result<Option<Digest>, Error> {
         let select = "SELECT discovered FROM runs
-            WHERE project = ?1 AND arguments = ?2 AND discovered IS NOT NULL ORDER BY number DESC LIMIT 1";
-        let parameters = params![project, fingerprint(arguments)];
-        let row = self.connection().query_row(select, parameters, |row| row.get(0)).optional();
-        row.map(|row| row.map(Digest)).map_err(self.sqlite())
+            WHERE project = ?1 AND arguments = ?2 AND discovered IS NOT NULL ORDER BY number DESC LIMIT 2";
+        let newest = || {
+            let connection = self.connection();
+            let mut statement = connection.prepare_cached(select)?;
+            let rows = statement.query_map(params![project, fingerprint(arguments)], |row| row.get(0))?;
+            rows.collect::<rusqlite::Result<Vec<[u8; 32]>>>()
+        };
+        let newest = newest().map_err(self.sqlite())?;
+        Ok(newest.first().filter(|last| newest.iter().all(|digest| digest == *last)).copied().map(Digest))
     }
 }
 
@@ -359,6 +365,11 @@ mod tests {
         history.record(&EndedRun { discovered, ..ended(&number) }, std::iter::empty()).unwrap();
         record(6, Some(&[]), 9);
         assert_eq!((last(&[]), last(&unit)), (discovered, None));
+        let (changed, number) = (Some(Digest([6; 32])), run(7));
+        history.record(&EndedRun { discovered: changed, ..ended(&number) }, std::iter::empty()).unwrap();
+        assert_eq!(last(&[]), None, "it changed");
+        history.record(&EndedRun { discovered: changed, ..ended(&run(8)) }, std::iter::empty()).unwrap();
+        assert_eq!(last(&[]), changed);
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl State {
                 (None, Some((_, entry))) => {
                     Some((worker.active + self.settings.start_limit, Death::Stuck(Some(entry.test))))
                 }
-                (_, None) if self.is_discovering(worker) => {
+                (_, None) if self.is_discovering(worker) && !worker.collected => {
                     Some((worker.active + self.settings.start_limit, Death::Stuck(None)))
                 }
                 (_, None) => None,

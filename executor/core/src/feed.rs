@@ -21,7 +21,7 @@ impl State {
                 let serves = |(attempt, whole): (AttemptId, bool)| {
                     worker.can_serve(&self.attempts[&attempt]) && (worker.whole || !whole)
                 };
-                let wanted = needed.map_or(self.runs.contains(&worker.run), serves);
+                let wanted = needed.map_or(self.runs.contains(&worker.run) && !worker.retired, serves);
                 if self.is_stopping(worker) || (!wanted && self.starts_for_nothing(worker)) {
                     self.interrupt(slot);
                 } else if worker.takes_tests() && !wanted && worker.fed.is_empty() {
@@ -76,6 +76,8 @@ impl State {
             ready: false,
             worked: false,
             broken: None,
+            retired: false,
+            collected: false,
             whole: discover || whole,
             fed: Default::default(),
             running: None,

@@ -39,6 +39,8 @@ pub enum WorkerEvent {
     Ready {
         grace_ms: u64,
     },
+    /// All is collected; the outcome is being stored.
+    Collected,
     Discovered(Discovery),
     /// The discovery is complete, but its manifest could not be stored, with a sentence that says why.
     NotStored(String),

@@ -30,6 +30,10 @@ pub struct Worker {
     pub worked: bool,
     /// Why it will not run any test, in the framework's words.
     pub broken: Option<String>,
+    /// Whether it has run what does not count: nothing else is to run in it.
+    pub retired: bool,
+    /// Whether it has said which tests there are, though the scheduler may not know yet.
+    pub collected: bool,
     /// Whether it has collected the whole suite, so that what it does not find does not exist.
     pub whole: bool,
     /// What it has and has not reported on, in order, with the attempt of each.
@@ -102,7 +106,7 @@ impl Worker {
     /// Whether it can work for an attempt it was not started for. Not for one of another number: that was given out
     /// anew, after the executor had been lost. And not for a discovery: only a new process collects anew.
     pub fn can_serve(&self, attempt: &Attempt) -> bool {
-        !attempt.discover && (&self.run, self.number) == (&attempt.run, attempt.number)
+        !self.retired && !attempt.discover && (&self.run, self.number) == (&attempt.run, attempt.number)
     }
 
     pub fn takes_tests(&self) -> bool {

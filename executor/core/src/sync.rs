@@ -26,6 +26,9 @@ impl State {
         let wanted: BTreeSet<_> = desired.attempts.iter().map(|attempt| attempt.attempt).collect();
         for attempt in desired.attempts.iter().filter(|a| usize::from(a.slot.0) < slots) {
             self.want(attempt);
+            if attempt.cancel && desired.runs.contains(&attempt.run) {
+                self.retire_worker(attempt);
+            }
         }
         for (id, attempt) in &mut self.attempts {
             if !wanted.contains(id) {
@@ -56,6 +59,13 @@ impl State {
         for attempt in self.attempts.values_mut() {
             attempt.fetching = attempt.generation;
         }
+    }
+
+    /// The attempt does not count, but its run goes on: its tests are run anew, in a process where they have not run.
+    fn retire_worker(&mut self, attempt: &DesiredAttempt) {
+        let Some(worker) = self.slot_mut(attempt.slot).and_then(|slot| slot.worker.as_mut()) else { return };
+        let serves = (&worker.run, worker.number) == (&attempt.run, attempt.number);
+        worker.retired |= serves && (worker.worked || !worker.fed.is_empty());
     }
 
     fn want(&mut self, desired: &DesiredAttempt) {

@@ -35,6 +35,7 @@ impl State {
             WorkerEvent::Finished(result) => self.finished(slot, result),
             WorkerEvent::Missing { test, reason } => self.missing(slot, test, reason),
             WorkerEvent::Interrupted { test, message } => self.interrupted(slot, test, message),
+            WorkerEvent::Collected => worker.collected = true,
             WorkerEvent::Discovered(discovery) => self.discovered(slot, EndCause::Discovered(discovery)),
             WorkerEvent::NotStored(message) => {
                 self.discovered(slot, EndCause::GaveBack(InfraCause::ArtifactUnavailable, message))

@@ -374,6 +374,32 @@ fn a_worker_that_starts_is_kept_while_its_run_lives_or_its_discovery_is_wanted()
 }
 
 #[test]
+fn what_does_not_count_is_not_followed_by_anything_in_the_same_worker() {
+    let mut world = World::running(&[entry(0, 0)]);
+    world.starts(0);
+    world.worker(1, passed(0));
+    // It has ended here, and the scheduler wants it cancelled: it was a plan's that does not hold.
+    world.desired[0].cancel = true;
+    assert_eq!(world.answer(Vec::new()), [finish(1)]);
+    world.desired = vec![wanted(2, Kind::Run, 0)];
+    world.answer(vec![(AttemptId(1), 1)]);
+    assert_eq!(world.contents(2, 1, &[entry(0, 0)]), []);
+    world.worker(1, WorkerEvent::Ended);
+    assert!(matches!(&world.worker(1, exited())[..], [Effect::Start(start)] if start.worker == WorkerId(2)));
+}
+
+#[test]
+fn a_discovery_that_is_being_stored_has_no_limit() {
+    let mut world = World::new();
+    world.desired = vec![wanted(1, Kind::Discover, 0)];
+    world.answer(Vec::new());
+    world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
+    world.worker(1, WorkerEvent::Collected);
+    world.wait(Duration::from_secs(3600));
+    assert_eq!(world.step(Event::Tick), [], "the scheduler may be away");
+}
+
+#[test]
 fn a_worker_that_had_ended_was_not_killed_at_the_grace() {
     let mut world = World::running(&[entry(0, 0)]);
     world.starts(0);

@@ -72,7 +72,7 @@ impl Connection {
         Ok(answer.into_inner().durable)
     }
 
-    /// Stores a blob, unless it is there already.
+    /// Stores a blob; one that is there already is the same.
     pub async fn put_blob(&self, digest: Digest, bytes: Vec<u8>) -> Result<(), Status> {
         let put = || async {
             let header = BlobPart::Header { digest, size: bytes.len() as u64 };

@@ -42,6 +42,7 @@ impl Reader {
                 return;
             }
             Event::Discovered {} => {
+                voice.say(WorkerEvent::Collected);
                 self.runtime.block_on(discovered(voice, std::mem::take(&mut self.discovering)))
             }
             Event::Hello { dump_signal } => {

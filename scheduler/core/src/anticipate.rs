@@ -1,7 +1,7 @@
 //! Anticipation: while a discovery is under way, the plan of what it is expected to find runs already. Nothing of that is
 //! shown or counts until the discovery has found just that; else it is as if it had never been.
 
-use seagull_domain::{AttemptId, Digest, RunId};
+use seagull_domain::{AttemptId, Digest, Generation, RunId};
 
 use crate::fact::What;
 use crate::run::{Attempt, Phase, Run};
@@ -9,16 +9,19 @@ use crate::step::Step;
 use crate::{Effect, Plan};
 
 impl Step<'_> {
-    /// A discovery was given out. Slots that have nothing to do meanwhile may get what it will probably find.
+    /// A discovery was given out. Slots that nobody else wants may meanwhile get what it will probably find: the first
+    /// time only, for what was anticipated may be what a discovery was lost by.
     pub fn ask_to_anticipate(&mut self, run: &RunId, slots: u32) {
-        if slots > 1 {
+        let state = &self.state.runs[run];
+        let is_first = state.manifest_generation == Generation(0) && state.discovery_losses == 0;
+        if slots > 1 && is_first && self.unfinished() == 1 {
             self.effect(Effect::Anticipate { run: run.clone(), slots });
         }
     }
 
     pub fn anticipated(&mut self, run: &RunId, discovered: Digest, plan: Box<Plan>) {
         let waits = |run: &Run| run.is_being_discovered() && run.anticipated.is_none();
-        if self.state.runs.get(run).is_some_and(waits) {
+        if self.unfinished() == 1 && self.state.runs.get(run).is_some_and(waits) {
             self.record(run, What::Anticipated { discovered, plan });
         }
     }
@@ -58,6 +61,12 @@ impl Step<'_> {
             held.into_iter().for_each(|held| held.until = self.now);
             self.dirty.insert(executor.clone());
         }
+    }
+
+    /// Another run has come: slots are not for what is only anticipated.
+    pub fn withdraw_all(&mut self) {
+        let runs: Vec<_> = self.state.runs.keys().cloned().collect();
+        runs.iter().for_each(|run| self.withdraw(run));
     }
 
     /// Drops what was anticipated, if anything was, and interrupts what runs of it.

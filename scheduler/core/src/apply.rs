@@ -140,6 +140,7 @@ impl Run {
 
     fn drop_anticipated(&mut self) {
         for attempt in self.attempts.values_mut().filter(|attempt| attempt.bundle.is_some()) {
+            self.withdrawn += u32::from(attempt.status == Status::Live && !attempt.withdrawn);
             attempt.withdrawn = true;
             attempt.left.clear();
             attempt.place.clear();
@@ -372,6 +373,8 @@ impl Run {
         state.status = status;
         state.asked.clear();
         let left: Vec<_> = state.left.values().copied().collect();
+        let withdrawn = u32::from(state.withdrawn);
+        self.withdrawn -= withdrawn;
         for (test, role) in left {
             self.release(test, role);
         }

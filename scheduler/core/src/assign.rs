@@ -49,7 +49,7 @@ pub(crate) fn best_matching(state: &State) -> Vec<Match> {
 }
 
 fn has_work(run: &Run) -> bool {
-    run.wants_discovery() || (run.dispatches() && !run.pending.is_empty())
+    run.wants_discovery() || (run.dispatches() && run.withdrawn == 0 && !run.pending.is_empty())
 }
 
 /// How many live attempts each run has.

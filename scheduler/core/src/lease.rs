@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use seagull_domain::{BootId, ExecutorId, InfraCause, RunId};
+use seagull_domain::{BootId, EndCause, ExecutorId, InfraCause, RunId};
 
 use crate::Effect;
 use crate::fact::What;
@@ -106,6 +106,10 @@ impl Step<'_> {
         let state = &self.state.runs[run].attempts[&attempt];
         debug_assert_eq!(state.status, Status::Live);
         let (executor, left) = (state.executor.clone(), state.left.len() as u32);
+        if state.withdrawn {
+            let cause = EndCause::Cancelled;
+            return self.record(run, What::AttemptEnded { attempt, cause, executor, left });
+        }
         self.open_what_is_left(run, attempt, None);
         self.record(run, What::AttemptLost { attempt, cause, executor, left });
     }

@@ -154,12 +154,18 @@ impl Step<'_> {
         }
     }
 
-    /// One of an anticipated plan has to go on saying that it has ended until the plan counts.
+    /// One of an anticipated plan has to go on saying that it has ended until the plan counts, unless it cannot wait.
     fn attempt(&mut self, report: &Report, status: &AttemptReport) {
         let Some(run) = self.state.runs.get(&status.run) else { return };
         let Some(attempt) = run.attempts.get(&status.attempt) else { return };
-        if attempt.status != Status::Live || !is_of(attempt, report) || run.anticipates(attempt) {
+        if attempt.status != Status::Live || !is_of(attempt, report) {
             return;
+        }
+        if run.anticipates(attempt) {
+            if !report.draining && !matches!(status.state, AttemptState::Ended(EndCause::GaveBack(..))) {
+                return;
+            }
+            self.withdraw(&status.run);
         }
         self.taken_back(status);
         if let AttemptState::Ended(cause) = &status.state {
@@ -186,7 +192,9 @@ impl Step<'_> {
     fn attempt_ended(&mut self, run: &RunId, attempt: AttemptId, cause: &EndCause) {
         let state = &self.state.runs[run];
         let discovery = state.attempts[&attempt].bundle.is_none();
-        let cause = if fits(state, &state.attempts[&attempt], cause) {
+        let cause = if state.attempts[&attempt].withdrawn {
+            EndCause::Cancelled
+        } else if fits(state, &state.attempts[&attempt], cause) {
             cause.clone()
         } else {
             let message = "its executor ended it without having done anything of it".into();

@@ -30,6 +30,9 @@ pub struct Run {
     /// The anticipated plan in figures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anticipated_summary: Option<PlanSummary>,
+    /// Live attempts of a plan that was anticipated in vain. Nothing of the run is given out before they are gone.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub withdrawn: u32,
     /// Batches of an anticipated plan, with their numbers, as they came.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub buffered: Vec<(AttemptId, u32, Vec<Record>)>,
@@ -172,6 +175,7 @@ impl Run {
             manifest_generation: Generation(0),
             anticipated: None,
             anticipated_summary: None,
+            withdrawn: 0,
             buffered: Vec::new(),
             tests: Vec::new(),
             relations: Vec::new(),

@@ -100,12 +100,13 @@ impl Step<'_> {
         }
         let attached = self.state.runs.contains_key(&run);
         if !attached {
+            self.withdraw_all();
             self.record(&run, What::Submitted(Box::new(spec)));
         }
         self.effect(Effect::Submitted { request, run, attached });
     }
 
-    fn unfinished(&self) -> usize {
+    pub fn unfinished(&self) -> usize {
         self.state.runs.values().filter(|run| !run.is_ended()).count()
     }
 

@@ -28,14 +28,15 @@ fn overlap(a: (u64, Option<u64>), b: (u64, Option<u64>)) -> bool {
     ends_after(a.1, b.0) && ends_after(b.1, a.0)
 }
 
-/// Nothing of a relation runs on two slots at a time, unless one of the executors was given up before, or an attempt
-/// withdrawn.
+/// Nothing of a relation runs on two slots at a time, unless one of the executors was given up before.
 fn apart_only_when_lost(story: &Story, executions: &[&Execution]) -> Result<(), String> {
     for (place, a) in executions.iter().enumerate() {
         for b in executions[place + 1..].iter().filter(|b| b.worker != a.worker) {
             let both = overlap((a.start, a.end), (b.start, b.end));
             let since = a.start.max(b.start);
-            let given_up = |e| story.was_lost_by(e, since) || story.was_withdrawn_by(e, since);
+            let given_up = |e: &Execution| {
+                story.was_lost_by(e, since) || is_lost(story, &story.physical.workers[e.worker], since)
+            };
             ensure(!both || given_up(a) || given_up(b), || {
                 format!("test {} in attempt {} while {} in {}", a.test, a.attempt, b.test, b.attempt)
             })?;
