@@ -125,10 +125,10 @@ fn numbers(story: &Story) -> Result<(), String> {
 
 fn is_lost(story: &Story, worker: &WorkerLife, by: u64) -> bool {
     let executor = &story.physical.agents[worker.agent].executor;
+    // Of a withdrawn attempt no loss is told, so its executor's has to do, though the worker may have started after it.
+    let since = if story.withdrawn.contains_key(&worker.attempt) { 0 } else { worker.start };
     let told = story.told.iter().any(|(_, at, event)| match event {
-        RunEvent::ExecutorLost { executor: of, .. } => {
-            of.as_str() == executor && (worker.start..=by).contains(at)
-        }
+        RunEvent::ExecutorLost { executor: of, .. } => of.as_str() == executor && (since..=by).contains(at),
         _ => false,
     });
     told || story.lost.get(&worker.attempt).is_some_and(|at| *at <= by)
