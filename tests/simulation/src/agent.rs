@@ -251,6 +251,7 @@ impl World {
                 self.after(0, Action::Order { agent: id, slot, worker, order: Order::Interrupt });
             }
             Effect::Kill { slot, worker, .. } => {
+                self.will_be_killed(id, slot);
                 let delay = self.random.within(0..=600);
                 self.after(delay, Action::Order { agent: id, slot, worker, order: Order::Kill });
             }

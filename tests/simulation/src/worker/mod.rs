@@ -35,6 +35,8 @@ pub struct Worker {
     /// Nothing more will come.
     finishing: bool,
     interrupted: bool,
+    /// A kill is on its way.
+    doomed: bool,
     /// The execution that ended its session.
     exited_by: Option<usize>,
     /// Of the timer that counts; earlier ones are void.
@@ -118,6 +120,7 @@ impl World {
             collected: BTreeSet::new(),
             finishing: false,
             interrupted: false,
+            doomed: false,
             exited_by: None,
             token: 0,
         };
@@ -186,7 +189,8 @@ impl World {
             Stage::Discovering => self.has_discovered(place),
             Stage::Idle => {
                 self.census.count("fault: worker died idle");
-                self.life(place).suite_errors += 1;
+                let doomed = self.at(place).doomed;
+                self.life(place).suite_errors += u32::from(!doomed);
                 self.dies(place, Death::Idle);
             }
             Stage::Collecting(_, _, Some(execution)) => {

@@ -54,6 +54,16 @@ impl World {
         }
     }
 
+    /// A kill is on its way, for a test that was past its limit. If that has just ended, and the worker has died with
+    /// nothing to do, or will before it is killed, it counts as killed.
+    pub fn will_be_killed(&mut self, agent: usize, slot: SlotIndex) {
+        let Some(worker) = self.agents[agent].workers.get_mut(&slot) else { return };
+        worker.doomed = true;
+        if worker.stage == Stage::Dead(Death::Idle) {
+            self.life((agent, slot)).suite_errors -= 1;
+        }
+    }
+
     /// Tests are on their way to a worker that has died with nothing to do: from outside, it died of the first.
     pub fn will_be_fed(&mut self, agent: usize, slot: SlotIndex, attempt: AttemptId, test: TestIndex) {
         let worker = self.agents[agent].workers.get(&slot);
