@@ -12,16 +12,18 @@ impl Step<'_> {
     /// A discovery was given out. Slots that nobody else wants may meanwhile get what it will probably find: the first
     /// time only, for what was anticipated may be what a discovery was lost by.
     pub fn ask_to_anticipate(&mut self, run: &RunId, slots: u32) {
-        let state = &self.state.runs[run];
-        let is_first = state.manifest_generation == Generation(0) && state.discovery_losses == 0;
-        if slots > 1 && is_first && self.unfinished() == 1 {
+        if slots > 1 && self.may_anticipate(run) {
             self.effect(Effect::Anticipate { run: run.clone(), slots });
         }
     }
 
+    fn may_anticipate(&self, run: &RunId) -> bool {
+        let is_first = |run: &Run| run.manifest_generation == Generation(0) && run.discovery_losses == 0;
+        self.unfinished() == 1 && self.state.runs.get(run).is_some_and(is_first)
+    }
+
     pub fn anticipated(&mut self, run: &RunId, discovered: Digest, plan: Box<Plan>) {
-        let waits = |run: &Run| run.is_being_discovered() && run.anticipated.is_none();
-        if self.unfinished() == 1 && self.state.runs.get(run).is_some_and(waits) {
+        if self.may_anticipate(run) && self.state.runs[run].is_being_discovered() {
             self.record(run, What::Anticipated { discovered, plan });
         }
     }

@@ -1,14 +1,18 @@
 //! Anticipation step by step: what runs during a discovery counts once that has found what was expected, or never.
 
+mod fixture;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, AttemptReport, AttemptState, Batch, Desired, Digest, Discovery, EndCause, Environment, Epoch,
-    Generation, InfraCause, Instant, NotExecuted, Outcome, PlanSummary, Record, Report, RunEvent, RunId,
-    RunSpec, RunVerdict, SlotIndex, TestIndex, TestResult, Verdict, WorkerReport, Workspace,
+    AttemptId, AttemptReport, AttemptState, Batch, Desired, Digest, Discovery, EndCause, Epoch, Generation,
+    InfraCause, Instant, NotExecuted, Outcome, PlanSummary, Record, Report, RunEvent, RunId, RunSpec,
+    RunVerdict, SlotIndex, TestIndex, TestResult, Verdict, WorkerReport,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Fact, Phase, Plan, Settings, State, What, project};
+
+use fixture::spec;
 
 const DISCOVERY: u64 = 1;
 const FOUND: Digest = Digest([7; 32]);
@@ -35,30 +39,6 @@ struct Executor {
 
 fn run() -> RunId {
     "r".parse().unwrap()
-}
-
-fn spec() -> RunSpec {
-    RunSpec {
-        id: run(),
-        owner: "ada".into(),
-        project: "p".into(),
-        priority: 0,
-        rev: String::new(),
-        labels: Default::default(),
-        deadline: None,
-        submitted_at: 0,
-        workspace: Workspace::InPlace { directory: "/suite".into(), content: String::new() },
-        environment: Environment::default(),
-        arguments: Vec::new(),
-        select: Vec::new(),
-        cap_ms: 600_000,
-        test_limit_ms: None,
-        retries: 0,
-        fail_fast: None,
-        flaky_fails: false,
-        grace_ms: 10_000,
-        seed: 1,
-    }
 }
 
 /// Four tests of ten seconds in two bundles.
@@ -107,7 +87,7 @@ impl World {
         for executor in ["a", "b", "c"] {
             world.report(executor, &[]);
         }
-        let (_, effects) = world.step(Event::Submit { request: Call(1000), spec: Box::new(spec()) });
+        let (_, effects) = world.step(Event::Submit { request: Call(1000), spec: Box::new(spec("r")) });
         assert!(effects.contains(&Effect::Anticipate { run: run(), slots: 3 }), "{effects:?}");
         world.says("a", &[(DISCOVERY, AttemptState::Running(None))]);
         let (facts, _) = world.anticipate();
@@ -360,7 +340,7 @@ fn an_attempt_that_is_given_back_or_another_run_withdraws() {
     world.is_withdrawn();
 
     let mut world = World::anticipating();
-    let other = RunSpec { id: "other".parse().unwrap(), ..spec() };
+    let other = RunSpec { id: "other".parse().unwrap(), ..spec("r") };
     let (facts, _) = world.step(Event::Submit { request: Call(2000), spec: Box::new(other) });
     assert!(matches!(facts[..2], [What::Withdrawn, What::Submitted(_)]), "{facts:?}");
     world.is_withdrawn();
@@ -425,6 +405,7 @@ fn a_discovery_that_comes_to_nothing_withdraws_and_the_next_anticipates_nothing(
         }
         let asks = |effect: &Effect| matches!(effect, Effect::Anticipate { .. });
         assert!(!effects.iter().any(asks), "it may have been what the discovery was lost by");
+        assert_eq!(world.anticipate().0, [], "a late answer is no other matter");
     }
 }
 

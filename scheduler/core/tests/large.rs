@@ -1,15 +1,19 @@
 //! A thousand executors and a quarter of a million tests: who is given what, and, with `--nocapture`, what steps take.
 #![expect(clippy::disallowed_methods, reason = "what is measured is only printed")]
 
+mod fixture;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, AttemptReport, AttemptState, Batch, BundleId, Digest, Discovery, EndCause, Environment, Epoch,
-    ExecutorId, Generation, Instant, Outcome, PlanSummary, Record, Report, RunId, RunSpec, SlotNumber,
-    TestIndex, TestResult, WorkerReport, Workspace,
+    AttemptId, AttemptReport, AttemptState, Batch, BundleId, Digest, Discovery, EndCause, Epoch, ExecutorId,
+    Generation, Instant, Outcome, PlanSummary, Record, Report, RunId, SlotNumber, TestIndex, TestResult,
+    WorkerReport,
 };
 use seagull_scheduler_core::{Call, Event, Plan, Settings, State, What};
+
+use fixture::spec;
 
 const EXECUTORS: u32 = 1000;
 const SLOTS: u32 = 8;
@@ -29,30 +33,6 @@ fn run() -> RunId {
 
 fn executor(index: u32) -> ExecutorId {
     format!("executor-{index:04}.fleet.example").parse().unwrap()
-}
-
-fn spec() -> RunSpec {
-    RunSpec {
-        id: run(),
-        owner: "ada".into(),
-        project: "p".into(),
-        priority: 0,
-        rev: String::new(),
-        labels: Default::default(),
-        deadline: None,
-        submitted_at: 0,
-        workspace: Workspace::InPlace { directory: "/suite".into(), content: String::new() },
-        environment: Environment::default(),
-        arguments: Vec::new(),
-        select: Vec::new(),
-        cap_ms: 600_000,
-        test_limit_ms: None,
-        retries: 0,
-        fail_fast: None,
-        flaky_fails: false,
-        grace_ms: 10_000,
-        seed: 1,
-    }
 }
 
 fn plan() -> Plan {
@@ -90,7 +70,7 @@ impl Fleet {
     fn planning() -> Fleet {
         let state = State::new(Epoch(1), Settings::default());
         let mut fleet = Fleet { state, sequence: 0, took: BTreeMap::new() };
-        fleet.step("submit", Event::Submit { request: Call(0), spec: Box::new(spec()) });
+        fleet.step("submit", Event::Submit { request: Call(0), spec: Box::new(spec("r")) });
         fleet.report("join", 0, 0);
         let discovery = Discovery { manifest: Digest([7; 32]), tests: BUNDLES * TESTS_IN_BUNDLE };
         let state = AttemptState::Ended(EndCause::Discovered(discovery));

@@ -1,14 +1,18 @@
 //! Steps that take several executors, relations or take-backs: facts and effects compared as data.
 
+mod fixture;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, AttemptReport, AttemptState, Batch, Desired, Digest, Discovery, EndCause, Environment, Epoch,
-    Generation, InfraCause, Instant, NotExecuted, Outcome, PlanSummary, Record, Relation, Report, Role,
-    RunId, RunSpec, SlotIndex, TestIndex, TestResult, Verdict, WorkerReport, Workspace,
+    AttemptId, AttemptReport, AttemptState, Batch, Desired, Digest, Discovery, EndCause, Epoch, Generation,
+    InfraCause, Instant, NotExecuted, Outcome, PlanSummary, Record, Relation, Report, Role, RunId, RunSpec,
+    SlotIndex, TestIndex, TestResult, Verdict, WorkerReport,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Plan, Settings, State, What};
+
+use fixture::spec;
 
 /// A scheduler with executors of one slot each, which say what they are told to.
 struct World {
@@ -33,30 +37,6 @@ fn run() -> RunId {
 
 fn tests(indices: impl IntoIterator<Item = u32>) -> Vec<TestIndex> {
     indices.into_iter().map(TestIndex).collect()
-}
-
-fn spec(retries: u32) -> RunSpec {
-    RunSpec {
-        id: run(),
-        owner: "ada".into(),
-        project: "p".into(),
-        priority: 0,
-        rev: String::new(),
-        labels: Default::default(),
-        deadline: None,
-        submitted_at: 0,
-        workspace: Workspace::InPlace { directory: "/suite".into(), content: String::new() },
-        environment: Environment::default(),
-        arguments: Vec::new(),
-        select: Vec::new(),
-        cap_ms: 600_000,
-        test_limit_ms: None,
-        retries,
-        fail_fast: None,
-        flaky_fails: false,
-        grace_ms: 10_000,
-        seed: 1,
-    }
 }
 
 fn result(test: u32, outcome: Outcome) -> Record {
@@ -86,7 +66,7 @@ impl World {
         let count = bundles.iter().map(Vec::len).sum::<usize>() as u32;
         let state = State::new(Epoch(1), Settings::default());
         let mut world = World { state, now: Instant(0), executors: BTreeMap::new(), calls: 0 };
-        world.step(Event::Submit { request: Call(1000), spec: Box::new(spec(retries)) });
+        world.step(Event::Submit { request: Call(1000), spec: Box::new(RunSpec { retries, ..spec("r") }) });
         world.report("a", &[]);
         let discovered = EndCause::Discovered(Discovery { manifest: Digest([7; 32]), tests: count });
         world.says("a", 1, AttemptState::Ended(discovered));

@@ -1,37 +1,17 @@
 //! Single steps of the core: events in, facts and effects compared as data.
 
+mod fixture;
+
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, AttemptReport, AttemptState, Batch, Digest, Discovery, EndCause, Environment, Epoch,
-    Generation, InfraCause, Instant, NotExecuted, Outcome, PlanSummary, Record, Report, RunSpec, RunVerdict,
-    SlotIndex, SlotNumber, TestIndex, TestResult, Verdict, WorkerReport, Workspace,
+    AttemptId, AttemptReport, AttemptState, Batch, Digest, Discovery, EndCause, Epoch, Generation,
+    InfraCause, Instant, NotExecuted, Outcome, PlanSummary, Record, Report, RunSpec, RunVerdict, SlotIndex,
+    SlotNumber, TestIndex, TestResult, Verdict, WorkerReport,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Plan, Refusal, Settings, State, What};
 
-fn spec(id: &str) -> RunSpec {
-    RunSpec {
-        id: id.parse().unwrap(),
-        owner: "ada".into(),
-        project: "p".into(),
-        priority: 0,
-        rev: String::new(),
-        labels: Default::default(),
-        deadline: None,
-        submitted_at: 0,
-        workspace: Workspace::InPlace { directory: "/suite".into(), content: String::new() },
-        environment: Environment::default(),
-        arguments: Vec::new(),
-        select: Vec::new(),
-        cap_ms: 600_000,
-        test_limit_ms: None,
-        retries: 0,
-        fail_fast: None,
-        flaky_fails: false,
-        grace_ms: 10_000,
-        seed: 1,
-    }
-}
+use fixture::spec;
 
 /// A scheduler with one executor of one slot, which says what it is told to.
 struct World {
