@@ -7,6 +7,7 @@ mod archive;
 mod blobs;
 mod durable;
 mod error;
+mod forget;
 mod history;
 mod logs;
 mod manifest;

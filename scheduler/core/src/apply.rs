@@ -72,6 +72,7 @@ impl Run {
             What::Bundled { bundle, entries, avoid } => self.bundle(*bundle, entries, avoid),
             What::Recorded { attempt, batch, records, .. } => {
                 self.attempt_mut(*attempt).batch = *batch;
+                self.start_succeeded(*attempt);
                 for (record, evidence) in records {
                     self.record(*attempt, record, *evidence);
                 }
@@ -82,6 +83,7 @@ impl Run {
             What::WorkerEnded { executor, slot } => self.forget_worker(executor, *slot),
             What::ExecutorLost { executor, .. } => {
                 self.workers.remove(executor);
+                self.failed_starts.remove(executor);
             }
             What::Decided { verdicts } => {
                 for (test, verdict) in verdicts {
@@ -90,6 +92,7 @@ impl Run {
             }
             What::Stopping { reason } => self.stop(*reason),
             What::Ended { verdict, exit_code, .. } => {
+                self.failed_starts.clear();
                 self.phase = Phase::Ended { verdict: *verdict, exit_code: *exit_code };
             }
             What::Submitted(_)
@@ -325,7 +328,10 @@ impl Run {
             }
             EndCause::DiscoveryFailed(_) => self.started = true,
             EndCause::GaveBack(cause, message) if cause.is_charged() => {
-                self.charge(attempt, usize::MAX, *cause, message)
+                if *cause == InfraCause::SandboxFailed {
+                    self.start_failed(attempt);
+                }
+                self.charge(attempt, usize::MAX, *cause, message);
             }
             EndCause::Completed => self.charge_broken_relations(attempt),
             _ => {}

@@ -7,7 +7,9 @@ use seagull_domain::{BootId, BundleId, ExecutorId, RunId, SlotIndex, SlotNumber}
 
 use crate::State;
 use crate::fact::What;
+use crate::held_back::HeldBack;
 use crate::run::{Attempt, Bundle, Run};
+use crate::state::Place;
 use crate::step::Step;
 
 /// A slot gets its *next* attempt when its current one has no more than this left.
@@ -36,7 +38,7 @@ pub(crate) fn best_matching(state: &State) -> Vec<Match> {
     let shares = shares(state);
     let ranked = state.runs.iter().filter(|(_, run)| has_work(run)).map(|(id, run)| {
         let rank = (Reverse(run.spec.priority), shares.get(id).copied().unwrap_or(0), id);
-        (rank, Work::new(id, run))
+        (rank, Work::new(state, id, run))
     });
     let mut queue: BTreeMap<_, _> = ranked.collect();
     while let Some(((priority, share, id), mut work)) = queue.pop_first() {
@@ -60,9 +62,6 @@ fn shares(state: &State) -> BTreeMap<&RunId, usize> {
     }
     shares
 }
-
-/// A slot of an executor.
-type Place<'a> = (&'a ExecutorId, SlotIndex);
 
 /// The slots that are not taken yet.
 struct Rooms<'a> {
@@ -114,20 +113,24 @@ struct Work<'a> {
     bundles: BinaryHeap<(u64, Reverse<BundleId>)>,
     /// Relations that bundles given out so far have tests of.
     taken: BTreeSet<u32>,
+    held_back: HeldBack<'a>,
     /// The idle slots where the run has a worker, once they are asked for.
     warm: Option<BTreeSet<Place<'a>>>,
 }
 
 impl<'a> Work<'a> {
-    fn new(id: &'a RunId, run: &'a Run) -> Work<'a> {
+    fn new(state: &'a State, id: &'a RunId, run: &'a Run) -> Work<'a> {
         let bundles = run.pending.iter().map(|(id, bundle)| (bundle.predicted_us, Reverse(*id))).collect();
-        Work { id, run, discovers: run.wants_discovery(), bundles, taken: BTreeSet::new(), warm: None }
+        let (discovers, held_back) = (run.wants_discovery(), HeldBack::of(state, run));
+        Work { id, run, discovers, bundles, taken: BTreeSet::new(), held_back, warm: None }
     }
 
     /// What finds no slot now finds none later: a slot that may hold something as next was idle before.
     fn next_match(&mut self, state: &'a State, rooms: &mut Rooms<'a>) -> Option<Match> {
         if std::mem::take(&mut self.discovers) {
-            return rooms.idle.pop_first().map(|place| self.matched(None, place));
+            let place = rooms.idle.iter().find(|place| !self.held_back.contains(place)).copied()?;
+            rooms.idle.remove(&place);
+            return Some(self.matched(None, place));
         }
         while rooms.has_any(self.id)
             && let Some((_, Reverse(id))) = self.bundles.pop()
@@ -158,8 +161,10 @@ impl<'a> Work<'a> {
     /// Where the run has a worker already, if there is such a slot; never where the bundle should not go, unless there
     /// is nowhere else.
     fn best_place(&mut self, state: &State, bundle: &Bundle, rooms: &Rooms<'a>) -> Option<Place<'a>> {
-        let elsewhere = state.executors.iter().any(|(id, e)| e.may_take() && !bundle.avoid.contains(id));
-        let allowed = |place: &&Place| !elsewhere || !bundle.avoid.contains(place.0);
+        let takes = |id: &ExecutorId, e| !bundle.avoid.contains(id) && self.held_back.leaves_any(id, e);
+        let elsewhere = state.executors.iter().any(|(id, e)| takes(id, e));
+        let avoids = |place: &Place| elsewhere && bundle.avoid.contains(place.0);
+        let allowed = |place: &&Place| !avoids(place) && !self.held_back.contains(place);
         let has_worker = |place: &&Place| self.run.worker(place.0, place.1).is_some();
         let warm = self.warm.get_or_insert_with(|| rooms.idle.iter().filter(has_worker).copied().collect());
         while warm.first().is_some_and(|first| !rooms.idle.contains(first)) {

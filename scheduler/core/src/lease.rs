@@ -8,7 +8,7 @@ use seagull_domain::{BootId, EndCause, ExecutorId, InfraCause, RunId};
 
 use crate::Effect;
 use crate::fact::What;
-use crate::run::{Phase, Status};
+use crate::run::{Phase, Run, Status};
 use crate::state::Executor;
 use crate::step::{Origin, Step};
 
@@ -95,7 +95,9 @@ impl Step<'_> {
         for (attempt, run) in placed.iter().rev() {
             self.lose_attempt(run, *attempt, cause);
         }
-        let affected = |run: &&RunId| self.state.runs[*run].workers.contains_key(executor);
+        let knows =
+            |run: &Run| run.workers.contains_key(executor) || run.failed_starts.contains_key(executor);
+        let affected = |run: &&RunId| knows(&self.state.runs[*run]);
         let runs: Vec<_> = self.state.runs.keys().filter(affected).cloned().collect();
         for run in runs {
             self.record(&run, What::ExecutorLost { executor: executor.clone(), cause });

@@ -11,6 +11,7 @@ mod desired;
 mod effect;
 mod event;
 mod fact;
+mod held_back;
 mod lease;
 mod ledger;
 mod report;

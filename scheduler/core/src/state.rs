@@ -58,6 +58,9 @@ pub struct State {
     pub last_version: u64,
 }
 
+/// A slot of an executor.
+pub(crate) type Place<'a> = (&'a ExecutorId, SlotIndex);
+
 /// An executor as it was last seen. Volatile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Executor {

@@ -7,7 +7,9 @@ use seagull_domain::{AttemptId, ExecutorId, Instant, RunId, SlotIndex, TestIndex
 
 use crate::State;
 use crate::fact::What;
+use crate::held_back::HeldBack;
 use crate::run::{Attempt, Phase, Run};
+use crate::state::Place;
 use crate::step::Step;
 
 /// What moving tests costs: another worker collects their file and sets up their fixtures.
@@ -26,14 +28,20 @@ pub(crate) struct TakeBack {
 /// What to take back for idle slots that have no other hope, one move for each: of the slots with most left to do, a
 /// tail worth half of what would be saved.
 pub(crate) fn best_take_backs(state: &State, now: Instant) -> Vec<TakeBack> {
-    let moves = match idle_slots(state) {
-        0 => 0,
-        idle => idle.saturating_sub(outstanding(state)),
-    };
+    let idle = idle_slots(state);
+    if idle.is_empty() {
+        return Vec::new();
+    }
+    let running = state.runs.iter().filter(|(_, run)| run.phase == Phase::Running);
+    let held_back: BTreeMap<_, _> = running.map(|(id, run)| (id, HeldBack::of(state, run))).collect();
+    let takes_any = |held_back: &HeldBack| idle.iter().any(|place| !held_back.contains(place));
+    let useful = idle.iter().filter(|place| held_back.values().any(|held_back| !held_back.contains(place)));
+    let moves = useful.count().saturating_sub(outstanding(state));
     if moves == 0 {
         return Vec::new();
     }
     let mut victims = victims(state, now);
+    victims.retain(|victim| takes_any(&held_back[victim.run_id]));
     victims.sort_by_key(|victim| Reverse((victim.left_us, victim.id)));
     let take_back = |Victim { run_id, run, id, attempt, is_current, left_us }| {
         let tests = tail(run, attempt, is_current, (left_us - COST_US) / 2);
@@ -84,9 +92,10 @@ fn overdue_us(state: &State, executor: &ExecutorId, slot: SlotIndex, now: Instan
     taken_us.saturating_sub(predicted_us)
 }
 
-fn idle_slots(state: &State) -> usize {
-    let rooms = state.executors.values().flat_map(|executor| executor.room.values());
-    rooms.filter(|run| run.is_none()).count()
+fn idle_slots(state: &State) -> Vec<Place<'_>> {
+    let rooms =
+        state.executors.iter().flat_map(|(id, e)| e.room.iter().map(move |(slot, run)| ((id, *slot), run)));
+    rooms.filter(|(_, run)| run.is_none()).map(|(place, _)| place).collect()
 }
 
 /// Moves under way: asked for and not answered, or answered and waiting for a slot.

@@ -376,3 +376,31 @@ fn contents_are_told_of_live_attempts_in_their_generation() {
     world.step(Event::Tick);
     assert_eq!(contents(&world, 2), None);
 }
+
+#[test]
+fn a_slot_whose_worker_does_not_start_gets_nothing_while_another_may_do_better() {
+    let bundles = (0..8).step_by(2).map(|first| tests(first..first + 2)).collect();
+    let mut world = World::running_bundles(0, bundles, Vec::new());
+    let failed = || {
+        let cause = EndCause::GaveBack(InfraCause::SandboxFailed, "no such database".into());
+        AttemptState::Ended(cause)
+    };
+    assert_eq!(assigned(&world.report("b", &[])), [("b", AttemptId(3))]);
+    world.says("b", 3, failed());
+    assert_eq!(assigned(&world.report("b", &[])), [("b", AttemptId(4))], "once may be chance");
+    world.says("b", 4, failed());
+    let facts = world.report("b", &[]);
+    assert_eq!((assigned(&facts), asked_back(&facts)), (vec![], vec![]));
+    assert_eq!(assigned(&world.report("c", &[])), [("c", AttemptId(5))]);
+
+    for good in ["a", "c"] {
+        world.executors.get_mut(good).unwrap().draining = true;
+        world.report(good, &[]);
+    }
+    let run_state = &world.state.runs[&run()];
+    let (last, _) = run_state.live_attempts().last().unwrap();
+    assert_eq!(run_state.attempts[&last].executor.as_str(), "b", "there is no other");
+    world.says("b", last.0, AttemptState::Running(None));
+    world.report("b", &[(1, result(2, Outcome::Passed))]);
+    assert!(world.state.runs[&run()].failed_starts.is_empty(), "it does start");
+}

@@ -1,0 +1,181 @@
+//! Attempts: what is fed to workers, what comes of it, and what is given back.
+
+use std::time::Duration;
+
+use seagull_domain::{
+    AttemptId, AttemptState, EndCause, Epoch, Generation, InfraCause, Kind, SlotNumber, TestCause, TestIndex,
+};
+use seagull_executor_core::{Effect, Event, WorkerEvent, WorkerId};
+
+use crate::world::{World, entry, exited, feed, finish, interrupt, passed, run, wanted};
+
+#[test]
+fn an_attempt_goes_from_its_contents_to_its_end() {
+    let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
+    world.starts(0);
+    assert_eq!(world.worker(1, WorkerEvent::Next), [feed(1, 1, &[1])]);
+    world.worker(1, passed(0));
+    world.starts(1);
+    world.worker(1, passed(1));
+    assert_eq!(world.report(1).state, AttemptState::Ended(EndCause::Completed));
+    world.desired.clear();
+    world.answer(vec![(AttemptId(1), 1)]);
+    assert!(
+        world.state.attempts.contains_key(&AttemptId(1)),
+        "its worker's last words would have nowhere to go"
+    );
+}
+
+#[test]
+fn a_crash_fails_the_test_that_ran_and_the_rest_goes_on_in_a_new_worker() {
+    let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
+    world.starts(0);
+    let effects = world.worker(1, exited());
+    assert!(matches!(&effects[..], [Effect::Start(start)] if start.worker == WorkerId(2)), "{effects:?}");
+    assert_eq!(world.failures(), [(0, Some(TestCause::Crashed))]);
+    assert_eq!(world.worker(2, WorkerEvent::Ready { grace_ms: 1000 }), [feed(2, 1, &[1])]);
+}
+
+#[test]
+fn what_is_left_of_a_relation_does_not_go_on_in_another_worker() {
+    let mut world = World::running(&[entry(0, 7), entry(1, 7)]);
+    world.starts(0);
+    assert_eq!(world.worker(1, exited()), [], "its second test needs the first in the same worker");
+    assert_eq!(world.report(1).state, AttemptState::Ended(EndCause::Completed));
+    assert_eq!(world.failures(), [(0, Some(TestCause::Crashed))]);
+}
+
+#[test]
+fn a_relation_that_was_only_fed_ahead_goes_on_in_another_worker() {
+    let mut world = World::running(&[entry(0, 0), entry(1, 7), entry(2, 7)]);
+    world.starts(0);
+    world.worker(1, WorkerEvent::Next);
+    let effects = world.worker(1, exited());
+    assert!(matches!(&effects[..], [Effect::Start(_)]), "{effects:?}");
+    assert_eq!(world.worker(2, WorkerEvent::Ready { grace_ms: 1000 }), [feed(2, 1, &[1])]);
+}
+
+#[test]
+fn a_worker_of_another_number_is_not_used() {
+    let mut world = World::running(&[entry(0, 0)]);
+    world.starts(0);
+    world.worker(1, passed(0));
+    world.desired = vec![wanted(2, Kind::Run, 5)];
+    world.answer(vec![(AttemptId(1), 1)]);
+    assert_eq!(world.contents(2, 1, &[entry(1, 0)]), [finish(1)]);
+    world.worker(1, WorkerEvent::Ended);
+    let effects = world.worker(1, exited());
+    assert!(matches!(&effects[..], [Effect::Start(start)] if start.number == SlotNumber(5)), "{effects:?}");
+}
+
+#[test]
+fn a_warm_worker_does_not_stand_in_the_way_of_a_discovery() {
+    let mut world = World::running(&[entry(0, 0)]);
+    world.starts(0);
+    world.worker(1, passed(0));
+    world.desired = vec![wanted(2, Kind::Discover, 0)];
+    assert_eq!(world.answer(vec![(AttemptId(1), 1)]), [finish(1)]);
+    world.worker(1, WorkerEvent::Ended);
+    let effects = world.worker(1, exited());
+    assert!(matches!(&effects[..], [Effect::Start(start)] if start.discover), "{effects:?}");
+}
+
+#[test]
+fn a_test_taken_back_is_kept_if_it_has_started() {
+    let mut world = World::running(&[entry(0, 0), entry(1, 0), entry(2, 0)]);
+    world.starts(0);
+    world.desired[0].generation = Generation(2);
+    assert!(matches!(world.answer(Vec::new())[..], [Effect::Fetch { generation: Generation(2), .. }]));
+    world.contents(1, 2, &[entry(1, 0)]);
+    let report = world.report(1);
+    assert_eq!((report.generation, report.kept), (Generation(2), vec![TestIndex(0)]));
+}
+
+#[test]
+fn contents_that_cannot_be_had_end_only_an_attempt_that_has_none() {
+    let gone = || Event::NoContents { attempt: AttemptId(1), message: "gone".into() };
+    let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
+    world.starts(0);
+    assert_eq!(world.step(gone()), []);
+    let mut world = World::new();
+    world.desired = vec![wanted(1, Kind::Run, 0)];
+    world.answer(Vec::new());
+    world.step(gone());
+    let cause = EndCause::GaveBack(InfraCause::ArtifactUnavailable, "gone".into());
+    assert_eq!(world.report(1).state, AttemptState::Ended(cause));
+}
+
+#[test]
+fn contents_are_asked_for_again_when_the_scheduler_has_restarted() {
+    let mut world = World::new();
+    world.desired = vec![wanted(1, Kind::Run, 0)];
+    assert_eq!(world.answer(Vec::new()).len(), 1);
+    assert_eq!(world.answer(Vec::new()), [], "they are on their way");
+    (world.epoch, world.version) = (Epoch(2), 0);
+    let again = Effect::Fetch { run: run(), attempt: AttemptId(1), generation: Generation(1) };
+    assert_eq!(world.answer(Vec::new()), [again]);
+}
+
+#[test]
+fn an_older_answer_changes_nothing() {
+    let mut world = World::running(&[entry(0, 0)]);
+    world.starts(0);
+    (world.epoch, world.version) = (Epoch(0), 100);
+    world.desired.clear();
+    assert_eq!(world.answer(Vec::new()), []);
+    assert!(world.state.attempts[&AttemptId(1)].desired);
+}
+
+#[test]
+fn what_does_not_count_is_not_followed_by_anything_in_the_same_worker() {
+    let mut world = World::running(&[entry(0, 0)]);
+    world.starts(0);
+    world.worker(1, passed(0));
+    // It has ended here, and the scheduler wants it cancelled: it was a plan's that does not hold.
+    world.desired[0].cancel = true;
+    assert_eq!(world.answer(Vec::new()), [finish(1)]);
+    world.desired = vec![wanted(2, Kind::Run, 0)];
+    world.answer(vec![(AttemptId(1), 1)]);
+    assert_eq!(world.contents(2, 1, &[entry(0, 0)]), []);
+    world.worker(1, WorkerEvent::Ended);
+    assert!(matches!(&world.worker(1, exited())[..], [Effect::Start(start)] if start.worker == WorkerId(2)));
+}
+
+#[test]
+fn a_test_that_was_interrupted_for_us_is_not_failed_however_late_it_says_so() {
+    let mut world = World::running(&[entry(0, 0)]);
+    world.starts(0);
+    world.desired[0].cancel = true;
+    world.answer(Vec::new());
+    world.wait(Duration::from_millis(1500));
+    world.step(Event::Tick);
+    world.worker(1, WorkerEvent::Interrupted { test: Some(TestIndex(0)), message: String::new() });
+    world.worker(1, exited());
+    assert_eq!(world.failures(), []);
+}
+
+#[test]
+fn an_executor_leaves_when_the_scheduler_has_heard_that_it_has_nothing() {
+    let mut world = World::running(&[entry(0, 0)]);
+    world.starts(0);
+    assert_eq!(world.step(Event::Leave), [interrupt(1)]);
+    world.worker(1, WorkerEvent::Interrupted { test: Some(TestIndex(0)), message: String::new() });
+    world.worker(1, WorkerEvent::Ended);
+    world.worker(1, exited());
+    let drained = EndCause::GaveBack(InfraCause::Drained, String::new());
+    assert_eq!(world.report(1).state, AttemptState::Ended(drained));
+    world.desired.clear();
+    assert_eq!(world.answer(Vec::new()), [], "that it has nothing any more is not told yet");
+    let report = world.state.next_report();
+    assert!(report.draining && report.attempts.is_empty() && report.workers.is_empty());
+    assert_eq!(world.answer(Vec::new()), [Effect::Left]);
+}
+
+#[test]
+fn an_executor_leaves_though_nobody_hears() {
+    let mut world = World::new();
+    assert_eq!(world.step(Event::Leave), []);
+    world.wait(Duration::from_secs(3));
+    assert_eq!(world.state.next_deadline(), Some(world.now));
+    assert_eq!(world.step(Event::Tick), [Effect::Left]);
+}

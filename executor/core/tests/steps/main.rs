@@ -1,0 +1,5 @@
+//! Single steps of the core: events in, effects and reports compared as data.
+
+mod attempts;
+mod workers;
+mod world;

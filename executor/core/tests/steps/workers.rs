@@ -1,0 +1,242 @@
+//! Workers: how they start, wait, hang and end, and which limit kills them.
+
+use std::time::Duration;
+
+use seagull_domain::{AttemptId, AttemptState, Digest, Discovery, EndCause, InfraCause, Kind, TestCause};
+use seagull_executor_core::{Effect, Event, WorkerEvent};
+
+use crate::world::{World, entry, exited, feed, finish, gave_back, interrupt, kill, passed, wanted};
+
+#[test]
+fn only_the_test_that_was_past_its_limit_timed_out() {
+    let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
+    world.starts(0);
+    world.worker(1, WorkerEvent::Next);
+    world.wait(Duration::from_millis(10_001));
+    assert_eq!(world.step(Event::Tick), [kill(1)]);
+    // It ended after all, and the next one had begun, before the kill arrived.
+    world.worker(1, passed(0));
+    world.starts(1);
+    world.worker(1, exited());
+    assert_eq!(world.failures(), []);
+    assert_eq!(world.worker(2, WorkerEvent::Ready { grace_ms: 1000 }), [feed(2, 1, &[1])]);
+}
+
+#[test]
+fn a_test_that_hangs_is_killed_but_not_for_a_standstill_of_the_executor() {
+    let mut world = World::running(&[entry(0, 0)]);
+    world.starts(0);
+    world.wait(Duration::from_secs(60));
+    assert_eq!(world.step(Event::Tick), [], "the executor stood still, and the test perhaps too");
+    world.wait(Duration::from_secs(10));
+    assert_eq!(world.step(Event::Tick), [kill(1)]);
+    world.worker(1, exited());
+    assert_eq!(world.failures(), [(0, Some(TestCause::TimedOut))]);
+}
+
+#[test]
+fn a_worker_that_is_interrupted_before_it_is_ready_may_end_without_a_word() {
+    for end in [exited(), WorkerEvent::NotStarted(InfraCause::ArtifactUnavailable, "stopped".into())] {
+        let mut world = World::new();
+        world.desired = vec![wanted(1, Kind::Discover, 0)];
+        world.answer(Vec::new());
+        world.desired[0].cancel = true;
+        assert_eq!(world.answer(Vec::new()), [interrupt(1)]);
+        world.worker(1, end);
+        assert_eq!(world.suite_errors(), [""; 0]);
+        assert_eq!(world.report(1).state, AttemptState::Ended(EndCause::Cancelled));
+    }
+}
+
+#[test]
+fn a_start_that_takes_long_holds_up_neither_a_cancelled_run_nor_an_executor_that_leaves() {
+    for cancelled in [true, false] {
+        let mut world = World::new();
+        world.desired = vec![wanted(1, Kind::Run, 0)];
+        world.answer(Vec::new());
+        world.contents(1, 1, &[entry(0, 0)]);
+        let effects = if cancelled {
+            world.desired[0].cancel = true;
+            world.runs.clear();
+            world.answer(Vec::new())
+        } else {
+            world.step(Event::Leave)
+        };
+        assert_eq!(effects, [interrupt(1)]);
+        world.wait(Duration::from_secs(10));
+        assert!(matches!(world.step(Event::Tick)[..], [Effect::Kill { dump_stacks: false, .. }]));
+        world.worker(1, exited());
+        assert_eq!(world.suite_errors(), [""; 0], "there was no session that could have had one");
+        assert!(world.state.next_report().workers.is_empty());
+    }
+}
+
+#[test]
+fn a_worker_that_starts_is_kept_while_its_run_lives_or_its_discovery_is_wanted() {
+    let mut world = World::new();
+    world.desired = vec![wanted(1, Kind::Run, 0)];
+    world.answer(Vec::new());
+    world.contents(1, 1, &[entry(0, 0)]);
+    world.desired[0].cancel = true;
+    assert_eq!(world.answer(Vec::new()), [], "the next attempt of the run finds it started");
+    let mut world = World::new();
+    world.desired = vec![wanted(1, Kind::Discover, 0), wanted(2, Kind::Run, 5)];
+    world.answer(Vec::new());
+    assert_eq!(world.contents(2, 1, &[entry(0, 0)]), []);
+}
+
+#[test]
+fn a_discovery_that_is_being_stored_has_no_limit() {
+    let mut world = World::new();
+    world.desired = vec![wanted(1, Kind::Discover, 0)];
+    world.answer(Vec::new());
+    world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
+    world.worker(1, WorkerEvent::Collected);
+    world.wait(Duration::from_secs(3600));
+    assert_eq!(world.step(Event::Tick), [], "the scheduler may be away");
+}
+
+#[test]
+fn a_worker_that_had_ended_was_not_killed_at_the_grace() {
+    let mut world = World::running(&[entry(0, 0)]);
+    world.starts(0);
+    world.desired[0].cancel = true;
+    world.answer(Vec::new());
+    world.wait(Duration::from_millis(1500));
+    let [Effect::Kill { dump_stacks: false, .. }] = world.step(Event::Tick)[..] else {
+        panic!("it is killed")
+    };
+    world.worker(1, WorkerEvent::Ended);
+    world.worker(1, exited());
+    assert_eq!(world.suite_errors(), [""; 0]);
+}
+
+#[test]
+fn a_session_killed_at_the_grace_names_the_setting() {
+    let mut world = World::running(&[entry(0, 0)]);
+    world.starts(0);
+    world.worker(1, passed(0));
+    world.desired = vec![wanted(2, Kind::Run, 5)];
+    world.answer(vec![(AttemptId(1), 1)]);
+    assert_eq!(world.contents(2, 1, &[entry(1, 0)]), [finish(1)]);
+    world.wait(Duration::from_millis(1500));
+    world.step(Event::Tick);
+    world.worker(1, exited());
+    assert_eq!(world.suite_errors(), ["after 1 s; --grace sets how long"]);
+}
+
+#[test]
+fn a_session_that_ends_itself_between_tests_is_a_suite_error_and_the_rest_goes_on() {
+    let mut world = World::running(&[entry(0, 0), entry(1, 0), entry(2, 0)]);
+    world.starts(0);
+    world.worker(1, passed(0));
+    world.worker(1, WorkerEvent::Interrupted { test: None, message: "enough".into() });
+    world.worker(1, WorkerEvent::Ended);
+    let effects = world.worker(1, exited());
+    assert!(matches!(&effects[..], [Effect::Start(_)]), "{effects:?}");
+    assert_eq!((world.suite_errors(), world.failures()), (vec!["enough".to_owned()], vec![]));
+    // A worker that comes to no test at all would be followed by another for ever.
+    world.worker(2, WorkerEvent::Ready { grace_ms: 1000 });
+    world.worker(2, WorkerEvent::Interrupted { test: None, message: String::new() });
+    world.worker(2, WorkerEvent::Ended);
+    assert_eq!(world.worker(2, exited()), []);
+    assert_eq!(world.failures(), []);
+    assert_eq!(world.report(1).state, gave_back("the worker ended before it ran any test: interrupted"));
+}
+
+#[test]
+fn a_worker_that_cannot_collect_gives_all_back_in_the_frameworks_words() {
+    let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
+    world.worker(1, WorkerEvent::DiscoveryFailed("no module named x\nTraceback: ...".into()));
+    world.worker(1, WorkerEvent::Ended);
+    assert_eq!(world.worker(1, exited()), [], "another worker would not fare better");
+    assert_eq!(world.records(), []);
+    let state = gave_back("the worker ended before it ran any test: no module named x");
+    assert_eq!(world.report(1).state, state);
+}
+
+#[test]
+fn a_worker_that_ends_before_it_is_ready_says_why() {
+    let failed = |events: Vec<WorkerEvent>| {
+        let mut world = World::new();
+        world.desired = vec![wanted(1, Kind::Run, 0)];
+        world.answer(Vec::new());
+        world.contents(1, 1, &[entry(0, 0)]);
+        for event in events {
+            world.worker(1, event);
+        }
+        match world.report(1).state {
+            AttemptState::Ended(EndCause::GaveBack(cause, message)) => (cause, message),
+            state => panic!("{state:?}"),
+        }
+    };
+    let broken = WorkerEvent::DiscoveryFailed("usage: no such option".into());
+    let (cause, message) = failed(vec![broken, WorkerEvent::Ended, exited()]);
+    assert_eq!(cause, InfraCause::SandboxFailed);
+    assert_eq!(message, "the worker ended before it was ready: usage: no such option");
+    assert_eq!(failed(vec![exited()]).1, "the worker ended before it was ready: signal 11");
+    let absent = WorkerEvent::NotStarted(InfraCause::ArtifactUnavailable, "gone".into());
+    assert_eq!(failed(vec![absent]), (InfraCause::ArtifactUnavailable, "gone".into()));
+}
+
+#[test]
+fn a_worker_that_does_not_start_is_killed_at_a_limit_that_is_named() {
+    let mut world = World::new();
+    world.desired = vec![wanted(1, Kind::Discover, 0)];
+    world.answer(Vec::new());
+    world.wait(Duration::from_secs(600));
+    assert_eq!(world.step(Event::Tick), [kill(1)]);
+    world.worker(1, exited());
+    let state = gave_back("the worker ended before it was ready: killed after 600 s, its limit");
+    assert_eq!(world.report(1).state, state);
+}
+
+#[test]
+fn files_that_do_not_come_within_the_limit_are_given_up_with_its_name() {
+    let mut world = World::new();
+    world.desired = vec![wanted(1, Kind::Discover, 0)];
+    world.answer(Vec::new());
+    world.wait(Duration::from_secs(600));
+    assert_eq!(world.step(Event::Tick), [kill(1)]);
+    world.worker(1, WorkerEvent::NotStarted(InfraCause::ArtifactUnavailable, "no files".into()));
+    let message = "no files: killed after 600 s, its limit".to_owned();
+    let cause = EndCause::GaveBack(InfraCause::ArtifactUnavailable, message);
+    assert_eq!(world.report(1).state, AttemptState::Ended(cause));
+}
+
+#[test]
+fn a_discovery_that_hangs_is_killed_at_a_limit_that_is_named() {
+    let mut world = World::new();
+    world.desired = vec![wanted(1, Kind::Discover, 0)];
+    world.answer(Vec::new());
+    world.wait(Duration::from_secs(5));
+    world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
+    world.wait(Duration::from_secs(600));
+    assert_eq!(world.state.next_deadline(), Some(world.now));
+    assert_eq!(world.step(Event::Tick), [kill(1)]);
+    world.worker(1, exited());
+    let cause = EndCause::DiscoveryFailed("discovery took longer than its limit of 600 s".into());
+    assert_eq!(world.report(1).state, AttemptState::Ended(cause));
+}
+
+#[test]
+fn a_worker_that_has_discovered_may_wait_as_long_as_it_takes() {
+    let mut world = World::new();
+    world.desired = vec![wanted(1, Kind::Discover, 0)];
+    world.answer(Vec::new());
+    world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
+    let discovery = Discovery { manifest: Digest([1; 32]), tests: 1 };
+    world.worker(1, WorkerEvent::Discovered(discovery));
+    assert_eq!(world.state.next_deadline(), None);
+}
+
+#[test]
+fn a_discovery_that_cannot_be_stored_is_given_back() {
+    let mut world = World::new();
+    world.desired = vec![wanted(1, Kind::Discover, 0)];
+    world.answer(Vec::new());
+    world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
+    world.worker(1, WorkerEvent::NotStored("disk full".into()));
+    let cause = EndCause::GaveBack(InfraCause::ArtifactUnavailable, "disk full".into());
+    assert_eq!(world.report(1).state, AttemptState::Ended(cause));
+}
