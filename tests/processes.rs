@@ -170,6 +170,10 @@ struct Cluster {
 
 impl Cluster {
     fn start(suite: Suite) -> Cluster {
+        Cluster::start_with(suite, &[])
+    }
+
+    fn start_with(suite: Suite, options: &[&str]) -> Cluster {
         for arguments in [
             &["init", "--quiet"][..],
             &["add", "."],
@@ -179,7 +183,8 @@ impl Cluster {
             assert!(status.success(), "git {arguments:?}");
         }
         let state = suite.beside("scheduler").into_os_string().into_string().unwrap();
-        let command = suite.seagull(&["scheduler", "--listen", "127.0.0.1:0", "--state", &state]);
+        let arguments = [&["scheduler", "--listen", "127.0.0.1:0", "--state", &state], options].concat();
+        let command = suite.seagull(&arguments);
         let mut scheduler = Running::start(command, &suite.beside("scheduler-stderr"));
         let line = scheduler.line().unwrap_or_else(|| panic!("no scheduler: {}", scheduler.stderr()));
         let url = line.strip_prefix("listening on ").expect("it says where").to_owned();
@@ -223,6 +228,30 @@ fn a_run_survives_the_loss_of_an_executor() {
     assert_eq!(by, BTreeSet::from(["e-one", "e-two"]));
     // The suite ran from the artifact, not in the working tree.
     assert!(!cluster.suite.path().join("ran").exists());
+}
+
+#[test]
+fn an_executor_that_falls_silent_is_lost_and_may_come_back() {
+    let cluster = Cluster::start_with(Suite::named("steps"), &["--lease", "2s"]);
+    let executors = [cluster.executor("e-one"), cluster.executor("e-two")];
+    let mut run = cluster.start_run(&[]);
+    let mut heard = BTreeSet::new();
+    while heard.len() < 2 {
+        heard.insert(text(&run.until(is("test_finished")), "executor").to_owned());
+    }
+    // Its connection stays open, and its worker goes on.
+    executors[0].signal(Signal::SIGSTOP);
+    run.until(|event| is("executor_lost")(event) && text(event, "executor") == "e-one");
+    executors[0].signal(Signal::SIGCONT);
+    run.finish().expect_counts(0, &[("passed", 40)]);
+    let [first, second] = executors;
+    second.signal(Signal::SIGTERM);
+    assert_eq!(second.end().1, 0);
+    let run = cluster.start_run(&["--select", "test_steps.py::test_step[1*"]).finish();
+    run.expect_counts(0, &[("passed", 11)]);
+    assert!(run.all("test_finished").iter().all(|event| text(event, "executor") == "e-one"));
+    first.signal(Signal::SIGTERM);
+    assert_eq!(first.end().1, 0);
 }
 
 #[test]

@@ -105,7 +105,8 @@ fn warn_if_shrunk(service: &Service, spec: &RunSpec, manifest: &mut Manifest) {
     let last = service.history.last_manifest_len(&spec.project, &spec.arguments);
     let now = manifest.len();
     if let Ok(Some(last)) = last
-        && now + last / SHRUNK < last
+        && now < last
+        && now * SHRUNK <= last * (SHRUNK - 1)
     {
         manifest
             .warnings
@@ -183,7 +184,7 @@ mod tests {
             warn_if_shrunk(&service, &spec, &mut manifest);
             manifest.warnings
         };
-        assert_eq!(warnings(&arguments, 50).len(), 1);
+        assert_eq!(warnings(&arguments, 95).len(), 1);
         assert_eq!((warnings(&arguments, 96), warnings(&[], 50)), (vec![], vec![]));
     }
 

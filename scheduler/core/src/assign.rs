@@ -3,17 +3,19 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
-use seagull_domain::{BootId, BundleId, ExecutorId, RunId, SlotIndex, SlotNumber};
+use seagull_domain::{AttemptId, BootId, BundleId, ExecutorId, RunId, SlotIndex, SlotNumber};
 
 use crate::State;
 use crate::fact::What;
 use crate::held_back::HeldBack;
 use crate::run::{Attempt, Bundle, Run};
-use crate::state::Place;
+use crate::state::{Executor, Place};
 use crate::step::Step;
 
 /// A slot gets its *next* attempt when its current one has no more than this left.
 const NEXT_WHEN_LEFT_US: u64 = 1_000_000;
+/// An executor goes on reporting what it has done before it counts; so much of that is enough.
+const MOST_DONE: usize = 4096;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Match {
@@ -183,6 +185,11 @@ fn is_short(tests: usize, us: u64) -> bool {
 }
 
 impl Attempt {
+    /// Whether there is anything left of it to report on.
+    pub(crate) fn is_open(&self) -> bool {
+        self.bundle.is_none() || !self.left.is_empty()
+    }
+
     fn is_nearly_done(&self) -> bool {
         self.bundle.is_some() && is_short(self.left.len(), self.left_us)
     }
@@ -191,10 +198,14 @@ impl Attempt {
 impl State {
     /// The slots of an executor with room; see [`crate::Executor::room`].
     pub(crate) fn room(&self, executor: &ExecutorId) -> BTreeMap<SlotIndex, Option<RunId>> {
-        let known = self.executors.get(executor).filter(|executor| !executor.draining);
+        let takes = |executor: &&Executor| !executor.draining && executor.done.len() < MOST_DONE;
+        let known = self.executors.get(executor).filter(takes);
         let slots = 0..known.map_or(0, |executor| executor.slots);
         let mut room: BTreeMap<_, _> = slots.map(|slot| (SlotIndex(slot), None)).collect();
-        for (attempt, run) in self.placed.get(executor).into_iter().flatten() {
+        let done = known.map(|executor| &executor.done);
+        let is_done = |attempt: &AttemptId| done.is_some_and(|done| done.contains(attempt));
+        let placed = self.placed.get(executor).into_iter().flatten();
+        for (attempt, run) in placed.filter(|(attempt, _)| !is_done(attempt)) {
             let attempt = &self.runs[run].attempts[attempt];
             if room.remove(&attempt.slot) == Some(None) && attempt.is_nearly_done() {
                 room.insert(attempt.slot, Some(run.clone()));

@@ -1,7 +1,7 @@
 //! Leases: how long silence is forgiven. They run on the monotonic clock and are volatile, so they begin anew after
 //! recovery, and a pause of the scheduler itself extends them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use seagull_domain::{BootId, EndCause, ExecutorId, InfraCause, RunId};
@@ -27,6 +27,7 @@ impl Executor {
             version: 0,
             desired: Default::default(),
             running: BTreeMap::new(),
+            done: BTreeSet::new(),
             room: BTreeMap::new(),
         }
     }

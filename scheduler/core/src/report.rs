@@ -28,6 +28,7 @@ impl Step<'_> {
         }
         self.workers(&report);
         self.show_running(&report);
+        self.remember_done(&report);
         self.dirty.insert(report.executor.clone());
         self.reporter = Some(report.executor);
         self.acknowledged = acknowledged;
@@ -91,6 +92,7 @@ impl Step<'_> {
         if let Some(known) = self.state.executors.get_mut(executor) {
             (known.answered, known.version) = (false, 0);
             known.running.clear();
+            known.done.clear();
         }
         let names = &mut self.state.names;
         names.retain(|(of, name)| of != executor || (name != boot && !earlier.contains(name)));
@@ -257,6 +259,16 @@ impl Step<'_> {
             self.show(report, stopped, None);
         }
         self.seen_mut(report).running = running;
+    }
+
+    /// What has ended, though that is not to be heard yet, leaves its slot free.
+    fn remember_done(&mut self, report: &Report) {
+        let has_ended = |status: &&AttemptReport| matches!(status.state, AttemptState::Ended(_));
+        let ended = report.attempts.iter().filter(has_ended).map(|status| status.attempt);
+        let placed = self.state.placed.get(&report.executor);
+        let done =
+            ended.filter(|attempt| placed.is_some_and(|placed| placed.contains_key(attempt))).collect();
+        self.seen_mut(report).done = done;
     }
 
     fn show(&mut self, report: &Report, Running { run, number, .. }: &Running, test: Option<TestIndex>) {

@@ -80,6 +80,8 @@ pub struct Executor {
     pub desired: (Vec<DesiredAttempt>, BTreeSet<RunId>),
     /// What each slot runs, as last reported.
     pub running: BTreeMap<SlotIndex, Running>,
+    /// Live attempts that have ended by its last report, of plans that do not count yet.
+    pub done: BTreeSet<AttemptId>,
     /// The slots with room, as of the last step: idle ones for any run, busy ones for one more attempt of their run.
     pub room: BTreeMap<SlotIndex, Option<RunId>>,
 }
@@ -141,7 +143,11 @@ impl State {
     /// Whether a live attempt is its slot's current one, not its next.
     pub fn is_current(&self, run: &RunId, attempt: AttemptId) -> bool {
         let Attempt { executor, slot, .. } = &self.runs[run].attempts[&attempt];
-        self.queue(executor, *slot).first().is_some_and(|(current, _)| *current == attempt)
+        let mut open = self
+            .queue(executor, *slot)
+            .into_iter()
+            .filter(|(id, run)| self.runs[*run].attempts[id].is_open());
+        open.next().is_some_and(|(current, _)| current == attempt)
     }
 
     /// Slots of the executors that are there.

@@ -70,6 +70,9 @@ fn victims(state: &State, now: Instant) -> Vec<Victim<'_>> {
         for (&id, run_id) in placed.iter().filter(|_| known) {
             let run = &state.runs[run_id];
             let attempt = &run.attempts[&id];
+            if !attempt.is_open() {
+                continue;
+            }
             let is_current = !slots.contains_key(&attempt.slot);
             let slot = slots.entry(attempt.slot);
             let left_us = slot.or_insert_with(|| overdue_us(state, executor, attempt.slot, now));

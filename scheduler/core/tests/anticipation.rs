@@ -77,19 +77,7 @@ fn discovered(manifest: Digest) -> AttemptState {
 impl World {
     /// The executor `a` discovers; `b` and `c` have a bundle each of the two that are anticipated.
     fn anticipating() -> World {
-        let mut world = World {
-            state: State::new(Epoch(1), Settings::default()),
-            now: Instant(0),
-            executors: BTreeMap::new(),
-            calls: 0,
-            journal: Vec::new(),
-        };
-        for executor in ["a", "b", "c"] {
-            world.report(executor, &[]);
-        }
-        let (_, effects) = world.step(Event::Submit { request: Call(1000), spec: Box::new(spec("r")) });
-        assert!(effects.contains(&Effect::Anticipate { run: run(), slots: 3 }), "{effects:?}");
-        world.says("a", &[(DISCOVERY, AttemptState::Running(None))]);
+        let mut world = World::discovering(&["a", "b", "c"]);
         let (facts, _) = world.anticipate();
         assert_eq!(assigned(&facts), [("b", 2), ("c", 3)]);
         world.says("b", &[(2, AttemptState::Running(Some(TestIndex(0))))]);
@@ -97,6 +85,25 @@ impl World {
         for executor in ["a", "b", "c"] {
             world.report(executor, &[]);
         }
+        world
+    }
+
+    /// The executor `a` discovers.
+    fn discovering(executors: &[&'static str]) -> World {
+        let mut world = World {
+            state: State::new(Epoch(1), Settings::default()),
+            now: Instant(0),
+            executors: BTreeMap::new(),
+            calls: 0,
+            journal: Vec::new(),
+        };
+        for executor in executors {
+            world.report(executor, &[]);
+        }
+        let (_, effects) = world.step(Event::Submit { request: Call(1000), spec: Box::new(spec("r")) });
+        let slots = executors.len() as u32;
+        assert!(effects.contains(&Effect::Anticipate { run: run(), slots }), "{effects:?}");
+        world.says("a", &[(DISCOVERY, AttemptState::Running(None))]);
         world
     }
 
@@ -216,7 +223,7 @@ impl World {
             let live: Vec<_> =
                 self.state.runs[&run()].live_attempts().map(|(id, a)| (id, a.clone())).collect();
             for (id, attempt) in live.into_iter().filter(|(_, attempt)| !attempt.withdrawn) {
-                let executor = ["a", "b", "c"].into_iter().find(|e| *e == attempt.executor.as_str()).unwrap();
+                let executor = *self.executors.keys().find(|e| **e == attempt.executor.as_str()).unwrap();
                 self.says(executor, &[(id.0, AttemptState::Ended(EndCause::Completed))]);
                 let left = (attempt.batch + 1..).zip(attempt.left.values());
                 let batches: Vec<_> =
@@ -224,7 +231,8 @@ impl World {
                 self.report(executor, &batches);
             }
         }
-        for executor in ["a", "b", "c"] {
+        let executors: Vec<_> = self.executors.keys().copied().collect();
+        for executor in executors {
             let state = self.executors.get_mut(executor).unwrap();
             state.attempts.clear();
             state.worker = false;
@@ -256,6 +264,28 @@ fn verdicts(facts: &[What]) -> Vec<(u32, Verdict)> {
         _ => None,
     });
     decided.flatten().collect()
+}
+
+#[test]
+fn a_slot_that_is_done_with_a_bundle_gets_the_next_one_though_neither_counts_yet() {
+    let mut world = World::discovering(&["a", "b"]);
+    assert_eq!(assigned(&world.anticipate().0), [("b", 2)]);
+    let ended = (2, AttemptState::Ended(EndCause::Completed));
+    world.says("b", &[ended.clone()]);
+    let (facts, _) = world.report("b", &[(2, 1, result(0)), (2, 2, result(1))]);
+    assert_eq!((assigned(&facts), verdicts(&facts)), (vec![("b", 3)], vec![]));
+    world.says("b", &[ended, (3, AttemptState::Running(Some(TestIndex(2))))]);
+    assert_eq!(assigned(&world.report("b", &[]).0), []);
+
+    world.says("a", &[(DISCOVERY, discovered(FOUND))]);
+    let (facts, _) = world.report("a", &[]);
+    assert_eq!(verdicts(&facts), [(0, Verdict::Passed), (1, Verdict::Passed)]);
+    world.says("a", &[]);
+    world.report("a", &[]);
+    let (facts, _) = world.report("b", &[]);
+    let end = |what: &What| matches!(what, What::AttemptEnded { attempt: AttemptId(2), left: 0, .. });
+    assert!(facts.iter().any(end), "{facts:?}");
+    world.ends_green();
 }
 
 #[test]

@@ -262,8 +262,10 @@ fn faults(
     let end = work / slots + 6000;
     let mut faults = Vec::new();
     if r.chance(500) {
-        for _ in 0..r.within(1..=3) {
-            faults.push((r.within(0..=end), loss(r, executors.len())));
+        faults.push((r.within(0..=end), death(r, executors.len())));
+        for _ in 0..r.within(0..=2) {
+            let fault = if r.chance(500) { death(r, executors.len()) } else { pause(r, executors.len()) };
+            faults.push((r.within(0..=end), fault));
         }
     }
     // The first executor neither dies for good nor leaves, so that every run can end.
@@ -291,14 +293,16 @@ fn faults(
     (faults, crash_after)
 }
 
-fn loss(r: &mut Random, executors: usize) -> Fault {
+fn death(r: &mut Random, executors: usize) -> Fault {
     let executor = r.index(executors);
-    match r.within(0..=2) {
-        0 if executor > 0 => Fault::Die { executor, back_after: None },
-        0 | 1 => Fault::Die { executor, back_after: Some(r.within(50..=20_000)) },
-        _ => {
-            let for_ms = if r.chance(500) { r.within(100..=5000) } else { r.within(5000..=40_000) };
-            Fault::Pause { executor, for_ms, whole_machine: r.chance(500) }
-        }
-    }
+    let for_good = executor > 0 && r.chance(500);
+    let back_after = (!for_good).then(|| r.within(50..=20_000));
+    Fault::Die { executor, back_after }
+}
+
+/// Shorter than a lease, or longer.
+fn pause(r: &mut Random, executors: usize) -> Fault {
+    let executor = r.index(executors);
+    let for_ms = if r.chance(500) { r.within(100..=5000) } else { r.within(5000..=40_000) };
+    Fault::Pause { executor, for_ms, whole_machine: r.chance(500) }
 }
