@@ -11,7 +11,6 @@ run nothing else that talks there. Writes benches/results/dispatch.md.
 import argparse
 import os
 import pathlib
-import statistics
 import subprocess
 import tempfile
 import time
@@ -90,7 +89,7 @@ def main():
     lines = [f"# dispatch: {shape}", "", *record.circumstances(), "", "| | median (spread) |", "|---|---|"]
     for name in rounds[0]:
         values = [figures[name] for figures in rounds]
-        lines.append(f"| {name} | {statistics.median(values):.1f} ({min(values):.1f}-{max(values):.1f}) |")
+        lines.append(f"| {name} | {record.spread(values, '.1f')} |")
     record.write("dispatch", lines)
 
 

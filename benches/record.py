@@ -3,6 +3,7 @@
 import os
 import pathlib
 import platform
+import statistics
 import subprocess
 import time
 
@@ -12,14 +13,25 @@ SEAGULL = os.environ.get("SEAGULL", str(TARGET / "debug" / "seagull"))
 """The binary; the variable SEAGULL names another."""
 
 
+def venv(name, packages):
+    """A virtual environment of that name with these packages."""
+    directory = TARGET / "bench-venvs" / name
+    subprocess.run([TOP / "deploy" / "venv.sh", directory, *packages], check=True)
+    return directory
+
+
 def circumstances():
     """When, on what and of which commit a result is."""
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=TOP, capture_output=True, text=True).stdout
+    commit = git("describe", "--always") + ("-dirty" if git("status", "--porcelain", ".", ":!benches/results") else "")
     load = f"load at the end {os.getloadavg()[0]:.1f}"
     return [
-        f"{time.strftime('%Y-%m-%d')}, commit {commit.strip()}, {os.cpu_count()} cores ({processor()}), {load},",
+        f"{time.strftime('%Y-%m-%d')}, commit {commit}, {os.cpu_count()} cores ({processor()}), {load},",
         f"CPython {platform.python_version()}.",
     ]
+
+
+def git(*arguments):
+    return subprocess.run(["git", *arguments], cwd=TOP, capture_output=True, text=True).stdout.strip()
 
 
 def processor():
@@ -31,6 +43,11 @@ def peak_mb(pid):
     """The most that a process had resident so far."""
     lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def spread(values, form=".3f"):
+    """`median (least-most)`"""
+    return f"{statistics.median(values):{form}} ({min(values):{form}}-{max(values):{form}})"
 
 
 def write(name, lines):

@@ -11,14 +11,13 @@ exit code is 1 if a verdict differs.
 import argparse
 import json
 import pathlib
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 
-import compare
 import record
+import suites
 
 PLUGIN = '''
 """Writes each test's outcome, as the design defines it, to the file that RECORD names."""
@@ -38,25 +37,28 @@ def pytest_sessionfinish():
 '''
 
 
-def plain_runs(command, directory, environment, folder):
+def plain_runs(suite, folder):
     """The outcomes of two plain runs."""
     (folder / "record_outcomes.py").write_text(PLUGIN)
     records = [folder / f"plain-{number}.json" for number in range(2)]
+    [plain] = suite.commands["plain"]
     running = []
     for path in records:
-        own = {**environment, "RECORD": str(path), "PYTHONPATH": str(folder)}
-        arguments = [*command, "-p", "record_outcomes", f"--basetemp={path.with_suffix('')}"]
-        running.append(subprocess.Popen(arguments, cwd=directory, env=own, stdout=subprocess.DEVNULL))
+        own = {**suite.variables, "RECORD": str(path), "PYTHONPATH": str(folder)}
+        command = [*plain, "-p", "record_outcomes", f"--basetemp={path.with_suffix('')}"]
+        running.append(subprocess.Popen(command, cwd=suite.directory, env=own, stdout=subprocess.DEVNULL))
     for process in running:
         process.wait()
     return [json.loads(path.read_text()) for path in records]
 
 
-def our_run(command, directory, environment):
+def our_run(suite):
     """The verdicts of a seagull run; when each kind of event first came, and how long planning took, in seconds; its
     peak memory in MB; and its exit code."""
     verdicts, first, peak, began = {}, {"plan": 0, "planning": 0, "run_finished": 0}, 0, time.monotonic()
-    process = subprocess.Popen(command, cwd=directory, env=environment, stdout=subprocess.PIPE, text=True)
+    [command] = suite.commands["seagull"]
+    command[command.index("plain")] = "json"
+    process = subprocess.Popen(command, cwd=suite.directory, env=suite.variables, stdout=subprocess.PIPE, text=True)
     for line in process.stdout:
         event = json.loads(line)
         if not first.get(event["event"]):
@@ -75,20 +77,16 @@ def our_run(command, directory, environment):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("suite", choices=compare.SUITES)
+    parser.add_argument("suite", choices=suites.SUITES)
     parser.add_argument("--slots", type=int, default=2)
     parser.add_argument("--check", action="store_true", help="keep no result")
     options = parser.parse_args()
-    venv, directory = compare.prepare(options.suite, 50_000)
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-verdicts-"))
-    variants = compare.commands(options.suite, venv, options.slots, folder)
-    environment = compare.environment(venv)
-    [ours] = variants["seagull"]
-    ours[ours.index("plain")] = "json"
-    verdicts, first, peak, code = our_run(ours, directory, environment)
-    print(f"{len(verdicts)} verdicts, exit code {code}", flush=True)
-    [plain] = variants["plain"]
-    one, two = plain_runs(plain, directory, environment, folder)
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = pathlib.Path(name)
+        suite = suites.lay_out(options.suite, options.slots, folder, 50_000)
+        verdicts, first, peak, code = our_run(suite)
+        print(f"{len(verdicts)} verdicts, exit code {code}", flush=True)
+        one, two = plain_runs(suite, folder)
     unstable = {test for test in one.keys() | two.keys() if one.get(test) != two.get(test)}
     differ = {test for test in one.keys() | verdicts.keys() if one.get(test) != verdicts.get(test)} - unstable
     lines = [f"# {options.suite}: verdicts, {options.slots} slots", "", *record.circumstances(), ""]
@@ -97,11 +95,9 @@ def main():
     lines += [f"- Discovered and planned after {first['plan']:.1f} s (planning {first['planning']:.2f} s), ended after "
               f"{first['run_finished']:.1f} s."]
     lines += [f"- The scheduler's and executor's process had {peak:.0f} MB at its peak.", ""]
-    lines += [f"- `{test}`: plain {one.get(test)}, seagull {verdicts.get(test)}" for test in sorted(differ)[:100]]
-    lines += [f"- `{test}`: plain {one.get(test)} and {two.get(test)}" for test in sorted(unstable)[:100]]
+    lines += [f"- `{test}`: plain {one.get(test)}, seagull {verdicts.get(test)}" for test in sorted(differ)]
+    lines += [f"- `{test}`: plain {one.get(test)} and {two.get(test)}" for test in sorted(unstable)]
     record.write(None if options.check else f"verdicts-{options.suite}", lines)
-    for made in (folder, directory):
-        shutil.rmtree(made)
     return 1 if differ or not verdicts else 0
 
 
