@@ -37,12 +37,16 @@ impl Again {
         let dashes = (!self.arguments.is_empty()).then_some("--");
         let suite = self.options.iter().chain(&self.paths).map(String::as_str).chain(dashes);
         let words = words.chain(suite).chain(self.arguments.iter().map(String::as_str));
-        words.map(quoted).collect::<Vec<_>>().join(" ")
+        quoted(words)
     }
 }
 
-/// A word as a POSIX shell reads it.
-fn quoted(word: &str) -> String {
+/// Words as a POSIX shell reads them.
+pub fn quoted(words: impl IntoIterator<Item: AsRef<str>>) -> String {
+    words.into_iter().map(|word| quoted_word(word.as_ref())).collect::<Vec<_>>().join(" ")
+}
+
+fn quoted_word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();

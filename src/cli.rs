@@ -164,7 +164,8 @@ pub struct HowArgs {
     /// Whether a flaky test is a failure: ok or fail [default: ok]
     #[arg(long, value_name = "WORD", value_parser = config::flaky_fails)]
     pub flaky: Option<bool>,
-    /// The seed of every worker, for hashes and pytest-randomly [default: chance; run_started says which]
+    /// The seed of every worker, for pytest-randomly and, unless PYTHONHASHSEED is set, for hashes [default: chance;
+    /// run_started says which]
     #[arg(long, value_name = "N")]
     pub seed: Option<u32>,
     /// How long an interrupted test, or a worker that ends, may tear down before it is killed [default: 10s]
@@ -232,12 +233,14 @@ pub struct Executor {
     /// Tests at a time [default: this machine's cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub slots: Option<u16>,
-    #[command(flatten)]
-    pub state: StateArgs,
+    /// Where unpacked artifacts and the framework's caches are kept [default: .seagull beside seagull.toml, else at the
+    /// top of the repository, else here]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
     /// The executor's name [default: host, process and chance]
     #[arg(long, value_name = "NAME")]
     pub id: Option<ExecutorId>,
-    /// A label to show for this machine; may be repeated
+    /// A label of this machine; the scheduler is told, but does not go by it yet; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,
 }

@@ -7,6 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use seagull_executor::artifact;
+
 /// What running a suite leaves behind says nothing about what it was.
 const LEFT_BEHIND: [&str; 4] = ["__pycache__", ".pytest_cache", ".coverage*", "*.pyc"];
 /// Untracked files are read up to this many bytes, all together; of what is beyond, length and time count.
@@ -99,10 +101,8 @@ fn succeeded(status: std::process::ExitStatus) -> io::Result<()> {
 }
 
 fn git(top: &Path) -> Command {
-    let mut git = Command::new("git");
-    // Looking must not change the index that another git may be writing.
-    git.arg("-C").arg(top).env("GIT_OPTIONAL_LOCKS", "0");
-    git.stdin(Stdio::null()).stderr(Stdio::null());
+    let mut git = artifact::git(top);
+    git.stderr(Stdio::null());
     git
 }
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
 
-use crate::harness::{Finished, Packages, Suite};
+use crate::harness::{Finished, Packages, Running, Suite, text};
 
 /// pytest escapes ids unless it is told not to.
 const UNESCAPED: &str = "\
@@ -241,6 +243,30 @@ fn what_people_read_goes_to_stderr() {
 }
 
 #[test]
+fn inside_a_hook_of_another_repository_the_revision_is_the_suites_own() {
+    let suite = Suite::of(&[("test_a.py", "def test_a(): pass\n")]);
+    let git = |directory: &Path, arguments: &[&str]| {
+        let identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"];
+        let output =
+            Command::new("git").current_dir(directory).args(identity).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let other = suite.beside("other");
+    std::fs::create_dir(&other).unwrap();
+    for (directory, message) in [(suite.path(), "suite"), (other.clone(), "other")] {
+        git(&directory, &["init", "--quiet"]);
+        git(&directory, &["commit", "--quiet", "--allow-empty", "-m", message]);
+    }
+    let state = suite.beside("state").into_os_string().into_string().unwrap();
+    let mut command = suite.seagull(&["run", "--state", &state, "--slots", "1", "--output", "json"]);
+    command.env("GIT_DIR", other.join(".git")).env("GIT_INDEX_FILE", other.join(".git/index"));
+    let run = Running::start(command, &suite.beside("stderr")).finish();
+    run.expect_code(0);
+    assert_eq!(text(run.one("run_started"), "rev"), git(&suite.path(), &["rev-parse", "HEAD"]));
+}
+
+#[test]
 fn a_usage_error_is_two_and_says_what_would_do() {
     let suite = Suite::named("retries");
     for arguments in
@@ -255,6 +281,36 @@ fn a_usage_error_is_two_and_says_what_would_do() {
     let other = suite.start(&["--run-id", "one", "--select", "test_retries.py::test_good"]).end();
     assert_eq!((other.0.len(), other.1), (0, 2), "{}", other.2);
     assert!(other.2.contains("select"), "the difference is named: {}", other.2);
+}
+
+/// A suite that speaks in its worker's name.
+fn speaking(words: &str) -> Suite {
+    let conftest = format!(
+        "def pytest_collection_finish(session):\n\
+         \x20   plugins = session.config.pluginmanager.get_plugins()\n\
+         \x20   channel = next(p for p in plugins if getattr(p, '__name__', '') == 'seagull').channel\n\
+         \x20   {words}\n\
+         \x20   channel.flush()\n"
+    );
+    Suite::of(&[("conftest.py", &conftest), ("test_a.py", "def test_a(): pass\n")])
+}
+
+#[test]
+fn a_discovery_that_is_too_large_has_failed_and_costs_no_executor() {
+    let file = "channel.event('file', path='test_a.py', suffixes=['::t'] * 40_000)";
+    let run = speaking(&format!("for _ in range(60): {file}; channel.flush()")).run(&[]);
+    run.expect(101, &[]);
+    let message = text(run.one("discovery_failed"), "message");
+    assert!(message.starts_with("over 2,000,000 tests were discovered"), "{message}");
+}
+
+#[test]
+fn an_error_that_no_message_can_carry_is_cut() {
+    let error = "channel.event('suite_error', title='t' * 1_000_000, message='m' * 1_000_000)";
+    let run = speaking(error).run(&["--slots", "1"]);
+    run.expect(100, &[("test_a.py::test_a", "passed")]);
+    let told = run.one("suite_error");
+    assert!(text(told, "title").len() < 300 && text(told, "message").len() < 4000, "{told}");
 }
 
 /// The worker of slot 0 takes its time to collect.

@@ -103,6 +103,10 @@ fn no_tests_at_all_is_incomplete() {
     let run = Suite::named("no_tests").run(&[]);
     run.expect(101, &[]);
     assert_eq!(run.one("run_finished")["verdict"], "incomplete");
+    let run = Suite::named("retries").run(&["--", "-k", "typo"]);
+    run.expect(101, &[]);
+    let warnings = &run.one("manifest_confirmed")["warnings"];
+    assert_eq!(*warnings, serde_json::json!(["no tests were collected (2 deselected)"]));
 }
 
 #[test]
@@ -267,6 +271,24 @@ fn nothing_that_starts_is_no_verdict_on_the_suite() {
         run.stderr.contains("/nowhere/python")
             || run.events.iter().any(|event| event.to_string().contains("/nowhere/python"))
     );
+}
+
+#[test]
+fn a_slot_whose_worker_dies_as_its_session_starts_fails_no_test() {
+    let conftest = "\
+import os
+def pytest_sessionstart():
+    if os.environ.get('PYTEST_XDIST_WORKER') == 'gw1': os._exit(3)
+";
+    let tests = "import pytest\n@pytest.mark.parametrize('n', range(10))\ndef test_n(n): pass\n";
+    let run = Suite::of(&[("conftest.py", conftest), ("test_a.py", tests), ("test_b.py", tests)]).run(&[]);
+    run.expect_counts(0, &[("passed", 20)]);
+    let given_back = run.all("attempt_lost");
+    assert!(!given_back.is_empty() && run.all("suite_error").is_empty());
+    for lost in given_back {
+        let message = text(lost, "message");
+        assert_eq!(message, "the worker ended before it ran any test: exit code 3", "{lost}");
+    }
 }
 
 #[test]

@@ -256,13 +256,13 @@ fn an_executor_that_falls_silent_is_lost_and_may_come_back() {
 
 #[test]
 fn a_run_survives_the_loss_of_its_scheduler() {
-    let cluster = Cluster::start(Suite::named("steps"));
+    let mut cluster = Cluster::start(Suite::named("steps"));
     let _executors = [cluster.executor("e-one"), cluster.executor("e-two")];
     let mut run = cluster.start_run(&["--run-id", "one"]);
     for _ in 0..5 {
         run.until(is("verdict"));
     }
-    cluster.scheduler.signal(Signal::SIGKILL);
+    cluster.scheduler.kill();
     let state = cluster.suite.beside("scheduler").into_os_string().into_string().unwrap();
     let address = cluster.url.strip_prefix("http://").unwrap();
     let command = cluster.suite.seagull(&["scheduler", "--listen", address, "--state", &state]);

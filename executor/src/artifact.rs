@@ -7,6 +7,6 @@ mod pack;
 mod unpack;
 
 pub use cache::{Cache, CacheError, Pinned};
-pub use files::{LeftOut, Reason};
+pub use files::{LeftOut, Reason, git};
 pub use pack::{MAX_BYTES, PackError, PackOptions, Packed, pack};
 pub use unpack::{Limits, UnpackError, Unpacked, unpack};

@@ -58,7 +58,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let home = Home::create().unwrap();
+        let home = Home::create(Home::PARENT.as_ref()).unwrap();
         let [directory, temporary] = home.sandbox("gw0").unwrap();
         let listener = UnixListener::bind(home.path().join("socket")).unwrap();
         Self { home, directory, temporary, listener }

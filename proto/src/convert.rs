@@ -19,5 +19,5 @@ pub use blob::{BlobAsked, BlobPart, BlobPiece};
 pub use invalid::Invalid;
 pub use request::{BundleAsked, LogChunk, RunDescription, TextAsked, submission};
 pub use result::fit_result;
-pub use scalar::fit_text;
+pub use scalar::fitted;
 pub use watch::{LiveSlot, WatchAsked, Watched, pack_items};

@@ -1,4 +1,5 @@
 //! Timings and verdicts of earlier runs, in SQLite. Several processes may write at a time.
+#![expect(clippy::disallowed_methods, reason = "a shell: SQLite blocks, and its users share one connection")]
 
 use std::collections::{HashMap, hash_map::RandomState};
 use std::hash::BuildHasher;

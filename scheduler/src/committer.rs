@@ -1,4 +1,5 @@
 //! Group commit: a thread that makes batches of facts durable, as many at once as have come.
+#![expect(clippy::disallowed_methods, reason = "a shell: the journal's thread starts here")]
 
 use std::sync::mpsc;
 

@@ -1,4 +1,5 @@
 //! Eviction: what a state directory keeps of ended runs and of blobs, seen to after a run has ended.
+#![expect(clippy::disallowed_methods, reason = "a shell: files have ages")]
 
 use std::collections::HashSet;
 use std::path::Path;

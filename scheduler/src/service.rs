@@ -1,4 +1,5 @@
 //! What faces, watchers and errands share: the way to the actor, and the stores.
+#![expect(clippy::disallowed_methods, reason = "a shell: what the services share")]
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

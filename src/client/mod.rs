@@ -1,4 +1,5 @@
 //! What the command asks of a scheduler, its own or another's: domain types in and out.
+#![expect(clippy::disallowed_methods, reason = "a shell: calls that failed are tried again after a while")]
 
 mod blobs;
 mod error;

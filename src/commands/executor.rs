@@ -17,7 +17,7 @@ pub async fn run(args: cli::Executor) -> anyhow::Result<u8> {
     let mut signals = Signals::new()?;
     let token = super::token(&args.token)?;
     let id = args.id.map_or_else(fresh::executor_id, Ok)?;
-    let state = State::open(args.state.state.as_deref(), &Place::here()?)?;
+    let state = State::open(args.state.as_deref(), &Place::here()?)?;
     let channel = client::channel(&args.scheduler);
     greet(&Client::new(channel.clone(), &token), &args.scheduler).await?;
     let slots = args.slots.unwrap_or_else(super::cores);

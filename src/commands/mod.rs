@@ -1,7 +1,7 @@
 //! What each subcommand does.
 
 mod executor;
-mod run;
+pub mod run;
 mod scheduler;
 
 use std::thread;

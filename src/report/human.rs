@@ -1,10 +1,9 @@
 //! The live display of a terminal: a bar, a line for each slot, and what happened scrolling by above them.
 
 use std::io::{self, LineWriter, Write};
-use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use seagull_domain::StreamItem;
+use seagull_domain::{SlotNumber, StreamItem};
 
 use super::narrator::Narrator;
 use super::plain::progress_line;
@@ -84,21 +83,26 @@ impl<W: Write + Send> Reporter for Human<W> {
 /// The lines of the display, the bar first.
 pub fn frame(tally: &Tally, paint: Paint) -> Vec<String> {
     let mut lines = vec![bar(tally, paint)];
-    lines.extend(tally.slots.iter().take(SLOT_LINES).map(|(number, slot)| {
-        let what = slot.test.map(|test| one_line(&tally.names.id(test), ID_WIDTH));
-        let what = what.unwrap_or_else(|| paint.dim("waiting"));
-        let since = tally.clock.now - slot.since;
-        format!("  slot {number:<3} {:>9}  {what}  {}", since_text(slot, since), paint.dim(&slot.executor))
-    }));
+    lines.extend(
+        tally.slots.iter().take(SLOT_LINES).map(|(number, slot)| slot_line(tally, *number, slot, paint)),
+    );
     if let Some(more) = tally.slots.len().checked_sub(SLOT_LINES).filter(|more| *more > 0) {
         lines.push(paint.dim(format!("  +{more} more slots")));
     }
     lines
 }
 
-/// A waiting slot has no time of interest.
-fn since_text(slot: &SlotState, since: Duration) -> String {
-    if slot.test.is_some() { duration(since) } else { String::new() }
+fn slot_line(tally: &Tally, number: SlotNumber, slot: &SlotState, paint: Paint) -> String {
+    let discovering = tally.discovering.is_some_and(|(_, at)| at == number);
+    let what = match slot.test {
+        Some(test) => one_line(&tally.names.id(test), ID_WIDTH),
+        None if discovering => "discovering tests".to_owned(),
+        None => paint.dim("waiting"),
+    };
+    // A waiting slot has no time of interest.
+    let busy = slot.test.is_some() || discovering;
+    let since = if busy { duration(tally.clock.now - slot.since) } else { String::new() };
+    format!("  slot {number:<3} {since:>9}  {what}  {}", paint.dim(&slot.executor))
 }
 
 fn bar(tally: &Tally, paint: Paint) -> String {

@@ -85,6 +85,9 @@ enum Body<'a> {
         cause: Option<&'static str>,
         seconds: f64,
         #[serde(flatten)]
+        phases: Phases,
+        peak_memory_kib: Option<u64>,
+        #[serde(flatten)]
         place: Place<'a>,
         evidence: Option<&'static str>,
         message: &'a str,
@@ -130,6 +133,14 @@ enum Body<'a> {
         counts: Counts,
         exit_code: u8,
     },
+}
+
+/// The parts of an execution's seconds.
+#[derive(Serialize)]
+struct Phases {
+    setup_seconds: f64,
+    call_seconds: f64,
+    teardown_seconds: f64,
 }
 
 /// Where a test was executed.
@@ -265,12 +276,15 @@ fn finished<'a>(
     place: Place<'a>,
     evidence: Option<Evidence>,
 ) -> Body<'a> {
+    let [setup_seconds, call_seconds, teardown_seconds] = result.phases.map(|micros| micros as f64 / 1e6);
     Body::TestFinished {
         test,
         outcome: result.outcome.word(),
         detail: &result.detail,
         cause: result.cause.map(|cause| cause.word()),
         seconds: result.micros() as f64 / 1e6,
+        phases: Phases { setup_seconds, call_seconds, teardown_seconds },
+        peak_memory_kib: Some(result.peak_kib).filter(|kib| *kib > 0),
         place,
         evidence: evidence.map(|evidence| match evidence {
             Evidence::Predecessor => "predecessor",

@@ -72,13 +72,20 @@ fn test_case(path: &str, suffix: &str, status: TestCaseStatus, record: &TestReco
     let name = suffix[class.len()..].trim_start_matches("::");
     // A file that cannot be collected is named by itself.
     let name = if name.is_empty() { path.rsplit('/').next().unwrap_or(path) } else { name };
-    let time = main_run(record, &status).map(|run| Duration::from_micros(run.micros));
-    // Readers of XML turn a line end in an attribute into a space: two ids could become one.
-    let name = name.replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t");
-    let mut case = TestCase::new(name, status);
+    let time = main_run(record, &status).map(|run| Duration::from_micros(run.micros()));
+    let mut case = TestCase::new(attribute(name), status);
     case.set_classname(format!("{module}{}", class.replace("::", ".")));
     case.time = time;
     case
+}
+
+/// Readers of XML turn a line end in an attribute into a space, so it is escaped, and so that no two names become one. Ids
+/// that pytest makes have none; the `\n` that it writes instead stays.
+fn attribute(name: &str) -> String {
+    let escapes = ["\\x5c", "\\x0a", "\\x0d", "\\x09"];
+    let escaped = |name: String, escape: &&str| name.replace(escape, &escape.replace('\\', "\\x5c"));
+    let name = escapes.iter().fold(name.to_owned(), escaped);
+    name.replace('\n', "\\x0a").replace('\r', "\\x0d").replace('\t', "\\x09")
 }
 
 /// The execution that a testcase stands for: the first of the outcome that it reports.
@@ -153,7 +160,7 @@ fn rerun(run: &Execution, texts: Texts) -> TestRerun {
     // Jenkins reads `flakyFailure` and `rerunFailure`, but not their siblings for errors; the type still says which.
     let mut rerun = TestRerun::new(NonSuccessKind::Failure);
     rerun.set_message(message).set_type(word);
-    rerun.set_time(Duration::from_micros(run.micros));
+    rerun.set_time(Duration::from_micros(run.micros()));
     rerun.set_stack_trace(description(run, texts));
     rerun
 }

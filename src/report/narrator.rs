@@ -46,7 +46,7 @@ impl Narrator {
         match event {
             RunEvent::RunStarted(_) => Some(format!("run {}", paint.bold(&tally.run))),
             RunEvent::ManifestConfirmed { .. } => Some(self.manifest(tally)),
-            RunEvent::Plan(plan) => Some(plan_line(plan)),
+            RunEvent::Plan(plan) => (plan.bundles > 0).then(|| plan_line(plan)),
             RunEvent::AttemptAssigned { discovery: true, executor, .. } => {
                 Some(format!("discovering tests on {executor}"))
             }

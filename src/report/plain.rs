@@ -31,7 +31,7 @@ impl<W: Write> Plain<W> {
     fn progress(&mut self, tally: &Tally) -> io::Result<()> {
         let (when, before) = self.last;
         let (done, total) = (tally.counts.decided(), tally.counts.total);
-        if done == before || tally.end.is_some() || tally.clock.planned.is_none() {
+        if done == before || tally.end.is_some() || tally.plan.is_none() {
             return Ok(());
         }
         let step = percent(done, total) / STEP_PERCENT > percent(before, total) / STEP_PERCENT;

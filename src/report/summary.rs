@@ -9,12 +9,15 @@ use seagull_domain::{PlanSummary, RunVerdict, TestIndex, Verdict};
 use super::tally::{Execution, Tally, TestRecord};
 use super::text::{Paint, clean, count, duration, micros, millis, one_line};
 use super::{Closing, Texts};
+use crate::again::quoted;
 
 /// So many failures are shown with what they printed; the rest in a line each.
 pub const IN_FULL: usize = 20;
 /// So many are shown at all.
 const IN_SHORT: usize = 500;
 const SLOWEST: usize = 10;
+/// Microseconds of setup or teardown that are worth a word.
+const WORTH_A_WORD: u64 = 100_000;
 /// Of each list of tests, and of skipped modules.
 const LISTED: usize = 10;
 /// Lines of captured output of one test: so many of its beginning, so many of its end.
@@ -182,21 +185,22 @@ impl<W: Write> Page<'_, W> {
             return Ok(());
         }
         self.heading("slowest")?;
-        for (test, taken) in slowest {
-            writeln!(self.out, "{:>12}  {}", micros(taken), self.id(test))?;
+        for (test, run) in slowest {
+            let most = fixtures(run).map(|most| self.paint.dim(format!("  ({most})"))).unwrap_or_default();
+            writeln!(self.out, "{:>12}  {}{most}", micros(run.micros()), self.id(test))?;
         }
         Ok(())
     }
 
-    /// The plan against what happened. The lower bound is of what was executed: no schedule on as many slots is
-    /// shorter than the mean load of a slot or than the longest test.
+    /// The plan against what happened. No schedule is shorter than the mean load of a slot or than the longest test:
+    /// the slots are the plan's, more where others joined.
     fn plan(&mut self) -> io::Result<()> {
         let tally = self.tally;
-        let Some(plan) = &tally.plan else { return Ok(()) };
+        let Some(plan) = tally.plan.as_ref().filter(|plan| plan.bundles > 0) else { return Ok(()) };
         self.heading("plan against what happened")?;
         let work = &tally.work;
-        let slots = work.slots.len().max(1);
-        let bound = (work.total_us / slots as u64).max(work.longest_us);
+        let slots = plan.slots.max(number(work.slots.len())).max(1);
+        let bound = (work.total_us / u64::from(slots)).max(work.longest_us);
         writeln!(self.out, "            predicted      happened")?;
         writeln!(self.out, "makespan    {:<13}  {}", millis(plan.makespan_ms), self.makespan())?;
         writeln!(self.out, "all tests   {:<13}  {}", millis(plan.total_ms), micros(work.total_us))?;
@@ -207,9 +211,10 @@ impl<W: Write> Page<'_, W> {
 
     fn makespan(&self) -> String {
         let clock = self.tally.clock;
-        match clock.planned {
-            Some(planned) if clock.live => duration(clock.ended.unwrap_or(clock.now) - planned),
-            _ => "replayed".to_owned(),
+        match clock.working {
+            _ if !clock.live => "replayed".to_owned(),
+            Some(working) => duration(clock.ended.unwrap_or(clock.now) - working),
+            None => "nothing ran".to_owned(),
         }
     }
 
@@ -230,11 +235,8 @@ impl<W: Write> Page<'_, W> {
     fn next_steps(&mut self, closing: &Closing) -> io::Result<()> {
         let counts = self.tally.counts;
         writeln!(self.out)?;
-        if counts.total == 0 && self.tally.end == Some(RunVerdict::Passed) {
-            writeln!(
-                self.out,
-                "nothing to run: the selection goes by the last run, which left nothing for it"
-            )?;
+        if counts.total == 0 {
+            self.no_tests()?;
         }
         if counts.failed > 0 {
             let command = closing.again.with(&["--select", "last-failed"]);
@@ -252,6 +254,28 @@ impl<W: Write> Page<'_, W> {
             writeln!(self.out, "JUnit report:           {}", path.display())?;
         }
         Ok(())
+    }
+
+    /// Why there may be no tests, where nothing else says it.
+    fn no_tests(&mut self) -> io::Result<()> {
+        let tally = self.tally;
+        match (tally.end, &tally.spec) {
+            (Some(RunVerdict::Passed), _) => writeln!(
+                self.out,
+                "nothing to run: the selection goes by the last run, which left nothing for it"
+            ),
+            (Some(RunVerdict::Incomplete), Some(spec)) if tally.plan.is_some() => {
+                let select = if spec.select.is_empty() { "" } else { "--select, " };
+                let command = ["python", "-m", "pytest", "--collect-only", "-q"].into_iter();
+                let command = quoted(command.chain(spec.arguments.iter().map(String::as_str)));
+                writeln!(
+                    self.out,
+                    "nothing to run\nhint: look at {select}the paths, the arguments after --, and pytest's testpaths, \
+                     addopts and rootdir\nwhat pytest collects:   {command}"
+                )
+            }
+            _ => Ok(()),
+        }
     }
 
     /// `passed: 6908 tests in 61 s (6874 passed, 34 skipped) on 2 slots`
@@ -308,9 +332,16 @@ fn run_facts(run: &Execution) -> Vec<String> {
     if let Some(note) = run.note.as_deref() {
         facts.extend(note.cause.map(|cause| cause.to_string()));
         facts.extend(Some(one_line(&note.detail, ID_WIDTH)).filter(|detail| !detail.is_empty()));
-        facts.push(format!("{} on {}", micros(run.micros), note.executor));
+        facts.push(format!("{} on {}", micros(run.micros()), note.executor));
     }
     facts
+}
+
+/// The fixtures' share of an execution, where that is most of it: then it is not the test that is slow.
+fn fixtures(run: &Execution) -> Option<String> {
+    let [setup, _, teardown] = run.phases;
+    let (word, most) = if setup >= teardown { ("setup", setup) } else { ("teardown", teardown) };
+    (most >= WORTH_A_WORD && most > run.micros() / 2).then(|| format!("{word} {}", micros(most)))
 }
 
 fn number(length: usize) -> u32 {

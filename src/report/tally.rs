@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seagull_domain::{
-    Counts, ExecutorId, InfraCause, Instant, Manifest, NotExecuted, Outcome, PlanSummary, RunEvent, RunId,
-    RunSpec, RunVerdict, Seq, SlotNumber, StreamItem, SuiteError, TestCause, TestIndex, TestResult, TextRef,
-    Verdict,
+    AttemptId, Counts, ExecutorId, Generation, InfraCause, Instant, Manifest, NotExecuted, Outcome,
+    PlanSummary, RunEvent, RunId, RunSpec, RunVerdict, Seq, SlotNumber, StreamItem, SuiteError, TestCause,
+    TestIndex, TestResult, TextRef, Verdict,
 };
 
 use super::Live;
@@ -26,6 +26,8 @@ pub struct Tally {
     pub counts: Counts,
     pub plan: Option<PlanSummary>,
     pub slots: BTreeMap<SlotNumber, SlotState>,
+    /// The discovery under way, and its slot.
+    pub discovering: Option<(AttemptId, SlotNumber)>,
     pub work: Work,
     pub losses: Losses,
     pub suite_errors: Vec<SuiteError>,
@@ -40,7 +42,9 @@ pub struct Tally {
 pub struct Clock {
     pub now: Instant,
     pub started: Instant,
-    pub planned: Option<Instant>,
+    /// When the first tests were given to a slot. That may be before the plan: what is anticipated counts once it is
+    /// confirmed.
+    pub working: Option<Instant>,
     pub ended: Option<Instant>,
     /// Whether events arrive as they happen; a replayed stream says nothing about durations.
     pub live: bool,
@@ -60,7 +64,8 @@ pub struct TestRecord {
 #[derive(Debug, Clone)]
 pub struct Execution {
     pub outcome: Outcome,
-    pub micros: u64,
+    /// Microseconds of setup, call and teardown.
+    pub phases: [u64; 3],
     /// Set where there is more to say than the outcome: a quarter of a million plain passes stay small.
     pub note: Option<Box<Note>>,
 }
@@ -106,13 +111,14 @@ impl Tally {
         Self {
             run,
             seq: Seq(0),
-            clock: Clock { now, started: now, planned: None, ended: None, live },
+            clock: Clock { now, started: now, working: None, ended: None, live },
             spec: None,
             names: Names::default(),
             tests: Vec::new(),
             counts: Counts::default(),
             plan: None,
             slots: BTreeMap::new(),
+            discovering: None,
             work: Work::default(),
             losses: Losses::default(),
             suite_errors: Vec::new(),
@@ -134,11 +140,16 @@ impl Tally {
         self.seq = self.seq.max(item.seq);
         match &item.event {
             RunEvent::RunStarted(spec) => self.spec = Some(spec.clone()),
-            RunEvent::Plan(plan) => {
-                self.clock.planned = Some(self.clock.now);
-                self.plan = Some(plan.clone());
+            RunEvent::ManifestConfirmed { generation, .. } => self.confirmed(*generation),
+            RunEvent::Plan(plan) => self.plan = Some(plan.clone()),
+            RunEvent::AttemptAssigned { attempt, executor, slot, discovery, .. } => {
+                self.assign(executor, *slot);
+                if *discovery {
+                    self.discovering = Some((*attempt, *slot));
+                } else {
+                    self.clock.working.get_or_insert(self.clock.now);
+                }
             }
-            RunEvent::AttemptAssigned { executor, slot, .. } => self.assign(executor, *slot),
             RunEvent::TakenBack { tests, .. } => self.losses.taken_back += tests,
             RunEvent::TestFinished { result, executor, slot, evidence, .. } => {
                 self.finished(result, executor, *slot, evidence.is_none());
@@ -150,7 +161,8 @@ impl Tally {
                 }
             }
             RunEvent::SuiteError { error, .. } => self.suite_errors.push(error.clone()),
-            RunEvent::AttemptLost { tests, .. } => {
+            RunEvent::AttemptLost { attempt, tests, .. } => {
+                self.discovering = self.discovering.filter(|(discovery, _)| discovery != attempt);
                 self.losses.attempts += 1;
                 self.losses.tests += tests;
             }
@@ -158,14 +170,16 @@ impl Tally {
                 self.losses.executors.push((executor.clone(), *cause));
                 self.slots.retain(|_, slot| slot.executor != *executor);
             }
-            RunEvent::DiscoveryFailed { message } => self.discovery_failures.push(message.clone()),
+            RunEvent::DiscoveryFailed { message } => {
+                self.discovering = None;
+                self.discovery_failures.push(message.clone());
+            }
             RunEvent::Stopping { reason } => self.stopping = Some(*reason),
             RunEvent::RunFinished { verdict, counts, .. } => {
                 self.counts = *counts;
                 self.clock.ended = Some(self.clock.now);
                 self.end = Some(*verdict);
             }
-            RunEvent::ManifestConfirmed { .. } => {}
         }
     }
 
@@ -181,6 +195,14 @@ impl Tally {
             self.slots.insert(live.slot, state);
         }
         news
+    }
+
+    /// Where other tests were expected, nothing is heard of what ran before.
+    fn confirmed(&mut self, generation: Generation) {
+        self.discovering = None;
+        if generation > Generation(1) {
+            self.clock.working = None;
+        }
     }
 
     fn assign(&mut self, executor: &ExecutorId, slot: SlotNumber) {
@@ -225,11 +247,10 @@ impl Tally {
     }
 
     /// The longest executions, one for each test, longest first.
-    pub fn slowest(&self, limit: usize) -> Vec<(TestIndex, u64)> {
-        let longest = |record: &TestRecord| record.runs.iter().map(|run| run.micros).max();
+    pub fn slowest(&self, limit: usize) -> Vec<(TestIndex, &Execution)> {
         let mut all: Vec<_> =
-            self.records().filter_map(|(test, record)| Some((test, longest(record)?))).collect();
-        all.sort_by_key(|&(test, micros)| (std::cmp::Reverse(micros), test));
+            self.records().filter_map(|(test, record)| Some((test, record.longest()?))).collect();
+        all.sort_by_key(|&(test, run)| (std::cmp::Reverse(run.micros()), test));
         all.truncate(limit);
         all
     }
@@ -252,7 +273,7 @@ impl Tally {
         let by_work = self.work.total_us as f64 / (plan.total_ms.max(1) as f64 * 1000.0);
         let predicted = u64::from(plan.unknown) * 2 <= u64::from(total);
         let done = if predicted { by_count.max(by_work.min(0.99)) } else { by_count };
-        let taken = self.clock.now - self.clock.planned?;
+        let taken = self.clock.now - self.clock.working?;
         let whole = taken.max(Duration::from_millis(plan.makespan_ms));
         Some(whole.mul_f64((1.0 - done).clamp(0.0, 1.0)))
     }
@@ -261,6 +282,10 @@ impl Tally {
 impl TestRecord {
     pub fn failures(&self) -> impl Iterator<Item = &Execution> {
         self.runs.iter().filter(|run| run.outcome == Outcome::Failed)
+    }
+
+    fn longest(&self) -> Option<&Execution> {
+        self.runs.iter().max_by_key(|run| run.micros())
     }
 
     /// Whether it is to be shown as a failure; one without a verdict is, if it failed.
@@ -286,6 +311,10 @@ impl Execution {
             text: result.text,
             executor: executor.clone(),
         };
-        Self { outcome: result.outcome, micros: result.micros(), note: worth.then(note).map(Box::new) }
+        Self { outcome: result.outcome, phases: result.phases, note: worth.then(note).map(Box::new) }
+    }
+
+    pub fn micros(&self) -> u64 {
+        self.phases.iter().sum()
     }
 }

@@ -1,4 +1,5 @@
 //! Virtual environments with the frameworks that suites need, each made once and kept in the target directory.
+#![expect(clippy::disallowed_methods, reason = "environments are made once, by whoever comes first")]
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

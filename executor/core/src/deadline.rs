@@ -30,7 +30,8 @@ impl State {
                     Some((since + limit, Death::TimedOut(test, entry.limit_ms)))
                 }
                 (None, Some((_, entry))) => {
-                    Some((worker.active + self.settings.start_limit, Death::Stuck(Some(entry.test))))
+                    let of = worker.collecting.then_some(entry.test);
+                    Some((worker.active + self.settings.start_limit, Death::Stuck(of)))
                 }
                 (_, None) if self.is_discovering(worker) && !worker.collected => {
                     Some((worker.active + self.settings.start_limit, Death::Stuck(None)))

@@ -81,6 +81,7 @@ impl State {
             whole: discover || whole,
             fed: Default::default(),
             running: None,
+            collecting: false,
             wants: false,
             active: self.now,
             attempt,

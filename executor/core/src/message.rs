@@ -39,6 +39,10 @@ pub enum WorkerEvent {
     Ready {
         grace_ms: u64,
     },
+    /// The file of the next test is being collected.
+    Collecting,
+    /// That is done, well or not.
+    FileCollected,
     /// All is collected; the outcome is being stored.
     Collected,
     Discovered(Discovery),

@@ -40,6 +40,8 @@ pub struct Worker {
     pub fed: VecDeque<(AttemptId, Entry)>,
     /// The test that runs, since when.
     pub running: Option<(TestIndex, Instant)>,
+    /// Whether the file of the first of what it has is being collected.
+    pub collecting: bool,
     /// It waits for a successor.
     pub wants: bool,
     /// When it last went on: the limit of starting, discovering and collecting counts from here.
@@ -74,7 +76,8 @@ pub enum Death {
     TimedOut(TestIndex, u64),
     /// It did not stop within the grace.
     Grace,
-    /// It did not start or discover, or not collect the file of the test, within its limit.
+    /// It did not collect the file of the test within its limit; or, without one, not start or discover, or come to a
+    /// test.
     Stuck(Option<TestIndex>),
 }
 
@@ -107,6 +110,16 @@ impl Worker {
     /// anew, after the executor had been lost. And not for a discovery: only a new process collects anew.
     pub fn can_serve(&self, attempt: &Attempt) -> bool {
         !self.retired && !attempt.discover && (&self.run, self.number) == (&attempt.run, attempt.number)
+    }
+
+    /// Whether it is at nothing that belongs to a test.
+    pub fn is_between_tests(&self) -> bool {
+        self.running.is_none() && !self.collecting
+    }
+
+    /// Whether it has tests and has come to none: they are not to blame for its end.
+    pub fn came_to_no_test(&self) -> bool {
+        self.is_between_tests() && !self.worked && !self.fed.is_empty()
     }
 
     pub fn takes_tests(&self) -> bool {

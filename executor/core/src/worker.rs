@@ -24,6 +24,8 @@ impl State {
                     worker.phase = Phase::Ready;
                 }
             }
+            WorkerEvent::Collecting => (worker.collecting, worker.active) = (true, now),
+            WorkerEvent::FileCollected => worker.collecting = false,
             WorkerEvent::Started(test) => {
                 if worker.fed.front().is_some_and(|(_, entry)| entry.test == test) {
                     worker.running = Some((test, now));
@@ -149,13 +151,17 @@ impl State {
         self.last_words(&worker, exit);
         if let Some(slot) = self.slot_mut(slot) {
             slot.worker = None;
-            slot.gone.push((worker.run.clone(), worker.number, worker.attempt));
+            let gone = (worker.run.clone(), worker.number, worker.attempt);
+            // However many end while the scheduler is away, they are told of as one.
+            if !slot.gone.contains(&gone) {
+                slot.gone.push(gone);
+            }
         }
         self.discovery_died(&worker, exit);
         self.report(false);
     }
 
-    /// What became of the test a dead worker was at, or was about to collect.
+    /// What became of the test a dead worker was at, or was collecting.
     fn front_of_dead(&mut self, slot: SlotIndex, worker: &Worker, entry: Entry, exit: &Exit) {
         let reason = match (worker.phase, worker.running) {
             (Phase::Dying(Death::TimedOut(test, limit)), _) if test == entry.test => (
@@ -172,21 +178,23 @@ impl State {
             // The test that it was killed for ended after all, just before; the next one is not to blame.
             (Phase::Dying(_), _) => return,
             (_, Some(_)) => (TestCause::Crashed, format!("crashed: the worker ended with {}", exit.how)),
-            (_, None) => {
+            (_, None) if worker.collecting => {
                 let message =
                     format!("crashed: the worker ended with {} while collecting the test's file", exit.how);
                 (TestCause::Crashed, message)
             }
+            (_, None) => return,
         };
         self.fail_running(slot, entry, reason, exit.text);
     }
 
-    /// A worker that never came to run a test, though it was not told to stop, is a sandbox that failed.
+    /// A worker that never came to a test, though it was not told to stop, is a sandbox that failed.
     fn never_worked(&mut self, worker: &Worker, how: &str) {
+        let idle = !worker.ready || worker.came_to_no_test();
         let why = match (&worker.broken, worker.phase) {
             (Some(words), _) => words.clone(),
-            (None, Phase::Starting) => how.to_owned(),
-            (None, Phase::Dying(Death::Stuck(_))) if !worker.ready => self.past_start_limit(),
+            (None, Phase::Starting | Phase::Ready) if idle => how.to_owned(),
+            (None, Phase::Dying(Death::Stuck(_))) if idle => self.past_start_limit(),
             (None, _) => return,
         };
         let before = if worker.ready { "it ran any test" } else { "it was ready" };
@@ -209,7 +217,11 @@ impl State {
                 ("a worker did not stop within the grace and was killed", message)
             }
             Phase::Finishing { .. } => ("a worker died while its session finished", how),
-            Phase::Ready if worker.fed.is_empty() => ("a worker died without running a test", how),
+            _ if !worker.is_between_tests() || worker.came_to_no_test() => return,
+            Phase::Ready => ("a worker died without running a test", how),
+            Phase::Dying(Death::Stuck(_)) if worker.worked => {
+                ("a worker hung between two tests", self.past_start_limit())
+            }
             _ => return,
         };
         let error = SuiteError { title: title.to_owned(), message, text: exit.text };

@@ -55,7 +55,10 @@ pub(crate) enum Event {
     Duplicate {
         id: String,
     },
-    Discovered {},
+    Discovered {
+        #[serde(default)]
+        deselected: u32,
+    },
     DiscoveryFailed {
         message: String,
         #[serde(default)]

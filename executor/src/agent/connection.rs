@@ -1,4 +1,5 @@
 //! Calls to the scheduler: domain types in and out.
+#![expect(clippy::disallowed_methods, reason = "a shell: calls that failed are tried again after a while")]
 
 use std::time::Duration;
 

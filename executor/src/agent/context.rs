@@ -1,4 +1,5 @@
 //! What an executor has of a run: its spec, its files, and what the indices of its tests mean. Fetched once.
+#![expect(clippy::disallowed_methods, reason = "a shell: what the agent's tasks share")]
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -13,7 +13,7 @@ mod reader;
 mod worker;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,8 +55,12 @@ pub struct Options {
 pub enum Error {
     #[error("executor directory {path}: {source}")]
     Directory { path: PathBuf, source: std::io::Error },
+    #[error("workers cannot be supervised: {0}")]
+    Supervision(std::io::Error),
     #[error("the scheduler refuses this executor: {0}")]
     Refused(String),
+    #[error("the executor broke down: {0}\nhint: the fault is seagull's own; please report it")]
+    BrokeDown(tokio::task::JoinError),
 }
 
 /// A running executor.
@@ -79,7 +83,7 @@ impl Executor {
 
     /// Until it has left, or cannot go on.
     pub async fn wait(&mut self) -> Result<(), Error> {
-        (&mut self.task).await.unwrap_or_else(|error| Err(Error::Refused(error.to_string())))
+        (&mut self.task).await.unwrap_or_else(|error| Err(Error::BrokeDown(error)))
     }
 }
 
@@ -98,10 +102,9 @@ impl Agent {
     fn new(options: Options, leave: Arc<Notify>) -> Result<Agent, Error> {
         let in_state = |source| Error::Directory { path: options.state.clone(), source };
         std::fs::create_dir_all(&options.state).map_err(in_state)?;
-        let in_tmp = |source| Error::Directory { path: std::env::temp_dir(), source };
-        let home = Home::create().map_err(in_tmp)?;
-        let children = Arc::new(Children::become_subreaper().map_err(in_tmp)?);
-        let sandboxes = ProcessSandbox::new(children, home.path()).map_err(in_tmp)?;
+        let home = home_in(Home::PARENT.as_ref())?;
+        let children = Arc::new(Children::become_subreaper().map_err(Error::Supervision)?);
+        let sandboxes = ProcessSandbox::new(children, home.path()).map_err(Error::Supervision)?;
         let boot = boot_id(home.path());
         let cache = Cache::open(&options.state.join("artifacts"), CACHE_BYTES).map_err(in_state)?;
         let connection = Connection::new(options.channel, &options.token);
@@ -208,8 +211,12 @@ impl Agent {
     }
 }
 
+fn home_in(parent: &Path) -> Result<Home, Error> {
+    Home::create(parent).map_err(|source| Error::Directory { path: parent.to_owned(), source })
+}
+
 /// Unique enough: the random part of a directory that is ours alone.
-fn boot_id(directory: &std::path::Path) -> BootId {
+fn boot_id(directory: &Path) -> BootId {
     let name = directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     format!("{name}-{}", since.as_millis()).parse().expect("a directory's random name is a safe id")
@@ -240,5 +247,22 @@ async fn sleep_until(at: Option<tokio::time::Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_wrong_is_called_by_its_name() {
+        let task = tokio::spawn(async { panic!("no such slot") });
+        let failure = Executor { leave: Arc::default(), task }.wait().await.unwrap_err().to_string();
+        assert!(
+            failure.starts_with("the executor broke down: ") && failure.contains("no such slot"),
+            "{failure}"
+        );
+        let failure = home_in("/nowhere".as_ref()).unwrap_err().to_string();
+        assert!(failure.starts_with("executor directory /nowhere: "), "{failure}");
     }
 }

@@ -1,8 +1,10 @@
 //! What a worker says, line by line: adapter events become events of the core, text goes to the log, and a discovery
 //! is stored as a manifest.
 
-use seagull_domain::{Discovery, SuiteError, TestIndex, TestResult};
+use seagull_domain::{Discovery, Manifest, SuiteError, TestIndex, TestResult};
 use seagull_executor_core::WorkerEvent;
+use seagull_proto::convert::{fit_result, fitted};
+use seagull_proto::limits;
 
 use super::adapter::{Event, Finished};
 use super::discovery::Discovering;
@@ -12,60 +14,73 @@ use crate::supervisor::DUMP_SIGNAL;
 /// Hears one worker.
 pub(crate) struct Reader {
     voice: Voice,
-    discovering: Discovering,
+    /// What it has discovered so far; a worker is asked for that once, if at all.
+    discovering: Option<Discovering>,
     /// Where the link's thread waits for what only async code can do.
     runtime: tokio::runtime::Handle,
 }
 
 impl Reader {
     pub fn new(voice: Voice) -> Reader {
-        Reader { voice, discovering: Discovering::default(), runtime: tokio::runtime::Handle::current() }
+        let discovering = voice.start.discover.then(Discovering::default);
+        Reader { voice, discovering, runtime: tokio::runtime::Handle::current() }
     }
 
     /// Takes a line, or says why it is nothing that an adapter says.
     pub fn line(&mut self, line: &[u8]) -> Result<(), String> {
         let event = serde_json::from_slice(line)
             .map_err(|error| format!("its adapter said what is not in the protocol: {error}"))?;
-        self.hear(event);
+        if let Some(event) = self.hear(event, line.len()) {
+            self.voice.say(event);
+        }
         Ok(())
     }
 
-    fn hear(&mut self, event: Event) {
+    fn hear(&mut self, event: Event, bytes: usize) -> Option<WorkerEvent> {
         let voice = &self.voice;
-        let event = match event {
-            Event::Warning { message } => return self.discovering.warning(message),
-            Event::File { path, suffixes } => return self.discovering.file(path, suffixes),
-            Event::Relation { tests } => return self.discovering.relation(tests),
-            Event::Skipped { path, reason } => return self.discovering.skipped(path, reason),
-            Event::Duplicate { id } => return self.discovering.duplicate(id),
-            Event::Uncollected {} | Event::Finishing {} | Event::Collecting {} | Event::Collected {} => {
-                return;
+        Some(match event {
+            Event::Warning { .. }
+            | Event::File { .. }
+            | Event::Relation { .. }
+            | Event::Skipped { .. }
+            | Event::Duplicate { .. } => {
+                let excess = self.discovering.as_mut()?.take(event, bytes).err()?;
+                self.discovering = None;
+                WorkerEvent::DiscoveryFailed(excess)
             }
-            Event::Discovered {} => {
+            Event::Discovered { deselected } => {
+                let manifest = self.discovering.take()?.finish(deselected);
                 voice.say(WorkerEvent::Collected);
-                self.runtime.block_on(discovered(voice, std::mem::take(&mut self.discovering)))
+                self.runtime.block_on(discovered(voice, &manifest))
             }
+            Event::Uncollected {} | Event::Finishing {} => return None,
+            Event::Collecting {} => WorkerEvent::Collecting,
+            Event::Collected {} => WorkerEvent::FileCollected,
             Event::Hello { dump_signal } => {
                 let dumps = dump_signal == Some(DUMP_SIGNAL);
                 voice.dumps.store(dumps, std::sync::atomic::Ordering::Relaxed);
                 WorkerEvent::Ready { grace_ms: voice.context.spec.grace_ms }
             }
             Event::DiscoveryFailed { message, text } => {
-                WorkerEvent::DiscoveryFailed(with_text(message, &text))
+                WorkerEvent::DiscoveryFailed(fitted(with_text(message, &text), limits::REPORT_BYTES))
             }
             Event::Next {} => WorkerEvent::Next,
             Event::Started { test } => WorkerEvent::Started(TestIndex(test)),
             Event::Finished(finished) => WorkerEvent::Finished(result(voice, *finished)),
-            Event::Missing { test, reason } => WorkerEvent::Missing { test: TestIndex(test), reason },
+            Event::Missing { test, reason } => {
+                WorkerEvent::Missing { test: TestIndex(test), reason: fitted(reason, limits::LINE_BYTES) }
+            }
             Event::Interrupted { test, message } => {
+                let message = fitted(message, limits::LINE_BYTES);
                 WorkerEvent::Interrupted { test: test.map(TestIndex), message }
             }
-            Event::SuiteError { title, message, text } => {
-                WorkerEvent::SuiteError(SuiteError { title, message, text: voice.log(&text) })
-            }
+            Event::SuiteError { title, message, text } => WorkerEvent::SuiteError(SuiteError {
+                title: fitted(title, limits::WORD_BYTES),
+                message: fitted(message, limits::LINE_BYTES),
+                text: voice.log(&text),
+            }),
             Event::Ended {} => WorkerEvent::Ended,
-        };
-        voice.say(event);
+        })
     }
 }
 
@@ -80,10 +95,9 @@ fn with_text(message: String, text: &str) -> String {
     format!("{message}\n{}", &text[start..])
 }
 
-async fn discovered(voice: &Voice, discovering: Discovering) -> WorkerEvent {
-    let manifest = discovering.finish();
+async fn discovered(voice: &Voice, manifest: &Manifest) -> WorkerEvent {
     let tests = manifest.len() as u32;
-    let bytes = seagull_results::encode_manifest(&manifest);
+    let bytes = seagull_results::encode_manifest(manifest);
     let digest = seagull_results::digest(&bytes);
     match voice.shared.connection.put_blob(digest, bytes).await {
         Ok(()) => WorkerEvent::Discovered(Discovery { manifest: digest, tests }),
@@ -105,6 +119,6 @@ fn result(voice: &Voice, finished: Finished) -> TestResult {
         message: finished.message,
         location: finished.location,
     };
-    seagull_proto::convert::fit_result(&mut result);
+    fit_result(&mut result);
     result
 }

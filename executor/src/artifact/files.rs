@@ -95,7 +95,8 @@ fn from_git(root: &Path, inside: &Path, nesting: usize, found: &mut Candidates) 
     Ok(())
 }
 
-fn git(directory: &Path) -> Command {
+/// git, about the repository that a directory is in, and only looking.
+pub fn git(directory: &Path) -> Command {
     let mut command = Command::new("git");
     command.arg("-C").arg(directory);
     // A listing starts no daemon and asks no hook.

@@ -1,4 +1,5 @@
 //! Which children of this process are supervisors, and the end of the trees that dead supervisors leave to it.
+#![expect(clippy::disallowed_methods, reason = "a shell: supervisors are waited for by several tasks")]
 
 use std::collections::BTreeSet;
 use std::io;

@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 
 use crate::remove::{remove_tree, remove_trees};
 
-/// Unix sockets are bounded to 108 bytes, so their path is short whatever `TMPDIR` says.
-const PARENT: &str = "/tmp";
 const PREFIX: &str = "seagull-";
 const LOCK: &str = "lock";
 
@@ -26,9 +24,12 @@ pub struct Home {
 }
 
 impl Home {
-    pub fn create() -> io::Result<Self> {
-        sweep(Path::new(PARENT));
-        Self::create_in(Path::new(PARENT), &std::env::temp_dir())
+    /// Unix sockets are bounded to 108 bytes, so their path is short whatever `TMPDIR` says.
+    pub const PARENT: &str = "/tmp";
+
+    pub fn create(parent: &Path) -> io::Result<Self> {
+        sweep(parent);
+        Self::create_in(parent, &std::env::temp_dir())
     }
 
     fn create_in(parent: &Path, temporary: &Path) -> io::Result<Self> {
@@ -124,7 +125,7 @@ mod tests {
 
     #[test]
     fn sandboxes_are_private_short_and_empty() {
-        let home = Home::create().unwrap();
+        let home = Home::create(Home::PARENT.as_ref()).unwrap();
         let [sandbox, temporary] = home.sandbox("gw0").unwrap();
         assert!(sandbox.as_os_str().len() < 30, "{}", sandbox.display());
         for directory in

@@ -20,7 +20,7 @@ impl From<Desired> for v1::DesiredMessage {
             acknowledged: acknowledged
                 .map(|(attempt, batch)| v1::Acknowledged { attempt: attempt.0, batch })
                 .collect(),
-            lease_ms: desired.lease_ms,
+            lease_ms: desired.lease_ms.min(limits::MILLIS),
         }
     }
 }

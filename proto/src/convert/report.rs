@@ -154,7 +154,7 @@ impl From<EndCause> for ended::Cause {
             EndCause::Completed => Self::Completed(v1::Completed {}),
             EndCause::Discovered(discovery) => Self::Discovered(v1::Discovered {
                 manifest: scalar::digest_bytes(discovery.manifest),
-                tests: discovery.tests,
+                tests: discovery.tests.min(limits::TESTS),
             }),
             EndCause::DiscoveryFailed(words) => {
                 Self::DiscoveryFailed(scalar::fitted(words, limits::REPORT_BYTES))

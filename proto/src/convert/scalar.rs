@@ -14,7 +14,7 @@ pub(super) type Checked<T> = Result<T, Invalid>;
 const ELLIPSIS: char = '…';
 
 /// Cuts a text that is longer than `bytes` at a character boundary and ends it with an ellipsis.
-pub fn fit_text(text: &mut String, bytes: usize) {
+pub(super) fn fit_text(text: &mut String, bytes: usize) {
     if text.len() > bytes {
         let end = text.floor_char_boundary(bytes.saturating_sub(ELLIPSIS.len_utf8()));
         text.truncate(end);
@@ -24,7 +24,8 @@ pub fn fit_text(text: &mut String, bytes: usize) {
     }
 }
 
-pub(super) fn fitted(mut text: String, bytes: usize) -> String {
+/// A text of at most so many bytes: a longer one is cut at a character boundary and ends with an ellipsis.
+pub fn fitted(mut text: String, bytes: usize) -> String {
     fit_text(&mut text, bytes);
     text
 }

@@ -294,7 +294,7 @@ impl Source {
         Counts { total, passed, failed, skipped, flaky, quarantined, not_executed }
     }
 
-    fn plan(&mut self) -> PlanSummary {
+    pub fn plan(&mut self) -> PlanSummary {
         PlanSummary {
             bundles: self.small(limits::TESTS),
             slots: self.small(limits::SLOT_NUMBERS),

@@ -122,6 +122,52 @@ fn what_is_too_long_in_a_result_is_cut_before_it_is_sent() {
     assert_eq!(sent_on, arrived, "a result that was cut is not cut again");
 }
 
+/// All that a suite or an operator can make as large as they like. A receiver that refused it would lose the sender.
+#[test]
+fn whatever_is_over_a_bound_is_cut_before_it_is_sent() {
+    let s = &mut Source(6);
+    let long = || "漢".repeat(100_000);
+    let (manifest, text, cause) = (s.digest(), None, InfraCause::Drained);
+    for end in [
+        EndCause::Discovered(Discovery { manifest, tests: u32::MAX }),
+        EndCause::DiscoveryFailed(long()),
+        EndCause::GaveBack(cause, long()),
+    ] {
+        let (attempt, run) = (s.attempt(), "run".parse().unwrap());
+        let (generation, kept, state) = (Generation(1), Vec::new(), AttemptState::Ended(end));
+        let report = AttemptReport { attempt, run, generation, kept, state };
+        arrives::<AttemptReport, v1::AttemptReport>(&report);
+    }
+    let error = SuiteError { title: long(), message: long(), text };
+    let missing = Record::Missing { test: TestIndex(0), reason: long() };
+    let batch = Batch { records: vec![missing, Record::SuiteError(error.clone())], ..s.batch() };
+    arrives::<Batch, v1::Batch>(&batch);
+    arrives::<Desired, v1::DesiredMessage>(&Desired { lease_ms: u64::MAX, ..s.desired() });
+    let mut bundle = s.bundle(3);
+    for entry in &mut bundle.entries {
+        (entry.predicted_us, entry.limit_ms) = (u64::MAX, u64::MAX);
+    }
+    arrives::<BundleContents, v1::BundleContents>(&bundle);
+    let (attempt, executor) = (s.attempt(), || "e".parse().unwrap());
+    for event in [
+        RunEvent::Plan(PlanSummary {
+            cap_ms: u64::MAX,
+            total_ms: u64::MAX,
+            longest_ms: u64::MAX,
+            makespan_ms: u64::MAX,
+            planning_ms: u64::MAX,
+            bound: long(),
+            ..s.plan()
+        }),
+        RunEvent::TestMissing { test: TestIndex(0), attempt, executor: executor(), reason: long() },
+        RunEvent::SuiteError { error, executor: None },
+        RunEvent::AttemptLost { attempt, executor: executor(), cause, message: long(), tests: 1 },
+        RunEvent::DiscoveryFailed { message: long() },
+    ] {
+        arrives::<StreamItem, v1::StreamItem>(&StreamItem { seq: Seq(1), event });
+    }
+}
+
 #[test]
 fn the_longest_messages_fit() {
     assert!(v1::TestResult::from(longest_result()).encoded_len() <= limits::RESULT_BYTES);

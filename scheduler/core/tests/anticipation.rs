@@ -271,7 +271,7 @@ fn a_slot_that_is_done_with_a_bundle_gets_the_next_one_though_neither_counts_yet
     let mut world = World::discovering(&["a", "b"]);
     assert_eq!(assigned(&world.anticipate().0), [("b", 2)]);
     let ended = (2, AttemptState::Ended(EndCause::Completed));
-    world.says("b", &[ended.clone()]);
+    world.says("b", std::slice::from_ref(&ended));
     let (facts, _) = world.report("b", &[(2, 1, result(0)), (2, 2, result(1))]);
     assert_eq!((assigned(&facts), verdicts(&facts)), (vec![("b", 3)], vec![]));
     world.says("b", &[ended, (3, AttemptState::Running(Some(TestIndex(2))))]);

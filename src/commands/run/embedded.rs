@@ -12,13 +12,11 @@ use tonic::transport::Channel;
 
 use super::follow::{self, End, Session};
 use super::screen::Screen;
-use super::{Start, Step, done, id, say_attached, spec};
+use super::{INTERRUPTING, Start, Step, done, id, say_attached, spec};
 use crate::client::Client;
 use crate::errors::{INTERRUPTED, warn};
 use crate::{fresh, git};
 
-const INTERRUPTING: &str =
-    "interrupted: tests are torn down, then the run ends; interrupt again to kill them now";
 /// How long the ended run may take to be archived.
 const ARCHIVING: Duration = Duration::from_secs(60);
 /// How long workers without work may take to end.

@@ -17,6 +17,10 @@ use crate::report::Settings;
 use crate::signals::Signals;
 use crate::state::State;
 
+/// What the first interrupt of a run in this process says.
+pub const INTERRUPTING: &str =
+    "interrupted: tests are torn down, then the run ends; interrupt again to kill them now";
+
 /// What both kinds of run begin with.
 struct Start {
     args: cli::Run,

@@ -3,7 +3,7 @@
 use std::fs;
 
 use indicatif::{InMemoryTerm, ProgressDrawTarget};
-use seagull_domain::{Instant, Outcome, RunEvent, TestCause, Verdict};
+use seagull_domain::{Instant, Outcome, RunEvent, RunSpec, Seq, StreamItem, TestCause, Verdict};
 
 use super::script::{self, Step};
 use super::{Paper, golden, json_output, plain_output, report};
@@ -27,6 +27,45 @@ fn a_cancelled_run() {
 #[test]
 fn a_failed_discovery() {
     golden::check("plain-undiscovered.txt", &plain_output(&script::undiscovered(), true));
+}
+
+#[test]
+fn a_run_without_tests_says_where_to_look() {
+    golden::check("plain-nothing.txt", &plain_output(&script::nothing(), true));
+    let mut selected = script::nothing();
+    spec_of(&mut selected).select = vec!["tests/gone".into()];
+    assert!(plain_output(&selected, true).contains("hint: look at --select, "));
+}
+
+/// The spec that a script begins with.
+fn spec_of(script: &mut script::Script) -> &mut RunSpec {
+    let spec = script.iter_mut().find_map(|(_, step)| match step {
+        Step::Event(event) => match &mut **event {
+            RunEvent::RunStarted(spec) => Some(&mut **spec),
+            _ => None,
+        },
+        _ => None,
+    });
+    spec.unwrap()
+}
+
+#[test]
+fn what_was_anticipated_is_part_of_the_makespan() {
+    golden::check("plain-anticipated.txt", &plain_output(&script::anticipated(), true));
+}
+
+#[test]
+fn both_bounds_are_of_the_plans_slots() {
+    let mut script = script::green();
+    for (_, step) in &mut script {
+        if let Step::Event(event) = step
+            && let RunEvent::Plan(plan) = &mut **event
+        {
+            (plan.slots, plan.total_ms, plan.longest_ms) = (2, 310, 160);
+        }
+    }
+    let text = plain_output(&script, true);
+    assert!(text.contains("at least    0.16 s         0.16 s\n"), "{text}");
 }
 
 #[test]
@@ -63,11 +102,20 @@ fn the_terminal_shows_what_happened_above_the_bar() {
 }
 
 #[test]
+fn a_slot_that_discovers_is_not_waiting() {
+    let mut tally = Tally::new("r-7".parse().unwrap(), Instant(0), true);
+    for assigned in [script::assigned(1, "e-1", 0, true), script::assigned(2, "e-1", 1, false)] {
+        let Step::Event(event) = assigned else { unreachable!("it is an event") };
+        tally.apply(&StreamItem { seq: Seq(1), event: *event });
+    }
+    tally.clock.now = Instant(3200);
+    golden::check("frame-discovering.txt", &(frame(&tally, Paint::PLAIN).join("\n") + "\n"));
+}
+
+#[test]
 fn more_slots_than_lines_are_counted() {
     let mut tally = Tally::new("r-7".parse().unwrap(), Instant(0), true);
-    let manifest = script::manifest();
-    golden::check("frame-discovering.txt", &(frame(&tally, Paint::PLAIN).join("\n") + "\n"));
-    tally.manifest(manifest.into());
+    tally.manifest(script::manifest().into());
     for slot in 0..11 {
         let Step::Live(live) = script::runs("e-1", slot, slot % 9) else { unreachable!("runs() is live") };
         assert!(tally.live(&live));
@@ -98,13 +146,7 @@ fn junit_has_a_testcase_for_each_test() {
     assert_eq!(xml.matches("<testcase ").count(), script::manifest().len() + 1, "and one suite error");
     golden::check("junit.xml", &xml);
     let mut strict = script::whole();
-    for (_, step) in &mut strict {
-        if let Step::Event(event) = step
-            && let RunEvent::RunStarted(spec) = &mut **event
-        {
-            spec.flaky_fails = true;
-        }
-    }
+    spec_of(&mut strict).flaky_fails = true;
     golden::check("junit-flaky-fails.xml", &junit_of(&strict));
     golden::check("junit-undiscovered.xml", &junit_of(&script::undiscovered()));
     golden::check("junit-broken-off.xml", &junit_of(&script::first_half()));
@@ -136,6 +178,7 @@ fn all_fail(tests: u32) -> script::Script {
         (0, Step::Manifest(manifest.clone())),
         (0, script::confirmed(&manifest)),
         (0, script::event(RunEvent::Plan(script::plan()))),
+        (0, script::assigned(10, "e-1", 0, false)),
     ];
     for test in 0..tests {
         let failed = script::ran("e-1", 0, test, Outcome::Failed, 10);
@@ -183,7 +226,7 @@ fn only_texts_that_will_be_shown_are_asked_for() {
 #[test]
 fn slow_progress_is_told_every_ten_seconds() {
     let mut script = all_fail(1000);
-    script.truncate(4);
+    script.truncate(5);
     script.extend((0..4).map(|test| (u64::from(test) * 4000, script::decided(test, Verdict::Passed))));
     script.push((30_000, Step::Say("end")));
     let text = plain_output(&script, true);
@@ -201,12 +244,36 @@ fn json_says_nothing_twice_about_a_slot_that_goes_on() {
 
 #[test]
 fn junit_escapes_what_xml_cannot_hold() {
+    let names = names_in_junit(&["::t[\u{0}\u{1b}[31m<\"'&>\u{fffe}]"]);
+    assert_eq!(names, ["t[&lt;&quot;&apos;&amp;&gt;]"]);
+}
+
+/// A report of these tests of one file.
+fn names_in_junit(suffixes: &[&str]) -> Vec<String> {
     let mut tally = Tally::new("r-7".parse().unwrap(), Instant(0), true);
-    let suffixes = vec!["::t[\u{0}\u{1b}[31m<\"'&>\u{fffe}]".to_owned()];
+    let suffixes = suffixes.iter().map(ToString::to_string).collect();
     let files = vec![seagull_domain::FileTests { path: "t.py".into(), suffixes }];
     tally.manifest(seagull_domain::Manifest { files, ..Default::default() }.into());
     let xml = junit::render(&tally, &script::text).unwrap();
-    assert!(xml.contains("name=\"t[&lt;&quot;&apos;&amp;&gt;]\""), "{xml}");
+    let cases = xml.split("<testcase name=\"").skip(1);
+    cases.map(|case| case.split('"').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn junit_gives_no_two_ids_one_name() {
+    let ids =
+        ["::t[a\nb]", r"::t[a\nb]", r"::t[a\x0ab]", r"::t[a\x5cx0ab]", "::t[\\\n]", "::t[\r\t]", r"::t[\\]"];
+    let names = names_in_junit(&ids);
+    let expected = [
+        r"t[a\x0ab]",
+        r"t[a\nb]",
+        r"t[a\x5cx0ab]",
+        r"t[a\x5cx5cx0ab]",
+        r"t[\\x0a]",
+        r"t[\x0d\x09]",
+        r"t[\\]",
+    ];
+    assert_eq!(names, expected);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use seagull_domain::{
     SlotNumber, StreamItem, SuiteError, TestCause, TestIndex, TestResult, TextRef, Verdict, Workspace,
 };
 
+use crate::commands::run::INTERRUPTING;
 use crate::report::{Live, Report};
 
 pub enum Step {
@@ -44,9 +45,9 @@ pub fn play(report: &mut Report, script: &Script) {
 /// The texts that the script's results name, by offset.
 pub fn text(reference: TextRef) -> Option<String> {
     match reference.offset {
-        0 => Some("    def test_div(n):\n>       assert 1 / n\nE       ZeroDivisionError\n\n----- Captured stdout -----\n\x1b[31mred\x1b[0m <&> \u{1}\n".into()),
-        1 => Some("Stack of the main thread:\n  test_io.py, line 8, in test_hang\n".into()),
-        2 => Some("Traceback (most recent call last):\n  database is locked\n".into()),
+        0 => Some("    def test_div(n):\n>       assert 1 / n\nE       ZeroDivisionError\n\n----- Captured stdout call -----\n\x1b[31mred\x1b[0m <&> \u{1}\n".into()),
+        1 => Some("Current thread 0x00007f3a (most recent call first):\n  File \"/src/algebra/tests/test_io.py\", line 8 in test_hang\n".into()),
+        2 => Some("conftest.py:9: in database\n    connection.commit()\nE   sqlite3.OperationalError: database is locked\n".into()),
         3 => Some((1..=300).map(|n| format!("line {n}\n")).collect()),
         _ => None,
     }
@@ -103,7 +104,7 @@ pub fn manifest() -> Manifest {
             path: "tests/test_win.py".into(),
             reason: "needs Windows".into(),
         }],
-        warnings: vec!["tests/test_io.py::test_read occurs twice; it runs once".into()],
+        warnings: vec!["1 duplicate ids run once: tests/test_io.py::test_read".into()],
         ..Manifest::default()
     }
 }
@@ -122,7 +123,7 @@ pub fn plan() -> PlanSummary {
         longest_ms: 14_000,
         makespan_ms: 22_000,
         lower_bound: 3,
-        bound: "total / cap".into(),
+        bound: "L1".into(),
         unknown: 2,
         oversize: 0,
         planning_ms: 12,
@@ -154,7 +155,7 @@ pub fn ran(on: &'static str, slot: u32, test: u32, outcome: Outcome, millis: u64
         detail: String::new(),
         cause: None,
         phases: [0, millis * 1000, 0],
-        peak_kib: 0,
+        peak_kib: 51_200,
         message: String::new(),
         location: String::new(),
         text: None,
@@ -168,6 +169,17 @@ impl Ran {
         self.0.message = message.into();
         self.0.location = location.into();
         self
+    }
+
+    pub fn phases(mut self, millis: [u64; 3]) -> Self {
+        self.0.phases = millis.map(|millis| millis * 1000);
+        self
+    }
+
+    /// As the executor tells of a test whose worker is dead.
+    pub fn killed(mut self, cause: TestCause, message: &str) -> Self {
+        self.0.peak_kib = 0;
+        self.because(cause, message, "")
     }
 
     pub fn detail(mut self, detail: &str, message: &str) -> Self {
@@ -242,12 +254,23 @@ pub fn first_half() -> Script {
                 attempt: AttemptId(11),
                 executor: executor("e-2"),
                 cause: InfraCause::ExecutorLost,
-                message: "not heard from for 15 s".into(),
+                message: String::new(),
                 tests: 5,
             }),
         ),
         (7000, event(RunEvent::TakenBack { attempt: AttemptId(10), tests: 2 })),
         (7100, assigned(12, "e-3", 2, false)),
+        (7100, assigned(13, "e-3", 3, false)),
+        (
+            7200,
+            event(RunEvent::AttemptLost {
+                attempt: AttemptId(13),
+                executor: executor("e-3"),
+                cause: InfraCause::SandboxFailed,
+                message: "the worker ended before it was ready: exit code 1".into(),
+                tests: 2,
+            }),
+        ),
         (7200, runs("e-3", 2, 6)),
         (9000, ran("e-3", 2, 0, Passed, 10).with(Some(Evidence::Predecessor))),
     ]);
@@ -262,7 +285,7 @@ pub fn whole() -> Script {
         test: TestIndex(9),
         attempt: AttemptId(12),
         executor: executor("e-3"),
-        reason: "collected again, the file has no such test".into(),
+        reason: "not among the 1 tests of tests/test_far.py".into(),
     };
     let broken = SuiteError {
         title: "session fixture teardown".into(),
@@ -278,12 +301,13 @@ pub fn whole() -> Script {
         (9600, decided(2, Verdict::Flaky)),
         (9700, ran("e-3", 2, 5, Passed, 25).detail("xpassed", "").step()),
         (9700, decided(5, Verdict::Passed)),
-        (20_000, ran("e-1", 0, 3, Passed, 14_000).step()),
+        (20_000, ran("e-1", 0, 3, Passed, 0).phases([11_900, 2000, 100]).step()),
         (20_000, decided(3, Verdict::Passed)),
         (
             21_000,
-            ran("e-1", 0, 7, Failed, 5)
-                .detail("error at collection", "SyntaxError: invalid syntax")
+            ran("e-1", 0, 7, Failed, 0)
+                .because(TestCause::Error, "", "")
+                .detail("not collected", "SyntaxError: invalid syntax")
                 .text(9)
                 .step(),
         ),
@@ -291,7 +315,7 @@ pub fn whole() -> Script {
         (
             24_000,
             ran("e-3", 2, 6, Failed, 12_000)
-                .because(TestCause::TimedOut, "killed after 12 s (limit.test)", "")
+                .killed(TestCause::TimedOut, "timed out: killed after 12 s, its limit; --test-limit sets it")
                 .text(1)
                 .step(),
         ),
@@ -305,11 +329,16 @@ pub fn whole() -> Script {
     script
 }
 
+/// Every run from its beginning to its end.
+pub fn all() -> [Script; 6] {
+    [whole(), cancelled(), undiscovered(), nothing(), anticipated(), green()]
+}
+
 /// Ctrl-C half way.
 pub fn cancelled() -> Script {
     let mut script = first_half();
     let cancelled = NotExecuted::Cancelled;
-    script.push((9100, Step::Say("interrupted: fixtures have 10 s to tear down; Ctrl-C again kills now")));
+    script.push((9100, Step::Say(INTERRUPTING)));
     script.push((9100, event(RunEvent::Stopping { reason: cancelled })));
     script.extend((2..10).map(|test| (9900, decided(test, Verdict::NotExecuted(cancelled)))));
     let counts = Counts { total: 10, passed: 1, failed: 1, not_executed: 8, ..Counts::default() };
@@ -320,7 +349,9 @@ pub fn cancelled() -> Script {
 
 /// A run that never learns which tests there are.
 pub fn undiscovered() -> Script {
-    let message = "ImportError while loading conftest\nE   No module named 'numpy'\n".to_owned();
+    let message = "ConftestImportFailure: ModuleNotFoundError: No module named 'numpy' (from /src/algebra/conftest.py)\n\
+        conftest.py:1: in <module>\n    import numpy\nE   ModuleNotFoundError: No module named 'numpy'\n"
+        .to_owned();
     let end =
         RunEvent::RunFinished { verdict: RunVerdict::Incomplete, counts: Counts::default(), exit_code: 101 };
     vec![
@@ -331,12 +362,63 @@ pub fn undiscovered() -> Script {
     ]
 }
 
-/// All is green.
-pub fn green() -> Script {
+/// `seagull run -- -k typo`.
+pub fn nothing() -> Script {
+    let warnings = vec!["no tests were collected (12 deselected)".into()];
+    let manifest = Manifest { warnings, ..Manifest::default() };
+    let spec = RunSpec { arguments: vec!["-k".into(), "typo".into()], ..spec(0) };
+    let plan = PlanSummary { slots: 2, bound: "L1".into(), ..PlanSummary::default() };
+    let end =
+        RunEvent::RunFinished { verdict: RunVerdict::Incomplete, counts: Counts::default(), exit_code: 101 };
+    vec![
+        (0, event(RunEvent::RunStarted(Box::new(spec)))),
+        (100, assigned(1, "e-1", 0, true)),
+        (900, Step::Manifest(manifest.clone())),
+        (900, confirmed(&manifest)),
+        (900, event(RunEvent::Plan(plan))),
+        (1000, event(end)),
+    ]
+}
+
+fn two_tests() -> (Manifest, Step) {
     let files =
         vec![FileTests { path: "test_a.py".into(), suffixes: vec!["::test_x".into(), "::test_y".into()] }];
-    let manifest = Manifest { files, ..Manifest::default() };
     let counts = Counts { total: 2, passed: 2, ..Counts::default() };
+    let end = RunEvent::RunFinished { verdict: RunVerdict::Passed, counts, exit_code: 0 };
+    (Manifest { files, ..Manifest::default() }, event(end))
+}
+
+/// A second run: what the discovery will find runs meanwhile, and is told of once it has found it.
+pub fn anticipated() -> Script {
+    let (manifest, end) = two_tests();
+    let plan = PlanSummary {
+        bundles: 2,
+        total_ms: 4400,
+        longest_ms: 3600,
+        makespan_ms: 3600,
+        unknown: 0,
+        lower_bound: 1,
+        ..plan()
+    };
+    vec![
+        (0, event(RunEvent::RunStarted(Box::new(spec(0))))),
+        (100, assigned(1, "e-1", 0, true)),
+        (200, assigned(11, "e-2", 1, false)),
+        (4000, Step::Manifest(manifest.clone())),
+        (4000, confirmed(&manifest)),
+        (4000, event(RunEvent::Plan(plan))),
+        (4000, ran("e-2", 1, 0, Outcome::Passed, 3500).step()),
+        (4000, decided(0, Verdict::Passed)),
+        (4100, assigned(10, "e-1", 0, false)),
+        (4900, ran("e-1", 0, 1, Outcome::Passed, 750).step()),
+        (4900, decided(1, Verdict::Passed)),
+        (5000, end),
+    ]
+}
+
+/// All is green.
+pub fn green() -> Script {
+    let (manifest, end) = two_tests();
     vec![
         (0, event(RunEvent::RunStarted(Box::new(spec(0))))),
         (500, Step::Manifest(manifest.clone())),
@@ -345,10 +427,11 @@ pub fn green() -> Script {
             500,
             event(RunEvent::Plan(PlanSummary { bundles: 1, slots: 1, cap_ms: 5000, unknown: 2, ..plan() })),
         ),
+        (500, assigned(10, "e-1", 0, false)),
         (700, ran("e-1", 0, 0, Outcome::Passed, 150).step()),
         (700, decided(0, Verdict::Passed)),
         (900, ran("e-1", 0, 1, Outcome::Passed, 160).step()),
         (900, decided(1, Verdict::Passed)),
-        (1000, event(RunEvent::RunFinished { verdict: RunVerdict::Passed, counts, exit_code: 0 })),
+        (1000, end),
     ]
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use seagull_domain::{Counts, Instant, PlanSummary, RunEvent, Seq, StreamItem, TestIndex, Verdict};
+use seagull_domain::{
+    AttemptId, Counts, Generation, InfraCause, Instant, PlanSummary, RunEvent, Seq, StreamItem, TestIndex,
+    Verdict,
+};
 
 use super::script::{self, Step};
 use crate::report::tally::Tally;
@@ -23,7 +26,7 @@ fn tally(script: &script::Script) -> Tally {
 
 #[test]
 fn its_own_counts_are_those_the_run_ends_with() {
-    for script in [script::whole(), script::cancelled(), script::green(), script::undiscovered()] {
+    for script in script::all() {
         let told = tally(&script).counts;
         let mut unfinished = script;
         unfinished.pop();
@@ -64,18 +67,56 @@ fn again((at, step): &(u64, Step)) -> (u64, Step) {
 fn the_slots_of_a_lost_executor_are_gone() {
     let half = tally(&script::first_half());
     let executors: Vec<&str> = half.slots.values().map(|slot| slot.executor.as_str()).collect();
-    assert_eq!(executors, ["e-1", "e-3"]);
+    assert_eq!(executors, ["e-1", "e-3", "e-3"]);
     assert_eq!(
         half.slots.values().map(|slot| slot.test).collect::<Vec<_>>(),
-        [Some(TestIndex(3)), Some(TestIndex(6))]
+        [Some(TestIndex(3)), Some(TestIndex(6)), None]
     );
+}
+
+#[test]
+fn a_run_works_from_its_first_tests_on_that_count() {
+    assert_eq!(tally(&script::anticipated()).clock.working, Some(Instant(200)));
+    // Other tests were expected: what ran before is not heard of.
+    let mut withdrawn = script::anticipated();
+    let Step::Event(confirmed) = &mut withdrawn[4].1 else { unreachable!("the manifest is confirmed") };
+    let RunEvent::ManifestConfirmed { generation, .. } = &mut **confirmed else { panic!("{confirmed:?}") };
+    *generation = Generation(2);
+    assert_eq!(tally(&withdrawn).clock.working, Some(Instant(4100)));
+}
+
+#[test]
+fn a_discovery_is_under_way_until_it_ends_whatever_way() {
+    let beginning = |script: script::Script| {
+        let discovering =
+            |event: &RunEvent| matches!(event, RunEvent::AttemptAssigned { discovery: true, .. });
+        let steps = script.iter().position(|(_, step)| matches!(step, Step::Event(e) if discovering(e)));
+        script.into_iter().take(steps.unwrap() + 1).collect::<script::Script>()
+    };
+    let mut script = beginning(script::whole());
+    assert!(tally(&script).discovering.is_some());
+    let lost = RunEvent::AttemptLost {
+        attempt: AttemptId(1),
+        executor: script::executor("e-1"),
+        cause: InfraCause::SandboxFailed,
+        message: String::new(),
+        tests: 0,
+    };
+    script.push((200, script::event(lost)));
+    assert_eq!(tally(&script).discovering, None);
+    for whole in [script::anticipated(), script::undiscovered()] {
+        assert_eq!(tally(&whole).discovering, None);
+    }
 }
 
 /// 100 tests, planned at 0 for 100 s on 2 slots, after `seconds`.
 fn midway(done: u32, seconds: u64, work: u64, unknown: u32) -> Option<u64> {
     let mut tally = Tally::new("r-7".parse().unwrap(), Instant(0), true);
     let plan = PlanSummary { makespan_ms: 100_000, total_ms: 200_000, unknown, ..PlanSummary::default() };
-    tally.apply(&StreamItem { seq: Seq(1), event: RunEvent::Plan(plan) });
+    let Step::Event(assigned) = script::assigned(10, "e-1", 0, false) else { unreachable!("it is an event") };
+    for event in [RunEvent::Plan(plan), *assigned] {
+        tally.apply(&StreamItem { seq: Seq(1), event });
+    }
     tally.counts = Counts { total: 100, passed: done, ..Counts::default() };
     tally.clock.now = Instant(seconds * 1000);
     tally.work.total_us = work * 1_000_000;

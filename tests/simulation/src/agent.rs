@@ -237,7 +237,7 @@ impl World {
             }
             Effect::Start(start) => self.start_worker(id, &start),
             Effect::Feed { slot, worker, attempt, tests } => {
-                self.will_be_fed(id, slot, attempt, tests[0]);
+                self.will_be_fed(id, slot);
                 self.after(
                     0,
                     Action::Order { agent: id, slot, worker, order: Order::Feed { attempt, tests } },

@@ -70,6 +70,7 @@ pub const KINDS: &[&str] = &[
     "fault: worker died before it was ready",
     "fault: worker stuck at start",
     "fault: worker died idle",
+    "fault: worker died in session start",
     "fault: worker crashed by a test",
     "fault: worker crashed collecting",
     "fault: worker killed at a limit",

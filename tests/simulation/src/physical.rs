@@ -12,8 +12,8 @@ pub struct Physical {
     pub executions: Vec<Execution>,
     /// In the order of time.
     pub signs: Vec<(u64, Sign)>,
-    /// Tests that were failed for something else that nobody could tell from their own doing: the worker died as it
-    /// was fed, or the whole machine stood still until just after the limit.
+    /// Tests that were failed for something else that nobody could tell from their own doing: the whole machine stood
+    /// still until just after the limit.
     pub unlucky: BTreeSet<(usize, TestIndex)>,
 }
 

@@ -1,4 +1,5 @@
 //! A thousand histories.
+#![expect(clippy::disallowed_methods, reason = "histories run on several threads")]
 
 use std::io::Write;
 use std::sync::Mutex;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use seagull_domain::{AttemptId, AttemptState, Digest, Discovery, EndCause, InfraCause, Kind, TestCause};
+use seagull_domain::{
+    AttemptId, AttemptState, Digest, Discovery, EndCause, InfraCause, Kind, TestCause, TestIndex,
+};
 use seagull_executor_core::{Effect, Event, WorkerEvent};
 
 use crate::world::{World, entry, exited, feed, finish, gave_back, interrupt, kill, passed, wanted};
@@ -142,6 +144,74 @@ fn a_session_that_ends_itself_between_tests_is_a_suite_error_and_the_rest_goes_o
     assert_eq!(world.worker(2, exited()), []);
     assert_eq!(world.failures(), []);
     assert_eq!(world.report(1).state, gave_back("the worker ended before it ran any test: interrupted"));
+}
+
+#[test]
+fn a_worker_that_dies_before_it_comes_to_a_test_gives_all_back() {
+    let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
+    assert_eq!(world.worker(1, exited()), [], "another would not fare better");
+    assert_eq!(world.records(), []);
+    assert_eq!(world.report(1).state, gave_back("the worker ended before it ran any test: signal 11"));
+}
+
+#[test]
+fn a_worker_that_comes_to_no_test_within_the_limit_gives_all_back() {
+    let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
+    world.wait(Duration::from_secs(600));
+    assert_eq!(world.step(Event::Tick), [kill(1)]);
+    world.worker(1, exited());
+    assert_eq!(world.records(), []);
+    let state = gave_back("the worker ended before it ran any test: killed after 600 s, its limit");
+    assert_eq!(world.report(1).state, state);
+}
+
+#[test]
+fn a_test_is_to_blame_while_its_file_is_collected() {
+    let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
+    world.wait(Duration::from_secs(590));
+    world.worker(1, WorkerEvent::Collecting);
+    assert!(matches!(world.worker(1, exited())[..], [Effect::Start(_)]));
+    assert_eq!(world.failures(), [(0, Some(TestCause::Crashed))]);
+    assert_eq!(world.worker(2, WorkerEvent::Ready { grace_ms: 1000 }), [feed(2, 1, &[1])]);
+    world.wait(Duration::from_secs(590));
+    world.worker(2, WorkerEvent::Collecting);
+    world.wait(Duration::from_secs(600));
+    assert_eq!(world.step(Event::Tick), [kill(2)]);
+    world.worker(2, exited());
+    assert_eq!(world.failures(), [(0, Some(TestCause::Crashed)), (1, Some(TestCause::TimedOut))]);
+}
+
+#[test]
+fn a_worker_that_has_worked_and_dies_between_two_tests_is_a_suite_error_and_the_rest_goes_on() {
+    for hangs in [false, true] {
+        let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
+        world.worker(1, WorkerEvent::Collecting);
+        world.worker(1, WorkerEvent::FileCollected);
+        world.starts(0);
+        world.worker(1, WorkerEvent::Next);
+        world.worker(1, passed(0));
+        if hangs {
+            world.wait(Duration::from_secs(600));
+            assert_eq!(world.step(Event::Tick), [kill(1)]);
+        }
+        assert!(matches!(world.worker(1, exited())[..], [Effect::Start(_)]));
+        let error = if hangs { "killed after 600 s, its limit" } else { "signal 11" };
+        assert_eq!((world.suite_errors(), world.failures()), (vec![error.to_owned()], vec![]));
+        assert_eq!(world.worker(2, WorkerEvent::Ready { grace_ms: 1000 }), [feed(2, 1, &[1])]);
+    }
+}
+
+#[test]
+fn workers_that_end_while_the_scheduler_is_away_do_not_fill_the_report() {
+    let entries: Vec<_> = (0..10).map(|test| entry(test, 0)).collect();
+    let mut world = World::running(&entries);
+    for worker in 1..10 {
+        world.worker(worker, WorkerEvent::Started(TestIndex(worker as u32 - 1)));
+        world.worker(worker, exited());
+        world.worker(worker + 1, WorkerEvent::Ready { grace_ms: 1000 });
+    }
+    assert_eq!(world.failures().len(), 9);
+    assert_eq!(world.state.next_report().workers.len(), 2, "one that lives, and those that are gone");
 }
 
 #[test]

@@ -32,6 +32,10 @@ pub struct Worker {
     stage: Stage,
     queue: VecDeque<(AttemptId, TestIndex)>,
     collected: BTreeSet<u32>,
+    /// It has been given tests.
+    fed: bool,
+    /// It has finished a test.
+    worked: bool,
     /// Nothing more will come.
     finishing: bool,
     interrupted: bool,
@@ -49,6 +53,10 @@ enum Stage {
         dies: bool,
     },
     Discovering,
+    /// Ready, and its session starts.
+    Opening {
+        dies: bool,
+    },
     Idle,
     /// Collecting the file of a test; the execution that this will end, if it does.
     Collecting(AttemptId, TestIndex, Option<usize>),
@@ -75,6 +83,8 @@ enum Finish {
 enum Death {
     /// Of itself, with nothing to do.
     Idle,
+    /// Of itself, before it came to any of the tests it has.
+    Unused,
     /// Of a test's execution.
     Of(usize),
     Other,
@@ -118,6 +128,8 @@ impl World {
             stage: Stage::Starting { dies },
             queue: VecDeque::new(),
             collected: BTreeSet::new(),
+            fed: false,
+            worked: false,
             finishing: false,
             interrupted: false,
             doomed: false,
@@ -187,6 +199,13 @@ impl World {
             }
             Stage::Starting { dies: false } => self.is_ready(place),
             Stage::Discovering => self.has_discovered(place),
+            Stage::Opening { dies: true } => {
+                self.census.count("fault: worker died in session start");
+                let (fed, doomed) = (self.at(place).fed, self.at(place).doomed);
+                self.life(place).suite_errors += u32::from(!fed && !doomed);
+                self.dies(place, if fed { Death::Unused } else { Death::Idle });
+            }
+            Stage::Opening { dies: false } => self.goes_on(place),
             Stage::Idle => {
                 self.census.count("fault: worker died idle");
                 let doomed = self.at(place).doomed;
@@ -197,7 +216,10 @@ impl World {
                 self.census.count("fault: worker crashed collecting");
                 self.crashes(place, execution);
             }
-            Stage::Collecting(attempt, test, None) => self.begins(place, attempt, test),
+            Stage::Collecting(attempt, test, None) => {
+                self.say(place, WorkerEvent::FileCollected);
+                self.begins(place, attempt, test);
+            }
             Stage::Calling(execution) => self.has_called(place, execution),
             Stage::Waiting(execution) => self.enter(place, Stage::TearingDown(execution), Some(1)),
             Stage::TearingDown(execution) => self.has_torn_down(place, execution),

@@ -47,8 +47,9 @@ impl World {
         let (stage, exited_by) = (worker.stage, worker.exited_by);
         if let Stage::Dead(Death::Of(execution)) = stage {
             self.end_execution(execution, Ended::Interrupted);
-            self.life((agent, slot)).suite_errors += 1;
         }
+        self.life((agent, slot)).suite_errors +=
+            u32::from(matches!(stage, Stage::Dead(Death::Of(_) | Death::Unused)));
         if let Some(execution) = exited_by {
             self.end_execution(execution, Ended::Interrupted);
         }
@@ -64,23 +65,21 @@ impl World {
         }
     }
 
-    /// Tests are on their way to a worker that has died with nothing to do: from outside, it died of the first.
-    pub fn will_be_fed(&mut self, agent: usize, slot: SlotIndex, attempt: AttemptId, test: TestIndex) {
-        let worker = self.agents[agent].workers.get(&slot);
-        if worker.is_some_and(|worker| worker.stage == Stage::Dead(Death::Idle)) {
-            let place = (agent, slot);
-            let execution = self.begin_execution(place, attempt, test);
-            self.physical.unlucky.insert((self.physical.executions[execution].run, test));
-            self.end_execution(execution, Ended::With(Outcome::Failed));
-            self.life(place).suite_errors -= 1;
-            self.at(place).stage = Stage::Dead(Death::Of(execution));
+    /// Tests are on their way. A worker that has died with nothing to do comes to none of them: one that never came to
+    /// any could not work.
+    pub fn will_be_fed(&mut self, agent: usize, slot: SlotIndex) {
+        let Some(worker) = self.agents[agent].workers.get_mut(&slot) else { return };
+        worker.fed = true;
+        if worker.stage == Stage::Dead(Death::Idle) && !worker.worked {
+            worker.stage = Stage::Dead(Death::Unused);
+            self.life((agent, slot)).suite_errors -= 1;
         }
     }
 
     fn is_interrupted(&mut self, place: Place) {
         let execution = match self.at(place).stage {
             Stage::Starting { .. } => return self.dies(place, Death::Other),
-            Stage::Discovering | Stage::Idle => None,
+            Stage::Discovering | Stage::Opening { .. } | Stage::Idle => None,
             Stage::Collecting(_, _, execution) => execution,
             Stage::Calling(execution) | Stage::Waiting(execution) | Stage::TearingDown(execution) => {
                 Some(execution)

@@ -18,7 +18,8 @@ impl World {
             let delay = self.random.within(50..=2000);
             self.enter(place, Stage::Discovering, Some(delay));
         } else {
-            self.goes_on(place);
+            let (dies, delay) = (self.random.chance(7), self.random.within(1..=20));
+            self.enter(place, Stage::Opening { dies }, Some(delay));
         }
     }
 
@@ -80,6 +81,7 @@ impl World {
         if self.at(place).collected.insert(file) || crashes {
             let execution = crashes.then(|| self.begin_execution(place, attempt, test));
             let delay = self.random.within(1..=40);
+            self.say(place, WorkerEvent::Collecting);
             self.enter(place, Stage::Collecting(attempt, test, execution), Some(delay));
         } else {
             self.begins(place, attempt, test);
@@ -174,6 +176,7 @@ impl World {
             text: None,
         };
         self.end_execution(execution, Ended::With(outcome));
+        self.at(place).worked = true;
         self.say(place, WorkerEvent::Finished(result));
         self.goes_on(place);
     }
