@@ -12,4 +12,4 @@ build: prepare
 	cargo build --locked --workspace
 
 prepare:
-	deploy/prepare.sh
+	deploy/prepare.sh $(or $(MAKECMDGOALS),demo)

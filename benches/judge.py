@@ -1,7 +1,7 @@
 """What a comparison is held to: the bounds, and whether its rounds keep them.
 
-A round has what each variant took, `{variant: Measured}`; what a round lacks the variants for is not judged. Figures are of
-the same rounds throughout: medians of CPU seconds, and medians of the ratios or slopes of each round with their spread.
+A round has what each variant took, `{variant: Measured}`; what a round lacks the variants for is not judged.
+All figures are of the same rounds: medians of CPU seconds, and medians of each round's ratios or slopes.
 """
 
 from statistics import median

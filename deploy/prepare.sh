@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
-# Checks for what building and testing take, and installs what is missing from Debian's or Ubuntu's packages where it
-# may; else it says the line to run.
+# prepare.sh TARGET...: checks for what these targets of the Makefile take, and installs what is missing from Debian's
+# or Ubuntu's packages where it may; else it says the line to run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+# at_least LEAST FOUND: whether a version is that or later.
+at_least() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
 packages=()
 command -v cc >/dev/null || packages+=(build-essential)
@@ -22,21 +25,37 @@ if [ ${#packages[@]} -gt 0 ]; then
     fi
 fi
 
-if ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
-    echo "python3 is $(python3 --version | cut -d' ' -f2), the tests need 3.11 or later" >&2
-    echo "hint: put a newer python3 first on PATH" >&2
+# The pytest adapter takes Python 3.8, the demo's networkx 3.10; what the tests install takes 3.11.
+wanted=3.8
+case " $* " in
+    *" test "*) wanted=3.11 ;;
+    *" demo "*) wanted=3.10 ;;
+esac
+found=$(python3 --version | cut -d' ' -f2)
+if ! at_least "$wanted" "$found"; then
+    echo "python3 is $found, $wanted or later is needed" >&2
+    packaged=$(apt-cache search --names-only '^python3\.[0-9]+-venv$' 2>/dev/null) || true
+    newest=$(cut -d- -f1 <<<"$packaged" | sort -V | tail -n 1)
+    if at_least "python$wanted" "$newest"; then
+        echo "hint: sudo apt-get install -y $newest-venv && $newest -m venv ~/$newest &&" \
+            "export PATH=~/$newest/bin:\$PATH" >&2
+    else
+        echo "hint: this system has no package of one; put it first on PATH as python3" >&2
+    fi
     exit 1
 fi
 
 wanted=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
-found=$(cargo --version 2>/dev/null | cut -d' ' -f2 || true)
-if [ -z "$found" ] || [ "$(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1)" != "$wanted" ]; then
+found=$(cargo --version 2>/dev/null | cut -d' ' -f2) || true
+if ! at_least "$wanted" "$found"; then
     echo "Rust is ${found:-missing}, $wanted is needed" >&2
     if command -v rustup >/dev/null; then
         echo "hint: rustup toolchain install $wanted" >&2
+    elif apt-cache show rustup >/dev/null 2>&1; then
+        echo "hint: sudo apt-get install -y rustup && rustup toolchain install $wanted" >&2
     else
-        echo "hint: install rustup (a package of Debian 13 and Ubuntu 24.04, else from rustup.rs), then" >&2
-        echo "      rustup toolchain install $wanted" >&2
+        echo "hint: sudo apt-get install -y curl && curl -sSf https://sh.rustup.rs |" \
+            "sh -s -- -y --default-toolchain none && . ~/.cargo/env" >&2
     fi
     exit 1
 fi

@@ -14,6 +14,9 @@ cargo clippy --locked --workspace --all-targets -- -D warnings
 step "unit, property, simulation, snapshot and integration tests"
 cargo test --locked --workspace
 
+step "scripts of deployment and benchmarks"
+python3 -W ignore -m unittest discover -s tests/scripts
+
 step "the pytest adapter on pytest 7.4, 8 and 9"
 pythons=()
 for requirements in \
@@ -22,12 +25,7 @@ for requirements in \
     "pytest==9.2.0 pytest-xdist==3.8.0 pytest-cov==7.1.0 pytest-randomly==5.1.0 pytest-rerunfailures==16.7"; do
     read -r -a packages <<<"$requirements"
     venv="$target/test-venvs/${packages[0]/==/-}"
-    # Written last: an environment without it is half made.
-    if [ "$(cat "$venv/recipe" 2>/dev/null)" != "$requirements" ]; then
-        python3 -m venv --clear "$venv"
-        "$venv/bin/pip" install -q --disable-pip-version-check "${packages[@]}"
-        echo "$requirements" >"$venv/recipe"
-    fi
+    deploy/venv.sh "$venv" "${packages[@]}"
     pythons+=("$venv/bin/python")
 done
 SEAGULL_TEST_PYTHONS=$(IFS=:; echo "${pythons[*]}") python3 -W ignore -m unittest discover -s tests/adapter
