@@ -15,6 +15,7 @@ impl Again {
         let path = |path: &std::path::PathBuf| path.to_string_lossy().into_owned();
         let given = [
             ("--project", args.what.project.clone()),
+            ("--framework", args.what.framework.map(|name| name.to_string())),
             ("--python", args.what.python.clone()),
             (
                 "--scheduler",
@@ -31,9 +32,18 @@ impl Again {
         }
     }
 
+    /// What looks at whether all is in place for the same suite.
+    pub fn doctor(&self) -> String {
+        self.command("doctor", &[])
+    }
+
     /// The command line with these options, quoted for a shell.
     pub fn with(&self, options: &[&str]) -> String {
-        let words = ["seagull", "run"].into_iter().chain(options.iter().copied());
+        self.command("run", options)
+    }
+
+    fn command(&self, name: &str, options: &[&str]) -> String {
+        let words = ["seagull", name].into_iter().chain(options.iter().copied());
         let dashes = (!self.arguments.is_empty()).then_some("--");
         let suite = self.options.iter().chain(&self.paths).map(String::as_str).chain(dashes);
         let words = words.chain(suite).chain(self.arguments.iter().map(String::as_str));
@@ -46,7 +56,8 @@ pub fn quoted(words: impl IntoIterator<Item: AsRef<str>>) -> String {
     words.into_iter().map(|word| quoted_word(word.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
-fn quoted_word(word: &str) -> String {
+/// A word as a POSIX shell reads it.
+pub fn quoted_word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();
@@ -71,6 +82,8 @@ mod tests {
     #[test]
     fn it_names_the_same_suite_in_the_same_place() {
         assert_eq!(again(&["--retries", "2"]), "seagull run --select last-failed");
+        let nowhere = Again { paths: vec!["tests".into()], ..Again::default() };
+        assert_eq!(nowhere.doctor(), "seagull doctor tests");
         assert_eq!(
             again(&["tests", "--", "-m", "not slow"]),
             "seagull run --select last-failed tests -- -m 'not slow'"

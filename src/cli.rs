@@ -1,5 +1,8 @@
 //! The command line: options, their help, and nothing of what they do.
 
+mod around;
+mod begin;
+
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,13 +12,22 @@ use seagull_domain::{ExecutorId, RunId};
 use tonic::transport::Uri;
 
 use crate::report::{Color, Output};
-use crate::{config, duration};
+use crate::{config, duration, framework};
+pub use around::{
+    Completions, Explain, FormArgs, FromArgs, History, Logs, Man, Repro, Rerun, Results, RunName, Runs,
+    Shell, Watch,
+};
+pub use begin::{Doctor, Init};
 
 const EXAMPLES: &str = "\
 Examples:
   seagull run                              run the suite of this directory on all cores
   seagull run tests/unit -- -m 'not slow'  some paths, with arguments for pytest
   seagull run --help                       all options of a run
+  seagull doctor                           whether all is in place, step by step
+  seagull results --failed                 what failed in the last run
+  seagull explain last test_login          why a test has its verdict
+  seagull rerun                            what did not pass in the last run, again
 ";
 
 const RUN_EXAMPLES: &str = "\
@@ -24,6 +36,7 @@ Examples:
   seagull run tests/unit tests/test_a.py   some paths
   seagull run -- -m 'not slow' -p no:cov   arguments for pytest itself
   seagull run -- --pyargs networkx         the tests of an installed package
+  seagull run -- -p core --features fast   arguments for cargo test, in a Rust workspace
   seagull run --select last-failed         what failed last time
   seagull run --junit report.xml --retries 2 --fail-fast=20
   seagull run --output json | jq -r 'select(.event == \"verdict\" and .verdict == \"failed\") | .test'
@@ -77,6 +90,44 @@ pub enum Command {
     /// happens on this machine and in this working tree, and nothing needs to be set up. Options that seagull.toml
     /// sets in its [run] table need not be given.
     Run(Box<Run>),
+    /// List the last runs
+    ///
+    /// Runs that are under way, that have broken off, and ended ones that are kept.
+    Runs(Box<Runs>),
+    /// Show what each test of a run came to
+    ///
+    /// Of a run that is under way: so far.
+    Results(Box<Results>),
+    /// Show what a test printed, in each of its executions
+    Logs(Box<Logs>),
+    /// Follow a run that is under way, or show one that has ended again
+    ///
+    /// Shows what `seagull run` shows, from the run's beginning.
+    Watch(Box<Watch>),
+    /// Say why a run or a test has its verdict
+    ///
+    /// Of a test: its executions, where each ran, what it came to and why, retries, and what did not count. Of a run:
+    /// the rule behind its verdict and exit code, the plan against what happened, and what was lost.
+    Explain(Box<Explain>),
+    /// Run again what did not pass in a run
+    ///
+    /// Makes a new run that names the old one; verdicts that were good stand.
+    Rerun(Box<Rerun>),
+    /// Run a test as it ran in a run, with the framework alone
+    Repro(Box<Repro>),
+    /// Show what a test came to, and how long it took, over runs
+    ///
+    /// From ended runs that are kept. Of runs that are not, only what they taught about durations is left.
+    History(Box<History>),
+    /// Write a seagull.toml to begin with
+    ///
+    /// Every setting is in it, commented out, with what it is for and its default. Never overwrites one that is there.
+    Init(Init),
+    /// Look step by step at whether all is in place for a run
+    ///
+    /// Settings, framework, interpreter, two discoveries whose ids are compared, one test alone, one bundle, what would
+    /// be sent to a scheduler, and a scheduler, if it is named. Each step is ok, a warning or a problem, with what to do.
+    Doctor(Box<Doctor>),
     /// Serve runs to executors, until interrupted
     ///
     /// Prints `listening on http://ADDRESS` on standard output once it can be reached.
@@ -85,6 +136,10 @@ pub enum Command {
     ///
     /// Fetches each run's artifact once, and runs its tests in sandboxes. May join and leave at any time.
     Executor(Executor),
+    /// Print a script that completes commands and options in a shell
+    Completions(Completions),
+    /// Print the manual page, or that of a command
+    Man(Man),
 }
 
 #[derive(Debug, Clone, Args)]
@@ -136,6 +191,10 @@ pub struct WhatArgs {
     /// The name history is kept under [default: the repository's name and the folder in it]
     #[arg(long, value_name = "NAME")]
     pub project: Option<String>,
+    /// What runs the tests: pytest, cargo or command [default: command where seagull.toml has [command], cargo where
+    /// there is a Cargo.toml and no pytest suite, else pytest]
+    #[arg(long, value_name = "NAME")]
+    pub framework: Option<framework::Name>,
     /// The interpreter [default: of VIRTUAL_ENV, CONDA_PREFIX, .venv, PATH, the first there is]
     #[arg(long, value_name = "PATH")]
     pub python: Option<String>,

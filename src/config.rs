@@ -1,5 +1,6 @@
 //! `seagull.toml`: what a suite says about itself. Unknown keys are warned of, bad values are usage errors.
 
+mod command;
 mod reader;
 
 use std::collections::BTreeMap;
@@ -9,9 +10,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use seagull_domain::SuiteCommands;
 
 use crate::duration;
 use crate::errors::usage;
+use crate::framework;
+pub use command::ARGUMENTS;
 use reader::Reader;
 
 pub const FILE: &str = "seagull.toml";
@@ -22,6 +26,8 @@ pub struct Config {
     /// Where it was found.
     pub file: Option<PathBuf>,
     pub project: Option<String>,
+    pub framework: Option<framework::Name>,
+    pub command: Option<SuiteCommands>,
     /// As it is written.
     pub python: Option<String>,
     pub artifact_root: Option<PathBuf>,
@@ -29,6 +35,9 @@ pub struct Config {
     pub run: RunDefaults,
     /// What a person should know, a sentence each.
     pub warnings: Vec<String>,
+    /// Every key that was asked for, whether it is there or not.
+    #[cfg(test)]
+    pub known: std::collections::BTreeSet<String>,
 }
 
 /// `[run]`: what the options of `seagull run` are if they are not given.
@@ -71,6 +80,9 @@ impl Config {
         let mut reader = Reader::new(file, table);
         let mut config = Config { file: Some(file.to_owned()), ..Config::default() };
         config.project = reader.text("project")?;
+        config.framework = reader.parsed("framework", str::parse)?;
+        let mut command = reader.table("command")?;
+        config.command = command::read(file, &mut command)?;
         let mut pytest = reader.table("pytest")?;
         config.python = pytest.text("python")?;
         let mut artifact = reader.table("artifact")?;
@@ -79,10 +91,18 @@ impl Config {
         config.env = reader.table("env")?.texts()?;
         let mut run = reader.table("run")?;
         config.run = run_defaults(&mut run)?;
-        for reader in [reader, pytest, artifact, run] {
-            config.warnings.extend(reader.unknown());
-        }
+        config.tell_unknown([reader, command, pytest, artifact, run]);
         Ok(config)
+    }
+
+    /// Warns of what nothing asked for, once all is read.
+    fn tell_unknown<const N: usize>(&mut self, readers: [Reader; N]) {
+        let known: Vec<String> = readers.iter().flat_map(Reader::known).collect();
+        for reader in readers {
+            self.warnings.extend(reader.unknown(&known));
+        }
+        #[cfg(test)]
+        self.known.extend(known);
     }
 }
 
@@ -160,13 +180,34 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_warned_of_with_the_nearest_known_one() {
-        let config = parse("projekt = 'x'\n[run]\nslot = 3\n[docker]\nimage = 'x'\n").unwrap();
+        let text = "projekt = 'x'\nslots = 3\n[run]\nslot = 3\npython = 'x'\n[docker]\nimage = 'x'\n";
+        let config = parse(text).unwrap();
         let expected = [
             "/suite/seagull.toml: unknown key docker",
             "/suite/seagull.toml: unknown key projekt; did you mean project?",
+            "/suite/seagull.toml: unknown key slots; did you mean run.slots?",
+            "/suite/seagull.toml: unknown key run.python; did you mean pytest.python?",
             "/suite/seagull.toml: unknown key run.slot; did you mean run.slots?",
         ];
         assert_eq!(config.warnings, expected);
+    }
+
+    /// The keys of a schema and of the tables in it, as they are written from the top.
+    fn described(schema: &serde_json::Value, prefix: &str) -> Vec<String> {
+        let parts = schema["properties"].as_object().into_iter().flatten();
+        let keys = parts.flat_map(|(key, part)| {
+            let inside = described(part, &format!("{prefix}{key}."));
+            std::iter::once(format!("{prefix}{key}")).chain(inside)
+        });
+        keys.collect()
+    }
+
+    #[test]
+    fn the_schema_has_the_keys_that_are_read() {
+        let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/seagull.schema.json"));
+        let schema = serde_json::from_str(text).unwrap();
+        let known = parse("").unwrap().known;
+        assert_eq!(described(&schema, "").into_iter().collect::<std::collections::BTreeSet<_>>(), known);
     }
 
     #[test]

@@ -29,8 +29,16 @@ pub fn usage(text: impl Into<String>) -> anyhow::Error {
 
 /// Tells of an error, and says with which code the process is to exit.
 pub fn tell(error: &anyhow::Error) -> u8 {
-    eprint!("{}", describe(error));
+    eprint!("{}{}", describe(error), last_resort(error));
     if error.is::<Usage>() { USAGE } else { OURS }
+}
+
+/// Where no error in the chain says what to do.
+fn last_resort(error: &anyhow::Error) -> &'static str {
+    if error.is::<Usage>() || describe(error).lines().any(|line| line.starts_with("hint: ")) {
+        return "";
+    }
+    "hint: seagull doctor looks step by step at whether all is in place\n"
 }
 
 pub fn warn(text: impl fmt::Display) {
@@ -79,6 +87,13 @@ mod tests {
         let failed: anyhow::Result<()> = Err(anyhow!("disk full"));
         let error = failed.context("journal x: disk full").unwrap_err();
         assert_eq!(describe(&error), "error: journal x: disk full\n");
+    }
+
+    #[test]
+    fn the_doctor_is_named_where_nothing_better_is() {
+        assert!(last_resort(&anyhow!("disk full")).contains("seagull doctor"));
+        assert_eq!(last_resort(&anyhow!("disk full\nhint: make room").context("cannot write")), "");
+        assert_eq!(last_resort(&usage("bad")), "");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod duration;
 mod errors;
+mod framework;
 mod fresh;
 mod git;
 #[cfg(test)]
@@ -27,13 +28,19 @@ use clap::Parser;
 
 /// What supervisors are started as; no subcommand for people.
 const SUPERVISE: &str = "supervise";
+/// What workers of frameworks without a process of ours are started as; likewise.
+const ADAPT: &str = "adapt";
 /// How long the end waits for what still runs in the background.
 const PARTING: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    // A supervisor starts with every worker and must stay small: no runtime, no parsing of options.
-    if env::args_os().nth(1).is_some_and(|first| first == SUPERVISE) {
-        return seagull_executor::supervisor::main(env::args_os().skip(2));
+    // These start with every worker and must stay small: no runtime, no parsing of options.
+    match env::args_os().nth(1) {
+        Some(first) if first == SUPERVISE => {
+            return seagull_executor::supervisor::main(env::args_os().skip(2));
+        }
+        Some(first) if first == ADAPT => return seagull_executor::adapters::main(env::args_os().skip(2)),
+        _ => {}
     }
     let cli = cli::Cli::parse();
     let code = run(cli.command).unwrap_or_else(|error| errors::tell(&error));

@@ -23,8 +23,7 @@ impl Place {
     }
 
     pub fn at(directory: PathBuf) -> anyhow::Result<Place> {
-        // A linked work tree and a submodule have a file of that name.
-        let repository = directory.ancestors().find(|above| above.join(".git").exists()).map(Path::to_owned);
+        let repository = repository(&directory);
         let config = Config::find(&directory, repository.as_deref())?;
         Ok(Place { directory, repository, config })
     }
@@ -39,6 +38,11 @@ impl Place {
         let project: Vec<String> = parts.collect();
         if project.is_empty() { "suite".to_owned() } else { project.join("/") }
     }
+}
+
+/// The top of the git work tree around a directory. A linked work tree and a submodule have a file of that name.
+pub fn repository(directory: &Path) -> Option<PathBuf> {
+    directory.ancestors().find(|above| above.join(".git").exists()).map(Path::to_owned)
 }
 
 #[cfg(test)]

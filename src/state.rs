@@ -16,6 +16,8 @@ use crate::place::Place;
 
 const NAME: &str = ".seagull";
 const TOKEN: &str = "token";
+/// What every state directory has once something ran.
+const RUNS: &str = "runs";
 
 #[derive(Debug)]
 pub struct State {
@@ -48,6 +50,17 @@ impl State {
         let failed = || format!("cannot use {}\nhint: name a directory with --state", elsewhere.display());
         prepare(&elsewhere).with_context(failed)?;
         Ok(State { directory: elsewhere })
+    }
+
+    /// The directory that [`State::open`] would choose, if a run has made it; nothing is made.
+    pub fn find(given: Option<&Path>, place: &Place) -> Option<State> {
+        let suite = place.config.directory().or(place.repository.as_deref()).unwrap_or(&place.directory);
+        let places = match given {
+            Some(given) => vec![std::path::absolute(given).unwrap_or_else(|_| given.to_owned())],
+            None => [Some(suite.join(NAME)), users_own(suite).ok()].into_iter().flatten().collect(),
+        };
+        let directory = places.into_iter().find(|directory| directory.join(RUNS).is_dir())?;
+        Some(State { directory })
     }
 
     pub fn token_file(&self) -> PathBuf {

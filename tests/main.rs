@@ -1,8 +1,13 @@
 //! The real command on real suites: each case runs the binary with a real pytest on a copy of a small suite, and
 //! compares every verdict and the exit code with what is expected.
 
+mod around;
 mod corners;
+mod doctor;
+mod frameworks;
 mod harness;
+mod options;
 mod outcomes;
+mod plugins;
 mod processes;
 mod structure;

@@ -162,18 +162,18 @@ fn a_run_that_is_killed_leaves_no_process() {
 }
 
 /// A scheduler and a suite in a git repository, all on this machine.
-struct Cluster {
-    suite: Suite,
+pub struct Cluster {
+    pub suite: Suite,
     scheduler: Running,
-    url: String,
+    pub url: String,
 }
 
 impl Cluster {
-    fn start(suite: Suite) -> Cluster {
+    pub fn start(suite: Suite) -> Cluster {
         Cluster::start_with(suite, &[])
     }
 
-    fn start_with(suite: Suite, options: &[&str]) -> Cluster {
+    pub fn start_with(suite: Suite, options: &[&str]) -> Cluster {
         for arguments in [
             &["init", "--quiet"][..],
             &["add", "."],
@@ -191,11 +191,11 @@ impl Cluster {
         Cluster { suite, scheduler, url }
     }
 
-    fn token(&self) -> PathBuf {
+    pub fn token(&self) -> PathBuf {
         self.suite.beside("scheduler/token")
     }
 
-    fn executor(&self, name: &str) -> Running {
+    pub fn executor(&self, name: &str) -> Running {
         let token = self.token().into_os_string().into_string().unwrap();
         let state = self.suite.beside(name).into_os_string().into_string().unwrap();
         let arguments =
@@ -204,7 +204,7 @@ impl Cluster {
         Running::start(command, &self.suite.beside(&format!("{name}-stderr")))
     }
 
-    fn start_run(&self, arguments: &[&str]) -> Running {
+    pub fn start_run(&self, arguments: &[&str]) -> Running {
         let token = self.token().into_os_string().into_string().unwrap();
         self.suite.start(&[&["--scheduler", &self.url, "--token-file", &token], arguments].concat())
     }
@@ -228,6 +228,26 @@ fn a_run_survives_the_loss_of_an_executor() {
     assert_eq!(by, BTreeSet::from(["e-one", "e-two"]));
     // The suite ran from the artifact, not in the working tree.
     assert!(!cluster.suite.path().join("ran").exists());
+}
+
+#[test]
+fn what_the_suite_asks_for_goes_with_it_except_a_report_where_tests_run() {
+    let suite = Suite::of(&[
+        ("pytest.ini", "[pytest]\naddopts = -x --junitxml=report.xml\n"),
+        ("test_a.py", "def test_a(): assert 0\n"),
+    ]);
+    let cluster = Cluster::start(suite);
+    let _executor = cluster.executor("e-one");
+    let run = cluster.start_run(&[]).finish();
+    run.expect(100, &[("test_a.py::test_a", "failed")]);
+    assert!(run.one("manifest_confirmed")["warnings"].to_string().contains("-x is --fail-fast"));
+    assert!(run.stderr.contains("--junitxml is not written where tests run"), "{}", run.stderr);
+    assert!(!cluster.suite.path().join("report.xml").exists());
+
+    let token = cluster.token().into_os_string().into_string().unwrap();
+    let mut command = cluster.suite.seagull(&["run", "--scheduler", &cluster.url, "--token-file", &token]);
+    let output = command.env("PYTEST_ADDOPTS", "-q").output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("PYTEST_ADDOPTS is not sent"));
 }
 
 #[test]

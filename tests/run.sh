@@ -22,7 +22,7 @@ pythons=()
 for requirements in \
     "pytest==7.4.4 pluggy==1.5.0 pytest-xdist==3.8.0" \
     "pytest==8.4.2 pytest-xdist==3.8.0" \
-    "pytest==9.2.0 pytest-xdist==3.8.0 pytest-cov==7.1.0 pytest-randomly==5.1.0 pytest-rerunfailures==16.7"; do
+    "pytest==9.2.0 pytest-xdist==3.8.0 pytest-cov==7.1.0 pytest-randomly==5.1.0 pytest-rerunfailures==16.7 pytest-order==1.5.0 pytest-dependency==0.6.1"; do
     read -r -a packages <<<"$requirements"
     venv="$target/test-venvs/${packages[0]/==/-}"
     deploy/venv.sh "$venv" "${packages[@]}"

@@ -8,5 +8,5 @@ mod unpack;
 
 pub use cache::{Cache, CacheError, Pinned};
 pub use files::{LeftOut, Reason, git};
-pub use pack::{MAX_BYTES, PackError, PackOptions, Packed, pack};
+pub use pack::{MAX_BYTES, Measured, PackError, PackOptions, Packed, measure, pack};
 pub use unpack::{Limits, UnpackError, Unpacked, unpack};

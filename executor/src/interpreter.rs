@@ -13,9 +13,21 @@ pub enum Error {
     None,
 }
 
+/// An interpreter, and what named it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Found {
+    pub path: PathBuf,
+    pub by: &'static str,
+}
+
 /// The interpreter that is configured; else that of `VIRTUAL_ENV`, of `CONDA_PREFIX`, of the nearest `.venv` at or
 /// above the suite's directory, within its repository; else the first on `PATH`.
 pub fn find(configured: &str, directory: &Path) -> Result<PathBuf, Error> {
+    search(configured, directory).map(|found| found.path)
+}
+
+/// As [`find`], with what it was found by.
+pub fn search(configured: &str, directory: &Path) -> Result<Found, Error> {
     find_with(configured, directory, |name| std::env::var_os(name))
 }
 
@@ -23,20 +35,21 @@ fn find_with(
     configured: &str,
     directory: &Path,
     variable: impl Fn(&str) -> Option<OsString>,
-) -> Result<PathBuf, Error> {
+) -> Result<Found, Error> {
     let path = variable("PATH");
     if !configured.is_empty() {
         let path = match configured.contains('/') {
             true => Some(directory.join(configured)).filter(|path| path.is_file()),
             false => on_path(configured, path.as_deref()),
         };
-        return path.ok_or_else(|| Error::Configured(configured.into()));
+        let path = path.ok_or_else(|| Error::Configured(configured.into()))?;
+        return Ok(Found { path, by: "as configured" });
     }
-    let active = ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(&variable);
-    let found =
-        active.map(PathBuf::from).chain(nearest_venv(directory)).map(|prefix| prefix.join("bin/python"));
-    let found = found.into_iter().find(|python| python.is_file());
-    let on_path = |name| on_path(name, path.as_deref());
+    let active = ["VIRTUAL_ENV", "CONDA_PREFIX"].map(|by| (by, variable(by).map(PathBuf::from)));
+    let prefixes = active.into_iter().chain([(".venv", nearest_venv(directory))]);
+    let pythons = prefixes.filter_map(|(by, prefix)| Some(Found { path: prefix?.join("bin/python"), by }));
+    let on_path = |name| Some(Found { path: on_path(name, path.as_deref())?, by: "PATH" });
+    let found = { pythons }.find(|python| python.path.is_file());
     found.or_else(|| on_path("python3")).or_else(|| on_path("python")).ok_or(Error::None)
 }
 
@@ -84,14 +97,15 @@ mod tests {
                     variables.iter().find(|(known, _)| *known == name && names.contains(known))?;
                 Some(top.path().join(value).into_os_string())
             };
-            find_with("", &suite, variable).ok().map(|path| path.strip_prefix(top.path()).unwrap().to_owned())
+            let found = find_with("", &suite, variable).ok()?;
+            Some(Found { path: found.path.strip_prefix(top.path()).unwrap().to_owned(), by: found.by })
         };
-        let expected = |place: &str| Some(PathBuf::from(place).join("python"));
-        assert_eq!(found(&["VIRTUAL_ENV", "CONDA_PREFIX", "PATH"]), expected("active/bin"));
-        assert_eq!(found(&["CONDA_PREFIX", "PATH"]), expected("conda/bin"));
-        assert_eq!(found(&["PATH"]), expected("suite/.venv/bin"));
+        let expected = |place: &str, by| Some(Found { path: PathBuf::from(place).join("python"), by });
+        assert_eq!(found(&["VIRTUAL_ENV", "CONDA_PREFIX", "PATH"]), expected("active/bin", "VIRTUAL_ENV"));
+        assert_eq!(found(&["CONDA_PREFIX", "PATH"]), expected("conda/bin", "CONDA_PREFIX"));
+        assert_eq!(found(&["PATH"]), expected("suite/.venv/bin", ".venv"));
         std::fs::remove_dir_all(suite.join(".venv")).unwrap();
-        assert_eq!(found(&["PATH"]), expected("on-path"));
+        assert_eq!(found(&["PATH"]), expected("on-path", "PATH"));
         assert_eq!(found(&[]), None);
     }
 

@@ -1,5 +1,6 @@
 //! The agent on one machine: slots, sandboxes, framework adapters, artifact cache.
 
+pub mod adapters;
 mod agent;
 pub mod artifact;
 pub mod interpreter;

@@ -18,6 +18,7 @@ pub use exit::{End, Exit, Usage};
 pub use home::Home;
 pub(crate) use home::remove_abandoned;
 pub use process::ProcessSandbox;
+pub(crate) use process::own_program;
 
 /// What is to live in a sandbox.
 #[derive(Debug, Clone)]

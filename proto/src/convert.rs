@@ -5,7 +5,9 @@ mod blob;
 mod bundle;
 mod desired;
 mod event;
+mod framework;
 mod invalid;
+mod overview;
 mod report;
 mod request;
 mod result;
@@ -17,6 +19,7 @@ mod words;
 
 pub use blob::{BlobAsked, BlobPart, BlobPiece};
 pub use invalid::Invalid;
+pub use overview::{HistoryAsked, ListAsked, Listed};
 pub use request::{BundleAsked, LogChunk, RunDescription, TextAsked, submission};
 pub use result::fit_result;
 pub use scalar::fitted;

@@ -59,6 +59,14 @@ pub const DIGESTS: usize = 10_000;
 /// Events in one message of a stream.
 pub const ITEMS: usize = 10_000;
 
+/// Runs in a list.
+pub const LISTED_RUNS: usize = 500;
+/// Ended runs that a test is searched in.
+pub const SEARCHED_RUNS: u32 = 100;
+/// Ids that match, and bytes of them.
+pub const MATCHES: usize = 20;
+pub const MATCHES_BYTES: usize = 256 << 10;
+
 /// A duration, in microseconds and in milliseconds: about twelve days.
 pub const MICROS: u64 = 1 << 40;
 pub const MILLIS: u64 = 1 << 30;

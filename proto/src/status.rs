@@ -26,6 +26,13 @@ pub fn difference(status: &Status) -> Option<&str> {
     (status.code() == Code::AlreadyExists).then(|| status.message())
 }
 
+/// A watcher has had all there is of an embedded run whose process is gone.
+pub fn broken_off() -> Status {
+    Status::failed_precondition(
+        "the run has broken off: its process is gone\nhint: it goes on by the same command with its --run-id",
+    )
+}
+
 /// A report of an executor whose name a newer process has taken.
 pub fn displaced() -> Status {
     Status::failed_precondition(

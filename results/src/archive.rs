@@ -1,7 +1,7 @@
 //! Ended runs: the stream of each in a file of its own, as JSON lines.
 
 use std::fs::{DirEntry, File};
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -51,20 +51,39 @@ impl Archive {
 
     /// The ended runs, the newest first.
     pub fn list(&self) -> Result<Vec<Archived>, Error> {
+        let archived = |(run, at): (RunId, _)| {
+            let bytes = bytes_below(&self.directory.join(run.as_str()));
+            Archived { run, bytes, at }
+        };
+        Ok(self.newest()?.into_iter().map(archived).collect())
+    }
+
+    /// The ended runs and when they ended, the newest first. Takes no look at how much is kept of them.
+    pub fn newest(&self) -> Result<Vec<(RunId, SystemTime)>, Error> {
         let entries = std::fs::read_dir(&self.directory).map_err(Error::io(&self.directory))?;
-        let mut runs = Vec::new();
-        for entry in entries {
-            let entry = entry.map_err(Error::io(&self.directory))?;
-            let Some(run) = entry.file_name().to_str().and_then(|name| name.parse::<RunId>().ok()) else {
-                continue;
-            };
+        let run = |entry: DirEntry| {
+            let run: RunId = entry.file_name().to_str()?.parse().ok()?;
             // A directory without a stream is a run that has not ended.
-            let Ok(metadata) = self.path(&run).metadata() else { continue };
-            let at = metadata.modified().map_err(Error::io(&self.directory))?;
-            runs.push(Archived { run, bytes: bytes_below(&entry.path()), at });
-        }
-        runs.sort_by(|a, b| (b.at, &b.run).cmp(&(a.at, &a.run)));
+            let at = self.path(&run).metadata().and_then(|stream| stream.modified()).ok()?;
+            Some((run, at))
+        };
+        let mut runs: Vec<_> = entries.filter_map(|entry| run(entry.ok()?)).collect();
+        runs.sort_by(|(a, at), (b, bt)| (bt, b).cmp(&(at, a)));
         Ok(runs)
+    }
+
+    /// The first and the last fact of an archived stream, without what is between them.
+    pub fn ends(&self, run: &RunId) -> Result<[Vec<u8>; 2], Error> {
+        let path = self.path(run);
+        let mut lines = BufReader::new(File::open(&path).map_err(Error::io(&path))?);
+        let mut first = Vec::new();
+        lines.read_until(b'\n', &mut first).map_err(Error::io(&path))?;
+        let last = last_line(lines.get_mut()).map_err(Error::io(&path))?;
+        let fact = |line: &[u8]| {
+            let fact = parse(line.strip_suffix(b"\n").unwrap_or(line)).map(|(_, fact)| fact);
+            fact.ok_or_else(|| Error::Torn { path: path.clone() })
+        };
+        Ok([fact(&first)?, fact(&last)?])
     }
 
     /// A stream to be written.
@@ -143,6 +162,24 @@ fn bytes_below(directory: &Path) -> u64 {
     entries(directory).unwrap_or_default().iter().map(bytes).sum()
 }
 
+/// Read from the end, in steps, so that a long stream is not read whole.
+fn last_line(file: &mut File) -> std::io::Result<Vec<u8>> {
+    let length = file.metadata()?.len();
+    let mut wanted = 4096;
+    loop {
+        let begin = length.saturating_sub(wanted);
+        file.seek(SeekFrom::Start(begin))?;
+        let mut end = Vec::new();
+        file.take(wanted).read_to_end(&mut end)?;
+        let text = end.strip_suffix(b"\n").unwrap_or(&end);
+        match text.iter().rposition(|byte| *byte == b'\n') {
+            Some(before) => return Ok(text[before + 1..].to_vec()),
+            None if begin == 0 => return Ok(text.to_vec()),
+            None => wanted *= 4,
+        }
+    }
+}
+
 fn parse(line: &[u8]) -> Option<(Seq, Vec<u8>)> {
     let rest = line.strip_prefix(OPENING)?.strip_suffix(CLOSE)?;
     let digits = rest.iter().position(|byte| !byte.is_ascii_digit())?;
@@ -206,6 +243,24 @@ mod tests {
         archive.remove(&run("new")).unwrap();
         let left: Vec<_> = entries(&archive.directory).unwrap().iter().map(DirEntry::file_name).collect();
         assert!(!left.contains(&"new".into()) && left.len() == 3, "{left:?}");
+    }
+
+    #[test]
+    fn the_ends_of_a_stream_are_read_without_what_is_between_them() {
+        let (_directory, archive) = archive();
+        let run: RunId = "r1".parse().unwrap();
+        let body = |size: usize| format!("{{\"t\": \"{}\"}}", "x".repeat(size)).into_bytes();
+        for sizes in [vec![7], vec![5, 100_000, 6], vec![100_000, 5, 100_000]] {
+            let facts: Vec<_> = (1..).map(Seq).zip(sizes.iter().map(|size| body(*size))).collect();
+            write(&archive, &run, &facts).unwrap();
+            let [first, last] = archive.ends(&run).unwrap();
+            assert_eq!(first, facts[0].1);
+            assert_eq!(last, facts.last().unwrap().1);
+        }
+        std::fs::write(archive.path(&run), "{\"seq\":1,\"fact\":{}}\n{\"seq\":torn").unwrap();
+        assert!(matches!(archive.ends(&run), Err(Error::Torn { .. })));
+        std::fs::write(archive.path(&run), "").unwrap();
+        assert!(matches!(archive.ends(&run), Err(Error::Torn { .. })));
     }
 
     #[test]

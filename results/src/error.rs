@@ -16,6 +16,8 @@ pub enum Error {
     Digest { expected: Digest, found: Digest },
     #[error("{path}, line {line} is damaged")]
     Damaged { path: PathBuf, line: usize },
+    #[error("{path} does not begin and end with a fact")]
+    Torn { path: PathBuf },
     #[error("{path}: a fact is not on one line, or its number does not rise")]
     NotAStream { path: PathBuf },
 }

@@ -12,6 +12,7 @@ use seagull_domain::{Digest, RunId, RunVerdict, Verdict};
 
 use crate::Error;
 use crate::blobs::digest;
+use crate::find::{Finder, Found};
 use crate::forget::forget_now_and_then;
 use crate::timing::{Timing, Timings};
 
@@ -160,6 +161,40 @@ impl History {
         let newest = newest().map_err(self.sqlite())?;
         Ok(newest.first().filter(|last| newest.iter().all(|digest| digest == *last)).copied().map(Digest))
     }
+
+    /// How many tests of the project have a last verdict that is not good.
+    pub fn not_passed(&self, project: &str) -> Result<u32, Error> {
+        let select = "SELECT count(*) FROM tests
+            WHERE project = ?1 AND verdict NOT IN ('passed', 'skipped', 'flaky')";
+        self.connection().query_row(select, [project], |row| row.get(0)).map_err(self.sqlite())
+    }
+
+    /// The ids of a project's tests that a text means.
+    pub fn find(&self, project: &str, text: &str, limit: usize) -> Result<Found, Error> {
+        let find = || {
+            let connection = self.connection();
+            let mut statement =
+                connection.prepare_cached("SELECT id FROM tests WHERE project = ?1 ORDER BY id")?;
+            let mut rows = statement.query([project])?;
+            let mut finder = Finder::new(text, limit);
+            while let Some(row) = rows.next()? {
+                finder.look_at(row.get_ref(0)?.as_str()?);
+            }
+            Ok(finder.found())
+        };
+        find().map_err(self.sqlite())
+    }
+
+    /// What is known of the duration of one test; None if it was never executed.
+    pub fn timing(&self, project: &str, id: &str) -> Result<Option<Timing>, Error> {
+        let select = "SELECT location, spread, runs, clips FROM tests
+            WHERE project = ?1 AND id = ?2 AND location NOT NULL";
+        let timing = |row: &rusqlite::Row| {
+            Ok(Timing { location: row.get(0)?, spread: row.get(1)?, runs: row.get(2)?, clips: row.get(3)? })
+        };
+        let row = self.connection().query_row(select, [project, id], timing).optional();
+        row.map_err(self.sqlite())
+    }
 }
 
 /// Arguments as they are compared.
@@ -288,6 +323,29 @@ pub(crate) mod tests {
 
     pub(crate) fn passed(id: &str, micros: u64) -> (String, Option<u64>, Verdict) {
         (id.to_owned(), Some(micros), Verdict::Passed)
+    }
+
+    #[test]
+    fn a_test_is_found_and_those_that_did_not_pass_are_counted() {
+        let (_directory, history) = history();
+        let rows = [
+            passed("a.py::x", 1000),
+            ("a.py::y".to_owned(), Some(7), Verdict::Failed),
+            ("b.py::x".to_owned(), None, Verdict::NotExecuted(seagull_domain::NotExecuted::FailFast)),
+        ];
+        history.record(&ended(&run(1)), rows.into_iter()).unwrap();
+        assert_eq!((history.not_passed("p").unwrap(), history.not_passed("q").unwrap()), (2, 0));
+        assert_eq!(
+            history.find("p", "y", 9).unwrap(),
+            Found { ids: vec!["a.py::y".to_owned()], matching: 1 }
+        );
+        assert_eq!(
+            history.find("p", "::x", 1).unwrap(),
+            Found { ids: vec!["a.py::x".to_owned()], matching: 2 }
+        );
+        assert_eq!(history.find("q", "y", 9).unwrap(), Found::default());
+        assert_eq!(history.timing("p", "a.py::x").unwrap().unwrap().runs, 1);
+        assert_eq!(history.timing("p", "b.py::x").unwrap(), None);
     }
 
     #[test]

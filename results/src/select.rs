@@ -1,4 +1,5 @@
-//! The selection language of `--select`: a path, an id, a glob, `last-failed`, `not-passed`; several are a union.
+//! The selection language of `--select`: a path, an id, a glob, `last-failed`, `not-passed`, `failed@RUN`,
+//! `not-passed@RUN`; several are a union.
 //!
 //! A text is read as the first of these that selects something: an id; a path, a directory or the beginning of an id
 //! (up to `/`, `::` or `[`); a glob over paths and ids whose brackets are brackets, because ids are full of them; a
@@ -7,13 +8,16 @@
 use std::collections::{HashMap, HashSet};
 
 use globset::{Glob, GlobBuilder, GlobMatcher};
-use seagull_domain::Manifest;
+use seagull_domain::{Manifest, RunId, Verdict};
 
 use crate::history::{LastVerdict, LastVerdicts};
 use crate::{Error, History};
 
 const LAST_FAILED: &str = "last-failed";
 const NOT_PASSED: &str = "not-passed";
+/// What goes by the verdicts of one run.
+const FAILED_AT: &str = "failed@";
+const NOT_PASSED_AT: &str = "not-passed@";
 /// Longer texts are no globs; ids may be longer.
 const GLOB_BYTES: usize = 4096;
 
@@ -21,7 +25,18 @@ const GLOB_BYTES: usize = 4096;
 pub struct Selection {
     last_failed: bool,
     not_passed: bool,
+    of_runs: Vec<OfRun>,
+    /// The ids that `of_runs` come to.
+    chosen: HashSet<String>,
     texts: Vec<Text>,
+}
+
+/// Tests by what they came to in a run.
+#[derive(Debug, Clone)]
+struct OfRun {
+    run: RunId,
+    /// All that did not pass; else what failed.
+    not_passed: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -52,15 +67,42 @@ pub struct Selected {
 
 impl Selection {
     pub fn parse(texts: &[String]) -> Result<Selection, InvalidSelection> {
-        let mut selection = Selection { last_failed: false, not_passed: false, texts: Vec::new() };
+        let mut selection = Selection {
+            last_failed: false,
+            not_passed: false,
+            of_runs: Vec::new(),
+            chosen: HashSet::new(),
+            texts: Vec::new(),
+        };
         for text in texts {
             match text.as_str() {
                 LAST_FAILED => selection.last_failed = true,
                 NOT_PASSED => selection.not_passed = true,
-                _ => selection.texts.push(Text::parse(text)?),
+                _ => match OfRun::parse(text)? {
+                    Some(of) => selection.of_runs.push(of),
+                    None => selection.texts.push(Text::parse(text)?),
+                },
             }
         }
         Ok(selection)
+    }
+
+    /// The runs whose verdicts it goes by; it is to learn them before it is applied.
+    pub fn runs(&self) -> impl Iterator<Item = &RunId> {
+        self.of_runs.iter().map(|of| &of.run)
+    }
+
+    /// Learns what the tests of a run came to.
+    pub fn learn(&mut self, run: &RunId, verdicts: impl Iterator<Item = (String, Verdict)>) {
+        let of_run = self.of_runs.iter().filter(|of| of.run == *run);
+        let not_passed = of_run.fold(None, |all, of| Some(all.unwrap_or(false) || of.not_passed));
+        let Some(not_passed) = not_passed else { return };
+        let is_wanted = |verdict| match verdict {
+            Verdict::Failed => true,
+            Verdict::Passed | Verdict::Skipped | Verdict::Flaky => false,
+            Verdict::Quarantined | Verdict::NotExecuted(_) => not_passed,
+        };
+        self.chosen.extend(verdicts.filter(|(_, verdict)| is_wanted(*verdict)).map(|(id, _)| id));
     }
 
     fn by_history(&self) -> bool {
@@ -75,7 +117,7 @@ impl Selection {
 
     /// As [`Selection::apply`]; `last` is None if no run has ended (or nothing is selected by history).
     pub fn select(&self, manifest: &Manifest, last: Option<&LastVerdicts>) -> Selected {
-        if !self.by_history() && self.texts.is_empty() {
+        if !self.by_history() && self.of_runs.is_empty() && self.texts.is_empty() {
             return Selected {
                 manifest: manifest.clone(),
                 empty_by_definition: false,
@@ -88,12 +130,13 @@ impl Selection {
         let selected = manifest.select(|path, suffix| {
             id.clear();
             id.extend([path, suffix]);
-            self.by_last_verdict(&id, last) || readings.select(path, &id)
+            self.by_last_verdict(&id, last) || self.chosen.contains(&id) || readings.select(path, &id)
         });
         let empty_by_definition = selected.is_empty() && self.nothing_to_do(manifest, last);
         if selected.is_empty() && !empty_by_definition {
             let words = [(self.last_failed, LAST_FAILED), (self.not_passed, NOT_PASSED)];
             unmatched.extend(words.into_iter().filter(|(asked, _)| *asked).map(|(_, word)| word.to_owned()));
+            unmatched.extend(self.of_runs.iter().map(OfRun::to_string));
         }
         Selected { manifest: selected, empty_by_definition, unmatched }
     }
@@ -107,7 +150,35 @@ impl Selection {
     /// Whether an empty selection is good news. It is not if the last run did not pass, whatever became of its tests,
     /// nor if no test is found.
     fn nothing_to_do(&self, manifest: &Manifest, last: Option<&LastVerdicts>) -> bool {
-        self.texts.is_empty() && !manifest.is_empty() && last.is_some_and(|last| last.last_run_passed)
+        self.texts.is_empty()
+            && self.of_runs.is_empty()
+            && !manifest.is_empty()
+            && last.is_some_and(|last| last.last_run_passed)
+    }
+}
+
+impl OfRun {
+    /// None for another kind of selection.
+    fn parse(text: &str) -> Result<Option<OfRun>, InvalidSelection> {
+        let (not_passed, run) = match (text.strip_prefix(FAILED_AT), text.strip_prefix(NOT_PASSED_AT)) {
+            (Some(run), _) => (false, run),
+            (_, Some(run)) => (true, run),
+            (None, None) => return Ok(None),
+        };
+        match run.parse() {
+            Ok(run) => Ok(Some(OfRun { run, not_passed })),
+            Err(_) => Err(InvalidSelection {
+                text: text.chars().take(200).collect(),
+                reason: "it names no run".to_owned(),
+                hint: "seagull runs lists the runs there are".to_owned(),
+            }),
+        }
+    }
+}
+
+impl std::fmt::Display for OfRun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", if self.not_passed { NOT_PASSED_AT } else { FAILED_AT }, self.run)
     }
 }
 
@@ -287,10 +358,38 @@ mod tests {
     }
 
     #[test]
+    fn tests_are_selected_by_what_they_came_to_in_a_run() {
+        let run = "r-1".parse().unwrap();
+        let verdicts = [
+            ("u.py::x", Verdict::Failed),
+            ("t/ab.py::z", Verdict::NotExecuted(NotExecuted::FailFast)),
+            ("t/a.py::x[1]", Verdict::Flaky),
+            ("gone.py::x", Verdict::Failed),
+        ];
+        let select = |terms: &[&str]| {
+            let mut selection = parse(terms).unwrap();
+            for run in selection.runs().cloned().collect::<Vec<_>>() {
+                selection.learn(&run, verdicts.iter().map(|(id, verdict)| ((*id).to_owned(), *verdict)));
+            }
+            selection.learn(&"r-2".parse().unwrap(), [("t/a.py::C::y".into(), Verdict::Failed)].into_iter());
+            let selected = selection.select(&usual(), None);
+            (selected.manifest.ids().collect::<Vec<_>>(), selected.unmatched)
+        };
+        assert_eq!(select(&["failed@r-1"]), (vec!["u.py::x".to_owned()], vec![]));
+        assert_eq!(select(&["not-passed@r-1"]).0, ["t/ab.py::z", "u.py::x"]);
+        assert_eq!(select(&["failed@r-1", "t/ab.py::w[q]"]).0, ["t/ab.py::w[q]", "u.py::x"]);
+        assert_eq!(parse(&["not-passed@r-1"]).unwrap().runs().collect::<Vec<_>>(), [&run]);
+        let never = parse(&["failed@r-1"]).unwrap().select(&usual(), None);
+        assert_eq!((never.unmatched, never.empty_by_definition), (vec!["failed@r-1".to_owned()], false));
+    }
+
+    #[test]
     fn what_cannot_be_meant_is_refused_with_a_hint() {
         for (text, hint) in [
             ("", "a path"),
             ("/t/a.py", "relative"),
+            ("failed@", "seagull runs"),
+            ("not-passed@a/b", "seagull runs"),
             ("last_failed", "last-failed"),
             ("not_passed", "not-passed"),
         ] {

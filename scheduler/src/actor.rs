@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, BundleContents, Desired, Digest, ExecutorId, Generation, Instant, Report, RunId, RunSpec, Seq,
-    SlotNumber, TestIndex, Workspace,
+    AttemptId, BundleContents, Desired, Digest, ExecutorId, Generation, Instant, Report, RunId, RunOverview,
+    RunSpec, RunState, Seq, SlotNumber, TestIndex, Workspace,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Phase, Refusal, Run, State};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -34,6 +34,10 @@ pub(crate) enum Request {
     Run {
         run: RunId,
         reply: oneshot::Sender<Option<RunSpec>>,
+    },
+    /// The runs that are not archived yet. When one ended is not known here, so that it says 0.
+    Overviews {
+        reply: oneshot::Sender<Vec<RunOverview>>,
     },
     /// The blobs that the state's runs are made of.
     Blobs {
@@ -161,6 +165,9 @@ impl Actor {
             Request::Run { run, reply } => {
                 let _ = reply.send(self.state.runs.get(&run).map(|run| run.spec.clone()));
             }
+            Request::Overviews { reply } => {
+                let _ = reply.send(self.state.runs.values().map(overview).collect());
+            }
             Request::Blobs { reply } => {
                 let _ = reply.send(self.state.runs.values().flat_map(blobs).collect());
             }
@@ -239,6 +246,14 @@ impl Actor {
             let _ = reply.send(outcome);
         }
     }
+}
+
+fn overview(run: &Run) -> RunOverview {
+    let state = match run.phase {
+        Phase::Ended { verdict, exit_code } => RunState::Ended { verdict, exit_code, at: 0 },
+        _ => RunState::UnderWay,
+    };
+    RunOverview { counts: run.counts, ..RunOverview::of(&run.spec, state) }
 }
 
 /// A run's artifact and manifests.

@@ -6,14 +6,16 @@
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use seagull_domain::{Epoch, RunId, Seq};
 use seagull_scheduler_core::{Fact, Settings, State, What};
 
 const FORMAT: u32 = 1;
 const DATABASE: &str = "journal.sqlite";
 const LOCK: &str = "journal.lock";
+const BUSY: Duration = Duration::from_secs(10);
 /// The database, then what SQLite keeps beside it. Alone, the log means nothing; a database without it has lost facts.
 const FILES: [&str; 3] = [DATABASE, "journal.sqlite-wal", "journal.sqlite-shm"];
 
@@ -178,6 +180,12 @@ pub(crate) fn remove(directory: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether some process has a directory's journal open.
+pub(crate) fn is_open(directory: &Path) -> bool {
+    let Ok(file) = File::open(directory.join(LOCK)) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
 /// Reads the facts of runs.
 #[derive(Debug)]
 pub struct Reader {
@@ -186,6 +194,26 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Reads the journal that another process writes; None where there is none.
+    pub fn of_another(directory: &Path) -> Result<Option<Reader>, Error> {
+        let path = directory.join(DATABASE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let sqlite = |source| Error::Sqlite { path: path.clone(), source };
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = match Connection::open_with_flags(&path, flags) {
+            // Removed at this moment, for its run is archived.
+            Err(_) if !path.exists() => return Ok(None),
+            connection => connection.map_err(sqlite)?,
+        };
+        connection.busy_timeout(BUSY).map_err(sqlite)?;
+        // The last table that is made, at first.
+        let made = "SELECT count(*) FROM sqlite_master WHERE name = 'snapshot'";
+        let made: u32 = connection.query_row(made, [], |row| row.get(0)).map_err(sqlite)?;
+        Ok((made > 0).then_some(Reader { path, connection }))
+    }
+
     /// Up to `limit` durable facts of a run after `after`, in order, each as JSON on one line. Of an id that was used
     /// again after its run was evicted, those of the newest run.
     pub fn read(&self, run: &RunId, after: Seq, limit: u32) -> Result<Vec<(Seq, Vec<u8>)>, Error> {
@@ -245,6 +273,21 @@ mod tests {
         assert_eq!(seqs(1), [3]);
         let record = Record::SuiteError(SuiteError { title: "t".into(), message: "m".into(), text: None });
         assert!(serde_json::to_string(&record).unwrap().contains("suite_error"));
+    }
+
+    #[test]
+    fn another_process_reads_along_and_sees_whether_it_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(Reader::of_another(directory.path()).unwrap().is_none());
+        assert!(!is_open(directory.path()) && !exists(directory.path()), "looking makes nothing");
+        let (mut journal, _) = Journal::open(directory.path(), Settings::default()).unwrap();
+        let reader = Reader::of_another(directory.path()).unwrap().unwrap();
+        let read = || reader.read(&"a".parse().unwrap(), Seq(0), 9).unwrap().len();
+        assert_eq!(read(), 0);
+        journal.append(&[(Seq(1), fact("a"))]).unwrap();
+        assert_eq!((read(), is_open(directory.path())), (1, true));
+        drop(journal);
+        assert_eq!((read(), is_open(directory.path())), (1, false));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod errand;
 mod evict;
 mod grpc;
 mod journal;
+mod past;
 mod plan;
 mod server;
 mod service;

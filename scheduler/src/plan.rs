@@ -6,10 +6,11 @@ use std::io::Read;
 use std::time::Instant;
 
 use seagull_binpacker::{Item, Problem, RelationItems, SetupCosts};
-use seagull_domain::{Digest, Manifest, PlanSummary, Relation, RunSpec, TestIndex};
-use seagull_results::{Prediction, Selection};
+use seagull_domain::{Digest, Manifest, PlanSummary, Relation, RunSpec, TestIndex, WithoutFailures};
+use seagull_results::{Prediction, Selected, Selection};
 use seagull_scheduler_core::Plan;
 
+use crate::past;
 use crate::service::Service;
 
 /// A file's collection and fixtures, where nothing better is known.
@@ -28,7 +29,7 @@ pub(crate) fn make(
 ) -> Result<Plan, String> {
     let began = Instant::now();
     let found = load_manifest(service, &discovered)?;
-    let selection = Selection::parse(&spec.select).map_err(|error| error.to_string())?;
+    let selection = selection(service, spec)?;
     let selected =
         selection.apply(&found, &service.history, &spec.project).map_err(|error| error.to_string())?;
     let mut manifest = selected.manifest;
@@ -37,6 +38,13 @@ pub(crate) fn make(
     if spec.select.is_empty() {
         warn_if_shrunk(service, spec, &mut manifest);
     }
+    let mut empty_by_definition = selected.empty_by_definition;
+    if let Some(otherwise) = manifest.asked.last_failed {
+        let failed = last_failed(service, spec, manifest, otherwise)?;
+        empty_by_definition |= failed.empty_by_definition;
+        manifest = failed.manifest;
+    }
+    let fail_fast = own_fail_fast(spec, &mut manifest);
     let timings = service.history.load(&spec.project).map_err(|error| error.to_string())?;
     let prediction = seagull_results::predict(&manifest, &timings);
     let digest = store_manifest(service, &manifest)?;
@@ -54,8 +62,52 @@ pub(crate) fn make(
         predicted_us: prediction.micros,
         limits_ms,
         summary,
-        empty_by_definition: selected.empty_by_definition,
+        empty_by_definition,
+        fail_fast,
     })
+}
+
+/// What the suite's own `--last-failed` leaves, which is said. As in pytest that is everything where nothing is known to
+/// have failed, unless the suite wants nothing then.
+fn last_failed(
+    service: &Service,
+    spec: &RunSpec,
+    manifest: Manifest,
+    otherwise: WithoutFailures,
+) -> Result<Selected, String> {
+    let selection = Selection::parse(&["last-failed".to_owned()]).map_err(|error| error.to_string())?;
+    let selected = selection.apply(&manifest, &service.history, &spec.project);
+    let mut selected = selected.map_err(|error| error.to_string())?;
+    let (failed, all) = (selected.manifest.len(), manifest.len());
+    if failed == 0 && otherwise == WithoutFailures::All {
+        selected = Selected { manifest, empty_by_definition: false, unmatched: Vec::new() };
+    }
+    let said =
+        format!("--last-failed is --select last-failed: {failed} of {all} tests are known to have failed");
+    selected.manifest.warnings.push(said);
+    Ok(selected)
+}
+
+/// After how many failures the suite's own `--maxfail` stops the run, which is said; the run's own option goes before it.
+fn own_fail_fast(spec: &RunSpec, manifest: &mut Manifest) -> Option<u32> {
+    let limit = manifest.asked.fail_fast.filter(|_| spec.fail_fast.is_none())?;
+    let options = if limit == 1 {
+        "-x is --fail-fast".to_owned()
+    } else {
+        format!("--maxfail={limit} is --fail-fast={limit}")
+    };
+    manifest.warnings.push(format!("{options}: it stops the whole run"));
+    Some(limit)
+}
+
+/// What is selected, with what it has to know of other runs.
+fn selection(service: &Service, spec: &RunSpec) -> Result<Selection, String> {
+    let mut selection = Selection::parse(&spec.select).map_err(|error| error.to_string())?;
+    let runs: BTreeSet<_> = selection.runs().cloned().collect();
+    for run in runs {
+        selection.learn(&run, past::verdicts(service, &run)?.into_iter());
+    }
+    Ok(selection)
 }
 
 /// Relations as the core knows them: those that share a test are one, in the order in which the plan runs it.
@@ -186,6 +238,34 @@ mod tests {
         };
         assert_eq!(warnings(&arguments, 95).len(), 1);
         assert_eq!((warnings(&arguments, 96), warnings(&[], 50)), (vec![], vec![]));
+    }
+
+    #[test]
+    fn what_the_suite_asks_for_is_done_and_said() {
+        let service = Embedded::new("r").service;
+        let suffixes = vec!["::a".to_owned(), "::b".to_owned()];
+        let manifest =
+            Manifest { files: vec![FileTests { path: "a.py".into(), suffixes }], ..Manifest::default() };
+        let failed = |otherwise| {
+            let left = last_failed(&service, &tests::spec("r"), manifest.clone(), otherwise).unwrap();
+            (left.manifest.len(), left.empty_by_definition, left.manifest.warnings.len())
+        };
+        assert_eq!(failed(WithoutFailures::All), (2, false, 1));
+        assert_eq!(failed(WithoutFailures::None), (0, false, 1));
+        let verdicts =
+            [("a.py::a", seagull_domain::Verdict::Passed), ("a.py::b", seagull_domain::Verdict::Failed)];
+        let rows = verdicts.into_iter().map(|(id, verdict)| (id.to_owned(), None, verdict));
+        service.history.record(&tests::passed(&"before".parse().unwrap(), &[]), rows).unwrap();
+        assert_eq!(failed(WithoutFailures::All), (1, false, 1));
+
+        let stops = |runs, suites| {
+            let mut manifest = manifest.clone();
+            manifest.asked.fail_fast = suites;
+            let spec = RunSpec { fail_fast: runs, ..tests::spec("r") };
+            (own_fail_fast(&spec, &mut manifest), manifest.warnings.len())
+        };
+        assert_eq!(stops(None, Some(2)), (Some(2), 1));
+        assert_eq!((stops(Some(3), Some(2)), stops(None, None)), ((None, 0), (None, 0)));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tonic::Status;
 
 use crate::actor::{self, Handle};
 use crate::grpc::blocking;
-use crate::journal::Reader;
+use crate::journal::{self, Reader};
 
 pub(crate) struct Service {
     pub actor: Handle,
@@ -35,6 +35,12 @@ impl Service {
     pub fn journalled(&self, run: &RunId, after: Seq, limit: u32) -> Result<Vec<(Seq, Vec<u8>)>, String> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         reader.read(run, after, limit).map_err(|error| error.to_string())
+    }
+
+    /// The directory of a run that another process has, or had: an embedded one that is not archived.
+    pub fn of_another(&self, run: &RunId) -> Option<PathBuf> {
+        let directory = self.runs.join(run.as_str());
+        (directory != self.journal && journal::exists(&directory)).then_some(directory)
     }
 
     /// Whether there is, or was, such a run.
@@ -64,13 +70,20 @@ pub(crate) struct Facts {
     service: Arc<Service>,
     run: RunId,
     after: Seq,
+    /// The journal of another process.
+    another: Option<Reader>,
     /// From where it is opened on, the stream is whole.
     archived: Option<ArchivedFacts>,
 }
 
 impl Facts {
     pub fn of(service: Arc<Service>, run: RunId, after: Seq) -> Facts {
-        Facts { service, run, after, archived: None }
+        Facts { service, run, after, another: None, archived: None }
+    }
+
+    /// Whether they are written by another process, so that nobody tells of new ones.
+    pub fn is_of_another(&self) -> bool {
+        self.another.is_some() && self.archived.is_none()
     }
 
     /// The next facts, at most so many; none where there are no more yet.
@@ -84,7 +97,7 @@ impl Facts {
 
     fn bodies(&mut self, limit: u32) -> Result<Vec<(Seq, Vec<u8>)>, String> {
         if self.archived.is_none() {
-            let live = self.service.journalled(&self.run, self.after, limit)?;
+            let live = self.journalled(limit)?;
             if !live.is_empty() || !self.service.archive.contains(&self.run) {
                 return Ok(live);
             }
@@ -93,6 +106,20 @@ impl Facts {
         }
         let page = self.archived.iter_mut().flatten().take(limit as usize);
         page.collect::<Result<_, _>>().map_err(|error| error.to_string())
+    }
+
+    fn journalled(&mut self, limit: u32) -> Result<Vec<(Seq, Vec<u8>)>, String> {
+        let own = self.service.journalled(&self.run, self.after, limit)?;
+        if !own.is_empty() {
+            return Ok(own);
+        }
+        if self.another.is_none()
+            && let Some(directory) = self.service.of_another(&self.run)
+        {
+            self.another = Reader::of_another(&directory).map_err(|error| error.to_string())?;
+        }
+        let Some(another) = &self.another else { return Ok(own) };
+        another.read(&self.run, self.after, limit).map_err(|error| error.to_string())
     }
 }
 

@@ -3,9 +3,11 @@
 #![expect(clippy::disallowed_methods, reason = "a shell: each watcher is a task")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use seagull_domain::{RunEvent, RunId, Seq, StreamItem};
 use seagull_proto::convert::{LiveSlot, Watched, pack_items};
+use seagull_proto::status;
 use seagull_proto::v1::WatchMessage;
 use seagull_scheduler_core::{Fact, project};
 use tokio::sync::{broadcast, mpsc};
@@ -15,10 +17,13 @@ use tonic::Status;
 
 use crate::actor::Live;
 use crate::grpc::blocking;
+use crate::journal;
 use crate::service::{Facts, Service};
 
 /// Facts read at a time.
 const PAGE: u32 = 256;
+/// How often another process's journal is looked at.
+const LOOK: Duration = Duration::from_millis(100);
 
 type Message = Result<WatchMessage, Status>;
 
@@ -34,7 +39,7 @@ pub(crate) async fn stream(
     run: RunId,
     after: Seq,
 ) -> Result<impl Stream<Item = Message> + Send + 'static, Status> {
-    if !service.knows(&run).await? {
+    if service.of_another(&run).is_none() && !service.knows(&run).await? {
         return Err(Status::not_found(format!("no run {run}")));
     }
     let (messages, stream) = mpsc::channel(16);
@@ -54,7 +59,7 @@ impl Watcher {
         let mut durable = self.service.actor.durable.clone();
         let mut live = self.service.actor.live.subscribe();
         let mut reader = Facts::of(self.service.clone(), self.run.clone(), self.after);
-        let mut caught_up = false;
+        let (mut caught_up, mut gone) = (false, false);
         loop {
             durable.mark_unchanged();
             let facts;
@@ -67,7 +72,15 @@ impl Watcher {
             if self.pass_on(facts).await? {
                 return Ok(());
             }
-            if empty && !self.wait(&mut durable, &mut live).await? {
+            if !empty {
+                continue;
+            }
+            if reader.is_of_another() {
+                if gone {
+                    return Err(status::broken_off());
+                }
+                gone = self.look_again().await?;
+            } else if !self.wait(&mut durable, &mut live).await? {
                 return Ok(());
             }
         }
@@ -87,6 +100,16 @@ impl Watcher {
             self.send(message).await?;
         }
         Ok(ended)
+    }
+
+    /// Waits until facts that another process writes are worth another look; says whether it is the last.
+    async fn look_again(&self) -> Result<bool, Status> {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = self.messages.closed() => return Err(Status::cancelled("nobody listens")),
+        }
+        let directory = self.service.runs.join(self.run.as_str());
+        blocking(move || Ok::<_, String>(!journal::is_open(&directory))).await
     }
 
     /// Waits for facts that may be the run's; passes live events on meanwhile. False when the scheduler ends.

@@ -20,7 +20,21 @@ fn help(name: Option<&str>) -> String {
 #[test]
 fn the_help_is_as_approved() {
     golden::check("help.txt", &help(None));
-    for name in ["run", "scheduler", "executor"] {
+    for name in [
+        "run",
+        "init",
+        "doctor",
+        "runs",
+        "results",
+        "logs",
+        "explain",
+        "watch",
+        "rerun",
+        "repro",
+        "history",
+        "scheduler",
+        "executor",
+    ] {
         golden::check(&format!("help-{name}.txt"), &help(Some(name)));
     }
 }

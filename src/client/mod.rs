@@ -7,8 +7,8 @@ mod watch;
 
 use std::time::Duration;
 
-use seagull_domain::{RunId, RunSpec, TextRef};
-use seagull_proto::convert::{self, TextAsked};
+use seagull_domain::{RunId, RunSpec, TestHistory, TextRef};
+use seagull_proto::convert::{self, HistoryAsked, ListAsked, Listed, TextAsked};
 use seagull_proto::endpoint::{Authorized, blobs_client, runs_client};
 use seagull_proto::v1::blobs_client::BlobsClient;
 use seagull_proto::v1::runs_client::RunsClient;
@@ -39,6 +39,14 @@ pub fn channel(url: &Uri) -> Channel {
         .connect_lazy()
 }
 
+/// A scheduler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    pub version: String,
+    /// By its clock when it answered; 0 if it does not say.
+    pub unix_millis: u64,
+}
+
 /// Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -53,9 +61,14 @@ impl Client {
 
     /// Checks address, token and protocol.
     pub async fn info(&self) -> Result<(), Error> {
+        self.about().await.map(drop)
+    }
+
+    /// As [`Client::info`], with what the scheduler says of itself.
+    pub async fn about(&self) -> Result<About, Error> {
         let info = self.runs.clone().info(v1::InfoRequest {}).await?.into_inner();
         agree(info.protocol).map_err(Error::new)?;
-        Ok(())
+        Ok(About { version: info.version, unix_millis: info.unix_millis })
     }
 
     /// Asks for a run; says whether it was there already.
@@ -80,6 +93,20 @@ impl Client {
         let request = v1::CancelRequest::from(run);
         insist(|| async { Ok(self.runs.clone().cancel(request.clone()).await?) }).await?;
         Ok(())
+    }
+
+    /// The newest runs.
+    pub async fn list(&self, asked: ListAsked) -> Result<Listed, Error> {
+        let request = v1::ListRequest::from(asked);
+        let answer = insist(|| async { Ok(self.runs.clone().list(request.clone()).await?) }).await?;
+        Listed::try_from(answer.into_inner()).map_err(Error::new)
+    }
+
+    /// What is kept of a test.
+    pub async fn history(&self, asked: HistoryAsked) -> Result<TestHistory, Error> {
+        let request = v1::HistoryRequest::from(asked);
+        let answer = insist(|| async { Ok(self.runs.clone().history(request.clone()).await?) }).await?;
+        TestHistory::try_from(answer.into_inner()).map_err(Error::new)
     }
 
     /// Reads a text of a run, piece by piece.

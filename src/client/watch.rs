@@ -31,9 +31,18 @@ pub enum Notice {
 impl Client {
     /// Watches a run from its beginning to its end.
     pub fn watch(&self, run: RunId) -> mpsc::Receiver<Notice> {
+        self.read(run, false)
+    }
+
+    /// Watches a run from its beginning to where it is now.
+    pub fn look_at(&self, run: RunId) -> mpsc::Receiver<Notice> {
+        self.read(run, true)
+    }
+
+    fn read(&self, run: RunId, until_now: bool) -> mpsc::Receiver<Notice> {
         let (notices, receiver) = mpsc::channel(16);
-        let watcher =
-            Watcher { client: self.clone(), run, position: Position::default(), notices, lost: false };
+        let (client, position) = (self.clone(), Position::default());
+        let watcher = Watcher { client, run, position, notices, lost: false, until_now };
         tokio::spawn(watcher.run());
         receiver
     }
@@ -46,6 +55,8 @@ struct Watcher {
     notices: mpsc::Sender<Notice>,
     /// The loss of the connection was told, and not yet that it is back.
     lost: bool,
+    /// Nothing that happens from now on is wanted.
+    until_now: bool,
 }
 
 /// Why reading stopped.
@@ -120,6 +131,7 @@ impl Watcher {
                     }
                 }
                 Watched::Live { slots, .. } => self.tell(Notice::Live(slots)).await?,
+                Watched::CaughtUp { .. } if self.until_now => return Ok(()),
                 Watched::CaughtUp { .. } => {}
             }
         }

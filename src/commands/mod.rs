@@ -1,11 +1,17 @@
 //! What each subcommand does.
 
+mod around;
+mod doctor;
 mod executor;
+mod init;
+mod manual;
 pub mod run;
 mod scheduler;
 
+use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write, stdout};
 use std::thread;
 
+use anyhow::Context;
 use seagull_proto::Token;
 
 use crate::cli::{Command, TokenArgs};
@@ -16,8 +22,29 @@ use crate::state;
 pub async fn perform(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Run(args) => run::run(*args).await,
+        Command::Runs(args) => around::runs(*args).await,
+        Command::Results(args) => around::results(*args).await,
+        Command::Logs(args) => around::logs(*args).await,
+        Command::Watch(args) => around::watch(*args).await,
+        Command::Explain(args) => around::explain(*args).await,
+        Command::Rerun(args) => around::rerun(*args).await,
+        Command::Repro(args) => around::repro(*args).await,
+        Command::History(args) => around::history(*args).await,
+        Command::Init(args) => init::run(&args),
+        Command::Doctor(args) => doctor::run(*args).await,
         Command::Scheduler(args) => scheduler::run(args).await,
         Command::Executor(args) => executor::run(args).await,
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::page(&args),
+    }
+}
+
+/// Writes data to standard output; a reader that has seen enough is no error.
+fn print(write: impl FnOnce(&mut BufWriter<StdoutLock>) -> io::Result<()>) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("cannot write"),
+        _ => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
+use super::command::Words;
 use crate::errors::usage;
 
 /// A suggestion may differ by so many letters.
@@ -43,6 +44,27 @@ impl Reader {
         }
     }
 
+    /// A program and its arguments, or a line for the shell.
+    pub fn words(&mut self, key: &'static str) -> anyhow::Result<Option<Words>> {
+        let text = |value: Value| if let Value::String(text) = value { Some(text) } else { None };
+        let words = match self.take(key) {
+            None => return Ok(None),
+            Some(Value::String(text)) => Some(Words::Shell(text)),
+            Some(Value::Array(words)) => {
+                words.into_iter().map(text).collect::<Option<_>>().map(Words::Program)
+            }
+            Some(_) => None,
+        };
+        let empty = |words: &Words| match words {
+            Words::Shell(text) => text.trim().is_empty(),
+            Words::Program(words) => words.first().is_none_or(String::is_empty),
+        };
+        match words.filter(|words| !empty(words)) {
+            Some(words) => Ok(Some(words)),
+            None => Err(self.bad(key, "expected a text or a list of texts")),
+        }
+    }
+
     pub fn parsed<T>(
         &mut self,
         key: &'static str,
@@ -77,13 +99,22 @@ impl Reader {
         table.into_iter().map(text).collect()
     }
 
-    /// A warning for each key that nothing asked for.
-    pub fn unknown(self) -> Vec<String> {
+    /// The keys that were asked for, as they are written from the top.
+    pub fn known(&self) -> impl Iterator<Item = String> {
+        self.known.iter().map(|key| format!("{}{key}", self.prefix))
+    }
+
+    /// A warning for each key that nothing asked for, with the nearest that is known here, or of the same name in
+    /// another table.
+    pub fn unknown(self, everywhere: &[String]) -> Vec<String> {
         let Self { file, prefix, table, known } = self;
         let warn = |key: &String| {
             let nearest = known.iter().map(|known| (distance(key, known), *known)).min();
-            let meant = nearest.filter(|(distance, _)| *distance <= NEAR);
-            let meant = meant.map(|(_, name)| format!("; did you mean {prefix}{name}?"));
+            let near = nearest.filter(|(distance, _)| *distance <= NEAR);
+            let near = near.map(|(_, name)| format!("{prefix}{name}"));
+            let elsewhere =
+                || everywhere.iter().find(|known| known.rsplit('.').next() == Some(key.as_str())).cloned();
+            let meant = near.or_else(elsewhere).map(|name| format!("; did you mean {name}?"));
             format!("{file}: unknown key {prefix}{key}{}", meant.unwrap_or_default())
         };
         table.keys().map(warn).collect()

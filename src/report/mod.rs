@@ -1,6 +1,7 @@
 //! What a run looks like from outside: reporters that only consume its events. `Report` keeps the one tally and hands
 //! each event to the reporter of the chosen output; the JUnit report is written from the tally at the end.
 
+pub mod around;
 mod choice;
 mod human;
 mod json;
@@ -21,9 +22,11 @@ use std::sync::Arc;
 use anyhow::Context;
 use seagull_domain::{ExecutorId, Instant, Manifest, RunId, SlotNumber, StreamItem, TestIndex, TextRef};
 
+pub use around::Form;
 pub use choice::{Color, Output};
-use tally::Tally;
+pub use tally::Tally;
 use text::Paint;
+pub use text::count;
 
 use crate::again::Again;
 
@@ -108,6 +111,14 @@ impl Report {
 
     fn with(tally: Tally, reporter: Box<dyn Reporter>, junit: Option<PathBuf>, again: Again) -> Self {
         Self { tally, reporter, junit, again }
+    }
+
+    pub fn has_junit(&self) -> bool {
+        self.junit.is_some()
+    }
+
+    pub fn set_junit(&mut self, path: PathBuf) {
+        self.junit = Some(path);
     }
 
     /// The tests of the run. To be called before the event that confirms them.

@@ -50,6 +50,7 @@ impl Narrator {
             RunEvent::AttemptAssigned { discovery: true, executor, .. } => {
                 Some(format!("discovering tests on {executor}"))
             }
+            RunEvent::TakenBack { tests: 0, .. } => None,
             RunEvent::TakenBack { tests, .. } => {
                 let tests = count(*tests, "unstarted test");
                 Some(paint.dim(format!("{tests} taken back from a busy slot for an idle one")))

@@ -41,6 +41,19 @@ pub fn write(out: &mut impl Write, paint: Paint, tally: &Tally, closing: &Closin
     page.verdict()
 }
 
+/// Everything that a run's verdict may rest on, without what tests printed.
+pub fn reasons(out: &mut impl Write, paint: Paint, tally: &Tally) -> io::Result<()> {
+    let mut page = Page { out, paint, tally };
+    page.discovery_failures()?;
+    page.failures(&|_| None)?;
+    page.suite_errors(&|_| None)?;
+    page.not_executed()?;
+    page.flaky()?;
+    page.skipped_modules()?;
+    page.plan()?;
+    page.losses()
+}
+
 struct Page<'a, W> {
     out: &'a mut W,
     paint: Paint,
@@ -237,6 +250,9 @@ impl<W: Write> Page<'_, W> {
         writeln!(self.out)?;
         if counts.total == 0 {
             self.no_tests()?;
+        }
+        if counts.total == 0 && self.tally.end == Some(RunVerdict::Incomplete) {
+            writeln!(self.out, "find out what is wrong: {}", closing.again.doctor())?;
         }
         if counts.failed > 0 {
             let command = closing.again.with(&["--select", "last-failed"]);

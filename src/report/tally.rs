@@ -35,6 +35,7 @@ pub struct Tally {
     pub stopping: Option<NotExecuted>,
     /// The run's own verdict, once it ended.
     pub end: Option<RunVerdict>,
+    pub exit_code: Option<u8>,
 }
 
 /// When things happened, by the clock of the process that reports.
@@ -125,6 +126,7 @@ impl Tally {
             discovery_failures: Vec::new(),
             stopping: None,
             end: None,
+            exit_code: None,
         }
     }
 
@@ -175,10 +177,11 @@ impl Tally {
                 self.discovery_failures.push(message.clone());
             }
             RunEvent::Stopping { reason } => self.stopping = Some(*reason),
-            RunEvent::RunFinished { verdict, counts, .. } => {
+            RunEvent::RunFinished { verdict, counts, exit_code } => {
                 self.counts = *counts;
                 self.clock.ended = Some(self.clock.now);
                 self.end = Some(*verdict);
+                self.exit_code = Some(*exit_code);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod finished;
 mod marked;
+mod plain;
 mod python;
 mod running;
 mod suite;

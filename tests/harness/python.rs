@@ -14,6 +14,8 @@ pub enum Packages {
     Pytest8,
     Xdist,
     Django,
+    Forked,
+    Plugins,
 }
 
 impl Packages {
@@ -24,6 +26,8 @@ impl Packages {
             Packages::Pytest8 => "pytest-8",
             Packages::Xdist => "xdist",
             Packages::Django => "django",
+            Packages::Forked => "forked",
+            Packages::Plugins => "plugins",
         }
     }
 
@@ -34,6 +38,22 @@ impl Packages {
             Packages::Pytest8 => &["pytest==8.4.2"],
             Packages::Xdist => &["pytest==9.2.0", "pytest-xdist==3.8.0"],
             Packages::Django => &["pytest==9.2.0", "pytest-django==4.14.0", "django==5.2.19"],
+            // Of pytest 9.2's reports pytest-forked cannot send any.
+            Packages::Forked => &["pytest==8.4.2", "pytest-forked==1.7.5"],
+            Packages::Plugins => &[
+                "pytest==9.2.0",
+                "hypothesis==6.170.15",
+                "pytest-asyncio==1.5.0",
+                "pytest-dependency==0.6.1",
+                "pytest-html==4.2.0",
+                "pytest-mock==3.17.0",
+                "pytest-order==1.5.0",
+                "pytest-randomly==5.1.0",
+                "pytest-reportlog==1.0.0",
+                "pytest-rerunfailures==16.7",
+                "pytest-timeout==2.4.0",
+                "pytest-xdist==3.8.0",
+            ],
         }
     }
 

@@ -70,13 +70,26 @@ impl Suite {
         Marked(&self.mark)
     }
 
+    /// The suite's interpreter.
+    pub fn python(&self) -> PathBuf {
+        self.packages.environment().join("bin/python")
+    }
+
     /// `seagull` with the suite's interpreter, in the suite's directory.
     pub fn seagull<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_seagull"));
-        command.current_dir(self.path()).args(arguments).env(MARK, &self.mark);
+        let mut command = self.command(env!("CARGO_BIN_EXE_seagull"));
+        command.args(arguments);
+        command
+    }
+
+    /// A program in the suite's directory and environment.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.path()).env(MARK, &self.mark);
         // Where tests of one run can find each other, wherever they run.
         command.env("MEETING_PLACE", self.beside("meet"));
-        for name in ["CONDA_PREFIX", "PYTEST_ADDOPTS", "PYTHONPATH", "SEAGULL_TOKEN_FILE"] {
+        for name in ["CARGO_TARGET_DIR", "CONDA_PREFIX", "PYTEST_ADDOPTS", "PYTHONPATH", "SEAGULL_TOKEN_FILE"]
+        {
             command.env_remove(name);
         }
         command.env("VIRTUAL_ENV", self.packages.environment());

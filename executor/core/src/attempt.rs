@@ -22,6 +22,8 @@ pub struct Attempt {
     pub queue: VecDeque<Entry>,
     /// Not found by a worker that collects lazily; to be looked for in a whole collection.
     pub unfound: VecDeque<Entry>,
+    /// So many of the queue's first run alone: they were in one go together when that was killed or died.
+    pub suspects: usize,
     /// Relations of which something was fed.
     pub started_relations: BTreeSet<u32>,
     /// Relations of which something was executed.
@@ -54,6 +56,7 @@ impl Attempt {
             fetching: Generation(0),
             queue: VecDeque::new(),
             unfound: VecDeque::new(),
+            suspects: 0,
             started_relations: BTreeSet::new(),
             begun_relations: BTreeSet::new(),
             kept: Vec::new(),

@@ -25,12 +25,12 @@ impl State {
             Phase::Dying(_) => None,
             Phase::Starting => Some((worker.active + self.settings.start_limit, Death::Stuck(None))),
             Phase::Ready => match (worker.running, worker.fed.front()) {
-                (Some((test, since)), Some((_, entry))) => {
-                    let limit = Duration::from_millis(entry.limit_ms);
-                    Some((since + limit, Death::TimedOut(test, entry.limit_ms)))
+                (Some((test, since)), Some(_)) => {
+                    let limit = worker.limit_ms();
+                    Some((since + Duration::from_millis(limit), Death::TimedOut(test, limit)))
                 }
                 (None, Some((_, entry))) => {
-                    let of = worker.collecting.then_some(entry.test);
+                    let of = (!worker.is_between_tests()).then_some(entry.test);
                     Some((worker.active + self.settings.start_limit, Death::Stuck(of)))
                 }
                 (_, None) if self.is_discovering(worker) && !worker.collected => {

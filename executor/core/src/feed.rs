@@ -9,6 +9,8 @@ use crate::{Attempt, Effect, WorkerId};
 
 /// Ahead of its corrected predictions a worker gets no more tests than this.
 const MOST_AHEAD: usize = 256;
+/// Nor to run in one go.
+const MOST_IN_BATCH: usize = 4096;
 
 impl State {
     /// Does what a slot needs next.
@@ -83,6 +85,7 @@ impl State {
             running: None,
             collecting: false,
             wants: false,
+            batch_us: None,
             active: self.now,
             attempt,
             grace_ms: 10_000,
@@ -104,16 +107,24 @@ impl State {
         self.report(false);
     }
 
-    /// Feeds the worker what it may have: one test when it has none or asks, and short ones ahead.
+    /// Feeds the worker what it may have: one test when it has none or asks, and short ones ahead; or all that runs in
+    /// one go, when the last of the batch before is done.
     fn feed(&mut self, slot: SlotIndex) {
+        let batch_under_way = |worker: &Worker| worker.batch_us.is_some() && !worker.fed.is_empty();
+        if self.slots[usize::from(slot.0)].worker.as_ref().is_none_or(batch_under_way) {
+            return;
+        }
         while let Some((attempt, entry)) = self.successor(slot) {
+            let suspect = self.attempts[&attempt].suspects > 0;
             let ahead = u64::try_from(self.settings.ahead.as_micros()).unwrap_or(u64::MAX);
             let worker = self.slots[usize::from(slot.0)].worker.as_mut().expect("it takes tests");
+            let (ahead, most) = worker.batch_us.map_or((ahead, MOST_AHEAD), |batch| (batch, MOST_IN_BATCH));
             let running = usize::from(worker.running.is_some());
             let waiting = worker.fed.iter().skip(running);
             let waiting_us: u64 = waiting.map(|(_, entry)| worker.estimate_us(entry)).sum();
             let fits = waiting_us.saturating_add(worker.estimate_us(&entry)) <= ahead
-                && worker.fed.len() < MOST_AHEAD;
+                && worker.fed.len() < most
+                && !suspect;
             if !(worker.fed.is_empty() || worker.wants || fits) {
                 return;
             }
@@ -126,6 +137,9 @@ impl State {
             let worker = worker.id;
             self.take_from_queue(attempt, entry);
             self.push_feed(slot, worker, attempt, entry.test);
+            if suspect {
+                return;
+            }
         }
     }
 
@@ -143,6 +157,7 @@ impl State {
             attempt.unfound.pop_front();
         }
         attempt.fed += 1;
+        attempt.suspects = attempt.suspects.saturating_sub(1);
         if entry.relation != 0 {
             attempt.started_relations.insert(entry.relation);
         }

@@ -39,6 +39,11 @@ pub enum WorkerEvent {
     Ready {
         grace_ms: u64,
     },
+    /// The framework runs what it has in one go: it gets tests worth so many microseconds when it has none, and
+    /// nothing before it is done with them.
+    Batches {
+        micros: u64,
+    },
     /// The file of the next test is being collected.
     Collecting,
     /// That is done, well or not.

@@ -44,6 +44,8 @@ pub struct Worker {
     pub collecting: bool,
     /// It waits for a successor.
     pub wants: bool,
+    /// How many microseconds of work it runs in one go; None if it runs test by test.
+    pub batch_us: Option<u64>,
     /// When it last went on: the limit of starting, discovering and collecting counts from here.
     pub active: Instant,
     /// The attempt whose log and batches take what belongs to no test.
@@ -96,6 +98,20 @@ impl Worker {
         u64::try_from(corrected).unwrap_or(u64::MAX)
     }
 
+    /// Whether several tests run in one go, so that nobody knows which of them runs.
+    pub fn runs_several(&self) -> bool {
+        self.batch_us.is_some() && self.fed.len() > 1
+    }
+
+    /// How many milliseconds what runs may take. Of tests in one go each may take its time, and the rest theirs.
+    pub fn limit_ms(&self) -> u64 {
+        let limits = self.fed.iter().map(|(_, entry)| entry.limit_ms);
+        match self.batch_us.filter(|_| self.runs_several()) {
+            Some(batch_us) => limits.max().unwrap_or(0).saturating_add(batch_us / 1000),
+            None => limits.take(1).sum(),
+        }
+    }
+
     /// Learns from a test that took `micros`.
     pub fn learn(&mut self, predicted_us: u64, micros: u64) {
         self.predicted_us += predicted_us.max(1);
@@ -112,9 +128,10 @@ impl Worker {
         !self.retired && !attempt.discover && (&self.run, self.number) == (&attempt.run, attempt.number)
     }
 
-    /// Whether it is at nothing that belongs to a test.
+    /// Whether it is at nothing that belongs to a test. What runs several in one go is at them as soon as it has them.
     pub fn is_between_tests(&self) -> bool {
-        self.running.is_none() && !self.collecting
+        let in_one_go = self.batch_us.is_some() && !self.fed.is_empty();
+        self.running.is_none() && !self.collecting && !in_one_go
     }
 
     /// Whether it has tests and has come to none: they are not to blame for its end.

@@ -27,11 +27,17 @@ impl State {
             WorkerEvent::Collecting => (worker.collecting, worker.active) = (true, now),
             WorkerEvent::FileCollected => worker.collecting = false,
             WorkerEvent::Started(test) => {
-                if worker.fed.front().is_some_and(|(_, entry)| entry.test == test) {
+                // What runs in one go is told of in any order.
+                if let Some(place) = worker.fed.iter().position(|(_, entry)| entry.test == test)
+                    && (place == 0 || worker.batch_us.is_some())
+                {
+                    let entry = worker.fed.remove(place).expect("the place is in range");
+                    worker.fed.push_front(entry);
                     worker.running = Some((test, now));
                     self.report(true);
                 }
             }
+            WorkerEvent::Batches { micros } => worker.batch_us = Some(micros),
             WorkerEvent::Next => worker.wants = true,
             WorkerEvent::Ended => worker.ended = true,
             WorkerEvent::Finished(result) => self.finished(slot, result),
@@ -76,6 +82,7 @@ impl State {
         let worker = self.slot_mut(slot).and_then(|s| s.worker.as_mut()).expect("it spoke");
         let Some(place) = worker.fed.iter().position(|(_, entry)| entry.test == test) else { return };
         let (attempt, entry) = worker.fed.remove(place).expect("the place is in range");
+        worker.running = worker.running.filter(|(running, _)| *running != test);
         if worker.whole {
             self.record(attempt, Record::Missing { test, reason });
         } else if let Some(state) = self.attempts.get_mut(&attempt).filter(|a| a.is_open()) {
@@ -143,7 +150,9 @@ impl State {
     fn exited(&mut self, slot: SlotIndex, exit: &Exit) {
         let worker = self.worker(slot).clone();
         let spared = worker.phase.is_interrupted() || worker.broken.is_some();
-        if let Some((_, entry)) = worker.fed.front().copied().filter(|_| !spared) {
+        if worker.runs_several() && !spared {
+            self.suspect(&worker);
+        } else if let Some((_, entry)) = worker.fed.front().copied().filter(|_| !spared) {
             self.front_of_dead(slot, &worker, entry, exit);
         }
         self.unfeed(slot);
@@ -159,6 +168,15 @@ impl State {
         }
         self.discovery_died(&worker, exit);
         self.report(false);
+    }
+
+    /// Nobody knows which of several tests killed the worker, or hung: each of them runs again, alone.
+    fn suspect(&mut self, worker: &Worker) {
+        for (attempt, _) in &worker.fed {
+            if let Some(attempt) = self.attempts.get_mut(attempt) {
+                attempt.suspects += 1;
+            }
+        }
     }
 
     /// What became of the test a dead worker was at, or was collecting.
@@ -178,7 +196,7 @@ impl State {
             // The test that it was killed for ended after all, just before; the next one is not to blame.
             (Phase::Dying(_), _) => return,
             (_, Some(_)) => (TestCause::Crashed, format!("crashed: the worker ended with {}", exit.how)),
-            (_, None) if worker.collecting => {
+            (_, None) if !worker.is_between_tests() => {
                 let message =
                     format!("crashed: the worker ended with {} while collecting the test's file", exit.how);
                 (TestCause::Crashed, message)

@@ -1,12 +1,12 @@
 //! The adapter protocol: what workers are told and what they say, as JSON lines. Specified in `docs/adapter-protocol.md`.
 
-use seagull_domain::{Outcome, TestCause};
+use seagull_domain::{Asked, Framework, Outcome, TestCause};
 use serde::{Deserialize, Serialize};
 
 /// The longest line an adapter may send.
 pub(crate) const LINE_BYTES: usize = 16 << 20;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub(crate) enum Command {
     Configure(Box<Configure>),
@@ -14,7 +14,7 @@ pub(crate) enum Command {
     Finish,
 }
 
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Configure {
     pub args: Vec<String>,
     pub slot: u32,
@@ -27,14 +27,18 @@ pub(crate) struct Configure {
     pub whole: bool,
     /// Bytes of text kept for one test.
     pub output_limit: usize,
+    #[serde(default)]
+    pub framework: Framework,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Event {
     Hello {
         #[serde(default)]
         dump_signal: Option<i32>,
+        #[serde(default)]
+        batch_ms: Option<u64>,
     },
     Warning {
         message: String,
@@ -45,7 +49,10 @@ pub(crate) enum Event {
     },
     Relation {
         tests: Vec<String>,
+        #[serde(default)]
+        ordered: bool,
     },
+    Asks(Asked),
     Skipped {
         path: String,
         #[serde(default)]
@@ -91,7 +98,7 @@ pub(crate) enum Event {
     Ended {},
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Finished {
     pub test: u32,
     #[serde(default)]
@@ -117,6 +124,28 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
+    /// The last execution of a test, of which nothing else is known.
+    pub fn new(test: u32, outcome: Outcome) -> Finished {
+        let [setup, call, teardown] = [0.0; 3];
+        let [detail, message, location, text] = [const { String::new() }; 4];
+        let (ordinal, last, cause, rss) = (0, true, None, 0);
+        Finished {
+            test,
+            ordinal,
+            last,
+            outcome,
+            detail,
+            cause,
+            setup,
+            call,
+            teardown,
+            rss,
+            message,
+            location,
+            text,
+        }
+    }
+
     /// Microseconds of setup, call and teardown; nonsense counts as nothing.
     pub fn phases(&self) -> [u64; 3] {
         [self.setup, self.call, self.teardown].map(|seconds| (seconds.clamp(0.0, 1e6) * 1e6) as u64)
@@ -131,7 +160,7 @@ mod tests {
     fn what_adapters_say_is_read_with_fields_we_do_not_know() {
         let line =
             r#"{"event":"hello","pid":1,"python":"3.11.7","pytest":"9.2.0","rootdir":"/x","dump_signal":45}"#;
-        assert!(matches!(serde_json::from_str(line).unwrap(), Event::Hello { dump_signal: Some(45) }));
+        assert!(matches!(serde_json::from_str(line).unwrap(), Event::Hello { dump_signal: Some(45), .. }));
         let line = r#"{"event":"finished","test":3,"ordinal":0,"last":true,"outcome":"passed","setup":1e-05,"call":0.5,"teardown":0,"rss":9}"#;
         let Event::Finished(finished) = serde_json::from_str(line).unwrap() else { panic!("another event") };
         assert_eq!(finished.phases(), [10, 500_000, 0]);

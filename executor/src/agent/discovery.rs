@@ -1,6 +1,6 @@
 //! From a worker's discovery events to a manifest, which is bounded while it grows: the suite may say anything.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use seagull_domain::{FileTests, Manifest, Relation, SkippedModule, TestIndex};
 use seagull_proto::limits::{BUNDLE_ENTRIES, TESTS};
@@ -16,7 +16,8 @@ const BYTES: usize = 240 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Discovering {
     manifest: Manifest,
-    groups: Vec<Vec<String>>,
+    /// Ids, and whether they are ordered.
+    groups: Vec<(Vec<String>, bool)>,
     duplicates: Vec<String>,
     /// How many ids there are in files, and in groups.
     tests: usize,
@@ -31,16 +32,17 @@ impl Discovering {
         match event {
             Event::Warning { message } => self.manifest.warnings.push(message),
             Event::File { path, suffixes } => self.file(path, suffixes),
-            Event::Relation { tests } if tests.len() > BUNDLE_ENTRIES => {
+            Event::Relation { tests, .. } if tests.len() > BUNDLE_ENTRIES => {
                 return Err("over 50,000 tests have to stay together\nhint: make groups of fewer".to_owned());
             }
-            Event::Relation { tests } => {
+            Event::Relation { tests, ordered } => {
                 self.grouped += tests.len();
-                self.groups.push(tests);
+                self.groups.push((tests, ordered));
             }
             Event::Skipped { path, reason } => {
                 self.manifest.skipped_modules.push(SkippedModule { path, reason });
             }
+            Event::Asks(asked) => self.manifest.asked = asked,
             Event::Duplicate { id } => self.duplicates.push(id),
             _ => {}
         }
@@ -82,27 +84,30 @@ impl Discovering {
         self.manifest
     }
 
+    /// Each in the manifest's order, which is the framework's final one.
     fn relations(&self) -> Vec<Relation> {
-        if self.groups.is_empty() {
+        let related: HashSet<&str> =
+            self.groups.iter().flat_map(|(ids, _)| ids).map(String::as_str).collect();
+        if related.is_empty() {
             return Vec::new();
         }
-        let grouped: HashMap<&str, usize> = (0..)
-            .zip(&self.groups)
-            .flat_map(|(group, ids)| ids.iter().map(move |id| (id.as_str(), group)))
-            .collect();
-        let mut relations = vec![Vec::new(); self.groups.len()];
-        for (index, id) in (0..).zip(self.manifest.ids()) {
-            if let Some(group) = grouped.get(id.as_str()) {
-                relations[*group].push(TestIndex(index));
-            }
-        }
-        let relation = |tests: Vec<_>| Relation { ordered: false, tests };
-        relations.into_iter().filter(|tests| tests.len() > 1).map(relation).collect()
+        let ids =
+            (0..).map(TestIndex).zip(self.manifest.ids()).filter(|(_, id)| related.contains(id.as_str()));
+        let index: HashMap<String, TestIndex> = ids.map(|(test, id)| (id, test)).collect();
+        let relation = |(ids, ordered): &(Vec<String>, bool)| {
+            let mut tests: Vec<_> = ids.iter().filter_map(|id| index.get(id).copied()).collect();
+            tests.sort_unstable();
+            tests.dedup();
+            Relation { ordered: *ordered, tests }
+        };
+        self.groups.iter().map(relation).filter(|relation| relation.tests.len() > 1).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use seagull_domain::Asked;
+
     use super::*;
 
     fn file(path: &str, suffixes: &[&str]) -> Event {
@@ -120,7 +125,7 @@ mod tests {
     fn what_no_manifest_can_be_ends_the_discovery() {
         let ids = |count| vec![String::new(); count];
         let file = |count| (Event::File { path: "a.py".into(), suffixes: ids(count) }, 1);
-        let group = |count| (Event::Relation { tests: ids(count) }, 1);
+        let group = |count| (Event::Relation { ordered: false, tests: ids(count) }, 1);
         let warning = || (Event::Warning { message: String::new() }, 1 << 20);
         assert_eq!(refusal([file(1_999_999), file(1)].into_iter().chain((0..40).map(|_| group(50_000)))), "");
         assert_eq!(refusal((0..240).map(|_| warning())), "");
@@ -140,7 +145,12 @@ mod tests {
             file("a.py", &["::x", "::y"]),
             file("a.py", &["::z"]),
             file("b.py", &["::x"]),
-            Event::Relation { tests: vec!["a.py::z".into(), "b.py::x".into(), "gone".into()] },
+            Event::Relation {
+                tests: vec!["a.py::z".into(), "b.py::x".into(), "gone".into()],
+                ordered: false,
+            },
+            Event::Relation { tests: vec!["b.py::x".into(), "a.py::y".into()], ordered: true },
+            Event::Asks(Asked { fail_fast: Some(1), ..Asked::default() }),
             Event::Duplicate { id: "a.py::x".into() },
         ];
         for event in events {
@@ -148,8 +158,9 @@ mod tests {
         }
         let manifest = discovering.finish(7);
         assert_eq!(manifest.files.len(), 2);
-        let tests = vec![TestIndex(2), TestIndex(3)];
-        assert_eq!(manifest.relations, [Relation { ordered: false, tests }]);
+        let relation = |ordered, tests: [u32; 2]| Relation { ordered, tests: tests.map(TestIndex).to_vec() };
+        assert_eq!(manifest.relations, [relation(false, [2, 3]), relation(true, [1, 3])]);
+        assert_eq!(manifest.asked.fail_fast, Some(1));
         assert_eq!(manifest.warnings, ["--last-failed ignored", "1 duplicate ids run once: a.py::x"]);
     }
 

@@ -2,7 +2,7 @@
 //! around it.
 #![expect(clippy::disallowed_methods, reason = "the shell of the core: time enters here, and tasks start")]
 
-mod adapter;
+pub(crate) mod adapter;
 mod call;
 mod connection;
 mod context;

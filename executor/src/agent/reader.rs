@@ -42,6 +42,7 @@ impl Reader {
             Event::Warning { .. }
             | Event::File { .. }
             | Event::Relation { .. }
+            | Event::Asks(_)
             | Event::Skipped { .. }
             | Event::Duplicate { .. } => {
                 let excess = self.discovering.as_mut()?.take(event, bytes).err()?;
@@ -56,7 +57,10 @@ impl Reader {
             Event::Uncollected {} | Event::Finishing {} => return None,
             Event::Collecting {} => WorkerEvent::Collecting,
             Event::Collected {} => WorkerEvent::FileCollected,
-            Event::Hello { dump_signal } => {
+            Event::Hello { dump_signal, batch_ms } => {
+                if let Some(millis) = batch_ms {
+                    voice.say(WorkerEvent::Batches { micros: millis.saturating_mul(1000) });
+                }
                 let dumps = dump_signal == Some(DUMP_SIGNAL);
                 voice.dumps.store(dumps, std::sync::atomic::Ordering::Relaxed);
                 WorkerEvent::Ready { grace_ms: voice.context.spec.grace_ms }

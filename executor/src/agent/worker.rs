@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a shell: a worker's end takes real time")]
 
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use seagull_domain::{AttemptId, InfraCause, SlotNumber, TestIndex, TextRef};
+use seagull_domain::{AttemptId, Framework, InfraCause, SlotNumber, TestIndex, TextRef};
 use seagull_executor_core::{Event, Exit, Start, WorkerEvent};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
@@ -20,15 +21,17 @@ use super::context::{Context, Contexts};
 use super::link::Link;
 use super::logs::Logs;
 use crate::interpreter;
-use crate::sandbox::{Handle, Home, ProcessSandbox, Sandbox, Spec, environment};
+use crate::sandbox::{Handle, Home, ProcessSandbox, Sandbox, Spec, environment, own_program};
 
 /// The adapter's files, which BOOTSTRAP executes.
-const ADAPTER: [(&str, &str); 8] = [
+const ADAPTER: [(&str, &str); 10] = [
     ("held.py", include_str!("../pytest/held.py")),
     ("channel.py", include_str!("../pytest/channel.py")),
     ("describe.py", include_str!("../pytest/describe.py")),
     ("collection.py", include_str!("../pytest/collection.py")),
+    ("order.py", include_str!("../pytest/order.py")),
     ("trouble.py", include_str!("../pytest/trouble.py")),
+    ("options.py", include_str!("../pytest/options.py")),
     ("takeover.py", include_str!("../pytest/takeover.py")),
     ("worker.py", include_str!("../pytest/worker.py")),
     ("process.py", include_str!("../pytest/process.py")),
@@ -154,15 +157,10 @@ fn log_path(home: &Home, name: &str) -> PathBuf {
 fn begin(shared: Shared, start: Start, context: Arc<Context>, name: &str) -> Result<Launched, String> {
     let io = |error: std::io::Error| format!("cannot make sandbox {name}: {error}");
     let [directory, temporary] = shared.home.sandbox(name).map_err(io)?;
-    write_adapter(&directory.join("adapter")).map_err(io)?;
     let listener = UnixListener::bind(directory.join("socket")).map_err(io)?;
-    let python =
-        interpreter::find(&context.spec.environment.python, &context.directory).map_err(|e| e.to_string())?;
     let log = log_path(&shared.home, name);
     let spec = Spec {
-        command: [python.as_os_str(), "-c".as_ref(), BOOTSTRAP.as_ref(), directory.as_os_str()]
-            .map(Into::into)
-            .into(),
+        command: command(&context, &directory)?,
         env: environment(std::env::vars_os(), &variables(&context), &temporary),
         cwd: context.directory.clone(),
         directories: vec![directory, temporary.clone()],
@@ -179,6 +177,19 @@ fn begin(shared: Shared, start: Start, context: Arc<Context>, name: &str) -> Res
         log,
         configure,
     })
+}
+
+/// What speaks the adapter protocol for the suite's framework.
+fn command(context: &Context, directory: &Path) -> Result<Vec<OsString>, String> {
+    let environment = &context.spec.environment;
+    if environment.framework != Framework::Pytest {
+        let own = own_program().map_err(|error| format!("this program cannot be found: {error}"))?;
+        return Ok(vec![own.into(), "adapt".into(), directory.into()]);
+    }
+    write_adapter(&directory.join("adapter"))
+        .map_err(|error| format!("cannot write the adapter: {error}"))?;
+    let python = interpreter::find(&environment.python, &context.directory).map_err(|e| e.to_string())?;
+    Ok(vec![python.into(), "-c".into(), BOOTSTRAP.into(), directory.into()])
 }
 
 fn write_adapter(directory: &Path) -> std::io::Result<()> {
@@ -206,6 +217,7 @@ fn configure(shared: &Shared, context: &Context, start: &Start, temporary: &Path
         discover: start.discover,
         whole: start.whole,
         output_limit: OUTPUT_LIMIT,
+        framework: context.spec.environment.framework.clone(),
     }
 }
 

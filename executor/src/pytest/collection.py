@@ -114,6 +114,8 @@ class Collection:
             event("uncollected", path=path, **problem)
         for tests in self.relations():
             event("relation", tests=tests)
+        for tests in ordered_relations(self.session.config, self.index):
+            event("relation", tests=tests, ordered=True)
         for path, reason in self.skipped.items():
             event("skipped", path=path, reason=reason)
         for nodeid in dict.fromkeys(self.duplicates):

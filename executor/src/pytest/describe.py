@@ -2,6 +2,9 @@
 
 import os
 
+AROUND = ("setup", "teardown")
+"""The phases around a test's own; pytest-forked reports a crash in none that pytest has."""
+
 
 def clean(text):
     """The text as it arrives at the other end: without what UTF-8 cannot say (lone surrogates)."""
@@ -51,7 +54,7 @@ def sections(report):
 
 def failure_text(report):
     """What failed, headed where it is not the test's own call."""
-    head = "{} of ".format(report.when) if report.when != "call" else ""
+    head = "{} of ".format(report.when) if report.when in AROUND else ""
     subtest = hasattr(report, "context")
     head += report.head_line if subtest or head else ""
     own_sections = sections(report) if subtest else ""
@@ -78,7 +81,7 @@ def describe(reports, rootdir, limit):
 def describe_failure(report, rootdir):
     message, location = message_and_location(report, rootdir)
     fields = {"outcome": "failed", "cause": "error", "message": message, "location": location}
-    if report.when != "call":
+    if report.when in AROUND:
         fields["detail"] = "error at {}".format(report.when)
     elif message.startswith(("assert ", "AssertionError", "Failed", "[XPASS")):
         fields["cause"] = "assertion"

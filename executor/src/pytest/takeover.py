@@ -7,55 +7,6 @@ import socket
 import sys
 import types
 
-WITHOUT_TESTS = {
-    "collectonly": "--collect-only",
-    "setupplan": "--setup-plan",
-    "setuponly": "--setup-only",
-    "showfixtures": "--fixtures",
-    "show_fixtures_per_test": "--fixtures-per-test",
-    "markers": "--markers",
-    "cacheshow": "--cache-show",
-    "version": "--version",
-    "help": "--help",
-}
-"""Options under which pytest runs no tests."""
-
-BY_EARLIER_RUNS = {
-    "lf": "--last-failed",
-    "failedfirst": "--failed-first",
-    "newfirst": "--new-first",
-    "stepwise": "--stepwise",
-    "stepwise_skip": "--stepwise-skip",
-    "stepwise_reset": "--stepwise-reset",
-}
-"""Options that go by what pytest's cache has of earlier runs, which workers do not write."""
-
-
-def given(option, flags):
-    """Which of these flags the user gave, on the command line or in `addopts`."""
-    return [flag for name, flag in flags.items() if getattr(option, name, None)]
-
-
-def without_effect(config):
-    """What the user asked for and does not get, a sentence each."""
-    by_earlier_runs = given(config.option, BY_EARLIER_RUNS)
-    if by_earlier_runs:
-        flags = ", ".join(by_earlier_runs)
-        yield "{} ignored: workers know of no earlier run; use seagull's --select last-failed".format(flags)
-    # Early, because there pytest-cov also puts the `fail_under` of coverage's own configuration.
-    if getattr(config.known_args_namespace, "cov_fail_under", None):
-        yield "--cov-fail-under is not checked: no worker knows the coverage of the whole run"
-
-
-def one_process(option):
-    """Takes back the options by which pytest would choose or distribute tests, stop early or wait for a person."""
-    ours = {"numprocesses": None, "maxprocesses": None, "dist": "no", "distload": False, "tx": [], "looponfail": False}
-    ours.update(maxfail=0, usepdb=False, trace=False, continue_on_collection_errors=True)
-    ours.update(dict.fromkeys(BY_EARLIER_RUNS, False))
-    for name, value in ours.items():
-        if hasattr(option, name):
-            setattr(option, name, value)
-
 
 def replaced(module, name, value):
     """Puts a value into a module; returns what puts the old one back."""
@@ -71,7 +22,7 @@ def identify(config, settings, dump_fd):
         "workercount": settings["slots"],
         "testrunuid": settings["run"],
         "mainargv": list(sys.argv),
-        "randomly_seed": settings["seed"],
+        "randomly_seed": own_seed(config.option, settings["seed"]),
         # pytest-cov: this worker writes its data file where the run was started.
         "cov_master_host": socket.gethostname(),
         "cov_master_topdir": os.getcwd(),

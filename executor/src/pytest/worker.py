@@ -68,6 +68,9 @@ class Worker:
         if self.settings.get("discover"):
             for message in without_effect(config):
                 self.channel.event("warning", message=message)
+            asks = dict(asked(config.option))
+            if asks:
+                self.channel.event("asks", **asks)
 
     @hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session):
@@ -250,7 +253,7 @@ class Worker:
                 )
                 return
         seconds = {"setup": 0.0, "call": 0.0, "teardown": 0.0}
-        seconds.update((report.when, round(report.duration, 6)) for report in reports)
+        seconds.update((report.when, round(report.duration, 6)) for report in reports if report.when in seconds)
         seconds["teardown"] = round(max(0.0, seconds["teardown"] - self.waited), 6)
         fields = describe(reports, self.rootdir, self.limit)
         known_by = {"test": self.current, "ordinal": self.ordinal, "last": last}

@@ -38,10 +38,8 @@ pub struct ProcessSandbox {
 impl ProcessSandbox {
     /// `home` is the executor's directory, that supervisors remove should the executor be killed.
     pub fn new(children: Arc<Children>, home: &Path) -> io::Result<Self> {
-        // Unlike the path of the executable this works still when an upgrade has replaced the file.
-        let own = Path::new("/proc/self/exe");
-        let program = if own.exists() { own.to_owned() } else { std::env::current_exe()? };
-        Ok(Self { supervisor: vec![program.into(), "supervise".into()], children, home: home.to_owned() })
+        let supervisor = vec![own_program()?.into(), "supervise".into()];
+        Ok(Self { supervisor, children, home: home.to_owned() })
     }
 
     /// Replaces the command that runs [`crate::supervisor::main`], `seagull supervise`.
@@ -96,6 +94,13 @@ impl Sandbox for ProcessSandbox {
     fn inside(&self, outside: &Path) -> PathBuf {
         outside.to_owned()
     }
+}
+
+/// This program, for itself and for its supervisors to start. Unlike the path of the executable this works still when
+/// an upgrade has replaced the file.
+pub(crate) fn own_program() -> io::Result<PathBuf> {
+    let own = Path::new("/proc/self/exe");
+    if own.exists() { Ok(own.to_owned()) } else { std::env::current_exe() }
 }
 
 /// The executor's end of a supervisor.

@@ -4,21 +4,25 @@
 //! journal and the snapshot are made of these types.
 
 pub mod event;
+pub mod framework;
 pub mod id;
 pub mod manifest;
 pub mod outcome;
+pub mod overview;
 pub mod run;
 pub mod sync;
 pub mod time;
 pub mod verdict;
 
 pub use event::{Evidence, PlanSummary, RunEvent, StreamItem};
+pub use framework::{Framework, SuiteCommands};
 pub use id::{
     AttemptId, BootId, BundleId, Digest, Epoch, ExecutorId, Generation, InvalidId, RunId, Seq, SlotIndex,
     SlotNumber, TestIndex,
 };
-pub use manifest::{FileTests, Manifest, Relation, SkippedModule};
+pub use manifest::{Asked, FileTests, Manifest, Relation, SkippedModule, WithoutFailures};
 pub use outcome::{Cause, InfraCause, Outcome, SuiteError, TestCause, TestResult, TextRef};
+pub use overview::{PastRun, RERUN_OF, RunOverview, RunState, TestHistory};
 pub use run::{Environment, RunSpec, Workspace};
 pub use sync::{
     AttemptReport, AttemptState, Batch, BundleContents, Desired, DesiredAttempt, Discovery, EndCause, Entry,

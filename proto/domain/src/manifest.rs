@@ -9,7 +9,7 @@ use crate::TestIndex;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Manifest {
     pub files: Vec<FileTests>,
-    /// Relations the framework told of (`xdist_group`), by index in this manifest.
+    /// Relations the framework told of (`xdist_group`, dependencies), by index in this manifest.
     #[serde(default)]
     pub relations: Vec<Relation>,
     /// Files that are skipped whole: they have no test, so no entry and no verdict.
@@ -18,6 +18,36 @@ pub struct Manifest {
     /// What a person should know of the discovery (duplicate ids, fewer tests than last time), a sentence each.
     #[serde(default)]
     pub warnings: Vec<String>,
+    #[serde(default, skip_serializing_if = "Asked::is_nothing")]
+    pub asked: Asked,
+}
+
+/// What the suite's own options ask of the run as a whole, for no worker could do it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Asked {
+    /// Stop after so many failed tests, if the run's own options do not say (`--maxfail`).
+    #[serde(default)]
+    pub fail_fast: Option<u32>,
+    /// Only the tests that failed last time (`--last-failed`).
+    #[serde(default)]
+    pub last_failed: Option<WithoutFailures>,
+    /// Where a JUnit report is expected, on the machine that discovered (`--junitxml`).
+    #[serde(default)]
+    pub junit: Option<String>,
+}
+
+/// What `--last-failed` leaves where nothing is known to have failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WithoutFailures {
+    All,
+    None,
+}
+
+impl Asked {
+    pub fn is_nothing(&self) -> bool {
+        *self == Asked::default()
+    }
 }
 
 /// A stretch of tests of one file. A test's id is `path` followed by its suffix (`::TestA::test_x[1]`); an entry for a
@@ -99,6 +129,7 @@ impl Manifest {
             relations: self.relations.iter().map(moved).filter(|r| r.tests.len() > 1).collect(),
             skipped_modules: self.skipped_modules.clone(),
             warnings: self.warnings.clone(),
+            asked: self.asked.clone(),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, RunId};
+use crate::{Digest, Framework, RERUN_OF, RunId};
 
 /// A run as its client submits it. It never changes afterwards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,9 +79,17 @@ pub struct Environment {
     /// Variables for the workers.
     #[serde(default)]
     pub variables: BTreeMap<String, String>,
+    /// What runs the tests.
+    #[serde(default)]
+    pub framework: Framework,
 }
 
 impl RunSpec {
+    /// The run that this one runs a part of again.
+    pub fn rerun_of(&self) -> Option<RunId> {
+        self.labels.get(RERUN_OF)?.parse().ok()
+    }
+
     /// What stops `self` from attaching to `existing`, a run of the same id: the name of the first difference that
     /// makes it another run.
     pub fn difference(&self, existing: &RunSpec) -> Option<&'static str> {

@@ -6,8 +6,8 @@ use std::path::{Component, Path};
 use prost::Message;
 use seagull_domain::{Environment, RunSpec, Workspace};
 
-use super::Invalid;
 use super::scalar::{self, Checked};
+use super::{Invalid, framework};
 use crate::v1::run_spec;
 use crate::{limits, v1};
 
@@ -27,6 +27,7 @@ impl From<RunSpec> for v1::RunSpec {
             environment: Some(v1::Environment {
                 python: spec.environment.python,
                 variables: spec.environment.variables,
+                framework: framework::message(spec.environment.framework),
             }),
             arguments: spec.arguments,
             select: spec.select,
@@ -83,7 +84,7 @@ impl TryFrom<v1::RunSpec> for RunSpec {
     }
 }
 
-fn arguments(arguments: Vec<String>, field: &'static str) -> Checked<Vec<String>> {
+pub(super) fn arguments(arguments: Vec<String>, field: &'static str) -> Checked<Vec<String>> {
     scalar::list(arguments, limits::ARGUMENTS, field, |argument| {
         scalar::without_nul(argument, limits::ARGUMENT_BYTES, field)
     })
@@ -145,6 +146,7 @@ impl TryFrom<v1::Environment> for Environment {
         Ok(Self {
             python: scalar::without_nul(message.python, limits::PATH_BYTES, "Environment.python")?,
             variables: message.variables.into_iter().map(variable).collect::<Checked<BTreeMap<_, _>>>()?,
+            framework: framework::checked(message.framework)?,
         })
     }
 }

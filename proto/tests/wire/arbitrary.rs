@@ -115,6 +115,22 @@ impl Source {
         TextRef { log: self.attempt(), offset: self.within(0, limits::LOG_BYTES - u64::from(length)), length }
     }
 
+    fn framework(&mut self) -> Framework {
+        if self.coin() {
+            return self.pick(&[|| Framework::Pytest, || Framework::Cargo])();
+        }
+        let words = |s: &mut Self| {
+            let rest = s.list(5, |s| s.text(300));
+            std::iter::once("program".to_owned()).chain(rest).collect()
+        };
+        Framework::Command(Box::new(SuiteCommands {
+            discover: words(self),
+            run: words(self),
+            id: format!("{{name}}{}", self.text(100)),
+            batch_ms: self.within(0, limits::MILLIS),
+        }))
+    }
+
     pub fn result(&mut self) -> TestResult {
         use TestCause::*;
         TestResult {
@@ -264,7 +280,11 @@ impl Source {
                 let directory = self.pick(&["", ".", "a", "a/b c/é", "./..a"]).to_owned();
                 Workspace::Artifact { digest: self.digest(), directory }
             },
-            environment: Environment { python: self.text(200), variables: variables.into_iter().collect() },
+            environment: Environment {
+                python: self.text(200),
+                variables: variables.into_iter().collect(),
+                framework: self.framework(),
+            },
             arguments: self.list(10, |s| s.text(300)),
             select: self.list(10, |s| s.text(300)),
             cap_ms: self.within(1, limits::MILLIS),
@@ -362,6 +382,51 @@ impl Source {
             verdict: self.pick(&[Passed, Failed, Incomplete, Cancelled]),
             counts: self.counts(),
             exit_code: self.bits().to_le_bytes()[0],
+        }
+    }
+
+    pub fn overview(&mut self) -> RunOverview {
+        use RunVerdict::*;
+        let ended = RunState::Ended {
+            verdict: self.pick(&[Passed, Failed, Incomplete, Cancelled]),
+            exit_code: self.bits().to_le_bytes()[0],
+            at: self.within(0, limits::MOMENT),
+        };
+        RunOverview {
+            run: self.id(),
+            owner: self.text(limits::WORD_BYTES),
+            project: self.text(limits::WORD_BYTES),
+            rev: self.text(limits::WORD_BYTES),
+            submitted_at: self.within(0, limits::MOMENT),
+            rerun_of: self.maybe(Self::id),
+            counts: self.counts(),
+            state: self.pick(&[RunState::UnderWay, RunState::BrokenOff, ended]),
+        }
+    }
+
+    pub fn history(&mut self) -> TestHistory {
+        TestHistory {
+            tests: self.list(limits::MATCHES as u64, |s| s.text(300)),
+            matching: self.small(limits::TESTS),
+            typical_us: self.maybe(|s| s.within(0, limits::MOMENT)),
+            learned_from: self.small(u32::MAX),
+            runs: self.list(limits::SEARCHED_RUNS.into(), Self::past),
+            searched: self.small(limits::SEARCHED_RUNS),
+        }
+    }
+
+    fn past(&mut self) -> PastRun {
+        let results = self.small(u32::MAX);
+        let last = self.maybe(|s| (s.within(0, limits::MOMENT), s.id()));
+        let (micros, executor) = last.unzip();
+        PastRun {
+            run: self.id(),
+            submitted_at: self.within(0, limits::MOMENT),
+            verdict: self.verdict(),
+            results,
+            failed: self.small(results),
+            micros,
+            executor,
         }
     }
 

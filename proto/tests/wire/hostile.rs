@@ -29,6 +29,10 @@ fn read(bytes: &[u8]) -> (usize, usize) {
         SubmitRequest => RunSpec,
         WatchRequest => WatchAsked,
         WatchMessage => Watched,
+        ListRequest => ListAsked,
+        ListResponse => Listed,
+        HistoryRequest => HistoryAsked,
+        HistoryResponse => TestHistory,
         StreamItem => StreamItem,
         GetRunRequest => RunId,
         GetBundleRequest => BundleAsked,
@@ -60,11 +64,13 @@ fn damaged_messages_are_taken_or_refused_without_harm() {
     let (mut taken, mut refused) = (0, 0);
     for seed in 0..3000 {
         let s = &mut Source(seed);
-        let mut bytes = match seed % 5 {
+        let mut bytes = match seed % 7 {
             0 => v1::ReportMessage::from(s.report()).encode_to_vec(),
             1 => v1::DesiredMessage::from(s.desired()).encode_to_vec(),
             2 => v1::BundleContents::from(s.bundle(20)).encode_to_vec(),
             3 => v1::SubmitRequest::from(s.spec()).encode_to_vec(),
+            4 => v1::HistoryResponse::from(s.history()).encode_to_vec(),
+            5 => v1::RunOverview::from(s.overview()).encode_to_vec(),
             _ => v1::WatchMessage::from(s.watched()).encode_to_vec(),
         };
         for _ in 0..s.within(1, 4) {
@@ -240,9 +246,26 @@ fn a_run_that_breaks_a_bound_is_refused() {
     for (name, value) in [("", "v"), ("a=b", "v"), ("a\0", "v"), ("a", "v\0")] {
         refused(Source(8).spec(), "Environment.variables", |m: &mut v1::RunSpec| {
             let variables = [(name.to_owned(), value.to_owned())].into();
-            m.environment = Some(v1::Environment { python: String::new(), variables });
+            m.environment = Some(v1::Environment { variables, ..Default::default() });
         });
     }
+    let commands = |change: fn(&mut v1::SuiteCommands)| {
+        let mut commands = v1::SuiteCommands {
+            discover: vec!["list".into()],
+            run: vec!["run".into()],
+            id: "{name}".into(),
+            batch_ms: 1,
+        };
+        change(&mut commands);
+        let framework = Some(v1::environment::Framework::Command(commands));
+        move |m: &mut v1::RunSpec| {
+            m.environment = Some(v1::Environment { framework, ..Default::default() });
+        }
+    };
+    refused(Source(8).spec(), "SuiteCommands.discover", commands(|m| m.discover.clear()));
+    refused(Source(8).spec(), "SuiteCommands.run", commands(|m| m.run = vec!["a\0".into()]));
+    refused(Source(8).spec(), "SuiteCommands.id", commands(|m| m.id.clear()));
+    refused(Source(8).spec(), "SuiteCommands.batch_ms", commands(|m| m.batch_ms = u64::MAX));
 }
 
 #[test]
@@ -302,6 +325,48 @@ fn an_event_that_contradicts_itself_is_refused() {
     refused(item(), "RunFinished.exit_code", |m: &mut v1::StreamItem| {
         let verdict = v1::RunVerdict::Passed.into();
         m.event = Some(Event::RunFinished(v1::RunFinished { verdict, counts: None, exit_code: 256 }));
+    });
+}
+
+#[test]
+fn a_list_or_a_history_that_breaks_a_bound_is_refused() {
+    let asked = || ListAsked { project: None, limit: 1 };
+    refused(asked(), "ListRequest.limit", |m: &mut v1::ListRequest| m.limit = 0);
+    refused(asked(), "ListRequest.limit", |m: &mut v1::ListRequest| m.limit = 501);
+    refused(asked(), "ListRequest.project", |m: &mut v1::ListRequest| m.project = "p".repeat(257));
+    let overview = || Source(3).overview();
+    refused(overview(), "RunOverview.id", |m: &mut v1::RunOverview| m.id = "../etc".into());
+    refused(overview(), "RunOverview.rerun_of", |m: &mut v1::RunOverview| m.rerun_of = "a/b".into());
+    refused(overview(), "RunOverview.state", |m: &mut v1::RunOverview| m.state = None);
+    refused(overview(), "RunOverview.counts", |m: &mut v1::RunOverview| m.counts = None);
+    refused(overview(), "RunEnd.exit_code", |m: &mut v1::RunOverview| {
+        let end = v1::RunEnd { verdict: v1::RunVerdict::Passed.into(), exit_code: 256, at: 0 };
+        m.state = Some(v1::run_overview::State::Ended(end));
+    });
+    let listed = || Listed { runs: vec![Source(3).overview()], not_passed: 0 };
+    refused(listed(), "ListResponse.runs", |m: &mut v1::ListResponse| {
+        m.runs = vec![m.runs[0].clone(); limits::LISTED_RUNS + 1];
+    });
+    let asked = || HistoryAsked { project: "p".into(), test: "t".into(), runs: 1 };
+    refused(asked(), "HistoryRequest.runs", |m: &mut v1::HistoryRequest| m.runs = 101);
+    refused(asked(), "HistoryRequest.test", |m: &mut v1::HistoryRequest| m.test = "t".repeat(65_537));
+    let past = || PastRun {
+        run: "r".parse().unwrap(),
+        submitted_at: 0,
+        verdict: Verdict::Passed,
+        results: 1,
+        failed: 0,
+        micros: Some(1),
+        executor: Some("e".parse().unwrap()),
+    };
+    refused(past(), "PastRun.failed", |m: &mut v1::PastRun| m.failed = 2);
+    refused(past(), "PastRun.executor", |m: &mut v1::PastRun| m.executor = None);
+    let history = || TestHistory { tests: vec!["t".into()], ..TestHistory::default() };
+    refused(history(), "HistoryResponse.tests", |m: &mut v1::HistoryResponse| {
+        m.tests = vec!["t".into(); limits::MATCHES + 1];
+    });
+    refused(history(), "HistoryResponse.tests", |m: &mut v1::HistoryResponse| {
+        m.tests = vec!["t".repeat(limits::MATCHES_BYTES)];
     });
 }
 

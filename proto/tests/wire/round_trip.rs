@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use prost::Message;
 use seagull_domain::*;
 use seagull_proto::convert::{
-    BlobAsked, BlobPart, BlobPiece, BundleAsked, LogChunk, RunDescription, TextAsked, WatchAsked, Watched,
-    fit_result, pack_items,
+    BlobAsked, BlobPart, BlobPiece, BundleAsked, HistoryAsked, ListAsked, Listed, LogChunk, RunDescription,
+    TextAsked, WatchAsked, Watched, fit_result, pack_items,
 };
 use seagull_proto::{Invalid, PROTOCOL, limits, v1};
 
@@ -43,6 +43,9 @@ fn every_type_arrives_as_it_was_sent() {
         round_trip::<BundleContents, v1::BundleContents>(s.bundle(seed % 30));
         round_trip::<RunSpec, v1::SubmitRequest>(s.spec());
         round_trip::<Watched, v1::WatchMessage>(s.watched());
+        round_trip::<TestHistory, v1::HistoryResponse>(s.history());
+        let runs = s.list(20, Source::overview);
+        round_trip::<Listed, v1::ListResponse>(Listed { runs, not_passed: s.small(limits::TESTS) });
         for variant in 0..EVENTS {
             let item = StreamItem { seq: Seq(seed), event: s.event(variant) };
             round_trip::<StreamItem, v1::StreamItem>(item);
@@ -59,6 +62,11 @@ fn small_questions_and_answers_arrive_as_they_were_sent() {
     round_trip::<RunId, v1::CancelRequest>(run.clone());
     round_trip::<WatchAsked, v1::WatchRequest>(WatchAsked { run: run.clone(), after: Seq(9) });
     round_trip::<BundleAsked, v1::GetBundleRequest>(BundleAsked { run: run.clone(), attempt, generation });
+    for project in [None, Some("p".to_owned())] {
+        round_trip::<ListAsked, v1::ListRequest>(ListAsked { project, limit: limits::LISTED_RUNS });
+    }
+    let asked = HistoryAsked { project: "p".into(), test: "t".into(), runs: limits::SEARCHED_RUNS };
+    round_trip::<HistoryAsked, v1::HistoryRequest>(asked);
     let text = TextRef { log: attempt, offset: 5, length: 6 };
     round_trip::<TextAsked, v1::ReadLogRequest>(TextAsked { run: run.clone(), text });
     let data: Vec<u8> = (0..limits::CHUNK_BYTES).map(|n| (n % 251) as u8).collect();
@@ -74,6 +82,25 @@ fn small_questions_and_answers_arrive_as_they_were_sent() {
     let digests: Vec<Digest> = (0..limits::DIGESTS).map(|_| s.digest()).collect();
     round_trip::<Vec<Digest>, v1::MissingRequest>(digests.clone());
     round_trip::<Vec<Digest>, v1::MissingResponse>(digests);
+}
+
+#[test]
+fn long_lists_fit_a_message_whatever_is_in_them() {
+    let overview = RunOverview {
+        run: "r".repeat(100).parse().unwrap(),
+        owner: "é".repeat(9000),
+        project: "p".repeat(9000),
+        rev: "v".repeat(9000),
+        submitted_at: u64::MAX,
+        rerun_of: Some("r".repeat(100).parse().unwrap()),
+        counts: Counts::default(),
+        state: RunState::Ended { verdict: RunVerdict::Failed, exit_code: 255, at: u64::MAX },
+    };
+    let listed = Listed { runs: vec![overview; limits::LISTED_RUNS + 1], not_passed: u32::MAX };
+    assert_eq!(arrives::<Listed, v1::ListResponse>(&listed).runs.len(), limits::LISTED_RUNS);
+    let tests = vec!["t".repeat(60_000); limits::MATCHES + 1];
+    let history = TestHistory { tests, matching: u32::MAX, searched: u32::MAX, ..TestHistory::default() };
+    assert_eq!(arrives::<TestHistory, v1::HistoryResponse>(&history).tests.len(), 4);
 }
 
 #[test]

@@ -120,6 +120,7 @@ impl Run {
         }
         self.manifest = Some(plan.manifest);
         self.empty_by_definition = plan.empty_by_definition;
+        self.fail_fast = plan.fail_fast;
         self.counts = Counts { total: plan.predicted_us.len() as u32, ..Counts::default() };
         for tests in &plan.bundles {
             let entries: Vec<_> = tests.iter().map(|test| (*test, Role::Run)).collect();
@@ -154,6 +155,7 @@ impl Run {
         self.buffered.clear();
         self.manifest = None;
         self.empty_by_definition = false;
+        self.fail_fast = None;
         self.tests.clear();
         self.relations.clear();
         self.relations_held.clear();

@@ -73,6 +73,9 @@ pub struct Plan {
     pub summary: PlanSummary,
     /// What was selected is empty by definition, as `last-failed` of a green run is.
     pub empty_by_definition: bool,
+    /// After how many failed tests the suite itself wants to stop, where the run's spec does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fail_fast: Option<u32>,
 }
 
 /// Why there is no plan, in words for the client.

@@ -77,7 +77,8 @@ impl Step<'_> {
 
     fn fail_fast(&mut self, run: &RunId) {
         let Some(state) = self.state.runs.get(run) else { return };
-        let reached = state.spec.fail_fast.is_some_and(|limit| state.counts.failed >= limit.max(1));
+        let limit = state.spec.fail_fast.or(state.fail_fast);
+        let reached = limit.is_some_and(|limit| state.counts.failed >= limit.max(1));
         if reached && state.phase == Phase::Running && !state.all_decided() {
             self.stop(run, NotExecuted::FailFast);
         }

@@ -60,6 +60,9 @@ pub struct Run {
     /// Whether the framework ever did anything: discovered, or executed a test.
     pub started: bool,
     pub empty_by_definition: bool,
+    /// The suite's own, of the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fail_fast: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,6 +197,7 @@ impl Run {
             discovery_lost_to: String::new(),
             started: false,
             empty_by_definition: false,
+            fail_fast: None,
         }
     }
 

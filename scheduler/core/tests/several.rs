@@ -79,6 +79,7 @@ impl World {
             relations,
             summary: PlanSummary::default(),
             empty_by_definition: false,
+            fail_fast: None,
         };
         world.step(Event::Planned { run: run(), generation: Generation(1), outcome: Ok(Box::new(plan)) });
         world.says("a", 2, AttemptState::Running(None));

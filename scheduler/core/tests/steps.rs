@@ -73,6 +73,11 @@ impl World {
 
     /// Up to a slot that runs the only bundle, of three tests.
     fn running(spec: RunSpec) -> World {
+        World::running_suite(spec, None)
+    }
+
+    /// As [`World::running`], of a suite with a fail-fast of its own.
+    fn running_suite(spec: RunSpec, fail_fast: Option<u32>) -> World {
         let mut world = World::new();
         world.step(Event::Submit { request: Call(100), spec: Box::new(spec) });
         world.report(Vec::new());
@@ -88,6 +93,7 @@ impl World {
             relations: Vec::new(),
             summary: PlanSummary::default(),
             empty_by_definition: false,
+            fail_fast,
         };
         let (run, generation) = ("r".parse().unwrap(), Generation(1));
         world.step(Event::Planned { run, generation, outcome: Ok(Box::new(plan)) });
@@ -222,6 +228,16 @@ fn fail_fast_stops_and_the_rest_is_not_executed() {
     assert_eq!(verdicts(&facts), [(TestIndex(0), Verdict::Failed)]);
     assert!(facts.contains(&What::Stopping { reason: NotExecuted::FailFast }));
     assert!(answered(&effects).unwrap().attempts[0].cancel);
+}
+
+#[test]
+fn the_suites_own_fail_fast_stops_unless_the_run_has_one() {
+    for (runs, suites, stops) in [(None, Some(1), true), (Some(2), Some(1), false), (None, None, false)] {
+        let mut world = World::running_suite(RunSpec { fail_fast: runs, ..spec("r") }, suites);
+        let (facts, _) = world.finish(1, &[(0, Outcome::Failed)]);
+        let stopping = facts.contains(&What::Stopping { reason: NotExecuted::FailFast });
+        assert_eq!(stopping, stops, "{runs:?} {suites:?}");
+    }
 }
 
 #[test]

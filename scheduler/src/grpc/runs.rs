@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use seagull_domain::{RunId, RunSpec};
-use seagull_proto::convert::{TextAsked, WatchAsked};
+use seagull_proto::convert::{HistoryAsked, ListAsked, TextAsked, WatchAsked};
 use seagull_proto::limits::CHUNK_BYTES;
 use seagull_proto::v1::runs_server::Runs;
 use seagull_proto::{PROTOCOL, agree, status, v1};
@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status};
 
 use super::blocking;
 use crate::actor;
+use crate::past;
 use crate::service::Service;
 use crate::watch;
 
@@ -27,7 +28,7 @@ impl Runs for Face {
 
     async fn info(&self, _: Request<v1::InfoRequest>) -> Result<Response<v1::InfoResponse>, Status> {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Ok(Response::new(v1::InfoResponse { version, protocol: Some(PROTOCOL) }))
+        Ok(Response::new(v1::InfoResponse { version, protocol: Some(PROTOCOL), unix_millis: past::now() }))
     }
 
     async fn submit(
@@ -76,5 +77,24 @@ impl Runs for Face {
         let data = blocking(move || logs.read(text)).await?;
         let data = data.ok_or_else(|| Status::not_found("no such log"))?;
         Ok(Response::new(v1::ReadLogResponse { data: data.into() }))
+    }
+
+    async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
+        let asked = ListAsked::try_from(request.into_inner())?;
+        let live = self.0.actor.ask(|reply| actor::Request::Overviews { reply }).await;
+        let live = live.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))?;
+        let service = self.0.clone();
+        let listed = blocking(move || past::list(&service, live, &asked)).await?;
+        Ok(Response::new(listed.into()))
+    }
+
+    async fn history(
+        &self,
+        request: Request<v1::HistoryRequest>,
+    ) -> Result<Response<v1::HistoryResponse>, Status> {
+        let asked = HistoryAsked::try_from(request.into_inner())?;
+        let service = self.0.clone();
+        let history = blocking(move || past::history(&service, &asked)).await?;
+        Ok(Response::new(history.into()))
     }
 }

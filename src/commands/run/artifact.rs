@@ -28,7 +28,7 @@ pub struct Source {
 }
 
 impl Source {
-    pub fn of(start: &Start) -> anyhow::Result<Source> {
+    pub(super) fn of(start: &Start) -> anyhow::Result<Source> {
         let (root, directory) = root(&start.place)?;
         let scratch = start.state.directory.clone();
         let junit = start.args.report.junit.as_deref().and_then(|junit| std::path::absolute(junit).ok());
@@ -57,7 +57,7 @@ impl Source {
 }
 
 /// The root of what is packed, and the working directory in it.
-fn root(place: &Place) -> anyhow::Result<(PathBuf, String)> {
+pub fn root(place: &Place) -> anyhow::Result<(PathBuf, String)> {
     let here = &place.directory;
     let root = match (&place.config.artifact_root, &place.repository) {
         (Some(root), _) => {

@@ -1,6 +1,7 @@
 //! A run with a scheduler and an executor of its own, in this process and this working tree.
 #![expect(clippy::disallowed_methods, reason = "a shell: git blocks")]
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -10,9 +11,9 @@ use seagull_proto::Token;
 use seagull_scheduler::{JournalError, Server, Settings};
 use tonic::transport::Channel;
 
-use super::follow::{self, End, Session};
+use super::follow::{self, End, Interrupt, Session};
 use super::screen::Screen;
-use super::{INTERRUPTING, Start, Step, done, id, say_attached, spec};
+use super::{INTERRUPTING, Start, Step, done, id, say_attached, say_what_did_not_pass, spec};
 use crate::client::Client;
 use crate::errors::{INTERRUPTED, warn};
 use crate::{fresh, git};
@@ -25,7 +26,7 @@ const LEAVING: Duration = Duration::from_secs(5);
 pub async fn run(mut start: Start) -> anyhow::Result<u8> {
     let looked = look(&start);
     let spec = done!(start.unless_interrupted(looked).await);
-    let run = id(&spec);
+    let (run, project) = (id(&spec), spec.project.clone());
     let token = fresh::token()?;
     let mut server = serve(&start, &run, token.clone())?;
     let channel = server.connect();
@@ -36,8 +37,17 @@ pub async fn run(mut start: Start) -> anyhow::Result<u8> {
         say_attached(&run);
     }
     let mut executor = execute(&start, channel, token)?;
-    let screen = Screen::new(run.clone(), start.settings(attached));
-    let session = Session { client, run: run.clone(), screen, interrupting: INTERRUPTING, lonely: None };
+    if !attached {
+        say_what_did_not_pass(&start, &client, &run, project).await;
+    }
+    let screen = Screen::new(run.clone(), start.settings(attached)).in_place(note(&start));
+    let session = Session {
+        client,
+        run: run.clone(),
+        screen,
+        interrupt: Interrupt::Cancel(INTERRUPTING),
+        lonely: None,
+    };
     let trouble = trouble(&mut server, &mut executor);
     match follow::follow(session, &mut start.signals, trouble).await? {
         End::Abandoned => Ok(INTERRUPTED),
@@ -50,16 +60,27 @@ pub async fn run(mut start: Start) -> anyhow::Result<u8> {
     }
 }
 
+/// Where the last run noted the JUnit report that the suite itself asks for: it is no change of the tree.
+fn note(start: &Start) -> PathBuf {
+    start.state.directory.join("junit")
+}
+
 /// Looks at the working tree, and makes the spec.
 fn look(start: &Start) -> impl Future<Output = anyhow::Result<RunSpec>> + use<> {
-    let (args, place) = (start.args.clone(), start.place.clone());
+    let (args, base, place) = (start.args.clone(), start.base.clone(), start.place.clone());
+    let note = note(start);
     let work = move || {
-        let junit = args.report.junit.as_deref().and_then(|junit| std::path::absolute(junit).ok());
+        let given = args.report.junit.as_deref().and_then(|junit| std::path::absolute(junit).ok());
+        let junit = given.or_else(|| std::fs::read_to_string(note).ok().map(PathBuf::from));
         let revision = place.repository.as_deref().map(|top| git::revision(top, junit.as_deref()));
         let revision = revision.unwrap_or_default();
         let workspace =
             Workspace::InPlace { directory: spec::text(&place.directory)?, content: revision.content };
-        spec::build(&args, &place, spec::Files { workspace, rev: revision.commit })
+        let files = spec::Files { workspace, rev: revision.commit };
+        match base {
+            None => spec::build(&args, &place, files),
+            Some(base) => spec::again(*base, &args, files),
+        }
     };
     async { tokio::task::spawn_blocking(work).await? }
 }

@@ -23,16 +23,23 @@ pub struct Session {
     pub client: Client,
     pub run: RunId,
     pub screen: Screen,
-    /// What to say at the first interrupt.
-    pub interrupting: &'static str,
+    pub interrupt: Interrupt,
     /// What to say if no executor takes the run.
     pub lonely: Option<String>,
+}
+
+/// What the first interrupt does, and what is said of it.
+#[derive(Debug, Clone, Copy)]
+pub enum Interrupt {
+    Cancel(&'static str),
+    /// The run goes on.
+    Leave(&'static str),
 }
 
 pub enum End {
     /// With the run's exit code; all reports are written.
     Finished(u8),
-    /// Interrupted again.
+    /// Interrupted again, or left.
     Abandoned,
 }
 
@@ -123,14 +130,20 @@ impl Follower {
         self.session.screen.tick()
     }
 
-    /// The first interrupt cancels the run; says whether this is the second.
+    /// The first interrupt cancels the run or leaves it; says whether this is the end.
     fn interrupt(&mut self) -> anyhow::Result<bool> {
         if self.interrupted {
             self.session.screen.say("ended at once")?;
             return Ok(true);
         }
         self.interrupted = true;
-        self.session.screen.say(self.session.interrupting)?;
+        match self.session.interrupt {
+            Interrupt::Cancel(saying) => self.session.screen.say(saying)?,
+            Interrupt::Leave(saying) => {
+                self.session.screen.say(saying)?;
+                return Ok(true);
+            }
+        }
         let (client, run) = (self.session.client.clone(), self.session.run.clone());
         let complaints = self.complaints.clone();
         tokio::spawn(async move {

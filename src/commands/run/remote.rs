@@ -4,15 +4,16 @@
 use std::future;
 use std::time::Duration;
 
-use seagull_domain::RunSpec;
+use seagull_domain::{RunSpec, Workspace};
 use tonic::transport::Uri;
 
 use super::artifact::Source;
-use super::follow::{self, End, Session};
+use super::follow::{self, End, Interrupt, Session};
 use super::screen::Screen;
-use super::{Start, Step, done, id, say_attached, spec};
+use super::{Start, Step, done, id, say_attached, say_what_did_not_pass, spec};
+use crate::cli;
 use crate::client::{self, Client};
-use crate::errors::{INTERRUPTED, warn};
+use crate::errors::{INTERRUPTED, usage, warn};
 use crate::git;
 
 const INTERRUPTING: &str =
@@ -22,13 +23,23 @@ const TAKING_BACK: Duration = Duration::from_secs(3);
 
 pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
     let token = crate::commands::token(&start.args.at.token)?;
+    if std::env::var_os("PYTEST_ADDOPTS").is_some_and(|options| !options.is_empty()) {
+        warn("PYTEST_ADDOPTS is not sent; set it in [env] of seagull.toml, or give its options after --");
+    }
     if start.args.how.slots.is_some() {
         warn("--slots is for runs on this machine; executors bring their own");
     }
     let client = Client::new(client::channel(&url), &token);
-    let sent = send(&start, client.clone())?;
-    let spec = done!(start.unless_interrupted(sent).await);
-    let run = id(&spec);
+    let spec = match start.base.clone() {
+        Some(base) => {
+            done!(start.unless_interrupted(resend(*base, start.args.clone(), client.clone())).await)
+        }
+        None => {
+            let sent = send(&start, client.clone())?;
+            done!(start.unless_interrupted(sent).await)
+        }
+    };
+    let (run, project) = (id(&spec), spec.project.clone());
     let attached = match start.unless_interrupted(client.submit(spec)).await? {
         Step::Done(attached) => attached,
         Step::Interrupted => {
@@ -39,17 +50,36 @@ pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
     };
     if attached {
         say_attached(&run);
+    } else {
+        say_what_did_not_pass(&start, &client, &run, project).await;
     }
     let screen = Screen::new(run.clone(), start.settings(attached));
     let lonely = Some(format!(
         "no executor has taken the run yet; one more joins with: seagull executor --scheduler {} --token-file FILE",
         client::name(&url)
     ));
-    let session = Session { client, run, screen, interrupting: INTERRUPTING, lonely };
+    let session = Session { client, run, screen, interrupt: Interrupt::Cancel(INTERRUPTING), lonely };
     match follow::follow(session, &mut start.signals, future::pending()).await? {
         End::Finished(code) => Ok(code),
         End::Abandoned => Ok(INTERRUPTED),
     }
+}
+
+/// The files that an ended run had are there still, or must be sent anew.
+async fn resend(base: RunSpec, args: cli::Run, client: Client) -> anyhow::Result<RunSpec> {
+    client.info().await?;
+    let Workspace::Artifact { digest, .. } = base.workspace else {
+        return Err(usage(format!("run {} did not run on a scheduler's executors", base.id)));
+    };
+    if client.is_missing(digest).await? {
+        return Err(usage(format!(
+            "the files of run {run} are not kept any more\n\
+             hint: seagull run --select not-passed@{run} sends those that are here",
+            run = base.id
+        )));
+    }
+    let files = spec::Files { workspace: base.workspace.clone(), rev: base.rev.clone() };
+    spec::again(base, &args, files)
 }
 
 /// Packs and uploads the working tree, and makes the spec.

@@ -2,10 +2,13 @@
 #![expect(clippy::disallowed_methods, reason = "a shell: the reporters are told the time")]
 
 use std::collections::HashMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Instant as Moment;
 
 use anyhow::Context;
-use seagull_domain::{Instant, RunId, StreamItem, TextRef};
+use seagull_domain::{Instant, Manifest, RunId, StreamItem, TextRef};
 use seagull_proto::convert::LiveSlot;
 use tokio::task::JoinSet;
 
@@ -21,6 +24,8 @@ pub struct Screen {
     origin: Moment,
     /// Programs get events only; what is for people goes beside them.
     for_programs: bool,
+    /// If the tests run in this tree: where to note the report that the suite itself asks for.
+    note: Option<PathBuf>,
 }
 
 /// Texts by where they lie: log, offset, length.
@@ -29,19 +34,39 @@ type Fetched = HashMap<(u64, u64, u32), String>;
 impl Screen {
     pub fn new(run: RunId, settings: Settings) -> Screen {
         let for_programs = settings.output == Output::Json;
-        Screen { report: Report::new(run, Instant(0), settings), origin: Moment::now(), for_programs }
+        let report = Report::new(run, Instant(0), settings);
+        Screen { report, origin: Moment::now(), for_programs, note: None }
+    }
+
+    /// The tests run in this tree: the report that the suite itself asks for is written, and its place noted there.
+    #[must_use]
+    pub fn in_place(self, note: PathBuf) -> Screen {
+        Screen { note: Some(note), ..self }
     }
 
     /// Shows what is news.
     pub fn show(&mut self, notice: &Notice) -> anyhow::Result<()> {
         match notice {
-            Notice::Manifest(manifest) => self.report.manifest(manifest.clone()),
+            Notice::Manifest(manifest) => self.manifest(manifest)?,
             Notice::Items(items) => self.items(items)?,
             Notice::Live(slots) => self.live(slots)?,
             Notice::Disconnected(why) => self.say(&format!("reconnecting: {}", without_hints(why)))?,
             Notice::Reconnected => self.say("connected again")?,
             Notice::Failed(_) => {}
         }
+        Ok(())
+    }
+
+    fn manifest(&mut self, manifest: &Arc<Manifest>) -> anyhow::Result<()> {
+        self.report.manifest(manifest.clone());
+        let wanted = manifest.asked.junit.as_deref().filter(|_| !self.report.has_junit());
+        let Some(path) = wanted else { return Ok(()) };
+        let Some(note) = &self.note else {
+            return self.say("warning: --junitxml is not written where tests run; use --junit FILE");
+        };
+        // Without it the report counts as a change of the tree.
+        let _ = fs::write(note, path);
+        self.report.set_junit(path.into());
         Ok(())
     }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path};
 use std::time::Duration;
 
-use seagull_domain::{Environment, RunSpec, Workspace};
+use seagull_domain::{Environment, RERUN_OF, RunSpec, Workspace};
 use seagull_results::Selection;
 
 use crate::cli;
 use crate::duration::millis;
 use crate::errors::usage;
+use crate::framework;
 use crate::fresh;
 use crate::place::Place;
 
@@ -38,7 +39,11 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
         deadline: None,
         submitted_at: fresh::unix_millis(),
         workspace: files.workspace,
-        environment: Environment { python: python(args, place, remote), variables: place.config.env.clone() },
+        environment: Environment {
+            python: python(args, place, remote),
+            variables: place.config.env.clone(),
+            framework: framework::choose(args, place)?,
+        },
         arguments: paths.into_iter().chain(args.arguments.iter().cloned()).collect(),
         select: args.what.select.clone(),
         cap_ms: millis(how.cap.or(defaults.cap).unwrap_or(CAP)),
@@ -51,6 +56,21 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
     })
 }
 
+/// A run like one that has ended, which it names, on these files.
+pub fn again(base: RunSpec, args: &cli::Run, files: Files) -> anyhow::Result<RunSpec> {
+    let mut labels = base.labels;
+    labels.insert(RERUN_OF.to_owned(), base.id.to_string());
+    Ok(RunSpec {
+        id: args.what.run_id.clone().map_or_else(fresh::run_id, Ok)?,
+        owner: owner(),
+        rev: files.rev,
+        labels,
+        submitted_at: fresh::unix_millis(),
+        workspace: files.workspace,
+        ..base
+    })
+}
+
 /// A directory as text, which is what travels.
 pub fn text(directory: &Path) -> anyhow::Result<String> {
     let text = directory.to_str().map(str::to_owned);
@@ -59,7 +79,7 @@ pub fn text(directory: &Path) -> anyhow::Result<String> {
 
 /// The interpreter. In place, a path is relative to where it was written: the working directory, or the settings;
 /// elsewhere it is for the executor to find.
-fn python(args: &cli::Run, place: &Place, remote: bool) -> String {
+pub fn python(args: &cli::Run, place: &Place, remote: bool) -> String {
     let (python, base) = match (&args.what.python, &place.config.python) {
         (Some(given), _) => (given.as_str(), Some(place.directory.as_path())),
         (None, Some(set)) => (set.as_str(), place.config.directory()),

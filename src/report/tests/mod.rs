@@ -1,6 +1,7 @@
 //! Reporters against scripted streams, compared with approved texts.
 #![expect(clippy::disallowed_methods, reason = "what a reporter wrote is read by its test")]
 
+mod around;
 mod schema;
 mod screens;
 mod script;

@@ -1,5 +1,6 @@
 //! Single steps of the core: events in, effects and reports compared as data.
 
 mod attempts;
+mod batches;
 mod workers;
 mod world;

@@ -1,0 +1,281 @@
+//! Any framework with a command: one discovers, one runs a batch of ids from a file and reports it as JUnit XML.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use seagull_domain::{FileTests, Outcome, SuiteCommands, TestCause};
+
+use super::channel::Channel;
+use super::junit::{Case, Report};
+use super::processes::{Processes, Ran, text};
+use super::{Adapter, Discovered, Done, Stop, Test};
+use crate::agent::adapter::{Configure, Event, Finished};
+
+/// Bytes of ids, and of one id, that a discovery may print.
+const IDS_BYTES: usize = 256 << 20;
+const ID_BYTES: usize = 64 << 10;
+/// Bytes of what a command wrote, where it is told.
+const WORDS: usize = 12 << 10;
+/// A run command that named nothing so often before it ever named a test does not work.
+const PATIENCE: u32 = 3;
+
+pub(super) struct AnyCommand {
+    processes: Processes,
+    commands: SuiteCommands,
+    arguments: Vec<String>,
+    /// For the ids and the report of a batch.
+    directory: PathBuf,
+    output_limit: usize,
+    /// Whether the run command has ever named a test that it was asked for.
+    worked: bool,
+    /// How often it did not.
+    silent: u32,
+}
+
+/// A batch that was run.
+struct Batch {
+    asked: usize,
+    /// What the report does not name.
+    unnamed: Vec<Test>,
+    ran: Ran,
+    report: Report,
+}
+
+impl AnyCommand {
+    pub fn new(
+        processes: Processes,
+        commands: SuiteCommands,
+        configure: &Configure,
+        directory: &Path,
+    ) -> AnyCommand {
+        AnyCommand {
+            processes,
+            commands,
+            arguments: configure.args.clone(),
+            directory: directory.join("batch"),
+            output_limit: configure.output_limit,
+            worked: false,
+            silent: 0,
+        }
+    }
+
+    fn command(&self, words: &[String], paths: &[(&str, &Path)]) -> Command {
+        let filled = |word: &String| {
+            paths.iter().fold(word.clone(), |word, (name, path)| word.replace(name, &path.to_string_lossy()))
+        };
+        let mut command = Command::new(words.first().map(filled).unwrap_or_default());
+        for word in words.iter().skip(1) {
+            match word.as_str() {
+                "{args}" => command.args(&self.arguments),
+                _ => command.arg(filled(word)),
+            };
+        }
+        command
+    }
+
+    /// Runs a batch and tells of what its report names.
+    fn batch(&mut self, tests: Vec<Test>, channel: &mut Channel) -> Done<Batch> {
+        let (first, asked) = (tests[0].0, tests.len());
+        channel.say(&Event::Started { test: first });
+        let (ran, report) = self.execute(&tests).map_err(|stop| stop.within(first))?;
+        // What the report does not say is shared evenly.
+        let share = ran.seconds / asked as f64;
+        let mut unnamed = Vec::new();
+        for (test, id) in tests {
+            match report.cases.get(&id) {
+                Some(case) => self.tell(test, case, share, channel),
+                None => unnamed.push((test, id)),
+            }
+        }
+        self.worked |= unnamed.len() < asked;
+        Ok(Batch { asked, unnamed, ran, report })
+    }
+
+    fn execute(&self, tests: &[Test]) -> Done<(Ran, Report)> {
+        let _ = fs::remove_dir_all(&self.directory);
+        fs::create_dir(&self.directory)?;
+        let [ids, junit] = ["ids", "junit.xml"].map(|name| self.directory.join(name));
+        let lines: String = tests.iter().flat_map(|(_, id)| [id.as_str(), "\n"]).collect();
+        fs::write(&ids, lines)?;
+        let mut command = self.command(&self.commands.run, &[("{ids}", &ids), ("{junit}", &junit)]);
+        command.env("SEAGULL_IDS", &ids).env("SEAGULL_JUNIT", &junit);
+        let ran = self.processes.run(&mut command)?;
+        let report = Report::read(&junit, &self.commands.id, self.output_limit);
+        Ok((ran, report))
+    }
+
+    fn tell(&self, test: u32, case: &Case, share: f64, channel: &mut Channel) {
+        channel.say(&Event::Started { test });
+        if case.flaky && case.outcome == Outcome::Passed {
+            channel.say(&Event::Finished(Box::new(Finished {
+                last: false,
+                detail: "rerun".to_owned(),
+                cause: Some(TestCause::Error),
+                message: case.message.clone(),
+                ..Finished::new(test, Outcome::Failed)
+            })));
+        }
+        channel.say(&Event::Finished(Box::new(Finished {
+            ordinal: u16::from(case.flaky && case.outcome == Outcome::Passed),
+            cause: case.cause,
+            call: case.seconds.unwrap_or(share),
+            rss: self.processes.peak_kib(),
+            message: case.message.clone(),
+            location: case.location.clone(),
+            text: case.text.clone(),
+            ..Finished::new(test, case.outcome)
+        })));
+    }
+
+    /// What becomes of the tests that a report does not name. Those it returns run again.
+    fn settle(&mut self, batch: Batch, channel: &mut Channel) -> Done<Vec<Vec<Test>>> {
+        let named = batch.asked - batch.unnamed.len();
+        if batch.unnamed.is_empty() {
+            batch.tell_of_its_own_failure(channel);
+        } else if batch.ran.status.success() {
+            let reason = format!("the run command ended well without naming it{}", batch.instead());
+            for (test, _) in &batch.unnamed {
+                channel.say(&Event::Missing { test: *test, reason: reason.clone() });
+            }
+        } else if batch.asked == 1 {
+            self.crashed(&batch, channel);
+        } else if named > 0 {
+            return Ok(vec![batch.unnamed]);
+        } else {
+            return self.halves(batch);
+        }
+        Ok(Vec::new())
+    }
+
+    /// The test that was asked for alone ended the command.
+    fn crashed(&self, batch: &Batch, channel: &mut Channel) {
+        let test = batch.unnamed[0].0;
+        let how = batch.ran.how();
+        channel.say(&Event::Finished(Box::new(Finished {
+            cause: Some(TestCause::Crashed),
+            call: batch.ran.seconds,
+            rss: self.processes.peak_kib(),
+            message: format!(
+                "crashed: the run command ended with {how}, without naming it{}",
+                batch.instead()
+            ),
+            text: batch.ran.text(self.output_limit),
+            ..Finished::new(test, Outcome::Failed)
+        })));
+    }
+
+    /// One test may have ended the command for all: each half runs by itself. Unless it seems that none can.
+    fn halves(&mut self, mut batch: Batch) -> Done<Vec<Vec<Test>>> {
+        self.silent += 1;
+        if !self.worked && self.silent >= PATIENCE {
+            let how = batch.ran.how();
+            let instead = batch.instead();
+            let message = format!(
+                "the run command ended with {how}, without naming any test it was asked for{instead}"
+            );
+            return Err(Stop::Broken(message, batch.ran.text(WORDS)));
+        }
+        let second = batch.unnamed.split_off(batch.unnamed.len() / 2);
+        Ok(vec![batch.unnamed, second])
+    }
+}
+
+impl Batch {
+    /// A failure that no test explains.
+    fn tell_of_its_own_failure(&self, channel: &mut Channel) {
+        if !self.ran.status.success() && !self.report.has_failures() {
+            channel.say(&Event::SuiteError {
+                title: "the run command failed, and none of its tests".to_owned(),
+                message: self.ran.how(),
+                text: self.ran.text(WORDS),
+            });
+        }
+    }
+
+    /// What the report has instead of a test.
+    fn instead(&self) -> String {
+        match (&self.report.broken, self.report.cases.keys().min()) {
+            (Some(reason), _) => format!("; {reason}"),
+            (None, Some(other)) => {
+                let (count, other) = (self.report.cases.len(), other.chars().take(200).collect::<String>());
+                format!(
+                    "; its report has {count} others, such as {other:?} hint: [command] id says how ids are made"
+                )
+            }
+            (None, None) => "; its report has no testcase".to_owned(),
+        }
+    }
+}
+
+impl Adapter for AnyCommand {
+    fn batch_ms(&self) -> Option<u64> {
+        Some(self.commands.batch_ms)
+    }
+
+    fn discover(&mut self) -> Done<Discovered> {
+        let mut command = self.command(&self.commands.discover, &[]);
+        let (ran, stdout) = self.processes.ask(&mut command)?;
+        if !ran.status.success() {
+            let message = format!("the discover command ended with {}", ran.how());
+            return Err(Stop::Broken(message, ran.text(WORDS)));
+        }
+        if stdout.metadata()?.len() > IDS_BYTES as u64 {
+            return Err(Stop::broken(format!("the discover command wrote over {} MiB", IDS_BYTES >> 20)));
+        }
+        listed(&text(&stdout, IDS_BYTES)?)
+    }
+
+    fn run(&mut self, tests: Vec<Test>, channel: &mut Channel) -> Done<()> {
+        let mut batches = VecDeque::from([tests]);
+        while let Some(tests) = batches.pop_front() {
+            if !tests.is_empty() {
+                let batch = self.batch(tests, channel)?;
+                batches.extend(self.settle(batch, channel)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The ids that stand on lines. What is before the first `::` is the file, or what else shares a setup; its tests stay
+/// together.
+fn listed(text: &str) -> Done<Discovered> {
+    let mut found = Discovered::default();
+    let (mut places, mut seen) = (HashMap::new(), HashSet::new());
+    for (line, id) in (1..).zip(text.lines()).map(|(line, id)| (line, id.trim_end())) {
+        if id.len() > ID_BYTES || id.contains(char::REPLACEMENT_CHARACTER) {
+            return Err(Stop::broken(format!("line {line} of the discover command is no id")));
+        }
+        if !seen.insert(id) {
+            found.duplicates.push(id.to_owned());
+        } else if !id.is_empty() {
+            let (path, suffix) = id.split_at(id.find("::").unwrap_or(0));
+            let place = *places.entry(path).or_insert(found.files.len());
+            if place == found.files.len() {
+                found.files.push(FileTests { path: path.to_owned(), suffixes: Vec::new() });
+            }
+            found.files[place].suffixes.push(suffix.to_owned());
+        }
+    }
+    found.duplicates.retain(|id| !id.is_empty());
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_stand_on_lines_and_share_what_is_before_the_colons() {
+        let found = listed("a.js::one\n\nb.js::x\r\nplain\na.js::two\na.js::one\n\n").unwrap();
+        let files: Vec<_> =
+            found.files.iter().map(|file| (file.path.as_str(), file.suffixes.len())).collect();
+        assert_eq!(files, [("a.js", 2), ("b.js", 1), ("", 1)]);
+        assert_eq!(found.duplicates, ["a.js::one"]);
+        assert_eq!(found.files[2].suffixes, ["plain"]);
+        assert!(listed(&"x".repeat(ID_BYTES + 1)).is_err());
+        assert!(listed(&String::from_utf8_lossy(b"\xff\n")).is_err());
+    }
+}

@@ -1,0 +1,82 @@
+"""Options that own the session: those by which pytest would choose, distribute, stop early, or report on the whole run."""
+
+import os
+
+WITHOUT_TESTS = {
+    "collectonly": "--collect-only",
+    "setupplan": "--setup-plan",
+    "setuponly": "--setup-only",
+    "showfixtures": "--fixtures",
+    "show_fixtures_per_test": "--fixtures-per-test",
+    "markers": "--markers",
+    "cacheshow": "--cache-show",
+    "version": "--version",
+    "help": "--help",
+}
+"""Options under which pytest runs no tests."""
+
+BY_EARLIER_RUNS = {"failedfirst": "--failed-first", "newfirst": "--new-first"}
+STEPWISE = {"stepwise": "--stepwise", "stepwise_skip": "--stepwise-skip", "stepwise_reset": "--stepwise-reset"}
+BY_HAND = {"usepdb": "--pdb", "trace": "--trace", "looponfail": "--looponfail"}
+REPORTS = {"htmlpath": "--html", "report_log": "--report-log"}
+WITHOUT_EFFECT = (
+    (BY_EARLIER_RUNS, "ignored: workers know of no earlier run; use seagull's --select last-failed"),
+    (STEPWISE, "ignored: workers know of no earlier run; use seagull's --select not-passed --fail-fast"),
+    (BY_HAND, "ignored: nobody sits at a worker; use pytest itself"),
+    (REPORTS, "not written: no worker knows the whole run; use seagull's --junit FILE"),
+)
+"""Options that have no effect, and what does instead."""
+
+NEUTRAL = {
+    **{"numprocesses": None, "maxprocesses": None, "dist": "no", "distload": False, "tx": [], "looponfail": False},
+    **{"maxfail": 0, "usepdb": False, "trace": False, "continue_on_collection_errors": True, "lf": False},
+    **dict.fromkeys([*BY_EARLIER_RUNS, *STEPWISE], False),
+}
+"""What takes back the options by which pytest would choose or distribute tests, stop early or wait for a person."""
+
+MOST_FAILURES = (1 << 32) - 1
+
+
+def given(option, flags):
+    """Which of these flags the user gave, on the command line or in `addopts`."""
+    return [flag for name, flag in flags.items() if getattr(option, name, None)]
+
+
+def without_effect(config):
+    """What the user asked for and does not get, a sentence each."""
+    for flags, why in WITHOUT_EFFECT:
+        found = given(config.option, flags)
+        if found:
+            yield "{} {}".format(", ".join(found), why)
+    if getattr(config.option, "capture", None) == "no":
+        yield "-s: what tests write is shown nowhere; without -s it is with the test"
+    if getattr(config.option, "randomly_seed", None) == "last":
+        yield "--randomly-seed=last ignored: workers know of no earlier run; use seagull's --seed N"
+    # Early, because there pytest-cov also puts the `fail_under` of coverage's own configuration.
+    if getattr(config.known_args_namespace, "cov_fail_under", None):
+        yield "--cov-fail-under is not checked: no worker knows the coverage of the whole run"
+
+
+def own_seed(option, seed):
+    """pytest-randomly's seed where the user gave one, which it does not look at in xdist's workers; else the run's."""
+    given_seed = getattr(option, "randomly_seed", None)
+    return given_seed if isinstance(given_seed, int) else seed
+
+
+def asked(option):
+    """What the user asked of the run as a whole, which no worker can do."""
+    most = getattr(option, "maxfail", None) or 0
+    if most > 0:
+        yield "fail_fast", min(most, MOST_FAILURES)
+    if getattr(option, "lf", False):
+        yield "last_failed", getattr(option, "last_failed_no_failures", "all")
+    report = getattr(option, "xmlpath", None)
+    if report:
+        yield "junit", clean(os.path.abspath(os.path.expanduser(os.path.expandvars(report))))
+
+
+def one_process(option):
+    """Makes pytest one process that runs what it is told to."""
+    for name, value in NEUTRAL.items():
+        if hasattr(option, name):
+            setattr(option, name, value)

@@ -1,0 +1,398 @@
+//! What is told of runs besides their streams: lists of them, the verdicts of one, and what a test came to in each.
+#![expect(clippy::disallowed_methods, reason = "a shell: a run that ends at this moment ends now")]
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use seagull_domain::{
+    Counts, Digest, ExecutorId, Manifest, Outcome, PastRun, Record, RunId, RunOverview, RunState, Seq,
+    TestHistory, TestIndex, Verdict,
+};
+use seagull_proto::convert::{HistoryAsked, ListAsked, Listed};
+use seagull_proto::limits;
+use seagull_scheduler_core::What;
+
+use crate::journal::{self, Reader};
+use crate::plan::load_manifest;
+use crate::service::{Service, parse};
+
+/// Facts read at a time.
+const PAGE: u32 = 1000;
+
+/// The newest runs: those of `live`, which the core has, those of other processes, and those that are archived.
+pub(crate) fn list(service: &Service, live: Vec<RunOverview>, asked: &ListAsked) -> Result<Listed, String> {
+    let is_wanted = |run: &RunOverview| asked.project.as_ref().is_none_or(|project| run.project == *project);
+    let mut runs: Vec<_> = live.into_iter().map(ended_now).filter(is_wanted).collect();
+    runs.extend(others(service)?.into_iter().filter(is_wanted));
+    runs.retain(|run| !service.archive.contains(&run.run));
+    let mut archived = 0;
+    for (run, at) in service.archive.newest().map_err(|error| error.to_string())? {
+        // One that cannot be read, or is removed at this moment, does not hide the others.
+        let overview = ended(service, &run, unix_millis(at)).ok().filter(is_wanted);
+        archived += usize::from(overview.is_some());
+        runs.extend(overview);
+        if archived == asked.limit {
+            break;
+        }
+    }
+    runs.sort_by(|a, b| (b.submitted_at, &b.run).cmp(&(a.submitted_at, &a.run)));
+    runs.truncate(asked.limit);
+    let not_passed = asked.project.as_ref().map_or(Ok(0), |project| service.history.not_passed(project));
+    Ok(Listed { runs, not_passed: not_passed.map_err(|error| error.to_string())? })
+}
+
+/// By this machine's clock.
+pub(crate) fn now() -> u64 {
+    unix_millis(SystemTime::now())
+}
+
+fn unix_millis(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The core does not know the time.
+fn ended_now(mut run: RunOverview) -> RunOverview {
+    if let RunState::Ended { at, .. } = &mut run.state {
+        *at = now();
+    }
+    run
+}
+
+/// An archived run, from the ends of its stream.
+fn ended(service: &Service, run: &RunId, at: u64) -> Result<RunOverview, String> {
+    let [first, last] = service.archive.ends(run).map_err(|error| error.to_string())?;
+    match (parse(Seq(0), &first)?.what, parse(Seq(0), &last)?.what) {
+        (What::Submitted(spec), What::Ended { verdict, counts, exit_code }) => {
+            let state = RunState::Ended { verdict, exit_code, at };
+            Ok(RunOverview { counts, ..RunOverview::of(&spec, state) })
+        }
+        _ => Err("its stream has no beginning or no end".to_owned()),
+    }
+}
+
+/// Runs of other processes that are not archived.
+fn others(service: &Service) -> Result<Vec<RunOverview>, String> {
+    let entries = std::fs::read_dir(&service.runs).map_err(|error| error.to_string())?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let runs = names.filter_map(|name| name.parse().ok());
+    let others = runs.filter(|run| service.of_another(run).is_some() && !service.archive.contains(run));
+    // One that is removed at this moment, or is damaged, does not hide the others.
+    Ok(others.filter_map(|run| of_another(service, &run).ok().flatten()).collect())
+}
+
+fn of_another(service: &Service, run: &RunId) -> Result<Option<RunOverview>, String> {
+    let directory = service.runs.join(run.as_str());
+    let is_open = journal::is_open(&directory);
+    let state = if is_open { RunState::UnderWay } else { RunState::BrokenOff };
+    let mut overview: Option<RunOverview> = None;
+    let reader = Reader::of_another(&directory).map_err(|error| error.to_string())?;
+    let Some(reader) = reader else { return Ok(None) };
+    let mut after = Seq(0);
+    loop {
+        let page = reader.read(run, after, PAGE).map_err(|error| error.to_string())?;
+        let Some((last, _)) = page.last() else { return Ok(overview.map(ended_now)) };
+        after = *last;
+        for (seq, body) in page {
+            tell(&mut overview, parse(seq, &body)?.what, state);
+        }
+    }
+}
+
+fn tell(overview: &mut Option<RunOverview>, what: What, state: RunState) {
+    match (what, overview) {
+        (What::Submitted(spec), overview) => *overview = Some(RunOverview::of(&spec, state)),
+        (What::Planned { plan, .. }, Some(run)) => run.counts = total(plan.predicted_us.len()),
+        (What::Confirmed { tests, .. }, Some(run)) => run.counts = total(tests as usize),
+        (What::Decided { verdicts }, Some(run)) => {
+            verdicts.iter().for_each(|(_, verdict)| run.counts.add(*verdict));
+        }
+        (What::Ended { verdict, exit_code, .. }, Some(run)) => {
+            run.state = RunState::Ended { verdict, exit_code, at: 0 };
+        }
+        _ => {}
+    }
+}
+
+fn total(tests: usize) -> Counts {
+    Counts { total: u32::try_from(tests).unwrap_or(u32::MAX), ..Counts::default() }
+}
+
+/// What the tests of an ended run came to.
+pub(crate) fn verdicts(service: &Service, run: &RunId) -> Result<Vec<(String, Verdict)>, String> {
+    if !service.archive.contains(run) {
+        return Err(format!("run {run} has not ended, or is not kept"));
+    }
+    let (mut manifest, mut verdicts) = (None, Vec::new());
+    for fact in service.archive.read(run, Seq(0)).map_err(|error| error.to_string())? {
+        let (seq, body) = fact.map_err(|error| error.to_string())?;
+        match parse(seq, &body)?.what {
+            What::Planned { plan, .. } => manifest = Some(plan.manifest),
+            What::Confirmed { manifest: confirmed, .. } => manifest = Some(confirmed),
+            What::Decided { verdicts: decided } => verdicts.extend(decided),
+            _ => {}
+        }
+    }
+    let Some(manifest) = manifest else { return Ok(Vec::new()) };
+    let ids: Vec<String> = load_manifest(service, &manifest)?.ids().collect();
+    let id = |test: TestIndex| ids.get(test.0 as usize).cloned();
+    Ok(verdicts.into_iter().filter_map(|(test, verdict)| Some((id(test)?, verdict))).collect())
+}
+
+/// What is kept of the test that is meant, if it is one.
+pub(crate) fn history(service: &Service, asked: &HistoryAsked) -> Result<TestHistory, String> {
+    let found = service.history.find(&asked.project, &asked.test, limits::MATCHES);
+    let found = found.map_err(|error| error.to_string())?;
+    let history = TestHistory { tests: found.ids, matching: found.matching, ..TestHistory::default() };
+    let [id] = history.tests.as_slice() else { return Ok(history) };
+    if history.matching != 1 {
+        return Ok(history);
+    }
+    let timing = service.history.timing(&asked.project, id).map_err(|error| error.to_string())?;
+    let (mut runs, mut searched) = (Vec::new(), 0);
+    for (run, at) in service.archive.newest().map_err(|error| error.to_string())? {
+        if searched == asked.runs {
+            break;
+        }
+        let of_project = ended(service, &run, unix_millis(at)).is_ok_and(|run| run.project == asked.project);
+        if of_project {
+            searched += 1;
+            // One whose manifest is not kept any more says nothing of its tests.
+            runs.extend(past(service, &run, id).unwrap_or_default());
+        }
+    }
+    let typical_us = timing.map(|timing| timing.robust_micros());
+    let learned_from = timing.map_or(0, |timing| timing.runs);
+    Ok(TestHistory { typical_us, learned_from, runs, searched, ..history })
+}
+
+/// What a test came to in an archived run; None where the run did not have it.
+fn past(service: &Service, run: &RunId, id: &str) -> Result<Option<PastRun>, String> {
+    let mut past = Past::default();
+    for fact in service.archive.read(run, Seq(0)).map_err(|error| error.to_string())? {
+        let (seq, body) = fact.map_err(|error| error.to_string())?;
+        if past.may_concern(&body) {
+            past.take(service, id, parse(seq, &body)?.what)?;
+        }
+    }
+    Ok(past.close(run))
+}
+
+/// What the facts of a run say of one test.
+#[derive(Default)]
+struct Past {
+    submitted_at: u64,
+    test: Option<TestIndex>,
+    /// What stands in a fact that is about the test.
+    marks: Vec<String>,
+    verdict: Option<Verdict>,
+    results: u32,
+    failed: u32,
+    last: Option<(u64, ExecutorId)>,
+}
+
+impl Past {
+    /// Most facts of a run are about other tests, and need not be read to know it.
+    fn may_concern(&self, body: &[u8]) -> bool {
+        let Ok(text) = std::str::from_utf8(body) else { return false };
+        let is_bulk = text.contains("\"recorded\":") || text.contains("\"decided\":");
+        !is_bulk || self.marks.iter().any(|mark| text.contains(mark.as_str()))
+    }
+
+    fn take(&mut self, service: &Service, id: &str, what: What) -> Result<(), String> {
+        match what {
+            What::Submitted(spec) => self.submitted_at = spec.submitted_at,
+            What::Planned { plan, .. } => self.find(service, &plan.manifest, id)?,
+            What::Confirmed { manifest, .. } => self.find(service, &manifest, id)?,
+            What::Recorded { records, executor, .. } => {
+                for (record, evidence) in records {
+                    if let (Record::Result(result), None) = (record, evidence)
+                        && Some(result.test) == self.test
+                    {
+                        self.results += 1;
+                        self.failed += u32::from(result.outcome == Outcome::Failed);
+                        self.last = Some((result.micros(), executor.clone()));
+                    }
+                }
+            }
+            What::Decided { verdicts } => {
+                let decided = verdicts.into_iter().find(|(test, _)| Some(*test) == self.test);
+                self.verdict = decided.map(|(_, verdict)| verdict).or(self.verdict);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn find(&mut self, service: &Service, manifest: &Digest, id: &str) -> Result<(), String> {
+        let manifest: Manifest = load_manifest(service, manifest)?;
+        let place = manifest.tests().position(|(path, suffix)| id.strip_prefix(path) == Some(suffix));
+        self.test = place.and_then(|place| u32::try_from(place).ok()).map(TestIndex);
+        let marks = |test| vec![format!("\"test\":{test},"), format!("[{test},")];
+        self.marks = self.test.map(marks).unwrap_or_default();
+        Ok(())
+    }
+
+    fn close(self, run: &RunId) -> Option<PastRun> {
+        let (micros, executor) = self.last.unzip();
+        Some(PastRun {
+            run: run.clone(),
+            submitted_at: self.submitted_at,
+            verdict: self.verdict?,
+            results: self.results,
+            failed: self.failed,
+            micros,
+            executor,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use seagull_domain::{
+        AttemptId, FileTests, Generation, NotExecuted, PlanSummary, RunVerdict, SlotNumber, TestResult,
+    };
+    use seagull_scheduler_core::Fact;
+
+    use super::*;
+    use crate::service::tests::{Embedded, spec};
+
+    fn result(test: u32, outcome: Outcome, micros: u64) -> Record {
+        Record::Result(TestResult {
+            test: TestIndex(test),
+            ordinal: 0,
+            last: true,
+            outcome,
+            detail: String::new(),
+            cause: None,
+            phases: [0, micros, 0],
+            peak_kib: 0,
+            message: String::new(),
+            location: String::new(),
+            text: None,
+        })
+    }
+
+    /// Archives a run of the tests `a.py::t0` to `a.py::t2`: one flaky, one failed, one not executed.
+    fn archive(embedded: &Embedded, run: &str, submitted_at: u64) {
+        let suffixes = (0..3).map(|test| format!("::t{test}")).collect();
+        let manifest =
+            Manifest { files: vec![FileTests { path: "a.py".into(), suffixes }], ..Manifest::default() };
+        let mut writer = embedded.service.blobs.writer().unwrap();
+        writer.write(&seagull_results::encode_manifest(&manifest)).unwrap();
+        let manifest = writer.finish(None).unwrap();
+        let recorded = |records: Vec<Record>| What::Recorded {
+            attempt: AttemptId(1),
+            batch: 1,
+            executor: "e".parse().unwrap(),
+            slot: SlotNumber(0),
+            records: records.into_iter().map(|record| (record, None)).collect(),
+        };
+        let verdicts = vec![
+            (TestIndex(0), Verdict::Flaky),
+            (TestIndex(1), Verdict::Failed),
+            (TestIndex(2), Verdict::NotExecuted(NotExecuted::FailFast)),
+        ];
+        let counts = Counts { total: 3, flaky: 1, failed: 1, not_executed: 1, ..Counts::default() };
+        let mut submitted = spec(run);
+        submitted.submitted_at = submitted_at;
+        let facts = [
+            What::Submitted(Box::new(submitted)),
+            What::Confirmed {
+                generation: Generation(1),
+                manifest,
+                tests: 3,
+                summary: PlanSummary::default(),
+            },
+            recorded(vec![result(0, Outcome::Failed, 5), result(1, Outcome::Failed, 6)]),
+            recorded(vec![result(0, Outcome::Passed, 9)]),
+            What::Decided { verdicts },
+            What::Ended { verdict: RunVerdict::Failed, counts, exit_code: 100 },
+        ];
+        let id: RunId = run.parse().unwrap();
+        let mut draft = embedded.service.archive.draft(&id).unwrap();
+        for (seq, what) in (1..).zip(facts) {
+            let fact = Fact { run: id.clone(), what };
+            draft.write(Seq(seq), &serde_json::to_vec(&fact).unwrap()).unwrap();
+        }
+        draft.finish().unwrap();
+    }
+
+    fn asked(project: Option<&str>, limit: usize) -> ListAsked {
+        ListAsked { project: project.map(str::to_owned), limit }
+    }
+
+    #[test]
+    fn runs_are_listed_by_when_they_were_submitted_whoever_has_them() {
+        let embedded = Embedded::new("own");
+        archive(&embedded, "old", 1);
+        archive(&embedded, "newer", 5);
+        let live = vec![RunOverview { submitted_at: 3, ..RunOverview::of(&spec("own"), RunState::UnderWay) }];
+        // Another process began a run, and is gone.
+        let other = embedded.service.runs.join("other");
+        let (mut journal, _) = journal::Journal::open(&other, Default::default()).unwrap();
+        let mut submitted = spec("other");
+        submitted.submitted_at = 4;
+        let facts = [
+            What::Submitted(Box::new(submitted)),
+            What::Decided { verdicts: vec![(TestIndex(0), Verdict::Passed)] },
+        ];
+        let facts = facts.map(|what| Fact { run: "other".parse().unwrap(), what });
+        journal.append(&(1..).map(Seq).zip(facts).collect::<Vec<_>>()).unwrap();
+        let list = |limit, project| list(&embedded.service, live.clone(), &asked(project, limit)).unwrap();
+        let names = |listed: &Listed| listed.runs.iter().map(|run| run.run.to_string()).collect::<Vec<_>>();
+        let all = list(9, None);
+        assert_eq!(names(&all), ["newer", "other", "own", "old"]);
+        assert_eq!((all.runs[0].counts.flaky, all.runs[1].counts.passed), (1, 1));
+        assert!(matches!(all.runs[0].state, RunState::Ended { exit_code: 100, at: 1.., .. }));
+        assert_eq!(all.runs[1].state, RunState::UnderWay, "its process has it open");
+        drop(journal);
+        assert_eq!(list_state(&embedded, "other"), RunState::BrokenOff);
+        assert_eq!(names(&list(2, Some("p"))), ["newer", "other"]);
+        assert_eq!(names(&list(9, Some("q"))), [""; 0]);
+    }
+
+    fn list_state(embedded: &Embedded, run: &str) -> RunState {
+        let all = list(&embedded.service, Vec::new(), &asked(None, 9)).unwrap();
+        all.runs.iter().find(|listed| listed.run.as_str() == run).unwrap().state
+    }
+
+    #[test]
+    fn the_verdicts_of_a_run_are_by_id() {
+        let embedded = Embedded::new("own");
+        archive(&embedded, "r", 1);
+        let verdicts = verdicts(&embedded.service, &"r".parse().unwrap()).unwrap();
+        assert_eq!(verdicts[1], ("a.py::t1".to_owned(), Verdict::Failed));
+        assert_eq!(verdicts.len(), 3);
+        assert!(super::verdicts(&embedded.service, &"own".parse().unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_test_has_a_line_for_each_run_that_had_it() {
+        let embedded = Embedded::new("own");
+        let run = "r".parse().unwrap();
+        archive(&embedded, "r", 7);
+        let rows = ["a.py::t0", "a.py::t1", "gone.py::t"].map(|id| (id.to_owned(), Some(9), Verdict::Passed));
+        embedded.service.history.record(&crate::service::tests::passed(&run, &[]), rows.into_iter()).unwrap();
+        let history = |test: &str| {
+            let asked = HistoryAsked { project: "p".into(), test: test.into(), runs: 9 };
+            history(&embedded.service, &asked).unwrap()
+        };
+        let known = history("t0");
+        assert_eq!(
+            (known.tests.as_slice(), known.searched, known.learned_from),
+            (&["a.py::t0".to_owned()][..], 1, 1)
+        );
+        let expected = PastRun {
+            run: run.clone(),
+            submitted_at: 7,
+            verdict: Verdict::Flaky,
+            results: 2,
+            failed: 1,
+            micros: Some(9),
+            executor: Some("e".parse().unwrap()),
+        };
+        assert_eq!(known.runs, [expected]);
+        assert_eq!(history("gone.py::t").runs, []);
+        let many = history("a.py");
+        assert_eq!((many.tests.len(), many.matching, many.searched), (2, 2, 0));
+    }
+}

@@ -1,0 +1,284 @@
+//! The command line with which the framework alone runs a test as it ran in a run.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::Context;
+use seagull_domain::TestIndex;
+use serde::Deserialize;
+use tokio::process::Command;
+
+use crate::again::quoted_word;
+use crate::errors::usage;
+use crate::report::around::{Execution, Story};
+
+/// More bytes of ids than this go into a file; the system takes about a million at most.
+const IDS_BYTES: usize = 100_000;
+/// The pytest from which on arguments may be in a file.
+const FILES_SINCE: [u32; 2] = [8, 2];
+
+/// What pytest says of the run's arguments.
+#[derive(Debug, Deserialize)]
+pub struct Probe {
+    /// The `pytest` beside the interpreter.
+    script: Option<String>,
+    python: String,
+    version: Vec<u32>,
+    rootdir: PathBuf,
+    inipath: Option<PathBuf>,
+    /// Those of the arguments that say what is collected.
+    paths: Vec<String>,
+    /// It would give the tests to processes of its own.
+    distributes: bool,
+    /// It would stop after some failures.
+    stops: bool,
+    /// It would change the order.
+    shuffles: bool,
+}
+
+#[derive(Debug)]
+pub struct Line {
+    directory: PathBuf,
+    variables: Vec<(String, String)>,
+    program: Vec<String>,
+    pub arguments: Vec<String>,
+    ids: Vec<String>,
+}
+
+/// The variables that the test's worker had, and this process may not have.
+pub fn variables(story: &Story) -> Vec<(String, String)> {
+    let seed = std::env::var("PYTHONHASHSEED").unwrap_or_else(|_| story.spec.seed.to_string());
+    let given = story.spec.environment.variables.clone();
+    std::iter::once(("PYTHONHASHSEED".to_owned(), seed)).chain(given).collect()
+}
+
+impl Line {
+    pub fn new(story: &Story, execution: &Execution, probe: &Probe, directory: &Path, alone: bool) -> Line {
+        let slot = execution.slot;
+        let identity = [
+            ("PYTEST_XDIST_WORKER", format!("gw{slot}")),
+            ("PYTEST_XDIST_WORKER_COUNT", story.slots.to_string()),
+            ("PYTEST_XDIST_TESTRUNUID", story.run.to_string()),
+            ("SEAGULL_SLOT", slot.to_string()),
+        ];
+        let identity = identity.map(|(name, value)| (name.to_owned(), value));
+        let before = if alone { &[] } else { execution.before.as_slice() };
+        let tests = before.iter().chain([&execution.result.test]);
+        Line {
+            directory: directory.to_owned(),
+            variables: variables(story).into_iter().chain(identity).collect(),
+            program: match &probe.script {
+                Some(script) => vec![inside(Path::new(script), directory)],
+                None => vec![probe.python.clone(), "-m".to_owned(), "pytest".to_owned()],
+            },
+            arguments: arguments(story, probe, directory),
+            ids: tests.filter_map(|test| id(story, probe, directory, *test)).collect(),
+        }
+    }
+
+    /// Moves ids that are too many for a command line into a file, where pytest can read them from one.
+    pub fn shorten(&mut self, probe: &Probe, story: &Story) -> anyhow::Result<()> {
+        if self.ids.iter().map(|id| id.len() + 1).sum::<usize>() <= IDS_BYTES {
+            return Ok(());
+        }
+        if probe.version.as_slice() < &FILES_SINCE[..] || self.ids.iter().any(|id| id.contains('\n')) {
+            return Err(usage(format!(
+                "{} tests are too many for a command line\nhint: --alone leaves those before the test out",
+                self.ids.len()
+            )));
+        }
+        let path = std::env::temp_dir().join(format!("seagull-repro-{}.txt", story.run));
+        let failed = || format!("cannot write {}", path.display());
+        std::fs::write(&path, self.ids.join("\n") + "\n").with_context(failed)?;
+        self.ids = vec![format!("@{}", path.display())];
+        Ok(())
+    }
+
+    /// For a person to paste.
+    pub fn as_shell(&self) -> String {
+        let variables = self.variables.iter().map(|(name, value)| format!("{name}={}", quoted_word(value)));
+        let words = self.program.iter().chain(&self.arguments).chain(&self.ids).map(|word| quoted_word(word));
+        let words: Vec<_> = variables.chain(words).collect();
+        format!("cd {} && env {}", quoted_word(&self.directory.to_string_lossy()), words.join(" "))
+    }
+
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(self.directory.join(&self.program[0]));
+        command.args(&self.program[1..]).args(&self.arguments).args(&self.ids);
+        command.current_dir(&self.directory).envs(self.variables.iter().cloned()).stdin(Stdio::null());
+        command
+    }
+}
+
+/// The run's arguments without its paths, and what keeps pytest to the same files, order and process.
+fn arguments(story: &Story, probe: &Probe, directory: &Path) -> Vec<String> {
+    let mut arguments = story.spec.arguments.clone();
+    // The same word may be an option's value: paths are rather at the end.
+    for path in probe.paths.iter().rev() {
+        if let Some(place) = arguments.iter().rposition(|argument| argument == path) {
+            arguments.remove(place);
+        }
+    }
+    let has = |option: &str| {
+        story.spec.arguments.iter().any(|a| a == option || a.starts_with(&format!("{option}=")))
+    };
+    if !has("--rootdir") {
+        arguments.push(format!("--rootdir={}", probe.rootdir.display()));
+    }
+    if let Some(path) = probe.inipath.as_ref().filter(|_| !has("-c")) {
+        arguments.extend(["-c".to_owned(), inside(path, directory)]);
+    }
+    if probe.distributes {
+        arguments.extend(["-n0", "--dist=no"].map(str::to_owned));
+    }
+    if probe.stops {
+        arguments.push("--maxfail=0".to_owned());
+    }
+    if probe.shuffles {
+        arguments.push(format!("--randomly-seed={}", story.spec.seed));
+        arguments.push("--randomly-dont-reorganize".to_owned());
+    }
+    arguments
+}
+
+/// A test as an argument: ids are relative to the root, arguments to the directory.
+fn id(story: &Story, probe: &Probe, directory: &Path, test: TestIndex) -> Option<String> {
+    let (path, suffix) = story.parts(test)?;
+    if probe.rootdir == directory {
+        return Some(format!("{path}{suffix}"));
+    }
+    Some(inside(&probe.rootdir.join(path), directory) + suffix)
+}
+
+/// A path as it is written in a directory.
+fn inside(path: &Path, directory: &Path) -> String {
+    path.strip_prefix(directory).unwrap_or(path).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use seagull_domain::{
+        FileTests, Manifest, Outcome, RunEvent, RunSpec, Seq, SlotNumber, StreamItem, TestCause, TestResult,
+    };
+
+    use super::*;
+    use crate::report::around::Teller;
+
+    fn spec(arguments: &[&str]) -> RunSpec {
+        let spec = serde_json::json!({
+            "id": "r-7", "owner": "o", "project": "p", "submitted_at": 0, "arguments": arguments, "cap_ms": 1,
+            "retries": 0, "fail_fast": null, "grace_ms": 1, "seed": 42,
+            "environment": {"variables": {"DB": "a b"}}, "workspace": {"in_place": {"directory": "/s"}},
+        });
+        serde_json::from_value(spec).unwrap()
+    }
+
+    fn manifest() -> Arc<Manifest> {
+        let file = |path: &str, suffixes: &[&str]| FileTests {
+            path: path.into(),
+            suffixes: suffixes.iter().map(|suffix| (*suffix).to_owned()).collect(),
+        };
+        let files = vec![file("a.py", &["::x", "::y", "::z"]), file("sub/b.py", &["::x[a b]"])];
+        Arc::new(Manifest { files, ..Manifest::default() })
+    }
+
+    /// Tests as they were executed: in which slot, and what killed the worker.
+    fn story(arguments: &[&str], text: &str, executed: &[(u32, u32, Option<TestCause>)]) -> Story {
+        let mut teller = Teller::new("r-7".parse().unwrap(), text);
+        teller.item(StreamItem { seq: Seq(1), event: RunEvent::RunStarted(Box::new(spec(arguments))) });
+        teller.manifest(&manifest());
+        for (test, slot, cause) in executed {
+            let result = TestResult {
+                test: TestIndex(*test),
+                ordinal: 0,
+                last: true,
+                outcome: cause.map_or(Outcome::Passed, |_| Outcome::Failed),
+                detail: String::new(),
+                cause: *cause,
+                phases: [0; 3],
+                peak_kib: 0,
+                message: String::new(),
+                location: String::new(),
+                text: None,
+            };
+            let event = RunEvent::TestFinished {
+                result,
+                attempt: Default::default(),
+                executor: "e".parse().unwrap(),
+                slot: SlotNumber(*slot),
+                evidence: None,
+            };
+            teller.item(StreamItem { seq: Seq(2), event });
+        }
+        teller.close().unwrap()
+    }
+
+    fn probe(rootdir: &str, paths: &[&str]) -> Probe {
+        Probe {
+            script: Some("/s/.venv/bin/pytest".into()),
+            python: "/usr/bin/python3".into(),
+            version: vec![8, 2],
+            rootdir: rootdir.into(),
+            inipath: Some("/s/pytest.ini".into()),
+            paths: paths.iter().map(|path| (*path).to_owned()).collect(),
+            distributes: false,
+            stops: false,
+            shuffles: false,
+        }
+    }
+
+    fn line(story: &Story, probe: &Probe, alone: bool) -> Line {
+        Line::new(story, story.telling().unwrap(), probe, Path::new("/s"), alone)
+    }
+
+    #[test]
+    fn the_order_of_the_worker_leads_to_the_test() {
+        let executed = [(3, 0, None), (1, 1, None), (0, 0, None), (2, 0, Some(TestCause::Assertion))];
+        let story = story(&[], "z", &executed);
+        assert_eq!(line(&story, &probe("/s", &[]), false).ids, ["sub/b.py::x[a b]", "a.py::x", "a.py::z"]);
+        assert_eq!(line(&story, &probe("/s", &[]), true).ids, ["a.py::z"]);
+        // Ids are relative to the root, arguments to the directory.
+        assert_eq!(line(&story, &probe("/", &[]), true).ids, ["/a.py::z"]);
+    }
+
+    #[test]
+    fn a_worker_that_died_is_no_part_of_the_next_ones_order() {
+        for cause in [TestCause::Crashed, TestCause::TimedOut] {
+            let story = story(&[], "z", &[(3, 0, None), (0, 0, Some(cause)), (1, 0, None), (2, 0, None)]);
+            assert_eq!(line(&story, &probe("/s", &[]), false).ids, ["a.py::y", "a.py::z"]);
+        }
+        // A failed execution tells more than the last one, and a test is named once.
+        let assertion = Some(TestCause::Assertion);
+        let story = story(&[], "z", &[(2, 0, None), (0, 0, None), (2, 0, assertion), (2, 1, None)]);
+        assert_eq!(line(&story, &probe("/s", &[]), false).ids, ["a.py::x", "a.py::z"]);
+    }
+
+    #[test]
+    fn the_line_has_the_options_the_seed_and_the_variables_but_not_the_paths() {
+        let story = story(&["-k", "sub", "sub", "-x"], "x[a b]", &[(3, 1, None)]);
+        let mut probe = probe("/s", &["sub"]);
+        (probe.stops, probe.shuffles, probe.distributes) = (true, true, true);
+        let shell = line(&story, &probe, false).as_shell();
+        let expected = "cd /s && env PYTHONHASHSEED=42 DB='a b' PYTEST_XDIST_WORKER=gw1 PYTEST_XDIST_WORKER_COUNT=2 \
+            PYTEST_XDIST_TESTRUNUID=r-7 SEAGULL_SLOT=1 .venv/bin/pytest -k sub -x --rootdir=/s -c pytest.ini -n0 \
+            --dist=no --maxfail=0 --randomly-seed=42 --randomly-dont-reorganize 'sub/b.py::x[a b]'";
+        assert_eq!(shell.replace("PYTHONHASHSEED=0", "PYTHONHASHSEED=42"), expected);
+    }
+
+    #[test]
+    fn too_many_ids_go_into_a_file_where_pytest_reads_one() {
+        let story = story(&[], "z", &[(2, 0, None)]);
+        let mut probe = probe("/s", &[]);
+        let mut long = line(&story, &probe, false);
+        long.ids = vec!["x".repeat(IDS_BYTES), "a.py::z".to_owned()];
+        long.shorten(&probe, &story).unwrap();
+        let path = long.ids[0].strip_prefix('@').unwrap();
+        assert!(std::fs::read_to_string(path).unwrap().ends_with("x\na.py::z\n"));
+        std::fs::remove_file(path).unwrap();
+        probe.version = vec![7, 4];
+        long.ids = vec!["x".repeat(IDS_BYTES)];
+        assert!(long.shorten(&probe, &story).unwrap_err().is::<crate::errors::Usage>());
+    }
+}

@@ -1,0 +1,41 @@
+//! `seagull explain`: why a run or a test has its verdict.
+
+use super::results::tally;
+use super::{Reach, form, logs};
+use crate::cli::{self, RunName};
+use crate::commands::print;
+use crate::report::{Form, around};
+
+pub async fn run(args: cli::Explain) -> anyhow::Result<u8> {
+    let reach = Reach::new(&args.from).await?;
+    let form = form(&args.form);
+    match (args.what.parse::<RunName>(), &args.test) {
+        (Ok(run), Some(test)) => explain_test(&reach, form, &run, test).await,
+        (Err(expected), Some(_)) => Err(crate::errors::usage(format!("{}: {expected}", args.what))),
+        (Ok(run), None) if is_run(&reach, &run).await? => explain_run(&reach, form, &run).await,
+        // No run is called so: a test may be.
+        (_, None) => explain_test(&reach, form, &RunName::Last, &args.what).await,
+    }
+}
+
+async fn is_run(reach: &Reach, name: &RunName) -> anyhow::Result<bool> {
+    let RunName::Id(run) = name else { return Ok(true) };
+    match reach.tell(run, |_| ()).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.is::<crate::errors::Usage>() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn explain_run(reach: &Reach, form: Form, run: &RunName) -> anyhow::Result<u8> {
+    let run = reach.run(run).await?;
+    let tally = tally(reach, &run).await?;
+    print(|out| around::explain_run(out, form, &tally))?;
+    Ok(0)
+}
+
+async fn explain_test(reach: &Reach, form: Form, run: &RunName, test: &str) -> anyhow::Result<u8> {
+    let story = logs::story(reach, run, test).await?;
+    print(|out| around::explain_test(out, form, &story))?;
+    Ok(0)
+}

@@ -1,0 +1,40 @@
+//! `seagull logs`: what a test printed, in each of its executions.
+
+use super::{Reach, Told, form, not_one};
+use crate::cli::{self, RunName};
+use crate::commands::print;
+use crate::errors::usage;
+use crate::report::around::{self, Story};
+
+pub async fn run(args: cli::Logs) -> anyhow::Result<u8> {
+    let reach = Reach::new(&args.from).await?;
+    let story = story(&reach, &args.run, &args.test).await?;
+    let form = form(&args.form);
+    if story.executions.is_empty() {
+        eprintln!("{} was not executed in run {}", story.id, story.run);
+    }
+    for execution in &story.executions {
+        let text = match execution.result.text {
+            Some(text) => Some(reach.client.text(&story.run, text).await?),
+            None => None,
+        };
+        print(|out| around::log(out, form, &story, execution, text.as_deref()))?;
+    }
+    Ok(0)
+}
+
+/// What the stream of a run says of the test that is meant.
+pub async fn story(reach: &Reach, run: &RunName, test: &str) -> anyhow::Result<Story> {
+    let run = reach.run(run).await?;
+    let mut teller = around::Teller::new(run.clone(), test);
+    let told = |told| match told {
+        Told::Manifest(manifest) => teller.manifest(&manifest),
+        Told::Item(item) => teller.item(item),
+    };
+    reach.tell(&run, told).await?;
+    match teller.close() {
+        Ok(story) => Ok(story),
+        Err(None) => Err(usage(format!("the tests of run {run} are not known\nhint: seagull explain {run}"))),
+        Err(Some(found)) => Err(not_one(test, &found, &format!("run {run}"))),
+    }
+}

@@ -1,0 +1,165 @@
+//! What is done around a run: how its commands reach the runs there are, and which run and which test a person means.
+
+mod command;
+mod explain;
+mod history;
+mod logs;
+mod repro;
+mod rerun;
+mod results;
+mod runs;
+mod watch;
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+use seagull_domain::{RunId, RunOverview};
+use seagull_proto::convert::ListAsked;
+use seagull_results::Found;
+use seagull_scheduler::{Server, Settings};
+use tempfile::TempDir;
+use tonic::Code;
+
+use crate::cli::{FormArgs, FromArgs, RunName};
+use crate::client::{self, Client, Error, Notice};
+use crate::errors::{usage, warn};
+use crate::fresh;
+use crate::place::Place;
+use crate::report::Form;
+use crate::state::State;
+
+pub use explain::run as explain;
+pub use history::run as history;
+pub use logs::run as logs;
+pub use repro::run as repro;
+pub use rerun::run as rerun;
+pub use results::run as results;
+pub use runs::run as runs;
+pub use watch::run as watch;
+
+const NO_RUNS: &str =
+    "hint: seagull run makes the first one; --state names another directory, --scheduler a scheduler";
+
+/// The runs of a scheduler, or of a state directory here: those are read through a scheduler in this process that has
+/// no run of its own, so that both are read the same way.
+struct Reach {
+    client: Client,
+    project: String,
+    /// The state directory, if the runs are here.
+    state: Option<PathBuf>,
+    /// Keep the scheduler in this process alive.
+    _server: Option<(Server, TempDir)>,
+}
+
+impl Reach {
+    async fn new(from: &FromArgs) -> anyhow::Result<Reach> {
+        let place = Place::here()?;
+        place.config.warnings.iter().for_each(warn);
+        let project = from.project.clone().or_else(|| place.config.project.clone());
+        let project = project.unwrap_or_else(|| place.project());
+        if let Some(url) = &from.scheduler {
+            let client = Client::new(client::channel(url), &crate::commands::token(&from.token)?);
+            client.info().await?;
+            return Ok(Reach { client, project, state: None, _server: None });
+        }
+        let state = State::find(from.state.state.as_deref(), &place)
+            .ok_or_else(|| usage(format!("nothing has run here yet\n{NO_RUNS}")))?;
+        let token = fresh::token()?;
+        let scratch = tempfile::tempdir()?;
+        let options = seagull_scheduler::Options {
+            journal: scratch.path().to_owned(),
+            state: state.directory.clone(),
+            settings: Settings::default(),
+            token: token.clone(),
+        };
+        let server = Server::start(options)?;
+        let client = Client::new(server.connect(), &token);
+        Ok(Reach { client, project, state: Some(state.directory), _server: Some((server, scratch)) })
+    }
+
+    /// The newest runs of the project that pass.
+    async fn newest(&self, limit: usize) -> anyhow::Result<Vec<RunOverview>> {
+        let asked = ListAsked { project: Some(self.project.clone()), limit };
+        Ok(self.client.list(asked).await?.runs)
+    }
+
+    async fn run(&self, name: &RunName) -> anyhow::Result<RunId> {
+        if let RunName::Id(run) = name {
+            return Ok(run.clone());
+        }
+        let newest = self.newest(1).await?.into_iter().next();
+        let project = &self.project;
+        newest.map(|run| run.run).ok_or_else(|| {
+            usage(format!(
+                "there is no run of project {project}\nhint: seagull runs --all lists those of others"
+            ))
+        })
+    }
+
+    /// Tells all there is of a run now, in order.
+    async fn tell(&self, run: &RunId, mut tell: impl FnMut(Told)) -> anyhow::Result<()> {
+        let mut notices = self.client.look_at(run.clone());
+        while let Some(notice) = notices.recv().await {
+            match notice {
+                Notice::Manifest(manifest) => tell(Told::Manifest(manifest)),
+                Notice::Items(items) => items.into_iter().for_each(|item| tell(Told::Item(item))),
+                Notice::Failed(error) => return Err(unread(run, error)),
+                Notice::Disconnected(why) => return Err(anyhow!("{why}")),
+                Notice::Live(_) | Notice::Reconnected => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a run's stream has.
+enum Told {
+    /// Always before the event that confirms it.
+    Manifest(std::sync::Arc<seagull_domain::Manifest>),
+    Item(seagull_domain::StreamItem),
+}
+
+fn unread(run: &RunId, error: Error) -> anyhow::Error {
+    if error.status().is_some_and(|status| status.code() == Code::NotFound) {
+        return usage(format!(
+            "there is no run {run}, or it is not kept any more\nhint: seagull runs lists them"
+        ));
+    }
+    anyhow::Error::new(error).context(format!("run {run} cannot be read"))
+}
+
+/// Several tests are meant, or none.
+fn not_one(text: &str, found: &Found, place: &str) -> anyhow::Error {
+    let listed = |ids: &[String]| ids.iter().map(|id| format!("\n  {id}")).collect::<String>();
+    let more = found.matching.saturating_sub(u32::try_from(found.ids.len()).unwrap_or(u32::MAX));
+    let more = if more == 0 { String::new() } else { format!("\n  and {more} more") };
+    match found.matching {
+        0 => usage(format!(
+            "no test of {place} matches {text:?}\nhint: give its id, the end of it, or a part of it"
+        )),
+        matching => usage(format!(
+            "{matching} tests of {place} match {text:?}:{}{more}\nhint: give one of these ids, or more of it",
+            listed(&found.ids)
+        )),
+    }
+}
+
+fn form(args: &FormArgs) -> Form {
+    Form::on_stdout(args.output, args.color, fresh::unix_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_tests_some_are_named() {
+        let found = Found { ids: vec!["a.py::x".into(), "b.py::x".into()], matching: 5 };
+        let text = not_one("x", &found, "run r").to_string();
+        assert!(
+            text.starts_with("5 tests of run r match \"x\":\n  a.py::x\n  b.py::x\n  and 3 more\nhint: "),
+            "{text}"
+        );
+        assert!(not_one("x", &Found::default(), "run r").is::<crate::errors::Usage>());
+    }
+}

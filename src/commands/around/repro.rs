@@ -1,0 +1,161 @@
+//! `seagull repro`: a test as it ran in a run, by the framework alone.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+
+use anyhow::{Context, anyhow};
+use seagull_domain::{Framework, TestCause, Workspace};
+use seagull_executor::interpreter;
+use tokio::process::Command;
+
+use super::command::{self, Line, Probe};
+use super::{Reach, logs};
+use crate::cli;
+use crate::errors::{INTERRUPTED, usage};
+use crate::place::Place;
+use crate::report::around::{Execution, Story};
+use crate::report::count;
+use crate::signals::Signals;
+
+const PROBE: &str = include_str!("probe.py");
+/// Lines of what pytest says when it refuses.
+const WORDS: usize = 6;
+/// As for a run with a failed test.
+const FAILED: u8 = 100;
+
+pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
+    let reach = Reach::new(&args.from).await?;
+    let story = logs::story(&reach, &args.run, &args.test).await?;
+    drop(reach);
+    if story.spec.environment.framework != Framework::Pytest {
+        return Err(usage(
+            "only tests of pytest can be repeated so\nhint: seagull logs shows what the test printed",
+        ));
+    }
+    let execution = story.telling().ok_or_else(|| {
+        usage(format!("{} was not executed in run {}\nhint: seagull explain says why", story.id, story.run))
+    })?;
+    let directory = directory(&story)?;
+    let python = interpreter::find(&story.spec.environment.python, &directory)?;
+    let probe = probe(&python, &directory, &story).await?;
+    let mut line = Line::new(&story, execution, &probe, &directory, args.alone);
+    if args.print {
+        line.shorten(&probe, &story)?;
+        println!("{}", line.as_shell());
+        return Ok(0);
+    }
+    let cache = tempfile::Builder::new().prefix("seagull-repro-").tempdir()?;
+    line.arguments.splice(0..0, ["-o".to_owned(), format!("cache_dir={}", cache.path().display())]);
+    line.shorten(&probe, &story)?;
+    say(&story, execution, &line, args.alone);
+    Repeat { line, cache: cache.path().join("v/cache/lastfailed"), story: &story, execution }
+        .run(args.until_fail)
+        .await
+}
+
+/// Where the suite is here: of a run on a scheduler, the same folder of this repository.
+fn directory(story: &Story) -> anyhow::Result<PathBuf> {
+    match &story.spec.workspace {
+        Workspace::InPlace { directory, .. } => Ok(directory.into()),
+        Workspace::Artifact { directory, .. } => {
+            let place = Place::here()?;
+            eprintln!(
+                "run {} had files of revision {:?}; these are the ones that are here",
+                story.run, story.spec.rev
+            );
+            let top = place.config.artifact_root.or(place.repository).unwrap_or(place.directory);
+            Ok(top.join(directory))
+        }
+    }
+}
+
+/// Asks pytest what the run's arguments mean to it.
+async fn probe(python: &Path, directory: &Path, story: &Story) -> anyhow::Result<Probe> {
+    let mut command = Command::new(python);
+    command.args(["-c", PROBE]).args(&story.spec.arguments).current_dir(directory).stdin(Stdio::null());
+    command.envs(command::variables(story));
+    let output = command.output().await.with_context(|| format!("cannot start {}", python.display()))?;
+    serde_json::from_slice(&output.stdout).map_err(|_| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let lines: Vec<_> = said.trim_end().lines().collect();
+        let said = lines[lines.len().saturating_sub(WORDS)..].join("\n");
+        anyhow!("pytest does not take the arguments of run {} any more:\n{said}", story.run)
+    })
+}
+
+fn say(story: &Story, execution: &Execution, line: &Line, alone: bool) {
+    let before = u32::try_from(execution.before.len()).unwrap_or(u32::MAX);
+    eprintln!("{}: {}", story.id, execution.facts());
+    if before > 0 {
+        let before = count(before, "test");
+        eprintln!("{before} before it in its worker{}", if alone { ", left out" } else { ", run first" });
+    }
+    eprintln!("{}", line.as_shell());
+}
+
+struct Repeat<'a> {
+    line: Line,
+    /// Where pytest keeps what failed.
+    cache: PathBuf,
+    story: &'a Story,
+    execution: &'a Execution,
+}
+
+impl Repeat<'_> {
+    /// `until_fail` is how often at most, 0 for any number; None for once.
+    async fn run(&self, until_fail: Option<u32>) -> anyhow::Result<u8> {
+        let mut signals = Signals::new()?;
+        let most = match until_fail {
+            None => 1,
+            Some(0) => u32::MAX,
+            Some(most) => most,
+        };
+        for number in 1..=most {
+            let _ = fs::remove_file(&self.cache);
+            let mut child = self.line.command().spawn().context("pytest cannot be started")?;
+            let mut interrupted = false;
+            // It gets the signal of a terminal itself.
+            let status = loop {
+                tokio::select! {
+                    status = child.wait() => break status?,
+                    () = signals.next() => interrupted = true,
+                }
+            };
+            if interrupted {
+                return Ok(INTERRUPTED);
+            }
+            if self.failed(status)? {
+                self.tell("failed", number, until_fail);
+                return Ok(FAILED);
+            }
+        }
+        self.tell("passed", most, until_fail);
+        Ok(0)
+    }
+
+    fn tell(&self, how: &str, number: u32, until_fail: Option<u32>) {
+        match until_fail {
+            None => eprintln!("{} {how}", self.story.id),
+            Some(_) if how == "failed" => eprintln!("{} failed the {number}. time", self.story.id),
+            Some(_) => eprintln!("{} did not fail in {number} times", self.story.id),
+        }
+    }
+
+    /// Whether the test failed: pytest's own code is also of those that ran before it.
+    fn failed(&self, status: ExitStatus) -> anyhow::Result<bool> {
+        let failed = fs::read(&self.cache).ok();
+        let failed: Option<serde_json::Map<_, _>> =
+            failed.and_then(|text| serde_json::from_slice(&text).ok());
+        let crashes = matches!(self.execution.result.cause, Some(TestCause::Crashed | TestCause::TimedOut));
+        match (status.code(), failed) {
+            (Some(0), _) => Ok(false),
+            (Some(1), Some(failed)) => Ok(failed.keys().any(|id| *id == self.story.id)),
+            (Some(1) | None, _) => Ok(true),
+            (Some(_), _) if crashes => Ok(true),
+            (Some(code), _) => Err(anyhow!(
+                "pytest ended with {code}, and what came of the test is not known\nhint: its own words are above"
+            )),
+        }
+    }
+}

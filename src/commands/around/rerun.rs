@@ -1,0 +1,93 @@
+//! `seagull rerun`: a new run of what did not pass in an ended one.
+
+use clap::Parser;
+use seagull_domain::{RunId, RunSpec, RunVerdict, Workspace};
+
+use super::Reach;
+use super::results::tally;
+use crate::cli::{self, Cli};
+use crate::commands::run;
+use crate::errors::usage;
+use crate::report::Tally;
+use crate::report::around::Part;
+use crate::report::count;
+
+/// As for a run without tests.
+const NOTHING: u8 = 101;
+
+pub async fn run(args: cli::Rerun) -> anyhow::Result<u8> {
+    let reach = Reach::new(&args.from).await?;
+    let run = reach.run(&args.run).await?;
+    let tally = tally(&reach, &run).await?;
+    let part = if args.failed { Part::Failed } else { Part::NotPassed };
+    let Some(verdict) = tally.end else { return Err(not_ended(&run)) };
+    let chosen = tally.tests.iter().filter(|test| part.has(test)).count();
+    let known = !tally.tests.is_empty();
+    if known && chosen == 0 {
+        return Ok(nothing_to_do(&run, part, verdict));
+    }
+    let spec = *tally.spec.clone().expect("a tally is of a run that has begun");
+    let base = RunSpec { select: select(&spec, &run, part, known), ..spec };
+    check_place(&args, &base)?;
+    say(&run, &tally, chosen, known);
+    let again = arguments(args, &base, &reach)?;
+    drop(reach);
+    run::again(again, base).await
+}
+
+/// A run whose tests never became known is run again as it was.
+fn select(spec: &RunSpec, run: &RunId, part: Part, known: bool) -> Vec<String> {
+    match part {
+        _ if !known => spec.select.clone(),
+        Part::Failed => vec![format!("failed@{run}")],
+        _ => vec![format!("not-passed@{run}")],
+    }
+}
+
+fn not_ended(run: &RunId) -> anyhow::Error {
+    usage(format!(
+        "run {run} has not ended\nhint: seagull watch {run} follows it; one that has broken off goes on by the same \
+         command with --run-id {run}"
+    ))
+}
+
+fn nothing_to_do(run: &RunId, part: Part, verdict: RunVerdict) -> u8 {
+    let how = if part == Part::Failed { "failed" } else { "is left: each passed" };
+    eprintln!("no test of run {run} {how}; the run itself: {verdict}");
+    if verdict == RunVerdict::Passed { 0 } else { NOTHING }
+}
+
+fn check_place(args: &cli::Rerun, base: &RunSpec) -> anyhow::Result<()> {
+    let remote = matches!(base.workspace, Workspace::Artifact { .. });
+    if remote && args.from.scheduler.is_none() {
+        let run = args.run_id.as_ref().unwrap_or(&base.id);
+        return Err(usage(format!(
+            "run {run} ran on a scheduler's executors\nhint: name that scheduler with --scheduler"
+        )));
+    }
+    Ok(())
+}
+
+fn say(run: &RunId, tally: &Tally, chosen: usize, known: bool) {
+    if !known {
+        eprintln!("rerun of run {run}, whose tests never became known: all of it");
+        return;
+    }
+    let chosen = u32::try_from(chosen).unwrap_or(u32::MAX);
+    let stand = tally.counts.total.saturating_sub(chosen);
+    eprintln!("rerun of run {run}: {}; {} stand as they are", count(chosen, "test"), count(stand, "verdict"));
+}
+
+/// The options of the new run as `seagull run` has them. What they do not say, the old run says.
+fn arguments(args: cli::Rerun, base: &RunSpec, reach: &Reach) -> anyhow::Result<cli::Run> {
+    let words = ["seagull", "run", "--"].into_iter().map(str::to_owned);
+    let cli = Cli::try_parse_from(words.chain(base.arguments.iter().cloned()))?;
+    let cli::Command::Run(mut run) = cli.command else { unreachable!("it is a run that was parsed") };
+    run.what.run_id = args.run_id;
+    run.how.slots = args.slots;
+    run.report = args.report;
+    run.at.scheduler = args.from.scheduler;
+    run.at.token = args.from.token;
+    run.at.state.state = reach.state.clone().or(args.from.state.state);
+    Ok(*run)
+}

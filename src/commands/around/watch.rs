@@ -1,0 +1,39 @@
+//! `seagull watch`: a run that is under way, or once more one that has ended, with the reports of `seagull run`.
+
+use std::future;
+
+use super::Reach;
+use crate::again::Again;
+use crate::cli;
+use crate::commands::run::{End, Interrupt, Screen, Session, follow};
+use crate::errors::INTERRUPTED;
+use crate::report::Settings;
+use crate::signals::Signals;
+
+const LEAVING: &str = "no longer watching; the run goes on";
+
+pub async fn run(args: cli::Watch) -> anyhow::Result<u8> {
+    let mut signals = Signals::new()?;
+    let reach = Reach::new(&args.from).await?;
+    let run = reach.run(&args.run).await?;
+    let settings = Settings {
+        output: args.report.output,
+        color: args.report.color,
+        junit: args.report.junit.clone(),
+        // Whether it began before is not known, so that nothing is said about how long it takes.
+        live: false,
+        again: Again::default(),
+    };
+    let screen = Screen::new(run.clone(), settings);
+    let session = Session {
+        client: reach.client.clone(),
+        run,
+        screen,
+        interrupt: Interrupt::Leave(LEAVING),
+        lonely: None,
+    };
+    match follow(session, &mut signals, future::pending()).await? {
+        End::Finished(code) => Ok(code),
+        End::Abandoned => Ok(INTERRUPTED),
+    }
+}

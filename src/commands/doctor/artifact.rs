@@ -1,0 +1,78 @@
+//! What would be sent to a scheduler's executors.
+#![expect(clippy::disallowed_methods, reason = "a shell: looking at files blocks")]
+
+use std::path::Path;
+
+use seagull_executor::artifact::{MAX_BYTES, Measured, PackOptions, Reason, measure};
+
+use super::finding::{Finding, Findings};
+use crate::commands::run::artifact::root;
+use crate::place::Place;
+
+const CHECK: &str = "artifact";
+/// Of the largest files, so many are named.
+const NAMED: usize = 3;
+
+/// `wanted`: for a scheduler, without which nothing is sent.
+pub async fn examine(place: &Place, wanted: bool, findings: &mut Findings) -> anyhow::Result<()> {
+    let (root, _) = match root(place) {
+        Ok(found) => found,
+        Err(error) => return findings.tell(judged(Finding::error(CHECK, &error), wanted)),
+    };
+    let from = root.clone();
+    let work = tokio::task::spawn_blocking(move || {
+        measure(&PackOptions { root: &from, scratch: &from, exclude: &[], large: true })
+    });
+    let finding = match findings.during("artifact", work).await? {
+        Ok(measured) => describe(&root, &measured),
+        Err(error) => judged(Finding::error(CHECK, &error.into()), wanted),
+    };
+    findings.tell(finding)
+}
+
+/// What stops only runs elsewhere is no problem of one here.
+fn judged(finding: Finding, wanted: bool) -> Finding {
+    if wanted { finding } else { finding.at_most_a_warning() }
+}
+
+fn describe(root: &Path, measured: &Measured) -> Finding {
+    let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+    let largest = measured.largest.iter().take(NAMED);
+    let largest: Vec<_> =
+        largest.map(|(path, bytes)| format!("{} ({})", path.display(), megabytes(*bytes))).collect();
+    let mut said = format!("{} files, {} in {}", measured.files, megabytes(measured.bytes), root.display());
+    if !largest.is_empty() {
+        said += &format!("; the largest: {}", largest.join(", "));
+    }
+    let secrets = measured.left_out.iter().filter(|left| left.reason == Reason::Secret).count();
+    if secrets > 0 {
+        said += &format!("; {secrets} left out that by their names are secrets");
+    }
+    if measured.bytes > MAX_BYTES {
+        return Finding::warning(CHECK, said)
+            .hint("over 500 MB are sent only with --yes: let git ignore what the tests do not need");
+    }
+    Finding::ok(CHECK, said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::State;
+    use super::*;
+
+    #[test]
+    fn what_is_too_large_is_warned_of() {
+        let measured = |bytes| Measured {
+            files: 2,
+            bytes,
+            largest: vec![("a.bin".into(), bytes - 1), ("b".into(), 1)],
+            left_out: Vec::new(),
+        };
+        let small = describe(Path::new("/suite"), &measured(1_500_000));
+        let said = "2 files, 1.5 MB in /suite; the largest: a.bin (1.5 MB), b (0.0 MB)";
+        assert_eq!(small, Finding::ok(CHECK, said));
+        let large = describe(Path::new("/suite"), &measured(MAX_BYTES + 1));
+        assert!(large.state == State::Warning && large.hint.is_some());
+        assert_eq!(judged(Finding::problem(CHECK, "x"), false).state, State::Warning);
+    }
+}

@@ -1,0 +1,183 @@
+//! What was found at each step: a line on standard output as soon as it is known, and the exit code in the end.
+#![expect(clippy::disallowed_methods, reason = "a shell: what takes long is said to")]
+
+use std::io::{self, IsTerminal, Write};
+use std::pin::pin;
+use std::time::Duration;
+
+use anyhow::Context;
+use serde::Serialize;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::report::Output;
+
+/// What takes longer is said to go on, and so often.
+const QUIET: Duration = Duration::from_secs(2);
+const TICK: Duration = Duration::from_secs(1);
+/// A log that nobody watches is told less often.
+const LOG_TICKS: u32 = 10;
+const CHECK_WIDTH: usize = 12;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    Ok,
+    Warning,
+    Problem,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    check: &'static str,
+    pub state: State,
+    message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Finding {
+    fn new(check: &'static str, state: State, message: impl Into<String>) -> Finding {
+        Finding { check, state, message: message.into(), hint: None }
+    }
+
+    pub fn ok(check: &'static str, message: impl Into<String>) -> Finding {
+        Finding::new(check, State::Ok, message)
+    }
+
+    pub fn warning(check: &'static str, message: impl Into<String>) -> Finding {
+        Finding::new(check, State::Warning, message)
+    }
+
+    pub fn problem(check: &'static str, message: impl Into<String>) -> Finding {
+        Finding::new(check, State::Problem, message)
+    }
+
+    /// A problem that an error tells of, with the hints in it.
+    pub fn error(check: &'static str, error: &anyhow::Error) -> Finding {
+        let text = format!("{error:#}");
+        let (hints, said): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("hint: "));
+        let hint = hints.first().map(|hint| hint.trim_start_matches("hint: ").to_owned());
+        Finding { hint, ..Finding::problem(check, said.join("\n")) }
+    }
+
+    /// What to do about it.
+    pub fn hint(self, hint: impl Into<String>) -> Finding {
+        Finding { hint: Some(hint.into()), ..self }
+    }
+
+    pub fn hints(self, hint: Option<String>) -> Finding {
+        Finding { hint, ..self }
+    }
+
+    pub fn at_most_a_warning(self) -> Finding {
+        Finding { state: State::Warning, ..self }
+    }
+
+    fn text(&self) -> String {
+        let word = match self.state {
+            State::Ok => "ok",
+            State::Warning => "warning",
+            State::Problem => "problem",
+        };
+        let margin = " ".repeat(CHECK_WIDTH + 10);
+        let message = self.message.trim_end().replace('\n', &format!("\n{margin}"));
+        let mut text = format!("{word:<8}  {:<CHECK_WIDTH$}{message}\n", self.check);
+        if let Some(hint) = &self.hint {
+            text += &format!("{margin}hint: {hint}\n");
+        }
+        text
+    }
+}
+
+pub struct Findings {
+    json: bool,
+    warnings: u32,
+    problems: u32,
+}
+
+impl Findings {
+    pub fn new(output: Output) -> Findings {
+        Findings { json: output == Output::Json, warnings: 0, problems: 0 }
+    }
+
+    pub fn tell(&mut self, finding: Finding) -> anyhow::Result<()> {
+        self.warnings += u32::from(finding.state == State::Warning);
+        self.problems += u32::from(finding.state == State::Problem);
+        let text = if self.json { serde_json::to_string(&finding)? + "\n" } else { finding.text() };
+        let mut out = io::stdout();
+        out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write")
+    }
+
+    /// The last line, and the exit code.
+    pub fn close(self) -> anyhow::Result<u8> {
+        let count = |n: u32, word| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
+        let said = match (self.problems, self.warnings) {
+            (0, 0) => "all is in place; next: seagull run".to_owned(),
+            (0, warnings) => format!("no problem, {}; next: seagull run", count(warnings, "warning")),
+            (problems, 0) => count(problems, "problem"),
+            (problems, warnings) => format!("{}, {}", count(problems, "problem"), count(warnings, "warning")),
+        };
+        if !self.json {
+            writeln!(io::stdout(), "\n{said}").context("cannot write")?;
+        }
+        Ok(u8::from(self.problems > 0))
+    }
+
+    /// Waits for what may take long, and says meanwhile that it goes on.
+    pub async fn during<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
+        let began = Instant::now();
+        let mut ticks = tokio::time::interval_at(began + QUIET, TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut work = pin!(work);
+        let terminal = io::stderr().is_terminal();
+        let mut told = 0;
+        loop {
+            tokio::select! {
+                done = &mut work => {
+                    if terminal && told > 0 {
+                        eprint!("\r\x1b[K");
+                    }
+                    return done;
+                }
+                _ = ticks.tick() => {
+                    let seconds = began.elapsed().as_secs();
+                    match terminal {
+                        true => eprint!("\r\x1b[K{what}: {seconds} s ..."),
+                        false if told % LOG_TICKS == 0 => eprintln!("{what}: {seconds} s ..."),
+                        false => {}
+                    }
+                    told += 1;
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_is_a_line_with_what_to_do_below() {
+        assert_eq!(Finding::ok("state", "here").text(), "ok        state       here\n");
+        let error = anyhow::anyhow!("no such file\nhint: make one").context("cannot read");
+        let text = Finding::error("settings", &error).text();
+        let margin = " ".repeat(22);
+        assert_eq!(
+            text,
+            format!("problem   settings    cannot read: no such file\n{margin}hint: make one\n")
+        );
+        let long = Finding::warning("artifact", "two\nlines").text();
+        assert_eq!(long, format!("warning   artifact    two\n{margin}lines\n"));
+    }
+
+    #[test]
+    fn problems_are_the_exit_code() {
+        let mut findings = Findings { json: true, warnings: 0, problems: 0 };
+        findings.tell(Finding::warning("a", "b")).unwrap();
+        assert_eq!((findings.warnings, findings.problems), (1, 0));
+        findings.tell(Finding::problem("a", "b").hint("c")).unwrap();
+        assert_eq!(findings.close().unwrap(), 1);
+        assert_eq!(Findings { json: true, warnings: 3, problems: 0 }.close().unwrap(), 0);
+    }
+}

@@ -1,0 +1,200 @@
+//! `seagull doctor`: looks step by step at whether all is in place for a run, and says what to do where it is not.
+
+mod artifact;
+mod finding;
+mod scheduler;
+mod suite;
+mod trial;
+
+use std::path::Path;
+use std::process::Stdio;
+
+use seagull_domain::Framework;
+use seagull_executor::interpreter;
+
+use crate::cli;
+use crate::errors::INTERRUPTED;
+use crate::framework;
+use crate::place::Place;
+use crate::signals::Signals;
+use crate::state::State;
+use finding::{Finding, Findings};
+
+/// The oldest pytest that the adapter is tested with.
+const OLDEST_PYTEST: (u32, u32) = (7, 4);
+/// Python and pytest of an interpreter, a line each. What `-c` puts first on the path must not shadow them.
+const VERSIONS: &str = "\
+import sys
+sys.path[:] = [folder for folder in sys.path if folder]
+print(sys.version.split()[0])
+try:
+    import pytest
+    print(pytest.__version__)
+except ImportError as error:
+    print(error)
+";
+
+pub async fn run(args: cli::Doctor) -> anyhow::Result<u8> {
+    let mut signals = Signals::new()?;
+    let mut findings = Findings::new(args.output);
+    tokio::select! {
+        outcome = examine(&args, &mut findings) => outcome?,
+        () = signals.next() => return Ok(INTERRUPTED),
+    }
+    findings.close()
+}
+
+async fn examine(args: &cli::Doctor, findings: &mut Findings) -> anyhow::Result<()> {
+    let place = match Place::here() {
+        Ok(place) => place,
+        // Nothing can be looked at by settings that cannot be read.
+        Err(error) => return findings.tell(Finding::error("settings", &error)),
+    };
+    settings(&place, findings)?;
+    state(args, &place, findings)?;
+    let run = run_args(args)?;
+    // Kept to the end: a scheduler tidies up for a moment after its run.
+    let home = tempfile::Builder::new().prefix("seagull-doctor-").tempdir()?;
+    if ready(&run, &place, findings).await? {
+        suite::examine(&run, &place, home.path(), findings).await?;
+    }
+    artifact::examine(&place, args.scheduler.is_some(), findings).await?;
+    match &args.scheduler {
+        Some(url) => scheduler::examine(url, &args.token, findings).await,
+        None => Ok(()),
+    }
+}
+
+/// A run of the same suite, as its options would make it.
+fn run_args(args: &cli::Doctor) -> anyhow::Result<cli::Run> {
+    use clap::Parser;
+    let words = ["seagull".to_owned(), "run".to_owned()].into_iter().chain(args.words());
+    match cli::Cli::try_parse_from(words)?.command {
+        cli::Command::Run(run) => Ok(*run),
+        other => anyhow::bail!("a run was asked for, not {other:?}"),
+    }
+}
+
+fn settings(place: &Place, findings: &mut Findings) -> anyhow::Result<()> {
+    const CHECK: &str = "settings";
+    for warning in &place.config.warnings {
+        findings.tell(Finding::warning(CHECK, warning).hint("docs/run.md has all settings"))?;
+    }
+    let said = place
+        .config
+        .file
+        .as_ref()
+        .map_or_else(|| "no seagull.toml, so the defaults".to_owned(), |file| file.display().to_string());
+    findings.tell(Finding::ok(CHECK, said))
+}
+
+fn state(args: &cli::Doctor, place: &Place, findings: &mut Findings) -> anyhow::Result<()> {
+    match State::open(args.state.state.as_deref(), place) {
+        Ok(state) => findings.tell(Finding::ok("state", format!("kept in {}", state.directory.display()))),
+        Err(error) => findings.tell(Finding::error("state", &error)),
+    }
+}
+
+/// Framework and interpreter; whether tests can be tried with them.
+async fn ready(run: &cli::Run, place: &Place, findings: &mut Findings) -> anyhow::Result<bool> {
+    const CHECK: &str = "framework";
+    let chosen = match framework::choose(run, place) {
+        Ok(chosen) => chosen,
+        Err(error) => return findings.tell(Finding::error(CHECK, &error)).map(|()| false),
+    };
+    let name = match chosen {
+        Framework::Pytest => "pytest",
+        Framework::Cargo => "cargo",
+        Framework::Command(_) => "command",
+    };
+    let named = run.what.framework.is_some() || place.config.framework.is_some() || name == "command";
+    let by = if named { Some("as configured".to_owned()) } else { framework::sign(&place.directory) };
+    let finding = match by {
+        Some(by) => Finding::ok(CHECK, format!("{name}, by {by}")),
+        None => Finding::warning(CHECK, format!("{name}, though nothing in this directory shows it"))
+            .hint("start it where the suite is, or give the paths of its tests"),
+    };
+    findings.tell(finding)?;
+    if chosen == Framework::Pytest { python(run, place, findings).await } else { Ok(true) }
+}
+
+async fn python(run: &cli::Run, place: &Place, findings: &mut Findings) -> anyhow::Result<bool> {
+    const CHECK: &str = "interpreter";
+    let configured = super::run::spec::python(run, place, false);
+    let found = match interpreter::search(&configured, &place.directory) {
+        Ok(found) => found,
+        Err(error) => return findings.tell(Finding::error(CHECK, &error.into())).map(|()| false),
+    };
+    let path = found.path.display();
+    let (python, pytest) = match versions(&found.path, &place.directory).await {
+        Ok(versions) => versions,
+        Err(error) => {
+            let problem = Finding::problem(CHECK, format!("{path}, by {}, does not work: {error}", found.by));
+            return findings
+                .tell(problem.hint("make the environment anew, or name another with --python"))
+                .map(|()| false);
+        }
+    };
+    findings.tell(Finding::ok(CHECK, format!("Python {python} at {path}, by {}", found.by)))?;
+    let (finding, works) = judge_pytest(&found.path, &pytest);
+    findings.tell(finding)?;
+    Ok(works)
+}
+
+/// What Python and pytest say of themselves.
+async fn versions(python: &Path, directory: &Path) -> Result<(String, String), String> {
+    let mut command = tokio::process::Command::new(python);
+    command.args(["-c", VERSIONS]).current_dir(directory).stdin(Stdio::null()).kill_on_drop(true);
+    let output = command.output().await.map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    match text.trim().split_once('\n') {
+        Some((python, pytest)) if output.status.success() => Ok((python.to_owned(), pytest.to_owned())),
+        _ => Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim())),
+    }
+}
+
+/// Whether tests can be tried with what an interpreter says of its pytest.
+fn judge_pytest(python: &Path, said: &str) -> (Finding, bool) {
+    const CHECK: &str = "pytest";
+    let mut numbers = said.split('.').map(|part| part.parse::<u32>().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(major), Some(minor)) if (major, minor) >= OLDEST_PYTEST => (Finding::ok(CHECK, said), true),
+        (Some(_), Some(_)) => {
+            let old = Finding::warning(CHECK, format!("{said} is older than 7.4, the oldest that is tried"));
+            (old.hint(format!("{} -m pip install --upgrade pytest", python.display())), true)
+        }
+        _ => {
+            let missing = Finding::problem(CHECK, format!("it cannot be imported: {said}"));
+            (
+                missing.hint(format!(
+                    "{} -m pip install pytest, or name another interpreter with --python",
+                    python.display()
+                )),
+                false,
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use finding::State;
+
+    #[test]
+    fn versions_of_pytest_are_judged() {
+        let table = [
+            ("9.2.0", State::Ok, true),
+            ("7.4.4", State::Ok, true),
+            ("10.0", State::Ok, true),
+            ("7.3.9", State::Warning, true),
+            ("8.0rc1", State::Problem, false),
+            ("No module named 'pytest'", State::Problem, false),
+        ];
+        for (said, state, works) in table {
+            let (finding, tried) = judge_pytest(Path::new("/env/bin/python"), said);
+            assert_eq!((finding.state, tried), (state, works), "{said}");
+            assert_eq!(finding.hint.is_some(), state != State::Ok, "{said}");
+        }
+    }
+}

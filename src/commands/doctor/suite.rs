@@ -1,0 +1,221 @@
+//! The suite itself: two discoveries, one test alone, and one bundle.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use seagull_domain::{Framework, Manifest, RunSpec, Workspace};
+use seagull_executor::interpreter;
+
+use super::finding::{Finding, Findings};
+use super::trial::{self, Trial};
+use crate::again::quoted_word;
+use crate::cli;
+use crate::commands::run::spec;
+use crate::place::Place;
+
+/// Selects nothing: a discovery alone.
+const NOTHING: &str = "nothing, for a discovery alone";
+/// Tests of the bundle that is tried, and how long it may take.
+const BUNDLE: usize = 20;
+const LIMIT: Duration = Duration::from_secs(60);
+/// Longer ids are not tried.
+const ID_BYTES: usize = 1000;
+/// Of a list, so many are named; of a message, so many lines.
+const NAMED: usize = 3;
+const LINES: usize = 12;
+
+/// `home` is a directory for what trials leave.
+pub async fn examine(
+    run: &cli::Run,
+    place: &Place,
+    home: &Path,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
+    let directory = spec::text(&place.directory)?;
+    let workspace = Workspace::InPlace { directory, content: String::new() };
+    let files = spec::Files { workspace, rev: String::new() };
+    let spec = match spec::build(run, place, files) {
+        Ok(spec) => spec,
+        Err(error) => return findings.tell(Finding::error("options", &error)),
+    };
+    let suite = Suite { by_hand: by_hand(&spec, place), spec, home };
+    let Some(first) = suite.discover(findings).await? else { return Ok(()) };
+    let ids = suite.to_try(&first);
+    let Some(one) = ids.first() else { return Ok(()) };
+    let alone = suite.try_tests("one test", std::slice::from_ref(one), findings).await?;
+    suite.compare(&first, alone.discovered.as_ref(), findings)?;
+    suite.judge("one test", &alone, 1, findings)?;
+    let bundle = &ids[..ids.len().min(BUNDLE)];
+    if bundle.len() > 1 {
+        let trial = suite.try_tests("one bundle", bundle, findings).await?;
+        suite.judge("one bundle", &trial, bundle.len(), findings)?;
+    }
+    Ok(())
+}
+
+struct Suite<'a> {
+    home: &'a Path,
+    spec: RunSpec,
+    by_hand: Option<ByHand>,
+}
+
+/// The framework alone, to compare with.
+struct ByHand {
+    /// Runs the same.
+    whole: String,
+    /// Only discovers it.
+    discovers: String,
+    /// Runs the test whose id is put behind it, if there is such a command.
+    one: Option<String>,
+}
+
+fn by_hand(spec: &RunSpec, place: &Place) -> Option<ByHand> {
+    let (program, collect) = match spec.environment.framework {
+        Framework::Pytest => {
+            let python = interpreter::find(&spec.environment.python, &place.directory).ok()?;
+            (format!("{} -m pytest", quoted_word(&python.to_string_lossy())), "--collect-only -q")
+        }
+        Framework::Cargo => ("cargo test".to_owned(), "--no-run"),
+        Framework::Command(_) => return None,
+    };
+    let arguments: String = spec.arguments.iter().map(|word| format!(" {}", quoted_word(word))).collect();
+    let one = (spec.environment.framework == Framework::Pytest).then(|| program.clone());
+    Some(ByHand {
+        whole: format!("{program}{arguments}"),
+        discovers: format!("{program} {collect}{arguments}"),
+        one,
+    })
+}
+
+impl Suite<'_> {
+    /// The ids of tests that can be asked for one by one: not those of files that cannot be collected.
+    fn to_try(&self, manifest: &Manifest) -> Vec<String> {
+        let pytest = self.spec.environment.framework == Framework::Pytest;
+        let tests = manifest.tests().filter(|(_, suffix)| !(pytest && suffix.is_empty()));
+        tests.map(|(path, suffix)| format!("{path}{suffix}")).filter(|id| id.len() <= ID_BYTES).collect()
+    }
+
+    /// The tests of a first discovery; none if there is nothing to go on with.
+    async fn discover(&self, findings: &mut Findings) -> anyhow::Result<Option<Manifest>> {
+        const CHECK: &str = "discovery";
+        let trial = self.try_tests(CHECK, &[NOTHING.to_owned()], findings).await?;
+        let collect = || self.by_hand.as_ref().map(|by_hand| format!("compare with: {}", by_hand.discovers));
+        let Some(manifest) = trial.discovered.filter(|manifest| !manifest.is_empty()) else {
+            let said = match trial.troubles.last() {
+                Some(trouble) => first_lines(trouble),
+                None => "no tests are found".to_owned(),
+            };
+            let problem = Finding::problem(CHECK, said).hints(collect());
+            return findings.tell(problem).map(|()| None);
+        };
+        for warning in &manifest.warnings {
+            findings.tell(Finding::warning(CHECK, warning))?;
+        }
+        let uncollected: Vec<&str> =
+            manifest.tests().filter(|(_, suffix)| suffix.is_empty()).map(|(path, _)| path).collect();
+        if !uncollected.is_empty() && self.spec.environment.framework == Framework::Pytest {
+            let said = format!("{} cannot be collected: {}", uncollected.len(), named(&uncollected));
+            findings.tell(Finding::warning(CHECK, said).hints(collect()))?;
+        }
+        let files: BTreeSet<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
+        let seconds = trial.took.as_secs_f64();
+        findings.tell(Finding::ok(
+            CHECK,
+            format!("{} tests in {} files in {seconds:.1} s", manifest.len(), files.len()),
+        ))?;
+        Ok(Some(manifest))
+    }
+
+    async fn try_tests(
+        &self,
+        check: &'static str,
+        tests: &[String],
+        findings: &Findings,
+    ) -> anyhow::Result<Trial> {
+        let id = crate::fresh::run_id()?;
+        let spec = RunSpec { id, select: tests.to_vec(), retries: 0, fail_fast: None, ..self.spec.clone() };
+        findings.during(check, trial::run(spec, LIMIT, self.home)).await
+    }
+
+    /// Whether a second discovery, in another process, found the same.
+    fn compare(
+        &self,
+        first: &Manifest,
+        second: Option<&Manifest>,
+        findings: &mut Findings,
+    ) -> anyhow::Result<()> {
+        const CHECK: &str = "ids";
+        let ids = |manifest: &Manifest| manifest.ids().collect::<Vec<_>>();
+        let (first, second) = (ids(first), second.map(ids).unwrap_or_default());
+        if first == second {
+            return findings.tell(Finding::ok(CHECK, "the same in a second discovery"));
+        }
+        let (one, two): (BTreeSet<_>, BTreeSet<_>) = (first.iter().collect(), second.iter().collect());
+        let differ: Vec<&str> = one.symmetric_difference(&two).map(|id| id.as_str()).collect();
+        if differ.is_empty() {
+            return findings.tell(
+                Finding::warning(CHECK, "a second discovery found the same tests in another order")
+                    .hint("what sets this order? it is only the first discovery's that counts"),
+            );
+        }
+        let said = format!("{} are not in both of two discoveries: {}", differ.len(), named(&differ));
+        findings.tell(Finding::problem(CHECK, said).hint(
+            "ids made of times, addresses, chance or the order of sets are others in each process, and such tests are not \
+             executed: give parameters ids of their own (pytest.param(..., id=\"...\"))",
+        ))
+    }
+
+    fn judge(
+        &self,
+        check: &'static str,
+        trial: &Trial,
+        tests: usize,
+        findings: &mut Findings,
+    ) -> anyhow::Result<()> {
+        let compare = || self.by_hand.as_ref().map(|by_hand| format!("compare with: {}", by_hand.whole));
+        let alone = |id: &str| {
+            let one = self.by_hand.as_ref().and_then(|by_hand| by_hand.one.as_ref());
+            one.map(|one| format!("compare with: {one} {}", quoted_word(id)))
+        };
+        let failed: Vec<&(String, Option<String>)> =
+            trial.results.iter().filter(|(_, how)| how.is_some()).collect();
+        let seconds = trial.took.as_secs_f64();
+        let finding = if trial.late {
+            let said = format!(
+                "not over after {} s: {} of {tests} were executed",
+                LIMIT.as_secs(),
+                trial.results.len()
+            );
+            Finding::warning(check, said)
+                .hint("nothing is wrong if the tests are that slow; --test-limit kills one that hangs")
+        } else if let Some(trouble) = trial.troubles.last() {
+            Finding::problem(check, first_lines(trouble)).hints(compare())
+        } else if trial.results.is_empty() {
+            Finding::problem(check, "it was not executed".to_owned()).hints(compare())
+        } else if let Some((id, how)) = failed.first() {
+            let how = how.as_deref().unwrap_or_default();
+            let said = format!("{} of {tests} failed in {seconds:.1} s: {id}: {how}", failed.len());
+            Finding::warning(check, said).hints(alone(id))
+        } else if tests == 1 {
+            Finding::ok(check, format!("{} is good in {seconds:.1} s", trial.results[0].0))
+        } else {
+            Finding::ok(check, format!("{tests} tests are good in {seconds:.1} s"))
+        };
+        findings.tell(finding)
+    }
+}
+
+fn named(names: &[&str]) -> String {
+    let mut text = names.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > NAMED {
+        text += &format!(", {} more", names.len() - NAMED);
+    }
+    text
+}
+
+fn first_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    let shown = lines[..lines.len().min(LINES)].join("\n");
+    if lines.len() > LINES { format!("{shown}\n[{} more lines]", lines.len() - LINES) } else { shown }
+}

@@ -1,0 +1,146 @@
+//! A small run on the way that every run goes, with a scheduler and one slot in this process.
+#![expect(clippy::disallowed_methods, reason = "a shell: a trial has a limit of time")]
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use seagull_domain::{Manifest, Outcome, RunEvent, RunSpec, StreamItem};
+use seagull_executor::Executor;
+use seagull_scheduler::{Server, Settings};
+use tokio::time::Instant;
+
+use crate::client::{Client, Notice};
+use crate::fresh;
+
+/// How long the worker without work may take to end.
+const LEAVING: Duration = Duration::from_secs(5);
+
+/// What a trial came to.
+#[derive(Debug, Default)]
+pub struct Trial {
+    /// All tests that the framework discovered, whatever was selected.
+    pub discovered: Option<Manifest>,
+    /// Each execution: the test's id, and, if it failed, how.
+    pub results: Vec<(String, Option<String>)>,
+    /// What went wrong apart from tests, the last thing last.
+    pub troubles: Vec<String>,
+    /// It was stopped at its limit.
+    pub late: bool,
+    pub took: Duration,
+}
+
+/// Runs to the end, or until so much time has passed since the tests were known. Its state is kept in a new directory
+/// in `home`.
+pub async fn run(spec: RunSpec, limit: Duration, home: &Path) -> anyhow::Result<Trial> {
+    let state = home.join(spec.id.as_str());
+    let token = fresh::token()?;
+    let options = seagull_scheduler::Options {
+        journal: state.join("runs").join(spec.id.as_str()),
+        state: state.clone(),
+        settings: Settings::default(),
+        token: token.clone(),
+    };
+    let mut server = Server::start(options).context("the trial cannot start")?;
+    let channel = server.connect();
+    let client = Client::new(channel.clone(), &token);
+    let run = spec.id.clone();
+    client.submit(spec).await?;
+    let options = seagull_executor::Options {
+        id: "doctor".parse()?,
+        slots: 1,
+        labels: Default::default(),
+        state: state.clone(),
+        channel,
+        token,
+        in_place: true,
+    };
+    let mut executor = Executor::start(options).context("tests cannot be executed here")?;
+    let mut notices = client.watch(run.clone());
+    let mut watched = Watched::default();
+    let began = Instant::now();
+    let mut deadline = None;
+    while !watched.ended {
+        let late = async move {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            notice = notices.recv() => watched.hear(notice.ok_or_else(|| anyhow!("the trial's stream broke off"))?)?,
+            error = server.failed() => return Err(error).context("the trial cannot go on"),
+            () = late => {
+                watched.trial.late = true;
+                deadline = None;
+                client.cancel(run.clone()).await?;
+            }
+        }
+        if deadline.is_none() && watched.manifest.is_some() && !watched.trial.late {
+            deadline = Some(Instant::now() + limit);
+        }
+    }
+    watched.trial.took = began.elapsed();
+    executor.leave();
+    // Nobody needs either to succeed.
+    let archived = tokio::time::timeout(LEAVING, server.archived(&run));
+    let _ = tokio::join!(archived, tokio::time::timeout(LEAVING, executor.wait()));
+    watched.trial.discovered = discovered(&state.join("blobs"));
+    Ok(watched.trial)
+}
+
+#[derive(Default)]
+struct Watched {
+    trial: Trial,
+    manifest: Option<Vec<String>>,
+    ended: bool,
+}
+
+impl Watched {
+    fn hear(&mut self, notice: Notice) -> anyhow::Result<()> {
+        match notice {
+            Notice::Manifest(manifest) => self.manifest = Some(manifest.ids().collect()),
+            Notice::Items(items) => items.into_iter().for_each(|item| self.item(item)),
+            Notice::Failed(error) => return Err(error).context("the trial cannot be followed"),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn item(&mut self, item: StreamItem) {
+        let troubles = &mut self.trial.troubles;
+        match item.event {
+            RunEvent::TestFinished { result, evidence: None, .. } => {
+                let ids = self.manifest.as_deref().unwrap_or_default();
+                let id = ids.get(result.test.0 as usize).cloned().unwrap_or_default();
+                let failed = (result.outcome == Outcome::Failed).then_some(result.message);
+                self.trial.results.push((id, failed));
+            }
+            RunEvent::DiscoveryFailed { message } => troubles.push(message),
+            RunEvent::AttemptLost { cause, message, .. } => troubles.push(format!("{cause}: {message}")),
+            RunEvent::SuiteError { error, .. } => {
+                troubles.push(format!("{}: {}", error.title, error.message))
+            }
+            RunEvent::TestMissing { reason, .. } => troubles.push(reason),
+            RunEvent::RunFinished { .. } => self.ended = true,
+            _ => {}
+        }
+    }
+}
+
+/// The manifest as it was discovered. Beside it lies only the part of it that was selected.
+fn discovered(blobs: &Path) -> Option<Manifest> {
+    let mut folders = vec![blobs.to_owned()];
+    let mut manifests = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                _ => manifests.extend(fs::read(entry.path()).ok()),
+            }
+        }
+    }
+    let manifests = manifests.iter().filter_map(|bytes| seagull_results::decode_manifest(bytes).ok());
+    manifests.max_by_key(Manifest::len)
+}

@@ -1,0 +1,95 @@
+//! `seagull completions` and `seagull man`: what shells and manual readers want to know of the command line.
+
+use std::io::Write;
+
+use anyhow::Context;
+use clap::CommandFactory;
+
+use crate::cli::{self, Cli, Shell};
+use crate::commands::print;
+use crate::errors::usage;
+
+const NAME: &str = "seagull";
+
+pub fn completions(args: &cli::Completions) -> anyhow::Result<u8> {
+    let mut script = Vec::new();
+    write_completions(args.shell, &mut script);
+    print(|out| out.write_all(&script))?;
+    Ok(0)
+}
+
+fn write_completions(shell: Shell, out: &mut Vec<u8>) {
+    let shell = match shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    clap_complete::generate(shell, &mut Cli::command(), NAME, out);
+}
+
+pub fn page(args: &cli::Man) -> anyhow::Result<u8> {
+    if let Some(directory) = &args.directory {
+        let failed = || format!("cannot write manual pages to {}", directory.display());
+        std::fs::create_dir_all(directory).with_context(failed)?;
+        clap_mangen::generate_to(Cli::command(), directory).with_context(failed)?;
+        return Ok(0);
+    }
+    let text = text_of(args.command.as_deref())?;
+    print(|out| out.write_all(&text))?;
+    Ok(0)
+}
+
+fn text_of(command: Option<&str>) -> anyhow::Result<Vec<u8>> {
+    let mut all = Cli::command();
+    all.build();
+    let command = match command {
+        None => all,
+        Some(name) => {
+            let found = all.find_subcommand(name).cloned();
+            found.ok_or_else(|| {
+                usage(format!("there is no command {name:?}\nhint: seagull --help lists them"))
+            })?
+        }
+    };
+    let mut text = Vec::new();
+    clap_mangen::Man::new(command).render(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_shell_gets_every_command_and_its_options() {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let mut script = Vec::new();
+            write_completions(shell, &mut script);
+            let script = String::from_utf8(script).unwrap();
+            for word in ["run", "rerun", "explain", "until-fail", "fail-fast"] {
+                assert!(script.contains(word), "{shell:?} knows no {word}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_command_has_a_page_with_its_examples() {
+        let page = |command| String::from_utf8(text_of(command).unwrap()).unwrap();
+        assert!(page(None).contains("seagull") && page(None).contains("rerun"));
+        let run = page(Some("run"));
+        assert!(
+            run.contains("seagull-run") && run.contains("fail\\-fast") && run.contains("Exit codes"),
+            "{run}"
+        );
+        assert!(text_of(Some("nonsense")).unwrap_err().is::<crate::errors::Usage>());
+        let directory = tempfile::tempdir().unwrap();
+        let all = directory.path().join("man1");
+        page_into(&all);
+        assert!(all.join("seagull.1").exists() && all.join("seagull-repro.1").exists());
+    }
+
+    fn page_into(directory: &std::path::Path) {
+        let args = cli::Man { command: None, directory: Some(directory.to_owned()) };
+        assert_eq!(super::page(&args).unwrap(), 0);
+    }
+}

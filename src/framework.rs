@@ -1,0 +1,144 @@
+//! Which framework runs a suite: the one that is asked for, or the one that the directory shows.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::str::FromStr;
+use std::{fmt, fs};
+
+use seagull_domain::Framework;
+
+use crate::cli;
+use crate::config::ARGUMENTS;
+use crate::errors::usage;
+use crate::place::Place;
+
+/// Files that only a pytest suite has, and sections of others.
+const FILES: [&str; 6] =
+    ["pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "conftest.py", "tests/conftest.py"];
+const SECTIONS: [(&str, &str); 3] =
+    [("pyproject.toml", "[tool.pytest"), ("setup.cfg", "[tool:pytest]"), ("tox.ini", "[pytest]")];
+
+/// A framework by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name {
+    Pytest,
+    Cargo,
+    Command,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Name::Pytest => "pytest",
+            Name::Cargo => "cargo",
+            Name::Command => "command",
+        })
+    }
+}
+
+impl FromStr for Name {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "pytest" => Ok(Name::Pytest),
+            "cargo" => Ok(Name::Cargo),
+            "command" => Ok(Name::Command),
+            _ => Err("expected pytest, cargo or command".to_owned()),
+        }
+    }
+}
+
+/// What is to run the tests.
+pub fn choose(args: &cli::Run, place: &Place) -> anyhow::Result<Framework> {
+    let config = &place.config;
+    let is_python = |path: &String| path.split("::").next().is_some_and(|file| file.ends_with(".py"));
+    let name = match args.what.framework.or(config.framework) {
+        Some(name) => name,
+        None if config.command.is_some() => Name::Command,
+        None if args.paths.iter().any(is_python) => Name::Pytest,
+        None => detect(&place.directory),
+    };
+    match (name, &config.command) {
+        (Name::Pytest, _) => Ok(Framework::Pytest),
+        (Name::Cargo, _) => Ok(Framework::Cargo),
+        (Name::Command, None) => Err(usage(
+            "the framework command needs [command] in seagull.toml\nhint: docs/command.md shows how",
+        )),
+        (Name::Command, Some(commands)) => {
+            let given = args.paths.iter().chain(&args.arguments).next();
+            match given.filter(|_| !commands.discover.iter().any(|word| word == ARGUMENTS)) {
+                Some(given) => Err(usage(format!(
+                    "{given} goes nowhere: [command] discover has no {ARGUMENTS}\nhint: --select runs a part of what is discovered"
+                ))),
+                None => Ok(Framework::Command(Box::new(commands.clone()))),
+            }
+        }
+    }
+}
+
+/// By which file a directory shows what runs its tests.
+pub fn sign(directory: &Path) -> Option<String> {
+    let cargo = || directory.join("Cargo.toml").is_file().then(|| "Cargo.toml".to_owned());
+    pytest_sign(directory).or_else(cargo)
+}
+
+/// Cargo where there is a `Cargo.toml` and no sign of a pytest suite, else pytest.
+pub fn detect(directory: &Path) -> Name {
+    if directory.join("Cargo.toml").is_file() && pytest_sign(directory).is_none() {
+        Name::Cargo
+    } else {
+        Name::Pytest
+    }
+}
+
+fn pytest_sign(directory: &Path) -> Option<String> {
+    let says = |(file, section): &(&str, &str)| {
+        fs::read_to_string(directory.join(file)).is_ok_and(|text| text.contains(section))
+    };
+    let is_test = |name: &OsStr| {
+        let stem = name.to_str().and_then(|name| name.strip_suffix(".py"));
+        stem.is_some_and(|stem| stem.starts_with("test_") || stem.ends_with("_test"))
+    };
+    let test_in = |folder: &str| {
+        let entries = fs::read_dir(directory.join(folder)).into_iter().flatten().flatten();
+        let mut names = entries.map(|entry| entry.file_name()).filter(|name| is_test(name));
+        names.next().map(|name| Path::new(folder).join(name).to_string_lossy().into_owned())
+    };
+    let file = FILES.into_iter().find(|file| directory.join(file).is_file());
+    let section = || SECTIONS.into_iter().find(says).map(|(file, _)| file);
+    file.or_else(section).map(str::to_owned).or_else(|| ["", "tests", "test"].into_iter().find_map(test_in))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_shows_what_runs_its_tests() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = directory.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let remove = |path: &str| fs::remove_file(directory.path().join(path)).unwrap();
+        assert_eq!(detect(directory.path()), Name::Pytest);
+        write("Cargo.toml", "[package]");
+        write("tests/it.rs", "");
+        write("tests/deep/test_a.py", "");
+        write("pyproject.toml", "[build-system]");
+        assert_eq!(detect(directory.path()), Name::Cargo);
+        for (file, text) in [
+            ("conftest.py", ""),
+            ("tests/test_a.py", ""),
+            ("a_test.py", ""),
+            ("tox.ini", "[tox]\n[pytest]\n"),
+            ("pyproject.toml", "[tool.pytest.ini_options]"),
+        ] {
+            write(file, text);
+            assert_eq!(detect(directory.path()), Name::Pytest, "{file}");
+            assert_eq!(sign(directory.path()).as_deref(), Some(file));
+            remove(file);
+        }
+    }
+}

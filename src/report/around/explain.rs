@@ -1,0 +1,335 @@
+//! Why a run or a test has its verdict.
+
+use std::io::{self, Write};
+
+use seagull_domain::{Counts, Evidence, NotExecuted, Outcome, RunVerdict, TestIndex, Verdict};
+use serde::Serialize;
+
+use super::lists::{cause, painted, run_verdict};
+use super::story::{Execution, Story};
+use super::{Form, line, seconds};
+use crate::report::summary;
+use crate::report::tally::{Tally, TestRecord};
+use crate::report::text::{count, one_line};
+
+const WIDTH: usize = 500;
+
+#[derive(Serialize)]
+struct RunObject<'a> {
+    run: &'a str,
+    project: &'a str,
+    rerun_of: Option<String>,
+    verdict: Option<&'static str>,
+    exit_code: Option<u8>,
+    because: String,
+    counts: Counts,
+    failed: Vec<String>,
+    retried: u32,
+    suite_errors: Vec<&'a str>,
+    discovery_failures: &'a [String],
+    stopping: Option<String>,
+    plan: Option<PlanObject>,
+    lost: LostObject<'a>,
+}
+
+#[derive(Serialize)]
+struct PlanObject {
+    bundles: u32,
+    slots: u32,
+    makespan_seconds: f64,
+    total_seconds: f64,
+    happened_total_seconds: f64,
+    happened_slots: usize,
+    unknown: u32,
+}
+
+#[derive(Serialize)]
+struct LostObject<'a> {
+    executors: Vec<&'a str>,
+    attempts: u32,
+    tests: u32,
+    taken_back: u32,
+}
+
+pub fn explain_run(out: &mut impl Write, form: Form, tally: &Tally) -> io::Result<()> {
+    if form.json {
+        return line(out, &run_object(tally));
+    }
+    let project = tally.spec.as_ref().map_or("", |spec| &spec.project);
+    let verdict = run_verdict(form.paint, tally.end);
+    let code = tally.exit_code.map_or(String::new(), |code| format!(", exit code {code}"));
+    writeln!(out, "run {} of {}: {verdict}{code}", form.paint.bold(&tally.run), one_line(project, WIDTH))?;
+    writeln!(out, "    because {}", because(tally))?;
+    if tally.end.is_some() {
+        writeln!(
+            out,
+            "    of the rules the first that applies: 130 cancelled, 100 a failure, 102 nothing started,"
+        )?;
+        writeln!(out, "    101 something was not executed, 0 passed")?;
+    }
+    if let Some(of) = tally.spec.as_ref().and_then(|spec| spec.rerun_of()) {
+        writeln!(out, "    it ran a part of {of} again")?;
+    }
+    if let Some(why) = tally.stopping {
+        writeln!(out, "    nothing more was started after it was told to stop: {why}")?;
+    }
+    retries(out, tally)?;
+    if tally.losses.taken_back > 0 {
+        let tests = count(tally.losses.taken_back, "unstarted test");
+        writeln!(out, "    {tests} went from busy slots to idle ones")?;
+    }
+    summary::reasons(out, form.paint, tally)
+}
+
+fn retries(out: &mut impl Write, tally: &Tally) -> io::Result<()> {
+    let most = tally.spec.as_ref().map_or(0, |spec| spec.retries);
+    match retried(tally) {
+        0 if most == 0 => writeln!(out, "    no test was retried: --retries was 0"),
+        retried => {
+            let tests = count(retried, "test");
+            writeln!(out, "    {tests} had more than one result; --retries was {most}")
+        }
+    }
+}
+
+fn retried(tally: &Tally) -> u32 {
+    number(tally.tests.iter().filter(|test| test.runs.len() > 1).count())
+}
+
+/// What the verdict and the exit code follow from.
+fn because(tally: &Tally) -> String {
+    let counts = tally.counts;
+    let flaky_fails = tally.spec.as_ref().is_some_and(|spec| spec.flaky_fails);
+    match (tally.end, tally.exit_code) {
+        (None, _) => "it has not ended".to_owned(),
+        (Some(RunVerdict::Cancelled), _) => "it was cancelled".to_owned(),
+        (Some(RunVerdict::Failed), _) => {
+            let flaky = if flaky_fails { counts.flaky } else { 0 };
+            let reasons = [
+                (counts.failed, "test", " failed"),
+                (number(tally.suite_errors.len()), "suite error", ""),
+                (flaky, "test", " passed and failed, under --flaky fail"),
+            ];
+            let reasons = reasons.into_iter().filter(|(n, ..)| *n > 0);
+            let reasons: Vec<_> = reasons.map(|(n, thing, how)| count(n, thing) + how).collect();
+            reasons.join(", and ")
+        }
+        (Some(RunVerdict::Incomplete), Some(102)) => {
+            "nothing could start, for a cause that is not the tests'".to_owned()
+        }
+        (Some(RunVerdict::Incomplete), _) if counts.total == 0 => "there were no tests to run".to_owned(),
+        (Some(RunVerdict::Incomplete), _) => {
+            format!("{} had no result", count(counts.total - executed(&counts), "test"))
+        }
+        (Some(RunVerdict::Passed), _) if counts.total == 0 => {
+            "the selection goes by the last run, which left nothing for it".to_owned()
+        }
+        (Some(RunVerdict::Passed), _) => {
+            "every test has a verdict, each is good, and there is no suite error".to_owned()
+        }
+    }
+}
+
+fn executed(counts: &Counts) -> u32 {
+    counts.decided().saturating_sub(counts.not_executed).min(counts.total)
+}
+
+fn run_object(tally: &Tally) -> RunObject<'_> {
+    let spec = tally.spec.as_deref();
+    let failed = |(test, record): (TestIndex, &TestRecord)| record.is_failure().then(|| tally.names.id(test));
+    let plan = tally.plan.as_ref().map(|plan| PlanObject {
+        bundles: plan.bundles,
+        slots: plan.slots,
+        makespan_seconds: plan.makespan_ms as f64 / 1e3,
+        total_seconds: plan.total_ms as f64 / 1e3,
+        happened_total_seconds: seconds(tally.work.total_us),
+        happened_slots: tally.work.slots.len(),
+        unknown: plan.unknown,
+    });
+    let losses = &tally.losses;
+    RunObject {
+        run: tally.run.as_str(),
+        project: spec.map_or("", |spec| &spec.project),
+        rerun_of: spec.and_then(|spec| spec.rerun_of()).map(|of| of.to_string()),
+        verdict: tally.end.map(RunVerdict::word),
+        exit_code: tally.exit_code,
+        because: because(tally),
+        counts: tally.counts,
+        failed: tally.records().filter_map(failed).collect(),
+        retried: retried(tally),
+        suite_errors: tally.suite_errors.iter().map(|error| error.title.as_str()).collect(),
+        discovery_failures: &tally.discovery_failures,
+        stopping: tally.stopping.map(|why| why.to_string()),
+        plan,
+        lost: LostObject {
+            executors: losses.executors.iter().map(|(executor, _)| executor.as_str()).collect(),
+            attempts: losses.attempts,
+            tests: losses.tests,
+            taken_back: losses.taken_back,
+        },
+    }
+}
+
+#[derive(Serialize)]
+struct TestObject<'a> {
+    run: &'a str,
+    test: &'a str,
+    verdict: Option<&'static str>,
+    cause: Option<String>,
+    because: String,
+    executions: Vec<ExecutionObject<'a>>,
+    missing_on: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct ExecutionObject<'a> {
+    attempt: u64,
+    executor: &'a str,
+    slot: u32,
+    outcome: &'static str,
+    detail: &'a str,
+    cause: Option<&'static str>,
+    evidence: Option<&'static str>,
+    seconds: f64,
+    setup_seconds: f64,
+    call_seconds: f64,
+    teardown_seconds: f64,
+    message: &'a str,
+    location: &'a str,
+    /// How many tests its worker had executed before it.
+    before: usize,
+}
+
+pub fn explain_test(out: &mut impl Write, form: Form, story: &Story) -> io::Result<()> {
+    if form.json {
+        return line(out, &test_object(story));
+    }
+    let verdict = story.verdict.map_or("open".to_owned(), |verdict| verdict.word().replace('_', " "));
+    let verdict = painted(form.paint, &verdict);
+    let id = form.paint.bold(one_line(&story.id, WIDTH));
+    writeln!(out, "{id}: {verdict} in run {}", story.run)?;
+    writeln!(out, "    because {}", why(story))?;
+    for (number, execution) in (1..).zip(&story.executions) {
+        told(out, form, number, execution)?;
+    }
+    for (executor, reason) in &story.missing {
+        writeln!(out, "not found on {executor}: {}", one_line(reason, WIDTH))?;
+    }
+    let retries = story.spec.retries;
+    let results = story.executions.iter().filter(|execution| execution.evidence.is_none()).count();
+    if results > 1 || retries > 0 {
+        writeln!(out, "{} of at most {}", count(number(results), "result"), u64::from(retries) + 1)?;
+    }
+    if !story.lost.is_empty() {
+        lost(out, story)?;
+    }
+    if let Some(execution) = story.telling() {
+        let before = count(number(execution.before.len()), "test");
+        writeln!(out, "\n{before} ran before it in its worker")?;
+        // What cannot be written on a line cannot be pasted.
+        if story.id.contains(char::is_control) {
+            return Ok(());
+        }
+        let test = crate::again::quoted_word(&story.id);
+        writeln!(out, "what it printed:  seagull logs {} {test}", story.run)?;
+        writeln!(out, "run it so again:  seagull repro {} {test}", story.run)?;
+    }
+    Ok(())
+}
+
+fn told(out: &mut impl Write, form: Form, number: u32, execution: &Execution) -> io::Result<()> {
+    let result = &execution.result;
+    writeln!(out, "{number}. {}", execution.facts())?;
+    for text in [&result.message, &result.location] {
+        if !text.is_empty() {
+            writeln!(out, "    {}", one_line(text, WIDTH))?;
+        }
+    }
+    let note = match execution.evidence {
+        None => return Ok(()),
+        Some(Evidence::Predecessor) => "it does not count: it ran again for a test that needs it before it",
+        Some(Evidence::AfterDecision) => "it does not count: the test was decided already",
+    };
+    writeln!(out, "    {}", form.paint.dim(note))
+}
+
+fn lost(out: &mut impl Write, story: &Story) -> io::Result<()> {
+    let mut causes: Vec<String> =
+        story.lost.iter().map(|(executor, cause)| format!("{executor} ({cause})")).collect();
+    causes.dedup();
+    let more = causes.len().saturating_sub(10);
+    causes.truncate(10);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    let causes = causes.join(", ");
+    writeln!(out, "lost in this run, and never charged to a test: {causes}{more}")
+}
+
+/// The rule that a verdict follows from.
+fn why(story: &Story) -> String {
+    let results = story.executions.iter().filter(|execution| execution.evidence.is_none());
+    let of = |outcome| number(results.clone().filter(|one| one.result.outcome == outcome).count());
+    match story.verdict {
+        None if story.end.is_none() => "the run has not ended".to_owned(),
+        None => "the run ended without deciding it".to_owned(),
+        Some(Verdict::Flaky) => format!(
+            "it failed {} and passed {} in this run",
+            times(of(Outcome::Failed)),
+            times(of(Outcome::Passed))
+        ),
+        Some(Verdict::Failed) => format!("it failed {} and never passed", times(of(Outcome::Failed))),
+        Some(Verdict::Passed) => "it passed and never failed".to_owned(),
+        Some(Verdict::Skipped) => "it was only skipped".to_owned(),
+        Some(Verdict::Quarantined) => "it failed, and its failures do not count".to_owned(),
+        Some(Verdict::NotExecuted(why)) => match why {
+            NotExecuted::Cancelled => "the run was cancelled before it had a result".to_owned(),
+            NotExecuted::FailFast => "the run stopped at --fail-fast before it had a result".to_owned(),
+            NotExecuted::UnstableId => {
+                "it was discovered, and then not found again: its id changes from process to process"
+                    .to_owned()
+            }
+            NotExecuted::Infra(cause) => format!("it was tried in vain too often; the last cause: {cause}"),
+        },
+    }
+}
+
+fn times(n: u32) -> String {
+    if n == 1 { "once".to_owned() } else { format!("{n} times") }
+}
+
+fn test_object(story: &Story) -> TestObject<'_> {
+    let executions = story.executions.iter().map(execution_object);
+    TestObject {
+        run: story.run.as_str(),
+        test: &story.id,
+        verdict: story.verdict.map(Verdict::word),
+        cause: story.verdict.and_then(cause),
+        because: why(story),
+        executions: executions.collect(),
+        missing_on: story.missing.iter().map(|(executor, _)| executor.as_str()).collect(),
+    }
+}
+
+fn execution_object(execution: &Execution) -> ExecutionObject<'_> {
+    let result = &execution.result;
+    let [setup_seconds, call_seconds, teardown_seconds] = result.phases.map(seconds);
+    ExecutionObject {
+        attempt: execution.attempt.0,
+        executor: execution.executor.as_str(),
+        slot: execution.slot.0,
+        outcome: result.outcome.word(),
+        detail: &result.detail,
+        cause: result.cause.map(|cause| cause.word()),
+        evidence: execution.evidence_word(),
+        seconds: seconds(result.micros()),
+        setup_seconds,
+        call_seconds,
+        teardown_seconds,
+        message: &result.message,
+        location: &result.location,
+        before: execution.before.len(),
+    }
+}
+
+fn number(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,97 @@
+//! What is told around a run, as data on standard output: lists, results, histories, and why.
+
+mod explain;
+mod lists;
+mod results;
+mod story;
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+use super::choice::{Color, Output};
+use super::text::Paint;
+
+pub use explain::{explain_run, explain_test};
+pub use lists::{history, runs};
+pub use results::{Part, ended, log, results};
+pub use story::{Execution, Story, Teller};
+
+/// In which form data is written.
+#[derive(Debug, Clone, Copy)]
+pub struct Form {
+    json: bool,
+    paint: Paint,
+    /// Unix milliseconds now, where times are told as how long ago they were.
+    now: Option<u64>,
+}
+
+impl Form {
+    pub fn on_stdout(output: Output, color: Color, now: u64) -> Form {
+        let human = output == Output::Human;
+        let on = human && color.on(io::stdout().is_terminal());
+        Form { json: output == Output::Json, paint: Paint { on }, now: human.then_some(now) }
+    }
+
+    #[cfg(test)]
+    pub const HUMAN: Form = Form { json: false, paint: Paint::PLAIN, now: Some(1_764_115_200_000) };
+    #[cfg(test)]
+    pub const PLAIN: Form = Form { now: None, ..Form::HUMAN };
+    #[cfg(test)]
+    pub const JSON: Form = Form { json: true, ..Form::HUMAN };
+
+    fn when(self, millis: u64) -> String {
+        match self.now {
+            Some(now) => ago(now.saturating_sub(millis) / 1000),
+            None => timestamp(millis),
+        }
+    }
+}
+
+/// An object on a line of its own.
+fn line(out: &mut impl Write, object: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, object)?;
+    out.write_all(b"\n")
+}
+
+fn ago(seconds: u64) -> String {
+    match seconds {
+        0..60 => "just now".to_owned(),
+        60..3600 => format!("{} min ago", seconds / 60),
+        3600..86_400 => format!("{} h ago", seconds / 3600),
+        86_400..172_800 => "1 day ago".to_owned(),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+/// RFC 3339, in UTC.
+fn timestamp(millis: u64) -> String {
+    let millis = i64::try_from(millis).unwrap_or(i64::MAX);
+    let timestamp = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
+    timestamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn seconds(micros: u64) -> f64 {
+    micros as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_one_unit_or_in_full() {
+        let table = [
+            (0, "just now"),
+            (61, "1 min ago"),
+            (7200, "2 h ago"),
+            (100_000, "1 day ago"),
+            (900_000, "10 days ago"),
+        ];
+        for (seconds, words) in table {
+            assert_eq!(ago(seconds), words);
+        }
+        assert_eq!(timestamp(1_764_115_199_999), "2025-11-25T23:59:59Z");
+        assert_eq!(timestamp(u64::MAX), timestamp(u64::MAX - 1));
+    }
+}

@@ -1,0 +1,188 @@
+//! What each test of a run came to, and what one printed.
+
+use std::io::{self, IsTerminal, Write};
+
+use seagull_domain::{TestIndex, Verdict};
+use serde::Serialize;
+
+use super::lists::{cause, painted};
+use super::story::{Execution, Story};
+use super::{Form, line, seconds};
+use crate::report::names::Names;
+use crate::report::tally::{Tally, TestRecord};
+use crate::report::text::{clean, count, micros, one_line};
+
+const MESSAGE_WIDTH: usize = 500;
+
+/// Which tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    All,
+    Failed,
+    /// Failed, not executed, or without a verdict.
+    NotPassed,
+}
+
+impl Part {
+    pub fn has(self, record: &TestRecord) -> bool {
+        match self {
+            Part::All => true,
+            Part::Failed => record.is_failure(),
+            Part::NotPassed => {
+                !matches!(record.verdict, Some(Verdict::Passed | Verdict::Skipped | Verdict::Flaky))
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Object<'a> {
+    run: &'a str,
+    test: String,
+    verdict: Option<&'static str>,
+    cause: Option<String>,
+    seconds: Option<f64>,
+    results: Vec<ResultObject<'a>>,
+}
+
+#[derive(Serialize)]
+struct ResultObject<'a> {
+    outcome: &'static str,
+    detail: &'a str,
+    cause: Option<&'static str>,
+    seconds: f64,
+    message: &'a str,
+    location: &'a str,
+}
+
+/// In the manifest's order, or the slowest first.
+pub fn results(
+    out: &mut impl Write,
+    form: Form,
+    tally: &Tally,
+    part: Part,
+    slowest: Option<usize>,
+) -> io::Result<()> {
+    let mut tests: Vec<_> = tally.records().filter(|(_, record)| part.has(record)).collect();
+    if let Some(limit) = slowest {
+        tests.retain(|(_, record)| !record.runs.is_empty());
+        tests.sort_by_key(|(test, record)| (std::cmp::Reverse(took(record)), *test));
+        tests.truncate(limit);
+    }
+    for (test, record) in tests {
+        if form.json {
+            line(out, &object(tally, test, record))?;
+        } else {
+            row(out, form, &tally.names, (test, record))?;
+        }
+    }
+    Ok(())
+}
+
+/// Microseconds of the longest result.
+fn took(record: &TestRecord) -> Option<u64> {
+    record.runs.iter().map(|run| run.micros()).max()
+}
+
+fn object<'a>(tally: &'a Tally, test: TestIndex, record: &'a TestRecord) -> Object<'a> {
+    let results = record.runs.iter().map(|run| {
+        let note = run.note.as_deref();
+        ResultObject {
+            outcome: run.outcome.word(),
+            detail: note.map_or("", |note| &note.detail),
+            cause: note.and_then(|note| note.cause).map(|cause| cause.word()),
+            seconds: seconds(run.micros()),
+            message: note.map_or("", |note| &note.message),
+            location: note.map_or("", |note| &note.location),
+        }
+    });
+    Object {
+        run: tally.run.as_str(),
+        test: tally.names.id(test),
+        verdict: record.verdict.map(Verdict::word),
+        cause: record.verdict.and_then(cause),
+        seconds: took(record).map(seconds),
+        results: results.collect(),
+    }
+}
+
+fn row(
+    out: &mut impl Write,
+    form: Form,
+    names: &Names,
+    (test, record): (TestIndex, &TestRecord),
+) -> io::Result<()> {
+    let word = record.verdict.map_or("open", Verdict::word).replace('_', " ");
+    let word = painted(form.paint, &format!("{word:<12}"));
+    let took = took(record).map_or("-".to_owned(), micros);
+    let mut text = format!("{word}  {took:>12}  {}", one_line(&names.id(test), MESSAGE_WIDTH));
+    if let Some(why) = record.verdict.and_then(cause) {
+        text += &format!(" ({why})");
+    }
+    writeln!(out, "{text}")?;
+    let notes = record.failures().last().and_then(|run| run.note.as_deref());
+    let lines = notes.map_or([""; 2], |note| [&note.message, &note.location]);
+    for line in lines.into_iter().chain(record.missing.as_deref()).filter(|line| !line.is_empty()) {
+        writeln!(out, "    {}", form.paint.dim(one_line(line, MESSAGE_WIDTH)))?;
+    }
+    Ok(())
+}
+
+/// `run r-7: failed, 9 tests`, or where it stands.
+pub fn ended(tally: &Tally) -> String {
+    let tests = count(tally.counts.total, "test");
+    match tally.end {
+        Some(verdict) => format!("run {}: {verdict}, {tests}", tally.run),
+        None => {
+            let open = tally.counts.total.saturating_sub(tally.counts.decided());
+            format!("run {}: not over, {open} of {tests} open", tally.run)
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Log<'a> {
+    run: &'a str,
+    test: &'a str,
+    attempt: u64,
+    executor: &'a str,
+    slot: u32,
+    outcome: &'static str,
+    cause: Option<&'static str>,
+    evidence: Option<&'static str>,
+    seconds: f64,
+    text: Option<&'a str>,
+}
+
+/// What an execution of a test printed.
+pub fn log(
+    out: &mut impl Write,
+    form: Form,
+    story: &Story,
+    execution: &Execution,
+    text: Option<&str>,
+) -> io::Result<()> {
+    if form.json {
+        let object = Log {
+            run: story.run.as_str(),
+            test: &story.id,
+            attempt: execution.attempt.0,
+            executor: execution.executor.as_str(),
+            slot: execution.slot.0,
+            outcome: execution.result.outcome.word(),
+            cause: execution.result.cause.map(|cause| cause.word()),
+            evidence: execution.evidence_word(),
+            seconds: seconds(execution.result.micros()),
+            text,
+        };
+        return line(out, &object);
+    }
+    let id = one_line(&story.id, MESSAGE_WIDTH);
+    writeln!(out, "{}", form.paint.bold(format!("── {id}: {} ──", execution.facts())))?;
+    match text {
+        None => writeln!(out, "{}", form.paint.dim("nothing was captured")),
+        // What is kept in a file is kept as it was.
+        Some(text) if io::stdout().is_terminal() => writeln!(out, "{}", clean(text).trim_end()),
+        Some(text) => writeln!(out, "{}", text.trim_end()),
+    }
+}

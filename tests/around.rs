@@ -1,0 +1,243 @@
+//! What is done around a run: look at it, ask why, follow it, run a part of it again, repeat a test. Here, and through a
+//! scheduler.
+
+use std::process::Output;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::harness::{Running, Suite, is, text};
+use crate::processes::Cluster;
+
+/// The second test fails after the first in the same process, unless a file forgives it.
+const SOURCE: &str = "\
+import os, pathlib, random
+SEEN = []
+def test_first(): SEEN.append(1)
+def test_second():
+    print('words of the second')
+    assert not SEEN or pathlib.Path('forgiven').exists(), 'the first was here'
+def test_third(): pass
+class TestDeep:
+    def test_third(self): pass
+";
+
+/// A suite that is run through one way to state: options for `run`, and for what is done around it.
+struct Ran {
+    suite: Suite,
+    from: Vec<String>,
+}
+
+impl Ran {
+    fn here() -> Ran {
+        let suite = Suite::of(&[("test_a.py", SOURCE)]);
+        let state = suite.beside("state").into_os_string().into_string().unwrap();
+        Ran { suite, from: vec!["--state".into(), state] }
+    }
+
+    /// What a command answers.
+    fn ask(&self, arguments: &[&str]) -> Output {
+        let from: Vec<_> = self.from.iter().map(String::as_str).collect();
+        self.suite.seagull(&[arguments, &from].concat()).output().unwrap()
+    }
+
+    #[track_caller]
+    fn text(&self, arguments: &[&str]) -> String {
+        let output = self.ask(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[track_caller]
+    fn objects(&self, arguments: &[&str]) -> Vec<Value> {
+        let text = self.text(&[arguments, &["--output", "json"]].concat());
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+            .collect()
+    }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// After one run of the suite, on one slot, named `one`.
+#[track_caller]
+fn everything_is_told(ran: &Ran) {
+    let runs = ran.objects(&["runs"]);
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    assert_eq!((text(&runs[0], "run"), text(&runs[0], "verdict")), ("one", "failed"));
+    assert_eq!((&runs[0]["exit_code"], &runs[0]["counts"]["passed"]), (&100.into(), &3.into()));
+    assert!(runs[0]["seconds"].as_f64().unwrap() > 0.0);
+    assert!(ran.text(&["runs"]).contains("4: 3 passed, 1 failed"));
+
+    assert_eq!(ran.objects(&["results"]).len(), 4);
+    let failed = ran.objects(&["results", "one", "--failed"]);
+    assert_eq!(failed.len(), 1);
+    assert_eq!(text(&failed[0], "test"), "test_a.py::test_second");
+    assert!(text(&failed[0]["results"][0], "message").contains("the first was here"));
+    assert_eq!(ran.objects(&["results", "last", "--slowest", "2"]).len(), 2);
+    assert!(ran.text(&["results", "--failed"]).contains("the first was here"));
+
+    let logs = ran.text(&["logs", "last", "second"]);
+    assert!(logs.contains("words of the second") && logs.contains("failed (assertion)"), "{logs}");
+    let quiet = ran.objects(&["logs", "one", "test_a.py::test_first"]);
+    assert_eq!((quiet.len(), &quiet[0]["text"]), (1, &Value::Null));
+
+    let why = ran.text(&["explain"]);
+    assert!(why.contains("failed, exit code 100") && why.contains("because 1 test failed"), "{why}");
+    assert_eq!(text(&ran.objects(&["explain", "one"])[0], "because"), "1 test failed");
+    let why = ran.text(&["explain", "test_second"]);
+    assert!(why.contains("because it failed once and never passed"), "{why}");
+    assert_eq!(ran.objects(&["explain", "one", "second"])[0]["executions"][0]["before"], 1);
+
+    let history = ran.objects(&["history", "test_second"]);
+    assert_eq!((history.len(), text(&history[0], "verdict")), (1, "failed"));
+    assert!(ran.text(&["history", "test_second"]).contains("as 1 run taught"));
+
+    // The stream once more, with the run's exit code.
+    let watched = ran.ask(&["watch", "--output", "json"]);
+    assert_eq!(watched.status.code(), Some(100), "{}", said(&watched));
+    assert_eq!(String::from_utf8(watched.stdout).unwrap().matches("\"event\":\"verdict\"").count(), 4);
+
+    for (arguments, expected) in [
+        (&["logs", "last", "third"][..], "test_a.py::TestDeep::test_third"),
+        (&["logs", "last", "nothing"], "no test of run one matches"),
+        (&["history", "third"], "2 tests of project"),
+        (&["results", "nowhere"], "there is no run nowhere"),
+        (&["explain", "nowhere", "test_first"], "there is no run nowhere"),
+    ] {
+        let output = ran.ask(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", said(&output));
+        assert!(said(&output).contains(expected) && said(&output).contains("hint:"), "{}", said(&output));
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_run_that_ended_here_is_told_of() {
+    let ran = Ran::here();
+    let output = ran.ask(&["results"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("nothing has run here yet"), "{}", said(&output));
+    assert!(!ran.suite.beside("state").exists(), "looking makes nothing");
+    ran.suite.run(&["--slots", "1", "--run-id", "one"]).expect_code(100);
+    everything_is_told(&ran);
+}
+
+#[test]
+fn a_run_that_ended_on_a_scheduler_is_told_of() {
+    let cluster = Cluster::start(Suite::of(&[("test_a.py", SOURCE)]));
+    let _executor = cluster.executor("e-one");
+    cluster.start_run(&["--run-id", "one"]).finish().expect_code(100);
+    let token = cluster.token().into_os_string().into_string().unwrap();
+    let from = ["--scheduler", &cluster.url, "--token-file", &token].map(str::to_owned).into();
+    let ran = Ran { suite: cluster.suite, from };
+    everything_is_told(&ran);
+
+    // On the files that the run had, whatever has become of the tree.
+    ran.suite.write("forgiven", "");
+    let again = ran.ask(&["rerun", "--run-id", "two", "--output", "plain"]);
+    assert!(said(&again).contains("1 test; 3 verdicts stand"), "{}", said(&again));
+    // Alone, the second test passes.
+    assert_eq!(again.status.code(), Some(0), "{}", said(&again));
+    let runs = ran.objects(&["runs"]);
+    assert_eq!((text(&runs[0], "run"), text(&runs[0], "rerun_of")), ("two", "one"));
+    assert_eq!(runs[0]["counts"]["total"], 1);
+}
+
+#[test]
+fn what_did_not_pass_is_run_again_and_the_next_run_says_what_that_would_be() {
+    let ran = Ran::here();
+    ran.suite.write("conftest.py", "import test_a\ntest_a.SEEN.append(0)\n");
+    let first = ran.suite.run(&["--slots", "1", "--run-id", "one", "--seed", "7", "--retries", "1"]);
+    first.expect_code(100);
+    assert!(!first.stderr.contains("the last run"), "{}", first.stderr);
+    let command = |arguments: &[&str], name: &str| {
+        let from: Vec<_> = ran.from.iter().map(String::as_str).collect();
+        let command =
+            ran.suite.seagull(&[arguments, &["--output", "json", "--run-id", name], &from].concat());
+        Running::start(command, &ran.suite.beside(name)).finish()
+    };
+    let again = command(&["rerun"], "two");
+    again.expect(100, &[("test_a.py::test_second", "failed")]);
+    let started = again.one("run_started");
+    assert_eq!((&started["seed"], &started["retries"]), (&7.into(), &1.into()));
+    assert_eq!(started["select"], serde_json::json!(["not-passed@one"]));
+
+    let next = ran.suite.run(&["--slots", "1", "--run-id", "three"]);
+    assert!(
+        next.stderr.contains("the last run, two: failed; --select not-passed would run 1 test"),
+        "{}",
+        next.stderr
+    );
+
+    ran.suite.write("forgiven", "");
+    command(&["rerun", "three", "--failed"], "four").expect(0, &[("test_a.py::test_second", "passed")]);
+    let nothing = ran.ask(&["rerun"]);
+    assert_eq!(nothing.status.code(), Some(0), "{}", said(&nothing));
+    assert!(said(&nothing).contains("no test of run four is left"), "{}", said(&nothing));
+}
+
+#[test]
+fn a_test_is_repeated_as_it_ran() {
+    let ran = Ran::here();
+    ran.suite.run(&["--slots", "1", "--run-id", "one", "--seed", "7", "test_a.py"]).expect_code(100);
+    let line = ran.text(&["repro", "last", "second", "--print"]);
+    assert!(line.contains("PYTHONHASHSEED=7"), "{line}");
+    assert!(line.contains(" test_a.py::test_first test_a.py::test_second"), "{line}");
+    assert!(!line.contains("pytest test_a.py "), "its paths are not in it: {line}");
+    let printed = std::process::Command::new("sh").args(["-c", &line]).output().unwrap();
+    assert_eq!(printed.status.code(), Some(1), "{}", String::from_utf8_lossy(&printed.stdout));
+
+    let again = ran.ask(&["repro", "last", "second"]);
+    assert_eq!(again.status.code(), Some(100), "{}", said(&again));
+    assert!(String::from_utf8_lossy(&again.stdout).contains("1 failed, 1 passed"));
+    let alone = ran.ask(&["repro", "last", "second", "--alone", "--until-fail=2"]);
+    assert_eq!(alone.status.code(), Some(0), "{}", said(&alone));
+    assert!(said(&alone).contains("did not fail in 2 times"), "{}", said(&alone));
+    let until = ran.ask(&["repro", "last", "second", "--until-fail"]);
+    assert_eq!(until.status.code(), Some(100), "{}", said(&until));
+}
+
+#[test]
+fn a_run_of_another_process_is_watched_until_it_breaks_off() {
+    let suite = Suite::named("long");
+    let state = suite.beside("state").into_os_string().into_string().unwrap();
+    let mut run = suite.start(&["--run-id", "one"]);
+    run.until(|event| is("test_started")(event) && text(event, "test").contains("waits"));
+    let watch = |name: &str| {
+        let command = suite.seagull(&["watch", "one", "--output", "json", "--state", &state]);
+        Running::start(command, &suite.beside(name))
+    };
+    let mut watching = watch("watching");
+    watching.until(is("verdict"));
+    // Whoever leaves does not take the run along.
+    let leaving = watch("leaving");
+    leaving.signal(Signal::SIGINT);
+    let (_, code, _) = leaving.end();
+    assert!(code == 130, "{code}");
+    let ran = Ran { suite, from: vec!["--state".into(), state] };
+    assert_eq!(text(&ran.objects(&["runs"])[0], "state"), "under_way");
+    let open = ran.objects(&["results", "one", "--not-passed"]);
+    assert!(open.iter().any(|test| test["verdict"].is_null()), "{open:?}");
+
+    run.signal(Signal::SIGKILL);
+    let (_, code, stderr) = watching.end();
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("broken off") && stderr.contains("--run-id"), "{stderr}");
+    assert_eq!(text(&ran.objects(&["runs"])[0], "state"), "broken_off");
+    let again = ran.ask(&["rerun", "one"]);
+    assert_eq!(again.status.code(), Some(2), "{}", said(&again));
+}
+
+#[test]
+fn shells_and_readers_get_what_they_want() {
+    let suite = Suite::of(&[]);
+    let output = suite.seagull(&["completions", "bash"]).output().unwrap();
+    assert!(output.status.success());
+    let script = String::from_utf8(output.stdout).unwrap();
+    assert!(std::process::Command::new("bash").args(["-n", "-c", &script]).status().unwrap().success());
+    let output = suite.seagull(&["man", "explain"]).output().unwrap();
+    assert!(output.stdout.starts_with(b".ie"), "{}", said(&output));
+}

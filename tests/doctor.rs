@@ -1,0 +1,196 @@
+//! The first hour: `seagull init` writes settings, `seagull doctor` finds what is wrong, and errors name the doctor.
+
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::harness::{Running, Suite};
+
+const GOOD: &str = "\
+import pytest
+@pytest.mark.parametrize('n', range(30))
+def test_n(n): pass
+def test_last(): pass
+";
+
+/// What `seagull doctor` says, with a state directory beside the suite.
+fn doctor(suite: &Suite, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let state = suite.beside("state").into_os_string().into_string().unwrap();
+    let mut command = suite.seagull(&[&["doctor", "--state", &state], arguments].concat());
+    command.envs(variables.iter().copied()).output().unwrap()
+}
+
+/// Each step with what it came to, and the exit code; a step may be told of twice.
+#[track_caller]
+fn steps(suite: &Suite, arguments: &[&str], code: i32) -> Vec<(String, Value)> {
+    let output = doctor(suite, &[&["--output", "json"], arguments].concat(), &[]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(code), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    let findings = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    findings.map(|finding| (finding["check"].as_str().unwrap().to_owned(), finding)).collect()
+}
+
+/// The finding of a step.
+#[track_caller]
+fn step(steps: &[(String, Value)], check: &str, state: &str) -> Value {
+    let found = steps.iter().find(|(name, finding)| name == check && finding["state"] == state);
+    found.unwrap_or_else(|| panic!("no {state} of {check} in {steps:#?}")).1.clone()
+}
+
+#[test]
+fn a_good_suite_is_good_step_by_step() {
+    let suite = Suite::of(&[("test_a.py", GOOD)]);
+    suite.write("seagull.toml", "[artifact]\nroot = '.'\n");
+    let steps = steps(&suite, &[], 0);
+    let names: Vec<_> = steps.iter().map(|(name, _)| name.as_str()).collect();
+    let expected = ["settings", "state", "framework", "interpreter", "pytest", "discovery", "ids"];
+    assert_eq!(names, [&expected[..], &["one test", "one bundle", "artifact"]].concat());
+    assert!(steps.iter().all(|(_, finding)| finding["state"] == "ok"), "{steps:#?}");
+    assert!(step(&steps, "discovery", "ok")["message"].as_str().unwrap().starts_with("31 tests in 1 files"));
+    assert!(step(&steps, "interpreter", "ok")["message"].as_str().unwrap().contains("by VIRTUAL_ENV"));
+
+    let output = doctor(&suite, &["--", "-k", "last"], &[]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("ok        one test    test_a.py::test_last is good"), "{said}");
+    assert!(said.ends_with("all is in place; next: seagull run\n"), "{said}");
+}
+
+#[test]
+fn ids_that_change_are_a_problem_with_what_to_do() {
+    let source = "\
+import os, pytest
+@pytest.mark.parametrize('n', [os.getpid()])
+def test_of_this_process(n): pass
+def test_good(): pass
+";
+    let steps = steps(&Suite::of(&[("test_a.py", source)]), &[], 1);
+    let ids = step(&steps, "ids", "problem");
+    assert!(ids["message"].as_str().unwrap().contains("2 are not in both"), "{ids}");
+    assert!(ids["hint"].as_str().unwrap().contains("pytest.param"), "{ids}");
+}
+
+#[test]
+fn what_stops_the_discovery_is_shown_with_what_to_compare() {
+    let steps = steps(&Suite::named("broken_conftest"), &[], 1);
+    let discovery = step(&steps, "discovery", "problem");
+    assert!(discovery["message"].as_str().unwrap().contains("this conftest is broken"), "{discovery}");
+    assert!(discovery["hint"].as_str().unwrap().ends_with("-m pytest --collect-only -q"), "{discovery}");
+    assert!(!steps.iter().any(|(name, _)| name == "one test"));
+
+    let none = self::steps(&Suite::named("no_tests"), &[], 1);
+    assert!(step(&none, "discovery", "problem")["message"].as_str().unwrap().contains("no tests"));
+    step(&none, "framework", "warning");
+
+    let some = self::steps(&Suite::named("broken_file"), &[], 0);
+    assert!(step(&some, "discovery", "warning")["message"].as_str().unwrap().contains("test_syntax.py"));
+}
+
+#[test]
+fn a_test_that_fails_alone_is_a_warning_and_one_that_ends_its_worker_is_too() {
+    let source = "def test_a(): assert 0, 'as it is'\ndef test_b(): pass\n";
+    let failed = steps(&Suite::of(&[("test_a.py", source)]), &[], 0);
+    assert!(step(&failed, "one test", "warning")["message"].as_str().unwrap().contains("as it is"));
+    let source = "import os\ndef test_a(): os._exit(3)\ndef test_b(): pass\n";
+    let ended = steps(&Suite::of(&[("test_a.py", source)]), &[], 0);
+    assert!(step(&ended, "one bundle", "warning")["message"].as_str().unwrap().starts_with("1 of 2 failed"));
+}
+
+#[test]
+fn the_interpreter_and_its_pytest_are_looked_at() {
+    let suite = Suite::of(&[("test_a.py", GOOD), ("broken/pytest.py", "raise ImportError('none here')\n")]);
+    let nowhere = steps(&suite, &["--python", "/nowhere/python"], 1);
+    assert!(
+        step(&nowhere, "interpreter", "problem")["message"].as_str().unwrap().contains("/nowhere/python")
+    );
+    let output = doctor(&suite, &[], &[("PYTHONPATH", "broken")]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("it cannot be imported: none here") && said.contains("-m pip install pytest"),
+        "{said}"
+    );
+}
+
+#[test]
+fn settings_are_read_first() {
+    let suite = Suite::of(&[("test_a.py", GOOD), ("seagull.toml", "[run]\nslot = 3\n")]);
+    let steps = steps(&suite, &["test_a.py::test_last"], 0);
+    assert!(
+        step(&steps, "settings", "warning")["message"].as_str().unwrap().contains("did you mean run.slots?")
+    );
+    suite.write("seagull.toml", "[run]\nslots = 'many'\n");
+    let broken = self::steps(&suite, &[], 1);
+    assert_eq!(broken.len(), 1);
+    step(&broken, "settings", "problem");
+}
+
+#[test]
+fn what_takes_long_is_said_to_go_on() {
+    let suite = Suite::of(&[("test_a.py", GOOD), ("conftest.py", "import time\ntime.sleep(3)\n")]);
+    let output = doctor(&suite, &[], &[]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("discovery: 2 s ..."), "{said}");
+}
+
+#[test]
+fn a_scheduler_is_looked_at_if_it_is_named() {
+    let suite = Suite::of(&[("test_a.py", GOOD)]);
+    let state = suite.beside("scheduler").into_os_string().into_string().unwrap();
+    let command = suite.seagull(&["scheduler", "--listen", "127.0.0.1:0", "--state", &state]);
+    let mut scheduler = Running::start(command, &suite.beside("scheduler-stderr"));
+    let line = scheduler.line().unwrap_or_else(|| panic!("no scheduler: {}", scheduler.stderr()));
+    let url = line.strip_prefix("listening on ").unwrap();
+    let look = |url: &str, token: &Path, code| {
+        steps(&suite, &["--scheduler", url, "--token-file", token.to_str().unwrap()], code)
+    };
+    let token = suite.beside("scheduler/token");
+    // The suite is in no repository: to a scheduler nothing could be sent.
+    let found = look(url, &token, 1);
+    step(&found, "artifact", "problem");
+    step(&found, "scheduler", "ok");
+    step(&found, "clock", "ok");
+
+    suite.write("seagull.toml", "[artifact]\nroot = '.'\n");
+    look(url, &token, 0);
+    let wrong = suite.beside("wrong");
+    std::fs::write(&wrong, "0".repeat(64)).unwrap();
+    step(&look(url, &wrong, 1), "token", "problem");
+    step(&look(url, &suite.beside("missing"), 1), "token", "problem");
+    let nobody = step(&look("http://127.0.0.1:1", &token, 1), "scheduler", "problem");
+    assert!(nobody["hint"].as_str().unwrap().contains("address"), "{nobody}");
+}
+
+#[test]
+fn init_writes_settings_once_and_says_what_is_next() {
+    let suite = Suite::of(&[("test_a.py", GOOD)]);
+    let init = |arguments: &[&str]| suite.seagull(&[&["init"], arguments].concat()).output().unwrap();
+    let first = init(&[]);
+    let said = String::from_utf8_lossy(&first.stderr).into_owned();
+    assert_eq!(first.status.code(), Some(0), "{said}");
+    assert!(said.contains("for pytest, by test_a.py") && said.contains("next: seagull doctor"), "{said}");
+    let written = suite.read("seagull.toml");
+    suite.run(&[]).expect_counts(0, &[("passed", 31)]);
+    suite.write("seagull.toml", &written.replace("#slots = 4", "slots = 1"));
+
+    let second = init(&[]);
+    assert_eq!(second.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("hint: --force overwrites it"));
+    assert!(suite.read("seagull.toml").contains("\nslots = 1"));
+    assert_eq!(init(&["--force"]).status.code(), Some(0));
+    assert_eq!(suite.read("seagull.toml"), written);
+
+    let schema: Value = serde_json::from_slice(&init(&["--schema"]).stdout).unwrap();
+    assert!(schema["properties"]["run"]["properties"]["slots"].is_object());
+}
+
+#[test]
+fn errors_that_know_nothing_better_name_the_doctor() {
+    let suite = Suite::named("broken_conftest");
+    let state = suite.beside("state").into_os_string().into_string().unwrap();
+    let run = ["run", "--slots", "1", "--state", &state, "--output", "plain"];
+    let output = suite.seagull(&run).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(101));
+    assert!(said.contains(&format!("find out what is wrong: seagull doctor --state {state}\n")), "{said}");
+}

@@ -1,0 +1,218 @@
+//! Suites of other frameworks than pytest: any command, and cargo.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Finished, Suite, is, text};
+
+/// How long what was killed may take to be gone.
+const GONE: Duration = Duration::from_secs(1);
+
+fn command(ids: &[&str]) -> Suite {
+    let suite = Suite::named("command");
+    suite.write("ids.txt", &ids.join("\n"));
+    suite
+}
+
+/// How many tests each start of the run command got.
+fn batches(suite: &Suite) -> Vec<usize> {
+    let text = std::fs::read_to_string(suite.beside("meet/batches")).unwrap();
+    text.lines().map(|line| line.parse().unwrap()).collect()
+}
+
+#[track_caller]
+fn says(run: &Finished, test: &str, field: &str, expected: &str) {
+    let result = run.result(test);
+    assert!(text(result, field).contains(expected), "{result}");
+}
+
+#[test]
+fn what_a_command_reports_is_what_its_tests_came_to() {
+    let ids = ["cart::adds", "cart::fails", "cart::breaks", "cart::skips", "till::recovers", "till::opens"];
+    let run = command(&ids).run(&[]);
+    run.expect(
+        100,
+        &[
+            ("cart::adds", "passed"),
+            ("cart::fails", "failed"),
+            ("cart::breaks", "failed"),
+            ("cart::skips", "skipped"),
+            ("till::recovers", "flaky"),
+            ("till::opens", "passed"),
+        ],
+    );
+    says(&run, "cart::fails", "cause", "assertion");
+    says(&run, "cart::fails", "message", "1 is not 2");
+    says(&run, "cart::breaks", "cause", "error");
+    says(&run, "cart::skips", "message", "not today");
+    assert!(run.all("suite_error").is_empty());
+}
+
+#[test]
+fn many_short_tests_share_a_start_and_a_batch_of_nothing_has_one_each() {
+    let ids: Vec<_> = (0..300).map(|number| format!("many::t{number}")).collect();
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    let suite = command(&ids);
+    suite.run(&[]).expect_counts(0, &[("passed", 300)]);
+    let started = batches(&suite);
+    assert!(started.len() < 30 && started.iter().sum::<usize>() == 300, "{started:?}");
+    let suite = command(&ids[..6]);
+    suite.write("seagull.toml", &(suite.read("seagull.toml") + "batch = '0s'\n"));
+    suite.run(&[]).expect_counts(0, &[("passed", 6)]);
+    assert_eq!(batches(&suite), [1; 6]);
+}
+
+#[test]
+fn of_a_batch_that_a_test_kills_only_that_test_fails() {
+    let mut ids: Vec<_> = (0..20).map(|number| format!("many::t{number}")).collect();
+    ids.insert(13, "many::crashes".to_owned());
+    let suite = command(&ids.iter().map(String::as_str).collect::<Vec<_>>());
+    let run = suite.run(&["--slots", "1"]);
+    run.expect_counts(100, &[("passed", 20), ("failed", 1)]);
+    says(&run, "many::crashes", "cause", "crashed");
+    says(&run, "many::crashes", "message", "signal 9");
+    assert!(run.all("suite_error").is_empty());
+}
+
+#[test]
+fn of_a_batch_that_hangs_only_the_test_that_does_times_out_and_its_processes_are_gone() {
+    let suite = command(&["many::a", "many::hangs", "many::b"]);
+    let run = suite.run(&["--test-limit", "1s", "--slots", "1"]);
+    run.expect(100, &[("many::a", "passed"), ("many::hangs", "failed"), ("many::b", "passed")]);
+    says(&run, "many::hangs", "cause", "timed out");
+    suite.marked().all_gone_within(GONE);
+}
+
+#[test]
+fn what_a_command_breaks_off_before_runs_again() {
+    let run = command(&["many::a", "many::b", "many::bails", "many::c", "many::d"]).run(&["--slots", "1"]);
+    let passed = ["many::a", "many::b", "many::c", "many::d"].map(|id| (id, "passed"));
+    run.expect(100, &[&passed[..], &[("many::bails", "failed")]].concat());
+    says(&run, "many::bails", "message", "exit status 3");
+}
+
+#[test]
+fn what_a_command_that_ends_well_does_not_name_was_not_executed() {
+    let run = command(&["many::a", "many::is_left_out"]).run(&[]);
+    run.expect(101, &[("many::a", "passed"), ("many::is_left_out", "not_executed: unstable id")]);
+}
+
+#[test]
+fn a_failure_that_no_test_explains_is_a_suite_error() {
+    let run = command(&["many::a", "many::spoils"]).run(&["--slots", "1"]);
+    run.expect(100, &[("many::a", "passed"), ("many::spoils", "passed")]);
+    assert_eq!(text(run.one("suite_error"), "message"), "exit status 3");
+}
+
+#[test]
+fn commands_that_do_not_work_are_never_green() {
+    let suite = command(&["many::a", "many::b", "many::c", "many::d", "many::e"]);
+    suite.write("seagull.toml", "[command]\ndiscover = 'cat ids.txt'\nrun = 'echo broken >&2; exit 7'\n");
+    let run = suite.run(&["--slots", "1"]);
+    assert!(run.counts().keys().all(|verdict| verdict.starts_with("not_executed")), "{:?}", run.counts());
+    assert!([101, 102].contains(&run.code), "{}", run.code);
+    suite.write("seagull.toml", "[command]\ndiscover = 'echo no list >&2; exit 5'\nrun = 'true'\n");
+    let run = suite.run(&[]);
+    run.expect(101, &[]);
+    assert!(format!("{:?}", run.events).contains("the discover command ended with exit status 5"), "{run:?}");
+    assert!(format!("{:?}", run.events).contains("no list"), "{run:?}");
+    suite.write("seagull.toml", "[command]\ndiscover = 'true'\nrun = 'true'\n");
+    suite.run(&[]).expect(101, &[]);
+}
+
+#[test]
+fn arguments_go_where_they_stand_for_or_nowhere() {
+    let suite = command(&["many::a"]);
+    let (_, code, stderr) = suite.start(&["many"]).end();
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("many goes nowhere"), "{stderr}");
+    let settings = suite
+        .read("seagull.toml")
+        .replace("cat ids.txt", "for id in {args}; do echo \\\"many::$id\\\"; done");
+    suite.write("seagull.toml", &settings);
+    suite.run(&["x", "y z"]).expect(0, &[("many::x", "passed"), ("many::y z", "passed")]);
+}
+
+#[test]
+fn an_interrupted_batch_is_cancelled_with_its_processes() {
+    let suite = command(&["many::hangs", "many::a"]);
+    let mut run = suite.start(&["--slots", "1"]);
+    run.until(is("test_started"));
+    run.signal(Signal::SIGINT);
+    run.finish().expect_counts(130, &[("not_executed: cancelled", 2)]);
+    suite.marked().all_gone_within(GONE);
+}
+
+fn cargo() -> Suite {
+    Suite::named("cargo")
+}
+
+#[test]
+fn a_workspace_runs_test_by_test_with_what_cargo_gives() {
+    let suite = cargo();
+    let run = suite.run(&[]);
+    run.expect(
+        100,
+        &[
+            ("alpha::doc", "passed"),
+            ("alpha::lib::tests::aborts", "failed"),
+            ("alpha::lib::tests::does_not_panic_as_it_should", "failed"),
+            ("alpha::lib::tests::exits_as_if_all_were_well", "failed"),
+            ("alpha::lib::tests::fails", "failed"),
+            ("alpha::lib::tests::has_a_process_of_its_own", "passed"),
+            ("alpha::lib::tests::is_ignored", "skipped"),
+            ("alpha::lib::tests::panics", "failed"),
+            ("alpha::lib::tests::panics_as_it_should", "passed"),
+            ("alpha::lib::tests::passes", "passed"),
+            ("alpha::lib::tests::returns_an_error", "failed"),
+            ("alpha::lib::tests::so_has_another", "passed"),
+            ("beta::bin/beta::is_called_beta", "passed"),
+            ("beta::test/environment::it_runs_in_its_package_with_cargos_variables", "passed"),
+            ("beta::test/environment::the_programs_of_its_package_are_there", "passed"),
+            ("beta::test/own", "passed"),
+        ],
+    );
+    let table = [
+        ("fails", "assertion", "assertion `left == right` failed"),
+        ("panics", "error", "a number"),
+        ("aborts", "crashed", "signal 6"),
+        ("exits_as_if_all_were_well", "crashed", "exit status 0"),
+        ("returns_an_error", "error", "Error: \"no\""),
+        ("does_not_panic_as_it_should", "error", "test did not panic as expected"),
+    ];
+    for (name, cause, message) in table {
+        let test = format!("alpha::lib::tests::{name}");
+        says(&run, &test, "cause", cause);
+        says(&run, &test, "message", message);
+    }
+    says(&run, "alpha::lib::tests::fails", "location", "alpha/src/lib.rs:");
+    says(&run, "alpha::lib::tests::is_ignored", "message", "too slow");
+    let chosen = suite.run(&["--", "-p", "alpha", "--lib", "--", "--ignored"]);
+    chosen.expect(100, &[("alpha::lib::tests::is_ignored", "failed")]);
+}
+
+#[test]
+fn what_does_not_build_is_told_in_cargos_words() {
+    let suite = cargo();
+    suite.write("beta/src/lib.rs", "//! Broken.\npub const NAME: &str = 3;\n");
+    let run = suite.run(&[]);
+    run.expect(101, &[]);
+    assert!(format!("{:?}", run.events).contains("mismatched types"), "{:#?}", run.events);
+}
+
+#[test]
+fn a_test_that_hangs_is_killed_with_its_processes_at_its_limit() {
+    let suite = Suite::of(&[
+        ("Cargo.toml", "[package]\nname = 'slow'\nedition = '2024'\n"),
+        (
+            "src/lib.rs",
+            "#[test]\nfn hangs() {\n    std::process::Command::new(\"sleep\").arg(\"600\").status().unwrap();\n}\n\
+             #[test]\nfn passes() {}\n",
+        ),
+    ]);
+    let run = suite.run(&["--test-limit", "1s"]);
+    run.expect(100, &[("slow::lib::hangs", "failed"), ("slow::lib::passes", "passed")]);
+    says(&run, "slow::lib::hangs", "cause", "timed out");
+    suite.marked().all_gone_within(GONE);
+}

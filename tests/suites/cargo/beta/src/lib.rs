@@ -1,0 +1,3 @@
+//! A library without tests or examples.
+
+pub const NAME: &str = "beta";

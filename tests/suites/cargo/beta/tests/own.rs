@@ -1,0 +1,5 @@
+//! A test binary without libtest: it is one test.
+
+fn main() {
+    println!("anything");
+}

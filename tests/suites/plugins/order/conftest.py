@@ -1,0 +1,7 @@
+import pytest
+
+
+@pytest.fixture(scope="session")
+def seen():
+    """What ran before in this process."""
+    return []
