@@ -92,13 +92,19 @@ def main():
                 taken[size].append({name: measure(suite, name) for name in order})
                 shown = {name: f"{one.wall:.1f} s, CPU {one.cpu:.1f} s" for name, one in taken[size][-1].items()}
                 print(number + 1, size or "", shown, flush=True)
-    lines = [f"# {options.suite}, {options.slots} slots, {options.rounds} rounds", "", *record.circumstances()]
+            # After each round: what is broken off has measured something.
+            record.keep(options.name or options.suite, result(options, names, taken))
+    print("\n".join(result(options, names, taken)))
+
+
+def result(options, names, taken):
+    """What the rounds so far come to."""
+    done = len(next(iter(taken.values())))
+    lines = [f"# {options.suite}, {options.slots} slots, {done} rounds", "", *record.circumstances()]
     for size, rounds in taken.items():
         lines += ["", *([f"## {size} tests", ""] if size else []), *table(names, rounds)]
         lines += judge.table(judge.judge(options.suite, rounds))
-    if len(sizes) == 2:
-        lines += judge.table(judge.slope(taken))
-    record.write(options.name or options.suite, lines)
+    return lines + (judge.table(judge.slope(taken)) if len(taken) == 2 else [])
 
 
 if __name__ == "__main__":

@@ -50,12 +50,15 @@ def spread(values, form=".3f"):
     return f"{statistics.median(values):{form}} ({min(values):{form}}-{max(values):{form}})"
 
 
-def write(name, lines):
-    """Shows a result, and keeps it as benches/results/NAME.md, if it has a name."""
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if name is None:
-        return
+def keep(name, lines):
+    """Writes a result to benches/results/NAME.md."""
     results = TOP / "benches" / "results"
     results.mkdir(exist_ok=True)
-    (results / f"{name}.md").write_text(text)
+    (results / f"{name}.md").write_text("\n".join(lines) + "\n")
+
+
+def write(name, lines):
+    """Shows a result, and keeps it, if it has a name."""
+    print("\n".join(lines))
+    if name is not None:
+        keep(name, lines)
