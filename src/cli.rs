@@ -181,7 +181,8 @@ pub struct Run {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "What to run")]
 pub struct WhatArgs {
-    /// Only these of the discovered tests: a path, an id, a glob, last-failed or not-passed; may be repeated
+    /// Only these of the discovered tests: a path, an id, a glob, last-failed, not-passed, failed@RUN or not-passed@RUN;
+    /// may be repeated
     #[arg(long, value_name = "EXPR")]
     pub select: Vec<String>,
     /// The run's name; an ended run of that name is shown again, one that was broken off goes on [default: time and

@@ -205,9 +205,14 @@ mod tests {
     #[test]
     fn the_schema_has_the_keys_that_are_read() {
         let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/seagull.schema.json"));
-        let schema = serde_json::from_str(text).unwrap();
+        let schema: serde_json::Value = serde_json::from_str(text).unwrap();
         let known = parse("").unwrap().known;
         assert_eq!(described(&schema, "").into_iter().collect::<std::collections::BTreeSet<_>>(), known);
+        let (properties, _) = text.split_once("\"$defs\"").unwrap();
+        for key in schema["properties"].as_object().unwrap().keys() {
+            let count = properties.matches(&format!("\n    \"{key}\": {{")).count();
+            assert_eq!(count, 1, "{key} is there more than once");
+        }
     }
 
     #[test]

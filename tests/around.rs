@@ -30,7 +30,11 @@ struct Ran {
 
 impl Ran {
     fn here() -> Ran {
-        let suite = Suite::of(&[("test_a.py", SOURCE)]);
+        Ran::of(&[("test_a.py", SOURCE)])
+    }
+
+    fn of(files: &[(&str, &str)]) -> Ran {
+        let suite = Suite::of(files);
         let state = suite.beside("state").into_os_string().into_string().unwrap();
         Ran { suite, from: vec!["--state".into(), state] }
     }
@@ -106,6 +110,7 @@ fn everything_is_told(ran: &Ran) {
         (&["history", "third"], "2 tests of project"),
         (&["results", "nowhere"], "there is no run nowhere"),
         (&["explain", "nowhere", "test_first"], "there is no run nowhere"),
+        (&["run", "--select", "failed@nowhere"], "run nowhere has not ended, or is not kept"),
     ] {
         let output = ran.ask(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", said(&output));
@@ -180,6 +185,60 @@ fn what_did_not_pass_is_run_again_and_the_next_run_says_what_that_would_be() {
 }
 
 #[test]
+fn a_file_that_is_mended_runs_again_with_all_its_tests() {
+    let broken = "def test_x(): pass\ndef test_y(: pass\n";
+    let ran = Ran::of(&[("test_a.py", broken), ("test_b.py", "def test_x(): assert 0\n")]);
+    let both = [("test_a.py", "failed"), ("test_b.py::test_x", "failed")];
+    ran.suite.run(&["--run-id", "one", "--slots", "1"]).expect(100, &both);
+    let repeated = ran.ask(&["repro", "one", "test_a.py"]);
+    assert_eq!(repeated.status.code(), Some(100), "{}", said(&repeated));
+    let behind = ran.ask(&["repro", "one", "test_b.py::test_x"]);
+    assert_eq!(behind.status.code(), Some(100), "{}", said(&behind));
+
+    ran.suite.write("test_a.py", "def test_x(): pass\ndef test_y(): assert 0\n");
+    ran.suite.write("test_b.py", "def test_x(): pass\n");
+    let repeated = ran.ask(&["repro", "one", "test_a.py"]);
+    assert_eq!(repeated.status.code(), Some(0), "{}", said(&repeated));
+    let from: Vec<_> = ran.from.iter().map(String::as_str).collect();
+    let rerun = ran.suite.seagull(&[&["rerun", "--failed", "--output", "json"][..], &from].concat());
+    let rerun = Running::start(rerun, &ran.suite.beside("rerun")).finish();
+    let mended =
+        [("test_a.py::test_x", "passed"), ("test_a.py::test_y", "failed"), ("test_b.py::test_x", "passed")];
+    rerun.expect(100, &mended);
+
+    // The broken file's failure is that of its tests until they are executed, here by the rerun.
+    let last = ["--select", "last-failed"];
+    ran.suite.run(&last).expect(100, &mended[1..2]);
+    ran.suite.write("test_a.py", "def test_z(): pass\n");
+    let renamed = ran.suite.run(&["--select", "failed@one", "--select", "last-failed"]);
+    renamed.expect(0, &[("test_a.py::test_z", "passed"), ("test_b.py::test_x", "passed")]);
+    let warnings = format!("{:?}", renamed.events);
+    assert!(
+        warnings.contains("1 test chosen by verdict, not discovered any more: test_a.py::test_y"),
+        "{warnings}"
+    );
+}
+
+#[test]
+fn a_gate_on_the_whole_is_no_failure_of_the_repeated_test() {
+    let ran = Ran::here();
+    ran.suite.run(&["--slots", "1", "--run-id", "one"]).expect_code(100);
+    let gate = "import os, sys\ndef pytest_sessionfinish(session): session.exitstatus = 1\n\
+        def pytest_configure(): assert 'seagull-repro-' not in os.environ.get('PYTHONPATH', '') + str(sys.path)\n";
+    ran.suite.write("conftest.py", gate);
+    for (test, code) in [("test_first", 0), ("second", 100)] {
+        let repeated = ran.ask(&["repro", "one", test]);
+        assert_eq!(repeated.status.code(), Some(code), "{test}: {}", said(&repeated));
+    }
+    // What ends pytest before the test is told.
+    ran.suite
+        .write("conftest.py", "import pytest\ndef pytest_collection_finish(): pytest.exit('enough', 2)\n");
+    let ended = ran.ask(&["repro", "one", "test_first"]);
+    assert_eq!(ended.status.code(), Some(1), "{}", said(&ended));
+    assert!(said(&ended).contains("before it came to test_a.py::test_first"), "{}", said(&ended));
+}
+
+#[test]
 fn a_test_is_repeated_as_it_ran() {
     let ran = Ran::here();
     ran.suite.run(&["--slots", "1", "--run-id", "one", "--seed", "7", "test_a.py"]).expect_code(100);
@@ -222,6 +281,13 @@ fn a_run_of_another_process_is_watched_until_it_breaks_off() {
     let open = ran.objects(&["results", "one", "--not-passed"]);
     assert!(open.iter().any(|test| test["verdict"].is_null()), "{open:?}");
 
+    let not_ended = |ran: &Ran| {
+        let selected = ran.ask(&["run", "--select", "failed@one"]);
+        assert_eq!(selected.status.code(), Some(2), "{}", said(&selected));
+        assert!(said(&selected).contains("run one has not ended"), "{}", said(&selected));
+    };
+    not_ended(&ran);
+
     run.signal(Signal::SIGKILL);
     let (_, code, stderr) = watching.end();
     assert_eq!(code, 1, "{stderr}");
@@ -229,6 +295,7 @@ fn a_run_of_another_process_is_watched_until_it_breaks_off() {
     assert_eq!(text(&ran.objects(&["runs"])[0], "state"), "broken_off");
     let again = ran.ask(&["rerun", "one"]);
     assert_eq!(again.status.code(), Some(2), "{}", said(&again));
+    not_ended(&ran);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Finished, Suite, is, text};
+use crate::harness::{Finished, Running, Suite, is, text};
 
 /// How long what was killed may take to be gone.
 const GONE: Duration = Duration::from_secs(1);
@@ -64,15 +64,29 @@ fn many_short_tests_share_a_start_and_a_batch_of_nothing_has_one_each() {
 }
 
 #[test]
-fn of_a_batch_that_a_test_kills_only_that_test_fails() {
-    let mut ids: Vec<_> = (0..20).map(|number| format!("many::t{number}")).collect();
-    ids.insert(13, "many::crashes".to_owned());
-    let suite = command(&ids.iter().map(String::as_str).collect::<Vec<_>>());
-    let run = suite.run(&["--slots", "1"]);
-    run.expect_counts(100, &[("passed", 20), ("failed", 1)]);
-    says(&run, "many::crashes", "cause", "crashed");
-    says(&run, "many::crashes", "message", "signal 9");
-    assert!(run.all("suite_error").is_empty());
+fn of_a_batch_that_tests_kill_only_those_fail() {
+    // One, one in each half, and more together than it takes to call the command broken.
+    for places in [&[13][..], &[3, 13], &[0, 1, 2, 3]] {
+        let name = |place| if places.contains(&place) { "crashes" } else { "passes" };
+        let ids: Vec<_> = (0..20).map(|place| format!("many::{}_{place}", name(place))).collect();
+        let suite = command(&ids.iter().map(String::as_str).collect::<Vec<_>>());
+        let run = suite.run(&["--slots", "1"]);
+        run.expect_counts(100, &[("passed", 20 - places.len()), ("failed", places.len())]);
+        for place in places {
+            let crashes = format!("many::crashes_{place}");
+            says(&run, &crashes, "cause", "crashed");
+            says(&run, &crashes, "message", "signal 9");
+        }
+        assert!(run.all("suite_error").is_empty());
+    }
+}
+
+#[test]
+fn a_batch_that_is_killed_though_no_test_alone_does_it_is_a_suite_error() {
+    let run = command(&["many::a", "many::shakes", "many::b"]).run(&["--slots", "1"]);
+    let passed = ["many::a", "many::shakes", "many::b"].map(|id| (id, "passed"));
+    run.expect(100, &passed);
+    assert_eq!(text(run.one("suite_error"), "message"), "signal 9");
 }
 
 #[test]
@@ -96,6 +110,11 @@ fn what_a_command_breaks_off_before_runs_again() {
 fn what_a_command_that_ends_well_does_not_name_was_not_executed() {
     let run = command(&["many::a", "many::is_left_out"]).run(&[]);
     run.expect(101, &[("many::a", "passed"), ("many::is_left_out", "not_executed: unstable id")]);
+    let missing = run.all("test_missing");
+    assert!(
+        text(missing[0], "reason").ends_with("\nhint: [command] id says how ids are made"),
+        "{missing:?}"
+    );
 }
 
 #[test]
@@ -190,6 +209,39 @@ fn a_workspace_runs_test_by_test_with_what_cargo_gives() {
     says(&run, "alpha::lib::tests::is_ignored", "message", "too slow");
     let chosen = suite.run(&["--", "-p", "alpha", "--lib", "--", "--ignored"]);
     chosen.expect(100, &[("alpha::lib::tests::is_ignored", "failed")]);
+}
+
+#[test]
+fn no_configured_runner_and_no_strange_variable_comes_between_cargo_and_a_test() {
+    let suite = Suite::of(&[
+        ("Cargo.toml", "[package]\nname = 'small'\nedition = '2024'\n"),
+        (
+            "src/lib.rs",
+            "#[test]\nfn passes() {\n    assert_eq!(std::env::var(\"my-tool\").unwrap(), \"here\");\n}\n",
+        ),
+    ]);
+    let said = suite.command("rustc").arg("-vV").output().unwrap().stdout;
+    let said = String::from_utf8(said).unwrap();
+    let host = said.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    let configuration = "[env]\nmy-tool = 'here'\n[target.HOST]\nrunner = ['true', 'x']\n";
+    suite.write(".cargo/config.toml", &configuration.replace("HOST", host));
+    suite.run(&[]).expect(0, &[("small::lib::passes", "passed")]);
+
+    let state = suite.beside("state");
+    let mut command = suite.seagull(&["run", "--output", "json", "--slots", "1"]);
+    command.arg("--state").arg(state);
+    let name = host.to_ascii_uppercase().replace(['-', '.'], "_");
+    command.env(format!("CARGO_TARGET_{name}_RUNNER"), "true");
+    let run = Running::start(command, &suite.beside("stderr-runner")).finish();
+    run.expect(0, &[("small::lib::passes", "passed")]);
+}
+
+#[test]
+fn test_binaries_that_cargo_does_not_start_are_not_forgotten() {
+    let suite = cargo();
+    let run = suite.run(&["--", "--no-run"]);
+    run.expect(101, &[]);
+    assert!(format!("{:?}", run.events).contains("did not start it as it was told"), "{:#?}", run.events);
 }
 
 #[test]

@@ -76,7 +76,10 @@ pub struct EndedRun<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct LastVerdicts {
     key: RandomState,
-    by_id: HashMap<u64, LastVerdict>,
+    /// With the number of the last run that had the test.
+    by_id: HashMap<u64, (LastVerdict, i64)>,
+    /// The ids whose last verdict is not good.
+    open: Vec<(String, LastVerdict)>,
     /// Whether the run that ended last passed.
     pub last_run_passed: bool,
 }
@@ -94,6 +97,23 @@ pub enum LastVerdict {
 impl LastVerdicts {
     /// None for a test that no ended run had.
     pub fn of(&self, id: &str) -> Option<LastVerdict> {
+        self.known(id).map(|(verdict, _)| verdict)
+    }
+
+    /// The ids whose last verdict is not good.
+    pub fn open(&self) -> impl Iterator<Item = (&str, LastVerdict)> {
+        self.open.iter().map(|(id, verdict)| (id.as_str(), *verdict))
+    }
+
+    /// Whether a test has not been executed since what it was called before had its last verdict.
+    pub fn stands_for(&self, earlier: &str, id: &str) -> bool {
+        match (self.known(earlier), self.known(id)) {
+            (Some((_, earlier)), Some((LastVerdict::Good | LastVerdict::Failed, number))) => number < earlier,
+            (earlier, _) => earlier.is_some(),
+        }
+    }
+
+    fn known(&self, id: &str) -> Option<(LastVerdict, i64)> {
         self.by_id.get(&self.key.hash_one(id)).copied()
     }
 }
@@ -283,7 +303,8 @@ fn last_verdicts(connection: &Connection, project: &str) -> rusqlite::Result<Opt
     let Some(verdict) = verdict else { return Ok(None) };
     let last_run_passed = verdict == RunVerdict::Passed.word();
     let mut last = LastVerdicts { last_run_passed, ..LastVerdicts::default() };
-    let mut statement = connection.prepare_cached("SELECT id, verdict FROM tests WHERE project = ?1")?;
+    let mut statement =
+        connection.prepare_cached("SELECT id, verdict, last_run FROM tests WHERE project = ?1")?;
     let mut rows = statement.query([project])?;
     while let Some(row) = rows.next()? {
         let verdict = match row.get_ref(1)?.as_str()? {
@@ -291,7 +312,11 @@ fn last_verdicts(connection: &Connection, project: &str) -> rusqlite::Result<Opt
             "failed" => LastVerdict::Failed,
             _ => LastVerdict::NotGood,
         };
-        last.by_id.insert(last.key.hash_one(row.get_ref(0)?.as_str()?), verdict);
+        let id = row.get_ref(0)?.as_str()?;
+        last.by_id.insert(last.key.hash_one(id), (verdict, row.get(2)?));
+        if verdict != LastVerdict::Good {
+            last.open.push((id.to_owned(), verdict));
+        }
     }
     Ok(Some(last))
 }

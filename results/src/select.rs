@@ -4,6 +4,10 @@
 //! A text is read as the first of these that selects something: an id; a path, a directory or the beginning of an id
 //! (up to `/`, `::` or `[`); a glob over paths and ids whose brackets are brackets, because ids are full of them; a
 //! glob whose brackets are sets. In a glob `*` crosses `/`.
+//!
+//! An id that is chosen by its verdict and is not there any more stands for all that it is a beginning of: a file that
+//! cannot be collected has one id, its path, and others once it is mended. It stands for the file where it is the other
+//! way round. What nothing stands for is warned of.
 
 use std::collections::{HashMap, HashSet};
 
@@ -20,6 +24,9 @@ const FAILED_AT: &str = "failed@";
 const NOT_PASSED_AT: &str = "not-passed@";
 /// Longer texts are no globs; ids may be longer.
 const GLOB_BYTES: usize = 4096;
+/// So many ids that are gone are named, and so much of each.
+const NAMED: usize = 3;
+const NAME_CHARS: usize = 200;
 
 #[derive(Debug, Clone)]
 pub struct Selection {
@@ -126,12 +133,20 @@ impl Selection {
         }
         let readings = Readings::of(&self.texts, manifest);
         let mut unmatched = readings.unmatched(&self.texts);
+        let mut gone = Gone::of(self.by_verdict(last), manifest);
         let mut id = String::new();
-        let selected = manifest.select(|path, suffix| {
+        let mut selected = manifest.select(|path, suffix| {
             id.clear();
             id.extend([path, suffix]);
-            self.by_last_verdict(&id, last) || self.chosen.contains(&id) || readings.select(path, &id)
+            let is_followed = gone.find(path, &id, |gone| {
+                self.chosen.contains(gone) || last.is_some_and(|last| last.stands_for(gone, &id))
+            });
+            is_followed
+                || self.by_last_verdict(&id, last)
+                || self.chosen.contains(&id)
+                || readings.select(path, &id)
         });
+        selected.warnings.extend(gone.warning());
         let empty_by_definition = selected.is_empty() && self.nothing_to_do(manifest, last);
         if selected.is_empty() && !empty_by_definition {
             let words = [(self.last_failed, LAST_FAILED), (self.not_passed, NOT_PASSED)];
@@ -139,6 +154,14 @@ impl Selection {
             unmatched.extend(self.of_runs.iter().map(OfRun::to_string));
         }
         Selected { manifest: selected, empty_by_definition, unmatched }
+    }
+
+    /// The ids that are chosen by a verdict, but for those that no run had.
+    fn by_verdict<'s>(&'s self, last: Option<&'s LastVerdicts>) -> HashSet<&'s str> {
+        let is_asked = |verdict| self.not_passed || (self.last_failed && verdict == LastVerdict::Failed);
+        let open = last.into_iter().flat_map(LastVerdicts::open);
+        let open = open.filter(|(_, verdict)| is_asked(*verdict)).map(|(id, _)| id);
+        self.chosen.iter().map(String::as_str).chain(open).collect()
     }
 
     fn by_last_verdict(&self, id: &str, last: Option<&LastVerdicts>) -> bool {
@@ -189,7 +212,8 @@ impl Text {
             reason: reason.to_owned(),
             hint: hint.to_owned(),
         };
-        let known = "give a path, a test id, a glob over ids, last-failed or not-passed";
+        let known =
+            "give a path, a test id, a glob over ids, last-failed, not-passed, failed@RUN or not-passed@RUN";
         match text {
             "" => return Err(invalid("it is empty", known)),
             "last_failed" | "lastfailed" | "--last-failed" => {
@@ -276,6 +300,62 @@ impl<'s> Readings<'s> {
     fn unmatched(&self, texts: &[Text]) -> Vec<String> {
         let literals = texts.iter().map(|text| &text.literal);
         literals.filter(|literal| !self.found.contains(literal.as_str())).cloned().collect()
+    }
+}
+
+/// Ids that are chosen by a verdict and are not in the manifest.
+struct Gone<'s> {
+    ids: HashSet<&'s str>,
+    /// Files that cannot be collected, and had some of them.
+    files: HashSet<&'s str>,
+    /// Those of `ids` that something there is stands for.
+    found: HashSet<&'s str>,
+}
+
+impl<'s> Gone<'s> {
+    fn of(chosen: HashSet<&'s str>, manifest: &Manifest) -> Self {
+        let mut gone = Self { ids: chosen, files: HashSet::new(), found: HashSet::new() };
+        if gone.ids.is_empty() {
+            return gone;
+        }
+        for id in manifest.ids() {
+            gone.ids.remove(id.as_str());
+        }
+        let whole = manifest.tests().filter(|(_, suffix)| suffix.is_empty());
+        let whole: HashSet<&str> = whole.map(|(path, _)| path).collect();
+        for &id in &gone.ids {
+            for path in parts(id).filter(|part| whole.contains(part)) {
+                gone.files.insert(path);
+                gone.found.insert(id);
+            }
+        }
+        gone
+    }
+
+    /// Whether an id follows one that is gone and that stands for it.
+    fn find(&mut self, path: &str, id: &str, stands: impl Fn(&str) -> bool) -> bool {
+        if self.ids.is_empty() {
+            return false;
+        }
+        let mut is_followed = id == path && self.files.contains(path);
+        for gone in parts(id).filter_map(|part| self.ids.get(part).copied()) {
+            self.found.insert(gone);
+            is_followed |= stands(gone);
+        }
+        is_followed
+    }
+
+    fn warning(&self) -> Option<String> {
+        let mut lost: Vec<&str> = self.ids.difference(&self.found).copied().collect();
+        lost.sort_unstable();
+        let number = lost.len();
+        let tests = if number == 1 { "test" } else { "tests" };
+        let name = |id: &&str| id.chars().take(NAME_CHARS).collect::<String>();
+        let names: Vec<String> = lost.iter().take(NAMED).map(name).collect();
+        let more = if number > NAMED { format!(" and {} more", number - NAMED) } else { String::new() };
+        (number > 0).then(|| {
+            format!("{number} {tests} chosen by verdict, not discovered any more: {}{more}", names.join(", "))
+        })
     }
 }
 
@@ -373,6 +453,10 @@ mod tests {
             }
             selection.learn(&"r-2".parse().unwrap(), [("t/a.py::C::y".into(), Verdict::Failed)].into_iter());
             let selected = selection.select(&usual(), None);
+            assert_eq!(
+                selected.manifest.warnings,
+                ["1 test chosen by verdict, not discovered any more: gone.py::x"]
+            );
             (selected.manifest.ids().collect::<Vec<_>>(), selected.unmatched)
         };
         assert_eq!(select(&["failed@r-1"]), (vec!["u.py::x".to_owned()], vec![]));
@@ -381,6 +465,43 @@ mod tests {
         assert_eq!(parse(&["not-passed@r-1"]).unwrap().runs().collect::<Vec<_>>(), [&run]);
         let never = parse(&["failed@r-1"]).unwrap().select(&usual(), None);
         assert_eq!((never.unmatched, never.empty_by_definition), (vec!["failed@r-1".to_owned()], false));
+    }
+
+    /// What a selection of all these failed tests leaves of a manifest, and what is warned of.
+    fn failed(ids: &[&str], manifest: &Manifest) -> (Vec<String>, Vec<String>) {
+        let mut selection = parse(&["failed@r-1"]).unwrap();
+        let verdicts = ids.iter().map(|id| ((*id).to_owned(), Verdict::Failed));
+        selection.learn(&"r-1".parse().unwrap(), verdicts);
+        let selected = selection.select(manifest, None).manifest;
+        (selected.ids().collect(), selected.warnings)
+    }
+
+    #[test]
+    fn what_became_of_an_id_stands_for_it() {
+        let of_a = ["t/a.py::x[1]", "t/a.py::x[2]", "t/a.py::C::y"].map(str::to_owned).to_vec();
+        let (mended, warnings) = failed(&["t/a.py", "u.py::x"], &usual());
+        assert_eq!((&mended[..3], &mended[3..]), (&of_a[..], &["u.py::x".to_owned()][..]));
+        assert_eq!(warnings, [""; 0]);
+        // It has parameters now.
+        assert_eq!(failed(&["t/a.py::x"], &usual()).0, of_a[..2]);
+        // A test that is there stands for itself alone.
+        let both = manifest(&[("a", &["", "::b"])]);
+        assert_eq!(failed(&["a"], &both).0, ["a"]);
+        let broken = manifest(&[("t/a.py", &[""]), ("u.py", &["::x"])]);
+        assert_eq!(failed(&["t/a.py::x[1]", "t/a.py::C::y"], &broken), (vec!["t/a.py".into()], vec![]));
+    }
+
+    #[test]
+    fn what_nothing_stands_for_is_counted_and_named() {
+        let long = format!("b.py::{}", "x".repeat(9999));
+        let (selected, warnings) = failed(&["u.py::x", "d.py", "u.py::gone", &long, "a.py::x"], &usual());
+        assert_eq!(selected, ["u.py::x"]);
+        let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+        assert!(
+            warning.starts_with("4 tests chosen by verdict, not discovered any more: a.py::x, b.py::x"),
+            "{warning}"
+        );
+        assert!(warning.ends_with("x, d.py and 1 more") && warning.len() < 500, "{warning}");
     }
 
     #[test]
@@ -467,6 +588,28 @@ mod tests {
         assert_eq!(runs.select(&["last-failed"], &usual()), (vec![], true));
         let two = manifest(&[("u.py", &["::x"]), ("t/ab.py", &["::z"])]);
         assert_eq!(runs.select(&["not-passed"], &two), (vec![], true));
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_collected_failed_until_its_tests_are_executed() {
+        let mut runs = Runs::new();
+        let two = manifest(&[("t/a.py", &["::x", "::y"]), ("u.py", &["::x"])]);
+        let all = |verdict| [("t/a.py::x", verdict), ("t/a.py::y", verdict), ("u.py::x", Verdict::Passed)];
+        runs.record(&all(Verdict::Passed));
+        runs.record(&[("t/a.py", Verdict::Failed), ("u.py::x", Verdict::Passed)]);
+        let of_a = (vec!["t/a.py::x".to_owned(), "t/a.py::y".to_owned()], false);
+        for term in ["last-failed", "not-passed"] {
+            assert_eq!(runs.select(&[term], &two), of_a, "{term}");
+        }
+        runs.record_as(RunVerdict::Cancelled, &all(Verdict::NotExecuted(NotExecuted::Cancelled)));
+        assert_eq!(runs.select(&["last-failed"], &two), of_a);
+        runs.record(&all(Verdict::Passed));
+        for term in ["last-failed", "not-passed"] {
+            assert_eq!(runs.select(&[term], &two), (vec![], true), "{term}");
+        }
+        runs.record(&all(Verdict::Failed));
+        let broken = manifest(&[("t/a.py", &[""]), ("u.py", &["::x"])]);
+        assert_eq!(runs.select(&["last-failed"], &broken).0, ["t/a.py"]);
     }
 
     #[test]

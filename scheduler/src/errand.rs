@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seagull_domain::{
-    Digest, EndCause, Manifest, Record, RunId, RunSpec, RunVerdict, Seq, TestIndex, Verdict,
+    Digest, EndCause, Framework, Manifest, Record, RunId, RunSpec, RunVerdict, Seq, TestIndex, Verdict,
 };
 use seagull_results::EndedRun;
 use seagull_scheduler_core::{Event, Plan, PlanFailure, What};
@@ -70,8 +70,12 @@ async fn tidy(work: impl FnOnce() -> Result<(), String> + Send + 'static) {
     }
 }
 
-/// The plan of what the last run with the same arguments discovered, if that is known and still there.
+/// The plan of what the last run with the same arguments discovered, if that is known and still there. A suite's own
+/// command may build what the other one runs: what runs before it has ended may be of yesterday.
 fn anticipate(service: &Service, spec: &RunSpec, slots: u32) -> Result<Option<(Digest, Plan)>, String> {
+    if matches!(spec.environment.framework, Framework::Command(_)) {
+        return Ok(None);
+    }
     let last = service.history.last_discovered(&spec.project, &spec.arguments);
     let last = last.map_err(|error| error.to_string())?.filter(|digest| service.blobs.contains(digest));
     last.map(|digest| Ok((digest, plan::make(service, spec, digest, slots)?))).transpose()
@@ -181,7 +185,7 @@ impl Learned {
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::Counts;
+    use seagull_domain::{Counts, Environment, FileTests, SuiteCommands};
 
     use super::*;
     use crate::service::tests::{Embedded, passed, spec};
@@ -206,6 +210,27 @@ mod tests {
         assert!(!embedded.service.history.last_verdicts("p").unwrap().unwrap().last_run_passed);
         let archived = embedded.service.archive.read(&run, Seq(0)).unwrap().map(Result::unwrap);
         assert_eq!(archived.collect::<Vec<_>>(), embedded.service.journalled(&run, Seq(0), 9).unwrap());
+    }
+
+    #[test]
+    fn the_last_discovery_is_anticipated_but_not_of_a_command_that_may_build() {
+        let embedded = Embedded::new("r");
+        let service = &embedded.service;
+        let files = vec![FileTests { path: "a.py".into(), suffixes: vec!["::x".into(), "::y".into()] }];
+        let discovered = plan::store_manifest(service, &Manifest { files, ..Manifest::default() }).unwrap();
+        let before = "before".parse().unwrap();
+        let last = EndedRun { discovered: Some(discovered), ..passed(&before, &[]) };
+        service.history.record(&last, std::iter::empty()).unwrap();
+        let expected = |spec: &RunSpec| {
+            anticipate(service, spec, 2).unwrap().map(|(digest, plan)| (digest, plan.predicted_us.len()))
+        };
+        assert_eq!(expected(&spec("r")), Some((discovered, 2)));
+        assert_eq!(expected(&RunSpec { arguments: vec!["b.py".into()], ..spec("r") }), None);
+        let commands =
+            SuiteCommands { discover: Vec::new(), run: Vec::new(), id: String::new(), batch_ms: 0 };
+        let framework = Framework::Command(Box::new(commands));
+        let environment = Environment { framework, ..Environment::default() };
+        assert_eq!(expected(&RunSpec { environment, ..spec("r") }), None);
     }
 
     #[tokio::test]

@@ -24,15 +24,14 @@ pub(crate) fn list(service: &Service, live: Vec<RunOverview>, asked: &ListAsked)
     let mut runs: Vec<_> = live.into_iter().map(ended_now).filter(is_wanted).collect();
     runs.extend(others(service)?.into_iter().filter(is_wanted));
     runs.retain(|run| !service.archive.contains(&run.run));
-    let mut archived = 0;
     for (run, at) in service.archive.newest().map_err(|error| error.to_string())? {
-        // One that cannot be read, or is removed at this moment, does not hide the others.
-        let overview = ended(service, &run, unix_millis(at)).ok().filter(is_wanted);
-        archived += usize::from(overview.is_some());
-        runs.extend(overview);
-        if archived == asked.limit {
+        let at = unix_millis(at);
+        // What ended before so many were submitted was submitted before them.
+        if runs.iter().filter(|run| run.submitted_at > at).count() >= asked.limit {
             break;
         }
+        // One that cannot be read, or is removed at this moment, does not hide the others.
+        runs.extend(ended(service, &run, at).ok().filter(is_wanted));
     }
     runs.sort_by(|a, b| (b.submitted_at, &b.run).cmp(&(a.submitted_at, &a.run)));
     runs.truncate(asked.limit);
@@ -116,10 +115,15 @@ fn total(tests: usize) -> Counts {
     Counts { total: u32::try_from(tests).unwrap_or(u32::MAX), ..Counts::default() }
 }
 
+/// What cannot be said of a run that is not archived.
+pub(crate) fn not_ended(run: &RunId) -> String {
+    format!("run {run} has not ended, or is not kept\nhint: seagull runs lists the runs there are")
+}
+
 /// What the tests of an ended run came to.
 pub(crate) fn verdicts(service: &Service, run: &RunId) -> Result<Vec<(String, Verdict)>, String> {
     if !service.archive.contains(run) {
-        return Err(format!("run {run} has not ended, or is not kept"));
+        return Err(not_ended(run));
     }
     let (mut manifest, mut verdicts) = (None, Vec::new());
     for fact in service.archive.read(run, Seq(0)).map_err(|error| error.to_string())? {
@@ -323,8 +327,9 @@ mod tests {
     #[test]
     fn runs_are_listed_by_when_they_were_submitted_whoever_has_them() {
         let embedded = Embedded::new("own");
-        archive(&embedded, "old", 1);
+        // Submitted last, but not the last to end.
         archive(&embedded, "newer", 5);
+        archive(&embedded, "old", 1);
         let live = vec![RunOverview { submitted_at: 3, ..RunOverview::of(&spec("own"), RunState::UnderWay) }];
         // Another process began a run, and is gone.
         let other = embedded.service.runs.join("other");
@@ -347,6 +352,10 @@ mod tests {
         drop(journal);
         assert_eq!(list_state(&embedded, "other"), RunState::BrokenOff);
         assert_eq!(names(&list(2, Some("p"))), ["newer", "other"]);
+        assert_eq!(names(&list(1, None)), ["newer"]);
+        // What ended before it need not be looked at.
+        archive(&embedded, "newest", u64::MAX);
+        assert_eq!(names(&list(1, None)), ["newest"]);
         assert_eq!(names(&list(9, Some("q"))), [""; 0]);
     }
 
@@ -362,7 +371,10 @@ mod tests {
         let verdicts = verdicts(&embedded.service, &"r".parse().unwrap()).unwrap();
         assert_eq!(verdicts[1], ("a.py::t1".to_owned(), Verdict::Failed));
         assert_eq!(verdicts.len(), 3);
-        assert!(super::verdicts(&embedded.service, &"own".parse().unwrap()).is_err());
+        for run in ["own", "nope"] {
+            let error = super::verdicts(&embedded.service, &run.parse().unwrap()).unwrap_err();
+            assert!(error.contains("has not ended, or is not kept\nhint: "), "{error}");
+        }
     }
 
     #[test]

@@ -6,7 +6,10 @@ use std::io::Read;
 use std::time::Instant;
 
 use seagull_binpacker::{Item, Problem, RelationItems, SetupCosts};
-use seagull_domain::{Digest, Manifest, PlanSummary, Relation, RunSpec, TestIndex, WithoutFailures};
+use seagull_domain::{
+    Digest, Manifest, PlanSummary, Relation, RunId, RunOverview, RunSpec, RunState, TestIndex,
+    WithoutFailures,
+};
 use seagull_results::{Prediction, Selected, Selection};
 use seagull_scheduler_core::Plan;
 
@@ -100,6 +103,17 @@ fn own_fail_fast(spec: &RunSpec, manifest: &mut Manifest) -> Option<u32> {
     Some(limit)
 }
 
+/// Whether the runs that a run is selected by have ended. Those that did a moment ago are `live`, and archived soon.
+pub(crate) fn check(service: &Service, spec: &RunSpec, live: &[RunOverview]) -> Result<(), String> {
+    let selection = Selection::parse(&spec.select).map_err(|error| error.to_string())?;
+    let ended = |run: &RunId| {
+        let is_it = |live: &RunOverview| live.run == *run && matches!(live.state, RunState::Ended { .. });
+        service.archive.contains(run) || live.iter().any(is_it)
+    };
+    let other = selection.runs().find(|run| !ended(run));
+    other.map_or(Ok(()), |run| Err(past::not_ended(run)))
+}
+
 /// What is selected, with what it has to know of other runs.
 fn selection(service: &Service, spec: &RunSpec) -> Result<Selection, String> {
     let mut selection = Selection::parse(&spec.select).map_err(|error| error.to_string())?;
@@ -145,7 +159,7 @@ pub(crate) fn load_manifest(service: &Service, digest: &Digest) -> Result<Manife
     seagull_results::decode_manifest(&bytes).map_err(|error| error.to_string())
 }
 
-fn store_manifest(service: &Service, manifest: &Manifest) -> Result<Digest, String> {
+pub(crate) fn store_manifest(service: &Service, manifest: &Manifest) -> Result<Digest, String> {
     let bytes = seagull_results::encode_manifest(manifest);
     let mut writer = service.blobs.writer().map_err(|error| error.to_string())?;
     writer.write(&bytes).map_err(|error| error.to_string())?;
@@ -213,7 +227,7 @@ fn summary(plan: &seagull_binpacker::Plan, prediction: &Prediction, slots: u32) 
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::FileTests;
+    use seagull_domain::{FileTests, RunVerdict};
 
     use super::*;
     use crate::service::tests::{self, Embedded};
@@ -238,6 +252,27 @@ mod tests {
         };
         assert_eq!(warnings(&arguments, 95).len(), 1);
         assert_eq!((warnings(&arguments, 96), warnings(&[], 50)), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_selection_goes_by_runs_that_have_ended() {
+        let embedded = Embedded::new("own");
+        embedded.archived(&"ended".parse().unwrap(), 1);
+        let just = RunState::Ended { verdict: RunVerdict::Passed, exit_code: 0, at: 0 };
+        let live = [
+            RunOverview::of(&tests::spec("own"), RunState::UnderWay),
+            RunOverview::of(&tests::spec("just-ended"), just),
+        ];
+        let of = |text: &str| {
+            let spec = RunSpec { select: vec!["a.py".into(), text.to_owned()], ..tests::spec("r") };
+            check(&embedded.service, &spec, &live)
+        };
+        for text in ["failed@ended", "failed@just-ended", "last-failed"] {
+            assert_eq!(of(text), Ok(()));
+        }
+        for text in ["failed@own", "not-passed@nope", "failed@", ""] {
+            assert!(of(text).unwrap_err().contains("hint: "), "{text}");
+        }
     }
 
     #[test]

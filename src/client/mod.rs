@@ -13,6 +13,7 @@ use seagull_proto::endpoint::{Authorized, blobs_client, runs_client};
 use seagull_proto::v1::blobs_client::BlobsClient;
 use seagull_proto::v1::runs_client::RunsClient;
 use seagull_proto::{Token, agree, status, v1};
+use tonic::Code;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::errors::usage;
@@ -78,13 +79,7 @@ impl Client {
         let answer = insist(|| async { Ok(self.runs.clone().submit(request.clone()).await?) }).await;
         match answer {
             Ok(answer) => Ok(answer.into_inner().attached),
-            Err(error) => match error.status().and_then(status::difference) {
-                Some(difference) => Err(usage(format!(
-                    "there is a run {run} already, which differs in its {difference}\n\
-                     hint: leave --run-id away for a new run, or ask for what it was"
-                ))),
-                None => Err(error.into()),
-            },
+            Err(error) => Err(refused(&run, error)),
         }
     }
 
@@ -127,6 +122,21 @@ impl Client {
         }
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
+}
+
+/// What is asked for and cannot be is a mistake of whoever asked.
+fn refused(run: &RunId, error: Error) -> anyhow::Error {
+    let Some(status) = error.status() else { return error.into() };
+    if let Some(difference) = status::difference(status) {
+        return usage(format!(
+            "there is a run {run} already, which differs in its {difference}\n\
+             hint: leave --run-id away for a new run, or ask for what it was"
+        ));
+    }
+    if status.code() == Code::InvalidArgument {
+        return usage(status.message());
+    }
+    error.into()
 }
 
 /// How long to wait before another try.

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use seagull_domain::{PlanSummary, RunVerdict, TestIndex, Verdict};
+use seagull_domain::{Framework, PlanSummary, RunSpec, RunVerdict, TestIndex, Verdict};
 
 use super::tally::{Execution, Tally, TestRecord};
 use super::text::{Paint, clean, count, duration, micros, millis, one_line};
 use super::{Closing, Texts};
 use crate::again::quoted;
+use crate::config::ARGUMENTS;
 
 /// So many failures are shown with what they printed; the rest in a line each.
 pub const IN_FULL: usize = 20;
@@ -282,12 +283,10 @@ impl<W: Write> Page<'_, W> {
             ),
             (Some(RunVerdict::Incomplete), Some(spec)) if tally.plan.is_some() => {
                 let select = if spec.select.is_empty() { "" } else { "--select, " };
-                let command = ["python", "-m", "pytest", "--collect-only", "-q"].into_iter();
-                let command = quoted(command.chain(spec.arguments.iter().map(String::as_str)));
+                let (look, command) = discovery(spec);
                 writeln!(
                     self.out,
-                    "nothing to run\nhint: look at {select}the paths, the arguments after --, and pytest's testpaths, \
-                     addopts and rootdir\nwhat pytest collects:   {command}"
+                    "nothing to run\nhint: look at {select}{look}\nwhat is discovered:     {command}"
                 )
             }
             _ => Ok(()),
@@ -335,6 +334,30 @@ impl<W: Write> Page<'_, W> {
         match all.checked_sub(shown) {
             None | Some(0) => Ok(()),
             Some(more) => writeln!(self.out, "{}", self.paint.dim(format!("+{more} more"))),
+        }
+    }
+}
+
+/// What decides which tests there are, and what shows them.
+fn discovery(spec: &RunSpec) -> (&'static str, String) {
+    let arguments = spec.arguments.iter().map(String::as_str);
+    match &spec.environment.framework {
+        Framework::Pytest => (
+            "the paths, the arguments after --, and pytest's testpaths, addopts and rootdir",
+            quoted(["python", "-m", "pytest", "--collect-only", "-q"].into_iter().chain(arguments)),
+        ),
+        Framework::Cargo => {
+            let dashes = (!spec.arguments.iter().any(|argument| argument == "--")).then_some("--");
+            let words = ["cargo", "test"].into_iter().chain(arguments).chain(dashes).chain(["--list"]);
+            ("the filter, the arguments after --, and the packages that cargo test takes here", quoted(words))
+        }
+        Framework::Command(commands) => {
+            let given = |word: &String| match word.as_str() {
+                ARGUMENTS => spec.arguments.clone(),
+                _ => vec![word.clone()],
+            };
+            let words = commands.discover.iter().flat_map(given);
+            ("what [command] discover in seagull.toml writes, an id a line", quoted(words))
         }
     }
 }

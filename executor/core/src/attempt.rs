@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use seagull_domain::{
     Batch, BundleContents, DesiredAttempt, EndCause, Entry, Generation, Record, RunId, SlotIndex, SlotNumber,
-    TestIndex,
+    SuiteError, TestIndex,
 };
 
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ pub struct Attempt {
     pub unfound: VecDeque<Entry>,
     /// So many of the queue's first run alone: they were in one go together when that was killed or died.
     pub suspects: usize,
+    /// How a worker died that had several tests in one go, while none of them is known to have done it.
+    pub unexplained: Option<SuiteError>,
     /// Relations of which something was fed.
     pub started_relations: BTreeSet<u32>,
     /// Relations of which something was executed.
@@ -57,6 +59,7 @@ impl Attempt {
             queue: VecDeque::new(),
             unfound: VecDeque::new(),
             suspects: 0,
+            unexplained: None,
             started_relations: BTreeSet::new(),
             begun_relations: BTreeSet::new(),
             kept: Vec::new(),
@@ -127,6 +130,9 @@ impl Attempt {
             self.ended = Some(cause.clone());
         } else if !self.discover && self.is_ready() && self.queue.is_empty() && self.unfound.is_empty() {
             self.ended = Some(EndCause::Completed);
+        }
+        if self.ended.is_some() {
+            self.records.extend(self.unexplained.take().map(Record::SuiteError));
         }
     }
 

@@ -151,7 +151,7 @@ impl State {
         let worker = self.worker(slot).clone();
         let spared = worker.phase.is_interrupted() || worker.broken.is_some();
         if worker.runs_several() && !spared {
-            self.suspect(&worker);
+            self.suspect(&worker, exit);
         } else if let Some((_, entry)) = worker.fed.front().copied().filter(|_| !spared) {
             self.front_of_dead(slot, &worker, entry, exit);
         }
@@ -170,12 +170,28 @@ impl State {
         self.report(false);
     }
 
-    /// Nobody knows which of several tests killed the worker, or hung: each of them runs again, alone.
-    fn suspect(&mut self, worker: &Worker) {
+    /// Nobody knows which of several tests killed the worker, or hung: each of them runs again, alone. If that does not
+    /// show which it was, nothing but a suite error tells of the death. A hang may have been no more than much to do.
+    fn suspect(&mut self, worker: &Worker, exit: &Exit) {
         for (attempt, _) in &worker.fed {
             if let Some(attempt) = self.attempts.get_mut(attempt) {
                 attempt.suspects += 1;
             }
+        }
+        let killed = matches!(worker.phase, Phase::Dying(_));
+        let last = worker.fed.iter().map(|(attempt, _)| *attempt).max().filter(|_| !killed);
+        if let Some(attempt) = last.and_then(|attempt| self.attempts.get_mut(&attempt)) {
+            let title = "a worker died while it ran several tests".to_owned();
+            let error = SuiteError { title, message: exit.how.clone(), text: exit.text };
+            attempt.unexplained.get_or_insert(error);
+        }
+    }
+
+    /// A test that ends or hangs its worker by itself is to blame for the one that died with several.
+    fn explain(&mut self, culprit: AttemptId) {
+        let Some((slot, run)) = self.attempts.get(&culprit).map(|a| (a.slot, a.run.clone())) else { return };
+        for attempt in self.attempts.values_mut().filter(|a| (a.slot, &a.run) == (slot, &run)) {
+            attempt.unexplained = None;
         }
     }
 
@@ -191,17 +207,18 @@ impl State {
             ),
             (Phase::Dying(Death::Stuck(Some(test))), None) if test == entry.test => {
                 let limit = self.settings.start_limit.as_secs();
-                (TestCause::TimedOut, format!("timed out: its file was not collected within {limit} s"))
+                let missed =
+                    if worker.collecting { "its file was not collected" } else { "it did not begin" };
+                (TestCause::TimedOut, format!("timed out: {missed} within {limit} s"))
             }
             // The test that it was killed for ended after all, just before; the next one is not to blame.
             (Phase::Dying(_), _) => return,
-            (_, Some(_)) => (TestCause::Crashed, format!("crashed: the worker ended with {}", exit.how)),
-            (_, None) if !worker.is_between_tests() => {
-                let message =
-                    format!("crashed: the worker ended with {} while collecting the test's file", exit.how);
-                (TestCause::Crashed, message)
+            _ if worker.is_between_tests() => return,
+            (_, running) => {
+                let collects = running.is_none() && worker.collecting;
+                let at = if collects { " while collecting the test's file" } else { "" };
+                (TestCause::Crashed, format!("crashed: the worker ended with {}{at}", exit.how))
             }
-            (_, None) => return,
         };
         self.fail_running(slot, entry, reason, exit.text);
     }
@@ -322,6 +339,9 @@ impl State {
     }
 
     fn result(&mut self, attempt: AttemptId, entry: &Entry, result: TestResult) {
+        if matches!(result.cause, Some(TestCause::Crashed | TestCause::TimedOut)) {
+            self.explain(attempt);
+        }
         if let Some(state) = self.attempts.get_mut(&attempt).filter(|_| entry.relation != 0) {
             state.begun_relations.insert(entry.relation);
         }

@@ -1,12 +1,12 @@
 //! Rust workspaces: `cargo test` builds them once, and says how it would start each test binary; each test then has a
 //! process of its own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::channel::Channel;
 use super::libtest;
+use super::note::{NOTE, Note, own_program};
 use super::processes::{Processes, text};
 use super::{Adapter, Discovered, Done, Stop, Test};
 use crate::agent::adapter::{Configure, Event, Finished};
@@ -24,8 +25,11 @@ const PRINTED: usize = 256 << 20;
 /// Bytes of what cargo says when it fails.
 const WORDS: usize = 12 << 10;
 
-/// Notes how cargo starts what it starts: in this way tests get exactly the environment that cargo gives them.
-const NOTE: &str = include_str!("note.sh");
+/// Stands for rustdoc, beside the note taker and the notes.
+const RUSTDOC: &str = r#"#!/bin/sh
+case " $* " in *" --test "*) ;; *) exec rustdoc "$@" ;; esac
+exec "${0%/*}/seagull" adapt note "${0%/*}/notes" doc "$@"
+"#;
 
 pub(super) struct Cargo {
     processes: Processes,
@@ -52,6 +56,13 @@ struct Target {
 struct Built {
     executable: Option<PathBuf>,
     target: BuiltTarget,
+    profile: Profile,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    /// Whether it was built to test it.
+    test: bool,
 }
 
 #[derive(Deserialize)]
@@ -71,13 +82,20 @@ impl Cargo {
         }
     }
 
-    /// Builds, and has cargo start the note taker in place of every test binary and of rustdoc. Tells how each binary
-    /// is called in ids.
+    /// Builds, and has cargo start the note taker in place of every test binary and of rustdoc. Tells how each test
+    /// binary is called in ids.
     fn build(&self, notes: &Path) -> Done<HashMap<PathBuf, String>> {
-        let [runner, rustdoc] = self.write_note_takers(notes)?;
+        let runner = self.write_note_takers(notes)?;
+        let rustdoc = format!("build.rustdoc = '{}'", self.directory.join("rustdoc").display());
         let mut cargo = Command::new("cargo");
         cargo.args(["test", "--no-fail-fast", "--message-format=json-render-diagnostics"]);
-        cargo.args(["--config", &runner, "--config", &rustdoc]);
+        cargo.args(["--config", &rustdoc, "--config", &format!("target.'cfg(all())'.{runner}")]);
+        // The runner of a target is stronger than that of a `cfg`.
+        for target in self.triples() {
+            cargo.args(["--config", &format!("target.'{target}'.{runner}")]);
+            let name = target.to_ascii_uppercase().replace(['-', '.'], "_");
+            cargo.env_remove(format!("CARGO_TARGET_{name}_RUNNER"));
+        }
         cargo.args(&self.arguments).env_remove("RUSTDOC");
         let (ran, stdout) = self.processes.ask(&mut cargo)?;
         if !ran.status.success() {
@@ -89,20 +107,24 @@ impl Cargo {
         Ok(built(&text(&stdout, PRINTED)?))
     }
 
-    /// As settings of cargo's.
-    fn write_note_takers(&self, notes: &Path) -> io::Result<[String; 2]> {
+    /// The runner that takes notes, as cargo's configuration has it.
+    fn write_note_takers(&self, notes: &Path) -> io::Result<String> {
         fs::create_dir(notes)?;
-        let [note, rustdoc] = ["note.sh", "rustdoc"].map(|name| self.directory.join(name));
-        fs::write(&note, NOTE)?;
-        let (note, notes) = (note.display(), notes.display());
-        let asked_for_tests = r#"case " $* " in *" --test "*) ;; *) exec rustdoc "$@" ;; esac"#;
-        let script = format!("#!/bin/sh\n{asked_for_tests}\nexec /bin/sh '{note}' '{notes}' doc \"$@\"\n");
-        fs::write(&rustdoc, script)?;
+        let [own, rustdoc] = ["seagull", "rustdoc"].map(|name| self.directory.join(name));
+        symlink(own_program()?, &own)?;
+        fs::write(&rustdoc, RUSTDOC)?;
         fs::set_permissions(&rustdoc, fs::Permissions::from_mode(0o700))?;
-        Ok([
-            format!("target.'cfg(all())'.runner = ['/bin/sh', '{note}', '{notes}', 'test']"),
-            format!("build.rustdoc = '{}'", rustdoc.display()),
-        ])
+        Ok(format!("runner = ['{}', 'adapt', '{NOTE}', '{}', 'test']", own.display(), notes.display()))
+    }
+
+    /// What may be built for: this machine, and what is asked for.
+    fn triples(&self) -> BTreeSet<String> {
+        let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        let ran = self.processes.ask(Command::new(rustc).arg("-vV")).ok();
+        let said = ran.and_then(|(_, stdout)| text(&stdout, WORDS).ok()).unwrap_or_default();
+        let host = said.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned);
+        let asked = targets(&self.arguments).chain(env::var("CARGO_BUILD_TARGET").ok());
+        asked.chain(host).collect()
     }
 
     /// The tests of a target; what does not answer as libtest does is one test.
@@ -150,12 +172,20 @@ impl Adapter for Cargo {
         let notes = self.directory.join("notes");
         let names = self.build(&notes)?;
         for entry in notes.read_dir()?.flatten() {
-            let target = noted(&fs::read(entry.path())?);
+            let target = Note::read(&fs::read(entry.path())?).and_then(Target::of);
             let target =
                 target.ok_or_else(|| Stop::broken("cargo started a test in a way that is not known"))?;
-            self.targets.insert(target.id(&names), target);
+            enter(&mut self.targets, target.id(&names), target)?;
         }
-        Ok(())
+        let noted: HashSet<_> = self.targets.values().map(|target| Path::new(&target.program)).collect();
+        match names.keys().filter(|program| !noted.contains(program.as_path())).min() {
+            None => Ok(()),
+            Some(program) => Err(Stop::broken(format!(
+                "cargo test built {} and did not start it as it was told to\n\
+                 hint: a runner in cargo's configuration stands in the way, or --no-run",
+                program.display()
+            ))),
+        }
     }
 
     fn discover(&mut self) -> Done<Discovered> {
@@ -177,6 +207,16 @@ impl Adapter for Cargo {
 }
 
 impl Target {
+    /// None if cargo does not start targets so.
+    fn of(note: Note) -> Option<Target> {
+        let Note { directory, words, environment } = note;
+        let mut words = words.into_iter();
+        let doc = words.next()? == "doc";
+        let program =
+            if doc { env::var_os("RUSTDOC").unwrap_or_else(|| "rustdoc".into()) } else { words.next()? };
+        Some(Target { doc, program, arguments: words.collect(), directory, environment })
+    }
+
     /// `package::lib`, `package::test/name`, `package::doc`.
     fn id(&self, names: &HashMap<PathBuf, String>) -> String {
         let package = self.environment.iter().find(|(name, _)| name == "CARGO_PKG_NAME");
@@ -209,6 +249,16 @@ impl Target {
     }
 }
 
+/// No two are called the same: one of them would not run.
+fn enter(targets: &mut BTreeMap<String, Target>, id: String, target: Target) -> Done<()> {
+    if targets.contains_key(&id) {
+        let message = format!("cargo test starts two binaries that are called {id}");
+        return Err(Stop::broken(message + "\nhint: one --target at a time"));
+    }
+    targets.insert(id, target);
+    Ok(())
+}
+
 /// The target's part of an id, and the test's.
 fn split(id: &str) -> (&str, &str) {
     let package = id.find("::").map_or(id.len(), |at| at + 2);
@@ -218,10 +268,20 @@ fn split(id: &str) -> (&str, &str) {
     }
 }
 
-/// What binaries are called in ids, from what cargo says as it builds.
+/// What arguments of cargo's say to build for.
+fn targets(arguments: &[String]) -> impl Iterator<Item = String> {
+    let end = arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len());
+    let places = arguments[..end].iter().enumerate();
+    places.filter_map(move |(place, argument)| match argument.strip_prefix("--target")? {
+        "" => arguments.get(place + 1).cloned(),
+        rest => rest.strip_prefix('=').map(str::to_owned),
+    })
+}
+
+/// What test binaries are called in ids, from what cargo says as it builds.
 fn built(said: &str) -> HashMap<PathBuf, String> {
     let lines = said.lines().filter_map(|line| serde_json::from_str::<Built>(line).ok());
-    let named = lines.filter_map(|built| {
+    let named = lines.filter(|built| built.profile.test).filter_map(|built| {
         let BuiltTarget { kind, name } = built.target;
         let kind = kind.first().map_or("lib", String::as_str);
         let name = match kind {
@@ -231,29 +291,6 @@ fn built(said: &str) -> HashMap<PathBuf, String> {
         Some((built.executable?, name))
     });
     named.collect()
-}
-
-/// What the note taker wrote.
-fn noted(note: &[u8]) -> Option<Target> {
-    let mut words = note.split(|byte| *byte == 0).map(|word| OsString::from_vec(word.to_vec()));
-    let directory = words.next()?.into();
-    let count: usize = words.next()?.to_str()?.parse().ok()?;
-    let mut arguments: Vec<_> = words.by_ref().take(count).collect();
-    if count < 2 || arguments.len() < count {
-        return None;
-    }
-    let doc = arguments.remove(0) == "doc";
-    let program = if doc {
-        std::env::var_os("RUSTDOC").unwrap_or_else(|| "rustdoc".into())
-    } else {
-        arguments.remove(0)
-    };
-    let environment = words.filter_map(|word| {
-        let bytes = word.into_vec();
-        let at = bytes.iter().position(|byte| *byte == b'=').filter(|at| *at > 0)?;
-        Some((OsString::from_vec(bytes[..at].to_vec()), OsString::from_vec(bytes[at + 1..].to_vec())))
-    });
-    Some(Target { doc, program, arguments, directory, environment: environment.collect() })
 }
 
 #[cfg(test)]
@@ -270,20 +307,39 @@ mod tests {
 
     #[test]
     fn a_note_says_how_cargo_starts_a_binary_and_its_messages_say_what_it_is() {
-        let said = r#"{"reason":"compiler-artifact","target":{"kind":["test"],"name":"ui"},"executable":"/t/ui-1"}
-            {"reason":"compiler-artifact","target":{"kind":["proc-macro"],"name":"m"},"executable":"/t/m-1"}
+        let said = r#"{"target":{"kind":["test"],"name":"ui"},"profile":{"test":true},"executable":"/t/ui-1"}
+            {"target":{"kind":["proc-macro"],"name":"m"},"profile":{"test":true},"executable":"/t/m-1"}
+            {"target":{"kind":["bin"],"name":"b"},"profile":{"test":false},"executable":"/t/b"}
             {"reason":"build-finished","success":true}"#;
         let names = built(said);
-        let note = b"/p\x003\0test\0/t/ui-1\0--skip\0CARGO_PKG_NAME=a\0LINES=1\n2=3\0";
-        let target = noted(note).unwrap();
+        assert_eq!(names.len(), 2);
+        let noted = |words: &[&str]| {
+            let environment = vec![("CARGO_PKG_NAME".into(), "a".into())];
+            let words = words.iter().map(Into::into).collect();
+            Target::of(Note { directory: "/p".into(), words, environment })
+        };
+        let target = noted(&["test", "/t/ui-1", "--skip"]).unwrap();
         assert_eq!((target.id(&names).as_str(), target.doc), ("a::test/ui", false));
         assert_eq!((target.arguments, target.directory), (vec!["--skip".into()], "/p".into()));
-        assert_eq!(target.environment[1], ("LINES".into(), "1\n2=3".into()));
-        assert_eq!(noted(b"/p\x002\0test\0/t/m-1\0CARGO_PKG_NAME=a\0").unwrap().id(&names), "a::lib");
-        let doc = noted(b"/p\x002\0doc\0--test\0CARGO_PKG_NAME=a\0").unwrap();
+        assert_eq!(noted(&["test", "/t/m-1"]).unwrap().id(&names), "a::lib");
+        let doc = noted(&["doc", "--test"]).unwrap();
         assert_eq!((doc.id(&names).as_str(), doc.arguments), ("a::doc", vec!["--test".into()]));
-        for nonsense in [&b""[..], b"/p", b"/p\0x\0", b"/p\x009\0test\0"] {
-            assert_eq!(noted(nonsense), None);
-        }
+        assert_eq!((noted(&[]), noted(&["test"])), (None, None));
+
+        let mut targets = BTreeMap::new();
+        let mut entered = |program| {
+            let target = noted(&["test", program]).unwrap();
+            enter(&mut targets, target.id(&names), target)
+        };
+        assert_eq!((entered("/t/ui-1"), entered("/t/m-1")), (Ok(()), Ok(())));
+        assert!(matches!(entered("/t/ui-1"), Err(Stop::Broken(why, _)) if why.contains("called a::test/ui")));
+    }
+
+    #[test]
+    fn the_targets_that_are_asked_for_stand_before_the_tests_own_arguments() {
+        let arguments = ["--target", "a-b", "--target-dir", "t", "--target=c-d", "--", "--target", "e-f"];
+        let arguments = arguments.map(str::to_owned);
+        assert_eq!(targets(&arguments).collect::<Vec<_>>(), ["a-b", "c-d"]);
+        assert_eq!(targets(&arguments[..1]).count(), 0);
     }
 }

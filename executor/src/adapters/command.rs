@@ -18,8 +18,8 @@ const IDS_BYTES: usize = 256 << 20;
 const ID_BYTES: usize = 64 << 10;
 /// Bytes of what a command wrote, where it is told.
 const WORDS: usize = 12 << 10;
-/// A run command that named nothing so often before it ever named a test does not work.
-const PATIENCE: u32 = 3;
+/// A run command that failed for so many tests alone, before it ever named any, does not work.
+const PATIENCE: usize = 3;
 
 pub(super) struct AnyCommand {
     processes: Processes,
@@ -30,8 +30,10 @@ pub(super) struct AnyCommand {
     output_limit: usize,
     /// Whether the run command has ever named a test that it was asked for.
     worked: bool,
-    /// How often it did not.
-    silent: u32,
+    /// Of tests that ended it when they were alone, before it ever worked: it may be the command that is to blame.
+    crashes: Vec<Finished>,
+    /// How it ended a batch, while none of the tests that it did not name is known to have done it.
+    unexplained: Option<Event>,
 }
 
 /// A batch that was run.
@@ -57,7 +59,8 @@ impl AnyCommand {
             directory: directory.join("batch"),
             output_limit: configure.output_limit,
             worked: false,
-            silent: 0,
+            crashes: Vec::new(),
+            unexplained: None,
         }
     }
 
@@ -90,6 +93,9 @@ impl AnyCommand {
             }
         }
         self.worked |= unnamed.len() < asked;
+        if self.worked {
+            self.tell_of_crashes(channel);
+        }
         Ok(Batch { asked, unnamed, ran, report })
     }
 
@@ -133,65 +139,71 @@ impl AnyCommand {
     fn settle(&mut self, batch: Batch, channel: &mut Channel) -> Done<Vec<Vec<Test>>> {
         let named = batch.asked - batch.unnamed.len();
         if batch.unnamed.is_empty() {
-            batch.tell_of_its_own_failure(channel);
+            if let Some(error) = batch.failure("the run command failed, and none of its tests") {
+                channel.say(&error);
+            }
         } else if batch.ran.status.success() {
             let reason = format!("the run command ended well without naming it{}", batch.instead());
             for (test, _) in &batch.unnamed {
                 channel.say(&Event::Missing { test: *test, reason: reason.clone() });
             }
         } else if batch.asked == 1 {
-            self.crashed(&batch, channel);
-        } else if named > 0 {
-            return Ok(vec![batch.unnamed]);
+            self.crashed(&batch, channel)?;
         } else {
-            return self.halves(batch);
+            let failure = || batch.failure("the run command broke off, and no test did so again");
+            self.unexplained = self.unexplained.take().or_else(failure);
+            return Ok(if named > 0 { vec![batch.unnamed] } else { batch.halves() });
         }
         Ok(Vec::new())
     }
 
-    /// The test that was asked for alone ended the command.
-    fn crashed(&self, batch: &Batch, channel: &mut Channel) {
+    /// The test that was asked for alone ended the command. Unless it seems that all would.
+    fn crashed(&mut self, batch: &Batch, channel: &mut Channel) -> Done<()> {
         let test = batch.unnamed[0].0;
-        let how = batch.ran.how();
-        channel.say(&Event::Finished(Box::new(Finished {
+        let (how, instead) = (batch.ran.how(), batch.instead());
+        self.unexplained = None;
+        self.crashes.push(Finished {
             cause: Some(TestCause::Crashed),
             call: batch.ran.seconds,
             rss: self.processes.peak_kib(),
-            message: format!(
-                "crashed: the run command ended with {how}, without naming it{}",
-                batch.instead()
-            ),
+            message: format!("crashed: the run command ended with {how}, without naming it{instead}"),
             text: batch.ran.text(self.output_limit),
             ..Finished::new(test, Outcome::Failed)
-        })));
-    }
-
-    /// One test may have ended the command for all: each half runs by itself. Unless it seems that none can.
-    fn halves(&mut self, mut batch: Batch) -> Done<Vec<Vec<Test>>> {
-        self.silent += 1;
-        if !self.worked && self.silent >= PATIENCE {
-            let how = batch.ran.how();
-            let instead = batch.instead();
+        });
+        if self.worked {
+            self.tell_of_crashes(channel);
+        } else if self.crashes.len() >= PATIENCE {
             let message = format!(
                 "the run command ended with {how}, without naming any test it was asked for{instead}"
             );
             return Err(Stop::Broken(message, batch.ran.text(WORDS)));
         }
-        let second = batch.unnamed.split_off(batch.unnamed.len() / 2);
-        Ok(vec![batch.unnamed, second])
+        Ok(())
+    }
+
+    fn tell_of_crashes(&mut self, channel: &mut Channel) {
+        for crash in self.crashes.drain(..) {
+            channel.say(&Event::Started { test: crash.test });
+            channel.say(&Event::Finished(Box::new(crash)));
+        }
     }
 }
 
 impl Batch {
-    /// A failure that no test explains.
-    fn tell_of_its_own_failure(&self, channel: &mut Channel) {
-        if !self.ran.status.success() && !self.report.has_failures() {
-            channel.say(&Event::SuiteError {
-                title: "the run command failed, and none of its tests".to_owned(),
-                message: self.ran.how(),
-                text: self.ran.text(WORDS),
-            });
-        }
+    /// An end of the command that no failure in its report explains.
+    fn failure(&self, title: &str) -> Option<Event> {
+        let unexplained = !self.ran.status.success() && !self.report.has_failures();
+        unexplained.then(|| Event::SuiteError {
+            title: title.to_owned(),
+            message: self.ran.how(),
+            text: self.ran.text(WORDS),
+        })
+    }
+
+    /// One test may have ended the command for all.
+    fn halves(mut self) -> Vec<Vec<Test>> {
+        let second = self.unnamed.split_off(self.unnamed.len() / 2);
+        vec![self.unnamed, second]
     }
 
     /// What the report has instead of a test.
@@ -200,9 +212,8 @@ impl Batch {
             (Some(reason), _) => format!("; {reason}"),
             (None, Some(other)) => {
                 let (count, other) = (self.report.cases.len(), other.chars().take(200).collect::<String>());
-                format!(
-                    "; its report has {count} others, such as {other:?} hint: [command] id says how ids are made"
-                )
+                let hint = "hint: [command] id says how ids are made";
+                format!("; its report has {count} others, such as {other:?}\n{hint}")
             }
             (None, None) => "; its report has no testcase".to_owned(),
         }
@@ -229,11 +240,19 @@ impl Adapter for AnyCommand {
 
     fn run(&mut self, tests: Vec<Test>, channel: &mut Channel) -> Done<()> {
         let mut batches = VecDeque::from([tests]);
-        while let Some(tests) = batches.pop_front() {
-            if !tests.is_empty() {
-                let batch = self.batch(tests, channel)?;
-                batches.extend(self.settle(batch, channel)?);
+        while let Some(tests) = batches.pop_front().filter(|tests| !tests.is_empty()) {
+            let batch = self.batch(tests, channel)?;
+            let crashes = self.crashes.len();
+            let again = self.settle(batch, channel)?;
+            again.into_iter().rev().for_each(|tests| batches.push_front(tests));
+            // Tests that end the command may stand together: the next is one from elsewhere.
+            if self.crashes.len() > crashes {
+                batches.rotate_right(batches.len().min(1));
             }
+        }
+        self.tell_of_crashes(channel);
+        if let Some(error) = self.unexplained.take() {
+            channel.say(&error);
         }
         Ok(())
     }

@@ -73,9 +73,9 @@ impl Report {
                 Event::Start(tag) => parser.open(&tag),
                 Event::Empty(tag) => {
                     parser.open(&tag);
-                    self.add(parser.close(tag.local_name().as_ref()));
+                    self.add(parser.close(tag.local_name().as_ref()), text_limit);
                 }
-                Event::End(tag) => self.add(parser.close(tag.local_name().as_ref())),
+                Event::End(tag) => self.add(parser.close(tag.local_name().as_ref()), text_limit),
                 Event::Text(text) => parser.text(&String::from_utf8_lossy(&text)),
                 Event::CData(text) => parser.text(&String::from_utf8_lossy(&text)),
                 Event::GeneralRef(reference) => match reference.resolve_char_ref() {
@@ -92,10 +92,10 @@ impl Report {
         }
     }
 
-    fn add(&mut self, named: Option<(String, Case)>) {
+    fn add(&mut self, named: Option<(String, Case)>, text_limit: usize) {
         let Some((id, case)) = named else { return };
         match self.cases.get_mut(&id) {
-            Some(known) => known.join(case),
+            Some(known) => known.join(case, text_limit),
             None => drop(self.cases.insert(id, case)),
         }
     }
@@ -116,17 +116,16 @@ fn files(path: &Path) -> Vec<PathBuf> {
 
 impl Case {
     fn of(tag: &BytesStart) -> Case {
-        let status = attribute(tag, "status").or_else(|| attribute(tag, "result")).unwrap_or_default();
-        let skipped = ["notrun", "disabled", "skipped", "suppressed"].contains(&status.as_str());
+        let (outcome, cause) = judged(tag);
         let file = attribute(tag, "file").unwrap_or_default();
         let location = match attribute(tag, "line") {
-            Some(line) if !file.is_empty() => format!("{file}:{line}"),
+            Some(line) if !file.is_empty() => first_line(&format!("{file}:{line}")),
             _ => String::new(),
         };
         let seconds = attribute(tag, "time").and_then(|time| time.replace(',', "").parse::<f64>().ok());
         Case {
-            outcome: if skipped { Outcome::Skipped } else { Outcome::Passed },
-            cause: None,
+            outcome,
+            cause,
             flaky: false,
             seconds: seconds.filter(|seconds| seconds.is_finite() && *seconds >= 0.0),
             message: String::new(),
@@ -136,7 +135,7 @@ impl Case {
     }
 
     /// Takes what is said of the same test a second time.
-    fn join(&mut self, other: Case) {
+    fn join(&mut self, other: Case, text_limit: usize) {
         let rank = |case: &Case| match case.outcome {
             Outcome::Failed => 2,
             Outcome::Passed => 1,
@@ -148,8 +147,29 @@ impl Case {
         }
         self.flaky |= other.flaky;
         self.seconds = self.seconds.zip(other.seconds).map(|(a, b)| a + b).or(self.seconds).or(other.seconds);
-        self.text.push_str(&other.text);
+        append(&mut self.text, &other.text, text_limit);
     }
+}
+
+/// What a testcase's attributes alone say, where there is no element to say it.
+fn judged(tag: &BytesStart) -> (Outcome, Option<TestCause>) {
+    let said = ["status", "result"].map(|name| attribute(tag, name).unwrap_or_default().to_ascii_lowercase());
+    let says = |words: &[&str]| said.iter().any(|word| words.contains(&word.as_str()));
+    if says(&["fail", "failed", "failure"]) {
+        (Outcome::Failed, Some(TestCause::Assertion))
+    } else if says(&["error", "errored", "timeout"]) {
+        (Outcome::Failed, Some(TestCause::Error))
+    } else if says(&["notrun", "disabled", "skipped", "suppressed"]) {
+        (Outcome::Skipped, None)
+    } else {
+        (Outcome::Passed, None)
+    }
+}
+
+/// As much of a text as there is room for.
+fn append(to: &mut String, text: &str, limit: usize) {
+    let room = limit.saturating_sub(to.len());
+    to.push_str(&text[..text.floor_char_boundary(room)]);
 }
 
 /// Where a text belongs.
@@ -210,9 +230,7 @@ impl Parser<'_> {
     fn text(&mut self, text: &str) {
         let Some((_, case)) = &mut self.case else { return };
         if self.part != Part::Other {
-            let room = self.text_limit.saturating_sub(case.text.len());
-            let end = (0..=room.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-            case.text.push_str(&text[..end]);
+            append(&mut case.text, text, self.text_limit);
         }
     }
 }
@@ -294,6 +312,31 @@ mod tests {
     }
 
     #[test]
+    fn an_attribute_alone_may_say_that_a_test_failed_or_was_skipped() {
+        let case = |attributes: &str| {
+            let xml = format!("<s><testcase classname='c' name='t' {attributes}/></s>");
+            let case = read(&xml).cases.remove("c::t").unwrap();
+            (case.outcome, case.cause)
+        };
+        for word in ["fail", "failed", "Failure", "FAILED"] {
+            for name in ["status", "result"] {
+                let expected = (Outcome::Failed, Some(TestCause::Assertion));
+                assert_eq!(case(&format!("{name}='{word}'")), expected, "{name} {word}");
+            }
+        }
+        for word in ["error", "Errored", "timeout"] {
+            let expected = (Outcome::Failed, Some(TestCause::Error));
+            assert_eq!(case(&format!("status='run' result='{word}'")), expected, "{word}");
+        }
+        for word in ["notrun", "Disabled", "SKIPPED", "suppressed"] {
+            assert_eq!(case(&format!("status='{word}'")), (Outcome::Skipped, None), "{word}");
+        }
+        assert_eq!(case("status='run' result='completed'"), (Outcome::Passed, None));
+        let report = read("<testcase classname='c' name='t' status='failed'><skipped/></testcase>");
+        assert_eq!(report.cases["c::t"].outcome, Outcome::Failed);
+    }
+
+    #[test]
     fn a_test_that_is_named_twice_has_the_worst_of_both() {
         let report = read(
             r#"<s><testcase classname="c" name="t" time="1"/>
@@ -332,6 +375,16 @@ mod tests {
         let report = read(&bomb);
         let (id, case) = report.cases.iter().next().unwrap();
         assert_eq!((id.as_str(), case.text.len()), ("c::&b;t", 1000));
+    }
+
+    #[test]
+    fn what_is_said_again_and_again_is_bounded_too() {
+        let (long, file) = ("ä".repeat(400), "f".repeat(5000));
+        let attributes = format!("classname='c' name='t' file='{file}' line='1'");
+        let case = format!("<testcase {attributes}><failure>{long}</failure></testcase>");
+        let report = read(&format!("<s>{}</s>", case.repeat(5)));
+        let case = &report.cases["c::t"];
+        assert_eq!((case.text.len(), case.location.chars().count()), (1000, 3000));
     }
 
     #[test]

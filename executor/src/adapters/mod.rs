@@ -6,6 +6,7 @@ mod channel;
 mod command;
 mod junit;
 mod libtest;
+mod note;
 mod processes;
 
 use std::ffi::OsString;
@@ -81,13 +82,14 @@ trait Adapter {
     fn run(&mut self, tests: Vec<Test>, channel: &mut Channel) -> Done<()>;
 }
 
-/// Runs a worker with the argument that follows `adapt`: the directory with the executor's socket.
+/// Runs a worker with the argument that follows `adapt`: the directory with the executor's socket. Or takes a note.
 pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let Some(directory) = arguments.next() else {
         eprintln!("usage: seagull adapt DIR");
         return ExitCode::from(2);
     };
-    match serve(Path::new(&directory)) {
+    let done = if directory == note::NOTE { note::take(arguments) } else { serve(Path::new(&directory)) };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use seagull_domain::{RunId, RunSpec};
+use seagull_domain::{RunId, RunOverview, RunSpec};
 use seagull_proto::convert::{HistoryAsked, ListAsked, TextAsked, WatchAsked};
 use seagull_proto::limits::CHUNK_BYTES;
 use seagull_proto::v1::runs_server::Runs;
@@ -15,12 +15,21 @@ use tonic::{Request, Response, Status};
 use super::blocking;
 use crate::actor;
 use crate::past;
+use crate::plan;
 use crate::service::Service;
 use crate::watch;
 
 pub(crate) struct Face(pub Arc<Service>);
 
 type Messages = Pin<Box<dyn Stream<Item = Result<v1::WatchMessage, Status>> + Send>>;
+
+impl Face {
+    /// The runs that the core has.
+    async fn overviews(&self) -> Result<Vec<RunOverview>, Status> {
+        let live = self.0.actor.ask(|reply| actor::Request::Overviews { reply }).await;
+        live.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))
+    }
+}
 
 #[tonic::async_trait]
 impl Runs for Face {
@@ -42,6 +51,13 @@ impl Runs for Face {
             let differs =
                 spec.difference(&ended).map_or(Ok(()), |difference| Err(status::run_differs(difference)));
             return differs.map(|()| Response::new(v1::SubmitResponse { attached: true }));
+        }
+        if !spec.select.is_empty() {
+            let live = self.overviews().await?;
+            // A run that is there already may have outlived those that it was selected by.
+            if live.iter().all(|run| run.run != spec.id) {
+                plan::check(&self.0, &spec, &live).map_err(Status::invalid_argument)?;
+            }
         }
         let outcome = self.0.actor.ask(|reply| actor::Request::Submit { spec, reply }).await;
         match outcome.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))? {
@@ -81,8 +97,7 @@ impl Runs for Face {
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
         let asked = ListAsked::try_from(request.into_inner())?;
-        let live = self.0.actor.ask(|reply| actor::Request::Overviews { reply }).await;
-        let live = live.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))?;
+        let live = self.overviews().await?;
         let service = self.0.clone();
         let listed = blocking(move || past::list(&service, live, &asked)).await?;
         Ok(Response::new(listed.into()))

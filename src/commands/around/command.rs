@@ -1,5 +1,6 @@
 //! The command line with which the framework alone runs a test as it ran in a run.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -14,6 +15,10 @@ use crate::report::around::{Execution, Story};
 
 /// More bytes of ids than this go into a file; the system takes about a million at most.
 const IDS_BYTES: usize = 100_000;
+/// What the names of secrets have in them.
+const SECRETS: [&str; 5] = ["TOKEN", "SECRET", "PASSW", "CREDENTIAL", "KEY"];
+/// Where Python searches for modules, too.
+const SEARCH: &str = "PYTHONPATH";
 /// The pytest from which on arguments may be in a file.
 const FILES_SINCE: [u32; 2] = [8, 2];
 
@@ -34,6 +39,10 @@ pub struct Probe {
     stops: bool,
     /// It would change the order.
     shuffles: bool,
+    /// The suite gives pytest-randomly a seed of its own.
+    seeds: bool,
+    /// It would measure coverage, and perhaps fail for too little of it.
+    covers: bool,
 }
 
 #[derive(Debug)]
@@ -64,6 +73,8 @@ impl Line {
         let identity = identity.map(|(name, value)| (name.to_owned(), value));
         let before = if alone { &[] } else { execution.before.as_slice() };
         let tests = before.iter().chain([&execution.result.test]);
+        let is_whole_file =
+            |test: &TestIndex| story.parts(*test).is_some_and(|(_, suffix)| suffix.is_empty());
         Line {
             directory: directory.to_owned(),
             variables: variables(story).into_iter().chain(identity).collect(),
@@ -71,13 +82,13 @@ impl Line {
                 Some(script) => vec![inside(Path::new(script), directory)],
                 None => vec![probe.python.clone(), "-m".to_owned(), "pytest".to_owned()],
             },
-            arguments: arguments(story, probe, directory),
+            arguments: arguments(story, probe, directory, tests.clone().any(is_whole_file)),
             ids: tests.filter_map(|test| id(story, probe, directory, *test)).collect(),
         }
     }
 
-    /// Moves ids that are too many for a command line into a file, where pytest can read them from one.
-    pub fn shorten(&mut self, probe: &Probe, story: &Story) -> anyhow::Result<()> {
+    /// Moves ids that are too many for a command line into a file in a directory, where pytest can read them from one.
+    pub fn shorten(&mut self, probe: &Probe, directory: &Path) -> anyhow::Result<()> {
         if self.ids.iter().map(|id| id.len() + 1).sum::<usize>() <= IDS_BYTES {
             return Ok(());
         }
@@ -87,16 +98,40 @@ impl Line {
                 self.ids.len()
             )));
         }
-        let path = std::env::temp_dir().join(format!("seagull-repro-{}.txt", story.run));
-        let failed = || format!("cannot write {}", path.display());
-        std::fs::write(&path, self.ids.join("\n") + "\n").with_context(failed)?;
+        let failed = || format!("cannot write to {}", directory.display());
+        let file = tempfile::Builder::new().prefix("seagull-repro-").suffix(".txt").tempfile_in(directory);
+        let (mut file, path) = file.with_context(failed)?.keep().with_context(failed)?;
+        file.write_all((self.ids.join("\n") + "\n").as_bytes()).with_context(failed)?;
         self.ids = vec![format!("@{}", path.display())];
         Ok(())
     }
 
+    /// Has pytest load a plugin from a folder.
+    pub fn plug(&mut self, name: &str, folder: &Path) {
+        let given = self.variables.iter().rposition(|(variable, _)| variable == SEARCH);
+        let before = match given {
+            Some(place) => self.variables.remove(place).1,
+            None => std::env::var(SEARCH).unwrap_or_default(),
+        };
+        let colon = if before.is_empty() { "" } else { ":" };
+        self.variables.push((SEARCH.to_owned(), format!("{}{colon}{before}", folder.display())));
+        self.arguments.splice(0..0, ["-p".to_owned(), name.to_owned()]);
+    }
+
     /// For a person to paste.
     pub fn as_shell(&self) -> String {
-        let variables = self.variables.iter().map(|(name, value)| format!("{name}={}", quoted_word(value)));
+        self.written(|_| false)
+    }
+
+    /// For a person to read, and whoever reads a log: without the values that by their names are secrets.
+    pub fn as_told(&self) -> String {
+        self.written(|name| SECRETS.iter().any(|word| name.to_ascii_uppercase().contains(word)))
+    }
+
+    fn written(&self, is_secret: impl Fn(&str) -> bool) -> String {
+        let value =
+            |name: &str, value: &str| if is_secret(name) { "...".to_owned() } else { quoted_word(value) };
+        let variables = self.variables.iter().map(|(name, given)| format!("{name}={}", value(name, given)));
         let words = self.program.iter().chain(&self.arguments).chain(&self.ids).map(|word| quoted_word(word));
         let words: Vec<_> = variables.chain(words).collect();
         format!("cd {} && env {}", quoted_word(&self.directory.to_string_lossy()), words.join(" "))
@@ -111,7 +146,7 @@ impl Line {
 }
 
 /// The run's arguments without its paths, and what keeps pytest to the same files, order and process.
-fn arguments(story: &Story, probe: &Probe, directory: &Path) -> Vec<String> {
+fn arguments(story: &Story, probe: &Probe, directory: &Path, uncollected: bool) -> Vec<String> {
     let mut arguments = story.spec.arguments.clone();
     // The same word may be an option's value: paths are rather at the end.
     for path in probe.paths.iter().rev() {
@@ -134,8 +169,16 @@ fn arguments(story: &Story, probe: &Probe, directory: &Path) -> Vec<String> {
     if probe.stops {
         arguments.push("--maxfail=0".to_owned());
     }
+    if uncollected {
+        arguments.push("--continue-on-collection-errors".to_owned());
+    }
+    if probe.covers {
+        arguments.push("--no-cov".to_owned());
+    }
     if probe.shuffles {
-        arguments.push(format!("--randomly-seed={}", story.spec.seed));
+        if !probe.seeds {
+            arguments.push(format!("--randomly-seed={}", story.spec.seed));
+        }
         arguments.push("--randomly-dont-reorganize".to_owned());
     }
     arguments
@@ -226,6 +269,8 @@ mod tests {
             distributes: false,
             stops: false,
             shuffles: false,
+            seeds: false,
+            covers: false,
         }
     }
 
@@ -268,17 +313,52 @@ mod tests {
     }
 
     #[test]
+    fn a_seed_of_the_suites_own_stays_and_no_coverage_is_asked_for() {
+        let story = story(&[], "z", &[(2, 0, None)]);
+        let mut probe = probe("/s", &[]);
+        (probe.shuffles, probe.seeds, probe.covers) = (true, true, true);
+        let line = line(&story, &probe, true);
+        assert_eq!(
+            line.arguments,
+            ["--rootdir=/s", "-c", "pytest.ini", "--no-cov", "--randomly-dont-reorganize"]
+        );
+    }
+
+    #[test]
+    fn what_is_told_has_no_secrets_and_what_is_to_be_pasted_has() {
+        let story = story(&[], "z", &[(2, 0, None)]);
+        let mut line = line(&story, &probe("/s", &[]), true);
+        line.variables.push(("Api_Key".to_owned(), "xyzzy".to_owned()));
+        assert!(line.as_told().contains(" Api_Key=... ") && line.as_told().contains(" DB='a b' "));
+        assert!(line.as_shell().contains(" Api_Key=xyzzy "));
+    }
+
+    #[test]
+    fn a_plugin_is_searched_for_before_what_the_suite_searches() {
+        let story = story(&[], "z", &[(2, 0, None)]);
+        let mut line = line(&story, &probe("/s", &[]), true);
+        line.variables.push((SEARCH.to_owned(), "lib".to_owned()));
+        line.plug("outcome", Path::new("/tmp/x"));
+        assert_eq!(line.arguments[..2], ["-p", "outcome"]);
+        let search: Vec<_> = line.variables.iter().filter(|(name, _)| name == SEARCH).collect();
+        assert_eq!(search, [&(SEARCH.to_owned(), "/tmp/x:lib".to_owned())]);
+    }
+
+    #[test]
     fn too_many_ids_go_into_a_file_where_pytest_reads_one() {
         let story = story(&[], "z", &[(2, 0, None)]);
         let mut probe = probe("/s", &[]);
         let mut long = line(&story, &probe, false);
         long.ids = vec!["x".repeat(IDS_BYTES), "a.py::z".to_owned()];
-        long.shorten(&probe, &story).unwrap();
-        let path = long.ids[0].strip_prefix('@').unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        long.shorten(&probe, directory.path()).unwrap();
+        let path = Path::new(long.ids[0].strip_prefix('@').unwrap());
         assert!(std::fs::read_to_string(path).unwrap().ends_with("x\na.py::z\n"));
-        std::fs::remove_file(path).unwrap();
+        assert!(path.starts_with(directory.path()));
+        let mode = std::os::unix::fs::MetadataExt::mode(&path.metadata().unwrap());
+        assert_eq!(mode & 0o077, 0, "others cannot read it");
         probe.version = vec![7, 4];
         long.ids = vec!["x".repeat(IDS_BYTES)];
-        assert!(long.shorten(&probe, &story).unwrap_err().is::<crate::errors::Usage>());
+        assert!(long.shorten(&probe, directory.path()).unwrap_err().is::<crate::errors::Usage>());
     }
 }

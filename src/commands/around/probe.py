@@ -28,6 +28,8 @@ told = {
     "distributes": bool(getattr(option, "numprocesses", None)) or getattr(option, "dist", "no") != "no",
     "stops": bool(getattr(option, "maxfail", 0)),
     "shuffles": plugin("randomly"),
+    "seeds": isinstance(getattr(option, "randomly_seed", None), int),
+    "covers": hasattr(option, "no_cov") and bool(getattr(option, "cov_source", None)),
 }
 config._ensure_unconfigure()
 os.write(answer, json.dumps(told).encode())

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use anyhow::{Context, anyhow};
-use seagull_domain::{Framework, TestCause, Workspace};
+use seagull_domain::{Framework, Workspace};
 use seagull_executor::interpreter;
 use tokio::process::Command;
 
@@ -19,6 +19,9 @@ use crate::report::count;
 use crate::signals::Signals;
 
 const PROBE: &str = include_str!("probe.py");
+/// A plugin that tells what came of the test: pytest's own code is also of other tests, and of gates on the whole.
+const OUTCOME: &str = include_str!("outcome.py");
+const PLUGIN: &str = "seagull_repro_outcome";
 /// Lines of what pytest says when it refuses.
 const WORDS: usize = 6;
 /// As for a run with a failed test.
@@ -41,17 +44,19 @@ pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
     let probe = probe(&python, &directory, &story).await?;
     let mut line = Line::new(&story, execution, &probe, &directory, args.alone);
     if args.print {
-        line.shorten(&probe, &story)?;
+        line.shorten(&probe, &std::env::temp_dir())?;
         println!("{}", line.as_shell());
         return Ok(0);
     }
-    let cache = tempfile::Builder::new().prefix("seagull-repro-").tempdir()?;
-    line.arguments.splice(0..0, ["-o".to_owned(), format!("cache_dir={}", cache.path().display())]);
-    line.shorten(&probe, &story)?;
+    let scratch = tempfile::Builder::new().prefix("seagull-repro-").tempdir()?;
+    let folder = scratch.path();
+    line.arguments.splice(0..0, ["-o".to_owned(), format!("cache_dir={}", folder.join("cache").display())]);
+    line.shorten(&probe, folder)?;
     say(&story, execution, &line, args.alone);
-    Repeat { line, cache: cache.path().join("v/cache/lastfailed"), story: &story, execution }
-        .run(args.until_fail)
-        .await
+    fs::write(folder.join(PLUGIN).with_extension("py"), OUTCOME)?;
+    fs::write(folder.join("test"), &story.id)?;
+    line.plug(PLUGIN, folder);
+    Repeat { line, outcome: folder.join("outcome"), story: &story }.run(args.until_fail).await
 }
 
 /// Where the suite is here: of a run on a scheduler, the same folder of this repository.
@@ -91,15 +96,14 @@ fn say(story: &Story, execution: &Execution, line: &Line, alone: bool) {
         let before = count(before, "test");
         eprintln!("{before} before it in its worker{}", if alone { ", left out" } else { ", run first" });
     }
-    eprintln!("{}", line.as_shell());
+    eprintln!("{}", line.as_told());
 }
 
 struct Repeat<'a> {
     line: Line,
-    /// Where pytest keeps what failed.
-    cache: PathBuf,
+    /// Where the plugin tells what came of the test.
+    outcome: PathBuf,
     story: &'a Story,
-    execution: &'a Execution,
 }
 
 impl Repeat<'_> {
@@ -112,7 +116,7 @@ impl Repeat<'_> {
             Some(most) => most,
         };
         for number in 1..=most {
-            let _ = fs::remove_file(&self.cache);
+            let _ = fs::remove_file(&self.outcome);
             let mut child = self.line.command().spawn().context("pytest cannot be started")?;
             let mut interrupted = false;
             // It gets the signal of a terminal itself.
@@ -142,20 +146,40 @@ impl Repeat<'_> {
         }
     }
 
-    /// Whether the test failed: pytest's own code is also of those that ran before it.
     fn failed(&self, status: ExitStatus) -> anyhow::Result<bool> {
-        let failed = fs::read(&self.cache).ok();
-        let failed: Option<serde_json::Map<_, _>> =
-            failed.and_then(|text| serde_json::from_slice(&text).ok());
-        let crashes = matches!(self.execution.result.cause, Some(TestCause::Crashed | TestCause::TimedOut));
-        match (status.code(), failed) {
-            (Some(0), _) => Ok(false),
-            (Some(1), Some(failed)) => Ok(failed.keys().any(|id| *id == self.story.id)),
-            (Some(1) | None, _) => Ok(true),
-            (Some(_), _) if crashes => Ok(true),
-            (Some(code), _) => Err(anyhow!(
-                "pytest ended with {code}, and what came of the test is not known\nhint: its own words are above"
-            )),
+        let told = fs::read_to_string(&self.outcome).unwrap_or_default();
+        failed(&told).ok_or_else(|| {
+            anyhow!(
+                "pytest ended ({status}) before it came to {}\nhint: its own words are above",
+                self.story.id
+            )
+        })
+    }
+}
+
+/// Whether the test failed, by the plugin's words; None if it did not begin. What began and did not end took pytest with
+/// it.
+fn failed(told: &str) -> Option<bool> {
+    let has = |word| told.lines().any(|line| line == word);
+    has("started").then(|| has("failed") || !has("finished"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_failed_by_its_own_words_alone() {
+        let table = [
+            ("", None),
+            ("started\npassed\npassed\npassed\nfinished\n", Some(false)),
+            ("started\nskipped\npassed\nfinished\n", Some(false)),
+            ("started\npassed\npassed\nfailed\nfinished\n", Some(true)),
+            // It killed its process, or left pytest.
+            ("started\npassed\n", Some(true)),
+        ];
+        for (told, expected) in table {
+            assert_eq!(failed(told), expected, "{told:?}");
         }
     }
 }

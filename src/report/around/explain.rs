@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use seagull_domain::{Counts, Evidence, NotExecuted, Outcome, RunVerdict, TestIndex, Verdict};
+use seagull_domain::{Counts, Evidence, Framework, NotExecuted, Outcome, RunVerdict, TestIndex, Verdict};
 use serde::Serialize;
 
 use super::lists::{cause, painted, run_verdict};
@@ -218,7 +218,8 @@ pub fn explain_test(out: &mut impl Write, form: Form, story: &Story) -> io::Resu
     let retries = story.spec.retries;
     let results = story.executions.iter().filter(|execution| execution.evidence.is_none()).count();
     if results > 1 || retries > 0 {
-        writeln!(out, "{} of at most {}", count(number(results), "result"), u64::from(retries) + 1)?;
+        let results = count(number(results), "result");
+        writeln!(out, "{results}; --retries was {retries}")?;
     }
     if !story.lost.is_empty() {
         lost(out, story)?;
@@ -283,10 +284,11 @@ fn why(story: &Story) -> String {
         Some(Verdict::NotExecuted(why)) => match why {
             NotExecuted::Cancelled => "the run was cancelled before it had a result".to_owned(),
             NotExecuted::FailFast => "the run stopped at --fail-fast before it had a result".to_owned(),
-            NotExecuted::UnstableId => {
-                "it was discovered, and then not found again: its id changes from process to process"
-                    .to_owned()
-            }
+            NotExecuted::UnstableId => match story.spec.environment.framework {
+                Framework::Command(_) => "it was discovered, and then the report did not name it".to_owned(),
+                _ => "it was discovered, and then not found again: its id changes from process to process"
+                    .to_owned(),
+            },
             NotExecuted::Infra(cause) => format!("it was tried in vain too often; the last cause: {cause}"),
         },
     }

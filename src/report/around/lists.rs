@@ -71,7 +71,7 @@ fn row(form: Form, run: &RunOverview, projects: bool) -> Vec<String> {
     };
     let mut what = counts(&run.counts);
     if let Some(of) = &run.rerun_of {
-        what += &format!("; of what did not pass in {of}");
+        what += &format!("; rerun of {of}");
     }
     if projects {
         what += &format!("; {}", one_line(&run.project, NAME_WIDTH));

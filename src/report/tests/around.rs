@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use seagull_domain::{Instant, Seq, StreamItem};
+use seagull_domain::{Framework, Instant, NotExecuted, Seq, StreamItem, SuiteCommands, Verdict};
 
 use super::golden;
 use super::script::{self, Script, Step};
@@ -81,6 +81,17 @@ fn why_a_test_has_its_verdict() {
     let ids: Vec<String> = script::manifest().ids().collect();
     let all = ids.iter().map(|id| written(|out| explain_test(out, Form::HUMAN, &story(&script, id))));
     golden::check("explain-tests.txt", &all.collect::<Vec<_>>().join("\n"));
+    let commands = SuiteCommands { discover: vec![], run: vec![], id: String::new(), batch_ms: 0 };
+    for (framework, because) in [
+        (Framework::Pytest, "its id changes"),
+        (Framework::Command(Box::new(commands)), "the report did not name it"),
+    ] {
+        let mut unnamed = story(&script, "test_div[0]");
+        unnamed.verdict = Some(Verdict::NotExecuted(NotExecuted::UnstableId));
+        unnamed.spec.environment.framework = framework;
+        let text = written(|out| explain_test(out, Form::HUMAN, &unnamed));
+        assert!(text.contains(because), "{text}");
+    }
     let div = story(&script, "test_div[0]");
     golden::check("explain-test.jsonl", &written(|out| explain_test(out, Form::JSON, &div)));
     let printed = |form| {

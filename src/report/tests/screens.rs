@@ -3,7 +3,9 @@
 use std::fs;
 
 use indicatif::{InMemoryTerm, ProgressDrawTarget};
-use seagull_domain::{Instant, Outcome, RunEvent, RunSpec, Seq, StreamItem, TestCause, Verdict};
+use seagull_domain::{
+    Framework, Instant, Outcome, RunEvent, RunSpec, Seq, StreamItem, SuiteCommands, TestCause, Verdict,
+};
 
 use super::script::{self, Step};
 use super::{Paper, golden, json_output, plain_output, report};
@@ -34,7 +36,31 @@ fn a_run_without_tests_says_where_to_look() {
     golden::check("plain-nothing.txt", &plain_output(&script::nothing(), true));
     let mut selected = script::nothing();
     spec_of(&mut selected).select = vec!["tests/gone".into()];
-    assert!(plain_output(&selected, true).contains("hint: look at --select, "));
+    assert!(plain_output(&selected, true).contains("hint: look at --select, the paths"));
+}
+
+#[test]
+fn a_run_without_tests_speaks_of_its_own_framework() {
+    let mut script = script::nothing();
+    let mut said = |framework, arguments: &[&str]| {
+        let spec = spec_of(&mut script);
+        spec.environment.framework = framework;
+        spec.arguments = arguments.iter().map(ToString::to_string).collect();
+        plain_output(&script, true)
+    };
+    let cargo = said(Framework::Cargo, &["-p", "core"]);
+    assert!(cargo.contains("     cargo test -p core -- --list\n") && !cargo.contains("pytest"), "{cargo}");
+    let ignored = said(Framework::Cargo, &["--lib", "--", "--ignored"]);
+    assert!(ignored.contains("     cargo test --lib -- --ignored --list\n"), "{ignored}");
+    let commands = SuiteCommands {
+        discover: vec!["list".into(), "{args}".into()],
+        run: vec!["run".into()],
+        id: "{name}".into(),
+        batch_ms: 0,
+    };
+    let command = said(Framework::Command(Box::new(commands)), &["a b"]);
+    assert!(command.contains("[command] discover") && !command.contains("pytest"), "{command}");
+    assert!(command.contains("     list 'a b'\n"), "{command}");
 }
 
 /// The spec that a script begins with.

@@ -14,6 +14,15 @@ BODIES = {
 }
 
 
+def is_first(name):
+    """Whether a test has never run before."""
+    try:
+        os.close(os.open(os.path.join(os.environ["MEETING_PLACE"], name), os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
 def main(ids, junit):
     tests = [line.rstrip("\n").split("::") for line in open(ids)]
     with open(os.path.join(os.environ["MEETING_PLACE"], "batches"), "a") as batches:
@@ -21,6 +30,9 @@ def main(ids, junit):
     cases = []
     for scope, name in tests:
         if name.startswith("crashes"):
+            os.kill(os.getpid(), 9)
+        if name.startswith("shakes") and is_first(name):
+            print("it shook", flush=True)
             os.kill(os.getpid(), 9)
         if name.startswith("hangs"):
             subprocess.run(["sleep", "600"])

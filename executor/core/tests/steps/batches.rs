@@ -2,19 +2,23 @@
 
 use std::time::Duration;
 
-use seagull_domain::{Kind, TestCause, TestIndex};
+use seagull_domain::{Kind, Record, TestCause, TestIndex};
 use seagull_executor_core::{Effect, Event, WorkerEvent};
 
 use crate::world::{World, entry, exited, feed, kill, passed, wanted};
 
 const READY: WorkerEvent = WorkerEvent::Ready { grace_ms: 1000 };
 
-/// Seven tests of a second, and a worker that runs three seconds' worth in one go.
+/// Seven tests of a second, for a worker that runs three seconds' worth in one go.
 fn world() -> World {
+    world_of(7)
+}
+
+fn world_of(tests: u32) -> World {
     let mut world = World::new();
     world.desired = vec![wanted(1, Kind::Run, 0)];
     world.answer(Vec::new());
-    let entries: Vec<_> = (0..7).map(|test| entry(test, 0)).collect();
+    let entries: Vec<_> = (0..tests).map(|test| entry(test, 0)).collect();
     world.contents(1, 1, &entries);
     world
 }
@@ -80,9 +84,52 @@ fn of_a_batch_that_dies_or_hangs_each_test_runs_alone_and_only_the_culprit_fails
         world.worker(2, exited());
         let cause = if hangs { TestCause::TimedOut } else { TestCause::Crashed };
         assert_eq!(world.failures(), [(1, Some(cause))]);
+        assert_eq!(world.suite_errors(), [""; 0]);
         assert_eq!(ready(&mut world, 3), [feed(3, 1, &[2])]);
         world.worker(3, WorkerEvent::Started(TestIndex(2)));
         let next = world.worker(3, passed(2));
         assert!(matches!(&next[..], [Effect::Feed { tests, .. }] if tests.len() > 1), "{next:?}");
     }
+}
+
+/// Runs all there is in the second worker, and says which suite errors there are before the last test and after it.
+fn pass_all(world: &mut World) -> [Vec<String>; 2] {
+    let mut before = Vec::new();
+    let mut effects = ready(world, 2);
+    while let Some(Effect::Feed { tests, .. }) = effects.pop() {
+        for test in tests {
+            before = world.suite_errors();
+            world.worker(2, WorkerEvent::Started(test));
+            effects = world.worker(2, passed(test.0));
+        }
+    }
+    [before, world.suite_errors()]
+}
+
+#[test]
+fn a_death_in_a_batch_that_does_not_come_again_is_a_suite_error_but_a_hang_is_none() {
+    let mut world = world_of(7);
+    ready(&mut world, 1);
+    world.starts(0);
+    world.worker(1, exited());
+    assert_eq!(pass_all(&mut world), [vec![], vec!["signal 11".to_owned()]]);
+    assert_eq!(world.failures(), []);
+
+    let mut world = world_of(7);
+    ready(&mut world, 1);
+    world.starts(0);
+    world.wait(Duration::from_millis(13_001));
+    assert_eq!(world.step(Event::Tick), [kill(1)]);
+    world.worker(1, exited());
+    assert_eq!(pass_all(&mut world), [vec![], Vec::<String>::new()]);
+}
+
+#[test]
+fn a_worker_that_runs_batches_is_not_said_to_collect() {
+    let mut world = world_of(1);
+    assert_eq!(ready(&mut world, 1), [feed(1, 1, &[0])]);
+    world.worker(1, exited());
+    let records = world.records();
+    let [Record::Result(result)] = &records[..] else { panic!("{records:?}") };
+    assert_eq!(result.message, "crashed: the worker ended with signal 11");
 }
