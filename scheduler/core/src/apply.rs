@@ -72,7 +72,9 @@ impl Run {
             What::Bundled { bundle, entries, avoid } => self.bundle(*bundle, entries, avoid),
             What::Recorded { attempt, batch, records, .. } => {
                 self.attempt_mut(*attempt).batch = *batch;
-                self.start_succeeded(*attempt);
+                if records.iter().any(|(record, _)| matches!(record, Record::Result(_))) {
+                    self.start_succeeded(*attempt);
+                }
                 for (record, evidence) in records {
                     self.record(*attempt, record, *evidence);
                 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use seagull_domain::{
     AttemptId, AttemptReport, AttemptState, Batch, Desired, Digest, Discovery, EndCause, Epoch, Generation,
     InfraCause, Instant, NotExecuted, Outcome, PlanSummary, Record, Relation, Report, Role, RunId, RunSpec,
-    SlotIndex, TestIndex, TestResult, Verdict, WorkerReport,
+    SlotIndex, SuiteError, TestIndex, TestResult, Verdict, WorkerReport,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Plan, Settings, State, What};
 
@@ -390,7 +390,9 @@ fn a_slot_whose_worker_does_not_start_gets_nothing_while_another_may_do_better()
     world.says("b", 3, failed());
     assert_eq!(assigned(&world.report("b", &[])), [("b", AttemptId(4))], "once may be chance");
     world.says("b", 4, failed());
-    let facts = world.report("b", &[]);
+    // What a session says as it breaks is no test that was executed.
+    let error = SuiteError { title: "interrupted".into(), message: "no such database".into(), text: None };
+    let facts = world.report("b", &[(1, Record::SuiteError(error))]);
     assert_eq!((assigned(&facts), asked_back(&facts)), (vec![], vec![]));
     assert_eq!(assigned(&world.report("c", &[])), [("c", AttemptId(5))]);
 
