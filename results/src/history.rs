@@ -1,8 +1,6 @@
 //! Timings and verdicts of earlier runs, in SQLite. Several processes may write at a time.
 #![expect(clippy::disallowed_methods, reason = "a shell: SQLite blocks, and its users share one connection")]
 
-use std::collections::{HashMap, hash_map::RandomState};
-use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +12,7 @@ use crate::Error;
 use crate::blobs::digest;
 use crate::find::{Finder, Found};
 use crate::forget::forget_now_and_then;
+use crate::last_verdicts::LastVerdicts;
 use crate::timing::{Timing, Timings};
 
 const BUSY: Duration = Duration::from_secs(30);
@@ -70,52 +69,6 @@ pub struct EndedRun<'a> {
     pub arguments: Option<&'a [String]>,
     /// The manifest as it was discovered.
     pub discovered: Option<Digest>,
-}
-
-/// The last verdict of each test of a project. Ids are kept as keyed hashes, as in [`Timings`].
-#[derive(Debug, Clone, Default)]
-pub struct LastVerdicts {
-    key: RandomState,
-    /// With the number of the last run that had the test.
-    by_id: HashMap<u64, (LastVerdict, i64)>,
-    /// The ids whose last verdict is not good.
-    open: Vec<(String, LastVerdict)>,
-    /// Whether the run that ended last passed.
-    pub last_run_passed: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LastVerdict {
-    /// Passed, skipped or flaky.
-    Good,
-    /// Its last execution failed.
-    Failed,
-    /// Not executed in its last run, or its failure did not count.
-    NotGood,
-}
-
-impl LastVerdicts {
-    /// None for a test that no ended run had.
-    pub fn of(&self, id: &str) -> Option<LastVerdict> {
-        self.known(id).map(|(verdict, _)| verdict)
-    }
-
-    /// The ids whose last verdict is not good.
-    pub fn open(&self) -> impl Iterator<Item = (&str, LastVerdict)> {
-        self.open.iter().map(|(id, verdict)| (id.as_str(), *verdict))
-    }
-
-    /// Whether a test has not been executed since what it was called before had its last verdict.
-    pub fn stands_for(&self, earlier: &str, id: &str) -> bool {
-        match (self.known(earlier), self.known(id)) {
-            (Some((_, earlier)), Some((LastVerdict::Good | LastVerdict::Failed, number))) => number < earlier,
-            (earlier, _) => earlier.is_some(),
-        }
-    }
-
-    fn known(&self, id: &str) -> Option<(LastVerdict, i64)> {
-        self.by_id.get(&self.key.hash_one(id)).copied()
-    }
 }
 
 impl History {
@@ -302,21 +255,12 @@ fn last_verdicts(connection: &Connection, project: &str) -> rusqlite::Result<Opt
     let verdict = connection.query_row(select, [project], |row| row.get::<_, String>(0)).optional()?;
     let Some(verdict) = verdict else { return Ok(None) };
     let last_run_passed = verdict == RunVerdict::Passed.word();
-    let mut last = LastVerdicts { last_run_passed, ..LastVerdicts::default() };
+    let mut last = LastVerdicts::new(last_run_passed);
     let mut statement =
         connection.prepare_cached("SELECT id, verdict, last_run FROM tests WHERE project = ?1")?;
     let mut rows = statement.query([project])?;
     while let Some(row) = rows.next()? {
-        let verdict = match row.get_ref(1)?.as_str()? {
-            "passed" | "skipped" | "flaky" => LastVerdict::Good,
-            "failed" => LastVerdict::Failed,
-            _ => LastVerdict::NotGood,
-        };
-        let id = row.get_ref(0)?.as_str()?;
-        last.by_id.insert(last.key.hash_one(id), (verdict, row.get(2)?));
-        if verdict != LastVerdict::Good {
-            last.open.push((id.to_owned(), verdict));
-        }
+        last.add(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?, row.get(2)?);
     }
     Ok(Some(last))
 }
@@ -324,6 +268,7 @@ fn last_verdicts(connection: &Connection, project: &str) -> rusqlite::Result<Opt
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::LastVerdict;
 
     pub(crate) fn history() -> (tempfile::TempDir, History) {
         let directory = tempfile::tempdir().unwrap();

@@ -1,20 +1,13 @@
 //! The selection language of `--select`: a path, an id, a glob, `last-failed`, `not-passed`, `failed@RUN`,
 //! `not-passed@RUN`; several are a union.
-//!
-//! A text is read as the first of these that selects something: an id; a path, a directory or the beginning of an id
-//! (up to `/`, `::` or `[`); a glob over paths and ids whose brackets are brackets, because ids are full of them; a
-//! glob whose brackets are sets. In a glob `*` crosses `/`.
-//!
-//! An id that is chosen by its verdict and is not there any more stands for all that it is a beginning of: a file that
-//! cannot be collected has one id, its path, and others once it is mended. It stands for the file where it is the other
-//! way round. What nothing stands for is warned of.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use globset::{Glob, GlobBuilder, GlobMatcher};
 use seagull_domain::{Manifest, RunId, Verdict};
 
-use crate::history::{LastVerdict, LastVerdicts};
+use crate::gone::Gone;
+use crate::last_verdicts::{LastVerdict, LastVerdicts};
+use crate::reading::{Readings, Text};
 use crate::{Error, History};
 
 const LAST_FAILED: &str = "last-failed";
@@ -22,11 +15,6 @@ const NOT_PASSED: &str = "not-passed";
 /// What goes by the verdicts of one run.
 const FAILED_AT: &str = "failed@";
 const NOT_PASSED_AT: &str = "not-passed@";
-/// Longer texts are no globs; ids may be longer.
-const GLOB_BYTES: usize = 4096;
-/// So many ids that are gone are named, and so much of each.
-const NAMED: usize = 3;
-const NAME_CHARS: usize = 200;
 
 #[derive(Debug, Clone)]
 pub struct Selection {
@@ -44,14 +32,6 @@ struct OfRun {
     run: RunId,
     /// All that did not pass; else what failed.
     not_passed: bool,
-}
-
-#[derive(Debug, Clone)]
-struct Text {
-    /// Without what paths may begin and end with and mean nothing by.
-    literal: String,
-    /// How else it may be read, in order.
-    globs: Vec<GlobMatcher>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -203,174 +183,6 @@ impl std::fmt::Display for OfRun {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}{}", if self.not_passed { NOT_PASSED_AT } else { FAILED_AT }, self.run)
     }
-}
-
-impl Text {
-    fn parse(text: &str) -> Result<Text, InvalidSelection> {
-        let invalid = |reason: &str, hint: &str| InvalidSelection {
-            text: text.chars().take(200).collect(),
-            reason: reason.to_owned(),
-            hint: hint.to_owned(),
-        };
-        let known =
-            "give a path, a test id, a glob over ids, last-failed, not-passed, failed@RUN or not-passed@RUN";
-        match text {
-            "" => return Err(invalid("it is empty", known)),
-            "last_failed" | "lastfailed" | "--last-failed" => {
-                return Err(invalid("no such word", "did you mean last-failed?"));
-            }
-            "not_passed" | "notpassed" | "--not-passed" => {
-                return Err(invalid("no such word", "did you mean not-passed?"));
-            }
-            _ if text.starts_with('/') => {
-                return Err(invalid("it is an absolute path", "give it as test ids have it, relative"));
-            }
-            _ => {}
-        }
-        let literal = text.trim_start_matches("./").trim_end_matches('/');
-        let literal = if matches!(literal, "." | "") { "*" } else { literal };
-        Ok(Text { literal: literal.to_owned(), globs: globs(literal) })
-    }
-}
-
-fn globs(text: &str) -> Vec<GlobMatcher> {
-    if text.len() > GLOB_BYTES || !text.contains(['*', '?', '[', '{']) {
-        return Vec::new();
-    }
-    let compile =
-        |text: &str| -> Option<Glob> { GlobBuilder::new(text).literal_separator(false).build().ok() };
-    let brackets_are_brackets = text.replace('[', "[[]");
-    // A text that is no glob may still be an id.
-    [brackets_are_brackets.as_str(), text]
-        .into_iter()
-        .filter_map(compile)
-        .map(|g| g.compile_matcher())
-        .collect()
-}
-
-/// How the texts are to be read for one manifest.
-struct Readings<'s> {
-    ids: HashSet<&'s str>,
-    beginnings: HashSet<&'s str>,
-    globs: Vec<&'s GlobMatcher>,
-    found: HashSet<&'s str>,
-}
-
-impl<'s> Readings<'s> {
-    fn of(texts: &'s [Text], manifest: &Manifest) -> Self {
-        let literals: HashMap<&str, &Text> = texts.iter().map(|text| (text.literal.as_str(), text)).collect();
-        let mut ids = HashSet::new();
-        let mut beginnings = HashSet::new();
-        let known = |part: &str| literals.get_key_value(part).map(|(literal, _)| *literal);
-        if !literals.is_empty() {
-            for id in manifest.ids() {
-                ids.extend(known(&id));
-                beginnings.extend(parts(&id).filter_map(known));
-            }
-        }
-        beginnings.retain(|literal| !ids.contains(literal));
-        let mut readings =
-            Self { found: ids.union(&beginnings).copied().collect(), ids, beginnings, globs: Vec::new() };
-        readings.add_globs(texts, manifest);
-        readings
-    }
-
-    /// For each text that is not found as it stands, the first of its globs that matches something.
-    fn add_globs(&mut self, texts: &'s [Text], manifest: &Manifest) {
-        for text in texts.iter().filter(|text| !text.globs.is_empty()) {
-            if self.found.contains(text.literal.as_str()) {
-                continue;
-            }
-            let matches = |glob: &&GlobMatcher| {
-                manifest.tests().any(|(path, suffix)| glob_matches(glob, path, &format!("{path}{suffix}")))
-            };
-            if let Some(glob) = text.globs.iter().find(matches) {
-                self.globs.push(glob);
-                self.found.insert(&text.literal);
-            }
-        }
-    }
-
-    fn select(&self, path: &str, id: &str) -> bool {
-        self.ids.contains(id)
-            || (!self.beginnings.is_empty() && parts(id).any(|part| self.beginnings.contains(part)))
-            || self.globs.iter().any(|glob| glob_matches(glob, path, id))
-    }
-
-    fn unmatched(&self, texts: &[Text]) -> Vec<String> {
-        let literals = texts.iter().map(|text| &text.literal);
-        literals.filter(|literal| !self.found.contains(literal.as_str())).cloned().collect()
-    }
-}
-
-/// Ids that are chosen by a verdict and are not in the manifest.
-struct Gone<'s> {
-    ids: HashSet<&'s str>,
-    /// Files that cannot be collected, and had some of them.
-    files: HashSet<&'s str>,
-    /// Those of `ids` that something there is stands for.
-    found: HashSet<&'s str>,
-}
-
-impl<'s> Gone<'s> {
-    fn of(chosen: HashSet<&'s str>, manifest: &Manifest) -> Self {
-        let mut gone = Self { ids: chosen, files: HashSet::new(), found: HashSet::new() };
-        if gone.ids.is_empty() {
-            return gone;
-        }
-        for id in manifest.ids() {
-            gone.ids.remove(id.as_str());
-        }
-        let whole = manifest.tests().filter(|(_, suffix)| suffix.is_empty());
-        let whole: HashSet<&str> = whole.map(|(path, _)| path).collect();
-        for &id in &gone.ids {
-            for path in parts(id).filter(|part| whole.contains(part)) {
-                gone.files.insert(path);
-                gone.found.insert(id);
-            }
-        }
-        gone
-    }
-
-    /// Whether an id follows one that is gone and that stands for it.
-    fn find(&mut self, path: &str, id: &str, stands: impl Fn(&str) -> bool) -> bool {
-        if self.ids.is_empty() {
-            return false;
-        }
-        let mut is_followed = id == path && self.files.contains(path);
-        for gone in parts(id).filter_map(|part| self.ids.get(part).copied()) {
-            self.found.insert(gone);
-            is_followed |= stands(gone);
-        }
-        is_followed
-    }
-
-    fn warning(&self) -> Option<String> {
-        let mut lost: Vec<&str> = self.ids.difference(&self.found).copied().collect();
-        lost.sort_unstable();
-        let number = lost.len();
-        let tests = if number == 1 { "test" } else { "tests" };
-        let name = |id: &&str| id.chars().take(NAME_CHARS).collect::<String>();
-        let names: Vec<String> = lost.iter().take(NAMED).map(name).collect();
-        let more = if number > NAMED { format!(" and {} more", number - NAMED) } else { String::new() };
-        (number > 0).then(|| {
-            format!("{number} {tests} chosen by verdict, not discovered any more: {}{more}", names.join(", "))
-        })
-    }
-}
-
-fn glob_matches(glob: &GlobMatcher, path: &str, id: &str) -> bool {
-    glob.is_match(id) || glob.is_match(path)
-}
-
-/// What stands before each `/`, `::` and `[` of an id.
-fn parts(id: &str) -> impl Iterator<Item = &str> {
-    let ends = |(at, byte): (usize, u8)| match byte {
-        b'/' | b'[' => true,
-        b':' => id.as_bytes().get(at + 1) == Some(&b':'),
-        _ => false,
-    };
-    id.bytes().enumerate().filter(move |at| ends(*at)).map(|(at, _)| &id[..at])
 }
 
 #[cfg(test)]
