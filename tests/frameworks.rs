@@ -206,6 +206,8 @@ fn a_workspace_runs_test_by_test_with_what_cargo_gives() {
         says(&run, &test, "message", message);
     }
     says(&run, "alpha::lib::tests::fails", "location", "alpha/src/lib.rs:");
+    let memory = &run.result("alpha::lib::tests::passes")["peak_memory_kib"];
+    assert!(memory.is_null(), "{memory} is what the build took");
     says(&run, "alpha::lib::tests::is_ignored", "message", "too slow");
     let chosen = suite.run(&["--", "-p", "alpha", "--lib", "--", "--ignored"]);
     chosen.expect(100, &[("alpha::lib::tests::is_ignored", "failed")]);

@@ -274,7 +274,8 @@ fn remove_home(home: &Path) {
     }
 }
 
-fn usage() -> Usage {
+/// Of all children that have ended.
+pub(crate) fn usage() -> Usage {
     let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return Usage::default() };
     let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
     let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };

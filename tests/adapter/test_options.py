@@ -50,8 +50,7 @@ class Options:
             (["--junitxml=$HERE/x/../r.xml"], {"junit": os.path.join(suite.folder, "sub", "r.xml")}),
         ):
             events = run_all(self.python, suite.folder, args, env={"HERE": "sub"})
-            told = [{**event, "event": "asks"} for event in named(events, "asks")]
-            self.assertEqual(told, [] if asks is None else [{"event": "asks", **asks}])
+            self.assertEqual(named(events, "asks"), [] if asks is None else [{"event": "asks", **asks}])
             self.assertEqual(len(named(events, "finished")), 2, args)
             self.assertNotIn("sub", os.listdir(suite.folder))
         # Only the discovery is asked.

@@ -26,7 +26,7 @@ impl State {
             Phase::Starting => Some((worker.active + self.settings.start_limit, Death::Stuck(None))),
             Phase::Ready => match (worker.running, worker.fed.front()) {
                 (Some((test, since)), Some(_)) => {
-                    let limit = worker.limit_ms();
+                    let limit = worker.limit_ms;
                     Some((since + Duration::from_millis(limit), Death::TimedOut(test, limit)))
                 }
                 (None, Some((_, entry))) => {

@@ -83,6 +83,7 @@ impl State {
             whole: discover || whole,
             fed: Default::default(),
             running: None,
+            limit_ms: 0,
             collecting: false,
             wants: false,
             batch_us: None,
@@ -110,21 +111,17 @@ impl State {
     /// Feeds the worker what it may have: one test when it has none or asks, and short ones ahead; or all that runs in
     /// one go, when the last of the batch before is done.
     fn feed(&mut self, slot: SlotIndex) {
-        let batch_under_way = |worker: &Worker| worker.batch_us.is_some() && !worker.fed.is_empty();
-        if self.slots[usize::from(slot.0)].worker.as_ref().is_none_or(batch_under_way) {
-            return;
-        }
+        let worker = self.slots[usize::from(slot.0)].worker.as_ref().filter(|worker| !worker.has_batch());
+        let Some(worker) = worker else { return };
+        let waiting = worker.fed.iter().skip(usize::from(worker.running.is_some()));
+        let mut waiting_us: u64 = waiting.map(|(_, entry)| worker.estimate_us(entry)).sum();
         while let Some((attempt, entry)) = self.successor(slot) {
             let suspect = self.attempts[&attempt].suspects > 0;
             let ahead = u64::try_from(self.settings.ahead.as_micros()).unwrap_or(u64::MAX);
             let worker = self.slots[usize::from(slot.0)].worker.as_mut().expect("it takes tests");
             let (ahead, most) = worker.batch_us.map_or((ahead, MOST_AHEAD), |batch| (batch, MOST_IN_BATCH));
-            let running = usize::from(worker.running.is_some());
-            let waiting = worker.fed.iter().skip(running);
-            let waiting_us: u64 = waiting.map(|(_, entry)| worker.estimate_us(entry)).sum();
-            let fits = waiting_us.saturating_add(worker.estimate_us(&entry)) <= ahead
-                && worker.fed.len() < most
-                && !suspect;
+            let with_it_us = waiting_us.saturating_add(worker.estimate_us(&entry));
+            let fits = with_it_us <= ahead && worker.fed.len() < most && !suspect;
             if !(worker.fed.is_empty() || worker.wants || fits) {
                 return;
             }
@@ -134,6 +131,7 @@ impl State {
             worker.wants = false;
             worker.attempt = attempt;
             worker.fed.push_back((attempt, entry));
+            waiting_us = with_it_us;
             let worker = worker.id;
             self.take_from_queue(attempt, entry);
             self.push_feed(slot, worker, attempt, entry.test);

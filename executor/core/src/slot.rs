@@ -40,7 +40,9 @@ pub struct Worker {
     pub fed: VecDeque<(AttemptId, Entry)>,
     /// The test that runs, since when.
     pub running: Option<(TestIndex, Instant)>,
-    /// Whether the file of the first of what it has is being collected.
+    /// How many milliseconds that may take; see [`Worker::limit`].
+    pub limit_ms: u64,
+    /// Whether the file of the next test is being collected.
     pub collecting: bool,
     /// It waits for a successor.
     pub wants: bool,
@@ -98,13 +100,18 @@ impl Worker {
         u64::try_from(corrected).unwrap_or(u64::MAX)
     }
 
-    /// Whether several tests run in one go, so that nobody knows which of them runs.
-    pub fn runs_several(&self) -> bool {
-        self.batch_us.is_some() && self.fed.len() > 1
+    /// Whether it is at tests that run in one go: it is as soon as it has them.
+    pub fn has_batch(&self) -> bool {
+        self.batch_us.is_some() && !self.fed.is_empty()
     }
 
-    /// How many milliseconds what runs may take. Of tests in one go each may take its time, and the rest theirs.
-    pub fn limit_ms(&self) -> u64 {
+    /// Whether several tests run in one go, so that nobody knows which of them runs.
+    pub fn runs_several(&self) -> bool {
+        self.has_batch() && self.fed.len() > 1
+    }
+
+    /// How many milliseconds what starts may take. Of tests in one go each may take its time, and the rest theirs.
+    pub fn limit(&self) -> u64 {
         let limits = self.fed.iter().map(|(_, entry)| entry.limit_ms);
         match self.batch_us.filter(|_| self.runs_several()) {
             Some(batch_us) => limits.max().unwrap_or(0).saturating_add(batch_us / 1000),
@@ -128,10 +135,9 @@ impl Worker {
         !self.retired && !attempt.discover && (&self.run, self.number) == (&attempt.run, attempt.number)
     }
 
-    /// Whether it is at nothing that belongs to a test. What runs several in one go is at them as soon as it has them.
+    /// Whether it is at nothing that belongs to a test.
     pub fn is_between_tests(&self) -> bool {
-        let in_one_go = self.batch_us.is_some() && !self.fed.is_empty();
-        self.running.is_none() && !self.collecting && !in_one_go
+        self.running.is_none() && !self.collecting && !self.has_batch()
     }
 
     /// Whether it has tests and has come to none: they are not to blame for its end.

@@ -34,10 +34,12 @@ impl State {
                     let entry = worker.fed.remove(place).expect("the place is in range");
                     worker.fed.push_front(entry);
                     worker.running = Some((test, now));
+                    worker.limit_ms = worker.limit();
                     self.report(true);
                 }
             }
-            WorkerEvent::Batches { micros } => worker.batch_us = Some(micros),
+            // It collects nothing file by file: what it does not find does not exist.
+            WorkerEvent::Batches { micros } => (worker.batch_us, worker.whole) = (Some(micros), true),
             WorkerEvent::Next => worker.wants = true,
             WorkerEvent::Ended => worker.ended = true,
             WorkerEvent::Finished(result) => self.finished(slot, result),

@@ -15,15 +15,11 @@ use serde::Deserialize;
 
 use super::channel::Channel;
 use super::libtest;
-use super::note::{NOTE, Note, own_program};
+use super::note::{NOTE, Note};
 use super::processes::{Processes, text};
-use super::{Adapter, Discovered, Done, Stop, Test};
+use super::{Adapter, Discovered, Done, PRINTED, Stop, Test, WORDS};
 use crate::agent::adapter::{Configure, Event, Finished};
-
-/// Bytes of what cargo and a list of tests may print.
-const PRINTED: usize = 256 << 20;
-/// Bytes of what cargo says when it fails.
-const WORDS: usize = 12 << 10;
+use crate::sandbox::own_program;
 
 /// Stands for rustdoc, beside the note taker and the notes.
 const RUSTDOC: &str = r#"#!/bin/sh
@@ -38,6 +34,8 @@ pub(super) struct Cargo {
     output_limit: usize,
     /// By the beginning of their ids.
     targets: BTreeMap<String, Target>,
+    /// The highest resident memory of what built them: of a test that takes no more, nobody knows how much it takes.
+    build_kib: u64,
 }
 
 /// What cargo would start.
@@ -79,6 +77,7 @@ impl Cargo {
             directory: directory.to_owned(),
             output_limit: configure.output_limit,
             targets: BTreeMap::new(),
+            build_kib: 0,
         }
     }
 
@@ -145,20 +144,21 @@ impl Cargo {
         let Some(target) = self.targets.get(path) else {
             return Ok(Event::Missing { test, reason: format!("cargo test has no {path} here") });
         };
-        let ran = match name {
-            "" => self.processes.run(&mut target.command(&target.arguments))?,
-            _ => self.processes.run(&mut target.one(name))?,
+        let (seconds, judged) = if name.is_empty() {
+            let ran = self.processes.run(&mut target.command(&target.arguments))?;
+            (ran.seconds, libtest::whole(&ran, ran.text(self.output_limit)))
+        } else {
+            let ran = self.processes.run(&mut target.one(name))?;
+            match libtest::one(&ran, name, ran.text(self.output_limit)) {
+                Some(judged) => (ran.seconds, judged),
+                None => return Ok(Event::Missing { test, reason: format!("{path} has no test {name}") }),
+            }
         };
-        let said = ran.text(self.output_limit);
-        let judged =
-            if name.is_empty() { libtest::whole(&ran, said) } else { libtest::one(&ran, name, said) };
-        let Some(judged) = judged else {
-            return Ok(Event::Missing { test, reason: format!("{path} has no test {name}") });
-        };
+        let peak_kib = self.processes.peak_kib();
         Ok(Event::Finished(Box::new(Finished {
             cause: judged.cause,
-            call: ran.seconds,
-            rss: self.processes.peak_kib(),
+            call: seconds,
+            rss: if peak_kib > self.build_kib { peak_kib } else { 0 },
             message: judged.message,
             location: judged.location,
             text: judged.text,
@@ -171,6 +171,7 @@ impl Adapter for Cargo {
     fn prepare(&mut self) -> Done<()> {
         let notes = self.directory.join("notes");
         let names = self.build(&notes)?;
+        self.build_kib = self.processes.peak_kib();
         for entry in notes.read_dir()?.flatten() {
             let target = Note::read(&fs::read(entry.path())?).and_then(Target::of);
             let target =

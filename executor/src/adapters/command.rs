@@ -10,15 +10,11 @@ use seagull_domain::{FileTests, Outcome, SuiteCommands, TestCause};
 use super::channel::Channel;
 use super::junit::{Case, Report};
 use super::processes::{Processes, Ran, text};
-use super::{Adapter, Discovered, Done, Stop, Test};
+use super::{Adapter, Discovered, Done, ID_BYTES, PRINTED, Stop, Test, WORDS};
 use crate::agent::adapter::{Configure, Event, Finished};
+use crate::remove::remove_tree;
 
-/// Bytes of ids, and of one id, that a discovery may print.
-const IDS_BYTES: usize = 256 << 20;
-const ID_BYTES: usize = 64 << 10;
-/// Bytes of what a command wrote, where it is told.
-const WORDS: usize = 12 << 10;
-/// A run command that failed for so many tests alone, before it ever named any, does not work.
+/// A run command that failed for so many tests of one batch alone, before it ever named any, does not work.
 const PATIENCE: usize = 3;
 
 pub(super) struct AnyCommand {
@@ -100,7 +96,7 @@ impl AnyCommand {
     }
 
     fn execute(&self, tests: &[Test]) -> Done<(Ran, Report)> {
-        let _ = fs::remove_dir_all(&self.directory);
+        remove_tree(&self.directory)?;
         fs::create_dir(&self.directory)?;
         let [ids, junit] = ["ids", "junit.xml"].map(|name| self.directory.join(name));
         let lines: String = tests.iter().flat_map(|(_, id)| [id.as_str(), "\n"]).collect();
@@ -114,7 +110,8 @@ impl AnyCommand {
 
     fn tell(&self, test: u32, case: &Case, share: f64, channel: &mut Channel) {
         channel.say(&Event::Started { test });
-        if case.flaky && case.outcome == Outcome::Passed {
+        let recovered = case.flaky && case.outcome == Outcome::Passed;
+        if recovered {
             channel.say(&Event::Finished(Box::new(Finished {
                 last: false,
                 detail: "rerun".to_owned(),
@@ -124,7 +121,7 @@ impl AnyCommand {
             })));
         }
         channel.say(&Event::Finished(Box::new(Finished {
-            ordinal: u16::from(case.flaky && case.outcome == Outcome::Passed),
+            ordinal: u16::from(recovered),
             cause: case.cause,
             call: case.seconds.unwrap_or(share),
             rss: self.processes.peak_kib(),
@@ -232,10 +229,10 @@ impl Adapter for AnyCommand {
             let message = format!("the discover command ended with {}", ran.how());
             return Err(Stop::Broken(message, ran.text(WORDS)));
         }
-        if stdout.metadata()?.len() > IDS_BYTES as u64 {
-            return Err(Stop::broken(format!("the discover command wrote over {} MiB", IDS_BYTES >> 20)));
+        if stdout.metadata()?.len() > PRINTED as u64 {
+            return Err(Stop::broken(format!("the discover command wrote over {} MiB", PRINTED >> 20)));
         }
-        listed(&text(&stdout, IDS_BYTES)?)
+        listed(&text(&stdout, PRINTED)?)
     }
 
     fn run(&mut self, tests: Vec<Test>, channel: &mut Channel) -> Done<()> {

@@ -12,12 +12,12 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::reader::Reader;
 use seagull_domain::{Outcome, TestCause};
 
+use super::ID_BYTES;
+
 /// Bytes of reports that are read for one command.
 const REPORT_BYTES: u64 = 256 << 20;
 /// Files in the directory of reports.
 const FILES: usize = 10_000;
-/// Bytes of an id, and of a message.
-const ID_BYTES: usize = 64 << 10;
 
 /// What a report says, by id.
 #[derive(Debug, Default)]
@@ -64,7 +64,7 @@ impl Report {
 
     fn parse(&mut self, source: impl BufRead, id: &str, text_limit: usize) -> Result<(), String> {
         let mut reader = Reader::from_reader(source);
-        let mut parser = Parser { id, text_limit, suite: String::new(), case: None, part: Part::Other };
+        let mut parser = Parser { id, text_limit, suites: Vec::new(), case: None, part: Part::Other };
         let mut buffer = Vec::new();
         loop {
             buffer.clear();
@@ -85,7 +85,9 @@ impl Report {
                         parser.text(resolve_predefined_entity(&name).unwrap_or("?"));
                     }
                 },
-                Event::Eof if parser.case.is_some() => return Err("it ends within a testcase".to_owned()),
+                Event::Eof if parser.case.is_some() || !parser.suites.is_empty() => {
+                    return Err("it ends within a testcase or testsuite".to_owned());
+                }
                 Event::Eof => return Ok(()),
                 Event::Decl(_) | Event::PI(_) | Event::DocType(_) | Event::Comment(_) => {}
             }
@@ -184,7 +186,8 @@ enum Part {
 struct Parser<'a> {
     id: &'a str,
     text_limit: usize,
-    suite: String,
+    /// The names of those around, the innermost last.
+    suites: Vec<String>,
     case: Option<(String, Case)>,
     part: Part,
 }
@@ -194,8 +197,11 @@ impl Parser<'_> {
         let name = tag.local_name();
         self.part = Part::Other;
         match name.as_ref() {
-            b"testsuite" => self.suite = attribute(tag, "name").unwrap_or_default(),
-            b"testcase" => self.case = Some((expand(self.id, tag, &self.suite), Case::of(tag))),
+            b"testsuite" => self.suites.push(attribute(tag, "name").unwrap_or_default()),
+            b"testcase" => {
+                let suite = self.suites.last().map_or("", String::as_str);
+                self.case = Some((expand(self.id, tag, suite), Case::of(tag)));
+            }
             b"system-out" | b"system-err" => self.part = Part::Output,
             _ => {}
         }
@@ -217,6 +223,9 @@ impl Parser<'_> {
     /// A testcase that is whole.
     fn close(&mut self, name: &[u8]) -> Option<(String, Case)> {
         self.part = Part::Other;
+        if name == b"testsuite" {
+            self.suites.pop();
+        }
         if name != b"testcase" {
             return None;
         }
@@ -365,6 +374,13 @@ mod tests {
     }
 
     #[test]
+    fn a_report_that_ends_between_two_testcases_is_broken_too() {
+        let report = read(r#"<testsuites><testsuite><testcase classname="c" name="a"/>"#);
+        assert_eq!(report.cases.len(), 1);
+        assert_eq!(report.broken.as_deref(), Some("it ends within a testcase or testsuite"));
+    }
+
+    #[test]
     fn entities_are_not_expanded_and_texts_are_bounded() {
         let bomb = format!(
             r#"<!DOCTYPE s [<!ENTITY a "{}"><!ENTITY b "&a;&a;&a;">]>
@@ -393,6 +409,17 @@ mod tests {
         let xml = r#"<testsuite name="s"><testcase name="n" file="f.go"/></testsuite>"#;
         report.parse(xml.as_bytes(), "{file}/{suite}.{name}{classname}{", 10).unwrap();
         assert!(report.cases.contains_key("f.go/s.n"), "{:?}", report.cases);
+    }
+
+    #[test]
+    fn the_suite_of_a_testcase_is_the_one_around_it() {
+        let mut report = Report::default();
+        let xml = r#"<testsuite name="s"><testsuite name="t"><testcase name="a"/></testsuite>
+            <testsuite name="u"/><testcase name="b"/></testsuite><testcase name="c"/>"#;
+        report.parse(xml.as_bytes(), "{suite}.{name}", 10).unwrap();
+        let mut ids: Vec<_> = report.cases.into_keys().collect();
+        ids.sort();
+        assert_eq!(ids, [".c", "s.b", "t.a"]);
     }
 
     #[test]

@@ -50,16 +50,16 @@ pub(super) fn one(ran: &Ran, name: &str, said: String) -> Option<Judged> {
 }
 
 /// What became of a whole binary, or of a crate's documentation.
-pub(super) fn whole(ran: &Ran, said: String) -> Option<Judged> {
+pub(super) fn whole(ran: &Ran, said: String) -> Judged {
     if ran.status.success() {
-        return Some(Judged { text: said, ..judged(Outcome::Passed) });
+        return Judged { text: said, ..judged(Outcome::Passed) };
     }
     if ran.status.signal().is_some() {
-        return Some(crashed("", format!("crashed: the process ended with {}", ran.how()), said));
+        return crashed("", format!("crashed: the process ended with {}", ran.how()), said);
     }
     let result = said.lines().rev().find(|line| line.starts_with("test result: "));
     let message = result.map_or_else(|| ran.how(), str::to_owned);
-    Some(Judged { cause: Some(TestCause::Error), message, text: said, ..judged(Outcome::Failed) })
+    Judged { cause: Some(TestCause::Error), message, text: said, ..judged(Outcome::Failed) }
 }
 
 fn judged(outcome: Outcome) -> Judged {
@@ -214,9 +214,9 @@ mod tests {
 
     #[test]
     fn a_whole_binary_is_judged_by_its_end() {
-        assert_eq!(whole(&ran(0), "done".into()).unwrap().outcome, Outcome::Passed);
-        let failed = whole(&ran(101 << 8), "x\ntest result: FAILED. 1 passed; 1 failed\n".into()).unwrap();
+        assert_eq!(whole(&ran(0), "done".into()).outcome, Outcome::Passed);
+        let failed = whole(&ran(101 << 8), "x\ntest result: FAILED. 1 passed; 1 failed\n".into());
         assert_eq!(failed.message, "test result: FAILED. 1 passed; 1 failed");
-        assert_eq!(whole(&ran(9), String::new()).unwrap().cause, Some(TestCause::Crashed));
+        assert_eq!(whole(&ran(9), String::new()).cause, Some(TestCause::Crashed));
     }
 }

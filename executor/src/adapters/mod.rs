@@ -20,6 +20,12 @@ use crate::agent::adapter::{Command, Configure, Event};
 use channel::Channel;
 use processes::Processes;
 
+/// Bytes of all ids, and of whatever else is read of what a command printed.
+const PRINTED: usize = 256 << 20;
+/// Bytes of one id.
+const ID_BYTES: usize = 64 << 10;
+/// Bytes of what a command wrote, where it is told.
+const WORDS: usize = 12 << 10;
 /// A line of a discovery stays below this.
 const STRETCH: usize = 200 << 10;
 

@@ -3,7 +3,7 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -29,12 +29,6 @@ pub(super) fn take(mut arguments: impl Iterator<Item = OsString>) -> io::Result<
     };
     let path = PathBuf::from(notes).join(std::process::id().to_string());
     OpenOptions::new().write(true).create_new(true).open(path)?.write_all(&note.to_bytes())
-}
-
-/// This program's path, to be started by others while this process lives: also if its file is replaced meanwhile.
-pub(super) fn own_program() -> io::Result<PathBuf> {
-    let own = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
-    if fs::read_link(&own).is_ok() { Ok(own) } else { env::current_exe() }
 }
 
 impl Note {

@@ -11,11 +11,11 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use nix::sys::resource::{UsageWho, getrusage};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use signal_hook::consts::SIGINT;
 
 use super::Stop;
+use crate::supervisor::usage;
 
 pub(super) struct Processes {
     /// Takes what commands write.
@@ -78,8 +78,7 @@ impl Processes {
 
     /// The highest resident memory of any command so far, in KiB.
     pub fn peak_kib(&self) -> u64 {
-        let peak = getrusage(UsageWho::RUSAGE_CHILDREN).map_or(0, |usage| usage.max_rss());
-        u64::try_from(peak).unwrap_or(0) / if cfg!(target_os = "macos") { 1024 } else { 1 }
+        usage().peak_bytes / 1024
     }
 
     fn finish(&self, command: &mut Command, (stderr, output): (File, PathBuf)) -> Result<Ran, Stop> {

@@ -97,35 +97,28 @@ pub struct Measured {
 
 /// Measures what [`pack`] would pack, however much it is; reads no file.
 pub fn measure(options: &PackOptions<'_>) -> Result<Measured, PackError> {
-    let (items, left_out) = find(options)?;
-    let mut files = files(&items);
-    let bytes = files.iter().map(|(_, bytes)| bytes).sum();
-    files.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-    let largest = files.iter().take(NAMED).map(|(path, bytes)| ((*path).clone(), *bytes)).collect();
+    let (_, items, left_out) = find(options)?;
+    let (bytes, largest) = sizes(&items);
     Ok(Measured { files: items.len(), bytes, largest, left_out })
 }
 
 /// Packs what belongs to the root. Directories without files are not part of it.
 pub fn pack(options: &PackOptions<'_>) -> Result<Packed, PackError> {
-    let (items, left_out) = find(options)?;
+    let (root, items, left_out) = find(options)?;
     let unpacked_bytes = check_size(&items, options.large)?;
-    let root = canonical(options.root)?;
     let file = tempfile::Builder::new().prefix(".artifact-").tempfile_in(options.scratch)?;
     let (digest, bytes) = write(&root, &items, file.as_file())?;
     Ok(Packed { digest, file, bytes, entries: items.len() as u64, unpacked_bytes, left_out })
 }
 
-fn canonical(root: &Path) -> Result<PathBuf, PackError> {
-    root.canonicalize().map_err(|source| PackError::Read { path: root.to_owned(), source })
-}
-
-/// What belongs to the root, and what of it stays behind.
-fn find(options: &PackOptions<'_>) -> Result<(Vec<Item>, Vec<LeftOut>), PackError> {
-    let root = canonical(options.root)?;
+/// The root without links, what belongs to it, and what of it stays behind.
+fn find(options: &PackOptions<'_>) -> Result<(PathBuf, Vec<Item>, Vec<LeftOut>), PackError> {
+    let read_error = |source| PackError::Read { path: options.root.to_owned(), source };
+    let root = options.root.canonicalize().map_err(read_error)?;
     refuse_home(&root, std::env::home_dir().as_deref())?;
     let mut left_out = Vec::new();
     let items = items(&root, options, &mut left_out)?;
-    if items.is_empty() { Err(PackError::Empty(root)) } else { Ok((items, left_out)) }
+    if items.is_empty() { Err(PackError::Empty(root)) } else { Ok((root, items, left_out)) }
 }
 
 fn refuse_home(root: &Path, home: Option<&Path>) -> Result<(), PackError> {
@@ -195,23 +188,21 @@ fn item(absolute: &Path, path: &Path) -> io::Result<Result<Item, Reason>> {
     Ok(if metadata.is_file() { Ok(file) } else { Err(Reason::Special) })
 }
 
-fn files(items: &[Item]) -> Vec<(&PathBuf, u64)> {
+/// The bytes of all files, and the largest files, the largest first.
+fn sizes(items: &[Item]) -> (u64, Vec<(PathBuf, u64)>) {
     let files = items.iter().filter_map(|item| match item {
         Item::File { path, bytes, .. } => Some((path, *bytes)),
         Item::Link { .. } => None,
     });
-    files.collect()
+    let mut files: Vec<_> = files.collect();
+    files.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+    let largest = files.iter().take(NAMED).map(|(path, bytes)| ((*path).clone(), *bytes)).collect();
+    (files.iter().map(|(_, bytes)| bytes).sum(), largest)
 }
 
 fn check_size(items: &[Item], large: bool) -> Result<u64, PackError> {
-    let mut files = files(items);
-    let bytes = files.iter().map(|(_, bytes)| bytes).sum();
-    if bytes > MAX_BYTES && !large {
-        files.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-        let largest = files.into_iter().take(NAMED).map(|(path, bytes)| (path.clone(), bytes)).collect();
-        return Err(PackError::TooLarge { bytes, largest });
-    }
-    Ok(bytes)
+    let (bytes, largest) = sizes(items);
+    if bytes > MAX_BYTES && !large { Err(PackError::TooLarge { bytes, largest }) } else { Ok(bytes) }
 }
 
 fn write(root: &Path, items: &[Item], file: &File) -> Result<(Digest, u64), PackError> {

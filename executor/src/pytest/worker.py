@@ -59,7 +59,7 @@ class Worker:
             self.trouble.exception("session finish", outcome.excinfo[1])
 
     def weigh(self, config):
-        """Refuses options under which nothing runs, and warns of those that have no effect."""
+        """Refuses options under which nothing runs, warns of those without effect, and tells what is asked of the run."""
         refused = given(config.option, WITHOUT_TESTS)
         if refused:
             message = "{} runs no tests; use pytest itself".format(refused[0])

@@ -96,11 +96,11 @@ impl Sandbox for ProcessSandbox {
     }
 }
 
-/// This program, for itself and for its supervisors to start. Unlike the path of the executable this works still when
-/// an upgrade has replaced the file.
+/// This program, to be started by others while this process lives. Unlike the path of the executable this works still
+/// when an upgrade has replaced the file.
 pub(crate) fn own_program() -> io::Result<PathBuf> {
-    let own = Path::new("/proc/self/exe");
-    if own.exists() { Ok(own.to_owned()) } else { std::env::current_exe() }
+    let own = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
+    if own.exists() { Ok(own) } else { std::env::current_exe() }
 }
 
 /// The executor's end of a supervisor.

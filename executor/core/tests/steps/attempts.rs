@@ -57,12 +57,7 @@ fn a_relation_that_was_only_fed_ahead_goes_on_in_another_worker() {
 
 #[test]
 fn a_worker_of_another_number_is_not_used() {
-    let mut world = World::running(&[entry(0, 0)]);
-    world.starts(0);
-    world.worker(1, passed(0));
-    world.desired = vec![wanted(2, Kind::Run, 5)];
-    world.answer(vec![(AttemptId(1), 1)]);
-    assert_eq!(world.contents(2, 1, &[entry(1, 0)]), [finish(1)]);
+    let mut world = World::finishing();
     world.worker(1, WorkerEvent::Ended);
     let effects = world.worker(1, exited());
     assert!(matches!(&effects[..], [Effect::Start(start)] if start.number == SlotNumber(5)), "{effects:?}");
@@ -97,9 +92,7 @@ fn contents_that_cannot_be_had_end_only_an_attempt_that_has_none() {
     let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
     world.starts(0);
     assert_eq!(world.step(gone()), []);
-    let mut world = World::new();
-    world.desired = vec![wanted(1, Kind::Run, 0)];
-    world.answer(Vec::new());
+    let mut world = World::wanting(Kind::Run);
     world.step(gone());
     let cause = EndCause::GaveBack(InfraCause::ArtifactUnavailable, "gone".into());
     assert_eq!(world.report(1).state, AttemptState::Ended(cause));

@@ -5,19 +5,11 @@ use std::time::Duration;
 use seagull_domain::{Kind, Record, TestCause, TestIndex};
 use seagull_executor_core::{Effect, Event, WorkerEvent};
 
-use crate::world::{World, entry, exited, feed, kill, passed, wanted};
+use crate::world::{World, entry, exited, feed, kill, passed};
 
-const READY: WorkerEvent = WorkerEvent::Ready { grace_ms: 1000 };
-
-/// Seven tests of a second, for a worker that runs three seconds' worth in one go.
-fn world() -> World {
-    world_of(7)
-}
-
+/// Tests of a second each, for a worker that runs three seconds' worth in one go.
 fn world_of(tests: u32) -> World {
-    let mut world = World::new();
-    world.desired = vec![wanted(1, Kind::Run, 0)];
-    world.answer(Vec::new());
+    let mut world = World::wanting(Kind::Run);
     let entries: Vec<_> = (0..tests).map(|test| entry(test, 0)).collect();
     world.contents(1, 1, &entries);
     world
@@ -25,7 +17,7 @@ fn world_of(tests: u32) -> World {
 
 fn ready(world: &mut World, worker: u64) -> Vec<Effect> {
     assert_eq!(world.worker(worker, WorkerEvent::Batches { micros: 3_000_000 }), []);
-    world.worker(worker, READY)
+    world.worker(worker, WorkerEvent::Ready { grace_ms: 1000 })
 }
 
 fn passes(world: &mut World, test: u32) -> Vec<Effect> {
@@ -37,7 +29,7 @@ fn passes(world: &mut World, test: u32) -> Vec<Effect> {
 
 #[test]
 fn a_batch_is_fed_when_the_one_before_is_done_whatever_its_order() {
-    let mut world = world();
+    let mut world = world_of(7);
     assert_eq!(ready(&mut world, 1), [feed(1, 1, &[0, 1, 2])]);
     for test in [1, 0] {
         assert_eq!(passes(&mut world, test), []);
@@ -48,7 +40,7 @@ fn a_batch_is_fed_when_the_one_before_is_done_whatever_its_order() {
 
 #[test]
 fn what_is_named_missing_ends_a_batch_too() {
-    let mut world = world();
+    let mut world = world_of(7);
     ready(&mut world, 1);
     for test in [0, 1] {
         passes(&mut world, test);
@@ -59,9 +51,19 @@ fn what_is_named_missing_ends_a_batch_too() {
 }
 
 #[test]
+fn what_a_batch_does_not_name_is_missing_without_another_worker() {
+    let mut world = world_of(1);
+    ready(&mut world, 1);
+    world.worker(1, WorkerEvent::Started(TestIndex(0)));
+    let missing = WorkerEvent::Missing { test: TestIndex(0), reason: "not named".into() };
+    assert_eq!(world.worker(1, missing), []);
+    assert!(matches!(world.records()[..], [Record::Missing { test: TestIndex(0), .. }]));
+}
+
+#[test]
 fn of_a_batch_that_dies_or_hangs_each_test_runs_alone_and_only_the_culprit_fails() {
     for hangs in [false, true] {
-        let mut world = world();
+        let mut world = world_of(7);
         ready(&mut world, 1);
         world.starts(0);
         if hangs {

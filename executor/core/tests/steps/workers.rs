@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use seagull_domain::{
-    AttemptId, AttemptState, Digest, Discovery, EndCause, InfraCause, Kind, TestCause, TestIndex,
-};
+use seagull_domain::{AttemptState, Digest, Discovery, EndCause, InfraCause, Kind, TestCause, TestIndex};
 use seagull_executor_core::{Effect, Event, WorkerEvent};
 
-use crate::world::{World, entry, exited, feed, finish, gave_back, interrupt, kill, passed, wanted};
+use crate::world::{World, entry, exited, feed, gave_back, interrupt, kill, passed, wanted};
 
 #[test]
 fn only_the_test_that_was_past_its_limit_timed_out() {
@@ -39,9 +37,7 @@ fn a_test_that_hangs_is_killed_but_not_for_a_standstill_of_the_executor() {
 #[test]
 fn a_worker_that_is_interrupted_before_it_is_ready_may_end_without_a_word() {
     for end in [exited(), WorkerEvent::NotStarted(InfraCause::ArtifactUnavailable, "stopped".into())] {
-        let mut world = World::new();
-        world.desired = vec![wanted(1, Kind::Discover, 0)];
-        world.answer(Vec::new());
+        let mut world = World::wanting(Kind::Discover);
         world.desired[0].cancel = true;
         assert_eq!(world.answer(Vec::new()), [interrupt(1)]);
         world.worker(1, end);
@@ -53,9 +49,7 @@ fn a_worker_that_is_interrupted_before_it_is_ready_may_end_without_a_word() {
 #[test]
 fn a_start_that_takes_long_holds_up_neither_a_cancelled_run_nor_an_executor_that_leaves() {
     for cancelled in [true, false] {
-        let mut world = World::new();
-        world.desired = vec![wanted(1, Kind::Run, 0)];
-        world.answer(Vec::new());
+        let mut world = World::wanting(Kind::Run);
         world.contents(1, 1, &[entry(0, 0)]);
         let effects = if cancelled {
             world.desired[0].cancel = true;
@@ -75,9 +69,7 @@ fn a_start_that_takes_long_holds_up_neither_a_cancelled_run_nor_an_executor_that
 
 #[test]
 fn a_worker_that_starts_is_kept_while_its_run_lives_or_its_discovery_is_wanted() {
-    let mut world = World::new();
-    world.desired = vec![wanted(1, Kind::Run, 0)];
-    world.answer(Vec::new());
+    let mut world = World::wanting(Kind::Run);
     world.contents(1, 1, &[entry(0, 0)]);
     world.desired[0].cancel = true;
     assert_eq!(world.answer(Vec::new()), [], "the next attempt of the run finds it started");
@@ -89,9 +81,7 @@ fn a_worker_that_starts_is_kept_while_its_run_lives_or_its_discovery_is_wanted()
 
 #[test]
 fn a_discovery_that_is_being_stored_has_no_limit() {
-    let mut world = World::new();
-    world.desired = vec![wanted(1, Kind::Discover, 0)];
-    world.answer(Vec::new());
+    let mut world = World::wanting(Kind::Discover);
     world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
     world.worker(1, WorkerEvent::Collected);
     world.wait(Duration::from_secs(3600));
@@ -115,12 +105,7 @@ fn a_worker_that_had_ended_was_not_killed_at_the_grace() {
 
 #[test]
 fn a_session_killed_at_the_grace_names_the_setting() {
-    let mut world = World::running(&[entry(0, 0)]);
-    world.starts(0);
-    world.worker(1, passed(0));
-    world.desired = vec![wanted(2, Kind::Run, 5)];
-    world.answer(vec![(AttemptId(1), 1)]);
-    assert_eq!(world.contents(2, 1, &[entry(1, 0)]), [finish(1)]);
+    let mut world = World::finishing();
     world.wait(Duration::from_millis(1500));
     world.step(Event::Tick);
     world.worker(1, exited());
@@ -228,9 +213,7 @@ fn a_worker_that_cannot_collect_gives_all_back_in_the_frameworks_words() {
 #[test]
 fn a_worker_that_ends_before_it_is_ready_says_why() {
     let failed = |events: Vec<WorkerEvent>| {
-        let mut world = World::new();
-        world.desired = vec![wanted(1, Kind::Run, 0)];
-        world.answer(Vec::new());
+        let mut world = World::wanting(Kind::Run);
         world.contents(1, 1, &[entry(0, 0)]);
         for event in events {
             world.worker(1, event);
@@ -251,9 +234,7 @@ fn a_worker_that_ends_before_it_is_ready_says_why() {
 
 #[test]
 fn a_worker_that_does_not_start_is_killed_at_a_limit_that_is_named() {
-    let mut world = World::new();
-    world.desired = vec![wanted(1, Kind::Discover, 0)];
-    world.answer(Vec::new());
+    let mut world = World::wanting(Kind::Discover);
     world.wait(Duration::from_secs(600));
     assert_eq!(world.step(Event::Tick), [kill(1)]);
     world.worker(1, exited());
@@ -263,9 +244,7 @@ fn a_worker_that_does_not_start_is_killed_at_a_limit_that_is_named() {
 
 #[test]
 fn files_that_do_not_come_within_the_limit_are_given_up_with_its_name() {
-    let mut world = World::new();
-    world.desired = vec![wanted(1, Kind::Discover, 0)];
-    world.answer(Vec::new());
+    let mut world = World::wanting(Kind::Discover);
     world.wait(Duration::from_secs(600));
     assert_eq!(world.step(Event::Tick), [kill(1)]);
     world.worker(1, WorkerEvent::NotStarted(InfraCause::ArtifactUnavailable, "no files".into()));
@@ -276,9 +255,7 @@ fn files_that_do_not_come_within_the_limit_are_given_up_with_its_name() {
 
 #[test]
 fn a_discovery_that_hangs_is_killed_at_a_limit_that_is_named() {
-    let mut world = World::new();
-    world.desired = vec![wanted(1, Kind::Discover, 0)];
-    world.answer(Vec::new());
+    let mut world = World::wanting(Kind::Discover);
     world.wait(Duration::from_secs(5));
     world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
     world.wait(Duration::from_secs(600));
@@ -291,9 +268,7 @@ fn a_discovery_that_hangs_is_killed_at_a_limit_that_is_named() {
 
 #[test]
 fn a_worker_that_has_discovered_may_wait_as_long_as_it_takes() {
-    let mut world = World::new();
-    world.desired = vec![wanted(1, Kind::Discover, 0)];
-    world.answer(Vec::new());
+    let mut world = World::wanting(Kind::Discover);
     world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
     let discovery = Discovery { manifest: Digest([1; 32]), tests: 1 };
     world.worker(1, WorkerEvent::Discovered(discovery));
@@ -302,9 +277,7 @@ fn a_worker_that_has_discovered_may_wait_as_long_as_it_takes() {
 
 #[test]
 fn a_discovery_that_cannot_be_stored_is_given_back() {
-    let mut world = World::new();
-    world.desired = vec![wanted(1, Kind::Discover, 0)];
-    world.answer(Vec::new());
+    let mut world = World::wanting(Kind::Discover);
     world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
     world.worker(1, WorkerEvent::NotStored("disk full".into()));
     let cause = EndCause::GaveBack(InfraCause::ArtifactUnavailable, "disk full".into());

@@ -79,6 +79,14 @@ impl World {
         }
     }
 
+    /// Up to an attempt that it was told of: a discovery starts its worker, another fetches its contents.
+    pub fn wanting(kind: Kind) -> World {
+        let mut world = World::new();
+        world.desired = vec![wanted(1, kind, 0)];
+        world.answer(Vec::new());
+        world
+    }
+
     pub fn step(&mut self, event: Event) -> Vec<Effect> {
         let effects = self.state.step(self.now, event);
         self.state.sanity_check();
@@ -124,6 +132,17 @@ impl World {
         assert!(matches!(&world.contents(1, 1, entries)[..], [Effect::Start(start)] if !start.whole));
         let effects = world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
         assert_eq!(effects, [feed(1, 1, &[entries[0].test.0])]);
+        world
+    }
+
+    /// Up to a worker that has run a test and is to finish, because one of another number is wanted.
+    pub fn finishing() -> World {
+        let mut world = World::running(&[entry(0, 0)]);
+        world.starts(0);
+        world.worker(1, passed(0));
+        world.desired = vec![wanted(2, Kind::Run, 5)];
+        world.answer(vec![(AttemptId(1), 1)]);
+        assert_eq!(world.contents(2, 1, &[entry(1, 0)]), [finish(1)]);
         world
     }
 
