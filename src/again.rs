@@ -14,9 +14,9 @@ impl Again {
     pub fn of(args: &cli::Run) -> Again {
         let path = |path: &std::path::PathBuf| path.to_string_lossy().into_owned();
         let given = [
-            ("--project", args.what.project.clone()),
-            ("--framework", args.what.framework.map(|name| name.to_string())),
-            ("--python", args.what.python.clone()),
+            ("--project", args.what.suite.project.clone()),
+            ("--framework", args.what.suite.framework.map(|name| name.to_string())),
+            ("--python", args.what.suite.python.clone()),
             (
                 "--scheduler",
                 args.at.scheduler.as_ref().map(|url| url.to_string().trim_end_matches('/').to_owned()),

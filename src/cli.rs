@@ -2,6 +2,7 @@
 
 mod around;
 mod begin;
+mod manual;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -13,11 +14,9 @@ use tonic::transport::Uri;
 
 use crate::report::{Color, Output};
 use crate::{config, duration, framework};
-pub use around::{
-    Completions, Explain, FormArgs, FromArgs, History, Logs, Man, Repro, Rerun, Results, RunName, Runs,
-    Shell, Watch,
-};
+pub use around::{Explain, FormArgs, FromArgs, History, Logs, Repro, Rerun, Results, RunName, Runs, Watch};
 pub use begin::{Doctor, Init};
+pub use manual::{Completions, Man, Shell};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -121,7 +120,8 @@ pub enum Command {
     History(Box<History>),
     /// Write a seagull.toml to begin with
     ///
-    /// Every setting is in it, commented out, with what it is for and its default. Never overwrites one that is there.
+    /// Every setting is in it, commented out, with what it is for and its default. Overwrites one that is there
+    /// only with --force.
     Init(Init),
     /// Look step by step at whether all is in place for a run
     ///
@@ -142,7 +142,7 @@ pub enum Command {
     Man(Man),
 }
 
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct StateArgs {
     /// Where journal, history and blobs are kept [default: .seagull beside seagull.toml, else at the top of the
     /// repository, else here]
@@ -150,7 +150,7 @@ pub struct StateArgs {
     pub state: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct TokenArgs {
     /// The file with the scheduler's token
     #[arg(long, value_name = "FILE", env = "SEAGULL_TOKEN_FILE", hide_env_values = true)]
@@ -158,7 +158,7 @@ pub struct TokenArgs {
 }
 
 /// Options of `seagull run`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(after_help = RUN_EXAMPLES)]
 pub struct Run {
     /// Files, directories or test ids; what the suite is configured with if none is given
@@ -178,7 +178,7 @@ pub struct Run {
 }
 
 /// Which tests, under which name.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "What to run")]
 pub struct WhatArgs {
     /// Only these of the discovered tests: a path, an id, a glob, last-failed, not-passed, failed@RUN or not-passed@RUN;
@@ -189,6 +189,13 @@ pub struct WhatArgs {
     /// chance]
     #[arg(long, value_name = "ID")]
     pub run_id: Option<RunId>,
+    #[command(flatten)]
+    pub suite: SuiteArgs,
+}
+
+/// Which suite it is, and what runs it.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SuiteArgs {
     /// The name history is kept under [default: the repository's name and the folder in it]
     #[arg(long, value_name = "NAME")]
     pub project: Option<String>,
@@ -202,7 +209,7 @@ pub struct WhatArgs {
 }
 
 /// The rules of the run.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "How to run it")]
 pub struct HowArgs {
     /// Tests at a time on this machine [default: its cores]
@@ -234,7 +241,7 @@ pub struct HowArgs {
 }
 
 /// What is told of the run.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Reports")]
 pub struct ReportArgs {
     /// Write a JUnit XML report
@@ -249,7 +256,7 @@ pub struct ReportArgs {
 }
 
 /// Where it runs, and where state is kept.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Where to run it")]
 pub struct WhereArgs {
     /// Run on this scheduler's executors; the working tree is packed and sent there

@@ -1,6 +1,6 @@
 //! How the command fails: what it prints, and with which exit code.
 
-use std::fmt;
+use std::{fmt, iter};
 
 use anyhow::anyhow;
 
@@ -22,6 +22,9 @@ impl fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
+/// What a line of an error's text begins with that says what to do.
+const HINT: &str = "hint: ";
+
 /// A usage error; lines that begin with `hint: ` are shown last.
 pub fn usage(text: impl Into<String>) -> anyhow::Error {
     anyhow!(Usage(text.into()))
@@ -35,7 +38,7 @@ pub fn tell(error: &anyhow::Error) -> u8 {
 
 /// Where no error in the chain says what to do.
 fn last_resort(error: &anyhow::Error) -> &'static str {
-    if error.is::<Usage>() || describe(error).lines().any(|line| line.starts_with("hint: ")) {
+    if error.is::<Usage>() || !parts(error).1.is_empty() {
         return "";
     }
     "hint: seagull doctor looks step by step at whether all is in place\n"
@@ -47,24 +50,27 @@ pub fn warn(text: impl fmt::Display) {
 
 /// The error, its causes, then every hint that any of them gives.
 fn describe(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    let mut hints = Vec::new();
-    let mut told = String::new();
+    let (said, hints) = parts(error);
+    let labels = iter::once("error").chain(iter::repeat("  cause"));
+    let said = labels.zip(said).map(|(label, said)| format!("{label}: {said}\n"));
+    said.chain(hints.iter().map(|hint| format!("{HINT}{hint}\n"))).collect()
+}
+
+/// What the error and its causes say, each once, and the hints that any of them gives.
+pub fn parts(error: &anyhow::Error) -> (Vec<String>, Vec<String>) {
+    let (mut said, mut hints) = (Vec::<String>::new(), Vec::new());
     for cause in error.chain() {
         let whole = cause.to_string();
-        let (hinting, saying): (Vec<&str>, _) = whole.lines().partition(|line| line.starts_with("hint: "));
-        hints.extend(hinting.into_iter().map(str::to_owned));
-        let said = saying.join("\n");
+        hints.extend(whole.lines().filter_map(|line| line.strip_prefix(HINT)).map(str::to_owned));
+        let saying: Vec<&str> = whole.lines().filter(|line| !line.starts_with(HINT)).collect();
+        let saying = saying.join("\n");
         // Many errors say their source as well as naming it.
-        if !said.is_empty() && !told.contains(&said) {
-            let label = if text.is_empty() { "error" } else { "  cause" };
-            text += &format!("{label}: {said}\n");
-            told += &said;
+        if !saying.is_empty() && !said.iter().any(|told| told.contains(&saying)) {
+            said.push(saying);
         }
     }
     hints.dedup();
-    hints.iter().for_each(|hint| text += &format!("{hint}\n"));
-    text
+    (said, hints)
 }
 
 #[cfg(test)]

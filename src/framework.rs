@@ -5,8 +5,9 @@ use std::path::Path;
 use std::str::FromStr;
 use std::{fmt, fs};
 
-use seagull_domain::Framework;
+use seagull_domain::{Framework, RunSpec};
 
+use crate::again::quoted;
 use crate::cli;
 use crate::config::ARGUMENTS;
 use crate::errors::usage;
@@ -48,17 +49,22 @@ impl FromStr for Name {
     }
 }
 
-/// What is to run the tests.
-pub fn choose(args: &cli::Run, place: &Place) -> anyhow::Result<Framework> {
+/// The name of what is to run the tests, and what says so, if anything does.
+pub fn name(args: &cli::Run, place: &Place) -> (Name, Option<String>) {
     let config = &place.config;
     let is_python = |path: &String| path.split("::").next().is_some_and(|file| file.ends_with(".py"));
-    let name = match args.what.framework.or(config.framework) {
-        Some(name) => name,
-        None if config.command.is_some() => Name::Command,
-        None if args.paths.iter().any(is_python) => Name::Pytest,
-        None => detect(&place.directory),
-    };
-    match (name, &config.command) {
+    let configured = config.framework.or(config.command.as_ref().map(|_| Name::Command));
+    match (args.what.suite.framework, configured) {
+        (Some(name), _) => (name, Some("--framework".to_owned())),
+        (None, Some(name)) => (name, Some("seagull.toml".to_owned())),
+        _ if args.paths.iter().any(is_python) => (Name::Pytest, Some("the paths that are given".to_owned())),
+        _ => (detect(&place.directory), sign(&place.directory)),
+    }
+}
+
+/// What is to run the tests.
+pub fn choose(args: &cli::Run, place: &Place) -> anyhow::Result<Framework> {
+    match (name(args, place).0, &place.config.command) {
         (Name::Pytest, _) => Ok(Framework::Pytest),
         (Name::Cargo, _) => Ok(Framework::Cargo),
         (Name::Command, None) => Err(usage(
@@ -72,6 +78,27 @@ pub fn choose(args: &cli::Run, place: &Place) -> anyhow::Result<Framework> {
                 ))),
                 None => Ok(Framework::Command(Box::new(commands.clone()))),
             }
+        }
+    }
+}
+
+/// The command line with which the framework alone lists the tests of a run.
+pub fn listing(spec: &RunSpec, python: &str) -> String {
+    let arguments = spec.arguments.iter().map(String::as_str);
+    match &spec.environment.framework {
+        Framework::Pytest => {
+            quoted([python, "-m", "pytest", "--collect-only", "-q"].into_iter().chain(arguments))
+        }
+        Framework::Cargo => {
+            let dashes = (!spec.arguments.iter().any(|argument| argument == "--")).then_some("--");
+            quoted(["cargo", "test"].into_iter().chain(arguments).chain(dashes).chain(["--list"]))
+        }
+        Framework::Command(commands) => {
+            let given = |word: &String| match word.as_str() {
+                ARGUMENTS => spec.arguments.clone(),
+                _ => vec![word.clone()],
+            };
+            quoted(commands.discover.iter().flat_map(given))
         }
     }
 }

@@ -28,8 +28,11 @@ impl Place {
         Ok(Place { directory, repository, config })
     }
 
-    /// What history is kept under unless it is named: the repository and the folder in it.
+    /// What history is kept under unless an option names it: by the settings, else the repository and the folder in it.
     pub fn project(&self) -> String {
+        if let Some(project) = &self.config.project {
+            return project.clone();
+        }
         let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
         let top = self.repository.as_deref().unwrap_or(&self.directory);
         let inside = self.directory.strip_prefix(top).unwrap_or(Path::new(""));

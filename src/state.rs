@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use seagull_domain::RunId;
 use seagull_proto::Token;
 
 use crate::errors::usage;
@@ -29,12 +30,12 @@ impl State {
     /// user's own, which is said.
     pub fn open(given: Option<&Path>, place: &Place) -> anyhow::Result<State> {
         if let Some(given) = given {
-            let directory = std::path::absolute(given).unwrap_or_else(|_| given.to_owned());
+            let directory = absolute(given);
             let failed = || format!("cannot use the state directory {}", directory.display());
             prepare(&directory).with_context(failed)?;
             return Ok(State { directory });
         }
-        let suite = place.config.directory().or(place.repository.as_deref()).unwrap_or(&place.directory);
+        let suite = suite(place);
         let directory = suite.join(NAME);
         let why = match network_file_system(suite) {
             Some(kind) => format!("it is on a network file system ({kind})"),
@@ -54,13 +55,18 @@ impl State {
 
     /// The directory that [`State::open`] would choose, if a run has made it; nothing is made.
     pub fn find(given: Option<&Path>, place: &Place) -> Option<State> {
-        let suite = place.config.directory().or(place.repository.as_deref()).unwrap_or(&place.directory);
+        let suite = suite(place);
         let places = match given {
-            Some(given) => vec![std::path::absolute(given).unwrap_or_else(|_| given.to_owned())],
+            Some(given) => vec![absolute(given)],
             None => [Some(suite.join(NAME)), users_own(suite).ok()].into_iter().flatten().collect(),
         };
         let directory = places.into_iter().find(|directory| directory.join(RUNS).is_dir())?;
         Some(State { directory })
+    }
+
+    /// Where what a run comes to is kept.
+    pub fn journal(&self, run: &RunId) -> PathBuf {
+        self.directory.join(RUNS).join(run.as_str())
     }
 
     pub fn token_file(&self) -> PathBuf {
@@ -88,6 +94,15 @@ impl State {
             _ => Ok(()),
         }
     }
+}
+
+/// What the state of a place is kept beside.
+fn suite(place: &Place) -> &Path {
+    place.config.directory().or(place.repository.as_deref()).unwrap_or(&place.directory)
+}
+
+fn absolute(given: &Path) -> PathBuf {
+    std::path::absolute(given).unwrap_or_else(|_| given.to_owned())
 }
 
 /// Reads a token from a file.

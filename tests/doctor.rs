@@ -47,7 +47,7 @@ fn a_good_suite_is_good_step_by_step() {
     let expected = ["settings", "state", "framework", "interpreter", "pytest", "discovery", "ids"];
     assert_eq!(names, [&expected[..], &["one test", "one bundle", "artifact"]].concat());
     assert!(steps.iter().all(|(_, finding)| finding["state"] == "ok"), "{steps:#?}");
-    assert!(step(&steps, "discovery", "ok")["message"].as_str().unwrap().starts_with("31 tests in 1 files"));
+    assert!(step(&steps, "discovery", "ok")["message"].as_str().unwrap().starts_with("31 tests in 1 file "));
     assert!(step(&steps, "interpreter", "ok")["message"].as_str().unwrap().contains("by VIRTUAL_ENV"));
 
     let output = doctor(&suite, &["--", "-k", "last"], &[]);

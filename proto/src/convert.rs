@@ -19,7 +19,7 @@ mod words;
 
 pub use blob::{BlobAsked, BlobPart, BlobPiece};
 pub use invalid::Invalid;
-pub use overview::{HistoryAsked, ListAsked, Listed};
+pub use overview::{HistoryAsked, ListAsked};
 pub use request::{BundleAsked, LogChunk, RunDescription, TextAsked, submission};
 pub use result::fit_result;
 pub use scalar::fitted;

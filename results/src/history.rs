@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
-use seagull_domain::{Digest, RunId, RunVerdict, Verdict};
+use seagull_domain::{Digest, NotPassed, RunId, RunVerdict, Verdict};
 
 use crate::Error;
 use crate::blobs::digest;
@@ -135,11 +135,9 @@ impl History {
         Ok(newest.first().filter(|last| newest.iter().all(|digest| digest == *last)).copied().map(Digest))
     }
 
-    /// How many tests of the project have a last verdict that is not good.
-    pub fn not_passed(&self, project: &str) -> Result<u32, Error> {
-        let select = "SELECT count(*) FROM tests
-            WHERE project = ?1 AND verdict NOT IN ('passed', 'skipped', 'flaky')";
-        self.connection().query_row(select, [project], |row| row.get(0)).map_err(self.sqlite())
+    /// The project's last run that has ended, if that did not pass.
+    pub fn not_passed(&self, project: &str) -> Result<Option<NotPassed>, Error> {
+        not_passed(&self.connection(), project).map_err(self.sqlite())
     }
 
     /// The ids of a project's tests that a text means.
@@ -250,6 +248,20 @@ fn load(connection: &Connection, project: &str) -> rusqlite::Result<Timings> {
     Ok(timings)
 }
 
+fn not_passed(connection: &Connection, project: &str) -> rusqlite::Result<Option<NotPassed>> {
+    let select = "SELECT run, verdict FROM runs WHERE project = ?1 ORDER BY number DESC LIMIT 1";
+    let last = connection.query_row(select, [project], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)));
+    let Some((run, word)) = last.optional()? else { return Ok(None) };
+    let word: String = word;
+    let open = [RunVerdict::Failed, RunVerdict::Incomplete, RunVerdict::Cancelled];
+    let verdict = open.into_iter().find(|verdict| verdict.word() == word);
+    let (Some(verdict), Ok(run)) = (verdict, run.parse()) else { return Ok(None) };
+    let select = "SELECT count(*) FROM tests
+        WHERE project = ?1 AND verdict NOT IN ('passed', 'skipped', 'flaky')";
+    let tests = connection.query_row(select, [project], |row| row.get(0))?;
+    Ok(Some(NotPassed { run, verdict, tests }))
+}
+
 fn last_verdicts(connection: &Connection, project: &str) -> rusqlite::Result<Option<LastVerdicts>> {
     let select = "SELECT verdict FROM runs WHERE project = ?1 ORDER BY number DESC LIMIT 1";
     let verdict = connection.query_row(select, [project], |row| row.get::<_, String>(0)).optional()?;
@@ -304,7 +316,11 @@ pub(crate) mod tests {
             ("b.py::x".to_owned(), None, Verdict::NotExecuted(seagull_domain::NotExecuted::FailFast)),
         ];
         history.record(&ended(&run(1)), rows.into_iter()).unwrap();
-        assert_eq!((history.not_passed("p").unwrap(), history.not_passed("q").unwrap()), (2, 0));
+        assert_eq!(history.not_passed("p").unwrap(), None, "the run passed, whatever it had");
+        let verdict = RunVerdict::Failed;
+        history.record(&EndedRun { verdict, ..ended(&run(2)) }, std::iter::empty()).unwrap();
+        assert_eq!(history.not_passed("p").unwrap(), Some(NotPassed { run: run(2), verdict, tests: 2 }));
+        assert_eq!(history.not_passed("q").unwrap(), None);
         assert_eq!(
             history.find("p", "y", 9).unwrap(),
             Found { ids: vec!["a.py::y".to_owned()], matching: 1 }

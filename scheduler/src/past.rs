@@ -7,7 +7,7 @@ use seagull_domain::{
     Counts, Digest, ExecutorId, Manifest, Outcome, PastRun, Record, RunId, RunOverview, RunState, Seq,
     TestHistory, TestIndex, Verdict,
 };
-use seagull_proto::convert::{HistoryAsked, ListAsked, Listed};
+use seagull_proto::convert::{HistoryAsked, ListAsked};
 use seagull_proto::limits;
 use seagull_scheduler_core::What;
 
@@ -19,7 +19,11 @@ use crate::service::{Service, parse};
 const PAGE: u32 = 1000;
 
 /// The newest runs: those of `live`, which the core has, those of other processes, and those that are archived.
-pub(crate) fn list(service: &Service, live: Vec<RunOverview>, asked: &ListAsked) -> Result<Listed, String> {
+pub(crate) fn list(
+    service: &Service,
+    live: Vec<RunOverview>,
+    asked: &ListAsked,
+) -> Result<Vec<RunOverview>, String> {
     let is_wanted = |run: &RunOverview| asked.project.as_ref().is_none_or(|project| run.project == *project);
     let mut runs: Vec<_> = live.into_iter().map(ended_now).filter(is_wanted).collect();
     runs.extend(others(service)?.into_iter().filter(is_wanted));
@@ -35,8 +39,7 @@ pub(crate) fn list(service: &Service, live: Vec<RunOverview>, asked: &ListAsked)
     }
     runs.sort_by(|a, b| (b.submitted_at, &b.run).cmp(&(a.submitted_at, &a.run)));
     runs.truncate(asked.limit);
-    let not_passed = asked.project.as_ref().map_or(Ok(0), |project| service.history.not_passed(project));
-    Ok(Listed { runs, not_passed: not_passed.map_err(|error| error.to_string())? })
+    Ok(runs)
 }
 
 /// By this machine's clock.
@@ -343,12 +346,12 @@ mod tests {
         let facts = facts.map(|what| Fact { run: "other".parse().unwrap(), what });
         journal.append(&(1..).map(Seq).zip(facts).collect::<Vec<_>>()).unwrap();
         let list = |limit, project| list(&embedded.service, live.clone(), &asked(project, limit)).unwrap();
-        let names = |listed: &Listed| listed.runs.iter().map(|run| run.run.to_string()).collect::<Vec<_>>();
+        let names = |listed: &[RunOverview]| listed.iter().map(|run| run.run.to_string()).collect::<Vec<_>>();
         let all = list(9, None);
         assert_eq!(names(&all), ["newer", "other", "own", "old"]);
-        assert_eq!((all.runs[0].counts.flaky, all.runs[1].counts.passed), (1, 1));
-        assert!(matches!(all.runs[0].state, RunState::Ended { exit_code: 100, at: 1.., .. }));
-        assert_eq!(all.runs[1].state, RunState::UnderWay, "its process has it open");
+        assert_eq!((all[0].counts.flaky, all[1].counts.passed), (1, 1));
+        assert!(matches!(all[0].state, RunState::Ended { exit_code: 100, at: 1.., .. }));
+        assert_eq!(all[1].state, RunState::UnderWay, "its process has it open");
         drop(journal);
         assert_eq!(list_state(&embedded, "other"), RunState::BrokenOff);
         assert_eq!(names(&list(2, Some("p"))), ["newer", "other"]);
@@ -361,7 +364,7 @@ mod tests {
 
     fn list_state(embedded: &Embedded, run: &str) -> RunState {
         let all = list(&embedded.service, Vec::new(), &asked(None, 9)).unwrap();
-        all.runs.iter().find(|listed| listed.run.as_str() == run).unwrap().state
+        all.iter().find(|listed| listed.run.as_str() == run).unwrap().state
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use seagull_domain::RunId;
 use tonic::transport::Uri;
 
@@ -74,20 +74,6 @@ Examples:
 
 Runs pytest itself, in the suite's directory, with the order, the seed and the variables of the
 test's last failed execution. Exits with 100 if the test fails, with 0 if it passes.
-";
-
-const COMPLETIONS_EXAMPLES: &str = "\
-Examples:
-  seagull completions bash > ~/.local/share/bash-completion/completions/seagull
-  seagull completions zsh > \"${fpath[1]}/_seagull\"
-  seagull completions fish > ~/.config/fish/completions/seagull.fish
-";
-
-const MAN_EXAMPLES: &str = "\
-Examples:
-  seagull man | man -l -               read it
-  seagull man run | man -l -           that of a command
-  seagull man --directory ~/.local/share/man/man1
 ";
 
 /// A run by name, or the last one.
@@ -282,31 +268,4 @@ pub struct Repro {
     pub until_fail: Option<u32>,
     #[command(flatten)]
     pub from: FromArgs,
-}
-
-/// Options of `seagull completions`.
-#[derive(Debug, Clone, Args)]
-#[command(after_help = COMPLETIONS_EXAMPLES)]
-pub struct Completions {
-    #[arg(value_name = "SHELL")]
-    pub shell: Shell,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Shell {
-    Bash,
-    Zsh,
-    Fish,
-}
-
-/// Options of `seagull man`.
-#[derive(Debug, Clone, Args)]
-#[command(after_help = MAN_EXAMPLES)]
-pub struct Man {
-    /// The command that the page is of [default: seagull itself]
-    #[arg(value_name = "COMMAND")]
-    pub command: Option<String>,
-    /// Write all pages into this directory instead
-    #[arg(long, value_name = "DIR", conflicts_with = "command")]
-    pub directory: Option<std::path::PathBuf>,
 }

@@ -1,12 +1,9 @@
 //! The options of the first hour: settings to begin with, and a look at whether all is in place.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use tonic::transport::Uri;
 
-use super::{StateArgs, TokenArgs, url};
-use crate::framework;
+use super::{StateArgs, SuiteArgs, TokenArgs, url};
 use crate::report::Output;
 
 const INIT_EXAMPLES: &str = "\
@@ -51,15 +48,8 @@ pub struct Doctor {
     /// Arguments for the framework, as they are
     #[arg(last = true, value_name = "FRAMEWORK ARGS")]
     pub arguments: Vec<String>,
-    /// The name history is kept under [default: the repository's name and the folder in it]
-    #[arg(long, value_name = "NAME")]
-    pub project: Option<String>,
-    /// What runs the tests: pytest, cargo or command [default: what the directory shows]
-    #[arg(long, value_name = "NAME")]
-    pub framework: Option<framework::Name>,
-    /// The interpreter [default: of VIRTUAL_ENV, CONDA_PREFIX, .venv, PATH, the first there is]
-    #[arg(long, value_name = "PATH")]
-    pub python: Option<String>,
+    #[command(flatten)]
+    pub suite: SuiteArgs,
     /// Look at this scheduler too: is it there, does it take the token, does its clock agree
     #[arg(long, value_name = "URL", value_parser = url)]
     pub scheduler: Option<Uri>,
@@ -70,21 +60,4 @@ pub struct Doctor {
     /// human or plain: a line for each step; json: an object for each
     #[arg(long, value_name = "FORM", default_value = "human")]
     pub output: Output,
-}
-
-impl Doctor {
-    /// The options of a run of the same suite.
-    pub fn words(&self) -> Vec<String> {
-        let path = |path: &PathBuf| path.to_string_lossy().into_owned();
-        let options = [
-            ("--project", self.project.clone()),
-            ("--framework", self.framework.map(|name| name.to_string())),
-            ("--python", self.python.clone()),
-            ("--state", self.state.state.as_ref().map(path)),
-        ];
-        let options =
-            options.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?])).flatten();
-        let dashes = (!self.arguments.is_empty()).then(|| "--".to_owned());
-        options.chain(self.paths.clone()).chain(dashes).chain(self.arguments.clone()).collect()
-    }
 }

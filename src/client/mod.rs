@@ -7,8 +7,8 @@ mod watch;
 
 use std::time::Duration;
 
-use seagull_domain::{RunId, RunSpec, TestHistory, TextRef};
-use seagull_proto::convert::{self, HistoryAsked, ListAsked, Listed, TextAsked};
+use seagull_domain::{NotPassed, RunId, RunOverview, RunSpec, TestHistory, TextRef};
+use seagull_proto::convert::{self, HistoryAsked, ListAsked, TextAsked};
 use seagull_proto::endpoint::{Authorized, blobs_client, runs_client};
 use seagull_proto::v1::blobs_client::BlobsClient;
 use seagull_proto::v1::runs_client::RunsClient;
@@ -38,6 +38,15 @@ pub fn channel(url: &Uri) -> Channel {
         .keep_alive_timeout(KEEP_ALIVE)
         .keep_alive_while_idle(true)
         .connect_lazy()
+}
+
+/// A run that was asked for.
+#[derive(Debug)]
+pub struct Submitted {
+    /// It was there already.
+    pub attached: bool,
+    /// The last run of its project, if that did not pass and this one does not select tests.
+    pub not_passed: Option<NotPassed>,
 }
 
 /// A scheduler.
@@ -72,13 +81,17 @@ impl Client {
         Ok(About { version: info.version, unix_millis: info.unix_millis })
     }
 
-    /// Asks for a run; says whether it was there already.
-    pub async fn submit(&self, spec: RunSpec) -> anyhow::Result<bool> {
+    /// Asks for a run.
+    pub async fn submit(&self, spec: RunSpec) -> anyhow::Result<Submitted> {
         let run = spec.id.clone();
         let request = convert::submission(spec).map_err(|invalid| usage(invalid.to_string()))?;
         let answer = insist(|| async { Ok(self.runs.clone().submit(request.clone()).await?) }).await;
         match answer {
-            Ok(answer) => Ok(answer.into_inner().attached),
+            Ok(answer) => {
+                let v1::SubmitResponse { attached, not_passed } = answer.into_inner();
+                let not_passed = not_passed.and_then(|last| last.try_into().ok());
+                Ok(Submitted { attached, not_passed })
+            }
             Err(error) => Err(refused(&run, error)),
         }
     }
@@ -91,10 +104,10 @@ impl Client {
     }
 
     /// The newest runs.
-    pub async fn list(&self, asked: ListAsked) -> Result<Listed, Error> {
+    pub async fn list(&self, asked: ListAsked) -> Result<Vec<RunOverview>, Error> {
         let request = v1::ListRequest::from(asked);
         let answer = insist(|| async { Ok(self.runs.clone().list(request.clone()).await?) }).await?;
-        Listed::try_from(answer.into_inner()).map_err(Error::new)
+        Vec::try_from(answer.into_inner()).map_err(Error::new)
     }
 
     /// What is kept of a test.

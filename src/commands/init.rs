@@ -2,12 +2,13 @@
 
 use std::env;
 use std::fs::OpenOptions;
-use std::io::{self, ErrorKind, Write};
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use anyhow::Context;
 
 use crate::cli;
+use crate::commands::print;
 use crate::config::{Config, FILE};
 use crate::errors::usage;
 use crate::framework;
@@ -18,7 +19,7 @@ const SCHEMA: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/sea
 
 pub fn run(args: &cli::Init) -> anyhow::Result<u8> {
     if args.schema {
-        io::stdout().write_all(SCHEMA.as_bytes()).context("cannot write")?;
+        print(|out| out.write_all(SCHEMA.as_bytes()))?;
         return Ok(0);
     }
     let directory = env::current_dir().context("the working directory cannot be found")?;

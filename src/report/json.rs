@@ -10,7 +10,7 @@ use seagull_domain::{
 use serde::Serialize;
 
 use super::tally::Tally;
-use super::{Closing, Live, Reporter};
+use super::{Closing, Live, Reporter, around};
 
 pub struct Json<W> {
     out: W,
@@ -276,20 +276,17 @@ fn finished<'a>(
     place: Place<'a>,
     evidence: Option<Evidence>,
 ) -> Body<'a> {
-    let [setup_seconds, call_seconds, teardown_seconds] = result.phases.map(|micros| micros as f64 / 1e6);
+    let [setup_seconds, call_seconds, teardown_seconds] = result.phases.map(around::seconds);
     Body::TestFinished {
         test,
         outcome: result.outcome.word(),
         detail: &result.detail,
         cause: result.cause.map(|cause| cause.word()),
-        seconds: result.micros() as f64 / 1e6,
+        seconds: around::seconds(result.micros()),
         phases: Phases { setup_seconds, call_seconds, teardown_seconds },
         peak_memory_kib: Some(result.peak_kib).filter(|kib| *kib > 0),
         place,
-        evidence: evidence.map(|evidence| match evidence {
-            Evidence::Predecessor => "predecessor",
-            Evidence::AfterDecision => "after_decision",
-        }),
+        evidence: evidence.map(Evidence::word),
         message: &result.message,
         location: &result.location,
         text: result.text,

@@ -26,7 +26,7 @@ pub use around::Form;
 pub use choice::{Color, Output};
 pub use tally::Tally;
 use text::Paint;
-pub use text::count;
+pub use text::{count, number};
 
 use crate::again::Again;
 
@@ -74,7 +74,7 @@ pub struct Closing<'a> {
     pub texts: Texts<'a>,
     /// Where the JUnit report was written.
     pub junit: Option<&'a std::path::Path>,
-    pub again: &'a Again,
+    pub again: Option<&'a Again>,
 }
 
 pub struct Settings {
@@ -83,7 +83,8 @@ pub struct Settings {
     pub junit: Option<PathBuf>,
     /// Whether events arrive as they happen, from the run's first; else nothing is said about durations.
     pub live: bool,
-    pub again: Again,
+    /// None where what began the run is not known.
+    pub again: Option<Again>,
 }
 
 /// All reports of one run.
@@ -91,7 +92,7 @@ pub struct Report {
     tally: Tally,
     reporter: Box<dyn Reporter>,
     junit: Option<PathBuf>,
-    again: Again,
+    again: Option<Again>,
 }
 
 impl Report {
@@ -109,7 +110,7 @@ impl Report {
         Self::with(Tally::new(run, now, settings.live), reporter, settings.junit, settings.again)
     }
 
-    fn with(tally: Tally, reporter: Box<dyn Reporter>, junit: Option<PathBuf>, again: Again) -> Self {
+    fn with(tally: Tally, reporter: Box<dyn Reporter>, junit: Option<PathBuf>, again: Option<Again>) -> Self {
         Self { tally, reporter, junit, again }
     }
 
@@ -175,7 +176,7 @@ impl Report {
             junit::write(&self.tally, texts, path).with_context(failed)
         });
         let junit = self.junit.as_deref().filter(|_| matches!(written, Some(Ok(()))));
-        let closing = Closing { texts, junit, again: &self.again };
+        let closing = Closing { texts, junit, again: self.again.as_ref() };
         self.reporter.finish(&self.tally, &closing)?;
         written.unwrap_or(Ok(()))
     }

@@ -5,7 +5,7 @@ use seagull_domain::{
 };
 
 use super::tally::Tally;
-use super::text::{Paint, clean, count, micros, millis, one_line};
+use super::text::{Paint, clean, count, micros, millis, number, one_line};
 
 /// So many tests are told of one by one; a run in which everything fails must not bury its log.
 const MOST: u32 = 200;
@@ -91,7 +91,6 @@ impl Narrator {
         let manifest = &tally.names.manifest;
         let mut paths: Vec<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
         paths.dedup();
-        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let mut text =
             format!("{} in {}", count(number(manifest.len()), "test"), count(number(paths.len()), "file"));
         if !manifest.skipped_modules.is_empty() {

@@ -7,10 +7,10 @@ use std::io::{self, Write};
 use seagull_domain::{Framework, PlanSummary, RunSpec, RunVerdict, TestIndex, Verdict};
 
 use super::tally::{Execution, Tally, TestRecord};
-use super::text::{Paint, clean, count, duration, micros, millis, one_line};
+use super::text::{Paint, clean, count, duration, micros, millis, number, one_line, parts};
 use super::{Closing, Texts};
-use crate::again::quoted;
-use crate::config::ARGUMENTS;
+use crate::again::Again;
+use crate::framework;
 
 /// So many failures are shown with what they printed; the rest in a line each.
 pub const IN_FULL: usize = 20;
@@ -247,24 +247,26 @@ impl<W: Write> Page<'_, W> {
     }
 
     fn next_steps(&mut self, closing: &Closing) -> io::Result<()> {
-        let counts = self.tally.counts;
+        let (counts, run) = (self.tally.counts, &self.tally.run);
+        let select = |part: &str, option: &str| match closing.again {
+            Some(again) => again.with(&["--select", part]),
+            None => format!("seagull rerun {run}{option}"),
+        };
         writeln!(self.out)?;
         if counts.total == 0 {
             self.no_tests()?;
         }
         if counts.total == 0 && self.tally.end == Some(RunVerdict::Incomplete) {
-            writeln!(self.out, "find out what is wrong: {}", closing.again.doctor())?;
+            let command = closing.again.map_or("seagull doctor".to_owned(), Again::doctor);
+            writeln!(self.out, "find out what is wrong: {command}")?;
         }
         if counts.failed > 0 {
-            let command = closing.again.with(&["--select", "last-failed"]);
-            writeln!(self.out, "rerun what failed:      {command}")?;
+            writeln!(self.out, "rerun what failed:      {}", select("last-failed", " --failed"))?;
         }
         if counts.not_executed > 0 {
-            let command = closing.again.with(&["--select", "not-passed"]);
-            writeln!(self.out, "run what did not pass:  {command}")?;
+            writeln!(self.out, "run what did not pass:  {}", select("not-passed", ""))?;
         }
         if self.tally.end.is_none() {
-            let run = &self.tally.run;
             writeln!(self.out, "let it go on:           the same command with --run-id {run}")?;
         }
         if let Some(path) = closing.junit {
@@ -283,7 +285,7 @@ impl<W: Write> Page<'_, W> {
             ),
             (Some(RunVerdict::Incomplete), Some(spec)) if tally.plan.is_some() => {
                 let select = if spec.select.is_empty() { "" } else { "--select, " };
-                let (look, command) = discovery(spec);
+                let (look, command) = (decides(spec), framework::listing(spec, "python"));
                 writeln!(
                     self.out,
                     "nothing to run\nhint: look at {select}{look}\nwhat is discovered:     {command}"
@@ -297,23 +299,13 @@ impl<W: Write> Page<'_, W> {
     fn verdict(&mut self) -> io::Result<()> {
         let tally = self.tally;
         let counts = tally.counts;
-        let parts = [
-            (counts.passed, "passed"),
-            (counts.failed, "failed"),
-            (counts.flaky, "flaky"),
-            (counts.quarantined, "quarantined"),
-            (counts.skipped, "skipped"),
-            (counts.not_executed, "not executed"),
-            (counts.total.saturating_sub(counts.decided()), "without a verdict"),
-        ];
-        let parts: Vec<String> =
-            parts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}")).collect();
+        let parts = parts(&counts, "without a verdict");
         let mut text = count(counts.total, "test");
         if let Some(elapsed) = tally.elapsed() {
             text += &format!(" in {}", duration(elapsed));
         }
         if !parts.is_empty() {
-            text += &format!(" ({})", parts.join(", "));
+            text += &format!(" ({parts})");
         }
         if !tally.suite_errors.is_empty() {
             text += &format!(" and {}", count(number(tally.suite_errors.len()), "suite error"));
@@ -321,13 +313,7 @@ impl<W: Write> Page<'_, W> {
         if !tally.work.slots.is_empty() {
             text += &format!(" on {}", count(number(tally.work.slots.len()), "slot"));
         }
-        let word = tally.end.map_or("unfinished", RunVerdict::word);
-        let word = match tally.end {
-            Some(RunVerdict::Passed) => self.paint.good(word),
-            Some(RunVerdict::Failed) => self.paint.bad(word),
-            _ => self.paint.odd(word),
-        };
-        writeln!(self.out, "{word}: {text}")
+        writeln!(self.out, "{}: {text}", self.paint.run_verdict(tally.end))
     }
 
     fn more(&mut self, all: usize, shown: usize) -> io::Result<()> {
@@ -338,27 +324,12 @@ impl<W: Write> Page<'_, W> {
     }
 }
 
-/// What decides which tests there are, and what shows them.
-fn discovery(spec: &RunSpec) -> (&'static str, String) {
-    let arguments = spec.arguments.iter().map(String::as_str);
+/// What decides which tests there are.
+fn decides(spec: &RunSpec) -> &'static str {
     match &spec.environment.framework {
-        Framework::Pytest => (
-            "the paths, the arguments after --, and pytest's testpaths, addopts and rootdir",
-            quoted(["python", "-m", "pytest", "--collect-only", "-q"].into_iter().chain(arguments)),
-        ),
-        Framework::Cargo => {
-            let dashes = (!spec.arguments.iter().any(|argument| argument == "--")).then_some("--");
-            let words = ["cargo", "test"].into_iter().chain(arguments).chain(dashes).chain(["--list"]);
-            ("the filter, the arguments after --, and the packages that cargo test takes here", quoted(words))
-        }
-        Framework::Command(commands) => {
-            let given = |word: &String| match word.as_str() {
-                ARGUMENTS => spec.arguments.clone(),
-                _ => vec![word.clone()],
-            };
-            let words = commands.discover.iter().flat_map(given);
-            ("what [command] discover in seagull.toml writes, an id a line", quoted(words))
-        }
+        Framework::Pytest => "the paths, the arguments after --, and pytest's testpaths, addopts and rootdir",
+        Framework::Cargo => "the filter, the arguments after --, and the packages that cargo test takes here",
+        Framework::Command(_) => "what [command] discover in seagull.toml writes, an id a line",
     }
 }
 
@@ -381,8 +352,4 @@ fn fixtures(run: &Execution) -> Option<String> {
     let [setup, _, teardown] = run.phases;
     let (word, most) = if setup >= teardown { ("setup", setup) } else { ("teardown", teardown) };
     (most >= WORTH_A_WORD && most > run.micros() / 2).then(|| format!("{word} {}", micros(most)))
-}
-
-fn number(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
 }

@@ -287,7 +287,7 @@ impl TestRecord {
         self.runs.iter().filter(|run| run.outcome == Outcome::Failed)
     }
 
-    fn longest(&self) -> Option<&Execution> {
+    pub fn longest(&self) -> Option<&Execution> {
         self.runs.iter().max_by_key(|run| run.micros())
     }
 

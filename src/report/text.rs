@@ -3,6 +3,8 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use seagull_domain::{Counts, RunVerdict};
+
 /// Colours, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Paint {
@@ -35,6 +37,20 @@ impl Paint {
     pub fn odd(self, text: impl Display) -> String {
         self.wrap("1;33", text)
     }
+
+    /// A word with the colour of what it says.
+    pub fn verdict(self, word: &str) -> String {
+        match word.trim_end() {
+            "passed" => self.good(word),
+            "failed" => self.bad(word),
+            "skipped" => self.dim(word),
+            _ => self.odd(word),
+        }
+    }
+
+    pub fn run_verdict(self, verdict: Option<RunVerdict>) -> String {
+        self.verdict(verdict.map_or("unfinished", RunVerdict::word))
+    }
 }
 
 /// A duration with about two significant digits: `0.04 s`, `3.2 s`, `61 s`, `12 min 5 s`, `2 h 10 min`.
@@ -65,6 +81,26 @@ pub fn micros(micros: u64) -> String {
 /// `1 test`, `2 tests`.
 pub fn count(number: u32, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A length as it is counted.
+pub fn number(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// `3 passed, 2 failed`; `open` is the word for tests without a verdict.
+pub fn parts(counts: &Counts, open: &str) -> String {
+    let parts = [
+        (counts.passed, "passed"),
+        (counts.failed, "failed"),
+        (counts.flaky, "flaky"),
+        (counts.quarantined, "quarantined"),
+        (counts.skipped, "skipped"),
+        (counts.not_executed, "not executed"),
+        (counts.open(), open),
+    ];
+    let parts = parts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}"));
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 /// Text without escape sequences and control characters (lines and tabs stay): what a test prints must not be able to

@@ -100,6 +100,16 @@ pub enum Evidence {
     AfterDecision,
 }
 
+impl Evidence {
+    /// The word for it in events and reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Evidence::Predecessor => "predecessor",
+            Evidence::AfterDecision => "after_decision",
+        }
+    }
+}
+
 /// A plan in figures.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PlanSummary {

@@ -50,6 +50,15 @@ impl RunOverview {
     }
 }
 
+/// A run that did not pass, and what is left of its project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotPassed {
+    pub run: RunId,
+    pub verdict: RunVerdict,
+    /// Tests of the project whose last verdict is not good.
+    pub tests: u32,
+}
+
 /// What a test came to in an ended run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PastRun {

@@ -119,6 +119,11 @@ impl Counts {
     pub fn decided(&self) -> u32 {
         self.passed + self.failed + self.skipped + self.flaky + self.quarantined + self.not_executed
     }
+
+    /// Tests without one.
+    pub fn open(&self) -> u32 {
+        self.total.saturating_sub(self.decided())
+    }
 }
 
 /// The verdict of a run.

@@ -1,6 +1,6 @@
 //! Lists of runs, and a test's history.
 
-use seagull_domain::{PastRun, RunOverview, RunState, TestHistory};
+use seagull_domain::{NotPassed, PastRun, RunOverview, RunState, TestHistory};
 
 use super::Invalid;
 use super::scalar::{self, Checked};
@@ -15,14 +15,6 @@ pub struct ListAsked {
     /// None for every project.
     pub project: Option<String>,
     pub limit: usize,
-}
-
-/// The answer of `List`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    pub runs: Vec<RunOverview>,
-    /// Tests of the project whose last verdict is not good.
-    pub not_passed: u32,
 }
 
 /// A call of `History`.
@@ -51,19 +43,36 @@ impl TryFrom<v1::ListRequest> for ListAsked {
     }
 }
 
-impl From<Listed> for v1::ListResponse {
-    fn from(listed: Listed) -> Self {
-        let runs = listed.runs.into_iter().take(limits::LISTED_RUNS).map(Into::into).collect();
-        Self { runs, not_passed: listed.not_passed.min(limits::TESTS) }
+impl From<Vec<RunOverview>> for v1::ListResponse {
+    fn from(runs: Vec<RunOverview>) -> Self {
+        Self { runs: runs.into_iter().take(limits::LISTED_RUNS).map(Into::into).collect() }
     }
 }
 
-impl TryFrom<v1::ListResponse> for Listed {
+impl TryFrom<v1::ListResponse> for Vec<RunOverview> {
     type Error = Invalid;
 
     fn try_from(message: v1::ListResponse) -> Checked<Self> {
-        let runs = scalar::list(message.runs, limits::LISTED_RUNS, "ListResponse.runs", TryInto::try_into)?;
-        Ok(Self { runs, not_passed: scalar::tests(message.not_passed, "ListResponse.not_passed")? })
+        scalar::list(message.runs, limits::LISTED_RUNS, "ListResponse.runs", TryInto::try_into)
+    }
+}
+
+impl From<NotPassed> for v1::NotPassed {
+    fn from(last: NotPassed) -> Self {
+        let NotPassed { run, verdict, tests } = last;
+        Self { run: run.into(), verdict: verdict.number(), tests: tests.min(limits::TESTS) }
+    }
+}
+
+impl TryFrom<v1::NotPassed> for NotPassed {
+    type Error = Invalid;
+
+    fn try_from(message: v1::NotPassed) -> Checked<Self> {
+        Ok(Self {
+            run: scalar::id(message.run, "NotPassed.run")?,
+            verdict: words::word(message.verdict, "NotPassed.verdict")?,
+            tests: scalar::tests(message.tests, "NotPassed.tests")?,
+        })
     }
 }
 

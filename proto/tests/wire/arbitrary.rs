@@ -60,7 +60,7 @@ impl Source {
         }
     }
 
-    fn id<T: std::str::FromStr<Err = InvalidId>>(&mut self) -> T {
+    pub fn id<T: std::str::FromStr<Err = InvalidId>>(&mut self) -> T {
         let length = self.within(1, 100);
         let characters = ['a', 'Z', '0', '-', '_'];
         let text: String = (0..length).map(|_| self.pick(&characters)).collect();

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use prost::Message;
 use seagull_domain::*;
 use seagull_proto::convert::{
-    BlobAsked, BlobPart, BlobPiece, BundleAsked, HistoryAsked, ListAsked, Listed, LogChunk, RunDescription,
+    BlobAsked, BlobPart, BlobPiece, BundleAsked, HistoryAsked, ListAsked, LogChunk, RunDescription,
     TextAsked, WatchAsked, Watched, fit_result, pack_items,
 };
 use seagull_proto::{Invalid, PROTOCOL, limits, v1};
@@ -44,8 +44,9 @@ fn every_type_arrives_as_it_was_sent() {
         round_trip::<RunSpec, v1::SubmitRequest>(s.spec());
         round_trip::<Watched, v1::WatchMessage>(s.watched());
         round_trip::<TestHistory, v1::HistoryResponse>(s.history());
-        let runs = s.list(20, Source::overview);
-        round_trip::<Listed, v1::ListResponse>(Listed { runs, not_passed: s.small(limits::TESTS) });
+        round_trip::<Vec<RunOverview>, v1::ListResponse>(s.list(20, Source::overview));
+        let (run, verdict, tests) = (s.id(), RunVerdict::Failed, s.small(limits::TESTS));
+        round_trip::<NotPassed, v1::NotPassed>(NotPassed { run, verdict, tests });
         for variant in 0..EVENTS {
             let item = StreamItem { seq: Seq(seed), event: s.event(variant) };
             round_trip::<StreamItem, v1::StreamItem>(item);
@@ -96,8 +97,10 @@ fn long_lists_fit_a_message_whatever_is_in_them() {
         counts: Counts::default(),
         state: RunState::Ended { verdict: RunVerdict::Failed, exit_code: 255, at: u64::MAX },
     };
-    let listed = Listed { runs: vec![overview; limits::LISTED_RUNS + 1], not_passed: u32::MAX };
-    assert_eq!(arrives::<Listed, v1::ListResponse>(&listed).runs.len(), limits::LISTED_RUNS);
+    let listed = vec![overview; limits::LISTED_RUNS + 1];
+    assert_eq!(arrives::<Vec<RunOverview>, v1::ListResponse>(&listed).len(), limits::LISTED_RUNS);
+    let last = NotPassed { run: "r".parse().unwrap(), verdict: RunVerdict::Failed, tests: u32::MAX };
+    assert_eq!(arrives::<NotPassed, v1::NotPassed>(&last).tests, limits::TESTS);
     let tests = vec!["t".repeat(60_000); limits::MATCHES + 1];
     let history = TestHistory { tests, matching: u32::MAX, searched: u32::MAX, ..TestHistory::default() };
     assert_eq!(arrives::<TestHistory, v1::HistoryResponse>(&history).tests.len(), 4);

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use seagull_domain::{RunId, RunOverview, RunSpec};
+use seagull_domain::{NotPassed, RunId, RunOverview, RunSpec};
 use seagull_proto::convert::{HistoryAsked, ListAsked, TextAsked, WatchAsked};
 use seagull_proto::limits::CHUNK_BYTES;
 use seagull_proto::v1::runs_server::Runs;
@@ -29,6 +29,12 @@ impl Face {
         let live = self.0.actor.ask(|reply| actor::Request::Overviews { reply }).await;
         live.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))
     }
+
+    /// Nothing depends on it, so that it may fail.
+    async fn not_passed(&self, project: &str) -> Option<NotPassed> {
+        let (service, project) = (self.0.clone(), project.to_owned());
+        blocking(move || service.history.not_passed(&project)).await.ok().flatten()
+    }
 }
 
 #[tonic::async_trait]
@@ -50,9 +56,12 @@ impl Runs for Face {
         if let Some(ended) = self.0.archived_spec(&spec.id).await? {
             let differs =
                 spec.difference(&ended).map_or(Ok(()), |difference| Err(status::run_differs(difference)));
-            return differs.map(|()| Response::new(v1::SubmitResponse { attached: true }));
+            return differs.map(|()| Response::new(v1::SubmitResponse { attached: true, not_passed: None }));
         }
-        if !spec.select.is_empty() {
+        let mut not_passed = None;
+        if spec.select.is_empty() {
+            not_passed = self.not_passed(&spec.project).await;
+        } else {
             let live = self.overviews().await?;
             // A run that is there already may have outlived those that it was selected by.
             if live.iter().all(|run| run.run != spec.id) {
@@ -61,7 +70,10 @@ impl Runs for Face {
         }
         let outcome = self.0.actor.ask(|reply| actor::Request::Submit { spec, reply }).await;
         match outcome.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))? {
-            Ok(attached) => Ok(Response::new(v1::SubmitResponse { attached })),
+            Ok(attached) => {
+                let not_passed = if attached { None } else { not_passed.map(Into::into) };
+                Ok(Response::new(v1::SubmitResponse { attached, not_passed }))
+            }
             Err(Refusal::Differs(difference)) => Err(status::run_differs(difference)),
             Err(Refusal::TooManyRuns) => Err(Status::resource_exhausted("too many unfinished runs")),
         }

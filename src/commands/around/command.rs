@@ -187,9 +187,6 @@ fn arguments(story: &Story, probe: &Probe, directory: &Path, uncollected: bool) 
 /// A test as an argument: ids are relative to the root, arguments to the directory.
 fn id(story: &Story, probe: &Probe, directory: &Path, test: TestIndex) -> Option<String> {
     let (path, suffix) = story.parts(test)?;
-    if probe.rootdir == directory {
-        return Some(format!("{path}{suffix}"));
-    }
     Some(inside(&probe.rootdir.join(path), directory) + suffix)
 }
 

@@ -4,6 +4,7 @@ use super::results::tally;
 use super::{Reach, form, logs};
 use crate::cli::{self, RunName};
 use crate::commands::print;
+use crate::errors::{Usage, usage};
 use crate::report::{Form, around};
 
 pub async fn run(args: cli::Explain) -> anyhow::Result<u8> {
@@ -11,19 +12,15 @@ pub async fn run(args: cli::Explain) -> anyhow::Result<u8> {
     let form = form(&args.form);
     match (args.what.parse::<RunName>(), &args.test) {
         (Ok(run), Some(test)) => explain_test(&reach, form, &run, test).await,
-        (Err(expected), Some(_)) => Err(crate::errors::usage(format!("{}: {expected}", args.what))),
-        (Ok(run), None) if is_run(&reach, &run).await? => explain_run(&reach, form, &run).await,
-        // No run is called so: a test may be.
-        (_, None) => explain_test(&reach, form, &RunName::Last, &args.what).await,
-    }
-}
-
-async fn is_run(reach: &Reach, name: &RunName) -> anyhow::Result<bool> {
-    let RunName::Id(run) = name else { return Ok(true) };
-    match reach.tell(run, |_| ()).await {
-        Ok(()) => Ok(true),
-        Err(error) if error.is::<crate::errors::Usage>() => Ok(false),
-        Err(error) => Err(error),
+        (Err(expected), Some(_)) => Err(usage(format!("{}: {expected}", args.what))),
+        (Err(_), None) => explain_test(&reach, form, &RunName::Last, &args.what).await,
+        (Ok(run), None) => match explain_run(&reach, form, &run).await {
+            // No run is called so: a test may be.
+            Err(error) if run != RunName::Last && error.is::<Usage>() => {
+                explain_test(&reach, form, &RunName::Last, &args.what).await
+            }
+            explained => explained,
+        },
     }
 }
 

@@ -13,7 +13,7 @@ mod watch;
 use std::path::PathBuf;
 
 use anyhow::anyhow;
-use seagull_domain::{RunId, RunOverview};
+use seagull_domain::RunId;
 use seagull_proto::convert::ListAsked;
 use seagull_results::Found;
 use seagull_scheduler::{Server, Settings};
@@ -25,7 +25,7 @@ use crate::client::{self, Client, Error, Notice};
 use crate::errors::{usage, warn};
 use crate::fresh;
 use crate::place::Place;
-use crate::report::Form;
+use crate::report::{Form, number};
 use crate::state::State;
 
 pub use explain::run as explain;
@@ -55,8 +55,7 @@ impl Reach {
     async fn new(from: &FromArgs) -> anyhow::Result<Reach> {
         let place = Place::here()?;
         place.config.warnings.iter().for_each(warn);
-        let project = from.project.clone().or_else(|| place.config.project.clone());
-        let project = project.unwrap_or_else(|| place.project());
+        let project = from.project.clone().unwrap_or_else(|| place.project());
         if let Some(url) = &from.scheduler {
             let client = Client::new(client::channel(url), &crate::commands::token(&from.token)?);
             client.info().await?;
@@ -77,18 +76,13 @@ impl Reach {
         Ok(Reach { client, project, state: Some(state.directory), _server: Some((server, scratch)) })
     }
 
-    /// The newest runs of the project that pass.
-    async fn newest(&self, limit: usize) -> anyhow::Result<Vec<RunOverview>> {
-        let asked = ListAsked { project: Some(self.project.clone()), limit };
-        Ok(self.client.list(asked).await?.runs)
-    }
-
     async fn run(&self, name: &RunName) -> anyhow::Result<RunId> {
         if let RunName::Id(run) = name {
             return Ok(run.clone());
         }
-        let newest = self.newest(1).await?.into_iter().next();
         let project = &self.project;
+        let asked = ListAsked { project: Some(project.clone()), limit: 1 };
+        let newest = self.client.list(asked).await?.into_iter().next();
         newest.map(|run| run.run).ok_or_else(|| {
             usage(format!(
                 "there is no run of project {project}\nhint: seagull runs --all lists those of others"
@@ -131,7 +125,7 @@ fn unread(run: &RunId, error: Error) -> anyhow::Error {
 /// Several tests are meant, or none.
 fn not_one(text: &str, found: &Found, place: &str) -> anyhow::Error {
     let listed = |ids: &[String]| ids.iter().map(|id| format!("\n  {id}")).collect::<String>();
-    let more = found.matching.saturating_sub(u32::try_from(found.ids.len()).unwrap_or(u32::MAX));
+    let more = found.matching.saturating_sub(number(found.ids.len()));
     let more = if more == 0 { String::new() } else { format!("\n  and {more} more") };
     match found.matching {
         0 => usage(format!(

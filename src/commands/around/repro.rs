@@ -1,6 +1,7 @@
 //! `seagull repro`: a test as it ran in a run, by the framework alone.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
@@ -12,10 +13,11 @@ use tokio::process::Command;
 use super::command::{self, Line, Probe};
 use super::{Reach, logs};
 use crate::cli;
+use crate::commands::print;
 use crate::errors::{INTERRUPTED, usage};
 use crate::place::Place;
 use crate::report::around::{Execution, Story};
-use crate::report::count;
+use crate::report::{count, number};
 use crate::signals::Signals;
 
 const PROBE: &str = include_str!("probe.py");
@@ -45,7 +47,7 @@ pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
     let mut line = Line::new(&story, execution, &probe, &directory, args.alone);
     if args.print {
         line.shorten(&probe, &std::env::temp_dir())?;
-        println!("{}", line.as_shell());
+        print(|out| writeln!(out, "{}", line.as_shell()))?;
         return Ok(0);
     }
     let scratch = tempfile::Builder::new().prefix("seagull-repro-").tempdir()?;
@@ -90,7 +92,7 @@ async fn probe(python: &Path, directory: &Path, story: &Story) -> anyhow::Result
 }
 
 fn say(story: &Story, execution: &Execution, line: &Line, alone: bool) {
-    let before = u32::try_from(execution.before.len()).unwrap_or(u32::MAX);
+    let before = number(execution.before.len());
     eprintln!("{}: {}", story.id, execution.facts());
     if before > 0 {
         let before = count(before, "test");

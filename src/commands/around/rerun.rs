@@ -1,16 +1,14 @@
 //! `seagull rerun`: a new run of what did not pass in an ended one.
 
-use clap::Parser;
 use seagull_domain::{RunId, RunSpec, RunVerdict, Workspace};
 
 use super::Reach;
 use super::results::tally;
-use crate::cli::{self, Cli};
+use crate::cli;
 use crate::commands::run;
 use crate::errors::usage;
-use crate::report::Tally;
 use crate::report::around::Part;
-use crate::report::count;
+use crate::report::{Tally, count, number};
 
 /// As for a run without tests.
 const NOTHING: u8 = 101;
@@ -30,7 +28,7 @@ pub async fn run(args: cli::Rerun) -> anyhow::Result<u8> {
     let base = RunSpec { select: select(&spec, &run, part, known), ..spec };
     check_place(&args, &base)?;
     say(&run, &tally, chosen, known);
-    let again = arguments(args, &base, &reach)?;
+    let again = arguments(args, &base, &reach);
     drop(reach);
     run::again(again, base).await
 }
@@ -60,9 +58,9 @@ fn nothing_to_do(run: &RunId, part: Part, verdict: RunVerdict) -> u8 {
 fn check_place(args: &cli::Rerun, base: &RunSpec) -> anyhow::Result<()> {
     let remote = matches!(base.workspace, Workspace::Artifact { .. });
     if remote && args.from.scheduler.is_none() {
-        let run = args.run_id.as_ref().unwrap_or(&base.id);
         return Err(usage(format!(
-            "run {run} ran on a scheduler's executors\nhint: name that scheduler with --scheduler"
+            "run {} ran on a scheduler's executors\nhint: name that scheduler with --scheduler",
+            base.id
         )));
     }
     Ok(())
@@ -73,21 +71,19 @@ fn say(run: &RunId, tally: &Tally, chosen: usize, known: bool) {
         eprintln!("rerun of run {run}, whose tests never became known: all of it");
         return;
     }
-    let chosen = u32::try_from(chosen).unwrap_or(u32::MAX);
+    let chosen = number(chosen);
     let stand = tally.counts.total.saturating_sub(chosen);
     eprintln!("rerun of run {run}: {}; {} stand as they are", count(chosen, "test"), count(stand, "verdict"));
 }
 
 /// The options of the new run as `seagull run` has them. What they do not say, the old run says.
-fn arguments(args: cli::Rerun, base: &RunSpec, reach: &Reach) -> anyhow::Result<cli::Run> {
-    let words = ["seagull", "run", "--"].into_iter().map(str::to_owned);
-    let cli = Cli::try_parse_from(words.chain(base.arguments.iter().cloned()))?;
-    let cli::Command::Run(mut run) = cli.command else { unreachable!("it is a run that was parsed") };
+fn arguments(args: cli::Rerun, base: &RunSpec, reach: &Reach) -> cli::Run {
+    let mut run = cli::Run { arguments: base.arguments.clone(), report: args.report, ..Default::default() };
     run.what.run_id = args.run_id;
+    run.what.suite.project = args.from.project;
     run.how.slots = args.slots;
-    run.report = args.report;
     run.at.scheduler = args.from.scheduler;
     run.at.token = args.from.token;
     run.at.state.state = reach.state.clone().or(args.from.state.state);
-    Ok(*run)
+    run
 }

@@ -5,11 +5,12 @@ use std::io::{self, IsTerminal, Write};
 use std::pin::pin;
 use std::time::Duration;
 
-use anyhow::Context;
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::report::Output;
+use crate::commands::print;
+use crate::errors;
+use crate::report::{Output, count};
 
 /// What takes longer is said to go on, and so often.
 const QUIET: Duration = Duration::from_secs(2);
@@ -52,12 +53,10 @@ impl Finding {
         Finding::new(check, State::Problem, message)
     }
 
-    /// A problem that an error tells of, with the hints in it.
+    /// A problem that an error tells of, with the first hint in it.
     pub fn error(check: &'static str, error: &anyhow::Error) -> Finding {
-        let text = format!("{error:#}");
-        let (hints, said): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("hint: "));
-        let hint = hints.first().map(|hint| hint.trim_start_matches("hint: ").to_owned());
-        Finding { hint, ..Finding::problem(check, said.join("\n")) }
+        let (said, hints) = errors::parts(error);
+        Finding::problem(check, said.join(": ")).hints(hints.into_iter().next())
     }
 
     /// What to do about it.
@@ -104,13 +103,11 @@ impl Findings {
         self.warnings += u32::from(finding.state == State::Warning);
         self.problems += u32::from(finding.state == State::Problem);
         let text = if self.json { serde_json::to_string(&finding)? + "\n" } else { finding.text() };
-        let mut out = io::stdout();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write")
+        print(|out| out.write_all(text.as_bytes()))
     }
 
     /// The last line, and the exit code.
     pub fn close(self) -> anyhow::Result<u8> {
-        let count = |n: u32, word| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
         let said = match (self.problems, self.warnings) {
             (0, 0) => "all is in place; next: seagull run".to_owned(),
             (0, warnings) => format!("no problem, {}; next: seagull run", count(warnings, "warning")),
@@ -118,7 +115,7 @@ impl Findings {
             (problems, warnings) => format!("{}, {}", count(problems, "problem"), count(warnings, "warning")),
         };
         if !self.json {
-            writeln!(io::stdout(), "\n{said}").context("cannot write")?;
+            print(|out| writeln!(out, "\n{said}"))?;
         }
         Ok(u8::from(self.problems > 0))
     }
@@ -166,6 +163,12 @@ mod tests {
         assert_eq!(
             text,
             format!("problem   settings    cannot read: no such file\n{margin}hint: make one\n")
+        );
+        let error = anyhow::anyhow!("disk full").context("cannot keep it\nhint: make room");
+        let text = Finding::error("state", &error).text();
+        assert_eq!(
+            text,
+            format!("problem   state       cannot keep it: disk full\n{margin}hint: make room\n")
         );
         let long = Finding::warning("artifact", "two\nlines").text();
         assert_eq!(long, format!("warning   artifact    two\n{margin}lines\n"));

@@ -9,7 +9,6 @@ mod trial;
 use std::path::Path;
 use std::process::Stdio;
 
-use seagull_domain::Framework;
 use seagull_executor::interpreter;
 
 use crate::cli;
@@ -52,7 +51,7 @@ async fn examine(args: &cli::Doctor, findings: &mut Findings) -> anyhow::Result<
     };
     settings(&place, findings)?;
     state(args, &place, findings)?;
-    let run = run_args(args)?;
+    let run = run_args(args);
     // Kept to the end: a scheduler tidies up for a moment after its run.
     let home = tempfile::Builder::new().prefix("seagull-doctor-").tempdir()?;
     if ready(&run, &place, findings).await? {
@@ -65,14 +64,12 @@ async fn examine(args: &cli::Doctor, findings: &mut Findings) -> anyhow::Result<
     }
 }
 
-/// A run of the same suite, as its options would make it.
-fn run_args(args: &cli::Doctor) -> anyhow::Result<cli::Run> {
-    use clap::Parser;
-    let words = ["seagull".to_owned(), "run".to_owned()].into_iter().chain(args.words());
-    match cli::Cli::try_parse_from(words)?.command {
-        cli::Command::Run(run) => Ok(*run),
-        other => anyhow::bail!("a run was asked for, not {other:?}"),
-    }
+/// A run of the same suite.
+fn run_args(args: &cli::Doctor) -> cli::Run {
+    let mut run = cli::Run::default();
+    (run.paths, run.arguments) = (args.paths.clone(), args.arguments.clone());
+    run.what.suite = args.suite.clone();
+    run
 }
 
 fn settings(place: &Place, findings: &mut Findings) -> anyhow::Result<()> {
@@ -98,24 +95,17 @@ fn state(args: &cli::Doctor, place: &Place, findings: &mut Findings) -> anyhow::
 /// Framework and interpreter; whether tests can be tried with them.
 async fn ready(run: &cli::Run, place: &Place, findings: &mut Findings) -> anyhow::Result<bool> {
     const CHECK: &str = "framework";
-    let chosen = match framework::choose(run, place) {
-        Ok(chosen) => chosen,
-        Err(error) => return findings.tell(Finding::error(CHECK, &error)).map(|()| false),
-    };
-    let name = match chosen {
-        Framework::Pytest => "pytest",
-        Framework::Cargo => "cargo",
-        Framework::Command(_) => "command",
-    };
-    let named = run.what.framework.is_some() || place.config.framework.is_some() || name == "command";
-    let by = if named { Some("as configured".to_owned()) } else { framework::sign(&place.directory) };
+    if let Err(error) = framework::choose(run, place) {
+        return findings.tell(Finding::error(CHECK, &error)).map(|()| false);
+    }
+    let (name, by) = framework::name(run, place);
     let finding = match by {
         Some(by) => Finding::ok(CHECK, format!("{name}, by {by}")),
         None => Finding::warning(CHECK, format!("{name}, though nothing in this directory shows it"))
             .hint("start it where the suite is, or give the paths of its tests"),
     };
     findings.tell(finding)?;
-    if chosen == Framework::Pytest { python(run, place, findings).await } else { Ok(true) }
+    if name == framework::Name::Pytest { python(run, place, findings).await } else { Ok(true) }
 }
 
 async fn python(run: &cli::Run, place: &Place, findings: &mut Findings) -> anyhow::Result<bool> {

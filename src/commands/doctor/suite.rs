@@ -1,6 +1,7 @@
 //! The suite itself: two discoveries, one test alone, and one bundle.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,10 +10,12 @@ use seagull_executor::interpreter;
 
 use super::finding::{Finding, Findings};
 use super::trial::{self, Trial};
-use crate::again::quoted_word;
+use crate::again::{quoted, quoted_word};
 use crate::cli;
 use crate::commands::run::spec;
+use crate::framework;
 use crate::place::Place;
+use crate::report::{count, number};
 
 /// Selects nothing: a discovery alone.
 const NOTHING: &str = "nothing, for a discovery alone";
@@ -57,35 +60,40 @@ pub async fn examine(
 struct Suite<'a> {
     home: &'a Path,
     spec: RunSpec,
-    by_hand: Option<ByHand>,
+    by_hand: ByHand,
 }
 
 /// The framework alone, to compare with.
 struct ByHand {
-    /// Runs the same.
-    whole: String,
-    /// Only discovers it.
-    discovers: String,
+    /// Only lists the tests.
+    lists: String,
+    /// Runs the same, if one command does.
+    whole: Option<String>,
     /// Runs the test whose id is put behind it, if there is such a command.
     one: Option<String>,
 }
 
-fn by_hand(spec: &RunSpec, place: &Place) -> Option<ByHand> {
-    let (program, collect) = match spec.environment.framework {
+fn by_hand(spec: &RunSpec, place: &Place) -> ByHand {
+    let python = interpreter::find(&spec.environment.python, &place.directory);
+    let python = python.map_or("python".into(), |python| python.to_string_lossy().into_owned());
+    let lists = framework::listing(spec, &python);
+    let arguments = spec.arguments.iter().map(String::as_str);
+    match spec.environment.framework {
         Framework::Pytest => {
-            let python = interpreter::find(&spec.environment.python, &place.directory).ok()?;
-            (format!("{} -m pytest", quoted_word(&python.to_string_lossy())), "--collect-only -q")
+            let program = [&python, "-m", "pytest"];
+            let whole = Some(quoted(program.into_iter().chain(arguments)));
+            ByHand { lists, whole, one: Some(quoted(program)) }
         }
-        Framework::Cargo => ("cargo test".to_owned(), "--no-run"),
-        Framework::Command(_) => return None,
-    };
-    let arguments: String = spec.arguments.iter().map(|word| format!(" {}", quoted_word(word))).collect();
-    let one = (spec.environment.framework == Framework::Pytest).then(|| program.clone());
-    Some(ByHand {
-        whole: format!("{program}{arguments}"),
-        discovers: format!("{program} {collect}{arguments}"),
-        one,
-    })
+        Framework::Cargo => {
+            let whole = Some(quoted(["cargo", "test"].into_iter().chain(arguments)));
+            ByHand { lists, whole, one: None }
+        }
+        Framework::Command(_) => ByHand { lists, whole: None, one: None },
+    }
+}
+
+fn compare_with(command: impl Display) -> String {
+    format!("compare with: {command}")
 }
 
 impl Suite<'_> {
@@ -100,13 +108,13 @@ impl Suite<'_> {
     async fn discover(&self, findings: &mut Findings) -> anyhow::Result<Option<Manifest>> {
         const CHECK: &str = "discovery";
         let trial = self.try_tests(CHECK, &[NOTHING.to_owned()], findings).await?;
-        let collect = || self.by_hand.as_ref().map(|by_hand| format!("compare with: {}", by_hand.discovers));
+        let lists = || compare_with(&self.by_hand.lists);
         let Some(manifest) = trial.discovered.filter(|manifest| !manifest.is_empty()) else {
             let said = match trial.troubles.last() {
                 Some(trouble) => first_lines(trouble),
                 None => "no tests are found".to_owned(),
             };
-            let problem = Finding::problem(CHECK, said).hints(collect());
+            let problem = Finding::problem(CHECK, said).hint(lists());
             return findings.tell(problem).map(|()| None);
         };
         for warning in &manifest.warnings {
@@ -116,14 +124,12 @@ impl Suite<'_> {
             manifest.tests().filter(|(_, suffix)| suffix.is_empty()).map(|(path, _)| path).collect();
         if !uncollected.is_empty() && self.spec.environment.framework == Framework::Pytest {
             let said = format!("{} cannot be collected: {}", uncollected.len(), named(&uncollected));
-            findings.tell(Finding::warning(CHECK, said).hints(collect()))?;
+            findings.tell(Finding::warning(CHECK, said).hint(lists()))?;
         }
         let files: BTreeSet<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
+        let (tests, files) = (count(number(manifest.len()), "test"), count(number(files.len()), "file"));
         let seconds = trial.took.as_secs_f64();
-        findings.tell(Finding::ok(
-            CHECK,
-            format!("{} tests in {} files in {seconds:.1} s", manifest.len(), files.len()),
-        ))?;
+        findings.tell(Finding::ok(CHECK, format!("{tests} in {files} in {seconds:.1} s")))?;
         Ok(Some(manifest))
     }
 
@@ -173,10 +179,10 @@ impl Suite<'_> {
         tests: usize,
         findings: &mut Findings,
     ) -> anyhow::Result<()> {
-        let compare = || self.by_hand.as_ref().map(|by_hand| format!("compare with: {}", by_hand.whole));
+        let compare = || self.by_hand.whole.as_ref().map(compare_with);
         let alone = |id: &str| {
-            let one = self.by_hand.as_ref().and_then(|by_hand| by_hand.one.as_ref());
-            one.map(|one| format!("compare with: {one} {}", quoted_word(id)))
+            let one = self.by_hand.one.as_ref();
+            one.map(|one| compare_with(format!("{one} {}", quoted_word(id))))
         };
         let failed: Vec<&(String, Option<String>)> =
             trial.results.iter().filter(|(_, how)| how.is_some()).collect();

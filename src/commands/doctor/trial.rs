@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::client::{Client, Notice};
 use crate::fresh;
+use crate::state::State;
 
 /// How long the worker without work may take to end.
 const LEAVING: Duration = Duration::from_secs(5);
@@ -34,11 +35,11 @@ pub struct Trial {
 /// Runs to the end, or until so much time has passed since the tests were known. Its state is kept in a new directory
 /// in `home`.
 pub async fn run(spec: RunSpec, limit: Duration, home: &Path) -> anyhow::Result<Trial> {
-    let state = home.join(spec.id.as_str());
+    let state = State { directory: home.join(spec.id.as_str()) };
     let token = fresh::token()?;
     let options = seagull_scheduler::Options {
-        journal: state.join("runs").join(spec.id.as_str()),
-        state: state.clone(),
+        journal: state.journal(&spec.id),
+        state: state.directory.clone(),
         settings: Settings::default(),
         token: token.clone(),
     };
@@ -51,7 +52,7 @@ pub async fn run(spec: RunSpec, limit: Duration, home: &Path) -> anyhow::Result<
         id: "doctor".parse()?,
         slots: 1,
         labels: Default::default(),
-        state: state.clone(),
+        state: state.directory.clone(),
         channel,
         token,
         in_place: true,
@@ -86,7 +87,7 @@ pub async fn run(spec: RunSpec, limit: Duration, home: &Path) -> anyhow::Result<
     // Nobody needs either to succeed.
     let archived = tokio::time::timeout(LEAVING, server.archived(&run));
     let _ = tokio::join!(archived, tokio::time::timeout(LEAVING, executor.wait()));
-    watched.trial.discovered = discovered(&state.join("blobs"));
+    watched.trial.discovered = discovered(&state.directory.join("blobs"));
     Ok(watched.trial)
 }
 

@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 use super::follow::{self, End, Interrupt, Session};
 use super::screen::Screen;
 use super::{INTERRUPTING, Start, Step, done, id, say_attached, say_what_did_not_pass, spec};
-use crate::client::Client;
+use crate::client::{Client, Submitted};
 use crate::errors::{INTERRUPTED, warn};
 use crate::{fresh, git};
 
@@ -26,20 +26,18 @@ const LEAVING: Duration = Duration::from_secs(5);
 pub async fn run(mut start: Start) -> anyhow::Result<u8> {
     let looked = look(&start);
     let spec = done!(start.unless_interrupted(looked).await);
-    let (run, project) = (id(&spec), spec.project.clone());
+    let run = id(&spec);
     let token = fresh::token()?;
     let mut server = serve(&start, &run, token.clone())?;
     let channel = server.connect();
     let client = Client::new(channel.clone(), &token);
     let submitted = client.submit(spec);
-    let attached = done!(start.unless_interrupted(submitted).await);
+    let Submitted { attached, not_passed } = done!(start.unless_interrupted(submitted).await);
     if attached {
         say_attached(&run);
     }
     let mut executor = execute(&start, channel, token)?;
-    if !attached {
-        say_what_did_not_pass(&start, &client, &run, project).await;
-    }
+    say_what_did_not_pass(&start, not_passed);
     let screen = Screen::new(run.clone(), start.settings(attached)).in_place(note(&start));
     let session = Session {
         client,
@@ -86,8 +84,7 @@ fn look(start: &Start) -> impl Future<Output = anyhow::Result<RunSpec>> + use<> 
 }
 
 fn serve(start: &Start, run: &RunId, token: Token) -> anyhow::Result<Server> {
-    let state = start.state.directory.clone();
-    let journal = state.join("runs").join(run.as_str());
+    let (state, journal) = (start.state.directory.clone(), start.state.journal(run));
     let options = seagull_scheduler::Options { journal, state, settings: Settings::default(), token };
     match Server::start(options) {
         Err(seagull_scheduler::Error::Journal(JournalError::InUse { .. })) => Err(anyhow!(

@@ -1,5 +1,4 @@
 //! `seagull run`: prepare a run, here or on a scheduler elsewhere, and follow it to its end.
-#![expect(clippy::disallowed_methods, reason = "a shell: what it looks up may take a while")]
 
 pub(super) mod artifact;
 mod embedded;
@@ -8,24 +7,18 @@ mod remote;
 mod screen;
 pub(super) mod spec;
 
-use std::time::Duration;
-
 pub use follow::{End, Interrupt, Session, follow};
 pub use screen::Screen;
-use seagull_domain::{RunId, RunSpec, RunState, RunVerdict, Workspace};
-use seagull_proto::convert::ListAsked;
+use seagull_domain::{NotPassed, RunId, RunSpec, Workspace};
 
 use crate::again::Again;
 use crate::cli;
-use crate::client::Client;
 use crate::errors::warn;
 use crate::place::Place;
 use crate::report::{self, Settings};
 use crate::signals::Signals;
 use crate::state::State;
 
-/// How long it may take to look at the last run.
-const LOOKING_BACK: Duration = Duration::from_secs(2);
 /// What the first interrupt of a run in this process says.
 pub const INTERRUPTING: &str =
     "interrupted: tests are torn down, then the run ends; interrupt again to kill them now";
@@ -87,29 +80,17 @@ impl Start {
             color: report.color,
             junit: report.junit.clone(),
             live: !attached,
-            again: Again::of(&self.args),
+            again: Some(Again::of(&self.args)),
         }
     }
 }
 
-/// In a project whose last run did not pass: what would run of it. Nothing depends on it, so that it may fail.
-async fn say_what_did_not_pass(start: &Start, client: &Client, run: &RunId, project: String) {
-    if start.base.is_some() || !start.args.what.select.is_empty() {
-        return;
-    }
-    // This run, and others that have not ended, may be newer than the last.
-    let asked = ListAsked { project: Some(project), limit: 5 };
-    let Ok(Ok(listed)) = tokio::time::timeout(LOOKING_BACK, client.list(asked)).await else { return };
-    let ended = listed.runs.iter().filter(|other| other.run != *run);
-    let last = ended.filter_map(|other| match other.state {
-        RunState::Ended { verdict, .. } => Some((&other.run, verdict)),
-        RunState::UnderWay | RunState::BrokenOff => None,
-    });
-    if let Some((last, verdict)) = last.take(1).find(|(_, verdict)| *verdict != RunVerdict::Passed)
-        && listed.not_passed > 0
-    {
-        let tests = report::count(listed.not_passed, "test");
-        eprintln!("the last run, {last}: {verdict}; --select not-passed would run {tests} that did not pass");
+/// In a project whose last run did not pass: what would run of it.
+fn say_what_did_not_pass(start: &Start, last: Option<NotPassed>) {
+    let Some(NotPassed { run, verdict, tests }) = last.filter(|_| start.base.is_none()) else { return };
+    if tests > 0 {
+        let tests = report::count(tests, "test");
+        eprintln!("the last run, {run}: {verdict}; --select not-passed would run {tests} that did not pass");
     }
 }
 

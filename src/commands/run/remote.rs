@@ -4,7 +4,7 @@
 use std::future;
 use std::time::Duration;
 
-use seagull_domain::{RunSpec, Workspace};
+use seagull_domain::{Framework, RunSpec, Workspace};
 use tonic::transport::Uri;
 
 use super::artifact::Source;
@@ -12,7 +12,7 @@ use super::follow::{self, End, Interrupt, Session};
 use super::screen::Screen;
 use super::{Start, Step, done, id, say_attached, say_what_did_not_pass, spec};
 use crate::cli;
-use crate::client::{self, Client};
+use crate::client::{self, Client, Submitted};
 use crate::errors::{INTERRUPTED, usage, warn};
 use crate::git;
 
@@ -23,9 +23,6 @@ const TAKING_BACK: Duration = Duration::from_secs(3);
 
 pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
     let token = crate::commands::token(&start.args.at.token)?;
-    if std::env::var_os("PYTEST_ADDOPTS").is_some_and(|options| !options.is_empty()) {
-        warn("PYTEST_ADDOPTS is not sent; set it in [env] of seagull.toml, or give its options after --");
-    }
     if start.args.how.slots.is_some() {
         warn("--slots is for runs on this machine; executors bring their own");
     }
@@ -39,9 +36,13 @@ pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
             done!(start.unless_interrupted(sent).await)
         }
     };
-    let (run, project) = (id(&spec), spec.project.clone());
-    let attached = match start.unless_interrupted(client.submit(spec)).await? {
-        Step::Done(attached) => attached,
+    let pytest = spec.environment.framework == Framework::Pytest;
+    if pytest && std::env::var_os("PYTEST_ADDOPTS").is_some_and(|options| !options.is_empty()) {
+        warn("PYTEST_ADDOPTS is not sent; set it in [env] of seagull.toml, or give its options after --");
+    }
+    let run = id(&spec);
+    let Submitted { attached, not_passed } = match start.unless_interrupted(client.submit(spec)).await? {
+        Step::Done(submitted) => submitted,
         Step::Interrupted => {
             // It may have arrived.
             let _ = tokio::time::timeout(TAKING_BACK, client.cancel(run)).await;
@@ -50,10 +51,9 @@ pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
     };
     if attached {
         say_attached(&run);
-    } else {
-        say_what_did_not_pass(&start, &client, &run, project).await;
     }
-    let screen = Screen::new(run.clone(), start.settings(attached));
+    say_what_did_not_pass(&start, not_passed);
+    let screen = Screen::new(run.clone(), start.settings(attached)).elsewhere();
     let lonely = Some(format!(
         "no executor has taken the run yet; one more joins with: seagull executor --scheduler {} --token-file FILE",
         client::name(&url)

@@ -24,8 +24,17 @@ pub struct Screen {
     origin: Moment,
     /// Programs get events only; what is for people goes beside them.
     for_programs: bool,
-    /// If the tests run in this tree: where to note the report that the suite itself asks for.
-    note: Option<PathBuf>,
+    asked: Asked,
+}
+
+/// What becomes of the report that the suite itself asks for.
+enum Asked {
+    /// Nothing: it is of the command that began the run.
+    Left,
+    /// It is written, and its place noted there.
+    Written(PathBuf),
+    /// It cannot be written, which is said.
+    Refused,
 }
 
 /// Texts by where they lie: log, offset, length.
@@ -35,13 +44,19 @@ impl Screen {
     pub fn new(run: RunId, settings: Settings) -> Screen {
         let for_programs = settings.output == Output::Json;
         let report = Report::new(run, Instant(0), settings);
-        Screen { report, origin: Moment::now(), for_programs, note: None }
+        Screen { report, origin: Moment::now(), for_programs, asked: Asked::Left }
     }
 
     /// The tests run in this tree: the report that the suite itself asks for is written, and its place noted there.
     #[must_use]
     pub fn in_place(self, note: PathBuf) -> Screen {
-        Screen { note: Some(note), ..self }
+        Screen { asked: Asked::Written(note), ..self }
+    }
+
+    /// The tests run on other machines.
+    #[must_use]
+    pub fn elsewhere(self) -> Screen {
+        Screen { asked: Asked::Refused, ..self }
     }
 
     /// Shows what is news.
@@ -61,12 +76,17 @@ impl Screen {
         self.report.manifest(manifest.clone());
         let wanted = manifest.asked.junit.as_deref().filter(|_| !self.report.has_junit());
         let Some(path) = wanted else { return Ok(()) };
-        let Some(note) = &self.note else {
-            return self.say("warning: --junitxml is not written where tests run; use --junit FILE");
-        };
-        // Without it the report counts as a change of the tree.
-        let _ = fs::write(note, path);
-        self.report.set_junit(path.into());
+        match &self.asked {
+            Asked::Left => {}
+            Asked::Written(note) => {
+                // Without it the report counts as a change of the tree.
+                let _ = fs::write(note, path);
+                self.report.set_junit(path.into());
+            }
+            Asked::Refused => {
+                self.say("warning: --junitxml is not written where tests run; use --junit FILE")?;
+            }
+        }
         Ok(())
     }
 

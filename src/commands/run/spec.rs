@@ -28,11 +28,10 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
     let remote = matches!(files.workspace, Workspace::Artifact { .. });
     let paths = if remote { portable(&args.paths, &place.directory)? } else { args.paths.clone() };
     let (how, defaults) = (&args.how, &place.config.run);
-    let project = args.what.project.clone().or_else(|| place.config.project.clone());
     Ok(RunSpec {
         id: args.what.run_id.clone().map_or_else(fresh::run_id, Ok)?,
         owner: owner(),
-        project: project.unwrap_or_else(|| place.project()),
+        project: args.what.suite.project.clone().unwrap_or_else(|| place.project()),
         priority: 0,
         rev: files.rev,
         labels: BTreeMap::new(),
@@ -80,7 +79,7 @@ pub fn text(directory: &Path) -> anyhow::Result<String> {
 /// The interpreter. In place, a path is relative to where it was written: the working directory, or the settings;
 /// elsewhere it is for the executor to find.
 pub fn python(args: &cli::Run, place: &Place, remote: bool) -> String {
-    let (python, base) = match (&args.what.python, &place.config.python) {
+    let (python, base) = match (&args.what.suite.python, &place.config.python) {
         (Some(given), _) => (given.as_str(), Some(place.directory.as_path())),
         (None, Some(set)) => (set.as_str(), place.config.directory()),
         (None, None) => return String::new(),

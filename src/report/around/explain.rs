@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use seagull_domain::{Counts, Evidence, Framework, NotExecuted, Outcome, RunVerdict, TestIndex, Verdict};
 use serde::Serialize;
 
-use super::lists::{cause, painted, run_verdict};
+use super::lists::cause;
 use super::story::{Execution, Story};
 use super::{Form, line, seconds};
 use crate::report::summary;
 use crate::report::tally::{Tally, TestRecord};
-use crate::report::text::{count, one_line};
+use crate::report::text::{count, number, one_line};
 
 const WIDTH: usize = 500;
 
@@ -56,7 +56,7 @@ pub fn explain_run(out: &mut impl Write, form: Form, tally: &Tally) -> io::Resul
         return line(out, &run_object(tally));
     }
     let project = tally.spec.as_ref().map_or("", |spec| &spec.project);
-    let verdict = run_verdict(form.paint, tally.end);
+    let verdict = form.paint.run_verdict(tally.end);
     let code = tally.exit_code.map_or(String::new(), |code| format!(", exit code {code}"));
     writeln!(out, "run {} of {}: {verdict}{code}", form.paint.bold(&tally.run), one_line(project, WIDTH))?;
     writeln!(out, "    because {}", because(tally))?;
@@ -119,7 +119,7 @@ fn because(tally: &Tally) -> String {
         }
         (Some(RunVerdict::Incomplete), _) if counts.total == 0 => "there were no tests to run".to_owned(),
         (Some(RunVerdict::Incomplete), _) => {
-            format!("{} had no result", count(counts.total - executed(&counts), "test"))
+            format!("{} had no result", count(counts.open() + counts.not_executed, "test"))
         }
         (Some(RunVerdict::Passed), _) if counts.total == 0 => {
             "the selection goes by the last run, which left nothing for it".to_owned()
@@ -128,10 +128,6 @@ fn because(tally: &Tally) -> String {
             "every test has a verdict, each is good, and there is no suite error".to_owned()
         }
     }
-}
-
-fn executed(counts: &Counts) -> u32 {
-    counts.decided().saturating_sub(counts.not_executed).min(counts.total)
 }
 
 fn run_object(tally: &Tally) -> RunObject<'_> {
@@ -205,7 +201,7 @@ pub fn explain_test(out: &mut impl Write, form: Form, story: &Story) -> io::Resu
         return line(out, &test_object(story));
     }
     let verdict = story.verdict.map_or("open".to_owned(), |verdict| verdict.word().replace('_', " "));
-    let verdict = painted(form.paint, &verdict);
+    let verdict = form.paint.verdict(&verdict);
     let id = form.paint.bold(one_line(&story.id, WIDTH));
     writeln!(out, "{id}: {verdict} in run {}", story.run)?;
     writeln!(out, "    because {}", why(story))?;
@@ -321,7 +317,7 @@ fn execution_object(execution: &Execution) -> ExecutionObject<'_> {
         outcome: result.outcome.word(),
         detail: &result.detail,
         cause: result.cause.map(|cause| cause.word()),
-        evidence: execution.evidence_word(),
+        evidence: execution.evidence.map(Evidence::word),
         seconds: seconds(result.micros()),
         setup_seconds,
         call_seconds,
@@ -330,8 +326,4 @@ fn execution_object(execution: &Execution) -> ExecutionObject<'_> {
         location: &result.location,
         before: execution.before.len(),
     }
-}
-
-fn number(length: usize) -> u32 {
-    u32::try_from(length).unwrap_or(u32::MAX)
 }

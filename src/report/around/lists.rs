@@ -2,11 +2,11 @@
 
 use std::io::{self, Write};
 
-use seagull_domain::{Counts, PastRun, RunOverview, RunState, RunVerdict, TestHistory, Verdict};
+use seagull_domain::{Counts, PastRun, RunOverview, RunState, TestHistory, Verdict};
 use serde::Serialize;
 
 use super::{Form, line, seconds, timestamp};
-use crate::report::text::{Paint, count, duration, micros, one_line};
+use crate::report::text::{count, duration, micros, one_line, parts};
 
 const NAME_WIDTH: usize = 100;
 
@@ -31,7 +31,7 @@ pub fn runs(out: &mut impl Write, form: Form, runs: &[RunOverview], projects: bo
     }
     let rows: Vec<_> = runs.iter().map(|run| row(form, run, projects)).collect();
     table(out, &["run", "begun", "verdict", "took", "tests"], &rows, |column, cell| match column {
-        2 => painted(form.paint, cell),
+        2 => form.paint.verdict(cell),
         _ => cell.to_owned(),
     })
 }
@@ -82,28 +82,8 @@ fn row(form: Form, run: &RunOverview, projects: bool) -> Vec<String> {
 
 /// `9: 3 passed, 2 failed`
 fn counts(counts: &Counts) -> String {
-    let parts = [
-        (counts.passed, "passed"),
-        (counts.failed, "failed"),
-        (counts.flaky, "flaky"),
-        (counts.quarantined, "quarantined"),
-        (counts.skipped, "skipped"),
-        (counts.not_executed, "not executed"),
-        (counts.total.saturating_sub(counts.decided()), "open"),
-    ];
-    let parts = parts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{n} {word}"));
-    let parts = parts.collect::<Vec<_>>().join(", ");
+    let parts = parts(counts, "open");
     if parts.is_empty() { counts.total.to_string() } else { format!("{}: {parts}", counts.total) }
-}
-
-/// A word with the colour of what it says.
-pub fn painted(paint: Paint, word: &str) -> String {
-    match word.trim_end() {
-        "passed" => paint.good(word),
-        "failed" => paint.bad(word),
-        "skipped" => paint.dim(word),
-        _ => paint.odd(word),
-    }
 }
 
 /// Columns as wide as their widest cell, the last one as it is.
@@ -162,7 +142,7 @@ pub fn history(out: &mut impl Write, form: Form, history: &TestHistory) -> io::R
     }
     let rows: Vec<_> = history.runs.iter().map(|past| past_row(form, past)).collect();
     table(out, &["run", "begun", "verdict", "took", "how"], &rows, |column, cell| match column {
-        2 => painted(form.paint, cell),
+        2 => form.paint.verdict(cell),
         _ => cell.to_owned(),
     })?;
     let had = history.runs.len();
@@ -202,14 +182,9 @@ pub fn cause(verdict: Verdict) -> Option<String> {
     }
 }
 
-/// The verdict of a run, with its colour.
-pub fn run_verdict(paint: Paint, verdict: Option<RunVerdict>) -> String {
-    painted(paint, verdict.map_or("unfinished", RunVerdict::word))
-}
-
 #[cfg(test)]
 mod tests {
-    use seagull_domain::NotExecuted;
+    use seagull_domain::{NotExecuted, RunVerdict};
 
     use super::*;
     use crate::golden;

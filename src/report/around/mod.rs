@@ -71,7 +71,7 @@ fn timestamp(millis: u64) -> String {
     timestamp.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-fn seconds(micros: u64) -> f64 {
+pub fn seconds(micros: u64) -> f64 {
     micros as f64 / 1e6
 }
 

@@ -2,14 +2,14 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use seagull_domain::{TestIndex, Verdict};
+use seagull_domain::{Evidence, TestIndex, Verdict};
 use serde::Serialize;
 
-use super::lists::{cause, painted};
+use super::lists::cause;
 use super::story::{Execution, Story};
 use super::{Form, line, seconds};
 use crate::report::names::Names;
-use crate::report::tally::{Tally, TestRecord};
+use crate::report::tally::{self, Tally, TestRecord};
 use crate::report::text::{clean, count, micros, one_line};
 
 const MESSAGE_WIDTH: usize = 500;
@@ -81,7 +81,7 @@ pub fn results(
 
 /// Microseconds of the longest result.
 fn took(record: &TestRecord) -> Option<u64> {
-    record.runs.iter().map(|run| run.micros()).max()
+    record.longest().map(tally::Execution::micros)
 }
 
 fn object<'a>(tally: &'a Tally, test: TestIndex, record: &'a TestRecord) -> Object<'a> {
@@ -113,7 +113,7 @@ fn row(
     (test, record): (TestIndex, &TestRecord),
 ) -> io::Result<()> {
     let word = record.verdict.map_or("open", Verdict::word).replace('_', " ");
-    let word = painted(form.paint, &format!("{word:<12}"));
+    let word = form.paint.verdict(&format!("{word:<12}"));
     let took = took(record).map_or("-".to_owned(), micros);
     let mut text = format!("{word}  {took:>12}  {}", one_line(&names.id(test), MESSAGE_WIDTH));
     if let Some(why) = record.verdict.and_then(cause) {
@@ -134,7 +134,7 @@ pub fn ended(tally: &Tally) -> String {
     match tally.end {
         Some(verdict) => format!("run {}: {verdict}, {tests}", tally.run),
         None => {
-            let open = tally.counts.total.saturating_sub(tally.counts.decided());
+            let open = tally.counts.open();
             format!("run {}: not over, {open} of {tests} open", tally.run)
         }
     }
@@ -171,7 +171,7 @@ pub fn log(
             slot: execution.slot.0,
             outcome: execution.result.outcome.word(),
             cause: execution.result.cause.map(|cause| cause.word()),
-            evidence: execution.evidence_word(),
+            evidence: execution.evidence.map(Evidence::word),
             seconds: seconds(execution.result.micros()),
             text,
         };

@@ -29,7 +29,7 @@ pub struct Story {
     /// Losses in the run: a test that was under way in one of them went elsewhere.
     pub lost: Vec<(ExecutorId, InfraCause)>,
     pub end: Option<RunVerdict>,
-    /// As many slots as executed something.
+    /// One more than the highest slot that executed something.
     pub slots: u32,
     names: Names,
 }
@@ -47,13 +47,6 @@ pub struct Execution {
 }
 
 impl Execution {
-    pub fn evidence_word(&self) -> Option<&'static str> {
-        self.evidence.map(|evidence| match evidence {
-            Evidence::Predecessor => "predecessor",
-            Evidence::AfterDecision => "after_decision",
-        })
-    }
-
     /// `failed (assertion) in 0.03 s, attempt 5 on local, slot 0`
     pub fn facts(&self) -> String {
         let TestResult { outcome, cause, detail, .. } = &self.result;
