@@ -17,23 +17,23 @@ pub enum Output {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Color {
     Never,
-    /// On a terminal that knows colours, unless `NO_COLOR` is set.
+    /// Where they are shown, as on a terminal that knows them, unless `NO_COLOR` is set.
     #[default]
     Auto,
     Always,
 }
 
 impl Color {
-    pub fn on(self, terminal: bool) -> bool {
+    pub fn on(self, shown: bool) -> bool {
         let set = |name| env::var_os(name).filter(|value| !value.is_empty());
         let unwanted = set("NO_COLOR").is_some() || set("TERM").is_some_and(|term| term == "dumb");
-        self.decide(terminal, unwanted)
+        self.decide(shown, unwanted)
     }
 
-    fn decide(self, terminal: bool, unwanted: bool) -> bool {
+    fn decide(self, shown: bool, unwanted: bool) -> bool {
         match self {
             Color::Never => false,
-            Color::Auto => terminal && !unwanted,
+            Color::Auto => shown && !unwanted,
             Color::Always => true,
         }
     }

@@ -75,7 +75,7 @@ impl<W: Write + Send> Reporter for Human<W> {
     fn finish(&mut self, tally: &Tally, closing: &Closing) -> io::Result<()> {
         self.lines.iter().for_each(ProgressBar::finish_and_clear);
         self.screen.clear()?;
-        summary::write(&mut self.out, self.paint, tally, closing)?;
+        summary::write(&mut self.out, self.paint, None, tally, closing)?;
         self.out.flush()
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod around;
 mod choice;
+mod ci;
 mod human;
 mod json;
 mod junit;
@@ -99,12 +100,13 @@ impl Report {
     /// For this process: data to its standard output, everything else to its standard error.
     pub fn new(run: RunId, now: Instant, settings: Settings) -> Self {
         let terminal = io::stderr().is_terminal();
-        let paint = Paint { on: settings.color.on(terminal) };
+        let ci = ci::Log::here();
+        let paint = Paint { on: settings.color.on(terminal || ci.as_ref().is_some_and(ci::Log::has_colors)) };
         let reporter: Box<dyn Reporter> = match settings.output {
             Output::Json => Box::new(json::Json::new(io::stdout())),
             Output::Human if terminal => Box::new(human::Human::on_stderr(paint)),
             Output::Human | Output::Plain => {
-                Box::new(plain::Plain::new(LineWriter::new(io::stderr()), paint))
+                Box::new(plain::Plain::new(LineWriter::new(io::stderr()), paint, ci))
             }
         };
         Self::with(Tally::new(run, now, settings.live), reporter, settings.junit, settings.again)

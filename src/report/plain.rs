@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use seagull_domain::{Instant, RunEvent, StreamItem};
 
+use super::ci::Log;
 use super::narrator::Narrator;
 use super::tally::Tally;
 use super::text::{Paint, duration};
@@ -18,14 +19,15 @@ const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 pub struct Plain<W> {
     out: W,
     paint: Paint,
+    ci: Option<Log>,
     narrator: Narrator,
     /// When the last line of progress was written, and how many tests were decided then.
     last: (Instant, u32),
 }
 
 impl<W: Write> Plain<W> {
-    pub fn new(out: W, paint: Paint) -> Self {
-        Self { out, paint, narrator: Narrator::new(paint), last: (Instant::default(), 0) }
+    pub fn new(out: W, paint: Paint, ci: Option<Log>) -> Self {
+        Self { out, paint, ci, narrator: Narrator::new(paint), last: (Instant::default(), 0) }
     }
 
     fn progress(&mut self, tally: &Tally) -> io::Result<()> {
@@ -64,7 +66,7 @@ impl<W: Write + Send> Reporter for Plain<W> {
     }
 
     fn finish(&mut self, tally: &Tally, closing: &Closing) -> io::Result<()> {
-        summary::write(&mut self.out, self.paint, tally, closing)?;
+        summary::write(&mut self.out, self.paint, self.ci.as_ref(), tally, closing)?;
         self.out.flush()
     }
 }

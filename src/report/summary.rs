@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use seagull_domain::{Framework, PlanSummary, RunSpec, RunVerdict, TestIndex, Verdict};
 
+use super::ci::{Annotation, Kind, Log};
 use super::tally::{Execution, Tally, TestRecord};
 use super::text::{Paint, clean, count, duration, micros, millis, number, one_line, parts};
 use super::{Closing, Texts};
@@ -27,8 +28,14 @@ pub const TAIL_LINES: usize = 60;
 const ID_WIDTH: usize = 200;
 const MESSAGE_WIDTH: usize = 500;
 
-pub fn write(out: &mut impl Write, paint: Paint, tally: &Tally, closing: &Closing) -> io::Result<()> {
-    let mut page = Page { out, paint, tally };
+pub fn write(
+    out: &mut impl Write,
+    paint: Paint,
+    ci: Option<&Log>,
+    tally: &Tally,
+    closing: &Closing,
+) -> io::Result<()> {
+    let mut page = Page { out, paint, ci, tally };
     page.discovery_failures()?;
     page.failures(closing.texts)?;
     page.suite_errors(closing.texts)?;
@@ -38,13 +45,14 @@ pub fn write(out: &mut impl Write, paint: Paint, tally: &Tally, closing: &Closin
     page.slowest()?;
     page.plan()?;
     page.losses()?;
+    page.annotations()?;
     page.next_steps(closing)?;
     page.verdict()
 }
 
 /// Everything that a run's verdict may rest on, without what tests printed.
 pub fn reasons(out: &mut impl Write, paint: Paint, tally: &Tally) -> io::Result<()> {
-    let mut page = Page { out, paint, tally };
+    let mut page = Page { out, paint, ci: None, tally };
     page.discovery_failures()?;
     page.failures(&|_| None)?;
     page.suite_errors(&|_| None)?;
@@ -58,10 +66,12 @@ pub fn reasons(out: &mut impl Write, paint: Paint, tally: &Tally) -> io::Result<
 struct Page<'a, W> {
     out: &'a mut W,
     paint: Paint,
+    /// Who shows it, if it is the log of a CI service.
+    ci: Option<&'a Log>,
     tally: &'a Tally,
 }
 
-impl<W: Write> Page<'_, W> {
+impl<'a, W: Write> Page<'a, W> {
     fn heading(&mut self, text: &str) -> io::Result<()> {
         writeln!(self.out, "\n{}", self.paint.bold(format!("── {text} ──")))
     }
@@ -102,7 +112,35 @@ impl<W: Write> Page<'_, W> {
                 writeln!(self.out, "    {}", one_line(line, MESSAGE_WIDTH))?;
             }
         }
-        self.captured(note.text.and_then(texts).as_deref())
+        let Some(text) = note.text.and_then(texts) else { return Ok(()) };
+        let fold = self.ci.and_then(|log| log.fold("traceback and output", test.0));
+        let Some((begin, end)) = fold else { return self.captured(Some(&text)) };
+        writeln!(self.out, "{begin}")?;
+        self.captured(Some(&text))?;
+        writeln!(self.out, "{end}")
+    }
+
+    /// What a CI service shows beside the code.
+    fn annotations(&mut self) -> io::Result<()> {
+        let Some(log) = self.ci else { return Ok(()) };
+        let annotation = |(test, record): (TestIndex, &'a TestRecord)| {
+            let note = record.failures().last().and_then(|run| run.note.as_deref());
+            Annotation {
+                title: self.id(test),
+                location: note.map_or("", |note| note.location.as_str()),
+                message: note.map_or(String::new(), |note| one_line(&note.message, MESSAGE_WIDTH)),
+            }
+        };
+        let failed = self.tally.records().filter(|(_, record)| record.is_failure()).take(IN_SHORT);
+        let mut errors: Vec<_> = failed.map(annotation).collect();
+        errors.extend(self.tally.suite_errors.iter().take(IN_FULL).map(|error| Annotation {
+            title: one_line(&error.title, ID_WIDTH),
+            location: "",
+            message: one_line(&error.message, MESSAGE_WIDTH),
+        }));
+        let flaky: Vec<_> = self.tally.with_verdict("flaky").take(IN_SHORT).map(annotation).collect();
+        let lines = [log.annotate(Kind::Error, &errors), log.annotate(Kind::Warning, &flaky)].concat();
+        lines.iter().try_for_each(|line| writeln!(self.out, "{line}"))
     }
 
     fn captured(&mut self, text: Option<&str>) -> io::Result<()> {

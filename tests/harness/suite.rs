@@ -11,6 +11,18 @@ use tempfile::TempDir;
 use super::marked::{MARK, Marked};
 use super::{Finished, Packages, Running};
 
+/// Variables that would change how the command works or what it prints, whoever runs these tests.
+const NOT_OURS: [&str; 8] = [
+    "CARGO_TARGET_DIR",
+    "CONDA_PREFIX",
+    "GITHUB_ACTIONS",
+    "GITLAB_CI",
+    "JENKINS_URL",
+    "PYTEST_ADDOPTS",
+    "PYTHONPATH",
+    "SEAGULL_TOKEN_FILE",
+];
+
 /// A copy of a suite, with a state directory beside it. Whatever runs in it carries a mark in its environment.
 pub struct Suite {
     directory: TempDir,
@@ -88,8 +100,7 @@ impl Suite {
         command.current_dir(self.path()).env(MARK, &self.mark);
         // Where tests of one run can find each other, wherever they run.
         command.env("MEETING_PLACE", self.beside("meet"));
-        for name in ["CARGO_TARGET_DIR", "CONDA_PREFIX", "PYTEST_ADDOPTS", "PYTHONPATH", "SEAGULL_TOKEN_FILE"]
-        {
+        for name in NOT_OURS {
             command.env_remove(name);
         }
         command.env("VIRTUAL_ENV", self.packages.environment());

@@ -61,7 +61,7 @@ fn output(script: &Script, live: bool, reporter: impl FnOnce(Paper) -> Box<dyn R
 }
 
 fn plain_output(script: &Script, live: bool) -> String {
-    output(script, live, |paper| Box::new(plain::Plain::new(paper, Paint::PLAIN)))
+    output(script, live, |paper| Box::new(plain::Plain::new(paper, Paint::PLAIN, None)))
 }
 
 fn json_output(script: &Script) -> String {

@@ -8,17 +8,31 @@ use seagull_domain::{
 };
 
 use super::script::{self, Step};
-use super::{Paper, golden, json_output, plain_output, report};
+use super::{Paper, golden, json_output, output, plain_output, report};
 use crate::report::human::{Human, frame};
 use crate::report::plain::Plain;
 use crate::report::summary::{HEAD_LINES, TAIL_LINES};
 use crate::report::tally::Tally;
 use crate::report::text::Paint;
-use crate::report::{Report, junit};
+use crate::report::{Report, Reporter, ci, junit};
 
 #[test]
 fn plain_lines_and_summary() {
     golden::check("plain.txt", &plain_output(&script::whole(), true));
+}
+
+#[test]
+fn the_logs_of_ci_services_get_annotations_and_folds() {
+    let checkout = tempfile::tempdir().unwrap();
+    fs::create_dir_all(checkout.path().join("suite/tests")).unwrap();
+    fs::write(checkout.path().join("suite/tests/test_math.py"), "").unwrap();
+    for (variable, name) in
+        [("GITHUB_ACTIONS", "github.txt"), ("GITLAB_CI", "gitlab.txt"), ("JENKINS_URL", "jenkins.txt")]
+    {
+        let log = ci::tests::log(variable, checkout.path());
+        let plain = |paper| -> Box<dyn Reporter> { Box::new(Plain::new(paper, Paint::PLAIN, log)) };
+        golden::check(name, &output(&script::whole(), true, plain));
+    }
 }
 
 #[test]
@@ -156,7 +170,7 @@ fn junit_of(script: &script::Script) -> String {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("build/reports/junit.xml");
     let paper = Paper::default();
-    let mut report = report(Plain::new(paper.clone(), Paint::PLAIN), true);
+    let mut report = report(Plain::new(paper.clone(), Paint::PLAIN, None), true);
     report.junit = Some(path.clone());
     script::play(&mut report, script);
     report.finish(Instant(24_600), &script::text).unwrap();
@@ -182,7 +196,7 @@ fn junit_has_a_testcase_for_each_test() {
 fn a_junit_report_that_cannot_be_written_is_said_after_the_summary() {
     let directory = tempfile::tempdir().unwrap();
     let paper = Paper::default();
-    let mut report = report(Plain::new(paper.clone(), Paint::PLAIN), true);
+    let mut report = report(Plain::new(paper.clone(), Paint::PLAIN, None), true);
     // A directory stands where the file should.
     report.junit = Some(directory.path().join("taken"));
     fs::create_dir(directory.path().join("taken")).unwrap();
@@ -242,7 +256,7 @@ fn long_output_is_shown_by_its_ends() {
 
 #[test]
 fn only_texts_that_will_be_shown_are_asked_for() {
-    let mut summary = report(Plain::new(Paper::default(), Paint::PLAIN), true);
+    let mut summary = report(Plain::new(Paper::default(), Paint::PLAIN, None), true);
     script::play(&mut summary, &all_fail(100));
     assert_eq!(summary.texts().len(), 20);
     summary.junit = Some("junit.xml".into());
