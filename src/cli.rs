@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use seagull_domain::{ExecutorId, RunId};
+use seagull_domain::{ExecutorId, Isolation, RunId};
 use tonic::transport::Uri;
 
 use crate::report::{Color, Output};
-use crate::{config, duration, framework};
+use crate::{config, duration, framework, memory};
 pub use around::{Explain, FormArgs, FromArgs, History, Logs, Repro, Rerun, Results, RunName, Runs, Watch};
 pub use begin::{Doctor, Init};
 pub use manual::{Completions, Man, Shell};
@@ -238,6 +238,13 @@ pub struct HowArgs {
     /// How long an interrupted test, or a worker that ends, may tear down before it is killed [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub grace: Option<Duration>,
+    /// What a worker lives for: slot (all that its slot runs), bundle, or test (a new interpreter for each) [default:
+    /// slot]
+    #[arg(long, value_name = "WORD", value_parser = config::isolation)]
+    pub isolation: Option<Isolation>,
+    /// Renew a worker that has more resident memory after a test, such as 2GiB [default: never]
+    #[arg(long, value_name = "SIZE", value_parser = memory::parse_kib)]
+    pub worker_memory: Option<u64>,
 }
 
 /// What is told of the run.

@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use seagull_domain::SuiteCommands;
+use seagull_domain::{Isolation, SuiteCommands};
 
 use crate::duration;
 use crate::errors::usage;
 use crate::framework;
+use crate::memory;
 pub use command::ARGUMENTS;
 use reader::Reader;
 
@@ -50,6 +51,9 @@ pub struct RunDefaults {
     pub fail_fast: Option<u32>,
     pub flaky_fails: Option<bool>,
     pub grace: Option<Duration>,
+    pub isolation: Option<Isolation>,
+    /// In KiB.
+    pub worker_memory: Option<u64>,
 }
 
 impl Config {
@@ -115,6 +119,8 @@ fn run_defaults(run: &mut Reader) -> anyhow::Result<RunDefaults> {
         fail_fast: run.number("fail-fast", 1..=u32::MAX)?,
         flaky_fails: run.parsed("flaky", flaky_fails)?,
         grace: run.parsed("grace", duration::parse)?,
+        isolation: run.parsed("isolation", isolation)?,
+        worker_memory: run.parsed("worker-memory", memory::parse_kib)?,
     })
 }
 
@@ -124,6 +130,16 @@ pub fn flaky_fails(text: &str) -> Result<bool, String> {
         "ok" => Ok(false),
         "fail" => Ok(true),
         _ => Err("expected ok or fail".to_owned()),
+    }
+}
+
+/// What a worker lives for.
+pub fn isolation(text: &str) -> Result<Isolation, String> {
+    match text {
+        "slot" => Ok(Isolation::Slot),
+        "bundle" => Ok(Isolation::Bundle),
+        "test" => Ok(Isolation::Test),
+        _ => Err("expected slot, bundle or test".to_owned()),
     }
 }
 
@@ -159,6 +175,8 @@ mod tests {
             fail-fast = 10
             flaky = "fail"
             grace = "30s"
+            isolation = "bundle"
+            worker-memory = "2GiB"
         "#;
         let config = parse(text).unwrap();
         assert_eq!(config.warnings, Vec::<String>::new());
@@ -174,6 +192,8 @@ mod tests {
             fail_fast: Some(10),
             flaky_fails: Some(true),
             grace: Some(Duration::from_secs(30)),
+            isolation: Some(Isolation::Bundle),
+            worker_memory: Some(2 << 20),
         };
         assert_eq!(config.run, run);
     }
@@ -222,6 +242,8 @@ mod tests {
             ("[run]\ncap = '10 minutes'", "run.cap: expected a duration such as 500ms, 90s, 10m or 1h30m"),
             ("[run]\nslots = 0", "run.slots: expected a number from 1 to 4096"),
             ("[run]\nslots = '2'", "run.slots: expected a number from 1 to 4096"),
+            ("[run]\nisolation = 'process'", "run.isolation: expected slot, bundle or test"),
+            ("[run]\nworker-memory = '2'", "run.worker-memory: expected a size such as 512MiB or 2GiB"),
             ("[run]\nflaky = 'maybe'", "run.flaky: expected ok or fail"),
             ("pytest = 3", "pytest: expected a table"),
             ("[env]\nDEBUG = 1", "env.DEBUG: expected a text"),

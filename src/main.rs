@@ -13,6 +13,7 @@ mod git;
 #[cfg(test)]
 #[path = "../tests/snapshots/golden.rs"]
 mod golden;
+mod memory;
 mod place;
 #[cfg_attr(not(test), expect(dead_code, reason = "a constant of the reporters that only their tests use"))]
 mod report;

@@ -64,6 +64,17 @@ fn many_short_tests_share_a_start_and_a_batch_of_nothing_has_one_each() {
 }
 
 #[test]
+fn an_isolated_batch_has_tests_of_one_bundle_or_one_test() {
+    let ids = ["many::a", "many::b", "many::c", "few::a", "few::b", "few::c"];
+    for (isolation, expected) in [("bundle", &[3, 3][..]), ("test", &[1; 6])] {
+        let suite = command(&ids);
+        let run = suite.run(&["--slots", "1", "--isolation", isolation, "--worker-memory", "1MiB"]);
+        run.expect_counts(0, &[("passed", 6)]);
+        assert_eq!(batches(&suite), expected, "{isolation}");
+    }
+}
+
+#[test]
 fn of_a_batch_that_tests_kill_only_those_fail() {
     // One, one in each half, and more together than it takes to call the command broken.
     for places in [&[13][..], &[3, 13], &[0, 1, 2, 3]] {
@@ -209,7 +220,7 @@ fn a_workspace_runs_test_by_test_with_what_cargo_gives() {
     let memory = &run.result("alpha::lib::tests::passes")["peak_memory_kib"];
     assert!(memory.is_null(), "{memory} is what the build took");
     says(&run, "alpha::lib::tests::is_ignored", "message", "too slow");
-    let chosen = suite.run(&["--", "-p", "alpha", "--lib", "--", "--ignored"]);
+    let chosen = suite.run(&["--isolation", "test", "--", "-p", "alpha", "--lib", "--", "--ignored"]);
     chosen.expect(100, &[("alpha::lib::tests::is_ignored", "failed")]);
 }
 

@@ -10,4 +10,5 @@ mod options;
 mod outcomes;
 mod plugins;
 mod processes;
+mod renewal;
 mod structure;

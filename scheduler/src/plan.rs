@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use seagull_binpacker::{Item, Problem, RelationItems, SetupCosts};
 use seagull_domain::{
-    Digest, Manifest, PlanSummary, Relation, RunId, RunOverview, RunSpec, RunState, TestIndex,
-    WithoutFailures,
+    Digest, Framework, Isolation, Manifest, PlanSummary, Relation, RunId, RunOverview, RunSpec, RunState,
+    TestIndex, WithoutFailures,
 };
 use seagull_results::{Prediction, Selected, Selection};
 use seagull_scheduler_core::Plan;
@@ -20,6 +20,8 @@ use crate::service::Service;
 const SETUP_MICROS: u64 = 20_000;
 /// A bundle's fixed cost: workers are warm.
 const FIXED_MS: u64 = 10;
+/// What a new worker costs each bundle, or each test, that does not find one.
+const START_MS: u64 = 500;
 /// A manifest that is smaller than the last of the same arguments by this share (one in so many) is warned of.
 const SHRUNK: usize = 20;
 
@@ -186,12 +188,14 @@ fn pack(
     spec: &RunSpec,
     slots: u32,
 ) -> Result<seagull_binpacker::Plan, String> {
+    let (fixed_ms, start_ms) = starts_ms(spec);
     let mut files: BTreeMap<&str, u32> = BTreeMap::new();
     let mut items = Vec::with_capacity(manifest.len());
     for (test, (path, _)) in (0..).zip(manifest.tests()) {
         let next = files.len() as u32;
         let scope = *files.entry(path).or_insert(next);
-        items.push(Item { test, micros: prediction.micros[test as usize], scope });
+        let micros = prediction.micros[test as usize].saturating_add(start_ms * 1000);
+        items.push(Item { test, micros, scope });
     }
     let related = |relation: &Relation| RelationItems {
         ordered: relation.ordered,
@@ -201,11 +205,20 @@ fn pack(
         relations: manifest.relations.iter().map(related).collect(),
         slots: (slots > 0).then_some(slots),
         setup: SetupCosts { default_micros: SETUP_MICROS, by_scope: Vec::new() },
-        fixed_ms: FIXED_MS,
+        fixed_ms,
         uncertain: prediction.no_history,
         ..Problem::new(items, spec.cap_ms)
     };
     seagull_binpacker::pack(&problem).map_err(|error| error.to_string())
+}
+
+/// What a bundle pays once, and what each test pays, for a worker to run in.
+fn starts_ms(spec: &RunSpec) -> (u64, u64) {
+    match (&spec.environment.framework, spec.isolation) {
+        (Framework::Pytest, Isolation::Bundle) => (START_MS, 0),
+        (Framework::Pytest, Isolation::Test) => (FIXED_MS, START_MS),
+        _ => (FIXED_MS, 0),
+    }
 }
 
 fn summary(plan: &seagull_binpacker::Plan, prediction: &Prediction, slots: u32) -> PlanSummary {

@@ -12,6 +12,7 @@ use super::text::{Paint, clean, count, duration, micros, millis, number, one_lin
 use super::{Closing, Texts};
 use crate::again::Again;
 use crate::framework;
+use crate::memory;
 
 /// So many failures are shown with what they printed; the rest in a line each.
 pub const IN_FULL: usize = 20;
@@ -44,6 +45,7 @@ pub fn write(
     page.skipped_modules()?;
     page.slowest()?;
     page.plan()?;
+    page.renewals()?;
     page.losses()?;
     page.annotations()?;
     page.next_steps(closing)?;
@@ -60,6 +62,7 @@ pub fn reasons(out: &mut impl Write, paint: Paint, tally: &Tally) -> io::Result<
     page.flaky()?;
     page.skipped_modules()?;
     page.plan()?;
+    page.renewals()?;
     page.losses()
 }
 
@@ -268,6 +271,21 @@ impl<'a, W: Write> Page<'a, W> {
             Some(working) => duration(clock.ended.unwrap_or(clock.now) - working),
             None => "nothing ran".to_owned(),
         }
+    }
+
+    /// Once, however often: it may be every test.
+    fn renewals(&mut self) -> io::Result<()> {
+        let tally = self.tally;
+        let limit = tally.spec.as_ref().and_then(|spec| spec.worker_memory_kib);
+        let (Some(limit), Some((most, test))) = (limit, tally.work.most_memory) else { return Ok(()) };
+        self.heading("workers renewed for their memory")?;
+        let (limit, most) = (memory::kib(limit), memory::kib(most));
+        let tests = count(tally.work.over_memory, "test");
+        writeln!(
+            self.out,
+            "after {tests} a worker had more than {limit}; most after {}: {most}",
+            self.id(test)
+        )
     }
 
     fn losses(&mut self) -> io::Result<()> {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, Counts, ExecutorId, Generation, InfraCause, Instant, Manifest, NotExecuted, Outcome,
-    PlanSummary, RunEvent, RunId, RunSpec, RunVerdict, Seq, SlotNumber, StreamItem, SuiteError, TestCause,
-    TestIndex, TestResult, TextRef, Verdict,
+    AttemptId, Counts, ExecutorId, Framework, Generation, InfraCause, Instant, Manifest, NotExecuted,
+    Outcome, PlanSummary, RunEvent, RunId, RunSpec, RunVerdict, Seq, SlotNumber, StreamItem, SuiteError,
+    TestCause, TestIndex, TestResult, TextRef, Verdict,
 };
 
 use super::Live;
@@ -96,6 +96,10 @@ pub struct Work {
     pub longest_us: u64,
     /// Slots that executed something.
     pub slots: BTreeSet<SlotNumber>,
+    /// After how many tests a worker had more memory than it may have, and so made room for a new one.
+    pub over_memory: u32,
+    /// The most of it in KiB, with the test.
+    pub most_memory: Option<(u64, TestIndex)>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -225,8 +229,18 @@ impl Tally {
         self.work.total_us = self.work.total_us.saturating_add(result.micros());
         self.work.longest_us = self.work.longest_us.max(result.micros());
         self.work.slots.insert(slot);
+        self.weigh(result);
         if let Some(record) = self.tests.get_mut(result.test.0 as usize).filter(|_| counts) {
             record.runs.push(Execution::of(result, executor));
+        }
+    }
+
+    fn weigh(&mut self, result: &TestResult) {
+        let spec = self.spec.as_ref().filter(|spec| spec.environment.framework == Framework::Pytest);
+        let limit = spec.and_then(|spec| spec.worker_memory_kib).filter(|_| result.last);
+        if limit.is_some_and(|limit| result.peak_kib > limit) {
+            self.work.over_memory += 1;
+            self.work.most_memory = self.work.most_memory.max(Some((result.peak_kib, result.test)));
         }
     }
 

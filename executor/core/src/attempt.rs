@@ -82,6 +82,26 @@ impl Attempt {
         self.ended.is_none() && self.stopping.is_none()
     }
 
+    /// What a worker is to run next; what was not found, only one that has collected everything.
+    pub fn next(&self, whole: bool) -> Option<&Entry> {
+        self.queue.front().or_else(|| self.unfound.front().filter(|_| whole))
+    }
+
+    /// Whether something waits that belongs into the worker in which its relation has started.
+    pub fn is_bound(&self, whole: bool) -> bool {
+        let waiting = self.queue.iter().chain(self.unfound.iter().filter(|_| whole));
+        let mut related = waiting.filter(|entry| self.started_relations.contains(&entry.relation));
+        !self.started_relations.is_empty() && related.next().is_some()
+    }
+
+    /// Has the next of a relation follow at once.
+    pub fn bring_forward(&mut self, relation: u32) {
+        let place = self.queue.iter().position(|entry| entry.relation == relation);
+        if let Some(entry) = place.and_then(|place| self.queue.remove(place)) {
+            self.queue.push_front(entry);
+        }
+    }
+
     /// Takes contents of a newer generation: the first, or fewer tests than before. What has started stays, with all
     /// of its relation.
     pub fn take(&mut self, contents: BundleContents, fed: &BTreeSet<TestIndex>) {

@@ -79,7 +79,9 @@ impl State {
 
     /// Lets an idle worker tear down its session and end.
     pub(crate) fn finish(&mut self, slot: SlotIndex) {
-        if let Some(worker) = self.wind_down(slot, false) {
+        let worker = self.slot_mut(slot).and_then(|slot| slot.worker.as_ref());
+        let knows = worker.is_some_and(|worker| worker.has_last);
+        if let Some(worker) = self.wind_down(slot, false).filter(|_| !knows) {
             self.effects.push(Effect::Finish { slot, worker });
         }
     }

@@ -1,11 +1,11 @@
 //! Keeping workers busy: which worker a slot needs, and how much work it gets ahead.
 
-use seagull_domain::{AttemptId, Entry, SlotIndex, TestIndex};
+use seagull_domain::{AttemptId, Entry, Isolation, SlotIndex, TestIndex};
 
 use crate::message::Start;
 use crate::slot::{Phase, Worker};
 use crate::state::State;
-use crate::{Attempt, Effect, WorkerId};
+use crate::{Attempt, Effect, Renewal, WorkerId};
 
 /// Ahead of its corrected predictions a worker gets no more tests than this.
 const MOST_AHEAD: usize = 256;
@@ -15,6 +15,7 @@ const MOST_IN_BATCH: usize = 4096;
 impl State {
     /// Does what a slot needs next.
     pub(crate) fn pump(&mut self, slot: SlotIndex) {
+        self.retire_if_spent(slot);
         let needed = self.needed(slot);
         let worker = self.slots[usize::from(slot.0)].worker.as_ref();
         match (worker, needed) {
@@ -30,6 +31,7 @@ impl State {
                     self.finish(slot);
                 } else if worker.takes_tests() {
                     self.feed(slot);
+                    self.retire_if_spent(slot);
                 }
             }
             _ => {}
@@ -79,6 +81,9 @@ impl State {
             worked: false,
             broken: None,
             retired: false,
+            has_last: false,
+            renewal: Renewal::default(),
+            peak_kib: 0,
             collected: false,
             whole: discover || whole,
             fed: Default::default(),
@@ -122,6 +127,7 @@ impl State {
             let (ahead, most) = worker.batch_us.map_or((ahead, MOST_AHEAD), |batch| (batch, MOST_IN_BATCH));
             let with_it_us = waiting_us.saturating_add(worker.estimate_us(&entry));
             let fits = with_it_us <= ahead && worker.fed.len() < most && !suspect;
+            let fits = fits && worker.takes_ahead(attempt);
             if !(worker.fed.is_empty() || worker.wants || fits) {
                 return;
             }
@@ -132,8 +138,8 @@ impl State {
             worker.attempt = attempt;
             worker.fed.push_back((attempt, entry));
             waiting_us = with_it_us;
-            let worker = worker.id;
-            self.take_from_queue(attempt, entry);
+            let (worker, isolated) = (worker.id, worker.is_isolated());
+            self.take_from_queue(attempt, entry, isolated);
             self.push_feed(slot, worker, attempt, entry.test);
             if suspect {
                 return;
@@ -141,15 +147,44 @@ impl State {
         }
     }
 
+    /// Nothing more runs in a worker that has what it lives for, or is over its memory. While it is at a test it is told
+    /// so at once, or it would wait for another.
+    fn retire_if_spent(&mut self, slot: SlotIndex) {
+        let worker = self.slots[usize::from(slot.0)].worker.as_ref();
+        let spent = worker.is_some_and(|w| w.takes_tests() && !w.retired && self.is_spent(w));
+        let worker = self.slots[usize::from(slot.0)].worker.as_mut().filter(|_| spent);
+        let Some(worker) = worker else { return };
+        worker.retired = true;
+        if !worker.fed.is_empty() {
+            worker.has_last = true;
+            let worker = worker.id;
+            self.effects.push(Effect::Finish { slot, worker });
+        }
+    }
+
+    /// What must run in the same worker as something that has run in it still does.
+    fn is_spent(&self, worker: &Worker) -> bool {
+        let used = worker.worked || !worker.fed.is_empty();
+        let over = worker.is_over_memory();
+        if !used || !(over || worker.is_isolated()) {
+            return false;
+        }
+        let attempt = self.attempts.get(&worker.attempt);
+        let goes_on = worker.renewal.isolation == Isolation::Bundle
+            && attempt.is_some_and(|attempt| attempt.next(worker.whole).is_some());
+        (over || !goes_on) && !attempt.is_some_and(|attempt| attempt.is_bound(worker.whole))
+    }
+
     /// The next test of the slot's attempts, if its worker can run it.
     fn successor(&self, slot: SlotIndex) -> Option<(AttemptId, Entry)> {
         let worker = self.slots[usize::from(slot.0)].worker.as_ref()?;
         let (id, attempt) = self.queue(slot).find(|(_, a)| a.is_open() && !is_drained(a, worker))?;
-        let entry = attempt.queue.front().or_else(|| attempt.unfound.front().filter(|_| worker.whole));
-        entry.filter(|_| worker.can_serve(attempt)).map(|entry| (id, *entry))
+        let entry = attempt.next(worker.whole).filter(|_| worker.can_serve(attempt));
+        entry.map(|entry| (id, *entry))
     }
 
-    fn take_from_queue(&mut self, attempt: AttemptId, entry: Entry) {
+    /// Of an isolated worker, what it lives for may be the relation: that does not wait for what stands in between.
+    fn take_from_queue(&mut self, attempt: AttemptId, entry: Entry, isolated: bool) {
         let attempt = self.attempts.get_mut(&attempt).expect("it has the entry");
         if attempt.queue.pop_front().is_none() {
             attempt.unfound.pop_front();
@@ -158,6 +193,9 @@ impl State {
         attempt.suspects = attempt.suspects.saturating_sub(1);
         if entry.relation != 0 {
             attempt.started_relations.insert(entry.relation);
+            if isolated {
+                attempt.bring_forward(entry.relation);
+            }
         }
     }
 

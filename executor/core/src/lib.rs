@@ -16,6 +16,6 @@ mod sync;
 mod worker;
 
 pub use attempt::Attempt;
-pub use message::{Effect, Event, Exit, Start, WorkerEvent, WorkerId};
+pub use message::{Effect, Event, Exit, Renewal, Start, WorkerEvent, WorkerId};
 pub use slot::{Phase, Slot, Worker};
 pub use state::{Settings, State};

@@ -1,8 +1,8 @@
 //! What the core is told, and what it asks of its shell.
 
 use seagull_domain::{
-    AttemptId, BundleContents, Desired, Discovery, Generation, InfraCause, RunId, SlotIndex, SlotNumber,
-    SuiteError, TestIndex, TestResult, TextRef,
+    AttemptId, BundleContents, Desired, Discovery, Generation, InfraCause, Isolation, RunId, SlotIndex,
+    SlotNumber, SuiteError, TestIndex, TestResult, TextRef,
 };
 
 /// The number of a worker in this boot; events of an earlier worker of the slot are told by it.
@@ -39,6 +39,8 @@ pub enum WorkerEvent {
     Ready {
         grace_ms: u64,
     },
+    /// When the worker is to be renewed, if not only with its slot's run; before it is ready.
+    Renews(Renewal),
     /// The framework runs what it has in one go: it gets tests worth so many microseconds when it has none, and
     /// nothing before it is done with them.
     Batches {
@@ -64,7 +66,10 @@ pub enum WorkerEvent {
         reason: String,
     },
     /// The call phase of the current test is over, or there is none, and the worker has no successor.
-    Next,
+    Next {
+        /// Its highest resident memory so far; 0 where unknown.
+        peak_kib: u64,
+    },
     /// A test was interrupted, or the session between tests: by us, or by itself (`pytest.exit`).
     Interrupted {
         test: Option<TestIndex>,
@@ -77,6 +82,14 @@ pub enum WorkerEvent {
     Exited(Exit),
     /// The worker could not be started, with a sentence that says why.
     NotStarted(InfraCause, String),
+}
+
+/// When a worker makes room for a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Renewal {
+    pub isolation: Isolation,
+    /// With more resident memory than this it runs no further test.
+    pub memory_kib: Option<u64>,
 }
 
 /// How a worker's process ended.

@@ -7,9 +7,9 @@
 
 use std::collections::VecDeque;
 
-use seagull_domain::{AttemptId, Entry, Instant, RunId, SlotNumber, TestIndex};
+use seagull_domain::{AttemptId, Entry, Instant, Isolation, RunId, SlotNumber, TestIndex};
 
-use crate::{Attempt, WorkerId};
+use crate::{Attempt, Renewal, WorkerId};
 
 #[derive(Debug, Clone, Default)]
 pub struct Slot {
@@ -30,8 +30,13 @@ pub struct Worker {
     pub worked: bool,
     /// Why it will not run any test, in the framework's words.
     pub broken: Option<String>,
-    /// Whether it has run what does not count: nothing else is to run in it.
+    /// Whether nothing more is to run in it: it has run what does not count, or all that it lives for.
     pub retired: bool,
+    /// Whether it knows that what it has is the last.
+    pub has_last: bool,
+    pub renewal: Renewal,
+    /// Its highest resident memory, as far as it has told.
+    pub peak_kib: u64,
     /// Whether it has said which tests there are, though the scheduler may not know yet.
     pub collected: bool,
     /// Whether it has collected the whole suite, so that what it does not find does not exist.
@@ -133,6 +138,26 @@ impl Worker {
     /// anew, after the executor had been lost. And not for a discovery: only a new process collects anew.
     pub fn can_serve(&self, attempt: &Attempt) -> bool {
         !self.retired && !attempt.discover && (&self.run, self.number) == (&attempt.run, attempt.number)
+    }
+
+    /// Whether it lives for less than what its slot runs. What starts a process for each batch is isolated by that.
+    pub fn is_isolated(&self) -> bool {
+        self.batch_us.is_none() && self.renewal.isolation != Isolation::Slot
+    }
+
+    pub fn is_over_memory(&self) -> bool {
+        self.renewal.memory_kib.is_some_and(|limit| self.peak_kib > limit)
+    }
+
+    /// Whether it may get a test of the attempt before it asks for one. What would be too much for it, or what it was
+    /// the last of, only shows when it does.
+    pub fn takes_ahead(&self, attempt: AttemptId) -> bool {
+        let apart = match self.renewal.isolation {
+            Isolation::Slot => false,
+            Isolation::Bundle => self.fed.back().is_some_and(|(of, _)| *of != attempt),
+            Isolation::Test => true,
+        };
+        !apart && self.renewal.memory_kib.is_none()
     }
 
     /// Whether it is at nothing that belongs to a test.

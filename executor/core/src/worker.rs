@@ -40,7 +40,11 @@ impl State {
             }
             // It collects nothing file by file: what it does not find does not exist.
             WorkerEvent::Batches { micros } => (worker.batch_us, worker.whole) = (Some(micros), true),
-            WorkerEvent::Next => worker.wants = true,
+            WorkerEvent::Renews(renewal) => worker.renewal = renewal,
+            WorkerEvent::Next { peak_kib } => {
+                worker.wants = true;
+                worker.peak_kib = worker.peak_kib.max(peak_kib);
+            }
             WorkerEvent::Ended => worker.ended = true,
             WorkerEvent::Finished(result) => self.finished(slot, result),
             WorkerEvent::Missing { test, reason } => self.missing(slot, test, reason),
@@ -65,6 +69,7 @@ impl State {
         let worker = self.slot_mut(slot).and_then(|s| s.worker.as_mut()).expect("it spoke");
         let front = worker.fed.front().copied().filter(|(_, entry)| entry.test == result.test);
         let Some((attempt, entry)) = front else { return };
+        worker.peak_kib = worker.peak_kib.max(result.peak_kib);
         if result.last {
             worker.fed.pop_front();
             worker.running = None;
@@ -133,8 +138,11 @@ impl State {
         self.slots[usize::from(slot.0)].worker.as_ref().expect("it spoke")
     }
 
+    /// A worker that has collected everything does not live for a bundle or a test alone.
     fn discovered(&mut self, slot: SlotIndex, cause: EndCause) {
-        let attempt = self.worker(slot).attempt;
+        let worker = self.slot_mut(slot).and_then(|s| s.worker.as_mut()).expect("it spoke");
+        worker.retired |= worker.is_isolated();
+        let attempt = worker.attempt;
         if let Some(attempt) = self.attempts.get_mut(&attempt).filter(|a| a.discover && a.fed > 0) {
             attempt.fed = 0;
             attempt.ended = Some(attempt.stopping.take().unwrap_or(cause));

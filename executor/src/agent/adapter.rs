@@ -71,7 +71,10 @@ pub(crate) enum Event {
         #[serde(default)]
         text: String,
     },
-    Next {},
+    Next {
+        #[serde(default)]
+        rss: u64,
+    },
     Collecting {},
     Collected {},
     Started {

@@ -1,8 +1,8 @@
 //! What a worker says, line by line: adapter events become events of the core, text goes to the log, and a discovery
 //! is stored as a manifest.
 
-use seagull_domain::{Discovery, Manifest, SuiteError, TestIndex, TestResult};
-use seagull_executor_core::WorkerEvent;
+use seagull_domain::{Discovery, Framework, Manifest, RunSpec, SuiteError, TestIndex, TestResult};
+use seagull_executor_core::{Renewal, WorkerEvent};
 use seagull_proto::convert::{fit_result, fitted};
 use seagull_proto::limits;
 
@@ -63,12 +63,13 @@ impl Reader {
                 }
                 let dumps = dump_signal == Some(DUMP_SIGNAL);
                 voice.dumps.store(dumps, std::sync::atomic::Ordering::Relaxed);
+                voice.say(WorkerEvent::Renews(renewal(&voice.context.spec)));
                 WorkerEvent::Ready { grace_ms: voice.context.spec.grace_ms }
             }
             Event::DiscoveryFailed { message, text } => {
                 WorkerEvent::DiscoveryFailed(fitted(with_text(message, &text), limits::REPORT_BYTES))
             }
-            Event::Next {} => WorkerEvent::Next,
+            Event::Next { rss } => WorkerEvent::Next { peak_kib: rss },
             Event::Started { test } => WorkerEvent::Started(TestIndex(test)),
             Event::Finished(finished) => WorkerEvent::Finished(result(voice, *finished)),
             Event::Missing { test, reason } => {
@@ -85,6 +86,15 @@ impl Reader {
             }),
             Event::Ended {} => WorkerEvent::Ended,
         })
+    }
+}
+
+/// Where the tests have processes of their own, as cargo's all have, a new worker around these would change nothing.
+fn renewal(spec: &RunSpec) -> Renewal {
+    match spec.environment.framework {
+        Framework::Pytest => Renewal { isolation: spec.isolation, memory_kib: spec.worker_memory_kib },
+        Framework::Command(_) => Renewal { isolation: spec.isolation, memory_kib: None },
+        Framework::Cargo => Renewal::default(),
     }
 }
 
@@ -125,4 +135,25 @@ fn result(voice: &Voice, finished: Finished) -> TestResult {
     };
     fit_result(&mut result);
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use seagull_domain::Isolation;
+
+    use super::*;
+
+    #[test]
+    fn only_tests_that_share_a_process_are_isolated_by_a_new_worker() {
+        let spec = serde_json::json!({
+            "id": "r", "owner": "o", "project": "p", "submitted_at": 0, "arguments": [], "cap_ms": 1, "retries": 0,
+            "fail_fast": null, "grace_ms": 1, "seed": 1, "isolation": "test", "worker_memory_kib": 9,
+            "environment": {}, "workspace": {"in_place": {"directory": "/s"}},
+        });
+        let mut spec: RunSpec = serde_json::from_value(spec).unwrap();
+        let asked = Renewal { isolation: Isolation::Test, memory_kib: Some(9) };
+        assert_eq!(renewal(&spec), asked);
+        spec.environment.framework = Framework::Cargo;
+        assert_eq!(renewal(&spec), Renewal::default());
+    }
 }

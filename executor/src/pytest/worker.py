@@ -9,6 +9,11 @@ SUCCESSOR_WAIT = 0.15
 RSS_UNIT = 1024 if sys.platform == "darwin" else 1
 
 
+def peak_memory():
+    """The highest resident memory of this process so far, in KiB."""
+    return getrusage(RUSAGE_SELF).ru_maxrss // RSS_UNIT
+
+
 class Worker:
     """The plugin object: takes pytest over where the executor decides, and reports what happens."""
 
@@ -215,7 +220,7 @@ class Worker:
             return True
         if not self.asked:
             self.asked = True
-            self.channel.event("next")
+            self.channel.event("next", rss=peak_memory())
         self.channel.flush()
         return self.receive(timeout)
 
@@ -241,7 +246,7 @@ class Worker:
     # What is told.
 
     def tell_finished(self, last):
-        reports, rss = self.reports, getrusage(RUSAGE_SELF).ru_maxrss // RSS_UNIT
+        reports, rss = self.reports, peak_memory()
         if len(reports) == 3 and last and self.ordinal == 0:
             setup, call, teardown = reports
             passed = setup.outcome == call.outcome == teardown.outcome == "passed"

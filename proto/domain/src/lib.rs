@@ -23,7 +23,7 @@ pub use id::{
 pub use manifest::{Asked, FileTests, Manifest, Relation, SkippedModule, WithoutFailures};
 pub use outcome::{Cause, InfraCause, Outcome, SuiteError, TestCause, TestResult, TextRef};
 pub use overview::{NotPassed, PastRun, RERUN_OF, RunOverview, RunState, TestHistory};
-pub use run::{Environment, RunSpec, Workspace};
+pub use run::{Environment, Isolation, RunSpec, Workspace};
 pub use sync::{
     AttemptReport, AttemptState, Batch, BundleContents, Desired, DesiredAttempt, Discovery, EndCause, Entry,
     Kind, Record, Report, Role, WorkerReport,

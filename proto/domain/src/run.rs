@@ -48,6 +48,25 @@ pub struct RunSpec {
     pub grace_ms: u64,
     /// One seed for every worker of the run.
     pub seed: u32,
+    /// What a worker lives for.
+    #[serde(default)]
+    pub isolation: Isolation,
+    /// A worker with more resident memory than this, in KiB, runs no further test; None for any.
+    #[serde(default)]
+    pub worker_memory_kib: Option<u64>,
+}
+
+/// What a worker lives for: the less it is, the less do tests find of one another in their process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// All that its slot runs of the run.
+    #[default]
+    Slot,
+    /// One bundle.
+    Bundle,
+    /// One test, or those of one relation.
+    Test,
 }
 
 /// Where the suite's files are.
@@ -105,6 +124,8 @@ impl RunSpec {
             ("retries", self.retries == existing.retries),
             ("fail-fast", self.fail_fast == existing.fail_fast),
             ("flaky", self.flaky_fails == existing.flaky_fails),
+            ("isolation", self.isolation == existing.isolation),
+            ("worker memory", self.worker_memory_kib == existing.worker_memory_kib),
         ];
         fields.into_iter().find(|(_, same)| !same).map(|(name, _)| name)
     }
@@ -136,12 +157,18 @@ mod tests {
             flaky_fails: false,
             grace_ms: 10_000,
             seed: 1,
+            isolation: Isolation::Slot,
+            worker_memory_kib: None,
         };
         let flaky = RunSpec { flaky_fails: true, ..spec.clone() };
         let project = RunSpec { project: "q".into(), ..spec.clone() };
+        let isolated = RunSpec { isolation: Isolation::Test, ..spec.clone() };
+        let bounded = RunSpec { worker_memory_kib: Some(1), ..spec.clone() };
         let later = RunSpec { submitted_at: 1, grace_ms: 1, seed: 2, priority: 1, ..spec.clone() };
         assert_eq!(flaky.difference(&spec), Some("flaky"));
         assert_eq!(project.difference(&spec), Some("project"));
+        assert_eq!(isolated.difference(&spec), Some("isolation"));
+        assert_eq!(bounded.difference(&spec), Some("worker memory"));
         assert_eq!(later.difference(&spec), None);
     }
 }

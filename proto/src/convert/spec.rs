@@ -7,6 +7,7 @@ use prost::Message;
 use seagull_domain::{Environment, RunSpec, Workspace};
 
 use super::scalar::{self, Checked};
+use super::words::{self, Word};
 use super::{Invalid, framework};
 use crate::v1::run_spec;
 use crate::{limits, v1};
@@ -38,6 +39,8 @@ impl From<RunSpec> for v1::RunSpec {
             grace_ms: spec.grace_ms,
             seed: spec.seed,
             test_limit_ms: spec.test_limit_ms,
+            isolation: spec.isolation.number(),
+            worker_memory_kib: spec.worker_memory_kib,
         }
     }
 }
@@ -59,6 +62,7 @@ impl TryFrom<v1::RunSpec> for RunSpec {
             .test_limit_ms
             .map(|limit| scalar::at_least_one(limit, "RunSpec.test_limit_ms"))
             .transpose()?;
+        let worker_memory_kib = message.worker_memory_kib.map(|kib| memory(kib, "RunSpec.worker_memory_kib"));
         let fail_fast = message.fail_fast.map(|failures| scalar::at_least_one(failures, "RunSpec.fail_fast"));
         Ok(Self {
             id: scalar::id(message.id, "RunSpec.id")?,
@@ -80,8 +84,14 @@ impl TryFrom<v1::RunSpec> for RunSpec {
             flaky_fails: message.flaky_fails,
             grace_ms: millis(message.grace_ms, "RunSpec.grace_ms")?,
             seed: message.seed,
+            isolation: words::optional(message.isolation, "RunSpec.isolation")?.unwrap_or_default(),
+            worker_memory_kib: worker_memory_kib.transpose()?,
         })
     }
+}
+
+fn memory(kib: u64, field: &'static str) -> Checked<u64> {
+    scalar::at_most(scalar::at_least_one(kib, field)?, limits::KIB, field)
 }
 
 pub(super) fn arguments(arguments: Vec<String>, field: &'static str) -> Checked<Vec<String>> {

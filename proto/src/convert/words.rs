@@ -1,6 +1,6 @@
 //! Enums without data.
 
-use seagull_domain::{Evidence, InfraCause, Kind, Outcome, Role, RunVerdict, TestCause};
+use seagull_domain::{Evidence, InfraCause, Isolation, Kind, Outcome, Role, RunVerdict, TestCause};
 
 use super::Invalid;
 use super::scalar::Checked;
@@ -56,6 +56,7 @@ words!(InfraCause {
     MachineOutOfMemory,
     EnvironmentDiffers,
 });
+words!(Isolation { Slot, Bundle, Test });
 words!(Kind { Discover, Run });
 words!(Role { Run, Predecessor });
 words!(Evidence { Predecessor, AfterDecision });

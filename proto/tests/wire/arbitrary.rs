@@ -294,6 +294,8 @@ impl Source {
             flaky_fails: self.coin(),
             grace_ms: self.within(0, limits::MILLIS),
             seed: self.small(u32::MAX),
+            isolation: self.pick(&[Isolation::Slot, Isolation::Bundle, Isolation::Test]),
+            worker_memory_kib: self.maybe(|s| s.within(1, limits::KIB)),
         }
     }
 

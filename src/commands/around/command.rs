@@ -200,7 +200,8 @@ mod tests {
     use std::sync::Arc;
 
     use seagull_domain::{
-        FileTests, Manifest, Outcome, RunEvent, RunSpec, Seq, SlotNumber, StreamItem, TestCause, TestResult,
+        AttemptId, FileTests, Isolation, Manifest, Outcome, Relation, RunEvent, RunSpec, Seq, SlotNumber,
+        StreamItem, TestCause, TestResult,
     };
 
     use super::*;
@@ -215,19 +216,26 @@ mod tests {
         serde_json::from_value(spec).unwrap()
     }
 
+    /// Its last two tests are related.
     fn manifest() -> Arc<Manifest> {
         let file = |path: &str, suffixes: &[&str]| FileTests {
             path: path.into(),
             suffixes: suffixes.iter().map(|suffix| (*suffix).to_owned()).collect(),
         };
         let files = vec![file("a.py", &["::x", "::y", "::z"]), file("sub/b.py", &["::x[a b]"])];
-        Arc::new(Manifest { files, ..Manifest::default() })
+        let relations = vec![Relation { ordered: false, tests: vec![TestIndex(2), TestIndex(3)] }];
+        Arc::new(Manifest { files, relations, ..Manifest::default() })
     }
 
     /// Tests as they were executed: in which slot, and what killed the worker.
     fn story(arguments: &[&str], text: &str, executed: &[(u32, u32, Option<TestCause>)]) -> Story {
+        story_of(spec(arguments), text, executed)
+    }
+
+    /// Each attempt has two tests, and each worker a peak memory of 100 KiB.
+    fn story_of(spec: RunSpec, text: &str, executed: &[(u32, u32, Option<TestCause>)]) -> Story {
         let mut teller = Teller::new("r-7".parse().unwrap(), text);
-        teller.item(StreamItem { seq: Seq(1), event: RunEvent::RunStarted(Box::new(spec(arguments))) });
+        teller.item(StreamItem { seq: Seq(1), event: RunEvent::RunStarted(Box::new(spec)) });
         teller.manifest(&manifest());
         for (test, slot, cause) in executed {
             let result = TestResult {
@@ -238,14 +246,14 @@ mod tests {
                 detail: String::new(),
                 cause: *cause,
                 phases: [0; 3],
-                peak_kib: 0,
+                peak_kib: 100,
                 message: String::new(),
                 location: String::new(),
                 text: None,
             };
             let event = RunEvent::TestFinished {
                 result,
-                attempt: Default::default(),
+                attempt: AttemptId(u64::from(*test / 2)),
                 executor: "e".parse().unwrap(),
                 slot: SlotNumber(*slot),
                 evidence: None,
@@ -295,6 +303,25 @@ mod tests {
         let assertion = Some(TestCause::Assertion);
         let story = story(&[], "z", &[(2, 0, None), (0, 0, None), (2, 0, assertion), (2, 1, None)]);
         assert_eq!(line(&story, &probe("/s", &[]), false).ids, ["a.py::x", "a.py::z"]);
+    }
+
+    #[test]
+    fn a_worker_that_was_renewed_had_run_nothing_before_but_what_is_related() {
+        let ids = |text: &str, change: fn(&mut RunSpec)| {
+            let mut spec = spec(&[]);
+            change(&mut spec);
+            let story = story_of(spec, text, &[(0, 0, None), (1, 0, None), (3, 0, None), (2, 0, None)]);
+            line(&story, &probe("/s", &[]), false).ids
+        };
+        let related = ["sub/b.py::x[a b]", "a.py::z"];
+        let isolated: fn(&mut RunSpec) = |spec| spec.isolation = Isolation::Test;
+        for renewed in [isolated, |spec| spec.worker_memory_kib = Some(99)] {
+            assert_eq!(ids("y", renewed), ["a.py::y"]);
+            assert_eq!(ids("z", renewed), related);
+        }
+        assert_eq!(ids("y", |spec| spec.isolation = Isolation::Bundle), ["a.py::x", "a.py::y"]);
+        assert_eq!(ids("z", |spec| spec.isolation = Isolation::Bundle), related);
+        assert_eq!(ids("z", |spec| spec.worker_memory_kib = Some(100)).len(), 4);
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
         flaky_fails: how.flaky.or(defaults.flaky_fails).unwrap_or(false),
         grace_ms: millis(how.grace.or(defaults.grace).unwrap_or(GRACE)),
         seed: how.seed.map_or_else(fresh::seed, Ok)?,
+        isolation: how.isolation.or(defaults.isolation).unwrap_or_default(),
+        worker_memory_kib: how.worker_memory.or(defaults.worker_memory),
     })
 }
 
@@ -116,6 +118,7 @@ mod tests {
     use std::fs;
 
     use clap::Parser;
+    use seagull_domain::Isolation;
 
     use super::*;
 
@@ -147,11 +150,12 @@ mod tests {
     #[test]
     fn options_win_over_settings_and_settings_over_defaults() {
         let (_root, place) = place(
-            "project = 'p'\n[run]\nretries = 3\ncap = '5m'\ntest-limit = '90s'\nflaky = 'fail'\n[env]\nA = 'b'",
+            "project = 'p'\n[run]\nretries = 3\ncap = '5m'\ntest-limit = '90s'\nflaky = 'fail'\nisolation = 'test'\nworker-memory = '1GiB'\n[env]\nA = 'b'",
         );
-        let spec = build(&args(&["--retries", "1", "t.py", "--", "-x"]), &place, in_place()).unwrap();
+        let spec = build(&args(&["--retries", "1", "--isolation", "bundle", "t.py", "--", "-x"]), &place, in_place()).unwrap();
         assert_eq!((spec.retries, spec.cap_ms, spec.grace_ms), (1, 300_000, 10_000));
         assert_eq!(spec.test_limit_ms, Some(90_000));
+        assert_eq!((spec.isolation, spec.worker_memory_kib), (Isolation::Bundle, Some(1 << 20)));
         assert_eq!((spec.project.as_str(), spec.rev.as_str()), ("p", "abc"));
         assert_eq!(spec.arguments, ["t.py", "-x"]);
         assert!(spec.flaky_fails && spec.fail_fast.is_none());

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seagull_domain::{
-    AttemptId, Evidence, ExecutorId, InfraCause, Manifest, RunEvent, RunId, RunSpec, RunVerdict, SlotNumber,
-    StreamItem, TestCause, TestIndex, TestResult, Verdict,
+    AttemptId, Evidence, ExecutorId, InfraCause, Isolation, Manifest, Relation, RunEvent, RunId, RunSpec,
+    RunVerdict, SlotNumber, StreamItem, TestCause, TestIndex, TestResult, Verdict,
 };
 use seagull_results::{Finder, Found};
 
@@ -84,11 +84,22 @@ pub struct Teller<'t> {
     verdict: Option<Verdict>,
     lost: Vec<(ExecutorId, InfraCause)>,
     end: Option<RunVerdict>,
-    /// What the worker of each slot has executed so far.
-    workers: BTreeMap<SlotNumber, (ExecutorId, Vec<TestIndex>)>,
+    /// The worker of each slot.
+    workers: BTreeMap<SlotNumber, Worker>,
     /// The slot of each attempt.
     attempts: BTreeMap<AttemptId, SlotNumber>,
     slots: u32,
+}
+
+/// A worker as far as the stream tells of it.
+struct Worker {
+    executor: ExecutorId,
+    /// What it ran last.
+    attempt: AttemptId,
+    /// What it has executed so far.
+    executed: Vec<TestIndex>,
+    /// Whether it was over its memory.
+    full: bool,
 }
 
 impl<'t> Teller<'t> {
@@ -128,7 +139,7 @@ impl<'t> Teller<'t> {
                 self.attempts.insert(attempt, slot);
             }
             RunEvent::TestFinished { result, attempt, executor, slot, evidence } => {
-                let before = self.executed(slot, &executor, &result);
+                let before = self.executed(slot, &executor, attempt, &result);
                 if self.is_meant(result.test) {
                     let execution = Execution { result, attempt, executor, slot, evidence, before };
                     self.executions.push(execution);
@@ -143,7 +154,7 @@ impl<'t> Teller<'t> {
                 self.lost.push((executor, cause));
             }
             RunEvent::ExecutorLost { executor, cause } => {
-                self.workers.retain(|_, (of, _)| *of != executor);
+                self.workers.retain(|_, worker| worker.executor != executor);
                 self.lost.push((executor, cause));
             }
             RunEvent::RunFinished { verdict, .. } => self.end = Some(verdict),
@@ -156,22 +167,48 @@ impl<'t> Teller<'t> {
     }
 
     /// Counts an execution to its worker; what that had executed before, if the test is the one that is meant.
-    fn executed(&mut self, slot: SlotNumber, executor: &ExecutorId, result: &TestResult) -> Vec<TestIndex> {
+    fn executed(
+        &mut self,
+        slot: SlotNumber,
+        executor: &ExecutorId,
+        attempt: AttemptId,
+        result: &TestResult,
+    ) -> Vec<TestIndex> {
         let meant = self.is_meant(result.test);
-        let worker = self.workers.entry(slot).or_insert_with(|| (executor.clone(), Vec::new()));
-        if worker.0 != *executor {
-            *worker = (executor.clone(), Vec::new());
-        }
+        let known = self.workers.remove(&slot).filter(|worker| worker.executor == *executor);
+        let known = known.filter(|worker| self.serves(worker, attempt, result.test));
+        let new = || Worker { executor: executor.clone(), attempt, executed: Vec::new(), full: false };
+        let mut worker = known.unwrap_or_else(new);
         // A framework runs a test that is named twice once: at its first place.
-        let before = worker.1.iter().filter(|test| **test != result.test).copied();
+        let before = worker.executed.iter().filter(|test| **test != result.test).copied();
         let before = if meant { before.collect() } else { Vec::new() };
-        worker.1.push(result.test);
+        worker.executed.push(result.test);
+        worker.attempt = attempt;
+        let limit = self.spec.as_ref().and_then(|spec| spec.worker_memory_kib);
+        worker.full |= limit.is_some_and(|limit| result.peak_kib > limit);
         let dies = [TestCause::Crashed, TestCause::TimedOut, TestCause::OverMemory, TestCause::Poison];
-        if result.cause.is_some_and(|cause| dies.contains(&cause)) {
-            self.workers.remove(&slot);
+        if !result.cause.is_some_and(|cause| dies.contains(&cause)) {
+            self.workers.insert(slot, worker);
         }
         self.slots = self.slots.max(slot.0.saturating_add(1));
         before
+    }
+
+    /// Whether a worker was not renewed before a test of an attempt.
+    fn serves(&self, worker: &Worker, attempt: AttemptId, test: TestIndex) -> bool {
+        let last = worker.executed.last();
+        let related = |relation: &Relation| {
+            relation.tests.contains(&test) && last.is_some_and(|last| relation.tests.contains(last))
+        };
+        let lives = match self.spec.as_ref().map(|spec| spec.isolation).unwrap_or_default() {
+            Isolation::Slot => !worker.full,
+            Isolation::Bundle => !worker.full && worker.attempt == attempt,
+            Isolation::Test => false,
+        };
+        // A plugin may run a test several times in a row.
+        let again = last == Some(&test);
+        let stays = || again || self.names.manifest.relations.iter().any(related);
+        lives || (worker.attempt == attempt && stays())
     }
 
     /// The error is what the text means instead of one test; None if the tests are not known.

@@ -82,6 +82,8 @@ pub fn spec(retries: u32) -> RunSpec {
         flaky_fails: false,
         grace_ms: 10_000,
         seed: 1,
+        isolation: Default::default(),
+        worker_memory_kib: None,
     }
 }
 

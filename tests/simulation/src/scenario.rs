@@ -1,8 +1,11 @@
 //! What a seed stands for: executors, runs with their scripts, and the faults that will happen to them.
 
-use seagull_domain::{Digest, Environment, Outcome, Relation, RunSpec, TestIndex, Workspace};
+use seagull_domain::{Digest, Environment, Isolation, Outcome, Relation, RunSpec, TestIndex, Workspace};
 
 use crate::random::Random;
+
+/// How much memory each test leaves behind in its worker.
+pub const TEST_KIB: u64 = 1000;
 
 pub struct Scenario {
     pub executors: Vec<ExecutorPlan>,
@@ -204,6 +207,16 @@ fn spec(r: &mut Random, id: &str) -> RunSpec {
         flaky_fails: r.chance(200),
         grace_ms: r.within(1000..=5000),
         seed: 1,
+        isolation: isolation(r),
+        worker_memory_kib: r.chance(100).then(|| r.within(1..=5) * TEST_KIB),
+    }
+}
+
+fn isolation(r: &mut Random) -> Isolation {
+    match r.within(0..=9) {
+        0 => Isolation::Bundle,
+        1 => Isolation::Test,
+        _ => Isolation::Slot,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::world::{World, entry, exited, feed, finish, interrupt, passed, run, w
 fn an_attempt_goes_from_its_contents_to_its_end() {
     let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
     world.starts(0);
-    assert_eq!(world.worker(1, WorkerEvent::Next), [feed(1, 1, &[1])]);
+    assert_eq!(world.worker(1, WorkerEvent::Next { peak_kib: 0 }), [feed(1, 1, &[1])]);
     world.worker(1, passed(0));
     world.starts(1);
     world.worker(1, passed(1));
@@ -49,7 +49,7 @@ fn what_is_left_of_a_relation_does_not_go_on_in_another_worker() {
 fn a_relation_that_was_only_fed_ahead_goes_on_in_another_worker() {
     let mut world = World::running(&[entry(0, 0), entry(1, 7), entry(2, 7)]);
     world.starts(0);
-    world.worker(1, WorkerEvent::Next);
+    world.worker(1, WorkerEvent::Next { peak_kib: 0 });
     let effects = world.worker(1, exited());
     assert!(matches!(&effects[..], [Effect::Start(_)]), "{effects:?}");
     assert_eq!(world.worker(2, WorkerEvent::Ready { grace_ms: 1000 }), [feed(2, 1, &[1])]);

@@ -2,5 +2,6 @@
 
 mod attempts;
 mod batches;
+mod renewal;
 mod workers;
 mod world;

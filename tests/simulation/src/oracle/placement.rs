@@ -1,9 +1,12 @@
 //! Where things ran: relations, and the numbers of slots.
 
-use seagull_domain::{Outcome, Relation, Role, RunEvent};
+use std::collections::BTreeMap;
+
+use seagull_domain::{Isolation, Outcome, Relation, Role, RunEvent};
 
 use super::{Story, ensure};
 use crate::physical::{Ended, Execution, WorkerLife};
+use crate::scenario::TEST_KIB;
 
 pub fn check(story: &Story) -> Result<(), String> {
     for relation in &story.plan.relations {
@@ -20,6 +23,7 @@ pub fn check(story: &Story) -> Result<(), String> {
             in_one_worker(story, &executions).map_err(named)?;
         }
     }
+    renewed(story)?;
     numbers(story)
 }
 
@@ -100,6 +104,33 @@ fn in_order(relation: &Relation, executions: &[&Execution]) -> Result<(), String
     for predecessor in again {
         let for_what = executions.iter().any(|e| e.test == predecessor.test && e.start < predecessor.start);
         ensure(for_what, || format!("{} ran as a predecessor at first", predecessor.test))?;
+    }
+    Ok(())
+}
+
+/// A worker runs no more than it lives for, and nothing more when it has too much memory, but for what is related to
+/// what it has run.
+fn renewed(story: &Story) -> Result<(), String> {
+    let spec = &story.plan.spec;
+    let mut workers: BTreeMap<usize, Vec<&Execution>> = BTreeMap::new();
+    for execution in story.executions.iter().chain(&story.withdrawn_executions).copied() {
+        workers.entry(execution.worker).or_default().push(execution);
+    }
+    for executions in workers.values_mut() {
+        executions.sort_by_key(|execution| execution.start);
+        for (before, pair) in (1..).zip(executions.windows(2)) {
+            let (a, b) = (pair[0], pair[1]);
+            let related = |relation: &Relation| [a, b].iter().all(|e| relation.tests.contains(&e.test));
+            let lives = match spec.isolation {
+                Isolation::Slot => true,
+                Isolation::Bundle => a.attempt == b.attempt,
+                Isolation::Test => false,
+            };
+            let fits = spec.worker_memory_kib.is_none_or(|limit| before * TEST_KIB <= limit);
+            ensure((lives && fits) || story.plan.relations.iter().any(related), || {
+                format!("worker {} was not renewed between {} and {}", a.worker, a.test, b.test)
+            })?;
+        }
     }
     Ok(())
 }

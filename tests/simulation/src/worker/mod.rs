@@ -36,6 +36,8 @@ pub struct Worker {
     fed: bool,
     /// It has finished a test.
     worked: bool,
+    /// So many.
+    ran: u64,
     /// Nothing more will come.
     finishing: bool,
     interrupted: bool,
@@ -130,6 +132,7 @@ impl World {
             collected: BTreeSet::new(),
             fed: false,
             worked: false,
+            ran: 0,
             finishing: false,
             interrupted: false,
             doomed: false,

@@ -1,18 +1,21 @@
 //! What a worker does by itself, by its script.
 
 use seagull_domain::{AttemptId, Discovery as Discovered, Outcome, Role, SuiteError, TestIndex, TestResult};
-use seagull_executor_core::{Exit, WorkerEvent};
+use seagull_executor_core::{Exit, Renewal, WorkerEvent};
 
 use super::{Death, FILE, Finish, Place, Stage};
 use crate::physical::{Ended, Execution};
 use crate::planner::DISCOVERED;
-use crate::scenario::{Discovery, Does};
+use crate::scenario::{Discovery, Does, TEST_KIB};
 use crate::world::{Action, World};
 
 impl World {
     pub(super) fn is_ready(&mut self, place: Place) {
         let run = self.at(place).run;
-        let grace_ms = self.scenario.runs[run].spec.grace_ms;
+        let spec = &self.scenario.runs[run].spec;
+        let renewal = Renewal { isolation: spec.isolation, memory_kib: spec.worker_memory_kib };
+        let grace_ms = spec.grace_ms;
+        self.say(place, WorkerEvent::Renews(renewal));
         self.say(place, WorkerEvent::Ready { grace_ms });
         if self.at(place).discovers {
             let delay = self.random.within(50..=2000);
@@ -56,7 +59,8 @@ impl World {
         if self.at(place).finishing {
             return self.finishes(place);
         }
-        self.say(place, WorkerEvent::Next);
+        let peak_kib = self.at(place).ran * TEST_KIB;
+        self.say(place, WorkerEvent::Next { peak_kib });
         let dies_in = self.random.chance(12).then_some(300);
         self.enter(place, Stage::Idle, dies_in);
     }
@@ -132,7 +136,8 @@ impl World {
                 self.finishes(place);
             }
             _ if nothing_next => {
-                self.say(place, WorkerEvent::Next);
+                let peak_kib = (self.at(place).ran + 1) * TEST_KIB;
+                self.say(place, WorkerEvent::Next { peak_kib });
                 self.enter(place, Stage::Waiting(execution), Some(1000));
             }
             _ => self.enter(place, Stage::TearingDown(execution), Some(1)),
@@ -156,6 +161,9 @@ impl World {
 
     pub(super) fn has_torn_down(&mut self, place: Place, execution: usize) {
         let Execution { run, test, .. } = self.physical.executions[execution];
+        let worker = self.at(place);
+        (worker.worked, worker.ran) = (true, worker.ran + 1);
+        let ran = worker.ran;
         let script = &self.scenario.runs[run].tests[test.0 as usize];
         let outcome = match script.does {
             Does::Always(outcome) => outcome,
@@ -170,13 +178,12 @@ impl World {
             detail: String::new(),
             cause: (outcome == Outcome::Failed).then_some(seagull_domain::TestCause::Assertion),
             phases: [0, script.duration_ms * 1000, 0],
-            peak_kib: 0,
+            peak_kib: ran * TEST_KIB,
             message: "x".repeat(self.scenario.message_bytes),
             location: String::new(),
             text: None,
         };
         self.end_execution(execution, Ended::With(outcome));
-        self.at(place).worked = true;
         self.say(place, WorkerEvent::Finished(result));
         self.goes_on(place);
     }
