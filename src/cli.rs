@@ -38,6 +38,7 @@ Examples:
   seagull run -- -p core --features fast   arguments for cargo test, in a Rust workspace
   seagull run --select last-failed         what failed last time
   seagull run --junit report.xml --retries 2 --fail-fast=20
+  seagull run --changed --fail-fast        what this branch changed first, to the first failure
   seagull run --output json | jq -r 'select(.event == \"verdict\" and .verdict == \"failed\") | .test'
   seagull run --scheduler http://127.0.0.1:7878 --token-file .seagull/token
 
@@ -245,6 +246,10 @@ pub struct HowArgs {
     /// Renew a worker that has more resident memory after a test, such as 2GiB [default: never]
     #[arg(long, value_name = "SIZE", value_parser = memory::parse_kib)]
     pub worker_memory: Option<u64>,
+    /// Run tests of files that have changed first, and those named after one: what differs from where HEAD left BASE
+    /// [default BASE: the default branch of origin, else the branch's upstream, else main or master; else HEAD]
+    #[arg(long, value_name = "BASE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub changed: Option<String>,
 }
 
 /// What is told of the run.

@@ -1,5 +1,6 @@
 //! What git says about a work tree: its revision, and a digest of what differs from it.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -7,12 +8,21 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use anyhow::Context;
 use seagull_executor::artifact;
+
+use crate::errors::usage;
 
 /// What running a suite leaves behind says nothing about what it was.
 const LEFT_BEHIND: [&str; 4] = ["__pycache__", ".pytest_cache", ".coverage*", "*.pyc"];
 /// Untracked files are read up to this many bytes, all together; of what is beyond, length and time count.
 const READ: u64 = 64 << 20;
+
+/// What branches are made from, the likeliest first.
+const BASES: [&str; 4] = ["origin/HEAD", "@{upstream}", "main", "master"];
+const DIFF: [&str; 5] = ["diff", "--name-only", "--no-renames", "--diff-filter=d", "-z"];
+/// Of a commit's letters, for a person.
+const SHORT: usize = 12;
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Revision {
@@ -58,6 +68,64 @@ fn content(top: &Path, commit: &str, ignore: Option<&Path>) -> io::Result<blake3
         succeeded(child.wait()?)?;
     }
     Ok(hasher.finalize())
+}
+
+/// What differs in a work tree from where its branch began.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The commit that it differs from, as a person names it.
+    pub base: String,
+    /// As they are called from the top, each once; those that are not UTF-8 are left out.
+    pub paths: Vec<String>,
+}
+
+/// What is changed, uncommitted or untracked since HEAD left the base: the one that is named, else the first there is
+/// of those that branches are made from. A file that is gone has no tests.
+pub fn changed(top: &Path, base: Option<&str>) -> anyhow::Result<Changed> {
+    let parted = |base: &str| parted(top, base);
+    let since = match base {
+        Some(name) => Some(parted(name).ok_or_else(|| unknown(name))?),
+        None => BASES.into_iter().chain(["HEAD"]).find_map(parted),
+    };
+    let what_counts = what_counts(top, None);
+    let list = |command: &[&str], more: &[&str]| -> anyhow::Result<Vec<u8>> {
+        let words = command.iter().chain(more).chain(&["--"]).map(OsStr::new);
+        let words: Vec<_> = words.chain(what_counts.iter().map(OsString::as_os_str)).collect();
+        output(top, &words).with_context(|| format!("git {} failed", command[0]))
+    };
+    let mut names = list(&["ls-files", "--others", "--exclude-standard", "-z"], &[])?;
+    names.extend(match &since {
+        Some((_, commit)) => list(&DIFF, &[commit])?,
+        // Nothing is committed yet.
+        None => list(&["ls-files", "-z"], &[])?,
+    });
+    let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    let paths: BTreeSet<_> =
+        names.filter_map(|name| std::str::from_utf8(name).ok()).map(str::to_owned).collect();
+    let base = since.map_or_else(|| "the beginning".to_owned(), |(base, _)| base);
+    Ok(Changed { base, paths: paths.into_iter().collect() })
+}
+
+/// The commit at which HEAD left a base, or the base where they have nothing in common, and what to call it.
+fn parted(top: &Path, base: &str) -> Option<(String, String)> {
+    let ask = |words: &[&str]| {
+        let said = output(top, &words.iter().map(OsStr::new).collect::<Vec<_>>()).ok()?;
+        Some(String::from_utf8_lossy(&said).trim().to_owned()).filter(|said| !said.is_empty())
+    };
+    let commit = format!("{base}^{{commit}}");
+    // What begins with a dash would be an option.
+    let commit = ask(&["rev-parse", "--verify", "--quiet", &commit]).filter(|_| !base.starts_with('-'))?;
+    let common = ask(&["merge-base", &commit, "HEAD"]).unwrap_or(commit);
+    let short: String = common.chars().take(SHORT).collect();
+    let is_head = ask(&["rev-parse", "HEAD"]).as_ref() == Some(&common);
+    let name = if is_head { "HEAD".to_owned() } else { format!("{short}, where HEAD left {base}") };
+    Some((name, common))
+}
+
+fn unknown(base: &str) -> anyhow::Error {
+    usage(format!(
+        "--changed={base}: git knows no such commit here\nhint: a branch, a tag or a commit; git fetch brings those of a remote"
+    ))
 }
 
 /// The pathspecs of everything but what runs leave behind.
@@ -163,6 +231,77 @@ mod tests {
         fs::write(top.join("report [1].xml"), "").unwrap();
         assert_eq!(revision(top, Some(&top.join("report [1].xml"))), before);
         assert_ne!(revision(top, None), before);
+    }
+
+    fn commit_all(top: &Path) {
+        run(top, &["add", "--all"]);
+        run(top, &["commit", "--quiet", "-m", "more"]);
+    }
+
+    fn paths(top: &Path, base: Option<&str>) -> Vec<String> {
+        changed(top, base).unwrap().paths
+    }
+
+    #[test]
+    fn what_changed_is_committed_uncommitted_or_untracked_and_still_there() {
+        let directory = repository();
+        let top = directory.path();
+        let write = |name: &str, text: &str| fs::write(top.join(name), text).unwrap();
+        write("old.py", "1");
+        assert_eq!(paths(top, None), ["old.py"], "nothing is committed");
+        run(top, &["symbolic-ref", "HEAD", "refs/heads/main"]);
+        ["gone.py", "moved.py", "tracked.py"].into_iter().for_each(|name| write(name, name));
+        write(".gitignore", "ignored.py");
+        commit_all(top);
+        assert_eq!(changed(top, None).unwrap().paths, [""; 0]);
+
+        run(top, &["checkout", "--quiet", "-b", "feature"]);
+        write("new é.py", "1");
+        fs::rename(top.join("moved.py"), top.join("other.py")).unwrap();
+        commit_all(top);
+        fs::remove_file(top.join("gone.py")).unwrap();
+        write("tracked.py", "2");
+        write("untracked.py", "1");
+        write("ignored.py", "1");
+        let all = ["new é.py", "other.py", "tracked.py", "untracked.py"];
+        assert_eq!(paths(top, None), all);
+        assert_eq!(paths(top, Some("HEAD")), all[2..]);
+
+        // What the base got since does not count.
+        run(top, &["stash", "--quiet"]);
+        run(top, &["checkout", "--quiet", "main"]);
+        write("old.py", "2");
+        commit_all(top);
+        run(top, &["checkout", "--quiet", "feature"]);
+        assert_eq!(paths(top, Some("main")), all[..2]);
+        assert!(changed(top, None).unwrap().base.ends_with(", where HEAD left main"));
+    }
+
+    #[test]
+    fn a_remotes_default_branch_is_the_base_before_any_other() {
+        let origin = repository();
+        run(origin.path(), &["symbolic-ref", "HEAD", "refs/heads/trunk"]);
+        fs::write(origin.path().join("a.py"), "1").unwrap();
+        commit_all(origin.path());
+        let home = tempfile::tempdir().unwrap();
+        let top = home.path().join("clone");
+        let clone = Command::new("git").args(["clone", "--quiet"]).arg(origin.path()).arg(&top).status();
+        assert!(clone.unwrap().success());
+        fs::write(top.join("b.py"), "1").unwrap();
+        commit_all(&top);
+        let found = changed(&top, None).unwrap();
+        assert_eq!(found.paths, ["b.py"]);
+        assert!(found.base.ends_with(" origin/HEAD"), "{}", found.base);
+    }
+
+    #[test]
+    fn a_base_that_is_not_there_is_named() {
+        let directory = repository();
+        for base in ["nowhere", "--all", "-1", "a..b"] {
+            let error = changed(directory.path(), Some(base)).unwrap_err();
+            assert!(error.is::<crate::errors::Usage>(), "{error}");
+            assert!(error.to_string().starts_with(&format!("--changed={base}: ")), "{error}");
+        }
     }
 
     #[test]

@@ -79,6 +79,23 @@ impl Plan {
         self.bundles.iter().fold(0, |sum, bundle| sum.saturating_add(bundle.total_micros()))
     }
 
+    /// This plan, and then another, of other tests.
+    #[must_use]
+    pub fn followed_by(mut self, other: Plan) -> Plan {
+        let place = self.bundles.len() as u32;
+        let moved = |oversize: Oversize| Oversize { bundle: place + oversize.bundle, ..oversize };
+        self.oversize.extend(other.oversize.into_iter().map(moved));
+        self.bundles.extend(other.bundles);
+        self.cap_micros = self.cap_micros.max(other.cap_micros);
+        self.lower_bound += other.lower_bound;
+        self.bound = other.bound;
+        let micros = |longest: &Option<Longest>| longest.as_ref().map(|longest| longest.micros);
+        if micros(&other.longest) > micros(&self.longest) {
+            self.longest = other.longest;
+        }
+        self
+    }
+
     /// Predicted, from the first dispatch to the last end, if each slot takes the next bundle when it is free.
     pub fn makespan_micros(&self, slots: u32) -> u64 {
         let slots = (slots.max(1) as usize).min(self.bundles.len().max(1));

@@ -7,6 +7,7 @@ mod actor;
 mod committer;
 mod errand;
 mod evict;
+mod first;
 mod grpc;
 mod journal;
 mod past;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::time::Instant;
 
-use seagull_binpacker::{Item, Problem, RelationItems, SetupCosts};
+use seagull_binpacker::{Item, Plan as Packed, Problem, RelationItems, SetupCosts};
 use seagull_domain::{
     Digest, Framework, Isolation, Manifest, PlanSummary, Relation, RunId, RunOverview, RunSpec, RunState,
     TestIndex, WithoutFailures,
@@ -13,6 +13,7 @@ use seagull_domain::{
 use seagull_results::{Prediction, Selected, Selection};
 use seagull_scheduler_core::Plan;
 
+use crate::first;
 use crate::past;
 use crate::service::Service;
 
@@ -50,10 +51,11 @@ pub(crate) fn make(
         manifest = failed.manifest;
     }
     let fail_fast = own_fail_fast(spec, &mut manifest);
+    let first = first(spec, &mut manifest);
     let timings = service.history.load(&spec.project).map_err(|error| error.to_string())?;
     let prediction = seagull_results::predict(&manifest, &timings);
     let digest = store_manifest(service, &manifest)?;
-    let packed = pack(&manifest, &prediction, spec, slots)?;
+    let (packed, first) = pack_in_turn(&manifest, &prediction, spec, slots, &first)?;
     let limit_ms = |test| spec.test_limit_ms.unwrap_or_else(|| prediction.limit_ms(test));
     let limits_ms = (0..manifest.len()).map(limit_ms).collect();
     let planning_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -69,7 +71,20 @@ pub(crate) fn make(
         summary,
         empty_by_definition,
         fail_fast,
+        first,
     })
+}
+
+/// Which tests go first. Where none do, though some were to, that is said.
+fn first(spec: &RunSpec, manifest: &mut Manifest) -> Vec<bool> {
+    let first = first::tests(manifest, &spec.first);
+    if !spec.first.is_empty() && !first.contains(&true) {
+        let changed = spec.first.len();
+        manifest.warnings.push(format!(
+            "--changed: no test is in one of the {changed} files that have changed, or in one that is named after it"
+        ));
+    }
+    first
 }
 
 /// What the suite's own `--last-failed` leaves, which is said. As in pytest that is everything where nothing is known to
@@ -182,21 +197,33 @@ fn warn_if_shrunk(service: &Service, spec: &RunSpec, manifest: &mut Manifest) {
     }
 }
 
-fn pack(
+/// Packs what goes first apart from the rest, and says how many of the bundles that makes.
+fn pack_in_turn(
     manifest: &Manifest,
     prediction: &Prediction,
     spec: &RunSpec,
     slots: u32,
-) -> Result<seagull_binpacker::Plan, String> {
-    let (fixed_ms, start_ms) = starts_ms(spec);
-    let mut files: BTreeMap<&str, u32> = BTreeMap::new();
-    let mut items = Vec::with_capacity(manifest.len());
-    for (test, (path, _)) in (0..).zip(manifest.tests()) {
-        let next = files.len() as u32;
-        let scope = *files.entry(path).or_insert(next);
-        let micros = prediction.micros[test as usize].saturating_add(start_ms * 1000);
-        items.push(Item { test, micros, scope });
+    first: &[bool],
+) -> Result<(Packed, u32), String> {
+    let all = items(manifest, prediction, spec);
+    let (front, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|item| first[item.test as usize]);
+    let pack = |items| pack(items, manifest, prediction, spec, slots);
+    if front.is_empty() || rest.is_empty() {
+        let all = if front.is_empty() { rest } else { front };
+        return Ok((pack(all)?, 0));
     }
+    let front = pack(front)?;
+    let bundles = front.bundles.len() as u32;
+    Ok((front.followed_by(pack(rest)?), bundles))
+}
+
+fn pack(
+    items: Vec<Item>,
+    manifest: &Manifest,
+    prediction: &Prediction,
+    spec: &RunSpec,
+    slots: u32,
+) -> Result<Packed, String> {
     let related = |relation: &Relation| RelationItems {
         ordered: relation.ordered,
         tests: relation.tests.iter().map(|test| test.0).collect(),
@@ -205,11 +232,24 @@ fn pack(
         relations: manifest.relations.iter().map(related).collect(),
         slots: (slots > 0).then_some(slots),
         setup: SetupCosts { default_micros: SETUP_MICROS, by_scope: Vec::new() },
-        fixed_ms,
+        fixed_ms: starts_ms(spec).0,
         uncertain: prediction.no_history,
         ..Problem::new(items, spec.cap_ms)
     };
     seagull_binpacker::pack(&problem).map_err(|error| error.to_string())
+}
+
+fn items(manifest: &Manifest, prediction: &Prediction, spec: &RunSpec) -> Vec<Item> {
+    let (_, start_ms) = starts_ms(spec);
+    let mut files: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut items = Vec::with_capacity(manifest.len());
+    for (test, (path, _)) in (0..).zip(manifest.tests()) {
+        let next = files.len() as u32;
+        let scope = *files.entry(path).or_insert(next);
+        let micros = prediction.micros[test as usize].saturating_add(start_ms * 1000);
+        items.push(Item { test, micros, scope });
+    }
+    items
 }
 
 /// What a bundle pays once, and what each test pays, for a worker to run in.
@@ -221,7 +261,7 @@ fn starts_ms(spec: &RunSpec) -> (u64, u64) {
     }
 }
 
-fn summary(plan: &seagull_binpacker::Plan, prediction: &Prediction, slots: u32) -> PlanSummary {
+fn summary(plan: &Packed, prediction: &Prediction, slots: u32) -> PlanSummary {
     let longest = plan.longest.as_ref().map_or(0, |longest| longest.micros);
     PlanSummary {
         bundles: plan.bundles.len() as u32,
@@ -314,6 +354,32 @@ mod tests {
         };
         assert_eq!(stops(None, Some(2)), (Some(2), 1));
         assert_eq!((stops(Some(3), Some(2)), stops(None, None)), ((None, 0), (None, 0)));
+    }
+
+    #[test]
+    fn what_changed_is_packed_apart_and_goes_first() {
+        let file = |path: &str, tests: usize| FileTests {
+            path: path.into(),
+            suffixes: (0..tests).map(|test| format!("::t{test}")).collect(),
+        };
+        let files = vec![file("a.py", 3), file("b.py", 2), file("c.py", 1)];
+        let mut manifest = Manifest { files, ..Manifest::default() };
+        let prediction = seagull_results::predict(&manifest, &Default::default());
+        let mut packed = |changed: &[&str]| {
+            let changed = changed.iter().map(|path| (*path).to_owned()).collect();
+            let spec = RunSpec { first: changed, ..tests::spec("r") };
+            let first = first(&spec, &mut manifest);
+            let (plan, first) = pack_in_turn(&manifest, &prediction, &spec, 2, &first).unwrap();
+            let bundles: Vec<Vec<u32>> = plan.bundles.into_iter().map(|bundle| bundle.tests).collect();
+            (bundles, first, plan.lower_bound, manifest.warnings.len())
+        };
+        let longest_first = vec![vec![0, 1, 2], vec![3, 4], vec![5]];
+        assert_eq!(packed(&[]).0, longest_first);
+        assert_eq!(packed(&["a.py", "b.py", "c.py"]), (longest_first.clone(), 0, packed(&[]).2, 0));
+        let (bundles, first, bound, _) = packed(&["src/c.py"]);
+        assert_eq!((bundles, first), (vec![vec![5], vec![0, 1, 2], vec![3, 4]], 1));
+        assert!(bound >= 2, "{bound}");
+        assert_eq!(packed(&["d.py"]), (longest_first, 0, packed(&[]).2, 1), "and said");
     }
 
     #[test]

@@ -54,6 +54,9 @@ pub struct RunSpec {
     /// A worker with more resident memory than this, in KiB, runs no further test; None for any.
     #[serde(default)]
     pub worker_memory_kib: Option<u64>,
+    /// Files whose tests go first, as they are called from the top of their repository.
+    #[serde(default)]
+    pub first: Vec<String>,
 }
 
 /// What a worker lives for: the less it is, the less do tests find of one another in their process.
@@ -159,12 +162,14 @@ mod tests {
             seed: 1,
             isolation: Isolation::Slot,
             worker_memory_kib: None,
+            first: Vec::new(),
         };
         let flaky = RunSpec { flaky_fails: true, ..spec.clone() };
         let project = RunSpec { project: "q".into(), ..spec.clone() };
         let isolated = RunSpec { isolation: Isolation::Test, ..spec.clone() };
         let bounded = RunSpec { worker_memory_kib: Some(1), ..spec.clone() };
-        let later = RunSpec { submitted_at: 1, grace_ms: 1, seed: 2, priority: 1, ..spec.clone() };
+        let first = vec!["a.py".to_owned()];
+        let later = RunSpec { submitted_at: 1, grace_ms: 1, seed: 2, priority: 1, first, ..spec.clone() };
         assert_eq!(flaky.difference(&spec), Some("flaky"));
         assert_eq!(project.difference(&spec), Some("project"));
         assert_eq!(isolated.difference(&spec), Some("isolation"));

@@ -41,6 +41,7 @@ impl From<RunSpec> for v1::RunSpec {
             test_limit_ms: spec.test_limit_ms,
             isolation: spec.isolation.number(),
             worker_memory_kib: spec.worker_memory_kib,
+            first: spec.first,
         }
     }
 }
@@ -86,6 +87,9 @@ impl TryFrom<v1::RunSpec> for RunSpec {
             seed: message.seed,
             isolation: words::optional(message.isolation, "RunSpec.isolation")?.unwrap_or_default(),
             worker_memory_kib: worker_memory_kib.transpose()?,
+            first: scalar::list(message.first, limits::ARGUMENTS, "RunSpec.first", |path| {
+                scalar::without_nul(path, limits::PATH_BYTES, "RunSpec.first")
+            })?,
         })
     }
 }

@@ -296,6 +296,7 @@ impl Source {
             seed: self.small(u32::MAX),
             isolation: self.pick(&[Isolation::Slot, Isolation::Bundle, Isolation::Test]),
             worker_memory_kib: self.maybe(|s| s.within(1, limits::KIB)),
+            first: self.list(10, |s| s.text(300)),
         }
     }
 

@@ -238,6 +238,9 @@ fn a_run_that_breaks_a_bound_is_refused() {
     bad("RunSpec.isolation", |m| m.isolation = 4);
     bad("RunSpec.worker_memory_kib", |m| m.worker_memory_kib = Some(0));
     bad("RunSpec.worker_memory_kib", |m| m.worker_memory_kib = Some(limits::KIB + 1));
+    bad("RunSpec.first", |m| m.first = vec![String::new(); limits::ARGUMENTS + 1]);
+    bad("RunSpec.first", |m| m.first = vec!["x".repeat(limits::PATH_BYTES + 1)]);
+    bad("RunSpec.first", |m| m.first = vec!["a\0b".into()]);
     bad("RunSpec.retries", |m| m.retries = u32::MAX);
     bad("RunSpec.fail_fast", |m| m.fail_fast = Some(0));
     bad("RunSpec.workspace", |m| m.workspace = None);

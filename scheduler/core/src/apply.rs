@@ -124,6 +124,8 @@ impl Run {
         self.empty_by_definition = plan.empty_by_definition;
         self.fail_fast = plan.fail_fast;
         self.counts = Counts { total: plan.predicted_us.len() as u32, ..Counts::default() };
+        let first = plan.bundles.iter().take(plan.first as usize).flatten();
+        first.for_each(|test| self.test_mut(*test).first = true);
         for tests in &plan.bundles {
             let entries: Vec<_> = tests.iter().map(|test| (*test, Role::Run)).collect();
             self.bundle(self.next_bundle, &entries, &[]);
@@ -171,8 +173,9 @@ impl Run {
             self.test_mut(*test).pending = Some(bundle);
         }
         let predicted_us = entries.iter().map(|(test, _)| self.test(*test).predicted_us).sum();
+        let first = entries.iter().any(|(test, role)| *role == Role::Run && self.test(*test).first);
         let avoid: BTreeSet<_> = avoid.iter().cloned().collect();
-        self.pending.insert(bundle, Bundle { entries: entries.to_vec(), predicted_us, avoid });
+        self.pending.insert(bundle, Bundle { entries: entries.to_vec(), predicted_us, first, avoid });
     }
 
     fn assign(&mut self, what: &What) {

@@ -27,7 +27,7 @@ pub(crate) struct Match {
 }
 
 /// Gives out work until no slot or no work is left: idle slots before those that would hold it as next; runs by
-/// priority, then by the share of slots they have; in a run the discovery, then the longest bundle.
+/// priority, then by the share of slots they have; in a run the discovery, then what goes first, then the longest bundle.
 pub(crate) fn best_matching(state: &State) -> Vec<Match> {
     let mut matches = Vec::new();
     if !state.runs.values().any(has_work) {
@@ -111,8 +111,8 @@ struct Work<'a> {
     id: &'a RunId,
     run: &'a Run,
     discovers: bool,
-    /// The longest on top, the oldest of those that are equally long.
-    bundles: BinaryHeap<(u64, Reverse<BundleId>)>,
+    /// What goes first on top, then the longest, the oldest of those that are equally long.
+    bundles: BinaryHeap<(bool, u64, Reverse<BundleId>)>,
     /// Relations that bundles given out so far have tests of.
     taken: BTreeSet<u32>,
     held_back: HeldBack<'a>,
@@ -122,7 +122,8 @@ struct Work<'a> {
 
 impl<'a> Work<'a> {
     fn new(state: &'a State, id: &'a RunId, run: &'a Run) -> Work<'a> {
-        let bundles = run.pending.iter().map(|(id, bundle)| (bundle.predicted_us, Reverse(*id))).collect();
+        let rank = |(id, bundle): (&BundleId, &Bundle)| (bundle.first, bundle.predicted_us, Reverse(*id));
+        let bundles = run.pending.iter().map(rank).collect();
         let (discovers, held_back) = (run.wants_discovery(), HeldBack::of(state, run));
         Work { id, run, discovers, bundles, taken: BTreeSet::new(), held_back, warm: None }
     }
@@ -135,7 +136,7 @@ impl<'a> Work<'a> {
             return Some(self.matched(None, place));
         }
         while rooms.has_any(self.id)
-            && let Some((_, Reverse(id))) = self.bundles.pop()
+            && let Some((.., Reverse(id))) = self.bundles.pop()
         {
             let bundle = &self.run.pending[&id];
             if !self.has_busy_relation(bundle)

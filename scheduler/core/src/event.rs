@@ -76,6 +76,9 @@ pub struct Plan {
     /// After how many failed tests the suite itself wants to stop, where the run's spec does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fail_fast: Option<u32>,
+    /// So many of the bundles go before all others, however long these are.
+    #[serde(default)]
+    pub first: u32,
 }
 
 /// Why there is no plan, in words for the client.

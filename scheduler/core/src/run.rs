@@ -91,6 +91,9 @@ pub struct Test {
     /// The relation it belongs to; 0 for none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub relation: u32,
+    /// Whether it goes before tests of which that is not said.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub first: bool,
     #[serde(default)]
     pub seen: Seen,
     /// Terminal results so far.
@@ -124,6 +127,9 @@ fn is_zero(number: &u32) -> bool {
 pub struct Bundle {
     pub entries: Vec<(TestIndex, Role)>,
     pub predicted_us: u64,
+    /// Whether it has a test that goes first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub first: bool,
     /// Executors to keep it from where there is another.
     pub avoid: BTreeSet<ExecutorId>,
 }

@@ -51,6 +51,7 @@ fn plan() -> Box<Plan> {
         relations: Vec::new(),
         summary: PlanSummary { bundles: 2, ..PlanSummary::default() },
         empty_by_definition: false,
+        first: 0,
         fail_fast: None,
     })
 }

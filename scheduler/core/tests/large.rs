@@ -46,6 +46,7 @@ fn plan() -> Plan {
         relations: Vec::new(),
         summary: PlanSummary::default(),
         empty_by_definition: false,
+        first: 0,
         fail_fast: None,
     }
 }

@@ -63,6 +63,16 @@ impl World {
 
     /// The same of several bundles, of which `a` has the first.
     fn running_bundles(retries: u32, bundles: Vec<Vec<TestIndex>>, relations: Vec<Relation>) -> World {
+        World::running_in_turn(retries, bundles, relations, 0)
+    }
+
+    /// The same, of which some go before the others.
+    fn running_in_turn(
+        retries: u32,
+        bundles: Vec<Vec<TestIndex>>,
+        relations: Vec<Relation>,
+        first: u32,
+    ) -> World {
         let count = bundles.iter().map(Vec::len).sum::<usize>() as u32;
         let state = State::new(Epoch(1), Settings::default());
         let mut world = World { state, now: Instant(0), executors: BTreeMap::new(), calls: 0 };
@@ -79,6 +89,7 @@ impl World {
             relations,
             summary: PlanSummary::default(),
             empty_by_definition: false,
+            first,
             fail_fast: None,
         };
         world.step(Event::Planned { run: run(), generation: Generation(1), outcome: Ok(Box::new(plan)) });
@@ -191,6 +202,20 @@ fn a_retry_goes_elsewhere_where_it_can() {
     let facts = world.report("a", &[(1, result(0, Outcome::Failed))]);
     assert_eq!(bundles(&facts), [[(0, Role::Run)]]);
     assert_eq!(assigned(&facts), [("b", AttemptId(3))]);
+}
+
+#[test]
+fn what_goes_first_is_given_out_before_what_is_longer_and_so_is_its_retry() {
+    let world = |first| World::running_in_turn(1, vec![tests([3]), tests(0..3)], Vec::new(), first);
+    let had = |world: &World, attempt| {
+        let attempt = &world.state.runs[&run()].attempts[&AttemptId(attempt)];
+        attempt.left.values().map(|(test, _)| test.0).collect::<Vec<_>>()
+    };
+    assert_eq!(had(&world(0), 2), [0, 1, 2]);
+    let mut world = world(1);
+    assert_eq!(had(&world, 2), [3]);
+    assert_eq!(bundles(&world.report("a", &[(1, result(3, Outcome::Failed))])), [[(3, Role::Run)]]);
+    assert!(world.state.runs[&run()].pending.values().all(|bundle| bundle.first));
 }
 
 #[test]

@@ -93,6 +93,7 @@ impl World {
             relations: Vec::new(),
             summary: PlanSummary::default(),
             empty_by_definition: false,
+            first: 0,
             fail_fast,
         };
         let (run, generation) = ("r".parse().unwrap(), Generation(1));

@@ -5,17 +5,22 @@ use std::path::{Component, Path};
 use std::time::Duration;
 
 use seagull_domain::{Environment, RERUN_OF, RunSpec, Workspace};
+use seagull_proto::limits;
 use seagull_results::Selection;
 
 use crate::cli;
 use crate::duration::millis;
-use crate::errors::usage;
+use crate::errors::{usage, warn};
 use crate::framework;
 use crate::fresh;
+use crate::git::{self, Changed};
 use crate::place::Place;
+use crate::report;
 
 const CAP: Duration = Duration::from_secs(600);
 const GRACE: Duration = Duration::from_secs(10);
+/// Of paths that have changed, in all.
+const CHANGED_BYTES: usize = 128 << 10;
 
 /// The files of a run, and their revision.
 pub struct Files {
@@ -54,6 +59,7 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
         seed: how.seed.map_or_else(fresh::seed, Ok)?,
         isolation: how.isolation.or(defaults.isolation).unwrap_or_default(),
         worker_memory_kib: how.worker_memory.or(defaults.worker_memory),
+        first: how.changed.as_deref().map_or(Ok(Vec::new()), |base| changed(base, place))?,
     })
 }
 
@@ -70,6 +76,29 @@ pub fn again(base: RunSpec, args: &cli::Run, files: Files) -> anyhow::Result<Run
         workspace: files.workspace,
         ..base
     })
+}
+
+/// The files that differ from a base, of which `--changed` is told; the default one is empty.
+fn changed(base: &str, place: &Place) -> anyhow::Result<Vec<String>> {
+    let top = place.repository.as_deref().ok_or_else(|| {
+        let directory = place.directory.display();
+        usage(format!(
+            "--changed: {directory} is in no git repository\nhint: without it, the order is the plan's"
+        ))
+    })?;
+    let Changed { base, mut paths } = git::changed(top, Some(base).filter(|base| !base.is_empty()))?;
+    let count = report::count(report::number(paths.len()), "file");
+    eprintln!("--changed: {count} changed since {base}");
+    let fits = paths.iter().scan(0, |bytes, path| {
+        *bytes += path.len() + 8;
+        Some(*bytes <= CHANGED_BYTES && path.len() <= limits::PATH_BYTES)
+    });
+    let fit = fits.take(limits::ARGUMENTS).take_while(|fits| *fits).count();
+    if fit < paths.len() {
+        warn(format!("--changed: only the first {fit} of these are looked at"));
+        paths.truncate(fit);
+    }
+    Ok(paths)
 }
 
 /// A directory as text, which is what travels.
@@ -152,7 +181,12 @@ mod tests {
         let (_root, place) = place(
             "project = 'p'\n[run]\nretries = 3\ncap = '5m'\ntest-limit = '90s'\nflaky = 'fail'\nisolation = 'test'\nworker-memory = '1GiB'\n[env]\nA = 'b'",
         );
-        let spec = build(&args(&["--retries", "1", "--isolation", "bundle", "t.py", "--", "-x"]), &place, in_place()).unwrap();
+        let spec = build(
+            &args(&["--retries", "1", "--isolation", "bundle", "t.py", "--", "-x"]),
+            &place,
+            in_place(),
+        )
+        .unwrap();
         assert_eq!((spec.retries, spec.cap_ms, spec.grace_ms), (1, 300_000, 10_000));
         assert_eq!(spec.test_limit_ms, Some(90_000));
         assert_eq!((spec.isolation, spec.worker_memory_kib), (Isolation::Bundle, Some(1 << 20)));

@@ -84,6 +84,7 @@ pub fn spec(retries: u32) -> RunSpec {
         seed: 1,
         isolation: Default::default(),
         worker_memory_kib: None,
+        first: Vec::new(),
     }
 }
 

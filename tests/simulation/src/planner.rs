@@ -29,6 +29,7 @@ pub fn plan(run: &RunPlan) -> Result<Box<Plan>, PlanFailure> {
         summary: PlanSummary { bundles: bundles.len() as u32, ..PlanSummary::default() },
         bundles,
         empty_by_definition: false,
+        first: 0,
         fail_fast: None,
     }))
 }

@@ -209,6 +209,7 @@ fn spec(r: &mut Random, id: &str) -> RunSpec {
         seed: 1,
         isolation: isolation(r),
         worker_memory_kib: r.chance(100).then(|| r.within(1..=5) * TEST_KIB),
+        first: Vec::new(),
     }
 }
 
