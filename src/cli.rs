@@ -114,6 +114,8 @@ pub enum Command {
     /// Makes a new run that names the old one; verdicts that were good stand.
     Rerun(Box<Rerun>),
     /// Run a test as it ran in a run, with the framework alone
+    ///
+    /// pytest, with the order, the seed and the variables it had; cargo test, or the suite's own command, for it alone.
     Repro(Box<Repro>),
     /// Show what a test came to, and how long it took, over runs
     ///

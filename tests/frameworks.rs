@@ -50,6 +50,27 @@ fn what_a_command_reports_is_what_its_tests_came_to() {
 }
 
 #[test]
+fn a_test_is_repeated_by_the_run_command_with_its_id_alone() {
+    let suite = command(&["cart::adds", "cart::fails", "cart::crashes", "cart::is_left_out"]);
+    suite.run(&["--slots", "1"]).expect_code(100);
+    std::fs::remove_file(suite.beside("meet/batches")).unwrap();
+    for (test, code) in [("adds", 0), ("fails", 100), ("crashes", 100)] {
+        let repeated = repro(&suite, &["last", test, "--until-fail=2"]);
+        assert_eq!(
+            repeated.status.code(),
+            Some(code),
+            "{test}: {}",
+            String::from_utf8_lossy(&repeated.stderr)
+        );
+    }
+    assert_eq!(batches(&suite), [1; 4], "twice one that does not fail");
+    let line = String::from_utf8(repro(&suite, &["last", "fails", "--print"]).stdout).unwrap();
+    let printed = suite.command("sh").args(["-c", &line]).output().unwrap();
+    assert_eq!(printed.status.code(), Some(3), "{line}");
+    assert_eq!(batches(&suite).len(), 5);
+}
+
+#[test]
 fn many_short_tests_share_a_start_and_a_batch_of_nothing_has_one_each() {
     let ids: Vec<_> = (0..300).map(|number| format!("many::t{number}")).collect();
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();
@@ -181,7 +202,7 @@ fn cargo() -> Suite {
 #[test]
 fn a_workspace_runs_test_by_test_with_what_cargo_gives() {
     let suite = cargo();
-    let run = suite.run(&[]);
+    let run = suite.run(&["--run-id", "all"]);
     run.expect(
         100,
         &[
@@ -222,6 +243,36 @@ fn a_workspace_runs_test_by_test_with_what_cargo_gives() {
     says(&run, "alpha::lib::tests::is_ignored", "message", "too slow");
     let chosen = suite.run(&["--isolation", "test", "--", "-p", "alpha", "--lib", "--", "--ignored"]);
     chosen.expect(100, &[("alpha::lib::tests::is_ignored", "failed")]);
+
+    for (test, code) in [
+        ("alpha::lib::tests::passes", 0),
+        ("alpha::lib::tests::is_ignored", 0),
+        ("alpha::lib::tests::fails", 100),
+        ("exits_as_if_all_were_well", 100),
+        ("beta::test/own", 0),
+        ("beta::bin/beta::is_called_beta", 0),
+    ] {
+        let repeated = repro(&suite, &["all", test, "--until-fail=1"]);
+        assert_eq!(
+            repeated.status.code(),
+            Some(code),
+            "{test}: {}",
+            String::from_utf8_lossy(&repeated.stderr)
+        );
+    }
+    let printed = repro(&suite, &["last", "is_ignored", "--print"]);
+    let line = String::from_utf8(printed.stdout).unwrap();
+    let expected = "cargo test -p alpha --lib -- --include-ignored --exact --nocapture tests::is_ignored\n";
+    assert!(line.ends_with(expected), "{line}");
+    let source = suite.read("alpha/src/lib.rs").replace("fn passes()", "fn is_called_otherwise()");
+    suite.write("alpha/src/lib.rs", &source);
+    let gone = repro(&suite, &["all", "alpha::lib::tests::passes"]);
+    assert_eq!(gone.status.code(), Some(1), "{}", String::from_utf8_lossy(&gone.stderr));
+}
+
+fn repro(suite: &Suite, arguments: &[&str]) -> std::process::Output {
+    let state = suite.beside("state").into_os_string().into_string().unwrap();
+    suite.seagull(&[&["repro"], arguments, &["--state", &state]].concat()).output().unwrap()
 }
 
 #[test]

@@ -14,6 +14,9 @@ use super::{Adapter, Discovered, Done, ID_BYTES, PRINTED, Stop, Test, WORDS};
 use crate::agent::adapter::{Configure, Event, Finished};
 use crate::remove::remove_tree;
 
+/// What stands for the file of ids and for the report in a command, and the variables with their paths.
+pub const IDS: (&str, &str) = ("{ids}", "SEAGULL_IDS");
+pub const JUNIT: (&str, &str) = ("{junit}", "SEAGULL_JUNIT");
 /// A run command that failed for so many tests of one batch alone, before it ever named any, does not work.
 const PATIENCE: usize = 3;
 
@@ -61,16 +64,9 @@ impl AnyCommand {
     }
 
     fn command(&self, words: &[String], paths: &[(&str, &Path)]) -> Command {
-        let filled = |word: &String| {
-            paths.iter().fold(word.clone(), |word, (name, path)| word.replace(name, &path.to_string_lossy()))
-        };
-        let mut command = Command::new(words.first().map(filled).unwrap_or_default());
-        for word in words.iter().skip(1) {
-            match word.as_str() {
-                "{args}" => command.args(&self.arguments),
-                _ => command.arg(filled(word)),
-            };
-        }
+        let words = filled(words, &self.arguments, paths);
+        let mut command = Command::new(words.first().map(String::as_str).unwrap_or_default());
+        command.args(words.iter().skip(1));
         command
     }
 
@@ -101,8 +97,8 @@ impl AnyCommand {
         let [ids, junit] = ["ids", "junit.xml"].map(|name| self.directory.join(name));
         let lines: String = tests.iter().flat_map(|(_, id)| [id.as_str(), "\n"]).collect();
         fs::write(&ids, lines)?;
-        let mut command = self.command(&self.commands.run, &[("{ids}", &ids), ("{junit}", &junit)]);
-        command.env("SEAGULL_IDS", &ids).env("SEAGULL_JUNIT", &junit);
+        let mut command = self.command(&self.commands.run, &[(IDS.0, &ids), (JUNIT.0, &junit)]);
+        command.env(IDS.1, &ids).env(JUNIT.1, &junit);
         let ran = self.processes.run(&mut command)?;
         let report = Report::read(&junit, &self.commands.id, self.output_limit);
         Ok((ran, report))
@@ -253,6 +249,26 @@ impl Adapter for AnyCommand {
         }
         Ok(())
     }
+}
+
+/// The words of a command, with what stands for paths and for the run's arguments replaced.
+pub fn filled(words: &[String], arguments: &[String], paths: &[(&str, &Path)]) -> Vec<String> {
+    let with_paths = |word: &String| {
+        paths.iter().fold(word.clone(), |word, (name, path)| word.replace(name, &path.to_string_lossy()))
+    };
+    let mut filled = Vec::with_capacity(words.len());
+    for (place, word) in words.iter().enumerate() {
+        match word.as_str() {
+            "{args}" if place > 0 => filled.extend_from_slice(arguments),
+            _ => filled.push(with_paths(word)),
+        }
+    }
+    filled
+}
+
+/// What the report of a command says of a test, if it names it.
+pub fn reported(junit: &Path, commands: &SuiteCommands, id: &str) -> Option<Outcome> {
+    Report::read(junit, &commands.id, 0).cases.get(id).map(|case| case.outcome)
 }
 
 /// The ids that stand on lines. What is before the first `::` is the file, or what else shares a setup; its tests stay

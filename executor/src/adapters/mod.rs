@@ -3,7 +3,7 @@
 
 mod cargo;
 mod channel;
-mod command;
+pub mod command;
 mod junit;
 mod libtest;
 mod note;

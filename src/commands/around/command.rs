@@ -87,6 +87,17 @@ impl Line {
         }
     }
 
+    /// Words of another framework, with variables beside those of the run.
+    pub fn of(words: Vec<String>, story: &Story, directory: &Path, more: Vec<(String, String)>) -> Line {
+        Line {
+            directory: directory.to_owned(),
+            variables: variables(story).into_iter().chain(more).collect(),
+            program: words,
+            arguments: Vec::new(),
+            ids: Vec::new(),
+        }
+    }
+
     /// Moves ids that are too many for a command line into a file in a directory, where pytest can read them from one.
     pub fn shorten(&mut self, probe: &Probe, directory: &Path) -> anyhow::Result<()> {
         if self.ids.iter().map(|id| id.len() + 1).sum::<usize>() <= IDS_BYTES {
@@ -138,7 +149,11 @@ impl Line {
     }
 
     pub fn command(&self) -> Command {
-        let mut command = Command::new(self.directory.join(&self.program[0]));
+        // A name alone is searched for.
+        let program = Path::new(&self.program[0]);
+        let is_path = program.components().nth(1).is_some();
+        let program = if is_path { self.directory.join(program) } else { program.to_owned() };
+        let mut command = Command::new(program);
         command.args(&self.program[1..]).args(&self.arguments).args(&self.ids);
         command.current_dir(&self.directory).envs(self.variables.iter().cloned()).stdin(Stdio::null());
         command

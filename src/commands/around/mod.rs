@@ -4,6 +4,7 @@ mod command;
 mod explain;
 mod history;
 mod logs;
+mod others;
 mod repro;
 mod rerun;
 mod results;

@@ -8,9 +8,12 @@ use std::process::{ExitStatus, Stdio};
 use anyhow::{Context, anyhow};
 use seagull_domain::{Framework, Workspace};
 use seagull_executor::interpreter;
-use tokio::process::Command;
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+use tokio::process::{ChildStdout, Command};
 
 use super::command::{self, Line, Probe};
+use super::others::{self, CargoTest, CommandTest};
 use super::{Reach, logs};
 use crate::cli;
 use crate::commands::print;
@@ -26,6 +29,8 @@ const OUTCOME: &str = include_str!("outcome.py");
 const PLUGIN: &str = "seagull_repro_outcome";
 /// Lines of what pytest says when it refuses.
 const WORDS: usize = 6;
+/// Bytes of what is kept of a process's words.
+const KEPT: usize = 64 << 10;
 /// As for a run with a failed test.
 const FAILED: u8 = 100;
 
@@ -33,32 +38,73 @@ pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
     let reach = Reach::new(&args.from).await?;
     let story = logs::story(&reach, &args.run, &args.test).await?;
     drop(reach);
-    if story.spec.environment.framework != Framework::Pytest {
-        return Err(usage(
-            "only tests of pytest can be repeated so\nhint: seagull logs shows what the test printed",
-        ));
-    }
     let execution = story.telling().ok_or_else(|| {
         usage(format!("{} was not executed in run {}\nhint: seagull explain says why", story.id, story.run))
     })?;
     let directory = directory(&story)?;
-    let python = interpreter::find(&story.spec.environment.python, &directory)?;
-    let probe = probe(&python, &directory, &story).await?;
-    let mut line = Line::new(&story, execution, &probe, &directory, args.alone);
+    match &story.spec.environment.framework {
+        Framework::Pytest => pytest(&args, &story, execution, &directory).await,
+        Framework::Cargo => {
+            let (line, test) = others::cargo(&story, execution.slot, &directory)?;
+            other(&args, &story, execution, (line, Judge::Cargo(test))).await
+        }
+        Framework::Command(commands) => {
+            let scratch = scratch()?;
+            let (line, test) = others::command(commands, &story, execution.slot, &directory, scratch.path())?;
+            let code = other(&args, &story, execution, (line, Judge::Command(test))).await;
+            if args.print {
+                // The line needs what is in it.
+                let _ = scratch.keep();
+            }
+            code
+        }
+    }
+}
+
+fn scratch() -> anyhow::Result<TempDir> {
+    Ok(tempfile::Builder::new().prefix("seagull-repro-").tempdir()?)
+}
+
+/// A test that has a process of its own: nothing ran before it there.
+async fn other(
+    args: &cli::Repro,
+    story: &Story,
+    execution: &Execution,
+    (line, judge): (Line, Judge),
+) -> anyhow::Result<u8> {
+    if args.print {
+        print(|out| writeln!(out, "{}", line.as_shell()))?;
+        return Ok(0);
+    }
+    eprintln!("{}: {}", story.id, execution.facts());
+    eprintln!("{}", line.as_told());
+    Repeat { line, judge, story }.run(args.until_fail).await
+}
+
+async fn pytest(
+    args: &cli::Repro,
+    story: &Story,
+    execution: &Execution,
+    directory: &Path,
+) -> anyhow::Result<u8> {
+    let python = interpreter::find(&story.spec.environment.python, directory)?;
+    let probe = probe(&python, directory, story).await?;
+    let mut line = Line::new(story, execution, &probe, directory, args.alone);
     if args.print {
         line.shorten(&probe, &std::env::temp_dir())?;
         print(|out| writeln!(out, "{}", line.as_shell()))?;
         return Ok(0);
     }
-    let scratch = tempfile::Builder::new().prefix("seagull-repro-").tempdir()?;
+    let scratch = scratch()?;
     let folder = scratch.path();
     line.arguments.splice(0..0, ["-o".to_owned(), format!("cache_dir={}", folder.join("cache").display())]);
     line.shorten(&probe, folder)?;
-    say(&story, execution, &line, args.alone);
+    say(story, execution, &line, args.alone);
     fs::write(folder.join(PLUGIN).with_extension("py"), OUTCOME)?;
     fs::write(folder.join("test"), &story.id)?;
     line.plug(PLUGIN, folder);
-    Repeat { line, outcome: folder.join("outcome"), story: &story }.run(args.until_fail).await
+    let judge = Judge::Pytest(folder.join("outcome"));
+    Repeat { line, judge, story }.run(args.until_fail).await
 }
 
 /// Where the suite is here: of a run on a scheduler, the same folder of this repository.
@@ -101,10 +147,45 @@ fn say(story: &Story, execution: &Execution, line: &Line, alone: bool) {
     eprintln!("{}", line.as_told());
 }
 
+/// Who says what came of the test.
+enum Judge {
+    /// The plugin, in this file.
+    Pytest(PathBuf),
+    Cargo(CargoTest),
+    Command(CommandTest),
+}
+
+impl Judge {
+    fn program(&self) -> &'static str {
+        match self {
+            Judge::Pytest(_) => "pytest",
+            Judge::Cargo(_) => "cargo test",
+            Judge::Command(_) => "the run command",
+        }
+    }
+
+    /// Forgets the last time.
+    fn forget(&self) {
+        match self {
+            Judge::Pytest(outcome) => drop(fs::remove_file(outcome)),
+            Judge::Cargo(_) => {}
+            Judge::Command(test) => test.forget(),
+        }
+    }
+
+    /// Whether the test failed; None if it was not come to.
+    fn failed(&self, status: ExitStatus, said: &str) -> Option<bool> {
+        match self {
+            Judge::Pytest(outcome) => failed(&fs::read_to_string(outcome).unwrap_or_default()),
+            Judge::Cargo(test) => test.failed(said, status.success()),
+            Judge::Command(test) => test.failed(status.success()),
+        }
+    }
+}
+
 struct Repeat<'a> {
     line: Line,
-    /// Where the plugin tells what came of the test.
-    outcome: PathBuf,
+    judge: Judge,
     story: &'a Story,
 }
 
@@ -118,20 +199,28 @@ impl Repeat<'_> {
             Some(most) => most,
         };
         for number in 1..=most {
-            let _ = fs::remove_file(&self.outcome);
-            let mut child = self.line.command().spawn().context("pytest cannot be started")?;
+            self.judge.forget();
+            let mut command = self.line.command();
+            if let Judge::Cargo(_) = self.judge {
+                command.stdout(Stdio::piped());
+            }
+            let cannot = || format!("{} cannot be started", self.judge.program());
+            let mut child = command.spawn().with_context(cannot)?;
+            let heard = hear(child.stdout.take());
+            let ended = async { tokio::join!(child.wait(), heard) };
+            tokio::pin!(ended);
             let mut interrupted = false;
             // It gets the signal of a terminal itself.
-            let status = loop {
+            let (status, said) = loop {
                 tokio::select! {
-                    status = child.wait() => break status?,
+                    ended = &mut ended => break ended,
                     () = signals.next() => interrupted = true,
                 }
             };
             if interrupted {
                 return Ok(INTERRUPTED);
             }
-            if self.failed(status)? {
+            if self.failed(status?, &said?)? {
                 self.tell("failed", number, until_fail);
                 return Ok(FAILED);
             }
@@ -148,14 +237,31 @@ impl Repeat<'_> {
         }
     }
 
-    fn failed(&self, status: ExitStatus) -> anyhow::Result<bool> {
-        let told = fs::read_to_string(&self.outcome).unwrap_or_default();
-        failed(&told).ok_or_else(|| {
+    fn failed(&self, status: ExitStatus, said: &str) -> anyhow::Result<bool> {
+        self.judge.failed(status, said).ok_or_else(|| {
             anyhow!(
-                "pytest ended ({status}) before it came to {}\nhint: its own words are above",
+                "{} ended ({status}) before it came to {}\nhint: its own words are above",
+                self.judge.program(),
                 self.story.id
             )
         })
+    }
+}
+
+/// Passes on what a process writes, and keeps the beginning and the end of it.
+async fn hear(stdout: Option<ChildStdout>) -> anyhow::Result<String> {
+    let Some(mut stdout) = stdout else { return Ok(String::new()) };
+    let (mut kept, mut chunk) = (Vec::new(), [0; 8 << 10]);
+    loop {
+        let read = stdout.read(&mut chunk).await?;
+        if read == 0 {
+            return Ok(String::from_utf8_lossy(&kept).into_owned());
+        }
+        print(|out| out.write_all(&chunk[..read]))?;
+        kept.extend_from_slice(&chunk[..read]);
+        if kept.len() > 2 * KEPT {
+            kept.drain(KEPT / 2..kept.len() - KEPT / 2);
+        }
     }
 }
 

@@ -1,0 +1,222 @@
+//! The command lines with which cargo, or a suite's own command, runs a test as it ran in a run, and what they then say
+//! of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use seagull_domain::{Outcome, SlotNumber, SuiteCommands};
+use seagull_executor::adapters::command::{IDS, JUNIT, filled, reported};
+
+use super::command::Line;
+use crate::errors::usage;
+use crate::report::around::Story;
+
+/// Options of `cargo test` that choose targets or packages, without a value and with one: the test's own go instead.
+const CHOICES: [&str; 9] = [
+    "--lib",
+    "--bins",
+    "--tests",
+    "--examples",
+    "--benches",
+    "--doc",
+    "--all-targets",
+    "--workspace",
+    "--all",
+];
+const CHOICES_OF: [&str; 7] = ["-p", "--package", "--exclude", "--bin", "--test", "--example", "--bench"];
+/// Other options with a value in a word of its own: that is no filter.
+const WITH_VALUE: [&str; 13] = [
+    "-F",
+    "--features",
+    "-j",
+    "--jobs",
+    "--profile",
+    "--target",
+    "--target-dir",
+    "--manifest-path",
+    "--message-format",
+    "--color",
+    "--config",
+    "-Z",
+    "--lockfile-path",
+];
+
+/// A test of cargo's: its name in its binary, or a whole binary.
+pub struct CargoTest {
+    name: Option<String>,
+}
+
+/// A test of a suite's own command: where that reports.
+pub struct CommandTest {
+    commands: SuiteCommands,
+    id: String,
+    pub junit: PathBuf,
+}
+
+/// The arguments of a run, as `cargo test` takes them apart.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Given {
+    options: Vec<String>,
+    filter: Vec<String>,
+    /// What stands after `--`.
+    libtest: Vec<String>,
+}
+
+pub fn cargo(story: &Story, slot: SlotNumber, directory: &Path) -> anyhow::Result<(Line, CargoTest)> {
+    let unknown =
+        || usage(format!("{} is no test of cargo test\nhint: seagull logs shows what it printed", story.id));
+    let (package, rest) = story.id.split_once("::").ok_or_else(unknown)?;
+    let (target, name) = rest.split_once("::").map_or((rest, None), |(target, name)| (target, Some(name)));
+    let target = match target.split_once('/') {
+        None if target == "lib" || target == "doc" => vec![format!("--{target}")],
+        Some((kind @ ("bin" | "test" | "example" | "bench"), name)) => {
+            vec![format!("--{kind}"), name.to_owned()]
+        }
+        _ => return Err(unknown()),
+    };
+    let Given { options, filter, libtest } = Given::of(&story.spec.arguments);
+    let mut words = ["cargo", "test", "-p", package].map(str::to_owned).to_vec();
+    words.extend(target.into_iter().chain(options));
+    match name {
+        Some(name) => {
+            words.push("--".to_owned());
+            if libtest.iter().any(|word| word == "--ignored" || word == "--include-ignored") {
+                words.push("--include-ignored".to_owned());
+            }
+            words.extend(["--exact", "--nocapture", name].map(str::to_owned));
+        }
+        None => words.extend(filter.into_iter().chain(std::iter::once("--".to_owned())).chain(libtest)),
+    }
+    let line = Line::of(words, story, directory, slot_variable(slot));
+    Ok((line, CargoTest { name: name.map(str::to_owned) }))
+}
+
+/// Writes the file of ids into a folder, where the report goes, too.
+pub fn command(
+    commands: &SuiteCommands,
+    story: &Story,
+    slot: SlotNumber,
+    directory: &Path,
+    folder: &Path,
+) -> anyhow::Result<(Line, CommandTest)> {
+    let [ids, junit] = ["ids", "junit.xml"].map(|name| folder.join(name));
+    fs::write(&ids, format!("{}\n", story.id)).with_context(|| format!("cannot write {}", ids.display()))?;
+    let words = filled(&commands.run, &story.spec.arguments, &[(IDS.0, &ids), (JUNIT.0, &junit)]);
+    let paths = [(IDS.1, &ids), (JUNIT.1, &junit)];
+    let paths = paths.map(|(name, path)| (name.to_owned(), path.to_string_lossy().into_owned()));
+    let more = slot_variable(slot).into_iter().chain(paths).collect();
+    let test = CommandTest { commands: commands.clone(), id: story.id.clone(), junit };
+    Ok((Line::of(words, story, directory, more), test))
+}
+
+fn slot_variable(slot: SlotNumber) -> Vec<(String, String)> {
+    vec![("SEAGULL_SLOT".to_owned(), slot.to_string())]
+}
+
+impl CargoTest {
+    /// Whether it failed, by what cargo wrote and how it ended; None if it did not come to the test. A test that ended
+    /// its process did not pass.
+    pub fn failed(&self, said: &str, success: bool) -> Option<bool> {
+        if self.name.is_none() {
+            return Some(!success);
+        }
+        let result = said.lines().rev().find_map(|line| line.strip_prefix("test result: "));
+        let counts = |what: &str| {
+            result.is_some_and(|result| result.split(['.', ';']).any(|part| part.trim() == what))
+        };
+        if success && (counts("1 passed") || counts("1 ignored")) {
+            return Some(false);
+        }
+        said.lines().any(|line| line == "running 1 test").then_some(true)
+    }
+}
+
+impl CommandTest {
+    /// Whether it failed, by the report; None if the command ended well without naming it.
+    pub fn failed(&self, success: bool) -> Option<bool> {
+        match reported(&self.junit, &self.commands, &self.id) {
+            Some(outcome) => Some(outcome == Outcome::Failed),
+            None => (!success).then_some(true),
+        }
+    }
+
+    /// Removes the report of the last time.
+    pub fn forget(&self) {
+        let _ = fs::remove_file(&self.junit);
+        let _ = fs::remove_dir_all(&self.junit);
+    }
+}
+
+impl Given {
+    fn of(arguments: &[String]) -> Given {
+        let mut given = Given::default();
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            let attached = |option: &&str| match option.strip_prefix("--") {
+                Some(_) => word.strip_prefix(*option).is_some_and(|rest| rest.starts_with('=')),
+                None => word.starts_with(*option),
+            };
+            match word.as_str() {
+                "--" => given.libtest = words.by_ref().cloned().collect(),
+                option if CHOICES_OF.contains(&option) => drop(words.next()),
+                option if CHOICES.contains(&option) || CHOICES_OF.iter().any(attached) => {}
+                option if WITH_VALUE.contains(&option) => {
+                    given.options.extend(std::iter::once(word).chain(words.next()).cloned());
+                }
+                option if option.starts_with('-') => given.options.push(word.clone()),
+                _ => given.filter.push(word.clone()),
+            }
+        }
+        given
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(arguments: &str) -> [String; 3] {
+        let words: Vec<_> = arguments.split_whitespace().map(str::to_owned).collect();
+        let Given { options, filter, libtest } = Given::of(&words);
+        [options, filter, libtest].map(|words| words.join(" "))
+    }
+
+    #[test]
+    fn what_chooses_tests_is_told_from_how_they_are_built() {
+        let table = [
+            ("parser", ["", "parser", ""]),
+            ("-p core --features fast -- --ignored x", ["--features fast", "", "--ignored x"]),
+            ("-pcore --package=b --release --lib x", ["--release", "x", ""]),
+            ("--test ui --tests -j 4 -Ffast --workspace", ["-j 4 -Ffast", "", ""]),
+            ("--target-dir t --test=ui --profile ci", ["--target-dir t --profile ci", "", ""]),
+        ];
+        for (arguments, expected) in table {
+            assert_eq!(given(arguments), expected, "{arguments}");
+        }
+    }
+
+    #[test]
+    fn a_rust_test_passes_only_if_libtest_says_so() {
+        let one = CargoTest { name: Some("t".into()) };
+        let summed = |counts: &str| {
+            format!("\nrunning 1 test\ntest t ... x\n\ntest result: x. {counts}; finished in 0s\n")
+        };
+        let table = [
+            (summed("1 passed; 0 failed; 0 ignored"), true, Some(false)),
+            (summed("0 passed; 0 failed; 1 ignored"), true, Some(false)),
+            (summed("0 passed; 1 failed; 0 ignored"), false, Some(true)),
+            // It left its process, or took it along.
+            ("\nrunning 1 test\n".to_owned(), true, Some(true)),
+            ("\nrunning 1 test\n".to_owned(), false, Some(true)),
+            // There is no such test any more, or nothing was built.
+            ("\nrunning 0 tests\n\ntest result: ok. 0 passed; 0 failed".to_owned(), true, None),
+            (String::new(), false, None),
+        ];
+        for (said, success, expected) in table {
+            assert_eq!(one.failed(&said, success), expected, "{said}");
+        }
+        assert_eq!(CargoTest { name: None }.failed("", true), Some(false));
+        assert_eq!(CargoTest { name: None }.failed("", false), Some(true));
+    }
+}
