@@ -33,7 +33,7 @@ pub fn kib(kib: u64) -> String {
     let unit = units.into_iter().find(|(_, shift)| kib >> shift > 0);
     let Some((name, shift)) = unit else { return format!("{kib} KiB") };
     let tenths = (kib * 10) >> shift;
-    if tenths < 100 && tenths % 10 > 0 {
+    if tenths < 100 && !tenths.is_multiple_of(10) {
         format!("{}.{} {name}", tenths / 10, tenths % 10)
     } else {
         format!("{} {name}", tenths / 10)
