@@ -31,6 +31,7 @@ pub struct Config {
     pub command: Option<SuiteCommands>,
     /// As it is written.
     pub python: Option<String>,
+    pub controller: Option<bool>,
     pub artifact_root: Option<PathBuf>,
     pub env: BTreeMap<String, String>,
     pub run: RunDefaults,
@@ -89,6 +90,7 @@ impl Config {
         config.command = command::read(file, &mut command)?;
         let mut pytest = reader.table("pytest")?;
         config.python = pytest.text("python")?;
+        config.controller = pytest.truth("controller")?;
         let mut artifact = reader.table("artifact")?;
         let root = artifact.text("root")?;
         config.artifact_root = root.map(|root| file.parent().unwrap_or(Path::new("")).join(root));
@@ -163,6 +165,7 @@ mod tests {
             project = "shop"
             [pytest]
             python = ".venv/bin/python"
+            controller = true
             [artifact]
             root = ".."
             [env]
@@ -182,6 +185,7 @@ mod tests {
         assert_eq!(config.warnings, Vec::<String>::new());
         assert_eq!(config.project.as_deref(), Some("shop"));
         assert_eq!(config.python.as_deref(), Some(".venv/bin/python"));
+        assert_eq!(config.controller, Some(true));
         assert_eq!(config.artifact_root.as_deref(), Some(Path::new("/suite/..")));
         assert_eq!(config.env, BTreeMap::from([("MODE".to_owned(), "test".to_owned())]));
         let run = RunDefaults {
@@ -246,6 +250,7 @@ mod tests {
             ("[run]\nworker-memory = '2'", "run.worker-memory: expected a size such as 512MiB or 2GiB"),
             ("[run]\nflaky = 'maybe'", "run.flaky: expected ok or fail"),
             ("pytest = 3", "pytest: expected a table"),
+            ("[pytest]\ncontroller = 'yes'", "pytest.controller: expected true or false"),
             ("[env]\nDEBUG = 1", "env.DEBUG: expected a text"),
         ];
         for (text, expected) in table {

@@ -3,6 +3,7 @@
 
 mod around;
 mod changed;
+mod controllers;
 mod corners;
 mod doctor;
 mod frameworks;

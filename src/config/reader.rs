@@ -44,6 +44,14 @@ impl Reader {
         }
     }
 
+    pub fn truth(&mut self, key: &'static str) -> anyhow::Result<Option<bool>> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::Boolean(truth)) => Ok(Some(truth)),
+            Some(_) => Err(self.bad(key, "expected true or false")),
+        }
+    }
+
     /// A program and its arguments, or a line for the shell.
     pub fn words(&mut self, key: &'static str) -> anyhow::Result<Option<Words>> {
         let text = |value: Value| if let Value::String(text) = value { Some(text) } else { None };

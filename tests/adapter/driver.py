@@ -70,6 +70,7 @@ class Worker:
         self.lines = self.socket.makefile("rb")
         self.events, self.outstanding = [], 0
         configure = {"slot": 0, "slots": 1, "run": "r1", "seed": 7, "discover": True, "whole": False}
+        configure["controller"] = False
         configure.update(basetemp=os.path.join(self.dir, "tmp", "slot0"), cache_dir=os.path.join(self.dir, "cache"))
         self.send("configure", args=list(args), **{**configure, "output_limit": 1 << 20, **settings})
 

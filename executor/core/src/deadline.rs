@@ -16,13 +16,15 @@ impl State {
     pub fn next_deadline(&self) -> Option<Instant> {
         let workers = self.slots.iter().filter_map(|slot| slot.worker.as_ref());
         let of_workers = workers.filter_map(|worker| self.deadline(worker)).map(|(at, _)| at);
-        of_workers.chain(self.farewell_deadline()).min()
+        let of_controllers = self.controllers.keys().filter_map(|run| self.controller_deadline(run));
+        of_workers.chain(of_controllers.map(|(at, _)| at)).chain(self.farewell_deadline()).min()
     }
 
     fn deadline(&self, worker: &Worker) -> Option<(Instant, Death)> {
         match worker.phase {
             Phase::Finishing { deadline, .. } => Some((deadline, Death::Grace)),
             Phase::Dying(_) => None,
+            Phase::Starting if worker.node.waits() => None,
             Phase::Starting => Some((worker.active + self.settings.start_limit, Death::Stuck(None))),
             Phase::Ready => match (worker.running, worker.fed.front()) {
                 (Some((test, since)), Some(_)) => {
@@ -57,6 +59,9 @@ impl State {
                 *deadline = *deadline + pause;
             }
         }
+        for controller in self.controllers.values_mut() {
+            controller.excuse(pause);
+        }
     }
 
     pub(crate) fn enforce_deadlines(&mut self) {
@@ -68,6 +73,7 @@ impl State {
                 self.kill(slot, death);
             }
         }
+        self.kill_controllers();
     }
 
     pub(crate) fn kill(&mut self, slot: SlotIndex, death: Death) {

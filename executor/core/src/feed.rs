@@ -66,8 +66,7 @@ impl State {
     }
 
     fn start(&mut self, slot: SlotIndex, attempt: AttemptId, whole: bool) {
-        let id = self.next_worker;
-        self.next_worker = WorkerId(id.0 + 1);
+        let id = self.new_worker();
         let state = self.attempts.get_mut(&attempt).expect("an open attempt");
         let (run, number, slots, discover) = (state.run.clone(), state.number, state.slots, state.discover);
         // A discovery is under way as soon as its worker is.
@@ -96,6 +95,8 @@ impl State {
             attempt,
             grace_ms: 10_000,
             ended: false,
+            node: Default::default(),
+            output: None,
             predicted_us: 1,
             actual_us: 1,
         };
@@ -109,6 +110,7 @@ impl State {
             slots,
             discover,
             whole,
+            controller: false,
         }));
         self.report(false);
     }

@@ -4,6 +4,7 @@
 //! survive is acknowledged by the scheduler, and an executor that dies comes back with another boot id and empty.
 
 mod attempt;
+mod controller;
 mod deadline;
 mod feed;
 mod leave;
@@ -16,6 +17,6 @@ mod sync;
 mod worker;
 
 pub use attempt::Attempt;
-pub use message::{Effect, Event, Exit, Renewal, Start, WorkerEvent, WorkerId};
+pub use message::{Effect, Event, Exit, NodeOrder, Renewal, Start, WorkerEvent, WorkerId};
 pub use slot::{Phase, Slot, Worker};
 pub use state::{Settings, State};

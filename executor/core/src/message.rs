@@ -65,6 +65,17 @@ pub enum WorkerEvent {
         test: TestIndex,
         reason: String,
     },
+    /// A worker's configuration waits for what the run's controller has for it.
+    NodeWaits,
+    /// The controller has this for the worker of the number. The text is the adapter's, as are all of nodes.
+    NodeInput {
+        number: SlotNumber,
+        input: String,
+    },
+    /// The session of a worker that has it has started.
+    NodeReady,
+    /// What a worker leaves for the controller.
+    NodeOutput(String),
     /// The call phase of the current test is over, or there is none, and the worker has no successor.
     Next {
         /// Its highest resident memory so far; 0 where unknown.
@@ -121,6 +132,11 @@ pub enum Effect {
         attempt: AttemptId,
         tests: Vec<TestIndex>,
     },
+    /// For a controller, of a worker; or for a worker, of its controller.
+    Node {
+        worker: WorkerId,
+        order: NodeOrder,
+    },
     /// Nothing more will come: tear down and end.
     Finish {
         slot: SlotIndex,
@@ -140,7 +156,20 @@ pub enum Effect {
     Left,
 }
 
-/// A worker to start.
+/// What a controller and the workers of its run are told of each other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeOrder {
+    /// A worker waits for its input.
+    Configure { number: SlotNumber },
+    /// It has started with it.
+    Ready { number: SlotNumber },
+    /// It is gone: how, if not by itself, and what it left.
+    Down { number: SlotNumber, error: Option<String>, output: Option<String> },
+    /// For a worker: what its controller has for it; none if there is no controller any more.
+    Input(Option<String>),
+}
+
+/// A worker to start, or a controller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
     pub slot: SlotIndex,
@@ -153,4 +182,6 @@ pub struct Start {
     pub discover: bool,
     /// Collect the whole suite first, to find ids that exist only then.
     pub whole: bool,
+    /// It is no worker of the slot, but the run's controller here.
+    pub controller: bool,
 }

@@ -55,6 +55,12 @@ impl State {
             let gone = state.gone.iter().map(|(run, number, _)| (run.clone(), *number));
             workers.extend(alive.chain(gone).map(|(run, number)| WorkerReport { run, slot, number }));
         }
+        for (run, controller) in self.controllers.iter().filter(|(_, controller)| controller.is_alive()) {
+            let (slot, number) = (controller.slot, controller.number);
+            if !workers.iter().any(|worker| (&worker.run, worker.slot) == (run, slot)) {
+                workers.push(WorkerReport { run: run.clone(), slot, number });
+            }
+        }
         workers
     }
 }

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use seagull_domain::{AttemptId, Entry, Instant, Isolation, RunId, SlotNumber, TestIndex};
 
+use crate::controller::Node;
 use crate::{Attempt, Renewal, WorkerId};
 
 #[derive(Debug, Clone, Default)]
@@ -60,6 +61,9 @@ pub struct Worker {
     pub grace_ms: u64,
     /// Whether the framework said that its session is over.
     pub ended: bool,
+    pub node: Node,
+    /// What it left for its controller.
+    pub output: Option<String>,
     /// Predicted and actual microseconds of late, to correct predictions by.
     pub predicted_us: u64,
     pub actual_us: u64,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use seagull_domain::{AttemptId, BootId, EndCause, Epoch, ExecutorId, InfraCause, Instant, RunId, SlotIndex};
 
 use crate::attempt::Attempt;
+use crate::controller::Controller;
 use crate::leave::Farewell;
 use crate::slot::Slot;
 use crate::{Effect, Event, WorkerId};
@@ -37,6 +38,8 @@ pub struct State {
     pub runs: BTreeSet<RunId>,
     pub attempts: BTreeMap<AttemptId, Attempt>,
     pub slots: Vec<Slot>,
+    /// Of the runs that want one.
+    pub controllers: BTreeMap<RunId, Controller>,
     pub leaving: bool,
     /// Set while it is leaving and has nothing any more.
     pub(crate) farewell: Option<Farewell>,
@@ -57,6 +60,7 @@ impl State {
             runs: BTreeSet::new(),
             attempts: BTreeMap::new(),
             slots: (0..slots).map(|_| Slot::default()).collect(),
+            controllers: BTreeMap::new(),
             leaving: false,
             farewell: None,
             next_worker: WorkerId(1),
@@ -80,6 +84,7 @@ impl State {
         for slot in (0..self.slots.len() as u16).map(SlotIndex) {
             self.pump(slot);
         }
+        self.pump_controllers();
         self.forget();
         self.part();
         std::mem::take(&mut self.effects)
@@ -105,7 +110,8 @@ impl State {
     /// Forgets attempts that nobody wants, that have delivered everything, and that no worker needs for its last words.
     fn forget(&mut self) {
         let workers = self.slots.iter().filter_map(|slot| slot.worker.as_ref());
-        let speaking: BTreeSet<_> = workers.map(|worker| worker.attempt).collect();
+        let controllers = self.controllers.values().map(|controller| controller.attempt);
+        let speaking: BTreeSet<_> = workers.map(|worker| worker.attempt).chain(controllers).collect();
         self.attempts.retain(|id, a| {
             let delivered = a.records.is_empty() && a.outbox.is_empty();
             a.desired || a.ended.is_none() || !delivered || speaking.contains(id)
@@ -117,6 +123,12 @@ impl State {
             };
             slot.gone.retain(|(_, _, attempt)| delivers(attempt));
         }
+    }
+
+    pub(crate) fn new_worker(&mut self) -> WorkerId {
+        let id = self.next_worker;
+        self.next_worker = WorkerId(id.0 + 1);
+        id
     }
 
     pub(crate) fn report(&mut self, results_only: bool) {

@@ -28,6 +28,7 @@ impl State {
             self.want(attempt);
             if attempt.cancel && desired.runs.contains(&attempt.run) {
                 self.retire_worker(attempt);
+                self.unsay(attempt.attempt);
             }
         }
         for (id, attempt) in &mut self.attempts {

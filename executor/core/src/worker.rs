@@ -7,6 +7,7 @@ use seagull_domain::{
     TestResult, TextRef,
 };
 
+use crate::controller::Node;
 use crate::slot::{Death, Phase, Worker};
 use crate::state::State;
 use crate::{Exit, WorkerEvent, WorkerId};
@@ -14,6 +15,9 @@ use crate::{Exit, WorkerEvent, WorkerId};
 impl State {
     pub(crate) fn worker_event(&mut self, slot: SlotIndex, id: WorkerId, event: WorkerEvent) {
         let now = self.now;
+        if let Some(run) = self.controls(id) {
+            return self.controller_event(&run, event);
+        }
         let Some(worker) = self.slot_mut(slot).and_then(|s| s.worker.as_mut()).filter(|w| w.id == id) else {
             return;
         };
@@ -24,6 +28,11 @@ impl State {
                     worker.phase = Phase::Ready;
                 }
             }
+            WorkerEvent::NodeWaits if worker.phase == Phase::Starting => worker.node = Node::Waiting,
+            WorkerEvent::NodeReady => self.node_ready(slot),
+            WorkerEvent::NodeOutput(output) => worker.output = Some(output),
+            // Said too late, or by what is no controller.
+            WorkerEvent::NodeWaits | WorkerEvent::NodeInput { .. } => {}
             WorkerEvent::Collecting => (worker.collecting, worker.active) = (true, now),
             WorkerEvent::FileCollected => worker.collecting = false,
             WorkerEvent::Started(test) => {
@@ -168,6 +177,7 @@ impl State {
         self.unfeed(slot);
         self.never_worked(&worker, &exit.how);
         self.last_words(&worker, exit);
+        self.node_down(&worker, &exit.how);
         if let Some(slot) = self.slot_mut(slot) {
             slot.worker = None;
             let gone = (worker.run.clone(), worker.number, worker.attempt);
@@ -358,7 +368,7 @@ impl State {
         self.record(attempt, Record::Result(result));
     }
 
-    fn record(&mut self, attempt: AttemptId, record: Record) {
+    pub(crate) fn record(&mut self, attempt: AttemptId, record: Record) {
         if let Some(attempt) = self.attempts.get_mut(&attempt) {
             attempt.records.push(record);
             self.report(true);

@@ -145,7 +145,8 @@ fn session(channel: &mut Channel, adapter: &mut dyn Adapter, configure: &Configu
         match command {
             Command::Run { tests } => adapter.run(tests, channel)?,
             Command::Finish => break,
-            Command::Configure(_) => {}
+            // It is configured once, and neither has nor is a controller.
+            _ => {}
         }
     }
     if channel.is_interrupted() { Err(Stop::Interrupted(None)) } else { Ok(()) }

@@ -5,12 +5,31 @@ use serde::{Deserialize, Serialize};
 
 /// The longest line an adapter may send.
 pub(crate) const LINE_BYTES: usize = 16 << 20;
+/// Bytes that a worker and its controller may have for each other.
+pub(crate) const NODE_BYTES: usize = 1 << 20;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
 pub(crate) enum Command {
     Configure(Box<Configure>),
-    Run { tests: Vec<(u32, String)> },
+    Run {
+        tests: Vec<(u32, String)>,
+    },
+    /// To a worker: what its controller has for it, as that wrote it.
+    Node {
+        input: Option<String>,
+    },
+    ConfigureNode {
+        node: u32,
+    },
+    NodeReady {
+        node: u32,
+    },
+    NodeDown {
+        node: u32,
+        error: Option<String>,
+        output: Option<String>,
+    },
     Finish,
 }
 
@@ -29,6 +48,21 @@ pub(crate) struct Configure {
     pub output_limit: usize,
     #[serde(default)]
     pub framework: Framework,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// Whether there is a controller; a worker finds out if the suite does not say.
+    #[serde(default)]
+    pub controller: Option<bool>,
+    /// Whether the run may have workers on several executors.
+    #[serde(default)]
+    pub spread: bool,
+}
+
+/// What the process is, if it is no worker.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Role {
+    Controller,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -74,6 +108,16 @@ pub(crate) enum Event {
     Next {
         #[serde(default)]
         rss: u64,
+    },
+    /// The worker waits for `Command::Node`.
+    Node {},
+    NodeInput {
+        node: u32,
+        input: String,
+    },
+    NodeReady {},
+    NodeOutput {
+        output: String,
     },
     Collecting {},
     Collected {},

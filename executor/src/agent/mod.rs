@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use seagull_domain::{AttemptId, BootId, Desired, ExecutorId, Generation, Instant, RunId, SlotIndex};
+use seagull_domain::{AttemptId, BootId, Desired, ExecutorId, Generation, Instant, RunId};
 use seagull_executor_core::{Effect, Event, Settings, State, WorkerId};
 use seagull_proto::Token;
 use seagull_proto::convert::BundleAsked;
@@ -92,7 +92,8 @@ struct Agent {
     shared: Shared,
     events: mpsc::Receiver<Event>,
     calls: Calls,
-    workers: BTreeMap<SlotIndex, (WorkerId, mpsc::UnboundedSender<Order>)>,
+    /// And controllers.
+    workers: BTreeMap<WorkerId, mpsc::UnboundedSender<Order>>,
     leave: Arc<Notify>,
     left: bool,
     origin: tokio::time::Instant,
@@ -178,26 +179,26 @@ impl Agent {
             }
             Effect::Start(start) => {
                 let (orders, receiver) = mpsc::unbounded_channel();
-                self.workers.insert(start.slot, (start.worker, orders));
+                self.workers.retain(|_, orders| !orders.is_closed());
+                self.workers.insert(start.worker, orders);
                 self.shared.logs.open(&start.run, start.attempt);
                 self.forget_runs();
                 tokio::spawn(worker::run(self.shared.clone(), start, receiver));
             }
-            Effect::Feed { slot, worker, attempt, tests } => {
+            Effect::Feed { worker, attempt, tests, .. } => {
                 self.shared.logs.open(&self.core.attempts[&attempt].run, attempt);
-                self.order(slot, worker, Order::Feed { attempt, tests })
+                self.order(worker, Order::Feed { attempt, tests })
             }
-            Effect::Finish { slot, worker } => self.order(slot, worker, Order::Finish),
-            Effect::Interrupt { slot, worker } => self.order(slot, worker, Order::Interrupt),
-            Effect::Kill { slot, worker, dump_stacks } => {
-                self.order(slot, worker, Order::Kill { dump_stacks })
-            }
+            Effect::Node { worker, order } => self.order(worker, Order::Node(order)),
+            Effect::Finish { worker, .. } => self.order(worker, Order::Finish),
+            Effect::Interrupt { worker, .. } => self.order(worker, Order::Interrupt),
+            Effect::Kill { worker, dump_stacks, .. } => self.order(worker, Order::Kill { dump_stacks }),
             Effect::Left => self.left = true,
         }
     }
 
-    fn order(&self, slot: SlotIndex, worker: WorkerId, order: Order) {
-        if let Some((_, orders)) = self.workers.get(&slot).filter(|(of, _)| *of == worker) {
+    fn order(&self, worker: WorkerId, order: Order) {
+        if let Some(orders) = self.workers.get(&worker) {
             let _ = orders.send(order);
         }
     }
@@ -207,7 +208,9 @@ impl Agent {
         let has_worker =
             |run: &RunId| core.slots.iter().any(|s| s.worker.as_ref().is_some_and(|w| w.run == *run));
         let has_attempt = |run: &RunId| core.attempts.values().any(|attempt| attempt.run == *run);
-        self.shared.contexts.retain(|run| core.runs.contains(run) || has_attempt(run) || has_worker(run));
+        let has_controller = |run: &RunId| core.controllers.contains_key(run);
+        let has_any = |run: &RunId| has_attempt(run) || has_worker(run) || has_controller(run);
+        self.shared.contexts.retain(|run| core.runs.contains(run) || has_any(run));
     }
 }
 

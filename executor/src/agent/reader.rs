@@ -1,12 +1,14 @@
 //! What a worker says, line by line: adapter events become events of the core, text goes to the log, and a discovery
 //! is stored as a manifest.
 
-use seagull_domain::{Discovery, Framework, Manifest, RunSpec, SuiteError, TestIndex, TestResult};
+use seagull_domain::{
+    Discovery, Framework, Manifest, RunSpec, SlotNumber, SuiteError, TestIndex, TestResult,
+};
 use seagull_executor_core::{Renewal, WorkerEvent};
 use seagull_proto::convert::{fit_result, fitted};
 use seagull_proto::limits;
 
-use super::adapter::{Event, Finished};
+use super::adapter::{Event, Finished, NODE_BYTES};
 use super::discovery::Discovering;
 use super::worker::Voice;
 use crate::supervisor::DUMP_SIGNAL;
@@ -30,6 +32,11 @@ impl Reader {
     pub fn line(&mut self, line: &[u8]) -> Result<(), String> {
         let event = serde_json::from_slice(line)
             .map_err(|error| format!("its adapter said what is not in the protocol: {error}"))?;
+        if let Event::NodeInput { input: text, .. } | Event::NodeOutput { output: text } = &event
+            && text.len() > NODE_BYTES
+        {
+            return Err(format!("its adapter said over {} MiB of a node", NODE_BYTES >> 20));
+        }
         if let Some(event) = self.hear(event, line.len()) {
             self.voice.say(event);
         }
@@ -70,6 +77,10 @@ impl Reader {
                 WorkerEvent::DiscoveryFailed(fitted(with_text(message, &text), limits::REPORT_BYTES))
             }
             Event::Next { rss } => WorkerEvent::Next { peak_kib: rss },
+            Event::Node {} => WorkerEvent::NodeWaits,
+            Event::NodeInput { node, input } => WorkerEvent::NodeInput { number: SlotNumber(node), input },
+            Event::NodeReady {} => WorkerEvent::NodeReady,
+            Event::NodeOutput { output } => WorkerEvent::NodeOutput(output),
             Event::Started { test } => WorkerEvent::Started(TestIndex(test)),
             Event::Finished(finished) => WorkerEvent::Finished(result(voice, *finished)),
             Event::Missing { test, reason } => {
@@ -82,7 +93,7 @@ impl Reader {
             Event::SuiteError { title, message, text } => WorkerEvent::SuiteError(SuiteError {
                 title: fitted(title, limits::WORD_BYTES),
                 message: fitted(message, limits::LINE_BYTES),
-                text: voice.log(&text),
+                text: voice.log(&voice.with_log(text)),
             }),
             Event::Ended {} => WorkerEvent::Ended,
         })

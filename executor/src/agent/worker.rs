@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use seagull_domain::{AttemptId, Framework, InfraCause, SlotNumber, TestIndex, TextRef};
-use seagull_executor_core::{Event, Exit, Start, WorkerEvent};
+use seagull_domain::{AttemptId, Framework, InfraCause, TestIndex, TextRef, Workspace};
+use seagull_executor_core::{Event, Exit, NodeOrder, Start, WorkerEvent};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
-use super::adapter::{Command, Configure};
+use super::adapter::{Command, Configure, Role};
 use super::connection::Connection;
 use super::context::{Context, Contexts};
 use super::link::Link;
@@ -24,7 +24,7 @@ use crate::interpreter;
 use crate::sandbox::{Handle, Home, ProcessSandbox, Sandbox, Spec, environment, own_program};
 
 /// The adapter's files, which BOOTSTRAP executes.
-const ADAPTER: [(&str, &str); 10] = [
+const ADAPTER: [(&str, &str); 11] = [
     ("held.py", include_str!("../pytest/held.py")),
     ("channel.py", include_str!("../pytest/channel.py")),
     ("describe.py", include_str!("../pytest/describe.py")),
@@ -34,6 +34,7 @@ const ADAPTER: [(&str, &str); 10] = [
     ("options.py", include_str!("../pytest/options.py")),
     ("takeover.py", include_str!("../pytest/takeover.py")),
     ("worker.py", include_str!("../pytest/worker.py")),
+    ("controller.py", include_str!("../pytest/controller.py")),
     ("process.py", include_str!("../pytest/process.py")),
 ];
 const BOOTSTRAP: &str = include_str!("../pytest/bootstrap.py");
@@ -54,6 +55,7 @@ const LOOK: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) enum Order {
     Feed { attempt: AttemptId, tests: Vec<TestIndex> },
+    Node(NodeOrder),
     Finish,
     Interrupt,
     Kill { dump_stacks: bool },
@@ -83,6 +85,8 @@ pub(crate) struct Voice {
     attempt: Arc<AtomicU64>,
     /// Whether the worker takes the signal that has it write its stacks; it would kill another.
     pub dumps: Arc<AtomicBool>,
+    /// Where it writes what belongs to no test.
+    own_log: PathBuf,
 }
 
 impl Voice {
@@ -102,6 +106,12 @@ impl Voice {
     pub fn log(&self, text: &str) -> Option<TextRef> {
         let attempt = AttemptId(self.attempt.load(Ordering::Relaxed));
         self.shared.logs.append(attempt, text)
+    }
+
+    /// With what a controller has written, which nobody hears of otherwise: it has no tests.
+    pub fn with_log(&self, text: String) -> String {
+        let log = if self.start.controller { tail(&self.own_log) } else { String::new() };
+        if log.is_empty() { text } else { format!("{text}\n----- log of the controller -----\n{log}") }
     }
 }
 
@@ -134,11 +144,16 @@ struct Launched {
 async fn launch(shared: Shared, start: Start) -> Result<Launched, (InfraCause, String)> {
     let context = shared.contexts.get(&start.run).await;
     let context = context.map_err(|message| (InfraCause::ArtifactUnavailable, message))?;
-    let (home, name) = (shared.home.clone(), format!("gw{}-{}", start.number, start.worker.0));
+    let (home, name) = (shared.home.clone(), format!("{}-{}", name(&start), start.worker.0));
     begin(shared, start, context, &name).map_err(|message| {
         discard(&home, &name);
         (InfraCause::SandboxFailed, message)
     })
+}
+
+/// What a person knows it by.
+fn name(start: &Start) -> String {
+    if start.controller { "controller".to_owned() } else { format!("gw{}", start.number) }
 }
 
 /// Nobody else removes the directories and the log of what does not start.
@@ -171,7 +186,7 @@ fn begin(shared: Shared, start: Start, context: Arc<Context>, name: &str) -> Res
     let configure = configure(&shared, &context, &start, &temporary);
     let attempt = Arc::new(AtomicU64::new(start.attempt.0));
     Ok(Launched {
-        voice: Voice { shared, start, context, attempt, dumps: Arc::default() },
+        voice: Voice { shared, start, context, attempt, dumps: Arc::default(), own_log: log.clone() },
         handle,
         listener,
         log,
@@ -205,7 +220,7 @@ fn variables(context: &Context) -> Vec<(String, String)> {
 }
 
 fn configure(shared: &Shared, context: &Context, start: &Start, temporary: &Path) -> Configure {
-    let cache = cache_directory(&shared.caches, &context.spec.project, start.number);
+    let cache = cache_directory(&shared.caches, &context.spec.project, &name(start));
     Configure {
         args: context.spec.arguments.clone(),
         slot: start.number.0,
@@ -218,16 +233,19 @@ fn configure(shared: &Shared, context: &Context, start: &Start, temporary: &Path
         whole: start.whole,
         output_limit: OUTPUT_LIMIT,
         framework: context.spec.environment.framework.clone(),
+        role: start.controller.then_some(Role::Controller),
+        controller: context.spec.environment.controller,
+        spread: matches!(context.spec.workspace, Workspace::Artifact { .. }),
     }
 }
 
 /// The framework's cache for a slot's number, which one live worker of a run has, also among executors that share a
-/// state directory.
-fn cache_directory(caches: &Path, project: &str, slot: SlotNumber) -> PathBuf {
+/// state directory; or for controllers.
+fn cache_directory(caches: &Path, project: &str, slot: &str) -> PathBuf {
     let safe = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
     let name: String = project.chars().take(40).map(safe).collect();
     let hash = blake3::hash(project.as_bytes()).to_hex();
-    caches.join(format!("{name}-{}", &hash[..12])).join(format!("gw{slot}"))
+    caches.join(format!("{name}-{}", &hash[..12])).join(slot)
 }
 
 impl Launched {
@@ -273,13 +291,13 @@ impl Launched {
     }
 
     fn tell_of_leftovers(&self, exit: &crate::sandbox::Exit) {
-        let Start { number, run, .. } = &self.voice.start;
+        let (name, run) = (name(&self.voice.start), &self.voice.start.run);
         if exit.surviving > 0 {
             let count = exit.surviving;
-            eprintln!("warning: {count} processes of worker gw{number} of run {run} cannot be killed");
+            eprintln!("warning: {count} processes of {name} of run {run} cannot be killed");
         }
         if let Some(error) = &exit.directory_left {
-            eprintln!("warning: the sandbox of worker gw{number} of run {run} cannot be removed: {error}");
+            eprintln!("warning: the sandbox of {name} of run {run} cannot be removed: {error}");
         }
     }
 
@@ -298,6 +316,7 @@ impl Launched {
     async fn obey(&mut self, order: Option<Order>, link: Option<&Link>) {
         match (order, link) {
             (Some(Order::Feed { attempt, tests }), Some(link)) => self.feed(link, attempt, tests).await,
+            (Some(Order::Node(order)), Some(link)) => link.send(&about_node(order)),
             (Some(Order::Finish), Some(link)) => link.send(&Command::Finish),
             (Some(Order::Interrupt), _) => self.handle.interrupt(),
             (Some(Order::Kill { dump_stacks }), _) => {
@@ -312,8 +331,17 @@ impl Launched {
                 self.handle.kill();
                 self.handle.wait().await;
             }
-            (Some(Order::Feed { .. } | Order::Finish), None) => {}
+            (Some(Order::Feed { .. } | Order::Node(_) | Order::Finish), None) => {}
         }
+    }
+}
+
+fn about_node(order: NodeOrder) -> Command {
+    match order {
+        NodeOrder::Input(input) => Command::Node { input },
+        NodeOrder::Configure { number } => Command::ConfigureNode { node: number.0 },
+        NodeOrder::Ready { number } => Command::NodeReady { node: number.0 },
+        NodeOrder::Down { number, error, output } => Command::NodeDown { node: number.0, error, output },
     }
 }
 
@@ -371,7 +399,7 @@ mod tests {
 
     #[test]
     fn each_project_has_caches_of_its_own_whatever_its_name() {
-        let directory = |project| cache_directory(Path::new("/c"), project, SlotNumber(3));
+        let directory = |project| cache_directory(Path::new("/c"), project, "gw3");
         let name = directory("shop/unit tests").display().to_string();
         assert!(name.starts_with("/c/shop_unit_tests-") && name.ends_with("/gw3"), "{name}");
         assert_ne!(directory("shop/unit_tests"), directory("shop/unit tests"));

@@ -44,13 +44,19 @@ def pose_as_script(args):
         names["__file__"] = script
 
 
-def take_slot(settings):
+def take_role(settings):
+    os.environ["PYTEST_XDIST_TESTRUNUID"] = settings["run"]
+    if settings.get("role") == "controller":
+        # The executor may itself have been started by a worker.
+        for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "SEAGULL_SLOT"):
+            os.environ.pop(name, None)
+        return Controller
     os.environ.update(
         PYTEST_XDIST_WORKER="gw{}".format(settings["slot"]),
         PYTEST_XDIST_WORKER_COUNT=str(settings["slots"]),
-        PYTEST_XDIST_TESTRUNUID=settings["run"],
         SEAGULL_SLOT=str(settings["slot"]),
     )
+    return Worker
 
 
 def main(folder):
@@ -59,9 +65,9 @@ def main(folder):
     settings, *commands = channel.receive(None)
     if settings["command"] != "configure":
         return 2
-    take_slot(settings)
+    role = take_role(settings)
     pose_as_script(settings["args"])
-    worker = Worker(channel, settings, dump_signal, dump_fd)
+    worker = role(channel, settings, dump_signal, dump_fd)
     worker.obey(commands)
     code = 1
     try:

@@ -15,9 +15,10 @@ def replaced(module, name, value):
     return lambda: setattr(module, name, original)
 
 
-def identify(config, settings, dump_fd):
-    """Gives pytest what differs from slot to slot."""
+def identify(config, settings, dump_fd, given):
+    """Gives pytest what differs from slot to slot, and what the controller gave for this one."""
     slot = {
+        **given,
         "workerid": os.environ["PYTEST_XDIST_WORKER"],
         "workercount": settings["slots"],
         "testrunuid": settings["run"],
@@ -29,15 +30,20 @@ def identify(config, settings, dump_fd):
         "cov_master_rsync_roots": [],
     }
     config.workerinput, config.workeroutput = slot, {}
+    own_resources(config, settings)
+    if not config.pluginmanager.hasplugin("xdist"):
+        config.pluginmanager.register(slot_fixtures(slot))
+    if not config.pluginmanager.hasplugin("faulthandler"):
+        faulthandler.enable(dump_fd)
+
+
+def own_resources(config, settings):
+    """Gives the process directories of its own, and no server of anybody."""
     if settings.get("basetemp"):
         os.makedirs(os.path.dirname(settings["basetemp"]), exist_ok=True)
         config.option.basetemp = settings["basetemp"]
     if settings.get("cache_dir") and config.pluginmanager.hasplugin("cacheprovider"):
         config._inicache["cache_dir"] = settings["cache_dir"]
-    if not config.pluginmanager.hasplugin("xdist"):
-        config.pluginmanager.register(slot_fixtures(slot))
-    if not config.pluginmanager.hasplugin("faulthandler"):
-        faulthandler.enable(dump_fd)
     rerunfailures = config.pluginmanager.getplugin("rerunfailures")
     if hasattr(rerunfailures, "HAS_PYTEST_HANDLECRASHITEM"):
         # Beside xdist it would connect to a server in xdist's controller, which counts reruns over crashes.

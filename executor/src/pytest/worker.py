@@ -18,6 +18,7 @@ class Worker:
     """The plugin object: takes pytest over where the executor decides, and reports what happens."""
 
     __name__ = "seagull"
+    stage = "session finish"
 
     def __init__(self, channel, settings, dump_signal, dump_fd):
         self.channel, self.settings = channel, settings
@@ -31,6 +32,7 @@ class Worker:
         self.reports, self.raised, self.ordinal, self.waited = [], [], 0, 0.0
         self.current = self.promised = None
         self.restore = lambda: None
+        self.node = None
 
     # Taking over.
 
@@ -49,19 +51,36 @@ class Worker:
     @hookimpl(hookwrapper=True)
     def pytest_cmdline_main(self, config):
         self.rootdir = str(config.rootpath)
+        self.await_node(config)
         versions = {"python": sys.version.split()[0], "pytest": pytest.__version__}
         self.channel.event("hello", pid=os.getpid(), rootdir=self.rootdir, dump_signal=self.dump_signal, **versions)
         self.channel.flush()
         self.weigh(config)
         one_process(config.option)
-        identify(config, self.settings, self.dump_fd)
+        self.take_identity(config)
         terminal = sys.modules.get("_pytest.terminal")
         if terminal is not None:
             self.restore = replaced(terminal, "TerminalReporter", silent_reporter(terminal.TerminalReporter))
         outcome = yield
         self.restore()
         if outcome.excinfo:
-            self.trouble.exception("session finish", outcome.excinfo[1])
+            self.trouble.exception(self.stage, outcome.excinfo[1])
+
+    def await_node(self, config):
+        """Waits for what the controller has for this worker, if the suite wants one."""
+        if has_controller(config, self.settings):
+            self.channel.event("node")
+            self.channel.flush()
+            while self.node is None and not self.finish:
+                self.receive(None)
+
+    def is_node(self):
+        return bool(self.node and self.node["input"])
+
+    def take_identity(self, config):
+        given = unpacked(self.node["input"]) if self.is_node() else {}
+        set_variables(given.get("environ", {}))
+        identify(config, self.settings, self.dump_fd, given.get("workerinput", {}))
 
     def weigh(self, config):
         """Refuses options under which nothing runs, warns of those without effect, and tells what is asked of the run."""
@@ -71,7 +90,7 @@ class Worker:
             self.trouble.broken("configuration", message, "")
             raise pytest.UsageError(message)
         if self.settings.get("discover"):
-            for message in without_effect(config):
+            for message in [*without_effect(config), *once_per_executor(config, self.settings)]:
                 self.channel.event("warning", message=message)
             asks = dict(asked(config.option))
             if asks:
@@ -81,6 +100,19 @@ class Worker:
     def pytest_sessionstart(self, session):
         self.restore()
         self.session = session
+        if self.is_node():
+            self.channel.event("node_ready")
+
+    @hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session):
+        yield
+        if self.is_node():
+            values, bad = sendable(session.config.workeroutput)
+            output = packed({"workeroutput": values, "tests": session.testscollected, "failed": session.testsfailed})
+            if bad or len(output) > NODE_CHARACTERS:
+                why = ", ".join(bad) or "it is over 1 MiB"
+                self.trouble.suite_error("session finish", "workeroutput cannot be sent: " + why, "")
+            self.channel.event("node_output", output=output if len(output) <= NODE_CHARACTERS else packed({}))
 
     # Collection.
 
@@ -211,6 +243,8 @@ class Worker:
             self.asked = False
             if command["command"] == "run":
                 self.queue.extend(command["tests"])
+            elif command["command"] == "node":
+                self.node = command
             elif command["command"] == "finish":
                 self.finish = True
 

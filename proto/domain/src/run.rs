@@ -104,6 +104,9 @@ pub struct Environment {
     /// What runs the tests.
     #[serde(default)]
     pub framework: Framework,
+    /// Whether each executor has a controller for the run; the suite shows if None.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub controller: Option<bool>,
 }
 
 impl RunSpec {

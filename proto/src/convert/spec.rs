@@ -29,6 +29,7 @@ impl From<RunSpec> for v1::RunSpec {
                 python: spec.environment.python,
                 variables: spec.environment.variables,
                 framework: framework::message(spec.environment.framework),
+                controller: spec.environment.controller,
             }),
             arguments: spec.arguments,
             select: spec.select,
@@ -161,6 +162,7 @@ impl TryFrom<v1::Environment> for Environment {
             python: scalar::without_nul(message.python, limits::PATH_BYTES, "Environment.python")?,
             variables: message.variables.into_iter().map(variable).collect::<Checked<BTreeMap<_, _>>>()?,
             framework: framework::checked(message.framework)?,
+            controller: message.controller,
         })
     }
 }

@@ -284,6 +284,7 @@ impl Source {
                 python: self.text(200),
                 variables: variables.into_iter().collect(),
                 framework: self.framework(),
+                controller: self.maybe(|s| s.coin()),
             },
             arguments: self.list(10, |s| s.text(300)),
             select: self.list(10, |s| s.text(300)),

@@ -47,6 +47,7 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
             python: python(args, place, remote),
             variables: place.config.env.clone(),
             framework: framework::choose(args, place)?,
+            controller: place.config.controller,
         },
         arguments: paths.into_iter().chain(args.arguments.iter().cloned()).collect(),
         select: args.what.select.clone(),

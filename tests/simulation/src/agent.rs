@@ -8,6 +8,7 @@ use seagull_domain::{
 };
 use seagull_executor_core::{Effect, Event, Settings, State};
 
+use crate::controller::Controllers;
 use crate::network::{ToAgent, ToScheduler};
 use crate::physical::AgentLife;
 use crate::plant::Plant;
@@ -41,6 +42,7 @@ pub struct Agent {
     /// The role of each test, by what was fetched.
     pub roles: BTreeMap<(AttemptId, TestIndex), Role>,
     pub workers: BTreeMap<SlotIndex, Worker>,
+    pub controllers: Controllers,
 }
 
 struct Call {
@@ -69,6 +71,7 @@ impl Agent {
         let holds = !core.attempts.is_empty()
             || core.slots.iter().any(|slot| slot.worker.is_some() || !slot.gone.is_empty())
             || !self.workers.is_empty();
+        let holds = holds || !core.controllers.is_empty() || !self.controllers.is_empty();
         (self.alive && (holds || core.leaving))
             .then(|| format!("{} {} {:?} {:?}", core.executor, core.boot, core.attempts, core.slots))
     }
@@ -104,6 +107,7 @@ impl World {
             fetches: BTreeMap::new(),
             roles: BTreeMap::new(),
             workers: BTreeMap::new(),
+            controllers: BTreeMap::new(),
         });
         self.boots[executor] = Some(id);
         self.arm_agent(id);
@@ -235,9 +239,10 @@ impl World {
                 agent.fetches.insert(attempt, (run, generation));
                 self.fetch_again(id, attempt, generation);
             }
+            Effect::Start(start) if start.controller => self.start_controller(id, &start),
             Effect::Start(start) => self.start_worker(id, &start),
             Effect::Feed { slot, worker, attempt, tests } => {
-                self.will_be_fed(id, slot);
+                self.will_be_fed((id, slot), worker);
                 self.after(
                     0,
                     Action::Order { agent: id, slot, worker, order: Order::Feed { attempt, tests } },
@@ -247,13 +252,18 @@ impl World {
                 self.after(0, Action::Order { agent: id, slot, worker, order: Order::Finish });
             }
             Effect::Interrupt { slot, worker } => {
-                self.will_be_interrupted(id, slot);
+                self.will_be_interrupted((id, slot), worker);
                 self.after(0, Action::Order { agent: id, slot, worker, order: Order::Interrupt });
             }
             Effect::Kill { slot, worker, .. } => {
-                self.will_be_killed(id, slot);
+                self.will_be_killed((id, slot), worker);
                 let delay = self.random.within(0..=600);
                 self.after(delay, Action::Order { agent: id, slot, worker, order: Order::Kill });
+            }
+            Effect::Node { worker, order } => {
+                let slot = agent.workers.iter().find(|(_, of)| of.id == worker).map(|(slot, _)| *slot);
+                let slot = slot.unwrap_or(SlotIndex(0));
+                self.after(0, Action::Order { agent: id, slot, worker, order: Order::Node(order) });
             }
             Effect::Left => {
                 agent.alive = false;
@@ -302,6 +312,7 @@ impl World {
         self.agents[id].alive = false;
         self.physical.agents[id].died = Some(self.now);
         self.workers_die_with(id);
+        self.controllers_die_with(id);
         if self.random.chance(700) {
             self.closed_last(id);
         }

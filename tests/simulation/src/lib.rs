@@ -7,6 +7,7 @@
 mod agent;
 mod census;
 mod client;
+mod controller;
 mod journal;
 mod network;
 mod oracle;

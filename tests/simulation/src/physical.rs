@@ -10,6 +10,7 @@ pub struct Physical {
     pub agents: Vec<AgentLife>,
     pub workers: Vec<WorkerLife>,
     pub executions: Vec<Execution>,
+    pub controllers: Vec<ControllerLife>,
     /// In the order of time.
     pub signs: Vec<(u64, Sign)>,
     /// Tests that were failed for something else that nobody could tell from their own doing: the whole machine stood
@@ -60,6 +61,17 @@ pub struct WorkerLife {
     pub suite_errors: u32,
     /// It told of an outcome of discovery, or ended instead.
     pub discovery_told: bool,
+    /// When it had what its controller had for it.
+    pub configured: Option<u64>,
+}
+
+pub struct ControllerLife {
+    pub run: usize,
+    pub agent: usize,
+    pub start: u64,
+    pub end: Option<u64>,
+    /// Ended in any way but an orderly end of its session.
+    pub broke: bool,
 }
 
 pub struct Execution {

@@ -35,6 +35,8 @@ pub struct RunPlan {
     pub tests: Vec<Script>,
     pub relations: Vec<Relation>,
     pub cancelled_at: Option<u64>,
+    /// Its workers want a controller.
+    pub controlled: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +136,7 @@ impl Scenario {
         let (faults, crash_after) = faults(r, &executors, &runs);
         let message_bytes = if r.chance(60) { 60_000 } else { 0 };
         runs.iter_mut().for_each(|run| run.anticipation = anticipation(r));
+        runs.iter_mut().for_each(|run| run.controlled = r.chance(300));
         Scenario { executors, runs, faults, message_bytes, crash_after }
     }
 }
@@ -157,6 +160,7 @@ fn run(r: &mut Random, seed: u64, index: usize, executors: usize) -> RunPlan {
         tests: scripts,
         relations,
         cancelled_at: None,
+        controlled: false,
     }
 }
 

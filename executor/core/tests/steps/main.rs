@@ -2,6 +2,7 @@
 
 mod attempts;
 mod batches;
+mod controllers;
 mod renewal;
 mod workers;
 mod world;

@@ -1,6 +1,7 @@
 //! The oracle: says in its own words what must be true of a history, and compares what was told of each run with what
 //! physically happened. It shares no code with the cores.
 
+mod controllers;
 mod executions;
 mod placement;
 mod run;
@@ -56,6 +57,7 @@ pub fn judge(world: &World) -> Result<(), String> {
         run::check(&story).map_err(of_run)?;
         executions::check(&story).map_err(of_run)?;
         placement::check(&story).map_err(of_run)?;
+        controllers::check(&story).map_err(of_run)?;
     }
     Ok(())
 }

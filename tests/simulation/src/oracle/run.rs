@@ -87,7 +87,8 @@ fn suite_errors(story: &Story) -> Result<(), String> {
             && !served_withdrawn(story, worker)
     };
     let least: u32 = workers().filter(sound).map(|worker| worker.suite_errors).sum();
-    let most: u32 = workers().map(|worker| worker.suite_errors).sum();
+    let controllers = story.physical.controllers.iter().filter(|c| c.run == story.run && c.broke);
+    let most: u32 = workers().map(|worker| worker.suite_errors).sum::<u32>() + controllers.count() as u32;
     let told = story.events().filter(|event| matches!(event, RunEvent::SuiteError { .. })).count() as u32;
     ensure((least..=most).contains(&told), || {
         let of = |w: &WorkerLife| format!("agent {} slot {} until {:?}", w.agent, w.slot, w.end);

@@ -6,7 +6,7 @@ mod plays;
 use std::collections::{BTreeSet, VecDeque};
 
 use seagull_domain::{AttemptId, InfraCause, SlotIndex, TestIndex};
-use seagull_executor_core::{Start, WorkerEvent, WorkerId};
+use seagull_executor_core::{NodeOrder, Start, WorkerEvent, WorkerId};
 
 use crate::physical::WorkerLife;
 use crate::world::{Action, World};
@@ -17,6 +17,7 @@ const FILE: u32 = 10;
 #[derive(Debug, Clone)]
 pub enum Order {
     Feed { attempt: AttemptId, tests: Vec<TestIndex> },
+    Node(NodeOrder),
     Finish,
     Interrupt,
     Kill,
@@ -54,6 +55,8 @@ enum Stage {
     Starting {
         dies: bool,
     },
+    /// Not ready before its controller has configured it.
+    Unconfigured,
     Discovering,
     /// Ready, and its session starts.
     Opening {
@@ -93,7 +96,7 @@ enum Death {
 }
 
 /// Which worker: agent and slot; its number guards against an earlier one of the slot.
-type Place = (usize, SlotIndex);
+pub type Place = (usize, SlotIndex);
 
 impl World {
     pub fn start_worker(&mut self, agent: usize, start: &Start) {
@@ -118,6 +121,7 @@ impl World {
             broke: false,
             suite_errors: 0,
             discovery_told: false,
+            configured: None,
         });
         let life = self.physical.workers.len() - 1;
         let dies = self.random.chance(7);
@@ -200,6 +204,10 @@ impl World {
                 self.census.count("fault: worker died before it was ready");
                 self.dies(place, Death::Other);
             }
+            Stage::Starting { dies: false } if self.scenario.runs[worker.run].controlled => {
+                self.say(place, WorkerEvent::NodeWaits);
+                self.enter(place, Stage::Unconfigured, None);
+            }
             Stage::Starting { dies: false } => self.is_ready(place),
             Stage::Discovering => self.has_discovered(place),
             Stage::Opening { dies: true } => {
@@ -227,7 +235,7 @@ impl World {
             Stage::Waiting(execution) => self.enter(place, Stage::TearingDown(execution), Some(1)),
             Stage::TearingDown(execution) => self.has_torn_down(place, execution),
             Stage::Finishing(finish) => self.has_finished(place, finish),
-            Stage::Dead(_) => {}
+            Stage::Unconfigured | Stage::Dead(_) => {}
         }
     }
 }

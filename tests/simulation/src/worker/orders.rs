@@ -3,13 +3,14 @@
 use seagull_domain::{AttemptId, Outcome, SlotIndex, TestIndex};
 use seagull_executor_core::{WorkerEvent, WorkerId};
 
-use super::{Death, Order, Place, Stage};
+use super::{Death, Order, Place, Stage, Worker};
 use crate::physical::{Ended, Execution};
 use crate::scenario::Does;
 use crate::world::World;
 
 impl World {
     pub fn order_arrives(&mut self, agent: usize, slot: SlotIndex, id: WorkerId, order: Order) {
+        self.controller_is_told(agent, id, &order);
         if self.agents[agent].workers.get(&slot).is_none_or(|w| w.id != id) {
             return;
         }
@@ -17,6 +18,11 @@ impl World {
         let stage = self.at(place).stage;
         match order {
             Order::Feed { attempt, tests } => self.is_fed(place, attempt, &tests),
+            Order::Node(_) if stage == Stage::Unconfigured => {
+                self.life(place).configured = Some(self.now);
+                self.is_ready(place);
+            }
+            Order::Node(_) => {}
             Order::Finish => {
                 self.at(place).finishing = true;
                 match stage {
@@ -41,14 +47,14 @@ impl World {
 
     /// An interrupt is on its way. If the worker has just died of a test, or will before it hears, nobody can tell
     /// which of the two it was.
-    pub fn will_be_interrupted(&mut self, agent: usize, slot: SlotIndex) {
-        let Some(worker) = self.agents[agent].workers.get_mut(&slot) else { return };
+    pub fn will_be_interrupted(&mut self, place: Place, id: WorkerId) {
+        let Some(worker) = self.worker_of(place, id) else { return };
         worker.interrupted = true;
         let (stage, exited_by) = (worker.stage, worker.exited_by);
         if let Stage::Dead(Death::Of(execution)) = stage {
             self.end_execution(execution, Ended::Interrupted);
         }
-        self.life((agent, slot)).suite_errors +=
+        self.life(place).suite_errors +=
             u32::from(matches!(stage, Stage::Dead(Death::Of(_) | Death::Unused)));
         if let Some(execution) = exited_by {
             self.end_execution(execution, Ended::Interrupted);
@@ -57,28 +63,33 @@ impl World {
 
     /// A kill is on its way, for a test that was past its limit. If that has just ended, and the worker has died with
     /// nothing to do, or will before it is killed, it counts as killed.
-    pub fn will_be_killed(&mut self, agent: usize, slot: SlotIndex) {
-        let Some(worker) = self.agents[agent].workers.get_mut(&slot) else { return };
+    pub fn will_be_killed(&mut self, place: Place, id: WorkerId) {
+        let Some(worker) = self.worker_of(place, id) else { return };
         worker.doomed = true;
         if worker.stage == Stage::Dead(Death::Idle) {
-            self.life((agent, slot)).suite_errors -= 1;
+            self.life(place).suite_errors -= 1;
         }
     }
 
     /// Tests are on their way. A worker that has died with nothing to do comes to none of them: one that never came to
     /// any could not work.
-    pub fn will_be_fed(&mut self, agent: usize, slot: SlotIndex) {
-        let Some(worker) = self.agents[agent].workers.get_mut(&slot) else { return };
+    pub fn will_be_fed(&mut self, place: Place, id: WorkerId) {
+        let Some(worker) = self.worker_of(place, id) else { return };
         worker.fed = true;
         if worker.stage == Stage::Dead(Death::Idle) && !worker.worked {
             worker.stage = Stage::Dead(Death::Unused);
-            self.life((agent, slot)).suite_errors -= 1;
+            self.life(place).suite_errors -= 1;
         }
+    }
+
+    /// The worker, and not its controller.
+    fn worker_of(&mut self, place: Place, id: WorkerId) -> Option<&mut Worker> {
+        self.agents[place.0].workers.get_mut(&place.1).filter(|worker| worker.id == id)
     }
 
     fn is_interrupted(&mut self, place: Place) {
         let execution = match self.at(place).stage {
-            Stage::Starting { .. } => return self.dies(place, Death::Other),
+            Stage::Starting { .. } | Stage::Unconfigured => return self.dies(place, Death::Other),
             Stage::Discovering | Stage::Opening { .. } | Stage::Idle => None,
             Stage::Collecting(_, _, execution) => execution,
             Stage::Calling(execution) | Stage::Waiting(execution) | Stage::TearingDown(execution) => {

@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""What a developer waits for: the first test, the verdict, an upload, the help.
+
+    benches/waiting.py suites|artifact|help [--rounds 5]
+
+suites: from Enter to the first test and to the verdict, for a first and a second run of seagull, for plain pytest and
+for pytest-xdist; the first test is when a plugin's hook is called in whichever process runs it. artifact: a run on a
+scheduler's executor from a repository of 20,000 files, for the first time, unchanged, and with one file changed. help:
+`seagull --help`. Each round does all once, in an order that rotates. Writes benches/results/waiting-*.md.
+"""
+
+import argparse
+import pathlib
+import random
+import subprocess
+import tempfile
+import time
+
+import dispatch
+import record
+import suites
+
+FILES, FILE_BYTES = 20_000, 2_000
+PLUGIN = '''
+"""Writes when the first test begins, in whichever process that is, to the file that FIRST names."""
+import os, time, pytest
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    try:
+        with open(os.environ["FIRST"], "x") as file:
+            file.write(repr(time.time()))
+    except FileExistsError:
+        pass
+'''
+
+
+def first_and_verdict(command, suite, folder):
+    """Seconds from Enter to the first test, and to the end."""
+    first = folder / "first"
+    first.unlink(missing_ok=True)
+    own = {**suite.variables, "FIRST": str(first), "PYTHONPATH": str(folder)}
+    began = time.time()
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run([*command, "-p", "first_test"], cwd=suite.directory, env=own, **quiet)
+    ended = time.time()
+    return {"first test": float(first.read_text()) - began, "verdict": ended - began}
+
+
+def measure_suite(name, folder):
+    """A function that measures one variant, by name."""
+    suite = suites.lay_out(name, 2, folder, 0)
+    (folder / "first_test.py").write_text(PLUGIN)
+    [ours], [plain], [xdist] = (suite.commands[variant] for variant in ("seagull", "plain", "xdist-load"))
+    state = ours.index("--state") + 1
+    run = lambda command: first_and_verdict(command, suite, folder)
+    known, fresh = ours[state], iter(range(10**6))
+    run(ours)
+    return {
+        "plain": lambda: run(plain),
+        "xdist -n 2": lambda: run(xdist),
+        "seagull, first run": lambda: run([*ours[:state], f"{known}-{next(fresh)}", *ours[state + 1 :]]),
+        "seagull, second run": lambda: run(ours),
+    }
+
+
+def measure_artifact(folder, scheduler_url, token):
+    """As above, for a run that sends its files to a scheduler."""
+    suite = folder / "suite"
+    suite.mkdir()
+    subprocess.run(["git", "init", "-q"], cwd=suite, check=True)
+    source = random.Random(0)
+    for number in range(FILES):
+        path = suite / f"package_{number % 200}" / f"module_{number}.txt"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(source.randbytes(FILE_BYTES))
+    (suite / "test_one.py").write_text("def test_one(): pass\n")
+    venv = record.venv("empty", suites.TOOLS)
+    command = [record.SEAGULL, "run", "--scheduler", scheduler_url, "--token-file", token, "--output", "plain"]
+    command += ["--python", venv / "bin" / "python"]
+    numbers = iter(range(10**6))
+
+    def run(changed):
+        for path in changed:
+            path.write_bytes(source.randbytes(FILE_BYTES))
+        began = time.time()
+        subprocess.run(command, cwd=suite, check=True, stderr=subprocess.DEVNULL)
+        return {"verdict": time.time() - began}
+
+    everything = sorted(suite.glob("package_*/*"))
+    run([])
+    return {
+        "all files new": lambda: run(everything),
+        "unchanged": lambda: run([]),
+        "one file changed": lambda: run([everything[next(numbers) % FILES]]),
+    }
+
+
+def in_turn(variants, rounds):
+    """The figures of each variant, by its name, from rounds in an order that rotates."""
+    measured = {name: [] for name in variants}
+    for number in range(rounds):
+        for place in range(len(variants)):
+            name = list(variants)[(number + place) % len(variants)]
+            measured[name].append(variants[name]())
+        print(number + 1, {name: values[-1] for name, values in measured.items()}, flush=True)
+    return measured
+
+
+def report(name, title, measured):
+    figures = list(next(iter(measured.values()))[0])
+    lines = [f"# {title}", "", *record.circumstances(), ""]
+    lines += ["| | " + " | ".join(f"{figure}, s (spread)" for figure in figures) + " |", "|---" * (len(figures) + 1) + "|"]
+    for variant, values in measured.items():
+        cells = [record.spread([value[figure] for value in values]) for figure in figures]
+        lines.append(f"| {variant} | " + " | ".join(cells) + " |")
+    record.write(name, lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["suites", "artifact", "help"])
+    parser.add_argument("--suite", choices=suites.SUITES, default="networkx", help="of suites: which")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        folder = pathlib.Path(name)
+        if options.what == "suites":
+            measured = in_turn(measure_suite(options.suite, folder), options.rounds)
+            report(f"waiting-{options.suite}", f"{options.suite}: what one waits for, 2 slots", measured)
+        elif options.what == "artifact":
+            scheduler, url = dispatch.start_scheduler(folder / "scheduler")
+            token = folder / "scheduler" / "token"
+            connect = ["--scheduler", url, "--token-file", token, "--state", folder / "executor"]
+            executor = subprocess.Popen([record.SEAGULL, "executor", *connect], stderr=subprocess.DEVNULL)
+            try:
+                measured = in_turn(measure_artifact(folder, url, token), options.rounds)
+            finally:
+                for process in (executor, scheduler):
+                    process.terminate()
+                    process.wait()
+            report("waiting-artifact", f"a run with {FILES} files of {FILE_BYTES} bytes to send", measured)
+        else:
+            def show():
+                began = time.time()
+                subprocess.run([record.SEAGULL, "--help"], check=True, stdout=subprocess.DEVNULL)
+                return {"all": time.time() - began}
+
+            report("waiting-help", "seagull --help", in_turn({"seagull --help": show}, options.rounds))
+
+
+if __name__ == "__main__":
+    main()
