@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// The longest line an adapter may send.
 pub(crate) const LINE_BYTES: usize = 16 << 20;
 /// Bytes that a worker and its controller may have for each other.
-pub(crate) const NODE_BYTES: usize = 1 << 20;
+const NODE_BYTES: usize = 1 << 20;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
@@ -145,6 +145,18 @@ pub(crate) enum Event {
     Ended {},
 }
 
+/// What the core keeps as it is must not be too long. The error is a sentence.
+pub(crate) fn bounded(event: &Event) -> Result<(), String> {
+    match event {
+        Event::NodeInput { input: text, .. } | Event::NodeOutput { output: text }
+            if text.len() > NODE_BYTES =>
+        {
+            Err(format!("its adapter said over {} MiB of a node", NODE_BYTES >> 20))
+        }
+        _ => Ok(()),
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Finished {
     pub test: u32,
@@ -212,6 +224,14 @@ mod tests {
         let Event::Finished(finished) = serde_json::from_str(line).unwrap() else { panic!("another event") };
         assert_eq!(finished.phases(), [10, 500_000, 0]);
         assert!(serde_json::from_str::<Event>(r#"{"event":"nonsense"}"#).is_err());
+    }
+
+    #[test]
+    fn what_a_node_and_its_controller_have_for_each_other_is_bounded() {
+        let most = "x".repeat(1 << 20);
+        assert_eq!(bounded(&Event::NodeOutput { output: most.clone() }), Ok(()));
+        let over = bounded(&Event::NodeInput { node: 0, input: most + "x" }).unwrap_err();
+        assert_eq!(over, "its adapter said over 1 MiB of a node");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use seagull_executor_core::{Renewal, WorkerEvent};
 use seagull_proto::convert::{fit_result, fitted};
 use seagull_proto::limits;
 
-use super::adapter::{Event, Finished, NODE_BYTES};
+use super::adapter::{Event, Finished, bounded};
 use super::discovery::Discovering;
 use super::worker::Voice;
 use crate::supervisor::DUMP_SIGNAL;
@@ -30,13 +30,9 @@ impl Reader {
 
     /// Takes a line, or says why it is nothing that an adapter says.
     pub fn line(&mut self, line: &[u8]) -> Result<(), String> {
-        let event = serde_json::from_slice(line)
+        let event: Event = serde_json::from_slice(line)
             .map_err(|error| format!("its adapter said what is not in the protocol: {error}"))?;
-        if let Event::NodeInput { input: text, .. } | Event::NodeOutput { output: text } = &event
-            && text.len() > NODE_BYTES
-        {
-            return Err(format!("its adapter said over {} MiB of a node", NODE_BYTES >> 20));
-        }
+        bounded(&event)?;
         if let Some(event) = self.hear(event, line.len()) {
             self.voice.say(event);
         }
