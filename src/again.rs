@@ -6,6 +6,8 @@ use crate::cli;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Again {
     options: Vec<String>,
+    /// Options that only `seagull run` has.
+    of_run: Vec<String>,
     paths: Vec<String>,
     arguments: Vec<String>,
 }
@@ -27,6 +29,7 @@ impl Again {
         let given = given.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?]));
         Again {
             options: given.flatten().collect(),
+            of_run: args.at.rev.iter().flat_map(|rev| ["--rev".to_owned(), rev.clone()]).collect(),
             paths: args.paths.clone(),
             arguments: args.arguments.clone(),
         }
@@ -34,16 +37,16 @@ impl Again {
 
     /// What looks at whether all is in place for the same suite.
     pub fn doctor(&self) -> String {
-        self.command("doctor", &[])
+        self.command("doctor", [])
     }
 
     /// The command line with these options, quoted for a shell.
     pub fn with(&self, options: &[&str]) -> String {
-        self.command("run", options)
+        self.command("run", options.iter().copied().chain(self.of_run.iter().map(String::as_str)))
     }
 
-    fn command(&self, name: &str, options: &[&str]) -> String {
-        let words = ["seagull", name].into_iter().chain(options.iter().copied());
+    fn command<'a>(&'a self, name: &'a str, options: impl IntoIterator<Item = &'a str>) -> String {
+        let words = ["seagull", name].into_iter().chain(options);
         let dashes = (!self.arguments.is_empty()).then_some("--");
         let suite = self.options.iter().chain(&self.paths).map(String::as_str).chain(dashes);
         let words = words.chain(suite).chain(self.arguments.iter().map(String::as_str));
@@ -93,5 +96,7 @@ mod tests {
             again(&there),
             r"seagull run --select last-failed --scheduler http://127.0.0.1:7878 --token-file 'it'\''s' -- --pyargs x"
         );
+        let there = again(&["--scheduler", "http://127.0.0.1:7878", "--rev", "v1"]);
+        assert_eq!(there, "seagull run --select last-failed --rev v1 --scheduler http://127.0.0.1:7878");
     }
 }

@@ -1,5 +1,7 @@
 //! What git says about a work tree: its revision, and a digest of what differs from it.
 
+pub mod checkout;
+
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;

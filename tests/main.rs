@@ -12,5 +12,6 @@ mod options;
 mod outcomes;
 mod plugins;
 mod processes;
+mod remote;
 mod renewal;
 mod structure;

@@ -15,7 +15,8 @@ fn artifact(contents: &str) -> (Digest, Vec<u8>) {
     let root = top.path().join("root");
     fs::create_dir(&root).unwrap();
     fs::write(root.join("file"), contents).unwrap();
-    let options = PackOptions { root: &root, scratch: top.path(), exclude: &[], large: false };
+    let options =
+        PackOptions { root: &root, scratch: top.path(), exclude: &[], large: false, checkout: false };
     let packed = pack(&options).unwrap();
     (packed.digest, fs::read(packed.file.path()).unwrap())
 }

@@ -33,12 +33,12 @@ pub enum Reason {
 /// The paths to consider, relative to the root, and whether each is tracked.
 pub(crate) type Candidates = BTreeMap<PathBuf, bool>;
 
-pub(crate) fn candidates(root: &Path) -> Result<Candidates, PackError> {
+pub(crate) fn candidates(root: &Path, checkout: bool) -> Result<Candidates, PackError> {
     let mut found = Candidates::new();
-    if is_repository(root)? {
+    if !checkout && is_repository(root)? {
         from_git(root, Path::new(""), MAX_NESTING, &mut found)?;
     } else {
-        walk(root, Path::new(""), &mut found)?;
+        walk(root, Path::new(""), checkout, &mut found)?;
     }
     Ok(found)
 }
@@ -116,19 +116,20 @@ fn refused(output: &Output) -> PackError {
     PackError::Git(String::from_utf8_lossy(&output.stderr).trim().to_owned())
 }
 
-fn walk(root: &Path, inside: &Path, found: &mut Candidates) -> Result<(), PackError> {
+fn walk(root: &Path, inside: &Path, tracked: bool, found: &mut Candidates) -> Result<(), PackError> {
     let directory = root.join(inside);
     let failed = |source: io::Error| PackError::Read { path: directory.clone(), source };
     for entry in fs::read_dir(&directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let path = inside.join(entry.file_name());
-        if is_internal(&path) || path.file_name() == Some(OsStr::new("__pycache__")) {
+        let is_left_behind = !tracked && path.file_name() == Some(OsStr::new("__pycache__"));
+        if is_internal(&path) || is_left_behind {
             continue;
         }
         if entry.file_type().map_err(failed)?.is_dir() {
-            walk(root, &path, found)?;
+            walk(root, &path, tracked, found)?;
         } else {
-            found.insert(path, false);
+            found.insert(path, tracked);
         }
     }
     Ok(())

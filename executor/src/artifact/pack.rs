@@ -32,6 +32,8 @@ pub struct PackOptions<'a> {
     pub exclude: &'a [PathBuf],
     /// More than [`MAX_BYTES`] are meant.
     pub large: bool,
+    /// The root was written for this: all of it is tracked, whatever repository is around it.
+    pub checkout: bool,
 }
 
 /// An artifact in a file that vanishes with it.
@@ -137,7 +139,7 @@ fn items(
     let exclude: Vec<PathBuf> = options.exclude.iter().filter_map(|path| path.canonicalize().ok()).collect();
     let mut items = Vec::new();
     let mut links = BTreeMap::new();
-    for (path, tracked) in candidates(root)? {
+    for (path, tracked) in candidates(root, options.checkout)? {
         let absolute = root.join(&path);
         let excluded = exclude.iter().any(|directory| absolute.starts_with(directory));
         if is_internal(&path) || excluded || is_behind_link(root, path.parent(), &mut links) {

@@ -44,7 +44,13 @@ impl Bench {
     }
 
     fn options(&self) -> PackOptions<'_> {
-        PackOptions { root: &self.root, scratch: self.top.path(), exclude: &[], large: false }
+        PackOptions {
+            root: &self.root,
+            scratch: self.top.path(),
+            exclude: &[],
+            large: false,
+            checkout: false,
+        }
     }
 
     fn pack(&self) -> Packed {

@@ -21,7 +21,7 @@ pub async fn examine(place: &Place, wanted: bool, findings: &mut Findings) -> an
     };
     let from = root.clone();
     let work = tokio::task::spawn_blocking(move || {
-        measure(&PackOptions { root: &from, scratch: &from, exclude: &[], large: true })
+        measure(&PackOptions { root: &from, scratch: &from, exclude: &[], large: true, checkout: false })
     });
     let finding = match findings.during("artifact", work).await? {
         Ok(measured) => describe(&root, &measured),

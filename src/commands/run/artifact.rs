@@ -1,4 +1,4 @@
-//! The working tree on its way to the executors: packed, and uploaded unless it is there already.
+//! The files of a run on their way to the executors: packed, and uploaded unless they are there already.
 
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,8 @@ pub struct Source {
     /// What the command itself writes.
     exclude: Vec<PathBuf>,
     large: bool,
+    /// It is a revision that was written for this.
+    checkout: bool,
 }
 
 impl Source {
@@ -33,13 +35,20 @@ impl Source {
         let scratch = start.state.directory.clone();
         let junit = start.args.report.junit.as_deref().and_then(|junit| std::path::absolute(junit).ok());
         let exclude = junit.into_iter().chain([scratch.clone()]).collect();
-        Ok(Source { root, directory, scratch, exclude, large: start.args.at.yes })
+        Ok(Source { root, directory, scratch, exclude, large: start.args.at.yes, checkout: false })
+    }
+
+    /// Of a place among the files of a revision.
+    pub fn of_revision(place: &Place, scratch: PathBuf, large: bool) -> anyhow::Result<Source> {
+        let (root, directory) = root(place)?;
+        Ok(Source { root, directory, scratch, exclude: Vec::new(), large, checkout: true })
     }
 
     /// Reads and compresses all files: blocks.
     pub fn pack(&self) -> anyhow::Result<Packed> {
-        let Source { root, scratch, exclude, large, .. } = self;
-        let packed = artifact::pack(&PackOptions { root, scratch, exclude, large: *large })
+        let Source { root, scratch, exclude, large, checkout, .. } = self;
+        let (large, checkout) = (*large, *checkout);
+        let packed = artifact::pack(&PackOptions { root, scratch, exclude, large, checkout })
             .with_context(|| format!("cannot pack {}", root.display()))?;
         tell_left_out(&packed.left_out);
         Ok(packed)

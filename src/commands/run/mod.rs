@@ -13,7 +13,7 @@ use seagull_domain::{NotPassed, RunId, RunSpec, Workspace};
 
 use crate::again::Again;
 use crate::cli;
-use crate::errors::warn;
+use crate::errors::{usage, warn};
 use crate::place::Place;
 use crate::report::{self, Settings};
 use crate::signals::Signals;
@@ -47,6 +47,9 @@ pub async fn again(args: cli::Run, base: RunSpec) -> anyhow::Result<u8> {
 }
 
 async fn begin(args: cli::Run, place: Place, base: Option<Box<RunSpec>>) -> anyhow::Result<u8> {
+    if args.at.scheduler.is_none() {
+        refuse_what_is_remote(&args.at)?;
+    }
     let signals = Signals::new()?;
     place.config.warnings.iter().for_each(warn);
     let state = State::open(args.at.state.state.as_deref(), &place)?;
@@ -83,6 +86,18 @@ impl Start {
             again: Some(Again::of(&self.args)),
         }
     }
+}
+
+/// Options that say something about runs on a scheduler only.
+fn refuse_what_is_remote(at: &cli::WhereArgs) -> anyhow::Result<()> {
+    if let Some(revision) = &at.rev {
+        return Err(usage(format!(
+            "--rev {revision} is for runs on a scheduler: here, tests run in the work tree as it is\n\
+             hint: name a scheduler with --scheduler, or run in a work tree of that revision: \
+             git worktree add --detach DIR {revision}"
+        )));
+    }
+    Ok(())
 }
 
 /// In a project whose last run did not pass: what would run of it.

@@ -1,10 +1,13 @@
-//! A run on a scheduler's executors: the working tree is packed and sent there.
+//! A run on a scheduler's executors: the working tree, or a revision, is packed and sent there.
 #![expect(clippy::disallowed_methods, reason = "a shell: packing blocks")]
 
-use std::future;
+use std::path::PathBuf;
+use std::pin::Pin;
 use std::time::Duration;
+use std::{fs, future};
 
 use seagull_domain::{Framework, RunSpec, Workspace};
+use seagull_executor::artifact::Packed;
 use tonic::transport::Uri;
 
 use super::artifact::Source;
@@ -14,7 +17,8 @@ use super::{Start, Step, done, id, say_attached, say_what_did_not_pass, spec};
 use crate::cli;
 use crate::client::{self, Client, Submitted};
 use crate::errors::{INTERRUPTED, usage, warn};
-use crate::git;
+use crate::git::{self, checkout};
+use crate::place::Place;
 
 const INTERRUPTING: &str =
     "interrupted: the run is cancelled, its tests are torn down; interrupt again to leave without waiting";
@@ -27,15 +31,8 @@ pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
         warn("--slots is for runs on this machine; executors bring their own");
     }
     let client = Client::new(client::channel(&url), &token);
-    let spec = match start.base.clone() {
-        Some(base) => {
-            done!(start.unless_interrupted(resend(*base, start.args.clone(), client.clone())).await)
-        }
-        None => {
-            let sent = send(&start, client.clone())?;
-            done!(start.unless_interrupted(sent).await)
-        }
-    };
+    let sending = sending(&start, client.clone())?;
+    let spec = done!(start.unless_interrupted(sending).await);
     let pytest = spec.environment.framework == Framework::Pytest;
     if pytest && std::env::var_os("PYTEST_ADDOPTS").is_some_and(|options| !options.is_empty()) {
         warn("PYTEST_ADDOPTS is not sent; set it in [env] of seagull.toml, or give its options after --");
@@ -63,6 +60,18 @@ pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
         End::Finished(code) => Ok(code),
         End::Abandoned => Ok(INTERRUPTED),
     }
+}
+
+/// Sends the files of the run that is asked for, and makes its spec.
+fn sending(
+    start: &Start,
+    client: Client,
+) -> anyhow::Result<Pin<Box<dyn Future<Output = anyhow::Result<RunSpec>>>>> {
+    Ok(match (&start.base, &start.args.at.rev) {
+        (Some(base), _) => Box::pin(resend((**base).clone(), start.args.clone(), client)),
+        (None, Some(revision)) => Box::pin(send_revision(start, revision, client)?),
+        (None, None) => Box::pin(send(start, client)?),
+    })
 }
 
 /// The files that an ended run had are there still, or must be sent anew.
@@ -98,4 +107,74 @@ fn send(
         let workspace = source.upload(packed, &client).await?;
         spec::build(&args, &place, spec::Files { workspace, rev })
     })
+}
+
+/// Writes, packs and uploads the files of a revision, and makes the spec.
+fn send_revision(
+    start: &Start,
+    revision: &str,
+    client: Client,
+) -> anyhow::Result<impl Future<Output = anyhow::Result<RunSpec>> + use<>> {
+    let Some(top) = start.place.repository.clone() else {
+        return Err(usage(format!("--rev {revision}: there is no git repository here")));
+    };
+    if start.args.how.changed.is_some() {
+        return Err(usage(
+            "--changed goes by the work tree, which --rev does not send\nhint: leave one of them away",
+        ));
+    }
+    let commit = checkout::resolve(&top, revision)?;
+    if commit != revision {
+        eprintln!("--rev {revision} is {commit}");
+    }
+    let paths = spec::portable(&start.args.paths, &start.place.directory)?;
+    let args = cli::Run { paths, ..start.args.clone() };
+    // It goes when this ends, even by an interrupt, which the writing itself would not notice.
+    let directory = tempfile::Builder::new().prefix(".revision-").tempdir_in(&start.state.directory)?;
+    let writing = Writing {
+        place: start.place.clone(),
+        top,
+        commit: commit.clone(),
+        directory: directory.path().canonicalize()?,
+        scratch: start.state.directory.clone(),
+        large: start.args.at.yes,
+    };
+    Ok(async move {
+        client.info().await?;
+        let (place, source, packed) = tokio::task::spawn_blocking(move || writing.pack()).await??;
+        let workspace = source.upload(packed, &client).await?;
+        let spec = spec::build(&args, &place, spec::Files { workspace, rev: commit });
+        drop(directory);
+        spec
+    })
+}
+
+/// A revision on its way into an artifact.
+struct Writing {
+    place: Place,
+    top: PathBuf,
+    commit: String,
+    directory: PathBuf,
+    scratch: PathBuf,
+    large: bool,
+}
+
+impl Writing {
+    /// Blocks.
+    fn pack(self) -> anyhow::Result<(Place, Source, Packed)> {
+        let tree = self.directory.join("tree");
+        fs::create_dir(&tree)?;
+        let missing = checkout::write(&self.top, &self.commit, &tree, &self.directory.join("index"))?;
+        if !missing.is_empty() {
+            let missing: Vec<_> = missing.iter().map(|path| path.display().to_string()).collect();
+            warn(format!(
+                "not sent, submodules that are not here: {}\nhint: git submodule update --init --recursive",
+                missing.join(", ")
+            ));
+        }
+        let place = self.place.in_revision(&tree)?;
+        let source = Source::of_revision(&place, self.scratch, self.large)?;
+        let packed = source.pack()?;
+        Ok((place, source, packed))
+    }
 }

@@ -123,7 +123,7 @@ pub fn python(args: &cli::Run, place: &Place, remote: bool) -> String {
 }
 
 /// Paths as they are within the artifact.
-fn portable(paths: &[String], directory: &Path) -> anyhow::Result<Vec<String>> {
+pub fn portable(paths: &[String], directory: &Path) -> anyhow::Result<Vec<String>> {
     let relative = |path: &String| match Path::new(path).strip_prefix(directory) {
         Ok(inside) if inside.as_os_str().is_empty() => Ok(".".to_owned()),
         Ok(inside) => Ok(inside.to_string_lossy().into_owned()),

@@ -1,0 +1,68 @@
+//! Runs on a scheduler's executors: which files they have, and what becomes of them without their client.
+
+use std::path::Path;
+use std::process::Output;
+
+use crate::harness::{Suite, text};
+use crate::processes::Cluster;
+
+/// What git says in a directory.
+fn git(directory: &Path, arguments: &[&str]) -> String {
+    let mut git = std::process::Command::new("git");
+    let output = git.current_dir(directory).args(arguments).output().unwrap();
+    assert!(output.status.success(), "git {arguments:?}: {}", said(&output));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_revision_runs_as_it_was_committed_wherever_it_is_sent_from() {
+    let source =
+        "import os\ndef test_a(): assert os.environ['WHO'] == 'committed' and not os.path.exists('later')\n";
+    let files = [("test_a.py", source), ("seagull.toml", "[env]\nWHO = 'committed'\n")];
+    let cluster = Cluster::start(Suite::of(&files));
+    let _executor = cluster.executor("e-one");
+    let suite = cluster.suite.path();
+    let commit = git(&suite, &["rev-parse", "HEAD"]);
+    cluster.suite.write("later", "");
+    cluster.suite.write("seagull.toml", "[env]\nWHO = 'changed'\n");
+    cluster.start_run(&[]).finish().expect(100, &[("test_a.py::test_a", "failed")]);
+    let run = cluster.start_run(&["--rev", "HEAD"]).finish();
+    run.expect(0, &[("test_a.py::test_a", "passed")]);
+    assert_eq!(text(run.one("run_started"), "rev"), commit);
+    assert!(run.stderr.contains(&commit) && run.stderr.contains("uploading"), "{}", run.stderr);
+    assert_eq!(git(&suite, &["status", "--porcelain"]), "M seagull.toml\n?? later");
+    let left = cluster.suite.beside("state").read_dir().unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".revision")), "{left:?}");
+
+    // A clean checkout has the same bytes, so that nothing is uploaded.
+    let clone = cluster.suite.beside("clone");
+    git(&suite, &["clone", "--quiet", ".", clone.to_str().unwrap()]);
+    let token = cluster.token().into_os_string().into_string().unwrap();
+    let run = cluster.suite.run_in(&clone, &["--scheduler", &cluster.url, "--token-file", &token]);
+    run.expect(0, &[("test_a.py::test_a", "passed")]);
+    assert!(!run.stderr.contains("uploading"), "{}", run.stderr);
+}
+
+#[test]
+fn a_revision_that_is_not_there_or_has_no_scheduler_is_wrong_usage() {
+    let cluster = Cluster::start(Suite::of(&[("test_a.py", "")]));
+    let token = cluster.token().into_os_string().into_string().unwrap();
+    let remote = ["run", "--scheduler", &cluster.url, "--token-file", &token, "--rev", "nowhere"];
+    let changed = [&remote[..], &["--changed"]].concat();
+    let table: [(&[&str], &str); 3] = [
+        (&remote, "hint: git fetch brings what others have"),
+        (&changed, "--changed goes by the work tree"),
+        (&["run", "--rev", "HEAD"], "hint: name a scheduler with --scheduler"),
+    ];
+    for (arguments, hint) in table {
+        let output = cluster.suite.seagull(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains(hint), "{}", said(&output));
+        assert!(output.stdout.is_empty());
+    }
+}
