@@ -41,7 +41,7 @@ Examples:
   seagull run --changed --fail-fast        what this branch changed first, to the first failure
   seagull run --output json | jq -r 'select(.event == \"verdict\" and .verdict == \"failed\") | .test'
   seagull run --scheduler http://127.0.0.1:7878 --token-file .seagull/token
-  seagull run --scheduler http://127.0.0.1:7878 --token-file token --rev origin/main
+  seagull run --scheduler http://127.0.0.1:7878 --token-file token --rev origin/main --detach
 
 Exit codes, the first that applies:
   130  cancelled
@@ -282,6 +282,9 @@ pub struct WhereArgs {
     /// Send the files of this commit, branch or tag instead of the working tree's
     #[arg(long, value_name = "REV")]
     pub rev: Option<String>,
+    /// Leave the run once it is accepted; its id is the only line on standard output
+    #[arg(long)]
+    pub detach: bool,
     /// Send more than 500 MB of files if it must be
     #[arg(long)]
     pub yes: bool,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Output;
 
-use crate::harness::{Suite, text};
+use crate::harness::{Running, Suite, text};
 use crate::processes::Cluster;
 
 /// What git says in a directory.
@@ -64,5 +64,48 @@ fn a_revision_that_is_not_there_or_has_no_scheduler_is_wrong_usage() {
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
         assert!(said(&output).contains(hint), "{}", said(&output));
         assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn a_detached_run_is_accepted_and_goes_on_alone() {
+    let cluster = Cluster::start(Suite::of(&[("test_a.py", "def test_a(): pass\n")]));
+    let token = cluster.token().into_os_string().into_string().unwrap();
+    let at = ["--scheduler", &cluster.url, "--token-file", &token];
+    let detached = [&["run", "--detach", "--output", "json"][..], &at].concat();
+    let output = cluster.suite.seagull(&detached).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    let printed = String::from_utf8(output.stdout.clone()).unwrap();
+    let run = printed.strip_suffix('\n').expect("one line");
+    let follow = format!("seagull watch {run} --scheduler {} --token-file {token}", cluster.url);
+    assert!(said(&output).contains(&follow), "{}", said(&output));
+
+    // It has all that it needs: its client is gone, and its files are too.
+    std::fs::remove_file(cluster.suite.path().join("test_a.py")).unwrap();
+    let _executor = cluster.executor("e-one");
+    let watch = [&["watch", run, "--output", "json"][..], &at].concat();
+    let watch = Running::start(cluster.suite.seagull(&watch), &cluster.suite.beside("watch-stderr"));
+    watch.finish().expect(0, &[("test_a.py::test_a", "passed")]);
+    // Detached from a run that is there already: it is the same one.
+    cluster.suite.write("test_a.py", "def test_a(): pass\n");
+    let again = [&detached[..], &["--run-id", run]].concat();
+    let output = cluster.suite.seagull(&again).output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8(output.stdout.clone()).unwrap()), (Some(0), printed));
+}
+
+#[test]
+fn a_run_is_not_left_where_it_would_end_or_where_a_report_is_wanted() {
+    let suite = Suite::of(&[("test_a.py", "")]);
+    let token = suite.beside("token");
+    std::fs::write(&token, "0".repeat(64)).unwrap();
+    let remote = ["--scheduler", "http://127.0.0.1:1", "--token-file", token.to_str().unwrap()];
+    let report = [&["run", "--detach", "--junit", "x.xml"][..], &remote].concat();
+    for (arguments, hint) in [
+        (&["run", "--detach"][..], "hint: name a scheduler with --scheduler"),
+        (&report, "hint: seagull watch RUN --junit FILE"),
+    ] {
+        let output = suite.seagull(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains(hint), "{}", said(&output));
     }
 }

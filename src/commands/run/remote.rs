@@ -1,6 +1,7 @@
 //! A run on a scheduler's executors: the working tree, or a revision, is packed and sent there.
 #![expect(clippy::disallowed_methods, reason = "a shell: packing blocks")]
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use super::artifact::Source;
 use super::follow::{self, End, Interrupt, Session};
 use super::screen::Screen;
 use super::{Start, Step, done, id, say_attached, say_what_did_not_pass, spec};
+use crate::again::quoted;
 use crate::cli;
 use crate::client::{self, Client, Submitted};
 use crate::errors::{INTERRUPTED, usage, warn};
@@ -26,10 +28,8 @@ const INTERRUPTING: &str =
 const TAKING_BACK: Duration = Duration::from_secs(3);
 
 pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
+    check(&start.args)?;
     let token = crate::commands::token(&start.args.at.token)?;
-    if start.args.how.slots.is_some() {
-        warn("--slots is for runs on this machine; executors bring their own");
-    }
     let client = Client::new(client::channel(&url), &token);
     let sending = sending(&start, client.clone())?;
     let spec = done!(start.unless_interrupted(sending).await);
@@ -50,16 +50,36 @@ pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
         say_attached(&run);
     }
     say_what_did_not_pass(&start, not_passed);
+    if start.args.at.detach {
+        let watch = with_access(&["seagull", "watch", run.as_str()], &url, &start.args.at);
+        eprintln!("detached; to follow it: {watch}");
+        crate::commands::print(|out| writeln!(out, "{run}"))?;
+        return Ok(0);
+    }
     let screen = Screen::new(run.clone(), start.settings(attached)).elsewhere();
     let lonely = Some(format!(
-        "no executor has taken the run yet; one more joins with: seagull executor --scheduler {} --token-file FILE",
-        client::name(&url)
+        "no executor has taken the run yet; one more joins with: {}",
+        with_access(&["seagull", "executor"], &url, &start.args.at)
     ));
     let session = Session { client, run, screen, interrupt: Interrupt::Cancel(INTERRUPTING), lonely };
     match follow::follow(session, &mut start.signals, future::pending()).await? {
         End::Finished(code) => Ok(code),
         End::Abandoned => Ok(INTERRUPTED),
     }
+}
+
+/// What goes together with a scheduler elsewhere.
+fn check(args: &cli::Run) -> anyhow::Result<()> {
+    if args.how.slots.is_some() {
+        warn("--slots is for runs on this machine; executors bring their own");
+    }
+    if args.at.detach && args.report.junit.is_some() {
+        return Err(usage(
+            "--junit is written by whoever follows the run, which --detach leaves\n\
+             hint: seagull watch RUN --junit FILE writes it",
+        ));
+    }
+    Ok(())
 }
 
 /// Sends the files of the run that is asked for, and makes its spec.
@@ -72,6 +92,15 @@ fn sending(
         (None, Some(revision)) => Box::pin(send_revision(start, revision, client)?),
         (None, None) => Box::pin(send(start, client)?),
     })
+}
+
+/// A command that speaks to the same scheduler.
+fn with_access(command: &[&str], url: &Uri, at: &cli::WhereArgs) -> String {
+    let mut words: Vec<String> = command.iter().map(ToString::to_string).collect();
+    words.extend(["--scheduler".to_owned(), client::name(url)]);
+    let token = at.token.token_file.iter();
+    words.extend(token.flat_map(|file| ["--token-file".to_owned(), file.to_string_lossy().into_owned()]));
+    quoted(words)
 }
 
 /// The files that an ended run had are there still, or must be sent anew.
