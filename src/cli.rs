@@ -285,6 +285,10 @@ pub struct WhereArgs {
     /// Leave the run once it is accepted; its id is the only line on standard output
     #[arg(long)]
     pub detach: bool,
+    /// Cancel the run when nobody has watched it for so long, because its client is lost [default: 1h; never with
+    /// --detach]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_some)]
+    pub orphan: Option<Duration>,
     /// Send more than 500 MB of files if it must be
     #[arg(long)]
     pub yes: bool,

@@ -34,6 +34,18 @@ pub fn parse_some(text: &str) -> Result<Duration, String> {
     if duration.is_zero() { Err("expected more than nothing".to_owned()) } else { Ok(duration) }
 }
 
+/// The shortest text that [`parse`] reads as so many milliseconds.
+pub fn written(millis: u64) -> String {
+    let mut left = millis;
+    let parts = UNITS.into_iter().rev().map(|(unit, factor)| {
+        let number = left / factor;
+        left %= factor;
+        if number > 0 { format!("{number}{unit}") } else { String::new() }
+    });
+    let text: String = parts.collect();
+    if text.is_empty() { "0s".to_owned() } else { text }
+}
+
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
@@ -45,6 +57,13 @@ fn split(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_written_as_they_are_read() {
+        for text in ["0s", "500ms", "90s", "10m", "1h30m", "1d2h3m4s5ms"] {
+            assert_eq!(written(millis(parse(text).unwrap())), text.replace("90s", "1m30s"));
+        }
+    }
 
     #[test]
     fn durations_are_read_as_they_are_written() {

@@ -1,9 +1,15 @@
 //! Runs on a scheduler's executors: which files they have, and what becomes of them without their client.
 
+#![expect(clippy::disallowed_methods, reason = "a case looks again after a while")]
+
 use std::path::Path;
 use std::process::Output;
+use std::time::{Duration, Instant};
 
-use crate::harness::{Running, Suite, text};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::harness::{Running, Suite, is, text};
 use crate::processes::Cluster;
 
 /// What git says in a directory.
@@ -108,4 +114,58 @@ fn a_run_is_not_left_where_it_would_end_or_where_a_report_is_wanted() {
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
         assert!(said(&output).contains(hint), "{}", said(&output));
     }
+}
+
+/// What `seagull runs` says of the only run, which is no look at it.
+fn listed(cluster: &Cluster) -> Value {
+    let token = cluster.token().into_os_string().into_string().unwrap();
+    let runs = ["runs", "--output", "json", "--scheduler", &cluster.url, "--token-file", &token];
+    let output = cluster.suite.seagull(&runs).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said(&output)))
+}
+
+#[test]
+fn a_run_whose_client_is_lost_is_cancelled_and_says_why() {
+    let cluster = Cluster::start(Suite::named("long"));
+    let _executor = cluster.executor("e-one");
+    let mut run = cluster.start_run(&["--run-id", "one", "--orphan", "3s"]);
+    run.until(|event| is("test_started")(event) && text(event, "test").contains("waits"));
+    run.signal(Signal::SIGKILL);
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let ended = loop {
+        let listed = listed(&cluster);
+        if listed["state"] == "ended" || Instant::now() > deadline {
+            break listed;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!((&ended["verdict"], &ended["exit_code"]), (&"cancelled".into(), &130.into()), "{ended}");
+
+    let token = cluster.token().into_os_string().into_string().unwrap();
+    let explain = ["explain", "one", "--scheduler", &cluster.url, "--token-file", &token];
+    let output = cluster.suite.seagull(&explain).output().unwrap();
+    let because = "because it was cancelled as an orphan: nobody had watched it for 3s (--orphan)";
+    assert!(String::from_utf8_lossy(&output.stdout).contains(because), "{output:?}");
+    // Had back, it is what it became.
+    let run = cluster.start_run(&["--run-id", "one"]).finish();
+    run.expect_counts(130, &[("passed", 1), ("not_executed: orphaned", 5)]);
+}
+
+#[test]
+fn a_second_interrupt_leaves_a_remote_run_at_once() {
+    let cluster = Cluster::start(Suite::of(&[(
+        "test_stubborn.py",
+        "import signal\ndef test_stubborn():\n    signal.signal(signal.SIGINT, signal.SIG_IGN)\n    \
+         while True: signal.pause()\n",
+    )]));
+    let _executor = cluster.executor("e-one");
+    let mut run = cluster.start_run(&["--grace", "1h"]);
+    run.until(is("test_started"));
+    run.signal(Signal::SIGINT);
+    run.until(is("stopping"));
+    run.signal(Signal::SIGINT);
+    let (_, code, stderr) = run.end();
+    assert_eq!(code, 130, "{stderr}");
+    // It has not waited for the end.
+    assert_eq!(listed(&cluster)["state"], "under_way");
 }

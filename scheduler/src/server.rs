@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use seagull_proto::Token;
@@ -26,6 +27,9 @@ use crate::{Settings, errand, grpc};
 const QUEUE: usize = 1024;
 /// Bytes in flight on the transport within the process.
 const PIPE: usize = 1 << 20;
+/// A connection that is silent for so long is asked whether it lives, and closed if it does not answer for as long
+/// again: a client without a network is gone. Not before the lease is over, which says what silence of executors means.
+const SILENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -57,12 +61,14 @@ pub enum Error {
 pub struct Server {
     service: Arc<Service>,
     token: Token,
+    silence: Duration,
     actor: JoinHandle<Result<(), String>>,
 }
 
 impl Server {
     /// Recovers from the journal and starts the core.
     pub fn start(options: Options) -> Result<Server, Error> {
+        let silence = options.settings.lease.max(SILENCE);
         let (journal, state) = Journal::open(&options.journal, options.settings)?;
         let reader = Mutex::new(journal.reader()?);
         let committer = Committer::start(journal, state.seq);
@@ -83,7 +89,7 @@ impl Server {
         let service = Arc::new(service);
         tokio::spawn(errand::run(service.clone(), errand_queue));
         let actor = Actor::new(state, committer, Ends { requests: receiver, errands, live });
-        Ok(Server { service, token: options.token, actor: tokio::spawn(actor.run()) })
+        Ok(Server { service, token: options.token, silence, actor: tokio::spawn(actor.run()) })
     }
 
     /// Serves TCP connections; returns the address once it can be reached.
@@ -93,8 +99,10 @@ impl Server {
         let bound = listener.local_addr().map_err(|source| Error::Listen { address, source })?;
         let incoming = TcpListenerStream::new(listener);
         let routes = grpc::routes(&self.service, &self.token);
-        let router = tonic::transport::Server::builder().tcp_nodelay(true).add_routes(routes);
-        tokio::spawn(router.serve_with_incoming(incoming));
+        let builder = tonic::transport::Server::builder().tcp_nodelay(true);
+        let builder =
+            builder.http2_keepalive_interval(Some(self.silence)).http2_keepalive_timeout(Some(self.silence));
+        tokio::spawn(builder.add_routes(routes).serve_with_incoming(incoming));
         Ok(bound)
     }
 

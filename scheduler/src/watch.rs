@@ -9,7 +9,7 @@ use seagull_domain::{RunEvent, RunId, Seq, StreamItem};
 use seagull_proto::convert::{LiveSlot, Watched, pack_items};
 use seagull_proto::status;
 use seagull_proto::v1::WatchMessage;
-use seagull_scheduler_core::{Fact, project};
+use seagull_scheduler_core::{Event, Fact, project};
 use tokio::sync::{broadcast, mpsc};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -44,9 +44,12 @@ pub(crate) async fn stream(
     }
     let (messages, stream) = mpsc::channel(16);
     tokio::spawn(async move {
-        let failed = messages.clone();
-        let watcher = Watcher { service, run, after, messages };
-        if let Err(status) = watcher.run().await {
+        let (failed, actor) = (messages.clone(), service.actor.clone());
+        let watcher = Watcher { service, run: run.clone(), after, messages };
+        actor.tell(Event::Watched { run: run.clone() }).await;
+        let outcome = watcher.run().await;
+        actor.tell(Event::Unwatched { run }).await;
+        if let Err(status) = outcome {
             let _ = failed.send(Err(status)).await;
         }
     });

@@ -139,7 +139,9 @@ impl Narrator {
                 Some(format!("{} {id}: passed and failed in this run", self.paint.odd("FLAKY")))
             }
             // Of a run that stops, the rest is known.
-            Verdict::NotExecuted(NotExecuted::Cancelled | NotExecuted::FailFast) => None,
+            Verdict::NotExecuted(NotExecuted::Cancelled | NotExecuted::Orphaned | NotExecuted::FailFast) => {
+                None
+            }
             Verdict::NotExecuted(cause) if tally.stopping.is_none() => {
                 Some(format!("{} {id}: {cause}", self.paint.odd("NOT EXECUTED")))
             }

@@ -48,6 +48,9 @@ pub struct RunSpec {
     pub grace_ms: u64,
     /// One seed for every worker of the run.
     pub seed: u32,
+    /// How long nobody may watch it before it is cancelled, in milliseconds; it goes on alone if None.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orphan_ms: Option<u64>,
     /// What a worker lives for.
     #[serde(default)]
     pub isolation: Isolation,
@@ -163,6 +166,7 @@ mod tests {
             flaky_fails: false,
             grace_ms: 10_000,
             seed: 1,
+            orphan_ms: None,
             isolation: Isolation::Slot,
             worker_memory_kib: None,
             first: Vec::new(),
@@ -172,7 +176,8 @@ mod tests {
         let isolated = RunSpec { isolation: Isolation::Test, ..spec.clone() };
         let bounded = RunSpec { worker_memory_kib: Some(1), ..spec.clone() };
         let first = vec!["a.py".to_owned()];
-        let later = RunSpec { submitted_at: 1, grace_ms: 1, seed: 2, priority: 1, first, ..spec.clone() };
+        let later = RunSpec { submitted_at: 1, grace_ms: 1, seed: 2, first, ..spec.clone() };
+        let later = RunSpec { orphan_ms: Some(1), priority: 1, ..later };
         assert_eq!(flaky.difference(&spec), Some("flaky"));
         assert_eq!(project.difference(&spec), Some("project"));
         assert_eq!(isolated.difference(&spec), Some("isolation"));

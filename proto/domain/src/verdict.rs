@@ -48,6 +48,8 @@ pub enum Verdict {
 #[serde(rename_all = "snake_case")]
 pub enum NotExecuted {
     Cancelled,
+    /// Nobody watched the run any more.
+    Orphaned,
     FailFast,
     /// Its id was discovered, but not found again by a worker of the same environment.
     UnstableId,
@@ -84,6 +86,7 @@ impl fmt::Display for NotExecuted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NotExecuted::Cancelled => f.write_str("cancelled"),
+            NotExecuted::Orphaned => f.write_str("orphaned"),
             NotExecuted::FailFast => f.write_str("fail-fast"),
             NotExecuted::UnstableId => f.write_str("unstable id"),
             NotExecuted::Infra(cause) => cause.fmt(f),

@@ -40,6 +40,7 @@ impl From<RunSpec> for v1::RunSpec {
             grace_ms: spec.grace_ms,
             seed: spec.seed,
             test_limit_ms: spec.test_limit_ms,
+            orphan_ms: spec.orphan_ms,
             isolation: spec.isolation.number(),
             worker_memory_kib: spec.worker_memory_kib,
             first: spec.first,
@@ -60,10 +61,10 @@ impl TryFrom<v1::RunSpec> for RunSpec {
         let millis = |millis, field| scalar::at_most(millis, limits::MILLIS, field);
         let word = |text, field| scalar::text(text, limits::WORD_BYTES, field);
         let cap_ms = scalar::at_least_one(message.cap_ms, "RunSpec.cap_ms")?;
-        let test_limit_ms = message
-            .test_limit_ms
-            .map(|limit| scalar::at_least_one(limit, "RunSpec.test_limit_ms"))
-            .transpose()?;
+        let some_millis = |given: Option<u64>, field| {
+            let given = given.map(|given| millis(scalar::at_least_one(given, field)?, field));
+            given.transpose()
+        };
         let worker_memory_kib = message.worker_memory_kib.map(|kib| memory(kib, "RunSpec.worker_memory_kib"));
         let fail_fast = message.fail_fast.map(|failures| scalar::at_least_one(failures, "RunSpec.fail_fast"));
         Ok(Self {
@@ -80,12 +81,13 @@ impl TryFrom<v1::RunSpec> for RunSpec {
             arguments: arguments(message.arguments, "RunSpec.arguments")?,
             select: arguments(message.select, "RunSpec.select")?,
             cap_ms: millis(cap_ms, "RunSpec.cap_ms")?,
-            test_limit_ms: test_limit_ms.map(|limit| millis(limit, "RunSpec.test_limit_ms")).transpose()?,
+            test_limit_ms: some_millis(message.test_limit_ms, "RunSpec.test_limit_ms")?,
             retries: scalar::at_most(message.retries, limits::RETRIES, "RunSpec.retries")?,
             fail_fast: fail_fast.transpose()?,
             flaky_fails: message.flaky_fails,
             grace_ms: millis(message.grace_ms, "RunSpec.grace_ms")?,
             seed: message.seed,
+            orphan_ms: some_millis(message.orphan_ms, "RunSpec.orphan_ms")?,
             isolation: words::optional(message.isolation, "RunSpec.isolation")?.unwrap_or_default(),
             worker_memory_kib: worker_memory_kib.transpose()?,
             first: scalar::list(message.first, limits::ARGUMENTS, "RunSpec.first", |path| {

@@ -44,6 +44,7 @@ impl From<NotExecuted> for v1::NotExecuted {
         let (reason, cause) = match why {
             NotExecuted::Cancelled => (v1::NotExecutedReason::Cancelled, None),
             NotExecuted::FailFast => (v1::NotExecutedReason::FailFast, None),
+            NotExecuted::Orphaned => (v1::NotExecutedReason::Orphaned, None),
             NotExecuted::UnstableId => (v1::NotExecutedReason::UnstableId, None),
             NotExecuted::Infra(cause) => (v1::NotExecutedReason::Infra, Some(cause)),
         };
@@ -59,6 +60,7 @@ impl TryFrom<v1::NotExecuted> for NotExecuted {
         Ok(match (v1::NotExecutedReason::try_from(message.reason), cause) {
             (Ok(v1::NotExecutedReason::Cancelled), None) => Self::Cancelled,
             (Ok(v1::NotExecutedReason::FailFast), None) => Self::FailFast,
+            (Ok(v1::NotExecutedReason::Orphaned), None) => Self::Orphaned,
             (Ok(v1::NotExecutedReason::UnstableId), None) => Self::UnstableId,
             (Ok(v1::NotExecutedReason::Infra), Some(cause)) => Self::Infra(cause),
             (Ok(v1::NotExecutedReason::Unspecified) | Err(_), _) => {

@@ -295,6 +295,7 @@ impl Source {
             flaky_fails: self.coin(),
             grace_ms: self.within(0, limits::MILLIS),
             seed: self.small(u32::MAX),
+            orphan_ms: self.maybe(|s| s.within(1, limits::MILLIS)),
             isolation: self.pick(&[Isolation::Slot, Isolation::Bundle, Isolation::Test]),
             worker_memory_kib: self.maybe(|s| s.within(1, limits::KIB)),
             first: self.list(10, |s| s.text(300)),
@@ -303,7 +304,8 @@ impl Source {
 
     fn why(&mut self) -> NotExecuted {
         let infra = NotExecuted::Infra(self.infra());
-        self.pick(&[NotExecuted::Cancelled, NotExecuted::FailFast, NotExecuted::UnstableId, infra])
+        use NotExecuted::*;
+        self.pick(&[Cancelled, Orphaned, FailFast, UnstableId, infra])
     }
 
     fn verdict(&mut self) -> Verdict {

@@ -235,6 +235,8 @@ fn a_run_that_breaks_a_bound_is_refused() {
     bad("RunSpec.test_limit_ms", |m| m.test_limit_ms = Some(0));
     bad("RunSpec.test_limit_ms", |m| m.test_limit_ms = Some(u64::MAX));
     bad("RunSpec.grace_ms", |m| m.grace_ms = u64::MAX);
+    bad("RunSpec.orphan_ms", |m| m.orphan_ms = Some(0));
+    bad("RunSpec.orphan_ms", |m| m.orphan_ms = Some(u64::MAX));
     bad("RunSpec.isolation", |m| m.isolation = 4);
     bad("RunSpec.worker_memory_kib", |m| m.worker_memory_kib = Some(0));
     bad("RunSpec.worker_memory_kib", |m| m.worker_memory_kib = Some(limits::KIB + 1));

@@ -21,6 +21,14 @@ pub enum Event {
     Cancel {
         run: RunId,
     },
+    /// Somebody begins to watch a run.
+    Watched {
+        run: RunId,
+    },
+    /// Somebody who watched a run has left, or was lost.
+    Unwatched {
+        run: RunId,
+    },
     /// An executor's state; its call is held until the desired state changes or a third of the lease is over.
     Report {
         call: Call,
@@ -52,7 +60,7 @@ pub enum Event {
     },
     /// Time passed; see [`crate::State::next_deadline`].
     Tick,
-    /// The scheduler itself stood still for so long: no executor is to blame for silence meanwhile.
+    /// The scheduler itself stood still for so long: nobody is to blame for silence meanwhile.
     Paused(Duration),
     /// The journal has been applied and the listener is up.
     Recovered,

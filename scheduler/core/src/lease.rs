@@ -47,6 +47,7 @@ impl Step<'_> {
         let due = |e: &Executor| e.held.is_some_and(|held| held.until <= self.now);
         let due = self.state.executors.iter().filter(|(_, e)| due(e)).map(|(id, _)| id.clone());
         self.dirty.extend(due);
+        self.stop_orphans();
     }
 
     pub fn disconnected(&mut self, executor: &ExecutorId, boot: &BootId, sequence: u64) {
@@ -65,6 +66,7 @@ impl Step<'_> {
         for executor in self.state.executors.values_mut() {
             executor.lease_until = executor.lease_until + pause;
         }
+        self.extend_patience(pause);
     }
 
     /// The journal was applied: waits for every executor it names, and asks again for all that was outstanding.
@@ -77,6 +79,7 @@ impl Step<'_> {
         }
         let runs: Vec<_> = self.state.runs.iter().map(|(id, run)| (id.clone(), run.phase)).collect();
         for (run, phase) in runs {
+            self.expect_watchers(&run);
             match phase {
                 Phase::Planning { .. } => self.discovered(&run),
                 Phase::Ended { .. } => self.effect(Effect::Archive { run }),

@@ -106,6 +106,7 @@ impl Step<'_> {
         let counts = state.counts;
         let (verdict, exit_code) = ledger(state).close();
         self.record(run, What::Ended { verdict, counts, exit_code });
+        self.state.watches.remove(run);
         self.effect(Effect::Archive { run: run.clone() });
     }
 }
@@ -114,7 +115,7 @@ fn ledger(run: &Run) -> Ledger {
     Ledger {
         counts: run.counts,
         suite_errors: run.suite_errors,
-        cancelled: run.phase == Phase::Stopping(NotExecuted::Cancelled),
+        cancelled: matches!(run.phase, Phase::Stopping(NotExecuted::Cancelled | NotExecuted::Orphaned)),
         flaky_fails: run.spec.flaky_fails,
         nothing_started: !run.started,
         empty_by_definition: run.empty_by_definition,

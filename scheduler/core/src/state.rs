@@ -9,7 +9,7 @@ use seagull_domain::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Attempt, Call, Run};
+use crate::{Attempt, Call, Run, Watch};
 
 /// What the operator may set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,9 @@ pub struct State {
     pub settings: Settings,
     #[serde(skip)]
     pub executors: BTreeMap<ExecutorId, Executor>,
+    /// Of the runs that become orphans where nobody watches them.
+    #[serde(skip)]
+    pub watches: BTreeMap<RunId, Watch>,
     /// Who took which executor's name, the latest last; the oldest are forgotten.
     #[serde(skip)]
     pub names: VecDeque<(ExecutorId, BootId)>,
@@ -121,6 +124,7 @@ impl State {
             epoch,
             settings,
             executors: BTreeMap::new(),
+            watches: BTreeMap::new(),
             names: VecDeque::new(),
             last_version: 0,
         }
@@ -159,6 +163,7 @@ impl State {
     pub fn next_deadline(&self) -> Option<Instant> {
         let leases = self.executors.values().map(|e| e.lease_until);
         let calls = self.executors.values().filter_map(|e| e.held).map(|held| held.until);
-        leases.chain(calls).min()
+        let orphans = self.watches.values().filter_map(Watch::until);
+        leases.chain(calls).chain(orphans).min()
     }
 }

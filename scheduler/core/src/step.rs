@@ -65,6 +65,8 @@ impl Step<'_> {
         match event {
             Event::Submit { request, spec } => self.submit(request, *spec),
             Event::Cancel { run } => self.cancel(&run),
+            Event::Watched { run } => self.watched(&run),
+            Event::Unwatched { run } => self.unwatched(&run),
             Event::Report { call, report } => self.report(call, *report),
             Event::Disconnected { executor, boot, sequence } => self.disconnected(&executor, &boot, sequence),
             Event::Planned { run, generation, outcome } => self.planned(&run, generation, outcome),
@@ -99,9 +101,12 @@ impl Step<'_> {
             return self.effect(Effect::Refused { request, refusal });
         }
         let attached = self.state.runs.contains_key(&run);
-        if !attached {
+        if attached {
+            self.asked_again(&run);
+        } else {
             self.withdraw_all();
             self.record(&run, What::Submitted(Box::new(spec)));
+            self.expect_watchers(&run);
         }
         self.effect(Effect::Submitted { request, run, attached });
     }
@@ -121,6 +126,7 @@ impl Step<'_> {
     pub fn stop(&mut self, run: &RunId, reason: NotExecuted) {
         self.withdraw(run);
         self.record(run, What::Stopping { reason });
+        self.state.watches.remove(run);
         let state = &self.state.runs[run];
         self.dirty.extend(state.workers.keys().cloned());
         let origin = Origin { attempt: AttemptId(0), avoid: None };

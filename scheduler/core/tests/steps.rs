@@ -9,7 +9,7 @@ use seagull_domain::{
     InfraCause, Instant, NotExecuted, Outcome, PlanSummary, Record, Report, RunSpec, RunVerdict, SlotIndex,
     SlotNumber, TestIndex, TestResult, Verdict, WorkerReport,
 };
-use seagull_scheduler_core::{Call, Effect, Event, Plan, Refusal, Settings, State, What};
+use seagull_scheduler_core::{Call, Effect, Event, Fact, Phase, Plan, Refusal, Settings, State, What};
 
 use fixture::spec;
 
@@ -21,6 +21,7 @@ struct World {
     known: (Epoch, u64),
     attempts: Vec<AttemptReport>,
     workers: Vec<WorkerReport>,
+    journal: Vec<Fact>,
 }
 
 impl World {
@@ -32,6 +33,7 @@ impl World {
             known: (Epoch(0), 0),
             attempts: Vec::new(),
             workers: Vec::new(),
+            journal: Vec::new(),
         }
     }
 
@@ -43,7 +45,9 @@ impl World {
                 self.known = (desired.epoch, desired.version);
             }
         }
-        (outcome.facts.into_iter().map(|(_, fact)| fact.what).collect(), outcome.effects)
+        let facts: Vec<Fact> = outcome.facts.into_iter().map(|(_, fact)| fact).collect();
+        self.journal.extend(facts.iter().cloned());
+        (facts.into_iter().map(|fact| fact.what).collect(), outcome.effects)
     }
 
     fn report(&mut self, batches: Vec<Batch>) -> (Vec<What>, Vec<Effect>) {
@@ -104,6 +108,22 @@ impl World {
         let (_, effects) = world.report(Vec::new());
         assert!(answered(&effects).is_none());
         world
+    }
+
+    /// Time passes, and the executor reports.
+    fn pass(&mut self, minutes: u64) -> Vec<What> {
+        self.now = self.now + Duration::from_secs(60 * minutes);
+        self.report(Vec::new());
+        self.step(Event::Tick).0
+    }
+
+    /// A scheduler that starts from this one's durable state, at another time of its own clock.
+    fn restarted(mut self) -> World {
+        self.state = State::new(Epoch(2), Settings::default());
+        self.journal.iter().for_each(|fact| self.state.apply(fact));
+        self.now = Instant(7);
+        assert_eq!(self.step(Event::Recovered).0, []);
+        self
     }
 
     fn finish(&mut self, number: u32, results: &[(u32, Outcome)]) -> (Vec<What>, Vec<Effect>) {
@@ -265,4 +285,75 @@ fn the_same_submission_attaches_and_another_is_refused() {
     assert_eq!(effects, [Effect::Submitted { request: Call(9), run: "r".parse().unwrap(), attached: true }]);
     let (_, effects) = world.step(submit(RunSpec { retries: 5, ..spec("r") }));
     assert_eq!(effects, [Effect::Refused { request: Call(9), refusal: Refusal::Differs("retries") }]);
+}
+
+/// A running run that may become an orphan within the hour.
+fn orphanable() -> World {
+    World::running(RunSpec { orphan_ms: Some(3_600_000), ..spec("r") })
+}
+
+const ORPHANED: [What; 1] = [What::Stopping { reason: NotExecuted::Orphaned }];
+
+#[test]
+fn a_run_that_nobody_watches_for_its_time_is_cancelled() {
+    let mut world = orphanable();
+    assert_eq!(world.pass(59), []);
+    assert_eq!(world.pass(1), ORPHANED);
+    world.attempt(2, AttemptState::Ended(EndCause::Cancelled));
+    let (facts, _) = world.report(Vec::new());
+    let orphaned = Verdict::NotExecuted(NotExecuted::Orphaned);
+    assert_eq!(verdicts(&facts), [0, 1, 2].map(|test| (TestIndex(test), orphaned)));
+    world.attempts.clear();
+    world.workers.clear();
+    let (facts, _) = world.report(Vec::new());
+    let cancelled =
+        facts.iter().any(|f| matches!(f, What::Ended { verdict: RunVerdict::Cancelled, exit_code: 130, .. }));
+    assert!(cancelled, "{facts:?}");
+
+    let mut alone = World::running(spec("r"));
+    assert_eq!(alone.pass(1_000_000), []);
+}
+
+#[test]
+fn the_time_of_an_orphan_begins_when_its_last_watcher_left() {
+    let mut world = orphanable();
+    let run = || "r".parse().unwrap();
+    world.step(Event::Watched { run: run() });
+    assert_eq!(world.pass(600), []);
+    world.step(Event::Watched { run: run() });
+    world.step(Event::Unwatched { run: run() });
+    assert_eq!(world.pass(600), []);
+    world.step(Event::Unwatched { run: run() });
+    assert_eq!(world.pass(59), []);
+    // Its client is back, and about to watch it.
+    let spec = Box::new(RunSpec { orphan_ms: None, ..spec("r") });
+    world.step(Event::Submit { request: Call(101), spec });
+    assert_eq!(world.pass(59), []);
+    // Nobody could come while the scheduler stood still.
+    world.step(Event::Paused(Duration::from_secs(600)));
+    assert_eq!(world.pass(10), []);
+    assert_eq!(world.pass(1), ORPHANED);
+}
+
+#[test]
+fn a_scheduler_that_starts_again_takes_no_run_for_an_orphan_at_once() {
+    let mut world = orphanable();
+    world.step(Event::Watched { run: "r".parse().unwrap() });
+    let mut world = world.restarted();
+    assert_eq!(world.pass(59), []);
+    assert_eq!(world.pass(1), ORPHANED);
+    // That is a fact.
+    let mut world = world.restarted();
+    assert_eq!(world.pass(1), []);
+    assert!(world.state.watches.is_empty());
+    let phase = world.state.runs[&"r".parse().unwrap()].phase;
+    assert_eq!(phase, Phase::Stopping(NotExecuted::Orphaned));
+}
+
+#[test]
+fn a_run_that_has_all_its_verdicts_is_no_orphan() {
+    let mut world = orphanable();
+    world.finish(1, &[0, 1, 2].map(|test| (test, Outcome::Passed)));
+    assert_eq!(world.pass(61), []);
+    assert!(world.state.next_deadline() > Some(world.now), "nothing is due for ever");
 }

@@ -97,11 +97,13 @@ fn refuse_what_is_remote(at: &cli::WhereArgs) -> anyhow::Result<()> {
              git worktree add --detach DIR {revision}"
         )));
     }
-    if at.detach {
-        return Err(usage(
-            "--detach is for runs on a scheduler: a run here ends with its command\n\
-             hint: name a scheduler with --scheduler",
-        ));
+    for (option, given) in [("--detach", at.detach), ("--orphan", at.orphan.is_some())] {
+        if given {
+            return Err(usage(format!(
+                "{option} is for runs on a scheduler: a run here ends with its command\n\
+                 hint: name a scheduler with --scheduler"
+            )));
+        }
     }
     Ok(())
 }

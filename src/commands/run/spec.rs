@@ -19,6 +19,7 @@ use crate::report;
 
 const CAP: Duration = Duration::from_secs(600);
 const GRACE: Duration = Duration::from_secs(10);
+const ORPHAN: Duration = Duration::from_secs(3600);
 /// Of paths that have changed, in all.
 const CHANGED_BYTES: usize = 128 << 10;
 
@@ -58,6 +59,7 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
         flaky_fails: how.flaky.or(defaults.flaky_fails).unwrap_or(false),
         grace_ms: millis(how.grace.or(defaults.grace).unwrap_or(GRACE)),
         seed: how.seed.map_or_else(fresh::seed, Ok)?,
+        orphan_ms: orphan(args, remote),
         isolation: how.isolation.or(defaults.isolation).unwrap_or_default(),
         worker_memory_kib: how.worker_memory.or(defaults.worker_memory),
         first: how.changed.as_deref().map_or(Ok(Vec::new()), |base| changed(base, place))?,
@@ -66,6 +68,7 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
 
 /// A run like one that has ended, which it names, on these files.
 pub fn again(base: RunSpec, args: &cli::Run, files: Files) -> anyhow::Result<RunSpec> {
+    let remote = matches!(files.workspace, Workspace::Artifact { .. });
     let mut labels = base.labels;
     labels.insert(RERUN_OF.to_owned(), base.id.to_string());
     Ok(RunSpec {
@@ -75,6 +78,7 @@ pub fn again(base: RunSpec, args: &cli::Run, files: Files) -> anyhow::Result<Run
         labels,
         submitted_at: fresh::unix_millis(),
         workspace: files.workspace,
+        orphan_ms: orphan(args, remote),
         ..base
     })
 }
@@ -100,6 +104,12 @@ fn changed(base: &str, place: &Place) -> anyhow::Result<Vec<String>> {
         paths.truncate(fit);
     }
     Ok(paths)
+}
+
+/// How long nobody may watch the run: one whose client is to wait for it does not outlive that for long.
+fn orphan(args: &cli::Run, remote: bool) -> Option<u64> {
+    let patience = args.at.orphan.or((!args.at.detach).then_some(ORPHAN));
+    patience.filter(|_| remote).map(millis)
 }
 
 /// A directory as text, which is what travels.
@@ -217,6 +227,17 @@ mod tests {
         assert_eq!(paths(&inside).unwrap(), ["tests/a.py::test_x"]);
         assert_eq!(paths("tests").unwrap(), ["tests"]);
         assert!(paths("/elsewhere").unwrap_err().is::<crate::errors::Usage>());
+    }
+
+    #[test]
+    fn a_run_is_an_orphan_after_an_hour_unless_it_is_here_or_left_alone() {
+        let (_root, place) = place("");
+        let orphan = |arguments: &[&str], files| build(&args(arguments), &place, files).unwrap().orphan_ms;
+        assert_eq!(orphan(&[], packed()), Some(3_600_000));
+        assert_eq!(orphan(&["--orphan", "90s"], packed()), Some(90_000));
+        assert_eq!(orphan(&["--detach"], packed()), None);
+        assert_eq!(orphan(&["--detach", "--orphan", "1d"], packed()), Some(86_400_000));
+        assert_eq!(orphan(&[], in_place()), None);
     }
 
     #[test]

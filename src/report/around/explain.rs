@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::lists::cause;
 use super::story::{Execution, Story};
 use super::{Form, line, seconds};
+use crate::duration;
 use crate::report::summary;
 use crate::report::tally::{Tally, TestRecord};
 use crate::report::text::{count, number, one_line};
@@ -102,6 +103,11 @@ fn because(tally: &Tally) -> String {
     let flaky_fails = tally.spec.as_ref().is_some_and(|spec| spec.flaky_fails);
     match (tally.end, tally.exit_code) {
         (None, _) => "it has not ended".to_owned(),
+        (Some(RunVerdict::Cancelled), _) if tally.stopping == Some(NotExecuted::Orphaned) => {
+            let patience = tally.spec.as_ref().and_then(|spec| spec.orphan_ms).unwrap_or_default();
+            let patience = duration::written(patience);
+            format!("it was cancelled as an orphan: nobody had watched it for {patience} (--orphan)")
+        }
         (Some(RunVerdict::Cancelled), _) => "it was cancelled".to_owned(),
         (Some(RunVerdict::Failed), _) => {
             let flaky = if flaky_fails { counts.flaky } else { 0 };
@@ -279,6 +285,10 @@ fn why(story: &Story) -> String {
         Some(Verdict::Quarantined) => "it failed, and its failures do not count".to_owned(),
         Some(Verdict::NotExecuted(why)) => match why {
             NotExecuted::Cancelled => "the run was cancelled before it had a result".to_owned(),
+            NotExecuted::Orphaned => {
+                "the run was cancelled before it had a result, for nobody watched it any more (--orphan)"
+                    .to_owned()
+            }
             NotExecuted::FailFast => "the run stopped at --fail-fast before it had a result".to_owned(),
             NotExecuted::UnstableId => match story.spec.environment.framework {
                 Framework::Command(_) => "it was discovered, and then the report did not name it".to_owned(),

@@ -66,7 +66,11 @@ fn why_a_run_has_its_verdict() {
     golden::check("explain-run.jsonl", &explain(Form::JSON, &script::whole()));
     for (script, because) in [
         (script::first_half(), "because it has not ended"),
-        (script::cancelled(), "because it was cancelled"),
+        (script::cancelled(), "because it was cancelled\n"),
+        (
+            script::orphaned(),
+            "because it was cancelled as an orphan: nobody had watched it for 1h (--orphan)",
+        ),
         (script::undiscovered(), "because "),
         (script::green(), "because every test has a verdict"),
     ] {
@@ -92,6 +96,9 @@ fn why_a_test_has_its_verdict() {
         let text = written(|out| explain_test(out, Form::HUMAN, &unnamed));
         assert!(text.contains(because), "{text}");
     }
+    let orphaned = script::orphaned();
+    let text = written(|out| explain_test(out, Form::HUMAN, &story(&orphaned, &ids[9])));
+    assert!(text.contains("for nobody watched it any more (--orphan)"), "{text}");
     let div = story(&script, "test_div[0]");
     golden::check("explain-test.jsonl", &written(|out| explain_test(out, Form::JSON, &div)));
     let printed = |form| {

@@ -82,6 +82,7 @@ pub fn spec(retries: u32) -> RunSpec {
         flaky_fails: false,
         grace_ms: 10_000,
         seed: 1,
+        orphan_ms: None,
         isolation: Default::default(),
         worker_memory_kib: None,
         first: Vec::new(),
@@ -347,6 +348,21 @@ pub fn cancelled() -> Script {
     let counts = Counts { total: 10, passed: 1, failed: 1, not_executed: 8, ..Counts::default() };
     let end = RunEvent::RunFinished { verdict: RunVerdict::Cancelled, counts, exit_code: 130 };
     script.push((10_000, event(end)));
+    script
+}
+
+/// Its client was lost, and nobody came back.
+pub fn orphaned() -> Script {
+    let mut script = cancelled();
+    for (_, step) in &mut script {
+        let Step::Event(event) = step else { continue };
+        match &mut **event {
+            RunEvent::RunStarted(spec) => spec.orphan_ms = Some(3_600_000),
+            RunEvent::Stopping { reason } => *reason = NotExecuted::Orphaned,
+            RunEvent::Verdict { verdict: Verdict::NotExecuted(why), .. } => *why = NotExecuted::Orphaned,
+            _ => {}
+        }
+    }
     script
 }
 

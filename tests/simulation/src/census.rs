@@ -49,6 +49,7 @@ pub const KINDS: &[&str] = &[
     "met: asked back and kept",
     "met: run cancelled",
     "met: run failed fast",
+    "met: run orphaned",
     "met: two runs at a time",
     "met: worker for a whole collection",
     "met: controller started",
@@ -66,6 +67,7 @@ pub const KINDS: &[&str] = &[
     "fault: facts lost in a crash",
     "fault: scheduler paused",
     "fault: recovered from a snapshot",
+    "fault: client lost",
     "fault: contents unavailable",
     "fault: worker not started",
     "fault: worker died before it was ready",
@@ -173,6 +175,7 @@ pub fn met(what: &What) -> Option<&'static str> {
         What::TakenBack { kept, .. } if !kept.is_empty() => Some("met: asked back and kept"),
         What::Stopping { reason: NotExecuted::Cancelled } => Some("met: run cancelled"),
         What::Stopping { reason: NotExecuted::FailFast } => Some("met: run failed fast"),
+        What::Stopping { reason: NotExecuted::Orphaned } => Some("met: run orphaned"),
         _ => None,
     }
 }

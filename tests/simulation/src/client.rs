@@ -1,4 +1,4 @@
-//! The clients: each submits its run until that is confirmed, watches its stream, and may cancel it.
+//! The clients: each submits its run until that is confirmed, watches its stream, and may cancel it, or be lost.
 
 use seagull_domain::{RunEvent, Seq};
 
@@ -12,6 +12,10 @@ const PATIENCE_MS: u64 = 2000;
 pub struct Client {
     pub submitted: bool,
     pub cancel_asked: bool,
+    /// The life of the scheduler in which it has a stream.
+    watching: Option<u64>,
+    /// Since when it is gone.
+    pub lost: Option<u64>,
     /// The run's stream, as it came.
     pub seen: Vec<(Seq, u64, RunEvent)>,
     /// The run is in the results, with this many events.
@@ -38,9 +42,24 @@ impl World {
         if client.is_finished() {
             return;
         }
+        let watches = client.watching == Some(self.epoch);
+        let lost_at = self.scenario.runs[run].lost_at.filter(|_| watches);
+        if lost_at.is_some_and(|at| self.now >= at) {
+            self.census.count("fault: client lost");
+            self.clients[run].lost = Some(self.now);
+            return self.client_watches(run, false);
+        }
+        if client.submitted
+            && !watches
+            && self.life.is_some()
+            && self.scenario.runs[run].spec.orphan_ms.is_some()
+        {
+            self.client_watches(run, true);
+        }
+        let client = &self.clients[run];
         let cancels =
             self.scenario.runs[run].cancelled_at.filter(|_| client.submitted && !client.is_stopping());
-        let mut wait = PATIENCE_MS;
+        let mut wait = lost_at.map_or(PATIENCE_MS, |at| PATIENCE_MS.min(at - self.now));
         if !client.submitted {
             self.send_to_scheduler(&ToScheduler::Submit { run });
         } else if let Some(at) = cancels {
@@ -55,6 +74,13 @@ impl World {
             self.send_to_scheduler(&ToScheduler::Submit { run });
         }
         self.after(wait, Action::Client { run });
+    }
+
+    /// Its stream begins or ends; a connection does not lose that.
+    fn client_watches(&mut self, run: usize, begins: bool) {
+        self.clients[run].watching = begins.then_some(self.epoch);
+        let message = ToScheduler::Watch { run, epoch: self.epoch, begins };
+        self.after(2, Action::ToScheduler(message));
     }
 
     /// Readers see what became durable; now and then one is late and resumes from where it was.

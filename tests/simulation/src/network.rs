@@ -9,11 +9,34 @@ const FAULTY: u64 = 50;
 
 #[derive(Debug, Clone)]
 pub enum ToScheduler {
-    Report { agent: usize, transport: u64, report: Box<Report> },
-    Closed { executor: ExecutorId, boot: BootId, sequence: u64 },
-    Fetch { agent: usize, run: RunId, attempt: AttemptId, generation: Generation },
-    Submit { run: usize },
-    Cancel { run: usize },
+    Report {
+        agent: usize,
+        transport: u64,
+        report: Box<Report>,
+    },
+    Closed {
+        executor: ExecutorId,
+        boot: BootId,
+        sequence: u64,
+    },
+    Fetch {
+        agent: usize,
+        run: RunId,
+        attempt: AttemptId,
+        generation: Generation,
+    },
+    Submit {
+        run: usize,
+    },
+    Cancel {
+        run: usize,
+    },
+    /// A client's stream begins in this life of the scheduler, or ends.
+    Watch {
+        run: usize,
+        epoch: u64,
+        begins: bool,
+    },
 }
 
 #[derive(Debug, Clone)]

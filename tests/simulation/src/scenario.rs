@@ -35,6 +35,8 @@ pub struct RunPlan {
     pub tests: Vec<Script>,
     pub relations: Vec<Relation>,
     pub cancelled_at: Option<u64>,
+    /// Its client is gone from then on.
+    pub lost_at: Option<u64>,
     /// Its workers want a controller.
     pub controlled: bool,
 }
@@ -137,6 +139,9 @@ impl Scenario {
         let message_bytes = if r.chance(60) { 60_000 } else { 0 };
         runs.iter_mut().for_each(|run| run.anticipation = anticipation(r));
         runs.iter_mut().for_each(|run| run.controlled = r.chance(300));
+        if r.chance(200) {
+            may_be_orphaned(r, &mut runs[0]);
+        }
         Scenario { executors, runs, faults, message_bytes, crash_after }
     }
 }
@@ -160,6 +165,7 @@ fn run(r: &mut Random, seed: u64, index: usize, executors: usize) -> RunPlan {
         tests: scripts,
         relations,
         cancelled_at: None,
+        lost_at: None,
         controlled: false,
     }
 }
@@ -180,6 +186,12 @@ fn second_run(r: &mut Random, seed: u64, executors: usize) -> RunPlan {
         _ => plan.cancelled_at = r.chance(300).then(|| r.within(0..=40_000)),
     }
     plan
+}
+
+/// A client that is there comes back to its scheduler sooner than the run is given up.
+fn may_be_orphaned(r: &mut Random, run: &mut RunPlan) {
+    run.spec.orphan_ms = Some(r.within(5000..=10_000));
+    run.lost_at = r.chance(800).then(|| r.within(0..=10_000));
 }
 
 fn anticipation(r: &mut Random) -> Option<Anticipation> {
@@ -211,6 +223,7 @@ fn spec(r: &mut Random, id: &str) -> RunSpec {
         flaky_fails: r.chance(200),
         grace_ms: r.within(1000..=5000),
         seed: 1,
+        orphan_ms: None,
         isolation: isolation(r),
         worker_memory_kib: r.chance(100).then(|| r.within(1..=5) * TEST_KIB),
         first: Vec::new(),

@@ -150,6 +150,12 @@ impl World {
                 let run = self.scenario.runs[run].spec.id.clone();
                 self.step(Event::Cancel { run });
             }
+            ToScheduler::Watch { run, epoch, begins } if epoch == self.epoch => {
+                let run = self.scenario.runs[run].spec.id.clone();
+                self.step(if begins { Event::Watched { run } } else { Event::Unwatched { run } });
+            }
+            // Of a connection to a process that is gone.
+            ToScheduler::Watch { .. } => {}
         }
     }
 

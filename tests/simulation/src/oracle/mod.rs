@@ -27,6 +27,10 @@ struct Story<'a> {
     withdrawn_executions: Vec<&'a Execution>,
     run: usize,
     cancel_asked: bool,
+    /// Since when nobody watches it: its client is gone.
+    unwatched_since: Option<u64>,
+    /// The scheduler crashed or stood still in this history.
+    has_scheduler_faults: bool,
     /// Attempts that were given up because their executor was not heard from: when that was told.
     lost: BTreeMap<AttemptId, u64>,
     /// Attempts of a plan that was anticipated in vain: when they were withdrawn.
@@ -82,7 +86,8 @@ impl<'a> Story<'a> {
         let of_run = world.physical.executions.iter().filter(|execution| execution.run == run);
         let (withdrawn_executions, executions) =
             of_run.partition(|execution| withdrawn.contains_key(&execution.attempt));
-        let cancel_asked = world.clients[run].cancel_asked;
+        let client = &world.clients[run];
+        let (cancel_asked, unwatched_since) = (client.cancel_asked, client.lost);
         Story {
             plan,
             told,
@@ -91,6 +96,10 @@ impl<'a> Story<'a> {
             withdrawn_executions,
             run,
             cancel_asked,
+            unwatched_since,
+            has_scheduler_faults: world.census.of("fault: scheduler crashed")
+                + world.census.of("fault: scheduler paused")
+                > 0,
             lost,
             withdrawn,
             assigned,

@@ -41,7 +41,7 @@ fn shape(story: &Story) -> Result<(), String> {
 fn stops(story: &Story) -> Result<(), String> {
     let mut failed = BTreeSet::new();
     let mut stopped = None;
-    for event in story.events() {
+    for (_, at, event) in story.told {
         match event {
             RunEvent::Verdict { test, verdict: Verdict::Failed } => {
                 failed.insert(*test);
@@ -50,6 +50,7 @@ fn stops(story: &Story) -> Result<(), String> {
                 let limit = story.plan.spec.fail_fast.map_or(usize::MAX, |limit| limit as usize);
                 let right = match reason {
                     NotExecuted::Cancelled => story.cancel_asked,
+                    NotExecuted::Orphaned => story.orphaned_at().is_some_and(|orphaned| *at >= orphaned),
                     NotExecuted::FailFast => failed.len() >= limit,
                     _ => false,
                 };
@@ -60,6 +61,9 @@ fn stops(story: &Story) -> Result<(), String> {
             }
             RunEvent::AttemptAssigned { attempt, .. } => {
                 ensure(stopped.is_none(), || format!("attempt {attempt} was given out after the stop"))?;
+                // What was under way when its client was lost may still be seen as a sign of life.
+                let late = story.orphaned_at().is_some_and(|orphaned| *at > orphaned + 25_000);
+                ensure(!late || story.has_scheduler_faults, || format!("attempt {attempt} is of an orphan"))?;
                 let limit = story.plan.spec.fail_fast.unwrap_or(u32::MAX) as usize;
                 ensure(failed.len() < limit, || format!("goes on after {} failures", failed.len()))?;
             }
@@ -67,6 +71,13 @@ fn stops(story: &Story) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+impl Story<'_> {
+    /// When the run has been without a watcher for its time.
+    fn orphaned_at(&self) -> Option<u64> {
+        Some(self.unwatched_since? + self.plan.spec.orphan_ms?)
+    }
 }
 
 /// Each is told once, and none is made up. What was lost with its executor, or withdrawn, need not be told.
@@ -120,7 +131,11 @@ fn ends(story: &Story) -> Result<(), String> {
     let flaky = count(|e| matches!(e, RunEvent::Verdict { verdict: Verdict::Flaky, .. }));
     let not_executed = count(|e| matches!(e, RunEvent::Verdict { verdict: Verdict::NotExecuted(_), .. }));
     let suite_errors = count(|e| matches!(e, RunEvent::SuiteError { .. }));
-    let cancelled = count(|e| matches!(e, RunEvent::Stopping { reason: NotExecuted::Cancelled })) > 0;
+    let cancelled = |e: &RunEvent| match e {
+        RunEvent::Stopping { reason } => matches!(reason, NotExecuted::Cancelled | NotExecuted::Orphaned),
+        _ => false,
+    };
+    let cancelled = story.first(cancelled).is_some();
     let total = passed + failed + skipped + flaky + not_executed;
     let bad = failed > 0 || suite_errors > 0 || (flaky > 0 && story.plan.spec.flaky_fails);
     let (verdict, exit_code) = if cancelled {

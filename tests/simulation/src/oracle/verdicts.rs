@@ -127,7 +127,9 @@ fn charged_losses(story: &Story) -> usize {
 fn explained(story: &Story, test: TestIndex, place: usize, cause: NotExecuted) -> Result<(), String> {
     let missing_on = missing_on(story, test, place);
     let holds = match cause {
-        NotExecuted::Cancelled | NotExecuted::FailFast => stopped_before(story, place) == Some(cause),
+        NotExecuted::Cancelled | NotExecuted::Orphaned | NotExecuted::FailFast => {
+            stopped_before(story, place) == Some(cause)
+        }
         NotExecuted::UnstableId => !missing_on.is_empty(),
         NotExecuted::Infra(InfraCause::EnvironmentDiffers) => {
             missing_on.len() > 1
