@@ -12,6 +12,10 @@ command -v cc >/dev/null || packages+=(build-essential)
 command -v git >/dev/null || packages+=(git)
 command -v python3 >/dev/null || packages+=(python3)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+# The tests make certificates.
+case " $* " in
+    *" test "*) command -v openssl >/dev/null || packages+=(openssl) ;;
+esac
 
 if [ ${#packages[@]} -gt 0 ]; then
     install="apt-get update && apt-get install -y --no-install-recommends ${packages[*]}"

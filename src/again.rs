@@ -24,6 +24,7 @@ impl Again {
                 args.at.scheduler.as_ref().map(|url| url.to_string().trim_end_matches('/').to_owned()),
             ),
             ("--token-file", args.at.token.token_file.as_ref().map(path)),
+            ("--tls-ca", args.at.tls.tls_ca.as_ref().map(path)),
             ("--state", args.at.state.state.as_ref().map(path)),
         ];
         let given = given.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?]));

@@ -41,7 +41,7 @@ Examples:
   seagull run --changed --fail-fast        what this branch changed first, to the first failure
   seagull run --output json | jq -r 'select(.event == \"verdict\" and .verdict == \"failed\") | .test'
   seagull run --scheduler http://127.0.0.1:7878 --token-file .seagull/token
-  seagull run --scheduler http://127.0.0.1:7878 --token-file token --rev origin/main --detach
+  seagull run --scheduler https://ci.example.com:7878 --token-file token --rev origin/main --detach
 
 Exit codes, the first that applies:
   130  cancelled
@@ -58,7 +58,7 @@ Ctrl-C once: running tests are interrupted and tear down, then the run ends. Twi
 const SCHEDULER_EXAMPLES: &str = "\
 Examples:
   seagull scheduler --state /var/lib/seagull
-  seagull scheduler --listen 0.0.0.0:7878 --insecure --state /var/lib/seagull
+  seagull scheduler --listen 0.0.0.0:7878 --tls-cert server.pem --tls-key server.key
 
 Clients and executors need the token that is made at the first start: pass them the file
 DIR/token, or a copy of it, with --token-file. Runs survive the scheduler: started again with the
@@ -67,8 +67,8 @@ same state directory, it goes on.
 
 const EXECUTOR_EXAMPLES: &str = "\
 Examples:
-  seagull executor --scheduler http://127.0.0.1:7878 --token-file /var/lib/seagull/token
-  seagull executor --scheduler http://10.0.0.5:7878 --token-file token --slots 8 --label zone=a
+  seagull executor --scheduler http://127.0.0.1:7878 --token-file token --slots 8 --label zone=a
+  seagull executor --scheduler https://ci.example.com:7878 --token-file token --tls-ca ca.pem
 
 Ctrl-C or SIGTERM once: it takes nothing new, gives back what has not started, and leaves. Twice:
 it ends now, and the scheduler gives its tests to others.
@@ -159,6 +159,14 @@ pub struct TokenArgs {
     /// The file with the scheduler's token
     #[arg(long, value_name = "FILE", env = "SEAGULL_TOKEN_FILE", hide_env_values = true)]
     pub token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct TlsArgs {
+    /// Trust the certificate of an https:// scheduler by the authorities of this PEM file [default: those that this
+    /// machine knows]
+    #[arg(long, value_name = "FILE", env = "SEAGULL_TLS_CA", hide_env_values = true)]
+    pub tls_ca: Option<PathBuf>,
 }
 
 /// Options of `seagull run`.
@@ -279,6 +287,8 @@ pub struct WhereArgs {
     pub scheduler: Option<Uri>,
     #[command(flatten)]
     pub token: TokenArgs,
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// Send the files of this commit, branch or tag instead of the working tree's
     #[arg(long, value_name = "REV")]
     pub rev: Option<String>,
@@ -308,8 +318,14 @@ pub struct Scheduler {
     /// How long an executor may be silent before its tests go elsewhere
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = lease)]
     pub lease: Duration,
+    /// Speak TLS with this certificate and what leads to its authority, a PEM file that is read at the start
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The private key of the certificate, a PEM file
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
     /// Listen beyond this machine though what is sent is not encrypted, the token neither
-    #[arg(long)]
+    #[arg(long, conflicts_with = "tls_cert")]
     pub insecure: bool,
 }
 
@@ -322,6 +338,8 @@ pub struct Executor {
     pub scheduler: Uri,
     #[command(flatten)]
     pub token: TokenArgs,
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// Tests at a time [default: this machine's cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub slots: Option<u16>,
@@ -337,13 +355,14 @@ pub struct Executor {
     pub labels: Vec<(String, String)>,
 }
 
-/// The address of a scheduler. TLS is not spoken yet.
+/// The address of a scheduler.
 fn url(text: &str) -> Result<Uri, String> {
-    let expected = || "expected http://HOST:PORT".to_owned();
+    let expected = || "expected https://HOST:PORT or http://HOST:PORT".to_owned();
     let uri: Uri = text.parse().map_err(|_| expected())?;
-    let plain = uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty());
+    let known =
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty());
     let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
-    if plain && bare && uri.port_u16().is_some() { Ok(uri) } else { Err(expected()) }
+    if known && bare && uri.port_u16().is_some() { Ok(uri) } else { Err(expected()) }
 }
 
 /// An address and a port, or a host's name and a port.

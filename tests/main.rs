@@ -15,3 +15,4 @@ mod processes;
 mod remote;
 mod renewal;
 mod structure;
+mod tls;

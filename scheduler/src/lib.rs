@@ -19,3 +19,4 @@ mod watch;
 pub use journal::Error as JournalError;
 pub use seagull_scheduler_core::Settings;
 pub use server::{Error, Options, Server};
+pub use tonic::transport::Identity;

@@ -15,7 +15,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::{Channel, Endpoint, Identity, ServerTlsConfig, Uri};
 
 use crate::actor::{Actor, Ends, Handle};
 use crate::committer::Committer;
@@ -27,6 +27,8 @@ use crate::{Settings, errand, grpc};
 const QUEUE: usize = 1024;
 /// Bytes in flight on the transport within the process.
 const PIPE: usize = 1 << 20;
+/// How long a client may take to make a connection safe.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// A connection that is silent for so long is asked whether it lives, and closed if it does not answer for as long
 /// again: a client without a network is gone. Not before the lease is over, which says what silence of executors means.
 const SILENCE: Duration = Duration::from_secs(20);
@@ -53,6 +55,10 @@ pub enum Error {
         "the journal failed: {0}\nhint: nothing that was acknowledged is lost; make room on the disk and start again"
     )]
     Commit(String),
+    #[error(
+        "the certificate cannot be used: {0}\nhint: --tls-cert and --tls-key take PEM files, the key is that of the first certificate"
+    )]
+    Certificate(String),
     #[error("transport: {0}")]
     Transport(#[from] tonic::transport::Error),
 }
@@ -92,16 +98,21 @@ impl Server {
         Ok(Server { service, token: options.token, silence, actor: tokio::spawn(actor.run()) })
     }
 
-    /// Serves TCP connections; returns the address once it can be reached.
-    pub async fn listen(&self, address: SocketAddr) -> Result<SocketAddr, Error> {
+    /// Serves TCP connections, by TLS if it has a certificate; returns the address once it can be reached.
+    pub async fn listen(&self, address: SocketAddr, identity: Option<Identity>) -> Result<SocketAddr, Error> {
+        let mut builder = tonic::transport::Server::builder()
+            .tcp_nodelay(true)
+            .http2_keepalive_interval(Some(self.silence))
+            .http2_keepalive_timeout(Some(self.silence));
+        if let Some(identity) = identity {
+            let tls = ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE);
+            builder = builder.tls_config(tls).map_err(|error| Error::Certificate(cause(&error)))?;
+        }
         let listener =
             TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
         let bound = listener.local_addr().map_err(|source| Error::Listen { address, source })?;
         let incoming = TcpListenerStream::new(listener);
         let routes = grpc::routes(&self.service, &self.token);
-        let builder = tonic::transport::Server::builder().tcp_nodelay(true);
-        let builder =
-            builder.http2_keepalive_interval(Some(self.silence)).http2_keepalive_timeout(Some(self.silence));
         tokio::spawn(builder.add_routes(routes).serve_with_incoming(incoming));
         Ok(bound)
     }
@@ -143,6 +154,11 @@ impl Server {
             }
         }
     }
+}
+
+/// What is wrong, which transports wrap.
+fn cause(error: &tonic::transport::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 fn in_state<T, E: std::fmt::Display>(path: &Path, opened: Result<T, E>) -> Result<T, Error> {

@@ -7,7 +7,7 @@ use clap::Args;
 use seagull_domain::RunId;
 use tonic::transport::Uri;
 
-use super::{StateArgs, TokenArgs, url};
+use super::{StateArgs, TlsArgs, TokenArgs, url};
 use crate::report::{Color, Output};
 
 const RUNS_EXAMPLES: &str = "\
@@ -103,6 +103,8 @@ pub struct FromArgs {
     pub scheduler: Option<Uri>,
     #[command(flatten)]
     pub token: TokenArgs,
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// The name history is kept under [default: the repository's name and the folder in it]
     #[arg(long, value_name = "NAME")]
     pub project: Option<String>,

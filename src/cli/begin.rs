@@ -3,7 +3,7 @@
 use clap::Args;
 use tonic::transport::Uri;
 
-use super::{StateArgs, SuiteArgs, TokenArgs, url};
+use super::{StateArgs, SuiteArgs, TlsArgs, TokenArgs, url};
 use crate::report::Output;
 
 const INIT_EXAMPLES: &str = "\
@@ -55,6 +55,8 @@ pub struct Doctor {
     pub scheduler: Option<Uri>,
     #[command(flatten)]
     pub token: TokenArgs,
+    #[command(flatten)]
+    pub tls: TlsArgs,
     #[command(flatten)]
     pub state: StateArgs,
     /// human or plain: a line for each step; json: an object for each

@@ -77,7 +77,7 @@ fn nonsense_is_refused() {
         &["--output", "xml"],
         &["--run-id", "a/b"],
         &["--scheduler", "127.0.0.1:7878"],
-        &["--scheduler", "https://x:1"],
+        &["--scheduler", "ftp://x:1"],
         &["--scheduler", "http://x:1/path"],
         &["--scheduler", "http://x"],
     ];

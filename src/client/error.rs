@@ -5,12 +5,16 @@ use std::fmt;
 
 use tonic::{Code, Status};
 
+use super::tls;
+
 #[derive(Debug)]
 pub struct Error(Reason);
 
 #[derive(Debug)]
 enum Reason {
     Status(Box<Status>),
+    /// The connection is not made: what it would carry would not be safe, or not understood.
+    Tls(tls::Problem),
     /// It answers what it should not.
     Answer(String),
 }
@@ -23,7 +27,7 @@ impl Error {
     pub fn status(&self) -> Option<&Status> {
         match &self.0 {
             Reason::Status(status) => Some(status),
-            Reason::Answer(_) => None,
+            Reason::Tls(_) | Reason::Answer(_) => None,
         }
     }
 
@@ -51,7 +55,16 @@ impl Error {
 
 impl From<Status> for Error {
     fn from(status: Status) -> Error {
-        Error(Reason::Status(Box::new(status)))
+        match tls::problem(&status) {
+            Some(problem) => problem.into(),
+            None => Error(Reason::Status(Box::new(status))),
+        }
+    }
+}
+
+impl From<tls::Problem> for Error {
+    fn from(problem: tls::Problem) -> Error {
+        Error(Reason::Tls(problem))
     }
 }
 
@@ -59,6 +72,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Reason::Answer(text) => write!(f, "the scheduler's answer makes no sense: {text}"),
+            Reason::Tls(problem) => problem.fmt(f),
             Reason::Status(status) => tell(status, f),
         }
     }

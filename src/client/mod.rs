@@ -3,8 +3,10 @@
 
 mod blobs;
 mod error;
+mod tls;
 mod watch;
 
+use std::path::Path;
 use std::time::Duration;
 
 use seagull_domain::{NotPassed, RunId, RunOverview, RunSpec, TestHistory, TextRef};
@@ -29,15 +31,25 @@ pub fn name(url: &Uri) -> String {
     url.to_string().trim_end_matches('/').to_owned()
 }
 
-/// A connection to a scheduler elsewhere, made when it is first needed, and again when it is lost.
-pub fn channel(url: &Uri) -> Channel {
-    Endpoint::from(url.clone())
+/// A connection to a scheduler elsewhere, made when it is first needed, and again when it is lost. `authorities` is a
+/// file with those that sign certificates of schedulers.
+pub fn channel(url: &Uri, authorities: Option<&Path>) -> anyhow::Result<Channel> {
+    let mut endpoint = Endpoint::from(url.clone());
+    if is_secure(url) {
+        endpoint = tls::secure(endpoint, authorities)?;
+    }
+    let channel = endpoint
         .connect_timeout(CONNECT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
         .keep_alive_while_idle(true)
-        .connect_lazy()
+        .connect_lazy();
+    Ok(channel)
+}
+
+fn is_secure(url: &Uri) -> bool {
+    url.scheme_str() == Some("https")
 }
 
 /// A run that was asked for.
@@ -62,11 +74,18 @@ pub struct About {
 pub struct Client {
     runs: RunsClient<Authorized>,
     blobs: BlobsClient<Authorized>,
+    /// Where it is, if that is elsewhere.
+    url: Option<Uri>,
 }
 
 impl Client {
     pub fn new(channel: Channel, token: &Token) -> Client {
-        Client { runs: runs_client(channel.clone(), token), blobs: blobs_client(channel, token) }
+        Client { runs: runs_client(channel.clone(), token), blobs: blobs_client(channel, token), url: None }
+    }
+
+    /// Of a scheduler elsewhere.
+    pub fn at(self, url: &Uri) -> Client {
+        Client { url: Some(url.clone()), ..self }
     }
 
     /// Checks address, token and protocol.
@@ -76,7 +95,14 @@ impl Client {
 
     /// As [`Client::info`], with what the scheduler says of itself.
     pub async fn about(&self) -> Result<About, Error> {
-        let info = self.runs.clone().info(v1::InfoRequest {}).await?.into_inner();
+        let answer = self.runs.clone().info(v1::InfoRequest {}).await.map_err(Error::from);
+        let info = match (answer, &self.url) {
+            (Ok(answer), _) => answer.into_inner(),
+            (Err(error), Some(url)) if error.is_transient() && !is_secure(url) => {
+                return Err(tls::is_spoken_at(url).await.map_or(error, Error::from));
+            }
+            (Err(error), _) => return Err(error),
+        };
         agree(info.protocol).map_err(Error::new)?;
         Ok(About { version: info.version, unix_millis: info.unix_millis })
     }

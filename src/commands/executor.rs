@@ -18,8 +18,8 @@ pub async fn run(args: cli::Executor) -> anyhow::Result<u8> {
     let token = super::token(&args.token)?;
     let id = args.id.map_or_else(fresh::executor_id, Ok)?;
     let state = State::open(args.state.as_deref(), &Place::here()?)?;
-    let channel = client::channel(&args.scheduler);
-    greet(&Client::new(channel.clone(), &token), &args.scheduler).await?;
+    let channel = client::channel(&args.scheduler, args.tls.tls_ca.as_deref())?;
+    greet(&Client::new(channel.clone(), &token).at(&args.scheduler), &args.scheduler).await?;
     let slots = args.slots.unwrap_or_else(super::cores);
     eprintln!(
         "executor {id} (process {}) offers {slots} slots to {}",
@@ -41,7 +41,7 @@ pub async fn run(args: cli::Executor) -> anyhow::Result<u8> {
     }
 }
 
-/// A wrong token or protocol is told at once; a scheduler that is not there yet is waited for.
+/// A wrong token, certificate or protocol is told at once; a scheduler that is not there yet is waited for.
 async fn greet(client: &Client, url: &tonic::transport::Uri) -> anyhow::Result<()> {
     match client.info().await {
         Ok(()) => Ok(()),

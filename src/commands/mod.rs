@@ -13,8 +13,10 @@ use std::thread;
 
 use anyhow::Context;
 use seagull_proto::Token;
+use tonic::transport::Uri;
 
-use crate::cli::{Command, TokenArgs};
+use crate::cli::{Command, TlsArgs, TokenArgs};
+use crate::client::{self, Client};
 use crate::errors::usage;
 use crate::state;
 
@@ -63,4 +65,9 @@ fn token(args: &TokenArgs) -> anyhow::Result<Token> {
         )
     })?;
     state::read_token(path)
+}
+
+/// A scheduler elsewhere, which is not spoken to yet.
+fn client(url: &Uri, token: &Token, tls: &TlsArgs) -> anyhow::Result<Client> {
+    Ok(Client::new(client::channel(url, tls.tls_ca.as_deref())?, token).at(url))
 }

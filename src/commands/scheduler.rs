@@ -1,9 +1,11 @@
 //! `seagull scheduler`: a scheduler of its own, until it is interrupted or its journal fails.
 
+use std::fs;
 use std::io::{self, Write};
+use std::path::Path;
 
 use anyhow::Context;
-use seagull_scheduler::{Options, Server, Settings};
+use seagull_scheduler::{Error, Identity, Options, Server, Settings};
 
 use crate::cli;
 use crate::errors::usage;
@@ -12,13 +14,15 @@ use crate::signals::Signals;
 use crate::state::State;
 
 pub async fn run(args: cli::Scheduler) -> anyhow::Result<u8> {
-    if !args.listen.ip().is_loopback() && !args.insecure {
+    let identity = args.tls_cert.as_deref().zip(args.tls_key.as_deref()).map(read_identity).transpose()?;
+    if !args.listen.ip().is_loopback() && identity.is_none() && !args.insecure {
         return Err(usage(format!(
             "{} can be reached from other machines, and nothing that is sent is encrypted\n\
-             hint: listen on 127.0.0.1, or accept that with --insecure",
+             hint: speak TLS with --tls-cert and --tls-key, listen on 127.0.0.1, or accept that with --insecure",
             args.listen
         )));
     }
+    let scheme = if identity.is_some() { "https" } else { "http" };
     let mut signals = Signals::new()?;
     let state = State::open(args.state.state.as_deref(), &Place::here()?)?;
     let defaults = Settings::default();
@@ -30,12 +34,23 @@ pub async fn run(args: cli::Scheduler) -> anyhow::Result<u8> {
         token: state.token()?,
     };
     let mut server = Server::start(options).context("the scheduler cannot start")?;
-    let address = server.listen(args.listen).await?;
+    let address = server.listen(args.listen, identity).await.map_err(|error| match error {
+        Error::Certificate(_) => usage(error.to_string()),
+        other => other.into(),
+    })?;
     eprintln!("clients and executors need the token in {}", state.token_file().display());
     let mut out = io::stdout();
-    writeln!(out, "listening on http://{address}").and_then(|()| out.flush()).context("cannot write")?;
+    writeln!(out, "listening on {scheme}://{address}").and_then(|()| out.flush()).context("cannot write")?;
     tokio::select! {
         () = signals.next() => Ok(0),
         error = server.failed() => Err(error).context("the scheduler has ended"),
     }
+}
+
+/// A certificate and its key.
+fn read_identity((certificate, key): (&Path, &Path)) -> anyhow::Result<Identity> {
+    let read = |option, path: &Path| {
+        fs::read(path).map_err(|error| usage(format!("cannot read {option} {}: {error}", path.display())))
+    };
+    Ok(Identity::from_pem(read("--tls-cert", certificate)?, read("--tls-key", key)?))
 }

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use tonic::Code;
 
 use crate::cli::{FormArgs, FromArgs, RunName};
-use crate::client::{self, Client, Error, Notice};
+use crate::client::{Client, Error, Notice};
 use crate::errors::{usage, warn};
 use crate::fresh;
 use crate::place::Place;
@@ -58,7 +58,8 @@ impl Reach {
         place.config.warnings.iter().for_each(warn);
         let project = from.project.clone().unwrap_or_else(|| place.project());
         if let Some(url) = &from.scheduler {
-            let client = Client::new(client::channel(url), &crate::commands::token(&from.token)?);
+            let token = crate::commands::token(&from.token)?;
+            let client = crate::commands::client(url, &token, &from.tls)?;
             client.info().await?;
             return Ok(Reach { client, project, state: None, _server: None });
         }

@@ -84,6 +84,7 @@ fn arguments(args: cli::Rerun, base: &RunSpec, reach: &Reach) -> cli::Run {
     run.how.slots = args.slots;
     run.at.scheduler = args.from.scheduler;
     run.at.token = args.from.token;
+    run.at.tls = args.from.tls;
     run.at.state.state = reach.state.clone().or(args.from.state.state);
     run
 }

@@ -59,7 +59,7 @@ async fn examine(args: &cli::Doctor, findings: &mut Findings) -> anyhow::Result<
     }
     artifact::examine(&place, args.scheduler.is_some(), findings).await?;
     match &args.scheduler {
-        Some(url) => scheduler::examine(url, &args.token, findings).await,
+        Some(url) => scheduler::examine(url, (&args.token, &args.tls), findings).await,
         None => Ok(()),
     }
 }

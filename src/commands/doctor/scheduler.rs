@@ -7,8 +7,8 @@ use tonic::Code;
 use tonic::transport::Uri;
 
 use super::finding::{Finding, Findings};
-use crate::cli::TokenArgs;
-use crate::client::{self, Client};
+use crate::cli::{TlsArgs, TokenArgs};
+use crate::client;
 use crate::fresh;
 
 const CHECK: &str = "scheduler";
@@ -16,12 +16,19 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Milliseconds that clocks may differ before it is worth a word.
 const DRIFT: u64 = 2000;
 
-pub async fn examine(url: &Uri, token: &TokenArgs, findings: &mut Findings) -> anyhow::Result<()> {
+pub async fn examine(
+    url: &Uri,
+    (token, tls): (&TokenArgs, &TlsArgs),
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
     let token = match crate::commands::token(token) {
         Ok(token) => token,
         Err(error) => return findings.tell(Finding::error("token", &error)),
     };
-    let client = Client::new(client::channel(url), &token);
+    let client = match crate::commands::client(url, &token, tls) {
+        Ok(client) => client,
+        Err(error) => return findings.tell(Finding::error(CHECK, &error)),
+    };
     let asked = fresh::unix_millis();
     let answer = tokio::time::timeout(PATIENCE, client.about());
     let Ok(answer) = findings.during("scheduler", answer).await else {

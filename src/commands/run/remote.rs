@@ -30,7 +30,7 @@ const TAKING_BACK: Duration = Duration::from_secs(3);
 pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
     check(&start.args)?;
     let token = crate::commands::token(&start.args.at.token)?;
-    let client = Client::new(client::channel(&url), &token);
+    let client = crate::commands::client(&url, &token, &start.args.at.tls)?;
     let sending = sending(&start, client.clone())?;
     let spec = done!(start.unless_interrupted(sending).await);
     let pytest = spec.environment.framework == Framework::Pytest;
@@ -96,10 +96,12 @@ fn sending(
 
 /// A command that speaks to the same scheduler.
 fn with_access(command: &[&str], url: &Uri, at: &cli::WhereArgs) -> String {
+    let files = [("--token-file", &at.token.token_file), ("--tls-ca", &at.tls.tls_ca)];
     let mut words: Vec<String> = command.iter().map(ToString::to_string).collect();
     words.extend(["--scheduler".to_owned(), client::name(url)]);
-    let token = at.token.token_file.iter();
-    words.extend(token.flat_map(|file| ["--token-file".to_owned(), file.to_string_lossy().into_owned()]));
+    for (option, file) in files {
+        words.extend(file.iter().flat_map(|file| [option.to_owned(), file.to_string_lossy().into_owned()]));
+    }
     quoted(words)
 }
 
