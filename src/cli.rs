@@ -261,6 +261,10 @@ pub struct HowArgs {
     /// [default BASE: the default branch of origin, else the branch's upstream, else main or master; else HEAD]
     #[arg(long, value_name = "BASE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub changed: Option<String>,
+    /// Run nothing before the tests are discovered [default: meanwhile run those of the last run, which count if they are
+    /// found]
+    #[arg(long)]
+    pub no_early_start: bool,
 }
 
 /// What is told of the run.

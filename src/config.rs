@@ -55,6 +55,7 @@ pub struct RunDefaults {
     pub isolation: Option<Isolation>,
     /// In KiB.
     pub worker_memory: Option<u64>,
+    pub early_start: Option<bool>,
 }
 
 impl Config {
@@ -123,6 +124,7 @@ fn run_defaults(run: &mut Reader) -> anyhow::Result<RunDefaults> {
         grace: run.parsed("grace", duration::parse)?,
         isolation: run.parsed("isolation", isolation)?,
         worker_memory: run.parsed("worker-memory", memory::parse_kib)?,
+        early_start: run.truth("early-start")?,
     })
 }
 
@@ -180,6 +182,7 @@ mod tests {
             grace = "30s"
             isolation = "bundle"
             worker-memory = "2GiB"
+            early-start = false
         "#;
         let config = parse(text).unwrap();
         assert_eq!(config.warnings, Vec::<String>::new());
@@ -198,6 +201,7 @@ mod tests {
             grace: Some(Duration::from_secs(30)),
             isolation: Some(Isolation::Bundle),
             worker_memory: Some(2 << 20),
+            early_start: Some(false),
         };
         assert_eq!(config.run, run);
     }
@@ -249,6 +253,7 @@ mod tests {
             ("[run]\nisolation = 'process'", "run.isolation: expected slot, bundle or test"),
             ("[run]\nworker-memory = '2'", "run.worker-memory: expected a size such as 512MiB or 2GiB"),
             ("[run]\nflaky = 'maybe'", "run.flaky: expected ok or fail"),
+            ("[run]\nearly-start = 'no'", "run.early-start: expected true or false"),
             ("pytest = 3", "pytest: expected a table"),
             ("[pytest]\ncontroller = 'yes'", "pytest.controller: expected true or false"),
             ("[env]\nDEBUG = 1", "env.DEBUG: expected a text"),

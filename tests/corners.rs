@@ -345,12 +345,92 @@ fn what_the_last_run_discovered_runs_while_it_is_discovered_again() {
     assert_eq!((early(&second), ran()), (true, 40), "it was anticipated, and nothing ran twice");
     assert_eq!(second.one("manifest_confirmed")["generation"], 1);
 
-    // Another manifest: what ran before it was known does not count.
-    let first_of_all = "def test_0():\n    with open('ran', 'a') as ran: ran.write('x\\n')\n";
-    suite.write("test_a.py", &format!("{first_of_all}{}", steps(20)));
-    let third = suite.run(&[]);
-    third.expect_counts(0, &[("passed", 21)]);
-    assert!(early(&third) && ran() > 61, "{} were executed", ran());
-    assert_eq!(third.all("test_finished").len(), 21);
-    assert_eq!(third.one("manifest_confirmed")["generation"], 2);
+    let started = second.all("test_finished").into_iter().map(|event| event["started_at"].as_f64().unwrap());
+    assert!(started.clone().all(|at| at > 1e9), "{:?}", started.collect::<Vec<_>>());
+}
+
+/// Where it is asked to, the worker of slot 0 passes over one test, and takes its time until another worker has run it.
+const CHANGING: &str = "\
+import os, time
+def pytest_collection_modifyitems(items):
+    if os.environ['PYTEST_XDIST_WORKER'] == 'gw0' and os.path.exists('less'):
+        items[:] = [item for item in items if item.name != 'test_deselected']
+def pytest_collection_finish(session):
+    if os.environ['PYTEST_XDIST_WORKER'] == 'gw0' and os.path.exists('less'):
+        until = time.monotonic() + 30
+        while 'test_deselected' not in open('less').read() and time.monotonic() < until: time.sleep(0.05)
+";
+
+/// Tests of these names, each of which says that it was executed.
+fn named(names: &[&str]) -> String {
+    let test = |name: &&str| {
+        format!(
+            "def test_{name}():\n    with open('less' if os.path.exists('less') else 'ran', 'a') as ran: \
+             ran.write('test_{name}\\n')\n"
+        )
+    };
+    format!("import os\n{}", names.iter().map(test).collect::<String>())
+}
+
+#[test]
+fn of_a_suite_that_has_changed_what_is_still_there_runs_once_though_it_was_not_known_yet() {
+    let gone = named(&["in_a_file_that_is_gone"]);
+    let before = named(&["deselected", "kept", "lost", "also_kept", "renamed"]);
+    let suite = Suite::of(&[("conftest.py", CHANGING), ("test_a.py", &before), ("test_gone.py", &gone)]);
+    suite.run(&[]).expect_counts(0, &[("passed", 6)]);
+
+    let after = ["deselected", "gained", "also_kept", "kept", "new_name"];
+    suite.write("test_a.py", &named(&after));
+    std::fs::remove_file(suite.path().join("test_gone.py")).unwrap();
+    suite.write("less", "");
+    let second = suite.run(&[]);
+    let there = &after[1..];
+    let ids: Vec<_> = there.iter().map(|name| format!("test_a.py::test_{name}")).collect();
+    second.expect(0, &ids.iter().map(|id| (id.as_str(), "passed")).collect::<Vec<_>>());
+    let executed = suite.read("less");
+    for name in there {
+        assert_eq!(executed.matches(&format!("test_{name}\n")).count(), 1, "{name} in\n{executed}");
+    }
+    assert_eq!(second.one("manifest_confirmed")["generation"], 2);
+    let discarded = second.one("results_discarded");
+    assert_eq!(discarded["tests"], serde_json::json!(["test_a.py::test_deselected"]));
+    assert_eq!(discarded["count"], 1);
+    assert!(second.all("attempt_lost").is_empty(), "{}", second.stderr);
+
+    // Of two runs that have found other tests, what is in both is expected of the next.
+    std::fs::remove_file(suite.path().join("less")).unwrap();
+    suite.run(&[]).expect_counts(0, &[("passed", 5)]);
+}
+
+/// Each test fails if it runs before the discovery, which waits for that where it is asked to.
+const EARLY: &str = "\
+import os, time
+def pytest_collection_finish(session):
+    if os.environ['PYTEST_XDIST_WORKER'] == 'gw0':
+        until = time.monotonic() + (30 if os.path.exists('wait') else 1)
+        while not os.path.exists('early') and time.monotonic() < until: time.sleep(0.05)
+        open('discovered', 'w').close()
+";
+
+#[test]
+fn nothing_starts_early_in_another_environment_or_where_that_is_not_wanted() {
+    let test = "import os\ndef test_n():\n    known = os.path.exists('discovered')\n    \
+                open('discovered' if known else 'early', 'w').close()\n    assert known\n";
+    let suite = Suite::of(&[("conftest.py", EARLY), ("test_a.py", test), ("test_b.py", test)]);
+    let run = |arguments: &[&str]| {
+        for file in ["discovered", "early"] {
+            let _ = std::fs::remove_file(suite.path().join(file));
+        }
+        suite.run(arguments)
+    };
+    run(&[]).expect_counts(0, &[("passed", 2)]);
+    run(&["--no-early-start"]).expect_counts(0, &[("passed", 2)]);
+    suite.write("seagull.toml", "[run]\nearly-start = false\n");
+    run(&[]).expect_counts(0, &[("passed", 2)]);
+    suite.write("seagull.toml", "");
+    suite.write("pytest.ini", "[pytest]\naddopts = -q\n");
+    run(&[]).expect_counts(0, &[("passed", 2)]);
+    // Otherwise it would have.
+    suite.write("wait", "");
+    assert_eq!(run(&[]).code, 100);
 }

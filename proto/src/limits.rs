@@ -56,6 +56,8 @@ pub const LABELS: usize = 64;
 pub const RETRIES: u32 = 1000;
 /// Digests in a question for missing blobs.
 pub const DIGESTS: usize = 10_000;
+/// Tests that an event names.
+pub const NAMED_TESTS: usize = 1000;
 /// Events in one message of a stream.
 pub const ITEMS: usize = 10_000;
 

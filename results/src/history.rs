@@ -120,19 +120,18 @@ impl History {
         row.map(|row| row.map(|tests| tests as usize)).map_err(self.sqlite())
     }
 
-    /// The manifest that was discovered when the project was last run with these arguments, if it was the same the time
-    /// before: where it changes from run to run it says nothing of the next.
-    pub fn last_discovered(&self, project: &str, arguments: &[String]) -> Result<Option<Digest>, Error> {
+    /// The manifests that were discovered the last two times that the project was run with these arguments, the newest
+    /// first.
+    pub fn last_discovered(&self, project: &str, arguments: &[String]) -> Result<Vec<Digest>, Error> {
         let select = "SELECT discovered FROM runs
             WHERE project = ?1 AND arguments = ?2 AND discovered IS NOT NULL ORDER BY number DESC LIMIT 2";
         let newest = || {
             let connection = self.connection();
             let mut statement = connection.prepare_cached(select)?;
             let rows = statement.query_map(params![project, fingerprint(arguments)], |row| row.get(0))?;
-            rows.collect::<rusqlite::Result<Vec<[u8; 32]>>>()
+            rows.map(|digest| digest.map(Digest)).collect::<rusqlite::Result<_>>()
         };
-        let newest = newest().map_err(self.sqlite())?;
-        Ok(newest.first().filter(|last| newest.iter().all(|digest| digest == *last)).copied().map(Digest))
+        newest().map_err(self.sqlite())
     }
 
     /// The project's last run that has ended, if that did not pass.
@@ -373,16 +372,18 @@ pub(crate) mod tests {
         record(4, Some(&unit), 4);
         assert_eq!((len(&[]), len(&unit)), (Some(9), Some(4)));
         let last = |arguments: &[String]| history.last_discovered("p", arguments).unwrap();
-        assert_eq!(last(&[]), None);
-        let (discovered, number) = (Some(Digest([5; 32])), run(5));
-        history.record(&EndedRun { discovered, ..ended(&number) }, std::iter::empty()).unwrap();
-        record(6, Some(&[]), 9);
-        assert_eq!((last(&[]), last(&unit)), (discovered, None));
-        let (changed, number) = (Some(Digest([6; 32])), run(7));
-        history.record(&EndedRun { discovered: changed, ..ended(&number) }, std::iter::empty()).unwrap();
-        assert_eq!(last(&[]), None, "it changed");
-        history.record(&EndedRun { discovered: changed, ..ended(&run(8)) }, std::iter::empty()).unwrap();
-        assert_eq!(last(&[]), changed);
+        assert_eq!(last(&[]), []);
+        let discovered = [5, 6, 7].map(|n| Digest([n; 32]));
+        for (n, found) in (5..).zip(discovered) {
+            let number = run(n);
+            let ended = EndedRun { discovered: Some(found), ..ended(&number) };
+            history.record(&ended, std::iter::empty()).unwrap();
+            if n == 5 {
+                assert_eq!((last(&[]), last(&unit)), (vec![found], vec![]));
+            }
+        }
+        record(8, Some(&[]), 9);
+        assert_eq!(last(&[]), [discovered[2], discovered[1]]);
     }
 
     #[test]

@@ -61,9 +61,20 @@ pub(crate) struct Live {
 
 /// Work that takes I/O, done outside of the actor; its outcome comes back as an event.
 pub(crate) enum Errand {
-    Plan { spec: Box<RunSpec>, generation: Generation, discovered: Digest, slots: u32 },
-    Anticipate { spec: Box<RunSpec>, slots: u32 },
-    Archive { run: RunId },
+    Plan {
+        spec: Box<RunSpec>,
+        generation: Generation,
+        discovered: Digest,
+        slots: u32,
+        anticipated: Option<Digest>,
+    },
+    Anticipate {
+        spec: Box<RunSpec>,
+        slots: u32,
+    },
+    Archive {
+        run: RunId,
+    },
 }
 
 /// Wakes up later than this after its deadline mean that the process stood still.
@@ -214,10 +225,11 @@ impl Actor {
             }
             Effect::Submitted { request, attached, .. } => self.submitted(request, Ok(attached)),
             Effect::Refused { request, refusal } => self.submitted(request, Err(refusal)),
-            Effect::Plan { run, generation, discovered, slots } => {
+            Effect::Plan { run, generation, discovered, slots, anticipated } => {
                 if let Some(run) = self.state.runs.get(&run) {
                     let spec = Box::new(run.spec.clone());
-                    let _ = self.errands.send(Errand::Plan { spec, generation, discovered, slots });
+                    let plan = Errand::Plan { spec, generation, discovered, slots, anticipated };
+                    let _ = self.errands.send(plan);
                 }
             }
             Effect::Anticipate { run, slots } => {
@@ -266,7 +278,9 @@ fn blobs(run: &Run) -> impl Iterator<Item = Digest> + use<> {
         Phase::Planning { discovered, .. } => Some(discovered),
         _ => None,
     };
-    [artifact, discovered, run.anticipated, run.manifest].into_iter().flatten()
+    let earlier = run.live_attempts().find_map(|(_, attempt)| attempt.numbering.as_ref());
+    let earlier = earlier.map(|numbering| numbering.manifest);
+    [artifact, discovered, run.anticipated, run.manifest, earlier].into_iter().flatten()
 }
 
 async fn sleep_until(at: Option<tokio::time::Instant>) {

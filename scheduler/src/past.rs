@@ -272,6 +272,7 @@ mod tests {
             cause: None,
             phases: [0, micros, 0],
             peak_kib: 0,
+            started_at: 0,
             message: String::new(),
             location: String::new(),
             text: None,

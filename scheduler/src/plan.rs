@@ -1,7 +1,7 @@
 //! Planning: the discovered manifest is selected from, its durations are predicted, and it is packed.
 #![expect(clippy::disallowed_methods, reason = "a shell: says how long it took")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Read;
 use std::time::Instant;
 
@@ -26,12 +26,13 @@ const START_MS: u64 = 500;
 /// A manifest that is smaller than the last of the same arguments by this share (one in so many) is warned of.
 const SHRUNK: usize = 20;
 
-/// The plan of a run for so many slots.
+/// The plan of a run for so many slots, which says where the tests of the anticipated manifest are in it.
 pub(crate) fn make(
     service: &Service,
     spec: &RunSpec,
     discovered: Digest,
     slots: u32,
+    anticipated: Option<Digest>,
 ) -> Result<Plan, String> {
     let began = Instant::now();
     let found = load_manifest(service, &discovered)?;
@@ -56,6 +57,8 @@ pub(crate) fn make(
     let prediction = seagull_results::predict(&manifest, &timings);
     let digest = store_manifest(service, &manifest)?;
     let (packed, first) = pack_in_turn(&manifest, &prediction, spec, slots, &first)?;
+    let anticipated = anticipated.and_then(|digest| load_manifest(service, &digest).ok());
+    let moved = anticipated.and_then(|anticipated| anticipated.moved(&manifest));
     let limit_ms = |test| spec.test_limit_ms.unwrap_or_else(|| prediction.limit_ms(test));
     let limits_ms = (0..manifest.len()).map(limit_ms).collect();
     let planning_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -72,6 +75,7 @@ pub(crate) fn make(
         empty_by_definition,
         fail_fast,
         first,
+        moved,
     })
 }
 
@@ -181,6 +185,14 @@ pub(crate) fn store_manifest(service: &Service, manifest: &Manifest) -> Result<D
     let mut writer = service.blobs.writer().map_err(|error| error.to_string())?;
     writer.write(&bytes).map_err(|error| error.to_string())?;
     writer.finish(None).map_err(|error| error.to_string())
+}
+
+/// The part of a manifest that another has too.
+pub(crate) fn found_in_both(service: &Service, last: &Digest, before: &Digest) -> Result<Digest, String> {
+    let before = load_manifest(service, before)?;
+    let known: HashSet<_> = before.tests().collect();
+    let both = load_manifest(service, last)?.select(|path, suffix| known.contains(&(path, suffix)));
+    store_manifest(service, &both)
 }
 
 /// A suite that shrinks unnoticed is a false green.
@@ -305,6 +317,25 @@ mod tests {
         };
         assert_eq!(warnings(&arguments, 95).len(), 1);
         assert_eq!((warnings(&arguments, 96), warnings(&[], 50)), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_plan_says_where_the_tests_of_another_manifest_are() {
+        let embedded = Embedded::new("r");
+        let service = &embedded.service;
+        let of = |names: &[&str]| {
+            let suffixes = names.iter().map(|name| (*name).to_owned()).collect();
+            let files = vec![FileTests { path: "a.py".into(), suffixes }];
+            store_manifest(service, &Manifest { files, ..Manifest::default() }).unwrap()
+        };
+        let plan = |names: &[&str], anticipated| {
+            make(service, &tests::spec("r"), of(names), 2, anticipated).unwrap()
+        };
+        let before = plan(&["::x", "::y"], None);
+        assert_eq!(before.moved, None);
+        let after = plan(&["::y", "::new"], Some(before.manifest));
+        assert_eq!(after.moved, Some(vec![None, Some(TestIndex(0))]));
+        assert_eq!(plan(&["::y"], Some(Digest([1; 32]))).moved, None, "that is not there any more");
     }
 
     #[test]

@@ -19,6 +19,8 @@ const INTERNAL: u32 = 10;
 pub enum Notice {
     /// Always before the event that confirms it.
     Manifest(Arc<Manifest>),
+    /// Always before the event that names tests of it: the manifest that was expected to be found.
+    Expected(Arc<Manifest>),
     Items(Vec<StreamItem>),
     Live(Vec<LiveSlot>),
     /// The connection is lost, for this reason; tries go on.
@@ -140,9 +142,18 @@ impl Watcher {
 
     async fn items(&self, items: Vec<StreamItem>) -> Result<(), Stop> {
         for item in &items {
-            if let RunEvent::ManifestConfirmed { manifest, .. } = item.event {
-                let manifest = self.client.manifest(manifest).await?;
-                self.tell(Notice::Manifest(Arc::new(manifest))).await?;
+            match item.event {
+                RunEvent::ManifestConfirmed { manifest, .. } => {
+                    let manifest = self.client.manifest(manifest).await?;
+                    self.tell(Notice::Manifest(Arc::new(manifest))).await?;
+                }
+                // Without it, what it is about has no names, and is of no consequence.
+                RunEvent::ResultsDiscarded { manifest, .. } => {
+                    if let Ok(manifest) = self.client.manifest(manifest).await {
+                        self.tell(Notice::Expected(Arc::new(manifest))).await?;
+                    }
+                }
+                _ => {}
             }
         }
         if items.is_empty() { Ok(()) } else { self.tell(Notice::Items(items)).await }

@@ -89,6 +89,7 @@ enum Body<'a> {
         peak_memory_kib: Option<u64>,
         #[serde(flatten)]
         place: Place<'a>,
+        started_at: Option<f64>,
         evidence: Option<&'static str>,
         message: &'a str,
         location: &'a str,
@@ -124,6 +125,10 @@ enum Body<'a> {
     },
     DiscoveryFailed {
         message: &'a str,
+    },
+    ResultsDiscarded {
+        tests: Vec<String>,
+        count: u32,
     },
     Stopping {
         reason: String,
@@ -230,6 +235,10 @@ fn project<'a>(tally: &'a Tally, event: &'a RunEvent) -> (&'static str, Body<'a>
             ("executor_lost", Body::ExecutorLost { executor: executor.as_str(), cause: cause.word() })
         }
         RunEvent::DiscoveryFailed { message } => ("discovery_failed", Body::DiscoveryFailed { message }),
+        RunEvent::ResultsDiscarded { tests, count, .. } => {
+            let tests = tests.iter().map(|test| tally.expected.id(*test)).collect();
+            ("results_discarded", Body::ResultsDiscarded { tests, count: *count })
+        }
         RunEvent::Stopping { reason } => ("stopping", Body::Stopping { reason: reason.to_string() }),
         RunEvent::RunFinished { verdict, counts, exit_code } => {
             let (verdict, counts, exit_code) = (verdict.word(), *counts, *exit_code);
@@ -286,6 +295,7 @@ fn finished<'a>(
         phases: Phases { setup_seconds, call_seconds, teardown_seconds },
         peak_memory_kib: Some(result.peak_kib).filter(|kib| *kib > 0),
         place,
+        started_at: Some(seconds(result.started_at)).filter(|at| *at > 0.0),
         evidence: evidence.map(Evidence::word),
         message: &result.message,
         location: &result.location,

@@ -25,6 +25,7 @@ use seagull_domain::{ExecutorId, Instant, Manifest, RunId, SlotNumber, StreamIte
 
 pub use around::Form;
 pub use choice::{Color, Output};
+use names::Names;
 pub use tally::Tally;
 use text::Paint;
 pub use text::{count, number};
@@ -127,6 +128,11 @@ impl Report {
     /// The tests of the run. To be called before the event that confirms them.
     pub fn manifest(&mut self, manifest: Arc<Manifest>) {
         self.tally.manifest(manifest);
+    }
+
+    /// The tests that were expected. To be called before the event that names some of them.
+    pub fn expected(&mut self, manifest: Arc<Manifest>) {
+        self.tally.expected = Names::new(manifest);
     }
 
     pub fn item(&mut self, now: Instant, item: &StreamItem) -> io::Result<()> {

@@ -9,6 +9,8 @@ use super::text::{Paint, clean, count, micros, millis, number, one_line};
 
 /// So many tests are told of one by one; a run in which everything fails must not bury its log.
 const MOST: u32 = 200;
+/// Of many tests, so many are named.
+const NAMED: usize = 5;
 const ID_WIDTH: usize = 200;
 const MESSAGE_WIDTH: usize = 500;
 
@@ -78,6 +80,14 @@ impl Narrator {
             }
             RunEvent::DiscoveryFailed { message } => {
                 Some(format!("{}\n{}", paint.bad("DISCOVERY FAILED"), clean(message).trim_end()))
+            }
+            RunEvent::ResultsDiscarded { tests, count: discarded, .. } => {
+                let named =
+                    tests.iter().take(NAMED).map(|test| one_line(&tally.expected.id(*test), ID_WIDTH));
+                let named = named.collect::<Vec<_>>().join(", ");
+                let more = if *discarded as usize > NAMED { ", ..." } else { "" };
+                let results = count(*discarded, "early result");
+                Some(paint.dim(format!("{results} not counted: {named}{more}")))
             }
             RunEvent::Stopping { reason } => {
                 let stopping = paint.odd("STOPPING");

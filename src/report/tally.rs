@@ -21,6 +21,8 @@ pub struct Tally {
     pub clock: Clock,
     pub spec: Option<Box<RunSpec>>,
     pub names: Names,
+    /// Of what was expected to be found, where some of it was not.
+    pub expected: Names,
     /// By index in the manifest.
     pub tests: Vec<TestRecord>,
     pub counts: Counts,
@@ -119,6 +121,7 @@ impl Tally {
             clock: Clock { now, started: now, working: None, ended: None, live },
             spec: None,
             names: Names::default(),
+            expected: Names::default(),
             tests: Vec::new(),
             counts: Counts::default(),
             plan: None,
@@ -180,6 +183,7 @@ impl Tally {
                 self.discovering = None;
                 self.discovery_failures.push(message.clone());
             }
+            RunEvent::ResultsDiscarded { .. } => {}
             RunEvent::Stopping { reason } => self.stopping = Some(*reason),
             RunEvent::RunFinished { verdict, counts, exit_code } => {
                 self.counts = *counts;

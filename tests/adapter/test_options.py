@@ -57,6 +57,20 @@ class Options:
         tests = ["test_a.py::test_a"]
         self.assertEqual(named(run_all(self.python, suite.folder, ["-x"], tests=tests), "asks"), [])
 
+    def test_an_environment_has_the_same_words_in_every_worker_until_it_changes(self):
+        suite, tests = self.suite({"test_a.py": "def test_a(): pass"}), ["test_a.py::test_a"]
+
+        def said(**settings):
+            return named(run_all(self.python, suite.folder, **settings), "hello")[0]["environment"]
+
+        before = said()
+        self.assertIn(" pytest {}.{}".format(*self.pytest_version()), before)
+        self.assertEqual(said(tests=tests, slot=1, slots=2), before)
+        self.assertNotEqual(said(env={"PYTEST_ADDOPTS": "-q"}), before)
+        with open(os.path.join(suite.folder, "pytest.ini"), "a", encoding="utf-8") as settings:
+            settings.write("xfail_strict = true\n")
+        self.assertNotEqual(said(), before)
+
     def ordered(self, files, *args):
         events, tests = self.run_suite(files, args)
         self.assertEqual(set(outcomes(events, tests).values()), {"passed"})

@@ -16,6 +16,8 @@ pub struct Attempt {
     pub discover: bool,
     /// The generation of the contents it works by; 0 while it has none.
     pub generation: Generation,
+    /// Its tests are only expected to be there: one that is not found goes back, without a record, with the attempt's end.
+    pub anticipated: bool,
     /// The generation that was asked for last.
     pub fetching: Generation,
     /// Not yet fed to a worker.
@@ -55,6 +57,7 @@ impl Attempt {
             slots: desired.slots,
             discover: desired.kind == seagull_domain::Kind::Discover,
             generation: Generation(0),
+            anticipated: false,
             fetching: Generation(0),
             queue: VecDeque::new(),
             unfound: VecDeque::new(),
@@ -109,7 +112,7 @@ impl Attempt {
             return;
         }
         let first = self.generation.0 == 0;
-        self.generation = contents.generation;
+        (self.generation, self.anticipated) = (contents.generation, contents.anticipated);
         if first {
             self.queue = contents.entries.into();
             return;

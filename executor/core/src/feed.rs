@@ -127,6 +127,11 @@ impl State {
             let ahead = u64::try_from(self.settings.ahead.as_micros()).unwrap_or(u64::MAX);
             let worker = self.slots[usize::from(slot.0)].worker.as_mut().expect("it takes tests");
             let (ahead, most) = worker.batch_us.map_or((ahead, MOST_AHEAD), |batch| (batch, MOST_IN_BATCH));
+            // In another manifest an index means another test.
+            let clashes = |(of, fed): &(AttemptId, Entry)| *of != attempt && fed.test == entry.test;
+            if worker.fed.iter().any(clashes) {
+                return;
+            }
             let with_it_us = waiting_us.saturating_add(worker.estimate_us(&entry));
             let fits = with_it_us <= ahead && worker.fed.len() < most && !suspect;
             let fits = fits && worker.takes_ahead(attempt);

@@ -41,6 +41,8 @@ pub enum WorkerEvent {
     },
     /// When the worker is to be renewed, if not only with its slot's run; before it is ready.
     Renews(Renewal),
+    /// It is not what the attempt it was started for is to run in; said before it is ready.
+    EnvironmentDiffers,
     /// The framework runs what it has in one go: it gets tests worth so many microseconds when it has none, and
     /// nothing before it is done with them.
     Batches {

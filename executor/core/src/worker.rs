@@ -33,6 +33,10 @@ impl State {
             WorkerEvent::NodeOutput(output) => worker.output = Some(output),
             // Said too late, or by what is no controller.
             WorkerEvent::NodeWaits | WorkerEvent::NodeInput { .. } => {}
+            WorkerEvent::EnvironmentDiffers => {
+                let attempt = worker.attempt;
+                self.give_back(attempt, InfraCause::EnvironmentDiffers, String::new());
+            }
             WorkerEvent::Collecting => (worker.collecting, worker.active) = (true, now),
             WorkerEvent::FileCollected => worker.collecting = false,
             WorkerEvent::Started(test) => {
@@ -101,7 +105,8 @@ impl State {
         worker.running = worker.running.filter(|(running, _)| *running != test);
         if worker.whole {
             self.record(attempt, Record::Missing { test, reason });
-        } else if let Some(state) = self.attempts.get_mut(&attempt).filter(|a| a.is_open()) {
+        } else if let Some(state) = self.attempts.get_mut(&attempt).filter(|a| a.is_open() && !a.anticipated)
+        {
             state.unfound.push_back(entry);
         }
         self.done(attempt);
@@ -331,6 +336,7 @@ impl State {
             cause: Some(cause),
             phases: [0, u64::try_from(ran).unwrap_or(u64::MAX), 0],
             peak_kib: 0,
+            started_at: 0,
             message,
             location: String::new(),
             text,

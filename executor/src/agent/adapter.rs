@@ -73,6 +73,8 @@ pub(crate) enum Event {
         dump_signal: Option<i32>,
         #[serde(default)]
         batch_ms: Option<u64>,
+        #[serde(default)]
+        environment: String,
     },
     Warning {
         message: String,

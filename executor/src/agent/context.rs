@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use seagull_domain::{AttemptId, Digest, Manifest, RunId, RunSpec, TestIndex, Workspace};
+use seagull_domain::{AttemptId, BundleContents, Digest, Manifest, RunId, RunSpec, TestIndex, Workspace};
 use tokio::sync::OnceCell;
 
 use super::connection::Connection;
@@ -20,8 +20,8 @@ pub(crate) struct Context {
     _artifact: Option<Pinned>,
     /// By manifest: the run may have had another one before its discovery ended.
     manifests: Mutex<BTreeMap<Digest, Cell<Ids>>>,
-    /// By attempt. Forgotten with the run: that of an attempt is only a reference.
-    ids: Mutex<BTreeMap<AttemptId, Arc<Ids>>>,
+    /// By attempt, and whether they are only anticipated. Forgotten with the run: that of an attempt is only a reference.
+    ids: Mutex<BTreeMap<AttemptId, (Arc<Ids>, bool)>>,
 }
 
 /// The ids of a manifest by index.
@@ -108,11 +108,11 @@ impl Contexts {
         &self,
         context: &Context,
         attempt: AttemptId,
-        manifest: Digest,
+        contents: &BundleContents,
     ) -> Result<(), String> {
-        let cell = lock(&context.manifests).entry(manifest).or_default().clone();
-        let ids = cell.get_or_try_init(|| self.fetch_ids(manifest)).await?;
-        lock(&context.ids).insert(attempt, ids.clone());
+        let cell = lock(&context.manifests).entry(contents.manifest).or_default().clone();
+        let ids = cell.get_or_try_init(|| self.fetch_ids(contents.manifest)).await?;
+        lock(&context.ids).insert(attempt, (ids.clone(), contents.anticipated));
         Ok(())
     }
 
@@ -132,7 +132,15 @@ impl Contexts {
 impl Context {
     /// The id of a test of an attempt.
     pub fn id(&self, attempt: AttemptId, test: TestIndex) -> Option<String> {
-        lock(&self.ids).get(&attempt)?.get(test)
+        lock(&self.ids).get(&attempt)?.0.get(test)
+    }
+
+    /// The environment without which the attempt is not to be begun: what is only anticipated of another one, it says
+    /// nothing of.
+    pub fn needs(&self, attempt: AttemptId) -> Option<String> {
+        let ids = lock(&self.ids);
+        let (ids, _) = ids.get(&attempt).filter(|(_, anticipated)| *anticipated)?;
+        Some(ids.manifest.environment.clone()).filter(|environment| !environment.is_empty())
     }
 }
 

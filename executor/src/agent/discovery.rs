@@ -26,6 +26,12 @@ pub(crate) struct Discovering {
 }
 
 impl Discovering {
+    /// What the framework says it discovers with.
+    pub fn begin(&mut self, environment: String) {
+        self.bytes += environment.len();
+        self.manifest.environment = environment;
+    }
+
     /// Takes what a line of so many bytes said. The error is a sentence, and the end of the discovery.
     pub fn take(&mut self, event: Event, bytes: usize) -> Result<(), String> {
         self.bytes += bytes;

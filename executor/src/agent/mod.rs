@@ -235,7 +235,7 @@ async fn fetch(shared: Shared, run: RunId, attempt: AttemptId, generation: Gener
             Err(status) if status.code() == Code::NotFound => return Ok(None),
             Err(status) => return Err(status.message().to_owned()),
         };
-        shared.contexts.learn_ids(&context, attempt, contents.manifest).await?;
+        shared.contexts.learn_ids(&context, attempt, &contents).await?;
         Ok(Some(contents))
     };
     let event = match fetched.await {

@@ -1,5 +1,8 @@
 //! What a worker says, line by line: adapter events become events of the core, text goes to the log, and a discovery
 //! is stored as a manifest.
+#![expect(clippy::disallowed_methods, reason = "a shell: says when tests started")]
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use seagull_domain::{
     Discovery, Framework, Manifest, RunSpec, SlotNumber, SuiteError, TestIndex, TestResult,
@@ -18,6 +21,8 @@ pub(crate) struct Reader {
     voice: Voice,
     /// What it has discovered so far; a worker is asked for that once, if at all.
     discovering: Option<Discovering>,
+    /// When the last test started. Of several that run in one go, that is about when each did.
+    started_at: u64,
     /// Where the link's thread waits for what only async code can do.
     runtime: tokio::runtime::Handle,
 }
@@ -25,7 +30,7 @@ pub(crate) struct Reader {
 impl Reader {
     pub fn new(voice: Voice) -> Reader {
         let discovering = voice.start.discover.then(Discovering::default);
-        Reader { voice, discovering, runtime: tokio::runtime::Handle::current() }
+        Reader { voice, discovering, started_at: 0, runtime: tokio::runtime::Handle::current() }
     }
 
     /// Takes a line, or says why it is nothing that an adapter says.
@@ -60,7 +65,14 @@ impl Reader {
             Event::Uncollected {} | Event::Finishing {} => return None,
             Event::Collecting {} => WorkerEvent::Collecting,
             Event::Collected {} => WorkerEvent::FileCollected,
-            Event::Hello { dump_signal, batch_ms } => {
+            Event::Hello { dump_signal, batch_ms, environment } => {
+                let environment = fitted(environment, limits::REPORT_BYTES);
+                if voice.context.needs(voice.start.attempt).is_some_and(|needed| needed != environment) {
+                    voice.say(WorkerEvent::EnvironmentDiffers);
+                }
+                if let Some(discovering) = &mut self.discovering {
+                    discovering.begin(environment);
+                }
                 if let Some(millis) = batch_ms {
                     voice.say(WorkerEvent::Batches { micros: millis.saturating_mul(1000) });
                 }
@@ -77,8 +89,11 @@ impl Reader {
             Event::NodeInput { node, input } => WorkerEvent::NodeInput { number: SlotNumber(node), input },
             Event::NodeReady {} => WorkerEvent::NodeReady,
             Event::NodeOutput { output } => WorkerEvent::NodeOutput(output),
-            Event::Started { test } => WorkerEvent::Started(TestIndex(test)),
-            Event::Finished(finished) => WorkerEvent::Finished(result(voice, *finished)),
+            Event::Started { test } => {
+                self.started_at = unix_millis();
+                WorkerEvent::Started(TestIndex(test))
+            }
+            Event::Finished(finished) => WorkerEvent::Finished(result(voice, *finished, self.started_at)),
             Event::Missing { test, reason } => {
                 WorkerEvent::Missing { test: TestIndex(test), reason: fitted(reason, limits::LINE_BYTES) }
             }
@@ -126,7 +141,12 @@ async fn discovered(voice: &Voice, manifest: &Manifest) -> WorkerEvent {
     }
 }
 
-fn result(voice: &Voice, finished: Finished) -> TestResult {
+fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn result(voice: &Voice, finished: Finished, started_at: u64) -> TestResult {
     let mut result = TestResult {
         test: TestIndex(finished.test),
         ordinal: finished.ordinal,
@@ -137,6 +157,7 @@ fn result(voice: &Voice, finished: Finished) -> TestResult {
         detail: finished.detail,
         cause: finished.cause,
         peak_kib: finished.rss,
+        started_at,
         message: finished.message,
         location: finished.location,
     };

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import types
+import zlib
 
 
 def replaced(module, name, value):
@@ -13,6 +14,18 @@ def replaced(module, name, value):
     original = getattr(module, name)
     setattr(module, name, value)
     return lambda: setattr(module, name, original)
+
+
+def environment(config, versions):
+    """What decides which tests there are, besides the suite's files and arguments; other words where that differs."""
+    # The name of a distribution's directory says its version too, which would have to be read from a file.
+    distributions = [dist for _, dist in config.pluginmanager.list_plugin_distinfo()]
+    plugins = {os.path.basename(str(getattr(dist, "_path", None) or dist.project_name)) for dist in distributions}
+    settings = os.environ.get("PYTEST_ADDOPTS", "").encode("utf-8", "replace")
+    if config.inipath is not None:
+        settings += config.inipath.read_bytes()
+    interpreter = [sys.implementation.name, versions["python"], "pytest", versions["pytest"]]
+    return " ".join([*interpreter, *sorted(plugins), "configuration", "%08x" % zlib.crc32(settings)])
 
 
 def identify(config, settings, dump_fd, given):

@@ -79,6 +79,13 @@ pub enum RunEvent {
     DiscoveryFailed {
         message: String,
     },
+    /// So many results of what was executed before the manifest was confirmed do not count; the first of their tests, by
+    /// the manifest that was expected.
+    ResultsDiscarded {
+        manifest: Digest,
+        tests: Vec<TestIndex>,
+        count: u32,
+    },
     /// No more is dispatched; what runs is interrupted.
     Stopping {
         reason: NotExecuted,

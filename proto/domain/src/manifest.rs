@@ -1,5 +1,7 @@
 //! The manifest: the tests of a run, in the framework's final order.
 
+use std::collections::{BTreeSet, HashMap};
+
 use serde::{Deserialize, Serialize};
 
 use crate::TestIndex;
@@ -20,6 +22,10 @@ pub struct Manifest {
     pub warnings: Vec<String>,
     #[serde(default, skip_serializing_if = "Asked::is_nothing")]
     pub asked: Asked,
+    /// What it was found with besides the suite's files and arguments (interpreter, plugins, configuration), in the
+    /// framework's words; empty where it does not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub environment: String,
 }
 
 /// What the suite's own options ask of the run as a whole, for no worker could do it.
@@ -96,6 +102,22 @@ impl Manifest {
         name.rfind("::").map_or("", |end| &name[..end])
     }
 
+    /// The index in `new` of each of these tests that is there too, by file and name. None where a test may now come to
+    /// something else: in another environment, or related to other tests than before.
+    pub fn moved(&self, new: &Manifest) -> Option<Vec<Option<TestIndex>>> {
+        let mut places: HashMap<_, _> = new.tests().zip((0..).map(TestIndex)).collect();
+        let moved: Vec<_> = self.tests().map(|test| places.remove(&test)).collect();
+        let known: BTreeSet<_> = moved.iter().flatten().collect();
+        let there = |test: &TestIndex| moved.get(test.0 as usize).copied().flatten();
+        let before =
+            self.relations.iter().map(|r| (r.ordered, r.tests.iter().map(there).collect::<Vec<_>>()));
+        let before: BTreeSet<_> = before.filter(|(_, tests)| tests.iter().any(Option::is_some)).collect();
+        let after = new.relations.iter().filter(|r| r.tests.iter().any(|test| known.contains(test)));
+        let after: BTreeSet<_> =
+            after.map(|r| (r.ordered, r.tests.iter().copied().map(Some).collect::<Vec<_>>())).collect();
+        (self.environment == new.environment && before == after).then_some(moved)
+    }
+
     /// The manifest of the tests that `keep` says true for; relations are cut to them.
     #[must_use]
     pub fn select(&self, mut keep: impl FnMut(&str, &str) -> bool) -> Manifest {
@@ -130,6 +152,7 @@ impl Manifest {
             skipped_modules: self.skipped_modules.clone(),
             warnings: self.warnings.clone(),
             asked: self.asked.clone(),
+            environment: self.environment.clone(),
         }
     }
 }
@@ -162,5 +185,49 @@ mod tests {
         let kept = manifest.select(|path, suffix| path == "b" && suffix != "::t0");
         assert_eq!(kept.ids().collect::<Vec<_>>(), ["b::t1", "b::t2"]);
         assert_eq!(kept.relations, [Relation { ordered: false, tests: vec![TestIndex(0), TestIndex(1)] }]);
+    }
+
+    fn of(ids: &[&str], related: &[(bool, &[u32])]) -> Manifest {
+        let file = |id: &&str| FileTests { path: "a.py".into(), suffixes: vec![(*id).to_owned()] };
+        let relation = |(ordered, tests): &(bool, &[u32])| Relation {
+            ordered: *ordered,
+            tests: tests.iter().copied().map(TestIndex).collect(),
+        };
+        let (files, relations) = (ids.iter().map(file), related.iter().map(relation));
+        Manifest { files: files.collect(), relations: relations.collect(), ..Manifest::default() }
+    }
+
+    #[test]
+    fn tests_move_by_name_and_once() {
+        let places = |old: &[&str], new: &[&str]| {
+            let moved = of(old, &[]).moved(&of(new, &[])).unwrap();
+            moved.into_iter().map(|test| test.map(|test| test.0)).collect::<Vec<_>>()
+        };
+        assert_eq!(places(&["x", "y", "z"], &["z", "new", "x"]), [Some(2), None, Some(0)]);
+        assert_eq!(places(&["x", "x"], &["x"]), [Some(0), None]);
+        let elsewhere = Manifest {
+            files: vec![FileTests { path: "b.py".into(), suffixes: vec!["x".into()] }],
+            ..of(&[], &[])
+        };
+        assert_eq!(of(&["x"], &[]).moved(&elsewhere), Some(vec![None]));
+    }
+
+    #[test]
+    fn tests_of_other_relations_or_environments_do_not_move() {
+        let ids = ["x", "y", "z"];
+        let moves = |old: &[(bool, &[u32])], new: &[(bool, &[u32])]| {
+            of(&["gone", "x", "y"], old).moved(&of(&ids, new)).is_some()
+        };
+        assert!(moves(&[(true, &[1, 2])], &[(true, &[0, 1])]));
+        assert!(!moves(&[(true, &[1, 2])], &[(false, &[0, 1])]));
+        assert!(!moves(&[(true, &[1, 2])], &[(true, &[1, 0])]));
+        assert!(!moves(&[], &[(false, &[0, 1])]));
+        assert!(!moves(&[(false, &[0, 1])], &[]));
+        assert!(
+            !moves(&[(false, &[0, 1])], &[(false, &[0, 2])]),
+            "another test in the place of the one that is gone"
+        );
+        let updated = Manifest { environment: "pytest 9".into(), ..of(&ids, &[]) };
+        assert_eq!(of(&ids, &[]).moved(&updated), None);
     }
 }

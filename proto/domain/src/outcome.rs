@@ -83,6 +83,9 @@ pub struct TestResult {
     /// The worker's peak resident memory after the test, in KiB; 0 where unknown.
     #[serde(default)]
     pub peak_kib: u64,
+    /// When it started, in Unix milliseconds by its executor's clock; 0 where unknown.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub started_at: u64,
     /// The first line of what went wrong.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
@@ -93,8 +96,8 @@ pub struct TestResult {
     pub text: Option<TextRef>,
 }
 
-fn is_zero(ordinal: &u16) -> bool {
-    *ordinal == 0
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 impl TestResult {

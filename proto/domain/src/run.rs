@@ -44,6 +44,9 @@ pub struct RunSpec {
     /// Whether a flaky verdict is a failure.
     #[serde(default)]
     pub flaky_fails: bool,
+    /// Whether what the discovery is expected to find may run meanwhile.
+    #[serde(default = "early")]
+    pub early_start: bool,
     /// How long a worker may tear down after an interrupt, in milliseconds.
     pub grace_ms: u64,
     /// One seed for every worker of the run.
@@ -73,6 +76,10 @@ pub enum Isolation {
     Bundle,
     /// One test, or those of one relation.
     Test,
+}
+
+fn early() -> bool {
+    true
 }
 
 /// Where the suite's files are.
@@ -164,6 +171,7 @@ mod tests {
             retries: 0,
             fail_fast: None,
             flaky_fails: false,
+            early_start: true,
             grace_ms: 10_000,
             seed: 1,
             orphan_ms: None,

@@ -55,7 +55,8 @@ pub enum AttemptState {
 #[serde(rename_all = "snake_case")]
 pub enum EndCause {
     /// Nothing more is to do here: every entry was reported on, but for those of a relation whose worker ended half
-    /// way, which have to run elsewhere, after what must run before them.
+    /// way, which have to run elsewhere, after what must run before them, and those of a manifest that was only expected
+    /// that were not found.
     Completed,
     Discovered(Discovery),
     /// The framework could not say which tests there are; its words.
@@ -144,6 +145,9 @@ pub struct BundleContents {
     pub generation: Generation,
     /// What the indices of its tests mean.
     pub manifest: Digest,
+    /// Whether that is only expected: not to be executed but in the environment that it was found in, and not to be looked
+    /// for.
+    pub anticipated: bool,
     pub entries: Vec<Entry>,
 }
 

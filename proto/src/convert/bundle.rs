@@ -13,6 +13,7 @@ impl From<BundleContents> for v1::BundleContents {
         let mut message = Self {
             generation: contents.generation.0,
             manifest: scalar::digest_bytes(contents.manifest),
+            anticipated: contents.anticipated,
             tests: entries.iter().map(|entry| entry.test.0).collect(),
             predicted_us: entries.iter().map(|entry| entry.predicted_us.min(limits::MICROS)).collect(),
             limit_ms: entries.iter().map(|entry| entry.limit_ms.min(limits::MILLIS)).collect(),
@@ -52,6 +53,7 @@ impl TryFrom<v1::BundleContents> for BundleContents {
         Ok(Self {
             generation: scalar::generation(message.generation, "BundleContents.generation")?,
             manifest: scalar::digest(&message.manifest, "BundleContents.manifest")?,
+            anticipated: message.anticipated,
             entries: (0..length).map(|place| entry(&message, place)).collect::<Checked<_>>()?,
         })
     }

@@ -86,6 +86,11 @@ impl From<RunEvent> for Event {
             RunEvent::DiscoveryFailed { message } => {
                 Self::DiscoveryFailed(scalar::fitted(message, limits::REPORT_BYTES))
             }
+            RunEvent::ResultsDiscarded { manifest, tests, count } => {
+                let manifest = scalar::digest_bytes(manifest);
+                let tests = tests.iter().map(|test| test.0).take(limits::NAMED_TESTS).collect();
+                Self::ResultsDiscarded(v1::ResultsDiscarded { manifest, tests, count })
+            }
             RunEvent::Stopping { reason } => Self::Stopping(reason.into()),
             RunEvent::RunFinished { verdict, counts, exit_code } => Self::RunFinished(v1::RunFinished {
                 verdict: verdict.number(),
@@ -134,6 +139,7 @@ impl TryFrom<Event> for RunEvent {
             Event::DiscoveryFailed(message) => Self::DiscoveryFailed {
                 message: scalar::text(message, limits::REPORT_BYTES, "StreamItem.discovery_failed")?,
             },
+            Event::ResultsDiscarded(message) => discarded(message)?,
             Event::Stopping(reason) => Self::Stopping { reason: reason.try_into()? },
             Event::RunFinished(message) => run_finished(message)?,
         })
@@ -180,6 +186,15 @@ fn attempt_lost(message: v1::AttemptLost) -> Checked<RunEvent> {
         cause: words::word(message.cause, "AttemptLost.cause")?,
         message: scalar::text(message.message, limits::LINE_BYTES, "AttemptLost.message")?,
         tests: scalar::tests(message.tests, "AttemptLost.tests")?,
+    })
+}
+
+fn discarded(message: v1::ResultsDiscarded) -> Checked<RunEvent> {
+    let field = "ResultsDiscarded.tests";
+    Ok(RunEvent::ResultsDiscarded {
+        manifest: scalar::digest(&message.manifest, "ResultsDiscarded.manifest")?,
+        tests: scalar::list(message.tests, limits::NAMED_TESTS, field, |test| scalar::test(test, field))?,
+        count: scalar::tests(message.count, "ResultsDiscarded.count")?,
     })
 }
 

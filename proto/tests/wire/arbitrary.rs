@@ -142,6 +142,7 @@ impl Source {
             cause: self.maybe(|s| s.pick(&[Assertion, Error, Crashed, TimedOut, OverMemory, Poison])),
             phases: std::array::from_fn(|_| self.within(0, limits::MICROS)),
             peak_kib: self.within(0, limits::KIB),
+            started_at: self.within(0, limits::MOMENT),
             message: self.text(limits::LINE_BYTES),
             location: self.text(limits::LOCATION_BYTES),
             text: self.maybe(Self::text_ref),
@@ -256,8 +257,9 @@ impl Source {
             limit_ms: s.within(0, limits::MILLIS),
             relation: if relations { s.small(limits::TESTS) } else { 0 },
         };
-        let (generation, manifest) = (self.generation(), self.digest());
-        BundleContents { generation, manifest, entries: (0..entries).map(|_| entry(self)).collect() }
+        let (generation, manifest, anticipated) = (self.generation(), self.digest(), self.coin());
+        let entries = (0..entries).map(|_| entry(self)).collect();
+        BundleContents { generation, manifest, anticipated, entries }
     }
 
     pub fn spec(&mut self) -> RunSpec {
@@ -293,6 +295,7 @@ impl Source {
             retries: self.small(limits::RETRIES),
             fail_fast: self.maybe(|s| u32::try_from(s.within(1, u32::MAX.into())).unwrap()),
             flaky_fails: self.coin(),
+            early_start: self.coin(),
             grace_ms: self.within(0, limits::MILLIS),
             seed: self.small(u32::MAX),
             orphan_ms: self.maybe(|s| s.within(1, limits::MILLIS)),
@@ -378,6 +381,11 @@ impl Source {
             10 => RunEvent::ExecutorLost { executor: self.id(), cause: self.infra() },
             11 => RunEvent::DiscoveryFailed { message: self.text(limits::REPORT_BYTES) },
             12 => RunEvent::Stopping { reason: self.why() },
+            13 => RunEvent::ResultsDiscarded {
+                manifest: self.digest(),
+                tests: self.list(20, Self::test),
+                count: tests,
+            },
             _ => self.finished(),
         }
     }

@@ -167,6 +167,7 @@ fn a_result_that_breaks_a_bound_is_refused() {
     bad("TestResult.location", |m| m.location = "x".repeat(limits::LOCATION_BYTES + 1));
     bad("TestResult.call_us", |m| m.call_us = limits::MICROS + 1);
     bad("TestResult.peak_kib", |m| m.peak_kib = u64::MAX);
+    bad("TestResult.started_at", |m| m.started_at = u64::MAX);
     bad("TextRef.offset", |m| {
         m.text = Some(v1::TextRef { log: 1, offset: limits::LOG_BYTES, length: 1 });
     });
@@ -206,8 +207,8 @@ fn a_bundle_that_breaks_a_bound_is_refused() {
             limit_ms: 1,
             relation: 1,
         };
-        let (generation, manifest) = (Generation(1), Digest([1; 32]));
-        BundleContents { generation, manifest, entries: (0..4).map(relation).collect() }
+        let (generation, manifest, anticipated) = (Generation(1), Digest([1; 32]), false);
+        BundleContents { generation, manifest, anticipated, entries: (0..4).map(relation).collect() }
     };
     let bad = |field, spoil: fn(&mut v1::BundleContents)| refused(bundle(), field, spoil);
     bad("BundleContents.predicted_us", |m| m.predicted_us.clear());

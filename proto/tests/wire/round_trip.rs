@@ -123,6 +123,7 @@ fn longest_result() -> TestResult {
         cause: Some(TestCause::Poison),
         phases: [limits::MICROS; 3],
         peak_kib: limits::KIB,
+        started_at: limits::MOMENT,
         message: "m".repeat(limits::LINE_BYTES),
         location: "l".repeat(limits::LOCATION_BYTES),
         text: Some(TextRef {
@@ -193,6 +194,11 @@ fn whatever_is_over_a_bound_is_cut_before_it_is_sent() {
         RunEvent::SuiteError { error, executor: None },
         RunEvent::AttemptLost { attempt, executor: executor(), cause, message: long(), tests: 1 },
         RunEvent::DiscoveryFailed { message: long() },
+        RunEvent::ResultsDiscarded {
+            manifest: Digest([255; 32]),
+            tests: vec![TestIndex(limits::TESTS - 1); limits::NAMED_TESTS],
+            count: limits::TESTS,
+        },
     ] {
         arrives::<StreamItem, v1::StreamItem>(&StreamItem { seq: Seq(1), event });
     }
@@ -215,8 +221,9 @@ fn the_longest_messages_fit() {
         relation: limits::TESTS,
     };
     let generation = Generation(limits::SMALL_NUMBER);
-    let manifest = Digest([255; 32]);
-    let bundle = BundleContents { generation, manifest, entries: vec![entry; limits::BUNDLE_ENTRIES] };
+    let (manifest, anticipated) = (Digest([255; 32]), true);
+    let entries = vec![entry; limits::BUNDLE_ENTRIES];
+    let bundle = BundleContents { generation, manifest, anticipated, entries };
     round_trip::<BundleContents, v1::BundleContents>(bundle);
 }
 
@@ -229,8 +236,8 @@ fn an_everyday_bundle_of_fifty_thousand_tests_is_small() {
         limit_ms: 300_000,
         relation: 0,
     });
-    let (generation, manifest) = (Generation(1), Digest([7; 32]));
-    let bundle = BundleContents { generation, manifest, entries: entries.collect() };
+    let (generation, manifest, anticipated) = (Generation(1), Digest([7; 32]), false);
+    let bundle = BundleContents { generation, manifest, anticipated, entries: entries.collect() };
     let length = v1::BundleContents::from(bundle).encoded_len();
     assert!(length < limits::MESSAGE_BYTES / 2, "{length} bytes");
 }

@@ -1,12 +1,15 @@
 //! Anticipation: while a discovery is under way, the plan of what it is expected to find runs already. Nothing of that is
-//! shown or counts until the discovery has found just that; else it is as if it had never been.
+//! shown or counts until the discovery has found just that, or what has been planned instead says where its tests are.
 
-use seagull_domain::{AttemptId, Digest, Generation, RunId};
+use seagull_domain::{AttemptId, Digest, Generation, Record, RunId, TestIndex};
 
 use crate::fact::What;
 use crate::run::{Attempt, Phase, Run};
 use crate::step::Step;
 use crate::{Effect, Plan};
+
+/// So many tests whose results do not count are named at a time.
+const MOST_NAMED: usize = 1000;
 
 impl Step<'_> {
     /// A discovery was given out. Slots that nobody else wants may meanwhile get what it will probably find: the first
@@ -19,7 +22,8 @@ impl Step<'_> {
 
     fn may_anticipate(&self, run: &RunId) -> bool {
         let is_first = |run: &Run| run.manifest_generation == Generation(0) && run.discovery_losses == 0;
-        self.unfinished() == 1 && self.state.runs.get(run).is_some_and(is_first)
+        let may = |run: &Run| run.spec.early_start && is_first(run);
+        self.unfinished() == 1 && self.state.runs.get(run).is_some_and(may)
     }
 
     pub fn anticipated(&mut self, run: &RunId, discovered: Digest, plan: Box<Plan>) {
@@ -28,29 +32,44 @@ impl Step<'_> {
         }
     }
 
-    /// A run waits for its plan: the anticipated one, if that is of what was discovered.
+    /// A run waits for its plan: the anticipated one, if that is of what was discovered. Else another is asked for, and
+    /// what is under way goes on until it comes.
     pub fn discovered(&mut self, run: &RunId) {
         let state = &self.state.runs[run];
         let Phase::Planning { generation, discovered } = state.phase else { return };
         if state.anticipated == Some(discovered) {
             return self.confirm(run);
         }
-        self.withdraw(run);
-        let slots = self.state.slots();
-        self.effect(Effect::Plan { run: run.clone(), generation, discovered, slots });
+        let (slots, anticipated) = (self.state.slots(), state.anticipated.and(state.manifest));
+        self.effect(Effect::Plan { run: run.clone(), generation, discovered, slots, anticipated });
     }
 
-    /// What was anticipated counts from here on, and what was kept of it is recorded as if it came just now.
+    /// What was anticipated counts from here on.
     fn confirm(&mut self, run: &RunId) {
         let state = &self.state.runs[run];
         let (Some(manifest), Some(summary)) = (state.manifest, state.anticipated_summary.clone()) else {
             unreachable!("an anticipated run has a manifest and a plan")
         };
         let (generation, tests) = (state.manifest_generation, state.tests.len() as u32);
-        let buffered = state.buffered.clone();
-        self.record(run, What::Confirmed { generation, manifest, tests, summary });
+        self.and_what_was_kept(run, What::Confirmed { generation, manifest, tests, summary });
+    }
+
+    /// The plan of what was discovered. Of what was anticipated instead, what is in both counts and goes on.
+    pub fn take_plan(&mut self, run: &RunId, generation: Generation, mut plan: Box<Plan>) {
+        plan.moved = plan.moved.filter(|_| self.state.runs[run].anticipated.is_some());
+        if plan.moved.is_some() {
+            return self.and_what_was_kept(run, What::Planned { generation, plan });
+        }
+        self.withdraw(run);
+        self.record(run, What::Planned { generation, plan });
+    }
+
+    /// Records a fact from which on what was kept counts, and then that, as if it came just now.
+    fn and_what_was_kept(&mut self, run: &RunId, what: What) {
+        let buffered = self.state.runs[run].buffered.clone();
+        self.record(run, what);
         for (attempt, batch, records) in buffered {
-            self.record_batch(run, attempt, batch, &records);
+            self.record_batch(run, attempt, batch, records);
         }
         self.hear_again(run);
     }
@@ -73,11 +92,31 @@ impl Step<'_> {
 
     /// Drops what was anticipated, if anything was, and interrupts what runs of it.
     pub fn withdraw(&mut self, run: &RunId) {
-        if self.state.runs[run].anticipated.is_some() {
+        let state = &self.state.runs[run];
+        if let Some(manifest) = state.manifest.filter(|_| state.anticipated.is_some()) {
+            let discarded = state.buffered.iter().flat_map(|(.., records)| results(records)).collect();
+            self.discard(run, manifest, discarded);
             self.record(run, What::Withdrawn);
             self.dirty.extend(self.state.runs[run].workers.keys().cloned());
         }
     }
+
+    /// Tells of results that do not count, of tests of a manifest that is not the run's.
+    pub fn discard(&mut self, run: &RunId, manifest: Digest, mut tests: Vec<TestIndex>) {
+        if !tests.is_empty() {
+            let count = tests.len() as u32;
+            tests.truncate(MOST_NAMED);
+            self.record(run, What::Discarded { manifest, tests, count });
+        }
+    }
+}
+
+/// The tests that were executed.
+fn results(records: &[Record]) -> impl Iterator<Item = TestIndex> {
+    records.iter().filter_map(|record| match record {
+        Record::Result(result) if result.last => Some(result.test),
+        _ => None,
+    })
 }
 
 impl Run {

@@ -68,6 +68,7 @@ impl Run {
             }
             What::Confirmed { .. } => self.take_anticipated(),
             What::Withdrawn => self.drop_anticipated(),
+            What::Discarded { .. } => {}
             What::DiscoveryFailed { .. } => self.phase = Phase::Running,
             What::Bundled { bundle, entries, avoid } => self.bundle(*bundle, entries, avoid),
             What::Recorded { attempt, batch, records, .. } => {
@@ -120,16 +121,36 @@ impl Run {
                 self.test_mut(*test).relation = number;
             }
         }
-        self.manifest = Some(plan.manifest);
+        let before = self.manifest.replace(plan.manifest);
+        if let (Some(before), Some(moved)) = (before, &plan.moved) {
+            self.carry_over(before, moved);
+        }
         self.empty_by_definition = plan.empty_by_definition;
         self.fail_fast = plan.fail_fast;
         self.counts = Counts { total: plan.predicted_us.len() as u32, ..Counts::default() };
         let first = plan.bundles.iter().take(plan.first as usize).flatten();
         first.for_each(|test| self.test_mut(*test).first = true);
         for tests in &plan.bundles {
-            let entries: Vec<_> = tests.iter().map(|test| (*test, Role::Run)).collect();
-            self.bundle(self.next_bundle, &entries, &[]);
+            let free = tests.iter().filter(|test| self.test(**test).held == 0);
+            let entries: Vec<_> = free.map(|test| (*test, Role::Run)).collect();
+            if !entries.is_empty() {
+                self.bundle(self.next_bundle, &entries, &[]);
+            }
         }
+    }
+
+    /// What is under way of an anticipated plan goes on in this one.
+    fn carry_over(&mut self, manifest: Digest, moved: &[Option<TestIndex>]) {
+        self.take_anticipated();
+        self.pending.clear();
+        self.relations_held.clear();
+        let mut attempts = std::mem::take(&mut self.attempts);
+        let under_way = |attempt: &&mut Attempt| attempt.bundle.is_some() && attempt.status == Status::Live;
+        for attempt in attempts.values_mut().filter(under_way) {
+            attempt.move_to(manifest, moved, &self.tests);
+            attempt.left.values().for_each(|(test, role)| self.hold(*test, *role));
+        }
+        self.attempts = attempts;
     }
 
     fn anticipate(&mut self, discovered: Digest, plan: &Plan) {
@@ -205,6 +226,7 @@ impl Run {
             stays: BTreeSet::new(),
             batch: 0,
             withdrawn: false,
+            numbering: None,
         };
         self.attempts.insert(*attempt, attempt_state);
         let worker = Worker { number: *number, boot: boot.clone() };

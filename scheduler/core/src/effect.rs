@@ -29,12 +29,14 @@ pub enum Effect {
         request: Call,
         refusal: Refusal,
     },
-    /// Select, predict and pack the discovered tests for so many slots; the answer is `Planned`.
+    /// Select, predict and pack the discovered tests for so many slots; the answer is `Planned`. Of the manifest that was
+    /// anticipated instead, if one was, it says where its tests are.
     Plan {
         run: RunId,
         generation: Generation,
         discovered: Digest,
         slots: u32,
+        anticipated: Option<Digest>,
     },
     /// Plan, for so many slots, what the run's discovery will find if nothing has changed since the last one; the answer
     /// is `Anticipated`. It is not waited for, and not asked again after recovery.

@@ -87,6 +87,10 @@ pub struct Plan {
     /// So many of the bundles go before all others, however long these are.
     #[serde(default)]
     pub first: u32,
+    /// Where it is for another manifest than was anticipated: the index that each test of that has in this one. None
+    /// where nothing of the other can go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<Vec<Option<TestIndex>>>,
 }
 
 /// Why there is no plan, in words for the client.

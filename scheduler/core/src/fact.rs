@@ -47,7 +47,8 @@ pub enum What {
         batch: u32,
         records: Vec<Record>,
     },
-    /// The discovery found what was anticipated: from here on it is the plan. What was kept is recorded next.
+    /// The discovery found what was anticipated: from here on it is the plan. What was kept is recorded next, as it is
+    /// after a plan that says where the tests have moved.
     Confirmed {
         generation: Generation,
         manifest: Digest,
@@ -56,6 +57,12 @@ pub enum What {
     },
     /// What was anticipated is dropped, as if it had never been.
     Withdrawn,
+    /// So many results do not count, of tests of a manifest that is not the run's; the first of them.
+    Discarded {
+        manifest: Digest,
+        tests: Vec<TestIndex>,
+        count: u32,
+    },
     /// Why there are no tests to run.
     DiscoveryFailed {
         message: String,

@@ -14,6 +14,7 @@ mod fact;
 mod held_back;
 mod lease;
 mod ledger;
+mod numbering;
 mod orphan;
 mod report;
 mod run;

@@ -17,12 +17,18 @@ use crate::{Call, Effect};
 const NAMES: usize = 10_000;
 
 impl Step<'_> {
-    pub fn report(&mut self, call: Call, report: Report) {
+    pub fn report(&mut self, call: Call, mut report: Report) {
         if let Some(refusal) = self.refusal(call, &report) {
             return self.effect(refusal);
         }
         self.seen(call, &report);
         let acknowledged = self.batches(&report);
+        for status in &mut report.attempts {
+            let run = self.state.runs.get(&status.run);
+            if let Some(attempt) = run.and_then(|run| run.attempts.get(&status.attempt)) {
+                attempt.renumber_report(status);
+            }
+        }
         for attempt in &report.attempts {
             self.attempt(&report, attempt);
         }
@@ -124,13 +130,18 @@ impl Step<'_> {
             let (attempt, records) = (batch.attempt, batch.records.clone());
             self.record(&batch.run, What::Provisional { attempt, batch: batch.number, records });
         } else {
-            self.record_batch(&batch.run, batch.attempt, batch.number, &batch.records);
+            self.record_batch(&batch.run, batch.attempt, batch.number, batch.records.clone());
         }
         batch.number
     }
 
     /// Records the next batch of an attempt.
-    pub fn record_batch(&mut self, run: &RunId, attempt: AttemptId, batch: u32, records: &[Record]) {
+    pub fn record_batch(&mut self, run: &RunId, attempt: AttemptId, batch: u32, records: Vec<Record>) {
+        let known = &self.state.runs[run].attempts[&attempt];
+        let (records, discarded) = known.renumbered(records);
+        if let Some(manifest) = known.numbering.as_ref().map(|numbering| numbering.manifest) {
+            self.discard(run, manifest, discarded);
+        }
         let state = &self.state.runs[run];
         let known = &state.attempts[&attempt];
         let mut weighed = Weighing { run: state, attempt: known, finished: BTreeSet::new() };

@@ -15,6 +15,8 @@ use seagull_domain::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::numbering::Numbering;
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     pub spec: RunSpec,
@@ -161,6 +163,9 @@ pub struct Attempt {
     /// Whether it is of a plan that was anticipated in vain: whatever comes of it is discarded.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub withdrawn: bool,
+    /// Set where it was given out by another manifest than the run has now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub numbering: Option<Numbering>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -287,11 +292,17 @@ impl Run {
         let attempt = self.attempts.get(&attempt)?;
         let is_wanted = attempt.status == Status::Live && !attempt.withdrawn;
         let wanted = attempt.left.values().filter(|(test, _)| !attempt.asked.contains(test));
-        let entries = wanted.map(|(test, role)| self.entry(*test, *role)).collect();
-        let manifest = self.manifest?;
+        let mut entries: Vec<_> = wanted.map(|(test, role)| self.entry(*test, *role)).collect();
+        let mut manifest = self.manifest?;
+        if let Some(numbering) = &attempt.numbering {
+            let old = numbering.old();
+            entries.iter_mut().for_each(|entry| entry.test = old[&entry.test]);
+            manifest = numbering.manifest;
+        }
         (is_wanted && attempt.generation == generation).then_some(BundleContents {
             generation,
             manifest,
+            anticipated: self.anticipates(attempt),
             entries,
         })
     }

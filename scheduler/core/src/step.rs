@@ -140,8 +140,11 @@ impl Step<'_> {
             return;
         }
         match outcome {
-            Ok(plan) => self.record(run, What::Planned { generation, plan }),
-            Err(PlanFailure(message)) => self.record(run, What::DiscoveryFailed { message }),
+            Ok(plan) => self.take_plan(run, generation, plan),
+            Err(PlanFailure(message)) => {
+                self.withdraw(run);
+                self.record(run, What::DiscoveryFailed { message });
+            }
         }
     }
 

@@ -21,6 +21,10 @@ pub fn project(fact: &Fact) -> Vec<RunEvent> {
         What::Confirmed { generation, manifest, tests, summary } => {
             confirmed(*generation, *manifest, *tests, summary)
         }
+        What::Discarded { manifest, tests, count } => {
+            let (manifest, tests, count) = (*manifest, tests.clone(), *count);
+            vec![RunEvent::ResultsDiscarded { manifest, tests, count }]
+        }
         What::DiscoveryFailed { message } => vec![RunEvent::DiscoveryFailed { message: message.clone() }],
         What::Recorded { .. } => recorded(&fact.what),
         What::TakenBack { attempt, given, .. } => {

@@ -1,4 +1,4 @@
-//! Anticipation step by step: what runs during a discovery counts once that has found what was expected, or never.
+//! Anticipation step by step: what runs during a discovery counts once that has found its tests, or never.
 
 mod fixture;
 
@@ -10,13 +10,16 @@ use seagull_domain::{
     InfraCause, Instant, NotExecuted, Outcome, PlanSummary, Record, Report, RunEvent, RunId, RunSpec,
     RunVerdict, SlotIndex, TestIndex, TestResult, Verdict, WorkerReport,
 };
-use seagull_scheduler_core::{Call, Effect, Event, Fact, Phase, Plan, Settings, State, What, project};
+use seagull_scheduler_core::{
+    Call, Effect, Event, Fact, Phase, Plan, PlanFailure, Settings, State, What, project,
+};
 
 use fixture::spec;
 
 const DISCOVERY: u64 = 1;
 const FOUND: Digest = Digest([7; 32]);
 const MANIFEST: Digest = Digest([8; 32]);
+const FOUND_INSTEAD: Digest = Digest([10; 32]);
 
 /// A scheduler with executors of one slot each, which say what they are told to.
 struct World {
@@ -53,6 +56,7 @@ fn plan() -> Box<Plan> {
         empty_by_definition: false,
         first: 0,
         fail_fast: None,
+        moved: None,
     })
 }
 
@@ -66,6 +70,7 @@ fn result(test: u32) -> Record {
         cause: None,
         phases: [0, 1, 0],
         peak_kib: 0,
+        started_at: 0,
         message: String::new(),
         location: String::new(),
         text: None,
@@ -90,15 +95,19 @@ impl World {
         world
     }
 
-    /// The executor `a` discovers.
-    fn discovering(executors: &[&'static str]) -> World {
-        let mut world = World {
+    fn new() -> World {
+        World {
             state: State::new(Epoch(1), Settings::default()),
             now: Instant(0),
             executors: BTreeMap::new(),
             calls: 0,
             journal: Vec::new(),
-        };
+        }
+    }
+
+    /// The executor `a` discovers.
+    fn discovering(executors: &[&'static str]) -> World {
+        let mut world = World::new();
         for executor in executors {
             world.report(executor, &[]);
         }
@@ -330,23 +339,171 @@ fn an_end_that_is_reported_before_the_confirmation_is_heard_after_it() {
     world.ends_green();
 }
 
+/// The plan of another manifest than the anticipated one: without its second test, with a new one, and in another order.
+fn corrected() -> Box<Plan> {
+    let moved = [Some(3), None, Some(0), Some(1)].map(|place| place.map(TestIndex));
+    let bundles = vec![vec![TestIndex(0), TestIndex(1)], vec![TestIndex(2), TestIndex(3)]];
+    Box::new(Plan { manifest: FOUND_INSTEAD, bundles, moved: Some(moved.to_vec()), ..*plan() })
+}
+
+/// What readers were told of results, verdicts and what is discarded.
+fn outcomes(told: &[RunEvent]) -> Vec<String> {
+    let outcome = |event: &RunEvent| match event {
+        RunEvent::TestFinished { result, attempt, .. } => Some(format!("{} in {attempt}", result.test)),
+        RunEvent::Verdict { test, verdict } => Some(format!("{test}: {verdict:?}")),
+        RunEvent::ResultsDiscarded { manifest: MANIFEST, tests, count } => {
+            Some(format!("{count} discarded: {tests:?}"))
+        }
+        _ => None,
+    };
+    told.iter().filter_map(outcome).collect()
+}
+
+impl World {
+    /// Another manifest is found than was anticipated, of which `b` and `c` have run a test each, and its plan comes.
+    fn corrected() -> World {
+        let mut world = World::anticipating();
+        world.report("b", &[(2, 1, result(0))]);
+        world.says("a", &[(DISCOVERY, discovered(Digest([9; 32])))]);
+        let (facts, effects) = world.report("a", &[]);
+        assert!(matches!(facts[..], [What::AttemptEnded { .. }]), "what runs goes on: {facts:?}");
+        let (slots, generation, discovered) = (3, Generation(2), Digest([9; 32]));
+        let plan = Effect::Plan { run: run(), generation, discovered, slots, anticipated: Some(MANIFEST) };
+        assert!(effects.contains(&plan), "{effects:?}");
+        world.says("a", &[]);
+        world.report("a", &[]);
+        assert!(matches!(world.report("c", &[(3, 1, result(2))]).0[..], [What::Provisional { .. }]));
+        assert_eq!(outcomes(&world.told()), [""; 0]);
+        let (facts, _) = world.step(Event::Planned { run: run(), generation, outcome: Ok(corrected()) });
+        assert_eq!(assigned(&facts), [("a", 4)], "the new test is all that nobody has");
+        world
+    }
+}
+
 #[test]
-fn another_manifest_withdraws() {
+fn what_another_manifest_has_too_counts_and_goes_on() {
+    let mut world = World::corrected();
+    let manifest =
+        RunEvent::ManifestConfirmed { generation: Generation(2), manifest: FOUND_INSTEAD, tests: 4 };
+    assert!(world.told().contains(&manifest));
+    assert_eq!(outcomes(&world.told()), ["3 in 2", "0 in 3", "0: Passed", "3: Passed"]);
+    let new = world.state.runs[&run()].contents(AttemptId(4), Generation(1)).unwrap();
+    assert_eq!((new.manifest, new.entries.len(), new.entries[0].test), (FOUND_INSTEAD, 1, TestIndex(2)));
+
+    let running = AttemptState::Running(Some(TestIndex(3)));
+    world.says("c", &[(3, running)]);
+    let (_, effects) = world.report("c", &[]);
+    let live = |effect: &Effect| matches!(effect, Effect::Live { test: Some(TestIndex(1)), .. });
+    assert!(effects.iter().any(live), "{effects:?}");
+    world.says("c", &[(3, AttemptState::Ended(EndCause::Completed))]);
+    world.report("c", &[(3, 2, result(3))]);
+    world.says("b", &[(2, AttemptState::Ended(EndCause::Completed))]);
+    world.report("b", &[]);
+    world.says("a", &[(4, AttemptState::Ended(EndCause::Completed))]);
+    world.report("a", &[(4, 1, result(2))]);
+    let told = outcomes(&world.told());
+    assert_eq!(told[4..], ["1 in 3", "1: Passed", "2 in 4", "2: Passed"]);
+    world.ends_green();
+}
+
+#[test]
+fn what_another_manifest_does_not_have_is_not_left_to_do() {
+    let mut world = World::corrected();
+    let contents = |world: &World, attempt, generation| {
+        world.state.runs[&run()].contents(AttemptId(attempt), Generation(generation))
+    };
+    assert_eq!(contents(&world, 2, 1), None, "there is a newer one");
+    let rest = contents(&world, 2, 2).unwrap();
+    assert_eq!((rest.manifest, rest.entries.len(), rest.anticipated), (MANIFEST, 0, false));
+    let whole = contents(&world, 3, 1).unwrap();
+    assert_eq!((whole.manifest, whole.entries.len(), whole.entries[0].test), (MANIFEST, 1, TestIndex(3)));
+
+    world.says("b", &[(2, AttemptState::Running(Some(TestIndex(1))))]);
+    let (facts, effects) = world.report("b", &[(2, 2, result(1))]);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Live { .. })), "{effects:?}");
+    assert_eq!(desired(&effects, world.calls).unwrap().acknowledged, [(AttemptId(2), 2)]);
+    let discarded = What::Discarded { manifest: MANIFEST, tests: vec![TestIndex(1)], count: 1 };
+    assert_eq!(facts[0], discarded);
+    assert_eq!(outcomes(&world.told()).last().unwrap(), "1 discarded: [TestIndex(1)]");
+    let missing = Record::Missing { test: TestIndex(1), reason: String::new() };
+    let (facts, _) = world.report("b", &[(2, 3, missing)]);
+    assert!(matches!(&facts[..], [What::Recorded { records, .. }] if records.is_empty()), "{facts:?}");
+}
+
+#[test]
+fn recovery_before_and_after_another_manifest_is_planned() {
+    let world = World::corrected();
+    let planned = world.journal.iter().position(|fact| matches!(fact.what, What::Planned { .. })).unwrap();
+    let recovered = |facts: usize| {
+        let mut state = State::new(Epoch(2), Settings::default());
+        world.journal[..facts].iter().for_each(|fact| state.apply(fact));
+        let outcome = state.step(Instant(0), Event::Recovered);
+        state.sanity_check();
+        (state, outcome.effects)
+    };
+    let (mut state, effects) = recovered(planned);
+    assert!(matches!(effects[..], [Effect::Plan { anticipated: Some(MANIFEST), .. }]), "{effects:?}");
+    state
+        .step(Instant(0), Event::Planned { run: run(), generation: Generation(2), outcome: Ok(corrected()) });
+    let decided = |state: &State| {
+        state.runs[&run()].tests.iter().map(|test| (test.seen, test.verdict)).collect::<Vec<_>>()
+    };
+    assert_eq!(decided(&state), decided(&world.state));
+    let (state, effects) = recovered(world.journal.len());
+    assert_eq!((state.runs, effects), (world.state.runs, vec![]));
+}
+
+#[test]
+fn a_plan_in_which_nothing_has_moved_withdraws() {
     let mut world = World::anticipating();
     world.report("b", &[(2, 1, result(0))]);
+    world.says("a", &[(DISCOVERY, discovered(Digest([9; 32])))]);
+    world.report("a", &[]);
+    world.says("a", &[]);
     world.report("b", &[]);
     let held = world.calls;
-    world.says("a", &[(DISCOVERY, discovered(Digest([9; 32])))]);
-    let (facts, effects) = world.report("a", &[]);
-    assert!(facts.contains(&What::Withdrawn));
-    let (slots, generation, discovered) = (3, Generation(2), Digest([9; 32]));
-    assert!(effects.contains(&Effect::Plan { run: run(), generation, discovered, slots }), "{effects:?}");
+    let planned = Event::Planned { run: run(), generation: Generation(2), outcome: Ok(plan()) };
+    let (facts, effects) = world.step(planned);
+    assert!(matches!(facts[..3], [What::Discarded { count: 1, .. }, What::Withdrawn, What::Planned { .. }]));
     assert!(desired(&effects, held).expect("it is told at once").attempts[0].cancel);
-    world.is_withdrawn();
     assert_eq!(world.state.runs[&run()].contents(AttemptId(2), Generation(1)), None);
-    world.says("a", &[]);
     world.interrupted_attempts_end(&[("b", 2), ("c", 3)]);
-    world.ends_as_if_nothing_had_been_anticipated(2);
+    world.ends_green();
+}
+
+#[test]
+fn a_plan_that_fails_withdraws() {
+    let mut world = World::anticipating();
+    world.says("a", &[(DISCOVERY, discovered(Digest([9; 32])))]);
+    world.report("a", &[]);
+    let outcome = Err(PlanFailure("no such selection".into()));
+    let (facts, _) = world.step(Event::Planned { run: run(), generation: Generation(2), outcome });
+    assert!(matches!(facts[..2], [What::Withdrawn, What::DiscoveryFailed { .. }]), "{facts:?}");
+    world.is_withdrawn();
+}
+
+#[test]
+fn fail_fast_waits_for_what_counts() {
+    let mut world = World::anticipating();
+    world.state.runs.get_mut(&run()).unwrap().spec.fail_fast = Some(1);
+    let Record::Result(passed) = result(0) else { unreachable!("it is a result") };
+    let failed = Record::Result(TestResult { outcome: Outcome::Failed, ..passed });
+    let stops = |facts: &[What]| facts.contains(&What::Stopping { reason: NotExecuted::FailFast });
+    assert!(!stops(&world.report("b", &[(2, 1, failed)]).0));
+    world.says("a", &[(DISCOVERY, discovered(FOUND))]);
+    let (facts, _) = world.report("a", &[]);
+    assert_eq!(verdicts(&facts)[0], (0, Verdict::Failed));
+    assert!(stops(&facts));
+}
+
+#[test]
+fn a_run_that_is_not_to_start_early_anticipates_nothing() {
+    let mut world = World::new();
+    ["a", "b"].iter().for_each(|executor| drop(world.report(executor, &[])));
+    let late = RunSpec { early_start: false, ..spec("r") };
+    let (_, effects) = world.step(Event::Submit { request: Call(1000), spec: Box::new(late) });
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Anticipate { .. })), "{effects:?}");
+    assert_eq!(world.anticipate().0, []);
 }
 
 #[test]
@@ -383,7 +540,8 @@ fn a_cancel_withdraws() {
     let mut world = World::anticipating();
     world.report("b", &[(2, 1, result(0))]);
     let (facts, _) = world.step(Event::Cancel { run: run() });
-    assert_eq!(facts, [What::Withdrawn, What::Stopping { reason: NotExecuted::Cancelled }]);
+    let discarded = What::Discarded { manifest: MANIFEST, tests: vec![TestIndex(0)], count: 1 };
+    assert_eq!(facts, [discarded, What::Withdrawn, What::Stopping { reason: NotExecuted::Cancelled }]);
     world.is_withdrawn();
     world.interrupted_attempts_end(&[("b", 2), ("c", 3)]);
     world.says("a", &[(DISCOVERY, AttemptState::Ended(EndCause::Cancelled))]);
@@ -406,10 +564,10 @@ fn a_loss_withdraws_and_the_discovery_goes_on() {
     world.report("b", &[]);
     world.now = world.now + Duration::from_secs(6);
     let (facts, _) = world.step(Event::Tick);
-    assert_eq!(facts[0], What::Withdrawn);
+    assert_eq!(facts[1], What::Withdrawn);
     let (attempt, cause) = (AttemptId(3), EndCause::Cancelled);
     assert!(
-        matches!(&facts[1], What::AttemptEnded { attempt: of, cause: as_, .. } if (*of, as_) == (attempt, &cause))
+        matches!(&facts[2], What::AttemptEnded { attempt: of, cause: as_, .. } if (*of, as_) == (attempt, &cause))
     );
     world.is_withdrawn();
     assert_eq!(world.report("c", &[(3, 1, result(2))]).0, [], "what comes late is discarded");

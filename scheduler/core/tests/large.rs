@@ -48,6 +48,7 @@ fn plan() -> Plan {
         empty_by_definition: false,
         first: 0,
         fail_fast: None,
+        moved: None,
     }
 }
 
@@ -61,6 +62,7 @@ fn passed(test: TestIndex) -> Record {
         cause: None,
         phases: [0, 1, 0],
         peak_kib: 0,
+        started_at: 0,
         message: String::new(),
         location: String::new(),
         text: None,
@@ -70,19 +72,29 @@ fn passed(test: TestIndex) -> Record {
 impl Fleet {
     /// All executors are there, and the tests are known.
     fn planning() -> Fleet {
-        let state = State::new(Epoch(1), Settings::default());
-        let mut fleet = Fleet { state, sequence: 0, took: BTreeMap::new() };
-        fleet.step("submit", Event::Submit { request: Call(0), spec: Box::new(spec("r")) });
-        fleet.report("join", 0, 0);
-        let discovery = Discovery { manifest: Digest([7; 32]), tests: BUNDLES * TESTS_IN_BUNDLE };
-        let state = AttemptState::Ended(EndCause::Discovered(discovery));
-        let (attempt, generation, kept) = (AttemptId(1), Generation(1), Vec::new());
-        let ended = AttemptReport { attempt, run: run(), generation, kept, state };
-        fleet.send("discover", 0, vec![ended], Vec::new());
+        let mut fleet = Fleet::submitted();
+        fleet.discovered();
         for executor in 1..EXECUTORS {
             fleet.report("join", executor, 0);
         }
         fleet
+    }
+
+    /// The first executor is there, and discovers.
+    fn submitted() -> Fleet {
+        let state = State::new(Epoch(1), Settings::default());
+        let mut fleet = Fleet { state, sequence: 0, took: BTreeMap::new() };
+        fleet.step("submit", Event::Submit { request: Call(0), spec: Box::new(spec("r")) });
+        fleet.report("join", 0, 0);
+        fleet
+    }
+
+    fn discovered(&mut self) {
+        let discovery = Discovery { manifest: Digest([7; 32]), tests: BUNDLES * TESTS_IN_BUNDLE };
+        let state = AttemptState::Ended(EndCause::Discovered(discovery));
+        let (attempt, generation, kept) = (AttemptId(1), Generation(1), Vec::new());
+        let ended = AttemptReport { attempt, run: run(), generation, kept, state };
+        self.send("discover", 0, vec![ended], Vec::new());
     }
 
     fn step(&mut self, what: &'static str, event: Event) -> Vec<What> {
@@ -156,6 +168,36 @@ fn assigned(facts: &[What]) -> Vec<(Option<BundleId>, SlotNumber)> {
 
 fn taken_back(facts: &[What]) -> u32 {
     facts.iter().filter(|what| matches!(what, What::TakeBack { .. })).count() as u32
+}
+
+#[test]
+fn a_large_suite_that_has_changed_goes_on_with_what_has_begun() {
+    let mut fleet = Fleet::submitted();
+    for executor in 1..EXECUTORS {
+        fleet.report("join", executor, 0);
+    }
+    let anticipated = Event::Anticipated { run: run(), discovered: Digest([6; 32]), plan: Box::new(plan()) };
+    let given = assigned(&fleet.step("anticipate", anticipated)).len() as u32;
+    assert_eq!(given, EXECUTORS * SLOTS - 1);
+    for executor in 1..EXECUTORS {
+        fleet.report("early results", executor, 10);
+    }
+    fleet.discovered();
+    // The first test is gone, and another is in its place.
+    let tests = BUNDLES * TESTS_IN_BUNDLE;
+    let moved = (0..tests).map(|test| (test > 0).then_some(TestIndex(test))).collect();
+    let found = Plan { moved: Some(moved), manifest: Digest([9; 32]), ..plan() };
+    let planned = Event::Planned { run: run(), generation: Generation(2), outcome: Ok(Box::new(found)) };
+    let facts = fleet.step("another manifest is planned", planned);
+    let decided =
+        facts.iter().map(|what| if let What::Decided { verdicts } = what { verdicts.len() } else { 0 });
+    let early = (EXECUTORS - 1) * SLOTS * 10;
+    assert_eq!(decided.sum::<usize>() as u32, early);
+    let run = &fleet.state.runs[&run()];
+    let pending: usize = run.pending.values().map(|bundle| bundle.entries.len()).sum();
+    let held: u32 = run.tests.iter().map(|test| test.held).sum();
+    assert_eq!((pending as u32 + held + early, held >= given * TESTS_IN_BUNDLE - early), (tests, true));
+    fleet.state.sanity_check();
 }
 
 #[test]

@@ -49,6 +49,7 @@ fn result(test: u32, outcome: Outcome) -> Record {
         cause: None,
         phases: [0, 1, 0],
         peak_kib: 0,
+        started_at: 0,
         message: String::new(),
         location: String::new(),
         text: None,
@@ -91,6 +92,7 @@ impl World {
             empty_by_definition: false,
             first,
             fail_fast: None,
+            moved: None,
         };
         world.step(Event::Planned { run: run(), generation: Generation(1), outcome: Ok(Box::new(plan)) });
         world.says("a", 2, AttemptState::Running(None));

@@ -99,6 +99,7 @@ impl World {
             empty_by_definition: false,
             first: 0,
             fail_fast,
+            moved: None,
         };
         let (run, generation) = ("r".parse().unwrap(), Generation(1));
         world.step(Event::Planned { run, generation, outcome: Ok(Box::new(plan)) });
@@ -143,6 +144,7 @@ fn result(test: u32, outcome: Outcome) -> TestResult {
         cause: None,
         phases: [0, 1, 0],
         peak_kib: 0,
+        started_at: 0,
         message: String::new(),
         location: String::new(),
         text: None,

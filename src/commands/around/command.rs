@@ -262,6 +262,7 @@ mod tests {
                 cause: *cause,
                 phases: [0; 3],
                 peak_kib: 100,
+                started_at: 0,
                 message: String::new(),
                 location: String::new(),
                 text: None,

@@ -101,7 +101,7 @@ impl Reach {
                 Notice::Items(items) => items.into_iter().for_each(|item| tell(Told::Item(item))),
                 Notice::Failed(error) => return Err(unread(run, error)),
                 Notice::Disconnected(why) => return Err(anyhow!("{why}")),
-                Notice::Live(_) | Notice::Reconnected => {}
+                Notice::Expected(_) | Notice::Live(_) | Notice::Reconnected => {}
             }
         }
         Ok(())

@@ -63,6 +63,7 @@ impl Screen {
     pub fn show(&mut self, notice: &Notice) -> anyhow::Result<()> {
         match notice {
             Notice::Manifest(manifest) => self.manifest(manifest)?,
+            Notice::Expected(manifest) => self.report.expected(manifest.clone()),
             Notice::Items(items) => self.items(items)?,
             Notice::Live(slots) => self.live(slots)?,
             Notice::Disconnected(why) => self.say(&format!("reconnecting: {}", without_hints(why)))?,

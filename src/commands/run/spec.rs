@@ -57,6 +57,7 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
         retries: how.retries.or(defaults.retries).unwrap_or(0),
         fail_fast: how.fail_fast.or(defaults.fail_fast),
         flaky_fails: how.flaky.or(defaults.flaky_fails).unwrap_or(false),
+        early_start: !how.no_early_start && defaults.early_start.unwrap_or(true),
         grace_ms: millis(how.grace.or(defaults.grace).unwrap_or(GRACE)),
         seed: how.seed.map_or_else(fresh::seed, Ok)?,
         orphan_ms: orphan(args, remote),
@@ -190,7 +191,8 @@ mod tests {
     #[test]
     fn options_win_over_settings_and_settings_over_defaults() {
         let (_root, place) = place(
-            "project = 'p'\n[run]\nretries = 3\ncap = '5m'\ntest-limit = '90s'\nflaky = 'fail'\nisolation = 'test'\nworker-memory = '1GiB'\n[env]\nA = 'b'",
+            "project = 'p'\n[run]\nretries = 3\ncap = '5m'\ntest-limit = '90s'\nflaky = 'fail'\n\
+             isolation = 'test'\nworker-memory = '1GiB'\nearly-start = false\n[env]\nA = 'b'",
         );
         let spec = build(
             &args(&["--retries", "1", "--isolation", "bundle", "t.py", "--", "-x"]),
@@ -203,9 +205,16 @@ mod tests {
         assert_eq!((spec.isolation, spec.worker_memory_kib), (Isolation::Bundle, Some(1 << 20)));
         assert_eq!((spec.project.as_str(), spec.rev.as_str()), ("p", "abc"));
         assert_eq!(spec.arguments, ["t.py", "-x"]);
-        assert!(spec.flaky_fails && spec.fail_fast.is_none());
+        assert!(spec.flaky_fails && spec.fail_fast.is_none() && !spec.early_start);
         assert_eq!(spec.environment.variables["A"], "b");
         assert!(seagull_proto::convert::submission(spec).is_ok());
+    }
+
+    #[test]
+    fn a_run_starts_early_unless_it_is_told_not_to() {
+        let (_root, place) = place("");
+        let early = |arguments: &[&str]| build(&args(arguments), &place, in_place()).unwrap().early_start;
+        assert!(early(&[]) && !early(&["--no-early-start"]));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::report::{Live, Report};
 pub enum Step {
     Event(Box<RunEvent>),
     Manifest(Manifest),
+    Expected(Manifest),
     Live(Live),
     Say(&'static str),
 }
@@ -36,6 +37,7 @@ pub fn play(report: &mut Report, script: &Script) {
                 report.item(Instant(*at), &item).unwrap();
             }
             Step::Manifest(manifest) => report.manifest(Arc::new(manifest.clone())),
+            Step::Expected(manifest) => report.expected(Arc::new(manifest.clone())),
             Step::Live(live) => report.live(Instant(*at), live).unwrap(),
             Step::Say(text) => report.say(text).unwrap(),
         }
@@ -80,6 +82,7 @@ pub fn spec(retries: u32) -> RunSpec {
         retries,
         fail_fast: None,
         flaky_fails: false,
+        early_start: true,
         grace_ms: 10_000,
         seed: 1,
         orphan_ms: None,
@@ -160,6 +163,7 @@ pub fn ran(on: &'static str, slot: u32, test: u32, outcome: Outcome, millis: u64
         cause: None,
         phases: [0, millis * 1000, 0],
         peak_kib: 51_200,
+        started_at: 1_764_000_000_500,
         message: String::new(),
         location: String::new(),
         text: None,
@@ -407,7 +411,7 @@ fn two_tests() -> (Manifest, Step) {
     (Manifest { files, ..Manifest::default() }, event(end))
 }
 
-/// A second run: what the discovery will find runs meanwhile, and is told of once it has found it.
+/// A second run: what the discovery is expected to find runs meanwhile, and is told of once it has found it, or has not.
 pub fn anticipated() -> Script {
     let (manifest, end) = two_tests();
     let plan = PlanSummary {
@@ -419,6 +423,13 @@ pub fn anticipated() -> Script {
         lower_bound: 1,
         ..plan()
     };
+    let path = "test_a.py".to_owned();
+    let expected = Manifest {
+        files: vec![FileTests { path, suffixes: vec!["::gone".into(), "::test_x".into()] }],
+        ..Manifest::default()
+    };
+    let (tests, count) = (vec![TestIndex(0)], 1);
+    let discarded = RunEvent::ResultsDiscarded { manifest: Digest([8; 32]), tests, count };
     vec![
         (0, event(RunEvent::RunStarted(Box::new(spec(0))))),
         (100, assigned(1, "e-1", 0, true)),
@@ -426,6 +437,8 @@ pub fn anticipated() -> Script {
         (4000, Step::Manifest(manifest.clone())),
         (4000, confirmed(&manifest)),
         (4000, event(RunEvent::Plan(plan))),
+        (4000, Step::Expected(expected)),
+        (4000, event(discarded)),
         (4000, ran("e-2", 1, 0, Outcome::Passed, 3500).step()),
         (4000, decided(0, Verdict::Passed)),
         (4100, assigned(10, "e-1", 0, false)),

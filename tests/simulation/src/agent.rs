@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use seagull_domain::{
-    AttemptId, BundleContents, Desired, Generation, Instant, Role, RunId, SlotIndex, TestIndex,
+    AttemptId, BundleContents, Desired, Digest, Generation, Instant, Role, RunId, SlotIndex, TestIndex,
 };
 use seagull_executor_core::{Effect, Event, Settings, State};
 
@@ -41,6 +41,8 @@ pub struct Agent {
     fetches: BTreeMap<AttemptId, (RunId, Generation)>,
     /// The role of each test, by what was fetched.
     pub roles: BTreeMap<(AttemptId, TestIndex), Role>,
+    /// What the indices of an attempt's tests mean.
+    pub manifests: BTreeMap<AttemptId, Digest>,
     pub workers: BTreeMap<SlotIndex, Worker>,
     pub controllers: Controllers,
 }
@@ -106,6 +108,7 @@ impl World {
             timer: None,
             fetches: BTreeMap::new(),
             roles: BTreeMap::new(),
+            manifests: BTreeMap::new(),
             workers: BTreeMap::new(),
             controllers: BTreeMap::new(),
         });
@@ -302,6 +305,7 @@ impl World {
             agent.fetches.remove(&attempt);
         }
         let Some(contents) = contents else { return };
+        agent.manifests.insert(attempt, contents.manifest);
         agent.roles.extend(contents.entries.iter().map(|entry| ((attempt, entry.test), entry.role)));
         self.agent_step(id, Event::Contents { attempt, contents });
     }

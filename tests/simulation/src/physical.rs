@@ -77,6 +77,8 @@ pub struct ControllerLife {
 pub struct Execution {
     pub run: usize,
     pub test: TestIndex,
+    /// What its executor calls the test.
+    pub called: TestIndex,
     pub role: Role,
     pub attempt: AttemptId,
     pub agent: usize,

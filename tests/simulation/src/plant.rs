@@ -15,4 +15,6 @@ pub enum Plant {
     EffectLostAtRecovery,
     /// What was kept of an anticipated plan is not told of when that is confirmed.
     BufferedDroppedAtConfirmation,
+    /// What runs of an anticipated plan goes on under another manifest with its tests' old indices.
+    TestsNotMoved,
 }

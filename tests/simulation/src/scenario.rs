@@ -33,6 +33,8 @@ pub struct RunPlan {
     /// Tests in a bundle.
     pub chunk: usize,
     pub tests: Vec<Script>,
+    /// Tests that are expected and are not in its manifest, though a worker may find them.
+    pub gone: Vec<Script>,
     pub relations: Vec<Relation>,
     pub cancelled_at: Option<u64>,
     /// Its client is gone from then on.
@@ -49,12 +51,12 @@ pub enum Discovery {
 }
 
 /// What is expected of the discovery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Anticipation {
     /// What it finds.
     Right,
-    /// Another manifest: of so many more tests, which no worker finds.
-    Wrong(u32),
+    /// Another manifest, of these tests.
+    Other(Vec<TestIndex>),
 }
 
 /// What a test does wherever it is executed.
@@ -137,11 +139,11 @@ impl Scenario {
         }
         let (faults, crash_after) = faults(r, &executors, &runs);
         let message_bytes = if r.chance(60) { 60_000 } else { 0 };
-        runs.iter_mut().for_each(|run| run.anticipation = anticipation(r));
         runs.iter_mut().for_each(|run| run.controlled = r.chance(300));
         if r.chance(200) {
             may_be_orphaned(r, &mut runs[0]);
         }
+        runs.iter_mut().for_each(|run| anticipate(r, run));
         Scenario { executors, runs, faults, message_bytes, crash_after }
     }
 }
@@ -163,10 +165,19 @@ fn run(r: &mut Random, seed: u64, index: usize, executors: usize) -> RunPlan {
         plan_fails: false,
         chunk: r.within(5..=40) as usize,
         tests: scripts,
+        gone: Vec::new(),
         relations,
         cancelled_at: None,
         lost_at: None,
         controlled: false,
+    }
+}
+
+impl RunPlan {
+    /// What a test of it does, or, numbered after those, one that is only expected.
+    pub fn script(&self, test: TestIndex) -> &Script {
+        let index = test.0 as usize;
+        self.tests.get(index).unwrap_or_else(|| &self.gone[index - self.tests.len()])
     }
 }
 
@@ -194,12 +205,30 @@ fn may_be_orphaned(r: &mut Random, run: &mut RunPlan) {
     run.lost_at = r.chance(800).then(|| r.within(0..=10_000));
 }
 
-fn anticipation(r: &mut Random) -> Option<Anticipation> {
-    match r.within(0..=99) {
-        0..=25 => Some(Anticipation::Right),
-        26..=37 => Some(Anticipation::Wrong(r.within(1..=5) as u32)),
+fn anticipate(r: &mut Random, run: &mut RunPlan) {
+    run.anticipation = match r.within(0..=99) {
+        0..=20 => Some(Anticipation::Right),
+        21..=45 if !run.tests.is_empty() => Some(Anticipation::Other(earlier(r, run))),
         _ => None,
+    };
+}
+
+/// The suite as it was before it got some tests, lost some, and others changed their places.
+fn earlier(r: &mut Random, run: &mut RunPlan) -> Vec<TestIndex> {
+    let mut tests: Vec<_> = (0..run.tests.len() as u32).map(TestIndex).collect();
+    for _ in 0..r.within(0..=4) {
+        tests.remove(r.index(tests.len()));
     }
+    for _ in 0..r.within(0..=5) {
+        let does = if r.chance(500) { Does::IsNowhere } else { Does::Always(Outcome::Passed) };
+        tests.insert(r.index(tests.len()), TestIndex((run.tests.len() + run.gone.len()) as u32));
+        run.gone.push(Script { does, duration_ms: r.within(0..=400), predicted_us: 100_000, limit_ms: 9000 });
+    }
+    for _ in 0..r.within(0..=3) {
+        let (a, b) = (r.index(tests.len()), r.index(tests.len()));
+        tests.swap(a, b);
+    }
+    tests
 }
 
 fn spec(r: &mut Random, id: &str) -> RunSpec {
@@ -221,6 +250,7 @@ fn spec(r: &mut Random, id: &str) -> RunSpec {
         retries: r.within(0..=2) as u32,
         fail_fast: None,
         flaky_fails: r.chance(200),
+        early_start: true,
         grace_ms: r.within(1000..=5000),
         seed: 1,
         orphan_ms: None,

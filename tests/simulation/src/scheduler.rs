@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use seagull_domain::{Epoch, Generation, Instant, RunId, Seq};
+use seagull_domain::{Digest, Epoch, Generation, Instant, RunId, Seq, TestIndex};
 use seagull_scheduler_core::{Call, Effect, Event, Fact, State, What};
 
 use crate::census::{effect_kind, fact_kind, met};
@@ -278,9 +278,9 @@ impl World {
                 }
             }
             Effect::Refused { refusal, .. } => panic!("a run was refused: {refusal:?}"),
-            Effect::Plan { run, generation, .. } => {
+            Effect::Plan { run, generation, anticipated, .. } => {
                 let delay = self.random.within(20..=800);
-                self.after(delay, Action::Planned { epoch: self.epoch, run, generation });
+                self.after(delay, Action::Planned { epoch: self.epoch, run, generation, anticipated });
                 self.milestone(Milestone::PlanAsked);
             }
             Effect::Anticipate { run, .. } => {
@@ -317,8 +317,12 @@ impl World {
         }
     }
 
-    pub fn planned(&mut self, run: RunId, generation: Generation) {
-        let outcome = planner::plan(&self.scenario.runs[self.run_index(&run)]);
+    pub fn planned(&mut self, run: RunId, generation: Generation, anticipated: Option<Digest>) {
+        let mut outcome = planner::plan(&self.scenario.runs[self.run_index(&run)], anticipated);
+        if let (Some(Plant::TestsNotMoved), Ok(plan)) = (self.plant, &mut outcome) {
+            let places = plan.moved.iter_mut().flatten();
+            places.zip((0..).map(TestIndex)).for_each(|(place, test)| *place = place.and(Some(test)));
+        }
         self.step(Event::Planned { run, generation, outcome });
     }
 
@@ -340,7 +344,12 @@ impl World {
 
 /// What was kept until a confirmation, and is recorded with it.
 fn recorded_at_confirmation(facts: &[(Seq, Fact)]) -> impl Iterator<Item = Seq> {
-    let confirmed = facts.iter().skip_while(|(_, fact)| !matches!(fact.what, What::Confirmed { .. }));
+    let confirms = |what: &What| match what {
+        What::Confirmed { .. } => true,
+        What::Planned { plan, .. } => plan.moved.is_some(),
+        _ => false,
+    };
+    let confirmed = facts.iter().skip_while(move |(_, fact)| !confirms(&fact.what));
     confirmed.filter(|(_, fact)| matches!(fact.what, What::Recorded { .. })).map(|(seq, _)| *seq)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use seagull_domain::{Generation, RunId, Seq, SlotIndex};
+use seagull_domain::{Digest, Generation, RunId, Seq, SlotIndex};
 use seagull_executor_core::{WorkerEvent, WorkerId};
 
 use crate::agent::Agent;
@@ -80,6 +80,7 @@ pub enum Action {
         epoch: u64,
         run: RunId,
         generation: Generation,
+        anticipated: Option<Digest>,
     },
     Anticipated {
         epoch: u64,
@@ -257,8 +258,8 @@ impl World {
                 self.scheduler_resumes(paused_ms)
             }
             Action::Committed { epoch, seq } if epoch == self.epoch => self.committed(seq),
-            Action::Planned { epoch, run, generation } if epoch == self.epoch => {
-                self.planned(run, generation)
+            Action::Planned { epoch, run, generation, anticipated } if epoch == self.epoch => {
+                self.planned(run, generation, anticipated)
             }
             Action::Anticipated { epoch, run } if epoch == self.epoch => self.anticipated(run),
             Action::Archived { epoch, run } if epoch == self.epoch => self.archived(run),

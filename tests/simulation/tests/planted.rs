@@ -41,6 +41,11 @@ fn buffered_results_dropped_at_confirmation() {
 }
 
 #[test]
+fn tests_that_keep_their_indices_in_another_manifest() {
+    is_found_within(100, Plant::TestsNotMoved, "told but never happened");
+}
+
+#[test]
 fn an_effect_lost_at_recovery() {
     is_found_within(100, Plant::EffectLostAtRecovery, "hangs");
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, AttemptState, EndCause, Epoch, Generation, InfraCause, Kind, SlotNumber, TestCause, TestIndex,
+    AttemptId, AttemptState, BundleContents, EndCause, Epoch, Generation, InfraCause, Kind, SlotNumber,
+    TestCause, TestIndex,
 };
 use seagull_executor_core::{Effect, Event, WorkerEvent, WorkerId};
 
-use crate::world::{World, entry, exited, feed, finish, interrupt, passed, run, wanted};
+use crate::world::{World, contents, entry, exited, feed, finish, interrupt, passed, run, wanted};
 
 #[test]
 fn an_attempt_goes_from_its_contents_to_its_end() {
@@ -84,6 +85,45 @@ fn a_test_taken_back_is_kept_if_it_has_started() {
     world.contents(1, 2, &[entry(1, 0)]);
     let report = world.report(1);
     assert_eq!((report.generation, report.kept), (Generation(2), vec![TestIndex(0)]));
+}
+
+#[test]
+fn only_what_is_surely_there_is_looked_for_in_a_whole_collection() {
+    for anticipated in [true, false] {
+        let mut world = World::wanting(Kind::Run);
+        let contents = BundleContents { anticipated, ..contents(1, &[entry(0, 0), entry(1, 0)]) };
+        world.step(Event::Contents { attempt: AttemptId(1), contents });
+        world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
+        let reason = "not among the tests of its file".to_owned();
+        let effects = world.worker(1, WorkerEvent::Missing { test: TestIndex(0), reason });
+        assert_eq!(effects, [feed(1, 1, &[1])]);
+        world.starts(1);
+        let expected = if anticipated { vec![] } else { vec![finish(1)] };
+        assert_eq!(world.worker(1, passed(1)), expected);
+        let has_ended = world.report(1).state == AttemptState::Ended(EndCause::Completed);
+        assert_eq!(has_ended, anticipated, "its scheduler knows better than to look for it");
+    }
+}
+
+#[test]
+fn an_index_that_may_mean_two_tests_is_at_a_worker_once_at_a_time() {
+    let mut world = World::running(&[entry(0, 0)]);
+    world.starts(0);
+    world.desired.push(wanted(2, Kind::Run, 0));
+    world.answer(Vec::new());
+    world.contents(2, 1, &[entry(0, 0)]);
+    assert_eq!(world.worker(1, WorkerEvent::Next { peak_kib: 0 }), []);
+    assert_eq!(world.worker(1, passed(0)), [feed(1, 2, &[0])]);
+}
+
+#[test]
+fn an_attempt_that_needs_another_environment_is_given_back_before_anything_of_it_runs() {
+    let mut world = World::wanting(Kind::Run);
+    assert!(matches!(world.contents(1, 1, &[entry(0, 0)])[..], [Effect::Start(_)]));
+    assert_eq!(world.worker(1, WorkerEvent::EnvironmentDiffers), []);
+    assert_eq!(world.worker(1, WorkerEvent::Ready { grace_ms: 1000 }), []);
+    let cause = EndCause::GaveBack(InfraCause::EnvironmentDiffers, String::new());
+    assert_eq!(world.report(1).state, AttemptState::Ended(cause));
 }
 
 #[test]

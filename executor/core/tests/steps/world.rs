@@ -42,6 +42,15 @@ pub fn entry(test: u32, relation: u32) -> Entry {
     Entry { test: TestIndex(test), role: Role::Run, predicted_us: 1_000_000, limit_ms: 10_000, relation }
 }
 
+pub fn contents(generation: u32, entries: &[Entry]) -> BundleContents {
+    BundleContents {
+        generation: Generation(generation),
+        manifest: Digest([1; 32]),
+        anticipated: false,
+        entries: entries.to_vec(),
+    }
+}
+
 pub fn passed(test: u32) -> WorkerEvent {
     WorkerEvent::Finished(TestResult {
         test: TestIndex(test),
@@ -52,6 +61,7 @@ pub fn passed(test: u32) -> WorkerEvent {
         cause: None,
         phases: [0, 1, 0],
         peak_kib: 0,
+        started_at: 0,
         message: String::new(),
         location: String::new(),
         text: None,
@@ -112,12 +122,7 @@ impl World {
     }
 
     pub fn contents(&mut self, attempt: u64, generation: u32, entries: &[Entry]) -> Vec<Effect> {
-        let contents = BundleContents {
-            generation: Generation(generation),
-            manifest: Digest([1; 32]),
-            entries: entries.to_vec(),
-        };
-        self.step(Event::Contents { attempt: AttemptId(attempt), contents })
+        self.step(Event::Contents { attempt: AttemptId(attempt), contents: contents(generation, entries) })
     }
 
     pub fn worker(&mut self, worker: u64, event: WorkerEvent) -> Vec<Effect> {

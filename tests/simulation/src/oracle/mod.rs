@@ -22,7 +22,7 @@ struct Story<'a> {
     /// In order, with the time from which each could be read.
     told: &'a [(Seq, u64, RunEvent)],
     physical: &'a Physical,
-    /// All but those of attempts that were withdrawn, which never count.
+    /// All but those of attempts that were withdrawn, which never count, and of tests that its manifest does not have.
     executions: Vec<&'a Execution>,
     withdrawn_executions: Vec<&'a Execution>,
     run: usize,
@@ -83,7 +83,8 @@ impl<'a> Story<'a> {
             }
         }
         let withdrawn = world.journal.withdrawn(&plan.spec.id);
-        let of_run = world.physical.executions.iter().filter(|execution| execution.run == run);
+        let is_there = |test: TestIndex| (test.0 as usize) < plan.tests.len();
+        let of_run = world.physical.executions.iter().filter(|e| e.run == run && is_there(e.test));
         let (withdrawn_executions, executions) =
             of_run.partition(|execution| withdrawn.contains_key(&execution.attempt));
         let client = &world.clients[run];

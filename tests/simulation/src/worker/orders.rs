@@ -97,16 +97,16 @@ impl World {
             }
             Stage::Finishing(_) | Stage::Dead(_) => return,
         };
-        let test = execution.map(|execution| self.physical.executions[execution].test);
-        if let (Some(execution), Some(test)) = (execution, test) {
-            let run = self.at(place).run;
-            if self.scenario.runs[run].tests[test.0 as usize].does == Does::Hangs {
+        if let Some(execution) = execution {
+            let Execution { run, test, .. } = self.physical.executions[execution];
+            if self.script(run, test).does == Does::Hangs {
                 return; // It does not listen.
             }
             self.census.count("fault: test interrupted");
             self.end_execution(execution, Ended::Interrupted);
         }
         self.life(place).broke = true;
+        let test = execution.map(|execution| self.physical.executions[execution].called);
         self.say(place, WorkerEvent::Interrupted { test, message: "interrupted".into() });
         self.finishes(place);
     }
@@ -120,7 +120,7 @@ impl World {
             {
                 self.census.count("fault: worker killed at a limit");
                 let Execution { run, test, worker, .. } = self.physical.executions[execution];
-                let hangs = self.scenario.runs[run].tests[test.0 as usize].does == Does::Hangs;
+                let hangs = self.script(run, test).does == Does::Hangs;
                 let stood_still = self.agents[place.0].paused_until > self.physical.workers[worker].start;
                 if !hangs && stood_still {
                     self.physical.unlucky.insert((run, test));

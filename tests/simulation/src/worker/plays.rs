@@ -5,8 +5,8 @@ use seagull_executor_core::{Exit, Renewal, WorkerEvent};
 
 use super::{Death, FILE, Finish, Place, Stage};
 use crate::physical::{Ended, Execution};
-use crate::planner::DISCOVERED;
-use crate::scenario::{Discovery, Does, TEST_KIB};
+use crate::planner::{self, DISCOVERED};
+use crate::scenario::{Discovery, Does, Script, TEST_KIB};
 use crate::world::{Action, World};
 
 impl World {
@@ -50,7 +50,8 @@ impl World {
     /// To the next test that it finds, or to rest.
     pub(super) fn goes_on(&mut self, place: Place) {
         while let Some((attempt, test)) = self.at(place).queue.pop_front() {
-            if self.finds(place, test) {
+            let meant = self.meant(place, attempt, test);
+            if self.finds(place, meant) {
                 return self.collects(place, attempt, test);
             }
             self.census.count("fault: test missing");
@@ -65,10 +66,20 @@ impl World {
         self.enter(place, Stage::Idle, dies_in);
     }
 
+    /// Which test an attempt's index means.
+    fn meant(&mut self, place: Place, attempt: AttemptId, test: TestIndex) -> TestIndex {
+        let run = self.at(place).run;
+        let manifest = self.agents[place.0].manifests[&attempt];
+        planner::meant(&self.scenario.runs[run], manifest, test)
+    }
+
+    pub(super) fn script(&self, run: usize, test: TestIndex) -> &Script {
+        self.scenario.runs[run].script(test)
+    }
+
     fn finds(&mut self, place: Place, test: TestIndex) -> bool {
         let (run, whole) = (self.at(place).run, self.at(place).whole);
-        let Some(script) = self.scenario.runs[run].tests.get(test.0 as usize) else { return false };
-        match script.does {
+        match self.script(run, test).does {
             Does::IsNowhere => false,
             Does::IsMissingOn(executor) => {
                 self.scenario.executors[executor].name != self.physical.agents[place.0].executor
@@ -79,9 +90,9 @@ impl World {
     }
 
     fn collects(&mut self, place: Place, attempt: AttemptId, test: TestIndex) {
-        let file = test.0 / FILE;
-        let run = self.at(place).run;
-        let crashes = self.scenario.runs[run].tests[test.0 as usize].does == Does::CrashesCollection;
+        let meant = self.meant(place, attempt, test);
+        let (file, run) = (meant.0 / FILE, self.at(place).run);
+        let crashes = self.script(run, meant).does == Does::CrashesCollection;
         if self.at(place).collected.insert(file) || crashes {
             let execution = crashes.then(|| self.begin_execution(place, attempt, test));
             let delay = self.random.within(1..=40);
@@ -95,18 +106,30 @@ impl World {
     pub(super) fn begins(&mut self, place: Place, attempt: AttemptId, test: TestIndex) {
         let execution = self.begin_execution(place, attempt, test);
         self.say(place, WorkerEvent::Started(test));
-        let script = &self.scenario.runs[self.physical.executions[execution].run].tests[test.0 as usize];
+        let Execution { run, test, .. } = self.physical.executions[execution];
+        let script = self.script(run, test);
         let delay = (script.does != Does::Hangs).then_some(script.duration_ms);
         self.enter(place, Stage::Calling(execution), delay);
     }
 
-    pub(super) fn begin_execution(&mut self, place: Place, attempt: AttemptId, test: TestIndex) -> usize {
+    pub(super) fn begin_execution(&mut self, place: Place, attempt: AttemptId, called: TestIndex) -> usize {
         let (run, worker) = (self.at(place).run, self.at(place).life);
-        let role = self.agents[place.0].roles.get(&(attempt, test)).copied().unwrap_or(Role::Run);
+        let role = self.agents[place.0].roles.get(&(attempt, called)).copied().unwrap_or(Role::Run);
+        let test = self.meant(place, attempt, called);
         *self.begun.entry((run, test.0)).or_default() += 1;
         let (agent, start) = (place.0, self.now);
-        let execution =
-            Execution { run, test, role, attempt, agent, worker, start, end: None, ended: Ended::Not };
+        let execution = Execution {
+            run,
+            test,
+            called,
+            role,
+            attempt,
+            agent,
+            worker,
+            start,
+            end: None,
+            ended: Ended::Not,
+        };
         self.log(|| {
             format!("    agent {agent} worker {worker} begins {test} ({role:?}) of attempt {attempt}")
         });
@@ -120,9 +143,9 @@ impl World {
     }
 
     pub(super) fn has_called(&mut self, place: Place, execution: usize) {
-        let Execution { run, test, .. } = self.physical.executions[execution];
+        let Execution { run, test, called, .. } = self.physical.executions[execution];
         let nothing_next = self.at(place).queue.is_empty() && !self.at(place).finishing;
-        match self.scenario.runs[run].tests[test.0 as usize].does {
+        match self.script(run, test).does {
             Does::CrashesWorker => {
                 self.census.count("fault: worker crashed by a test");
                 self.crashes(place, execution);
@@ -132,7 +155,7 @@ impl World {
                 self.ends_by_itself(place, execution);
                 self.at(place).exited_by = Some(execution);
                 self.life(place).broke = true;
-                self.say(place, WorkerEvent::Interrupted { test: Some(test), message: "exit".into() });
+                self.say(place, WorkerEvent::Interrupted { test: Some(called), message: "exit".into() });
                 self.finishes(place);
             }
             _ if nothing_next => {
@@ -160,18 +183,18 @@ impl World {
     }
 
     pub(super) fn has_torn_down(&mut self, place: Place, execution: usize) {
-        let Execution { run, test, .. } = self.physical.executions[execution];
+        let Execution { run, test, called, .. } = self.physical.executions[execution];
         let worker = self.at(place);
         (worker.worked, worker.ran) = (true, worker.ran + 1);
         let ran = worker.ran;
-        let script = &self.scenario.runs[run].tests[test.0 as usize];
+        let script = self.script(run, test);
         let outcome = match script.does {
             Does::Always(outcome) => outcome,
             Does::FailsFirst(times) if self.begun[&(run, test.0)] <= times => Outcome::Failed,
             _ => Outcome::Passed,
         };
         let result = TestResult {
-            test,
+            test: called,
             ordinal: 0,
             last: true,
             outcome,
@@ -179,6 +202,7 @@ impl World {
             cause: (outcome == Outcome::Failed).then_some(seagull_domain::TestCause::Assertion),
             phases: [0, script.duration_ms * 1000, 0],
             peak_kib: ran * TEST_KIB,
+            started_at: 0,
             message: "x".repeat(self.scenario.message_bytes),
             location: String::new(),
             text: None,
