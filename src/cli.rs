@@ -129,7 +129,7 @@ pub enum Command {
     Init(Init),
     /// Look step by step at whether all is in place for a run
     ///
-    /// Settings, framework, interpreter, two discoveries whose ids are compared, one test alone, one bundle, what would
+    /// Settings, framework, setup, interpreter, two discoveries whose ids are compared, one test alone, one bundle, what would
     /// be sent to a scheduler, and a scheduler, if it is named. Each step is ok, a warning or a problem, with what to do.
     Doctor(Box<Doctor>),
     /// Serve runs to executors, until interrupted
@@ -215,7 +215,8 @@ pub struct SuiteArgs {
     /// there is a Cargo.toml and no pytest suite, else pytest]
     #[arg(long, value_name = "NAME")]
     pub framework: Option<framework::Name>,
-    /// The interpreter [default: of VIRTUAL_ENV, CONDA_PREFIX, .venv, PATH, the first there is]
+    /// The interpreter, with all that is needed: [setup] does not run [default: of [setup], VIRTUAL_ENV, CONDA_PREFIX,
+    /// .venv, PATH, the first there is]
     #[arg(long, value_name = "PATH")]
     pub python: Option<String>,
 }

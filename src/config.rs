@@ -2,6 +2,7 @@
 
 mod command;
 mod reader;
+mod setup;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use seagull_domain::{Isolation, SuiteCommands};
+use seagull_domain::{Isolation, SecretSource, SuiteCommands};
 
 use crate::duration;
 use crate::errors::usage;
@@ -18,6 +19,7 @@ use crate::framework;
 use crate::memory;
 pub use command::ARGUMENTS;
 use reader::Reader;
+pub use setup::Setup;
 
 pub const FILE: &str = "seagull.toml";
 
@@ -33,7 +35,14 @@ pub struct Config {
     pub python: Option<String>,
     pub controller: Option<bool>,
     pub artifact_root: Option<PathBuf>,
+    /// Patterns of files, relative to the file.
+    pub include: Vec<String>,
+    pub exclude: Vec<String>,
+    pub setup: Option<Setup>,
     pub env: BTreeMap<String, String>,
+    /// Names of variables.
+    pub pass_env: Vec<String>,
+    pub secrets: BTreeMap<String, SecretSource>,
     pub run: RunDefaults,
     /// What a person should know, a sentence each.
     pub warnings: Vec<String>,
@@ -87,6 +96,7 @@ impl Config {
         let mut config = Config { file: Some(file.to_owned()), ..Config::default() };
         config.project = reader.text("project")?;
         config.framework = reader.parsed("framework", str::parse)?;
+        config.pass_env = reader.texts_of("pass-env", setup::names)?.unwrap_or_default();
         let mut command = reader.table("command")?;
         config.command = command::read(file, &mut command)?;
         let mut pytest = reader.table("pytest")?;
@@ -95,10 +105,18 @@ impl Config {
         let mut artifact = reader.table("artifact")?;
         let root = artifact.text("root")?;
         config.artifact_root = root.map(|root| file.parent().unwrap_or(Path::new("")).join(root));
+        config.include = setup::patterns(&mut artifact, "include")?.unwrap_or_default();
+        config.exclude = setup::patterns(&mut artifact, "exclude")?.unwrap_or_default();
+        let mut setup = reader.table("setup")?;
+        config.setup = setup::read(file, &mut setup)?;
         config.env = reader.table("env")?.texts()?;
+        config.secrets = reader.table("secrets")?.all(str::parse)?;
+        if let Some(name) = config.secrets.keys().find(|name| config.env.contains_key(*name)) {
+            return Err(usage(format!("{}: secrets.{name}: [env] sets it too", file.display())));
+        }
         let mut run = reader.table("run")?;
         config.run = run_defaults(&mut run)?;
-        config.tell_unknown([reader, command, pytest, artifact, run]);
+        config.tell_unknown([reader, command, pytest, artifact, setup, run]);
         Ok(config)
     }
 
@@ -165,13 +183,21 @@ mod tests {
     fn everything_can_be_set() {
         let text = r#"
             project = "shop"
+            pass-env = ["TOKEN"]
             [pytest]
             python = ".venv/bin/python"
             controller = true
             [artifact]
             root = ".."
+            include = ["build/*.so"]
+            exclude = ["data"]
+            [setup]
+            run = ["make", "venv"]
+            inputs = ["requirements.txt"]
             [env]
             MODE = "test"
+            [secrets]
+            KEY = "file:/run/key"
             [run]
             slots = 4
             cap = "5m"
@@ -190,7 +216,14 @@ mod tests {
         assert_eq!(config.python.as_deref(), Some(".venv/bin/python"));
         assert_eq!(config.controller, Some(true));
         assert_eq!(config.artifact_root.as_deref(), Some(Path::new("/suite/..")));
+        assert_eq!(
+            (config.include, config.exclude),
+            (vec!["build/*.so".to_owned()], vec!["data".to_owned()])
+        );
+        assert_eq!(config.pass_env, ["TOKEN"]);
+        assert_eq!(config.setup.unwrap().inputs, ["requirements.txt"]);
         assert_eq!(config.env, BTreeMap::from([("MODE".to_owned(), "test".to_owned())]));
+        assert_eq!(config.secrets["KEY"], SecretSource::File("/run/key".into()));
         let run = RunDefaults {
             slots: Some(4),
             cap: Some(Duration::from_secs(300)),
@@ -257,6 +290,12 @@ mod tests {
             ("pytest = 3", "pytest: expected a table"),
             ("[pytest]\ncontroller = 'yes'", "pytest.controller: expected true or false"),
             ("[env]\nDEBUG = 1", "env.DEBUG: expected a text"),
+            ("[secrets]\nKEY = 1", "secrets.KEY: expected a text"),
+            (
+                "[secrets]\nKEY = 'hunter2'",
+                "secrets.KEY: expected env:NAME or file:/PATH, where an executor finds it",
+            ),
+            ("[env]\nKEY = 'a'\n[secrets]\nKEY = 'env:A'", "secrets.KEY: [env] sets it too"),
         ];
         for (text, expected) in table {
             assert_eq!(refusal(text), format!("/suite/seagull.toml: {expected}"), "{text}");

@@ -16,7 +16,16 @@ use seagull_executor::artifact;
 use crate::errors::usage;
 
 /// What running a suite leaves behind says nothing about what it was.
-const LEFT_BEHIND: [&str; 4] = ["__pycache__", ".pytest_cache", ".coverage*", "*.pyc"];
+const LEFT_BEHIND: [&str; 8] = [
+    "__pycache__",
+    ".pytest_cache",
+    ".coverage*",
+    "coverage.json",
+    "coverage.lcov",
+    "coverage.xml",
+    "htmlcov",
+    "*.pyc",
+];
 /// Untracked files are read up to this many bytes, all together; of what is beyond, length and time count.
 const READ: u64 = 64 << 20;
 

@@ -19,6 +19,7 @@ mod place;
 mod report;
 mod signals;
 mod state;
+mod version;
 
 use std::env;
 use std::process::ExitCode;

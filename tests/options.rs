@@ -26,10 +26,13 @@ fn runs_whole(run: &Finished, expected: &[&str]) {
 #[test]
 fn every_row_of_the_page_has_its_case() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/pytest.md")).unwrap();
-    let table = page.split("## Options that own the session").nth(1).expect("the page has the table");
-    let rows = table.split("\n## ").next().unwrap().lines().filter(|line| line.starts_with("| `"));
+    let table =
+        |title| page.split(title).nth(1).expect("the page has the table").split("\n## ").next().unwrap();
+    let tables = ["## Options that own the session", "## Coverage\n"].map(table);
+    let rows = tables.into_iter().flat_map(str::lines).filter(|line| line.starts_with("| `"));
     let cases = concat!(
         include_str!("options.rs"),
+        include_str!("coverage.rs"),
         include_str!("suites/plugins/randomly/pytest.ini"),
         include_str!("suites/plugins/order/test_numbers.py"),
         include_str!("suites/plugins/dependency/test_chain.py"),

@@ -196,15 +196,17 @@ impl Cluster {
     }
 
     pub fn executor(&self, name: &str) -> Running {
-        self.executor_with(name, &[])
+        self.executor_with(name, &[], &[])
     }
 
-    pub fn executor_with(&self, name: &str, options: &[&str]) -> Running {
+    /// An executor with these options and variables too.
+    pub fn executor_with(&self, name: &str, options: &[&str], variables: &[(&str, &str)]) -> Running {
         let token = self.token().into_os_string().into_string().unwrap();
         let state = self.suite.beside(name).into_os_string().into_string().unwrap();
         let arguments =
             ["executor", "--scheduler", &self.url, "--token-file", &token, "--slots", "1", "--state", &state];
-        let command = self.suite.seagull(&[&arguments[..], &["--id", name], options].concat());
+        let mut command = self.suite.seagull(&[&arguments[..], &["--id", name], options].concat());
+        command.envs(variables.iter().copied());
         Running::start(command, &self.suite.beside(&format!("{name}-stderr")))
     }
 

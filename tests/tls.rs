@@ -93,7 +93,7 @@ fn a_run_goes_by_tls_and_the_doctor_finds_it_well() {
     let cluster = cluster(&authority.sign("server", HERE, &[]));
     assert!(cluster.url.starts_with("https://127.0.0.1:"), "{}", cluster.url);
     let ca = authority.file("ca.pem");
-    let _executor = cluster.executor_with("e-one", &["--tls-ca", &ca]);
+    let _executor = cluster.executor_with("e-one", &["--tls-ca", &ca], &[]);
     cluster.start_run(&["--tls-ca", &ca]).finish().expect(0, &[("test_a.py::test_a", "passed")]);
     // An authority that the machine knows, and one from the environment, are trusted as well.
     let runs = asked(&cluster, &["runs"], &cluster.url, &ca);

@@ -4,9 +4,12 @@ mod cache;
 mod files;
 mod link;
 mod pack;
+mod patterns;
 mod unpack;
 
-pub use cache::{Cache, CacheError, Pinned};
+pub use crate::kept::Pinned;
+pub use cache::{Cache, CacheError};
 pub use files::{LeftOut, Reason, git};
 pub use pack::{MAX_BYTES, Measured, PackError, PackOptions, Packed, measure, pack};
+pub use patterns::{Named, Patterns};
 pub use unpack::{Limits, UnpackError, Unpacked, unpack};

@@ -4,9 +4,13 @@ pub mod adapters;
 mod agent;
 pub mod artifact;
 pub mod interpreter;
+mod kept;
 mod process_tree;
 mod remove;
 pub mod sandbox;
+pub mod secrets;
+pub mod setup;
 pub mod supervisor;
+mod tail;
 
 pub use agent::{Error, Executor, Options};

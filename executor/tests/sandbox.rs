@@ -4,6 +4,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "real processes die in real time")]
 
+mod setup;
+
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;

@@ -8,7 +8,7 @@ use seagull_domain::{
     Digest, EndCause, Framework, Manifest, Record, RunId, RunSpec, RunVerdict, Seq, TestIndex, Verdict,
 };
 use seagull_results::EndedRun;
-use seagull_scheduler_core::{Event, Plan, PlanFailure, What};
+use seagull_scheduler_core::{Event, Fact, Plan, PlanFailure, What};
 use tokio::sync::mpsc;
 
 use crate::actor::{Errand, Request};
@@ -118,12 +118,25 @@ fn archive(service: &Service, run: &RunId) -> Result<(), String> {
         let Some((last, _)) = page.last() else { break };
         after = *last;
         for (seq, body) in page {
-            learned.take(parse(seq, &body)?.what);
+            let fact = parse(seq, &body)?;
+            let body = for_all(&fact)?.unwrap_or(body);
+            learned.take(fact.what);
             draft.write(seq, &body).map_err(|error| error.to_string())?;
         }
     }
     learned.keep(service, run)?;
     draft.finish().map_err(|error| error.to_string())
+}
+
+/// What everybody may read of a fact, if it is not the whole: some values are for executors alone, and an ended run needs
+/// them no more.
+fn for_all(fact: &Fact) -> Result<Option<Vec<u8>>, String> {
+    let What::Submitted(spec) = &fact.what else { return Ok(None) };
+    if spec.environment.passed.is_empty() {
+        return Ok(None);
+    }
+    let shown = Fact { run: fact.run.clone(), what: What::Submitted(Box::new(spec.shown())) };
+    serde_json::to_vec(&shown).map(Some).map_err(|error| error.to_string())
 }
 
 /// What an ended run says about its tests.

@@ -57,6 +57,8 @@ pub(crate) fn make(
     let prediction = seagull_results::predict(&manifest, &timings);
     let digest = store_manifest(service, &manifest)?;
     let (packed, first) = pack_in_turn(&manifest, &prediction, spec, slots, &first)?;
+    // What workers tell of the coverage has its tests by the numbers that they were given.
+    let anticipated = anticipated.filter(|_| manifest.asked.coverage.is_none());
     let anticipated = anticipated.and_then(|digest| load_manifest(service, &digest).ok());
     let moved = anticipated.and_then(|anticipated| anticipated.moved(&manifest));
     let limit_ms = |test| spec.test_limit_ms.unwrap_or_else(|| prediction.limit_ms(test));
@@ -292,7 +294,7 @@ fn summary(plan: &Packed, prediction: &Prediction, slots: u32) -> PlanSummary {
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::{FileTests, RunVerdict};
+    use seagull_domain::{Asked, FileTests, RunVerdict};
 
     use super::*;
     use crate::service::tests::{self, Embedded};
@@ -336,6 +338,12 @@ mod tests {
         let after = plan(&["::y", "::new"], Some(before.manifest));
         assert_eq!(after.moved, Some(vec![None, Some(TestIndex(0))]));
         assert_eq!(plan(&["::y"], Some(Digest([1; 32]))).moved, None, "that is not there any more");
+        let asked = Asked { coverage: Some("python".into()), ..Asked::default() };
+        let files = vec![FileTests { path: "a.py".into(), suffixes: vec!["::y".into()] }];
+        let measured = Manifest { files, asked, ..Manifest::default() };
+        let measured = store_manifest(&service, &measured).unwrap();
+        let plan = make(&service, &tests::spec("r"), measured, 2, Some(before.manifest)).unwrap();
+        assert_eq!(plan.moved, None, "what was measured is known by numbers");
     }
 
     #[test]
@@ -395,10 +403,11 @@ mod tests {
         };
         let files = vec![file("a.py", 3), file("b.py", 2), file("c.py", 1)];
         let mut manifest = Manifest { files, ..Manifest::default() };
+        // Without any history: a file a bundle.
         let prediction = seagull_results::predict(&manifest, &Default::default());
         let mut packed = |changed: &[&str]| {
             let changed = changed.iter().map(|path| (*path).to_owned()).collect();
-            let spec = RunSpec { first: changed, ..tests::spec("r") };
+            let spec = RunSpec { first: changed, cap_ms: 600_000, ..tests::spec("r") };
             let first = first(&spec, &mut manifest);
             let (plan, first) = pack_in_turn(&manifest, &prediction, &spec, 2, &first).unwrap();
             let bundles: Vec<Vec<u32>> = plan.bundles.into_iter().map(|bundle| bundle.tests).collect();

@@ -1,5 +1,8 @@
 //! What the command asks of a scheduler, its own or another's: domain types in and out.
-#![expect(clippy::disallowed_methods, reason = "a shell: calls that failed are tried again after a while")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a shell: calls run side by side, and are tried again after a while"
+)]
 
 mod blobs;
 mod error;
@@ -15,6 +18,7 @@ use seagull_proto::endpoint::{Authorized, blobs_client, runs_client};
 use seagull_proto::v1::blobs_client::BlobsClient;
 use seagull_proto::v1::runs_client::RunsClient;
 use seagull_proto::{Token, agree, status, v1};
+use tokio::task::JoinSet;
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint, Uri};
 
@@ -25,6 +29,8 @@ pub use watch::Notice;
 const CONNECT: Duration = Duration::from_secs(10);
 /// A connection that is silent for so long is asked whether it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Texts that are read at a time.
+const AT_A_TIME: usize = 16;
 
 /// A scheduler's address as people write it.
 pub fn name(url: &Uri) -> String {
@@ -160,6 +166,30 @@ impl Client {
             left.length -= got;
         }
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Reads many texts of a run, some at a time and in any order; an error says why one cannot be had.
+    pub async fn texts(
+        &self,
+        run: &RunId,
+        texts: Vec<TextRef>,
+        mut take: impl FnMut(TextRef, Result<String, String>),
+    ) {
+        let mut wanted = texts.into_iter();
+        let mut reading = JoinSet::new();
+        loop {
+            while reading.len() < AT_A_TIME
+                && let Some(text) = wanted.next()
+            {
+                let (client, run) = (self.clone(), run.clone());
+                reading.spawn(async move { (text, client.text(&run, text).await) });
+            }
+            match reading.join_next().await {
+                None => return,
+                Some(Ok((text, read))) => take(text, read.map_err(|error| error.to_string())),
+                Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `seagull executor`: this machine's slots for a scheduler, until it leaves.
 
 use std::process;
+use std::sync::Arc;
 
 use anyhow::Context;
 use seagull_executor::{Executor, Options};
@@ -27,7 +28,9 @@ pub async fn run(args: cli::Executor) -> anyhow::Result<u8> {
         client::name(&args.scheduler)
     );
     let labels = args.labels.into_iter().collect();
-    let options = Options { id, slots, labels, state: state.directory, channel, token, in_place: false };
+    let (state, setups) = (state.directory, None);
+    let tell = Arc::new(|text: String| eprintln!("{text}"));
+    let options = Options { id, slots, labels, state, setups, tell, channel, token, in_place: false };
     let mut executor = Executor::start(options).context("the executor cannot start")?;
     tokio::select! {
         outcome = executor.wait() => return left(outcome),

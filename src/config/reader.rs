@@ -52,6 +52,23 @@ impl Reader {
         }
     }
 
+    /// A list of texts that is good.
+    pub fn texts_of(
+        &mut self,
+        key: &'static str,
+        check: impl Fn(&[String]) -> Result<(), String>,
+    ) -> anyhow::Result<Option<Vec<String>>> {
+        let text = |value: Value| if let Value::String(text) = value { Some(text) } else { None };
+        let texts = match self.take(key) {
+            None => return Ok(None),
+            Some(Value::Array(values)) => values.into_iter().map(text).collect::<Option<Vec<_>>>(),
+            Some(_) => None,
+        };
+        let texts = texts.ok_or_else(|| self.bad(key, "expected a list of texts"))?;
+        check(&texts).map_err(|expected| self.bad(key, &expected))?;
+        Ok(Some(texts))
+    }
+
     /// A program and its arguments, or a line for the shell.
     pub fn words(&mut self, key: &'static str) -> anyhow::Result<Option<Words>> {
         let text = |value: Value| if let Value::String(text) = value { Some(text) } else { None };
@@ -99,12 +116,18 @@ impl Reader {
 
     /// All keys of the table, whatever their names.
     pub fn texts(self) -> anyhow::Result<BTreeMap<String, String>> {
+        self.all(|text| Ok(text.to_owned()))
+    }
+
+    /// As [`Reader::texts`], each parsed.
+    pub fn all<T>(self, parse: impl Fn(&str) -> Result<T, String>) -> anyhow::Result<BTreeMap<String, T>> {
         let Self { file, prefix, table, .. } = self;
-        let text = |(key, value)| match value {
-            Value::String(text) => Ok((key, text)),
-            _ => Err(usage(format!("{file}: {prefix}{key}: expected a text"))),
+        let parsed = |(key, value): (String, Value)| {
+            let parsed = value.as_str().ok_or_else(|| "expected a text".to_owned()).and_then(&parse);
+            let parsed = parsed.map_err(|expected| usage(format!("{file}: {prefix}{key}: {expected}")))?;
+            Ok((key, parsed))
         };
-        table.into_iter().map(text).collect()
+        table.into_iter().map(parsed).collect()
     }
 
     /// The keys that were asked for, as they are written from the top.

@@ -127,7 +127,7 @@ fn output(git: &mut std::process::Command) -> anyhow::Result<Vec<u8>> {
 mod tests {
     use std::os::unix::fs::symlink;
 
-    use seagull_executor::artifact::{PackOptions, Packed, pack};
+    use seagull_executor::artifact::{PackOptions, Packed, Patterns, pack};
 
     use super::*;
     use crate::errors::Usage;
@@ -178,7 +178,9 @@ mod tests {
 
         fn pack(&self, name: &str, checkout: bool) -> Packed {
             let (root, scratch) = (&*self.path(name), self.0.path());
-            pack(&PackOptions { root, scratch, exclude: &[], large: false, checkout }).unwrap()
+            let (include, omit) = (&Patterns::default(), &Patterns::default());
+            let options = PackOptions { root, scratch, exclude: &[], include, omit, large: false, checkout };
+            pack(&options).unwrap()
         }
     }
 

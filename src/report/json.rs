@@ -112,6 +112,11 @@ enum Body<'a> {
         executor: Option<&'a str>,
         text: Option<TextRef>,
     },
+    Coverage {
+        executor: &'a str,
+        slot: u32,
+        data: TextRef,
+    },
     AttemptLost {
         attempt: u64,
         executor: &'a str,
@@ -226,6 +231,9 @@ fn project<'a>(tally: &'a Tally, event: &'a RunEvent) -> (&'static str, Body<'a>
         RunEvent::SuiteError { error: SuiteError { title, message, text }, executor } => {
             let executor = executor.as_ref().map(|executor| executor.as_str());
             ("suite_error", Body::SuiteError { title, message, executor, text: *text })
+        }
+        RunEvent::Coverage { data, executor, slot } => {
+            ("coverage", Body::Coverage { executor: executor.as_str(), slot: slot.0, data: *data })
         }
         RunEvent::AttemptLost { attempt, executor, cause, message, tests } => {
             let (attempt, executor, cause) = (attempt.0, executor.as_str(), cause.word());

@@ -170,6 +170,7 @@ impl Tally {
                 }
             }
             RunEvent::SuiteError { error, .. } => self.suite_errors.push(error.clone()),
+            RunEvent::Coverage { .. } => {}
             RunEvent::AttemptLost { attempt, tests, .. } => {
                 self.discovering = self.discovering.filter(|(discovery, _)| discovery != attempt);
                 self.losses.attempts += 1;

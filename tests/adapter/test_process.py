@@ -1,9 +1,11 @@
 """What the process is: pytest as its script starts it, a slot with an identity, endings of every kind."""
 
+import base64
 import json
 import os
 import signal
 import unittest
+import zlib
 
 from driver import ADAPTER, for_each_python, ids_of, named, outcomes, run_all
 
@@ -183,26 +185,35 @@ class Process:
         texts = [[event.get("text") for event in named(events, "finished")] for events in (first, again)]
         self.assertEqual(texts[0], texts[1])
 
-    def test_pytest_cov_measures_the_worker(self):
+    def test_pytest_cov_measures_the_worker_and_what_it_measured_is_told(self):
         if not self.has("pytest_cov"):
             self.skipTest("no pytest-cov here")
-        suite = self.suite({"mod.py": "def f(): return 1", "test_a.py": "import mod\ndef test_a(): mod.f()"})
-        events = run_all(self.python, suite.folder, ["--cov=mod", "-o", "pythonpath=."])
-        self.assertEqual(named(events, "suite_error") + named(events, "warning"), [])
-        self.assertEqual(sum(name.startswith(".coverage.") for name in os.listdir(suite.folder)), 1)
+        files = {"mod.py": "def f():\n    return 1\ndef g():\n    return 2\n", "other.py": "x = 1"}
+        suite = self.suite({**files, "test_a.py": "import mod\ndef test_a(): mod.f()\ndef test_b(): pass"})
+        worker = self.worker(suite, ["--cov=.", "-o", "pythonpath=."])
+        worker.run(*enumerate(worker.discovered()))
+        worker.until("next")
+        # It has nothing to do.
+        first = opened(worker.until("coverage")[-1])
+        events = worker.finish()
+        self.assertEqual(named(worker.events, "suite_error") + named(worker.events, "warning"), [])
+        self.assertEqual(named(worker.events, "asks")[0]["coverage"], self.python)
+        self.assertEqual((first["top"], first["branches"], first["tests"]), (suite.folder, False, [0, 1]))
+        covered = {os.path.relpath(name, suite.folder): lines for name, _, _, lines in first["rows"]}
+        self.assertEqual((covered["mod.py"], covered["other.py"], covered["test_a.py"]), ([1, 2, 3], [], [1, 2, 3]))
+        self.assertEqual([test for event in named(events, "coverage") for test in opened(event)["tests"]], [])
+        self.assertEqual([name for name in os.listdir(suite.folder) if name.startswith(".coverage")], [])
 
-    def test_a_coverage_that_is_demanded_is_warned_of(self):
+    def test_without_coverage_nothing_of_it_is_told(self):
         if not self.has("pytest_cov"):
             self.skipTest("no pytest-cov here")
-        files = {"mod.py": "def f(): return 1", "test_a.py": "import mod\ndef test_a(): pass"}
-        for demand in (
-            {"pytest.ini": "[pytest]\naddopts = -p no:randomly --cov=mod --cov-fail-under=100\n"},
-            {"pytest.ini": "[pytest]\naddopts = -p no:randomly --cov=mod\n", ".coveragerc": "[report]\nfail_under = 100\n"},
-        ):
-            events, _ = self.run_suite({**files, **demand}, ["-o", "pythonpath=."])
-            message = "--cov-fail-under is not checked: no worker knows the coverage of the whole run"
-            self.assertEqual([warning["message"] for warning in named(events, "warning")], [message])
-            self.assertEqual((named(events, "suite_error"), events[-1]["exit"]), ([], 0))
+        for given in (["--cov=test_a", "--no-cov"], []):
+            events, _ = self.run_suite({"test_a.py": "def test_a(): pass"}, given)
+            self.assertEqual(named(events, "asks") + named(events, "coverage") + named(events, "warning"), [])
+
+
+def opened(event):
+    return json.loads(zlib.decompress(base64.b64decode(event["data"])))
 
 
 STOPS = """

@@ -16,6 +16,7 @@ pub enum Packages {
     Django,
     Forked,
     Plugins,
+    Coverage,
 }
 
 impl Packages {
@@ -28,6 +29,7 @@ impl Packages {
             Packages::Django => "django",
             Packages::Forked => "forked",
             Packages::Plugins => "plugins",
+            Packages::Coverage => "coverage",
         }
     }
 
@@ -40,6 +42,7 @@ impl Packages {
             Packages::Django => &["pytest==9.2.0", "pytest-django==4.14.0", "django==5.2.19"],
             // Of pytest 9.2's reports pytest-forked cannot send any.
             Packages::Forked => &["pytest==8.4.2", "pytest-forked==1.7.5"],
+            Packages::Coverage => &["pytest==9.2.0", "pytest-cov==7.1.0", "coverage==7.17.4"],
             Packages::Plugins => &[
                 "pytest==9.2.0",
                 "hypothesis==6.170.15",

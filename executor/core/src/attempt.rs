@@ -132,7 +132,7 @@ impl Attempt {
         records.filter_map(|record| match record {
             Record::Result(result) => Some(result.test),
             Record::Missing { test, .. } => Some(*test),
-            Record::SuiteError(_) => None,
+            Record::SuiteError(_) | Record::Coverage(_) => None,
         })
     }
 

@@ -145,8 +145,8 @@ impl State {
             worker.attempt = attempt;
             worker.fed.push_back((attempt, entry));
             waiting_us = with_it_us;
-            let (worker, isolated) = (worker.id, worker.is_isolated());
-            self.take_from_queue(attempt, entry, isolated);
+            let (worker, renewed) = (worker.id, worker.is_isolated() || worker.renewal.memory_kib.is_some());
+            self.take_from_queue(attempt, entry, renewed);
             self.push_feed(slot, worker, attempt, entry.test);
             if suspect {
                 return;
@@ -190,8 +190,8 @@ impl State {
         entry.map(|entry| (id, *entry))
     }
 
-    /// Of an isolated worker, what it lives for may be the relation: that does not wait for what stands in between.
-    fn take_from_queue(&mut self, attempt: AttemptId, entry: Entry, isolated: bool) {
+    /// What is related holds up a worker that is to be renewed: it does not wait for what stands in between.
+    fn take_from_queue(&mut self, attempt: AttemptId, entry: Entry, renewed: bool) {
         let attempt = self.attempts.get_mut(&attempt).expect("it has the entry");
         if attempt.queue.pop_front().is_none() {
             attempt.unfound.pop_front();
@@ -200,7 +200,7 @@ impl State {
         attempt.suspects = attempt.suspects.saturating_sub(1);
         if entry.relation != 0 {
             attempt.started_relations.insert(entry.relation);
-            if isolated {
+            if renewed {
                 attempt.bring_forward(entry.relation);
             }
         }

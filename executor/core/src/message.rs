@@ -89,6 +89,8 @@ pub enum WorkerEvent {
         message: String,
     },
     SuiteError(SuiteError),
+    /// Where what it measured of the suite's coverage lies.
+    Coverage(TextRef),
     /// The framework is done with its session; the process is about to end.
     Ended,
     /// The process and all its descendants are gone.

@@ -114,5 +114,6 @@ fn size_of_record(record: &Record) -> usize {
         Record::Result(result) => result.detail.len() + result.message.len() + result.location.len(),
         Record::Missing { reason, .. } => reason.len(),
         Record::SuiteError(error) => error.title.len() + error.message.len(),
+        Record::Coverage(_) => 0,
     }
 }

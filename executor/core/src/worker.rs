@@ -55,7 +55,9 @@ impl State {
             WorkerEvent::Batches { micros } => (worker.batch_us, worker.whole) = (Some(micros), true),
             WorkerEvent::Renews(renewal) => worker.renewal = renewal,
             WorkerEvent::Next { peak_kib } => {
-                worker.wants = true;
+                // One that crossed with a test on its way asks for no other: that is not to follow whatever it takes.
+                let crossed = worker.running.is_none() && !worker.fed.is_empty();
+                worker.wants = !(crossed && worker.renewal.memory_kib.is_some());
                 worker.peak_kib = worker.peak_kib.max(peak_kib);
             }
             WorkerEvent::Ended => worker.ended = true,
@@ -72,6 +74,10 @@ impl State {
                 self.discovered(slot, EndCause::DiscoveryFailed(message));
             }
             WorkerEvent::SuiteError(error) => self.suite_error(slot, error),
+            WorkerEvent::Coverage(data) => {
+                let attempt = self.worker(slot).attempt;
+                self.record(attempt, Record::Coverage(data));
+            }
             WorkerEvent::Exited(exit) => self.exited(slot, &exit),
             WorkerEvent::NotStarted(cause, message) => self.not_started(slot, cause, message),
         }

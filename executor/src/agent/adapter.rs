@@ -143,6 +143,10 @@ pub(crate) enum Event {
         #[serde(default)]
         text: String,
     },
+    /// What was measured of the suite's coverage since the last time; for whoever combines it, not for us.
+    Coverage {
+        data: String,
+    },
     Finishing {},
     Ended {},
 }
@@ -156,6 +160,23 @@ pub(crate) fn bounded(event: &Event) -> Result<(), String> {
             Err(format!("its adapter said over {} MiB of a node", NODE_BYTES >> 20))
         }
         _ => Ok(()),
+    }
+}
+
+impl Event {
+    /// What people read of it; ids are as they are, for tests go by them.
+    pub fn texts(&mut self) -> Vec<&mut String> {
+        match self {
+            Event::Warning { message } | Event::Interrupted { message, .. } => vec![message],
+            Event::Skipped { reason, .. } | Event::Missing { reason, .. } => vec![reason],
+            Event::DiscoveryFailed { message, text } => vec![message, text],
+            Event::SuiteError { title, message, text } => vec![title, message, text],
+            Event::Finished(finished) => {
+                let Finished { detail, message, text, .. } = &mut **finished;
+                vec![detail, message, text]
+            }
+            _ => Vec::new(),
+        }
     }
 }
 

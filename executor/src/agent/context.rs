@@ -7,21 +7,35 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use seagull_domain::{AttemptId, BundleContents, Digest, Manifest, RunId, RunSpec, TestIndex, Workspace};
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use super::connection::Connection;
 use crate::artifact::{Cache, Pinned};
+use crate::secrets::Secrets;
+use crate::setup::{Prepared, Setups, Wanted};
+
+const REVISION: &str = "SEAGULL_REV";
 
 /// A run on this executor.
 pub(crate) struct Context {
     pub spec: RunSpec,
     /// Where its workers start.
     pub directory: PathBuf,
+    /// What the setup's directory is relative to.
+    root: PathBuf,
     /// Keeps the artifact from being evicted.
     _artifact: Option<Pinned>,
+    setup: tokio::sync::Mutex<Option<Attempted>>,
     /// By manifest: the run may have had another one before its discovery ended.
     manifests: Mutex<BTreeMap<Digest, Cell<Ids>>>,
     /// By attempt, and whether they are only anticipated. Forgotten with the run: that of an attempt is only a reference.
     ids: Mutex<BTreeMap<AttemptId, (Arc<Ids>, bool)>>,
+}
+
+/// What came of the run's setup, when it was tried last.
+enum Attempted {
+    Prepared(Arc<Prepared>),
+    Failed(Instant, String),
 }
 
 /// The ids of a manifest by index.
@@ -81,16 +95,18 @@ impl Contexts {
         let description =
             self.connection.run(run.clone()).await.map_err(|status| status.message().to_owned())?;
         let spec = description.spec;
-        let (directory, artifact) = match &spec.workspace {
-            Workspace::InPlace { directory, .. } if self.in_place => (PathBuf::from(directory), None),
+        let (root, directory, artifact) = match &spec.workspace {
+            Workspace::InPlace { directory, .. } if self.in_place => {
+                (PathBuf::from(directory), PathBuf::from(directory), None)
+            }
             Workspace::InPlace { .. } => return Err("this executor does not run suites in place".to_owned()),
             Workspace::Artifact { digest, directory } => {
                 let pinned = self.unpacked(*digest).await?;
-                (pinned.path().join(directory), Some(pinned))
+                (pinned.path().to_owned(), pinned.path().join(directory), Some(pinned))
             }
         };
-        let (manifests, ids) = Default::default();
-        Ok(Arc::new(Context { spec, directory, _artifact: artifact, manifests, ids }))
+        let (setup, manifests, ids) = Default::default();
+        Ok(Arc::new(Context { spec, directory, root, _artifact: artifact, setup, manifests, ids }))
     }
 
     async fn unpacked(&self, digest: Digest) -> Result<Pinned, String> {
@@ -130,6 +146,44 @@ impl Contexts {
 }
 
 impl Context {
+    /// What the run's setup made, if it has one. Several workers wait for one attempt, and share its failure; one that
+    /// asks later tries again.
+    pub async fn prepared(
+        &self,
+        setups: &Setups,
+        secrets: &Secrets,
+    ) -> Result<Option<Arc<Prepared>>, String> {
+        let Some(setup) = &self.spec.environment.setup else { return Ok(None) };
+        let asked = Instant::now();
+        let mut attempted = self.setup.lock().await;
+        match &*attempted {
+            Some(Attempted::Prepared(prepared)) => return Ok(Some(prepared.clone())),
+            Some(Attempted::Failed(at, message)) if *at >= asked => return Err(message.clone()),
+            _ => {}
+        }
+        let environment = &self.spec.environment;
+        let passed = environment.passed.clone().into_iter().chain(self.revision());
+        let wanted = Wanted {
+            directory: self.root.join(&setup.directory),
+            setup: setup.clone(),
+            variables: environment.variables.clone(),
+            passed: passed.collect(),
+            secrets: secrets.clone(),
+        };
+        let prepared = setups.prepare(&wanted).await.map(Arc::new);
+        *attempted = Some(match &prepared {
+            Ok(prepared) => Attempted::Prepared(prepared.clone()),
+            Err(message) => Attempted::Failed(Instant::now(), message.clone()),
+        });
+        prepared.map(Some)
+    }
+
+    /// The variable that says which commit the files are of.
+    pub fn revision(&self) -> Option<(String, String)> {
+        let rev = &self.spec.rev;
+        (!rev.is_empty()).then(|| (REVISION.to_owned(), rev.clone()))
+    }
+
     /// The id of a test of an attempt.
     pub fn id(&self, attempt: AttemptId, test: TestIndex) -> Option<String> {
         lock(&self.ids).get(&attempt)?.0.get(test)

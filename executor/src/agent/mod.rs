@@ -27,14 +27,16 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::artifact::Cache;
+use crate::kept::{ARTIFACTS, SETUPS, Shelf};
 use crate::sandbox::{Children, Home, ProcessSandbox};
+use crate::setup::{Setups, Tell};
 use call::Calls;
 use connection::{Connection, refuses_executor};
 use context::Contexts;
 use logs::Logs;
 use worker::{Order, Shared};
 
-/// Bytes of unpacked artifacts that an executor keeps.
+/// Bytes of unpacked artifacts and of what setups made that an executor keeps, together.
 const CACHE_BYTES: u64 = 20 << 30;
 /// Events that wait for the agent before workers wait too.
 const QUEUE: usize = 4096;
@@ -45,6 +47,9 @@ pub struct Options {
     pub labels: BTreeMap<String, String>,
     /// Artifacts and framework caches are kept here.
     pub state: PathBuf,
+    /// The state directory whose setups are used, if it is another.
+    pub setups: Option<PathBuf>,
+    pub tell: Tell,
     pub channel: Channel,
     pub token: Token,
     /// Whether runs may be executed in the client's own tree: only in the client's own process.
@@ -107,15 +112,21 @@ impl Agent {
         let children = Arc::new(Children::become_subreaper().map_err(Error::Supervision)?);
         let sandboxes = ProcessSandbox::new(children, home.path()).map_err(Error::Supervision)?;
         let boot = boot_id(home.path());
-        let cache = Cache::open(&options.state.join("artifacts"), CACHE_BYTES).map_err(in_state)?;
+        let setups = options.setups.as_ref().unwrap_or(&options.state);
+        let artifacts = Shelf::open(&options.state.join(ARTIFACTS), CACHE_BYTES).map_err(in_state)?;
+        let cache = Cache::of(artifacts.beside(&setups.join(SETUPS)));
+        let (sandboxes, home) = (Arc::new(sandboxes), Arc::new(home));
+        let setups = Setups::open(setups, CACHE_BYTES, sandboxes.clone(), home.clone(), options.tell);
+        let setups = setups.map_err(in_state)?;
         let connection = Connection::new(options.channel, &options.token);
         let (sender, events) = mpsc::channel(QUEUE);
         let shared = Shared {
             contexts: Contexts::new(connection.clone(), cache, options.in_place),
+            setups: Arc::new(setups),
             connection: connection.clone(),
             logs: Logs::default(),
-            sandboxes: Arc::new(sandboxes),
-            home: Arc::new(home),
+            sandboxes,
+            home,
             caches: options.state.join("caches"),
             events: sender,
         };

@@ -35,9 +35,12 @@ impl Reader {
 
     /// Takes a line, or says why it is nothing that an adapter says.
     pub fn line(&mut self, line: &[u8]) -> Result<(), String> {
-        let event: Event = serde_json::from_slice(line)
-            .map_err(|error| format!("its adapter said what is not in the protocol: {error}"))?;
+        let secrets = &self.voice.secrets;
+        let refusal = |error| format!("its adapter said what is not in the protocol: {error}");
+        let mut event: Event =
+            serde_json::from_slice(line).map_err(|error| secrets.hidden_in(refusal(error)))?;
         bounded(&event)?;
+        event.texts().into_iter().for_each(|text| secrets.hide(text));
         if let Some(event) = self.hear(event, line.len()) {
             self.voice.say(event);
         }
@@ -106,6 +109,7 @@ impl Reader {
                 message: fitted(message, limits::LINE_BYTES),
                 text: voice.log(&voice.with_log(text)),
             }),
+            Event::Coverage { data } => WorkerEvent::Coverage(voice.log(&data)?),
             Event::Ended {} => WorkerEvent::Ended,
         })
     }

@@ -1,10 +1,7 @@
 //! One worker: a sandbox with the framework's process in it, its socket, and what goes over it.
 #![expect(clippy::disallowed_methods, reason = "a shell: a worker's end takes real time")]
 
-use std::convert::Infallible;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,9 +19,12 @@ use super::link::Link;
 use super::logs::Logs;
 use crate::interpreter;
 use crate::sandbox::{Handle, Home, ProcessSandbox, Sandbox, Spec, environment, own_program};
+use crate::secrets::Secrets;
+use crate::setup::{Prepared, Setups};
+use crate::tail::{LAST_WORDS, keep_short, tail};
 
 /// The adapter's files, which BOOTSTRAP executes.
-const ADAPTER: [(&str, &str); 11] = [
+const ADAPTER: [(&str, &str); 12] = [
     ("held.py", include_str!("../pytest/held.py")),
     ("channel.py", include_str!("../pytest/channel.py")),
     ("describe.py", include_str!("../pytest/describe.py")),
@@ -32,6 +32,7 @@ const ADAPTER: [(&str, &str); 11] = [
     ("order.py", include_str!("../pytest/order.py")),
     ("trouble.py", include_str!("../pytest/trouble.py")),
     ("options.py", include_str!("../pytest/options.py")),
+    ("coverage.py", include_str!("../pytest/coverage.py")),
     ("takeover.py", include_str!("../pytest/takeover.py")),
     ("worker.py", include_str!("../pytest/worker.py")),
     ("controller.py", include_str!("../pytest/controller.py")),
@@ -41,15 +42,10 @@ const BOOTSTRAP: &str = include_str!("../pytest/bootstrap.py");
 
 /// Bytes of text kept for one test.
 const OUTPUT_LIMIT: usize = 1 << 20;
-/// Bytes of what a dead worker wrote outside any test.
-const LAST_WORDS: u64 = 16 << 10;
 /// How long a worker has to write its stacks before it is killed.
 const DUMP: Duration = Duration::from_millis(500);
 /// How long what a dead worker had sent may take to arrive.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Bytes that the log of what a worker writes outside any test may have, and how often it is looked at.
-const LOG_BYTES: u64 = 4 << 20;
-const LOOK: Duration = Duration::from_secs(1);
 
 /// What the agent tells a worker's task.
 #[derive(Debug)]
@@ -66,6 +62,7 @@ pub(crate) enum Order {
 pub(crate) struct Shared {
     pub connection: Connection,
     pub contexts: Contexts,
+    pub setups: Arc<Setups>,
     pub logs: Logs,
     pub sandboxes: Arc<ProcessSandbox>,
     /// Where sandboxes have their directories.
@@ -81,6 +78,8 @@ pub(crate) struct Voice {
     pub shared: Shared,
     pub start: Start,
     pub context: Arc<Context>,
+    /// What is hidden in all it says.
+    pub secrets: Arc<Secrets>,
     /// The attempt that was fed last: its log takes the worker's text.
     attempt: Arc<AtomicU64>,
     /// Whether the worker takes the signal that has it write its stacks; it would kill another.
@@ -110,7 +109,8 @@ impl Voice {
 
     /// With what a controller has written, which nobody hears of otherwise: it has no tests.
     pub fn with_log(&self, text: String) -> String {
-        let log = if self.start.controller { tail(&self.own_log) } else { String::new() };
+        let log = if self.start.controller { tail(&self.own_log, LAST_WORDS) } else { String::new() };
+        let log = self.secrets.hidden_in(log);
         if log.is_empty() { text } else { format!("{text}\n----- log of the controller -----\n{log}") }
     }
 }
@@ -122,7 +122,7 @@ pub(crate) async fn run(shared: Shared, start: Start, mut orders: mpsc::Unbounde
         launched = launch(shared, start) => launched,
         // Before it has started a worker is told nothing but to stop.
         _ = orders.recv() => {
-            let message = "it was stopped before the run and its files were there".to_owned();
+            let message = "it was stopped before the run, its files and its setup were there".to_owned();
             Err((InfraCause::ArtifactUnavailable, message))
         }
     };
@@ -144,16 +144,26 @@ struct Launched {
 async fn launch(shared: Shared, start: Start) -> Result<Launched, (InfraCause, String)> {
     let context = shared.contexts.get(&start.run).await;
     let context = context.map_err(|message| (InfraCause::ArtifactUnavailable, message))?;
+    let failed = |message| (InfraCause::SandboxFailed, message);
+    let secrets = Arc::new(Secrets::find(&context.spec.environment.secrets).map_err(failed)?);
+    let prepared = context.prepared(&shared.setups, &secrets).await.map_err(failed)?;
     let (home, name) = (shared.home.clone(), format!("{}-{}", name(&start), start.worker.0));
-    begin(shared, start, context, &name).map_err(|message| {
+    let given = Given { secrets, prepared };
+    begin(shared, start, context, &given, &name).map_err(|message| {
         discard(&home, &name);
-        (InfraCause::SandboxFailed, message)
+        failed(message)
     })
 }
 
 /// What a person knows it by.
 fn name(start: &Start) -> String {
     if start.controller { "controller".to_owned() } else { format!("gw{}", start.number) }
+}
+
+/// What an executor adds to what a run says of its environment.
+struct Given {
+    secrets: Arc<Secrets>,
+    prepared: Option<Arc<Prepared>>,
 }
 
 /// Nobody else removes the directories and the log of what does not start.
@@ -169,14 +179,20 @@ fn log_path(home: &Home, name: &str) -> PathBuf {
     home.path().join(format!("{name}.log"))
 }
 
-fn begin(shared: Shared, start: Start, context: Arc<Context>, name: &str) -> Result<Launched, String> {
+fn begin(
+    shared: Shared,
+    start: Start,
+    context: Arc<Context>,
+    given: &Given,
+    name: &str,
+) -> Result<Launched, String> {
     let io = |error: std::io::Error| format!("cannot make sandbox {name}: {error}");
     let [directory, temporary] = shared.home.sandbox(name).map_err(io)?;
     let listener = UnixListener::bind(directory.join("socket")).map_err(io)?;
     let log = log_path(&shared.home, name);
     let spec = Spec {
-        command: command(&context, &directory)?,
-        env: environment(std::env::vars_os(), &variables(&context), &temporary),
+        command: command(&context, given.prepared.as_deref(), &directory)?,
+        env: environment(std::env::vars_os(), &variables(&context, given), &temporary),
         cwd: context.directory.clone(),
         directories: vec![directory, temporary.clone()],
         log: log.clone(),
@@ -186,7 +202,15 @@ fn begin(shared: Shared, start: Start, context: Arc<Context>, name: &str) -> Res
     let configure = configure(&shared, &context, &start, &temporary);
     let attempt = Arc::new(AtomicU64::new(start.attempt.0));
     Ok(Launched {
-        voice: Voice { shared, start, context, attempt, dumps: Arc::default(), own_log: log.clone() },
+        voice: Voice {
+            shared,
+            start,
+            context,
+            secrets: given.secrets.clone(),
+            attempt,
+            dumps: Arc::default(),
+            own_log: log.clone(),
+        },
         handle,
         listener,
         log,
@@ -195,7 +219,11 @@ fn begin(shared: Shared, start: Start, context: Arc<Context>, name: &str) -> Res
 }
 
 /// What speaks the adapter protocol for the suite's framework.
-fn command(context: &Context, directory: &Path) -> Result<Vec<OsString>, String> {
+fn command(
+    context: &Context,
+    prepared: Option<&Prepared>,
+    directory: &Path,
+) -> Result<Vec<OsString>, String> {
     let environment = &context.spec.environment;
     if environment.framework != Framework::Pytest {
         let own = own_program().map_err(|error| format!("this program cannot be found: {error}"))?;
@@ -203,7 +231,10 @@ fn command(context: &Context, directory: &Path) -> Result<Vec<OsString>, String>
     }
     write_adapter(&directory.join("adapter"))
         .map_err(|error| format!("cannot write the adapter: {error}"))?;
-    let python = interpreter::find(&environment.python, &context.directory).map_err(|e| e.to_string())?;
+    let python = match prepared.and_then(Prepared::python) {
+        Some(python) => python,
+        None => interpreter::find(&environment.python, &context.directory).map_err(|e| e.to_string())?,
+    };
     Ok(vec![python.into(), "-c".into(), BOOTSTRAP.into(), directory.into()])
 }
 
@@ -212,11 +243,20 @@ fn write_adapter(directory: &Path) -> std::io::Result<()> {
     ADAPTER.iter().try_for_each(|(name, source)| std::fs::write(directory.join(name), source))
 }
 
-/// One hash seed for all workers of a run, so that ids made from sets are the same in each.
-fn variables(context: &Context) -> Vec<(String, String)> {
+/// What a worker has beside this process's own: one hash seed for all workers of a run, so that ids made from sets are
+/// the same in each; the run's revision; what was prepared; what the run says; and secrets, which win.
+fn variables(context: &Context, given: &Given) -> Vec<(String, String)> {
+    let environment = &context.spec.environment;
     let hash_seed = std::env::var("PYTHONHASHSEED").unwrap_or_else(|_| context.spec.seed.to_string());
-    let given = context.spec.environment.variables.clone();
-    std::iter::once(("PYTHONHASHSEED".to_owned(), hash_seed)).chain(given).collect()
+    let mut variables = vec![("PYTHONHASHSEED".to_owned(), hash_seed)];
+    variables.extend(context.revision());
+    if let Some(prepared) = &given.prepared {
+        variables.extend(prepared.variables(std::env::var_os("PATH").as_deref()));
+    }
+    variables.extend(environment.passed.clone());
+    variables.extend(environment.variables.clone());
+    variables.extend_from_slice(given.secrets.variables());
+    variables
 }
 
 fn configure(shared: &Shared, context: &Context, start: &Start, temporary: &Path) -> Configure {
@@ -260,7 +300,7 @@ impl Launched {
         }
         let exit = self.handle.wait().await;
         self.tell_of_leftovers(&exit);
-        let text = self.voice.log(&tail(&log));
+        let text = self.voice.log(&self.voice.secrets.hidden_in(tail(&log, LAST_WORDS)));
         let _ = std::fs::remove_file(&log);
         let how = heard.map_or_else(|reason| format!("{}: {reason}", exit.end), |()| exit.end.to_string());
         Exit { how, text }
@@ -345,57 +385,9 @@ fn about_node(order: NodeOrder) -> Command {
     }
 }
 
-/// Cuts a log down to its end whenever it has grown too long: a suite that is not captured writes all it has to say.
-async fn keep_short(log: &Path) -> Infallible {
-    loop {
-        tokio::time::sleep(LOOK).await;
-        // A log that cannot be cut is only long.
-        let _ = shorten(log, LOG_BYTES);
-    }
-}
-
-/// All who write to the log append, so that they go on wherever its end is.
-fn shorten(log: &Path, most: u64) -> std::io::Result<()> {
-    if log.metadata()?.len() <= most {
-        return Ok(());
-    }
-    let end = tail(log);
-    let mut file = File::options().append(true).open(log)?;
-    file.set_len(0)?;
-    write!(file, "[what was written before is left out]\n{end}")
-}
-
-/// The end of a file, as text.
-fn tail(path: &Path) -> String {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(LAST_WORDS)))?;
-        let mut bytes = Vec::new();
-        file.take(LAST_WORDS).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    String::from_utf8_lossy(&read().unwrap_or_default()).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_log_that_grows_too_long_is_cut_to_its_end_and_goes_on() {
-        let directory = tempfile::tempdir().unwrap();
-        let log = directory.path().join("log");
-        let mut writer = File::options().create(true).append(true).open(&log).unwrap();
-        write!(writer, "{}\nlast", "x".repeat(100_000)).unwrap();
-        shorten(&log, 200_000).unwrap();
-        assert_eq!(log.metadata().unwrap().len(), 100_005);
-        shorten(&log, 100_000).unwrap();
-        write!(writer, " words").unwrap();
-        let text = std::fs::read_to_string(&log).unwrap();
-        assert!(text.starts_with("[what was written before is left out]\nx"), "{text:.80}");
-        assert!(text.ends_with("x\nlast words") && text.len() < 20_000, "{}", text.len());
-    }
 
     #[test]
     fn each_project_has_caches_of_its_own_whatever_its_name() {

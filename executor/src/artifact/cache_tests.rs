@@ -3,11 +3,12 @@
 
 use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::SystemTime;
 
 use tempfile::TempDir;
 
 use super::*;
-use crate::artifact::{PackOptions, pack};
+use crate::artifact::{PackOptions, Patterns, pack};
 
 /// An artifact of one file, and its digest.
 fn artifact(contents: &str) -> (Digest, Vec<u8>) {
@@ -15,9 +16,17 @@ fn artifact(contents: &str) -> (Digest, Vec<u8>) {
     let root = top.path().join("root");
     fs::create_dir(&root).unwrap();
     fs::write(root.join("file"), contents).unwrap();
-    let options =
-        PackOptions { root: &root, scratch: top.path(), exclude: &[], large: false, checkout: false };
-    let packed = pack(&options).unwrap();
+    let nothing = Patterns::default();
+    let packed = pack(&PackOptions {
+        root: &root,
+        scratch: top.path(),
+        exclude: &[],
+        include: &nothing,
+        omit: &nothing,
+        large: false,
+        checkout: false,
+    });
+    let packed = packed.unwrap();
     (packed.digest, fs::read(packed.file.path()).unwrap())
 }
 
@@ -112,16 +121,4 @@ async fn more_than_the_bound_is_refused() {
     let (digest, bytes) = artifact(&"x".repeat(2000));
     assert!(matches!(get(&cache, digest, &bytes).await, Err(CacheError::Unpack(UnpackError::Limit(_)))));
     assert_eq!(names(&directory), 0);
-}
-
-#[test]
-fn only_work_that_nobody_does_is_removed() {
-    let directory = tempfile::tempdir().unwrap();
-    let live = Work::create(directory.path()).unwrap();
-    let dead = directory.path().join(".work-dead");
-    fs::create_dir_all(dead.join("entry/tree")).unwrap();
-    fs::write(dead.join(LOCK), "").unwrap();
-    Cache::open(directory.path(), 1).unwrap();
-    assert!(live.path.exists());
-    assert!(!dead.exists());
 }

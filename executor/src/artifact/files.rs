@@ -116,7 +116,14 @@ fn refused(output: &Output) -> PackError {
     PackError::Git(String::from_utf8_lossy(&output.stderr).trim().to_owned())
 }
 
-fn walk(root: &Path, inside: &Path, tracked: bool, found: &mut Candidates) -> Result<(), PackError> {
+/// All files of a directory below the root but what git and we keep for ourselves, and, unless they are tracked, what
+/// Python does.
+pub(super) fn walk(
+    root: &Path,
+    inside: &Path,
+    tracked: bool,
+    found: &mut Candidates,
+) -> Result<(), PackError> {
     let directory = root.join(inside);
     let failed = |source: io::Error| PackError::Read { path: directory.clone(), source };
     for entry in fs::read_dir(&directory).map_err(failed)? {

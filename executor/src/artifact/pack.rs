@@ -12,6 +12,7 @@ use tempfile::NamedTempFile;
 
 use super::files::{LeftOut, Reason, candidates, is_internal, is_secret};
 use super::link::stays_inside;
+use super::patterns::Patterns;
 
 /// Above it the client must say that it means it.
 pub const MAX_BYTES: u64 = 500_000_000;
@@ -21,6 +22,9 @@ const NAMED: usize = 10;
 /// own files need a year after 1980.
 const MODIFIED: u64 = 946_684_800;
 const LEVEL: i32 = 3;
+/// What stands, in so few bytes, for a file of Git LFS that was not fetched. From the specification of Git LFS.
+const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+const POINTER_BYTES: u64 = 1024;
 
 #[derive(Debug, Clone, Copy)]
 pub struct PackOptions<'a> {
@@ -30,6 +34,10 @@ pub struct PackOptions<'a> {
     pub scratch: &'a Path,
     /// Directories that never belong to it, such as the state directory, absolute.
     pub exclude: &'a [PathBuf],
+    /// What belongs to it though git ignores it.
+    pub include: &'a Patterns,
+    /// What does not, though it would.
+    pub omit: &'a Patterns,
     /// More than [`MAX_BYTES`] are meant.
     pub large: bool,
     /// The root was written for this: all of it is tracked, whatever repository is around it.
@@ -47,6 +55,10 @@ pub struct Packed {
     pub entries: u64,
     pub unpacked_bytes: u64,
     pub left_out: Vec<LeftOut>,
+    /// Patterns of `include` that name nothing.
+    pub unmatched: Vec<String>,
+    /// Files that only stand for others, of Git LFS.
+    pub pointers: Vec<PathBuf>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -95,32 +107,43 @@ pub struct Measured {
     /// The largest files, the largest first.
     pub largest: Vec<(PathBuf, u64)>,
     pub left_out: Vec<LeftOut>,
+    /// Patterns of `include` that name nothing.
+    pub unmatched: Vec<String>,
 }
 
 /// Measures what [`pack`] would pack, however much it is; reads no file.
 pub fn measure(options: &PackOptions<'_>) -> Result<Measured, PackError> {
-    let (_, items, left_out) = find(options)?;
+    let Found { items, left_out, unmatched, .. } = find(options)?;
     let (bytes, largest) = sizes(&items);
-    Ok(Measured { files: items.len(), bytes, largest, left_out })
+    Ok(Measured { files: items.len(), bytes, largest, left_out, unmatched })
 }
 
 /// Packs what belongs to the root. Directories without files are not part of it.
 pub fn pack(options: &PackOptions<'_>) -> Result<Packed, PackError> {
-    let (root, items, left_out) = find(options)?;
+    let Found { root, items, left_out, unmatched } = find(options)?;
     let unpacked_bytes = check_size(&items, options.large)?;
     let file = tempfile::Builder::new().prefix(".artifact-").tempfile_in(options.scratch)?;
-    let (digest, bytes) = write(&root, &items, file.as_file())?;
-    Ok(Packed { digest, file, bytes, entries: items.len() as u64, unpacked_bytes, left_out })
+    let Written { digest, bytes, pointers } = write(&root, &items, file.as_file())?;
+    let entries = items.len() as u64;
+    Ok(Packed { digest, file, bytes, entries, unpacked_bytes, left_out, unmatched, pointers })
 }
 
-/// The root without links, what belongs to it, and what of it stays behind.
-fn find(options: &PackOptions<'_>) -> Result<(PathBuf, Vec<Item>, Vec<LeftOut>), PackError> {
+/// What belongs to an artifact, and what of its root stays behind.
+#[derive(Default)]
+struct Found {
+    /// Without links.
+    root: PathBuf,
+    items: Vec<Item>,
+    left_out: Vec<LeftOut>,
+    unmatched: Vec<String>,
+}
+
+fn find(options: &PackOptions<'_>) -> Result<Found, PackError> {
     let read_error = |source| PackError::Read { path: options.root.to_owned(), source };
     let root = options.root.canonicalize().map_err(read_error)?;
     refuse_home(&root, std::env::home_dir().as_deref())?;
-    let mut left_out = Vec::new();
-    let items = items(&root, options, &mut left_out)?;
-    if items.is_empty() { Err(PackError::Empty(root)) } else { Ok((root, items, left_out)) }
+    let found = look(root, options)?;
+    if found.items.is_empty() { Err(PackError::Empty(found.root)) } else { Ok(found) }
 }
 
 fn refuse_home(root: &Path, home: Option<&Path>) -> Result<(), PackError> {
@@ -131,33 +154,35 @@ fn refuse_home(root: &Path, home: Option<&Path>) -> Result<(), PackError> {
     }
 }
 
-fn items(
-    root: &Path,
-    options: &PackOptions<'_>,
-    left_out: &mut Vec<LeftOut>,
-) -> Result<Vec<Item>, PackError> {
+fn look(root: PathBuf, options: &PackOptions<'_>) -> Result<Found, PackError> {
     let exclude: Vec<PathBuf> = options.exclude.iter().filter_map(|path| path.canonicalize().ok()).collect();
-    let mut items = Vec::new();
+    let named = options.include.find(&root)?;
+    let mut found = Found { unmatched: named.unmatched, ..Found::default() };
     let mut links = BTreeMap::new();
-    for (path, tracked) in candidates(root, options.checkout)? {
+    let mut candidates = candidates(&root, options.checkout)?;
+    for (path, exact) in named.files {
+        *candidates.entry(path).or_default() |= exact;
+    }
+    for (path, meant) in candidates {
         let absolute = root.join(&path);
         let excluded = exclude.iter().any(|directory| absolute.starts_with(directory));
-        if is_internal(&path) || excluded || is_behind_link(root, path.parent(), &mut links) {
+        let excluded = excluded || is_internal(&path) || options.omit.is_match(&path);
+        if excluded || is_behind_link(&root, path.parent(), &mut links) {
             continue;
         }
-        if !tracked && is_secret(&path) {
-            left_out.push(LeftOut { path, reason: Reason::Secret });
+        if !meant && is_secret(&path) {
+            found.left_out.push(LeftOut { path, reason: Reason::Secret });
             continue;
         }
         match item(&absolute, &path) {
-            Ok(Ok(item)) => items.push(item),
-            Ok(Err(reason)) => left_out.push(LeftOut { path, reason }),
+            Ok(Ok(item)) => found.items.push(item),
+            Ok(Err(reason)) => found.left_out.push(LeftOut { path, reason }),
             // Tracked, but deleted in the work tree; perhaps with the directory it was in.
             Err(error) if is_missing(&error) => {}
             Err(source) => return Err(PackError::Read { path: absolute, source }),
         }
     }
-    Ok(items)
+    Ok(Found { root, ..found })
 }
 
 /// Whether a link has taken the place of the directory, or of one above it: git still names what it tracked there.
@@ -207,41 +232,65 @@ fn check_size(items: &[Item], large: bool) -> Result<u64, PackError> {
     if bytes > MAX_BYTES && !large { Err(PackError::TooLarge { bytes, largest }) } else { Ok(bytes) }
 }
 
-fn write(root: &Path, items: &[Item], file: &File) -> Result<(Digest, u64), PackError> {
+struct Written {
+    digest: Digest,
+    bytes: u64,
+    pointers: Vec<PathBuf>,
+}
+
+fn write(root: &Path, items: &[Item], file: &File) -> Result<Written, PackError> {
     let hashing = Hashing { file: BufWriter::new(file), hasher: Box::default(), bytes: 0 };
     let mut archive = tar::Builder::new(zstd::Encoder::new(hashing, LEVEL)?);
+    let mut pointers = Vec::new();
     for item in items {
-        append(&mut archive, root, item)?;
+        match item {
+            Item::File { path, bytes, executable } => {
+                let is_pointer = append_file(&mut archive, root, path, *bytes, *executable)?;
+                pointers.extend(is_pointer.then(|| path.clone()));
+            }
+            Item::Link { path, target } => append_link(&mut archive, path, target)?,
+        }
     }
     let mut hashing = archive.into_inner()?.finish()?;
     hashing.file.flush()?;
-    Ok((Digest(*hashing.hasher.finalize().as_bytes()), hashing.bytes))
+    let digest = Digest(*hashing.hasher.finalize().as_bytes());
+    Ok(Written { digest, bytes: hashing.bytes, pointers })
 }
 
-fn append(archive: &mut tar::Builder<impl Write>, root: &Path, item: &Item) -> Result<(), PackError> {
+/// Whether the file only stands for another.
+fn append_file(
+    archive: &mut tar::Builder<impl Write>,
+    root: &Path,
+    path: &Path,
+    bytes: u64,
+    executable: bool,
+) -> Result<bool, PackError> {
+    let absolute = root.join(path);
+    let failed = |source| PackError::Read { path: absolute.clone(), source };
+    let mut file = File::open(&absolute).map_err(failed)?;
+    let mut start = Vec::new();
+    if bytes <= POINTER_BYTES {
+        (&mut file).take(POINTER.len() as u64).read_to_end(&mut start).map_err(failed)?;
+    }
+    let mut header = header(if executable { 0o755 } else { 0o644 });
+    header.set_size(bytes);
+    let mut contents = start.as_slice().chain(file).take(bytes);
+    archive.append_data(&mut header, path, &mut contents)?;
+    if contents.limit() > 0 { Err(PackError::Changed(absolute)) } else { Ok(start == POINTER) }
+}
+
+fn append_link(archive: &mut tar::Builder<impl Write>, path: &Path, target: &Path) -> Result<(), PackError> {
+    let mut header = header(0o777);
+    header.set_size(0);
+    header.set_entry_type(EntryType::Symlink);
+    Ok(archive.append_link(&mut header, path, target)?)
+}
+
+fn header(mode: u32) -> Header {
     let mut header = Header::new_gnu();
     header.set_mtime(MODIFIED);
-    match item {
-        Item::File { path, bytes, executable } => {
-            let absolute = root.join(path);
-            let file =
-                File::open(&absolute).map_err(|source| PackError::Read { path: absolute.clone(), source })?;
-            header.set_size(*bytes);
-            header.set_mode(if *executable { 0o755 } else { 0o644 });
-            let mut contents = file.take(*bytes);
-            archive.append_data(&mut header, path, &mut contents)?;
-            if contents.limit() > 0 {
-                return Err(PackError::Changed(absolute));
-            }
-        }
-        Item::Link { path, target } => {
-            header.set_size(0);
-            header.set_mode(0o777);
-            header.set_entry_type(EntryType::Symlink);
-            archive.append_link(&mut header, path, target)?;
-        }
-    }
-    Ok(())
+    header.set_mode(mode);
+    header
 }
 
 /// Knows the digest of what it passes on.

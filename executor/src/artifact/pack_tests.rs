@@ -8,6 +8,20 @@ use tempfile::TempDir;
 use super::*;
 use crate::artifact::{Limits, unpack};
 
+static NOTHING: Patterns = Patterns::NONE;
+
+fn options<'a>(root: &'a Path, scratch: &'a Path) -> PackOptions<'a> {
+    PackOptions {
+        root,
+        scratch,
+        exclude: &[],
+        include: &NOTHING,
+        omit: &NOTHING,
+        large: false,
+        checkout: false,
+    }
+}
+
 /// A directory to pack, beside one for what is made of it.
 struct Bench {
     top: TempDir,
@@ -44,13 +58,7 @@ impl Bench {
     }
 
     fn options(&self) -> PackOptions<'_> {
-        PackOptions {
-            root: &self.root,
-            scratch: self.top.path(),
-            exclude: &[],
-            large: false,
-            checkout: false,
-        }
+        options(&self.root, self.top.path())
     }
 
     fn pack(&self) -> Packed {
@@ -105,6 +113,43 @@ fn untracked_secrets_are_left_out_and_said() {
     assert_eq!(paths(&packed), ["a.py", "env", "id_map.py", "test.pem"]);
     let secret = |path| (path, Reason::Secret);
     assert_eq!(left_out(&packed), [secret(".env"), secret("d/id_rsa"), secret("d/server.pem")]);
+}
+
+#[test]
+fn patterns_add_what_git_ignores_and_take_away_what_it_does_not() {
+    let bench = Bench::repository();
+    bench.write(&[
+        "a.py",
+        "big/data.bin",
+        "out/lib.so",
+        "out/log.txt",
+        "out/key.pem",
+        "out/my.pem",
+        "new.py",
+    ]);
+    fs::write(bench.root.join(".gitignore"), "out/\n").unwrap();
+    bench.git(&["add", "a.py", "big", ".gitignore"]);
+    let include = Patterns::parse("", &["out", "out/my.pem", "none/*"]).unwrap();
+    let omit = Patterns::parse("", &["big", "**/*.txt", "new.py"]).unwrap();
+    let packed = pack(&PackOptions { include: &include, omit: &omit, ..bench.options() }).unwrap();
+    assert_eq!(paths(&packed), [".gitignore", "a.py", "out/lib.so", "out/my.pem"]);
+    assert_eq!(left_out(&packed), [("out/key.pem", Reason::Secret)]);
+    assert_eq!(packed.unmatched, ["none/*"]);
+}
+
+#[test]
+fn what_only_stands_for_a_large_file_is_said() {
+    let bench = Bench::new();
+    bench.write(&["a.bin", "b"]);
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+    fs::write(bench.root.join("data.bin"), pointer).unwrap();
+    fs::write(bench.root.join("long.md"), pointer.repeat(100)).unwrap();
+    let packed = bench.pack();
+    assert_eq!(packed.pointers, [Path::new("data.bin")]);
+    let out = bench.top.path().join("out");
+    let limits = Limits { bytes: 1 << 20, entries: 100 };
+    unpack(File::open(packed.file.path()).unwrap(), &out, limits).unwrap();
+    assert_eq!(fs::read_to_string(out.join("data.bin")).unwrap(), pointer);
 }
 
 #[test]

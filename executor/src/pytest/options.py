@@ -52,9 +52,6 @@ def without_effect(config):
         yield "-s: what tests write is shown nowhere; without -s it is with the test"
     if getattr(config.option, "randomly_seed", None) == "last":
         yield "--randomly-seed=last ignored: workers know of no earlier run; use seagull's --seed N"
-    # Early, because there pytest-cov also puts the `fail_under` of coverage's own configuration.
-    if getattr(config.known_args_namespace, "cov_fail_under", None):
-        yield "--cov-fail-under is not checked: no worker knows the coverage of the whole run"
 
 
 def own_seed(option, seed):

@@ -79,6 +79,7 @@ def main(folder):
         worker.trouble.exception("pytest", error)
         raise
     finally:
+        worker.coverage.finish()
         worker.trouble.ended(code)
     return code
 

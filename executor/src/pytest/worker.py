@@ -27,6 +27,7 @@ class Worker:
         self.collection = Collection(channel, lazy)
         self.limit = settings.get("output_limit") or 1 << 20
         self.trouble = Trouble(channel, self.limit)
+        self.coverage = Coverage(channel, settings.get("basetemp"))
         self.queue, self.finish, self.asked = collections.deque(), False, False
         self.session, self.rootdir = None, ""
         self.reports, self.raised, self.ordinal, self.waited = [], [], 0, 0.0
@@ -46,7 +47,8 @@ class Worker:
     @hookimpl(hookwrapper=True)
     def pytest_load_initial_conftests(self, early_config):
         one_process(early_config.known_args_namespace)
-        yield
+        with self.coverage.begun(early_config):
+            yield
 
     @hookimpl(hookwrapper=True)
     def pytest_cmdline_main(self, config):
@@ -93,7 +95,7 @@ class Worker:
         if self.settings.get("discover"):
             for message in [*without_effect(config), *once_per_executor(config, self.settings)]:
                 self.channel.event("warning", message=message)
-            asks = dict(asked(config.option))
+            asks = dict([*asked(config.option), *self.coverage.asked()])
             if asks:
                 self.channel.event("asks", **asks)
 
@@ -175,6 +177,7 @@ class Worker:
                 return None
             if not self.await_command(SUCCESSOR_WAIT):
                 self.tear_down_to(self.session, "fixture teardown")
+                self.coverage.tell_after(0)
                 self.receive(None)
         return self.queue.popleft()
 
@@ -189,10 +192,12 @@ class Worker:
         self.current, self.ordinal, self.waited, self.reports, self.raised = test, 0, 0.0, [], []
         self.channel.unsent.append('{"event":"started","test":%d}\n' % test)
         self.channel.flush()
+        self.coverage.covers(test)
         protocol = item.config.hook.pytest_runtest_protocol
         protocol(item=item, nextitem=nextitem if nextitem is not None else Successor(self))
         self.tell_finished(True)
         self.current = None
+        self.coverage.between_tests()
 
     def pytest_runtest_logreport(self, report):
         reports = self.reports
@@ -306,6 +311,7 @@ class Worker:
             self.channel.event("missing", test=test, reason=self.collection.why_missing(nodeid))
             return
         self.channel.event("started", test=test)
+        self.coverage.covers(test)
         seconds = {"setup": 0.0, "call": 0.0, "teardown": 0.0, "rss": 0}
         fields = {"outcome": "failed", "detail": "not collected", "cause": "error", **problem}
         self.channel.event("finished", test=test, ordinal=0, last=True, **seconds, **fields)

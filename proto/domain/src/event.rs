@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AttemptId, Counts, Digest, ExecutorId, Generation, InfraCause, NotExecuted, RunSpec, RunVerdict, Seq,
-    SlotNumber, SuiteError, TestIndex, TestResult, Verdict,
+    SlotNumber, SuiteError, TestIndex, TestResult, TextRef, Verdict,
 };
 
 /// An event with the number of the fact it projects. Several events may share one number; a reader resumes after it.
@@ -63,6 +63,12 @@ pub enum RunEvent {
     SuiteError {
         error: SuiteError,
         executor: Option<ExecutorId>,
+    },
+    /// A worker has told what it measured of the suite's coverage.
+    Coverage {
+        data: TextRef,
+        executor: ExecutorId,
+        slot: SlotNumber,
     },
     /// An attempt ended for an infrastructure cause; its tests without a result go elsewhere.
     AttemptLost {

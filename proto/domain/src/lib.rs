@@ -10,6 +10,7 @@ pub mod manifest;
 pub mod outcome;
 pub mod overview;
 pub mod run;
+pub mod secret;
 pub mod sync;
 pub mod time;
 pub mod verdict;
@@ -23,7 +24,8 @@ pub use id::{
 pub use manifest::{Asked, FileTests, Manifest, Relation, SkippedModule, WithoutFailures};
 pub use outcome::{Cause, InfraCause, Outcome, SuiteError, TestCause, TestResult, TextRef};
 pub use overview::{NotPassed, PastRun, RERUN_OF, RunOverview, RunState, TestHistory};
-pub use run::{Environment, Isolation, RunSpec, Workspace};
+pub use run::{Environment, Isolation, RunSpec, Setup, Workspace};
+pub use secret::SecretSource;
 pub use sync::{
     AttemptReport, AttemptState, Batch, BundleContents, Desired, DesiredAttempt, Discovery, EndCause, Entry,
     Kind, Record, Report, Role, WorkerReport,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Framework, RERUN_OF, RunId};
+use crate::{Digest, Framework, RERUN_OF, RunId, SecretSource};
 
 /// A run as its client submits it. It never changes afterwards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +111,16 @@ pub struct Environment {
     /// Variables for the workers.
     #[serde(default)]
     pub variables: BTreeMap<String, String>,
+    /// Variables of the client's that the workers have too. Their values are for executors alone: whoever else reads
+    /// of the run sees empty ones.
+    #[serde(default)]
+    pub passed: BTreeMap<String, String>,
+    /// Variables whose values only executors know.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// What is prepared once on each executor.
+    #[serde(default)]
+    pub setup: Option<Setup>,
     /// What runs the tests.
     #[serde(default)]
     pub framework: Framework,
@@ -119,7 +129,33 @@ pub struct Environment {
     pub controller: Option<bool>,
 }
 
+/// A command that prepares an executor for the tests, into a directory that is kept for as long as its inputs are the
+/// same.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Setup {
+    /// Where it runs, and where its inputs are: absolute in place, else relative to the artifact's root.
+    pub directory: String,
+    /// Program and arguments.
+    pub run: Vec<String>,
+    /// Patterns of files.
+    #[serde(default)]
+    pub inputs: Vec<String>,
+}
+
+impl Environment {
+    /// As all but executors see it.
+    pub fn shown(&self) -> Environment {
+        let passed = self.passed.keys().map(|name| (name.clone(), String::new())).collect();
+        Environment { passed, ..self.clone() }
+    }
+}
+
 impl RunSpec {
+    /// As all but executors see it.
+    pub fn shown(&self) -> RunSpec {
+        RunSpec { environment: self.environment.shown(), ..self.clone() }
+    }
+
     /// The run that this one runs a part of again.
     pub fn rerun_of(&self) -> Option<RunId> {
         self.labels.get(RERUN_OF)?.parse().ok()
@@ -132,7 +168,7 @@ impl RunSpec {
             ("owner", self.owner == existing.owner),
             ("project", self.project == existing.project),
             ("workspace", self.workspace == existing.workspace),
-            ("environment", self.environment == existing.environment),
+            ("environment", self.environment.shown() == existing.environment.shown()),
             ("arguments", self.arguments == existing.arguments),
             ("selection", self.select == existing.select),
             ("cap", self.cap_ms == existing.cap_ms),
@@ -191,5 +227,12 @@ mod tests {
         assert_eq!(isolated.difference(&spec), Some("isolation"));
         assert_eq!(bounded.difference(&spec), Some("worker memory"));
         assert_eq!(later.difference(&spec), None);
+        let passing = |value: &str| {
+            let passed = BTreeMap::from([("TOKEN".to_owned(), value.to_owned())]);
+            RunSpec { environment: Environment { passed, ..Environment::default() }, ..spec.clone() }
+        };
+        assert_eq!(passing("a").difference(&passing("b")), None);
+        assert_eq!(passing("a").difference(&spec), Some("environment"));
+        assert_eq!(passing("a").shown(), passing(""));
     }
 }

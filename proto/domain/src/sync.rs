@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AttemptId, BootId, Digest, Epoch, ExecutorId, Generation, InfraCause, RunId, SlotIndex, SlotNumber,
-    SuiteError, TestIndex, TestResult,
+    SuiteError, TestIndex, TestResult, TextRef,
 };
 
 /// The state of an executor. An older report (by boot, then sequence) changes nothing.
@@ -101,6 +101,8 @@ pub enum Record {
         reason: String,
     },
     SuiteError(SuiteError),
+    /// What a worker measured of the suite's coverage, as its adapter tells it.
+    Coverage(TextRef),
 }
 
 /// What the scheduler wants of an executor. One with an older (epoch, version) than the last is ignored.

@@ -71,6 +71,11 @@ impl From<RunEvent> for Event {
                 error: Some(error.into()),
                 executor: executor.map(Into::into),
             }),
+            RunEvent::Coverage { data, executor, slot } => Self::Coverage(v1::CoverageTold {
+                data: Some(data.into()),
+                executor: executor.into(),
+                slot: slot.0,
+            }),
             RunEvent::AttemptLost { attempt, executor, cause, message, tests } => {
                 Self::AttemptLost(v1::AttemptLost {
                     attempt: attempt.0,
@@ -130,6 +135,11 @@ impl TryFrom<Event> for RunEvent {
                     .executor
                     .map(|executor| scalar::id(executor, "SuiteErrorRaised.executor"))
                     .transpose()?,
+            },
+            Event::Coverage(message) => Self::Coverage {
+                data: scalar::required(message.data, "CoverageTold.data")?.try_into()?,
+                executor: scalar::id(message.executor, "CoverageTold.executor")?,
+                slot: slot(message.slot, "CoverageTold.slot")?,
             },
             Event::AttemptLost(message) => attempt_lost(message)?,
             Event::ExecutorLost(message) => Self::ExecutorLost {

@@ -43,7 +43,7 @@ impl TryFrom<v1::SuiteCommands> for Box<SuiteCommands> {
     }
 }
 
-fn command(words: Vec<String>, field: &'static str) -> Checked<Vec<String>> {
+pub(super) fn command(words: Vec<String>, field: &'static str) -> Checked<Vec<String>> {
     if words.first().is_none_or(String::is_empty) {
         return Err(Invalid::new(field, "names no program"));
     }

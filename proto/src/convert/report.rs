@@ -227,6 +227,7 @@ impl From<Record> for v1::Record {
                 reason: scalar::fitted(reason, limits::LINE_BYTES),
             }),
             Record::SuiteError(error) => record::Record::SuiteError(error.into()),
+            Record::Coverage(data) => record::Record::Coverage(data.into()),
         };
         Self { record: Some(record) }
     }
@@ -243,6 +244,7 @@ impl TryFrom<v1::Record> for Record {
                 reason: scalar::text(missing.reason, limits::LINE_BYTES, "Missing.reason")?,
             },
             record::Record::SuiteError(error) => Self::SuiteError(error.try_into()?),
+            record::Record::Coverage(data) => Self::Coverage(data.try_into()?),
         })
     }
 }

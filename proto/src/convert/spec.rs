@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use prost::Message;
-use seagull_domain::{Environment, RunSpec, Workspace};
+use seagull_domain::{Environment, RunSpec, SecretSource, Setup, Workspace};
 
 use super::scalar::{self, Checked};
 use super::words::{self, Word};
@@ -28,6 +28,18 @@ impl From<RunSpec> for v1::RunSpec {
             environment: Some(v1::Environment {
                 python: spec.environment.python,
                 variables: spec.environment.variables,
+                passed: spec.environment.passed,
+                secrets: spec
+                    .environment
+                    .secrets
+                    .into_iter()
+                    .map(|(name, source)| (name, source.into()))
+                    .collect(),
+                setup: spec.environment.setup.map(|Setup { directory, run, inputs }| v1::Setup {
+                    directory,
+                    run,
+                    inputs,
+                }),
                 framework: framework::message(spec.environment.framework),
                 controller: spec.environment.controller,
             }),
@@ -68,6 +80,9 @@ impl TryFrom<v1::RunSpec> for RunSpec {
         };
         let worker_memory_kib = message.worker_memory_kib.map(|kib| memory(kib, "RunSpec.worker_memory_kib"));
         let fail_fast = message.fail_fast.map(|failures| scalar::at_least_one(failures, "RunSpec.fail_fast"));
+        let workspace: Workspace = scalar::required(message.workspace, "RunSpec.workspace")?.try_into()?;
+        let mut environment: Environment = message.environment.unwrap_or_default().try_into()?;
+        environment.setup = environment.setup.map(|setup| within(setup, &workspace)).transpose()?;
         Ok(Self {
             id: scalar::id(message.id, "RunSpec.id")?,
             owner: word(message.owner, "RunSpec.owner")?,
@@ -77,8 +92,8 @@ impl TryFrom<v1::RunSpec> for RunSpec {
             labels: scalar::labels(message.labels, "RunSpec.labels")?,
             deadline: message.deadline.map(|at| moment(at, "RunSpec.deadline")).transpose()?,
             submitted_at: moment(message.submitted_at, "RunSpec.submitted_at")?,
-            workspace: scalar::required(message.workspace, "RunSpec.workspace")?.try_into()?,
-            environment: message.environment.unwrap_or_default().try_into()?,
+            workspace,
+            environment,
             arguments: arguments(message.arguments, "RunSpec.arguments")?,
             select: arguments(message.select, "RunSpec.select")?,
             cap_ms: millis(cap_ms, "RunSpec.cap_ms")?,
@@ -126,19 +141,18 @@ impl TryFrom<run_spec::Workspace> for Workspace {
     fn try_from(message: run_spec::Workspace) -> Checked<Self> {
         match message {
             run_spec::Workspace::InPlace(v1::InPlace { directory, content }) => Ok(Self::InPlace {
-                directory: absolute(directory)?,
+                directory: absolute(directory, "InPlace.directory")?,
                 content: scalar::text(content, limits::WORD_BYTES, "InPlace.content")?,
             }),
             run_spec::Workspace::Artifact(v1::Artifact { digest, directory }) => Ok(Self::Artifact {
                 digest: scalar::digest(&digest, "Artifact.digest")?,
-                directory: inside(directory)?,
+                directory: inside(directory, "Artifact.directory")?,
             }),
         }
     }
 }
 
-fn absolute(directory: String) -> Checked<String> {
-    let field = "InPlace.directory";
+fn absolute(directory: String, field: &'static str) -> Checked<String> {
     let directory = scalar::without_nul(directory, limits::PATH_BYTES, field)?;
     if Path::new(&directory).is_absolute() {
         return Ok(directory);
@@ -147,35 +161,80 @@ fn absolute(directory: String) -> Checked<String> {
 }
 
 /// A path that cannot lead out of what it is relative to.
-fn inside(directory: String) -> Checked<String> {
-    let field = "Artifact.directory";
-    let directory = scalar::without_nul(directory, limits::PATH_BYTES, field)?;
+fn inside(path: String, field: &'static str) -> Checked<String> {
+    let path = scalar::without_nul(path, limits::PATH_BYTES, field)?;
     let harmless = |component| matches!(component, Component::Normal(_) | Component::CurDir);
-    if Path::new(&directory).components().all(harmless) {
-        return Ok(directory);
+    if Path::new(&path).components().all(harmless) {
+        return Ok(path);
     }
-    Err(Invalid::new(field, "leads out of the artifact"))
+    Err(Invalid::new(field, "leads out of what it is relative to"))
+}
+
+/// The setup of a run whose files are there.
+fn within(setup: Setup, workspace: &Workspace) -> Checked<Setup> {
+    let field = "Setup.directory";
+    let directory = match workspace {
+        Workspace::InPlace { .. } => absolute(setup.directory, field)?,
+        Workspace::Artifact { .. } => inside(setup.directory, field)?,
+    };
+    Ok(Setup { directory, ..setup })
+}
+
+impl TryFrom<v1::Setup> for Setup {
+    type Error = Invalid;
+
+    fn try_from(message: v1::Setup) -> Checked<Self> {
+        Ok(Self {
+            directory: message.directory,
+            run: framework::command(message.run, "Setup.run")?,
+            inputs: scalar::list(message.inputs, limits::ARGUMENTS, "Setup.inputs", |pattern| {
+                inside(pattern, "Setup.inputs")
+            })?,
+        })
+    }
 }
 
 impl TryFrom<v1::Environment> for Environment {
     type Error = Invalid;
 
     fn try_from(message: v1::Environment) -> Checked<Self> {
-        scalar::bounded_count(message.variables.len(), limits::VARIABLES, "Environment.variables")?;
         Ok(Self {
             python: scalar::without_nul(message.python, limits::PATH_BYTES, "Environment.python")?,
-            variables: message.variables.into_iter().map(variable).collect::<Checked<BTreeMap<_, _>>>()?,
+            variables: variables(message.variables.into_iter(), "Environment.variables")?,
+            passed: variables(message.passed.into_iter(), "Environment.passed")?,
+            secrets: secrets(message.secrets.into_iter())?,
+            setup: message.setup.map(Setup::try_from).transpose()?,
             framework: framework::checked(message.framework)?,
             controller: message.controller,
         })
     }
 }
 
-fn variable((name, value): (String, String)) -> Checked<(String, String)> {
-    let field = "Environment.variables";
+fn variables(
+    variables: impl ExactSizeIterator<Item = (String, String)>,
+    field: &'static str,
+) -> Checked<BTreeMap<String, String>> {
+    scalar::bounded_count(variables.len(), limits::VARIABLES, field)?;
+    let value = |value| scalar::without_nul(value, limits::VARIABLE_VALUE_BYTES, field);
+    variables.map(|(name, text)| Ok((variable(name, field)?, value(text)?))).collect()
+}
+
+fn secrets(
+    sources: impl ExactSizeIterator<Item = (String, String)>,
+) -> Checked<BTreeMap<String, SecretSource>> {
+    let field = "Environment.secrets";
+    scalar::bounded_count(sources.len(), limits::VARIABLES, field)?;
+    let source = |text| {
+        let text = scalar::text(text, limits::PATH_BYTES, field)?;
+        text.parse().map_err(|error: String| Invalid::new(field, error))
+    };
+    sources.map(|(name, text)| Ok((variable(name, field)?, source(text)?))).collect()
+}
+
+/// The name of a variable.
+fn variable(name: String, field: &'static str) -> Checked<String> {
     if name.is_empty() || name.contains('=') {
         return Err(Invalid::new(field, "has a name that is empty or has a '='"));
     }
-    let name = scalar::without_nul(name, limits::VARIABLE_NAME_BYTES, field)?;
-    Ok((name, scalar::without_nul(value, limits::VARIABLE_VALUE_BYTES, field)?))
+    scalar::without_nul(name, limits::VARIABLE_NAME_BYTES, field)
 }

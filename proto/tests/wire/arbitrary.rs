@@ -158,9 +158,10 @@ impl Source {
     }
 
     fn record(&mut self) -> Record {
-        match self.bits() % 4 {
+        match self.bits() % 5 {
             0 => Record::Missing { test: self.test(), reason: self.text(limits::LINE_BYTES) },
             1 => Record::SuiteError(self.suite_error()),
+            2 => Record::Coverage(self.text_ref()),
             _ => Record::Result(self.result()),
         }
     }
@@ -262,8 +263,29 @@ impl Source {
         BundleContents { generation, manifest, anticipated, entries }
     }
 
-    pub fn spec(&mut self) -> RunSpec {
+    fn variables(&mut self) -> BTreeMap<String, String> {
         let variables = self.list(5, |s| (format!("V{}", s.text(50).replace('=', "_")), s.text(500)));
+        variables.into_iter().collect()
+    }
+
+    fn secrets(&mut self) -> BTreeMap<String, SecretSource> {
+        let source = |s: &mut Self| match s.coin() {
+            true => SecretSource::Variable(format!("V{}", s.text(50).replace('=', "_"))),
+            false => SecretSource::File(format!("/{}", s.text(50)).into()),
+        };
+        let secrets = self.list(5, |s| (format!("S{}", s.text(50).replace('=', "_")), source(s)));
+        secrets.into_iter().collect()
+    }
+
+    fn setup(&mut self, in_place: bool) -> Setup {
+        let inside = |s: &mut Self| format!("d{}", s.text(50).replace('/', "_"));
+        let directory = if in_place { format!("/{}", inside(self)) } else { inside(self) };
+        let run = std::iter::once("make".to_owned()).chain(self.list(5, |s| s.text(100))).collect();
+        Setup { directory, run, inputs: self.list(5, inside) }
+    }
+
+    pub fn spec(&mut self) -> RunSpec {
+        let in_place = self.coin();
         RunSpec {
             id: self.id(),
             owner: self.text(limits::WORD_BYTES),
@@ -273,7 +295,7 @@ impl Source {
             labels: self.labels(),
             deadline: self.maybe(|s| s.within(0, limits::MOMENT)),
             submitted_at: self.within(0, limits::MOMENT),
-            workspace: if self.coin() {
+            workspace: if in_place {
                 Workspace::InPlace {
                     directory: format!("/{}", self.text(200)),
                     content: self.text(limits::WORD_BYTES),
@@ -284,7 +306,10 @@ impl Source {
             },
             environment: Environment {
                 python: self.text(200),
-                variables: variables.into_iter().collect(),
+                variables: self.variables(),
+                passed: self.variables(),
+                secrets: self.secrets(),
+                setup: self.maybe(|s| s.setup(in_place)),
                 framework: self.framework(),
                 controller: self.maybe(|s| s.coin()),
             },
@@ -386,6 +411,7 @@ impl Source {
                 tests: self.list(20, Self::test),
                 count: tests,
             },
+            14 => RunEvent::Coverage { data: self.text_ref(), executor: self.id(), slot: self.slot() },
             _ => self.finished(),
         }
     }
@@ -465,4 +491,4 @@ impl Source {
     }
 }
 
-pub const EVENTS: u64 = 14;
+pub const EVENTS: u64 = 15;

@@ -259,6 +259,27 @@ fn a_run_that_breaks_a_bound_is_refused() {
             m.environment = Some(v1::Environment { variables, ..Default::default() });
         });
     }
+    for (name, source) in [("", "env:A"), ("a=b", "env:A"), ("a", "hunter2"), ("a", "file:b")] {
+        refused(Source(8).spec(), "Environment.secrets", |m: &mut v1::RunSpec| {
+            let secrets = [(name.to_owned(), source.to_owned())].into();
+            m.environment = Some(v1::Environment { secrets, ..Default::default() });
+        });
+    }
+    let setup = |change: fn(&mut v1::Setup)| {
+        let mut setup =
+            v1::Setup { directory: "a".into(), run: vec!["make".into()], inputs: vec!["b".into()] };
+        change(&mut setup);
+        move |m: &mut v1::RunSpec| {
+            let artifact = v1::Artifact { digest: vec![0; 32].into(), directory: String::new() };
+            m.workspace = Some(v1::run_spec::Workspace::Artifact(artifact));
+            m.environment = Some(v1::Environment { setup: Some(setup), ..Default::default() });
+        }
+    };
+    refused(Source(8).spec(), "Setup.run", setup(|m| m.run.clear()));
+    refused(Source(8).spec(), "Setup.directory", setup(|m| m.directory = "/etc".into()));
+    refused(Source(8).spec(), "Setup.directory", setup(|m| m.directory = "a/../..".into()));
+    refused(Source(8).spec(), "Setup.inputs", setup(|m| m.inputs = vec!["../x".into()]));
+    refused(Source(8).spec(), "Setup.inputs", setup(|m| m.inputs = vec!["/x".into()]));
     let commands = |change: fn(&mut v1::SuiteCommands)| {
         let mut commands = v1::SuiteCommands {
             discover: vec!["list".into()],

@@ -262,7 +262,7 @@ impl Run {
     }
 
     fn record(&mut self, attempt: AttemptId, record: &Record, evidence: Option<Evidence>) {
-        self.started = true;
+        self.started |= !matches!(record, Record::Coverage(_));
         match record {
             Record::Result(result) => self.record_result(attempt, result, evidence),
             Record::Missing { test, .. } => {
@@ -273,6 +273,7 @@ impl Run {
                 self.finish_entry(attempt, *test);
             }
             Record::SuiteError(_) => self.suite_errors += 1,
+            Record::Coverage(_) => {}
         }
     }
 

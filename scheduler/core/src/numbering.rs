@@ -60,7 +60,7 @@ impl Attempt {
                 is_there
             }
             Record::Missing { test, .. } => numbering.renumber(test),
-            Record::SuiteError(_) => true,
+            Record::SuiteError(_) | Record::Coverage(_) => true,
         });
         (records, discarded)
     }

@@ -322,7 +322,7 @@ impl Weighing<'_> {
         let (test, last) = match record {
             Record::Result(result) => (result.test, result.last),
             Record::Missing { test, .. } => (*test, true),
-            Record::SuiteError(_) => return (record.clone(), None),
+            Record::SuiteError(_) | Record::Coverage(_) => return (record.clone(), None),
         };
         // Before the manifest is confirmed there is none.
         if self.run.anticipated.is_some() || test.0 as usize >= self.run.tests.len() {

@@ -33,8 +33,9 @@ impl State {
                     "{executor}: unknown attempt {attempt}"
                 );
                 let slot = self.runs[run].attempts[attempt].slot;
-                let is_done =
-                    |id: &AttemptId| self.executors.get(executor).is_some_and(|e| e.done.contains(id));
+                // What has ended, though that is not heard yet, is known once it has reported since the recovery.
+                let known = self.executors.get(executor).filter(|known| known.boot.is_some());
+                let is_done = |id: &AttemptId| known.is_none_or(|known| known.done.contains(id));
                 let open = self.queue(executor, slot).into_iter().filter(|(id, _)| !is_done(id));
                 assert!(open.count() <= 2, "{executor}: more than one next in slot {slot}");
             }

@@ -7,7 +7,7 @@ use crate::fact::{Fact, What};
 /// The events that a fact projects to, in order; often one, for bookkeeping none.
 pub fn project(fact: &Fact) -> Vec<RunEvent> {
     match &fact.what {
-        What::Submitted(spec) => vec![RunEvent::RunStarted(spec.clone())],
+        What::Submitted(spec) => vec![RunEvent::RunStarted(Box::new(spec.shown()))],
         What::Assigned { attempt, bundle, executor, number, tests, .. } => vec![RunEvent::AttemptAssigned {
             attempt: *attempt,
             executor: executor.clone(),
@@ -86,6 +86,7 @@ fn recorded(what: &What) -> Vec<RunEvent> {
             reason: reason.clone(),
         },
         Record::SuiteError(error) => suite_error(error, executor),
+        Record::Coverage(data) => RunEvent::Coverage { data: *data, executor: executor.clone(), slot: *slot },
     };
     records.iter().map(event).collect()
 }

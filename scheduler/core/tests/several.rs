@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use seagull_domain::{
     AttemptId, AttemptReport, AttemptState, Batch, Desired, Digest, Discovery, EndCause, Epoch, Generation,
-    InfraCause, Instant, NotExecuted, Outcome, PlanSummary, Record, Relation, Report, Role, RunId, RunSpec,
-    SlotIndex, SuiteError, TestIndex, TestResult, Verdict, WorkerReport,
+    InfraCause, Instant, NotExecuted, Outcome, PlanSummary, Record, Relation, Report, Role, RunEvent, RunId,
+    RunSpec, SlotIndex, SlotNumber, SuiteError, TestIndex, TestResult, TextRef, Verdict, WorkerReport,
 };
-use seagull_scheduler_core::{Call, Effect, Event, Plan, Settings, State, What};
+use seagull_scheduler_core::{Call, Effect, Event, Fact, Plan, Settings, State, What, project};
 
 use fixture::spec;
 
@@ -433,4 +433,16 @@ fn a_slot_whose_worker_does_not_start_gets_nothing_while_another_may_do_better()
     world.says("b", last.0, AttemptState::Running(None));
     world.report("b", &[(1, result(2, Outcome::Passed))]);
     assert!(world.state.runs[&run()].failed_starts.is_empty(), "it does start");
+}
+
+#[test]
+fn what_was_covered_is_passed_on_and_is_no_test_that_was_executed() {
+    let mut world = World::running(0, 1, Vec::new());
+    let data = TextRef { log: AttemptId(2), offset: 5, length: 7 };
+    let mut facts = world.report("a", &[(1, Record::Coverage(data))]);
+    let what = facts.pop().filter(|_| facts.is_empty()).expect("it is all that was learned");
+    let executor = "a".parse().unwrap();
+    let told = project(&Fact { run: run(), what });
+    assert_eq!(told, [RunEvent::Coverage { data, executor, slot: SlotNumber(0) }]);
+    assert_eq!(world.state.runs[&run()].suite_errors, 0);
 }

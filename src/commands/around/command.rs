@@ -1,11 +1,13 @@
 //! The command line with which the framework alone runs a test as it ran in a run.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::Context;
-use seagull_domain::TestIndex;
+use seagull_domain::{SecretSource, TestIndex};
+use seagull_executor::secrets::Secrets;
 use serde::Deserialize;
 use tokio::process::Command;
 
@@ -45,10 +47,12 @@ pub struct Probe {
     covers: bool,
 }
 
-#[derive(Debug)]
 pub struct Line {
     directory: PathBuf,
     variables: Vec<(String, String)>,
+    /// More variables, whose values are shown by where they come from.
+    secrets: Secrets,
+    sources: BTreeMap<String, SecretSource>,
     program: Vec<String>,
     pub arguments: Vec<String>,
     ids: Vec<String>,
@@ -58,7 +62,10 @@ pub struct Line {
 pub fn variables(story: &Story) -> Vec<(String, String)> {
     let seed = std::env::var("PYTHONHASHSEED").unwrap_or_else(|_| story.spec.seed.to_string());
     let given = story.spec.environment.variables.clone();
-    std::iter::once(("PYTHONHASHSEED".to_owned(), seed)).chain(given).collect()
+    let rev = Some(story.spec.rev.clone()).filter(|rev| !rev.is_empty());
+    let rev = rev.map(|rev| ("SEAGULL_REV".to_owned(), rev));
+    let seed = ("PYTHONHASHSEED".to_owned(), seed);
+    std::iter::once(seed).chain(rev).chain(given).collect()
 }
 
 impl Line {
@@ -78,6 +85,8 @@ impl Line {
         Line {
             directory: directory.to_owned(),
             variables: variables(story).into_iter().chain(identity).collect(),
+            secrets: Secrets::default(),
+            sources: BTreeMap::new(),
             program: match &probe.script {
                 Some(script) => vec![inside(Path::new(script), directory)],
                 None => vec![probe.python.clone(), "-m".to_owned(), "pytest".to_owned()],
@@ -95,7 +104,20 @@ impl Line {
             program: words,
             arguments: Vec::new(),
             ids: Vec::new(),
+            secrets: Secrets::default(),
+            sources: BTreeMap::new(),
         }
+    }
+
+    /// With variables that others of the same names win over.
+    pub fn beside(mut self, variables: Vec<(String, String)>) -> Line {
+        self.variables.splice(0..0, variables);
+        self
+    }
+
+    /// With secrets, which win over all variables.
+    pub fn with_secrets(self, secrets: Secrets, sources: &BTreeMap<String, SecretSource>) -> Line {
+        Line { secrets, sources: sources.clone(), ..self }
     }
 
     /// Moves ids that are too many for a command line into a file in a directory, where pytest can read them from one.
@@ -143,8 +165,9 @@ impl Line {
         let value =
             |name: &str, value: &str| if is_secret(name) { "...".to_owned() } else { quoted_word(value) };
         let variables = self.variables.iter().map(|(name, given)| format!("{name}={}", value(name, given)));
+        let secrets = self.sources.iter().map(|(name, source)| format!("{name}={}", expression(source)));
         let words = self.program.iter().chain(&self.arguments).chain(&self.ids).map(|word| quoted_word(word));
-        let words: Vec<_> = variables.chain(words).collect();
+        let words: Vec<_> = variables.chain(secrets).chain(words).collect();
         format!("cd {} && env {}", quoted_word(&self.directory.to_string_lossy()), words.join(" "))
     }
 
@@ -156,7 +179,16 @@ impl Line {
         let mut command = Command::new(program);
         command.args(&self.program[1..]).args(&self.arguments).args(&self.ids);
         command.current_dir(&self.directory).envs(self.variables.iter().cloned()).stdin(Stdio::null());
+        command.envs(self.secrets.variables().iter().cloned());
         command
+    }
+}
+
+/// What a shell makes the value of.
+fn expression(source: &SecretSource) -> String {
+    match source {
+        SecretSource::Variable(name) => format!("\"${{{name}}}\""),
+        SecretSource::File(path) => format!("\"$(cat {})\"", quoted_word(&path.to_string_lossy())),
     }
 }
 
@@ -371,6 +403,21 @@ mod tests {
         line.variables.push(("Api_Key".to_owned(), "xyzzy".to_owned()));
         assert!(line.as_told().contains(" Api_Key=... ") && line.as_told().contains(" DB='a b' "));
         assert!(line.as_shell().contains(" Api_Key=xyzzy "));
+    }
+
+    #[test]
+    fn a_secret_is_given_by_value_and_shown_by_where_it_is() {
+        let story = story(&[], "z", &[(2, 0, None)]);
+        let sources = [("A", "env:PATH"), ("B", "file:/run/it")];
+        let sources = sources.map(|(name, source)| (name.to_owned(), source.parse().unwrap())).into();
+        let only = BTreeMap::from([("A".to_owned(), SecretSource::Variable("PATH".into()))]);
+        let line = line(&story, &probe("/s", &[]), true);
+        let line = line.with_secrets(Secrets::find(&only).unwrap(), &sources);
+        let expected = r#" A="${PATH}" B="$(cat /run/it)" "#;
+        assert!(line.as_told().contains(expected) && line.as_shell().contains(expected));
+        let command = line.command();
+        let given = command.as_std().get_envs().find(|(name, _)| *name == "A").unwrap();
+        assert_eq!(given.1, std::env::var_os("PATH").as_deref());
     }
 
     #[test]

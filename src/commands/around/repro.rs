@@ -1,13 +1,16 @@
 //! `seagull repro`: a test as it ran in a run, by the framework alone.
 
+use std::env;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use anyhow::{Context, anyhow};
-use seagull_domain::{Framework, Workspace};
+use seagull_domain::{Framework, Setup, Workspace};
 use seagull_executor::interpreter;
+use seagull_executor::secrets::Secrets;
+use seagull_executor::setup::{self, Prepared, Wanted};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 use tokio::process::{ChildStdout, Command};
@@ -17,11 +20,13 @@ use super::others::{self, CargoTest, CommandTest};
 use super::{Reach, logs};
 use crate::cli;
 use crate::commands::print;
+use crate::commands::run::spec;
 use crate::errors::{INTERRUPTED, usage};
 use crate::place::Place;
 use crate::report::around::{Execution, Story};
 use crate::report::{count, number};
 use crate::signals::Signals;
+use crate::state::State;
 
 const PROBE: &str = include_str!("probe.py");
 /// A plugin that tells what came of the test: pytest's own code is also of other tests, and of gates on the whole.
@@ -37,20 +42,23 @@ const FAILED: u8 = 100;
 pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
     let reach = Reach::new(&args.from).await?;
     let story = logs::story(&reach, &args.run, &args.test).await?;
+    let state = reach.state.clone();
     drop(reach);
     let execution = story.telling().ok_or_else(|| {
         usage(format!("{} was not executed in run {}\nhint: seagull explain says why", story.id, story.run))
     })?;
-    let directory = directory(&story)?;
+    let (root, directory) = directories(&story)?;
+    let given = Given::of(&story, &root, state, &args.from)?;
     match &story.spec.environment.framework {
-        Framework::Pytest => pytest(&args, &story, execution, &directory).await,
+        Framework::Pytest => pytest(&args, &story, execution, &directory, given).await,
         Framework::Cargo => {
             let (line, test) = others::cargo(&story, execution.slot, &directory)?;
-            other(&args, &story, execution, (line, Judge::Cargo(test))).await
+            other(&args, &story, execution, (given.to(line, &story), Judge::Cargo(test))).await
         }
         Framework::Command(commands) => {
             let scratch = scratch()?;
             let (line, test) = others::command(commands, &story, execution.slot, &directory, scratch.path())?;
+            let line = given.to(line, &story);
             let code = other(&args, &story, execution, (line, Judge::Command(test))).await;
             if args.print {
                 // The line needs what is in it.
@@ -58,6 +66,27 @@ pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
             }
             code
         }
+    }
+}
+
+/// What this machine adds to the run's environment.
+struct Given {
+    prepared: Option<Prepared>,
+    /// What the setup sets.
+    active: Vec<(String, String)>,
+    secrets: Secrets,
+}
+
+impl Given {
+    fn of(story: &Story, root: &Path, state: Option<PathBuf>, from: &cli::FromArgs) -> anyhow::Result<Given> {
+        let prepared = prepared(story, root, state, from)?;
+        let active = prepared.as_ref().map(|prepared| prepared.variables(env::var_os("PATH").as_deref()));
+        let secrets = Secrets::find(&story.spec.environment.secrets).map_err(usage)?;
+        Ok(Given { prepared, active: active.unwrap_or_default(), secrets })
+    }
+
+    fn to(self, line: Line, story: &Story) -> Line {
+        line.beside(self.active).with_secrets(self.secrets, &story.spec.environment.secrets)
     }
 }
 
@@ -86,10 +115,15 @@ async fn pytest(
     story: &Story,
     execution: &Execution,
     directory: &Path,
+    given: Given,
 ) -> anyhow::Result<u8> {
-    let python = interpreter::find(&story.spec.environment.python, directory)?;
-    let probe = probe(&python, directory, story).await?;
-    let mut line = Line::new(story, execution, &probe, directory, args.alone);
+    let python = match given.prepared.as_ref().and_then(Prepared::python) {
+        Some(python) => python,
+        None => interpreter::find(&story.spec.environment.python, directory)?,
+    };
+    let around = [given.active.as_slice(), given.secrets.variables()].concat();
+    let probe = probe(&python, directory, story, &around).await?;
+    let mut line = given.to(Line::new(story, execution, &probe, directory, args.alone), story);
     if args.print {
         line.shorten(&probe, &std::env::temp_dir())?;
         print(|out| writeln!(out, "{}", line.as_shell()))?;
@@ -107,10 +141,10 @@ async fn pytest(
     Repeat { line, judge, story }.run(args.until_fail).await
 }
 
-/// Where the suite is here: of a run on a scheduler, the same folder of this repository.
-fn directory(story: &Story) -> anyhow::Result<PathBuf> {
+/// Where the suite's files and its directory are here: of a run on a scheduler, those of this repository.
+fn directories(story: &Story) -> anyhow::Result<(PathBuf, PathBuf)> {
     match &story.spec.workspace {
-        Workspace::InPlace { directory, .. } => Ok(directory.into()),
+        Workspace::InPlace { directory, .. } => Ok((directory.into(), directory.into())),
         Workspace::Artifact { directory, .. } => {
             let place = Place::here()?;
             eprintln!(
@@ -118,16 +152,52 @@ fn directory(story: &Story) -> anyhow::Result<PathBuf> {
                 story.run, story.spec.rev
             );
             let top = place.config.artifact_root.or(place.repository).unwrap_or(place.directory);
-            Ok(top.join(directory))
+            let directory = top.join(directory);
+            Ok((top, directory))
         }
     }
 }
 
+/// What the run's setup made, here.
+fn prepared(
+    story: &Story,
+    root: &Path,
+    state: Option<PathBuf>,
+    from: &cli::FromArgs,
+) -> anyhow::Result<Option<Prepared>> {
+    let Some(setup) = &story.spec.environment.setup else { return Ok(None) };
+    let state = match state {
+        Some(state) => Some(state),
+        None => State::find(from.state.state.as_deref(), &Place::here()?).map(|state| state.directory),
+    };
+    let directory = root.join(&setup.directory);
+    let directory = directory.canonicalize().unwrap_or(directory);
+    let wanted = Wanted {
+        setup: Setup { directory: spec::text(&directory)?, ..setup.clone() },
+        directory,
+        variables: story.spec.environment.variables.clone(),
+        passed: Default::default(),
+        secrets: Default::default(),
+    };
+    let found = state.map(|state| setup::find(&state, &wanted)).transpose().map_err(anyhow::Error::msg)?;
+    found.flatten().map(Some).ok_or_else(|| {
+        usage(format!(
+            "what the setup of run {} made is not here, or its inputs have changed\nhint: seagull doctor makes it",
+            story.run
+        ))
+    })
+}
+
 /// Asks pytest what the run's arguments mean to it.
-async fn probe(python: &Path, directory: &Path, story: &Story) -> anyhow::Result<Probe> {
+async fn probe(
+    python: &Path,
+    directory: &Path,
+    story: &Story,
+    active: &[(String, String)],
+) -> anyhow::Result<Probe> {
     let mut command = Command::new(python);
     command.args(["-c", PROBE]).args(&story.spec.arguments).current_dir(directory).stdin(Stdio::null());
-    command.envs(command::variables(story));
+    command.envs(active.iter().cloned()).envs(command::variables(story));
     let output = command.output().await.with_context(|| format!("cannot start {}", python.display()))?;
     serde_json::from_slice(&output.stdout).map_err(|_| {
         let said = String::from_utf8_lossy(&output.stderr);

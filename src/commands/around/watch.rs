@@ -28,7 +28,9 @@ pub async fn run(args: cli::Watch) -> anyhow::Result<u8> {
         client: reach.client.clone(),
         run,
         screen,
+        coverage: None,
         interrupt: Interrupt::Leave(LEAVING),
+        told: None,
         lonely: None,
     };
     match follow(session, &mut signals, future::pending()).await? {

@@ -6,7 +6,7 @@ use std::path::Path;
 use seagull_executor::artifact::{MAX_BYTES, Measured, PackOptions, Reason, measure};
 
 use super::finding::{Finding, Findings};
-use crate::commands::run::artifact::root;
+use crate::commands::run::artifact::{Chosen, root};
 use crate::place::Place;
 
 const CHECK: &str = "artifact";
@@ -20,8 +20,15 @@ pub async fn examine(place: &Place, wanted: bool, findings: &mut Findings) -> an
         Err(error) => return findings.tell(judged(Finding::error(CHECK, &error), wanted)),
     };
     let from = root.clone();
+    let Chosen { include, omit } = match Chosen::of(place, &root) {
+        Ok(chosen) => chosen,
+        Err(error) => return findings.tell(judged(Finding::error(CHECK, &error), wanted)),
+    };
     let work = tokio::task::spawn_blocking(move || {
-        measure(&PackOptions { root: &from, scratch: &from, exclude: &[], large: true, checkout: false })
+        let (root, scratch, include, omit) = (&from, &from, &include, &omit);
+        let options =
+            PackOptions { root, scratch, exclude: &[], include, omit, large: true, checkout: false };
+        measure(&options)
     });
     let finding = match findings.during("artifact", work).await? {
         Ok(measured) => describe(&root, &measured),
@@ -48,6 +55,10 @@ fn describe(root: &Path, measured: &Measured) -> Finding {
     if secrets > 0 {
         said += &format!("; {secrets} left out that by their names are secrets");
     }
+    if !measured.unmatched.is_empty() {
+        said += &format!("; nothing is named by {}", measured.unmatched.join(", "));
+        return Finding::warning(CHECK, said).hint("build what [artifact] include names before the run");
+    }
     if measured.bytes > MAX_BYTES {
         return Finding::warning(CHECK, said)
             .hint("over 500 MB are sent only with --yes: let git ignore what the tests do not need");
@@ -67,12 +78,15 @@ mod tests {
             bytes,
             largest: vec![("a.bin".into(), bytes - 1), ("b".into(), 1)],
             left_out: Vec::new(),
+            unmatched: Vec::new(),
         };
         let small = describe(Path::new("/suite"), &measured(1_500_000));
         let said = "2 files, 1.5 MB in /suite; the largest: a.bin (1.5 MB), b (0.0 MB)";
         assert_eq!(small, Finding::ok(CHECK, said));
         let large = describe(Path::new("/suite"), &measured(MAX_BYTES + 1));
         assert!(large.state == State::Warning && large.hint.is_some());
+        let unbuilt = Measured { unmatched: vec!["build/*.so".into()], ..measured(1) };
+        assert_eq!(describe(Path::new("/suite"), &unbuilt).state, State::Warning);
         assert_eq!(judged(Finding::problem(CHECK, "x"), false).state, State::Warning);
     }
 }

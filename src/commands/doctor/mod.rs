@@ -3,13 +3,15 @@
 mod artifact;
 mod finding;
 mod scheduler;
+mod setup;
 mod suite;
 mod trial;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use seagull_executor::interpreter;
+use seagull_executor::interpreter::{self, Found};
+use seagull_executor::setup::Prepared;
 
 use crate::cli;
 use crate::errors::INTERRUPTED;
@@ -50,12 +52,13 @@ async fn examine(args: &cli::Doctor, findings: &mut Findings) -> anyhow::Result<
         Err(error) => return findings.tell(Finding::error("settings", &error)),
     };
     settings(&place, findings)?;
-    state(args, &place, findings)?;
     let run = run_args(args);
     // Kept to the end: a scheduler tidies up for a moment after its run.
     let home = tempfile::Builder::new().prefix("seagull-doctor-").tempdir()?;
-    if ready(&run, &place, findings).await? {
-        suite::examine(&run, &place, home.path(), findings).await?;
+    let state = state(args, &place, findings)?.unwrap_or_else(|| home.path().to_owned());
+    if let Some(prepared) = ready(&run, &place, &state, findings).await? {
+        let ground = Ground { home: home.path(), state: &state, prepared };
+        suite::examine(&run, &place, &ground, findings).await?;
     }
     artifact::examine(&place, args.scheduler.is_some(), findings).await?;
     match &args.scheduler {
@@ -85,18 +88,35 @@ fn settings(place: &Place, findings: &mut Findings) -> anyhow::Result<()> {
     findings.tell(Finding::ok(CHECK, said))
 }
 
-fn state(args: &cli::Doctor, place: &Place, findings: &mut Findings) -> anyhow::Result<()> {
+/// What trials stand on.
+struct Ground<'a> {
+    /// A directory for what they leave.
+    home: &'a Path,
+    /// The suite's own state, where its setups are.
+    state: &'a Path,
+    prepared: Option<Prepared>,
+}
+
+fn state(args: &cli::Doctor, place: &Place, findings: &mut Findings) -> anyhow::Result<Option<PathBuf>> {
     match State::open(args.state.state.as_deref(), place) {
-        Ok(state) => findings.tell(Finding::ok("state", format!("kept in {}", state.directory.display()))),
-        Err(error) => findings.tell(Finding::error("state", &error)),
+        Ok(State { directory }) => {
+            findings.tell(Finding::ok("state", format!("kept in {}", directory.display())))?;
+            Ok(Some(directory))
+        }
+        Err(error) => findings.tell(Finding::error("state", &error)).map(|()| None),
     }
 }
 
-/// Framework and interpreter; whether tests can be tried with them.
-async fn ready(run: &cli::Run, place: &Place, findings: &mut Findings) -> anyhow::Result<bool> {
+/// Framework, setup and interpreter: what is prepared, if tests can be tried with it.
+async fn ready(
+    run: &cli::Run,
+    place: &Place,
+    state: &Path,
+    findings: &mut Findings,
+) -> anyhow::Result<Option<Option<Prepared>>> {
     const CHECK: &str = "framework";
     if let Err(error) = framework::choose(run, place) {
-        return findings.tell(Finding::error(CHECK, &error)).map(|()| false);
+        return findings.tell(Finding::error(CHECK, &error)).map(|()| None);
     }
     let (name, by) = framework::name(run, place);
     let finding = match by {
@@ -105,15 +125,26 @@ async fn ready(run: &cli::Run, place: &Place, findings: &mut Findings) -> anyhow
             .hint("start it where the suite is, or give the paths of its tests"),
     };
     findings.tell(finding)?;
-    if name == framework::Name::Pytest { python(run, place, findings).await } else { Ok(true) }
+    let Some(prepared) = setup::examine(run, place, state, findings).await? else { return Ok(None) };
+    let is_pytest = name == framework::Name::Pytest;
+    let works = !is_pytest || python(run, place, prepared.as_ref(), findings).await?;
+    Ok(works.then_some(prepared))
 }
 
-async fn python(run: &cli::Run, place: &Place, findings: &mut Findings) -> anyhow::Result<bool> {
+async fn python(
+    run: &cli::Run,
+    place: &Place,
+    prepared: Option<&Prepared>,
+    findings: &mut Findings,
+) -> anyhow::Result<bool> {
     const CHECK: &str = "interpreter";
     let configured = super::run::spec::python(run, place, false);
-    let found = match interpreter::search(&configured, &place.directory) {
-        Ok(found) => found,
-        Err(error) => return findings.tell(Finding::error(CHECK, &error.into())).map(|()| false),
+    let found = match prepared.and_then(Prepared::python) {
+        Some(path) => Found { path, by: "[setup]" },
+        None => match interpreter::search(&configured, &place.directory) {
+            Ok(found) => found,
+            Err(error) => return findings.tell(Finding::error(CHECK, &error.into())).map(|()| false),
+        },
     };
     let path = found.path.display();
     let (python, pytest) = match versions(&found.path, &place.directory).await {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::path::Path;
 use std::time::Duration;
 
 use seagull_domain::{Framework, Manifest, RunSpec, Workspace};
 use seagull_executor::interpreter;
+use seagull_executor::setup::Prepared;
 
+use super::Ground;
 use super::finding::{Finding, Findings};
 use super::trial::{self, Trial};
 use crate::again::{quoted, quoted_word};
@@ -28,21 +29,21 @@ const ID_BYTES: usize = 1000;
 const NAMED: usize = 3;
 const LINES: usize = 12;
 
-/// `home` is a directory for what trials leave.
-pub async fn examine(
+pub(super) async fn examine(
     run: &cli::Run,
     place: &Place,
-    home: &Path,
+    ground: &Ground<'_>,
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
     let directory = spec::text(&place.directory)?;
     let workspace = Workspace::InPlace { directory, content: String::new() };
-    let files = spec::Files { workspace, rev: String::new() };
+    let settings = spec::text(place.config.directory().unwrap_or(&place.directory))?;
+    let files = spec::Files { workspace, rev: String::new(), settings, version: None };
     let spec = match spec::build(run, place, files) {
         Ok(spec) => spec,
         Err(error) => return findings.tell(Finding::error("options", &error)),
     };
-    let suite = Suite { by_hand: by_hand(&spec, place), spec, home };
+    let suite = Suite { by_hand: by_hand(&spec, place, ground.prepared.as_ref()), spec, ground };
     let Some(first) = suite.discover(findings).await? else { return Ok(()) };
     let ids = suite.to_try(&first);
     let Some(one) = ids.first() else { return Ok(()) };
@@ -58,7 +59,7 @@ pub async fn examine(
 }
 
 struct Suite<'a> {
-    home: &'a Path,
+    ground: &'a Ground<'a>,
     spec: RunSpec,
     by_hand: ByHand,
 }
@@ -73,8 +74,9 @@ struct ByHand {
     one: Option<String>,
 }
 
-fn by_hand(spec: &RunSpec, place: &Place) -> ByHand {
-    let python = interpreter::find(&spec.environment.python, &place.directory);
+fn by_hand(spec: &RunSpec, place: &Place, prepared: Option<&Prepared>) -> ByHand {
+    let found = || interpreter::find(&spec.environment.python, &place.directory).ok();
+    let python = prepared.and_then(Prepared::python).or_else(found);
     let python = python.map_or("python".into(), |python| python.to_string_lossy().into_owned());
     let lists = framework::listing(spec, &python);
     let arguments = spec.arguments.iter().map(String::as_str);
@@ -141,7 +143,8 @@ impl Suite<'_> {
     ) -> anyhow::Result<Trial> {
         let id = crate::fresh::run_id()?;
         let spec = RunSpec { id, select: tests.to_vec(), retries: 0, fail_fast: None, ..self.spec.clone() };
-        findings.during(check, trial::run(spec, LIMIT, self.home)).await
+        let Ground { home, state, .. } = self.ground;
+        findings.during(check, trial::run(spec, LIMIT, home, state)).await
     }
 
     /// Whether a second discovery, in another process, found the same.

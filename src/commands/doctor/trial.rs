@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -33,8 +34,8 @@ pub struct Trial {
 }
 
 /// Runs to the end, or until so much time has passed since the tests were known. Its state is kept in a new directory
-/// in `home`.
-pub async fn run(spec: RunSpec, limit: Duration, home: &Path) -> anyhow::Result<Trial> {
+/// in `home`; `setups` is the state directory whose setups it uses.
+pub async fn run(spec: RunSpec, limit: Duration, home: &Path, setups: &Path) -> anyhow::Result<Trial> {
     let state = State { directory: home.join(spec.id.as_str()) };
     let token = fresh::token()?;
     let options = seagull_scheduler::Options {
@@ -53,6 +54,8 @@ pub async fn run(spec: RunSpec, limit: Duration, home: &Path) -> anyhow::Result<
         slots: 1,
         labels: Default::default(),
         state: state.directory.clone(),
+        setups: Some(setups.to_owned()),
+        tell: Arc::new(drop::<String>),
         channel,
         token,
         in_place: true,

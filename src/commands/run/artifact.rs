@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use seagull_domain::Workspace;
-use seagull_executor::artifact::{self, LeftOut, PackOptions, Packed, Reason};
+use seagull_executor::artifact::{self, LeftOut, PackOptions, Packed, Patterns, Reason};
 
 use super::Start;
 use super::spec::text;
@@ -24,9 +24,46 @@ pub struct Source {
     scratch: PathBuf,
     /// What the command itself writes.
     exclude: Vec<PathBuf>,
+    chosen: Chosen,
     large: bool,
     /// It is a revision that was written for this.
     checkout: bool,
+}
+
+/// What the settings add to the artifact, and take from it.
+#[derive(Debug, Default)]
+pub struct Chosen {
+    pub include: Patterns,
+    pub omit: Patterns,
+}
+
+impl Chosen {
+    pub fn of(place: &Place, root: &Path) -> anyhow::Result<Chosen> {
+        let config = &place.config;
+        if config.include.is_empty() && config.exclude.is_empty() {
+            return Ok(Chosen::default());
+        }
+        let directory = settings(place, root)?;
+        let [include, omit] =
+            [&config.include, &config.exclude].map(|texts| Patterns::parse(&directory, texts).map_err(usage));
+        Ok(Chosen { include: include?, omit: omit? })
+    }
+}
+
+/// The directory of the settings, relative to the root; the working directory if there are none.
+fn settings(place: &Place, root: &Path) -> anyhow::Result<String> {
+    let directory = place.config.directory().unwrap_or(&place.directory);
+    let inside = directory.canonicalize().ok();
+    let inside = inside.and_then(|directory| directory.strip_prefix(root).map(Path::to_owned).ok());
+    let inside = inside.ok_or_else(|| {
+        usage(format!(
+            "{} is not within the artifact root {}, so that its [setup] and [artifact] name nothing there\n\
+             hint: [artifact] root = \".\" sends that directory",
+            directory.display(),
+            root.display()
+        ))
+    })?;
+    text(&inside)
 }
 
 impl Source {
@@ -35,22 +72,39 @@ impl Source {
         let scratch = start.state.directory.clone();
         let junit = start.args.report.junit.as_deref().and_then(|junit| std::path::absolute(junit).ok());
         let exclude = junit.into_iter().chain([scratch.clone()]).collect();
-        Ok(Source { root, directory, scratch, exclude, large: start.args.at.yes, checkout: false })
+        let chosen = Chosen::of(&start.place, &root)?;
+        let large = start.args.at.yes;
+        Ok(Source { root, directory, scratch, exclude, chosen, large, checkout: false })
     }
 
     /// Of a place among the files of a revision.
     pub fn of_revision(place: &Place, scratch: PathBuf, large: bool) -> anyhow::Result<Source> {
         let (root, directory) = root(place)?;
-        Ok(Source { root, directory, scratch, exclude: Vec::new(), large, checkout: true })
+        let chosen = Chosen::of(place, &root)?;
+        Ok(Source { root, directory, scratch, exclude: Vec::new(), chosen, large, checkout: true })
+    }
+
+    /// Where the setup runs, relative to the root; any place where there is none.
+    pub fn settings(&self, place: &Place) -> anyhow::Result<String> {
+        if place.config.setup.is_none() { Ok(String::new()) } else { settings(place, &self.root) }
     }
 
     /// Reads and compresses all files: blocks.
     pub fn pack(&self) -> anyhow::Result<Packed> {
-        let Source { root, scratch, exclude, large, checkout, .. } = self;
+        let Source { root, scratch, exclude, chosen: Chosen { include, omit }, large, checkout, .. } = self;
         let (large, checkout) = (*large, *checkout);
-        let packed = artifact::pack(&PackOptions { root, scratch, exclude, large, checkout })
+        let packed = artifact::pack(&PackOptions { root, scratch, exclude, include, omit, large, checkout })
             .with_context(|| format!("cannot pack {}", root.display()))?;
         tell_left_out(&packed.left_out);
+        if !packed.pointers.is_empty() {
+            let names = named(packed.pointers.iter());
+            warn(format!(
+                "files of Git LFS that are not here, only what stands for them: {names}\nhint: git lfs pull"
+            ));
+        }
+        for pattern in &packed.unmatched {
+            warn(format!("[artifact] include: nothing is named by {pattern}"));
+        }
         Ok(packed)
     }
 
@@ -97,16 +151,23 @@ fn tell_left_out(left_out: &[LeftOut]) {
         (Reason::Special, "neither files nor links"),
     ];
     for (reason, why) in kinds {
-        let paths: Vec<_> = left_out.iter().filter(|left| left.reason == reason).collect();
-        let mut names: Vec<String> =
-            paths.iter().take(NAMED).map(|left| left.path.display().to_string()).collect();
-        if paths.len() > NAMED {
-            names.push(format!("{} more", paths.len() - NAMED));
-        }
-        if !names.is_empty() {
-            warn(format!("not sent, {why}: {}", names.join(", ")));
+        let mut paths =
+            left_out.iter().filter(|left| left.reason == reason).map(|left| &left.path).peekable();
+        if paths.peek().is_some() {
+            warn(format!("not sent, {why}: {}", named(paths)));
         }
     }
+}
+
+/// Some of the paths, and how many there are beside.
+fn named<'a>(mut paths: impl Iterator<Item = &'a PathBuf>) -> String {
+    let names = paths.by_ref().take(NAMED).map(|path| path.display().to_string());
+    let mut names: Vec<String> = names.collect();
+    let more = paths.count();
+    if more > 0 {
+        names.push(format!("{more} more"));
+    }
+    names.join(", ")
 }
 
 #[cfg(test)]
@@ -131,5 +192,30 @@ mod tests {
         assert_eq!(found(&suite.join("deep")).unwrap(), (suite.clone(), "deep".to_owned()));
         fs::write(suite.join("seagull.toml"), "[artifact]\nroot = 'deep'").unwrap();
         assert!(found(&suite).unwrap_err().is::<Usage>());
+    }
+
+    #[test]
+    fn of_many_paths_some_are_named() {
+        let paths: Vec<PathBuf> = (0..7).map(|number| PathBuf::from(format!("d/{number}"))).collect();
+        assert_eq!(named(paths[..5].iter()), "d/0, d/1, d/2, d/3, d/4");
+        assert_eq!(named(paths.iter()), "d/0, d/1, d/2, d/3, d/4, 2 more");
+    }
+
+    #[test]
+    fn patterns_are_relative_to_the_settings_and_those_are_within_the_root() {
+        let base = tempfile::tempdir().unwrap();
+        let base = base.path().canonicalize().unwrap();
+        let suite = base.join("repo/suite");
+        fs::create_dir_all(suite.join("deep")).unwrap();
+        fs::create_dir(base.join("repo/.git")).unwrap();
+        fs::write(suite.join("seagull.toml"), "[artifact]\ninclude = ['build']\nexclude = ['*.bin']")
+            .unwrap();
+        let place = Place::at(suite.join("deep")).unwrap();
+        assert_eq!(settings(&place, &base.join("repo")).unwrap(), "suite");
+        let chosen = Chosen::of(&place, &base.join("repo")).unwrap();
+        assert!(chosen.include.is_match(Path::new("suite/build/x.so")));
+        assert!(!chosen.include.is_match(Path::new("build/x.so")));
+        assert!(chosen.omit.is_match(Path::new("suite/a.bin")));
+        assert!(Chosen::of(&place, &suite.join("deep")).unwrap_err().is::<Usage>());
     }
 }

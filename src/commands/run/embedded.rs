@@ -2,15 +2,19 @@
 #![expect(clippy::disallowed_methods, reason = "a shell: git blocks")]
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use seagull_domain::{RunId, RunSpec, Workspace};
 use seagull_executor::Executor;
+use seagull_executor::setup::Tell;
 use seagull_proto::Token;
 use seagull_scheduler::{JournalError, Server, Settings};
+use tokio::sync::mpsc;
 use tonic::transport::Channel;
 
+use super::coverage::Coverage;
 use super::follow::{self, End, Interrupt, Session};
 use super::screen::Screen;
 use super::{INTERRUPTING, Start, Step, done, id, say_attached, say_what_did_not_pass, spec};
@@ -31,19 +35,25 @@ pub async fn run(mut start: Start) -> anyhow::Result<u8> {
     let mut server = serve(&start, &run, token.clone())?;
     let channel = server.connect();
     let client = Client::new(channel.clone(), &token);
+    let coverage = Coverage::new(start.place.directory.clone(), &spec);
     let submitted = client.submit(spec);
     let Submitted { attached, not_passed } = done!(start.unless_interrupted(submitted).await);
     if attached {
         say_attached(&run);
     }
-    let mut executor = execute(&start, channel, token)?;
+    let (told, tellings) = mpsc::unbounded_channel();
+    // Who does not listen any more need not be told.
+    let tell = Arc::new(move |text: String| drop(told.send(text)));
+    let mut executor = execute(&start, channel, token, tell)?;
     say_what_did_not_pass(&start, not_passed);
     let screen = Screen::new(run.clone(), start.settings(attached)).in_place(note(&start));
     let session = Session {
         client,
         run: run.clone(),
         screen,
+        coverage: Some(coverage),
         interrupt: Interrupt::Cancel(INTERRUPTING),
+        told: Some(tellings),
         lonely: None,
     };
     let trouble = trouble(&mut server, &mut executor);
@@ -74,7 +84,8 @@ fn look(start: &Start) -> impl Future<Output = anyhow::Result<RunSpec>> + use<> 
         let revision = revision.unwrap_or_default();
         let workspace =
             Workspace::InPlace { directory: spec::text(&place.directory)?, content: revision.content };
-        let files = spec::Files { workspace, rev: revision.commit };
+        let settings = spec::text(place.config.directory().unwrap_or(&place.directory))?;
+        let files = spec::Files { workspace, rev: revision.commit, settings, version: None };
         match base {
             None => spec::build(&args, &place, files),
             Some(base) => spec::again(*base, &args, files),
@@ -94,13 +105,15 @@ fn serve(start: &Start, run: &RunId, token: Token) -> anyhow::Result<Server> {
     }
 }
 
-fn execute(start: &Start, channel: Channel, token: Token) -> anyhow::Result<Executor> {
+fn execute(start: &Start, channel: Channel, token: Token, tell: Tell) -> anyhow::Result<Executor> {
     let slots = start.args.how.slots.or(start.place.config.run.slots).unwrap_or_else(crate::commands::cores);
     let options = seagull_executor::Options {
         id: "local".parse()?,
         slots,
         labels: Default::default(),
         state: start.state.directory.clone(),
+        setups: None,
+        tell,
         channel,
         token,
         in_place: true,

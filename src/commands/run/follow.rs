@@ -9,6 +9,7 @@ use seagull_domain::{RunEvent, RunId};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
+use super::coverage::Coverage;
 use super::screen::Screen;
 use crate::client::{Client, Error, Notice};
 use crate::errors;
@@ -23,7 +24,11 @@ pub struct Session {
     pub client: Client,
     pub run: RunId,
     pub screen: Screen,
+    /// Of a run of the suite here.
+    pub coverage: Option<Coverage>,
     pub interrupt: Interrupt,
+    /// What an executor of this process says beside.
+    pub told: Option<mpsc::UnboundedReceiver<String>>,
     /// What to say if no executor takes the run.
     pub lonely: Option<String>,
 }
@@ -45,12 +50,13 @@ pub enum End {
 
 /// Ends with the run, at the second interrupt, or with an error that `trouble` brings.
 pub async fn follow(
-    session: Session,
+    mut session: Session,
     signals: &mut Signals,
     trouble: impl Future<Output = anyhow::Error>,
 ) -> anyhow::Result<End> {
     let mut notices = session.client.watch(session.run.clone());
     let (complaints, mut complaint) = mpsc::channel(1);
+    let mut told = session.told.take();
     let mut follower =
         Follower { session, complaints, interrupted: false, taken: false, since: Instant::now() };
     let mut ticks = tokio::time::interval(TICK);
@@ -60,11 +66,16 @@ pub async fn follow(
         tokio::select! {
             notice = notices.recv() => {
                 let notice = notice.ok_or_else(|| anyhow!("the stream of the run has ended without its end"))?;
+                let notice = tokio::select! {
+                    passed = follower.cover(notice) => passed?,
+                    () = signals.next() => return Ok(End::Abandoned),
+                };
                 if let Some(code) = follower.notice(notice)? {
                     break code;
                 }
             }
             _ = ticks.tick() => follower.tick()?,
+            text = next(&mut told) => follower.session.screen.say(&text)?,
             Some(error) = complaint.recv() => return Err(anyhow::Error::new(error).context("the run cannot be cancelled")),
             error = &mut trouble => return Err(error),
             () = signals.next() => if follower.interrupt()? {
@@ -79,6 +90,15 @@ pub async fn follow(
         () = signals.next() => return Ok(End::Abandoned),
     };
     Ok(End::Finished(exit_code(code, written)))
+}
+
+async fn next(told: &mut Option<mpsc::UnboundedReceiver<String>>) -> String {
+    if let Some(told) = told
+        && let Some(text) = told.recv().await
+    {
+        return text;
+    }
+    std::future::pending().await
 }
 
 /// A report that cannot be written is an error of ours, but what the run came to says more than that.
@@ -104,6 +124,15 @@ struct Follower {
 }
 
 impl Follower {
+    /// Has the coverage of a run reported before its end is shown.
+    async fn cover(&mut self, notice: Notice) -> anyhow::Result<Notice> {
+        let Session { coverage, client, screen, .. } = &mut self.session;
+        match coverage {
+            Some(coverage) => coverage.pass(notice, client, screen).await,
+            None => Ok(notice),
+        }
+    }
+
     /// Shows a notice; the run's exit code if it was its end.
     fn notice(&mut self, notice: Notice) -> anyhow::Result<Option<u8>> {
         self.session.screen.show(&notice)?;

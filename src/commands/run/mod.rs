@@ -1,6 +1,7 @@
 //! `seagull run`: prepare a run, here or on a scheduler elsewhere, and follow it to its end.
 
 pub(super) mod artifact;
+mod coverage;
 mod embedded;
 mod follow;
 mod remote;

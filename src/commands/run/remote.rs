@@ -12,6 +12,7 @@ use seagull_executor::artifact::Packed;
 use tonic::transport::Uri;
 
 use super::artifact::Source;
+use super::coverage::Coverage;
 use super::follow::{self, End, Interrupt, Session};
 use super::screen::Screen;
 use super::{Start, Step, done, id, say_attached, say_what_did_not_pass, spec};
@@ -21,6 +22,7 @@ use crate::client::{self, Client, Submitted};
 use crate::errors::{INTERRUPTED, usage, warn};
 use crate::git::{self, checkout};
 use crate::place::Place;
+use crate::version;
 
 const INTERRUPTING: &str =
     "interrupted: the run is cancelled, its tests are torn down; interrupt again to leave without waiting";
@@ -38,6 +40,7 @@ pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
         warn("PYTEST_ADDOPTS is not sent; set it in [env] of seagull.toml, or give its options after --");
     }
     let run = id(&spec);
+    let coverage = Some(Coverage::new(start.place.directory.clone(), &spec));
     let Submitted { attached, not_passed } = match start.unless_interrupted(client.submit(spec)).await? {
         Step::Done(submitted) => submitted,
         Step::Interrupted => {
@@ -61,7 +64,8 @@ pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
         "no executor has taken the run yet; one more joins with: {}",
         with_access(&["seagull", "executor"], &url, &start.args.at)
     ));
-    let session = Session { client, run, screen, interrupt: Interrupt::Cancel(INTERRUPTING), lonely };
+    let interrupt = Interrupt::Cancel(INTERRUPTING);
+    let session = Session { client, run, screen, coverage, interrupt, told: None, lonely };
     match follow::follow(session, &mut start.signals, future::pending()).await? {
         End::Finished(code) => Ok(code),
         End::Abandoned => Ok(INTERRUPTED),
@@ -118,7 +122,8 @@ async fn resend(base: RunSpec, args: cli::Run, client: Client) -> anyhow::Result
             run = base.id
         )));
     }
-    let files = spec::Files { workspace: base.workspace.clone(), rev: base.rev.clone() };
+    let (workspace, rev) = (base.workspace.clone(), base.rev.clone());
+    let files = spec::Files { workspace, rev, settings: String::new(), version: None };
     spec::again(base, &args, files)
 }
 
@@ -134,9 +139,11 @@ fn send(
         client.info().await?;
         let pack = move || source.pack().map(|packed| (source, packed));
         let (source, packed) = tokio::task::spawn_blocking(pack).await??;
-        let rev = top.map(|top| git::commit(&top)).unwrap_or_default();
+        let rev = top.as_deref().map(git::commit).unwrap_or_default();
+        let version = top.filter(|_| version::is_wanted(&place)).and_then(|top| version::of(&top, None));
+        let settings = source.settings(&place)?;
         let workspace = source.upload(packed, &client).await?;
-        spec::build(&args, &place, spec::Files { workspace, rev })
+        spec::build(&args, &place, spec::Files { workspace, rev, settings, version })
     })
 }
 
@@ -164,7 +171,7 @@ fn send_revision(
     let directory = tempfile::Builder::new().prefix(".revision-").tempdir_in(&start.state.directory)?;
     let writing = Writing {
         place: start.place.clone(),
-        top,
+        top: top.clone(),
         commit: commit.clone(),
         directory: directory.path().canonicalize()?,
         scratch: start.state.directory.clone(),
@@ -173,8 +180,10 @@ fn send_revision(
     Ok(async move {
         client.info().await?;
         let (place, source, packed) = tokio::task::spawn_blocking(move || writing.pack()).await??;
+        let version = version::is_wanted(&place).then(|| version::of(&top, Some(&commit))).flatten();
+        let settings = source.settings(&place)?;
         let workspace = source.upload(packed, &client).await?;
-        let spec = spec::build(&args, &place, spec::Files { workspace, rev: commit });
+        let spec = spec::build(&args, &place, spec::Files { workspace, rev: commit, settings, version });
         drop(directory);
         spec
     })

@@ -10,13 +10,10 @@ use std::time::Instant as Moment;
 use anyhow::Context;
 use seagull_domain::{Instant, Manifest, RunId, StreamItem, TextRef};
 use seagull_proto::convert::LiveSlot;
-use tokio::task::JoinSet;
 
 use crate::client::{Client, Notice};
 use crate::report::{Live, Output, Report, Settings};
 
-/// Texts are fetched so many at a time.
-const AT_A_TIME: usize = 16;
 const TOLD: &str = "cannot tell of the run";
 
 pub struct Screen {
@@ -142,24 +139,11 @@ async fn fetch(client: &Client, run: &RunId, texts: Vec<TextRef>) -> Fetched {
     let mut fetched = Fetched::new();
     let mut trouble = None;
     let mut missing = 0;
-    let mut wanted = texts.into_iter();
-    let mut fetching = JoinSet::new();
-    loop {
-        while fetching.len() < AT_A_TIME
-            && let Some(text) = wanted.next()
-        {
-            let (client, run) = (client.clone(), run.clone());
-            fetching.spawn(async move { (text, client.text(&run, text).await) });
-        }
-        match fetching.join_next().await {
-            None => break,
-            Some(Ok((text, Ok(content)))) => {
-                fetched.insert(key(text), content);
-            }
-            Some(Ok((_, Err(error)))) => (missing, trouble) = (missing + 1, Some(error.to_string())),
-            Some(Err(error)) => (missing, trouble) = (missing + 1, Some(error.to_string())),
-        }
-    }
+    let take = |text, read| match read {
+        Ok(content) => drop(fetched.insert(key(text), content)),
+        Err(error) => (missing, trouble) = (missing + 1, Some(error)),
+    };
+    client.texts(run, texts, take).await;
     if let Some(trouble) = trouble {
         crate::errors::warn(format!(
             "{missing} texts of failures cannot be read: {}",

@@ -1,10 +1,12 @@
 //! From options, settings and defaults to what is asked of a scheduler.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Component, Path};
 use std::time::Duration;
 
-use seagull_domain::{Environment, RERUN_OF, RunSpec, Workspace};
+use seagull_domain::{Environment, RERUN_OF, RunSpec, Setup, Workspace};
+use seagull_executor::setup::VERSION;
 use seagull_proto::limits;
 use seagull_results::Selection;
 
@@ -27,6 +29,10 @@ const CHANGED_BYTES: usize = 128 << 10;
 pub struct Files {
     pub workspace: Workspace,
     pub rev: String,
+    /// Where the settings are, as the workspace has its directory.
+    pub settings: String,
+    /// What a version made of git's tags is there, if the suite needs to be told.
+    pub version: Option<String>,
 }
 
 pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<RunSpec> {
@@ -46,7 +52,10 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
         workspace: files.workspace,
         environment: Environment {
             python: python(args, place, remote),
-            variables: place.config.env.clone(),
+            variables: variables(place, files.version),
+            passed: if remote { passed(&place.config.pass_env) } else { BTreeMap::new() },
+            secrets: place.config.secrets.clone(),
+            setup: setup(args, place, files.settings),
             framework: framework::choose(args, place)?,
             controller: place.config.controller,
         },
@@ -72,6 +81,9 @@ pub fn again(base: RunSpec, args: &cli::Run, files: Files) -> anyhow::Result<Run
     let remote = matches!(files.workspace, Workspace::Artifact { .. });
     let mut labels = base.labels;
     labels.insert(RERUN_OF.to_owned(), base.id.to_string());
+    // The values are told to executors alone.
+    let names: Vec<String> = base.environment.passed.into_keys().collect();
+    let environment = Environment { passed: passed(&names), ..base.environment };
     Ok(RunSpec {
         id: args.what.run_id.clone().map_or_else(fresh::run_id, Ok)?,
         owner: owner(),
@@ -80,6 +92,7 @@ pub fn again(base: RunSpec, args: &cli::Run, files: Files) -> anyhow::Result<Run
         submitted_at: fresh::unix_millis(),
         workspace: files.workspace,
         orphan_ms: orphan(args, remote),
+        environment,
         ..base
     })
 }
@@ -111,6 +124,30 @@ fn changed(base: &str, place: &Place) -> anyhow::Result<Vec<String>> {
 fn orphan(args: &cli::Run, remote: bool) -> Option<u64> {
     let patience = args.at.orphan.or((!args.at.detach).then_some(ORPHAN));
     patience.filter(|_| remote).map(millis)
+}
+
+/// What a run is to prepare. Whoever names an interpreter has all that is needed.
+pub fn setup(args: &cli::Run, place: &Place, directory: String) -> Option<Setup> {
+    let setup = place.config.setup.as_ref().filter(|_| args.what.suite.python.is_none())?;
+    Some(Setup { directory, run: setup.run.clone(), inputs: setup.inputs.clone() })
+}
+
+fn variables(place: &Place, version: Option<String>) -> BTreeMap<String, String> {
+    let version = version.map(|version| (VERSION.to_owned(), version));
+    version.into_iter().chain(place.config.env.clone()).collect()
+}
+
+/// Variables of this process by name.
+fn passed(names: &[String]) -> BTreeMap<String, String> {
+    let value = |name: &String| match std::env::var_os(name).map(OsString::into_string) {
+        Some(Ok(value)) => Some((name.clone(), value)),
+        absent => {
+            let why = if absent.is_none() { "it is not set" } else { "it is not UTF-8" };
+            warn(format!("pass-env: {name} is not passed: {why}"));
+            None
+        }
+    };
+    names.iter().filter_map(value).collect()
 }
 
 /// A directory as text, which is what travels.
@@ -173,12 +210,13 @@ mod tests {
 
     fn in_place() -> Files {
         let workspace = Workspace::InPlace { directory: "/x".into(), content: String::new() };
-        Files { workspace, rev: "abc".into() }
+        Files { workspace, rev: "abc".into(), settings: "/x".into(), version: None }
     }
 
     fn packed() -> Files {
         let digest = seagull_domain::Digest([0; 32]);
-        Files { workspace: Workspace::Artifact { digest, directory: String::new() }, rev: String::new() }
+        let workspace = Workspace::Artifact { digest, directory: String::new() };
+        Files { workspace, rev: String::new(), settings: "sub".into(), version: Some("1.0".into()) }
     }
 
     fn place(settings: &str) -> (tempfile::TempDir, Place) {
@@ -215,6 +253,26 @@ mod tests {
         let (_root, place) = place("");
         let early = |arguments: &[&str]| build(&args(arguments), &place, in_place()).unwrap().early_start;
         assert!(early(&[]) && !early(&["--no-early-start"]));
+    }
+
+    #[test]
+    fn executors_are_told_what_to_prepare_and_what_to_pass() {
+        let (_root, place) = place("pass-env = ['PATH', 'NOT_SET_HERE']\n[setup]\nrun = ['make', 'venv']\n");
+        let spec = |arguments: &[&str], files| build(&args(arguments), &place, files).unwrap();
+        let (there, here) = (spec(&[], packed()), spec(&[], in_place()));
+        let setup = there.environment.setup.clone().unwrap();
+        assert_eq!(
+            (setup.directory.as_str(), setup.run),
+            ("sub", vec!["make".to_owned(), "venv".to_owned()])
+        );
+        assert_eq!(here.environment.setup.unwrap().directory, "/x");
+        assert_eq!(spec(&["--python", "python3"], packed()).environment.setup, None);
+        let path = BTreeMap::from([("PATH".to_owned(), std::env::var("PATH").unwrap())]);
+        assert_eq!((&there.environment.passed, here.environment.passed.len()), (&path, 0));
+        assert_eq!(there.environment.variables[VERSION], "1.0");
+        let again = again(there.shown(), &args(&[]), packed()).unwrap();
+        assert_eq!(again.environment, there.environment);
+        assert!(seagull_proto::convert::submission(there).is_ok());
     }
 
     #[test]

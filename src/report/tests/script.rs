@@ -300,6 +300,11 @@ pub fn whole() -> Script {
         message: "OperationalError: database is locked".into(),
         text: Some(TextRef { log: AttemptId(1), offset: 2, length: 50 }),
     };
+    let covered = RunEvent::Coverage {
+        data: TextRef { log: AttemptId(1), offset: 52, length: 800 },
+        executor: executor("e-1"),
+        slot: SlotNumber(0),
+    };
     let counts =
         Counts { total: 10, passed: 3, failed: 3, skipped: 1, flaky: 1, quarantined: 0, not_executed: 2 };
     script.extend([
@@ -332,6 +337,7 @@ pub fn whole() -> Script {
         (24_100, decided(9, Verdict::NotExecuted(NotExecuted::UnstableId))),
         (24_200, decided(8, Verdict::NotExecuted(NotExecuted::Infra(InfraCause::ExecutorLost)))),
         (24_500, event(RunEvent::SuiteError { error: broken, executor: Some(executor("e-1")) })),
+        (24_500, event(covered)),
         (24_600, event(RunEvent::RunFinished { verdict: RunVerdict::Failed, counts, exit_code: 100 })),
     ]);
     script

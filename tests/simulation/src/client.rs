@@ -20,6 +20,8 @@ pub struct Client {
     pub seen: Vec<(Seq, u64, RunEvent)>,
     /// The run is in the results, with this many events.
     pub archived: bool,
+    /// Its stream is in the results, though the scheduler may not know yet.
+    pub in_results: bool,
 }
 
 impl Client {

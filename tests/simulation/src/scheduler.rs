@@ -139,7 +139,7 @@ impl World {
                 self.send_to_agent(agent, &ToAgent::Contents { attempt, generation, contents });
             }
             // An ended run that is in the results already is attached to there.
-            ToScheduler::Submit { run } if self.clients[run].archived => self.clients[run].submitted = true,
+            ToScheduler::Submit { run } if self.clients[run].in_results => self.clients[run].submitted = true,
             ToScheduler::Submit { run } => {
                 let request = life.call();
                 life.submissions.insert(request, run);
@@ -333,6 +333,8 @@ impl World {
     }
 
     pub fn archived(&mut self, run: RunId) {
+        let index = self.run_index(&run);
+        self.clients[index].in_results = true;
         self.step(Event::Archived { run });
     }
 

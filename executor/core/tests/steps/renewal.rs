@@ -144,6 +144,14 @@ fn no_test_follows_one_after_which_a_worker_has_too_much_memory() {
 }
 
 #[test]
+fn a_question_that_crossed_with_a_test_is_not_answered_with_another() {
+    let mut world = world_of(&[short(0, 0), short(1, 0)]);
+    ready(&mut world, 1, bounded());
+    assert_eq!(world.worker(1, WorkerEvent::Next { peak_kib: 1 }), []);
+    assert_eq!(asks(&mut world, 1, 0, 1), [feed(1, 1, &[1])]);
+}
+
+#[test]
 fn memory_that_is_known_only_after_a_test_counts_too() {
     let mut world = world_of(&[entry(0, 0), entry(1, 0)]);
     ready(&mut world, 1, bounded());

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use seagull_domain::{AttemptState, Digest, Discovery, EndCause, InfraCause, Kind, TestCause, TestIndex};
+use seagull_domain::{
+    AttemptId, AttemptState, Digest, Discovery, EndCause, InfraCause, Kind, Record, TestCause, TestIndex,
+    TextRef,
+};
 use seagull_executor_core::{Effect, Event, WorkerEvent};
 
 use crate::world::{World, entry, exited, feed, gave_back, interrupt, kill, passed, wanted};
@@ -282,4 +285,14 @@ fn a_discovery_that_cannot_be_stored_is_given_back() {
     world.worker(1, WorkerEvent::NotStored("disk full".into()));
     let cause = EndCause::GaveBack(InfraCause::ArtifactUnavailable, "disk full".into());
     assert_eq!(world.report(1).state, AttemptState::Ended(cause));
+}
+
+#[test]
+fn what_a_worker_covered_is_delivered_though_it_tells_so_as_it_ends() {
+    let mut world = World::finishing();
+    let data = TextRef { log: AttemptId(1), offset: 0, length: 9 };
+    world.worker(1, WorkerEvent::Coverage(data));
+    world.worker(1, WorkerEvent::Ended);
+    world.worker(1, exited());
+    assert_eq!(world.records().last(), Some(&Record::Coverage(data)));
 }

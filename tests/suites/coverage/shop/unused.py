@@ -1,0 +1,2 @@
+def never():
+    return "imported by nobody"
