@@ -37,19 +37,22 @@ def pytest_sessionfinish():
 '''
 
 
-def plain_runs(suite, folder):
-    """The outcomes of two plain runs."""
+def start_plain(suite, folder, name):
+    """A plain run, and the file with its outcomes when it has ended."""
     (folder / "record_outcomes.py").write_text(PLUGIN)
-    records = [folder / f"plain-{number}.json" for number in range(2)]
+    outcomes = folder / f"{name}.json"
+    own = {**suite.variables, "RECORD": str(outcomes), "PYTHONPATH": str(folder)}
     [plain] = suite.commands["plain"]
-    running = []
-    for path in records:
-        own = {**suite.variables, "RECORD": str(path), "PYTHONPATH": str(folder)}
-        command = [*plain, "-p", "record_outcomes", f"--basetemp={path.with_suffix('')}"]
-        running.append(subprocess.Popen(command, cwd=suite.directory, env=own, stdout=subprocess.DEVNULL))
-    for process in running:
+    command = [*plain, "-p", "record_outcomes", f"--basetemp={outcomes.with_suffix('')}"]
+    return subprocess.Popen(command, cwd=suite.directory, env=own, stdout=subprocess.DEVNULL), outcomes
+
+
+def plain_runs(suite, folder):
+    """The outcomes of two plain runs, side by side."""
+    runs = [start_plain(suite, folder, f"plain-{number}") for number in range(2)]
+    for process, _ in runs:
         process.wait()
-    return [json.loads(path.read_text()) for path in records]
+    return [json.loads(outcomes.read_text()) for _, outcomes in runs]
 
 
 def our_run(suite):

@@ -341,8 +341,8 @@ mod tests {
         let asked = Asked { coverage: Some("python".into()), ..Asked::default() };
         let files = vec![FileTests { path: "a.py".into(), suffixes: vec!["::y".into()] }];
         let measured = Manifest { files, asked, ..Manifest::default() };
-        let measured = store_manifest(&service, &measured).unwrap();
-        let plan = make(&service, &tests::spec("r"), measured, 2, Some(before.manifest)).unwrap();
+        let measured = store_manifest(service, &measured).unwrap();
+        let plan = make(service, &tests::spec("r"), measured, 2, Some(before.manifest)).unwrap();
         assert_eq!(plan.moved, None, "what was measured is known by numbers");
     }
 
