@@ -265,12 +265,12 @@ class Controllers:
         controller, worker = self.controller(suite, args, seed=9), self.worker(suite, args, controller=None, seed=9)
         self.answered(worker, controller)
         worker.run(*enumerate(worker.discovered()))
-        worker.finish()
-        controller.finish()
+        told = worker.finish()
+        controlled = controller.finish()
         self.assertEqual(suite.read("seed"), "9")
-        coverage = [name for name in os.listdir(suite.folder) if name.startswith(".coverage")]
-        self.assertEqual(len(coverage), 1, coverage)
-        self.assertNotEqual(coverage, [".coverage"], "combined by the controller")
+        self.assertEqual((len(named(told, "coverage")), named(controlled, "coverage")), (1, []))
+        left = [name for name in os.listdir(suite.folder) if name.startswith(".coverage")]
+        self.assertEqual(left, [], "the controller measures and combines nothing")
 
 
 if __name__ == "__main__":
