@@ -28,11 +28,12 @@ RUN = ["run", "--output", "plain"]
 
 
 class Project(NamedTuple):
-    """A public project: what its tests need beside pytest, which arguments, and the habits it is here for."""
+    """A public project: what its tests need, which arguments, and the habits it is here for."""
 
     packages: list
     habits: str
     arguments: list = []
+    pytest: str = suites.TOOLS[0]
 
 
 PYTHON = {
@@ -42,12 +43,17 @@ PYTHON = {
     "more-itertools==11.2.1": Project([], "unittest classes"),
     "asgiref==3.13.0": Project(["pytest-asyncio==1.5.0"], "pytest-asyncio"),
     "pytest-mock==3.17.0": Project(["pytest-asyncio==1.5.0", "mock==5.2.0"], "a plugin's own tests, by pytester"),
-    "packaging==26.4": Project(["pretend==1.0.9"], "thousands of cases whose ids come from objects"),
+    "packaging==26.4": Project(["pretend==1.0.9", "hypothesis==6.170.17"], "thousands of cases whose ids come from objects"),
     "werkzeug==3.1.9": Project(
         ["ephemeral-port-reserve==1.1.4", "pytest-timeout==2.4.0", "cryptography", "watchdog"],
         "servers of the session's, warnings are errors",
     ),
-    "flask==3.1.3": Project(["asgiref==3.13.0", "python-dotenv"], "warnings are errors, a fixture for each test"),
+    "flask==3.1.3": Project(
+        ["asgiref==3.13.0", "python-dotenv"],
+        "warnings are errors, a fixture for each test",
+        # Its tests take from pytest what 9 does not have any more.
+        pytest="pytest==8.4.2",
+    ),
     "pygments==2.21.0": Project(["wcag-contrast-ratio"], "a conftest that collects tests from data files"),
     "markdown-it-py==4.3.0": Project(
         ["pytest-regressions", "linkify-it-py", "mdit-py-plugins"], "pytest_generate_tests from files"
@@ -65,7 +71,7 @@ def python(specifier, project, folder, slots):
     name = specifier.partition("==")[0]
     fetch = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d", folder, specifier]
     subprocess.run(fetch, check=True)
-    venv = record.venv(f"project-{name}", [suites.TOOLS[0], *project.packages, specifier])
+    venv = record.venv(f"project-{name}", [project.pytest, *project.packages, specifier])
     ours = [record.SEAGULL, *RUN, "--slots", str(slots), "--state", str(folder / "state"), "--", *project.arguments]
     commands = {"plain": [[str(venv / "bin" / "pytest"), *project.arguments]], "seagull": [ours]}
     copies = [suites.Suite(folder / kind, suites.variables(venv), commands) for kind in ("ours", "one", "two")]
@@ -75,7 +81,7 @@ def python(specifier, project, folder, slots):
     found, _, _, _ = verdicts.our_run(copies[0])
     outcomes = []
     for copy in copies[1:]:
-        process, path = verdicts.start_plain(copy, folder, copy.directory.name)
+        process, path = verdicts.start_plain(copy, folder, f"plain-{copy.directory.name}")
         process.wait()
         outcomes.append(json.loads(path.read_text()))
     return (*outcomes, found)
