@@ -44,10 +44,6 @@ PYTHON = {
     "asgiref==3.13.0": Project(["pytest-asyncio==1.5.0"], "pytest-asyncio"),
     "pytest-mock==3.17.0": Project(["pytest-asyncio==1.5.0", "mock==5.2.0"], "a plugin's own tests, by pytester"),
     "packaging==26.4": Project(["pretend==1.0.9", "hypothesis==6.170.17"], "thousands of cases whose ids come from objects"),
-    "werkzeug==3.1.9": Project(
-        ["ephemeral-port-reserve==1.1.4", "pytest-timeout==2.4.0", "cryptography", "watchdog"],
-        "servers of the session's, warnings are errors",
-    ),
     "flask==3.1.3": Project(
         ["asgiref==3.13.0", "python-dotenv"],
         "warnings are errors, a fixture for each test",
