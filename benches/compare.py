@@ -87,7 +87,7 @@ def main():
         for suite in laid.values():
             learn(suite, names)
         for number in range(options.rounds):
-            order = names[number % len(names):] + names[:number % len(names)]
+            order = record.rotated(names, number)
             for size, suite in laid.items():
                 taken[size].append({name: measure(suite, name) for name in order})
                 shown = {name: f"{one.wall:.1f} s, CPU {one.cpu:.1f} s" for name, one in taken[size][-1].items()}

@@ -39,8 +39,9 @@ class Project(NamedTuple):
 PYTHON = {
     "attrs==26.1.0": Project(["hypothesis==6.170.17", "cloudpickle==3.1.3"], "src layout, hypothesis"),
     "jinja2==3.1.6": Project(["trio==0.35.0"], "fixtures and settings of a conftest"),
-    "networkx==3.6.1": Project(["numpy==2.4.6"], "doctests of all modules", ["--doctest-modules", "networkx"]),
-    "more-itertools==11.2.1": Project([], "unittest classes"),
+    "more-itertools==11.2.1": Project(
+        [], "unittest classes, doctests", ["--doctest-modules", "more_itertools", "tests"]
+    ),
     "asgiref==3.13.0": Project(["pytest-asyncio==1.5.0"], "pytest-asyncio"),
     "pytest-mock==3.17.0": Project(["pytest-asyncio==1.5.0", "mock==5.2.0"], "a plugin's own tests, by pytester"),
     "packaging==26.4": Project(["pretend==1.0.9", "hypothesis==6.170.17"], "thousands of cases whose ids come from objects"),
@@ -65,15 +66,14 @@ RUST = {
 def python(specifier, project, folder, slots):
     """The outcomes of two plain pytest runs and of ours, each in a copy of the sources of its own."""
     name = specifier.partition("==")[0]
-    fetch = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d", folder, specifier]
-    subprocess.run(fetch, check=True)
     venv = record.venv(f"project-{name}", [project.pytest, *project.packages, specifier])
     ours = [record.SEAGULL, *RUN, "--slots", str(slots), "--state", str(folder / "state"), "--", *project.arguments]
     commands = {"plain": [[str(venv / "bin" / "pytest"), *project.arguments]], "seagull": [ours]}
     copies = [suites.Suite(folder / kind, suites.variables(venv), commands) for kind in ("ours", "one", "two")]
+    archive = suites.fetch(venv, specifier, folder)
     for copy in copies:
         copy.directory.mkdir()
-        suites.unpack(next(folder.glob("*.tar.gz")), copy.directory)
+        suites.unpack(archive, copy.directory)
     found, _, _, _ = verdicts.our_run(copies[0])
     outcomes = []
     for copy in copies[1:]:
@@ -127,28 +127,30 @@ def cargo_outcomes(package, printed):
 
 
 def compare(specifier, slots):
-    """The project's line, and what differs."""
+    """The project's line, and what differs, if only that there is nothing to compare."""
     project, run = (PYTHON[specifier], python) if specifier in PYTHON else (RUST[specifier], rust)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         one, two, ours = run(specifier, project, pathlib.Path(folder), slots)
-    unstable = {test for test in one.keys() | two.keys() if one.get(test) != two.get(test)}
-    differ = sorted({test for test in one.keys() | ours.keys() if one.get(test) != ours.get(test)} - unstable)
+    differ, unstable = verdicts.differences(one, two, ours)
     name, _, version = specifier.partition("==")
     given = f"`{' '.join(project.arguments)}`" if project.arguments else "nothing"
     line = f"| {name} {version} | {project.habits} | {len(one)} | {len(differ)} | {len(unstable)} | {given} |"
-    return line, [f"- `{test}`: {one.get(test)}, seagull {ours.get(test)}" for test in differ]
+    told = [f"- `{test}`: {one.get(test)}, seagull {ours.get(test)}" for test in sorted(differ)]
+    return line, told if one else [*told, "- the framework itself runs no test"]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("projects", nargs="*", metavar="PROJECT", help=", ".join([*PYTHON, *RUST]))
+    known = {specifier.partition("==")[0]: specifier for specifier in [*PYTHON, *RUST]}
+    parser.add_argument("projects", nargs="*", metavar="PROJECT", help=", ".join(known))
     parser.add_argument("--slots", type=int, default=2)
     options = parser.parse_args()
-    known = [*PYTHON, *RUST]
-    chosen = [name for name in known if not options.projects or name.partition("==")[0] in options.projects]
+    unknown = [name for name in options.projects if name not in known]
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
     failed = False
-    for specifier in chosen:
-        line, differ = compare(specifier, options.slots)
+    for name in options.projects or known:
+        line, differ = compare(known[name], options.slots)
         print("\n".join([line, *differ]), flush=True)
         failed |= bool(differ)
     return 1 if failed else 0

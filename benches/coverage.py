@@ -46,10 +46,8 @@ def main():
     measure = ["-q", "-o", "addopts=", f"--cov={package}", "--cov-branch", "--cov-report=json:report.json", *arguments]
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = pathlib.Path(name)
-        fetch = ["download", "-q", "--no-deps", "--no-binary", ":all:", "-d", folder, options.suite]
-        subprocess.run([venv / "bin" / "pip", *fetch], check=True)
         directory = folder / "suite"
-        suites.unpack(next(folder.glob("*.tar.gz")), directory)
+        suites.unpack(suites.fetch(venv, options.suite, folder), directory)
         plain, theirs = figures([venv / "bin" / "pytest", *measure], directory, suites.variables(venv))
         ours = [record.SEAGULL, "run", "--slots", str(options.slots), "--state", str(folder / "state"), "--", *measure]
         total, files = figures(ours, directory, suites.variables(venv))

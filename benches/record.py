@@ -45,6 +45,12 @@ def peak_mb(pid):
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
+def rotated(names, number):
+    """The order of a round: each of the names comes first in turn."""
+    first = number % len(names)
+    return [*names[first:], *names[:first]]
+
+
 def spread(values, form=".3f"):
     """`median (least-most)`"""
     return f"{statistics.median(values):{form}} ({min(values):{form}}-{max(values):{form}})"

@@ -40,15 +40,20 @@ def lay_out(name, slots, folder, tests):
     for made in (directory, state):
         made.mkdir(parents=True)
     if sdist:
-        fetch = [venv / "bin" / "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d", folder, sdist]
-        subprocess.run(fetch, check=True)
-        unpack(next(folder.glob("*.tar.gz")), directory)
+        unpack(fetch(venv, sdist, folder), directory)
     else:
         (directory / "pytest.ini").write_text("[pytest]\n")
     if name == "empty":
         for number in range(tests // 1000):
             (directory / f"test_{number}.py").write_text(EMPTY)
     return Suite(directory, variables(venv), commands(name, venv / "bin" / "pytest", arguments, slots, state))
+
+
+def fetch(venv, sdist, folder):
+    """A project's source archive, in a folder."""
+    pip = [venv / "bin" / "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d", folder]
+    subprocess.run([*pip, sdist], check=True)
+    return next(folder.glob("*.tar.gz"))
 
 
 def unpack(archive, directory):

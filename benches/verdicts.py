@@ -78,6 +78,12 @@ def our_run(suite):
     return verdicts, first, peak, process.wait()
 
 
+def differences(one, two, ours):
+    """The tests whose verdict is not the framework's, and those that have none of their own: its two runs differ."""
+    unstable = {test for test in one.keys() | two.keys() if one.get(test) != two.get(test)}
+    return {test for test in one.keys() | ours.keys() if one.get(test) != ours.get(test)} - unstable, unstable
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("suite", choices=suites.SUITES)
@@ -90,8 +96,7 @@ def main():
         verdicts, first, peak, code = our_run(suite)
         print(f"{len(verdicts)} verdicts, exit code {code}", flush=True)
         one, two = plain_runs(suite, folder)
-    unstable = {test for test in one.keys() | two.keys() if one.get(test) != two.get(test)}
-    differ = {test for test in one.keys() | verdicts.keys() if one.get(test) != verdicts.get(test)} - unstable
+    differ, unstable = differences(one, two, verdicts)
     lines = [f"# {options.suite}: verdicts, {options.slots} slots", "", *record.circumstances(), ""]
     lines += [f"- {len(verdicts)} verdicts, {len(one)} and {len(two)} tests of plain pytest, exit code {code}."]
     lines += [f"- {len(unstable)} tests differ between the two plain runs, {len(differ)} others from seagull's."]

@@ -100,8 +100,7 @@ def in_turn(variants, rounds):
     """The figures of each variant, by its name, from rounds in an order that rotates."""
     measured = {name: [] for name in variants}
     for number in range(rounds):
-        for place in range(len(variants)):
-            name = list(variants)[(number + place) % len(variants)]
+        for name in record.rotated(list(variants), number):
             measured[name].append(variants[name]())
         print(number + 1, {name: values[-1] for name, values in measured.items()}, flush=True)
     return measured

@@ -141,14 +141,18 @@ fn a_second_interrupt_kills() {
         "import signal\ndef test_stubborn():\n    signal.signal(signal.SIGINT, signal.SIG_IGN)\n    \
          open('deaf', 'w').close()\n    print('ready', flush=True)\n    while True: signal.pause()\n",
     )]);
-    let mut run = suite.start(&["--grace", "1h", "--slots", "1"]);
+    ends_by_a_second_interrupt(suite.start(&["--grace", "1h", "--slots", "1"]));
+    suite.marked().all_gone_within(GONE);
+}
+
+/// Of a run whose test is deaf to the first.
+pub fn ends_by_a_second_interrupt(mut run: Running) {
     run.until(is("test_started"));
     run.signal(Signal::SIGINT);
     run.until(is("stopping"));
     run.signal(Signal::SIGINT);
     let (_, code, stderr) = run.end();
     assert_eq!(code, 130, "{stderr}");
-    suite.marked().all_gone_within(GONE);
 }
 
 #[test]

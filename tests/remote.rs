@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::harness::{Running, Suite, is, text};
-use crate::processes::Cluster;
+use crate::processes::{Cluster, ends_by_a_second_interrupt};
 
 /// What git says in a directory.
 fn git(directory: &Path, arguments: &[&str]) -> String {
@@ -159,13 +159,7 @@ fn a_second_interrupt_leaves_a_remote_run_at_once() {
          while True: signal.pause()\n",
     )]));
     let _executor = cluster.executor("e-one");
-    let mut run = cluster.start_run(&["--grace", "1h"]);
-    run.until(is("test_started"));
-    run.signal(Signal::SIGINT);
-    run.until(is("stopping"));
-    run.signal(Signal::SIGINT);
-    let (_, code, stderr) = run.end();
-    assert_eq!(code, 130, "{stderr}");
+    ends_by_a_second_interrupt(cluster.start_run(&["--grace", "1h"]));
     // It has not waited for the end.
     assert_eq!(listed(&cluster)["state"], "under_way");
 }
