@@ -11,7 +11,7 @@ use crate::units::{Unit, Units};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// In the order to dispatch in: longest first.
+    /// In the order to dispatch in: the longest first, unless others go before them.
     pub bundles: Vec<Bundle>,
     /// The cap that was packed under: the one asked for, or the effective cap.
     pub cap_micros: u64,
@@ -87,8 +87,10 @@ impl Plan {
         self.oversize.extend(other.oversize.into_iter().map(moved));
         self.bundles.extend(other.bundles);
         self.cap_micros = self.cap_micros.max(other.cap_micros);
-        self.lower_bound += other.lower_bound;
-        self.bound = other.bound;
+        // A plan of all is one of each part too; that two parts need as many together is not said.
+        if other.lower_bound > self.lower_bound {
+            (self.lower_bound, self.bound) = (other.lower_bound, other.bound);
+        }
         let micros = |longest: &Option<Longest>| longest.as_ref().map(|longest| longest.micros);
         if micros(&other.longest) > micros(&self.longest) {
             self.longest = other.longest;

@@ -5,6 +5,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -229,6 +230,9 @@ impl Reader {
 
 fn connect(path: &Path) -> Result<Connection, Error> {
     let sqlite = |source| Error::Sqlite { path: path.to_owned(), source };
+    // What a run passes to its tests is nobody else's to read. SQLite makes its other files alike; what is wrong with this
+    // one, it says.
+    let _ = File::options().create(true).append(true).mode(0o600).open(path);
     let connection = Connection::open(path).map_err(sqlite)?;
     let settings = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 10000;";
     connection.execute_batch(settings).map_err(sqlite)?;
@@ -237,6 +241,8 @@ fn connect(path: &Path) -> Result<Connection, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use seagull_domain::{NotExecuted, Record, SuiteError};
 
     use super::*;
@@ -244,6 +250,19 @@ mod tests {
 
     fn fact(run: &str) -> Fact {
         Fact { run: run.parse().unwrap(), what: What::Stopping { reason: NotExecuted::Cancelled } }
+    }
+
+    #[test]
+    fn nobody_else_may_read_a_journal() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut journal, _) = Journal::open(directory.path(), Settings::default()).unwrap();
+        journal.append(&[(Seq(1), fact("r"))]).unwrap();
+        let files = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path());
+        let sqlite: Vec<_> = files.filter(|path| path.to_string_lossy().contains("sqlite")).collect();
+        assert!(sqlite.len() > 1, "{sqlite:?}");
+        for path in sqlite {
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o077, 0, "{}", path.display());
+        }
     }
 
     #[test]

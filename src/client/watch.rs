@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use seagull_domain::{Manifest, RunEvent, RunId, Seq, StreamItem};
+use seagull_domain::{Digest, Manifest, RunEvent, RunId, Seq, StreamItem};
 use seagull_proto::convert::{LiveSlot, WatchAsked, Watched};
 use seagull_proto::v1;
 use tokio::sync::mpsc;
@@ -44,7 +44,7 @@ impl Client {
     fn read(&self, run: RunId, until_now: bool) -> mpsc::Receiver<Notice> {
         let (notices, receiver) = mpsc::channel(16);
         let (client, position) = (self.clone(), Position::default());
-        let watcher = Watcher { client, run, position, notices, lost: false, until_now };
+        let watcher = Watcher { client, run, position, expected: None, notices, lost: false, until_now };
         tokio::spawn(watcher.run());
         receiver
     }
@@ -54,6 +54,8 @@ struct Watcher {
     client: Client,
     run: RunId,
     position: Position,
+    /// The manifest that was told last of those that turned out to be others.
+    expected: Option<Digest>,
     notices: mpsc::Sender<Notice>,
     /// The loss of the connection was told, and not yet that it is back.
     lost: bool,
@@ -140,7 +142,7 @@ impl Watcher {
         Err(Error::from(tonic::Status::unavailable("the stream broke off")).into())
     }
 
-    async fn items(&self, items: Vec<StreamItem>) -> Result<(), Stop> {
+    async fn items(&mut self, items: Vec<StreamItem>) -> Result<(), Stop> {
         for item in &items {
             match item.event {
                 RunEvent::ManifestConfirmed { manifest, .. } => {
@@ -148,9 +150,10 @@ impl Watcher {
                     self.tell(Notice::Manifest(Arc::new(manifest))).await?;
                 }
                 // Without it, what it is about has no names, and is of no consequence.
-                RunEvent::ResultsDiscarded { manifest, .. } => {
-                    if let Ok(manifest) = self.client.manifest(manifest).await {
-                        self.tell(Notice::Expected(Arc::new(manifest))).await?;
+                RunEvent::ResultsDiscarded { manifest, .. } if self.expected != Some(manifest) => {
+                    if let Ok(expected) = self.client.manifest(manifest).await {
+                        self.tell(Notice::Expected(Arc::new(expected))).await?;
+                        self.expected = Some(manifest);
                     }
                 }
                 _ => {}

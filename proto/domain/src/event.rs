@@ -85,8 +85,8 @@ pub enum RunEvent {
     DiscoveryFailed {
         message: String,
     },
-    /// So many results of what was executed before the manifest was confirmed do not count; the first of their tests, by
-    /// the manifest that was expected.
+    /// So many results of what was executed before the manifest was confirmed, as far as they were reported, do not count;
+    /// the first of their tests, by the manifest that was expected.
     ResultsDiscarded {
         manifest: Digest,
         tests: Vec<TestIndex>,

@@ -193,10 +193,13 @@ impl Run {
         for (test, _) in entries.iter().filter(|(_, role)| *role == Role::Run) {
             self.test_mut(*test).pending = Some(bundle);
         }
+        self.put_back(bundle, entries.to_vec(), avoid.iter().cloned().collect());
+    }
+
+    fn put_back(&mut self, bundle: BundleId, entries: Vec<(TestIndex, Role)>, avoid: BTreeSet<ExecutorId>) {
         let predicted_us = entries.iter().map(|(test, _)| self.test(*test).predicted_us).sum();
         let first = entries.iter().any(|(test, role)| *role == Role::Run && self.test(*test).first);
-        let avoid: BTreeSet<_> = avoid.iter().cloned().collect();
-        self.pending.insert(bundle, Bundle { entries: entries.to_vec(), predicted_us, first, avoid });
+        self.pending.insert(bundle, Bundle { entries, predicted_us, first, avoid });
     }
 
     fn assign(&mut self, what: &What) {
@@ -322,8 +325,7 @@ impl Run {
             bundle.entries.pop();
         }
         if !bundle.entries.is_empty() {
-            bundle.predicted_us = bundle.entries.iter().map(|(t, _)| self.test(*t).predicted_us).sum();
-            self.pending.insert(id, bundle);
+            self.put_back(id, bundle.entries, bundle.avoid);
         }
     }
 

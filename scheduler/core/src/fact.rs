@@ -55,7 +55,7 @@ pub enum What {
         tests: u32,
         summary: PlanSummary,
     },
-    /// What was anticipated is dropped, as if it had never been.
+    /// What was anticipated is dropped. What was kept of it has been told as discarded.
     Withdrawn,
     /// So many results do not count, of tests of a manifest that is not the run's; the first of them.
     Discarded {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use seagull_domain::{Instant, NotExecuted, RunId};
 
-use crate::run::{Phase, Run};
 use crate::step::Step;
 
 /// Who watches a run that may become an orphan. There is one from its submission, or the recovery, until it stops or ends.
@@ -22,13 +21,6 @@ impl Watch {
     /// When the run is an orphan, if nobody comes.
     pub(crate) fn until(&self) -> Option<Instant> {
         (self.watchers == 0).then(|| self.since + self.patience)
-    }
-}
-
-impl Run {
-    /// Whether it ends only if something makes it, or its tests do.
-    fn goes_on(&self) -> bool {
-        !self.is_ended() && !matches!(self.phase, Phase::Stopping(_))
     }
 }
 

@@ -145,7 +145,7 @@ impl Step<'_> {
         let state = &self.state.runs[run];
         let known = &state.attempts[&attempt];
         let mut weighed = Weighing { run: state, attempt: known, finished: BTreeSet::new() };
-        let records: Vec<_> = records.iter().map(|record| weighed.weigh(record)).collect();
+        let records: Vec<_> = records.into_iter().map(|record| weighed.weigh(record)).collect();
         let (executor, slot) = (known.executor.clone(), known.number);
         self.reopen(run, attempt, &records);
         self.record(run, What::Recorded { attempt, batch, executor, slot, records });
@@ -318,11 +318,11 @@ struct Weighing<'a> {
 }
 
 impl Weighing<'_> {
-    fn weigh(&mut self, record: &Record) -> (Record, Option<Evidence>) {
-        let (test, last) = match record {
+    fn weigh(&mut self, record: Record) -> (Record, Option<Evidence>) {
+        let (test, last) = match &record {
             Record::Result(result) => (result.test, result.last),
             Record::Missing { test, .. } => (*test, true),
-            Record::SuiteError(_) | Record::Coverage(_) => return (record.clone(), None),
+            Record::SuiteError(_) | Record::Coverage(_) => return (record, None),
         };
         // Before the manifest is confirmed there is none.
         if self.run.anticipated.is_some() || test.0 as usize >= self.run.tests.len() {
@@ -344,6 +344,6 @@ impl Weighing<'_> {
             Some(Role::Run) if decided || lost_and_missing || repeated => Some(Evidence::AfterDecision),
             Some(Role::Run) => None,
         };
-        (record.clone(), evidence)
+        (record, evidence)
     }
 }

@@ -238,6 +238,11 @@ impl Run {
         matches!(self.phase, Phase::Ended { .. })
     }
 
+    /// Whether it ends only if something makes it, or its tests do.
+    pub(crate) fn goes_on(&self) -> bool {
+        !self.is_ended() && !matches!(self.phase, Phase::Stopping(_))
+    }
+
     /// Whether bundles may be dispatched.
     pub fn dispatches(&self) -> bool {
         self.phase == Phase::Running || self.anticipated.is_some()
@@ -291,6 +296,9 @@ impl Run {
     pub fn contents(&self, attempt: AttemptId, generation: Generation) -> Option<BundleContents> {
         let attempt = self.attempts.get(&attempt)?;
         let is_wanted = attempt.status == Status::Live && !attempt.withdrawn;
+        if !is_wanted || attempt.generation != generation {
+            return None;
+        }
         let wanted = attempt.left.values().filter(|(test, _)| !attempt.asked.contains(test));
         let mut entries: Vec<_> = wanted.map(|(test, role)| self.entry(*test, *role)).collect();
         let mut manifest = self.manifest?;
@@ -299,11 +307,6 @@ impl Run {
             entries.iter_mut().for_each(|entry| entry.test = old[&entry.test]);
             manifest = numbering.manifest;
         }
-        (is_wanted && attempt.generation == generation).then_some(BundleContents {
-            generation,
-            manifest,
-            anticipated: self.anticipates(attempt),
-            entries,
-        })
+        Some(BundleContents { generation, manifest, anticipated: self.anticipates(attempt), entries })
     }
 }

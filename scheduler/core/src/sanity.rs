@@ -23,8 +23,7 @@ impl State {
         }
         for id in self.watches.keys() {
             let run = self.runs.get(id).expect("a watch is of a run");
-            let stops = run.is_ended() || matches!(run.phase, Phase::Stopping(_));
-            assert!(!stops && run.spec.orphan_ms.is_some(), "{id}: it cannot become an orphan");
+            assert!(run.goes_on() && run.spec.orphan_ms.is_some(), "{id}: it cannot become an orphan");
         }
         for (executor, placed) in &self.placed {
             for (attempt, run) in placed {

@@ -116,8 +116,7 @@ impl Step<'_> {
     }
 
     fn cancel(&mut self, run: &RunId) {
-        let stoppable = |run: &Run| !run.is_ended() && !matches!(run.phase, Phase::Stopping(_));
-        if self.state.runs.get(run).is_some_and(stoppable) {
+        if self.state.runs.get(run).is_some_and(Run::goes_on) {
             self.stop(run, NotExecuted::Cancelled);
         }
     }

@@ -58,10 +58,8 @@ impl Runs for Face {
                 spec.difference(&ended).map_or(Ok(()), |difference| Err(status::run_differs(difference)));
             return differs.map(|()| Response::new(v1::SubmitResponse { attached: true, not_passed: None }));
         }
-        let mut not_passed = None;
-        if spec.select.is_empty() {
-            not_passed = self.not_passed(&spec.project).await;
-        } else {
+        let (project, whole) = (spec.project.clone(), spec.select.is_empty());
+        if !whole {
             let live = self.overviews().await?;
             // A run that is there already may have outlived those that it was selected by.
             if live.iter().all(|run| run.run != spec.id) {
@@ -71,8 +69,8 @@ impl Runs for Face {
         let outcome = self.0.actor.ask(|reply| actor::Request::Submit { spec, reply }).await;
         match outcome.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))? {
             Ok(attached) => {
-                let not_passed = if attached { None } else { not_passed.map(Into::into) };
-                Ok(Response::new(v1::SubmitResponse { attached, not_passed }))
+                let not_passed = if whole && !attached { self.not_passed(&project).await } else { None };
+                Ok(Response::new(v1::SubmitResponse { attached, not_passed: not_passed.map(Into::into) }))
             }
             Err(Refusal::Differs(difference)) => Err(status::run_differs(difference)),
             Err(Refusal::TooManyRuns) => Err(Status::resource_exhausted("too many unfinished runs")),
