@@ -171,6 +171,8 @@ impl Kept {
         // It vanishes at once, and its files with the work directory.
         let work = Work::create(directory)?;
         fs::rename(&self.path, work.path.join("evicted"))?;
+        // Nobody has to wait until its files are gone.
+        drop(lock);
         Ok(true)
     }
 }

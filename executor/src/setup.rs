@@ -142,7 +142,7 @@ impl Setups {
                 making.end();
                 continue;
             }
-            self.make(wanted, &name, making).await?;
+            self.make(wanted, &name, making, LIMIT.saturating_sub(began.elapsed())).await?;
             let pinned =
                 self.pin(&name)?.ok_or_else(|| "what the setup made was evicted at once".to_owned())?;
             return Ok(Prepared { pinned, took: Some(began.elapsed()) });
@@ -154,7 +154,7 @@ impl Setups {
     }
 
     /// Work on the disk goes on when this is given up, and keeps the right to it.
-    async fn make(&self, wanted: &Wanted, name: &str, making: Making) -> Result<(), String> {
+    async fn make(&self, wanted: &Wanted, name: &str, making: Making, limit: Duration) -> Result<(), String> {
         let entry = self.shelf.entry(name);
         let fresh = entry.clone();
         let empty = move || {
@@ -162,7 +162,7 @@ impl Setups {
             emptied.map(|()| making).map_err(|error| cannot(&error))
         };
         let making = off_runtime(empty).await?;
-        let ran = self.run(wanted, &entry.join(TREE)).await;
+        let ran = self.run(wanted, &entry.join(TREE), limit).await;
         let shelf = self.shelf.clone();
         let end = move || {
             let made = ran.and_then(|()| finish(&shelf, &entry).map_err(|error| cannot(&error)));
@@ -175,10 +175,11 @@ impl Setups {
         off_runtime(end).await
     }
 
-    async fn run(&self, wanted: &Wanted, tree: &Path) -> Result<(), String> {
+    async fn run(&self, wanted: &Wanted, tree: &Path, limit: Duration) -> Result<(), String> {
         let sandbox = format!("setup-{}", self.started.fetch_add(1, Ordering::Relaxed));
         let [directory, temporary] = self.home.sandbox(&sandbox).map_err(|error| cannot(&error))?;
-        let log = self.home.path().join(format!("{sandbox}.log"));
+        // It goes too when this is given up.
+        let log = tempfile::TempPath::from_path(self.home.path().join(format!("{sandbox}.log")));
         let given = [(VARIABLE.to_owned(), tree.to_string_lossy().into_owned())];
         let passed = wanted.passed.clone().into_iter();
         let secrets = wanted.secrets.variables().iter().cloned();
@@ -188,20 +189,19 @@ impl Setups {
             env: environment(std::env::vars_os(), &given, &temporary),
             cwd: wanted.directory.clone(),
             directories: vec![directory, temporary],
-            log: log.clone(),
+            log: log.to_path_buf(),
             mounts: Vec::new(),
         };
-        let ended = self.end(&spec).await;
+        let ended = self.end(&spec, limit).await;
         if ended.is_err() {
             let _ = self.home.discard(&sandbox);
         }
         let said = wanted.secrets.hidden_in(tail(&log, SAID));
-        let _ = fs::remove_file(&log);
         ended.map_err(|how| format!("setup failed, {how}:\n{}", said.trim_end()))
     }
 
     /// Runs to the end. The error says how it ended badly.
-    async fn end(&self, spec: &Spec) -> Result<(), String> {
+    async fn end(&self, spec: &Spec, limit: Duration) -> Result<(), String> {
         let began = Instant::now();
         let handle = self.sandboxes.start(spec).map_err(|error| error.to_string())?;
         (self.tell)("setup: it runs first, and is kept for the same inputs".to_owned());
@@ -211,7 +211,7 @@ impl Setups {
                 never = keep_short(&spec.log) => match never {},
             }
         };
-        match tokio::time::timeout(LIMIT, ended).await {
+        match tokio::time::timeout(limit, ended).await {
             Ok(exit) if exit.end == End::Code(0) => {
                 (self.tell)(format!("setup: done in {:.1} s", began.elapsed().as_secs_f64()));
                 Ok(())
@@ -220,7 +220,7 @@ impl Setups {
             Err(_) => {
                 handle.kill();
                 handle.wait().await;
-                Err(format!("killed after {} s, its limit", LIMIT.as_secs()))
+                Err(format!("killed after {:.0} s, its limit", limit.as_secs_f64()))
             }
         }
     }

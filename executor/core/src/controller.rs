@@ -36,6 +36,8 @@ pub struct Controller {
     pub withdrawn: bool,
     /// Whether a worker has had anything of it.
     pub opened: bool,
+    /// Of workers that were gone before it had answered what they are to have. It answers in order.
+    pub unanswered: Vec<SlotNumber>,
     /// Whether the framework said that its session is over.
     pub ended: bool,
     /// What went wrong in it.
@@ -134,6 +136,7 @@ impl State {
             grace_ms: 10_000,
             withdrawn: false,
             opened: false,
+            unanswered: Vec::new(),
             ended: false,
             errors: Vec::new(),
         };
@@ -183,6 +186,11 @@ impl State {
         if matches!(worker.node, Node::Told | Node::Up) {
             let error = (!worker.ended).then(|| how.to_owned());
             let output = worker.output.clone();
+            if let Some(controller) =
+                self.controllers.get_mut(&worker.run).filter(|_| worker.node == Node::Told)
+            {
+                controller.unanswered.push(worker.number);
+            }
             self.tell_controller(&worker.run, NodeOrder::Down { number: worker.number, error, output });
         }
     }
@@ -231,6 +239,13 @@ impl State {
     }
 
     fn input(&mut self, run: &RunId, number: SlotNumber, input: String) {
+        let unanswered = self.controllers.get_mut(run).map(|controller| &mut controller.unanswered);
+        if let Some(unanswered) = unanswered
+            && let Some(place) = unanswered.iter().position(|gone| *gone == number)
+        {
+            unanswered.remove(place);
+            return;
+        }
         let told = |worker: &Worker| (&worker.run, worker.number, worker.node) == (run, number, Node::Told);
         let slot = self.slots.iter().position(|slot| slot.worker.as_ref().is_some_and(told));
         if let Some(slot) = slot {
@@ -293,10 +308,14 @@ impl State {
 
     /// What was said in an attempt that turns out not to count is said again in the next one.
     fn speak_for_what_counts(&mut self, run: &RunId) {
+        // Before it has started it can be told nothing.
+        let speaks = |controller: &&Controller| controller.withdrawn && controller.phase != Phase::Starting;
+        if self.controllers.get(run).filter(speaks).is_none() {
+            return;
+        }
         let next = self.attempts.iter().find(|(_, attempt)| attempt.run == *run && attempt.is_open());
         let Some(attempt) = next.map(|(id, _)| *id) else { return };
-        let controller = self.controllers.get_mut(run).filter(|controller| controller.withdrawn);
-        let Some(controller) = controller else { return };
+        let controller = self.controllers.get_mut(run).expect("it speaks");
         (controller.attempt, controller.withdrawn) = (attempt, false);
         let (slot, worker, errors) = (controller.slot, controller.id, controller.errors.clone());
         if controller.is_alive() {
@@ -309,9 +328,12 @@ impl State {
 
     /// Whether nothing of the run is here, nor comes.
     fn is_over(&self, run: &RunId) -> bool {
+        if self.runs.contains(run) {
+            return false;
+        }
         let works = self.slots.iter().any(|slot| slot.worker.as_ref().is_some_and(|w| w.run == *run));
         let open = self.attempts.values().any(|attempt| attempt.run == *run && attempt.ended.is_none());
-        !(works || open || self.runs.contains(run))
+        !(works || open)
     }
 
     /// What no worker has had anything of has nothing to clean up that would be worth the wait for its start.

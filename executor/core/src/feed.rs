@@ -81,6 +81,7 @@ impl State {
             broken: None,
             retired: false,
             has_last: false,
+            differs: false,
             renewal: Renewal::default(),
             peak_kib: 0,
             collected: false,

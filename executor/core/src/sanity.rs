@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::State;
+use crate::controller::Node;
 
 impl State {
     /// Panics, saying what, if an invariant is broken.
@@ -31,6 +32,17 @@ impl State {
                 numbers.windows(2).all(|pair| pair[1] == pair[0] + 1),
                 "attempt {id}: a gap between batches"
             );
+        }
+        for (run, controller) in &self.controllers {
+            assert!(
+                self.attempts.contains_key(&controller.attempt),
+                "{run}: nothing takes what its controller says"
+            );
+        }
+        for worker in workers() {
+            let known = worker.node != Node::Told || self.controllers.contains_key(&worker.run);
+            assert!(known, "{}: a worker waits for nobody", worker.run);
+            assert!(!worker.has_last || worker.retired, "{}: a worker that has its last goes on", worker.run);
         }
         assert!(fed.is_empty(), "workers have tests of attempts that are forgotten: {fed:?}");
     }

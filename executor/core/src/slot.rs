@@ -35,6 +35,8 @@ pub struct Worker {
     pub retired: bool,
     /// Whether it knows that what it has is the last.
     pub has_last: bool,
+    /// Whether it is not what anticipated attempts are to run in.
+    pub differs: bool,
     pub renewal: Renewal,
     /// Its highest resident memory, as far as it has told.
     pub peak_kib: u64,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use seagull_domain::{AttemptId, BundleContents, Desired, DesiredAttempt, EndCause, InfraCause};
+use seagull_domain::{AttemptId, BundleContents, Desired, DesiredAttempt, EndCause, InfraCause, SlotIndex};
 
 use crate::Effect;
 use crate::attempt::Attempt;
@@ -108,6 +108,19 @@ impl State {
         attempt.end_if_done();
         if !first || attempt.ended.is_some() {
             self.report(false);
+        }
+        self.decline(slot);
+    }
+
+    /// What is only expected to be there is to run in what it was expected in: it goes back before anything of it runs.
+    pub(crate) fn decline(&mut self, slot: SlotIndex) {
+        let worker = self.slots.get(usize::from(slot.0)).and_then(|slot| slot.worker.as_ref());
+        let Some(worker) = worker.filter(|worker| worker.differs) else { return };
+        let expected =
+            |attempt: &Attempt| attempt.anticipated && attempt.is_open() && attempt.run == worker.run;
+        let declined: Vec<_> = self.queue(slot).filter(|(_, a)| expected(a)).map(|(id, _)| id).collect();
+        for attempt in declined {
+            self.give_back(attempt, InfraCause::EnvironmentDiffers, String::new());
         }
     }
 }

@@ -34,8 +34,10 @@ impl State {
             // Said too late, or by what is no controller.
             WorkerEvent::NodeWaits | WorkerEvent::NodeInput { .. } => {}
             WorkerEvent::EnvironmentDiffers => {
+                worker.differs = true;
                 let attempt = worker.attempt;
                 self.give_back(attempt, InfraCause::EnvironmentDiffers, String::new());
+                self.decline(slot);
             }
             WorkerEvent::Collecting => (worker.collecting, worker.active) = (true, now),
             WorkerEvent::FileCollected => worker.collecting = false,

@@ -138,6 +138,9 @@ impl Ran {
     }
 }
 
+/// A line that ends so near to where a text is cut is cut off whole: its part might be half a secret.
+const NEAR: usize = 4096;
+
 /// A file's text, without the middle of what is over the limit.
 pub(super) fn text(path: &Path, limit: usize) -> io::Result<String> {
     let mut file = File::open(path)?;
@@ -149,10 +152,18 @@ pub(super) fn text(path: &Path, limit: usize) -> io::Result<String> {
         return Ok(String::from_utf8_lossy(&bytes).into_owned());
     }
     file.by_ref().take(half).read_to_end(&mut bytes)?;
-    let left_out = length - 2 * half;
-    bytes.extend(format!("\n[{left_out} bytes are left out]\n").bytes());
+    let near = bytes.len().saturating_sub(NEAR);
+    if let Some(end) = bytes[near..].iter().rposition(|byte| *byte == b'\n') {
+        bytes.truncate(near + end + 1);
+    }
+    let mut tail = Vec::new();
     file.seek(SeekFrom::Start(length - half))?;
-    file.take(half).read_to_end(&mut bytes)?;
+    file.take(half).read_to_end(&mut tail)?;
+    let inner = &tail[..tail.len().saturating_sub(1).min(NEAR)];
+    let begin = inner.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let left_out = length - (bytes.len() + tail.len() - begin) as u64;
+    bytes.extend(format!("\n[{left_out} bytes are left out]\n").bytes());
+    bytes.extend_from_slice(&tail[begin..]);
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -207,5 +218,7 @@ mod tests {
         fs::write(&path, format!("{}{}", "a".repeat(600), "z".repeat(600))).unwrap();
         let cut = text(&path, 100).unwrap();
         assert_eq!(cut, format!("{}\n[1100 bytes are left out]\n{}", "a".repeat(50), "z".repeat(50)));
+        fs::write(&path, format!("first\nhunter2{}hunter2\nlast\n", "a".repeat(600))).unwrap();
+        assert_eq!(text(&path, 20).unwrap(), "first\n\n[615 bytes are left out]\nlast\n");
     }
 }

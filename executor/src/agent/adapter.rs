@@ -172,8 +172,8 @@ impl Event {
             Event::DiscoveryFailed { message, text } => vec![message, text],
             Event::SuiteError { title, message, text } => vec![title, message, text],
             Event::Finished(finished) => {
-                let Finished { detail, message, text, .. } = &mut **finished;
-                vec![detail, message, text]
+                let Finished { detail, message, location, text, .. } = &mut **finished;
+                vec![detail, message, location, text]
             }
             _ => Vec::new(),
         }

@@ -244,17 +244,19 @@ fn write_adapter(directory: &Path) -> std::io::Result<()> {
 }
 
 /// What a worker has beside this process's own: one hash seed for all workers of a run, so that ids made from sets are
-/// the same in each; the run's revision; what was prepared; what the run says; and secrets, which win.
+/// the same in each; the run's revision; what the run says; what was prepared, before whatever PATH that leaves; and
+/// secrets, which win.
 fn variables(context: &Context, given: &Given) -> Vec<(String, String)> {
     let environment = &context.spec.environment;
     let hash_seed = std::env::var("PYTHONHASHSEED").unwrap_or_else(|_| context.spec.seed.to_string());
     let mut variables = vec![("PYTHONHASHSEED".to_owned(), hash_seed)];
     variables.extend(context.revision());
-    if let Some(prepared) = &given.prepared {
-        variables.extend(prepared.variables(std::env::var_os("PATH").as_deref()));
-    }
     variables.extend(environment.passed.clone());
     variables.extend(environment.variables.clone());
+    if let Some(prepared) = &given.prepared {
+        let said = variables.iter().rfind(|(name, _)| name == "PATH").map(|(_, path)| OsString::from(path));
+        variables.extend(prepared.variables(said.or_else(|| std::env::var_os("PATH")).as_deref()));
+    }
     variables.extend_from_slice(given.secrets.variables());
     variables
 }

@@ -43,7 +43,7 @@ pub(crate) fn candidates(root: &Path, checkout: bool) -> Result<Candidates, Pack
     Ok(found)
 }
 
-/// Ours, and what git and Python keep for themselves.
+/// Ours, and git's.
 pub(crate) fn is_internal(path: &Path) -> bool {
     path.components().any(|component| matches!(component.as_os_str().to_str(), Some(".seagull" | ".git")))
 }

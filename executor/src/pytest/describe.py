@@ -6,6 +6,10 @@ AROUND = ("setup", "teardown")
 """The phases around a test's own; pytest-forked reports a crash in none that pytest has."""
 
 
+NEAR = 4096
+"""Bytes: a line that ends so near to where a text is cut is cut off whole. Its part might be half a secret."""
+
+
 def clean(text):
     """The text as it arrives at the other end: without what UTF-8 cannot say (lone surrogates)."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
@@ -19,6 +23,8 @@ def bounded(text, limit):
     if len(data) <= limit:
         return text
     head, tail = data[: limit // 2], data[-(limit // 2) :]
+    head = head[: head.rfind(b"\n", max(0, len(head) - NEAR)) + 1] or head
+    tail = tail[tail.find(b"\n", 0, NEAR) + 1 :] or tail
     marker = "\n[... {} bytes left out ...]\n".format(len(data) - len(head) - len(tail))
     return head.decode("utf-8", "ignore") + marker + tail.decode("utf-8", "ignore")
 

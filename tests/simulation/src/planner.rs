@@ -54,6 +54,7 @@ fn packed(run: &RunPlan, tests: &[TestIndex], manifest: Digest) -> Box<Plan> {
     }
     bundles.iter_mut().for_each(|bundle| bundle.sort_unstable());
     bundles.retain(|bundle| !bundle.is_empty());
+    let first = bundles.len() as u32 / 3;
     Box::new(Plan {
         manifest,
         predicted_us: tests.iter().map(|test| run.script(*test).predicted_us).collect(),
@@ -62,7 +63,7 @@ fn packed(run: &RunPlan, tests: &[TestIndex], manifest: Digest) -> Box<Plan> {
         summary: PlanSummary { bundles: bundles.len() as u32, ..PlanSummary::default() },
         bundles,
         empty_by_definition: false,
-        first: 0,
+        first,
         fail_fast: None,
         moved: None,
     })

@@ -127,6 +127,23 @@ fn an_attempt_that_needs_another_environment_is_given_back_before_anything_of_it
 }
 
 #[test]
+fn so_is_whatever_else_is_expected_in_that_slot_but_not_what_is_known() {
+    let mut world = World::wanting(Kind::Run);
+    world.contents(1, 1, &[entry(0, 0)]);
+    world.desired = vec![wanted(2, Kind::Run, 0), wanted(3, Kind::Run, 0), wanted(4, Kind::Run, 0)];
+    world.answer(Vec::new());
+    world.expected(2, &[entry(1, 0)]);
+    world.worker(1, WorkerEvent::EnvironmentDiffers);
+    world.expected(3, &[entry(2, 0)]);
+    world.contents(4, 1, &[entry(3, 0)]);
+    assert_eq!(world.worker(1, WorkerEvent::Ready { grace_ms: 1000 }), [feed(1, 4, &[3])]);
+    let cause = EndCause::GaveBack(InfraCause::EnvironmentDiffers, String::new());
+    for attempt in [2, 3] {
+        assert_eq!(world.report(attempt).state, AttemptState::Ended(cause.clone()));
+    }
+}
+
+#[test]
 fn contents_that_cannot_be_had_end_only_an_attempt_that_has_none() {
     let gone = || Event::NoContents { attempt: AttemptId(1), message: "gone".into() };
     let mut world = World::running(&[entry(0, 0), entry(1, 0)]);

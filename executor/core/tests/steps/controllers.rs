@@ -95,6 +95,20 @@ fn a_run_that_goes_on_elsewhere_keeps_its_controller() {
 }
 
 #[test]
+fn what_a_worker_was_to_have_that_is_gone_is_not_the_next_ones() {
+    let mut world = waiting(Kind::Run);
+    let configure = node(2, NodeOrder::Configure { number: NUMBER });
+    assert_eq!(world.worker(2, WorkerEvent::Ready { grace_ms: 1000 }), [configure.clone()]);
+    assert!(matches!(world.worker(1, exited())[..], [Effect::Node { .. }]));
+    world.desired = vec![wanted(2, Kind::Run, 0)];
+    world.answer(Vec::new());
+    assert!(matches!(world.contents(2, 1, &[entry(2, 0)])[..], [Effect::Start(_)]));
+    assert_eq!(world.worker(3, WorkerEvent::NodeWaits), [configure]);
+    assert_eq!(world.worker(2, given("of the first")), []);
+    assert_eq!(world.worker(2, given("of the second")), [input(3, Some("of the second"))]);
+}
+
+#[test]
 fn a_worker_that_follows_is_a_node_of_the_same_controller() {
     let mut world = running();
     let effects = world.worker(1, exited());

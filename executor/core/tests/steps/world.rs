@@ -125,6 +125,12 @@ impl World {
         self.step(Event::Contents { attempt: AttemptId(attempt), contents: contents(generation, entries) })
     }
 
+    /// Tests that are only expected to be there.
+    pub fn expected(&mut self, attempt: u64, entries: &[Entry]) -> Vec<Effect> {
+        let contents = BundleContents { anticipated: true, ..contents(1, entries) };
+        self.step(Event::Contents { attempt: AttemptId(attempt), contents })
+    }
+
     pub fn worker(&mut self, worker: u64, event: WorkerEvent) -> Vec<Effect> {
         self.step(Event::Worker { slot: SLOT, worker: WorkerId(worker), event })
     }
