@@ -1,10 +1,18 @@
 //! The command that runs the same suite again, for a person to paste.
 
+use std::path::Path;
+
+use seagull_domain::RunId;
+use tonic::transport::Uri;
+
 use crate::cli;
+use crate::client;
 
 /// What of a command line says which suite is run, and where.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Again {
+    /// Which suite it is, only the run knows.
+    watched: bool,
     options: Vec<String>,
     /// Options that only `seagull run` has.
     of_run: Vec<String>,
@@ -14,45 +22,75 @@ pub struct Again {
 
 impl Again {
     pub fn of(args: &cli::Run) -> Again {
-        let path = |path: &std::path::PathBuf| path.to_string_lossy().into_owned();
+        let (suite, at) = (&args.what.suite, &args.at);
         let given = [
-            ("--project", args.what.suite.project.clone()),
-            ("--framework", args.what.suite.framework.map(|name| name.to_string())),
-            ("--python", args.what.suite.python.clone()),
-            (
-                "--scheduler",
-                args.at.scheduler.as_ref().map(|url| url.to_string().trim_end_matches('/').to_owned()),
-            ),
-            ("--token-file", args.at.token.token_file.as_ref().map(path)),
-            ("--tls-ca", args.at.tls.tls_ca.as_ref().map(path)),
-            ("--state", args.at.state.state.as_ref().map(path)),
+            ("--project", suite.project.clone()),
+            ("--framework", suite.framework.map(|name| name.to_string())),
+            ("--python", suite.python.clone()),
         ];
         let given = given.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?]));
+        let access = access(at.scheduler.as_ref(), &at.token, &at.tls, at.state.state.as_deref());
         Again {
-            options: given.flatten().collect(),
-            of_run: args.at.rev.iter().flat_map(|rev| ["--rev".to_owned(), rev.clone()]).collect(),
+            watched: false,
+            options: given.flatten().chain(access).collect(),
+            of_run: at.rev.iter().flat_map(|rev| ["--rev".to_owned(), rev.clone()]).collect(),
             paths: args.paths.clone(),
             arguments: args.arguments.clone(),
         }
     }
 
+    /// Of a run that is watched.
+    pub fn of_watched(from: &cli::FromArgs) -> Again {
+        let state = from.state.state.as_deref();
+        let options = access(from.scheduler.as_ref(), &from.token, &from.tls, state);
+        Again { watched: true, options, ..Again::default() }
+    }
+
     /// What looks at whether all is in place for the same suite.
     pub fn doctor(&self) -> String {
-        self.command("doctor", [])
+        self.command(&["doctor"], &[])
     }
 
-    /// The command line with these options, quoted for a shell.
-    pub fn with(&self, options: &[&str]) -> String {
-        self.command("run", options.iter().copied().chain(self.of_run.iter().map(String::as_str)))
+    /// What runs again what failed in the run.
+    pub fn failed(&self, run: &RunId) -> String {
+        match self.watched {
+            true => self.command(&["rerun", run.as_str(), "--failed"], &[]),
+            false => self.command(&["run", "--select", "last-failed"], &self.of_run),
+        }
     }
 
-    fn command<'a>(&'a self, name: &'a str, options: impl IntoIterator<Item = &'a str>) -> String {
-        let words = ["seagull", name].into_iter().chain(options);
+    /// What runs again what did not pass in the run.
+    pub fn not_passed(&self, run: &RunId) -> String {
+        match self.watched {
+            true => self.command(&["rerun", run.as_str()], &[]),
+            false => self.command(&["run", "--select", "not-passed"], &self.of_run),
+        }
+    }
+
+    fn command(&self, words: &[&str], more: &[String]) -> String {
+        let words = ["seagull"].iter().chain(words).copied();
         let dashes = (!self.arguments.is_empty()).then_some("--");
-        let suite = self.options.iter().chain(&self.paths).map(String::as_str).chain(dashes);
-        let words = words.chain(suite).chain(self.arguments.iter().map(String::as_str));
-        quoted(words)
+        let suite = more.iter().chain(&self.options).chain(&self.paths).map(String::as_str).chain(dashes);
+        quoted(words.chain(suite).chain(self.arguments.iter().map(String::as_str)))
     }
+}
+
+/// The options of a command for the same scheduler and state.
+pub fn access(
+    scheduler: Option<&Uri>,
+    token: &cli::TokenArgs,
+    tls: &cli::TlsArgs,
+    state: Option<&Path>,
+) -> Vec<String> {
+    let path = |path: &Path| path.to_string_lossy().into_owned();
+    let given = [
+        ("--scheduler", scheduler.map(client::name)),
+        ("--token-file", token.token_file.as_deref().map(path)),
+        ("--tls-ca", tls.tls_ca.as_deref().map(path)),
+        ("--state", state.map(path)),
+    ];
+    let given = given.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?]));
+    given.flatten().collect()
 }
 
 /// Words as a POSIX shell reads them.
@@ -78,7 +116,7 @@ mod tests {
     fn again(arguments: &[&str]) -> String {
         let whole = ["seagull", "run"].iter().chain(arguments);
         match cli::Cli::parse_from(whole).command {
-            cli::Command::Run(run) => Again::of(&run).with(&["--select", "last-failed"]),
+            cli::Command::Run(run) => Again::of(&run).failed(&"r-7".parse().unwrap()),
             other => panic!("{other:?}"),
         }
     }
@@ -99,5 +137,19 @@ mod tests {
         );
         let there = again(&["--scheduler", "http://127.0.0.1:7878", "--rev", "v1"]);
         assert_eq!(there, "seagull run --select last-failed --rev v1 --scheduler http://127.0.0.1:7878");
+    }
+
+    #[test]
+    fn a_watched_run_is_run_again_by_its_name_in_the_same_place() {
+        let line = "seagull watch --scheduler https://ci:7878/ --token-file t --tls-ca ca r-7".split(' ');
+        let again = match cli::Cli::parse_from(line).command {
+            cli::Command::Watch(watch) => Again::of_watched(&watch.from),
+            other => panic!("{other:?}"),
+        };
+        let (run, access) =
+            ("r-7".parse().unwrap(), "--scheduler https://ci:7878 --token-file t --tls-ca ca");
+        assert_eq!(again.failed(&run), format!("seagull rerun r-7 --failed {access}"));
+        assert_eq!(again.not_passed(&run), format!("seagull rerun r-7 {access}"));
+        assert_eq!(again.doctor(), format!("seagull doctor {access}"));
     }
 }

@@ -1,16 +1,15 @@
-//! What git says about a work tree: its revision, and a digest of what differs from it.
+//! What git says about a work tree: its revision, a digest of what differs from it, and which files have changed.
 
 pub mod checkout;
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow, ensure};
 use seagull_executor::artifact;
 
 use crate::errors::usage;
@@ -52,19 +51,38 @@ pub fn revision(top: &Path, ignore: Option<&Path>) -> Revision {
 
 /// The commit that a work tree is at.
 pub fn commit(top: &Path) -> String {
-    let parse = ["rev-parse", "--verify", "--quiet", "HEAD"].map(OsStr::new);
-    let commit = output(top, &parse).unwrap_or_default();
-    String::from_utf8_lossy(&commit).trim().to_owned()
+    named(top, "HEAD").unwrap_or_default()
 }
 
-fn content(top: &Path, commit: &str, ignore: Option<&Path>) -> io::Result<blake3::Hash> {
+/// The full hash of the commit that a name stands for.
+pub fn named(top: &Path, name: &str) -> Option<String> {
+    // git would read it as an option.
+    if name.starts_with('-') {
+        return None;
+    }
+    said(top, &["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")])
+}
+
+/// What git answers in a line; None if it fails.
+pub fn said(top: &Path, arguments: &[&str]) -> Option<String> {
+    let said = output(artifact::git(top).args(arguments)).ok()?;
+    Some(String::from_utf8_lossy(&said).trim().to_owned()).filter(|said| !said.is_empty())
+}
+
+/// What git writes.
+pub fn output(git: &mut Command) -> anyhow::Result<Vec<u8>> {
+    let output = git.output().context("cannot start git")?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    Err(anyhow!("{}", String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+fn content(top: &Path, commit: &str, ignore: Option<&Path>) -> anyhow::Result<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(commit.as_bytes());
     let what_counts = what_counts(top, ignore);
-    let list = |command: &[&str]| {
-        let command = command.iter().map(OsStr::new).chain([OsStr::new("--")]);
-        output(top, &command.chain(what_counts.iter().map(OsString::as_os_str)).collect::<Vec<_>>())
-    };
+    let list = |command: &[&str]| output(artifact::git(top).args(command).arg("--").args(&what_counts));
     hasher.update(&list(&["status", "--porcelain", "-z", "--untracked-files=all"])?);
     let untracked = list(&["ls-files", "--others", "--exclude-standard", "-z"])?;
     let mut budget = READ;
@@ -72,11 +90,11 @@ fn content(top: &Path, commit: &str, ignore: Option<&Path>) -> io::Result<blake3
         hash_file(&mut hasher, &top.join(OsStr::from_bytes(name)), &mut budget);
     }
     if !commit.is_empty() {
-        let mut diff = git(top);
+        let mut diff = artifact::git(top);
         diff.args(["diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--no-color"]);
-        let mut child = diff.stdout(Stdio::piped()).spawn()?;
-        hasher.update_reader(child.stdout.take().ok_or_else(|| io::Error::other("no output"))?)?;
-        succeeded(child.wait()?)?;
+        let mut child = diff.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        hasher.update_reader(child.stdout.take().context("no output")?)?;
+        ensure!(child.wait()?.success(), "git diff failed");
     }
     Ok(hasher.finalize())
 }
@@ -100,9 +118,9 @@ pub fn changed(top: &Path, base: Option<&str>) -> anyhow::Result<Changed> {
     };
     let what_counts = what_counts(top, None);
     let list = |command: &[&str], more: &[&str]| -> anyhow::Result<Vec<u8>> {
-        let words = command.iter().chain(more).chain(&["--"]).map(OsStr::new);
-        let words: Vec<_> = words.chain(what_counts.iter().map(OsString::as_os_str)).collect();
-        output(top, &words).with_context(|| format!("git {} failed", command[0]))
+        let mut git = artifact::git(top);
+        let listed = output(git.args(command).args(more).arg("--").args(&what_counts));
+        listed.with_context(|| format!("git {} failed", command[0]))
     };
     let mut names = list(&["ls-files", "--others", "--exclude-standard", "-z"], &[])?;
     names.extend(match &since {
@@ -119,17 +137,14 @@ pub fn changed(top: &Path, base: Option<&str>) -> anyhow::Result<Changed> {
 
 /// The commit at which HEAD left a base, or the base where they have nothing in common, and what to call it.
 fn parted(top: &Path, base: &str) -> Option<(String, String)> {
-    let ask = |words: &[&str]| {
-        let said = output(top, &words.iter().map(OsStr::new).collect::<Vec<_>>()).ok()?;
-        Some(String::from_utf8_lossy(&said).trim().to_owned()).filter(|said| !said.is_empty())
-    };
-    let commit = format!("{base}^{{commit}}");
-    // What begins with a dash would be an option.
-    let commit = ask(&["rev-parse", "--verify", "--quiet", &commit]).filter(|_| !base.starts_with('-'))?;
-    let common = ask(&["merge-base", &commit, "HEAD"]).unwrap_or(commit);
+    let commit = named(top, base)?;
+    let common = said(top, &["merge-base", &commit, "HEAD"]).unwrap_or(commit);
     let short: String = common.chars().take(SHORT).collect();
-    let is_head = ask(&["rev-parse", "HEAD"]).as_ref() == Some(&common);
-    let name = if is_head { "HEAD".to_owned() } else { format!("{short}, where HEAD left {base}") };
+    let name = if self::commit(top) == common {
+        "HEAD".to_owned()
+    } else {
+        format!("{short}, where HEAD left {base}")
+    };
     Some((name, common))
 }
 
@@ -169,22 +184,6 @@ fn hash_file(hasher: &mut blake3::Hasher, path: &Path, budget: &mut u64) {
     }
 }
 
-fn output(top: &Path, arguments: &[&OsStr]) -> io::Result<Vec<u8>> {
-    let output = git(top).args(arguments).output()?;
-    succeeded(output.status)?;
-    Ok(output.stdout)
-}
-
-fn succeeded(status: std::process::ExitStatus) -> io::Result<()> {
-    if status.success() { Ok(()) } else { Err(io::Error::other(status.to_string())) }
-}
-
-fn git(top: &Path) -> Command {
-    let mut git = artifact::git(top);
-    git.stderr(Stdio::null());
-    git
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -199,7 +198,7 @@ mod tests {
 
     fn run(top: &Path, arguments: &[&str]) {
         let identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"];
-        assert!(git(top).args(identity).args(arguments).status().unwrap().success(), "{arguments:?}");
+        output(artifact::git(top).args(identity).args(arguments)).unwrap();
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::config::Config;
+use crate::config::{Config, FILE};
 use crate::errors::usage;
 
 #[derive(Debug, Clone)]
@@ -39,6 +39,13 @@ impl Place {
         let mut config = Config::find(&directory, Some(tree)).context("the settings of the revision")?;
         if config.file.is_none() {
             config = self.config.clone();
+            // They were told.
+            config.warnings.clear();
+            config.file = self
+                .config
+                .directory()
+                .and_then(|there| moved(there, &top, tree))
+                .map(|there| there.join(FILE));
             let root = config.artifact_root.as_deref();
             config.artifact_root =
                 root.map(|root| moved(root, &top, tree).unwrap_or_else(|| root.to_owned()));
@@ -105,11 +112,17 @@ mod tests {
         fs::create_dir_all(shop.join("tests/new")).unwrap();
         fs::create_dir_all(shop.join(".git")).unwrap();
         fs::create_dir_all(tree.join("tests")).unwrap();
-        fs::write(shop.join("seagull.toml"), "[artifact]\nroot = 'tests'\n[env]\nA = 'here'\n").unwrap();
+        fs::write(
+            shop.join("seagull.toml"),
+            "typo = 1\n[artifact]\nroot = 'tests'\ninclude = ['built']\n[env]\nA = 'here'\n",
+        )
+        .unwrap();
         let here = Place::at(shop.join("tests")).unwrap();
         let there = here.in_revision(&tree).unwrap();
         assert_eq!((there.directory.clone(), there.project().as_str()), (tree.join("tests"), "shop/tests"));
         assert_eq!(there.config.artifact_root, Some(tree.join("tests")));
+        assert_eq!(there.config.directory(), Some(tree.as_path()));
+        assert_eq!((here.config.warnings.len(), there.config.warnings.len()), (1, 0));
         assert_eq!(there.config.env["A"], "here");
         fs::write(tree.join("seagull.toml"), "[env]\nA = 'there'\n").unwrap();
         let there = here.in_revision(&tree).unwrap();

@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use seagull_executor::artifact;
-
+use crate::git::said;
 use crate::place::Place;
 
 /// What says in a file that its version is made so.
@@ -26,18 +25,13 @@ pub fn is_wanted(place: &Place) -> bool {
 pub fn of(top: &Path, commit: Option<&str>) -> Option<String> {
     let which = commit.unwrap_or("--dirty");
     let describe = ["describe", "--tags", "--long", "--match", "*[0-9]*", which];
-    if let Some(version) = output(top, &describe).and_then(|described| from_tag(&described)) {
+    if let Some(version) = said(top, &describe).and_then(|described| from_tag(&described)) {
         return Some(version);
     }
     let commit = commit.unwrap_or("HEAD");
-    let commits = output(top, &["rev-list", "--count", commit])?;
-    let commit = output(top, &["rev-parse", "--short", commit])?;
+    let commits = said(top, &["rev-list", "--count", commit])?;
+    let commit = said(top, &["rev-parse", "--short", commit])?;
     Some(format!("0.1.dev{commits}+g{commit}"))
-}
-
-fn output(top: &Path, arguments: &[&str]) -> Option<String> {
-    let output = artifact::git(top).args(arguments).output().ok().filter(|output| output.status.success())?;
-    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Of `TAG-COMMITS-gHASH`, perhaps with `-dirty`.
@@ -71,6 +65,8 @@ fn number(tag: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use seagull_executor::artifact;
+
     use super::*;
 
     #[test]

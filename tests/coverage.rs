@@ -196,6 +196,36 @@ fn what_is_there_is_kept_if_it_is_appended_to() {
 }
 
 #[test]
+fn a_rerun_of_a_part_is_not_held_against_what_the_whole_must_cover() {
+    let files = [
+        ("pytest.ini", "[pytest]\npythonpath = .\n"),
+        ("work.py", "def first():\n    return 1\ndef last():\n    return 2\n"),
+        ("test_a.py", "import work\ndef test_a(): assert work.first()\n"),
+        ("test_b.py", "import os, work\ndef test_b(): assert work.last() and os.path.exists('mended')\n"),
+    ];
+    let suite = Suite::of(&files).with(Packages::Coverage);
+    covered(&suite, &["--cov=work", REPORT, "--cov-fail-under=100"])
+        .expect_counts(100, &[("passed", 1), ("failed", 1)]);
+    let whole = figures(&suite);
+    suite.write("mended", "");
+    let state = suite.beside("state");
+    let rerun = suite.seagull(&["rerun", "--output", "json", "--state", state.to_str().unwrap()]);
+    let rerun = Running::start(rerun, &suite.beside("stderr-rerun")).finish();
+    rerun.expect_counts(0, &[("passed", 1)]);
+    assert_eq!(figures(&suite), whole);
+}
+
+#[test]
+fn of_a_revision_it_is_said_which_sources_are_read() {
+    let cluster = Cluster::start(suite());
+    let _executor = cluster.executor("e-one");
+    let run = cluster.start_run(&["--rev", "HEAD", "--", "--cov=shop"]).finish();
+    run.expect_counts(0, &[("passed", 6)]);
+    let said = "warning: coverage: the sources are those of the work tree here, not of HEAD\n";
+    assert_eq!(run.stderr.matches(said).count(), 1, "{}", run.stderr);
+}
+
+#[test]
 fn what_a_dead_worker_had_not_told_is_named() {
     let source = "\
 import os, work

@@ -179,7 +179,8 @@ impl Setups {
         let sandbox = format!("setup-{}", self.started.fetch_add(1, Ordering::Relaxed));
         let [directory, temporary] = self.home.sandbox(&sandbox).map_err(|error| cannot(&error))?;
         // It goes too when this is given up.
-        let log = tempfile::TempPath::from_path(self.home.path().join(format!("{sandbox}.log")));
+        let log = tempfile::TempPath::try_from_path(self.home.path().join(format!("{sandbox}.log")))
+            .map_err(|error| cannot(&error))?;
         let given = [(VARIABLE.to_owned(), tree.to_string_lossy().into_owned())];
         let passed = wanted.passed.clone().into_iter();
         let secrets = wanted.secrets.variables().iter().cloned();

@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use crate::errors::usage;
+use crate::errors::{usage, warn};
 pub use error::Error;
 pub use watch::Notice;
 
@@ -41,6 +41,12 @@ pub fn name(url: &Uri) -> String {
 /// file with those that sign certificates of schedulers.
 pub fn channel(url: &Uri, authorities: Option<&Path>) -> anyhow::Result<Channel> {
     let mut endpoint = Endpoint::from(url.clone());
+    if is_trust_in_vain(url, authorities) {
+        warn(format!(
+            "--tls-ca has no effect: {} has no TLS, everything is sent unencrypted, the token too",
+            name(url)
+        ));
+    }
     if is_secure(url) {
         endpoint = tls::secure(endpoint, authorities)?;
     }
@@ -56,6 +62,10 @@ pub fn channel(url: &Uri, authorities: Option<&Path>) -> anyhow::Result<Channel>
 
 fn is_secure(url: &Uri) -> bool {
     url.scheme_str() == Some("https")
+}
+
+fn is_trust_in_vain(url: &Uri, authorities: Option<&Path>) -> bool {
+    authorities.is_some() && !is_secure(url)
 }
 
 /// A run that was asked for.
@@ -226,5 +236,18 @@ where
             outcome => return outcome,
         }
         tokio::time::sleep(backoff(failures)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_trusts_an_authority_expects_tls() {
+        let (ca, in_vain) =
+            (Path::new("ca.pem"), |url: &str, ca| is_trust_in_vain(&url.parse().unwrap(), ca));
+        assert!(in_vain("http://ci:7878", Some(ca)));
+        assert!(!in_vain("https://ci:7878", Some(ca)) && !in_vain("http://ci:7878", None));
     }
 }

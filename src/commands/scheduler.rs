@@ -50,7 +50,29 @@ pub async fn run(args: cli::Scheduler) -> anyhow::Result<u8> {
 /// A certificate and its key.
 fn read_identity((certificate, key): (&Path, &Path)) -> anyhow::Result<Identity> {
     let read = |option, path: &Path| {
-        fs::read(path).map_err(|error| usage(format!("cannot read {option} {}: {error}", path.display())))
+        fs::read(path).map_err(|error| {
+            usage(format!(
+                "cannot read {option} {}: {error}\n\
+                 hint: it takes a PEM file that this user may read; docs/run.md shows how to make one",
+                path.display()
+            ))
+        })
     };
     Ok(Identity::from_pem(read("--tls-cert", certificate)?, read("--tls-key", key)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_cannot_be_read_says_what_to_do() {
+        let error =
+            read_identity((Path::new("/nowhere/cert.pem"), Path::new("/nowhere/key.pem"))).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.starts_with("cannot read --tls-cert /nowhere/cert.pem: ") && text.contains("\nhint: "),
+            "{text}"
+        );
+    }
 }

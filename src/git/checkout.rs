@@ -6,9 +6,10 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use seagull_executor::artifact;
 
+use super::output;
 use crate::errors::usage;
 
 /// Submodules in submodules; a circle of repositories ends here.
@@ -18,25 +19,13 @@ const SUBMODULE: &[u8] = b"160000 commit ";
 
 /// The full hash of the commit that a revision names.
 pub fn resolve(top: &Path, revision: &str) -> anyhow::Result<String> {
-    let unknown = || {
+    super::named(top, revision).ok_or_else(|| {
         usage(format!(
             "--rev {revision}: there is no such commit in {}\n\
              hint: git fetch brings what others have; git log --oneline --all lists what is here",
             top.display()
         ))
-    };
-    // git would read it as an option.
-    if revision.starts_with('-') {
-        return Err(unknown());
-    }
-    let commit = format!("{revision}^{{commit}}");
-    let parsed = artifact::git(top).args(["rev-parse", "--verify", "--quiet", &commit]).output();
-    let parsed = parsed.context("cannot start git")?;
-    if parsed.status.success() {
-        Ok(String::from_utf8_lossy(&parsed.stdout).trim().to_owned())
-    } else {
-        Err(unknown())
-    }
+    })
 }
 
 /// Writes the files of a commit into `tree`, which is empty; returns the submodules that the work tree does not have,
@@ -113,14 +102,6 @@ fn has(repository: &Path, commit: &str) -> io::Result<bool> {
     let mut git = artifact::git(repository);
     let looked = git.args(["cat-file", "-e", &format!("{commit}^{{commit}}")]).output()?;
     Ok(looked.status.success())
-}
-
-fn output(git: &mut std::process::Command) -> anyhow::Result<Vec<u8>> {
-    let output = git.output().context("cannot start git")?;
-    if output.status.success() {
-        return Ok(output.stdout);
-    }
-    Err(anyhow!("{}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
 #[cfg(test)]

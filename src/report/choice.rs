@@ -23,6 +23,13 @@ pub enum Color {
     Always,
 }
 
+impl Output {
+    /// Whether people get a live display: the log of a CI service has none, even where its jobs have a terminal.
+    pub fn is_live(terminal: bool, ci: bool) -> bool {
+        terminal && !ci
+    }
+}
+
 impl Color {
     pub fn on(self, shown: bool) -> bool {
         let set = |name| env::var_os(name).filter(|value| !value.is_empty());
@@ -78,6 +85,14 @@ mod tests {
         ];
         for (color, terminal, unwanted, on) in table {
             assert_eq!(color.decide(terminal, unwanted), on, "{color:?} {terminal} {unwanted}");
+        }
+    }
+
+    #[test]
+    fn a_live_display_needs_a_terminal_beyond_ci() {
+        let table = [(true, false, true), (true, true, false), (false, false, false), (false, true, false)];
+        for (terminal, ci, live) in table {
+            assert_eq!(Output::is_live(terminal, ci), live, "{terminal} {ci}");
         }
     }
 }

@@ -76,7 +76,7 @@ pub struct Closing<'a> {
     pub texts: Texts<'a>,
     /// Where the JUnit report was written.
     pub junit: Option<&'a std::path::Path>,
-    pub again: Option<&'a Again>,
+    pub again: &'a Again,
 }
 
 pub struct Settings {
@@ -85,8 +85,7 @@ pub struct Settings {
     pub junit: Option<PathBuf>,
     /// Whether events arrive as they happen, from the run's first; else nothing is said about durations.
     pub live: bool,
-    /// None where what began the run is not known.
-    pub again: Option<Again>,
+    pub again: Again,
 }
 
 /// All reports of one run.
@@ -94,7 +93,7 @@ pub struct Report {
     tally: Tally,
     reporter: Box<dyn Reporter>,
     junit: Option<PathBuf>,
-    again: Option<Again>,
+    again: Again,
 }
 
 impl Report {
@@ -105,7 +104,9 @@ impl Report {
         let paint = Paint { on: settings.color.on(terminal || ci.as_ref().is_some_and(ci::Log::has_colors)) };
         let reporter: Box<dyn Reporter> = match settings.output {
             Output::Json => Box::new(json::Json::new(io::stdout())),
-            Output::Human if terminal => Box::new(human::Human::on_stderr(paint)),
+            Output::Human if Output::is_live(terminal, ci.is_some()) => {
+                Box::new(human::Human::on_stderr(paint))
+            }
             Output::Human | Output::Plain => {
                 Box::new(plain::Plain::new(LineWriter::new(io::stderr()), paint, ci))
             }
@@ -113,7 +114,7 @@ impl Report {
         Self::with(Tally::new(run, now, settings.live), reporter, settings.junit, settings.again)
     }
 
-    fn with(tally: Tally, reporter: Box<dyn Reporter>, junit: Option<PathBuf>, again: Option<Again>) -> Self {
+    fn with(tally: Tally, reporter: Box<dyn Reporter>, junit: Option<PathBuf>, again: Again) -> Self {
         Self { tally, reporter, junit, again }
     }
 
@@ -184,7 +185,7 @@ impl Report {
             junit::write(&self.tally, texts, path).with_context(failed)
         });
         let junit = self.junit.as_deref().filter(|_| matches!(written, Some(Ok(()))));
-        let closing = Closing { texts, junit, again: self.again.as_ref() };
+        let closing = Closing { texts, junit, again: &self.again };
         self.reporter.finish(&self.tally, &closing)?;
         written.unwrap_or(Ok(()))
     }

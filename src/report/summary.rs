@@ -10,7 +10,6 @@ use super::ci::{Annotation, Kind, Log};
 use super::tally::{Execution, Tally, TestRecord};
 use super::text::{Paint, clean, count, duration, micros, millis, number, one_line, parts};
 use super::{Closing, Texts};
-use crate::again::Again;
 use crate::framework;
 use crate::memory;
 
@@ -304,23 +303,18 @@ impl<'a, W: Write> Page<'a, W> {
 
     fn next_steps(&mut self, closing: &Closing) -> io::Result<()> {
         let (counts, run) = (self.tally.counts, &self.tally.run);
-        let select = |part: &str, option: &str| match closing.again {
-            Some(again) => again.with(&["--select", part]),
-            None => format!("seagull rerun {run}{option}"),
-        };
         writeln!(self.out)?;
         if counts.total == 0 {
             self.no_tests()?;
         }
         if counts.total == 0 && self.tally.end == Some(RunVerdict::Incomplete) {
-            let command = closing.again.map_or("seagull doctor".to_owned(), Again::doctor);
-            writeln!(self.out, "find out what is wrong: {command}")?;
+            writeln!(self.out, "find out what is wrong: {}", closing.again.doctor())?;
         }
         if counts.failed > 0 {
-            writeln!(self.out, "rerun what failed:      {}", select("last-failed", " --failed"))?;
+            writeln!(self.out, "rerun what failed:      {}", closing.again.failed(run))?;
         }
         if counts.not_executed > 0 {
-            writeln!(self.out, "run what did not pass:  {}", select("not-passed", ""))?;
+            writeln!(self.out, "run what did not pass:  {}", closing.again.not_passed(run))?;
         }
         if self.tally.end.is_none() {
             writeln!(self.out, "let it go on:           the same command with --run-id {run}")?;

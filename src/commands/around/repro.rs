@@ -1,5 +1,6 @@
 //! `seagull repro`: a test as it ran in a run, by the framework alone.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::io::Write;
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use anyhow::{Context, anyhow};
-use seagull_domain::{Framework, Setup, Workspace};
+use seagull_domain::{Framework, SecretSource, Setup, Workspace};
 use seagull_executor::interpreter;
 use seagull_executor::secrets::Secrets;
 use seagull_executor::setup::{self, Prepared, Wanted};
@@ -81,13 +82,18 @@ impl Given {
     fn of(story: &Story, root: &Path, state: Option<PathBuf>, from: &cli::FromArgs) -> anyhow::Result<Given> {
         let prepared = prepared(story, root, state, from)?;
         let active = prepared.as_ref().map(|prepared| prepared.variables(env::var_os("PATH").as_deref()));
-        let secrets = Secrets::find(&story.spec.environment.secrets).map_err(usage)?;
+        let secrets = secrets(&story.spec.environment.secrets)?;
         Ok(Given { prepared, active: active.unwrap_or_default(), secrets })
     }
 
     fn to(self, line: Line, story: &Story) -> Line {
         line.beside(self.active).with_secrets(self.secrets, &story.spec.environment.secrets)
     }
+}
+
+fn secrets(sources: &BTreeMap<String, SecretSource>) -> anyhow::Result<Secrets> {
+    const HINT: &str = "hint: it is looked for on this machine, in the same place as on the executor";
+    Secrets::find(sources).map_err(|error| usage(format!("{error}\n{HINT}")))
 }
 
 fn scratch() -> anyhow::Result<TempDir> {
@@ -359,5 +365,12 @@ mod tests {
         for (told, expected) in table {
             assert_eq!(failed(told), expected, "{told:?}");
         }
+    }
+
+    #[test]
+    fn a_secret_that_is_not_here_is_looked_for_where_the_executor_had_it() {
+        let source = "env:NOT_SET_HERE".parse().unwrap();
+        let error = secrets(&BTreeMap::from([("TOKEN".to_owned(), source)])).err().unwrap();
+        assert!(error.to_string().contains("\nhint: it is looked for on this machine"), "{error}");
     }
 }

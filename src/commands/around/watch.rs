@@ -3,6 +3,7 @@
 use std::future;
 
 use super::Reach;
+use crate::again::Again;
 use crate::cli;
 use crate::commands::run::{End, Interrupt, Screen, Session, follow};
 use crate::errors::INTERRUPTED;
@@ -21,7 +22,7 @@ pub async fn run(args: cli::Watch) -> anyhow::Result<u8> {
         junit: args.report.junit.clone(),
         // Whether it began before is not known, so that nothing is said about how long it takes.
         live: false,
-        again: None,
+        again: Again::of_watched(&args.from),
     };
     let screen = Screen::new(run.clone(), settings);
     let session = Session {

@@ -72,6 +72,7 @@ fn run_args(args: &cli::Doctor) -> cli::Run {
     let mut run = cli::Run::default();
     (run.paths, run.arguments) = (args.paths.clone(), args.arguments.clone());
     run.what.suite = args.suite.clone();
+    run.at.scheduler = args.scheduler.clone();
     run
 }
 

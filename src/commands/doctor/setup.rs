@@ -22,7 +22,7 @@ pub async fn examine(
     state: &Path,
     findings: &mut Findings,
 ) -> anyhow::Result<Option<Option<Prepared>>> {
-    let Some(secrets) = secrets(place, findings)? else { return Ok(None) };
+    let Some(secrets) = secrets(run, place, findings)? else { return Ok(None) };
     let directory = place.config.directory().unwrap_or(&place.directory);
     let Some(setup) = spec::setup(run, place, spec::text(directory)?) else { return Ok(Some(None)) };
     inputs(&setup, directory, findings)?;
@@ -54,7 +54,7 @@ pub async fn examine(
 }
 
 /// None if a run here would not find one.
-fn secrets(place: &Place, findings: &mut Findings) -> anyhow::Result<Option<Secrets>> {
+fn secrets(run: &cli::Run, place: &Place, findings: &mut Findings) -> anyhow::Result<Option<Secrets>> {
     const CHECK: &str = "secrets";
     match Secrets::find(&place.config.secrets) {
         Ok(secrets) => {
@@ -64,12 +64,17 @@ fn secrets(place: &Place, findings: &mut Findings) -> anyhow::Result<Option<Secr
             }
             Ok(Some(secrets))
         }
-        Err(message) => {
-            let problem = Finding::problem(CHECK, message).hint(
-                "a run here needs it on this machine; on a scheduler's executors they need it, and this machine does not",
-            );
-            findings.tell(problem).map(|()| None)
-        }
+        Err(message) => findings.tell(absent(CHECK, message, run)).map(|()| None),
+    }
+}
+
+/// A secret that is not on this machine: executors elsewhere need none here.
+fn absent(check: &'static str, message: String, run: &cli::Run) -> Finding {
+    match run.at.scheduler {
+        Some(_) => Finding::warning(check, message)
+            .hint("the scheduler's executors need it, this machine only to try the tests here"),
+        None => Finding::problem(check, message)
+            .hint("a run here needs it on this machine; on a scheduler's executors they need it"),
     }
 }
 
@@ -85,4 +90,18 @@ fn inputs(setup: &Setup, directory: &Path, findings: &mut Findings) -> anyhow::R
     }
     let said = format!("inputs: nothing is named by {}", found.unmatched.join(", "));
     findings.tell(Finding::warning(CHECK, said).hint(missing))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::doctor::finding::State;
+
+    #[test]
+    fn a_secret_that_executors_elsewhere_have_is_no_problem() {
+        let mut run = cli::Run::default();
+        assert_eq!(absent("secrets", "none".into(), &run).state, State::Problem);
+        run.at.scheduler = Some("http://127.0.0.1:7878".parse().unwrap());
+        assert_eq!(absent("secrets", "none".into(), &run).state, State::Warning);
+    }
 }

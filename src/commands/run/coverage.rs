@@ -18,6 +18,7 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use super::Start;
 use super::screen::Screen;
 use crate::client::{Client, Notice};
 use crate::report;
@@ -30,6 +31,8 @@ const NAMED: usize = 20;
 /// Bytes of one text, which was a line of an adapter, and of all together; what is over them counts as lost.
 const TEXT_BYTES: u64 = 16 << 20;
 const ALL_BYTES: u64 = 2 << 30;
+/// What a text counts at the least, for its place is remembered.
+const LEAST_BYTES: u64 = 1 << 10;
 
 /// Listens to a run, and has its coverage reported before its end is told.
 pub struct Coverage {
@@ -37,6 +40,8 @@ pub struct Coverage {
     directory: PathBuf,
     /// As it was asked for: nobody else may say what is started here.
     spec: RunSpec,
+    /// Whose files ran, if it was not the work tree's.
+    revision: Option<String>,
     /// Of a suite that measures its coverage.
     manifest: Option<Arc<Manifest>>,
     executed: BTreeSet<TestIndex>,
@@ -56,9 +61,14 @@ struct Answer {
 }
 
 impl Coverage {
-    pub fn new(directory: PathBuf, spec: &RunSpec) -> Coverage {
+    /// None for a part of a run once more, which says nothing of the whole suite.
+    pub(super) fn of(start: &Start, spec: &RunSpec) -> Option<Coverage> {
+        if start.base.is_some() {
+            return None;
+        }
+        let (directory, revision) = (start.place.directory.clone(), start.args.at.rev.clone());
         let (manifest, executed, told, bytes) = Default::default();
-        Coverage { directory, spec: spec.clone(), manifest, executed, told, bytes }
+        Some(Coverage { directory, spec: spec.clone(), revision, manifest, executed, told, bytes })
     }
 
     /// Passes a notice on. Before the end of a run its coverage is reported, and a problem with it is added as a suite
@@ -77,8 +87,9 @@ impl Coverage {
                 items.iter().for_each(|item| self.learn(&item.event));
                 if let Some(verdict) = items.iter().find_map(worth_reporting)
                     && let Some(problem) = self.report(verdict != RunVerdict::Passed, client, screen).await?
+                    && let Some(problem) = add(items, problem)
                 {
-                    add(items, problem);
+                    screen.say(&format!("warning: coverage: {}", report::clean(&problem)))?;
                 }
             }
             _ => {}
@@ -91,9 +102,11 @@ impl Coverage {
             RunEvent::TestFinished { result, .. } if self.manifest.is_some() => {
                 self.executed.insert(result.test);
             }
-            RunEvent::Coverage { data, .. } if fits(u64::from(data.length), self.bytes) => {
-                self.bytes += u64::from(data.length);
-                self.told.push(*data);
+            RunEvent::Coverage { data, .. } => {
+                if let Some(bytes) = with(self.bytes, u64::from(data.length)) {
+                    self.bytes = bytes;
+                    self.told.push(*data);
+                }
             }
             _ => {}
         }
@@ -111,6 +124,11 @@ impl Coverage {
             Ok(answer) => answer,
             Err(error) => return Ok(Some(format!("it cannot be combined: {error:#}"))),
         };
+        if let Some(revision) = &self.revision {
+            screen.say(&format!(
+                "warning: coverage: the sources are those of the work tree here, not of {revision}"
+            ))?;
+        }
         for warning in &answer.warnings {
             screen.say(&format!("warning: coverage: {}", report::clean(warning)))?;
         }
@@ -193,16 +211,18 @@ impl Coverage {
     }
 }
 
-/// Whether a text of this length is read beside so many bytes: executors may claim anything.
-fn fits(length: u64, bytes: u64) -> bool {
-    length <= TEXT_BYTES && bytes + length <= ALL_BYTES
+/// So many bytes with a text of this length, unless it is not to be read: executors may claim anything, and empty texts
+/// without end.
+fn with(bytes: u64, length: u64) -> Option<u64> {
+    let sum = bytes + length.max(LEAST_BYTES);
+    (length <= TEXT_BYTES && sum <= ALL_BYTES).then_some(sum)
 }
 
 /// Which tests' coverage is not in the report, if any.
 fn partial(lost: &[String]) -> Option<String> {
     let named = lost.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
     let more = if lost.len() > NAMED { ", ..." } else { "" };
-    let tests = report::count(u32::try_from(lost.len()).unwrap_or(u32::MAX), "test");
+    let tests = report::count(report::number(lost.len()), "test");
     let partial =
         format!("coverage is partial: what {tests} covered is lost with their worker: {named}{more}");
     (!lost.is_empty()).then_some(partial)
@@ -218,17 +238,20 @@ fn worth_reporting(item: &StreamItem) -> Option<RunVerdict> {
     }
 }
 
-/// Adds a suite error before the end of the run, which fails by it.
-fn add(items: &mut Vec<StreamItem>, message: String) {
-    let Some(place) = items.iter().position(|item| matches!(item.event, RunEvent::RunFinished { .. })) else {
-        return;
-    };
+/// Adds a suite error before the end of the run, which fails by it. An incomplete run does not, for losses are not
+/// failures: what is wrong is handed back.
+fn add(items: &mut Vec<StreamItem>, message: String) -> Option<String> {
+    let place = items.iter().position(|item| matches!(item.event, RunEvent::RunFinished { .. }))?;
     if let RunEvent::RunFinished { verdict, exit_code, .. } = &mut items[place].event {
+        if *verdict == RunVerdict::Incomplete {
+            return Some(message);
+        }
         (*verdict, *exit_code) = (RunVerdict::Failed, FAILED);
     }
     let error = SuiteError { title: "coverage".to_owned(), message, text: None };
     let event = RunEvent::SuiteError { error, executor: None };
     items.insert(place, StreamItem { seq: items[place].seq, event });
+    None
 }
 
 /// What a program answers to its input; killed if nobody waits any more.
@@ -254,15 +277,18 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_is_a_suite_error_and_the_run_fails_by_it() {
-        for (verdict, code) in [(RunVerdict::Passed, 0), (RunVerdict::Incomplete, 101)] {
+    fn a_problem_is_a_suite_error_and_the_run_fails_by_it_unless_it_is_incomplete() {
+        for (verdict, code) in [(RunVerdict::Passed, 0), (RunVerdict::Failed, 100)] {
             let mut items = vec![end(verdict, code, 1)];
-            add(&mut items, "too little".into());
+            assert_eq!(add(&mut items, "too little".into()), None);
             let RunEvent::SuiteError { error, executor: None } = &items[0].event else { panic!("{items:?}") };
             assert_eq!((error.title.as_str(), error.message.as_str()), ("coverage", "too little"));
             assert_eq!(items[1..], [end(RunVerdict::Failed, 100, 1)]);
             assert_eq!(items[0].seq, Seq(7));
         }
+        let mut items = vec![end(RunVerdict::Incomplete, 101, 1)];
+        assert_eq!(add(&mut items, "too little".into()).unwrap(), "too little");
+        assert_eq!(items, [end(RunVerdict::Incomplete, 101, 1)]);
     }
 
     #[test]
@@ -274,8 +300,9 @@ mod tests {
 
     #[test]
     fn what_is_read_is_bounded() {
-        assert!(fits(TEXT_BYTES, 0) && fits(1, ALL_BYTES - 1));
-        assert!(!fits(TEXT_BYTES + 1, 0) && !fits(1, ALL_BYTES));
+        assert_eq!(with(0, TEXT_BYTES), Some(TEXT_BYTES));
+        assert_eq!(with(ALL_BYTES - LEAST_BYTES, 0), Some(ALL_BYTES));
+        assert_eq!((with(0, TEXT_BYTES + 1), with(ALL_BYTES - LEAST_BYTES + 1, 0)), (None, None));
     }
 
     #[test]

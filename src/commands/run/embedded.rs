@@ -35,7 +35,7 @@ pub async fn run(mut start: Start) -> anyhow::Result<u8> {
     let mut server = serve(&start, &run, token.clone())?;
     let channel = server.connect();
     let client = Client::new(channel.clone(), &token);
-    let coverage = Coverage::new(start.place.directory.clone(), &spec);
+    let coverage = Coverage::of(&start, &spec);
     let submitted = client.submit(spec);
     let Submitted { attached, not_passed } = done!(start.unless_interrupted(submitted).await);
     if attached {
@@ -51,7 +51,7 @@ pub async fn run(mut start: Start) -> anyhow::Result<u8> {
         client,
         run: run.clone(),
         screen,
-        coverage: Some(coverage),
+        coverage,
         interrupt: Interrupt::Cancel(INTERRUPTING),
         told: Some(tellings),
         lonely: None,

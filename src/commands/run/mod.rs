@@ -84,7 +84,7 @@ impl Start {
             color: report.color,
             junit: report.junit.clone(),
             live: !attached,
-            again: Some(Again::of(&self.args)),
+            again: Again::of(&self.args),
         }
     }
 }

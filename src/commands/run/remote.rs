@@ -16,9 +16,9 @@ use super::coverage::Coverage;
 use super::follow::{self, End, Interrupt, Session};
 use super::screen::Screen;
 use super::{Start, Step, done, id, say_attached, say_what_did_not_pass, spec};
-use crate::again::quoted;
+use crate::again::{access, quoted};
 use crate::cli;
-use crate::client::{self, Client, Submitted};
+use crate::client::{Client, Submitted};
 use crate::errors::{INTERRUPTED, usage, warn};
 use crate::git::{self, checkout};
 use crate::place::Place;
@@ -40,7 +40,7 @@ pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
         warn("PYTEST_ADDOPTS is not sent; set it in [env] of seagull.toml, or give its options after --");
     }
     let run = id(&spec);
-    let coverage = Some(Coverage::new(start.place.directory.clone(), &spec));
+    let coverage = Coverage::of(&start, &spec);
     let Submitted { attached, not_passed } = match start.unless_interrupted(client.submit(spec)).await? {
         Step::Done(submitted) => submitted,
         Step::Interrupted => {
@@ -54,7 +54,7 @@ pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
     }
     say_what_did_not_pass(&start, not_passed);
     if start.args.at.detach {
-        let watch = with_access(&["seagull", "watch", run.as_str()], &url, &start.args.at);
+        let watch = with_access(&["seagull", "watch", run.as_str()], &start.args.at);
         eprintln!("detached; to follow it: {watch}");
         crate::commands::print(|out| writeln!(out, "{run}"))?;
         return Ok(0);
@@ -62,7 +62,7 @@ pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
     let screen = Screen::new(run.clone(), start.settings(attached)).elsewhere();
     let lonely = Some(format!(
         "no executor has taken the run yet; one more joins with: {}",
-        with_access(&["seagull", "executor"], &url, &start.args.at)
+        with_access(&["seagull", "executor"], &start.args.at)
     ));
     let interrupt = Interrupt::Cancel(INTERRUPTING);
     let session = Session { client, run, screen, coverage, interrupt, told: None, lonely };
@@ -99,14 +99,9 @@ fn sending(
 }
 
 /// A command that speaks to the same scheduler.
-fn with_access(command: &[&str], url: &Uri, at: &cli::WhereArgs) -> String {
-    let files = [("--token-file", &at.token.token_file), ("--tls-ca", &at.tls.tls_ca)];
-    let mut words: Vec<String> = command.iter().map(ToString::to_string).collect();
-    words.extend(["--scheduler".to_owned(), client::name(url)]);
-    for (option, file) in files {
-        words.extend(file.iter().flat_map(|file| [option.to_owned(), file.to_string_lossy().into_owned()]));
-    }
-    quoted(words)
+fn with_access(command: &[&str], at: &cli::WhereArgs) -> String {
+    let words = command.iter().map(ToString::to_string);
+    quoted(words.chain(access(at.scheduler.as_ref(), &at.token, &at.tls, None)))
 }
 
 /// The files that an ended run had are there still, or must be sent anew.
@@ -213,6 +208,7 @@ impl Writing {
             ));
         }
         let place = self.place.in_revision(&tree)?;
+        place.config.warnings.iter().for_each(warn);
         let source = Source::of_revision(&place, self.scratch, self.large)?;
         let packed = source.pack()?;
         Ok((place, source, packed))

@@ -91,8 +91,10 @@ pub fn again(base: RunSpec, args: &cli::Run, files: Files) -> anyhow::Result<Run
         labels,
         submitted_at: fresh::unix_millis(),
         workspace: files.workspace,
-        orphan_ms: orphan(args, remote),
+        orphan_ms: base.orphan_ms.or_else(|| orphan(args, remote)),
         environment,
+        // They were the changes of that time.
+        first: Vec::new(),
         ..base
     })
 }
@@ -270,8 +272,9 @@ mod tests {
         let path = BTreeMap::from([("PATH".to_owned(), std::env::var("PATH").unwrap())]);
         assert_eq!((&there.environment.passed, here.environment.passed.len()), (&path, 0));
         assert_eq!(there.environment.variables[VERSION], "1.0");
-        let again = again(there.shown(), &args(&[]), packed()).unwrap();
-        assert_eq!(again.environment, there.environment);
+        let changed = RunSpec { first: vec!["a.py".to_owned()], ..there.shown() };
+        let again = again(changed, &args(&[]), packed()).unwrap();
+        assert_eq!((&again.environment, again.first.len()), (&there.environment, 0));
         assert!(seagull_proto::convert::submission(there).is_ok());
     }
 
@@ -305,6 +308,12 @@ mod tests {
         assert_eq!(orphan(&["--detach"], packed()), None);
         assert_eq!(orphan(&["--detach", "--orphan", "1d"], packed()), Some(86_400_000));
         assert_eq!(orphan(&[], in_place()), None);
+        let again = |arguments: &[&str]| {
+            let base = build(&args(arguments), &place, packed()).unwrap();
+            again(base, &args(&[]), packed()).unwrap().orphan_ms
+        };
+        assert_eq!(again(&["--orphan", "90s"]), Some(90_000));
+        assert_eq!(again(&["--detach"]), Some(3_600_000));
     }
 
     #[test]

@@ -45,7 +45,7 @@ fn report(reporter: impl Reporter + 'static, live: bool) -> Report {
         Tally::new("r-7".parse().unwrap(), Instant(0), live),
         Box::new(reporter),
         None,
-        Some(Again::default()),
+        Again::default(),
     )
 }
 
@@ -53,7 +53,7 @@ fn report(reporter: impl Reporter + 'static, live: bool) -> Report {
 fn output(script: &Script, live: bool, reporter: impl FnOnce(Paper) -> Box<dyn Reporter>) -> String {
     let paper = Paper::default();
     let tally = Tally::new("r-7".parse().unwrap(), Instant(0), live);
-    let mut report = Report::with(tally, reporter(paper.clone()), None, Some(Again::default()));
+    let mut report = Report::with(tally, reporter(paper.clone()), None, Again::default());
     script::play(&mut report, script);
     let now = script.last().map_or(0, |(at, _)| *at);
     report.finish(Instant(now), &script::text).unwrap();

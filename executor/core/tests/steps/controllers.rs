@@ -98,7 +98,7 @@ fn a_run_that_goes_on_elsewhere_keeps_its_controller() {
 fn what_a_worker_was_to_have_that_is_gone_is_not_the_next_ones() {
     let mut world = waiting(Kind::Run);
     let configure = node(2, NodeOrder::Configure { number: NUMBER });
-    assert_eq!(world.worker(2, WorkerEvent::Ready { grace_ms: 1000 }), [configure.clone()]);
+    assert_eq!(world.worker(2, WorkerEvent::Ready { grace_ms: 1000 }), std::slice::from_ref(&configure));
     assert!(matches!(world.worker(1, exited())[..], [Effect::Node { .. }]));
     world.desired = vec![wanted(2, Kind::Run, 0)];
     world.answer(Vec::new());
