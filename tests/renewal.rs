@@ -75,7 +75,9 @@ fn what_depends_on_others_finds_them_before_it_in_its_interpreter() {
          @pytest.mark.dependency(depends=['test_one'])\ndef test_two(): assert SEEN\n",
     )]);
     let suite = suite.with(Packages::Plugins);
-    suite.run(&["--isolation", "test", "--slots", "1"]).expect_counts(0, &[("passed", 3)]);
+    suite
+        .run(&["--isolation", "test", "--slots", "1", "--", "-p", "no:randomly"])
+        .expect_counts(0, &[("passed", 3)]);
 }
 
 #[test]

@@ -11,8 +11,8 @@ cargo fmt --all --check
 step "lints"
 cargo clippy --locked --workspace --all-targets -- -D warnings
 
-step "unit, property, simulation, snapshot and integration tests"
-cargo test --locked --workspace
+step "unit, property, simulation, snapshot and integration tests, run by seagull"
+tests/own.sh
 
 step "scripts of deployment and benchmarks"
 python3 -W ignore -m unittest discover -s tests/scripts

@@ -146,7 +146,7 @@ async fn what_is_given_up_is_killed_and_begun_anew() {
     let place = Place::new();
     let setups = place.setups(1 << 30);
     let script =
-        "echo $$ >> started; test ! -e once || exit 0; touch once \"$SEAGULL_SETUP/half\"; sleep 1000";
+        "test ! -e once || exit 0; touch once \"$SEAGULL_SETUP/half\"; echo $$ >> started; sleep 1000";
     let wanted = place.wanted(script);
     let began = async {
         while place.started() == 0 {

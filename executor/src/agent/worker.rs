@@ -243,13 +243,16 @@ fn write_adapter(directory: &Path) -> std::io::Result<()> {
     ADAPTER.iter().try_for_each(|(name, source)| std::fs::write(directory.join(name), source))
 }
 
-/// What a worker has beside this process's own: one hash seed for all workers of a run, so that ids made from sets are
-/// the same in each; the run's revision; what the run says; what was prepared, before whatever PATH that leaves; and
+/// What a worker has beside this process's own: one hash seed for all workers of a run where Python may be, so that ids
+/// made from sets are the same in each; the run's revision; what the run says; what was prepared, before whatever PATH that leaves; and
 /// secrets, which win.
 fn variables(context: &Context, given: &Given) -> Vec<(String, String)> {
     let environment = &context.spec.environment;
-    let hash_seed = std::env::var("PYTHONHASHSEED").unwrap_or_else(|_| context.spec.seed.to_string());
-    let mut variables = vec![("PYTHONHASHSEED".to_owned(), hash_seed)];
+    let mut variables = Vec::new();
+    if environment.framework.may_be_python() {
+        let hash_seed = std::env::var("PYTHONHASHSEED").unwrap_or_else(|_| context.spec.seed.to_string());
+        variables.push(("PYTHONHASHSEED".to_owned(), hash_seed));
+    }
     variables.extend(context.revision());
     variables.extend(environment.passed.clone());
     variables.extend(environment.variables.clone());

@@ -12,6 +12,13 @@ pub enum Framework {
     Command(Box<SuiteCommands>),
 }
 
+impl Framework {
+    /// Whether its tests may be Python, which wants one hash seed for all workers of a run.
+    pub fn may_be_python(&self) -> bool {
+        !matches!(self, Framework::Cargo { .. })
+    }
+}
+
 /// Commands that discover and run tests, for frameworks that have no adapter of their own. Each is a program and its
 /// arguments, in which `{args}`, `{ids}` and `{junit}` are replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -60,12 +60,13 @@ pub struct Line {
 
 /// The variables that the test's worker had, and this process may not have.
 pub fn variables(story: &Story) -> Vec<(String, String)> {
-    let seed = std::env::var("PYTHONHASHSEED").unwrap_or_else(|_| story.spec.seed.to_string());
+    let seed = || std::env::var("PYTHONHASHSEED").unwrap_or_else(|_| story.spec.seed.to_string());
+    let seed = story.spec.environment.framework.may_be_python().then(seed);
+    let seed = seed.map(|seed| ("PYTHONHASHSEED".to_owned(), seed));
     let given = story.spec.environment.variables.clone();
     let rev = Some(story.spec.rev.clone()).filter(|rev| !rev.is_empty());
     let rev = rev.map(|rev| ("SEAGULL_REV".to_owned(), rev));
-    let seed = ("PYTHONHASHSEED".to_owned(), seed);
-    std::iter::once(seed).chain(rev).chain(given).collect()
+    seed.into_iter().chain(rev).chain(given).collect()
 }
 
 impl Line {
@@ -381,7 +382,9 @@ mod tests {
         let expected = "cd /s && env PYTHONHASHSEED=42 DB='a b' PYTEST_XDIST_WORKER=gw1 PYTEST_XDIST_WORKER_COUNT=2 \
             PYTEST_XDIST_TESTRUNUID=r-7 SEAGULL_SLOT=1 .venv/bin/pytest -k sub -x --rootdir=/s -c pytest.ini -n0 \
             --dist=no --maxfail=0 --randomly-seed=42 --randomly-dont-reorganize 'sub/b.py::x[a b]'";
-        assert_eq!(shell.replace("PYTHONHASHSEED=0", "PYTHONHASHSEED=42"), expected);
+        // One that is set here wins.
+        let seed = std::env::var("PYTHONHASHSEED").unwrap_or_else(|_| "42".to_owned());
+        assert_eq!(shell, expected.replace("PYTHONHASHSEED=42", &format!("PYTHONHASHSEED={seed}")));
     }
 
     #[test]

@@ -10,6 +10,7 @@ fn it_runs_in_its_package_with_cargos_variables() {
     assert_eq!(env::var("CARGO_PKG_VERSION").unwrap(), "0.1.0");
     assert!(env::var("RUSTDOC").is_err());
     assert!(env::var("SEAGULL_SLOT").is_ok());
+    assert!(env::var("PYTHONHASHSEED").is_err());
 }
 
 #[test]
