@@ -15,7 +15,7 @@ pub enum Framework {
 impl Framework {
     /// Whether its tests may be Python, which wants one hash seed for all workers of a run.
     pub fn may_be_python(&self) -> bool {
-        !matches!(self, Framework::Cargo { .. })
+        !matches!(self, Framework::Cargo)
     }
 }
 
