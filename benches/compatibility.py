@@ -44,7 +44,9 @@ PYTHON = {
     ),
     "asgiref==3.13.0": Project(["pytest-asyncio==1.5.0"], "pytest-asyncio"),
     "pytest-mock==3.17.0": Project(["pytest-asyncio==1.5.0", "mock==5.2.0"], "a plugin's own tests, by pytester"),
-    "packaging==26.4": Project(["pretend==1.0.9", "hypothesis==6.170.17"], "thousands of cases whose ids come from objects"),
+    "packaging==26.4": Project(
+        ["pretend==1.0.9", "hypothesis==6.170.17", "tomli-w==1.2.0"], "thousands of cases whose ids come from objects"
+    ),
     "flask==3.1.3": Project(
         ["asgiref==3.13.0", "python-dotenv"],
         "warnings are errors, a fixture for each test",
