@@ -34,6 +34,8 @@ pub struct Config {
     /// As it is written.
     pub python: Option<String>,
     pub controller: Option<bool>,
+    /// Whether cargo builds on each executor, and not here.
+    pub build_on_executors: bool,
     pub artifact_root: Option<PathBuf>,
     /// Patterns of files, relative to the file.
     pub include: Vec<String>,
@@ -102,6 +104,8 @@ impl Config {
         let mut pytest = reader.table("pytest")?;
         config.python = pytest.text("python")?;
         config.controller = pytest.truth("controller")?;
+        let mut cargo = reader.table("cargo")?;
+        config.build_on_executors = cargo.parsed("build", on_executors)?.unwrap_or(false);
         let mut artifact = reader.table("artifact")?;
         let root = artifact.text("root")?;
         config.artifact_root = root.map(|root| file.parent().unwrap_or(Path::new("")).join(root));
@@ -116,7 +120,7 @@ impl Config {
         }
         let mut run = reader.table("run")?;
         config.run = run_defaults(&mut run)?;
-        config.tell_unknown([reader, command, pytest, artifact, setup, run]);
+        config.tell_unknown([reader, command, pytest, cargo, artifact, setup, run]);
         Ok(config)
     }
 
@@ -155,6 +159,15 @@ pub fn flaky_fails(text: &str) -> Result<bool, String> {
     }
 }
 
+/// Whether cargo builds on executors.
+fn on_executors(text: &str) -> Result<bool, String> {
+    match text {
+        "here" => Ok(false),
+        "executors" => Ok(true),
+        _ => Err("expected here or executors".to_owned()),
+    }
+}
+
 /// What a worker lives for.
 pub fn isolation(text: &str) -> Result<Isolation, String> {
     match text {
@@ -187,6 +200,8 @@ mod tests {
             [pytest]
             python = ".venv/bin/python"
             controller = true
+            [cargo]
+            build = "executors"
             [artifact]
             root = ".."
             include = ["build/*.so"]
@@ -289,6 +304,7 @@ mod tests {
             ("[run]\nearly-start = 'no'", "run.early-start: expected true or false"),
             ("pytest = 3", "pytest: expected a table"),
             ("[pytest]\ncontroller = 'yes'", "pytest.controller: expected true or false"),
+            ("[cargo]\nbuild = 'there'", "cargo.build: expected here or executors"),
             ("[env]\nDEBUG = 1", "env.DEBUG: expected a text"),
             ("[secrets]\nKEY = 1", "secrets.KEY: expected a text"),
             (

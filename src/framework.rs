@@ -89,7 +89,7 @@ pub fn listing(spec: &RunSpec, python: &str) -> String {
         Framework::Pytest => {
             quoted([python, "-m", "pytest", "--collect-only", "-q"].into_iter().chain(arguments))
         }
-        Framework::Cargo => {
+        Framework::Cargo | Framework::Built(_) => {
             let dashes = (!spec.arguments.iter().any(|argument| argument == "--")).then_some("--");
             quoted(["cargo", "test"].into_iter().chain(arguments).chain(dashes).chain(["--list"]))
         }

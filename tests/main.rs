@@ -16,5 +16,6 @@ mod plugins;
 mod processes;
 mod remote;
 mod renewal;
+mod rust;
 mod structure;
 mod tls;

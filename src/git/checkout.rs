@@ -160,7 +160,9 @@ mod tests {
         fn pack(&self, name: &str, checkout: bool) -> Packed {
             let (root, scratch) = (&*self.path(name), self.0.path());
             let (include, omit) = (&Patterns::default(), &Patterns::default());
-            let options = PackOptions { root, scratch, exclude: &[], include, omit, large: false, checkout };
+            let built = &Default::default();
+            let (exclude, large) = (&[], false);
+            let options = PackOptions { root, scratch, exclude, include, omit, built, large, checkout };
             pack(&options).unwrap()
         }
     }

@@ -378,7 +378,9 @@ impl<'a, W: Write> Page<'a, W> {
 fn decides(spec: &RunSpec) -> &'static str {
     match &spec.environment.framework {
         Framework::Pytest => "the paths, the arguments after --, and pytest's testpaths, addopts and rootdir",
-        Framework::Cargo => "the filter, the arguments after --, and the packages that cargo test takes here",
+        Framework::Cargo | Framework::Built(_) => {
+            "the filter, the arguments after --, and the packages that cargo test takes here"
+        }
         Framework::Command(_) => "what [command] discover in seagull.toml writes, an id a line",
     }
 }

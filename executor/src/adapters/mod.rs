@@ -1,7 +1,7 @@
 //! `seagull adapt`: the worker process of frameworks that have no process of ours inside. It speaks the adapter protocol
 //! as the pytest plugin does, and runs commands: one for each test, or for as many as one start is worth.
 
-mod cargo;
+pub mod cargo;
 mod channel;
 pub mod command;
 mod junit;
@@ -111,7 +111,8 @@ fn serve(directory: &Path) -> io::Result<()> {
     };
     let processes = Processes::new(directory, configure.slot, channel.stream()?)?;
     let mut adapter: Box<dyn Adapter> = match &configure.framework {
-        Framework::Cargo => Box::new(cargo::Cargo::new(processes, &configure, directory)),
+        Framework::Cargo => Box::new(cargo::Cargo::new(processes, &configure, directory, None)),
+        Framework::Built(built) => Box::new(cargo::Cargo::new(processes, &configure, directory, Some(built))),
         Framework::Command(commands) => {
             Box::new(command::AnyCommand::new(processes, (**commands).clone(), &configure, directory))
         }

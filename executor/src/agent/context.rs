@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use seagull_domain::{AttemptId, BundleContents, Digest, Manifest, RunId, RunSpec, TestIndex, Workspace};
+use seagull_domain::{
+    AttemptId, Built, BundleContents, Digest, Framework, Manifest, RunId, RunSpec, TestIndex, Workspace,
+};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -176,6 +178,17 @@ impl Context {
             Err(message) => Attempted::Failed(Instant::now(), message.clone()),
         });
         prepared.map(Some)
+    }
+
+    /// What runs the tests, with absolute paths.
+    pub fn framework(&self) -> Framework {
+        let mut framework = self.spec.environment.framework.clone();
+        if let Framework::Built(Built { list, tree }) = &mut framework {
+            for path in [list, tree] {
+                *path = self.root.join(&*path).to_string_lossy().into_owned();
+            }
+        }
+        framework
     }
 
     /// The variable that says which commit the files are of.

@@ -120,7 +120,7 @@ fn renewal(spec: &RunSpec) -> Renewal {
     match spec.environment.framework {
         Framework::Pytest => Renewal { isolation: spec.isolation, memory_kib: spec.worker_memory_kib },
         Framework::Command(_) => Renewal { isolation: spec.isolation, memory_kib: None },
-        Framework::Cargo => Renewal::default(),
+        Framework::Cargo | Framework::Built(_) => Renewal::default(),
     }
 }
 

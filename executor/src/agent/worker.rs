@@ -277,7 +277,7 @@ fn configure(shared: &Shared, context: &Context, start: &Start, temporary: &Path
         discover: start.discover,
         whole: start.whole,
         output_limit: OUTPUT_LIMIT,
-        framework: context.spec.environment.framework.clone(),
+        framework: context.framework(),
         role: start.controller.then_some(Role::Controller),
         controller: context.spec.environment.controller,
         spread: matches!(context.spec.workspace, Workspace::Artifact { .. }),

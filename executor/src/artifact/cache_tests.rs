@@ -23,6 +23,7 @@ fn artifact(contents: &str) -> (Digest, Vec<u8>) {
         exclude: &[],
         include: &nothing,
         omit: &nothing,
+        built: &Default::default(),
         large: false,
         checkout: false,
     });

@@ -43,9 +43,13 @@ pub(crate) fn candidates(root: &Path, checkout: bool) -> Result<Candidates, Pack
     Ok(found)
 }
 
+/// Where an artifact has what was built for it.
+pub const BUILT: &str = ".seagull-built";
+
 /// Ours, and git's.
 pub(crate) fn is_internal(path: &Path) -> bool {
-    path.components().any(|component| matches!(component.as_os_str().to_str(), Some(".seagull" | ".git")))
+    let internal = |name| matches!(name, Some(".seagull" | BUILT | ".git"));
+    path.components().any(|component| internal(component.as_os_str().to_str()))
 }
 
 /// Untracked files with such names are left out.

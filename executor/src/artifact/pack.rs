@@ -10,7 +10,7 @@ use seagull_domain::Digest;
 use tar::{EntryType, Header};
 use tempfile::NamedTempFile;
 
-use super::files::{LeftOut, Reason, candidates, is_internal, is_secret};
+use super::files::{BUILT, LeftOut, Reason, candidates, is_internal, is_secret};
 use super::link::stays_inside;
 use super::patterns::Patterns;
 
@@ -38,6 +38,8 @@ pub struct PackOptions<'a> {
     pub include: &'a Patterns,
     /// What does not, though it would.
     pub omit: &'a Patterns,
+    /// Files from elsewhere, which go below [`BUILT`]: where there, and where they are.
+    pub built: &'a BTreeMap<PathBuf, PathBuf>,
     /// More than [`MAX_BYTES`] are meant.
     pub large: bool,
     /// The root was written for this: all of it is tracked, whatever repository is around it.
@@ -94,7 +96,7 @@ fn list(largest: &[(PathBuf, u64)]) -> String {
 
 /// Something that goes into the archive.
 enum Item {
-    File { path: PathBuf, bytes: u64, executable: bool },
+    File { path: PathBuf, source: PathBuf, bytes: u64, executable: bool },
     Link { path: PathBuf, target: PathBuf },
 }
 
@@ -120,10 +122,10 @@ pub fn measure(options: &PackOptions<'_>) -> Result<Measured, PackError> {
 
 /// Packs what belongs to the root. Directories without files are not part of it.
 pub fn pack(options: &PackOptions<'_>) -> Result<Packed, PackError> {
-    let Found { root, items, left_out, unmatched } = find(options)?;
+    let Found { items, left_out, unmatched } = find(options)?;
     let unpacked_bytes = check_size(&items, options.large)?;
     let file = tempfile::Builder::new().prefix(".artifact-").tempfile_in(options.scratch)?;
-    let Written { digest, bytes, pointers } = write(&root, &items, file.as_file())?;
+    let Written { digest, bytes, pointers } = write(&items, file.as_file())?;
     let entries = items.len() as u64;
     Ok(Packed { digest, file, bytes, entries, unpacked_bytes, left_out, unmatched, pointers })
 }
@@ -131,8 +133,6 @@ pub fn pack(options: &PackOptions<'_>) -> Result<Packed, PackError> {
 /// What belongs to an artifact, and what of its root stays behind.
 #[derive(Default)]
 struct Found {
-    /// Without links.
-    root: PathBuf,
     items: Vec<Item>,
     left_out: Vec<LeftOut>,
     unmatched: Vec<String>,
@@ -142,8 +142,14 @@ fn find(options: &PackOptions<'_>) -> Result<Found, PackError> {
     let read_error = |source| PackError::Read { path: options.root.to_owned(), source };
     let root = options.root.canonicalize().map_err(read_error)?;
     refuse_home(&root, std::env::home_dir().as_deref())?;
-    let found = look(root, options)?;
-    if found.items.is_empty() { Err(PackError::Empty(found.root)) } else { Ok(found) }
+    let mut found = look(&root, options)?;
+    if found.items.is_empty() {
+        return Err(PackError::Empty(root));
+    }
+    for (path, source) in options.built {
+        found.take(source, Path::new(BUILT).join(path))?;
+    }
+    Ok(found)
 }
 
 fn refuse_home(root: &Path, home: Option<&Path>) -> Result<(), PackError> {
@@ -154,12 +160,12 @@ fn refuse_home(root: &Path, home: Option<&Path>) -> Result<(), PackError> {
     }
 }
 
-fn look(root: PathBuf, options: &PackOptions<'_>) -> Result<Found, PackError> {
+fn look(root: &Path, options: &PackOptions<'_>) -> Result<Found, PackError> {
     let exclude: Vec<PathBuf> = options.exclude.iter().filter_map(|path| path.canonicalize().ok()).collect();
-    let named = options.include.find(&root)?;
+    let named = options.include.find(root)?;
     let mut found = Found { unmatched: named.unmatched, ..Found::default() };
     let mut links = BTreeMap::new();
-    let mut candidates = candidates(&root, options.checkout)?;
+    let mut candidates = candidates(root, options.checkout)?;
     for (path, exact) in named.files {
         *candidates.entry(path).or_default() |= exact;
     }
@@ -167,22 +173,32 @@ fn look(root: PathBuf, options: &PackOptions<'_>) -> Result<Found, PackError> {
         let absolute = root.join(&path);
         let excluded = exclude.iter().any(|directory| absolute.starts_with(directory));
         let excluded = excluded || is_internal(&path) || options.omit.is_match(&path);
-        if excluded || is_behind_link(&root, path.parent(), &mut links) {
+        if excluded || is_behind_link(root, path.parent(), &mut links) {
             continue;
         }
         if !meant && is_secret(&path) {
             found.left_out.push(LeftOut { path, reason: Reason::Secret });
             continue;
         }
-        match item(&absolute, &path) {
-            Ok(Ok(item)) => found.items.push(item),
-            Ok(Err(reason)) => found.left_out.push(LeftOut { path, reason }),
+        match found.take(&absolute, path) {
             // Tracked, but deleted in the work tree; perhaps with the directory it was in.
-            Err(error) if is_missing(&error) => {}
-            Err(source) => return Err(PackError::Read { path: absolute, source }),
+            Err(PackError::Read { source, .. }) if is_missing(&source) => {}
+            taken => taken?,
         }
     }
-    Ok(Found { root, ..found })
+    Ok(found)
+}
+
+impl Found {
+    /// Takes the file or link at `source`, to be at `path`.
+    fn take(&mut self, source: &Path, path: PathBuf) -> Result<(), PackError> {
+        match item(source, &path) {
+            Ok(Ok(item)) => self.items.push(item),
+            Ok(Err(reason)) => self.left_out.push(LeftOut { path, reason }),
+            Err(error) => return Err(PackError::Read { path: source.to_owned(), source: error }),
+        }
+        Ok(())
+    }
 }
 
 /// Whether a link has taken the place of the directory, or of one above it: git still names what it tracked there.
@@ -211,7 +227,7 @@ fn item(absolute: &Path, path: &Path) -> io::Result<Result<Item, Reason>> {
         return Ok(if inside { Ok(Item::Link { path, target }) } else { Err(Reason::LinkOut) });
     }
     let executable = metadata.mode() & 0o100 != 0;
-    let file = Item::File { path, bytes: metadata.len(), executable };
+    let file = Item::File { path, source: absolute.to_owned(), bytes: metadata.len(), executable };
     Ok(if metadata.is_file() { Ok(file) } else { Err(Reason::Special) })
 }
 
@@ -238,14 +254,14 @@ struct Written {
     pointers: Vec<PathBuf>,
 }
 
-fn write(root: &Path, items: &[Item], file: &File) -> Result<Written, PackError> {
+fn write(items: &[Item], file: &File) -> Result<Written, PackError> {
     let hashing = Hashing { file: BufWriter::new(file), hasher: Box::default(), bytes: 0 };
     let mut archive = tar::Builder::new(zstd::Encoder::new(hashing, LEVEL)?);
     let mut pointers = Vec::new();
     for item in items {
         match item {
-            Item::File { path, bytes, executable } => {
-                let is_pointer = append_file(&mut archive, root, path, *bytes, *executable)?;
+            Item::File { path, source, bytes, executable } => {
+                let is_pointer = append_file(&mut archive, path, source, *bytes, *executable)?;
                 pointers.extend(is_pointer.then(|| path.clone()));
             }
             Item::Link { path, target } => append_link(&mut archive, path, target)?,
@@ -260,14 +276,13 @@ fn write(root: &Path, items: &[Item], file: &File) -> Result<Written, PackError>
 /// Whether the file only stands for another.
 fn append_file(
     archive: &mut tar::Builder<impl Write>,
-    root: &Path,
     path: &Path,
+    source: &Path,
     bytes: u64,
     executable: bool,
 ) -> Result<bool, PackError> {
-    let absolute = root.join(path);
-    let failed = |source| PackError::Read { path: absolute.clone(), source };
-    let mut file = File::open(&absolute).map_err(failed)?;
+    let failed = |error| PackError::Read { path: source.to_owned(), source: error };
+    let mut file = File::open(source).map_err(failed)?;
     let mut start = Vec::new();
     if bytes <= POINTER_BYTES {
         (&mut file).take(POINTER.len() as u64).read_to_end(&mut start).map_err(failed)?;
@@ -276,7 +291,7 @@ fn append_file(
     header.set_size(bytes);
     let mut contents = start.as_slice().chain(file).take(bytes);
     archive.append_data(&mut header, path, &mut contents)?;
-    if contents.limit() > 0 { Err(PackError::Changed(absolute)) } else { Ok(start == POINTER) }
+    if contents.limit() > 0 { Err(PackError::Changed(source.to_owned())) } else { Ok(start == POINTER) }
 }
 
 fn append_link(archive: &mut tar::Builder<impl Write>, path: &Path, target: &Path) -> Result<(), PackError> {

@@ -9,6 +9,7 @@ use super::*;
 use crate::artifact::{Limits, unpack};
 
 static NOTHING: Patterns = Patterns::NONE;
+static NOT_BUILT: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
 
 fn options<'a>(root: &'a Path, scratch: &'a Path) -> PackOptions<'a> {
     PackOptions {
@@ -17,6 +18,7 @@ fn options<'a>(root: &'a Path, scratch: &'a Path) -> PackOptions<'a> {
         exclude: &[],
         include: &NOTHING,
         omit: &NOTHING,
+        built: &NOT_BUILT,
         large: false,
         checkout: false,
     }
@@ -247,6 +249,27 @@ fn what_is_packed_unpacks_to_the_same() {
 }
 
 #[test]
+fn what_was_built_goes_below_a_name_that_no_file_of_the_users_has() {
+    let bench = Bench::repository();
+    bench.write(&["a.rs", ".seagull-built/mine", "d/.seagull-built/mine"]);
+    let there = bench.top.path().join("program.pem");
+    fs::write(&there, "built").unwrap();
+    fs::set_permissions(&there, fs::Permissions::from_mode(0o755)).unwrap();
+    let built = BTreeMap::from([("target/it".into(), there.clone()), ("a".into(), there)]);
+    let packed = || pack(&PackOptions { built: &built, ..bench.options() }).unwrap();
+    let (one, two) = (packed(), packed());
+    assert_eq!((one.digest, one.left_out.len()), (two.digest, 0));
+    let out = bench.top.path().join("out");
+    unpack(File::open(one.file.path()).unwrap(), &out, Limits { bytes: 1 << 20, entries: 100 }).unwrap();
+    assert_eq!(fs::read_to_string(out.join(".seagull-built/target/it")).unwrap(), "built");
+    assert_eq!(fs::metadata(out.join(".seagull-built/a")).unwrap().mode() & 0o111, 0o111);
+    assert!(!out.join(".seagull-built/mine").exists() && !out.join("d").exists());
+    let gone = BTreeMap::from([("a".into(), bench.top.path().join("gone"))]);
+    let error = pack(&PackOptions { built: &gone, ..bench.options() }).unwrap_err();
+    assert!(matches!(error, PackError::Read { .. }), "{error}");
+}
+
+#[test]
 fn too_much_is_refused_with_the_largest_named_unless_meant() {
     let bench = Bench::new();
     bench.write(&["small"]);
@@ -262,7 +285,12 @@ fn too_much_is_refused_with_the_largest_named_unless_meant() {
     large.set_len(1_000_000).unwrap();
     assert_eq!(check_size(&[], false).unwrap(), 0);
     assert_eq!(bench.packed(), ["large", "small"]);
-    let item = || Item::File { path: "large".into(), bytes: MAX_BYTES + 1, executable: false };
+    let item = || Item::File {
+        path: "large".into(),
+        source: "large".into(),
+        bytes: MAX_BYTES + 1,
+        executable: false,
+    };
     assert!(check_size(&[item()], false).is_err());
     assert_eq!(check_size(&[item()], true).unwrap(), MAX_BYTES + 1);
 }

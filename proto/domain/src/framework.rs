@@ -9,14 +9,25 @@ pub enum Framework {
     Pytest,
     /// `cargo test`: libtest and what answers as it does.
     Cargo,
+    /// What cargo has built before, without it.
+    Built(Built),
     Command(Box<SuiteCommands>),
 }
 
 impl Framework {
     /// Whether its tests may be Python, which wants one hash seed for all workers of a run.
     pub fn may_be_python(&self) -> bool {
-        !matches!(self, Framework::Cargo)
+        !matches!(self, Framework::Cargo | Framework::Built(_))
     }
+}
+
+/// Test binaries that were built before the run. Both paths are absolute if the run is in place, else inside the artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Built {
+    /// The file that says how they are started, in the directory that they are in.
+    pub list: String,
+    /// What the directories that they start in are relative to.
+    pub tree: String,
 }
 
 /// Commands that discover and run tests, for frameworks that have no adapter of their own. Each is a program and its

@@ -16,7 +16,7 @@ pub mod time;
 pub mod verdict;
 
 pub use event::{Evidence, PlanSummary, RunEvent, StreamItem};
-pub use framework::{Framework, SuiteCommands};
+pub use framework::{Built, Framework, SuiteCommands};
 pub use id::{
     AttemptId, BootId, BundleId, Digest, Epoch, ExecutorId, Generation, InvalidId, RunId, Seq, SlotIndex,
     SlotNumber, TestIndex,

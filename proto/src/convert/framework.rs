@@ -1,6 +1,6 @@
 //! What runs a suite's tests.
 
-use seagull_domain::{Framework, SuiteCommands};
+use seagull_domain::{Built, Framework, SuiteCommands};
 
 use super::Invalid;
 use super::scalar::{self, Checked};
@@ -11,7 +11,11 @@ use crate::{limits, v1};
 pub(super) fn message(framework: Framework) -> Option<environment::Framework> {
     match framework {
         Framework::Pytest => None,
-        Framework::Cargo => Some(environment::Framework::Cargo(v1::Cargo {})),
+        Framework::Cargo => Some(environment::Framework::Cargo(v1::Cargo { built: None })),
+        Framework::Built(Built { list, tree }) => {
+            let built = Some(v1::Built { list, tree });
+            Some(environment::Framework::Cargo(v1::Cargo { built }))
+        }
         Framework::Command(commands) => {
             let SuiteCommands { discover, run, id, batch_ms } = *commands;
             Some(environment::Framework::Command(v1::SuiteCommands { discover, run, id, batch_ms }))
@@ -22,7 +26,10 @@ pub(super) fn message(framework: Framework) -> Option<environment::Framework> {
 pub(super) fn checked(message: Option<environment::Framework>) -> Checked<Framework> {
     match message {
         None => Ok(Framework::Pytest),
-        Some(environment::Framework::Cargo(v1::Cargo {})) => Ok(Framework::Cargo),
+        Some(environment::Framework::Cargo(v1::Cargo { built: None })) => Ok(Framework::Cargo),
+        Some(environment::Framework::Cargo(v1::Cargo { built: Some(v1::Built { list, tree }) })) => {
+            Ok(Framework::Built(Built { list, tree }))
+        }
         Some(environment::Framework::Command(commands)) => commands.try_into().map(Framework::Command),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use prost::Message;
-use seagull_domain::{Environment, RunSpec, SecretSource, Setup, Workspace};
+use seagull_domain::{Built, Environment, Framework, RunSpec, SecretSource, Setup, Workspace};
 
 use super::scalar::{self, Checked};
 use super::words::{self, Word};
@@ -82,7 +82,14 @@ impl TryFrom<v1::RunSpec> for RunSpec {
         let fail_fast = message.fail_fast.map(|failures| scalar::at_least_one(failures, "RunSpec.fail_fast"));
         let workspace: Workspace = scalar::required(message.workspace, "RunSpec.workspace")?.try_into()?;
         let mut environment: Environment = message.environment.unwrap_or_default().try_into()?;
-        environment.setup = environment.setup.map(|setup| within(setup, &workspace)).transpose()?;
+        let place = |path, field| within(path, &workspace, field);
+        if let Some(setup) = &mut environment.setup {
+            setup.directory = place(std::mem::take(&mut setup.directory), "Setup.directory")?;
+        }
+        if let Framework::Built(Built { list, tree }) = &mut environment.framework {
+            *list = place(std::mem::take(list), "Built.list")?;
+            *tree = place(std::mem::take(tree), "Built.tree")?;
+        }
         Ok(Self {
             id: scalar::id(message.id, "RunSpec.id")?,
             owner: word(message.owner, "RunSpec.owner")?,
@@ -170,14 +177,12 @@ fn inside(path: String, field: &'static str) -> Checked<String> {
     Err(Invalid::new(field, "leads out of what it is relative to"))
 }
 
-/// The setup of a run whose files are there.
-fn within(setup: Setup, workspace: &Workspace) -> Checked<Setup> {
-    let field = "Setup.directory";
-    let directory = match workspace {
-        Workspace::InPlace { .. } => absolute(setup.directory, field)?,
-        Workspace::Artifact { .. } => inside(setup.directory, field)?,
-    };
-    Ok(Setup { directory, ..setup })
+/// A place among the files of a run, which are there.
+fn within(path: String, workspace: &Workspace, field: &'static str) -> Checked<String> {
+    match workspace {
+        Workspace::InPlace { .. } => absolute(path, field),
+        Workspace::Artifact { .. } => inside(path, field),
+    }
 }
 
 impl TryFrom<v1::Setup> for Setup {

@@ -115,9 +115,13 @@ impl Source {
         TextRef { log: self.attempt(), offset: self.within(0, limits::LOG_BYTES - u64::from(length)), length }
     }
 
-    fn framework(&mut self) -> Framework {
+    fn framework(&mut self, in_place: bool) -> Framework {
         if self.coin() {
-            return self.pick(&[|| Framework::Pytest, || Framework::Cargo])();
+            return match self.within(0, 2) {
+                0 => Framework::Pytest,
+                1 => Framework::Cargo,
+                _ => Framework::Built(Built { list: self.place(in_place), tree: self.place(in_place) }),
+            };
         }
         let words = |s: &mut Self| {
             let rest = s.list(5, |s| s.text(300));
@@ -277,11 +281,14 @@ impl Source {
         secrets.into_iter().collect()
     }
 
+    /// A path among a run's files.
+    fn place(&mut self, in_place: bool) -> String {
+        format!("{}d{}", if in_place { "/" } else { "" }, self.text(50).replace('/', "_"))
+    }
+
     fn setup(&mut self, in_place: bool) -> Setup {
-        let inside = |s: &mut Self| format!("d{}", s.text(50).replace('/', "_"));
-        let directory = if in_place { format!("/{}", inside(self)) } else { inside(self) };
         let run = std::iter::once("make".to_owned()).chain(self.list(5, |s| s.text(100))).collect();
-        Setup { directory, run, inputs: self.list(5, inside) }
+        Setup { directory: self.place(in_place), run, inputs: self.list(5, |s| s.place(false)) }
     }
 
     pub fn spec(&mut self) -> RunSpec {
@@ -310,7 +317,7 @@ impl Source {
                 passed: self.variables(),
                 secrets: self.secrets(),
                 setup: self.maybe(|s| s.setup(in_place)),
-                framework: self.framework(),
+                framework: self.framework(in_place),
                 controller: self.maybe(|s| s.coin()),
             },
             arguments: self.list(10, |s| s.text(300)),

@@ -225,6 +225,41 @@ fn a_bundle_that_breaks_a_bound_is_refused() {
 }
 
 #[test]
+fn a_place_that_may_be_out_of_an_artifact_is_refused() {
+    let packed = || {
+        let artifact = v1::Artifact { digest: vec![0; 32].into(), directory: String::new() };
+        v1::run_spec::Workspace::Artifact(artifact)
+    };
+    let setup = |change: fn(&mut v1::Setup)| {
+        let mut setup =
+            v1::Setup { directory: "a".into(), run: vec!["make".into()], inputs: vec!["b".into()] };
+        change(&mut setup);
+        move |m: &mut v1::RunSpec| {
+            m.workspace = Some(packed());
+            m.environment = Some(v1::Environment { setup: Some(setup), ..Default::default() });
+        }
+    };
+    refused(Source(8).spec(), "Setup.run", setup(|m| m.run.clear()));
+    refused(Source(8).spec(), "Setup.directory", setup(|m| m.directory = "/etc".into()));
+    refused(Source(8).spec(), "Setup.directory", setup(|m| m.directory = "a/../..".into()));
+    refused(Source(8).spec(), "Setup.inputs", setup(|m| m.inputs = vec!["../x".into()]));
+    refused(Source(8).spec(), "Setup.inputs", setup(|m| m.inputs = vec!["/x".into()]));
+    let built = |list: &str, tree: &str| {
+        let built = v1::Built { list: list.into(), tree: tree.into() };
+        move |m: &mut v1::RunSpec| {
+            m.workspace = Some(packed());
+            let cargo = v1::environment::Framework::Cargo(v1::Cargo { built: Some(built) });
+            m.environment = Some(v1::Environment { framework: Some(cargo), ..Default::default() });
+        }
+    };
+    refused(Source(8).spec(), "Built.list", built("/opt", ""));
+    refused(Source(8).spec(), "Built.list", built("a/../..", ""));
+    refused(Source(8).spec(), "Built.list", built(&"a".repeat(limits::PATH_BYTES + 1), ""));
+    refused(Source(8).spec(), "Built.tree", built("a", "../b"));
+    refused(Source(8).spec(), "Built.tree", built("a", "b\0"));
+}
+
+#[test]
 fn a_run_that_breaks_a_bound_is_refused() {
     let bad = |field, spoil: fn(&mut v1::RunSpec)| refused(Source(8).spec(), field, spoil);
     bad("RunSpec", |m| m.select = vec!["x".repeat(60_000); 10]);
@@ -265,21 +300,6 @@ fn a_run_that_breaks_a_bound_is_refused() {
             m.environment = Some(v1::Environment { secrets, ..Default::default() });
         });
     }
-    let setup = |change: fn(&mut v1::Setup)| {
-        let mut setup =
-            v1::Setup { directory: "a".into(), run: vec!["make".into()], inputs: vec!["b".into()] };
-        change(&mut setup);
-        move |m: &mut v1::RunSpec| {
-            let artifact = v1::Artifact { digest: vec![0; 32].into(), directory: String::new() };
-            m.workspace = Some(v1::run_spec::Workspace::Artifact(artifact));
-            m.environment = Some(v1::Environment { setup: Some(setup), ..Default::default() });
-        }
-    };
-    refused(Source(8).spec(), "Setup.run", setup(|m| m.run.clear()));
-    refused(Source(8).spec(), "Setup.directory", setup(|m| m.directory = "/etc".into()));
-    refused(Source(8).spec(), "Setup.directory", setup(|m| m.directory = "a/../..".into()));
-    refused(Source(8).spec(), "Setup.inputs", setup(|m| m.inputs = vec!["../x".into()]));
-    refused(Source(8).spec(), "Setup.inputs", setup(|m| m.inputs = vec!["/x".into()]));
     let commands = |change: fn(&mut v1::SuiteCommands)| {
         let mut commands = v1::SuiteCommands {
             discover: vec!["list".into()],

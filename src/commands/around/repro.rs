@@ -52,7 +52,7 @@ pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
     let given = Given::of(&story, &root, state, &args.from)?;
     match &story.spec.environment.framework {
         Framework::Pytest => pytest(&args, &story, execution, &directory, given).await,
-        Framework::Cargo => {
+        Framework::Cargo | Framework::Built(_) => {
             let (line, test) = others::cargo(&story, execution.slot, &directory)?;
             other(&args, &story, execution, (given.to(line, &story), Judge::Cargo(test))).await
         }

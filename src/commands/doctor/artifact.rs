@@ -1,6 +1,7 @@
 //! What would be sent to a scheduler's executors.
 #![expect(clippy::disallowed_methods, reason = "a shell: looking at files blocks")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use seagull_executor::artifact::{MAX_BYTES, Measured, PackOptions, Reason, measure};
@@ -26,8 +27,9 @@ pub async fn examine(place: &Place, wanted: bool, findings: &mut Findings) -> an
     };
     let work = tokio::task::spawn_blocking(move || {
         let (root, scratch, include, omit) = (&from, &from, &include, &omit);
+        let built = &BTreeMap::new();
         let options =
-            PackOptions { root, scratch, exclude: &[], include, omit, large: true, checkout: false };
+            PackOptions { root, scratch, exclude: &[], include, omit, built, large: true, checkout: false };
         measure(&options)
     });
     let finding = match findings.during("artifact", work).await? {

@@ -38,7 +38,7 @@ pub(super) async fn examine(
     let directory = spec::text(&place.directory)?;
     let workspace = Workspace::InPlace { directory, content: String::new() };
     let settings = spec::text(place.config.directory().unwrap_or(&place.directory))?;
-    let files = spec::Files { workspace, rev: String::new(), settings, version: None };
+    let files = spec::Files { workspace, rev: String::new(), settings, version: None, built: None };
     let spec = match spec::build(run, place, files) {
         Ok(spec) => spec,
         Err(error) => return findings.tell(Finding::error("options", &error)),
@@ -86,7 +86,7 @@ fn by_hand(spec: &RunSpec, place: &Place, prepared: Option<&Prepared>) -> ByHand
             let whole = Some(quoted(program.into_iter().chain(arguments)));
             ByHand { lists, whole, one: Some(quoted(program)) }
         }
-        Framework::Cargo => {
+        Framework::Cargo | Framework::Built(_) => {
             let whole = Some(quoted(["cargo", "test"].into_iter().chain(arguments)));
             ByHand { lists, whole, one: None }
         }

@@ -1,5 +1,6 @@
 //! The files of a run on their way to the executors: packed, and uploaded unless they are there already.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -26,6 +27,8 @@ pub struct Source {
     exclude: Vec<PathBuf>,
     chosen: Chosen,
     large: bool,
+    /// What goes along that is not of the root.
+    built: BTreeMap<PathBuf, PathBuf>,
     /// It is a revision that was written for this.
     checkout: bool,
 }
@@ -74,14 +77,25 @@ impl Source {
         let exclude = junit.into_iter().chain([scratch.clone()]).collect();
         let chosen = Chosen::of(&start.place, &root)?;
         let large = start.args.at.yes;
-        Ok(Source { root, directory, scratch, exclude, chosen, large, checkout: false })
+        let built = BTreeMap::new();
+        Ok(Source { root, directory, scratch, exclude, chosen, large, built, checkout: false })
     }
 
     /// Of a place among the files of a revision.
     pub fn of_revision(place: &Place, scratch: PathBuf, large: bool) -> anyhow::Result<Source> {
         let (root, directory) = root(place)?;
         let chosen = Chosen::of(place, &root)?;
-        Ok(Source { root, directory, scratch, exclude: Vec::new(), chosen, large, checkout: true })
+        let (exclude, built) = Default::default();
+        Ok(Source { root, directory, scratch, exclude, chosen, large, built, checkout: true })
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// With files that were built for it.
+    pub fn with(self, built: BTreeMap<PathBuf, PathBuf>) -> Source {
+        Source { built, ..self }
     }
 
     /// Where the setup runs, relative to the root; any place where there is none.
@@ -91,10 +105,10 @@ impl Source {
 
     /// Reads and compresses all files: blocks.
     pub fn pack(&self) -> anyhow::Result<Packed> {
-        let Source { root, scratch, exclude, chosen: Chosen { include, omit }, large, checkout, .. } = self;
-        let (large, checkout) = (*large, *checkout);
-        let packed = artifact::pack(&PackOptions { root, scratch, exclude, include, omit, large, checkout })
-            .with_context(|| format!("cannot pack {}", root.display()))?;
+        let Source { root, scratch, exclude, chosen: Chosen { include, omit }, built, .. } = self;
+        let (large, checkout) = (self.large, self.checkout);
+        let options = PackOptions { root, scratch, exclude, include, omit, built, large, checkout };
+        let packed = artifact::pack(&options).with_context(|| format!("cannot pack {}", root.display()))?;
         tell_left_out(&packed.left_out);
         if !packed.pointers.is_empty() {
             let names = named(packed.pointers.iter());

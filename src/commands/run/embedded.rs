@@ -85,7 +85,7 @@ fn look(start: &Start) -> impl Future<Output = anyhow::Result<RunSpec>> + use<> 
         let workspace =
             Workspace::InPlace { directory: spec::text(&place.directory)?, content: revision.content };
         let settings = spec::text(place.config.directory().unwrap_or(&place.directory))?;
-        let files = spec::Files { workspace, rev: revision.commit, settings, version: None };
+        let files = spec::Files { workspace, rev: revision.commit, settings, version: None, built: None };
         match base {
             None => spec::build(&args, &place, files),
             Some(base) => spec::again(*base, &args, files),

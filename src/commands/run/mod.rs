@@ -1,10 +1,12 @@
 //! `seagull run`: prepare a run, here or on a scheduler elsewhere, and follow it to its end.
 
 pub(super) mod artifact;
+mod built;
 mod coverage;
 mod embedded;
 mod follow;
 mod remote;
+mod revision;
 mod screen;
 pub(super) mod spec;
 

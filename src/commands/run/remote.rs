@@ -1,27 +1,25 @@
 //! A run on a scheduler's executors: the working tree, or a revision, is packed and sent there.
-#![expect(clippy::disallowed_methods, reason = "a shell: packing blocks")]
+#![expect(clippy::disallowed_methods, reason = "a shell: an interrupted submission is waited for")]
 
+use std::future;
 use std::io::Write;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
-use std::{fs, future};
 
 use seagull_domain::{Framework, RunSpec, Workspace};
-use seagull_executor::artifact::Packed;
 use tonic::transport::Uri;
 
 use super::artifact::Source;
+use super::built::{Building, Ready};
 use super::coverage::Coverage;
 use super::follow::{self, End, Interrupt, Session};
 use super::screen::Screen;
-use super::{Start, Step, done, id, say_attached, say_what_did_not_pass, spec};
+use super::{Start, Step, done, id, revision, say_attached, say_what_did_not_pass, spec};
 use crate::again::{access, quoted};
 use crate::cli;
 use crate::client::{Client, Submitted};
 use crate::errors::{INTERRUPTED, usage, warn};
-use crate::git::{self, checkout};
-use crate::place::Place;
+use crate::git;
 use crate::version;
 
 const INTERRUPTING: &str =
@@ -93,7 +91,7 @@ fn sending(
 ) -> anyhow::Result<Pin<Box<dyn Future<Output = anyhow::Result<RunSpec>>>>> {
     Ok(match (&start.base, &start.args.at.rev) {
         (Some(base), _) => Box::pin(resend((**base).clone(), start.args.clone(), client)),
-        (None, Some(revision)) => Box::pin(send_revision(start, revision, client)?),
+        (None, Some(revision)) => Box::pin(revision::send(start, revision, client)?),
         (None, None) => Box::pin(send(start, client)?),
     })
 }
@@ -118,7 +116,7 @@ async fn resend(base: RunSpec, args: cli::Run, client: Client) -> anyhow::Result
         )));
     }
     let (workspace, rev) = (base.workspace.clone(), base.rev.clone());
-    let files = spec::Files { workspace, rev, settings: String::new(), version: None };
+    let files = spec::Files { workspace, rev, settings: String::new(), version: None, built: None };
     spec::again(base, &args, files)
 }
 
@@ -129,88 +127,16 @@ fn send(
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<RunSpec>> + use<>> {
     let source = Source::of(start)?;
     let (args, place) = (start.args.clone(), start.place.clone());
+    let building = Building::of(&args, &place);
     let top = place.repository.clone();
     Ok(async move {
         client.info().await?;
-        let pack = move || source.pack().map(|packed| (source, packed));
-        let (source, packed) = tokio::task::spawn_blocking(pack).await??;
+        let ready = match building {
+            Some(building) => building.add_to(source).await?,
+            None => Ready::without(source),
+        };
         let rev = top.as_deref().map(git::commit).unwrap_or_default();
         let version = top.filter(|_| version::is_wanted(&place)).and_then(|top| version::of(&top, None));
-        let settings = source.settings(&place)?;
-        let workspace = source.upload(packed, &client).await?;
-        spec::build(&args, &place, spec::Files { workspace, rev, settings, version })
+        ready.deliver(&args, &place, &client, (rev, version)).await
     })
-}
-
-/// Writes, packs and uploads the files of a revision, and makes the spec.
-fn send_revision(
-    start: &Start,
-    revision: &str,
-    client: Client,
-) -> anyhow::Result<impl Future<Output = anyhow::Result<RunSpec>> + use<>> {
-    let Some(top) = start.place.repository.clone() else {
-        return Err(usage(format!("--rev {revision}: there is no git repository here")));
-    };
-    if start.args.how.changed.is_some() {
-        return Err(usage(
-            "--changed goes by the work tree, which --rev does not send\nhint: leave one of them away",
-        ));
-    }
-    let commit = checkout::resolve(&top, revision)?;
-    if commit != revision {
-        eprintln!("--rev {revision} is {commit}");
-    }
-    let paths = spec::portable(&start.args.paths, &start.place.directory)?;
-    let args = cli::Run { paths, ..start.args.clone() };
-    // It goes when this ends, even by an interrupt, which the writing itself would not notice.
-    let directory = tempfile::Builder::new().prefix(".revision-").tempdir_in(&start.state.directory)?;
-    let writing = Writing {
-        place: start.place.clone(),
-        top: top.clone(),
-        commit: commit.clone(),
-        directory: directory.path().canonicalize()?,
-        scratch: start.state.directory.clone(),
-        large: start.args.at.yes,
-    };
-    Ok(async move {
-        client.info().await?;
-        let (place, source, packed) = tokio::task::spawn_blocking(move || writing.pack()).await??;
-        let version = version::is_wanted(&place).then(|| version::of(&top, Some(&commit))).flatten();
-        let settings = source.settings(&place)?;
-        let workspace = source.upload(packed, &client).await?;
-        let spec = spec::build(&args, &place, spec::Files { workspace, rev: commit, settings, version });
-        drop(directory);
-        spec
-    })
-}
-
-/// A revision on its way into an artifact.
-struct Writing {
-    place: Place,
-    top: PathBuf,
-    commit: String,
-    directory: PathBuf,
-    scratch: PathBuf,
-    large: bool,
-}
-
-impl Writing {
-    /// Blocks.
-    fn pack(self) -> anyhow::Result<(Place, Source, Packed)> {
-        let tree = self.directory.join("tree");
-        fs::create_dir(&tree)?;
-        let missing = checkout::write(&self.top, &self.commit, &tree, &self.directory.join("index"))?;
-        if !missing.is_empty() {
-            let missing: Vec<_> = missing.iter().map(|path| path.display().to_string()).collect();
-            warn(format!(
-                "not sent, submodules that are not here: {}\nhint: git submodule update --init --recursive",
-                missing.join(", ")
-            ));
-        }
-        let place = self.place.in_revision(&tree)?;
-        place.config.warnings.iter().for_each(warn);
-        let source = Source::of_revision(&place, self.scratch, self.large)?;
-        let packed = source.pack()?;
-        Ok((place, source, packed))
-    }
 }

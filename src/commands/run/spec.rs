@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Component, Path};
 use std::time::Duration;
 
-use seagull_domain::{Environment, RERUN_OF, RunSpec, Setup, Workspace};
+use seagull_domain::{Built, Environment, Framework, RERUN_OF, RunSpec, Setup, Workspace};
 use seagull_executor::setup::VERSION;
 use seagull_proto::limits;
 use seagull_results::Selection;
@@ -33,6 +33,8 @@ pub struct Files {
     pub settings: String,
     /// What a version made of git's tags is there, if the suite needs to be told.
     pub version: Option<String>,
+    /// What there is of the suite without its framework.
+    pub built: Option<Built>,
 }
 
 pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<RunSpec> {
@@ -56,7 +58,10 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
             passed: if remote { passed(&place.config.pass_env) } else { BTreeMap::new() },
             secrets: place.config.secrets.clone(),
             setup: setup(args, place, files.settings),
-            framework: framework::choose(args, place)?,
+            framework: match files.built {
+                Some(built) => Framework::Built(built),
+                None => framework::choose(args, place)?,
+            },
             controller: place.config.controller,
         },
         arguments: paths.into_iter().chain(args.arguments.iter().cloned()).collect(),
@@ -212,13 +217,19 @@ mod tests {
 
     fn in_place() -> Files {
         let workspace = Workspace::InPlace { directory: "/x".into(), content: String::new() };
-        Files { workspace, rev: "abc".into(), settings: "/x".into(), version: None }
+        Files { workspace, rev: "abc".into(), settings: "/x".into(), version: None, built: None }
     }
 
     fn packed() -> Files {
         let digest = seagull_domain::Digest([0; 32]);
         let workspace = Workspace::Artifact { digest, directory: String::new() };
-        Files { workspace, rev: String::new(), settings: "sub".into(), version: Some("1.0".into()) }
+        Files {
+            workspace,
+            rev: String::new(),
+            settings: "sub".into(),
+            version: Some("1.0".into()),
+            built: None,
+        }
     }
 
     fn place(settings: &str) -> (tempfile::TempDir, Place) {

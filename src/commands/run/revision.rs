@@ -1,0 +1,121 @@
+//! The files of a revision on their way into an artifact: written, built if need be, packed, and removed.
+#![expect(clippy::disallowed_methods, reason = "a shell: writing and packing block")]
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use seagull_domain::RunSpec;
+
+use super::artifact::Source;
+use super::built::{Building, Ready};
+use super::{Start, spec};
+use crate::cli;
+use crate::client::Client;
+use crate::errors::{usage, warn};
+use crate::git::checkout;
+use crate::place::Place;
+use crate::version;
+
+/// Where cargo builds what is of revisions: in the state directory, and kept there.
+const TARGET: &str = "revision-target";
+
+/// Writes, packs and uploads the files of a revision, and makes the spec.
+pub fn send(
+    start: &Start,
+    revision: &str,
+    client: Client,
+) -> anyhow::Result<impl Future<Output = anyhow::Result<RunSpec>> + use<>> {
+    let Some(top) = start.place.repository.clone() else {
+        return Err(usage(format!("--rev {revision}: there is no git repository here")));
+    };
+    if start.args.how.changed.is_some() {
+        return Err(usage(
+            "--changed goes by the work tree, which --rev does not send\nhint: leave one of them away",
+        ));
+    }
+    let commit = checkout::resolve(&top, revision)?;
+    if commit != revision {
+        eprintln!("--rev {revision} is {commit}");
+    }
+    let paths = spec::portable(&start.args.paths, &start.place.directory)?;
+    let args = cli::Run { paths, ..start.args.clone() };
+    let (here, state, large) = (start.place.clone(), start.state.directory.clone(), start.args.at.yes);
+    Ok(async move {
+        client.info().await?;
+        let scratch = state.clone();
+        // It goes when this ends, even by an interrupt, which the writing itself would not notice.
+        let room = tokio::task::spawn_blocking(move || Room::enter(&scratch)).await??;
+        let writing =
+            Writing { here, top: top.clone(), commit: commit.clone(), directory: room.path.clone() };
+        let place = tokio::task::spawn_blocking(move || writing.write()).await??;
+        let source = Source::of_revision(&place, state.clone(), large)?;
+        let ready = match Building::of(&args, &place) {
+            Some(building) => building.in_target(&state.join(TARGET)).add_to(source).await?,
+            None => Ready::without(source),
+        };
+        let version = version::is_wanted(&place).then(|| version::of(&top, Some(&commit))).flatten();
+        ready.deliver(&args, &place, &client, (commit, version)).await
+    })
+}
+
+/// A directory for the files of a revision, always in the same place, so that what is built of them is the same; of one
+/// command at a time. Gone with it.
+struct Room {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Room {
+    /// Blocks while another command has it.
+    fn enter(state: &Path) -> anyhow::Result<Room> {
+        let state = state.canonicalize()?;
+        let lock = File::create(state.join("revision.lock"))?;
+        lock.lock().context("cannot wait for another --rev")?;
+        let room = Room { path: state.join(".revision"), _lock: lock };
+        // Of one that was killed.
+        room.clear()?;
+        fs::create_dir(&room.path)?;
+        Ok(room)
+    }
+
+    fn clear(&self) -> io::Result<()> {
+        match fs::remove_dir_all(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let _ = self.clear();
+    }
+}
+
+struct Writing {
+    here: Place,
+    top: PathBuf,
+    commit: String,
+    directory: PathBuf,
+}
+
+impl Writing {
+    /// The place of the command, among the files of the revision. Blocks.
+    fn write(self) -> anyhow::Result<Place> {
+        let tree = self.directory.join("tree");
+        fs::create_dir(&tree)?;
+        let missing = checkout::write(&self.top, &self.commit, &tree, &self.directory.join("index"))?;
+        if !missing.is_empty() {
+            let missing: Vec<_> = missing.iter().map(|path| path.display().to_string()).collect();
+            warn(format!(
+                "not sent, submodules that are not here: {}\nhint: git submodule update --init --recursive",
+                missing.join(", ")
+            ));
+        }
+        let place = self.here.in_revision(&tree)?;
+        place.config.warnings.iter().for_each(warn);
+        Ok(place)
+    }
+}
