@@ -30,10 +30,16 @@ impl Again {
         ];
         let given = given.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?]));
         let access = access(at.scheduler.as_ref(), &at.token, &at.tls, at.state.state.as_deref());
+        let archive = args.what.archive.as_deref().map(|file| file.to_string_lossy().into_owned());
+        let of_run = [("--rev", at.rev.clone()), ("--archive", archive)];
         Again {
             watched: false,
             options: given.flatten().chain(access).collect(),
-            of_run: at.rev.iter().flat_map(|rev| ["--rev".to_owned(), rev.clone()]).collect(),
+            of_run: of_run
+                .into_iter()
+                .filter_map(|(name, value)| Some([name.to_owned(), value?]))
+                .flatten()
+                .collect(),
             paths: args.paths.clone(),
             arguments: args.arguments.clone(),
         }
@@ -137,6 +143,10 @@ mod tests {
         );
         let there = again(&["--scheduler", "http://127.0.0.1:7878", "--rev", "v1"]);
         assert_eq!(there, "seagull run --select last-failed --rev v1 --scheduler http://127.0.0.1:7878");
+        assert_eq!(
+            again(&["--archive", "a.tar.zst"]),
+            "seagull run --select last-failed --archive a.tar.zst"
+        );
     }
 
     #[test]

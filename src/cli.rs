@@ -36,6 +36,7 @@ Examples:
   seagull run -- -m 'not slow' -p no:cov   arguments for pytest itself
   seagull run -- --pyargs networkx         the tests of an installed package
   seagull run -- -p core --features fast   arguments for cargo test, in a Rust workspace
+  seagull run --archive tests.tar.zst      what cargo nextest archive has built
   seagull run --select last-failed         what failed last time
   seagull run --junit report.xml --retries 2 --fail-fast=20
   seagull run --changed --fail-fast        what this branch changed first, to the first failure
@@ -201,6 +202,9 @@ pub struct WhatArgs {
     /// chance]
     #[arg(long, value_name = "ID")]
     pub run_id: Option<RunId>,
+    /// Run the tests in an archive of cargo nextest (.tar.zst), in the workspace that it was made of; nothing is built
+    #[arg(long, value_name = "FILE")]
+    pub archive: Option<PathBuf>,
     #[command(flatten)]
     pub suite: SuiteArgs,
 }

@@ -55,6 +55,7 @@ pub fn name(args: &cli::Run, place: &Place) -> (Name, Option<String>) {
     let is_python = |path: &String| path.split("::").next().is_some_and(|file| file.ends_with(".py"));
     let configured = config.framework.or(config.command.as_ref().map(|_| Name::Command));
     match (args.what.suite.framework, configured) {
+        _ if args.what.archive.is_some() => (Name::Cargo, Some("--archive".to_owned())),
         (Some(name), _) => (name, Some("--framework".to_owned())),
         (None, Some(name)) => (name, Some("seagull.toml".to_owned())),
         _ if args.paths.iter().any(is_python) => (Name::Pytest, Some("the paths that are given".to_owned())),

@@ -1,10 +1,14 @@
-//! Rust tests on executors that build nothing: what cargo built here is sent.
+//! Rust tests on executors that build nothing: what cargo built here is sent, or an archive of nextest.
 #![expect(clippy::disallowed_methods, reason = "a case looks again after a while")]
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use serde_json::{Value, json};
 
 use crate::harness::{Finished, Running, Suite};
 use crate::processes::Cluster;
@@ -232,4 +236,221 @@ fn until(mut there: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "not within {PATIENCE:?}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// What cargo says that it builds of a workspace's tests, a line each.
+fn built(directory: &Path) -> Vec<Value> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--no-run", "--message-format=json", "--quiet"]).current_dir(directory);
+    let output = cargo.env_remove("CARGO_TARGET_DIR").output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// What a command says.
+fn answer(program: &str, arguments: &[&str], directory: &Path) -> String {
+    let output = Command::new(program).args(arguments).current_dir(directory).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// An archive as cargo-nextest 0.9.151 makes it, of a workspace of these tests.
+struct Nextest {
+    target: PathBuf,
+    /// Where each file is in it, and where it is.
+    files: Vec<(String, PathBuf)>,
+    programs: BTreeMap<String, Vec<Value>>,
+    scripts: BTreeMap<String, Value>,
+    out_directories: BTreeMap<String, Value>,
+    binaries: BTreeMap<String, Value>,
+}
+
+impl Nextest {
+    fn of(workspace: &Path) -> Nextest {
+        let target = workspace.canonicalize().unwrap().join("target");
+        let (files, programs, scripts, out_directories, binaries) = Default::default();
+        let mut archive = Nextest { target, files, programs, scripts, out_directories, binaries };
+        for line in built(workspace) {
+            archive.add(&line);
+        }
+        archive
+    }
+
+    fn inside(&self, path: &str) -> String {
+        Path::new(path).strip_prefix(&self.target).unwrap().to_str().unwrap().to_owned()
+    }
+
+    fn take(&mut self, path: &str) -> String {
+        let inside = self.inside(path);
+        self.files.push((format!("target/{inside}"), path.into()));
+        inside
+    }
+
+    fn add(&mut self, line: &Value) {
+        let package = line["package_id"].as_str().unwrap_or_default().to_owned();
+        if line["reason"] == "build-script-executed" {
+            let out = line["out_dir"].as_str().unwrap();
+            self.take(&format!("{out}/d/made"));
+            let set = line["env"].as_array().unwrap().iter();
+            let set: BTreeMap<_, _> = set.map(|pair| (pair[0].as_str().unwrap(), pair[1].clone())).collect();
+            self.scripts.insert(package.clone(), json!({ "envs": set }));
+            self.out_directories.insert(package, self.inside(out).into());
+        } else if let (Some(path), name) = (line["executable"].as_str(), &line["target"]["name"]) {
+            let kind = line["target"]["kind"][0].as_str().unwrap();
+            match line["profile"]["test"].as_bool().unwrap() {
+                true => {
+                    self.take(path);
+                    let binary = json!({
+                        "binary-id": path, "binary-name": name, "package-id": package, "kind": kind,
+                        "binary-path": path, "build-platform": "target",
+                    });
+                    self.binaries.insert(path.to_owned(), binary);
+                }
+                false if kind == "bin" => {
+                    let path = self.take(path);
+                    let program =
+                        json!({ "name": name, "kind": "bin-exe", "path": path, "build-platform": "target" });
+                    self.programs.entry(package).or_default().push(program);
+                }
+                false => {}
+            }
+        }
+    }
+
+    fn write(&self, workspace: &Path, file: &Path) {
+        let metadata = answer("cargo", &["metadata", "--no-deps", "--format-version", "1"], workspace);
+        let binaries = json!({
+            "rust-build-meta": {
+                "target-directory": self.target, "base-output-directories": ["debug"],
+                "non-test-binaries": self.programs, "build-script-out-dirs": self.out_directories,
+                "build-script-info": self.scripts, "linked-paths": [], "target-platform": null,
+            },
+            "rust-binaries": self.binaries,
+        });
+        let libraries = answer("rustc", &["--print", "target-libdir"], workspace);
+        let libraries = Path::new(&libraries).read_dir().unwrap().map(|entry| entry.unwrap().path());
+        let libraries =
+            libraries.filter(|path| path.extension().is_some_and(|kind| kind == "so" || kind == "dylib"));
+        let mut archive = Packed::begin(file);
+        archive.add("target/nextest/binaries-metadata.json", binaries.to_string().as_bytes());
+        archive.add("target/nextest/cargo-metadata.json", metadata.as_bytes());
+        for (name, path) in &self.files {
+            archive.add(name, &fs::read(path).unwrap());
+        }
+        for path in libraries.filter(|path| path.to_string_lossy().contains("libstd-")) {
+            let name = path.file_name().unwrap().to_str().unwrap();
+            archive.add(&format!("target/nextest/libdirs/host/{name}"), &fs::read(&path).unwrap());
+        }
+        archive.end();
+    }
+}
+
+/// A `.tar.zst` in the making.
+struct Packed(tar::Builder<zstd::Encoder<'static, fs::File>>);
+
+impl Packed {
+    fn begin(file: &Path) -> Packed {
+        Packed(tar::Builder::new(zstd::Encoder::new(fs::File::create(file).unwrap(), 0).unwrap()))
+    }
+
+    fn add(&mut self, name: &str, bytes: &[u8]) {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o755);
+        // As an attacker writes it: the library would refuse a way out.
+        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_cksum();
+        self.0.append(&header, bytes).unwrap();
+    }
+
+    fn end(self) {
+        self.0.into_inner().unwrap().finish().unwrap();
+    }
+}
+
+/// The awkward workspace, archived, and not built any more.
+fn archived(cluster: &Cluster) -> PathBuf {
+    let (workspace, file) = (cluster.suite.path().join("ws"), cluster.suite.beside("tests.tar.zst"));
+    Nextest::of(&workspace).write(&workspace, &file);
+    fs::remove_dir_all(workspace.join("target")).unwrap();
+    file
+}
+
+#[test]
+fn an_archive_runs_where_it_was_not_built_and_on_executors() {
+    let cluster = Cluster::start(awkward());
+    let archive = archived(&cluster);
+    let archive = archive.to_str().unwrap();
+    // Configuration of cargo's is not in it.
+    let mut expected = AWKWARD;
+    for (test, verdict) in &mut expected {
+        if test.contains("configured") {
+            *verdict = "failed";
+        }
+    }
+
+    let clone = cluster.suite.beside("clone");
+    answer("git", &["clone", "--quiet", ".", clone.to_str().unwrap()], &cluster.suite.path());
+    let here = |arguments: &[&str]| {
+        let state = cluster.suite.beside("state-here").into_os_string().into_string().unwrap();
+        let mut command =
+            cluster.suite.seagull(&[arguments, &["--output", "json", "--state", &state]].concat());
+        command.envs(BARE).current_dir(clone.join("ws/tool"));
+        Running::start(command, &cluster.suite.beside("stderr-here")).finish()
+    };
+    here(&["run", "--archive", archive]).expect(100, &expected);
+    // What has no harness has no filter.
+    let own = ("tool::test/own", "passed");
+    here(&["run", "--archive", archive, "made"]).expect(0, &[("lib::lib::has_what_was_made", "passed"), own]);
+    let failed = expected.into_iter().filter(|(_, verdict)| *verdict == "failed").collect::<Vec<_>>();
+    let whole = here(&["run", "--archive", archive, "--run-id", "whole"]);
+    whole.expect(100, &expected);
+    here(&["rerun", "whole"]).expect(100, &failed);
+    assert!(!clone.join("ws/target").exists());
+
+    let _executor = cluster.executor_with("e-one", &[], &BARE);
+    let sent = run(&cluster, &["--archive", archive]);
+    sent.expect(100, &expected);
+    assert!(!sent.stderr.contains("building"), "{}", sent.stderr);
+    let ignored = run(&cluster, &["--archive", archive, "is_ignored", "--", "--", "--include-ignored"]);
+    ignored.expect(0, &[("lib::lib::is_ignored", "passed"), own]);
+    let committed = run(&cluster, &["--archive", archive, "--rev", "HEAD", "--select", "tool::test/own"]);
+    committed.expect(0, &[own]);
+}
+
+#[test]
+fn what_is_no_archive_of_the_workspace_is_wrong_usage() {
+    let cluster = Cluster::start(awkward());
+    let archive = archived(&cluster);
+    let beside = |name: &str| cluster.suite.beside(name).into_os_string().into_string().unwrap();
+    fs::write(beside("text"), "no archive").unwrap();
+    for (name, member) in [("empty", "other"), ("hostile", "../target/nextest/binaries-metadata.json")] {
+        let mut packed = Packed::begin(Path::new(&beside(name)));
+        packed.add(member, b"{}");
+        packed.end();
+    }
+    let (archive, top) = (archive.to_str().unwrap(), cluster.suite.path());
+    let workspace = top.join("ws");
+    let table: [(&[&str], &Path, &str); 8] = [
+        (&["--archive", &beside("none")], &workspace, "No such file"),
+        (&["--archive", &beside("text")], &workspace, "is no archive of cargo nextest"),
+        (&["--archive", &beside("text")], &workspace, "hint: cargo nextest archive --archive-file"),
+        (&["--archive", &beside("empty")], &workspace, "binaries-metadata.json"),
+        (&["--archive", &beside("hostile")], &workspace, "unsafe path"),
+        (&["--archive", archive, "--", "-p", "lib"], &workspace, "-p is for cargo"),
+        (&["--archive", archive], &top, "is of a workspace that is not here"),
+        (&["--archive", archive, "--framework", "pytest"], &workspace, "hint: leave --framework away"),
+    ];
+    for (arguments, directory, words) in table {
+        let state = beside("state-here");
+        let mut command = cluster.suite.seagull(&[&["run", "--state", &state], arguments].concat());
+        let output = command.current_dir(directory).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", said(&output));
+        assert!(said(&output).contains(words), "{arguments:?}: {}", said(&output));
+    }
+    assert!(!Path::new(&beside("target")).exists());
 }

@@ -14,6 +14,8 @@ use std::time::SystemTime;
 
 use crate::remove::remove_tree;
 
+/// Bytes of unpacked artifacts and of what setups made that an executor keeps, together.
+pub(crate) const CACHE_BYTES: u64 = 20 << 30;
 /// What a state directory has of them.
 pub(crate) const ARTIFACTS: &str = "artifacts";
 pub(crate) const SETUPS: &str = "setups";

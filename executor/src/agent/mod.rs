@@ -27,7 +27,7 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::artifact::Cache;
-use crate::kept::{ARTIFACTS, SETUPS, Shelf};
+use crate::kept::{ARTIFACTS, CACHE_BYTES, SETUPS, Shelf};
 use crate::sandbox::{Children, Home, ProcessSandbox};
 use crate::setup::{Setups, Tell};
 use call::Calls;
@@ -36,8 +36,6 @@ use context::Contexts;
 use logs::Logs;
 use worker::{Order, Shared};
 
-/// Bytes of unpacked artifacts and of what setups made that an executor keeps, together.
-const CACHE_BYTES: u64 = 20 << 30;
 /// Events that wait for the agent before workers wait too.
 const QUEUE: usize = 4096;
 

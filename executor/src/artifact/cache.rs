@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use seagull_domain::Digest;
 
 use super::unpack::{Limits, UnpackError, unpack};
-use crate::kept::{FILE_BYTES, Pinned, SIZE, Shelf, TREE, Work};
+use crate::kept::{ARTIFACTS, CACHE_BYTES, FILE_BYTES, Pinned, SETUPS, SIZE, Shelf, TREE, Work};
 
 const MAX_ENTRIES: u64 = 5_000_000;
 
@@ -38,6 +38,12 @@ impl Cache {
     /// Opens a cache of at most `bound` bytes, more only while all of it is in use.
     pub fn open(directory: &Path, bound: u64) -> io::Result<Self> {
         Ok(Self::of(Shelf::open(directory, bound)?))
+    }
+
+    /// Of a state directory, as executors have it there.
+    pub fn of_state(state: &Path) -> io::Result<Self> {
+        let shelf = Shelf::open(&state.join(ARTIFACTS), CACHE_BYTES)?;
+        Ok(Self::of(shelf.beside(&state.join(SETUPS))))
     }
 
     pub(crate) fn of(shelf: Shelf) -> Self {

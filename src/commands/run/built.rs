@@ -1,4 +1,4 @@
-//! What executors get instead of building it: cargo builds the tests here, and its words are shown.
+//! What executors get instead of building it: cargo builds the tests here, and its words are shown, or there is an archive.
 #![expect(clippy::disallowed_methods, reason = "a shell: a build takes real time")]
 
 use std::fs::{self, File};
@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{ChildStderr, Command};
 
+use super::archive::{Opened, Wanted};
 use super::artifact::Source;
 use super::spec;
 use crate::cli;
@@ -33,6 +34,13 @@ const INDENT: usize = 16;
 const LAST_WORDS: Duration = Duration::from_secs(2);
 const ELSEWHERE: &str = "hint: [cargo] build = \"executors\" in seagull.toml builds on each executor instead";
 
+/// What goes along with the files of a run.
+pub enum Along {
+    Nothing,
+    Build(Box<Building>),
+    Archive(Wanted),
+}
+
 /// What is to be built.
 pub struct Building {
     arguments: Vec<String>,
@@ -45,14 +53,75 @@ pub struct Ready {
     source: Source,
     /// As the artifact will have it.
     built: Option<Built>,
-    _scratch: Option<TempDir>,
+    _kept: Option<(TempDir, Option<Opened>)>,
+}
+
+impl Along {
+    pub fn of(args: &cli::Run, place: &Place, state: &Path) -> anyhow::Result<Along> {
+        if let Some(archive) = Wanted::of(args, state)? {
+            return Ok(Along::Archive(archive));
+        }
+        if framework::name(args, place).0 != Name::Cargo || place.config.build_on_executors {
+            return Ok(Along::Nothing);
+        }
+        Ok(Along::Build(Box::new(Building {
+            arguments: args.paths.iter().chain(&args.arguments).cloned().collect(),
+            directory: place.directory.clone(),
+            given: cargo::given(&place.config.env),
+        })))
+    }
+
+    /// Not where the user builds: what another tree leaves there would be taken for his own.
+    pub fn in_target(mut self, target: &Path) -> Along {
+        if let Along::Build(building) = &mut self {
+            building.given.insert("CARGO_TARGET_DIR".into(), target.into());
+        }
+        self
+    }
+
+    /// Adds it to what is sent of a place. Given up, it leaves no process.
+    pub async fn add_to(self, source: Source, place: &Place) -> anyhow::Result<Ready> {
+        match self {
+            Along::Nothing => Ok(Ready { source, built: None, _kept: None }),
+            Along::Build(building) => {
+                let scratch = scratch()?;
+                let exported = building.build(scratch.path(), source.root()).await?;
+                add(source, exported, String::new(), (scratch, None)).await
+            }
+            Along::Archive(archive) => {
+                let opened = archive.open().await?;
+                let (workspace, root) = (opened.workspace(place)?, source.root().canonicalize()?);
+                let tree = workspace.strip_prefix(&root).map_err(|_| {
+                    let (workspace, root) = (workspace.display(), root.display());
+                    usage(format!("the workspace {workspace} is not within the artifact root {root}"))
+                })?;
+                add(source, opened.export()?, spec::text(tree)?, (scratch()?, Some(opened))).await
+            }
+        }
+    }
+}
+
+fn scratch() -> io::Result<TempDir> {
+    tempfile::Builder::new().prefix("seagull-build-").tempdir()
+}
+
+/// `tree` is where the tests' directories are in what is sent.
+async fn add(
+    source: Source,
+    exported: Exported,
+    tree: String,
+    kept: (TempDir, Option<Opened>),
+) -> anyhow::Result<Ready> {
+    tell_left_out(exported.left_out).await?;
+    let list = kept.0.path().join(cargo::LIST);
+    fs::write(&list, &exported.list)?;
+    let mut files = exported.files;
+    files.insert(cargo::LIST.into(), list);
+    let built = Built { list: format!("{BUILT}/{}", cargo::LIST), tree };
+    Ok(Ready { source: source.with(files), built: Some(built), _kept: Some(kept) })
 }
 
 impl Ready {
-    pub fn without(source: Source) -> Ready {
-        Ready { source, built: None, _scratch: None }
-    }
-
     /// Packs and uploads the files of this commit and version, and makes the spec.
     pub async fn deliver(
         self,
@@ -70,37 +139,6 @@ impl Ready {
 }
 
 impl Building {
-    /// None if nothing is to be built here.
-    pub fn of(args: &cli::Run, place: &Place) -> Option<Building> {
-        if framework::name(args, place).0 != Name::Cargo || place.config.build_on_executors {
-            return None;
-        }
-        Some(Building {
-            arguments: args.paths.iter().chain(&args.arguments).cloned().collect(),
-            directory: place.directory.clone(),
-            given: cargo::given(&place.config.env),
-        })
-    }
-
-    /// Not where the user builds: what another tree leaves there would be taken for his own.
-    pub fn in_target(mut self, target: &Path) -> Building {
-        self.given.insert("CARGO_TARGET_DIR".into(), target.into());
-        self
-    }
-
-    /// Builds, and adds what was built to what is sent. Given up, it leaves no process.
-    pub async fn add_to(self, source: Source) -> anyhow::Result<Ready> {
-        let scratch = tempfile::Builder::new().prefix("seagull-build-").tempdir()?;
-        let exported = self.build(scratch.path(), source.root()).await?;
-        tell_left_out(exported.left_out).await?;
-        let list = scratch.path().join(cargo::LIST);
-        fs::write(&list, &exported.list)?;
-        let mut files = exported.files;
-        files.insert(cargo::LIST.into(), list);
-        let built = Built { list: format!("{BUILT}/{}", cargo::LIST), tree: String::new() };
-        Ok(Ready { source: source.with(files), built: Some(built), _scratch: Some(scratch) })
-    }
-
     async fn build(&self, scratch: &Path, tree: &Path) -> anyhow::Result<Exported> {
         eprintln!("building the tests here, for executors without cargo");
         let tree = tree.canonicalize()?;

@@ -1,25 +1,27 @@
 //! A run with a scheduler and an executor of its own, in this process and this working tree.
 #![expect(clippy::disallowed_methods, reason = "a shell: git blocks")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use seagull_domain::{RunId, RunSpec, Workspace};
+use seagull_domain::{Framework, RunId, RunSpec, Workspace};
 use seagull_executor::Executor;
+use seagull_executor::artifact::Pinned;
 use seagull_executor::setup::Tell;
 use seagull_proto::Token;
 use seagull_scheduler::{JournalError, Server, Settings};
 use tokio::sync::mpsc;
 use tonic::transport::Channel;
 
+use super::archive::Wanted;
 use super::coverage::Coverage;
 use super::follow::{self, End, Interrupt, Session};
 use super::screen::Screen;
 use super::{INTERRUPTING, Start, Step, done, id, say_attached, say_what_did_not_pass, spec};
 use crate::client::{Client, Submitted};
-use crate::errors::{INTERRUPTED, warn};
+use crate::errors::{INTERRUPTED, usage, warn};
 use crate::{fresh, git};
 
 /// How long the ended run may take to be archived.
@@ -28,8 +30,8 @@ const ARCHIVING: Duration = Duration::from_secs(60);
 const LEAVING: Duration = Duration::from_secs(5);
 
 pub async fn run(mut start: Start) -> anyhow::Result<u8> {
-    let looked = look(&start);
-    let spec = done!(start.unless_interrupted(looked).await);
+    let looked = look(&start)?;
+    let (spec, _archive) = done!(start.unless_interrupted(looked).await);
     let run = id(&spec);
     let token = fresh::token()?;
     let mut server = serve(&start, &run, token.clone())?;
@@ -73,11 +75,15 @@ fn note(start: &Start) -> PathBuf {
     start.state.directory.join("junit")
 }
 
-/// Looks at the working tree, and makes the spec.
-fn look(start: &Start) -> impl Future<Output = anyhow::Result<RunSpec>> + use<> {
+/// Looks at the working tree, opens the archive, if there is one, and makes the spec.
+fn look(
+    start: &Start,
+) -> anyhow::Result<impl Future<Output = anyhow::Result<(RunSpec, Option<Pinned>)>> + use<>> {
     let (args, base, place) = (start.args.clone(), start.base.clone(), start.place.clone());
-    let note = note(start);
-    let work = move || {
+    base.as_ref().map_or(Ok(()), |base| check_built(base))?;
+    let wanted = Wanted::of(&args, &start.state.directory)?;
+    let (note, here) = (note(start), place.clone());
+    let work = move |built| {
         let given = args.report.junit.as_deref().and_then(|junit| std::path::absolute(junit).ok());
         let junit = given.or_else(|| std::fs::read_to_string(note).ok().map(PathBuf::from));
         let revision = place.repository.as_deref().map(|top| git::revision(top, junit.as_deref()));
@@ -85,13 +91,34 @@ fn look(start: &Start) -> impl Future<Output = anyhow::Result<RunSpec>> + use<> 
         let workspace =
             Workspace::InPlace { directory: spec::text(&place.directory)?, content: revision.content };
         let settings = spec::text(place.config.directory().unwrap_or(&place.directory))?;
-        let files = spec::Files { workspace, rev: revision.commit, settings, version: None, built: None };
+        let files = spec::Files { workspace, rev: revision.commit, settings, version: None, built };
         match base {
             None => spec::build(&args, &place, files),
             Some(base) => spec::again(*base, &args, files),
         }
     };
-    async { tokio::task::spawn_blocking(work).await? }
+    Ok(async move {
+        let (built, archive) = match wanted {
+            Some(wanted) => {
+                wanted.open().await?.in_place(&here).map(|(built, files)| (Some(built), Some(files)))?
+            }
+            None => (None, None),
+        };
+        let spec = tokio::task::spawn_blocking(move || work(built)).await??;
+        Ok((spec, archive))
+    })
+}
+
+/// Whether what an ended run had of an archive is there.
+fn check_built(base: &RunSpec) -> anyhow::Result<()> {
+    match &base.environment.framework {
+        Framework::Built(built) if !Path::new(&built.list).exists() => Err(usage(format!(
+            "the archive of run {run} is not kept any more\n\
+             hint: seagull run --archive FILE --select not-passed@{run} takes one that is here",
+            run = base.id
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn serve(start: &Start, run: &RunId, token: Token) -> anyhow::Result<Server> {

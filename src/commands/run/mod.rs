@@ -1,5 +1,6 @@
 //! `seagull run`: prepare a run, here or on a scheduler elsewhere, and follow it to its end.
 
+mod archive;
 pub(super) mod artifact;
 mod built;
 mod coverage;

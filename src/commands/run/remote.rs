@@ -10,7 +10,7 @@ use seagull_domain::{Framework, RunSpec, Workspace};
 use tonic::transport::Uri;
 
 use super::artifact::Source;
-use super::built::{Building, Ready};
+use super::built::Along;
 use super::coverage::Coverage;
 use super::follow::{self, End, Interrupt, Session};
 use super::screen::Screen;
@@ -127,14 +127,11 @@ fn send(
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<RunSpec>> + use<>> {
     let source = Source::of(start)?;
     let (args, place) = (start.args.clone(), start.place.clone());
-    let building = Building::of(&args, &place);
+    let along = Along::of(&args, &place, &start.state.directory)?;
     let top = place.repository.clone();
     Ok(async move {
         client.info().await?;
-        let ready = match building {
-            Some(building) => building.add_to(source).await?,
-            None => Ready::without(source),
-        };
+        let ready = along.add_to(source, &place).await?;
         let rev = top.as_deref().map(git::commit).unwrap_or_default();
         let version = top.filter(|_| version::is_wanted(&place)).and_then(|top| version::of(&top, None));
         ready.deliver(&args, &place, &client, (rev, version)).await

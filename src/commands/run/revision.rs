@@ -9,7 +9,7 @@ use anyhow::Context;
 use seagull_domain::RunSpec;
 
 use super::artifact::Source;
-use super::built::{Building, Ready};
+use super::built::Along;
 use super::{Start, spec};
 use crate::cli;
 use crate::client::Client;
@@ -51,10 +51,8 @@ pub fn send(
             Writing { here, top: top.clone(), commit: commit.clone(), directory: room.path.clone() };
         let place = tokio::task::spawn_blocking(move || writing.write()).await??;
         let source = Source::of_revision(&place, state.clone(), large)?;
-        let ready = match Building::of(&args, &place) {
-            Some(building) => building.in_target(&state.join(TARGET)).add_to(source).await?,
-            None => Ready::without(source),
-        };
+        let along = Along::of(&args, &place, &state)?.in_target(&state.join(TARGET));
+        let ready = along.add_to(source, &place).await?;
         let version = version::is_wanted(&place).then(|| version::of(&top, Some(&commit))).flatten();
         ready.deliver(&args, &place, &client, (commit, version)).await
     })

@@ -179,7 +179,7 @@ fn text(text: OsString) -> Result<String, String> {
 }
 
 /// What is in a directory, but directories.
-fn walk(directory: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn walk(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in directory.read_dir()? {
         let entry = entry?;

@@ -5,6 +5,7 @@ mod build;
 mod built;
 mod export;
 mod libraries;
+mod nextest;
 mod target;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use crate::agent::adapter::{Configure, Event, Finished};
 pub use build::Build;
 pub use built::LIST;
 pub use export::{Exported, Given, given, lists_none};
+pub use nextest::Archive;
 use target::{Target, Targets};
 
 pub(super) struct Cargo {
