@@ -411,6 +411,15 @@ fn an_archive_runs_where_it_was_not_built_and_on_executors() {
     whole.expect(100, &expected);
     here(&["rerun", "whole"]).expect(100, &failed);
     assert!(!clone.join("ws/target").exists());
+    fs::remove_dir_all(cluster.suite.beside("state-here/artifacts")).unwrap();
+    let state = cluster.suite.beside("state-here").into_os_string().into_string().unwrap();
+    let gone = cluster.suite.seagull(&["rerun", "whole", "--state", &state]).output().unwrap();
+    assert_eq!(gone.status.code(), Some(2), "{}", said(&gone));
+    assert!(
+        said(&gone).contains("hint: seagull run --archive FILE --select not-passed@whole"),
+        "{}",
+        said(&gone)
+    );
 
     let _executor = cluster.executor_with("e-one", &[], &BARE);
     let sent = run(&cluster, &["--archive", archive]);

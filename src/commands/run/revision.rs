@@ -70,7 +70,10 @@ impl Room {
     fn enter(state: &Path) -> anyhow::Result<Room> {
         let state = state.canonicalize()?;
         let lock = File::create(state.join("revision.lock"))?;
-        lock.lock().context("cannot wait for another --rev")?;
+        if lock.try_lock().is_err() {
+            eprintln!("waiting for another command that sends a revision from here");
+            lock.lock().context("cannot wait for another --rev")?;
+        }
         let room = Room { path: state.join(".revision"), _lock: lock };
         // Of one that was killed.
         room.clear()?;
