@@ -10,6 +10,7 @@ mod doctor;
 mod environment;
 mod frameworks;
 mod harness;
+mod losses;
 mod options;
 mod outcomes;
 mod plugins;

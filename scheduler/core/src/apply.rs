@@ -33,9 +33,9 @@ impl State {
                 self.run_mut(run).end(*attempt, cause);
                 self.unplace(run, *attempt);
             }
-            What::AttemptLost { attempt, cause, .. } => {
+            What::AttemptLost { attempt, cause, alone_ms, .. } => {
                 let current = self.is_current(run, *attempt);
-                self.run_mut(run).lose(*attempt, *cause, current);
+                self.run_mut(run).lose(*attempt, *cause, current, *alone_ms);
                 self.unplace(run, *attempt);
             }
             what => self.run_mut(run).apply(what),
@@ -70,7 +70,7 @@ impl Run {
             What::Withdrawn => self.drop_anticipated(),
             What::Discarded { .. } => {}
             What::DiscoveryFailed { .. } => self.phase = Phase::Running,
-            What::Bundled { bundle, entries, avoid } => self.bundle(*bundle, entries, avoid),
+            What::Bundled { bundle, entries, avoid, alone } => self.bundle(*bundle, entries, avoid, *alone),
             What::Recorded { attempt, batch, records, .. } => {
                 self.attempt_mut(*attempt).batch = *batch;
                 if records.iter().any(|(record, _)| matches!(record, Record::Result(_))) {
@@ -82,6 +82,12 @@ impl Run {
             }
             What::TakeBack { attempt, generation, tests } => self.ask_back(*attempt, *generation, tests),
             What::TakenBack { attempt, kept, .. } => self.give_back(*attempt, kept),
+            What::Condemned { result, .. } => {
+                let test = self.test_mut(result.test);
+                test.seen.add(result.outcome);
+                test.executions += 1;
+                test.poison = true;
+            }
             What::GivenUp { test, cause } => self.test_mut(*test).given_up = Some(*cause),
             What::WorkerEnded { executor, slot } => self.forget_worker(executor, *slot),
             What::ExecutorLost { executor, .. } => {
@@ -134,7 +140,7 @@ impl Run {
             let free = tests.iter().filter(|test| self.test(**test).held == 0);
             let entries: Vec<_> = free.map(|test| (*test, Role::Run)).collect();
             if !entries.is_empty() {
-                self.bundle(self.next_bundle, &entries, &[]);
+                self.bundle(self.next_bundle, &entries, &[], false);
             }
         }
     }
@@ -188,18 +194,24 @@ impl Run {
         self.counts = Counts::default();
     }
 
-    fn bundle(&mut self, bundle: BundleId, entries: &[(TestIndex, Role)], avoid: &[ExecutorId]) {
+    fn bundle(&mut self, bundle: BundleId, entries: &[(TestIndex, Role)], avoid: &[ExecutorId], alone: bool) {
         self.next_bundle = self.next_bundle.max(bundle.next());
         for (test, _) in entries.iter().filter(|(_, role)| *role == Role::Run) {
             self.test_mut(*test).pending = Some(bundle);
         }
-        self.put_back(bundle, entries.to_vec(), avoid.iter().cloned().collect());
+        self.put_back(bundle, entries.to_vec(), avoid.iter().cloned().collect(), alone);
     }
 
-    fn put_back(&mut self, bundle: BundleId, entries: Vec<(TestIndex, Role)>, avoid: BTreeSet<ExecutorId>) {
+    fn put_back(
+        &mut self,
+        bundle: BundleId,
+        entries: Vec<(TestIndex, Role)>,
+        avoid: BTreeSet<ExecutorId>,
+        alone: bool,
+    ) {
         let predicted_us = entries.iter().map(|(test, _)| self.test(*test).predicted_us).sum();
         let first = entries.iter().any(|(test, role)| *role == Role::Run && self.test(*test).first);
-        self.pending.insert(bundle, Bundle { entries, predicted_us, first, avoid });
+        self.pending.insert(bundle, Bundle { entries, predicted_us, first, avoid, alone });
     }
 
     fn assign(&mut self, what: &What) {
@@ -207,6 +219,7 @@ impl Run {
             unreachable!("called for an assignment")
         };
         let contents = bundle.and_then(|bundle| self.pending.remove(&bundle));
+        let alone = contents.as_ref().is_some_and(|bundle| bundle.alone);
         let entries = contents.map(|bundle| bundle.entries).unwrap_or_default();
         for (test, role) in &entries {
             self.hold(*test, *role);
@@ -224,6 +237,7 @@ impl Run {
             place: (0..).zip(&entries).map(|(place, (test, _))| (*test, place)).collect(),
             left: (0..).zip(entries).collect(),
             left_us,
+            alone,
             started: false,
             asked: BTreeSet::new(),
             stays: BTreeSet::new(),
@@ -285,6 +299,7 @@ impl Run {
             let test = self.test_mut(result.test);
             test.seen.add(result.outcome);
             test.executions += u32::from(result.last);
+            test.suspect = false;
         }
         if result.last {
             self.finish_entry(attempt, result.test);
@@ -325,7 +340,7 @@ impl Run {
             bundle.entries.pop();
         }
         if !bundle.entries.is_empty() {
-            self.put_back(id, bundle.entries, bundle.avoid);
+            self.put_back(id, bundle.entries, bundle.avoid, bundle.alone);
         }
     }
 
@@ -363,7 +378,7 @@ impl Run {
                 if *cause == InfraCause::SandboxFailed {
                     self.start_failed(attempt);
                 }
-                self.charge(attempt, usize::MAX, *cause, message);
+                self.charge(attempt, *cause, message);
             }
             EndCause::Completed => self.charge_broken_relations(attempt),
             _ => {}
@@ -371,23 +386,39 @@ impl Run {
         self.close_attempt(attempt, Status::Ended);
     }
 
-    fn lose(&mut self, attempt: AttemptId, cause: InfraCause, is_current: bool) {
-        self.charge(attempt, usize::from(is_current), cause, "");
+    /// Charges the test that was in flight, if the attempt was its slot's current one: the first that it owed, for which
+    /// whatever ran before it ran.
+    fn lose(&mut self, attempt: AttemptId, cause: InfraCause, is_current: bool, alone_ms: Option<u64>) {
+        let state = &self.attempts[&attempt];
+        let mut left = state.left.values().filter(|_| is_current).map(|(test, role)| (*test, *role));
+        let owed = left.clone().find(|(_, role)| *role == Role::Run);
+        let in_flight = left.next();
+        if state.bundle.is_none() {
+            self.charge_discovery(cause, "");
+        }
+        if let Some((test, _)) = owed {
+            self.charge_test(test, cause);
+        }
+        if let Some((test, Role::Run)) = in_flight.filter(|_| cause == InfraCause::ExecutorLost) {
+            self.suspect(attempt, test, alone_ms);
+        }
         self.close_attempt(attempt, Status::Lost);
     }
 
-    /// Counts a loss against the infrastructure budget: of all its tests where nothing could run, else of the test
-    /// that was running, if the attempt was its slot's current one.
-    fn charge(&mut self, attempt: AttemptId, count: usize, cause: InfraCause, message: &str) {
+    /// Charges all that is left, of which nothing could run.
+    fn charge(&mut self, attempt: AttemptId, cause: InfraCause, message: &str) {
         let state = &self.attempts[&attempt];
         if state.bundle.is_none() {
-            self.discovery_losses += 1;
-            let separator = if message.is_empty() { "" } else { ": " };
-            self.discovery_lost_to = format!("{cause}{separator}{message}");
-            return;
+            return self.charge_discovery(cause, message);
         }
-        let charged: Vec<_> = state.left.values().map(|(test, _)| *test).take(count).collect();
+        let charged: Vec<_> = state.left.values().map(|(test, _)| *test).collect();
         charged.into_iter().for_each(|test| self.charge_test(test, cause));
+    }
+
+    fn charge_discovery(&mut self, cause: InfraCause, message: &str) {
+        self.discovery_losses += 1;
+        let separator = if message.is_empty() { "" } else { ": " };
+        self.discovery_lost_to = format!("{cause}{separator}{message}");
     }
 
     fn charge_test(&mut self, test: TestIndex, cause: InfraCause) {

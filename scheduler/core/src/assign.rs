@@ -11,6 +11,7 @@ use crate::held_back::HeldBack;
 use crate::run::{Attempt, Bundle, Run};
 use crate::state::{Executor, Place};
 use crate::step::Step;
+use crate::suspects::{Rank, emptied, may_go, may_go_elsewhere, rank};
 
 /// A slot gets its *next* attempt when its current one has no more than this left.
 const NEXT_WHEN_LEFT_US: u64 = 1_000_000;
@@ -43,6 +44,7 @@ pub(crate) fn best_matching(state: &State) -> Vec<Match> {
         (rank, Work::new(state, id, run))
     });
     let mut queue: BTreeMap<_, _> = ranked.collect();
+    rooms.keep(&emptied(state), state);
     while let Some(((priority, share, id), mut work)) = queue.pop_first() {
         if let Some(matched) = work.next_match(state, &mut rooms) {
             matches.push(matched);
@@ -68,13 +70,15 @@ fn shares(state: &State) -> BTreeMap<&RunId, usize> {
 /// The slots that are not taken yet.
 struct Rooms<'a> {
     idle: BTreeSet<Place<'a>>,
+    /// Executors with nothing to do that are kept for a suspect of a run.
+    kept: BTreeMap<&'a RunId, &'a ExecutorId>,
     /// Busy slots that would hold one more attempt of their run as next.
     next: BTreeMap<&'a RunId, BTreeSet<Place<'a>>>,
 }
 
 impl<'a> Rooms<'a> {
     fn of(state: &'a State) -> Rooms<'a> {
-        let mut rooms = Rooms { idle: BTreeSet::new(), next: BTreeMap::new() };
+        let mut rooms = Rooms { idle: BTreeSet::new(), kept: BTreeMap::new(), next: BTreeMap::new() };
         for (id, executor) in &state.executors {
             for (slot, run) in &executor.room {
                 match run {
@@ -86,13 +90,36 @@ impl<'a> Rooms<'a> {
         rooms
     }
 
+    /// Nothing goes to these executors but, once they have nothing, what runs there alone.
+    fn keep(&mut self, emptied: &BTreeMap<&'a ExecutorId, &'a RunId>, state: &State) {
+        for (executor, run) in emptied {
+            if self.is_unused(executor, state) {
+                self.kept.insert(run, executor);
+            }
+            self.clear(executor);
+        }
+    }
+
+    /// Whether all slots of an executor are idle.
+    fn is_unused(&self, executor: &ExecutorId, state: &State) -> bool {
+        let slots = state.executors[executor].slots;
+        slots > 0 && (0..slots).all(|slot| self.idle.contains(&(executor, SlotIndex(slot))))
+    }
+
+    fn clear(&mut self, executor: &ExecutorId) {
+        self.idle.retain(|place| place.0 != executor);
+        self.next.values_mut().for_each(|next| next.retain(|place| place.0 != executor));
+    }
+
     fn is_empty(&self) -> bool {
         self.idle.is_empty() && self.next.is_empty()
     }
 
     /// Whether there is a slot for anything of the run.
     fn has_any(&self, run: &RunId) -> bool {
-        !self.idle.is_empty() || self.next.get(run).is_some_and(|next| !next.is_empty())
+        !self.idle.is_empty()
+            || self.kept.contains_key(run)
+            || self.next.get(run).is_some_and(|next| !next.is_empty())
     }
 
     /// A bundle of the run goes there. Behind a short one there is room for another.
@@ -111,8 +138,7 @@ struct Work<'a> {
     id: &'a RunId,
     run: &'a Run,
     discovers: bool,
-    /// What goes first on top, then the longest, the oldest of those that are equally long.
-    bundles: BinaryHeap<(bool, u64, Reverse<BundleId>)>,
+    bundles: BinaryHeap<Rank>,
     /// Relations that bundles given out so far have tests of.
     taken: BTreeSet<u32>,
     held_back: HeldBack<'a>,
@@ -122,7 +148,6 @@ struct Work<'a> {
 
 impl<'a> Work<'a> {
     fn new(state: &'a State, id: &'a RunId, run: &'a Run) -> Work<'a> {
-        let rank = |(id, bundle): (&BundleId, &Bundle)| (bundle.first, bundle.predicted_us, Reverse(*id));
         let bundles = run.pending.iter().map(rank).collect();
         let (discovers, held_back) = (run.wants_discovery(), HeldBack::of(state, run));
         Work { id, run, discovers, bundles, taken: BTreeSet::new(), held_back, warm: None }
@@ -139,9 +164,15 @@ impl<'a> Work<'a> {
             && let Some((.., Reverse(id))) = self.bundles.pop()
         {
             let bundle = &self.run.pending[&id];
-            if !self.has_busy_relation(bundle)
-                && let Some(place) = self.best_place(state, bundle, rooms)
-            {
+            if self.has_busy_relation(bundle) {
+                continue;
+            }
+            let place = if bundle.alone {
+                self.place_alone(state, bundle, rooms)
+            } else {
+                self.best_place(state, bundle, rooms)
+            };
+            if let Some(place) = place {
                 rooms.take(place, self.id, bundle);
                 self.taken.extend(self.run.relations_in(bundle));
                 return Some(self.matched(Some(id), place));
@@ -164,8 +195,7 @@ impl<'a> Work<'a> {
     /// Where the run has a worker already, if there is such a slot; never where the bundle should not go, unless there
     /// is nowhere else.
     fn best_place(&mut self, state: &State, bundle: &Bundle, rooms: &Rooms<'a>) -> Option<Place<'a>> {
-        let takes = |id: &ExecutorId, e| !bundle.avoid.contains(id) && self.held_back.leaves_any(id, e);
-        let elsewhere = state.executors.iter().any(|(id, e)| takes(id, e));
+        let elsewhere = may_go_elsewhere(state, bundle, &self.held_back);
         let avoids = |place: &Place| elsewhere && bundle.avoid.contains(place.0);
         let allowed = |place: &&Place| !avoids(place) && !self.held_back.contains(place);
         let has_worker = |place: &&Place| self.run.worker(place.0, place.1).is_some();
@@ -177,6 +207,25 @@ impl<'a> Work<'a> {
         let idle = || rooms.idle.iter().find(allowed);
         let next = || rooms.next.get(self.id)?.iter().find(allowed);
         warm.or_else(idle).or_else(next).copied()
+    }
+}
+
+impl<'a> Work<'a> {
+    /// Where nothing else runs: on the executor that was emptied for it, or on one that happens to have nothing.
+    fn place_alone(&self, state: &'a State, bundle: &Bundle, rooms: &mut Rooms<'a>) -> Option<Place<'a>> {
+        let goes = |id: &ExecutorId| may_go(state, bundle, &self.held_back, id, &state.executors[id]);
+        let kept = rooms.kept.remove(self.id).filter(|id| goes(id));
+        let unused = || {
+            let mut executors: Vec<_> = rooms.idle.iter().map(|place| place.0).collect();
+            executors.dedup();
+            executors.into_iter().find(|id| goes(id) && rooms.is_unused(id, state))
+        };
+        let executor = kept.or_else(unused)?;
+        let slots = (0..state.executors[executor].slots).map(|slot| (executor, SlotIndex(slot)));
+        let free = slots.filter(|place| !self.held_back.contains(place));
+        let place = free.max_by_key(|place| (self.run.worker(place.0, place.1).is_some(), Reverse(*place)));
+        rooms.clear(executor);
+        place
     }
 }
 
@@ -208,6 +257,9 @@ impl State {
         let placed = self.placed.get(executor).into_iter().flatten();
         for (attempt, run) in placed.filter(|(attempt, _)| !is_done(attempt)) {
             let attempt = &self.runs[run].attempts[attempt];
+            if attempt.alone {
+                return BTreeMap::new();
+            }
             if room.remove(&attempt.slot) == Some(None) && attempt.is_nearly_done() {
                 room.insert(attempt.slot, Some(run.clone()));
             }
@@ -244,7 +296,9 @@ impl Step<'_> {
     fn assign(&mut self, matched: Match, number: SlotNumber, slots: u32) {
         let Match { run, bundle, executor, slot } = matched;
         let state = &self.state.runs[&run];
-        let tests = bundle.map_or(0, |bundle| state.pending[&bundle].entries.len() as u32);
+        let pending = bundle.map(|bundle| &state.pending[&bundle]);
+        let tests = pending.map_or(0, |bundle| bundle.entries.len() as u32);
+        let alone = pending.is_some_and(|bundle| bundle.alone);
         let boot = self.state.executors[&executor].boot.clone();
         let boot: BootId = boot.expect("an executor with slots has reported its boot");
         let attempt = self.state.next_attempt;
@@ -255,6 +309,9 @@ impl Step<'_> {
         let of = executor.clone();
         self.record(&run, What::Assigned { attempt, bundle, executor, boot, slot, number, slots, tests });
         self.state.look_for_room(&of);
+        if let Some(executor) = self.state.executors.get_mut(&of).filter(|_| alone) {
+            executor.alone_since = Some(self.now);
+        }
         self.dirty.insert(of);
     }
 }

@@ -4,7 +4,7 @@
 use seagull_domain::{
     AttemptId, BootId, BundleId, Counts, Digest, EndCause, Evidence, ExecutorId, Generation, InfraCause,
     NotExecuted, PlanSummary, Record, Role, RunId, RunSpec, RunVerdict, SlotIndex, SlotNumber, TestIndex,
-    Verdict,
+    TestResult, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -72,6 +72,8 @@ pub enum What {
         bundle: BundleId,
         entries: Vec<(TestIndex, Role)>,
         avoid: Vec<ExecutorId>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        alone: bool,
     },
     /// A batch of an attempt, with what makes a record evidence instead of a result.
     Recorded {
@@ -104,6 +106,16 @@ pub enum What {
         cause: InfraCause,
         executor: ExecutorId,
         left: u32,
+        /// How long its executor may have run nothing else, if that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        alone_ms: Option<u64>,
+    },
+    /// A test kills executors: it fails, with the evidence as its result in the last attempt.
+    Condemned {
+        attempt: AttemptId,
+        executor: ExecutorId,
+        slot: SlotNumber,
+        result: Box<TestResult>,
     },
     /// A test will not be tried again without a result: its budget is spent, or no executor can collect it.
     GivenUp {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use seagull_domain::{BootId, EndCause, ExecutorId, InfraCause, RunId};
+use seagull_domain::{BootId, EndCause, ExecutorId, InfraCause, Instant, RunId};
 
 use crate::Effect;
 use crate::fact::What;
@@ -14,9 +14,11 @@ use crate::step::{Origin, Step};
 
 impl Executor {
     /// An executor that is known only from the journal.
-    pub(crate) fn unseen(lease_until: seagull_domain::Instant) -> Executor {
+    pub(crate) fn unseen(since: Instant, lease_until: Instant) -> Executor {
         Executor {
             boot: None,
+            since,
+            alone_since: None,
             answered: false,
             sequence: 0,
             lease_until,
@@ -39,8 +41,9 @@ impl Step<'_> {
         let expired: Vec<_> = expired.map(|(id, _)| id.clone()).collect();
         for executor in expired {
             self.lose_executor(&executor, InfraCause::ExecutorLost);
-            let gone = self.state.executors.remove(&executor).and_then(|gone| gone.held);
-            if let Some(held) = gone {
+            let Some(gone) = self.state.executors.remove(&executor) else { continue };
+            self.state.losses.lived += self.now - gone.since;
+            if let Some(held) = gone.held {
                 self.effect(Effect::Drop { call: held.call });
             }
         }
@@ -75,7 +78,7 @@ impl Step<'_> {
         let with_workers = self.state.runs.values().flat_map(|run| run.workers.keys());
         let named: Vec<_> = self.state.placed.keys().chain(with_workers).cloned().collect();
         for executor in named {
-            self.state.executors.entry(executor).or_insert_with(|| Executor::unseen(until));
+            self.state.executors.entry(executor).or_insert_with(|| Executor::unseen(self.now, until));
         }
         let runs: Vec<_> = self.state.runs.iter().map(|(id, run)| (id.clone(), run.phase)).collect();
         for (run, phase) in runs {
@@ -93,6 +96,7 @@ impl Step<'_> {
     /// All that an executor has of every run is lost.
     pub fn lose_executor(&mut self, executor: &ExecutorId, cause: InfraCause) {
         let placed = self.state.placed.get(executor).cloned().unwrap_or_default();
+        self.state.losses.count += u32::from(cause == InfraCause::ExecutorLost && !placed.is_empty());
         for run in placed.values() {
             self.withdraw(run);
         }
@@ -116,8 +120,10 @@ impl Step<'_> {
             let cause = EndCause::Cancelled;
             return self.record(run, What::AttemptEnded { attempt, cause, executor, left });
         }
-        self.open_what_is_left(run, attempt, None);
-        self.record(run, What::AttemptLost { attempt, cause, executor, left });
+        let since = self.state.executors.get(&executor).and_then(|executor| executor.alone_since);
+        let alone_ms = since.filter(|_| state.alone).map(|since| (self.now - since).as_millis() as u64);
+        self.open_what_is_left(run, attempt, Some(executor.clone()));
+        self.record(run, What::AttemptLost { attempt, cause, executor, left, alone_ms });
     }
 
     /// What an attempt leaves without a result is looked at when the step settles.

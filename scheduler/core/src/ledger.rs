@@ -7,6 +7,7 @@ use seagull_domain::{InfraCause, Ledger, NotExecuted, Role, RunId, TestIndex, Ve
 use crate::fact::What;
 use crate::run::{Phase, Run};
 use crate::step::{Origin, Step};
+use crate::suspects::UNREACHABLE;
 use crate::{Effect, State};
 
 impl Step<'_> {
@@ -40,7 +41,8 @@ impl Step<'_> {
             {
                 continue;
             }
-            if let Some(cause) = spent(self.state, state, test) {
+            self.condemn(&run, test, origin.attempt);
+            if let Some(cause) = spent(self.state, &self.state.runs[&run], test) {
                 self.record(&run, What::GivenUp { test, cause });
             }
             let state = &self.state.runs[&run];
@@ -58,20 +60,26 @@ impl Step<'_> {
         }
     }
 
-    /// Retries go one by one, so that one bad test does not hold up another; the rest stays together.
+    /// Suspects go alone, and retries one by one, so that one bad test does not hold up another; the rest stays together.
     fn bundle_again(&mut self, run: &RunId, origin: Origin, tests: &[TestIndex]) {
+        let state = &self.state.runs[run];
+        let (suspects, others): (Vec<_>, Vec<_>) = tests.iter().partition(|test| state.runs_alone(**test));
         let (retries, rest): (Vec<_>, Vec<_>) =
-            tests.iter().partition(|test| self.state.runs[run].test(**test).seen.any());
-        let alone = retries.iter().map(std::slice::from_ref);
-        for tests in alone.chain((!rest.is_empty()).then_some(rest.as_slice())) {
+            others.into_iter().partition(|test: &TestIndex| state.test(*test).seen.any());
+        let alone = together(state, suspects).into_iter().map(|tests| (tests, true));
+        let retries = retries.into_iter().map(|test| (vec![test], false));
+        let rest = (!rest.is_empty()).then_some((rest, false));
+        for (tests, alone) in alone.chain(retries).chain(rest).collect::<Vec<_>>() {
             let state = &self.state.runs[run];
             // What a retry of the same step already took along as its own is not taken twice.
             let tests: Vec<_> = tests.iter().filter(|t| state.test(**t).pending.is_none()).copied().collect();
             let entries = with_predecessors(state, &tests);
             let bundle = state.next_bundle;
             let mut avoid: Vec<_> = origin.avoid.iter().cloned().collect();
-            avoid.extend(tests.iter().flat_map(|test| &state.test(*test).missing_on).cloned());
-            self.record(run, What::Bundled { bundle, entries, avoid });
+            let known = || tests.iter().map(|test| state.test(*test));
+            avoid.extend(known().flat_map(|test| &test.missing_on).cloned());
+            avoid.extend(known().flat_map(|test| &test.deaths).map(|death| death.executor.clone()));
+            self.record(run, What::Bundled { bundle, entries, avoid, alone });
         }
     }
 
@@ -128,6 +136,9 @@ fn spent(state: &State, run: &Run, test: TestIndex) -> Option<NotExecuted> {
     if known.given_up.is_some() || !run.owes(test) {
         return None;
     }
+    if run.follows_poison(test) {
+        return Some(UNREACHABLE);
+    }
     if known.losses >= state.settings.infra_budget {
         return Some(NotExecuted::Infra(known.lost_to.unwrap_or(InfraCause::ExecutorLost)));
     }
@@ -148,6 +159,17 @@ fn verdict(run: &Run, test: TestIndex) -> Verdict {
         _ => NotExecuted::Infra(InfraCause::ExecutorLost),
     };
     Verdict::of(known.seen, known.given_up.unwrap_or(stopped))
+}
+
+/// Each test by itself, but those of an *ordered* relation in one: the later ones need the earlier.
+fn together(run: &Run, tests: Vec<TestIndex>) -> Vec<Vec<TestIndex>> {
+    let mut groups: BTreeMap<(u32, Option<TestIndex>), Vec<TestIndex>> = BTreeMap::new();
+    for test in tests {
+        let ordered = run.relation_of(test).is_some_and(|relation| relation.ordered);
+        let key = if ordered { (run.test(test).relation, None) } else { (0, Some(test)) };
+        groups.entry(key).or_default().push(test);
+    }
+    groups.into_values().collect()
 }
 
 /// The tests as entries of a bundle; of an *ordered* relation, all that comes before the last of them in it.

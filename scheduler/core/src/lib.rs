@@ -22,6 +22,7 @@ mod sanity;
 mod state;
 mod step;
 mod stream;
+mod suspects;
 mod take_back;
 
 pub use effect::{Effect, Refusal};
@@ -32,3 +33,4 @@ pub use run::{Attempt, Bundle, Phase, Run, Status, Test};
 pub use state::{Executor, Running, Settings, State};
 pub use step::Outcome;
 pub use stream::project;
+pub use suspects::{Death, Losses};

@@ -57,7 +57,7 @@ impl Step<'_> {
         let (lease, now) = (self.state.settings.lease, self.now);
         let epoch = self.state.epoch;
         let entry = self.state.executors.entry(report.executor.clone());
-        let executor = entry.or_insert_with(|| Executor::unseen(now + lease));
+        let executor = entry.or_insert_with(|| Executor::unseen(now, now + lease));
         executor.boot = Some(report.boot.clone());
         executor.sequence = report.sequence;
         executor.lease_until = now + lease;
@@ -96,6 +96,10 @@ impl Step<'_> {
             self.lose_executor(executor, InfraCause::ExecutorLost);
         }
         if let Some(known) = self.state.executors.get_mut(executor) {
+            if known.boot.is_some() {
+                self.state.losses.lived += self.now - known.since;
+                (known.since, known.alone_since) = (self.now, None);
+            }
             (known.answered, known.version) = (false, 0);
             known.running.clear();
             known.done.clear();

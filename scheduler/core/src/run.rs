@@ -16,6 +16,7 @@ use seagull_domain::{
 use serde::{Deserialize, Serialize};
 
 use crate::numbering::Numbering;
+use crate::suspects::Death;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
@@ -112,6 +113,15 @@ pub struct Test {
     pub held: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<BundleId>,
+    /// Whether its executor was lost while it ran, for a cause that nobody knows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspect: bool,
+    /// Executors that were lost while it ran there alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deaths: Vec<Death>,
+    /// Whether it was failed because it kills executors.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub poison: bool,
     /// Executors that could not collect it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub missing_on: BTreeSet<ExecutorId>,
@@ -134,6 +144,9 @@ pub struct Bundle {
     pub first: bool,
     /// Executors to keep it from where there is another.
     pub avoid: BTreeSet<ExecutorId>,
+    /// Whether nothing else may run on its executor.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,6 +164,9 @@ pub struct Attempt {
     pub left: BTreeMap<u32, (TestIndex, Role)>,
     pub place: BTreeMap<TestIndex, u32>,
     pub left_us: u64,
+    /// Whether nothing else may run on its executor.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
     /// Whether any of its entries was reported on.
     pub started: bool,
     /// Tests that the current generation takes back, until its executor says which stay.
@@ -262,7 +278,7 @@ impl Run {
     /// Whether the test is to be executed (again).
     pub fn owes(&self, test: TestIndex) -> bool {
         let test = self.test(test);
-        let open = self.dispatches() && test.verdict.is_none() && test.given_up.is_none();
+        let open = self.dispatches() && test.verdict.is_none() && test.given_up.is_none() && !test.poison;
         let retry = test.seen.failed && !test.seen.passed && test.executions <= self.spec.retries;
         open && (!test.seen.any() || retry)
     }

@@ -9,6 +9,7 @@ use seagull_domain::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::suspects::Losses;
 use crate::{Attempt, Call, Run, Watch};
 
 /// What the operator may set.
@@ -52,6 +53,8 @@ pub struct State {
     /// Of the runs that become orphans where nobody watches them.
     #[serde(skip)]
     pub watches: BTreeMap<RunId, Watch>,
+    #[serde(skip)]
+    pub losses: Losses,
     /// Who took which executor's name, the latest last; the oldest are forgotten.
     #[serde(skip)]
     pub names: VecDeque<(ExecutorId, BootId)>,
@@ -73,6 +76,10 @@ pub struct Executor {
     pub answered: bool,
     pub sequence: u64,
     pub lease_until: Instant,
+    /// When its process was first heard of.
+    pub since: Instant,
+    /// Since when it runs a suspect alone, or has run the last.
+    pub alone_since: Option<Instant>,
     /// 0 until it has reported.
     pub slots: u16,
     pub labels: BTreeMap<String, String>,
@@ -125,6 +132,7 @@ impl State {
             settings,
             executors: BTreeMap::new(),
             watches: BTreeMap::new(),
+            losses: Losses::default(),
             names: VecDeque::new(),
             last_version: 0,
         }

@@ -35,12 +35,19 @@ pub fn project(fact: &Fact) -> Vec<RunEvent> {
             let (attempt, executor, cause, tests) = (*attempt, executor.clone(), *cause, *left);
             vec![RunEvent::AttemptLost { attempt, executor, cause, message, tests }]
         }
-        What::AttemptLost { attempt, cause, executor, left } => vec![RunEvent::AttemptLost {
+        What::AttemptLost { attempt, cause, executor, left, .. } => vec![RunEvent::AttemptLost {
             attempt: *attempt,
             executor: executor.clone(),
             cause: *cause,
             message: String::new(),
             tests: *left,
+        }],
+        What::Condemned { attempt, executor, slot, result } => vec![RunEvent::TestFinished {
+            result: (**result).clone(),
+            attempt: *attempt,
+            executor: executor.clone(),
+            slot: *slot,
+            evidence: None,
         }],
         What::ExecutorLost { executor, cause } => {
             vec![RunEvent::ExecutorLost { executor: executor.clone(), cause: *cause }]

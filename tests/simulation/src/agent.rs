@@ -310,6 +310,12 @@ impl World {
         self.agent_step(id, Event::Contents { attempt, contents });
     }
 
+    /// Which executor an agent is a boot of.
+    pub fn executor_of(&self, agent: usize) -> usize {
+        let of = self.boots.iter().position(|boot| *boot == Some(agent));
+        of.expect("it is the last boot of an executor")
+    }
+
     pub fn executor_dies(&mut self, executor: usize, back_after: Option<u64>) {
         let Some(id) = self.boots[executor].filter(|id| self.agents[*id].alive) else { return };
         self.census.count("fault: executor died");

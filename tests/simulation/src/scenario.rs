@@ -74,6 +74,8 @@ pub enum Does {
     /// Its first executions fail.
     FailsFirst(u32),
     CrashesWorker,
+    /// Its machine dies.
+    KillsExecutor,
     /// The worker dies while the test's file is collected.
     CrashesCollection,
     Hangs,
@@ -140,6 +142,9 @@ impl Scenario {
         let (faults, crash_after) = faults(r, &executors, &runs);
         let message_bytes = if r.chance(60) { 60_000 } else { 0 };
         runs.iter_mut().for_each(|run| run.controlled = r.chance(300));
+        if r.chance(250) {
+            poison(r, &mut runs[0]);
+        }
         if r.chance(200) {
             may_be_orphaned(r, &mut runs[0]);
         }
@@ -197,6 +202,14 @@ fn second_run(r: &mut Random, seed: u64, executors: usize) -> RunPlan {
         _ => plan.cancelled_at = r.chance(300).then(|| r.within(0..=40_000)),
     }
     plan
+}
+
+/// A test or two kill their machine.
+fn poison(r: &mut Random, run: &mut RunPlan) {
+    for _ in 0..r.within(1..=2) {
+        let test = r.index(run.tests.len());
+        run.tests[test].does = Does::KillsExecutor;
+    }
 }
 
 /// A client that is there comes back to its scheduler sooner than the run is given up.

@@ -66,6 +66,8 @@ fn in_one_worker(story: &Story, executions: &[&Execution]) -> Result<(), String>
         let withdrawn = |of: &Execution| story.withdrawn.contains_key(&of.attempt);
         let missing = |e: &RunEvent| matches!(e, RunEvent::TestMissing { .. });
         let worker = &story.physical.workers[a.worker];
+        // What was running when a machine was lost runs by itself.
+        let suspects = executions.iter().any(|e| story.lost.contains_key(&e.attempt));
         let explained = a.worker == b.worker
             || worker.broke
             || withdrawn(a) != withdrawn(b)
@@ -73,6 +75,7 @@ fn in_one_worker(story: &Story, executions: &[&Execution]) -> Result<(), String>
             || retried(a)
             || gave_up(a)
             || gave_up(b)
+            || suspects
             || story
                 .plan
                 .tests

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use seagull_domain::{
-    Evidence, ExecutorId, InfraCause, NotExecuted, Outcome, Role, RunEvent, TestIndex, Verdict,
+    Evidence, ExecutorId, InfraCause, NotExecuted, Outcome, Role, RunEvent, TestCause, TestIndex, Verdict,
 };
 
 use super::{Story, Told, ensure};
@@ -41,6 +41,9 @@ pub fn check(story: &Story) -> Result<(), String> {
 /// What is told of an execution happened, once, and is evidence only for a reason.
 fn is_true(story: &Story, told: &Told, verdicts: &[Option<(usize, Verdict)>]) -> Result<(), String> {
     let test = told.result.test;
+    if told.result.cause == Some(TestCause::Poison) {
+        return killed_its_machines(story, test);
+    }
     let mut real = story.of_test(test).filter(|execution| {
         let agent = &story.physical.agents[execution.agent];
         let worker = &story.physical.workers[execution.worker];
@@ -63,6 +66,20 @@ fn is_true(story: &Story, told: &Told, verdicts: &[Option<(usize, Verdict)>]) ->
         Role::Run => None,
     };
     ensure(told.evidence == expected, || format!("{:?} where it is {expected:?}: {}", told.evidence, what()))
+}
+
+/// A test is blamed only for machines that were lost with it, on the last of which nothing else was running.
+fn killed_its_machines(story: &Story, test: TestIndex) -> Result<(), String> {
+    let lost: Vec<_> = story.of_test(test).filter(|e| story.lost.contains_key(&e.attempt)).collect();
+    let beside = |of: &Execution| {
+        let mut others =
+            story.physical.executions.iter().filter(|e| e.agent == of.agent && e.attempt != of.attempt);
+        others.any(|e| e.end.is_none_or(|end| end > of.start) && of.end.is_none_or(|end| e.start < end))
+    };
+    let alone = lost.iter().filter(|execution| !beside(execution)).count();
+    ensure(alone >= 1 && lost.len() > alone.min(1), || {
+        format!("test {test} is blamed for {} losses, alone in {alone}", lost.len())
+    })
 }
 
 /// A verdict is what the results before it come to, and none was owed.
@@ -91,8 +108,12 @@ fn follows(
     let stopped = stopped_before(story, place);
     let executions = 1 + story.plan.spec.retries as usize;
     let losses = losses(story, test);
-    let owed =
-        verdict == Verdict::Failed && results.len() < executions && stopped.is_none() && losses < BUDGET;
+    let condemned = told.iter().any(|told| told.result.cause == Some(TestCause::Poison));
+    let owed = verdict == Verdict::Failed
+        && results.len() < executions
+        && stopped.is_none()
+        && losses < BUDGET
+        && !condemned;
     let missing =
         story.events().any(|event| matches!(event, RunEvent::TestMissing { test: t, .. } if *t == test));
     ensure(!owed || missing, || {
@@ -164,7 +185,14 @@ fn unreachable_tests(story: &Story, test: TestIndex) -> usize {
         ordered.flat_map(|relation| relation.tests.iter().take_while(|_| relation.tests.contains(&test)));
     let ends_worker = |of: &TestIndex| {
         let does = story.plan.tests[of.0 as usize].does;
-        matches!(does, Does::CrashesWorker | Does::CrashesCollection | Does::Hangs | Does::ExitsSession)
+        matches!(
+            does,
+            Does::CrashesWorker
+                | Does::KillsExecutor
+                | Does::CrashesCollection
+                | Does::Hangs
+                | Does::ExitsSession
+        )
     };
     if before.take_while(|of| **of < test).any(ends_worker) { BUDGET } else { 0 }
 }
@@ -191,9 +219,14 @@ fn fits_script(story: &Story, test: TestIndex, verdict: Verdict) -> Result<(), S
         (Does::Always(Outcome::Failed), verdict) => verdict == Verdict::Failed,
         (Does::Always(Outcome::Skipped), verdict) => verdict == Verdict::Skipped,
         (Does::IsMissingOn(_) | Does::NeedsWholeCollection, verdict) => verdict == Verdict::Passed,
-        (Does::CrashesWorker | Does::CrashesCollection | Does::Hangs | Does::ExitsSession, verdict) => {
-            verdict == Verdict::Failed
-        }
+        (
+            Does::CrashesWorker
+            | Does::KillsExecutor
+            | Does::CrashesCollection
+            | Does::Hangs
+            | Does::ExitsSession,
+            verdict,
+        ) => verdict == Verdict::Failed,
         (Does::FailsFirst(_), verdict) => {
             matches!(verdict, Verdict::Passed | Verdict::Failed | Verdict::Flaky)
         }

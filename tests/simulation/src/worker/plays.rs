@@ -150,6 +150,12 @@ impl World {
                 self.census.count("fault: worker crashed by a test");
                 self.crashes(place, execution);
             }
+            Does::KillsExecutor => {
+                self.census.count("fault: executor killed by a test");
+                let executor = self.executor_of(place.0);
+                let back_after = self.random.within(50..=3000);
+                self.executor_dies(executor, Some(back_after));
+            }
             Does::ExitsSession => {
                 self.census.count("fault: session ended by a test");
                 self.ends_by_itself(place, execution);

@@ -1,0 +1,193 @@
+//! Suspects: tests that were running when their executor was lost, nobody knows why. Each runs again alone on an
+//! executor, when its run has nothing else to give out, so that an innocent neighbour is never blamed. Two executors lost
+//! with it alone condemn it, unless executors are lost so often that this may be chance.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use seagull_domain::{
+    AttemptId, BundleId, ExecutorId, InfraCause, Instant, NotExecuted, Outcome, RunId, TestCause, TestIndex,
+    TestResult,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::State;
+use crate::fact::What;
+use crate::held_back::HeldBack;
+use crate::run::{Bundle, Run, Test};
+use crate::state::Executor;
+use crate::step::Step;
+
+/// So many losses with a test alone are its own doing, if they are not chance.
+const DEATHS: usize = 2;
+/// What counts as chance.
+const CHANCE: f64 = 0.01;
+
+/// An executor that was lost while it ran a suspect alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Death {
+    pub executor: ExecutorId,
+    /// For how long it may have run it, in milliseconds; None where the scheduler does not know.
+    pub alone_ms: Option<u64>,
+}
+
+/// How often executors are lost. Volatile: a scheduler that has just recovered blames nobody for what it has not seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Losses {
+    /// For causes that nobody knows, with something of a run on them.
+    pub count: u32,
+    /// How long all executors that are gone had been there together.
+    pub lived: Duration,
+}
+
+impl Test {
+    /// Whether its executor was lost with it and it has had no result since.
+    fn is_suspect(&self) -> bool {
+        self.suspect && self.verdict.is_none()
+    }
+}
+
+impl Run {
+    /// Whether the test is to run alone: it is a suspect, or a suspect comes before it in its *ordered* relation.
+    pub(crate) fn runs_alone(&self, test: TestIndex) -> bool {
+        let upto = |test: &TestIndex| {
+            let relation = self.relation_of(*test).filter(|relation| relation.ordered)?;
+            let end = relation.tests.iter().position(|of| of == test)?;
+            Some(relation.tests[..end].iter().any(|before| self.test(*before).is_suspect()))
+        };
+        self.test(test).is_suspect() || upto(&test).unwrap_or(false)
+    }
+
+    /// Whether a test that kills executors, or may, and is not tried again, must run before it.
+    pub(crate) fn follows_poison(&self, test: TestIndex) -> bool {
+        let relation = self.relation_of(test).filter(|relation| relation.ordered);
+        let before =
+            relation.into_iter().flat_map(|relation| relation.tests.iter().take_while(|of| **of != test));
+        before
+            .map(|before| self.test(*before))
+            .any(|before| before.poison || (before.suspect && before.given_up.is_some()))
+    }
+
+    /// The attempt's executor was lost with this test in flight, or another that is left of it, the results before which
+    /// were lost too: then nobody knows which it was.
+    pub(crate) fn suspect(&mut self, attempt: AttemptId, test: TestIndex, alone_ms: Option<u64>) {
+        let attempt = &self.attempts[&attempt];
+        let is_alone = attempt.alone && attempt.left.len() == 1;
+        let death = is_alone.then(|| Death { executor: attempt.executor.clone(), alone_ms });
+        let test = self.test_mut(test);
+        test.suspect = true;
+        test.deaths.extend(death);
+    }
+
+    /// Whether all that waits for a slot is to run alone, and nothing does.
+    fn waits_alone(&self) -> bool {
+        self.dispatches()
+            && self.withdrawn == 0
+            && !self.pending.is_empty()
+            && self.pending.values().all(|bundle| bundle.alone)
+            && !self.live_attempts().any(|(_, attempt)| attempt.alone)
+    }
+}
+
+impl State {
+    /// How likely it is that executors were lost just while they ran this test alone, at the rate at which others are
+    /// lost. Half a loss more than was seen, so that a fleet which has lost none yet is not taken to be perfect.
+    fn chance(&self, test: &Test, now: Instant) -> f64 {
+        let own = test.deaths.len() + 1;
+        let others = f64::from(self.losses.count) - own as f64;
+        let there: Duration = self.executors.values().map(|executor| now - executor.since).sum();
+        let lived_ms = (self.losses.lived + there).as_millis().max(1) as f64;
+        let rate = (others.max(0.0) + 0.5) / lived_ms;
+        let of = |death: &Death| death.alone_ms.map_or(1.0, |ms| (rate * ms as f64).min(1.0));
+        test.deaths.iter().map(of).product()
+    }
+}
+
+impl Step<'_> {
+    /// Fails a test that its last attempt shows to kill executors.
+    pub(crate) fn condemn(&mut self, run: &RunId, test: TestIndex, attempt: AttemptId) {
+        let state = &self.state.runs[run];
+        let known = state.test(test);
+        let Some(last) = state.attempts.get(&attempt).filter(|_| known.deaths.len() >= DEATHS) else {
+            return;
+        };
+        if !state.owes(test) || self.state.chance(known, self.now) >= CHANCE {
+            return;
+        }
+        let (executor, slot) = (last.executor.clone(), last.number);
+        let result = Box::new(evidence(test, &known.deaths));
+        self.record(run, What::Condemned { attempt, executor, slot, result });
+    }
+}
+
+/// A failure, with what shows it.
+fn evidence(test: TestIndex, deaths: &[Death]) -> TestResult {
+    let lost = deaths.iter().map(|death| match death.alone_ms {
+        Some(ms) => format!("{} within {}.{} s", death.executor, ms / 1000, ms % 1000 / 100),
+        None => death.executor.to_string(),
+    });
+    let lost = lost.collect::<Vec<_>>().join(", ");
+    TestResult {
+        test,
+        ordinal: 0,
+        last: true,
+        outcome: Outcome::Failed,
+        detail: String::new(),
+        cause: Some(TestCause::Poison),
+        phases: [0; 3],
+        peak_kib: 0,
+        started_at: 0,
+        message: format!("each executor that ran it alone was lost: {lost}"),
+        location: String::new(),
+        text: None,
+    }
+}
+
+/// What follows a test that kills executors can never run.
+pub(crate) const UNREACHABLE: NotExecuted = NotExecuted::Infra(InfraCause::ExecutorLost);
+
+/// Executors that get nothing until they have nothing, each for the run that then runs a suspect there: of those where
+/// the suspect may go the one that has least.
+pub(crate) fn emptied(state: &State) -> BTreeMap<&ExecutorId, &RunId> {
+    let mut emptied = BTreeMap::new();
+    for (id, run) in state.runs.iter().filter(|(_, run)| run.waits_alone()) {
+        let longest = run.pending.iter().max_by_key(|(id, bundle)| (bundle.predicted_us, Reverse(*id)));
+        let Some((_, bundle)) = longest else { continue };
+        let held_back = HeldBack::of(state, run);
+        let placed = |executor: &ExecutorId| state.placed.get(executor).map_or(0, BTreeMap::len);
+        let free =
+            state.executors.iter().filter(|(executor, of)| of.slots > 0 && !emptied.contains_key(executor));
+        let goes = free.filter(|(executor, of)| may_go(state, bundle, &held_back, executor, of));
+        if let Some((executor, _)) = goes.min_by_key(|(executor, _)| (placed(executor), *executor)) {
+            emptied.insert(executor, id);
+        }
+    }
+    emptied
+}
+
+/// Whether there is an executor that a bundle need not avoid.
+pub(crate) fn may_go_elsewhere(state: &State, bundle: &Bundle, held_back: &HeldBack) -> bool {
+    let takes = |id: &ExecutorId, e| !bundle.avoid.contains(id) && held_back.leaves_any(id, e);
+    state.executors.iter().any(|(id, e)| takes(id, e))
+}
+
+/// Whether a bundle may go to an executor: not where it should not, unless there is nowhere else.
+pub(crate) fn may_go(
+    state: &State,
+    bundle: &Bundle,
+    held_back: &HeldBack,
+    id: &ExecutorId,
+    executor: &Executor,
+) -> bool {
+    held_back.leaves_any(id, executor)
+        && (!bundle.avoid.contains(id) || !may_go_elsewhere(state, bundle, held_back))
+}
+
+/// A bundle's rank among those of its run that wait: those that run alone last, then what goes first, then the longest,
+/// the oldest of those that are equally long.
+pub(crate) type Rank = (bool, bool, u64, Reverse<BundleId>);
+
+pub(crate) fn rank((id, bundle): (&BundleId, &Bundle)) -> Rank {
+    (!bundle.alone, bundle.first, bundle.predicted_us, Reverse(*id))
+}

@@ -1,0 +1,154 @@
+//! Suspects: what ran when its executor was lost.
+
+use std::time::Duration;
+
+use seagull_domain::{
+    AttemptId, AttemptState, EndCause, InfraCause, NotExecuted, Outcome, Relation, RunEvent, RunSpec,
+    TestCause, TestIndex, Verdict,
+};
+use seagull_scheduler_core::{Call, Event, Fact, Losses, Phase, What, project};
+
+use crate::fixture::spec;
+use crate::world::*;
+
+/// Longer than any lease.
+const LOST: Duration = Duration::from_secs(20);
+
+/// Loses an executor while others live.
+fn lose(world: &mut World, executor: &'static str, others: &[&'static str]) -> Vec<What> {
+    world.executors.remove(executor);
+    let mut facts = Vec::new();
+    for _ in 0..4 {
+        world.now = world.now + LOST / 4;
+        for other in others {
+            facts.extend(world.report(other, &[]));
+        }
+    }
+    facts.extend(world.step(Event::Tick).0);
+    facts
+}
+
+fn alone(facts: &[What]) -> Vec<(Vec<u32>, Vec<&str>)> {
+    let alone = facts.iter().filter_map(|what| match what {
+        What::Bundled { entries, avoid, alone: true, .. } => {
+            let tests = entries.iter().map(|(test, _)| test.0).collect();
+            Some((tests, avoid.iter().map(|executor| executor.as_str()).collect()))
+        }
+        _ => None,
+    });
+    alone.collect()
+}
+
+/// The given attempt runs its bundle to the end.
+fn completes(world: &mut World, executor: &'static str, attempt: u64, left: &[u32]) -> Vec<What> {
+    let results: Vec<_> =
+        (1..).zip(left).map(|(batch, test)| (batch, result(*test, Outcome::Passed))).collect();
+    world.says(executor, attempt, AttemptState::Ended(EndCause::Completed));
+    world.report(executor, &results)
+}
+
+#[test]
+fn what_was_in_flight_runs_alone_and_last_and_not_where_it_was() {
+    let mut world = World::running(0, 3, Vec::new());
+    world.report("b", &[]);
+    let facts = lose(&mut world, "a", &["b"]);
+    assert_eq!(alone(&facts), [(vec![0], vec!["a"])]);
+    assert_eq!(assigned(&facts), [("b", AttemptId(3))], "the rest goes first");
+    world.says("b", 3, AttemptState::Running(None));
+    world.report("b", &[]);
+    assert_eq!(
+        assigned(&world.report("a", &[])),
+        [],
+        "it keeps away from where it was while there is another"
+    );
+    let facts = completes(&mut world, "b", 3, &[1, 2]);
+    assert_eq!(assigned(&facts), [("b", AttemptId(4))]);
+    assert!(world.state.executors[&"b".parse().unwrap()].room.is_empty(), "nothing runs beside it or next");
+    let facts = completes(&mut world, "b", 4, &[0]);
+    assert_eq!(decided(&facts), [(TestIndex(0), Verdict::Passed)]);
+}
+
+/// One that kills what runs it, until it has killed so many.
+fn killer(deaths: usize, relation: Vec<Relation>, tests: u32) -> (World, Vec<What>) {
+    let mut world = World::running(1, tests, relation);
+    // The fleet is there for a while.
+    for _ in 0..60 {
+        world.now = world.now + Duration::from_secs(10);
+        ["a", "b", "c", "d"].iter().for_each(|executor| drop(world.report(executor, &[])));
+    }
+    let mut facts = lose(&mut world, "a", &["b", "c", "d"]);
+    for executor in ["b", "c"].into_iter().take(deaths) {
+        let attempt = world.state.next_attempt.0 - 1;
+        let known = &world.state.runs[&run()].attempts[&AttemptId(attempt)];
+        assert_eq!((known.executor.as_str(), known.alone), (executor, true));
+        world.says(executor, attempt, AttemptState::Running(Some(TestIndex(0))));
+        world.report(executor, &[]);
+        let others: Vec<_> = ["b", "c", "d"].into_iter().filter(|of| *of > executor).collect();
+        facts = lose(&mut world, executor, &others);
+    }
+    (world, facts)
+}
+
+#[test]
+fn two_executors_lost_with_it_alone_condemn_a_test() {
+    let (world, facts) = killer(1, Vec::new(), 1);
+    assert_eq!(alone(&facts), [(vec![0], vec!["b", "b"])]);
+    assert_eq!(decided(&facts), []);
+    drop(world);
+
+    let (world, facts) = killer(2, Vec::new(), 1);
+    assert_eq!(decided(&facts), [(TestIndex(0), Verdict::Failed)], "though a retry is left");
+    let condemned = facts.iter().find(|what| matches!(what, What::Condemned { .. })).unwrap().clone();
+    let told = project(&Fact { run: run(), what: condemned });
+    let [RunEvent::TestFinished { result, executor, evidence: None, .. }] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(
+        (result.outcome, result.cause, executor.as_str()),
+        (Outcome::Failed, Some(TestCause::Poison), "c")
+    );
+    assert_eq!(result.message, "each executor that ran it alone was lost: b within 20.0 s, c within 20.0 s");
+    assert!(matches!(world.state.runs[&run()].phase, Phase::Ended { exit_code: 100, .. }));
+}
+
+#[test]
+fn where_executors_are_lost_all_the_time_nobody_is_blamed() {
+    let mut world = World::running(0, 1, Vec::new());
+    // Other runs have lost one every two minutes.
+    world.state.losses = Losses { count: 15, lived: Duration::from_secs(1800) };
+    let mut facts = Vec::new();
+    world.report("b", &[]);
+    world.report("c", &[]);
+    for executor in ["a", "b", "c"] {
+        let others: Vec<_> = ["b", "c", "d"].into_iter().filter(|of| *of > executor).collect();
+        facts = lose(&mut world, executor, &others);
+    }
+    let infra = NotExecuted::Infra(InfraCause::ExecutorLost);
+    assert_eq!(decided(&facts), [(TestIndex(0), Verdict::NotExecuted(infra))]);
+}
+
+#[test]
+fn what_needs_a_suspect_before_it_goes_with_it_and_only_the_budget_decides() {
+    let (_, facts) = killer(0, ordered(0..2), 2);
+    assert_eq!(alone(&facts), [(vec![0, 1], vec!["a"])]);
+    let (world, facts) = killer(2, ordered(0..2), 2);
+    let infra = Verdict::NotExecuted(NotExecuted::Infra(InfraCause::ExecutorLost));
+    assert_eq!(decided(&facts), [(TestIndex(0), infra), (TestIndex(1), infra)], "it may have been either");
+    assert_eq!(world.state.runs[&run()].test(TestIndex(0)).deaths, []);
+}
+
+#[test]
+fn an_executor_is_emptied_for_a_suspect_though_another_run_would_fill_it() {
+    let mut world = World::running(0, 3, Vec::new());
+    world.report("b", &[]);
+    let facts = lose(&mut world, "a", &["b"]);
+    assert_eq!(assigned(&facts), [("b", AttemptId(3))]);
+    let urgent = RunSpec { priority: 9, ..spec("urgent") };
+    world.step(Event::Submit { request: Call(2000), spec: Box::new(urgent) });
+    let facts = completes(&mut world, "b", 3, &[1, 2]);
+    assert_eq!(assigned(&facts), [("b", AttemptId(4))]);
+    assert!(world.state.runs[&run()].attempts[&AttemptId(4)].alone);
+    assert_eq!(world.state.executors[&"b".parse().unwrap()].alone_since, Some(world.now));
+    let facts = completes(&mut world, "b", 4, &[0]);
+    assert_eq!(assigned(&facts), [("b", AttemptId(5))], "the other run has it back");
+}

@@ -1,0 +1,195 @@
+//! What these tests share: a scheduler with executors of one slot each, which say what they are told to.
+
+use std::collections::BTreeMap;
+
+use seagull_domain::{
+    AttemptId, AttemptReport, AttemptState, Batch, Desired, Digest, Discovery, EndCause, Epoch, Generation,
+    Instant, Outcome, PlanSummary, Record, Relation, Report, Role, RunId, RunSpec, SlotIndex, TestIndex,
+    TestResult, Verdict, WorkerReport,
+};
+use seagull_scheduler_core::{Call, Effect, Event, Plan, Settings, State, What};
+
+use crate::fixture::spec;
+
+/// A scheduler with executors of one slot each, which say what they are told to.
+pub struct World {
+    pub state: State,
+    pub now: Instant,
+    pub executors: BTreeMap<&'static str, Executor>,
+    pub calls: u64,
+}
+
+#[derive(Clone, Default)]
+pub struct Executor {
+    pub boot: u32,
+    pub sequence: u64,
+    pub known: (Epoch, u64),
+    pub draining: bool,
+    pub attempts: Vec<AttemptReport>,
+}
+
+pub fn run() -> RunId {
+    "r".parse().unwrap()
+}
+
+pub fn tests(indices: impl IntoIterator<Item = u32>) -> Vec<TestIndex> {
+    indices.into_iter().map(TestIndex).collect()
+}
+
+pub fn result(test: u32, outcome: Outcome) -> Record {
+    Record::Result(TestResult {
+        test: TestIndex(test),
+        ordinal: 0,
+        last: true,
+        outcome,
+        detail: String::new(),
+        cause: None,
+        phases: [0, 1, 0],
+        peak_kib: 0,
+        started_at: 0,
+        message: String::new(),
+        location: String::new(),
+        text: None,
+    })
+}
+
+impl World {
+    /// A run of one bundle of ten-second tests, on the executor `a`.
+    pub fn running(retries: u32, count: u32, relations: Vec<Relation>) -> World {
+        World::running_bundles(retries, vec![tests(0..count)], relations)
+    }
+
+    /// The same of several bundles, of which `a` has the first.
+    pub fn running_bundles(retries: u32, bundles: Vec<Vec<TestIndex>>, relations: Vec<Relation>) -> World {
+        World::running_in_turn(retries, bundles, relations, 0)
+    }
+
+    /// The same, of which some go before the others.
+    pub fn running_in_turn(
+        retries: u32,
+        bundles: Vec<Vec<TestIndex>>,
+        relations: Vec<Relation>,
+        first: u32,
+    ) -> World {
+        let count = bundles.iter().map(Vec::len).sum::<usize>() as u32;
+        let state = State::new(Epoch(1), Settings::default());
+        let mut world = World { state, now: Instant(0), executors: BTreeMap::new(), calls: 0 };
+        world.step(Event::Submit { request: Call(1000), spec: Box::new(RunSpec { retries, ..spec("r") }) });
+        world.report("a", &[]);
+        let discovered = EndCause::Discovered(Discovery { manifest: Digest([7; 32]), tests: count });
+        world.says("a", 1, AttemptState::Ended(discovered));
+        world.report("a", &[]);
+        let plan = Plan {
+            manifest: Digest([8; 32]),
+            bundles,
+            predicted_us: vec![10_000_000; count as usize],
+            limits_ms: vec![300_000; count as usize],
+            relations,
+            summary: PlanSummary::default(),
+            empty_by_definition: false,
+            first,
+            fail_fast: None,
+            moved: None,
+        };
+        world.step(Event::Planned { run: run(), generation: Generation(1), outcome: Ok(Box::new(plan)) });
+        world.says("a", 2, AttemptState::Running(None));
+        world.report("a", &[]);
+        world
+    }
+
+    pub fn step(&mut self, event: Event) -> (Vec<What>, Vec<Effect>) {
+        let outcome = self.state.step(self.now, event);
+        self.state.sanity_check();
+        (outcome.facts.into_iter().map(|(_, fact)| fact.what).collect(), outcome.effects)
+    }
+
+    /// From now on the executor reports of its one attempt.
+    pub fn says(&mut self, executor: &'static str, attempt: u64, state: AttemptState) {
+        let (attempt, generation, kept) = (AttemptId(attempt), Generation(1), Vec::new());
+        let report = AttemptReport { attempt, run: run(), generation, kept, state };
+        self.executors.entry(executor).or_default().attempts = vec![report];
+    }
+
+    pub fn report(&mut self, executor: &'static str, records: &[(u32, Record)]) -> Vec<What> {
+        self.send(executor, records).0
+    }
+
+    pub fn send(&mut self, executor: &'static str, records: &[(u32, Record)]) -> (Vec<What>, Vec<Effect>) {
+        self.calls += 1;
+        let call = Call(self.calls);
+        let state = self.executors.entry(executor).or_default();
+        state.sequence += 1;
+        let attempt = state.attempts.first().map_or(AttemptId(0), |status| status.attempt);
+        let batch = |(number, record): &(u32, Record)| Batch {
+            run: run(),
+            attempt,
+            number: *number,
+            records: vec![record.clone()],
+        };
+        let state_of = &self.state.runs[&run()];
+        let number =
+            state_of.workers.get(&executor.parse().unwrap()).map(|slots| slots[&SlotIndex(0)].number);
+        let worker = number.map(|number| WorkerReport { run: run(), slot: SlotIndex(0), number });
+        let report = Report {
+            executor: executor.parse().unwrap(),
+            boot: format!("b{}", state.boot).parse().unwrap(),
+            sequence: state.sequence,
+            known: state.known,
+            slots: 1,
+            labels: Default::default(),
+            draining: state.draining,
+            attempts: state.attempts.clone(),
+            workers: worker.into_iter().filter(|_| !state.attempts.is_empty()).collect(),
+            batches: records.iter().map(batch).collect(),
+        };
+        let (facts, effects) = self.step(Event::Report { call, report: Box::new(report) });
+        if let Some(desired) = answer(&effects, call) {
+            self.executors.get_mut(executor).unwrap().known = (desired.epoch, desired.version);
+        }
+        (facts, effects)
+    }
+}
+
+pub fn answer(effects: &[Effect], to: Call) -> Option<&Desired> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Answer { call, desired } if *call == to => Some(&**desired),
+        _ => None,
+    })
+}
+
+pub fn bundles(facts: &[What]) -> Vec<Vec<(u32, Role)>> {
+    let bundle = |what: &What| match what {
+        What::Bundled { entries, .. } => Some(entries.iter().map(|(test, role)| (test.0, *role)).collect()),
+        _ => None,
+    };
+    facts.iter().filter_map(bundle).collect()
+}
+
+/// Who was given what.
+pub fn assigned(facts: &[What]) -> Vec<(&str, AttemptId)> {
+    let assigned = facts.iter().filter_map(|what| match what {
+        What::Assigned { executor, attempt, .. } => Some((executor.as_str(), *attempt)),
+        _ => None,
+    });
+    assigned.collect()
+}
+
+pub fn asked_back(facts: &[What]) -> Vec<TestIndex> {
+    let asked = facts.iter().filter_map(|what| match what {
+        What::TakeBack { tests, .. } => Some(tests.clone()),
+        _ => None,
+    });
+    asked.flatten().collect()
+}
+
+pub fn decided(facts: &[What]) -> Vec<(TestIndex, Verdict)> {
+    let decided = facts.iter().filter_map(|what| match what {
+        What::Decided { verdicts } => Some(verdicts.clone()),
+        _ => None,
+    });
+    decided.flatten().collect()
+}
+
+pub fn ordered(indices: impl IntoIterator<Item = u32>) -> Vec<Relation> {
+    vec![Relation { ordered: true, tests: tests(indices) }]
+}
