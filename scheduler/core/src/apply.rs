@@ -33,9 +33,9 @@ impl State {
                 self.run_mut(run).end(*attempt, cause);
                 self.unplace(run, *attempt);
             }
-            What::AttemptLost { attempt, cause, alone_ms, .. } => {
+            What::AttemptLost { attempt, .. } => {
                 let current = self.is_current(run, *attempt);
-                self.run_mut(run).lose(*attempt, *cause, current, *alone_ms);
+                self.run_mut(run).lose(&fact.what, current);
                 self.unplace(run, *attempt);
             }
             what => self.run_mut(run).apply(what),
@@ -388,7 +388,11 @@ impl Run {
 
     /// Charges the test that was in flight, if the attempt was its slot's current one: the first that it owed, for which
     /// whatever ran before it ran.
-    fn lose(&mut self, attempt: AttemptId, cause: InfraCause, is_current: bool, alone_ms: Option<u64>) {
+    fn lose(&mut self, what: &What, is_current: bool) {
+        let What::AttemptLost { attempt, cause, had, alone_ms, .. } = what else {
+            unreachable!("called for a loss")
+        };
+        let (attempt, cause) = (*attempt, *cause);
         let state = &self.attempts[&attempt];
         let mut left = state.left.values().filter(|_| is_current).map(|(test, role)| (*test, *role));
         let owed = left.clone().find(|(_, role)| *role == Role::Run);
@@ -399,8 +403,8 @@ impl Run {
         if let Some((test, _)) = owed {
             self.charge_test(test, cause);
         }
-        if let Some((test, Role::Run)) = in_flight.filter(|_| cause == InfraCause::ExecutorLost) {
-            self.suspect(attempt, test, alone_ms);
+        if let Some((test, Role::Run)) = in_flight.filter(|_| *had && cause == InfraCause::ExecutorLost) {
+            self.suspect(attempt, test, *alone_ms);
         }
         self.close_attempt(attempt, Status::Lost);
     }

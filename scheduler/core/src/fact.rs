@@ -106,6 +106,8 @@ pub enum What {
         cause: InfraCause,
         executor: ExecutorId,
         left: u32,
+        /// Whether its executor is known to have had it, so that it may be what that was lost by.
+        had: bool,
         /// How long its executor may have run nothing else, if that is known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         alone_ms: Option<u64>,

@@ -28,6 +28,7 @@ impl Executor {
             held: None,
             version: 0,
             desired: Default::default(),
+            has: BTreeSet::new(),
             running: BTreeMap::new(),
             done: BTreeSet::new(),
             room: BTreeMap::new(),
@@ -120,10 +121,12 @@ impl Step<'_> {
             let cause = EndCause::Cancelled;
             return self.record(run, What::AttemptEnded { attempt, cause, executor, left });
         }
-        let since = self.state.executors.get(&executor).and_then(|executor| executor.alone_since);
+        let known = self.state.executors.get(&executor);
+        let had = known.is_some_and(|executor| executor.has.contains(&attempt));
+        let since = known.and_then(|executor| executor.alone_since);
         let alone_ms = since.filter(|_| state.alone).map(|since| (self.now - since).as_millis() as u64);
         self.open_what_is_left(run, attempt, Some(executor.clone()));
-        self.record(run, What::AttemptLost { attempt, cause, executor, left, alone_ms });
+        self.record(run, What::AttemptLost { attempt, cause, executor, left, had, alone_ms });
     }
 
     /// What an attempt leaves without a result is looked at when the step settles.

@@ -101,6 +101,7 @@ impl Step<'_> {
                 (known.since, known.alone_since) = (self.now, None);
             }
             (known.answered, known.version) = (false, 0);
+            known.has.clear();
             known.running.clear();
             known.done.clear();
         }
@@ -283,7 +284,9 @@ impl Step<'_> {
         let placed = self.state.placed.get(&report.executor);
         let done =
             ended.filter(|attempt| placed.is_some_and(|placed| placed.contains_key(attempt))).collect();
-        self.seen_mut(report).done = done;
+        let executor = self.seen_mut(report);
+        executor.done = done;
+        executor.has = report.attempts.iter().map(|status| status.attempt).collect();
     }
 
     fn show(&mut self, report: &Report, Running { run, number, .. }: &Running, test: Option<TestIndex>) {

@@ -88,6 +88,8 @@ pub struct Executor {
     /// The version of `desired`; 0 while there is none.
     pub version: u64,
     pub desired: (Vec<DesiredAttempt>, BTreeSet<RunId>),
+    /// The attempts that it last reported on.
+    pub has: BTreeSet<AttemptId>,
     /// What each slot runs, as last reported.
     pub running: BTreeMap<SlotIndex, Running>,
     /// Live attempts that have ended by its last report, of plans that do not count yet.

@@ -180,10 +180,10 @@ impl World {
     pub fn play(&mut self) -> Result<(), String> {
         let mut actions = 0;
         let mut ended_at = None;
-        while let Some(((at, _), action)) = self.queue.pop_first() {
+        while let Some(((at, tie), action)) = self.queue.pop_first() {
             debug_assert!(at >= self.now, "time goes forwards");
             self.now = at;
-            self.act(action);
+            self.act(tie, action);
             actions += 1;
             if self.now > MOST_MS || actions > MOST_ACTIONS {
                 let seconds = at / 1000;
@@ -234,9 +234,11 @@ impl World {
         self.agents.iter().find_map(Agent::left_over)
     }
 
-    fn act(&mut self, action: Action) {
+    /// What is postponed keeps its place among what comes at the same time.
+    fn act(&mut self, tie: u64, action: Action) {
         if let Some(until) = self.postponed(&action) {
-            return self.after(until - self.now, action);
+            self.queue.insert((until, tie), action);
+            return;
         }
         match action {
             Action::ToScheduler(message) => self.scheduler_receives(message),

@@ -66,8 +66,8 @@ fn in_one_worker(story: &Story, executions: &[&Execution]) -> Result<(), String>
         let withdrawn = |of: &Execution| story.withdrawn.contains_key(&of.attempt);
         let missing = |e: &RunEvent| matches!(e, RunEvent::TestMissing { .. });
         let worker = &story.physical.workers[a.worker];
-        // What was running when a machine was lost runs by itself.
-        let suspects = executions.iter().any(|e| story.lost.contains_key(&e.attempt));
+        // What was in flight when a machine was lost runs by itself, even what had not begun.
+        let suspects = story.lost.values().any(|at| *at <= b.start);
         let explained = a.worker == b.worker
             || worker.broke
             || withdrawn(a) != withdrawn(b)
