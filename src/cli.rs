@@ -241,6 +241,12 @@ pub struct HowArgs {
     /// Run a failed test again so often; failed and passed is flaky [default: 0]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub retries: Option<u32>,
+    /// Give a test up that was lost with its executor so often [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub test_losses: Option<u32>,
+    /// Stop after so many losses [default: 100, or a twentieth of the tests if that is more]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub run_losses: Option<u32>,
     /// Stop after so many failed tests, 1 if there is no number
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "1",
           value_parser = clap::value_parser!(u32).range(1..))]

@@ -60,6 +60,8 @@ pub struct RunDefaults {
     pub cap: Option<Duration>,
     pub test_limit: Option<Duration>,
     pub retries: Option<u32>,
+    pub test_losses: Option<u32>,
+    pub run_losses: Option<u32>,
     pub fail_fast: Option<u32>,
     pub flaky_fails: Option<bool>,
     pub grace: Option<Duration>,
@@ -141,6 +143,8 @@ fn run_defaults(run: &mut Reader) -> anyhow::Result<RunDefaults> {
         cap: run.parsed("cap", duration::parse_some)?,
         test_limit: run.parsed("test-limit", duration::parse_some)?,
         retries: run.number("retries", 0..=1000)?,
+        test_losses: run.number("test-losses", 1..=u32::MAX)?,
+        run_losses: run.number("run-losses", 1..=u32::MAX)?,
         fail_fast: run.number("fail-fast", 1..=u32::MAX)?,
         flaky_fails: run.parsed("flaky", flaky_fails)?,
         grace: run.parsed("grace", duration::parse)?,
@@ -218,6 +222,8 @@ mod tests {
             cap = "5m"
             test-limit = "1m"
             retries = 2
+            test-losses = 5
+            run-losses = 50
             fail-fast = 10
             flaky = "fail"
             grace = "30s"
@@ -244,6 +250,8 @@ mod tests {
             cap: Some(Duration::from_secs(300)),
             test_limit: Some(Duration::from_secs(60)),
             retries: Some(2),
+            test_losses: Some(5),
+            run_losses: Some(50),
             fail_fast: Some(10),
             flaky_fails: Some(true),
             grace: Some(Duration::from_secs(30)),

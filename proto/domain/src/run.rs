@@ -39,6 +39,12 @@ pub struct RunSpec {
     pub test_limit_ms: Option<u64>,
     /// How often a failed test runs again.
     pub retries: u32,
+    /// How often a test may be lost to infrastructure before it is given up; as the scheduler has it if None.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_losses: Option<u32>,
+    /// How many such losses stop the run; by the number of its tests if None.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_losses: Option<u32>,
     /// How many failed verdicts stop the run.
     pub fail_fast: Option<u32>,
     /// Whether a flaky verdict is a failure.
@@ -174,6 +180,7 @@ impl RunSpec {
             ("cap", self.cap_ms == existing.cap_ms),
             ("test limit", self.test_limit_ms == existing.test_limit_ms),
             ("retries", self.retries == existing.retries),
+            ("losses", (self.test_losses, self.run_losses) == (existing.test_losses, existing.run_losses)),
             ("fail-fast", self.fail_fast == existing.fail_fast),
             ("flaky", self.flaky_fails == existing.flaky_fails),
             ("isolation", self.isolation == existing.isolation),
@@ -205,6 +212,8 @@ mod tests {
             cap_ms: 600_000,
             test_limit_ms: None,
             retries: 0,
+            test_losses: None,
+            run_losses: None,
             fail_fast: None,
             flaky_fails: false,
             early_start: true,
@@ -225,6 +234,8 @@ mod tests {
         assert_eq!(flaky.difference(&spec), Some("flaky"));
         assert_eq!(project.difference(&spec), Some("project"));
         assert_eq!(isolated.difference(&spec), Some("isolation"));
+        let patient = RunSpec { run_losses: Some(1), ..spec.clone() };
+        assert_eq!(patient.difference(&spec), Some("losses"));
         assert_eq!(bounded.difference(&spec), Some("worker memory"));
         assert_eq!(later.difference(&spec), None);
         let passing = |value: &str| {

@@ -48,6 +48,8 @@ impl From<RunSpec> for v1::RunSpec {
             cap_ms: spec.cap_ms,
             retries: spec.retries,
             fail_fast: spec.fail_fast,
+            test_losses: spec.test_losses,
+            run_losses: spec.run_losses,
             flaky_fails: spec.flaky_fails,
             late_start: !spec.early_start,
             grace_ms: spec.grace_ms,
@@ -79,7 +81,8 @@ impl TryFrom<v1::RunSpec> for RunSpec {
             given.transpose()
         };
         let worker_memory_kib = message.worker_memory_kib.map(|kib| memory(kib, "RunSpec.worker_memory_kib"));
-        let fail_fast = message.fail_fast.map(|failures| scalar::at_least_one(failures, "RunSpec.fail_fast"));
+        let some =
+            |given: Option<u32>, field| given.map(|given| scalar::at_least_one(given, field)).transpose();
         let workspace: Workspace = scalar::required(message.workspace, "RunSpec.workspace")?.try_into()?;
         let mut environment: Environment = message.environment.unwrap_or_default().try_into()?;
         let place = |path, field| within(path, &workspace, field);
@@ -106,7 +109,9 @@ impl TryFrom<v1::RunSpec> for RunSpec {
             cap_ms: millis(cap_ms, "RunSpec.cap_ms")?,
             test_limit_ms: some_millis(message.test_limit_ms, "RunSpec.test_limit_ms")?,
             retries: scalar::at_most(message.retries, limits::RETRIES, "RunSpec.retries")?,
-            fail_fast: fail_fast.transpose()?,
+            test_losses: some(message.test_losses, "RunSpec.test_losses")?,
+            run_losses: some(message.run_losses, "RunSpec.run_losses")?,
+            fail_fast: some(message.fail_fast, "RunSpec.fail_fast")?,
             flaky_fails: message.flaky_fails,
             early_start: !message.late_start,
             grace_ms: millis(message.grace_ms, "RunSpec.grace_ms")?,

@@ -325,7 +325,9 @@ impl Source {
             cap_ms: self.within(1, limits::MILLIS),
             test_limit_ms: self.maybe(|s| s.within(1, limits::MILLIS)),
             retries: self.small(limits::RETRIES),
-            fail_fast: self.maybe(|s| u32::try_from(s.within(1, u32::MAX.into())).unwrap()),
+            test_losses: self.maybe(Self::some),
+            run_losses: self.maybe(Self::some),
+            fail_fast: self.maybe(Self::some),
             flaky_fails: self.coin(),
             early_start: self.coin(),
             grace_ms: self.within(0, limits::MILLIS),
@@ -335,6 +337,11 @@ impl Source {
             worker_memory_kib: self.maybe(|s| s.within(1, limits::KIB)),
             first: self.list(10, |s| s.text(300)),
         }
+    }
+
+    /// Any number but none.
+    fn some(&mut self) -> u32 {
+        u32::try_from(self.within(1, u32::MAX.into())).unwrap()
     }
 
     fn why(&mut self) -> NotExecuted {

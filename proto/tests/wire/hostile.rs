@@ -280,6 +280,8 @@ fn a_run_that_breaks_a_bound_is_refused() {
     bad("RunSpec.first", |m| m.first = vec!["x".repeat(limits::PATH_BYTES + 1)]);
     bad("RunSpec.first", |m| m.first = vec!["a\0b".into()]);
     bad("RunSpec.retries", |m| m.retries = u32::MAX);
+    bad("RunSpec.test_losses", |m| m.test_losses = Some(0));
+    bad("RunSpec.run_losses", |m| m.run_losses = Some(0));
     bad("RunSpec.fail_fast", |m| m.fail_fast = Some(0));
     bad("RunSpec.workspace", |m| m.workspace = None);
     bad("RunSpec.arguments", |m| m.arguments = vec![String::new(); limits::ARGUMENTS + 1]);

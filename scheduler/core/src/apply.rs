@@ -401,6 +401,7 @@ impl Run {
             self.charge_discovery(cause, "");
         }
         if let Some((test, _)) = owed {
+            self.charge_run(cause);
             self.charge_test(test, cause);
         }
         if let Some((test, Role::Run)) = in_flight.filter(|_| *had && cause == InfraCause::ExecutorLost) {
@@ -411,12 +412,17 @@ impl Run {
 
     /// Charges all that is left, of which nothing could run.
     fn charge(&mut self, attempt: AttemptId, cause: InfraCause, message: &str) {
-        let state = &self.attempts[&attempt];
-        if state.bundle.is_none() {
+        if self.attempts[&attempt].bundle.is_none() {
             return self.charge_discovery(cause, message);
         }
-        let charged: Vec<_> = state.left.values().map(|(test, _)| *test).collect();
+        self.charge_run(cause);
+        let charged: Vec<_> = self.attempts[&attempt].left.values().map(|(test, _)| *test).collect();
         charged.into_iter().for_each(|test| self.charge_test(test, cause));
+    }
+
+    fn charge_run(&mut self, cause: InfraCause) {
+        self.losses += 1;
+        self.lost_to = Some(cause);
     }
 
     fn charge_discovery(&mut self, cause: InfraCause, message: &str) {

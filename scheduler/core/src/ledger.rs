@@ -17,6 +17,7 @@ impl Step<'_> {
         let touched = std::mem::take(&mut self.touched);
         for run in &touched {
             self.fail_fast(run);
+            self.give_up(run);
             self.give_up_discovery(run);
         }
         self.settle_tests();
@@ -92,6 +93,17 @@ impl Step<'_> {
         }
     }
 
+    /// Ends a run that loses more than it is worth to the others.
+    fn give_up(&mut self, run: &RunId) {
+        let Some(state) = self.state.runs.get(run) else { return };
+        let spent = state.losses >= state.loss_budget();
+        if let (true, Phase::Running, Some(cause)) =
+            (spent && !state.all_decided(), state.phase, state.lost_to)
+        {
+            self.stop(run, NotExecuted::Infra(cause));
+        }
+    }
+
     fn give_up_discovery(&mut self, run: &RunId) {
         let Some(state) = self.state.runs.get(run) else { return };
         if state.phase == Phase::Discovering && state.discovery_losses >= self.state.settings.infra_budget {
@@ -139,7 +151,7 @@ fn spent(state: &State, run: &Run, test: TestIndex) -> Option<NotExecuted> {
     if run.follows_poison(test) {
         return Some(UNREACHABLE);
     }
-    if known.losses >= state.settings.infra_budget {
+    if known.losses >= run.spec.test_losses.unwrap_or(state.settings.infra_budget) {
         return Some(NotExecuted::Infra(known.lost_to.unwrap_or(InfraCause::ExecutorLost)));
     }
     let untried = state.executors.iter().any(|(id, e)| e.may_take() && !known.missing_on.contains(id));

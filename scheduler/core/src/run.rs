@@ -54,6 +54,12 @@ pub struct Run {
     pub failed_starts: BTreeMap<ExecutorId, BTreeMap<SlotIndex, u32>>,
     pub next_bundle: BundleId,
     pub counts: Counts,
+    /// How often something was lost to infrastructure.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub losses: u32,
+    /// The cause of the last of these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_to: Option<InfraCause>,
     pub suite_errors: u32,
     /// How many discoveries came to nothing for an infrastructure cause.
     pub discovery_losses: u32,
@@ -219,6 +225,8 @@ impl Run {
             failed_starts: BTreeMap::new(),
             next_bundle: BundleId(0),
             counts: Counts::default(),
+            losses: 0,
+            lost_to: None,
             suite_errors: 0,
             discovery_losses: 0,
             discovery_lost_to: String::new(),
@@ -281,6 +289,11 @@ impl Run {
         let open = self.dispatches() && test.verdict.is_none() && test.given_up.is_none() && !test.poison;
         let retry = test.seen.failed && !test.seen.passed && test.executions <= self.spec.retries;
         open && (!test.seen.any() || retry)
+    }
+
+    /// How many losses end it: so many of a large run are a matter of course.
+    pub fn loss_budget(&self) -> u32 {
+        self.spec.run_losses.unwrap_or_else(|| (self.tests.len() as u32 / 20).max(100))
     }
 
     /// The relation of a test.

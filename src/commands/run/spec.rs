@@ -69,6 +69,8 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
         cap_ms: millis(how.cap.or(defaults.cap).unwrap_or(CAP)),
         test_limit_ms: how.test_limit.or(defaults.test_limit).map(millis),
         retries: how.retries.or(defaults.retries).unwrap_or(0),
+        test_losses: how.test_losses.or(defaults.test_losses),
+        run_losses: how.run_losses.or(defaults.run_losses),
         fail_fast: how.fail_fast.or(defaults.fail_fast),
         flaky_fails: how.flaky.or(defaults.flaky_fails).unwrap_or(false),
         early_start: !how.no_early_start && defaults.early_start.unwrap_or(true),

@@ -80,6 +80,8 @@ pub fn spec(retries: u32) -> RunSpec {
         cap_ms: 600_000,
         test_limit_ms: None,
         retries,
+        test_losses: None,
+        run_losses: None,
         fail_fast: None,
         flaky_fails: false,
         early_start: true,

@@ -54,6 +54,7 @@ pub const KINDS: &[&str] = &[
     "met: run cancelled",
     "met: run failed fast",
     "met: run orphaned",
+    "met: run given up after losses",
     "met: two runs at a time",
     "met: worker for a whole collection",
     "met: controller started",
@@ -185,6 +186,7 @@ pub fn met(what: &What) -> Option<&'static str> {
         What::Stopping { reason: NotExecuted::Cancelled } => Some("met: run cancelled"),
         What::Stopping { reason: NotExecuted::FailFast } => Some("met: run failed fast"),
         What::Stopping { reason: NotExecuted::Orphaned } => Some("met: run orphaned"),
+        What::Stopping { reason: NotExecuted::Infra(_) } => Some("met: run given up after losses"),
         _ => None,
     }
 }

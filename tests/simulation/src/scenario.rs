@@ -142,7 +142,7 @@ impl Scenario {
         let (faults, crash_after) = faults(r, &executors, &runs);
         let message_bytes = if r.chance(60) { 60_000 } else { 0 };
         runs.iter_mut().for_each(|run| run.controlled = r.chance(300));
-        if r.chance(250) {
+        if r.chance(350) {
             poison(r, &mut runs[0]);
         }
         if r.chance(200) {
@@ -261,6 +261,8 @@ fn spec(r: &mut Random, id: &str) -> RunSpec {
         cap_ms: 600_000,
         test_limit_ms: None,
         retries: r.within(0..=2) as u32,
+        test_losses: r.chance(200).then(|| r.within(1..=5) as u32),
+        run_losses: r.chance(300).then(|| r.within(1..=6) as u32),
         fail_fast: None,
         flaky_fails: r.chance(200),
         early_start: true,

@@ -101,7 +101,7 @@ impl World {
         let Some(life) = self.life.as_mut() else { return };
         self.census.count("fault: scheduler paused");
         life.paused_until = self.now + for_ms;
-        self.after(for_ms, Action::SchedulerResumes { epoch: self.epoch, paused_ms: for_ms });
+        self.first_after(for_ms, Action::SchedulerResumes { epoch: self.epoch, paused_ms: for_ms });
     }
 
     pub fn scheduler_resumes(&mut self, paused_ms: u64) {

@@ -170,6 +170,11 @@ impl World {
         self.queue.insert((self.now + delay, self.next_tie), action);
     }
 
+    /// Before all else at that time.
+    pub fn first_after(&mut self, delay: u64, action: Action) {
+        self.queue.insert((self.now + delay, 0), action);
+    }
+
     pub fn log(&self, line: impl FnOnce() -> String) {
         if self.trace {
             eprintln!("{:>8} {}", self.now, line());

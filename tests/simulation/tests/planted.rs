@@ -27,7 +27,7 @@ fn a_retaken_test_dispatched_before_it_is_reported_gone() {
 
 #[test]
 fn acknowledged_before_durable() {
-    is_found_within(100, Plant::AcknowledgedBeforeDurable, "its outcome was never told");
+    is_found_within(200, Plant::AcknowledgedBeforeDurable, "its outcome was never told");
 }
 
 #[test]

@@ -152,3 +152,26 @@ fn an_executor_is_emptied_for_a_suspect_though_another_run_would_fill_it() {
     let facts = completes(&mut world, "b", 4, &[0]);
     assert_eq!(assigned(&facts), [("b", AttemptId(5))], "the other run has it back");
 }
+
+#[test]
+fn a_test_and_a_run_are_given_up_after_so_many_losses() {
+    let lost = |test: Option<u32>, run: Option<u32>| {
+        let mut world = World::running(0, 2, Vec::new());
+        let spec = &mut world.state.runs.get_mut(&crate::world::run()).unwrap().spec;
+        (spec.test_losses, spec.run_losses) = (test, run);
+        world.report("b", &[]);
+        decided(&lose(&mut world, "a", &["b"]))
+    };
+    let infra = Verdict::NotExecuted(NotExecuted::Infra(InfraCause::ExecutorLost));
+    assert_eq!(lost(None, None), []);
+    assert_eq!(lost(Some(1), None), [(TestIndex(0), infra)]);
+    assert_eq!(lost(None, Some(1)), [(TestIndex(0), infra), (TestIndex(1), infra)]);
+}
+
+#[test]
+fn a_large_run_may_lose_more() {
+    let world = World::running(0, 2, Vec::new());
+    assert_eq!(world.state.runs[&run()].loss_budget(), 100);
+    let large = World::running(0, 10_000, Vec::new());
+    assert_eq!(large.state.runs[&run()].loss_budget(), 500);
+}

@@ -6,9 +6,15 @@ use super::{Story, ensure};
 use crate::physical::{Ended, Execution};
 
 pub fn check(story: &Story) -> Result<(), String> {
+    let what = |execution: &Execution, error: &str| {
+        format!("test {} in attempt {}: {error}", execution.test, execution.attempt)
+    };
+    // The worst comes first.
     for execution in &story.executions {
-        let what = |error: &str| format!("test {} in attempt {}: {error}", execution.test, execution.attempt);
-        ensure(is_told(story, execution), || what("its outcome was never told"))?;
+        ensure(is_told(story, execution), || what(execution, "its outcome was never told"))?;
+    }
+    for execution in &story.executions {
+        let what = |error: &str| what(execution, error);
         ensure(may_be_interrupted(story, execution), || what("interrupted for no reason"))?;
         ensure(may_be_predecessor(story, execution), || what("run as a predecessor of nothing"))?;
     }

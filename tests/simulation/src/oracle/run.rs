@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use seagull_domain::{NotExecuted, RunEvent, RunVerdict, Verdict};
 
+use super::verdicts::budget_of_run;
 use super::{Story, ensure};
 use crate::physical::WorkerLife;
 use crate::scenario::Discovery;
@@ -37,21 +38,24 @@ fn shape(story: &Story) -> Result<(), String> {
     ensure(seqs, || "the stream goes backwards".into())
 }
 
-/// A run stops for its client, or for failures in so many tests, and then gives nothing more out.
+/// A run stops for its client, for failures in so many tests, or for so many losses, and then gives nothing more out.
 fn stops(story: &Story) -> Result<(), String> {
     let mut failed = BTreeSet::new();
+    let mut losses = 0;
     let mut stopped = None;
     for (_, at, event) in story.told {
         match event {
             RunEvent::Verdict { test, verdict: Verdict::Failed } => {
                 failed.insert(*test);
             }
+            RunEvent::AttemptLost { .. } => losses += 1,
             RunEvent::Stopping { reason } => {
                 let limit = story.plan.spec.fail_fast.map_or(usize::MAX, |limit| limit as usize);
                 let right = match reason {
                     NotExecuted::Cancelled => story.cancel_asked,
                     NotExecuted::Orphaned => story.orphaned_at().is_some_and(|orphaned| *at >= orphaned),
                     NotExecuted::FailFast => failed.len() >= limit,
+                    NotExecuted::Infra(_) => losses >= budget_of_run(story),
                     _ => false,
                 };
                 ensure(right && stopped.is_none(), || {

@@ -10,7 +10,7 @@ use super::{Story, Told, ensure};
 use crate::physical::{Ended, Execution};
 use crate::scenario::Does;
 
-/// How many losses a test is forgiven.
+/// How many losses a test is forgiven, if its run does not say.
 const BUDGET: usize = 3;
 
 pub fn check(story: &Story) -> Result<(), String> {
@@ -112,7 +112,7 @@ fn follows(
     let owed = verdict == Verdict::Failed
         && results.len() < executions
         && stopped.is_none()
-        && losses < BUDGET
+        && losses < budget(story)
         && !condemned;
     let missing =
         story.events().any(|event| matches!(event, RunEvent::TestMissing { test: t, .. } if *t == test));
@@ -128,6 +128,17 @@ fn stopped_before(story: &Story, place: usize) -> Option<NotExecuted> {
         RunEvent::Stopping { reason } => Some(*reason),
         _ => None,
     })
+}
+
+/// How many losses a test of the run is forgiven.
+fn budget(story: &Story) -> usize {
+    story.plan.spec.test_losses.map_or(BUDGET, |losses| losses as usize)
+}
+
+/// How many losses end the run.
+pub fn budget_of_run(story: &Story) -> usize {
+    let by_tests = (story.plan.tests.len() / 20).max(100);
+    story.plan.spec.run_losses.map_or(by_tests, |losses| losses as usize)
 }
 
 /// What may have been paid from the test's budget.
@@ -156,7 +167,10 @@ fn explained(story: &Story, test: TestIndex, place: usize, cause: NotExecuted) -
             missing_on.len() > 1
                 && story.discovered_on().is_some_and(|executor| !missing_on.contains(executor))
         }
-        NotExecuted::Infra(_) => losses(story, test) >= BUDGET,
+        NotExecuted::Infra(_) if stopped_before(story, place) == Some(cause) => {
+            charged_losses(story) >= budget_of_run(story)
+        }
+        NotExecuted::Infra(_) => losses(story, test) >= budget(story),
     };
     ensure(holds, || format!("nothing explains it; missing on {missing_on:?}"))
 }
@@ -194,7 +208,7 @@ fn unreachable_tests(story: &Story, test: TestIndex) -> usize {
                 | Does::ExitsSession
         )
     };
-    if before.take_while(|of| **of < test).any(ends_worker) { BUDGET } else { 0 }
+    if before.take_while(|of| **of < test).any(ends_worker) { budget(story) } else { 0 }
 }
 
 /// Attempts whose worker ran some of an *ordered* relation and ended before it came to the test: each is paid for.
