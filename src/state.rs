@@ -33,6 +33,8 @@ impl State {
             let directory = absolute(given);
             let failed = || format!("cannot use the state directory {}", directory.display());
             prepare(&directory).with_context(failed)?;
+            // pytest takes a cache directory with `..` in it for one that leads out of itself.
+            let directory = directory.canonicalize().with_context(failed)?;
             return Ok(State { directory });
         }
         let suite = suite(place);
@@ -185,6 +187,11 @@ mod tests {
     #[test]
     fn a_directory_that_was_asked_for_is_used_or_refused() {
         let root = tempfile::tempdir().unwrap();
+        let roundabout = root.path().join("suite/../state");
+        fs::create_dir(root.path().join("suite")).unwrap();
+        let place = Place::at(root.path().join("suite")).unwrap();
+        let state = State::open(Some(&roundabout), &place).unwrap();
+        assert_eq!(state.directory, root.path().canonicalize().unwrap().join("state"));
         let file = root.path().join("file");
         fs::write(&file, "").unwrap();
         let place = Place::at(root.path().to_owned()).unwrap();
