@@ -285,7 +285,8 @@ pub struct ReportArgs {
     /// Write a JUnit XML report
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
-    /// human: a live display, lines if this is no terminal; plain: lines; json: events on standard output
+    /// human: a live display, lines if this is no terminal; plain: lines without colours; json: events on standard
+    /// output
     #[arg(long, value_name = "FORM", default_value = "human")]
     pub output: Output,
     /// auto, always or never

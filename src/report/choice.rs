@@ -28,6 +28,11 @@ impl Output {
     pub fn is_live(terminal: bool, ci: bool) -> bool {
         terminal && !ci
     }
+
+    /// Whether it has colours where they are shown.
+    pub fn has_colors(self, shown: bool) -> bool {
+        shown && self != Output::Plain
+    }
 }
 
 impl Color {
@@ -85,6 +90,17 @@ mod tests {
         ];
         for (color, terminal, unwanted, on) in table {
             assert_eq!(color.decide(terminal, unwanted), on, "{color:?} {terminal} {unwanted}");
+        }
+    }
+
+    #[test]
+    fn plain_output_has_colours_only_where_they_are_asked_for() {
+        for (output, color, on) in [
+            (Output::Human, Color::Always, true),
+            (Output::Plain, Color::Auto, false),
+            (Output::Plain, Color::Always, true),
+        ] {
+            assert_eq!(color.on(output.has_colors(true)), on, "{output:?} {color:?}");
         }
     }
 

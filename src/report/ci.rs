@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// GitHub shows so many annotations of each kind of a step.
@@ -103,6 +104,19 @@ impl Log {
         Some(format!("{}:{line}: {}: {title}: {message}", path.display(), kind.word()))
     }
 
+    /// What the service shows of a line that is no command to it.
+    fn harmless(&self, line: &str) -> String {
+        // actions/runner, ActionCommand.cs: blanks before `::` do not count, and `##[` may be anywhere.
+        let line = if self.service == Service::GitHub {
+            line.replace("##[", "## [")
+        } else {
+            return line.to_owned();
+        };
+        let text = line.trim_start();
+        let blanks = &line[..line.len() - text.len()];
+        if text.starts_with("::") { format!("{blanks}│ {text}") } else { line }
+    }
+
     /// A location's file in the checkout, and its line. Locations are relative to the suite's root, which is the
     /// directory or above it.
     fn place(&self, location: &str) -> Option<(PathBuf, u32)> {
@@ -111,6 +125,41 @@ impl Log {
         let roots = self.directory.ancestors().take_while(|root| root.starts_with(&self.checkout));
         let file = roots.map(|root| root.join(path)).find(|file| file.is_file())?;
         Some((file.strip_prefix(&self.checkout).map(Path::to_owned).ok()?, line))
+    }
+}
+
+/// Lines for the log of a service, if there is one: what is written into them is no command to it.
+pub struct Lines<'a, W> {
+    out: W,
+    log: Option<&'a Log>,
+    /// The beginning of a line.
+    line: Vec<u8>,
+}
+
+impl<'a, W: Write> Lines<'a, W> {
+    pub fn new(out: W, log: Option<&'a Log>) -> Self {
+        Self { out, log, line: Vec::new() }
+    }
+
+    /// A line that the service is to obey.
+    pub fn command(&mut self, line: &str) -> io::Result<()> {
+        writeln!(self.out, "{line}")
+    }
+}
+
+impl<W: Write> Write for Lines<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(log) = self.log else { return self.out.write(bytes) };
+        self.line.extend_from_slice(bytes);
+        while let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.line.drain(..=end).collect();
+            self.out.write_all(log.harmless(&String::from_utf8_lossy(&line)).as_bytes())?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 
@@ -160,6 +209,27 @@ pub(crate) mod tests {
                 Some(colors),
                 "{variable}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_no_command() {
+        let checkout = tempfile::tempdir().unwrap();
+        let lines = "    ::stop-commands::x\n::error::y\nE  a ##[error]z\na::b\n";
+        let written = |variable| {
+            let log = log(variable, checkout.path());
+            let mut out = Vec::new();
+            let mut into = Lines::new(&mut out, log.as_ref());
+            let (begin, end) = lines.split_at(5);
+            into.write_all(begin.as_bytes()).unwrap();
+            into.write_all(end.as_bytes()).unwrap();
+            into.command("::endgroup::").unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let harmless = "    │ ::stop-commands::x\n│ ::error::y\nE  a ## [error]z\na::b\n::endgroup::\n";
+        assert_eq!(written("GITHUB_ACTIONS"), harmless);
+        for other in ["CI", "GITLAB_CI", "JENKINS_URL"] {
+            assert_eq!(written(other), format!("{lines}::endgroup::\n"));
         }
     }
 

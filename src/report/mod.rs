@@ -101,7 +101,8 @@ impl Report {
     pub fn new(run: RunId, now: Instant, settings: Settings) -> Self {
         let terminal = io::stderr().is_terminal();
         let ci = ci::Log::here();
-        let paint = Paint { on: settings.color.on(terminal || ci.as_ref().is_some_and(ci::Log::has_colors)) };
+        let shown = terminal || ci.as_ref().is_some_and(ci::Log::has_colors);
+        let paint = Paint { on: settings.color.on(settings.output.has_colors(shown)) };
         let reporter: Box<dyn Reporter> = match settings.output {
             Output::Json => Box::new(json::Json::new(io::stdout())),
             Output::Human if Output::is_live(terminal, ci.is_some()) => {

@@ -1,11 +1,13 @@
 //! The sentence that an event is worth to a person: what scrolls by above the bar, or down a CI log.
 
+use std::collections::HashSet;
+
 use seagull_domain::{
     ExecutorId, InfraCause, NotExecuted, Outcome, PlanSummary, RunEvent, TestCause, TestResult, Verdict,
 };
 
 use super::tally::Tally;
-use super::text::{Paint, clean, count, micros, millis, number, one_line};
+use super::text::{Paint, clean, count, message, micros, millis, number, one_line};
 
 /// So many tests are told of one by one; a run in which everything fails must not bury its log.
 const MOST: u32 = 200;
@@ -13,16 +15,21 @@ const MOST: u32 = 200;
 const NAMED: usize = 5;
 const ID_WIDTH: usize = 200;
 const MESSAGE_WIDTH: usize = 500;
+/// Instead of a message that was told.
+const AGAIN: &str = "as before";
+const REMEMBERED: usize = 1000;
 
 /// Turns events into lines.
 pub struct Narrator {
     paint: Paint,
     told: u32,
+    /// Messages that need not be repeated, with what they are about.
+    said: HashSet<(String, String)>,
 }
 
 impl Narrator {
     pub fn new(paint: Paint) -> Self {
-        Self { paint, told: 0 }
+        Self { paint, told: 0, said: HashSet::new() }
     }
 
     /// What to print for an event, without the last line end.
@@ -43,7 +50,7 @@ impl Narrator {
         }
     }
 
-    fn sentence(&self, tally: &Tally, event: &RunEvent) -> Option<String> {
+    fn sentence(&mut self, tally: &Tally, event: &RunEvent) -> Option<String> {
         let paint = self.paint;
         match event {
             RunEvent::RunStarted(_) => Some(format!("run {}", paint.bold(&tally.run))),
@@ -63,12 +70,13 @@ impl Narrator {
             RunEvent::Verdict { test, verdict } => self.verdict(tally, *verdict, &tally.names.id(*test)),
             RunEvent::TestMissing { test, executor, reason, .. } => {
                 let id = one_line(&tally.names.id(*test), ID_WIDTH);
-                let reason = one_line(reason, MESSAGE_WIDTH);
+                let reason = self.anew(&id, message(reason, MESSAGE_WIDTH));
                 Some(format!("{} {id} on {executor}: {reason}", paint.odd("NOT FOUND")))
             }
             RunEvent::SuiteError { error, .. } => {
-                let message = one_line(&error.message, MESSAGE_WIDTH);
-                Some(format!("{} {}: {message}", paint.bad("SUITE ERROR"), one_line(&error.title, ID_WIDTH)))
+                let title = one_line(&error.title, ID_WIDTH);
+                let message = self.anew(&title, message(&error.message, MESSAGE_WIDTH));
+                Some(format!("{} {title}: {message}", paint.bad("SUITE ERROR")))
             }
             RunEvent::AttemptLost { executor, cause, message, tests, .. } => {
                 Some(self.attempt_lost(executor, *cause, message, *tests))
@@ -108,7 +116,7 @@ impl Narrator {
             text += &format!(", and {} skipped whole", count(skipped, "module"));
         }
         for warning in &manifest.warnings {
-            text += &format!("\n{} {}", self.paint.odd("warning:"), one_line(warning, MESSAGE_WIDTH));
+            text += &format!("\n{} {}", self.paint.odd("warning:"), message(warning, MESSAGE_WIDTH));
         }
         text
     }
@@ -135,7 +143,7 @@ impl Narrator {
         );
         for line in [&result.message, &result.location] {
             if !line.is_empty() {
-                text += &format!("\n    {}", one_line(line, MESSAGE_WIDTH));
+                text += &format!("\n    {}", message(line, MESSAGE_WIDTH));
             }
         }
         Some(text)
@@ -159,11 +167,23 @@ impl Narrator {
         }
     }
 
-    fn attempt_lost(&self, executor: &ExecutorId, cause: InfraCause, message: &str, tests: u32) -> String {
+    fn attempt_lost(&mut self, executor: &ExecutorId, cause: InfraCause, why: &str, tests: u32) -> String {
         let lost = self.paint.odd("ATTEMPT LOST");
-        let message = one_line(message, MESSAGE_WIDTH);
-        let colon = if message.is_empty() { "" } else { ": " };
-        format!("{lost} on {executor} ({cause}), {} without a result{colon}{message}", count(tests, "test"))
+        let why = self.anew("", message(why, MESSAGE_WIDTH));
+        let colon = if why.is_empty() { "" } else { ": " };
+        format!("{lost} on {executor} ({cause}), {} without a result{colon}{why}", count(tests, "test"))
+    }
+
+    /// What is said of something; of what was said already, only that.
+    fn anew(&mut self, what: &str, message: String) -> String {
+        let said = (what.to_owned(), message);
+        if self.said.contains(&said) && said.1.len() > AGAIN.len() {
+            return AGAIN.to_owned();
+        }
+        if self.said.len() < REMEMBERED {
+            self.said.insert(said.clone());
+        }
+        said.1
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use seagull_domain::{Instant, RunEvent, StreamItem};
 
-use super::ci::Log;
+use super::ci::{Lines, Log};
 use super::narrator::Narrator;
 use super::tally::Tally;
 use super::text::{Paint, duration};
@@ -30,6 +30,10 @@ impl<W: Write> Plain<W> {
         Self { out, paint, ci, narrator: Narrator::new(paint), last: (Instant::default(), 0) }
     }
 
+    fn line(&mut self, text: &str) -> io::Result<()> {
+        writeln!(Lines::new(&mut self.out, self.ci.as_ref()), "{text}")
+    }
+
     fn progress(&mut self, tally: &Tally) -> io::Result<()> {
         let (when, before) = self.last;
         let (done, total) = (tally.counts.decided(), tally.counts.total);
@@ -52,7 +56,7 @@ impl<W: Write + Send> Reporter for Plain<W> {
             self.last = (tally.clock.now, 0);
         }
         if let Some(text) = self.narrator.tell(tally, &item.event) {
-            writeln!(self.out, "{text}")?;
+            self.line(&text)?;
         }
         self.progress(tally)
     }
@@ -62,7 +66,7 @@ impl<W: Write + Send> Reporter for Plain<W> {
     }
 
     fn say(&mut self, text: &str) -> io::Result<()> {
-        writeln!(self.out, "{text}")
+        self.line(text)
     }
 
     fn finish(&mut self, tally: &Tally, closing: &Closing) -> io::Result<()> {

@@ -1,14 +1,14 @@
 //! What a person reads when a run is over: everything that is not green, where the time went, what to do next, and the
 //! verdict on the last line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
-use seagull_domain::{Framework, PlanSummary, RunSpec, RunVerdict, TestIndex, Verdict};
+use seagull_domain::{Framework, PlanSummary, RunSpec, RunVerdict, SuiteError, TestIndex, Verdict};
 
-use super::ci::{Annotation, Kind, Log};
+use super::ci::{Annotation, Kind, Lines, Log};
 use super::tally::{Execution, Tally, TestRecord};
-use super::text::{Paint, clean, count, duration, micros, millis, number, one_line, parts};
+use super::text::{Paint, clean, count, duration, message, micros, millis, number, one_line, parts, times};
 use super::{Closing, Texts};
 use crate::framework;
 use crate::memory;
@@ -35,7 +35,7 @@ pub fn write(
     tally: &Tally,
     closing: &Closing,
 ) -> io::Result<()> {
-    let mut page = Page { out, paint, ci, tally };
+    let mut page = Page { out: Lines::new(out, ci), paint, ci, tally };
     page.discovery_failures()?;
     page.failures(closing.texts)?;
     page.suite_errors(closing.texts)?;
@@ -53,7 +53,7 @@ pub fn write(
 
 /// Everything that a run's verdict may rest on, without what tests printed.
 pub fn reasons(out: &mut impl Write, paint: Paint, tally: &Tally) -> io::Result<()> {
-    let mut page = Page { out, paint, ci: None, tally };
+    let mut page = Page { out: Lines::new(out, None), paint, ci: None, tally };
     page.discovery_failures()?;
     page.failures(&|_| None)?;
     page.suite_errors(&|_| None)?;
@@ -66,7 +66,7 @@ pub fn reasons(out: &mut impl Write, paint: Paint, tally: &Tally) -> io::Result<
 }
 
 struct Page<'a, W> {
-    out: &'a mut W,
+    out: Lines<'a, W>,
     paint: Paint,
     /// Who shows it, if it is the log of a CI service.
     ci: Option<&'a Log>,
@@ -93,9 +93,9 @@ impl<'a, W: Write> Page<'a, W> {
             self.failure(*test, record, texts)?;
         }
         for (test, record) in failed.iter().take(IN_SHORT).skip(IN_FULL) {
-            let message = record.failures().last().and_then(|run| run.note.as_ref());
-            let message = message.map_or(String::new(), |note| one_line(&note.message, MESSAGE_WIDTH));
-            writeln!(self.out, "{} {}: {message}", self.paint.bad("FAILED"), self.id(*test))?;
+            let note = record.failures().last().and_then(|run| run.note.as_ref());
+            let said = note.map_or(String::new(), |note| message(&note.message, MESSAGE_WIDTH));
+            writeln!(self.out, "{} {}: {said}", self.paint.bad("FAILED"), self.id(*test))?;
         }
         self.more(failed.len(), IN_SHORT)
     }
@@ -111,15 +111,15 @@ impl<'a, W: Write> Page<'a, W> {
         let Some(note) = run.note.as_deref() else { return Ok(()) };
         for line in [&note.message, &note.location] {
             if !line.is_empty() {
-                writeln!(self.out, "    {}", one_line(line, MESSAGE_WIDTH))?;
+                writeln!(self.out, "    {}", message(line, MESSAGE_WIDTH))?;
             }
         }
         let Some(text) = note.text.and_then(texts) else { return Ok(()) };
         let fold = self.ci.and_then(|log| log.fold("traceback and output", test.0));
         let Some((begin, end)) = fold else { return self.captured(Some(&text)) };
-        writeln!(self.out, "{begin}")?;
+        self.out.command(&begin)?;
         self.captured(Some(&text))?;
-        writeln!(self.out, "{end}")
+        self.out.command(&end)
     }
 
     /// What a CI service shows beside the code.
@@ -130,19 +130,19 @@ impl<'a, W: Write> Page<'a, W> {
             Annotation {
                 title: self.id(test),
                 location: note.map_or("", |note| note.location.as_str()),
-                message: note.map_or(String::new(), |note| one_line(&note.message, MESSAGE_WIDTH)),
+                message: note.map_or(String::new(), |note| message(&note.message, MESSAGE_WIDTH)),
             }
         };
         let failed = self.tally.records().filter(|(_, record)| record.is_failure()).take(IN_SHORT);
         let mut errors: Vec<_> = failed.map(annotation).collect();
-        errors.extend(self.tally.suite_errors.iter().take(IN_FULL).map(|error| Annotation {
+        errors.extend(distinct(&self.tally.suite_errors).iter().take(IN_FULL).map(|(error, _)| Annotation {
             title: one_line(&error.title, ID_WIDTH),
             location: "",
-            message: one_line(&error.message, MESSAGE_WIDTH),
+            message: message(&error.message, MESSAGE_WIDTH),
         }));
         let flaky: Vec<_> = self.tally.with_verdict("flaky").take(IN_SHORT).map(annotation).collect();
         let lines = [log.annotate(Kind::Error, &errors), log.annotate(Kind::Warning, &flaky)].concat();
-        lines.iter().try_for_each(|line| writeln!(self.out, "{line}"))
+        lines.iter().try_for_each(|line| self.out.command(line))
     }
 
     fn captured(&mut self, text: Option<&str>) -> io::Result<()> {
@@ -177,13 +177,14 @@ impl<'a, W: Write> Page<'a, W> {
             return Ok(());
         }
         self.heading(&count(number(tally.suite_errors.len()), "suite error"))?;
-        for error in tally.suite_errors.iter().take(IN_FULL) {
-            let title = one_line(&error.title, ID_WIDTH);
-            let message = one_line(&error.message, MESSAGE_WIDTH);
-            writeln!(self.out, "{}\n    {message}", self.paint.bad(title))?;
+        let errors = distinct(&tally.suite_errors);
+        for (error, number) in errors.iter().take(IN_FULL) {
+            let title = self.paint.bad(one_line(&error.title, ID_WIDTH));
+            let often = if *number > 1 { format!(", {}", times(*number)) } else { String::new() };
+            writeln!(self.out, "{title}{often}\n    {}", message(&error.message, MESSAGE_WIDTH))?;
             self.captured(error.text.and_then(texts).as_deref())?;
         }
-        self.more(tally.suite_errors.len(), IN_FULL)
+        self.more(errors.len(), IN_FULL)
     }
 
     fn not_executed(&mut self) -> io::Result<()> {
@@ -197,7 +198,7 @@ impl<'a, W: Write> Page<'a, W> {
             self.heading(&format!("not executed, {cause}: {}", count(number(tests.len()), "test")))?;
             for &test in tests.iter().take(LISTED) {
                 let why = self.tally.tests[test.0 as usize].missing.as_deref();
-                let why = why.map(|why| format!(": {}", one_line(why, MESSAGE_WIDTH))).unwrap_or_default();
+                let why = why.map(|why| format!(": {}", message(why, MESSAGE_WIDTH))).unwrap_or_default();
                 writeln!(self.out, "{}{why}", self.id(test))?;
             }
             self.more(tests.len(), LISTED)?;
@@ -214,8 +215,8 @@ impl<'a, W: Write> Page<'a, W> {
         for (test, record) in flaky.iter().take(LISTED) {
             let (failed, runs) = (record.failures().count(), record.runs.len());
             let note = record.failures().last().and_then(|run| run.note.as_ref());
-            let message = note.map_or(String::new(), |note| one_line(&note.message, MESSAGE_WIDTH));
-            writeln!(self.out, "{}: failed {failed} of {runs} runs: {message}", self.id(*test))?;
+            let said = note.map_or(String::new(), |note| message(&note.message, MESSAGE_WIDTH));
+            writeln!(self.out, "{}: failed {failed} of {runs} runs: {said}", self.id(*test))?;
         }
         self.more(flaky.len(), LISTED)
     }
@@ -228,7 +229,7 @@ impl<'a, W: Write> Page<'a, W> {
         self.heading(&format!("skipped whole: {}", count(number(modules.len()), "module")))?;
         for module in modules.iter().take(LISTED) {
             let path = one_line(&module.path, ID_WIDTH);
-            writeln!(self.out, "{path}: {}", one_line(&module.reason, MESSAGE_WIDTH))?;
+            writeln!(self.out, "{path}: {}", message(&module.reason, MESSAGE_WIDTH))?;
         }
         self.more(modules.len(), LISTED)
     }
@@ -335,7 +336,7 @@ impl<'a, W: Write> Page<'a, W> {
             ),
             (Some(RunVerdict::Incomplete), Some(spec)) if tally.plan.is_some() => {
                 let select = if spec.select.is_empty() { "" } else { "--select, " };
-                let (look, command) = (decides(spec), framework::listing(spec, "python"));
+                let (look, command) = (decides(spec), framework::listing(spec, interpreter(spec)));
                 writeln!(
                     self.out,
                     "nothing to run\nhint: look at {select}{look}\nwhat is discovered:     {command}"
@@ -372,6 +373,28 @@ impl<'a, W: Write> Page<'a, W> {
             Some(more) => writeln!(self.out, "{}", self.paint.dim(format!("+{more} more"))),
         }
     }
+}
+
+/// As a person would call it who does not know which one was found.
+fn interpreter(spec: &RunSpec) -> &str {
+    match spec.environment.python.as_str() {
+        "" => "python3",
+        python => python,
+    }
+}
+
+/// Suite errors with how often each was told: workers that end alike tell the same.
+fn distinct(errors: &[SuiteError]) -> Vec<(&SuiteError, u32)> {
+    let mut distinct: Vec<(&SuiteError, u32)> = Vec::new();
+    let mut places = HashMap::new();
+    for error in errors {
+        let place = *places.entry((&error.title, &error.message)).or_insert(distinct.len());
+        match distinct.get_mut(place) {
+            Some((_, number)) => *number += 1,
+            None => distinct.push((error, 1)),
+        }
+    }
+    distinct
 }
 
 /// What decides which tests there are.

@@ -32,6 +32,8 @@ pub struct Tally {
     pub discovering: Option<(AttemptId, SlotNumber)>,
     pub work: Work,
     pub losses: Losses,
+    /// When attempts were given out before the plan.
+    early: BTreeMap<AttemptId, Instant>,
     pub suite_errors: Vec<SuiteError>,
     pub discovery_failures: Vec<String>,
     pub stopping: Option<NotExecuted>,
@@ -129,6 +131,7 @@ impl Tally {
             discovering: None,
             work: Work::default(),
             losses: Losses::default(),
+            early: BTreeMap::new(),
             suite_errors: Vec::new(),
             discovery_failures: Vec::new(),
             stopping: None,
@@ -156,11 +159,14 @@ impl Tally {
                 if *discovery {
                     self.discovering = Some((*attempt, *slot));
                 } else {
+                    self.early.extend(self.plan.is_none().then_some((*attempt, self.clock.now)));
                     self.clock.working.get_or_insert(self.clock.now);
                 }
             }
             RunEvent::TakenBack { tests, .. } => self.losses.taken_back += tests,
-            RunEvent::TestFinished { result, executor, slot, evidence, .. } => {
+            RunEvent::TestFinished { result, attempt, executor, slot, evidence } => {
+                let given = self.early.get(attempt).copied();
+                self.clock.working = given.into_iter().chain(self.clock.working).min();
                 self.finished(result, executor, *slot, evidence.is_none());
             }
             RunEvent::Verdict { test, verdict } => self.decide(*test, *verdict),
@@ -209,7 +215,7 @@ impl Tally {
         news
     }
 
-    /// Where other tests were expected, nothing is heard of what ran before.
+    /// Where other tests were expected, what ran before may not count: then nothing is heard of it.
     fn confirmed(&mut self, generation: Generation) {
         self.discovering = None;
         if generation > Generation(1) {

@@ -83,6 +83,11 @@ pub fn count(number: u32, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
+/// `once`, `2 times`.
+pub fn times(number: u32) -> String {
+    if number == 1 { "once".to_owned() } else { format!("{number} times") }
+}
+
 /// A length as it is counted.
 pub fn number(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
@@ -154,6 +159,21 @@ pub fn one_line(text: &str, limit: usize) -> String {
     format!("{start}…{end}")
 }
 
+/// A message on one line: its lines one after the other.
+pub fn message(text: &str, limit: usize) -> String {
+    let text = clean(text);
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let joined = lines.fold(String::new(), |joined, line| {
+        let between = match joined.chars().next_back() {
+            None => "",
+            Some(':' | ';' | ',' | '.') => " ",
+            Some(_) => "; ",
+        };
+        joined + between + line
+    });
+    one_line(&joined, limit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,6 +201,13 @@ mod tests {
         assert_eq!(clean("50 %\r100 %\r\nend"), "50 %\n100 %\nend");
         assert_eq!(clean("cut\x1b["), "cut");
         assert_eq!(clean("cut\x1b]"), "cut");
+    }
+
+    #[test]
+    fn a_message_has_its_lines_one_after_the_other() {
+        let said = "setup failed, exit code 3:\nhi\n\n  no package foo\nhint: name one\n";
+        assert_eq!(message(said, 99), "setup failed, exit code 3: hi; no package foo; hint: name one");
+        assert_eq!(message("a\nb", 99), "a; b");
     }
 
     #[test]

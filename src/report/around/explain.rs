@@ -11,7 +11,7 @@ use super::{Form, line, seconds};
 use crate::duration;
 use crate::report::summary;
 use crate::report::tally::{Tally, TestRecord};
-use crate::report::text::{count, number, one_line};
+use crate::report::text::{count, message, number, one_line, times};
 
 const WIDTH: usize = 500;
 
@@ -215,7 +215,7 @@ pub fn explain_test(out: &mut impl Write, form: Form, story: &Story) -> io::Resu
         told(out, form, number, execution)?;
     }
     for (executor, reason) in &story.missing {
-        writeln!(out, "not found on {executor}: {}", one_line(reason, WIDTH))?;
+        writeln!(out, "not found on {executor}: {}", message(reason, WIDTH))?;
     }
     let retries = story.spec.retries;
     let results = story.executions.iter().filter(|execution| execution.evidence.is_none()).count();
@@ -245,7 +245,7 @@ fn told(out: &mut impl Write, form: Form, number: u32, execution: &Execution) ->
     writeln!(out, "{number}. {}", execution.facts())?;
     for text in [&result.message, &result.location] {
         if !text.is_empty() {
-            writeln!(out, "    {}", one_line(text, WIDTH))?;
+            writeln!(out, "    {}", message(text, WIDTH))?;
         }
     }
     let note = match execution.evidence {
@@ -298,10 +298,6 @@ fn why(story: &Story) -> String {
             NotExecuted::Infra(cause) => format!("it was tried in vain too often; the last cause: {cause}"),
         },
     }
-}
-
-fn times(n: u32) -> String {
-    if n == 1 { "once".to_owned() } else { format!("{n} times") }
 }
 
 fn test_object(story: &Story) -> TestObject<'_> {

@@ -29,7 +29,7 @@ pub struct Form {
 impl Form {
     pub fn on_stdout(output: Output, color: Color, now: u64) -> Form {
         let human = output == Output::Human;
-        let on = human && color.on(io::stdout().is_terminal());
+        let on = output != Output::Json && color.on(output.has_colors(io::stdout().is_terminal()));
         Form { json: output == Output::Json, paint: Paint { on }, now: human.then_some(now) }
     }
 

@@ -10,7 +10,7 @@ use super::story::{Execution, Story};
 use super::{Form, line, seconds};
 use crate::report::names::Names;
 use crate::report::tally::{self, Tally, TestRecord};
-use crate::report::text::{clean, count, micros, one_line};
+use crate::report::text::{clean, count, message, micros, one_line};
 
 const MESSAGE_WIDTH: usize = 500;
 
@@ -123,7 +123,7 @@ fn row(
     let notes = record.failures().last().and_then(|run| run.note.as_deref());
     let lines = notes.map_or([""; 2], |note| [&note.message, &note.location]);
     for line in lines.into_iter().chain(record.missing.as_deref()).filter(|line| !line.is_empty()) {
-        writeln!(out, "    {}", form.paint.dim(one_line(line, MESSAGE_WIDTH)))?;
+        writeln!(out, "    {}", form.paint.dim(message(line, MESSAGE_WIDTH)))?;
     }
     Ok(())
 }

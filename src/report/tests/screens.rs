@@ -4,7 +4,8 @@ use std::fs;
 
 use indicatif::{InMemoryTerm, ProgressDrawTarget};
 use seagull_domain::{
-    Framework, Instant, Outcome, RunEvent, RunSpec, Seq, StreamItem, SuiteCommands, TestCause, Verdict,
+    AttemptId, Framework, InfraCause, Instant, Outcome, RunEvent, RunSpec, Seq, StreamItem, SuiteCommands,
+    SuiteError, TestCause, Verdict,
 };
 
 use super::script::{self, Step};
@@ -50,7 +51,10 @@ fn a_run_without_tests_says_where_to_look() {
     golden::check("plain-nothing.txt", &plain_output(&script::nothing(), true));
     let mut selected = script::nothing();
     spec_of(&mut selected).select = vec!["tests/gone".into()];
-    assert!(plain_output(&selected, true).contains("hint: look at --select, the paths"));
+    spec_of(&mut selected).environment.python = "/venv/bin/python".into();
+    let text = plain_output(&selected, true);
+    assert!(text.contains("hint: look at --select, the paths"), "{text}");
+    assert!(text.contains("what is discovered:     /venv/bin/python -m pytest "), "{text}");
 }
 
 #[test]
@@ -117,6 +121,42 @@ fn a_green_run_is_short_and_a_replayed_one_tells_no_durations() {
 #[test]
 fn a_stream_that_breaks_off_leaves_tests_without_a_verdict() {
     golden::check("plain-broken-off.txt", &plain_output(&script::first_half(), true));
+}
+
+#[test]
+fn what_several_workers_tell_alike_is_told_once() {
+    let mut script = script::green();
+    let end = script.pop().unwrap();
+    let lost = |attempt, message: &str| {
+        script::event(RunEvent::AttemptLost {
+            attempt: AttemptId(attempt),
+            executor: script::executor("e-1"),
+            cause: InfraCause::SandboxFailed,
+            message: message.to_owned(),
+            tests: 1,
+        })
+    };
+    let error = |message: &str| {
+        let error = SuiteError { title: "session finish".into(), message: message.to_owned(), text: None };
+        script::event(RunEvent::SuiteError { error, executor: None })
+    };
+    let setup = "exit code 3 after 0.0 s:\nhi\nno package foo\nhint: name it";
+    for step in
+        [lost(1, setup), lost(2, setup), lost(3, "exit code 4"), error("boom"), error("boom"), error("bang")]
+    {
+        script.push((900, step));
+    }
+    script.push(end);
+    let text = plain_output(&script, true);
+    let told = |part: &str| text.matches(part).count();
+    assert_eq!(told("result: exit code 3 after 0.0 s: hi; no package foo; hint: name it\n"), 1, "{text}");
+    assert_eq!((told("result: as before\n"), told("result: exit code 4\n")), (1, 1), "{text}");
+    assert!(
+        text.contains(
+            "\n── 3 suite errors ──\nsession finish, 2 times\n    boom\nsession finish\n    bang\n"
+        ),
+        "{text}"
+    );
 }
 
 #[test]

@@ -113,7 +113,7 @@ pub fn manifest() -> Manifest {
             path: "tests/test_win.py".into(),
             reason: "needs Windows".into(),
         }],
-        warnings: vec!["1 duplicate ids run once: tests/test_io.py::test_read".into()],
+        warnings: vec!["1 duplicate id runs once: tests/test_io.py::test_read".into()],
         ..Manifest::default()
     }
 }
@@ -295,7 +295,7 @@ pub fn whole() -> Script {
         test: TestIndex(9),
         attempt: AttemptId(12),
         executor: executor("e-3"),
-        reason: "not among the 1 tests of tests/test_far.py".into(),
+        reason: "not the only test of tests/test_far.py".into(),
     };
     let broken = SuiteError {
         title: "session fixture teardown".into(),

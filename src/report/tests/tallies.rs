@@ -78,11 +78,14 @@ fn the_slots_of_a_lost_executor_are_gone() {
 #[test]
 fn a_run_works_from_its_first_tests_on_that_count() {
     assert_eq!(tally(&script::anticipated()).clock.working, Some(Instant(200)));
-    // Other tests were expected: what ran before is not heard of.
+    // Other tests were expected, and what ran before counts.
     let mut withdrawn = script::anticipated();
     let Step::Event(confirmed) = &mut withdrawn[4].1 else { unreachable!("the manifest is confirmed") };
     let RunEvent::ManifestConfirmed { generation, .. } = &mut **confirmed else { panic!("{confirmed:?}") };
     *generation = Generation(2);
+    assert_eq!(tally(&withdrawn).clock.working, Some(Instant(200)));
+    // It does not: nothing is heard of it.
+    withdrawn.drain(8..10);
     assert_eq!(tally(&withdrawn).clock.working, Some(Instant(4100)));
 }
 
