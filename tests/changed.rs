@@ -61,7 +61,7 @@ fn where_nothing_can_go_first_that_is_said() {
     let run = suite.run(&["--changed", "--select", "*::test_it"]);
     run.expect_counts(0, &[("passed", 2)]);
     let warnings = run.one("manifest_confirmed")["warnings"].to_string();
-    assert!(warnings.contains("--changed: no test is in one of the 1 files that have changed"), "{warnings}");
+    assert!(warnings.contains("--changed: no test is in the file that has changed"), "{warnings}");
 }
 
 #[test]

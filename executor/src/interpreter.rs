@@ -43,7 +43,7 @@ fn find_with(
             false => on_path(configured, path.as_deref()),
         };
         let path = path.ok_or_else(|| Error::Configured(configured.into()))?;
-        return Ok(Found { path, by: "as configured" });
+        return Ok(Found { path, by: "--python or seagull.toml" });
     }
     let active = ["VIRTUAL_ENV", "CONDA_PREFIX"].map(|by| (by, variable(by).map(PathBuf::from)));
     let prefixes = active.into_iter().chain([(".venv", nearest_venv(directory))]);

@@ -86,9 +86,12 @@ fn first(spec: &RunSpec, manifest: &mut Manifest) -> Vec<bool> {
     let first = first::tests(manifest, &spec.first);
     if !spec.first.is_empty() && !first.contains(&true) {
         let changed = spec.first.len();
-        manifest.warnings.push(format!(
-            "--changed: no test is in one of the {changed} files that have changed, or in one that is named after it"
-        ));
+        let files = if changed == 1 {
+            "the file that has changed"
+        } else {
+            &format!("one of the {changed} files that have changed")
+        };
+        manifest.warnings.push(format!("--changed: no test is in {files}, or in one that is named after it"));
     }
     first
 }
@@ -205,9 +208,9 @@ fn warn_if_shrunk(service: &Service, spec: &RunSpec, manifest: &mut Manifest) {
         && now < last
         && now * SHRUNK <= last * (SHRUNK - 1)
     {
-        manifest
-            .warnings
-            .push(format!("{now} tests were discovered, {last} by the last run with the same arguments"));
+        let tests = if now == 1 { "test was" } else { "tests were" };
+        let last = format!("{last} by the last run with the same arguments");
+        manifest.warnings.push(format!("{now} {tests} discovered, {last}"));
     }
 }
 

@@ -11,6 +11,7 @@ use crate::client::{self, Client};
 use crate::errors::INTERRUPTED;
 use crate::fresh;
 use crate::place::Place;
+use crate::report::count;
 use crate::signals::Signals;
 use crate::state::State;
 
@@ -23,8 +24,9 @@ pub async fn run(args: cli::Executor) -> anyhow::Result<u8> {
     greet(&Client::new(channel.clone(), &token).at(&args.scheduler), &args.scheduler).await?;
     let slots = args.slots.unwrap_or_else(super::cores);
     eprintln!(
-        "executor {id} (process {}) offers {slots} slots to {}",
+        "executor {id} (process {}) offers {} to {}",
         process::id(),
+        count(slots.into(), "slot"),
         client::name(&args.scheduler)
     );
     let labels = args.labels.into_iter().collect();

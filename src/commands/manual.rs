@@ -31,7 +31,11 @@ pub fn page(args: &cli::Man) -> anyhow::Result<u8> {
     if let Some(directory) = &args.directory {
         let failed = || format!("cannot write manual pages to {}", directory.display());
         std::fs::create_dir_all(directory).with_context(failed)?;
-        clap_mangen::generate_to(Cli::command(), directory).with_context(failed)?;
+        let all = built();
+        let commands = all.get_subcommands().filter(|command| !command.is_hide_set()).chain([&all]);
+        for command in commands {
+            manual(command).generate_to(directory).with_context(failed)?;
+        }
         return Ok(0);
     }
     let text = text_of(args.command.as_deref())?;
@@ -39,20 +43,31 @@ pub fn page(args: &cli::Man) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-fn text_of(command: Option<&str>) -> anyhow::Result<Vec<u8>> {
-    let mut all = Cli::command();
+/// The command with all that it gives to its subcommands; `help` needs no page.
+fn built() -> clap::Command {
+    let mut all = Cli::command().disable_help_subcommand(true);
     all.build();
+    all
+}
+
+fn manual(command: &clap::Command) -> clap_mangen::Man {
+    let source = format!("{NAME} {}", env!("CARGO_PKG_VERSION"));
+    clap_mangen::Man::new(command.clone()).source(source)
+}
+
+fn text_of(command: Option<&str>) -> anyhow::Result<Vec<u8>> {
+    let all = built();
     let command = match command {
-        None => all,
+        None => &all,
         Some(name) => {
-            let found = all.find_subcommand(name).cloned();
+            let found = all.find_subcommand(name);
             found.ok_or_else(|| {
                 usage(format!("there is no command {name:?}\nhint: seagull --help lists them"))
             })?
         }
     };
     let mut text = Vec::new();
-    clap_mangen::Man::new(command).render(&mut text)?;
+    manual(command).render(&mut text)?;
     Ok(text)
 }
 
@@ -81,6 +96,8 @@ mod tests {
             run.contains("seagull-run") && run.contains("fail\\-fast") && run.contains("Exit codes"),
             "{run}"
         );
+        let title = run.lines().find(|line| line.starts_with(".TH seagull-run")).unwrap();
+        assert!(title.contains(concat!("\"seagull ", env!("CARGO_PKG_VERSION"), "\"")), "{title}");
         assert!(text_of(Some("nonsense")).unwrap_err().is::<crate::errors::Usage>());
         let directory = tempfile::tempdir().unwrap();
         let all = directory.path().join("man1");

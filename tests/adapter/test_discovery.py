@@ -296,7 +296,7 @@ class Discovery:
         tests = ["test_a.py::test_x", "gone.py::test_a", "test_skip.py::test_a", "test_bad.py::test_a", "test_a.py::test_a", "test_a.py"]
         events = run_all(self.python, self.suite(files).folder, tests=tests)
         missing = {tests[event["test"]]: event["reason"] for event in named(events, "missing")}
-        self.assertEqual(missing.pop("test_a.py::test_x"), "not among the 1 tests of test_a.py")
+        self.assertEqual(missing.pop("test_a.py::test_x"), "not the only test of test_a.py")
         self.assertEqual(missing.pop("gone.py::test_a"), "no tests in gone.py")
         self.assertEqual(missing.pop("test_skip.py::test_a"), "test_skip.py is skipped: off")
         self.assertIn("test_bad.py cannot be collected: ModuleNotFoundError", missing.pop("test_bad.py::test_a"))

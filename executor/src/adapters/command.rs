@@ -206,7 +206,8 @@ impl Batch {
             (None, Some(other)) => {
                 let (count, other) = (self.report.cases.len(), other.chars().take(200).collect::<String>());
                 let hint = "hint: [command] id says how ids are made";
-                format!("; its report has {count} others, such as {other:?}\n{hint}")
+                let others = if count == 1 { "another" } else { &format!("{count} others, such as") };
+                format!("; its report has {others} {other:?}\n{hint}")
             }
             (None, None) => "; its report has no testcase".to_owned(),
         }

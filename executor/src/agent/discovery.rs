@@ -85,7 +85,8 @@ impl Discovering {
             self.duplicates.truncate(NAMED);
             let names = self.duplicates.join(", ");
             let more = if count > NAMED { ", ..." } else { "" };
-            self.manifest.warnings.push(format!("{count} duplicate ids run once: {names}{more}"));
+            let ids = if count == 1 { "id runs" } else { "ids run" };
+            self.manifest.warnings.push(format!("{count} duplicate {ids} once: {names}{more}"));
         }
         self.manifest
     }
@@ -167,7 +168,7 @@ mod tests {
         let relation = |ordered, tests: [u32; 2]| Relation { ordered, tests: tests.map(TestIndex).to_vec() };
         assert_eq!(manifest.relations, [relation(false, [2, 3]), relation(true, [1, 3])]);
         assert_eq!(manifest.asked.fail_fast, Some(1));
-        assert_eq!(manifest.warnings, ["--last-failed ignored", "1 duplicate ids run once: a.py::x"]);
+        assert_eq!(manifest.warnings, ["--last-failed ignored", "1 duplicate id runs once: a.py::x"]);
     }
 
     #[test]

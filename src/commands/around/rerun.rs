@@ -73,7 +73,14 @@ fn say(run: &RunId, tally: &Tally, chosen: usize, known: bool) {
     }
     let chosen = number(chosen);
     let stand = tally.counts.total.saturating_sub(chosen);
-    eprintln!("rerun of run {run}: {}; {} stand as they are", count(chosen, "test"), count(stand, "verdict"));
+    eprintln!("rerun of run {run}: {}; {}", count(chosen, "test"), standing(stand));
+}
+
+fn standing(verdicts: u32) -> String {
+    match verdicts {
+        1 => "1 verdict stands as it is".to_owned(),
+        _ => format!("{verdicts} verdicts stand as they are"),
+    }
 }
 
 /// The options of the new run as `seagull run` has them. What they do not say, the old run says.
@@ -87,4 +94,15 @@ fn arguments(args: cli::Rerun, base: &RunSpec, reach: &Reach) -> cli::Run {
     run.at.tls = args.from.tls;
     run.at.state.state = reach.state.clone().or(args.from.state.state);
     run
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_that_stand_are_counted() {
+        assert_eq!(standing(1), "1 verdict stands as it is");
+        assert_eq!(standing(0), "0 verdicts stand as they are");
+    }
 }

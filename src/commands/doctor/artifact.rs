@@ -7,8 +7,9 @@ use std::path::Path;
 use seagull_executor::artifact::{MAX_BYTES, Measured, PackOptions, Reason, measure};
 
 use super::finding::{Finding, Findings};
-use crate::commands::run::artifact::{Chosen, root};
+use crate::commands::run::artifact::{Chosen, root, size};
 use crate::place::Place;
+use crate::report::{count, number};
 
 const CHECK: &str = "artifact";
 /// Of the largest files, so many are named.
@@ -45,11 +46,11 @@ fn judged(finding: Finding, wanted: bool) -> Finding {
 }
 
 fn describe(root: &Path, measured: &Measured) -> Finding {
-    let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
     let largest = measured.largest.iter().take(NAMED);
     let largest: Vec<_> =
-        largest.map(|(path, bytes)| format!("{} ({})", path.display(), megabytes(*bytes))).collect();
-    let mut said = format!("{} files, {} in {}", measured.files, megabytes(measured.bytes), root.display());
+        largest.map(|(path, bytes)| format!("{} ({})", path.display(), size(*bytes))).collect();
+    let mut said =
+        format!("{}, {} in {}", count(number(measured.files), "file"), size(measured.bytes), root.display());
     if !largest.is_empty() {
         said += &format!("; the largest: {}", largest.join(", "));
     }
@@ -83,7 +84,7 @@ mod tests {
             unmatched: Vec::new(),
         };
         let small = describe(Path::new("/suite"), &measured(1_500_000));
-        let said = "2 files, 1.5 MB in /suite; the largest: a.bin (1.5 MB), b (0.0 MB)";
+        let said = "2 files, 1.5 MB in /suite; the largest: a.bin (1.5 MB), b (1 kB)";
         assert_eq!(small, Finding::ok(CHECK, said));
         let large = describe(Path::new("/suite"), &measured(MAX_BYTES + 1));
         assert!(large.state == State::Warning && large.hint.is_some());

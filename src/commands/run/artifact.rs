@@ -12,6 +12,7 @@ use super::spec::text;
 use crate::client::Client;
 use crate::errors::{usage, warn};
 use crate::place::Place;
+use crate::report::count;
 
 /// Of the paths that are left out, so many are named.
 const NAMED: usize = 5;
@@ -125,12 +126,20 @@ impl Source {
     pub async fn upload(&self, packed: Packed, client: &Client) -> anyhow::Result<Workspace> {
         let digest = packed.digest;
         if client.is_missing(digest).await? {
-            let megabytes = packed.bytes as f64 / 1e6;
-            eprintln!("uploading {} files, {megabytes:.1} MB", packed.entries);
+            let files = count(u32::try_from(packed.entries).unwrap_or(u32::MAX), "file");
+            eprintln!("uploading {files}, {}", size(packed.bytes));
             client.put_blob(digest, packed.file.path()).await?;
         }
         Ok(Workspace::Artifact { digest, directory: self.directory.clone() })
     }
+}
+
+/// `12.3 MB`, or `45 kB` where that says more.
+pub fn size(bytes: u64) -> String {
+    if bytes < 1_000_000 {
+        return format!("{} kB", bytes.div_ceil(1000));
+    }
+    format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
 /// The root of what is packed, and the working directory in it.

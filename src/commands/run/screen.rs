@@ -12,7 +12,7 @@ use seagull_domain::{Instant, Manifest, RunId, StreamItem, TextRef};
 use seagull_proto::convert::LiveSlot;
 
 use crate::client::{Client, Notice};
-use crate::report::{Live, Output, Report, Settings};
+use crate::report::{Live, Output, Report, Settings, count};
 
 const TOLD: &str = "cannot tell of the run";
 
@@ -146,7 +146,8 @@ async fn fetch(client: &Client, run: &RunId, texts: Vec<TextRef>) -> Fetched {
     client.texts(run, texts, take).await;
     if let Some(trouble) = trouble {
         crate::errors::warn(format!(
-            "{missing} texts of failures cannot be read: {}",
+            "{} of failures cannot be read: {}",
+            count(missing, "text"),
             without_hints(&trouble)
         ));
     }
