@@ -6,7 +6,7 @@ use std::process::Output;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Running, Suite, is, text};
+use crate::harness::{Packages, Running, Suite, is, text};
 use crate::processes::Cluster;
 
 /// The second test fails after the first in the same process, unless a file forgives it.
@@ -34,7 +34,10 @@ impl Ran {
     }
 
     fn of(files: &[(&str, &str)]) -> Ran {
-        let suite = Suite::of(files);
+        Ran::suite(Suite::of(files))
+    }
+
+    fn suite(suite: Suite) -> Ran {
         let state = suite.beside("state").into_os_string().into_string().unwrap();
         Ran { suite, from: vec!["--state".into(), state] }
     }
@@ -254,9 +257,53 @@ fn a_test_is_repeated_as_it_ran() {
     assert!(String::from_utf8_lossy(&again.stdout).contains("1 failed, 1 passed"));
     let alone = ran.ask(&["repro", "last", "second", "--alone", "--until-fail=2"]);
     assert_eq!(alone.status.code(), Some(0), "{}", said(&alone));
-    assert!(said(&alone).contains("did not fail in 2 times"), "{}", said(&alone));
+    assert!(said(&alone).contains("did not fail; it was tried 2 times"), "{}", said(&alone));
     let until = ran.ask(&["repro", "last", "second", "--until-fail"]);
     assert_eq!(until.status.code(), Some(100), "{}", said(&until));
+}
+
+#[test]
+fn a_repeated_test_finds_the_worker_it_ran_in() {
+    for packages in [Packages::Pytest, Packages::Pytest7, Packages::Xdist] {
+        let ran = Ran::suite(Suite::named("identity").with(packages));
+        ran.suite.run(&["--slots", "1", "--run-id", "one"]).expect_code(0);
+        for test in ["test_worker_id", "test_testrun_uid", "test_workerinput", "inherited"] {
+            let repeated = ran.ask(&["repro", "one", test]);
+            assert_eq!(repeated.status.code(), Some(0), "{packages:?} {test}: {}", said(&repeated));
+        }
+        let line = ran.text(&["repro", "one", "test_workerinput", "--print"]);
+        let printed = std::process::Command::new("sh").args(["-c", &line]).output().unwrap();
+        assert!(printed.status.success(), "{line}: {}", String::from_utf8_lossy(&printed.stdout));
+    }
+}
+
+#[test]
+fn what_a_controller_gave_a_test_is_said_to_be_missing() {
+    let conftest = "import pytest\n@pytest.hookimpl(optionalhook=True)\n\
+        def pytest_configure_node(node): node.workerinput['db'] = 'x'\n\
+        def pytest_sessionfinish(session): assert not hasattr(session.config, 'workerinput') or \
+        'db' in session.config.workerinput\n";
+    let test =
+        "def test_db(request): assert request.config.workerinput['db'] == 'x'\ndef test_other(): pass\n";
+    let ran = Ran::of(&[("conftest.py", conftest), ("test_a.py", test)]);
+    ran.suite.run(&["--slots", "1", "--run-id", "one"]).expect_code(0);
+    let lacks = "what the suite's controller put into workerinput (pytest_configure_node in conftest.py)";
+    let repeated = ran.ask(&["repro", "one", "test_db"]);
+    assert_eq!(repeated.status.code(), Some(100), "{}", said(&repeated));
+    let failed = format!("test_a.py::test_db failed; it did not have {lacks}");
+    assert!(said(&repeated).contains(&failed), "{}", said(&repeated));
+    let other = ran.ask(&["repro", "one", "test_other"]);
+    assert_eq!(other.status.code(), Some(0), "{}", said(&other));
+    assert!(said(&other).contains(&format!("warning: the test does not have {lacks}")), "{}", said(&other));
+}
+
+#[test]
+fn a_skipped_test_is_said_to_be_skipped_again() {
+    let ran = Ran::of(&[("test_a.py", "import pytest\n@pytest.mark.skip\ndef test_x(): pass\n")]);
+    ran.suite.run(&["--run-id", "one"]).expect_code(0);
+    let repeated = ran.ask(&["repro", "one", "test_x"]);
+    assert_eq!(repeated.status.code(), Some(0), "{}", said(&repeated));
+    assert!(said(&repeated).contains("test_a.py::test_x was skipped"), "{}", said(&repeated));
 }
 
 #[test]

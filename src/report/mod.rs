@@ -28,7 +28,7 @@ pub use choice::{Color, Output};
 use names::Names;
 pub use tally::Tally;
 use text::Paint;
-pub use text::{clean, count, number};
+pub use text::{clean, count, number, one_line, times};
 
 use crate::again::Again;
 

@@ -45,6 +45,8 @@ pub struct Probe {
     seeds: bool,
     /// It would measure coverage, and perhaps fail for too little of it.
     covers: bool,
+    /// What of the suite puts something into `workerinput` where it has a controller.
+    pub gives: Option<String>,
 }
 
 pub struct Line {
@@ -325,6 +327,7 @@ mod tests {
             shuffles: false,
             seeds: false,
             covers: false,
+            gives: None,
         }
     }
 

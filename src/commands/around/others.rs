@@ -115,30 +115,29 @@ fn slot_variable(slot: SlotNumber) -> Vec<(String, String)> {
 }
 
 impl CargoTest {
-    /// Whether it failed, by what cargo wrote and how it ended; None if it did not come to the test. A test that ended
-    /// its process did not pass.
-    pub fn failed(&self, said: &str, success: bool) -> Option<bool> {
+    /// What came of it, by what cargo wrote and how it ended; None if it did not come to the test. A test that ended its
+    /// process did not pass.
+    pub fn outcome(&self, said: &str, success: bool) -> Option<Outcome> {
         if self.name.is_none() {
-            return Some(!success);
+            return Some(if success { Outcome::Passed } else { Outcome::Failed });
         }
         let result = said.lines().rev().find_map(|line| line.strip_prefix("test result: "));
         let counts = |what: &str| {
             result.is_some_and(|result| result.split(['.', ';']).any(|part| part.trim() == what))
         };
-        if success && (counts("1 passed") || counts("1 ignored")) {
-            return Some(false);
+        match success {
+            true if counts("1 passed") => Some(Outcome::Passed),
+            true if counts("1 ignored") => Some(Outcome::Skipped),
+            _ => said.lines().any(|line| line == "running 1 test").then_some(Outcome::Failed),
         }
-        said.lines().any(|line| line == "running 1 test").then_some(true)
     }
 }
 
 impl CommandTest {
-    /// Whether it failed, by the report; None if the command ended well without naming it.
-    pub fn failed(&self, success: bool) -> Option<bool> {
-        match reported(&self.junit, &self.commands, &self.id) {
-            Some(outcome) => Some(outcome == Outcome::Failed),
-            None => (!success).then_some(true),
-        }
+    /// What came of it, by the report; None if the command ended well without naming it.
+    pub fn outcome(&self, success: bool) -> Option<Outcome> {
+        let outcome = reported(&self.junit, &self.commands, &self.id);
+        outcome.or_else(|| (!success).then_some(Outcome::Failed))
     }
 
     /// Removes the report of the last time.
@@ -203,20 +202,20 @@ mod tests {
             format!("\nrunning 1 test\ntest t ... x\n\ntest result: x. {counts}; finished in 0s\n")
         };
         let table = [
-            (summed("1 passed; 0 failed; 0 ignored"), true, Some(false)),
-            (summed("0 passed; 0 failed; 1 ignored"), true, Some(false)),
-            (summed("0 passed; 1 failed; 0 ignored"), false, Some(true)),
+            (summed("1 passed; 0 failed; 0 ignored"), true, Some(Outcome::Passed)),
+            (summed("0 passed; 0 failed; 1 ignored"), true, Some(Outcome::Skipped)),
+            (summed("0 passed; 1 failed; 0 ignored"), false, Some(Outcome::Failed)),
             // It left its process, or took it along.
-            ("\nrunning 1 test\n".to_owned(), true, Some(true)),
-            ("\nrunning 1 test\n".to_owned(), false, Some(true)),
+            ("\nrunning 1 test\n".to_owned(), true, Some(Outcome::Failed)),
+            ("\nrunning 1 test\n".to_owned(), false, Some(Outcome::Failed)),
             // There is no such test any more, or nothing was built.
             ("\nrunning 0 tests\n\ntest result: ok. 0 passed; 0 failed".to_owned(), true, None),
             (String::new(), false, None),
         ];
         for (said, success, expected) in table {
-            assert_eq!(one.failed(&said, success), expected, "{said}");
+            assert_eq!(one.outcome(&said, success), expected, "{said}");
         }
-        assert_eq!(CargoTest { name: None }.failed("", true), Some(false));
-        assert_eq!(CargoTest { name: None }.failed("", false), Some(true));
+        assert_eq!(CargoTest { name: None }.outcome("", true), Some(Outcome::Passed));
+        assert_eq!(CargoTest { name: None }.outcome("", false), Some(Outcome::Failed));
     }
 }

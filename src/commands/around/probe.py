@@ -18,6 +18,12 @@ scripts = [os.path.join(folder, "pytest") for folder in folders if folder]
 config = _prepareconfig(sys.argv[1:])
 plugin = config.pluginmanager.hasplugin
 option = config.option
+# What these do for workers, workers have without a controller.
+served = {"_pytest", "xdist", "pytest_cov", "pytest_metadata", "pytest_randomly", "pytest_rerunfailures"}
+hook = getattr(config.hook, "pytest_configure_node", None)
+hooks = [] if hook is None else hook.get_hookimpls()
+givers = [one.plugin_name for one in hooks if one.function.__module__.partition(".")[0] not in served]
+givers = [os.path.relpath(name, config.rootpath) if os.path.isabs(name) else name for name in givers]
 told = {
     "script": next(filter(os.path.isfile, scripts), None),
     "python": sys.executable,
@@ -29,6 +35,7 @@ told = {
     "stops": bool(getattr(option, "maxfail", 0)),
     "shuffles": plugin("randomly"),
     "seeds": isinstance(getattr(option, "randomly_seed", None), int),
+    "gives": next(iter(givers), None),
     "covers": hasattr(option, "no_cov") and bool(getattr(option, "cov_source", None)),
 }
 config._ensure_unconfigure()

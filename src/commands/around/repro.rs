@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use anyhow::{Context, anyhow};
-use seagull_domain::{Framework, SecretSource, Setup, Workspace};
+use seagull_domain::{Framework, Outcome, SecretSource, Setup, Workspace};
 use seagull_executor::interpreter;
 use seagull_executor::secrets::Secrets;
 use seagull_executor::setup::{self, Prepared, Wanted};
@@ -22,10 +22,10 @@ use super::{Reach, logs};
 use crate::cli;
 use crate::commands::print;
 use crate::commands::run::spec;
-use crate::errors::{INTERRUPTED, usage};
+use crate::errors::{INTERRUPTED, usage, warn};
 use crate::place::Place;
 use crate::report::around::{Execution, Story};
-use crate::report::{count, number};
+use crate::report::{count, number, one_line, times};
 use crate::signals::Signals;
 use crate::state::State;
 
@@ -33,6 +33,8 @@ const PROBE: &str = include_str!("probe.py");
 /// A plugin that tells what came of the test: pytest's own code is also of other tests, and of gates on the whole.
 const OUTCOME: &str = include_str!("outcome.py");
 const PLUGIN: &str = "seagull_repro_outcome";
+/// A plugin that lets tests see which worker they ran in. It stays where it is, for command lines that name it.
+const IDENTITY: (&str, &str) = ("seagull_identity", include_str!("seagull_identity.py"));
 /// Lines of what pytest says when it refuses.
 const WORDS: usize = 6;
 /// Bytes of what is kept of a process's words.
@@ -43,13 +45,13 @@ const FAILED: u8 = 100;
 pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
     let reach = Reach::new(&args.from).await?;
     let story = logs::story(&reach, &args.run, &args.test).await?;
-    let state = reach.state.clone();
+    let state = state(&reach, &args.from)?;
     drop(reach);
     let execution = story.telling().ok_or_else(|| {
         usage(format!("{} was not executed in run {}\nhint: seagull explain says why", story.id, story.run))
     })?;
     let (root, directory) = directories(&story)?;
-    let given = Given::of(&story, &root, state, &args.from)?;
+    let given = Given::of(&story, &root, state)?;
     match &story.spec.environment.framework {
         Framework::Pytest => pytest(&args, &story, execution, &directory, given).await,
         Framework::Cargo | Framework::Built(_) => {
@@ -70,8 +72,17 @@ pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
     }
 }
 
+/// The state directory here, if there is one.
+fn state(reach: &Reach, from: &cli::FromArgs) -> anyhow::Result<Option<PathBuf>> {
+    match &reach.state {
+        Some(state) => Ok(Some(state.clone())),
+        None => Ok(State::find(from.state.state.as_deref(), &Place::here()?).map(|state| state.directory)),
+    }
+}
+
 /// What this machine adds to the run's environment.
 struct Given {
+    state: Option<PathBuf>,
     prepared: Option<Prepared>,
     /// What the setup sets.
     active: Vec<(String, String)>,
@@ -79,11 +90,11 @@ struct Given {
 }
 
 impl Given {
-    fn of(story: &Story, root: &Path, state: Option<PathBuf>, from: &cli::FromArgs) -> anyhow::Result<Given> {
-        let prepared = prepared(story, root, state, from)?;
+    fn of(story: &Story, root: &Path, state: Option<PathBuf>) -> anyhow::Result<Given> {
+        let prepared = prepared(story, root, state.as_deref())?;
         let active = prepared.as_ref().map(|prepared| prepared.variables(env::var_os("PATH").as_deref()));
         let secrets = secrets(&story.spec.environment.secrets)?;
-        Ok(Given { prepared, active: active.unwrap_or_default(), secrets })
+        Ok(Given { state, prepared, active: active.unwrap_or_default(), secrets })
     }
 
     fn to(self, line: Line, story: &Story) -> Line {
@@ -113,7 +124,7 @@ async fn other(
     }
     eprintln!("{}: {}", story.id, execution.facts());
     eprintln!("{}", line.as_told());
-    Repeat { line, judge, story }.run(args.until_fail).await
+    Repeat { line, judge, story, lacks: None }.run(args.until_fail).await
 }
 
 async fn pytest(
@@ -129,7 +140,11 @@ async fn pytest(
     };
     let around = [given.active.as_slice(), given.secrets.variables()].concat();
     let probe = probe(&python, directory, story, &around).await?;
+    let home = identity(given.state.as_deref())?;
     let mut line = given.to(Line::new(story, execution, &probe, directory, args.alone), story);
+    line.plug(IDENTITY.0, &home);
+    let lacks = lacks(story, &probe);
+    lacks.iter().for_each(|lacks| warn(format!("the test does not have {lacks}")));
     if args.print {
         line.shorten(&probe, &std::env::temp_dir())?;
         print(|out| writeln!(out, "{}", line.as_shell()))?;
@@ -144,7 +159,40 @@ async fn pytest(
     fs::write(folder.join("test"), &story.id)?;
     line.plug(PLUGIN, folder);
     let judge = Judge::Pytest(folder.join("outcome"));
-    Repeat { line, judge, story }.run(args.until_fail).await
+    Repeat { line, judge, story, lacks }.run(args.until_fail).await
+}
+
+/// Writes the plugin of the test's identity into the state directory; where that cannot be written to, or be named on a
+/// search path, into the system's temporary one. Says where it is.
+fn identity(state: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let state = state.and_then(|state| state.canonicalize().ok());
+    let home = state.filter(|state| !state.to_string_lossy().contains(':')).map(|state| state.join("repro"));
+    if let Some(home) = home.filter(|home| write_identity(home).is_ok()) {
+        return Ok(home);
+    }
+    let home = scratch()?.keep().canonicalize()?;
+    write_identity(&home).with_context(|| format!("cannot write to {}", home.display()))?;
+    Ok(home)
+}
+
+fn write_identity(home: &Path) -> std::io::Result<()> {
+    let (name, text) = IDENTITY;
+    let path = home.join(name).with_extension("py");
+    if fs::read_to_string(&path).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
+    fs::create_dir_all(home)?;
+    let mut file = tempfile::NamedTempFile::new_in(home)?;
+    file.write_all(text.as_bytes())?;
+    file.persist(&path)?;
+    Ok(())
+}
+
+/// What the test had in the run, and cannot have here.
+fn lacks(story: &Story, probe: &Probe) -> Option<String> {
+    let giver = probe.gives.as_ref().filter(|_| story.spec.environment.controller != Some(false))?;
+    let giver = one_line(giver, 200);
+    Some(format!("what the suite's controller put into workerinput (pytest_configure_node in {giver})"))
 }
 
 /// Where the suite's files and its directory are here: of a run on a scheduler, those of this repository.
@@ -154,7 +202,7 @@ fn directories(story: &Story) -> anyhow::Result<(PathBuf, PathBuf)> {
         Workspace::Artifact { directory, .. } => {
             let place = Place::here()?;
             eprintln!(
-                "run {} had files of revision {:?}; these are the ones that are here",
+                "run {} had the files of revision {}; these are the ones that are here",
                 story.run, story.spec.rev
             );
             let top = place.config.artifact_root.or(place.repository).unwrap_or(place.directory);
@@ -165,17 +213,8 @@ fn directories(story: &Story) -> anyhow::Result<(PathBuf, PathBuf)> {
 }
 
 /// What the run's setup made, here.
-fn prepared(
-    story: &Story,
-    root: &Path,
-    state: Option<PathBuf>,
-    from: &cli::FromArgs,
-) -> anyhow::Result<Option<Prepared>> {
+fn prepared(story: &Story, root: &Path, state: Option<&Path>) -> anyhow::Result<Option<Prepared>> {
     let Some(setup) = &story.spec.environment.setup else { return Ok(None) };
-    let state = match state {
-        Some(state) => Some(state),
-        None => State::find(from.state.state.as_deref(), &Place::here()?).map(|state| state.directory),
-    };
     let directory = root.join(&setup.directory);
     let directory = directory.canonicalize().unwrap_or(directory);
     let wanted = Wanted {
@@ -185,7 +224,7 @@ fn prepared(
         passed: Default::default(),
         secrets: Default::default(),
     };
-    let found = state.map(|state| setup::find(&state, &wanted)).transpose().map_err(anyhow::Error::msg)?;
+    let found = state.map(|state| setup::find(state, &wanted)).transpose().map_err(anyhow::Error::msg)?;
     found.flatten().map(Some).ok_or_else(|| {
         usage(format!(
             "what the setup of run {} made is not here, or its inputs have changed\nhint: seagull doctor makes it",
@@ -249,12 +288,12 @@ impl Judge {
         }
     }
 
-    /// Whether the test failed; None if it was not come to.
-    fn failed(&self, status: ExitStatus, said: &str) -> Option<bool> {
+    /// What came of the test; None if it was not come to.
+    fn outcome(&self, status: ExitStatus, said: &str) -> Option<Outcome> {
         match self {
-            Judge::Pytest(outcome) => failed(&fs::read_to_string(outcome).unwrap_or_default()),
-            Judge::Cargo(test) => test.failed(said, status.success()),
-            Judge::Command(test) => test.failed(status.success()),
+            Judge::Pytest(outcome) => outcome_of(&fs::read_to_string(outcome).unwrap_or_default()),
+            Judge::Cargo(test) => test.outcome(said, status.success()),
+            Judge::Command(test) => test.outcome(status.success()),
         }
     }
 }
@@ -263,6 +302,8 @@ struct Repeat<'a> {
     line: Line,
     judge: Judge,
     story: &'a Story,
+    /// What the test had in the run, and has not here.
+    lacks: Option<String>,
 }
 
 impl Repeat<'_> {
@@ -274,6 +315,7 @@ impl Repeat<'_> {
             Some(0) => u32::MAX,
             Some(most) => most,
         };
+        let mut outcome = Outcome::Passed;
         for number in 1..=most {
             self.judge.forget();
             let mut command = self.line.command();
@@ -296,31 +338,42 @@ impl Repeat<'_> {
             if interrupted {
                 return Ok(INTERRUPTED);
             }
-            if self.failed(status?, &said?)? {
-                self.tell("failed", number, until_fail);
+            outcome = self.outcome(status?, &said?)?;
+            if outcome == Outcome::Failed {
+                self.tell(outcome, number, until_fail);
                 return Ok(FAILED);
             }
         }
-        self.tell("passed", most, until_fail);
+        self.tell(outcome, most, until_fail);
         Ok(0)
     }
 
-    fn tell(&self, how: &str, number: u32, until_fail: Option<u32>) {
-        match until_fail {
-            None => eprintln!("{} {how}", self.story.id),
-            Some(_) if how == "failed" => eprintln!("{} failed the {number}. time", self.story.id),
-            Some(_) => eprintln!("{} did not fail in {number} times", self.story.id),
-        }
+    fn tell(&self, outcome: Outcome, number: u32, until_fail: Option<u32>) {
+        let told = told(outcome, number, until_fail);
+        let lacks = self.lacks.as_ref().filter(|_| outcome == Outcome::Failed);
+        let lacks = lacks.map_or(String::new(), |lacks| format!("; it did not have {lacks}"));
+        eprintln!("{} {told}{lacks}", self.story.id);
     }
 
-    fn failed(&self, status: ExitStatus, said: &str) -> anyhow::Result<bool> {
-        self.judge.failed(status, said).ok_or_else(|| {
+    fn outcome(&self, status: ExitStatus, said: &str) -> anyhow::Result<Outcome> {
+        self.judge.outcome(status, said).ok_or_else(|| {
+            let lacks = self.lacks.as_ref().map_or(String::new(), |lacks| format!(", without {lacks},"));
             anyhow!(
-                "{} ended ({status}) before it came to {}\nhint: its own words are above",
+                "{} ended{lacks} ({status}) before it came to {}\nhint: its own words are above",
                 self.judge.program(),
                 self.story.id
             )
         })
+    }
+}
+
+/// What came of a test at the last of so many tries.
+fn told(outcome: Outcome, number: u32, until_fail: Option<u32>) -> String {
+    match (until_fail, outcome) {
+        (None, Outcome::Skipped) => "was skipped".to_owned(),
+        (None, _) => outcome.word().to_owned(),
+        (Some(_), Outcome::Failed) => format!("failed at try {number}"),
+        (Some(_), _) => format!("did not fail; it was tried {}", times(number)),
     }
 }
 
@@ -341,11 +394,15 @@ async fn hear(stdout: Option<ChildStdout>) -> anyhow::Result<String> {
     }
 }
 
-/// Whether the test failed, by the plugin's words; None if it did not begin. What began and did not end took pytest with
-/// it.
-fn failed(told: &str) -> Option<bool> {
+/// What came of the test, by the plugin's words; None if it did not begin. What began and did not end took pytest with it.
+fn outcome_of(told: &str) -> Option<Outcome> {
     let has = |word| told.lines().any(|line| line == word);
-    has("started").then(|| has("failed") || !has("finished"))
+    match has("started") {
+        false => None,
+        true if has("failed") || !has("finished") => Some(Outcome::Failed),
+        true if has("skipped") => Some(Outcome::Skipped),
+        true => Some(Outcome::Passed),
+    }
 }
 
 #[cfg(test)]
@@ -356,14 +413,27 @@ mod tests {
     fn a_test_failed_by_its_own_words_alone() {
         let table = [
             ("", None),
-            ("started\npassed\npassed\npassed\nfinished\n", Some(false)),
-            ("started\nskipped\npassed\nfinished\n", Some(false)),
-            ("started\npassed\npassed\nfailed\nfinished\n", Some(true)),
+            ("started\npassed\npassed\npassed\nfinished\n", Some(Outcome::Passed)),
+            ("started\nskipped\npassed\nfinished\n", Some(Outcome::Skipped)),
+            ("started\npassed\npassed\nfailed\nfinished\n", Some(Outcome::Failed)),
             // It killed its process, or left pytest.
-            ("started\npassed\n", Some(true)),
+            ("started\npassed\n", Some(Outcome::Failed)),
         ];
         for (told, expected) in table {
-            assert_eq!(failed(told), expected, "{told:?}");
+            assert_eq!(outcome_of(told), expected, "{told:?}");
+        }
+    }
+
+    #[test]
+    fn it_is_told_what_came_of_the_test_and_of_how_many_tries() {
+        let table = [
+            (Outcome::Skipped, None, "was skipped"),
+            (Outcome::Passed, None, "passed"),
+            (Outcome::Failed, Some(0), "failed at try 2"),
+            (Outcome::Passed, Some(2), "did not fail; it was tried 2 times"),
+        ];
+        for (outcome, until_fail, expected) in table {
+            assert_eq!(told(outcome, 2, until_fail), expected);
         }
     }
 
