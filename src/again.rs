@@ -11,8 +11,8 @@ use crate::client;
 /// What of a command line says which suite is run, and where.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Again {
-    /// Which suite it is, only the run knows.
-    watched: bool,
+    /// Which suite it is, and how it is run, only the run knows.
+    by_name: bool,
     options: Vec<String>,
     /// Options that only `seagull run` has.
     of_run: Vec<String>,
@@ -33,7 +33,7 @@ impl Again {
         let archive = args.what.archive.as_deref().map(|file| file.to_string_lossy().into_owned());
         let of_run = [("--rev", at.rev.clone()), ("--archive", archive)];
         Again {
-            watched: false,
+            by_name: false,
             options: given.flatten().chain(access).collect(),
             of_run: of_run
                 .into_iter()
@@ -47,9 +47,14 @@ impl Again {
 
     /// Of a run that is watched.
     pub fn of_watched(from: &cli::FromArgs) -> Again {
-        let state = from.state.state.as_deref();
-        let options = access(from.scheduler.as_ref(), &from.token, &from.tls, state);
-        Again { watched: true, options, ..Again::default() }
+        Again { by_name: true, options: access_of(from), ..Again::default() }
+    }
+
+    /// Of a run that ran a part of another again, as that was asked for.
+    pub fn of_rerun(args: &cli::Run) -> Again {
+        let at = &args.at;
+        let options = access(at.scheduler.as_ref(), &at.token, &at.tls, at.state.state.as_deref());
+        Again { by_name: true, options, ..Again::default() }
     }
 
     /// What looks at whether all is in place for the same suite.
@@ -59,7 +64,7 @@ impl Again {
 
     /// What runs again what failed in the run.
     pub fn failed(&self, run: &RunId) -> String {
-        match self.watched {
+        match self.by_name {
             true => self.command(&["rerun", run.as_str(), "--failed"], &[]),
             false => self.command(&["run", "--select", "last-failed"], &self.of_run),
         }
@@ -67,7 +72,7 @@ impl Again {
 
     /// What runs again what did not pass in the run.
     pub fn not_passed(&self, run: &RunId) -> String {
-        match self.watched {
+        match self.by_name {
             true => self.command(&["rerun", run.as_str()], &[]),
             false => self.command(&["run", "--select", "not-passed"], &self.of_run),
         }
@@ -79,6 +84,11 @@ impl Again {
         let suite = more.iter().chain(&self.options).chain(&self.paths).map(String::as_str).chain(dashes);
         quoted(words.chain(suite).chain(self.arguments.iter().map(String::as_str)))
     }
+}
+
+/// The options of a command for the runs that another has looked at.
+pub fn access_of(from: &cli::FromArgs) -> Vec<String> {
+    access(from.scheduler.as_ref(), &from.token, &from.tls, from.state.state.as_deref())
 }
 
 /// The options of a command for the same scheduler and state.
@@ -147,6 +157,16 @@ mod tests {
             again(&["--archive", "a.tar.zst"]),
             "seagull run --select last-failed --archive a.tar.zst"
         );
+    }
+
+    #[test]
+    fn a_rerun_is_run_again_by_its_name_with_what_the_first_run_was_asked_for() {
+        let mut args = cli::Run { arguments: vec!["-x".into()], ..Default::default() };
+        args.at.state.state = Some("state".into());
+        let again = Again::of_rerun(&args);
+        let run = "r-8".parse().unwrap();
+        assert_eq!(again.failed(&run), "seagull rerun r-8 --failed --state state");
+        assert_eq!(again.not_passed(&run), "seagull rerun r-8 --state state");
     }
 
     #[test]

@@ -96,6 +96,11 @@ fn everything_is_told(ran: &Ran) {
     assert_eq!(text(&ran.objects(&["explain", "one"])[0], "because"), "1 test failed");
     let why = ran.text(&["explain", "test_second"]);
     assert!(why.contains("because it failed once and never passed"), "{why}");
+    let from = ran.from.join(" ");
+    for hint in ["logs", "repro"] {
+        let hint = format!("  seagull {hint} one test_a.py::test_second {from}\n");
+        assert!(why.contains(&hint), "{hint}{why}");
+    }
     assert_eq!(ran.objects(&["explain", "one", "second"])[0]["executions"][0]["before"], 1);
 
     let history = ran.objects(&["history", "test_second"]);
@@ -112,6 +117,7 @@ fn everything_is_told(ran: &Ran) {
         (&["logs", "last", "nothing"], "no test of run one matches"),
         (&["history", "third"], "2 tests of project"),
         (&["results", "nowhere"], "there is no run nowhere"),
+        (&["watch", "nowhere"], "there is no run nowhere"),
         (&["explain", "nowhere", "test_first"], "there is no run nowhere"),
         (&["run", "--select", "failed@nowhere"], "run nowhere has not ended, or is not kept"),
     ] {
@@ -185,6 +191,16 @@ fn what_did_not_pass_is_run_again_and_the_next_run_says_what_that_would_be() {
     let nothing = ran.ask(&["rerun"]);
     assert_eq!(nothing.status.code(), Some(0), "{}", said(&nothing));
     assert!(said(&nothing).contains("no test of run four is left"), "{}", said(&nothing));
+}
+
+#[test]
+fn a_rerun_says_how_to_run_again_what_failed_as_it_was_asked_for() {
+    let ran = Ran::of(&[("test_a.py", "def test_x(): assert 0\n")]);
+    ran.suite.run(&["--run-id", "one"]).expect_code(100);
+    let again = ran.ask(&["rerun", "one", "--run-id", "two"]);
+    assert_eq!(again.status.code(), Some(100), "{}", said(&again));
+    let hint = format!("rerun what failed:      seagull rerun two --failed {}\n", ran.from.join(" "));
+    assert!(said(&again).contains(&hint), "{}", said(&again));
 }
 
 #[test]
@@ -334,11 +350,22 @@ fn a_run_of_another_process_is_watched_until_it_breaks_off() {
         assert!(said(&selected).contains("run one has not ended"), "{}", said(&selected));
     };
     not_ended(&ran);
+    let same = ran.ask(&["run", "--run-id", "one"]);
+    let hint = format!("hint: seagull watch one {} follows it", ran.from.join(" "));
+    assert!(said(&same).contains(&hint), "{}", said(&same));
 
     run.signal(Signal::SIGKILL);
     let (_, code, stderr) = watching.end();
     assert_eq!(code, 1, "{stderr}");
-    assert!(stderr.contains("broken off") && stderr.contains("--run-id"), "{stderr}");
+    assert!(stderr.contains("error: run one has broken off: its process is gone\n"), "{stderr}");
+    assert!(stderr.contains("hint: it goes on by the same command with --run-id one\n"), "{stderr}");
+    let why = ran.text(&["explain", "one"]);
+    assert!(
+        why.contains("it has broken off: its process is gone; the same command with --run-id one"),
+        "{why}"
+    );
+    let why = ran.text(&["explain", "one", text(&open[0], "test")]);
+    assert!(why.contains("the run has broken off before it had a result"), "{why}");
     assert_eq!(text(&ran.objects(&["runs"])[0], "state"), "broken_off");
     let again = ran.ask(&["rerun", "one"]);
     assert_eq!(again.status.code(), Some(2), "{}", said(&again));

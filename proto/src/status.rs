@@ -4,6 +4,8 @@ use tonic::{Code, Status};
 
 use crate::{Invalid, Unsupported};
 
+const BROKEN_OFF: &str = "the run has broken off: its process is gone";
+
 impl From<Invalid> for Status {
     fn from(invalid: Invalid) -> Status {
         Status::invalid_argument(invalid.to_string())
@@ -28,9 +30,14 @@ pub fn difference(status: &Status) -> Option<&str> {
 
 /// A watcher has had all there is of an embedded run whose process is gone.
 pub fn broken_off() -> Status {
-    Status::failed_precondition(
-        "the run has broken off: its process is gone\nhint: it goes on by the same command with its --run-id",
-    )
+    Status::failed_precondition(format!(
+        "{BROKEN_OFF}\nhint: it goes on by the same command with its --run-id"
+    ))
+}
+
+/// Whether it is [`broken_off`], on the client's side.
+pub fn is_broken_off(status: &Status) -> bool {
+    status.code() == Code::FailedPrecondition && status.message().starts_with(BROKEN_OFF)
 }
 
 /// A report of an executor whose name a newer process has taken.

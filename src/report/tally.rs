@@ -40,6 +40,8 @@ pub struct Tally {
     /// The run's own verdict, once it ended.
     pub end: Option<RunVerdict>,
     pub exit_code: Option<u8>,
+    /// Whether its process is gone before its end; the stream does not tell.
+    pub broken_off: bool,
 }
 
 /// When things happened, by the clock of the process that reports.
@@ -137,6 +139,7 @@ impl Tally {
             stopping: None,
             end: None,
             exit_code: None,
+            broken_off: false,
         }
     }
 

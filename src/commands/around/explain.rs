@@ -2,6 +2,7 @@
 
 use super::results::tally;
 use super::{Reach, form, logs};
+use crate::again::access_of;
 use crate::cli::{self, RunName};
 use crate::commands::print;
 use crate::errors::{Usage, usage};
@@ -11,13 +12,13 @@ pub async fn run(args: cli::Explain) -> anyhow::Result<u8> {
     let reach = Reach::new(&args.from).await?;
     let form = form(&args.form);
     match (args.what.parse::<RunName>(), &args.test) {
-        (Ok(run), Some(test)) => explain_test(&reach, form, &run, test).await,
+        (Ok(run), Some(test)) => explain_test(&reach, &args, &run, test).await,
         (Err(expected), Some(_)) => Err(usage(format!("{}: {expected}", args.what))),
-        (Err(_), None) => explain_test(&reach, form, &RunName::Last, &args.what).await,
+        (Err(_), None) => explain_test(&reach, &args, &RunName::Last, &args.what).await,
         (Ok(run), None) => match explain_run(&reach, form, &run).await {
             // No run is called so: a test may be.
             Err(error) if run != RunName::Last && error.is::<Usage>() => {
-                explain_test(&reach, form, &RunName::Last, &args.what).await
+                explain_test(&reach, &args, &RunName::Last, &args.what).await
             }
             explained => explained,
         },
@@ -31,8 +32,10 @@ async fn explain_run(reach: &Reach, form: Form, run: &RunName) -> anyhow::Result
     Ok(0)
 }
 
-async fn explain_test(reach: &Reach, form: Form, run: &RunName, test: &str) -> anyhow::Result<u8> {
-    let story = logs::story(reach, run, test).await?;
-    print(|out| around::explain_test(out, form, &story))?;
+async fn explain_test(reach: &Reach, args: &cli::Explain, run: &RunName, test: &str) -> anyhow::Result<u8> {
+    let mut story = logs::story(reach, run, test).await?;
+    story.broken_off = story.end.is_none() && reach.has_broken_off(&story.run, &story.spec.project).await?;
+    let access = access_of(&args.from);
+    print(|out| around::explain_test(out, form(&args.form), &story, &access))?;
     Ok(0)
 }

@@ -14,8 +14,10 @@ mod watch;
 use std::path::PathBuf;
 
 use anyhow::anyhow;
-use seagull_domain::RunId;
+use seagull_domain::{RunId, RunState};
 use seagull_proto::convert::ListAsked;
+use seagull_proto::limits::LISTED_RUNS;
+use seagull_proto::status::is_broken_off;
 use seagull_results::Found;
 use seagull_scheduler::{Server, Settings};
 use tempfile::TempDir;
@@ -92,6 +94,13 @@ impl Reach {
         })
     }
 
+    /// Whether the process of a run that has not ended is gone, as far as that is known.
+    async fn has_broken_off(&self, run: &RunId, project: &str) -> anyhow::Result<bool> {
+        let asked = ListAsked { project: Some(project.to_owned()), limit: LISTED_RUNS };
+        let runs = self.client.list(asked).await?;
+        Ok(runs.iter().any(|one| one.run == *run && one.state == RunState::BrokenOff))
+    }
+
     /// Tells all there is of a run now, in order.
     async fn tell(&self, run: &RunId, mut tell: impl FnMut(Told)) -> anyhow::Result<()> {
         let mut notices = self.client.look_at(run.clone());
@@ -116,6 +125,11 @@ enum Told {
 }
 
 fn unread(run: &RunId, error: Error) -> anyhow::Error {
+    if error.status().is_some_and(is_broken_off) {
+        return anyhow!(
+            "run {run} has broken off: its process is gone\nhint: it goes on by the same command with --run-id {run}"
+        );
+    }
     if error.status().is_some_and(|status| status.code() == Code::NotFound) {
         return usage(format!(
             "there is no run {run}, or it is not kept any more\nhint: seagull runs lists them"

@@ -31,8 +31,7 @@ pub async fn tally(reach: &Reach, run: &RunId) -> anyhow::Result<Tally> {
         Told::Item(item) => tally.apply(&item),
     };
     reach.tell(run, told).await?;
-    if tally.spec.is_none() {
-        return Err(anyhow!("the stream of run {run} has no beginning"));
-    }
+    let Some(spec) = &tally.spec else { return Err(anyhow!("the stream of run {run} has no beginning")) };
+    tally.broken_off = tally.end.is_none() && reach.has_broken_off(run, &spec.project).await?;
     Ok(tally)
 }

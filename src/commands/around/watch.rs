@@ -2,9 +2,12 @@
 
 use std::future;
 
-use super::Reach;
+use seagull_domain::RunId;
+
+use super::{Reach, unread};
 use crate::again::Again;
 use crate::cli;
+use crate::client::Error;
 use crate::commands::run::{End, Interrupt, Screen, Session, follow};
 use crate::errors::INTERRUPTED;
 use crate::report::Settings;
@@ -27,15 +30,20 @@ pub async fn run(args: cli::Watch) -> anyhow::Result<u8> {
     let screen = Screen::new(run.clone(), settings);
     let session = Session {
         client: reach.client.clone(),
-        run,
+        run: run.clone(),
         screen,
         coverage: None,
         interrupt: Interrupt::Leave(LEAVING),
         told: None,
         lonely: None,
     };
-    match follow(session, &mut signals, future::pending()).await? {
+    let followed = follow(session, &mut signals, future::pending()).await;
+    match followed.map_err(|error| unfollowed(&run, error))? {
         End::Finished(code) => Ok(code),
         End::Abandoned => Ok(INTERRUPTED),
     }
+}
+
+fn unfollowed(run: &RunId, error: anyhow::Error) -> anyhow::Error {
+    error.downcast::<Error>().map_or_else(|error| error, |error| unread(run, error))
 }

@@ -20,6 +20,7 @@ use super::coverage::Coverage;
 use super::follow::{self, End, Interrupt, Session};
 use super::screen::Screen;
 use super::{INTERRUPTING, Start, Step, done, id, say_attached, say_what_did_not_pass, spec};
+use crate::again;
 use crate::client::{Client, Submitted};
 use crate::errors::{INTERRUPTED, usage, warn};
 use crate::{fresh, git};
@@ -124,9 +125,20 @@ fn check_built(base: &RunSpec) -> anyhow::Result<()> {
 fn serve(start: &Start, run: &RunId, token: Token) -> anyhow::Result<Server> {
     let (state, journal) = (start.state.directory.clone(), start.state.journal(run));
     let options = seagull_scheduler::Options { journal, state, settings: Settings::default(), token };
+    let follow = || {
+        let words = ["seagull", "watch", run.as_str()].map(str::to_owned);
+        let at = &start.args.at;
+        again::quoted(words.into_iter().chain(again::access(
+            None,
+            &at.token,
+            &at.tls,
+            at.state.state.as_deref(),
+        )))
+    };
     match Server::start(options) {
         Err(seagull_scheduler::Error::Journal(JournalError::InUse { .. })) => Err(anyhow!(
-            "run {run} is running in another process\nhint: wait for it, or leave --run-id away for a new run"
+            "run {run} is running in another process\nhint: {} follows it; without --run-id a new run begins",
+            follow()
         )),
         started => started.context("the run cannot start"),
     }

@@ -87,7 +87,7 @@ impl Start {
             color: report.color,
             junit: report.junit.clone(),
             live: !attached,
-            again: Again::of(&self.args),
+            again: if self.base.is_some() { Again::of_rerun(&self.args) } else { Again::of(&self.args) },
         }
     }
 }

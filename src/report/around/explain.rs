@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::lists::cause;
 use super::story::{Execution, Story};
 use super::{Form, line, seconds};
+use crate::again::quoted;
 use crate::duration;
 use crate::report::summary;
 use crate::report::tally::{Tally, TestRecord};
@@ -102,6 +103,12 @@ fn because(tally: &Tally) -> String {
     let counts = tally.counts;
     let flaky_fails = tally.spec.as_ref().is_some_and(|spec| spec.flaky_fails);
     match (tally.end, tally.exit_code) {
+        (None, _) if tally.broken_off => {
+            let run = &tally.run;
+            format!(
+                "it has broken off: its process is gone; the same command with --run-id {run} goes on with it"
+            )
+        }
         (None, _) => "it has not ended".to_owned(),
         (Some(RunVerdict::Cancelled), _) if tally.stopping == Some(NotExecuted::Orphaned) => {
             let patience = tally.spec.as_ref().and_then(|spec| spec.orphan_ms).unwrap_or_default();
@@ -202,7 +209,8 @@ struct ExecutionObject<'a> {
     before: usize,
 }
 
-pub fn explain_test(out: &mut impl Write, form: Form, story: &Story) -> io::Result<()> {
+/// With commands for more, which have these options, too.
+pub fn explain_test(out: &mut impl Write, form: Form, story: &Story, access: &[String]) -> io::Result<()> {
     if form.json {
         return line(out, &test_object(story));
     }
@@ -233,9 +241,12 @@ pub fn explain_test(out: &mut impl Write, form: Form, story: &Story) -> io::Resu
         if story.id.contains(char::is_control) {
             return Ok(());
         }
-        let test = crate::again::quoted_word(&story.id);
-        writeln!(out, "what it printed:  seagull logs {} {test}", story.run)?;
-        writeln!(out, "run it so again:  seagull repro {} {test}", story.run)?;
+        let command = |word| {
+            let words = ["seagull", word, story.run.as_str(), &story.id];
+            quoted(words.into_iter().chain(access.iter().map(String::as_str)))
+        };
+        writeln!(out, "what it printed:  {}", command("logs"))?;
+        writeln!(out, "run it so again:  {}", command("repro"))?;
     }
     Ok(())
 }
@@ -272,6 +283,7 @@ fn why(story: &Story) -> String {
     let results = story.executions.iter().filter(|execution| execution.evidence.is_none());
     let of = |outcome| number(results.clone().filter(|one| one.result.outcome == outcome).count());
     match story.verdict {
+        None if story.broken_off => "the run has broken off before it had a result".to_owned(),
         None if story.end.is_none() => "the run has not ended".to_owned(),
         None => "the run ended without deciding it".to_owned(),
         Some(Verdict::Flaky) => format!(

@@ -135,7 +135,8 @@ pub fn ended(tally: &Tally) -> String {
         Some(verdict) => format!("run {}: {verdict}, {tests}", tally.run),
         None => {
             let open = tally.counts.open();
-            format!("run {}: not over, {open} of {tests} open", tally.run)
+            let how = if tally.broken_off { "broken off" } else { "not over" };
+            format!("run {}: {how}, {open} of {tests} open", tally.run)
         }
     }
 }

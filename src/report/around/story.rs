@@ -29,6 +29,8 @@ pub struct Story {
     /// Losses in the run: a test that was under way in one of them went elsewhere.
     pub lost: Vec<(ExecutorId, InfraCause)>,
     pub end: Option<RunVerdict>,
+    /// Whether its process is gone before its end; the stream does not tell.
+    pub broken_off: bool,
     /// One more than the highest slot that executed something.
     pub slots: u32,
     names: Names,
@@ -223,6 +225,7 @@ impl<'t> Teller<'t> {
             verdict: self.verdict,
             lost: self.lost,
             end: self.end,
+            broken_off: false,
             slots: self.slots,
             names: self.names,
         })

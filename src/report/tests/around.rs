@@ -83,7 +83,7 @@ fn why_a_run_has_its_verdict() {
 fn why_a_test_has_its_verdict() {
     let script = script::whole();
     let ids: Vec<String> = script::manifest().ids().collect();
-    let all = ids.iter().map(|id| written(|out| explain_test(out, Form::HUMAN, &story(&script, id))));
+    let all = ids.iter().map(|id| written(|out| explain_test(out, Form::HUMAN, &story(&script, id), &[])));
     golden::check("explain-tests.txt", &all.collect::<Vec<_>>().join("\n"));
     let commands = SuiteCommands { discover: vec![], run: vec![], id: String::new(), batch_ms: 0 };
     for (framework, because) in [
@@ -93,14 +93,18 @@ fn why_a_test_has_its_verdict() {
         let mut unnamed = story(&script, "test_div[0]");
         unnamed.verdict = Some(Verdict::NotExecuted(NotExecuted::UnstableId));
         unnamed.spec.environment.framework = framework;
-        let text = written(|out| explain_test(out, Form::HUMAN, &unnamed));
+        let text = written(|out| explain_test(out, Form::HUMAN, &unnamed, &[]));
         assert!(text.contains(because), "{text}");
     }
     let orphaned = script::orphaned();
-    let text = written(|out| explain_test(out, Form::HUMAN, &story(&orphaned, &ids[9])));
+    let text = written(|out| explain_test(out, Form::HUMAN, &story(&orphaned, &ids[9]), &[]));
     assert!(text.contains("for nobody watched it any more (--orphan)"), "{text}");
     let div = story(&script, "test_div[0]");
-    golden::check("explain-test.jsonl", &written(|out| explain_test(out, Form::JSON, &div)));
+    golden::check("explain-test.jsonl", &written(|out| explain_test(out, Form::JSON, &div, &[])));
+    let access = ["--token-file", "a b"].map(str::to_owned);
+    let hints = written(|out| explain_test(out, Form::HUMAN, &div, &access));
+    assert!(hints.contains(" logs r-7 'tests/test_math.py::test_div[0]' --token-file 'a b'\n"), "{hints}");
+    assert!(hints.contains(" repro r-7 'tests/test_math.py::test_div[0]' --token-file 'a b'\n"), "{hints}");
     let printed = |form| {
         let execution = div.telling().unwrap();
         written(|out| log(out, form, &div, execution, Some("words\n")))
