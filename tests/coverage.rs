@@ -134,6 +134,14 @@ fn too_little_is_a_suite_error_each_time_the_run_is_shown() {
         assert_eq!(run.one("run_finished")["verdict"], "failed");
         assert!(std::fs::read_to_string(&junit).unwrap().contains("is less than --cov-fail-under=99.5"));
     }
+    // What comes after does not know of it, which is said.
+    const WHOLE: &str = "coverage is judged by a whole run only";
+    let left = suite.run(&["--select", "not-passed", "--", "--cov=shop", "--cov-fail-under=99.5"]);
+    assert!(left.expect_code(0).stderr.contains(WHOLE), "{}", left.stderr);
+    let state = suite.beside("state");
+    let rerun = suite.seagull(&["rerun", "little", "--state", state.to_str().unwrap()]).output().unwrap();
+    let said = String::from_utf8_lossy(&rerun.stderr);
+    assert!(rerun.status.success() && said.contains(WHOLE), "{said}");
 }
 
 #[test]

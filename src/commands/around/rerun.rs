@@ -12,6 +12,7 @@ use crate::report::{Tally, count, number};
 
 /// As for a run without tests.
 const NOTHING: u8 = 101;
+const OF_A_PART: &str = "coverage is judged by a whole run only: a rerun has none";
 
 pub async fn run(args: cli::Rerun) -> anyhow::Result<u8> {
     let reach = Reach::new(&args.from).await?;
@@ -21,6 +22,9 @@ pub async fn run(args: cli::Rerun) -> anyhow::Result<u8> {
     let Some(verdict) = tally.end else { return Err(not_ended(&run)) };
     let chosen = tally.tests.iter().filter(|test| part.has(test)).count();
     let known = !tally.tests.is_empty();
+    if tally.names.manifest.asked.coverage.is_some() {
+        eprintln!("{OF_A_PART}");
+    }
     if known && chosen == 0 {
         return Ok(nothing_to_do(&run, part, verdict));
     }

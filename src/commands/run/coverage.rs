@@ -24,6 +24,9 @@ use crate::client::{Client, Notice};
 use crate::report;
 
 const SCRIPT: &str = include_str!("coverage.py");
+/// Of a run that selects.
+const OF_A_PART: &str =
+    "coverage is judged by a whole run only; with --select it is that of the selected tests";
 /// The exit code of a run with a suite error.
 const FAILED: u8 = 100;
 /// Tests whose coverage is lost are named up to so many.
@@ -85,6 +88,9 @@ impl Coverage {
             }
             Notice::Items(items) => {
                 items.iter().for_each(|item| self.learn(&item.event));
+                if let Some(note) = self.note(items) {
+                    screen.say(note)?;
+                }
                 if let Some(verdict) = items.iter().find_map(worth_reporting)
                     && let Some(problem) = self.report(verdict != RunVerdict::Passed, client, screen).await?
                     && let Some(problem) = add(items, problem)
@@ -95,6 +101,12 @@ impl Coverage {
             _ => {}
         }
         Ok(notice)
+    }
+
+    /// Of a part of the suite, once it has ended.
+    fn note(&self, items: &[StreamItem]) -> Option<&'static str> {
+        let ended = items.iter().any(|item| matches!(item.event, RunEvent::RunFinished { .. }));
+        (ended && self.manifest.is_some() && !self.spec.select.is_empty()).then_some(OF_A_PART)
     }
 
     fn learn(&mut self, event: &RunEvent) {
