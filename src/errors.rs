@@ -1,5 +1,6 @@
 //! How the command fails: what it prints, and with which exit code.
 
+use std::io::{self, Write};
 use std::{fmt, iter};
 
 use anyhow::anyhow;
@@ -32,7 +33,7 @@ pub fn usage(text: impl Into<String>) -> anyhow::Error {
 
 /// Tells of an error, and says with which code the process is to exit.
 pub fn tell(error: &anyhow::Error) -> u8 {
-    eprint!("{}{}", describe(error), last_resort(error));
+    let _ = write!(Stderr, "{}{}", describe(error), last_resort(error));
     if error.is::<Usage>() { USAGE } else { OURS }
 }
 
@@ -44,8 +45,32 @@ fn last_resort(error: &anyhow::Error) -> &'static str {
     "hint: seagull doctor looks step by step at whether all is in place\n"
 }
 
+/// Standard error. What cannot be written there, because whoever read it has gone, is lost, and nothing else.
+#[derive(Debug, Clone, Copy)]
+pub struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = io::stderr().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A line on standard error.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!($crate::errors::Stderr, $($text)*);
+    }};
+}
+pub(crate) use say;
+
 pub fn warn(text: impl fmt::Display) {
-    eprintln!("warning: {text}");
+    say!("warning: {text}");
 }
 
 /// The error, its causes, then every hint that any of them gives.

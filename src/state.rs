@@ -11,7 +11,7 @@ use anyhow::Context;
 use seagull_domain::RunId;
 use seagull_proto::Token;
 
-use crate::errors::usage;
+use crate::errors::{say, usage};
 use crate::fresh;
 use crate::place::Place;
 
@@ -49,7 +49,7 @@ impl State {
         let elsewhere = users_own(suite).with_context(|| {
             format!("cannot use {}: {why}\nhint: name a directory with --state", directory.display())
         })?;
-        eprintln!("state is kept in {}: {} cannot be used, {why}", elsewhere.display(), directory.display());
+        say!("state is kept in {}: {} cannot be used, {why}", elsewhere.display(), directory.display());
         let failed = || format!("cannot use {}\nhint: name a directory with --state", elsewhere.display());
         prepare(&elsewhere).with_context(failed)?;
         Ok(State { directory: elsewhere })

@@ -1,6 +1,7 @@
 //! Processes that end, are killed and come back: interrupts, broken-off runs, separate schedulers and executors.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::PipeWriter;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -379,6 +380,29 @@ fn a_drained_executor_gives_back_what_it_has() {
     run.finish().expect_counts(0, &[("passed", 40)]);
     let (_, code, stderr) = first.end();
     assert_eq!(code, 0, "{stderr}");
+}
+
+/// An end of a pipe that nobody reads.
+fn unread() -> PipeWriter {
+    std::io::pipe().unwrap().1
+}
+
+#[test]
+fn whoever_does_not_listen_any_more_breaks_nothing_off() {
+    let suite = Suite::named("steps");
+    let state = suite.beside("state").into_os_string().into_string().unwrap();
+    let silent = ["run", "--state", &state, "--slots", "2", "--run-id", "silent", "--select", "*1*"];
+    assert_eq!(suite.seagull(&silent).stderr(unread()).status().unwrap().code(), Some(0));
+    suite.run(&["--run-id", "silent", "--select", "*1*"]).expect_code(0);
+    let nothing = suite.seagull(&["results", "nothing", "--state", &state]).stderr(unread()).status();
+    assert_eq!(nothing.unwrap().code(), Some(2));
+
+    let json = ["run", "--state", &state, "--slots", "2", "--run-id", "unread", "--output", "json"];
+    let output = suite.seagull(&json).stdout(unread()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("standard output is closed"), "{said}");
+    suite.run(&["--run-id", "unread"]).expect_code(130);
 }
 
 #[test]

@@ -65,7 +65,10 @@ enum Ended {
 /// Runs the supervisor with the arguments that follow `supervise`; the environment is the command's.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Some(options) = Options::parse(arguments) else {
-        eprintln!("usage: seagull supervise --directory DIR... --home DIR --cwd DIR -- COMMAND...");
+        let _ = writeln!(
+            io::stderr(),
+            "usage: seagull supervise --directory DIR... --home DIR --cwd DIR -- COMMAND..."
+        );
         return ExitCode::from(2);
     };
     let exit = match Supervisor::start(&options) {

@@ -1,6 +1,7 @@
 //! Errands: planning and archiving, off the actor's task. Each comes back as an event.
 #![expect(clippy::disallowed_methods, reason = "a shell: errands run beside the actor")]
 
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,7 +68,10 @@ async fn finish(service: Arc<Service>, run: RunId) {
 
 async fn tidy(work: impl FnOnce() -> Result<(), String> + Send + 'static) {
     if let Err(error) = blocking(work).await {
-        eprintln!("warning: not all that is over the bounds of the state directory is removed: {error}");
+        let _ = writeln!(
+            std::io::stderr(),
+            "warning: not all that is over the bounds of the state directory is removed: {error}"
+        );
     }
 }
 
@@ -102,7 +106,10 @@ async fn archive_at_last(service: &Arc<Service>, run: &RunId) {
     loop {
         let (service, of) = (service.clone(), run.clone());
         let Err(error) = blocking(move || archive(&service, &of)).await else { return };
-        eprintln!("warning: run {run} is not archived, which is tried again in {pause:?}: {error}");
+        let _ = writeln!(
+            std::io::stderr(),
+            "warning: run {run} is not archived, which is tried again in {pause:?}: {error}"
+        );
         tokio::time::sleep(pause).await;
         pause = LONGEST_PAUSE.min(pause * 2);
     }

@@ -8,7 +8,7 @@ use seagull_executor::{Executor, Options};
 
 use crate::cli;
 use crate::client::{self, Client};
-use crate::errors::INTERRUPTED;
+use crate::errors::{INTERRUPTED, say};
 use crate::fresh;
 use crate::place::Place;
 use crate::report::count;
@@ -23,7 +23,7 @@ pub async fn run(args: cli::Executor) -> anyhow::Result<u8> {
     let channel = client::channel(&args.scheduler, args.tls.tls_ca.as_deref())?;
     greet(&Client::new(channel.clone(), &token).at(&args.scheduler), &args.scheduler).await?;
     let slots = args.slots.unwrap_or_else(super::cores);
-    eprintln!(
+    say!(
         "executor {id} (process {}) offers {} to {}",
         process::id(),
         count(slots.into(), "slot"),
@@ -31,14 +31,14 @@ pub async fn run(args: cli::Executor) -> anyhow::Result<u8> {
     );
     let labels = args.labels.into_iter().collect();
     let (state, setups) = (state.directory, None);
-    let tell = Arc::new(|text: String| eprintln!("{text}"));
+    let tell = Arc::new(|text: String| say!("{text}"));
     let options = Options { id, slots, labels, state, setups, tell, channel, token, in_place: false };
     let mut executor = Executor::start(options).context("the executor cannot start")?;
     tokio::select! {
         outcome = executor.wait() => return left(outcome),
         () = signals.next() => {}
     }
-    eprintln!("leaving: what runs is given back; interrupt again to end now");
+    say!("leaving: what runs is given back; interrupt again to end now");
     executor.leave();
     tokio::select! {
         outcome = executor.wait() => left(outcome),
@@ -51,7 +51,7 @@ async fn greet(client: &Client, url: &tonic::transport::Uri) -> anyhow::Result<(
     match client.info().await {
         Ok(()) => Ok(()),
         Err(error) if error.is_transient() => {
-            eprintln!("waiting for the scheduler at {}", client::name(url));
+            say!("waiting for the scheduler at {}", client::name(url));
             Ok(())
         }
         Err(error) => Err(error.into()),
@@ -60,6 +60,6 @@ async fn greet(client: &Client, url: &tonic::transport::Uri) -> anyhow::Result<(
 
 fn left(outcome: Result<(), seagull_executor::Error>) -> anyhow::Result<u8> {
     outcome.context("the executor cannot go on")?;
-    eprintln!("left");
+    say!("left");
     Ok(0)
 }

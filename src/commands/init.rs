@@ -10,7 +10,7 @@ use anyhow::Context;
 use crate::cli;
 use crate::commands::print;
 use crate::config::{Config, FILE};
-use crate::errors::usage;
+use crate::errors::{say, usage};
 use crate::framework;
 use crate::place::{self, Place};
 
@@ -25,11 +25,11 @@ pub fn run(args: &cli::Init) -> anyhow::Result<u8> {
     let directory = env::current_dir().context("the working directory cannot be found")?;
     write(&directory, args.force)?;
     match framework::sign(&directory) {
-        Some(sign) => eprintln!("wrote {FILE} for {}, by {sign}", framework::detect(&directory)),
-        None => eprintln!("wrote {FILE}; nothing here shows which framework runs the tests, so pytest will"),
+        Some(sign) => say!("wrote {FILE} for {}, by {sign}", framework::detect(&directory)),
+        None => say!("wrote {FILE}; nothing here shows which framework runs the tests, so pytest will"),
     }
-    eprintln!("next: seagull doctor   looks step by step at whether all is in place");
-    eprintln!("      seagull run      runs the suite on all cores");
+    say!("next: seagull doctor   looks step by step at whether all is in place");
+    say!("      seagull run      runs the suite on all cores");
     Ok(0)
 }
 

@@ -1,14 +1,14 @@
 //! `seagull scheduler`: a scheduler of its own, until it is interrupted or its journal fails.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
 use seagull_scheduler::{Error, Identity, Options, Server, Settings};
 
 use crate::cli;
-use crate::errors::usage;
+use crate::errors::{say, usage};
 use crate::place::Place;
 use crate::signals::Signals;
 use crate::state::State;
@@ -38,9 +38,8 @@ pub async fn run(args: cli::Scheduler) -> anyhow::Result<u8> {
         Error::Certificate(_) => usage(error.to_string()),
         other => other.into(),
     })?;
-    eprintln!("clients and executors need the token in {}", state.token_file().display());
-    let mut out = io::stdout();
-    writeln!(out, "listening on {scheme}://{address}").and_then(|()| out.flush()).context("cannot write")?;
+    say!("clients and executors need the token in {}", state.token_file().display());
+    super::print(|out| writeln!(out, "listening on {scheme}://{address}"))?;
     tokio::select! {
         () = signals.next() => Ok(0),
         error = server.failed() => Err(error).context("the scheduler has ended"),

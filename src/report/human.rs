@@ -10,6 +10,7 @@ use super::plain::progress_line;
 use super::tally::{SlotState, Tally};
 use super::text::{Paint, duration, one_line};
 use super::{Closing, Reporter, summary};
+use crate::errors::Stderr;
 
 /// So many slots have a line of their own.
 const SLOT_LINES: usize = 8;
@@ -25,9 +26,9 @@ pub struct Human<W> {
     narrator: Narrator,
 }
 
-impl Human<LineWriter<io::Stderr>> {
+impl Human<LineWriter<Stderr>> {
     pub fn on_stderr(paint: Paint) -> Self {
-        Self::new(ProgressDrawTarget::stderr_with_hz(15), LineWriter::new(io::stderr()), paint)
+        Self::new(ProgressDrawTarget::stderr_with_hz(15), LineWriter::new(Stderr), paint)
     }
 }
 
@@ -58,7 +59,7 @@ impl<W: Write> Human<W> {
 impl<W: Write + Send> Reporter for Human<W> {
     fn item(&mut self, tally: &Tally, item: &StreamItem) -> io::Result<()> {
         match self.narrator.tell(tally, &item.event) {
-            Some(text) => self.screen.println(text),
+            Some(text) => self.say(&text),
             None => Ok(()),
         }
     }
@@ -69,12 +70,14 @@ impl<W: Write + Send> Reporter for Human<W> {
     }
 
     fn say(&mut self, text: &str) -> io::Result<()> {
-        self.screen.println(text)
+        // As with all that is for people: a terminal that has gone is no trouble of the run.
+        let _ = self.screen.println(text);
+        Ok(())
     }
 
     fn finish(&mut self, tally: &Tally, closing: &Closing) -> io::Result<()> {
         self.lines.iter().for_each(ProgressBar::finish_and_clear);
-        self.screen.clear()?;
+        let _ = self.screen.clear();
         summary::write(&mut self.out, self.paint, None, tally, closing)?;
         self.out.flush()
     }

@@ -1,7 +1,7 @@
 //! One JSON object a line: the events of a run for programs. The shapes are a promise, written down in
 //! `docs/events.schema.json`.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 
 use seagull_domain::{
     Counts, Evidence, PlanSummary, RunEvent, RunSpec, SkippedModule, StreamItem, SuiteError, TestResult,
@@ -14,6 +14,8 @@ use super::{Closing, Live, Reporter, around};
 
 pub struct Json<W> {
     out: W,
+    /// Whoever read it has gone.
+    unread: bool,
 }
 
 #[derive(Serialize)]
@@ -163,13 +165,19 @@ struct Place<'a> {
 
 impl<W: Write> Json<W> {
     pub fn new(out: W) -> Self {
-        Self { out }
+        Self { out, unread: false }
     }
 
     fn write(&mut self, tally: &Tally, seq: u64, event: &'static str, body: Body) -> io::Result<()> {
+        if self.unread {
+            return Ok(());
+        }
         let line = Line { event, seq, run: tally.run.as_str(), body };
-        serde_json::to_writer(&mut self.out, &line)?;
-        self.out.write_all(b"\n")
+        let mut bytes = serde_json::to_vec(&line)?;
+        bytes.push(b'\n');
+        let written = self.out.write_all(&bytes);
+        self.unread = written.as_ref().is_err_and(|error| error.kind() == ErrorKind::BrokenPipe);
+        if self.unread { Ok(()) } else { written }
     }
 }
 
@@ -191,6 +199,10 @@ impl<W: Write + Send> Reporter for Json<W> {
 
     fn finish(&mut self, _: &Tally, _: &Closing) -> io::Result<()> {
         self.out.flush()
+    }
+
+    fn is_unread(&self) -> bool {
+        self.unread
     }
 }
 

@@ -31,6 +31,7 @@ use text::Paint;
 pub use text::{clean, count, number, one_line, times};
 
 use crate::again::Again;
+use crate::errors::Stderr;
 
 /// Texts of one report are fetched up to this many bytes together.
 const MAX_TEXTS: u64 = 256 << 20;
@@ -63,6 +64,11 @@ pub trait Reporter: Send {
     /// Something a person should know that is no event of the run.
     fn say(&mut self, _: &str) -> io::Result<()> {
         Ok(())
+    }
+
+    /// Whether nobody reads what it writes any more.
+    fn is_unread(&self) -> bool {
+        false
     }
 
     /// Nothing follows.
@@ -108,9 +114,7 @@ impl Report {
             Output::Human if Output::is_live(terminal, ci.is_some()) => {
                 Box::new(human::Human::on_stderr(paint))
             }
-            Output::Human | Output::Plain => {
-                Box::new(plain::Plain::new(LineWriter::new(io::stderr()), paint, ci))
-            }
+            Output::Human | Output::Plain => Box::new(plain::Plain::new(LineWriter::new(Stderr), paint, ci)),
         };
         Self::with(Tally::new(run, now, settings.live), reporter, settings.junit, settings.again)
     }
@@ -159,6 +163,10 @@ impl Report {
 
     pub fn say(&mut self, text: &str) -> io::Result<()> {
         self.reporter.say(text)
+    }
+
+    pub fn is_unread(&self) -> bool {
+        self.reporter.is_unread()
     }
 
     /// The texts that `finish` will ask for, the most wanted first.

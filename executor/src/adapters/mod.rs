@@ -10,7 +10,7 @@ mod note;
 mod processes;
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -91,14 +91,14 @@ trait Adapter {
 /// Runs a worker with the argument that follows `adapt`: the directory with the executor's socket. Or takes a note.
 pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let Some(directory) = arguments.next() else {
-        eprintln!("usage: seagull adapt DIR");
+        let _ = writeln!(io::stderr(), "usage: seagull adapt DIR");
         return ExitCode::from(2);
     };
     let done = if directory == note::NOTE { note::take(arguments) } else { serve(Path::new(&directory)) };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            let _ = writeln!(io::stderr(), "{error}");
             ExitCode::FAILURE
         }
     }

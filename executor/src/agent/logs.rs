@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "a shell: a worker's threads write to one log")]
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -148,7 +149,10 @@ impl Log {
     }
 
     fn refuse(&mut self, attempt: AttemptId, why: &str) {
-        eprintln!("warning: the scheduler takes no more text of attempt {attempt}: {why}");
+        let _ = writeln!(
+            std::io::stderr(),
+            "warning: the scheduler takes no more text of attempt {attempt}: {why}"
+        );
         self.refused = true;
         self.pending = Vec::new();
     }

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a shell: a worker's end takes real time")]
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -170,7 +171,10 @@ struct Given {
 fn discard(home: &Home, name: &str) {
     let _ = std::fs::remove_file(log_path(home, name));
     if let Err(error) = home.discard(name) {
-        eprintln!("warning: the sandbox {name}, which did not start, cannot be removed: {error}");
+        let _ = writeln!(
+            std::io::stderr(),
+            "warning: the sandbox {name}, which did not start, cannot be removed: {error}"
+        );
     }
 }
 
@@ -339,10 +343,16 @@ impl Launched {
         let (name, run) = (name(&self.voice.start), &self.voice.start.run);
         if exit.surviving > 0 {
             let count = exit.surviving;
-            eprintln!("warning: {count} processes of {name} of run {run} cannot be killed");
+            let _ = writeln!(
+                std::io::stderr(),
+                "warning: {count} processes of {name} of run {run} cannot be killed"
+            );
         }
         if let Some(error) = &exit.directory_left {
-            eprintln!("warning: the sandbox of {name} of run {run} cannot be removed: {error}");
+            let _ = writeln!(
+                std::io::stderr(),
+                "warning: the sandbox of {name} of run {run} cannot be removed: {error}"
+            );
         }
     }
 

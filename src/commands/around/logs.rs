@@ -3,7 +3,7 @@
 use super::{Reach, Told, form, not_one};
 use crate::cli::{self, RunName};
 use crate::commands::print;
-use crate::errors::usage;
+use crate::errors::{say, usage};
 use crate::report::around::{self, Story};
 
 pub async fn run(args: cli::Logs) -> anyhow::Result<u8> {
@@ -11,7 +11,7 @@ pub async fn run(args: cli::Logs) -> anyhow::Result<u8> {
     let story = story(&reach, &args.run, &args.test).await?;
     let form = form(&args.form);
     if story.executions.is_empty() {
-        eprintln!("{} was not executed in run {}", story.id, story.run);
+        say!("{} was not executed in run {}", story.id, story.run);
     }
     for execution in &story.executions {
         let text = match execution.result.text {

@@ -22,7 +22,7 @@ use super::{Reach, logs};
 use crate::cli;
 use crate::commands::print;
 use crate::commands::run::spec;
-use crate::errors::{INTERRUPTED, usage, warn};
+use crate::errors::{INTERRUPTED, say, usage, warn};
 use crate::place::Place;
 use crate::report::around::{Execution, Story};
 use crate::report::{count, number, one_line, times};
@@ -122,8 +122,8 @@ async fn other(
         print(|out| writeln!(out, "{}", line.as_shell()))?;
         return Ok(0);
     }
-    eprintln!("{}: {}", story.id, execution.facts());
-    eprintln!("{}", line.as_told());
+    say!("{}: {}", story.id, execution.facts());
+    say!("{}", line.as_told());
     Repeat { line, judge, story, lacks: None }.run(args.until_fail).await
 }
 
@@ -201,9 +201,10 @@ fn directories(story: &Story) -> anyhow::Result<(PathBuf, PathBuf)> {
         Workspace::InPlace { directory, .. } => Ok((directory.into(), directory.into())),
         Workspace::Artifact { directory, .. } => {
             let place = Place::here()?;
-            eprintln!(
+            say!(
                 "run {} had the files of revision {}; these are the ones that are here",
-                story.run, story.spec.rev
+                story.run,
+                story.spec.rev
             );
             let top = place.config.artifact_root.or(place.repository).unwrap_or(place.directory);
             let directory = top.join(directory);
@@ -254,12 +255,12 @@ async fn probe(
 
 fn say(story: &Story, execution: &Execution, line: &Line, alone: bool) {
     let before = number(execution.before.len());
-    eprintln!("{}: {}", story.id, execution.facts());
+    say!("{}: {}", story.id, execution.facts());
     if before > 0 {
         let before = count(before, "test");
-        eprintln!("{before} before it in its worker{}", if alone { ", left out" } else { ", run first" });
+        say!("{before} before it in its worker{}", if alone { ", left out" } else { ", run first" });
     }
-    eprintln!("{}", line.as_told());
+    say!("{}", line.as_told());
 }
 
 /// Who says what came of the test.
@@ -352,7 +353,7 @@ impl Repeat<'_> {
         let told = told(outcome, number, until_fail);
         let lacks = self.lacks.as_ref().filter(|_| outcome == Outcome::Failed);
         let lacks = lacks.map_or(String::new(), |lacks| format!("; it did not have {lacks}"));
-        eprintln!("{} {told}{lacks}", self.story.id);
+        say!("{} {told}{lacks}", self.story.id);
     }
 
     fn outcome(&self, status: ExitStatus, said: &str) -> anyhow::Result<Outcome> {

@@ -6,7 +6,7 @@ use super::Reach;
 use super::results::tally;
 use crate::cli;
 use crate::commands::run;
-use crate::errors::usage;
+use crate::errors::{say, usage};
 use crate::report::around::Part;
 use crate::report::{Tally, count, number};
 
@@ -23,7 +23,7 @@ pub async fn run(args: cli::Rerun) -> anyhow::Result<u8> {
     let chosen = tally.tests.iter().filter(|test| part.has(test)).count();
     let known = !tally.tests.is_empty();
     if tally.names.manifest.asked.coverage.is_some() {
-        eprintln!("{OF_A_PART}");
+        say!("{OF_A_PART}");
     }
     if known && chosen == 0 {
         return Ok(nothing_to_do(&run, part, verdict));
@@ -55,7 +55,7 @@ fn not_ended(run: &RunId) -> anyhow::Error {
 
 fn nothing_to_do(run: &RunId, part: Part, verdict: RunVerdict) -> u8 {
     let how = if part == Part::Failed { "failed" } else { "is left: each passed" };
-    eprintln!("no test of run {run} {how}; the run itself: {verdict}");
+    say!("no test of run {run} {how}; the run itself: {verdict}");
     if verdict == RunVerdict::Passed { 0 } else { NOTHING }
 }
 
@@ -72,12 +72,12 @@ fn check_place(args: &cli::Rerun, base: &RunSpec) -> anyhow::Result<()> {
 
 fn say(run: &RunId, tally: &Tally, chosen: usize, known: bool) {
     if !known {
-        eprintln!("rerun of run {run}, whose tests never became known: all of it");
+        say!("rerun of run {run}, whose tests never became known: all of it");
         return;
     }
     let chosen = number(chosen);
     let stand = tally.counts.total.saturating_sub(chosen);
-    eprintln!("rerun of run {run}: {}; {}", count(chosen, "test"), standing(stand));
+    say!("rerun of run {run}: {}; {}", count(chosen, "test"), standing(stand));
 }
 
 fn standing(verdicts: u32) -> String {

@@ -6,6 +6,7 @@ use seagull_domain::{Instant, RunId};
 use super::{Reach, Told, form};
 use crate::cli;
 use crate::commands::print;
+use crate::errors::say;
 use crate::report::{Tally, around};
 
 pub async fn run(args: cli::Results) -> anyhow::Result<u8> {
@@ -19,7 +20,7 @@ pub async fn run(args: cli::Results) -> anyhow::Result<u8> {
     };
     let slowest = args.slowest.map(|n| usize::try_from(n.get()).unwrap_or(usize::MAX));
     print(|out| around::results(out, form(&args.form), &tally, part, slowest))?;
-    eprintln!("{}", around::ended(&tally));
+    say!("{}", around::ended(&tally));
     Ok(0)
 }
 

@@ -5,6 +5,7 @@ use seagull_proto::convert::ListAsked;
 use super::{Reach, form};
 use crate::cli;
 use crate::commands::print;
+use crate::errors::say;
 use crate::report::around;
 
 pub async fn run(args: cli::Runs) -> anyhow::Result<u8> {
@@ -14,7 +15,7 @@ pub async fn run(args: cli::Runs) -> anyhow::Result<u8> {
     let runs = reach.client.list(asked).await?;
     if runs.is_empty() {
         let of = if args.all { String::new() } else { format!(" of project {}", reach.project) };
-        eprintln!("there is no run{of}\nhint: seagull run makes one; --all lists those of every project");
+        say!("there is no run{of}\nhint: seagull run makes one; --all lists those of every project");
     }
     print(|out| around::runs(out, form(&args.form), &runs, args.all))?;
     Ok(0)

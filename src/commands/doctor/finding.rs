@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::commands::print;
-use crate::errors;
+use crate::errors::{self, Stderr, say};
 use crate::report::{Output, count};
 
 /// What takes longer is said to go on, and so often.
@@ -132,15 +132,15 @@ impl Findings {
             tokio::select! {
                 done = &mut work => {
                     if terminal && told > 0 {
-                        eprint!("\r\x1b[K");
+                        let _ = write!(Stderr, "\r\x1b[K");
                     }
                     return done;
                 }
                 _ = ticks.tick() => {
                     let seconds = began.elapsed().as_secs();
                     match terminal {
-                        true => eprint!("\r\x1b[K{what}: {seconds} s ..."),
-                        false if told % LOG_TICKS == 0 => eprintln!("{what}: {seconds} s ..."),
+                        true => drop(write!(Stderr, "\r\x1b[K{what}: {seconds} s ...")),
+                        false if told % LOG_TICKS == 0 => say!("{what}: {seconds} s ..."),
                         false => {}
                     }
                     told += 1;

@@ -10,7 +10,7 @@ use seagull_executor::artifact::{self, LeftOut, PackOptions, Packed, Patterns, R
 use super::Start;
 use super::spec::text;
 use crate::client::Client;
-use crate::errors::{usage, warn};
+use crate::errors::{say, usage, warn};
 use crate::place::Place;
 use crate::report::count;
 
@@ -127,7 +127,7 @@ impl Source {
         let digest = packed.digest;
         if client.is_missing(digest).await? {
             let files = count(u32::try_from(packed.entries).unwrap_or(u32::MAX), "file");
-            eprintln!("uploading {files}, {}", size(packed.bytes));
+            say!("uploading {files}, {}", size(packed.bytes));
             client.put_blob(digest, packed.file.path()).await?;
         }
         Ok(Workspace::Artifact { digest, directory: self.directory.clone() })

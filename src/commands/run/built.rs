@@ -22,7 +22,7 @@ use super::artifact::Source;
 use super::spec;
 use crate::cli;
 use crate::client::Client;
-use crate::errors::{usage, warn};
+use crate::errors::{say, usage, warn};
 use crate::framework::{self, Name};
 use crate::place::Place;
 
@@ -140,7 +140,7 @@ impl Ready {
 
 impl Building {
     async fn build(&self, scratch: &Path, tree: &Path) -> anyhow::Result<Exported> {
-        eprintln!("building the tests here, for executors without cargo");
+        say!("building the tests here, for executors without cargo");
         let tree = tree.canonicalize()?;
         let build = Build::new(scratch)?;
         let rustc = Command::from(Build::rustc()).stderr(Stdio::null()).output().await;

@@ -73,6 +73,9 @@ pub async fn follow(
                 if let Some(code) = follower.notice(notice)? {
                     break code;
                 }
+                if follower.ends_unread()? {
+                    return Ok(End::Abandoned);
+                }
             }
             _ = ticks.tick() => follower.tick()?,
             text = next(&mut told) => follower.session.screen.say(&text)?,
@@ -157,6 +160,15 @@ impl Follower {
             }
         }
         self.session.screen.tick()
+    }
+
+    /// What nobody reads any more is interrupted, once; says whether this is the end.
+    fn ends_unread(&mut self) -> anyhow::Result<bool> {
+        if self.interrupted || !self.session.screen.is_unread() {
+            return Ok(false);
+        }
+        self.session.screen.say("standard output is closed, which is taken for an interrupt")?;
+        self.interrupt()
     }
 
     /// The first interrupt cancels the run or leaves it; says whether this is the end.

@@ -17,7 +17,7 @@ use seagull_domain::{NotPassed, RunId, RunSpec, Workspace};
 
 use crate::again::Again;
 use crate::cli;
-use crate::errors::{usage, warn};
+use crate::errors::{say, usage, warn};
 use crate::place::Place;
 use crate::report::{self, Settings};
 use crate::signals::Signals;
@@ -73,7 +73,7 @@ impl Start {
         tokio::select! {
             outcome = work => outcome.map(Step::Done),
             () = self.signals.next() => {
-                eprintln!("interrupted before the run began");
+                say!("interrupted before the run began");
                 Ok(Step::Interrupted)
             }
         }
@@ -117,7 +117,7 @@ fn say_what_did_not_pass(start: &Start, last: Option<NotPassed>) {
     let Some(NotPassed { run, verdict, tests }) = last.filter(|_| start.base.is_none()) else { return };
     if tests > 0 {
         let tests = report::count(tests, "test");
-        eprintln!("the last run, {run}: {verdict}; --select not-passed would run {tests} that did not pass");
+        say!("the last run, {run}: {verdict}; --select not-passed would run {tests} that did not pass");
     }
 }
 
@@ -139,7 +139,7 @@ use done;
 
 /// Says that a run goes on or is shown again.
 fn say_attached(run: &RunId) {
-    eprintln!("run {run} is there already: what has happened is shown first");
+    say!("run {run} is there already: what has happened is shown first");
 }
 
 /// The spec's id, which outlives the spec.

@@ -18,7 +18,7 @@ use super::{Start, Step, done, id, revision, say_attached, say_what_did_not_pass
 use crate::again::{access, quoted};
 use crate::cli;
 use crate::client::{Client, Submitted};
-use crate::errors::{INTERRUPTED, usage, warn};
+use crate::errors::{INTERRUPTED, say, usage, warn};
 use crate::git;
 use crate::version;
 
@@ -53,7 +53,7 @@ pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
     say_what_did_not_pass(&start, not_passed);
     if start.args.at.detach {
         let watch = with_access(&["seagull", "watch", run.as_str()], &start.args.at);
-        eprintln!("detached; to follow it: {watch}");
+        say!("detached; to follow it: {watch}");
         crate::commands::print(|out| writeln!(out, "{run}"))?;
         return Ok(0);
     }

@@ -13,7 +13,7 @@ use super::built::Along;
 use super::{Start, spec};
 use crate::cli;
 use crate::client::Client;
-use crate::errors::{usage, warn};
+use crate::errors::{say, usage, warn};
 use crate::git::checkout;
 use crate::place::Place;
 use crate::version;
@@ -37,7 +37,7 @@ pub fn send(
     }
     let commit = checkout::resolve(&top, revision)?;
     if commit != revision {
-        eprintln!("--rev {revision} is {commit}");
+        say!("--rev {revision} is {commit}");
     }
     let paths = spec::portable(&start.args.paths, &start.place.directory)?;
     let args = cli::Run { paths, ..start.args.clone() };
@@ -71,7 +71,7 @@ impl Room {
         let state = state.canonicalize()?;
         let lock = File::create(state.join("revision.lock"))?;
         if lock.try_lock().is_err() {
-            eprintln!("waiting for another command that sends a revision from here");
+            say!("waiting for another command that sends a revision from here");
             lock.lock().context("cannot wait for another --rev")?;
         }
         let room = Room { path: state.join(".revision"), _lock: lock };

@@ -12,6 +12,7 @@ use seagull_domain::{Instant, Manifest, RunId, StreamItem, TextRef};
 use seagull_proto::convert::LiveSlot;
 
 use crate::client::{Client, Notice};
+use crate::errors::{self, say};
 use crate::report::{Live, Output, Report, Settings, count};
 
 const TOLD: &str = "cannot tell of the run";
@@ -108,10 +109,15 @@ impl Screen {
 
     pub fn say(&mut self, text: &str) -> anyhow::Result<()> {
         if self.for_programs {
-            eprintln!("{text}");
+            say!("{text}");
             return Ok(());
         }
         self.report.say(text).context(TOLD)
+    }
+
+    /// Whether nobody reads the events any more.
+    pub fn is_unread(&self) -> bool {
+        self.report.is_unread()
     }
 
     /// Fetches what failing tests printed, and writes all reports.
@@ -145,7 +151,7 @@ async fn fetch(client: &Client, run: &RunId, texts: Vec<TextRef>) -> Fetched {
     };
     client.texts(run, texts, take).await;
     if let Some(trouble) = trouble {
-        crate::errors::warn(format!(
+        errors::warn(format!(
             "{} of failures cannot be read: {}",
             count(missing, "text"),
             without_hints(&trouble)

@@ -12,7 +12,7 @@ use seagull_results::Selection;
 
 use crate::cli;
 use crate::duration::millis;
-use crate::errors::{usage, warn};
+use crate::errors::{say, usage, warn};
 use crate::framework;
 use crate::fresh;
 use crate::git::{self, Changed};
@@ -116,7 +116,7 @@ fn changed(base: &str, place: &Place) -> anyhow::Result<Vec<String>> {
     })?;
     let Changed { base, mut paths } = git::changed(top, Some(base).filter(|base| !base.is_empty()))?;
     let count = report::count(report::number(paths.len()), "file");
-    eprintln!("--changed: {count} changed since {base}");
+    say!("--changed: {count} changed since {base}");
     let fits = paths.iter().scan(0, |bytes, path| {
         *bytes += path.len() + 8;
         Some(*bytes <= CHANGED_BYTES && path.len() <= limits::PATH_BYTES)

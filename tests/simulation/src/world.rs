@@ -1,6 +1,7 @@
 //! Virtual time: the queue of what happens next, and the faults that are due.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 
 use seagull_domain::{Digest, Generation, RunId, Seq, SlotIndex};
 use seagull_executor_core::{WorkerEvent, WorkerId};
@@ -177,7 +178,7 @@ impl World {
 
     pub fn log(&self, line: impl FnOnce() -> String) {
         if self.trace {
-            eprintln!("{:>8} {}", self.now, line());
+            let _ = writeln!(std::io::stderr(), "{:>8} {}", self.now, line());
         }
     }
 
