@@ -371,6 +371,12 @@ pub struct Executor {
     pub labels: Vec<(String, String)>,
 }
 
+/// Whether `seagull run` has an option of this name.
+pub fn is_option_of_run(name: &str) -> bool {
+    let run = Run::augment_args(clap::Command::new("run"));
+    run.get_arguments().any(|argument| argument.get_long() == Some(name))
+}
+
 /// The address of a scheduler.
 fn url(text: &str) -> Result<Uri, String> {
     let expected = || "expected https://HOST:PORT or http://HOST:PORT".to_owned();

@@ -1,6 +1,7 @@
 //! `seagull.toml`: what a suite says about itself. Unknown keys are warned of, bad values are usage errors.
 
 mod command;
+mod places;
 mod reader;
 mod setup;
 
@@ -93,16 +94,15 @@ impl Config {
     }
 
     fn parse(file: &Path, text: &str) -> anyhow::Result<Config> {
-        let table = text
-            .parse::<toml::Table>()
-            .map_err(|error| usage(format!("{}: {}", file.display(), error.to_string().trim_end())))?;
-        let mut reader = Reader::new(file, table);
+        let mut reader = Reader::new(file, text)?;
         let mut config = Config { file: Some(file.to_owned()), ..Config::default() };
         config.project = reader.text("project")?;
         config.framework = reader.parsed("framework", str::parse)?;
         config.pass_env = reader.texts_of("pass-env", setup::names)?.unwrap_or_default();
         let mut command = reader.table("command")?;
-        config.command = command::read(file, &mut command)?;
+        config.command = command::read(&mut command)?;
+        let strange = config.command.iter().flat_map(command::warnings);
+        config.warnings = strange.map(|warning| format!("{}: {warning}", file.display())).collect();
         let mut pytest = reader.table("pytest")?;
         config.python = pytest.text("python")?;
         config.controller = pytest.truth("controller")?;
@@ -114,11 +114,12 @@ impl Config {
         config.include = setup::patterns(&mut artifact, "include")?.unwrap_or_default();
         config.exclude = setup::patterns(&mut artifact, "exclude")?.unwrap_or_default();
         let mut setup = reader.table("setup")?;
-        config.setup = setup::read(file, &mut setup)?;
+        config.setup = setup::read(&mut setup)?;
         config.env = reader.table("env")?.texts()?;
         config.secrets = reader.table("secrets")?.all(str::parse)?;
         if let Some(name) = config.secrets.keys().find(|name| config.env.contains_key(*name)) {
-            return Err(usage(format!("{}: secrets.{name}: [env] sets it too", file.display())));
+            let hint = "hint: leave it in one of them";
+            return Err(usage(format!("{}: secrets.{name}: [env] sets it too\n{hint}", file.display())));
         }
         let mut run = reader.table("run")?;
         config.run = run_defaults(&mut run)?;
@@ -264,14 +265,19 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_warned_of_with_the_nearest_known_one() {
-        let text = "projekt = 'x'\nslots = 3\n[run]\nslot = 3\npython = 'x'\n[docker]\nimage = 'x'\n";
+        let text = "projekt = 'x'\nslots = 3\n[run]\nslot = 3\npython = 'x'\nretry = 1\nselect = 'a'\n\
+            [setup]\nrun = 'a'\ncommand = 'x'\n[docker]\nimage = 'x'\n[environment]\nA = 'x'\n";
         let config = parse(text).unwrap();
         let expected = [
-            "/suite/seagull.toml: unknown key docker",
-            "/suite/seagull.toml: unknown key projekt; did you mean project?",
-            "/suite/seagull.toml: unknown key slots; did you mean run.slots?",
-            "/suite/seagull.toml: unknown key run.python; did you mean pytest.python?",
-            "/suite/seagull.toml: unknown key run.slot; did you mean run.slots?",
+            "/suite/seagull.toml:11: unknown key docker",
+            "/suite/seagull.toml:13: unknown key environment; did you mean env?",
+            "/suite/seagull.toml:1: unknown key projekt; did you mean project?",
+            "/suite/seagull.toml:2: unknown key slots; did you mean run.slots?",
+            "/suite/seagull.toml:10: unknown key setup.command",
+            "/suite/seagull.toml:5: unknown key run.python; did you mean pytest.python?",
+            "/suite/seagull.toml:6: unknown key run.retry; did you mean run.retries?",
+            "/suite/seagull.toml:7: unknown key run.select; --select is for the command line only",
+            "/suite/seagull.toml:4: unknown key run.slot; did you mean run.slots?",
         ];
         assert_eq!(config.warnings, expected);
     }
@@ -302,28 +308,39 @@ mod tests {
     #[test]
     fn bad_values_name_file_and_key() {
         let table = [
-            ("[run]\ncap = 10", "run.cap: expected a text"),
-            ("[run]\ncap = '10 minutes'", "run.cap: expected a duration such as 500ms, 90s, 10m or 1h30m"),
-            ("[run]\nslots = 0", "run.slots: expected a number from 1 to 4096"),
-            ("[run]\nslots = '2'", "run.slots: expected a number from 1 to 4096"),
-            ("[run]\nisolation = 'process'", "run.isolation: expected slot, bundle or test"),
-            ("[run]\nworker-memory = '2'", "run.worker-memory: expected a size such as 512MiB or 2GiB"),
-            ("[run]\nflaky = 'maybe'", "run.flaky: expected ok or fail"),
-            ("[run]\nearly-start = 'no'", "run.early-start: expected true or false"),
-            ("pytest = 3", "pytest: expected a table"),
-            ("[pytest]\ncontroller = 'yes'", "pytest.controller: expected true or false"),
-            ("[cargo]\nbuild = 'there'", "cargo.build: expected here or executors"),
-            ("[env]\nDEBUG = 1", "env.DEBUG: expected a text"),
-            ("[secrets]\nKEY = 1", "secrets.KEY: expected a text"),
+            ("[run]\ncap = 10", "2: run.cap = 10: expected a duration such as 500ms, 90s, 10m or 1h30m"),
+            (
+                "[run]\ncap = '10 m'",
+                "2: run.cap = '10 m': expected a duration such as 500ms, 90s, 10m or 1h30m",
+            ),
+            ("[run]\nslots = 0", "2: run.slots = 0: expected a number from 1 to 4096"),
+            ("\n[run]\nslots = '2'", "3: run.slots = '2': expected a number from 1 to 4096"),
+            ("[run]\nfail-fast = true", "2: run.fail-fast = true: expected a number from 1 to 4294967295"),
+            ("[run]\nisolation = 'process'", "2: run.isolation = 'process': expected slot, bundle or test"),
+            (
+                "[run]\nworker-memory = '2'",
+                "2: run.worker-memory = '2': expected a size such as 512MiB or 2GiB",
+            ),
+            ("run.flaky = 'maybe'", "1: run.flaky = 'maybe': expected ok or fail"),
+            ("[run]\nearly-start = 'no'", "2: run.early-start = 'no': expected true or false"),
+            ("pytest = 3", "1: pytest = 3: expected a table"),
+            ("[pytest]\ncontroller = 'yes'", "2: pytest.controller = 'yes': expected true or false"),
+            ("framework = 3", "1: framework = 3: expected pytest, cargo or command"),
+            ("[cargo]\nbuild = 'there'", "2: cargo.build = 'there': expected here or executors"),
+            // Values that may be secret are not shown.
+            ("[env]\nDEBUG = 1", "2: env.DEBUG: expected a text"),
+            ("[secrets]\nKEY = 1", "2: secrets.KEY: expected a text"),
             (
                 "[secrets]\nKEY = 'hunter2'",
-                "secrets.KEY: expected env:NAME or file:/PATH, where an executor finds it",
+                "2: secrets.KEY: expected env:NAME or file:/PATH, where an executor finds it",
             ),
-            ("[env]\nKEY = 'a'\n[secrets]\nKEY = 'env:A'", "secrets.KEY: [env] sets it too"),
         ];
         for (text, expected) in table {
-            assert_eq!(refusal(text), format!("/suite/seagull.toml: {expected}"), "{text}");
+            let hint = "hint: docs/run.md shows every setting";
+            assert_eq!(refusal(text), format!("/suite/seagull.toml:{expected}\n{hint}"), "{text}");
         }
+        let twice = refusal("[env]\nKEY = 'a'\n[secrets]\nKEY = 'env:A'");
+        assert!(twice.starts_with("/suite/seagull.toml: secrets.KEY: [env] sets it too\nhint: "), "{twice}");
         assert!(refusal("cap = = 3").starts_with("/suite/seagull.toml: "));
     }
 

@@ -14,6 +14,7 @@ mod git;
 #[path = "../tests/snapshots/golden.rs"]
 mod golden;
 mod memory;
+mod nearest;
 mod place;
 #[cfg_attr(not(test), expect(dead_code, reason = "a constant of the reporters that only their tests use"))]
 mod report;

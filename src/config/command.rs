@@ -1,21 +1,22 @@
 //! `[command]`: how a suite of any framework is discovered and run.
 
-use std::path::Path;
 use std::time::Duration;
 
 use seagull_domain::SuiteCommands;
 
 use super::reader::Reader;
 use crate::duration::{self, millis};
-use crate::errors::usage;
+use crate::nearest::nearest;
 
 const ID: &str = "{classname}::{name}";
 const BATCH: Duration = Duration::from_secs(5);
+/// What may stand in braces, the one that `discover` has first.
+const PLACEHOLDERS: [&str; 3] = ["args", "ids", "junit"];
 /// What stands for the arguments that a run was started with.
 pub const ARGUMENTS: &str = "{args}";
 
 /// None if the table is not there.
-pub fn read(file: &Path, table: &mut Reader) -> anyhow::Result<Option<SuiteCommands>> {
+pub fn read(table: &mut Reader) -> anyhow::Result<Option<SuiteCommands>> {
     let [discover, run] = [table.words("discover")?, table.words("run")?].map(|words| words.map(for_shell));
     let id = table.parsed("id", pattern)?;
     let batch = table.parsed("batch", duration::parse)?;
@@ -26,15 +27,38 @@ pub fn read(file: &Path, table: &mut Reader) -> anyhow::Result<Option<SuiteComma
             id: id.unwrap_or_else(|| ID.to_owned()),
             batch_ms: millis(batch.unwrap_or(BATCH)),
         })),
-        (None, None) if id.is_none() && batch.is_none() => Ok(None),
+        _ if !table.is_there() => Ok(None),
         (discover, _) => {
             let lacks = if discover.is_none() { "discover" } else { "run" };
-            Err(usage(format!(
-                "{}: [command] needs {lacks}\nhint: docs/command.md shows both",
-                file.display()
-            )))
+            Err(table.lacks(lacks, "docs/command.md shows both"))
         }
     }
+}
+
+/// What is like a placeholder in a command, and is none there: a sentence each.
+pub fn warnings(commands: &SuiteCommands) -> Vec<String> {
+    let in_discover = strange("discover", &commands.discover, &PLACEHOLDERS[..1]);
+    in_discover.into_iter().chain(strange("run", &commands.run, &PLACEHOLDERS)).collect()
+}
+
+fn strange(key: &str, words: &[String], known: &[&str]) -> Vec<String> {
+    let names = words.iter().flat_map(|word| braced(word)).filter(|name| !known.contains(name));
+    let warn = |name: &str| {
+        let meant = nearest(name, PLACEHOLDERS)?;
+        let instead =
+            if known.contains(&meant) { format!("; did you mean {{{meant}}}?") } else { String::new() };
+        Some(format!("[command] {key} has {{{name}}}, which stands for nothing{instead}"))
+    };
+    names.filter_map(warn).collect()
+}
+
+/// The words in braces, but for variables of a shell.
+fn braced(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices('{').filter_map(|(at, _)| {
+        let (name, _) = text[at + 1..].split_once('}')?;
+        let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+        (is_name && !text[..at].ends_with('$')).then_some(name)
+    })
 }
 
 /// A command as it is written.
@@ -71,6 +95,8 @@ fn pattern(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::super::Config;
     use super::*;
 
@@ -94,19 +120,40 @@ mod tests {
     }
 
     #[test]
+    fn what_is_like_a_placeholder_and_is_none_is_warned_of() {
+        let warned = |discover: &str, run: &str| {
+            let text = format!("[command]\ndiscover = '{discover}'\nrun = '{run}'");
+            warnings(&command(&text).unwrap().unwrap())
+        };
+        let none: [String; 0] = [];
+        assert_eq!(warned("a {args}", "a {ids} {junit} {args} {title} {filepath} ${id} {}"), none);
+        let expected = [
+            "[command] discover has {ids}, which stands for nothing",
+            "[command] run has {idz}, which stands for nothing; did you mean {ids}?",
+            "[command] run has {junitxml}, which stands for nothing; did you mean {junit}?",
+        ];
+        assert_eq!(warned("a {ids}", "a {idz} {junitxml}"), expected);
+    }
+
+    #[test]
     fn what_is_half_said_or_means_nothing_is_refused() {
         let table = [
-            ("run = 'x'", "/suite/seagull.toml: [command] needs discover"),
-            ("discover = 'x'", "/suite/seagull.toml: [command] needs run"),
-            ("batch = '1s'", "/suite/seagull.toml: [command] needs discover"),
-            ("discover = []", "/suite/seagull.toml: command.discover: expected a text or a list of texts"),
+            ("", "/suite/seagull.toml:1: [command] needs discover\nhint: docs/command.md"),
+            ("run = 'x'", "/suite/seagull.toml:1: [command] needs discover"),
+            ("discover = 'x'", "/suite/seagull.toml:1: [command] needs run\n"),
+            ("discover = 'x'\nrum = 'x'", "/suite/seagull.toml:1: [command] needs run; unknown key rum\n"),
+            ("batch = '1s'", "/suite/seagull.toml:1: [command] needs discover"),
+            (
+                "discover = []",
+                "/suite/seagull.toml:2: command.discover = []: expected a text or a list of texts",
+            ),
             (
                 "discover = ['a', 1]",
-                "/suite/seagull.toml: command.discover: expected a text or a list of texts",
+                "/suite/seagull.toml:2: command.discover = ['a', 1]: expected a text or a list of texts",
             ),
-            ("id = 'name'", "/suite/seagull.toml: command.id: expected attributes"),
-            ("id = '{name'", "/suite/seagull.toml: command.id: expected attributes"),
-            ("id = '{}'", "/suite/seagull.toml: command.id: expected attributes"),
+            ("id = 'name'", "/suite/seagull.toml:2: command.id = 'name': expected attributes"),
+            ("id = '{name'", "/suite/seagull.toml:2: command.id = '{name': expected attributes"),
+            ("id = '{}'", "/suite/seagull.toml:2: command.id = '{}': expected attributes"),
         ];
         for (text, expected) in table {
             let error = command(&format!("[command]\n{text}")).unwrap_err();

@@ -3,37 +3,59 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::rc::Rc;
 
 use toml::{Table, Value};
 
 use super::command::Words;
+use super::places::Places;
+use super::setup::is_variable;
+use crate::cli;
 use crate::errors::usage;
+use crate::nearest::nearest;
 
-/// A suggestion may differ by so many letters.
-const NEAR: usize = 2;
+const HINT: &str = "hint: docs/run.md shows every setting";
 
 pub struct Reader {
-    file: String,
+    places: Rc<Places>,
     /// What stands before a key: `run.`.
     prefix: String,
+    is_there: bool,
     table: Table,
     known: Vec<&'static str>,
 }
 
 impl Reader {
-    pub fn new(file: &Path, table: Table) -> Self {
-        Self { file: file.display().to_string(), prefix: String::new(), table, known: Vec::new() }
+    pub fn new(file: &Path, text: &str) -> anyhow::Result<Self> {
+        let table = text
+            .parse::<Table>()
+            .map_err(|error| usage(format!("{}: {}", file.display(), error.to_string().trim_end())))?;
+        let places = Rc::new(Places::new(file, text));
+        Ok(Self { places, prefix: String::new(), is_there: true, table, known: Vec::new() })
     }
 
     /// A table within this one; empty if it is not there.
     pub fn table(&mut self, key: &'static str) -> anyhow::Result<Reader> {
         let table = match self.take(key) {
-            None => Table::new(),
-            Some(Value::Table(table)) => table,
+            None => None,
+            Some(Value::Table(table)) => Some(table),
             Some(_) => return Err(self.bad(key, "expected a table")),
         };
-        let prefix = format!("{}{key}.", self.prefix);
-        Ok(Reader { file: self.file.clone(), prefix, table, known: Vec::new() })
+        let (places, prefix) = (self.places.clone(), format!("{}{key}.", self.prefix));
+        let is_there = table.is_some();
+        Ok(Reader { places, prefix, is_there, table: table.unwrap_or_default(), known: Vec::new() })
+    }
+
+    /// Whether the table is there, be it empty.
+    pub fn is_there(&self) -> bool {
+        self.is_there
+    }
+
+    /// The table is there, and means nothing without this key. To be called when all others are read.
+    pub fn lacks(&self, key: &str, hint: &str) -> anyhow::Error {
+        let table = self.prefix.trim_end_matches('.');
+        let unknown = self.table.keys().map(|key| format!("; unknown key {key}")).collect::<String>();
+        usage(format!("{}: [{table}] needs {key}{unknown}\nhint: {hint}", self.places.at(table)))
     }
 
     pub fn text(&mut self, key: &'static str) -> anyhow::Result<Option<String>> {
@@ -95,8 +117,13 @@ impl Reader {
         key: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> anyhow::Result<Option<T>> {
-        let text = self.text(key)?;
-        text.map(|text| parse(&text).map_err(|expected| self.bad(key, &expected))).transpose()
+        let Some(value) = self.take(key) else { return Ok(None) };
+        let parsed = match &value {
+            Value::String(text) => parse(text),
+            // What its text would have to be.
+            other => Err(parse(&other.to_string()).err().unwrap_or_else(|| "expected a text".to_owned())),
+        };
+        parsed.map(Some).map_err(|expected| self.bad(key, &expected))
     }
 
     pub fn number<N>(&mut self, key: &'static str, range: RangeInclusive<N>) -> anyhow::Result<Option<N>>
@@ -121,10 +148,17 @@ impl Reader {
 
     /// As [`Reader::texts`], each parsed.
     pub fn all<T>(self, parse: impl Fn(&str) -> Result<T, String>) -> anyhow::Result<BTreeMap<String, T>> {
-        let Self { file, prefix, table, .. } = self;
+        let Self { places, prefix, table, .. } = self;
         let parsed = |(key, value): (String, Value)| {
-            let parsed = value.as_str().ok_or_else(|| "expected a text".to_owned()).and_then(&parse);
-            let parsed = parsed.map_err(|expected| usage(format!("{file}: {prefix}{key}: {expected}")))?;
+            let name =
+                if is_variable(&key) { Ok(()) } else { Err("expected the name of a variable".to_owned()) };
+            let text = name.and_then(|()| value.as_str().ok_or_else(|| "expected a text".to_owned()));
+            let bad = |expected| {
+                // The value may be secret.
+                let key = format!("{prefix}{key}");
+                usage(format!("{}: {key}: {expected}\n{HINT}", places.at(&key)))
+            };
+            let parsed = text.and_then(&parse).map_err(bad)?;
             Ok((key, parsed))
         };
         table.into_iter().map(parsed).collect()
@@ -135,18 +169,28 @@ impl Reader {
         self.known.iter().map(|key| format!("{}{key}", self.prefix))
     }
 
-    /// A warning for each key that nothing asked for, with the nearest that is known here, or of the same name in
-    /// another table.
+    /// A warning for each key that nothing asked for, with the nearest that is known here, or the value of the same name
+    /// in another table.
     pub fn unknown(self, everywhere: &[String]) -> Vec<String> {
-        let Self { file, prefix, table, known } = self;
+        let Self { places, prefix, table, known, .. } = self;
+        let is_table = |known: &str| everywhere.iter().any(|other| other.starts_with(&format!("{known}.")));
+        let elsewhere = |key: &str| {
+            let same = |known: &&String| known.rsplit('.').next() == Some(key) && !is_table(known);
+            everywhere.iter().find(same).cloned()
+        };
+        let meant = |key: &str| match nearest(key, known.iter().copied()) {
+            Some(near) => Some(format!("did you mean {prefix}{near}?")),
+            None => elsewhere(key).map(|name| format!("did you mean {name}?")),
+        };
         let warn = |key: &String| {
-            let nearest = known.iter().map(|known| (distance(key, known), *known)).min();
-            let near = nearest.filter(|(distance, _)| *distance <= NEAR);
-            let near = near.map(|(_, name)| format!("{prefix}{name}"));
-            let elsewhere =
-                || everywhere.iter().find(|known| known.rsplit('.').next() == Some(key.as_str())).cloned();
-            let meant = near.or_else(elsewhere).map(|name| format!("; did you mean {name}?"));
-            format!("{file}: unknown key {prefix}{key}{}", meant.unwrap_or_default())
+            let option = matches!(prefix.as_str(), "" | "run.") && cli::is_option_of_run(key);
+            let meant = match option && elsewhere(key).is_none() {
+                true => Some(format!("--{key} is for the command line only")),
+                false => meant(key),
+            };
+            let name = format!("{prefix}{key}");
+            let meant = meant.map(|meant| format!("; {meant}")).unwrap_or_default();
+            format!("{}: unknown key {name}{meant}", places.at(&name))
         };
         table.keys().map(warn).collect()
     }
@@ -157,36 +201,7 @@ impl Reader {
     }
 
     fn bad(&self, key: &str, expected: &str) -> anyhow::Error {
-        usage(format!("{}: {}{key}: {expected}", self.file, self.prefix))
-    }
-}
-
-/// How many letters must be put in, left out or replaced to make one word of the other (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, letter) in a.chars().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, other) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *other);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn distances_are_edits() {
-        for (a, b, edits) in
-            [("", "abc", 3), ("slot", "slots", 1), ("projekt", "project", 1), ("kitten", "sitting", 3)]
-        {
-            assert_eq!((distance(a, b), distance(b, a)), (edits, edits), "{a} {b}");
-        }
+        let key = format!("{}{key}", self.prefix);
+        usage(format!("{}: {}: {expected}\n{HINT}", self.places.at(&key), self.places.written(&key)))
     }
 }

@@ -1,12 +1,9 @@
 //! `[setup]`: what is prepared once on each executor.
 
-use std::path::Path;
-
 use seagull_executor::artifact::Patterns;
 
 use super::command::Words;
 use super::reader::Reader;
-use crate::errors::usage;
 
 /// The command and its inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,20 +13,17 @@ pub struct Setup {
 }
 
 /// None if the table is not there.
-pub fn read(file: &Path, table: &mut Reader) -> anyhow::Result<Option<Setup>> {
+pub fn read(table: &mut Reader) -> anyhow::Result<Option<Setup>> {
     let run = table.words("run")?.map(|words| match words {
         Words::Program(words) => words,
         // A line that fails is the end of it.
         Words::Shell(text) => ["/bin/sh", "-ec", &text].map(str::to_owned).to_vec(),
     });
     let inputs = patterns(table, "inputs")?;
-    match (run, inputs) {
-        (Some(run), inputs) => Ok(Some(Setup { run, inputs: inputs.unwrap_or_default() })),
-        (None, None) => Ok(None),
-        (None, Some(_)) => Err(usage(format!(
-            "{}: [setup] needs run\nhint: docs/environment.md has recipes",
-            file.display()
-        ))),
+    match run {
+        Some(run) => Ok(Some(Setup { run, inputs: inputs.unwrap_or_default() })),
+        None if table.is_there() => Err(table.lacks("run", "docs/environment.md has recipes")),
+        None => Ok(None),
     }
 }
 
@@ -40,16 +34,21 @@ pub fn patterns(table: &mut Reader, key: &'static str) -> anyhow::Result<Option<
 
 /// The name of a variable.
 pub fn names(texts: &[String]) -> Result<(), String> {
-    match texts.iter().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
+    match texts.iter().find(|name| !is_variable(name)) {
         Some(name) => Err(format!("expected names of variables, and not {name:?}")),
         None => Ok(()),
     }
 }
 
+pub fn is_variable(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['=', '\0'])
+}
+
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::super::Config;
-    use super::*;
 
     fn parse(text: &str) -> anyhow::Result<Config> {
         Config::parse(Path::new("/suite/seagull.toml"), text)
@@ -69,18 +68,25 @@ mod tests {
     #[test]
     fn what_means_nothing_is_refused() {
         let table = [
-            ("[setup]\ninputs = ['a']", "[setup] needs run"),
-            ("[setup]\nrun = 'a'\ninputs = 'a'", "setup.inputs: expected a list of texts"),
-            ("[setup]\nrun = 'a'\ninputs = ['../a']", "setup.inputs: expected paths and globs within"),
-            ("[artifact]\ninclude = ['/a']", "artifact.include: expected paths and globs within"),
-            ("[artifact]\nexclude = ['a[']", "artifact.exclude: expected paths and globs"),
-            ("pass-env = [1]", "pass-env: expected a list of texts"),
-            ("pass-env = ['A=b']", "pass-env: expected names of variables, and not \"A=b\""),
+            ("[setup]\ninputs = ['a']", "1: [setup] needs run\nhint: docs/environment.md"),
+            ("[setup]", "1: [setup] needs run\nhint: docs/environment.md"),
+            ("[setup]\nruns = 'a'", "1: [setup] needs run; unknown key runs\nhint: docs/environment.md"),
+            ("\n[setup]\ncommand = 'a'", "2: [setup] needs run; unknown key command\n"),
+            ("[setup]\nrun = 'a'\ninputs = 'a'", "3: setup.inputs = 'a': expected a list of texts"),
+            (
+                "[setup]\nrun = 'a'\ninputs = ['../a']",
+                "3: setup.inputs = ['../a']: expected paths and globs within",
+            ),
+            ("[artifact]\ninclude = ['/a']", "2: artifact.include = ['/a']: expected paths and globs within"),
+            ("[artifact]\nexclude = ['a[']", "2: artifact.exclude = ['a[']: expected paths and globs"),
+            ("pass-env = [1]", "1: pass-env = [1]: expected a list of texts"),
+            ("pass-env = ['A=b']", "1: pass-env = ['A=b']: expected names of variables, and not \"A=b\""),
+            ("[env]\n'A=B' = 'x'", "2: env.A=B: expected the name of a variable"),
         ];
         for (text, expected) in table {
             let error = parse(text).unwrap_err();
             assert!(error.is::<crate::errors::Usage>());
-            assert!(error.to_string().starts_with(&format!("/suite/seagull.toml: {expected}")), "{error}");
+            assert!(error.to_string().starts_with(&format!("/suite/seagull.toml:{expected}")), "{error}");
         }
     }
 }
