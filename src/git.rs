@@ -69,9 +69,16 @@ pub fn said(top: &Path, arguments: &[&str]) -> Option<String> {
     Some(String::from_utf8_lossy(&said).trim().to_owned()).filter(|said| !said.is_empty())
 }
 
+/// An error where there is no git: else that would look like an answer of it.
+pub fn require(top: &Path) -> anyhow::Result<()> {
+    output(artifact::git(top).arg("--version")).map(drop)
+}
+
 /// What git writes.
 pub fn output(git: &mut Command) -> anyhow::Result<Vec<u8>> {
-    let output = git.output().context("cannot start git")?;
+    let output = git
+        .output()
+        .map_err(|error| usage(format!("git cannot be started: {error}\nhint: is it installed?")))?;
     if output.status.success() {
         return Ok(output.stdout);
     }
@@ -111,6 +118,7 @@ pub struct Changed {
 /// What is changed, uncommitted or untracked since HEAD left the base: the one that is named, else the first there is
 /// of those that branches are made from. A file that is gone has no tests.
 pub fn changed(top: &Path, base: Option<&str>) -> anyhow::Result<Changed> {
+    require(top)?;
     let parted = |base: &str| parted(top, base);
     let since = match base {
         Some(name) => Some(parted(name).ok_or_else(|| unknown(name))?),

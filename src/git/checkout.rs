@@ -19,6 +19,7 @@ const SUBMODULE: &[u8] = b"160000 commit ";
 
 /// The full hash of the commit that a revision names.
 pub fn resolve(top: &Path, revision: &str) -> anyhow::Result<String> {
+    super::require(top)?;
     super::named(top, revision).ok_or_else(|| {
         usage(format!(
             "--rev {revision}: there is no such commit in {}\n\

@@ -12,6 +12,8 @@ use super::pack::PackError;
 
 /// Submodules in submodules; a circle of repositories ends here.
 const MAX_NESTING: usize = 16;
+/// The mode that git has for one.
+const SUBMODULE: &[u8] = b"160000 ";
 
 /// A file that stays behind, relative to the root.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +30,8 @@ pub enum Reason {
     LinkOut,
     /// Neither file nor link.
     Special,
+    /// A submodule that is not checked out.
+    Submodule,
 }
 
 /// The paths to consider, relative to the root, and whether each is tracked.
@@ -79,20 +83,24 @@ fn is_repository(root: &Path) -> Result<bool, PackError> {
 /// Lists a work tree below `inside`, and the repositories in it.
 fn from_git(root: &Path, inside: &Path, nesting: usize, found: &mut Candidates) -> Result<(), PackError> {
     let directory = root.join(inside);
-    let kinds: [(&[&str], bool); 2] = [(&["--others", "--exclude-standard"], false), (&["--cached"], true)];
+    let kinds: [(&[&str], bool); 2] =
+        [(&["--others", "--exclude-standard"], false), (&["--cached", "--stage"], true)];
     for (kind, tracked) in kinds {
         let output = run(git(&directory).args(["ls-files", "-z"]).args(kind))?;
         if !output.status.success() {
             return Err(refused(&output));
         }
-        for name in output.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-            let path = inside.join(OsString::from_vec(name.to_vec()));
+        for entry in output.stdout.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
+            // Of what is tracked: mode, hash and stage, a tab, the name.
+            let tab = entry.iter().position(|byte| tracked && *byte == b'\t');
+            let path = inside.join(OsString::from_vec(entry[tab.map_or(0, |tab| tab + 1)..].to_vec()));
+            let submodule = tracked && entry.starts_with(SUBMODULE);
             // Submodules, and repositories that are not tracked, are listed as directories.
             let nested = root.join(&path).symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
-            if !nested {
-                found.insert(path, tracked);
-            } else if nesting > 0 && root.join(&path).join(".git").exists() {
+            if nested && nesting > 0 && root.join(&path).join(".git").exists() {
                 from_git(root, &path, nesting - 1, found)?;
+            } else if !nested || submodule {
+                found.insert(path, tracked);
             }
         }
     }
@@ -113,7 +121,7 @@ pub fn git(directory: &Path) -> Command {
 }
 
 fn run(command: &mut Command) -> Result<Output, PackError> {
-    command.output().map_err(|source| PackError::Git(source.to_string()))
+    command.output().map_err(PackError::NoGit)
 }
 
 fn refused(output: &Output) -> PackError {

@@ -75,6 +75,10 @@ pub enum PackError {
     #[error("git cannot list the files: {0}\nhint: run `git status` there")]
     Git(String),
     #[error(
+        "git cannot be started: {0}\nhint: is it installed? it says which files of a repository belong to the artifact"
+    )]
+    NoGit(io::Error),
+    #[error(
         "the artifact has {} MB, the largest files are{}\nhint: ignore what the tests do not need, or pass --yes",
         .bytes / 1_000_000, list(.largest)
     )]
@@ -225,6 +229,9 @@ fn item(absolute: &Path, path: &Path) -> io::Result<Result<Item, Reason>> {
         let target = fs::read_link(absolute)?;
         let inside = stays_inside(&path, &target);
         return Ok(if inside { Ok(Item::Link { path, target }) } else { Err(Reason::LinkOut) });
+    }
+    if metadata.is_dir() {
+        return Ok(Err(Reason::Submodule));
     }
     let executable = metadata.mode() & 0o100 != 0;
     let file = Item::File { path, source: absolute.to_owned(), bytes: metadata.len(), executable };

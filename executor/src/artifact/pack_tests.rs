@@ -192,6 +192,11 @@ fn submodules_and_repositories_inside_are_followed() {
     fs::write(bench.root.join("vendor/lib/new.o"), "").unwrap();
     let expected = [".gitmodules", "vendor/lib/.gitignore", "vendor/lib/lib.py", "vendor/lib/new.py"];
     assert_eq!(bench.packed(), expected);
+
+    bench.git(&["submodule", "--quiet", "deinit", "--force", "vendor/lib"]);
+    let packed = bench.pack();
+    assert_eq!(paths(&packed), [".gitmodules"]);
+    assert_eq!(left_out(&packed), [("vendor/lib", Reason::Submodule)]);
 }
 
 #[test]

@@ -54,9 +54,15 @@ fn describe(root: &Path, measured: &Measured) -> Finding {
     if !largest.is_empty() {
         said += &format!("; the largest: {}", largest.join(", "));
     }
-    let secrets = measured.left_out.iter().filter(|left| left.reason == Reason::Secret).count();
+    let of = |reason| measured.left_out.iter().filter(move |left| left.reason == reason);
+    let secrets = of(Reason::Secret).count();
     if secrets > 0 {
         said += &format!("; {secrets} left out that by their names are secrets");
+    }
+    let submodules: Vec<_> = of(Reason::Submodule).map(|left| left.path.display().to_string()).collect();
+    if !submodules.is_empty() {
+        said += &format!("; submodules that are not here: {}", submodules.join(", "));
+        return Finding::warning(CHECK, said).hint("git submodule update --init --recursive");
     }
     if !measured.unmatched.is_empty() {
         said += &format!("; nothing is named by {}", measured.unmatched.join(", "));
@@ -71,6 +77,8 @@ fn describe(root: &Path, measured: &Measured) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use seagull_executor::artifact::LeftOut;
+
     use super::super::finding::State;
     use super::*;
 
@@ -88,6 +96,11 @@ mod tests {
         assert_eq!(small, Finding::ok(CHECK, said));
         let large = describe(Path::new("/suite"), &measured(MAX_BYTES + 1));
         assert!(large.state == State::Warning && large.hint.is_some());
+        let left_out = vec![LeftOut { path: "lib".into(), reason: Reason::Submodule }];
+        let bare = describe(Path::new("/suite"), &Measured { left_out, ..measured(1) });
+        assert!(
+            bare.state == State::Warning && bare.text().contains("; submodules that are not here: lib\n")
+        );
         let unbuilt = Measured { unmatched: vec!["build/*.so".into()], ..measured(1) };
         assert_eq!(describe(Path::new("/suite"), &unbuilt).state, State::Warning);
         assert_eq!(judged(Finding::problem(CHECK, "x"), false).state, State::Warning);

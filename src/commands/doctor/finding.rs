@@ -72,7 +72,7 @@ impl Finding {
         Finding { state: State::Warning, ..self }
     }
 
-    fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let word = match self.state {
             State::Ok => "ok",
             State::Warning => "warning",

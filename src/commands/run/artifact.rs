@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use seagull_domain::Workspace;
-use seagull_executor::artifact::{self, LeftOut, PackOptions, Packed, Patterns, Reason};
+use seagull_executor::artifact::{self, LeftOut, PackError, PackOptions, Packed, Patterns, Reason};
 
 use super::Start;
 use super::spec::text;
@@ -16,6 +16,8 @@ use crate::report::count;
 
 /// Of the paths that are left out, so many are named.
 const NAMED: usize = 5;
+/// How to have them.
+pub const SUBMODULES: &str = "\nhint: git submodule update --init --recursive";
 
 /// What is packed, from where.
 pub struct Source {
@@ -109,7 +111,8 @@ impl Source {
         let Source { root, scratch, exclude, chosen: Chosen { include, omit }, built, .. } = self;
         let (large, checkout) = (self.large, self.checkout);
         let options = PackOptions { root, scratch, exclude, include, omit, built, large, checkout };
-        let packed = artifact::pack(&options).with_context(|| format!("cannot pack {}", root.display()))?;
+        let packed = artifact::pack(&options).map_err(refused);
+        let packed = packed.with_context(|| format!("cannot pack {}", root.display()))?;
         tell_left_out(&packed.left_out);
         if !packed.pointers.is_empty() {
             let names = named(packed.pointers.iter());
@@ -142,6 +145,15 @@ pub fn size(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
+/// What is asked for and cannot be packed is for whoever asked to change.
+fn refused(error: PackError) -> anyhow::Error {
+    use PackError::{Empty, Git, Home, NoGit, TooLarge};
+    match error {
+        Home(_) | Empty(_) | Git(_) | NoGit(_) | TooLarge { .. } => usage(error.to_string()),
+        other => other.into(),
+    }
+}
+
 /// The root of what is packed, and the working directory in it.
 pub fn root(place: &Place) -> anyhow::Result<(PathBuf, String)> {
     let here = &place.directory;
@@ -168,18 +180,23 @@ pub fn root(place: &Place) -> anyhow::Result<(PathBuf, String)> {
 }
 
 fn tell_left_out(left_out: &[LeftOut]) {
+    left_out_by_reason(left_out).iter().for_each(warn);
+}
+
+fn left_out_by_reason(left_out: &[LeftOut]) -> Vec<String> {
     let kinds = [
         (Reason::Secret, "untracked, and by their names secrets"),
         (Reason::LinkOut, "links that lead out of the root"),
         (Reason::Special, "neither files nor links"),
+        (Reason::Submodule, "submodules that are not here"),
     ];
-    for (reason, why) in kinds {
+    let tell = |(reason, why)| {
         let mut paths =
             left_out.iter().filter(|left| left.reason == reason).map(|left| &left.path).peekable();
-        if paths.peek().is_some() {
-            warn(format!("not sent, {why}: {}", named(paths)));
-        }
-    }
+        let hint = if reason == Reason::Submodule { SUBMODULES } else { "" };
+        paths.peek().is_some().then(|| format!("not sent, {why}: {}{hint}", named(paths)))
+    };
+    kinds.into_iter().filter_map(tell).collect()
 }
 
 /// Some of the paths, and how many there are beside.
@@ -215,6 +232,33 @@ mod tests {
         assert_eq!(found(&suite.join("deep")).unwrap(), (suite.clone(), "deep".to_owned()));
         fs::write(suite.join("seagull.toml"), "[artifact]\nroot = 'deep'").unwrap();
         assert!(found(&suite).unwrap_err().is::<Usage>());
+    }
+
+    #[test]
+    fn what_cannot_be_packed_as_it_is_asked_for_is_wrong_usage() {
+        let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        let table = [
+            (PackError::Home("/".into()), true),
+            (PackError::TooLarge { bytes: 1, largest: Vec::new() }, true),
+            (PackError::NoGit(missing()), true),
+            (PackError::Git("dubious ownership".into()), true),
+            (PackError::Write(missing()), false),
+        ];
+        for (error, is_usage) in table {
+            let text = error.to_string();
+            assert_eq!(refused(error).is::<Usage>(), is_usage, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_is_said_by_its_reason() {
+        let left = |path: &str, reason| LeftOut { path: path.into(), reason };
+        let said = left_out_by_reason(&[left("lib", Reason::Submodule), left(".env", Reason::Secret)]);
+        let expected = [
+            "not sent, untracked, and by their names secrets: .env".to_owned(),
+            format!("not sent, submodules that are not here: lib{SUBMODULES}"),
+        ];
+        assert_eq!(said, expected);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use seagull_domain::RunSpec;
 
-use super::artifact::Source;
+use super::artifact::{SUBMODULES, Source};
 use super::built::Along;
 use super::{Start, spec};
 use crate::cli;
@@ -111,7 +111,7 @@ impl Writing {
         if !missing.is_empty() {
             let missing: Vec<_> = missing.iter().map(|path| path.display().to_string()).collect();
             warn(format!(
-                "not sent, submodules that are not here: {}\nhint: git submodule update --init --recursive",
+                "not sent, submodules that are not here: {}{SUBMODULES}",
                 missing.join(", ")
             ));
         }
