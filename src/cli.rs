@@ -2,6 +2,7 @@
 
 mod around;
 mod begin;
+mod habits;
 mod manual;
 
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -16,6 +17,7 @@ use crate::report::{Color, Output};
 use crate::{config, duration, framework, memory};
 pub use around::{Explain, FormArgs, FromArgs, History, Logs, Repro, Rerun, Results, RunName, Runs, Watch};
 pub use begin::{Doctor, Init};
+pub use habits::refuse;
 pub use manual::{Completions, Man, Shell};
 
 const EXAMPLES: &str = "\

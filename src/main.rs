@@ -45,7 +45,7 @@ fn main() -> ExitCode {
         Some(first) if first == ADAPT => return seagull_executor::adapters::main(env::args_os().skip(2)),
         _ => {}
     }
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::try_parse().unwrap_or_else(|error| cli::refuse(&error));
     let code = run(cli.command).unwrap_or_else(|error| errors::tell(&error));
     ExitCode::from(code)
 }

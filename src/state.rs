@@ -31,7 +31,9 @@ impl State {
     pub fn open(given: Option<&Path>, place: &Place) -> anyhow::Result<State> {
         if let Some(given) = given {
             let directory = absolute(given);
-            let failed = || format!("cannot use the state directory {}", directory.display());
+            let failed = || {
+                format!("cannot use the state directory {}\nhint: --state names another", directory.display())
+            };
             prepare(&directory).with_context(failed)?;
             // pytest takes a cache directory with `..` in it for one that leads out of itself.
             let directory = directory.canonicalize().with_context(failed)?;

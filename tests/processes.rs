@@ -416,7 +416,10 @@ fn no_scheduler_is_an_error_with_a_hint() {
     let output = suite.seagull(&arguments).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("cannot be reached") && said.contains("hint:"), "{said}");
+    assert!(
+        said.contains("the scheduler at http://127.0.0.1:1 cannot be reached") && said.contains("hint:"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -49,7 +49,9 @@ pub enum Error {
     Journal(#[from] journal::Error),
     #[error("state directory {path}: {message}")]
     State { path: PathBuf, message: String },
-    #[error("cannot listen on {address}: {source}")]
+    #[error(
+        "cannot listen on {address}: {source}\nhint: --listen takes another address; port 0 is any that is free"
+    )]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error(
         "the journal failed: {0}\nhint: nothing that was acknowledged is lost; make room on the disk and start again"

@@ -153,8 +153,8 @@ pub struct Results {
     /// Only what did not pass: failed, not executed, or without a verdict
     #[arg(long, conflicts_with = "failed")]
     pub not_passed: bool,
-    /// The N tests that took longest, longest first
-    #[arg(long, value_name = "N")]
+    /// The N tests that took longest, longest first; 10 if there is no number
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "10")]
     pub slowest: Option<NonZeroU32>,
     #[command(flatten)]
     pub from: FromArgs,

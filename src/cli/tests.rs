@@ -87,6 +87,49 @@ fn nonsense_is_refused() {
 }
 
 #[test]
+fn what_is_refused_is_said_as_all_errors_with_what_it_is_called_here() {
+    let refusal = |line: &str| {
+        let words: Vec<_> = line.split(' ').collect();
+        let error = Cli::try_parse_from(["seagull"].iter().chain(&words)).unwrap_err();
+        habits::describe(&error, words[0])
+    };
+    let after = "hint: what is for the framework goes after --: seagull run --";
+    let help = "hint: seagull run --help shows what there is\n";
+    assert_eq!(
+        refusal("run -x"),
+        format!(
+            "error: unexpected argument '-x' found\nhint: --fail-fast stops after the first failure\n{after} -x\n{help}"
+        )
+    );
+    let table = [
+        ("run -k foo", "hint: --select takes"),
+        ("run -n 4", "hint: --slots N"),
+        ("run --lf", "hint: --select last-failed"),
+        ("run --maxfail=3", "hint: --fail-fast=N"),
+        ("doctor -k foo", "hint: what is for the framework goes after --: seagull doctor -- -k\n"),
+        ("run --seed x", "'--seed <N>': expected a number\nhint: seagull run --help"),
+        ("runs --limt 3", "hint: a similar argument exists: '--limit'\nhint: seagull runs --help"),
+        ("rum", "hint: some similar subcommands exist: "),
+        ("executor", "not provided:\n  --scheduler <URL>\nhint: seagull executor --help"),
+    ];
+    for (line, part) in table {
+        let said = refusal(line);
+        assert!(said.contains(part) && !said.contains("tip:") && !said.contains("Usage:"), "{line}: {said}");
+    }
+}
+
+#[test]
+fn the_slowest_are_ten_without_a_number() {
+    let slowest = |line: &str| match Cli::try_parse_from(line.split(' ')).unwrap().command {
+        Command::Results(results) => results.slowest.map(std::num::NonZeroU32::get),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(slowest("seagull results last --slowest"), Some(10));
+    assert_eq!(slowest("seagull results --slowest 3"), Some(3));
+    assert_eq!(slowest("seagull results --slowest --failed"), Some(10));
+}
+
+#[test]
 fn a_lease_is_at_least_a_second() {
     assert_eq!(lease("1s"), Ok(Duration::from_secs(1)));
     assert!(lease("999ms").is_err() && lease("soon").is_err());

@@ -13,13 +13,13 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{Client, Error, insist};
+use super::{Client, Error};
 
 impl Client {
     /// Whether a blob has to be uploaded.
     pub async fn is_missing(&self, digest: Digest) -> Result<bool, Error> {
         let request = v1::MissingRequest::from(vec![digest]);
-        let answer = insist(|| async { Ok(self.blobs.clone().missing(request.clone()).await?) }).await?;
+        let answer = self.insist(|| async { Ok(self.blobs.clone().missing(request.clone()).await?) }).await?;
         let missing: Vec<Digest> = answer.into_inner().try_into().map_err(Error::new)?;
         Ok(missing.contains(&digest))
     }
@@ -28,7 +28,7 @@ impl Client {
     pub async fn put_blob(&self, digest: Digest, file: &Path) -> anyhow::Result<()> {
         let failed = || format!("cannot read {}", file.display());
         let size = tokio::fs::metadata(file).await.with_context(failed)?.len();
-        insist(|| self.put_once(digest, size, file)).await.context("the upload failed")
+        self.insist(|| self.put_once(digest, size, file)).await.context("the upload failed")
     }
 
     async fn put_once(&self, digest: Digest, size: u64, path: &Path) -> Result<(), Error> {
@@ -56,7 +56,7 @@ impl Client {
 
     /// Fetches a manifest and verifies that it is the one that was asked for.
     pub async fn manifest(&self, digest: Digest) -> Result<Manifest, Error> {
-        let bytes = insist(|| self.blob(digest)).await?;
+        let bytes = self.insist(|| self.blob(digest)).await?;
         seagull_results::decode_manifest(&bytes).map_err(Error::new)
     }
 

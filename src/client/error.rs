@@ -3,12 +3,17 @@
 use std::error::Error as _;
 use std::fmt;
 
+use tonic::transport::Uri;
 use tonic::{Code, Status};
 
-use super::tls;
+use super::{name, tls};
 
 #[derive(Debug)]
-pub struct Error(Reason);
+pub struct Error {
+    reason: Reason,
+    /// Where the scheduler is, if that is elsewhere.
+    url: Option<Uri>,
+}
 
 #[derive(Debug)]
 enum Reason {
@@ -21,11 +26,16 @@ enum Reason {
 
 impl Error {
     pub fn new(answer: impl fmt::Display) -> Error {
-        Error(Reason::Answer(answer.to_string()))
+        Reason::Answer(answer.to_string()).into()
+    }
+
+    /// Of the scheduler that is there.
+    pub fn at(self, url: Option<&Uri>) -> Error {
+        Error { url: url.cloned(), ..self }
     }
 
     pub fn status(&self) -> Option<&Status> {
-        match &self.0 {
+        match &self.reason {
             Reason::Status(status) => Some(status),
             Reason::Tls(_) | Reason::Answer(_) => None,
         }
@@ -57,37 +67,44 @@ impl From<Status> for Error {
     fn from(status: Status) -> Error {
         match tls::problem(&status) {
             Some(problem) => problem.into(),
-            None => Error(Reason::Status(Box::new(status))),
+            None => Reason::Status(Box::new(status)).into(),
         }
     }
 }
 
 impl From<tls::Problem> for Error {
     fn from(problem: tls::Problem) -> Error {
-        Error(Reason::Tls(problem))
+        Reason::Tls(problem).into()
+    }
+}
+
+impl From<Reason> for Error {
+    fn from(reason: Reason) -> Error {
+        Error { reason, url: None }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        let at = self.url.as_ref().map(|url| format!(" at {}", name(url))).unwrap_or_default();
+        match &self.reason {
             Reason::Answer(text) => write!(f, "the scheduler's answer makes no sense: {text}"),
             Reason::Tls(problem) => problem.fmt(f),
-            Reason::Status(status) => tell(status, f),
+            Reason::Status(status) => tell(status, &at, f),
         }
     }
 }
 
 impl std::error::Error for Error {}
 
-fn tell(status: &Status, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn tell(status: &Status, at: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match status.code() {
         Code::Unavailable => {
             let hint = "hint: does it run, and is the address right?";
-            write!(f, "the scheduler cannot be reached: {}\n{hint}", root(status))
+            write!(f, "the scheduler{at} cannot be reached: {}\n{hint}", root(status))
         }
         Code::Unknown | Code::Cancelled => {
-            write!(f, "the connection to the scheduler is lost: {}", root(status))
+            write!(f, "the connection to the scheduler{at} is lost: {}", root(status))
         }
         Code::Internal => write!(f, "the scheduler is in trouble: {}", status.message()),
         _ => write!(f, "the scheduler refuses: {}", status.message()),
@@ -121,5 +138,7 @@ mod tests {
             assert_eq!((error.is_transient(), error.to_string().lines().next()), (transient, Some(text)));
         }
         assert!(!Error::new("x").is_transient());
+        let elsewhere = Error::from(Status::unavailable("x")).at(Some(&"http://ci:7878/".parse().unwrap()));
+        assert!(elsewhere.to_string().starts_with("the scheduler at http://ci:7878 cannot be reached: x\n"));
     }
 }

@@ -111,7 +111,8 @@ impl Client {
 
     /// As [`Client::info`], with what the scheduler says of itself.
     pub async fn about(&self) -> Result<About, Error> {
-        let answer = self.runs.clone().info(v1::InfoRequest {}).await.map_err(Error::from);
+        let answer = self.runs.clone().info(v1::InfoRequest {}).await;
+        let answer = answer.map_err(|status| Error::from(status).at(self.url.as_ref()));
         let info = match (answer, &self.url) {
             (Ok(answer), _) => answer.into_inner(),
             (Err(error), Some(url)) if error.is_transient() && !is_secure(url) => {
@@ -127,7 +128,7 @@ impl Client {
     pub async fn submit(&self, spec: RunSpec) -> anyhow::Result<Submitted> {
         let run = spec.id.clone();
         let request = convert::submission(spec).map_err(|invalid| usage(invalid.to_string()))?;
-        let answer = insist(|| async { Ok(self.runs.clone().submit(request.clone()).await?) }).await;
+        let answer = self.insist(|| async { Ok(self.runs.clone().submit(request.clone()).await?) }).await;
         match answer {
             Ok(answer) => {
                 let v1::SubmitResponse { attached, not_passed } = answer.into_inner();
@@ -141,21 +142,21 @@ impl Client {
     /// Stops a run; its end is seen by watching it.
     pub async fn cancel(&self, run: RunId) -> Result<(), Error> {
         let request = v1::CancelRequest::from(run);
-        insist(|| async { Ok(self.runs.clone().cancel(request.clone()).await?) }).await?;
+        self.insist(|| async { Ok(self.runs.clone().cancel(request.clone()).await?) }).await?;
         Ok(())
     }
 
     /// The newest runs.
     pub async fn list(&self, asked: ListAsked) -> Result<Vec<RunOverview>, Error> {
         let request = v1::ListRequest::from(asked);
-        let answer = insist(|| async { Ok(self.runs.clone().list(request.clone()).await?) }).await?;
+        let answer = self.insist(|| async { Ok(self.runs.clone().list(request.clone()).await?) }).await?;
         Vec::try_from(answer.into_inner()).map_err(Error::new)
     }
 
     /// What is kept of a test.
     pub async fn history(&self, asked: HistoryAsked) -> Result<TestHistory, Error> {
         let request = v1::HistoryRequest::from(asked);
-        let answer = insist(|| async { Ok(self.runs.clone().history(request.clone()).await?) }).await?;
+        let answer = self.insist(|| async { Ok(self.runs.clone().history(request.clone()).await?) }).await?;
         TestHistory::try_from(answer.into_inner()).map_err(Error::new)
     }
 
@@ -165,7 +166,8 @@ impl Client {
         let mut left = text;
         while left.length > 0 {
             let request = v1::ReadLogRequest::from(TextAsked { run: run.clone(), text: left });
-            let answer = insist(|| async { Ok(self.runs.clone().read_log(request.clone()).await?) }).await?;
+            let answer =
+                self.insist(|| async { Ok(self.runs.clone().read_log(request.clone()).await?) }).await?;
             let data = answer.into_inner().data;
             let got = u32::try_from(data.len()).unwrap_or(u32::MAX);
             if got == 0 || got > left.length {
@@ -201,6 +203,22 @@ impl Client {
             }
         }
     }
+
+    /// Calls again, a minute long, until there is an answer that a retry will not change.
+    async fn insist<T, F>(&self, mut call: impl FnMut() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        const TRIES: u32 = 18;
+        let mut failures = 0;
+        loop {
+            match call().await {
+                Err(error) if error.is_transient() && failures < TRIES => failures += 1,
+                outcome => return outcome.map_err(|error| error.at(self.url.as_ref())),
+            }
+            tokio::time::sleep(backoff(failures)).await;
+        }
+    }
 }
 
 /// What is asked for and cannot be is a mistake of whoever asked.
@@ -221,22 +239,6 @@ fn refused(run: &RunId, error: Error) -> anyhow::Error {
 /// How long to wait before another try.
 fn backoff(failures: u32) -> Duration {
     (Duration::from_millis(50) * (1 << failures.min(7))).min(Duration::from_secs(5))
-}
-
-/// Calls again, a minute long, until there is an answer that a retry will not change.
-async fn insist<T, F>(mut call: impl FnMut() -> F) -> Result<T, Error>
-where
-    F: Future<Output = Result<T, Error>>,
-{
-    const TRIES: u32 = 18;
-    let mut failures = 0;
-    loop {
-        match call().await {
-            Err(error) if error.is_transient() && failures < TRIES => failures += 1,
-            outcome => return outcome,
-        }
-        tokio::time::sleep(backoff(failures)).await;
-    }
 }
 
 #[cfg(test)]

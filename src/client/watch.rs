@@ -83,7 +83,7 @@ impl Watcher {
             let before = self.position;
             let error = match self.read().await {
                 Stop::Done => return,
-                Stop::Error(error) => error,
+                Stop::Error(error) => error.at(self.client.url.as_ref()),
             };
             if self.position != before {
                 (failures, internal) = (0, 0);

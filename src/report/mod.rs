@@ -33,6 +33,8 @@ pub use text::{clean, count, number, one_line, times};
 use crate::again::Again;
 use crate::errors::Stderr;
 
+const JUNIT_HINT: &str =
+    "hint: --junit FILE names another; is its directory there, and may it be written to?";
 /// Texts of one report are fetched up to this many bytes together.
 const MAX_TEXTS: u64 = 256 << 20;
 
@@ -190,7 +192,7 @@ impl Report {
     pub fn finish(mut self, now: Instant, texts: Texts) -> anyhow::Result<()> {
         self.tally.clock.now = now;
         let written = self.junit.as_deref().map(|path| {
-            let failed = || format!("cannot write the JUnit report {}", path.display());
+            let failed = || format!("cannot write the JUnit report {}\n{JUNIT_HINT}", path.display());
             junit::write(&self.tally, texts, path).with_context(failed)
         });
         let junit = self.junit.as_deref().filter(|_| matches!(written, Some(Ok(()))));

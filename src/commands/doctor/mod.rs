@@ -53,6 +53,9 @@ async fn examine(args: &cli::Doctor, findings: &mut Findings) -> anyhow::Result<
     };
     settings(&place, findings)?;
     let run = run_args(args);
+    if let Err(error) = super::run::paths::check(&run, &place) {
+        return findings.tell(Finding::error("paths", &error));
+    }
     // Kept to the end: a scheduler tidies up for a moment after its run.
     let home = tempfile::Builder::new().prefix("seagull-doctor-").tempdir()?;
     let state = state(args, &place, findings)?.unwrap_or_else(|| home.path().to_owned());

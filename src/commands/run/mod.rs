@@ -6,6 +6,7 @@ mod built;
 mod coverage;
 mod embedded;
 mod follow;
+pub(super) mod paths;
 mod remote;
 mod revision;
 mod screen;
@@ -56,6 +57,9 @@ async fn begin(args: cli::Run, place: Place, base: Option<Box<RunSpec>>) -> anyh
     }
     let signals = Signals::new()?;
     place.config.warnings.iter().for_each(warn);
+    if base.is_none() {
+        paths::check(&args, &place)?;
+    }
     let state = State::open(args.at.state.state.as_deref(), &place)?;
     let start = Start { args, base, place, state, signals };
     match start.args.at.scheduler.clone() {

@@ -1,0 +1,67 @@
+//! What is said of a command line that cannot be taken: in the form of all errors, and with what options of other tools
+//! are called here.
+
+use std::env;
+use std::io::Write;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::errors::Stderr;
+
+/// Options that people have in their fingers, and what does the same in `seagull run`.
+const HABITS: [(&[&str], &str); 9] = [
+    (&["-x", "--exitfirst"], "--fail-fast stops after the first failure"),
+    (&["--maxfail"], "--fail-fast=N stops after N failures"),
+    (&["-k", "-m"], "--select takes a path, an id or a glob; pytest's own options go after --"),
+    (&["-n", "--numprocesses", "-j", "--jobs", "--workers"], "--slots N runs N tests at a time"),
+    (&["--lf", "--last-failed", "--ff", "--failed-first"], "--select last-failed runs what failed last"),
+    (&["--sw", "--stepwise"], "--select not-passed --fail-fast goes on where it stopped"),
+    (&["--reruns"], "--retries N runs a failed test again"),
+    (&["--junitxml", "--junit-xml"], "--junit FILE writes a JUnit report"),
+    (&["--timeout"], "--test-limit DURATION kills a test that takes longer"),
+];
+/// Commands that pass on what stands after `--`.
+const PASSING_ON: [&str; 2] = ["run", "doctor"];
+
+/// Says why a command line is not taken, or shows the help that it asks for; never returns.
+pub fn refuse(error: &clap::Error) -> ! {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        error.exit();
+    }
+    let _ = Stderr.write_all(describe(error, &env::args().nth(1).unwrap_or_default()).as_bytes());
+    std::process::exit(error.exit_code())
+}
+
+/// The error, then the hints. `first` is the first word after the program.
+pub fn describe(error: &clap::Error, first: &str) -> String {
+    let rendered = error.render().to_string();
+    let lines =
+        rendered.lines().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let (tips, said): (Vec<&str>, Vec<&str>) =
+        lines.filter(|line| !line.trim().is_empty()).partition(|line| line.trim().starts_with("tip: "));
+    // So do the numbers of the standard library.
+    let mut text = said.join("\n").replace("invalid digit found in string", "expected a number") + "\n";
+    let tips: Vec<String> = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(given))) if PASSING_ON.contains(&first) => {
+            habit(given)
+                .into_iter()
+                .chain([format!("what is for the framework goes after --: seagull {first} -- {given}")])
+                .collect()
+        }
+        _ => tips.iter().map(|tip| tip.trim().trim_start_matches("tip: ").to_owned()).collect(),
+    };
+    for tip in tips {
+        text += &format!("hint: {tip}\n");
+    }
+    let command =
+        if first.starts_with('-') || error.kind() == ErrorKind::InvalidSubcommand { "" } else { first };
+    text + &format!(
+        "hint: {} shows what there is\n",
+        ["seagull", command, "--help"].join(" ").replace("  ", " ")
+    )
+}
+
+fn habit(given: &str) -> Option<String> {
+    let (_, here) = HABITS.iter().find(|(names, _)| names.contains(&given))?;
+    Some((*here).to_owned())
+}
