@@ -62,6 +62,11 @@ impl Again {
         self.command(&["doctor"], &[])
     }
 
+    /// What runs the suite.
+    pub fn run(&self) -> String {
+        self.command(&["run"], &[])
+    }
+
     /// What runs again what failed in the run.
     pub fn failed(&self, run: &RunId) -> String {
         match self.by_name {

@@ -53,7 +53,9 @@ fn a_good_suite_is_good_step_by_step() {
     let output = doctor(&suite, &["--", "-k", "last"], &[]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("ok        one test    test_a.py::test_last is good"), "{said}");
-    assert!(said.ends_with("all is in place; next: seagull run\n"), "{said}");
+    let state = suite.beside("state").display().to_string();
+    let next = format!("all is in place; next: seagull run --state {state} -- -k last\n");
+    assert!(said.ends_with(&next), "{said}");
 }
 
 #[test]
@@ -149,14 +151,25 @@ fn a_scheduler_is_looked_at_if_it_is_named() {
     let found = look(url, &token, 1);
     step(&found, "artifact", "problem");
     step(&found, "scheduler", "ok");
+    let lonely = step(&found, "executors", "warning");
+    assert!(lonely["hint"].as_str().unwrap().contains("seagull executor --scheduler http://"), "{lonely}");
     step(&found, "clock", "ok");
 
     suite.write("seagull.toml", "[artifact]\nroot = '.'\n");
-    look(url, &token, 0);
+    let slots = ["executor", "--scheduler", url, "--token-file", token.to_str().unwrap(), "--slots", "3"];
+    let executor = suite.seagull(&[&slots[..], &["--state", &state]].concat());
+    let mut executor = Running::start(executor, &suite.beside("executor-stderr"));
+    let seen = (0..100)
+        .map(|_| look(url, &token, 0))
+        .find(|found| found.iter().any(|(_, it)| it["message"] == "they have 3 slots"));
+    assert!(seen.is_some(), "{}", executor.stderr());
+    executor.kill();
     let wrong = suite.beside("wrong");
     std::fs::write(&wrong, "0".repeat(64)).unwrap();
     step(&look(url, &wrong, 1), "token", "problem");
     step(&look(url, &suite.beside("missing"), 1), "token", "problem");
+    let typo = self::steps(&suite, &["tset_a.py"], 1);
+    assert!(step(&typo, "paths", "problem")["hint"].as_str().unwrap().contains("test_a.py"), "{typo:?}");
     let nobody = step(&look("http://127.0.0.1:1", &token, 1), "scheduler", "problem");
     assert!(nobody["hint"].as_str().unwrap().contains("address"), "{nobody}");
 }
@@ -182,6 +195,45 @@ fn init_writes_settings_once_and_says_what_is_next() {
 
     let schema: Value = serde_json::from_slice(&init(&["--schema"]).stdout).unwrap();
     assert!(schema["properties"]["run"]["properties"]["slots"].is_object());
+}
+
+#[test]
+fn a_run_command_that_fails_is_a_problem_with_what_it_wrote() {
+    let suite = Suite::named("command");
+    suite.write("ids.txt", "many::a\n");
+    let run = "[command]\ndiscover = 'cat ids.txt'\nrun = 'echo oh no, no jest >&2; exit 9'\n";
+    suite.write("seagull.toml", run);
+    let said = step(&steps(&suite, &[], 1), "one test", "problem");
+    let message = said["message"].as_str().unwrap();
+    assert!(message.contains("exit status 9") && message.ends_with("oh no, no jest"), "{said}");
+}
+
+#[test]
+fn a_git_that_is_not_there_is_named() {
+    let suite = Suite::of(&[("test_a.py", GOOD)]);
+    assert!(suite.command("git").args(["init", "--quiet"]).status().unwrap().success());
+    let output = doctor(&suite, &["--output", "json"], &[("PATH", "/nowhere")]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("git cannot be started: ") && said.contains("is it installed?"), "{said}");
+}
+
+#[test]
+fn where_the_doctor_cannot_help_the_error_says_what_does() {
+    let suite = Suite::of(&[("test_a.py", "def test_a(): pass\n"), ("file", "")]);
+    let state = suite.beside("state").into_os_string().into_string().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let _taken = std::net::TcpListener::bind(taken).unwrap();
+    let taken = taken.to_string();
+    let table: [(&[&str], &str); 3] = [
+        (&["run", "--state", &state, "--junit", "file/x.xml"], "hint: --junit FILE names another"),
+        (&["run", "--state", "file"], "hint: --state names another"),
+        (&["scheduler", "--state", &state, "--listen", &taken], "hint: --listen takes another address"),
+    ];
+    for (arguments, hint) in table {
+        let output = suite.seagull(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(hint) && !said.contains("looks step by step"), "{arguments:?}: {said}");
+    }
 }
 
 #[test]

@@ -39,6 +39,10 @@ pub(crate) enum Request {
     Overviews {
         reply: oneshot::Sender<Vec<RunOverview>>,
     },
+    /// Slots of the executors that are there.
+    Slots {
+        reply: oneshot::Sender<u32>,
+    },
     /// The blobs that the state's runs are made of.
     Blobs {
         reply: oneshot::Sender<HashSet<Digest>>,
@@ -178,6 +182,9 @@ impl Actor {
             }
             Request::Overviews { reply } => {
                 let _ = reply.send(self.state.runs.values().map(overview).collect());
+            }
+            Request::Slots { reply } => {
+                let _ = reply.send(self.state.slots());
             }
             Request::Blobs { reply } => {
                 let _ = reply.send(self.state.runs.values().flat_map(blobs).collect());

@@ -83,6 +83,8 @@ pub struct About {
     pub version: String,
     /// By its clock when it answered; 0 if it does not say.
     pub unix_millis: u64,
+    /// Of the executors that are there, if it says.
+    pub slots: Option<u32>,
 }
 
 /// Cheap to clone.
@@ -121,7 +123,7 @@ impl Client {
             (Err(error), _) => return Err(error),
         };
         agree(info.protocol).map_err(Error::new)?;
-        Ok(About { version: info.version, unix_millis: info.unix_millis })
+        Ok(About { version: info.version, unix_millis: info.unix_millis, slots: info.slots })
     }
 
     /// Asks for a run.

@@ -43,7 +43,9 @@ impl Runs for Face {
 
     async fn info(&self, _: Request<v1::InfoRequest>) -> Result<Response<v1::InfoResponse>, Status> {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        Ok(Response::new(v1::InfoResponse { version, protocol: Some(PROTOCOL), unix_millis: past::now() }))
+        let slots = self.0.actor.ask(|reply| actor::Request::Slots { reply }).await;
+        let (protocol, unix_millis) = (Some(PROTOCOL), past::now());
+        Ok(Response::new(v1::InfoResponse { version, protocol, unix_millis, slots }))
     }
 
     async fn submit(

@@ -106,11 +106,11 @@ impl Findings {
         print(|out| out.write_all(text.as_bytes()))
     }
 
-    /// The last line, and the exit code.
-    pub fn close(self) -> anyhow::Result<u8> {
+    /// The last line, with the command that is `next`, and the exit code.
+    pub fn close(self, next: &str) -> anyhow::Result<u8> {
         let said = match (self.problems, self.warnings) {
-            (0, 0) => "all is in place; next: seagull run".to_owned(),
-            (0, warnings) => format!("no problem, {}; next: seagull run", count(warnings, "warning")),
+            (0, 0) => format!("all is in place; next: {next}"),
+            (0, warnings) => format!("no problem, {}; next: {next}", count(warnings, "warning")),
             (problems, 0) => count(problems, "problem"),
             (problems, warnings) => format!("{}, {}", count(problems, "problem"), count(warnings, "warning")),
         };
@@ -180,7 +180,7 @@ mod tests {
         findings.tell(Finding::warning("a", "b")).unwrap();
         assert_eq!((findings.warnings, findings.problems), (1, 0));
         findings.tell(Finding::problem("a", "b").hint("c")).unwrap();
-        assert_eq!(findings.close().unwrap(), 1);
-        assert_eq!(Findings { json: true, warnings: 3, problems: 0 }.close().unwrap(), 0);
+        assert_eq!(findings.close("").unwrap(), 1);
+        assert_eq!(Findings { json: true, warnings: 3, problems: 0 }.close("").unwrap(), 0);
     }
 }

@@ -13,6 +13,7 @@ use std::process::Stdio;
 use seagull_executor::interpreter::{self, Found};
 use seagull_executor::setup::Prepared;
 
+use crate::again::Again;
 use crate::cli;
 use crate::errors::INTERRUPTED;
 use crate::framework;
@@ -42,7 +43,7 @@ pub async fn run(args: cli::Doctor) -> anyhow::Result<u8> {
         outcome = examine(&args, &mut findings) => outcome?,
         () = signals.next() => return Ok(INTERRUPTED),
     }
-    findings.close()
+    findings.close(&Again::of(&run_args(&args)).run())
 }
 
 async fn examine(args: &cli::Doctor, findings: &mut Findings) -> anyhow::Result<()> {
@@ -75,7 +76,8 @@ fn run_args(args: &cli::Doctor) -> cli::Run {
     let mut run = cli::Run::default();
     (run.paths, run.arguments) = (args.paths.clone(), args.arguments.clone());
     run.what.suite = args.suite.clone();
-    run.at.scheduler = args.scheduler.clone();
+    (run.at.scheduler, run.at.state) = (args.scheduler.clone(), args.state.clone());
+    (run.at.token, run.at.tls) = (args.token.clone(), args.tls.clone());
     run
 }
 

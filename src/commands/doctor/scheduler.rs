@@ -7,25 +7,23 @@ use tonic::Code;
 use tonic::transport::Uri;
 
 use super::finding::{Finding, Findings};
+use crate::again::{access, quoted};
 use crate::cli::{TlsArgs, TokenArgs};
 use crate::client;
 use crate::fresh;
+use crate::report::count;
 
 const CHECK: &str = "scheduler";
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Milliseconds that clocks may differ before it is worth a word.
 const DRIFT: u64 = 2000;
 
-pub async fn examine(
-    url: &Uri,
-    (token, tls): (&TokenArgs, &TlsArgs),
-    findings: &mut Findings,
-) -> anyhow::Result<()> {
-    let token = match crate::commands::token(token) {
+pub async fn examine(url: &Uri, args: (&TokenArgs, &TlsArgs), findings: &mut Findings) -> anyhow::Result<()> {
+    let token = match crate::commands::token(args.0) {
         Ok(token) => token,
         Err(error) => return findings.tell(Finding::error("token", &error)),
     };
-    let client = match crate::commands::client(url, &token, tls) {
+    let client = match crate::commands::client(url, &token, args.1) {
         Ok(client) => client,
         Err(error) => return findings.tell(Finding::error(CHECK, &error)),
     };
@@ -52,7 +50,21 @@ pub async fn examine(
     let said =
         format!("{} answers in {took} ms and takes the token; release {}", client::name(url), about.version);
     findings.tell(Finding::ok(CHECK, said))?;
+    if let Some(slots) = about.slots {
+        let executor = ["seagull", "executor"].map(str::to_owned).into_iter();
+        let joins = quoted(executor.chain(access(Some(url), args.0, args.1, None)));
+        findings.tell(executors(slots, &joins))?;
+    }
     findings.tell(clock(asked + took / 2, about.unix_millis, took))
+}
+
+fn executors(slots: u32, joins: &str) -> Finding {
+    const CHECK: &str = "executors";
+    match slots {
+        0 => Finding::warning(CHECK, "there is none, so no test would run")
+            .hint(format!("on each machine that is to run tests: {joins}")),
+        slots => Finding::ok(CHECK, format!("they have {}", count(slots, "slot"))),
+    }
 }
 
 /// What the clocks say of the same moment, known to half of `took`.

@@ -144,7 +144,13 @@ impl Suite<'_> {
         let id = crate::fresh::run_id()?;
         let spec = RunSpec { id, select: tests.to_vec(), retries: 0, fail_fast: None, ..self.spec.clone() };
         let Ground { home, state, .. } = self.ground;
-        findings.during(check, trial::run(spec, LIMIT, home, state)).await
+        let builds = spec.environment.framework == Framework::Cargo;
+        let doing = if builds {
+            format!("{check}, for which cargo builds what is not built")
+        } else {
+            check.to_owned()
+        };
+        findings.during(&doing, trial::run(spec, LIMIT, home, state)).await
     }
 
     /// Whether a second discovery, in another process, found the same.
@@ -202,6 +208,11 @@ impl Suite<'_> {
             Finding::problem(check, first_lines(trouble)).hints(compare())
         } else if trial.results.is_empty() {
             Finding::problem(check, "it was not executed".to_owned()).hints(compare())
+        } else if let Some(said) = &trial.crashed
+            && matches!(self.spec.environment.framework, Framework::Command(_))
+        {
+            Finding::problem(check, first_lines(said))
+                .hint("docs/command.md says what the run command is given, and has to do")
         } else if let Some((id, how)) = failed.first() {
             let how = how.as_deref().unwrap_or_default();
             let said = format!("{} of {tests} failed in {seconds:.1} s: {id}: {how}", failed.len());

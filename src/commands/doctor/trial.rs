@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use seagull_domain::{Manifest, Outcome, RunEvent, RunSpec, StreamItem};
+use seagull_domain::{Manifest, Outcome, RunEvent, RunSpec, StreamItem, TestCause, TextRef};
 use seagull_executor::Executor;
 use seagull_scheduler::{Server, Settings};
 use tokio::time::Instant;
@@ -16,6 +16,8 @@ use crate::client::{Client, Notice};
 use crate::fresh;
 use crate::state::State;
 
+/// Of what a test that ended its process wrote.
+const LAST_LINES: usize = 8;
 /// How long the worker without work may take to end.
 const LEAVING: Duration = Duration::from_secs(5);
 
@@ -28,6 +30,8 @@ pub struct Trial {
     pub results: Vec<(String, Option<String>)>,
     /// What went wrong apart from tests, the last thing last.
     pub troubles: Vec<String>,
+    /// What was said of a test that ended its process, and what that wrote last.
+    pub crashed: Option<String>,
     /// It was stopped at its limit.
     pub late: bool,
     pub took: Duration,
@@ -86,6 +90,15 @@ pub async fn run(spec: RunSpec, limit: Duration, home: &Path, setups: &Path) -> 
         }
     }
     watched.trial.took = began.elapsed();
+    if let Some((message, text)) = watched.crash.take() {
+        let text = match text {
+            Some(text) => client.text(&run, text).await.unwrap_or_default(),
+            None => String::new(),
+        };
+        let lines: Vec<&str> = text.trim_end().lines().collect();
+        let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+        watched.trial.crashed = Some([&[message.as_str()], last].concat().join("\n"));
+    }
     executor.leave();
     // Nobody needs either to succeed.
     let archived = tokio::time::timeout(LEAVING, server.archived(&run));
@@ -98,6 +111,7 @@ pub async fn run(spec: RunSpec, limit: Duration, home: &Path, setups: &Path) -> 
 struct Watched {
     trial: Trial,
     manifest: Option<Vec<String>>,
+    crash: Option<(String, Option<TextRef>)>,
     ended: bool,
 }
 
@@ -118,6 +132,9 @@ impl Watched {
             RunEvent::TestFinished { result, evidence: None, .. } => {
                 let ids = self.manifest.as_deref().unwrap_or_default();
                 let id = ids.get(result.test.0 as usize).cloned().unwrap_or_default();
+                if result.cause == Some(TestCause::Crashed) {
+                    self.crash = Some((result.message.clone(), result.text));
+                }
                 let failed = (result.outcome == Outcome::Failed).then_some(result.message);
                 self.trial.results.push((id, failed));
             }
