@@ -169,7 +169,32 @@ fn commands_that_do_not_work_are_never_green() {
     assert!(format!("{:?}", run.events).contains("the discover command ended with exit status 5"), "{run:?}");
     assert!(format!("{:?}", run.events).contains("no list"), "{run:?}");
     suite.write("seagull.toml", "[command]\ndiscover = 'true'\nrun = 'true'\n");
-    suite.run(&[]).expect(101, &[]);
+    let run = suite.run(&[]);
+    run.expect(101, &[]);
+    assert!(format!("{:?}", run.events).contains("\"no tests were found\""), "{run:?}");
+}
+
+#[test]
+fn a_run_command_that_is_not_there_or_reports_nothing_is_shown_with_what_it_wrote() {
+    for ids in [&["many::a"][..], &["many::a", "many::b", "many::c", "many::d", "many::e"]] {
+        let suite = command(ids);
+        suite.write("seagull.toml", "[command]\ndiscover = 'cat ids.txt'\nrun = './nowhere.sh {ids}'\n");
+        let run = suite.run(&["--slots", "1"]);
+        assert!(run.counts().keys().all(|verdict| verdict.starts_with("not_executed")), "{:?}", run.counts());
+        let lost = text(run.all("attempt_lost")[0], "message");
+        assert!(lost.contains("exit status 127") && lost.contains("; there is no report\n"), "{lost}");
+        assert!(lost.contains("./nowhere.sh: not found"), "{lost}");
+    }
+    let suite = command(&["many::a"]);
+    suite.write("seagull.toml", "[command]\ndiscover = 'cat ids.txt'\nrun = 'echo no jest; true {id}'\n");
+    let (events, code, stderr) = suite.start(&["--slots", "1"]).end();
+    assert_eq!(code, 101);
+    let missing = events.iter().find(|event| is("test_missing")(event)).unwrap();
+    assert!(text(missing, "reason").ends_with("; there is no report\nno jest"), "{missing}");
+    assert!(
+        stderr.contains("[command] run has {id}, which stands for nothing; did you mean {ids}?"),
+        "{stderr}"
+    );
 }
 
 #[test]

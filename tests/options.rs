@@ -108,7 +108,7 @@ fn last_failed_is_a_selection() {
 
 #[test]
 fn what_goes_by_earlier_runs_is_ignored_with_the_hint() {
-    let order = "ignored: workers know of no earlier run; use seagull's --select last-failed";
+    let order = "ignored: workers know of no earlier run; use seagull's --select last-failed, or --changed";
     runs_whole(&suite("--ff --nf ").run(&[]), &[&format!("--failed-first, --new-first {order}")]);
     let steps = "ignored: workers know of no earlier run; use seagull's --select not-passed --fail-fast";
     runs_whole(&suite("--sw ").run(&[]), &[&format!("--stepwise {steps}")]);

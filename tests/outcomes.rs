@@ -3,6 +3,16 @@
 use crate::harness::{Packages, Suite, text};
 
 #[test]
+fn a_discovery_that_dies_names_the_file_that_it_was_at() {
+    let suite =
+        Suite::of(&[("test_a.py", "def test_a(): pass\n"), ("test_b.py", "import os\nos._exit(0)\n")]);
+    let run = suite.run(&[]);
+    run.expect(100, &[]);
+    let failed = text(run.one("discovery_failed"), "message");
+    assert!(failed.ends_with("exit code 0 while it imported test_b.py"), "{failed}");
+}
+
+#[test]
 fn every_outcome_of_a_test_has_its_verdict() {
     let run = Suite::named("outcomes").run(&[]);
     run.expect(
@@ -106,7 +116,7 @@ fn no_tests_at_all_is_incomplete() {
     let run = Suite::named("retries").run(&["--", "-k", "typo"]);
     run.expect(101, &[]);
     let warnings = &run.one("manifest_confirmed")["warnings"];
-    assert_eq!(*warnings, serde_json::json!(["no tests were collected (2 deselected)"]));
+    assert_eq!(*warnings, serde_json::json!(["no tests were found (2 deselected)"]));
 }
 
 #[test]

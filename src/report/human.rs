@@ -5,7 +5,7 @@ use std::io::{self, LineWriter, Write};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use seagull_domain::{SlotNumber, StreamItem};
 
-use super::narrator::Narrator;
+use super::narrator::{self, Narrator};
 use super::plain::progress_line;
 use super::tally::{SlotState, Tally};
 use super::text::{Paint, duration, one_line};
@@ -99,7 +99,7 @@ fn slot_line(tally: &Tally, number: SlotNumber, slot: &SlotState, paint: Paint) 
     let discovering = tally.discovering.is_some_and(|(_, at)| at == number);
     let what = match slot.test {
         Some(test) => one_line(&tally.names.id(test), ID_WIDTH),
-        None if discovering => "discovering tests".to_owned(),
+        None if discovering => narrator::discovering(tally).to_owned(),
         None => paint.dim("waiting"),
     };
     // A waiting slot has no time of interest.
@@ -112,7 +112,7 @@ fn bar(tally: &Tally, paint: Paint) -> String {
     let counts = tally.counts;
     if counts.total == 0 {
         let elapsed = tally.elapsed().map(duration).unwrap_or_default();
-        return format!("discovering tests  {elapsed}");
+        return format!("{}  {elapsed}", narrator::discovering(tally));
     }
     let part = |n: u32| (u64::from(n) * u64::from(BAR_WIDTH) / u64::from(counts.total)) as usize;
     let done = part(counts.decided()).min(BAR_WIDTH as usize);

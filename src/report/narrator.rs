@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use seagull_domain::{
-    ExecutorId, InfraCause, NotExecuted, Outcome, PlanSummary, RunEvent, TestCause, TestResult, Verdict,
+    ExecutorId, Framework, InfraCause, NotExecuted, Outcome, PlanSummary, RunEvent, TestCause, TestResult,
+    Verdict,
 };
 
 use super::tally::Tally;
@@ -18,6 +19,8 @@ const MESSAGE_WIDTH: usize = 500;
 /// Instead of a message that was told.
 const AGAIN: &str = "as before";
 const REMEMBERED: usize = 1000;
+/// Of a message, so many lines.
+const LINES: usize = 12;
 
 /// Turns events into lines.
 pub struct Narrator {
@@ -57,7 +60,7 @@ impl Narrator {
             RunEvent::ManifestConfirmed { .. } => Some(self.manifest(tally)),
             RunEvent::Plan(plan) => (plan.bundles > 0).then(|| plan_line(plan)),
             RunEvent::AttemptAssigned { discovery: true, executor, .. } => {
-                Some(format!("discovering tests on {executor}"))
+                Some(format!("{} on {executor}", discovering(tally)))
             }
             RunEvent::TakenBack { tests: 0, .. } => None,
             RunEvent::TakenBack { tests, .. } => {
@@ -70,7 +73,7 @@ impl Narrator {
             RunEvent::Verdict { test, verdict } => self.verdict(tally, *verdict, &tally.names.id(*test)),
             RunEvent::TestMissing { test, executor, reason, .. } => {
                 let id = one_line(&tally.names.id(*test), ID_WIDTH);
-                let reason = self.anew(&id, message(reason, MESSAGE_WIDTH));
+                let reason = self.anew(&id, block(reason));
                 Some(format!("{} {id} on {executor}: {reason}", paint.odd("NOT FOUND")))
             }
             RunEvent::SuiteError { error, .. } => {
@@ -169,7 +172,7 @@ impl Narrator {
 
     fn attempt_lost(&mut self, executor: &ExecutorId, cause: InfraCause, why: &str, tests: u32) -> String {
         let lost = self.paint.odd("ATTEMPT LOST");
-        let why = self.anew("", message(why, MESSAGE_WIDTH));
+        let why = self.anew("", block(why));
         let colon = if why.is_empty() { "" } else { ": " };
         format!("{lost} on {executor} ({cause}), {} without a result{colon}{why}", count(tests, "test"))
     }
@@ -185,6 +188,23 @@ impl Narrator {
         }
         said.1
     }
+}
+
+/// What is done before there are tests.
+pub fn discovering(tally: &Tally) -> &'static str {
+    let framework = tally.spec.as_deref().map(|spec| &spec.environment.framework);
+    if framework == Some(&Framework::Cargo) {
+        "building the tests, then discovering them"
+    } else {
+        "discovering tests"
+    }
+}
+
+/// A few lines, each but the first below what it belongs to.
+fn block(text: &str) -> String {
+    let lines: Vec<String> =
+        clean(text).trim_end().lines().take(LINES).map(|line| one_line(line, MESSAGE_WIDTH)).collect();
+    lines.join("\n    ")
 }
 
 /// A plan in one line.

@@ -199,6 +199,7 @@ class Discovery:
         files = {"pytest.py": "raise ImportError('none here')"}
         failed = self.failed_discovery(files, env={"PYTHONPATH": "."})
         self.assertEqual(failed["message"], "pytest cannot be imported: none here")
+        self.assertIn("\nhint: install it for that interpreter, or have [setup] make", failed["text"])
 
     def test_an_overlong_error_says_how_much_is_left_out(self):
         files = {"conftest.py": "def pytest_collect_file(): raise RuntimeError('x' * 50_000)", "test_a.py": ""}
@@ -227,7 +228,7 @@ class Discovery:
         self.assertEqual(tests, ["test_a.py::test_a", "test_a.py::test_b", "test_b.py::test_c"])
         self.assertEqual(sorted(outcomes(events, tests).values()), ["failed", "passed", "passed"])
         why = " ignored: workers know of no earlier run; use seagull's "
-        expected = ["--new-first" + why + "--select last-failed", "--stepwise" + why + "--select not-passed --fail-fast"]
+        expected = ["--new-first" + why + "--select last-failed, or --changed", "--stepwise" + why + "--select not-passed --fail-fast"]
         self.assertEqual([event["message"] for event in named(events, "warning")], expected)
 
     def test_selection_and_options_of_the_user_hold(self):

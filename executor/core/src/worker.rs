@@ -12,6 +12,17 @@ use crate::slot::{Death, Phase, Worker};
 use crate::state::State;
 use crate::{Exit, WorkerEvent, WorkerId};
 
+/// Of what a worker says that does not work, so many lines are told beside the first.
+const LAST_LINES: usize = 8;
+
+/// The first line of a text and its last ones: what it is about, and what it comes to.
+fn ends(text: &str) -> String {
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    let last = lines.len().saturating_sub(LAST_LINES).max(1);
+    let told = lines.iter().take(1).chain(lines.iter().skip(last));
+    told.copied().collect::<Vec<_>>().join("\n")
+}
+
 impl State {
     pub(crate) fn worker_event(&mut self, slot: SlotIndex, id: WorkerId, event: WorkerEvent) {
         let now = self.now;
@@ -152,7 +163,7 @@ impl State {
         let worker = self.slot_mut(slot).and_then(|s| s.worker.as_mut()).expect("it spoke");
         let fresh = worker.broken.is_none() && !worker.worked;
         if fresh && matches!(worker.phase, Phase::Starting | Phase::Ready) {
-            worker.broken = Some(message.lines().next().unwrap_or_default().to_owned());
+            worker.broken = Some(ends(message));
         }
     }
 

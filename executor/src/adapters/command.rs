@@ -17,6 +17,10 @@ use crate::remove::remove_tree;
 /// What stands for the file of ids and for the report in a command, and the variables with their paths.
 pub const IDS: (&str, &str) = ("{ids}", "SEAGULL_IDS");
 pub const JUNIT: (&str, &str) = ("{junit}", "SEAGULL_JUNIT");
+/// With what shells say that a command cannot be started.
+const NOT_STARTED: [Option<i32>; 2] = [Some(126), Some(127)];
+/// Of what a command wrote that named nothing, so many lines are told at once.
+const LAST_LINES: usize = 8;
 /// A run command that failed for so many tests of one batch alone, before it ever named any, does not work.
 const PATIENCE: usize = 3;
 
@@ -136,7 +140,8 @@ impl AnyCommand {
                 channel.say(&error);
             }
         } else if batch.ran.status.success() {
-            let reason = format!("the run command ended well without naming it{}", batch.instead());
+            let last = batch.last_lines();
+            let reason = format!("the run command ended well without naming it{}{last}", batch.instead());
             for (test, _) in &batch.unnamed {
                 channel.say(&Event::Missing { test: *test, reason: reason.clone() });
             }
@@ -165,7 +170,7 @@ impl AnyCommand {
         });
         if self.worked {
             self.tell_of_crashes(channel);
-        } else if self.crashes.len() >= PATIENCE {
+        } else if self.crashes.len() >= PATIENCE || NOT_STARTED.contains(&batch.ran.status.code()) {
             let message = format!(
                 "the run command ended with {how}, without naming any test it was asked for{instead}"
             );
@@ -197,6 +202,14 @@ impl Batch {
     fn halves(mut self) -> Vec<Vec<Test>> {
         let second = self.unnamed.split_off(self.unnamed.len() / 2);
         vec![self.unnamed, second]
+    }
+
+    /// The end of what a command wrote that reported nothing.
+    fn last_lines(&self) -> String {
+        let text = if self.report.cases.is_empty() { self.ran.text(WORDS) } else { String::new() };
+        let lines: Vec<&str> = text.trim_end().lines().collect();
+        let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+        last.iter().map(|line| format!("\n{line}")).collect()
     }
 
     /// What the report has instead of a test.

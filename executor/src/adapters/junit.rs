@@ -47,6 +47,10 @@ impl Report {
         let mut report = Report::default();
         let mut left = REPORT_BYTES;
         for file in files(path) {
+            if !file.exists() {
+                report.broken = Some("there is no report".to_owned());
+                continue;
+            }
             let read = File::open(&file).map(|file| file.take(left + 1)).map(BufReader::new);
             let parsed = read.map_err(|error| error.to_string()).and_then(|mut source| {
                 let parsed = report.parse(&mut source, id, text_limit);

@@ -95,6 +95,10 @@ pub(crate) enum Event {
         reason: String,
     },
     Uncollected {},
+    /// A discovery is at this file.
+    Importing {
+        path: String,
+    },
     Duplicate {
         id: String,
     },

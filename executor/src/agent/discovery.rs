@@ -78,7 +78,9 @@ impl Discovering {
     pub fn finish(mut self, deselected: u32) -> Manifest {
         self.manifest.relations = self.relations();
         if self.manifest.is_empty() {
-            self.manifest.warnings.push(format!("no tests were collected ({deselected} deselected)"));
+            let passed_over =
+                if deselected > 0 { format!(" ({deselected} deselected)") } else { String::new() };
+            self.manifest.warnings.push(format!("no tests were found{passed_over}"));
         }
         if !self.duplicates.is_empty() {
             let count = self.duplicates.len();
@@ -174,6 +176,7 @@ mod tests {
     #[test]
     fn an_empty_discovery_says_how_many_tests_were_passed_over() {
         let warnings = Discovering::default().finish(3).warnings;
-        assert_eq!(warnings, ["no tests were collected (3 deselected)"]);
+        assert_eq!(warnings, ["no tests were found (3 deselected)"]);
+        assert_eq!(Discovering::default().finish(0).warnings, ["no tests were found"]);
     }
 }

@@ -65,6 +65,10 @@ impl Reader {
                 voice.say(WorkerEvent::Collected);
                 self.runtime.block_on(discovered(voice, &manifest))
             }
+            Event::Importing { path } => {
+                voice.is_at(fitted(path, limits::PATH_BYTES));
+                return None;
+            }
             Event::Uncollected {} | Event::Finishing {} => return None,
             Event::Collecting {} => WorkerEvent::Collecting,
             Event::Collected {} => WorkerEvent::FileCollected,

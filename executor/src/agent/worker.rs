@@ -4,8 +4,8 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use seagull_domain::{AttemptId, Framework, InfraCause, TestIndex, TextRef, Workspace};
@@ -87,6 +87,8 @@ pub(crate) struct Voice {
     pub dumps: Arc<AtomicBool>,
     /// Where it writes what belongs to no test.
     own_log: PathBuf,
+    /// The file that a discovery is at.
+    importing: Arc<Mutex<String>>,
 }
 
 impl Voice {
@@ -101,6 +103,17 @@ impl Voice {
         let Start { slot, worker, .. } = self.start;
         let event = WorkerEvent::Missing { test, reason: "it is not in the manifest".to_owned() };
         let _ = self.shared.events.send(Event::Worker { slot, worker, event }).await;
+    }
+
+    /// A discovery is at this file, or past all.
+    pub fn is_at(&self, path: String) {
+        *self.importing.lock().unwrap_or_else(PoisonError::into_inner) = path;
+    }
+
+    /// As the end of a sentence that says how it ended.
+    fn at_which_file(&self) -> String {
+        let path = self.importing.lock().unwrap_or_else(PoisonError::into_inner);
+        if path.is_empty() { String::new() } else { format!(" while it imported {path}") }
     }
 
     pub fn log(&self, text: &str) -> Option<TextRef> {
@@ -214,6 +227,7 @@ fn begin(
             attempt,
             dumps: Arc::default(),
             own_log: log.clone(),
+            importing: Arc::default(),
         },
         handle,
         listener,
@@ -312,7 +326,7 @@ impl Launched {
         let text = self.voice.log(&self.voice.secrets.hidden_in(tail(&log, LAST_WORDS)));
         let _ = std::fs::remove_file(&log);
         let how = heard.map_or_else(|reason| format!("{}: {reason}", exit.end), |()| exit.end.to_string());
-        Exit { how, text }
+        Exit { how: how + &self.voice.at_which_file(), text }
     }
 
     /// Serves a worker until its process is gone and all it said is heard. The error says why nobody listens to it.

@@ -20,7 +20,7 @@ STEPWISE = {"stepwise": "--stepwise", "stepwise_skip": "--stepwise-skip", "stepw
 BY_HAND = {"usepdb": "--pdb", "trace": "--trace", "looponfail": "--looponfail"}
 REPORTS = {"htmlpath": "--html", "report_log": "--report-log"}
 WITHOUT_EFFECT = (
-    (BY_EARLIER_RUNS, "ignored: workers know of no earlier run; use seagull's --select last-failed"),
+    (BY_EARLIER_RUNS, "ignored: workers know of no earlier run; use seagull's --select last-failed, or --changed"),
     (STEPWISE, "ignored: workers know of no earlier run; use seagull's --select not-passed --fail-fast"),
     (BY_HAND, "ignored: nobody sits at a worker; use pytest itself"),
     (REPORTS, "not written: no worker knows the whole run; use seagull's --junit FILE"),

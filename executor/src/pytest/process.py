@@ -44,6 +44,12 @@ def pose_as_script(args):
         names["__file__"] = script
 
 
+WITHOUT_PYTEST = (
+    "hint: install it for that interpreter, or have [setup] make an environment with it on each executor: "
+    "docs/environment.md has recipes"
+)
+
+
 def take_role(settings):
     os.environ["PYTEST_XDIST_TESTRUNUID"] = settings["run"]
     if settings.get("role") == "controller":
@@ -72,7 +78,9 @@ def main(folder):
     code = 1
     try:
         if pytest is None:
-            worker.trouble.broken("pytest", "pytest cannot be imported: {}".format(import_error), sys.executable)
+            worker.trouble.broken(
+                "pytest", "pytest cannot be imported: {}".format(import_error), sys.executable + "\n" + WITHOUT_PYTEST
+            )
         else:
             code = int(pytest.main(settings["args"], plugins=[worker]))
     except BaseException as error:

@@ -123,6 +123,21 @@ class Worker:
     def pytest_collection(self, session):
         self.collection.start(session)
 
+    @hookimpl(tryfirst=True)
+    def pytest_collectstart(self, collector):
+        """Where a discovery dies, the file that it was at says more than how it died."""
+        if self.settings.get("discover") and isinstance(collector, pytest.File):
+            self.tell_import(clean(collector.nodeid))
+
+    @hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self):
+        if self.settings.get("discover"):
+            self.tell_import("")
+
+    def tell_import(self, path):
+        self.channel.event("importing", path=path)
+        self.channel.flush()
+
     def pytest_deselected(self, items):
         self.collection.deselected += len(items)
 

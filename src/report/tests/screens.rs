@@ -18,6 +18,27 @@ use crate::report::text::Paint;
 use crate::report::{Report, Reporter, ci, junit};
 
 #[test]
+fn that_tests_are_built_is_said_and_what_did_not_start_below_its_line() {
+    let mut spec = script::spec(0);
+    spec.environment.framework = Framework::Cargo;
+    let lost = RunEvent::AttemptLost {
+        attempt: AttemptId(1),
+        executor: script::executor("e-1"),
+        cause: InfraCause::SandboxFailed,
+        message: "exit status 127\nsh: run.sh: not found".into(),
+        tests: 2,
+    };
+    let script = vec![
+        (0, script::event(RunEvent::RunStarted(Box::new(spec)))),
+        (0, script::assigned(1, "e-1", 0, true)),
+        (1, script::event(lost)),
+    ];
+    let text = plain_output(&script, true);
+    assert!(text.contains("\nbuilding the tests, then discovering them on e-1\n"), "{text}");
+    assert!(text.contains(": exit status 127\n    sh: run.sh: not found\n"), "{text}");
+}
+
+#[test]
 fn plain_lines_and_summary() {
     golden::check("plain.txt", &plain_output(&script::whole(), true));
 }

@@ -395,7 +395,7 @@ pub fn undiscovered() -> Script {
 
 /// `seagull run -- -k typo`.
 pub fn nothing() -> Script {
-    let warnings = vec!["no tests were collected (12 deselected)".into()];
+    let warnings = vec!["no tests were found (12 deselected)".into()];
     let manifest = Manifest { warnings, ..Manifest::default() };
     let spec = RunSpec { arguments: vec!["-k".into(), "typo".into()], ..spec(0) };
     let plan = PlanSummary { slots: 2, bound: "L1".into(), ..PlanSummary::default() };

@@ -205,11 +205,14 @@ fn workers_that_end_while_the_scheduler_is_away_do_not_fill_the_report() {
 #[test]
 fn a_worker_that_cannot_collect_gives_all_back_in_the_frameworks_words() {
     let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
-    world.worker(1, WorkerEvent::DiscoveryFailed("no module named x\nTraceback: ...".into()));
+    let lines =
+        |numbers: std::ops::Range<u32>| numbers.map(|number| format!("\n{number}")).collect::<String>();
+    world.worker(1, WorkerEvent::DiscoveryFailed(format!("no module named x{}", lines(0..20))));
     world.worker(1, WorkerEvent::Ended);
     assert_eq!(world.worker(1, exited()), [], "another worker would not fare better");
     assert_eq!(world.records(), []);
-    let state = gave_back("the worker ended before it ran any test: no module named x");
+    let last = format!("the worker ended before it ran any test: no module named x{}", lines(12..20));
+    let state = gave_back(&last);
     assert_eq!(world.report(1).state, state);
 }
 
