@@ -110,10 +110,7 @@ impl Writing {
         let missing = checkout::write(&self.top, &self.commit, &tree, &self.directory.join("index"))?;
         if !missing.is_empty() {
             let missing: Vec<_> = missing.iter().map(|path| path.display().to_string()).collect();
-            warn(format!(
-                "not sent, submodules that are not here: {}{SUBMODULES}",
-                missing.join(", ")
-            ));
+            warn(format!("not sent, submodules that are not here: {}{SUBMODULES}", missing.join(", ")));
         }
         let place = self.here.in_revision(&tree)?;
         place.config.warnings.iter().for_each(warn);

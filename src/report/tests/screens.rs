@@ -170,7 +170,11 @@ fn what_several_workers_tell_alike_is_told_once() {
     script.push(end);
     let text = plain_output(&script, true);
     let told = |part: &str| text.matches(part).count();
-    assert_eq!(told("result: exit code 3 after 0.0 s: hi; no package foo; hint: name it\n"), 1, "{text}");
+    assert_eq!(
+        told("result: exit code 3 after 0.0 s:\n    hi\n    no package foo\n    hint: name it\n"),
+        1,
+        "{text}"
+    );
     assert_eq!((told("result: as before\n"), told("result: exit code 4\n")), (1, 1), "{text}");
     assert!(
         text.contains(
