@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use seagull_domain::{ExecutorId, Isolation, RunId};
 use tonic::transport::Uri;
 
-use crate::report::{Color, Output};
+use crate::report::{Color, Files, Output};
 use crate::{config, duration, framework, memory};
 pub use around::{Explain, FormArgs, FromArgs, History, Logs, Repro, Rerun, Results, RunName, Runs, Watch};
 pub use begin::{Doctor, Init};
@@ -287,6 +287,9 @@ pub struct ReportArgs {
     /// Write a JUnit XML report
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
+    /// Write an HTML report: one page, with nothing to fetch
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// human: a live display, lines if this is no terminal; plain: lines without colours; json: events on standard
     /// output
     #[arg(long, value_name = "FORM", default_value = "human")]
@@ -294,6 +297,13 @@ pub struct ReportArgs {
     /// auto, always or never
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
+}
+
+impl ReportArgs {
+    /// The files that are written.
+    pub fn files(&self) -> Files {
+        Files { junit: self.junit.clone(), html: self.html.clone() }
+    }
 }
 
 /// Where it runs, and where state is kept.

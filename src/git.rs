@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, anyhow, ensure};
@@ -42,8 +42,8 @@ pub struct Revision {
     pub content: String,
 }
 
-/// The state of a work tree. `ignore` is a file that the run itself writes.
-pub fn revision(top: &Path, ignore: Option<&Path>) -> Revision {
+/// The state of a work tree. `ignore` are files that the run itself writes.
+pub fn revision(top: &Path, ignore: &[PathBuf]) -> Revision {
     let commit = commit(top);
     let content = content(top, &commit, ignore).map(|digest| digest.to_hex().to_string()).unwrap_or_default();
     Revision { commit, content }
@@ -85,7 +85,7 @@ pub fn output(git: &mut Command) -> anyhow::Result<Vec<u8>> {
     Err(anyhow!("{}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
-fn content(top: &Path, commit: &str, ignore: Option<&Path>) -> anyhow::Result<blake3::Hash> {
+fn content(top: &Path, commit: &str, ignore: &[PathBuf]) -> anyhow::Result<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(commit.as_bytes());
     let what_counts = what_counts(top, ignore);
@@ -124,7 +124,7 @@ pub fn changed(top: &Path, base: Option<&str>) -> anyhow::Result<Changed> {
         Some(name) => Some(parted(name).ok_or_else(|| unknown(name))?),
         None => BASES.into_iter().chain(["HEAD"]).find_map(parted),
     };
-    let what_counts = what_counts(top, None);
+    let what_counts = what_counts(top, &[]);
     let list = |command: &[&str], more: &[&str]| -> anyhow::Result<Vec<u8>> {
         let mut git = artifact::git(top);
         let listed = output(git.args(command).args(more).arg("--").args(&what_counts));
@@ -163,12 +163,12 @@ fn unknown(base: &str) -> anyhow::Error {
 }
 
 /// The pathspecs of everything but what runs leave behind.
-fn what_counts(top: &Path, ignore: Option<&Path>) -> Vec<OsString> {
+fn what_counts(top: &Path, ignore: &[PathBuf]) -> Vec<OsString> {
     let exclude = |pattern: &str| format!(":(exclude,top,glob)**/{pattern}").into();
     let mut pathspecs = vec![OsString::from(".")];
     pathspecs.extend(LEFT_BEHIND.iter().map(|pattern| exclude(pattern)));
     pathspecs.extend(LEFT_BEHIND.iter().map(|pattern| exclude(&format!("{pattern}/**"))));
-    if let Some(inside) = ignore.and_then(|path| path.strip_prefix(top).ok()) {
+    for inside in ignore.iter().filter_map(|path| path.strip_prefix(top).ok()) {
         let mut pattern = OsString::from(":(exclude,top,literal)");
         pattern.push(inside);
         pathspecs.push(pattern);
@@ -213,24 +213,24 @@ mod tests {
     fn whatever_git_sees_changes_the_content() {
         let directory = repository();
         let top = directory.path();
-        let unborn = revision(top, None);
+        let unborn = revision(top, &[]);
         assert!(unborn.commit.is_empty() && unborn.content.len() == 64);
         fs::write(top.join("a.py"), "1").unwrap();
-        let untracked = revision(top, None);
+        let untracked = revision(top, &[]);
         assert_ne!(untracked.content, unborn.content);
         fs::write(top.join("a.py"), "0").unwrap();
-        assert_ne!(revision(top, None).content, untracked.content);
+        assert_ne!(revision(top, &[]).content, untracked.content);
         fs::write(top.join("a.py"), "1").unwrap();
-        assert_eq!(revision(top, None).content, untracked.content);
+        assert_eq!(revision(top, &[]).content, untracked.content);
         run(top, &["add", "a.py"]);
         run(top, &["commit", "--quiet", "-m", "a"]);
-        let committed = revision(top, None);
+        let committed = revision(top, &[]);
         assert_eq!(committed.commit.len(), 40);
-        assert_eq!(revision(top, None), committed);
+        assert_eq!(revision(top, &[]), committed);
         fs::write(top.join("a.py"), "2").unwrap();
-        let dirty = revision(top, None);
+        let dirty = revision(top, &[]);
         fs::write(top.join("a.py"), "3").unwrap();
-        let other = revision(top, None);
+        let other = revision(top, &[]);
         assert_ne!(dirty.content, committed.content);
         assert_ne!(dirty.content, other.content);
         assert_eq!(dirty.commit, other.commit);
@@ -240,15 +240,15 @@ mod tests {
     fn what_a_run_leaves_behind_does_not() {
         let directory = repository();
         let top = directory.path();
-        let before = revision(top, None);
+        let before = revision(top, &[]);
         for folder in ["__pycache__", "tests/__pycache__", ".pytest_cache/v"] {
             fs::create_dir_all(top.join(folder)).unwrap();
             fs::write(top.join(folder).join("x"), "").unwrap();
         }
         fs::write(top.join(".coverage"), "").unwrap();
         fs::write(top.join("report [1].xml"), "").unwrap();
-        assert_eq!(revision(top, Some(&top.join("report [1].xml"))), before);
-        assert_ne!(revision(top, None), before);
+        assert_eq!(revision(top, &[top.join("report [1].xml")]), before);
+        assert_ne!(revision(top, &[]), before);
     }
 
     fn commit_all(top: &Path) {
@@ -325,6 +325,6 @@ mod tests {
     #[test]
     fn without_a_repository_nothing_is_known() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(revision(directory.path(), None), Revision::default());
+        assert_eq!(revision(directory.path(), &[]), Revision::default());
     }
 }

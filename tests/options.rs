@@ -135,11 +135,24 @@ fn the_junit_report_is_written_once_where_the_suite_wants_it() {
 }
 
 #[test]
+fn the_html_report_is_written_once_where_the_suite_wants_it() {
+    let suite = suite("--html=reports/page.html ");
+    runs_whole(&suite.run(&[]), &[]);
+    let page = suite.read("reports/page.html");
+    assert_eq!(page.matches("<tr>").count(), 3, "{page}");
+    assert!(page.contains("test_a") && !page.contains("pytest-html"), "it is ours: {page}");
+    let ours = suite.beside("ours.html");
+    std::fs::remove_file(suite.path().join("reports/page.html")).unwrap();
+    suite.run(&["--html", ours.to_str().unwrap()]);
+    assert_eq!((ours.exists(), suite.read("reports/page.html").as_str()), (true, ""));
+}
+
+#[test]
 fn reports_of_a_whole_session_are_not_written() {
-    let said = "--html, --report-log not written: no worker knows the whole run; use seagull's --junit FILE";
-    let suite = suite("--html=page.html --report-log=log.jsonl");
+    let said = "--report-log not written: no worker knows the whole run; use seagull's --junit FILE";
+    let suite = suite("--report-log=log.jsonl");
     runs_whole(&suite.run(&[]), &[said]);
-    assert_eq!((suite.read("page.html"), suite.read("log.jsonl")), (String::new(), String::new()));
+    assert_eq!(suite.read("log.jsonl"), "");
 }
 
 #[test]

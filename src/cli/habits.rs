@@ -9,7 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::errors::Stderr;
 
 /// Options that people have in their fingers, and what does the same in `seagull run`.
-const HABITS: [(&[&str], &str); 9] = [
+const HABITS: [(&[&str], &str); 10] = [
     (&["-x", "--exitfirst"], "--fail-fast stops after the first failure"),
     (&["--maxfail"], "--fail-fast=N stops after N failures"),
     (&["-k", "-m"], "--select takes a path, an id or a glob; pytest's own options go after --"),
@@ -18,6 +18,7 @@ const HABITS: [(&[&str], &str); 9] = [
     (&["--sw", "--stepwise"], "--select not-passed --fail-fast goes on where it stopped"),
     (&["--reruns"], "--retries N runs a failed test again"),
     (&["--junitxml", "--junit-xml"], "--junit FILE writes a JUnit report"),
+    (&["--self-contained-html"], "--html FILE writes an HTML report, which is one page anyway"),
     (&["--timeout"], "--test-limit DURATION kills a test that takes longer"),
 ];
 /// Commands that pass on what stands after `--`.

@@ -2,37 +2,13 @@
 //! (`flakyFailure`, `rerunFailure`), suite errors as testcases of their own. Control characters that XML cannot hold
 //! are dropped by quick-junit.
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
 use seagull_domain::{Manifest, Outcome, TestCause, Verdict};
 
 use super::Texts;
 use super::tally::{Execution, Tally, TestRecord};
-
-/// Writes the report beside its place, then moves it there: a reader sees all of it or none.
-pub fn write(tally: &Tally, texts: Texts, path: &Path) -> anyhow::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    if let Some(directory) = directory {
-        fs::create_dir_all(directory)?;
-    }
-    let name = path.file_name().context("it names no file")?;
-    let mut temporary = std::ffi::OsString::from(".");
-    temporary.push(name);
-    temporary.push(format!(".{}", std::process::id()));
-    let temporary = path.with_file_name(temporary);
-    let written = render(tally, texts)
-        .and_then(|text| Ok(fs::write(&temporary, text)?))
-        .and_then(|()| Ok(fs::rename(&temporary, path)?));
-    if written.is_err() {
-        // The first error is the one to tell of.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
 
 /// The report as XML. What quick-junit leaves of the characters that XML 1.0 forbids goes too.
 pub fn render(tally: &Tally, texts: Texts) -> anyhow::Result<String> {

@@ -4,6 +4,8 @@
 pub mod around;
 mod choice;
 mod ci;
+mod file;
+mod html;
 mod human;
 mod json;
 mod junit;
@@ -17,7 +19,7 @@ mod tests;
 mod text;
 
 use std::io::{self, IsTerminal, LineWriter};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -33,8 +35,8 @@ pub use text::{clean, count, number, one_line, times};
 use crate::again::Again;
 use crate::errors::Stderr;
 
-const JUNIT_HINT: &str =
-    "hint: --junit FILE names another; is its directory there, and may it be written to?";
+const FILE_HINT: &str =
+    "hint: --junit FILE or --html FILE names another; is its directory there, and may it be written to?";
 /// Texts of one report are fetched up to this many bytes together.
 const MAX_TEXTS: u64 = 256 << 20;
 
@@ -82,25 +84,47 @@ pub trait Reporter: Send {
 /// What reporters need besides the tally to close.
 pub struct Closing<'a> {
     pub texts: Texts<'a>,
-    /// Where the JUnit report was written.
-    pub junit: Option<&'a std::path::Path>,
+    /// The reports that were written.
+    pub written: &'a [(&'static str, &'a Path)],
     pub again: &'a Again,
 }
 
 pub struct Settings {
     pub output: Output,
     pub color: Color,
-    pub junit: Option<PathBuf>,
+    pub files: Files,
     /// Whether events arrive as they happen, from the run's first; else nothing is said about durations.
     pub live: bool,
     pub again: Again,
+}
+
+/// Where reports are written to, once the run has ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Files {
+    pub junit: Option<PathBuf>,
+    pub html: Option<PathBuf>,
+}
+
+impl Files {
+    /// These, or where they are not set the others.
+    pub fn or(self, others: Files) -> Files {
+        Files { junit: self.junit.or(others.junit), html: self.html.or(others.html) }
+    }
+
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.junit.iter().chain(&self.html).map(PathBuf::as_path)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.paths().next().is_none()
+    }
 }
 
 /// All reports of one run.
 pub struct Report {
     tally: Tally,
     reporter: Box<dyn Reporter>,
-    junit: Option<PathBuf>,
+    pub files: Files,
     again: Again,
 }
 
@@ -118,19 +142,11 @@ impl Report {
             }
             Output::Human | Output::Plain => Box::new(plain::Plain::new(LineWriter::new(Stderr), paint, ci)),
         };
-        Self::with(Tally::new(run, now, settings.live), reporter, settings.junit, settings.again)
+        Self::with(Tally::new(run, now, settings.live), reporter, settings.files, settings.again)
     }
 
-    fn with(tally: Tally, reporter: Box<dyn Reporter>, junit: Option<PathBuf>, again: Again) -> Self {
-        Self { tally, reporter, junit, again }
-    }
-
-    pub fn has_junit(&self) -> bool {
-        self.junit.is_some()
-    }
-
-    pub fn set_junit(&mut self, path: PathBuf) {
-        self.junit = Some(path);
+    fn with(tally: Tally, reporter: Box<dyn Reporter>, files: Files, again: Again) -> Self {
+        Self { tally, reporter, files, again }
     }
 
     /// The tests of the run. To be called before the event that confirms them.
@@ -173,10 +189,11 @@ impl Report {
 
     /// The texts that `finish` will ask for, the most wanted first.
     pub fn texts(&self) -> Vec<TextRef> {
-        let failures = if self.junit.is_some() { usize::MAX } else { summary::IN_FULL };
+        let in_files = !self.files.is_empty();
+        let failures = if in_files { usize::MAX } else { summary::IN_FULL };
         let errors = self.tally.suite_errors.iter().filter_map(|error| error.text);
         let failed = self.tally.tests.iter().filter(|test| test.is_failure()).take(failures);
-        let flaky = self.tally.tests.iter().filter(|test| self.junit.is_some() && !test.is_failure());
+        let flaky = self.tally.tests.iter().filter(|test| in_files && !test.is_failure());
         let texts = failed.chain(flaky).flat_map(|test| test.failures());
         let texts = texts.filter_map(|run| run.note.as_ref()?.text);
         let mut left = MAX_TEXTS;
@@ -187,17 +204,26 @@ impl Report {
         errors.chain(texts).take_while(fits).collect()
     }
 
-    /// Writes the JUnit report, then lets the reporter close. A report that cannot be written is an error, but the
-    /// summary is printed all the same.
+    /// Writes the reports, then lets the reporter close. One that cannot be written is an error, but the summary is
+    /// printed all the same.
     pub fn finish(mut self, now: Instant, texts: Texts) -> anyhow::Result<()> {
         self.tally.clock.now = now;
-        let written = self.junit.as_deref().map(|path| {
-            let failed = || format!("cannot write the JUnit report {}\n{JUNIT_HINT}", path.display());
-            junit::write(&self.tally, texts, path).with_context(failed)
-        });
-        let junit = self.junit.as_deref().filter(|_| matches!(written, Some(Ok(()))));
-        let closing = Closing { texts, junit, again: &self.again };
+        let mut written = Vec::new();
+        let mut outcome = Ok(());
+        for (name, path) in [("JUnit", &self.files.junit), ("HTML", &self.files.html)] {
+            let Some(path) = path.as_deref() else { continue };
+            let text = match name {
+                "JUnit" => junit::render(&self.tally, texts),
+                _ => Ok(html::render(&self.tally, texts)),
+            };
+            let failed = || format!("cannot write the {name} report {}\n{FILE_HINT}", path.display());
+            match text.and_then(|text| file::write(&text, path)).with_context(failed) {
+                Ok(()) => written.push((name, path)),
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
+        }
+        let closing = Closing { texts, written: &written, again: &self.again };
         self.reporter.finish(&self.tally, &closing)?;
-        written.unwrap_or(Ok(()))
+        outcome
     }
 }

@@ -320,8 +320,8 @@ impl<'a, W: Write> Page<'a, W> {
         if self.tally.end.is_none() {
             writeln!(self.out, "let it go on:           the same command with --run-id {run}")?;
         }
-        if let Some(path) = closing.junit {
-            writeln!(self.out, "JUnit report:           {}", path.display())?;
+        for (name, path) in closing.written {
+            writeln!(self.out, "{:<24}{}", format!("{name} report:"), path.display())?;
         }
         Ok(())
     }

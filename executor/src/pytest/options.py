@@ -18,7 +18,7 @@ WITHOUT_TESTS = {
 BY_EARLIER_RUNS = {"failedfirst": "--failed-first", "newfirst": "--new-first"}
 STEPWISE = {"stepwise": "--stepwise", "stepwise_skip": "--stepwise-skip", "stepwise_reset": "--stepwise-reset"}
 BY_HAND = {"usepdb": "--pdb", "trace": "--trace", "looponfail": "--looponfail"}
-REPORTS = {"htmlpath": "--html", "report_log": "--report-log"}
+REPORTS = {"report_log": "--report-log"}
 WITHOUT_EFFECT = (
     (BY_EARLIER_RUNS, "ignored: workers know of no earlier run; use seagull's --select last-failed, or --changed"),
     (STEPWISE, "ignored: workers know of no earlier run; use seagull's --select not-passed --fail-fast"),
@@ -67,9 +67,10 @@ def asked(option):
         yield "fail_fast", min(most, MOST_FAILURES)
     if getattr(option, "lf", False):
         yield "last_failed", getattr(option, "last_failed_no_failures", "all")
-    report = getattr(option, "xmlpath", None)
-    if report:
-        yield "junit", clean(os.path.abspath(os.path.expanduser(os.path.expandvars(report))))
+    for wanted, name in (("junit", "xmlpath"), ("html", "htmlpath")):
+        report = getattr(option, name, None)
+        if report:
+            yield wanted, clean(os.path.abspath(os.path.expanduser(os.path.expandvars(report))))
 
 
 def one_process(option):

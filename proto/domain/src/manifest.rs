@@ -40,6 +40,9 @@ pub struct Asked {
     /// Where a JUnit report is expected, on the machine that discovered (`--junitxml`).
     #[serde(default)]
     pub junit: Option<String>,
+    /// Where an HTML report is, likewise (`--html`).
+    #[serde(default)]
+    pub html: Option<String>,
     /// Combine and report what workers measure of the coverage (`--cov`). An interpreter that can, for a run in place: no
     /// other machine may say what is started here.
     #[serde(default)]

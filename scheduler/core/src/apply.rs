@@ -245,6 +245,7 @@ impl Run {
             withdrawn: false,
             numbering: None,
         };
+        self.alone += u32::from(alone);
         self.attempts.insert(*attempt, attempt_state);
         let worker = Worker { number: *number, boot: boot.clone() };
         self.workers.entry(executor.clone()).or_default().insert(*slot, worker);
@@ -452,8 +453,9 @@ impl Run {
         state.status = status;
         state.asked.clear();
         let left: Vec<_> = state.left.values().copied().collect();
-        let withdrawn = u32::from(state.withdrawn);
+        let (withdrawn, alone) = (u32::from(state.withdrawn), u32::from(state.alone));
         self.withdrawn -= withdrawn;
+        self.alone -= alone;
         for (test, role) in left {
             self.release(test, role);
         }

@@ -49,6 +49,9 @@ pub struct Run {
     pub workers: BTreeMap<ExecutorId, BTreeMap<SlotIndex, Worker>>,
     /// For each relation, how many of its entries live attempts hold.
     pub relations_held: BTreeMap<u32, u32>,
+    /// How many live attempts run alone.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub alone: u32,
     /// Of each slot, how many attempts in a row came back because their sandbox or worker did not start.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub failed_starts: BTreeMap<ExecutorId, BTreeMap<SlotIndex, u32>>,
@@ -222,6 +225,7 @@ impl Run {
             attempts: BTreeMap::new(),
             workers: BTreeMap::new(),
             relations_held: BTreeMap::new(),
+            alone: 0,
             failed_starts: BTreeMap::new(),
             next_bundle: BundleId(0),
             counts: Counts::default(),

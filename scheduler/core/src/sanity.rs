@@ -76,6 +76,8 @@ impl Run {
             assert_eq!(attempt.left_us, left, "{id}: what is left");
             assert_eq!(attempt.left.len(), attempt.place.len(), "{id}: places");
         }
+        let alone = self.live_attempts().filter(|(_, attempt)| attempt.alone).count();
+        assert_eq!(self.alone as usize, alone, "{id}: attempts that run alone");
         self.check_anticipation(id);
         if self.is_ended() {
             assert!(self.all_decided() && self.workers.is_empty(), "{id}: ended with something left");

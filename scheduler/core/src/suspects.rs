@@ -83,10 +83,9 @@ impl Run {
     /// Whether all that waits for a slot is to run alone, and nothing does.
     fn waits_alone(&self) -> bool {
         self.dispatches()
-            && self.withdrawn == 0
+            && (self.withdrawn, self.alone) == (0, 0)
             && !self.pending.is_empty()
             && self.pending.values().all(|bundle| bundle.alone)
-            && !self.live_attempts().any(|(_, attempt)| attempt.alone)
     }
 }
 

@@ -22,7 +22,7 @@ pub async fn run(args: cli::Watch) -> anyhow::Result<u8> {
     let settings = Settings {
         output: args.report.output,
         color: args.report.color,
-        junit: args.report.junit.clone(),
+        files: args.report.files(),
         // Whether it began before is not known, so that nothing is said about how long it takes.
         live: false,
         again: Again::of_watched(&args.from),

@@ -76,8 +76,9 @@ impl Source {
     pub(super) fn of(start: &Start) -> anyhow::Result<Source> {
         let (root, directory) = root(&start.place)?;
         let scratch = start.state.directory.clone();
-        let junit = start.args.report.junit.as_deref().and_then(|junit| std::path::absolute(junit).ok());
-        let exclude = junit.into_iter().chain([scratch.clone()]).collect();
+        let files = start.args.report.files();
+        let written = files.paths().filter_map(|path| std::path::absolute(path).ok());
+        let exclude = written.chain([scratch.clone()]).collect();
         let chosen = Chosen::of(&start.place, &root)?;
         let large = start.args.at.yes;
         let built = BTreeMap::new();

@@ -71,9 +71,9 @@ pub async fn run(mut start: Start) -> anyhow::Result<u8> {
     }
 }
 
-/// Where the last run noted the JUnit report that the suite itself asks for: it is no change of the tree.
+/// Where the last run noted the reports that the suite itself asks for: they are no change of the tree.
 fn note(start: &Start) -> PathBuf {
-    start.state.directory.join("junit")
+    start.state.directory.join("reports")
 }
 
 /// Looks at the working tree, opens the archive, if there is one, and makes the spec.
@@ -85,9 +85,10 @@ fn look(
     let wanted = Wanted::of(&args, &start.state.directory)?;
     let (note, here) = (note(start), place.clone());
     let work = move |built| {
-        let given = args.report.junit.as_deref().and_then(|junit| std::path::absolute(junit).ok());
-        let junit = given.or_else(|| std::fs::read_to_string(note).ok().map(PathBuf::from));
-        let revision = place.repository.as_deref().map(|top| git::revision(top, junit.as_deref()));
+        let given = args.report.files();
+        let mut written: Vec<_> = given.paths().filter_map(|path| std::path::absolute(path).ok()).collect();
+        written.extend(std::fs::read_to_string(note).unwrap_or_default().lines().map(PathBuf::from));
+        let revision = place.repository.as_deref().map(|top| git::revision(top, &written));
         let revision = revision.unwrap_or_default();
         let workspace =
             Workspace::InPlace { directory: spec::text(&place.directory)?, content: revision.content };

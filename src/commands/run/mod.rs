@@ -89,7 +89,7 @@ impl Start {
         Settings {
             output: report.output,
             color: report.color,
-            junit: report.junit.clone(),
+            files: report.files(),
             live: !attached,
             again: if self.base.is_some() { Again::of_rerun(&self.args) } else { Again::of(&self.args) },
         }

@@ -75,9 +75,9 @@ fn check(args: &cli::Run) -> anyhow::Result<()> {
     if args.how.slots.is_some() {
         warn("--slots is for runs on this machine; executors bring their own");
     }
-    if args.at.detach && args.report.junit.is_some() {
+    if args.at.detach && args.report.files().paths().next().is_some() {
         return Err(usage(
-            "--junit is written by whoever follows the run, which --detach leaves\n\
+            "--junit and --html are written by whoever follows the run, which --detach leaves\n\
              hint: seagull watch RUN --junit FILE writes it",
         ));
     }

@@ -13,7 +13,7 @@ use seagull_proto::convert::LiveSlot;
 
 use crate::client::{Client, Notice};
 use crate::errors::{self, say};
-use crate::report::{Live, Output, Report, Settings, count};
+use crate::report::{Files, Live, Output, Report, Settings, count};
 
 const TOLD: &str = "cannot tell of the run";
 
@@ -25,7 +25,7 @@ pub struct Screen {
     asked: Asked,
 }
 
-/// What becomes of the report that the suite itself asks for.
+/// What becomes of the reports that the suite itself asks for.
 enum Asked {
     /// Nothing: it is of the command that began the run.
     Left,
@@ -73,17 +73,23 @@ impl Screen {
 
     fn manifest(&mut self, manifest: &Arc<Manifest>) -> anyhow::Result<()> {
         self.report.manifest(manifest.clone());
-        let wanted = manifest.asked.junit.as_deref().filter(|_| !self.report.has_junit());
-        let Some(path) = wanted else { return Ok(()) };
+        let path = |path: &Option<String>| path.as_ref().map(PathBuf::from);
+        let wanted = Files { junit: path(&manifest.asked.junit), html: path(&manifest.asked.html) };
+        let given = self.report.files.clone();
+        let files = given.clone().or(wanted.clone());
+        if files == given {
+            return Ok(());
+        }
         match &self.asked {
             Asked::Left => {}
             Asked::Written(note) => {
-                // Without it the report counts as a change of the tree.
-                let _ = fs::write(note, path);
-                self.report.set_junit(path.into());
+                let paths: Vec<_> = wanted.paths().map(|path| path.to_string_lossy().into_owned()).collect();
+                // Without it the reports count as changes of the tree.
+                let _ = fs::write(note, paths.join("\n"));
+                self.report.files = files;
             }
             Asked::Refused => {
-                self.say("warning: --junitxml is not written where tests run; use --junit FILE")?;
+                self.say("warning: --junitxml and --html are not written where tests run; use --junit FILE, --html FILE")?;
             }
         }
         Ok(())

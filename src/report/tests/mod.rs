@@ -17,7 +17,7 @@ use crate::golden;
 
 use super::tally::Tally;
 use super::text::Paint;
-use super::{Report, Reporter, json, plain};
+use super::{Files, Report, Reporter, json, plain};
 use script::Script;
 
 /// A place to write to that the test can read.
@@ -44,7 +44,7 @@ fn report(reporter: impl Reporter + 'static, live: bool) -> Report {
     Report::with(
         Tally::new("r-7".parse().unwrap(), Instant(0), live),
         Box::new(reporter),
-        None,
+        Files::default(),
         Again::default(),
     )
 }
@@ -53,7 +53,7 @@ fn report(reporter: impl Reporter + 'static, live: bool) -> Report {
 fn output(script: &Script, live: bool, reporter: impl FnOnce(Paper) -> Box<dyn Reporter>) -> String {
     let paper = Paper::default();
     let tally = Tally::new("r-7".parse().unwrap(), Instant(0), live);
-    let mut report = Report::with(tally, reporter(paper.clone()), None, Again::default());
+    let mut report = Report::with(tally, reporter(paper.clone()), Files::default(), Again::default());
     script::play(&mut report, script);
     let now = script.last().map_or(0, |(at, _)| *at);
     report.finish(Instant(now), &script::text).unwrap();

@@ -15,7 +15,7 @@ use crate::report::plain::Plain;
 use crate::report::summary::{HEAD_LINES, TAIL_LINES};
 use crate::report::tally::Tally;
 use crate::report::text::Paint;
-use crate::report::{Report, Reporter, ci, junit};
+use crate::report::{Report, Reporter, ci, html, junit};
 
 #[test]
 fn that_tests_are_built_is_said_and_what_did_not_start_below_its_line() {
@@ -236,7 +236,7 @@ fn junit_of(script: &script::Script) -> String {
     let path = directory.path().join("build/reports/junit.xml");
     let paper = Paper::default();
     let mut report = report(Plain::new(paper.clone(), Paint::PLAIN, None), true);
-    report.junit = Some(path.clone());
+    report.files.junit = Some(path.clone());
     script::play(&mut report, script);
     report.finish(Instant(24_600), &script::text).unwrap();
     assert!(paper.text().contains(&format!("JUnit report:           {}", path.display())));
@@ -258,12 +258,28 @@ fn junit_has_a_testcase_for_each_test() {
 }
 
 #[test]
+fn the_html_report_is_one_page_with_every_test() {
+    let page = |script: &script::Script| {
+        let paper = Paper::default();
+        let mut report = report(Plain::new(paper, Paint::PLAIN, None), true);
+        script::play(&mut report, script);
+        report.tally.clock.now = Instant(24_600);
+        html::render(&report.tally, &script::text)
+    };
+    let whole = page(&script::whole());
+    assert_eq!(whole.matches("<tr>").count(), script::manifest().len());
+    assert!(!whole.contains("<script") && !whole.contains("http"), "{whole}");
+    golden::check("report.html", &whole);
+    golden::check("report-undiscovered.html", &page(&script::undiscovered()));
+}
+
+#[test]
 fn a_junit_report_that_cannot_be_written_is_said_after_the_summary() {
     let directory = tempfile::tempdir().unwrap();
     let paper = Paper::default();
     let mut report = report(Plain::new(paper.clone(), Paint::PLAIN, None), true);
     // A directory stands where the file should.
-    report.junit = Some(directory.path().join("taken"));
+    report.files.junit = Some(directory.path().join("taken"));
     fs::create_dir(directory.path().join("taken")).unwrap();
     script::play(&mut report, &script::green());
     let error = report.finish(Instant(1000), &script::text).unwrap_err();
@@ -324,7 +340,7 @@ fn only_texts_that_will_be_shown_are_asked_for() {
     let mut summary = report(Plain::new(Paper::default(), Paint::PLAIN, None), true);
     script::play(&mut summary, &all_fail(100));
     assert_eq!(summary.texts().len(), 20);
-    summary.junit = Some("junit.xml".into());
+    summary.files.junit = Some("junit.xml".into());
     assert_eq!(summary.texts().len(), 100);
 }
 
@@ -385,8 +401,13 @@ fn junit_gives_no_two_ids_one_name() {
 fn settings_make_a_report_for_this_process() {
     use crate::report::{Color, Output, Settings};
     for output in [Output::Human, Output::Plain, Output::Json] {
-        let settings =
-            Settings { output, color: Color::Never, junit: None, live: true, again: Default::default() };
+        let settings = Settings {
+            output,
+            color: Color::Never,
+            files: Default::default(),
+            live: true,
+            again: Default::default(),
+        };
         let report = Report::new("r-7".parse().unwrap(), Instant(0), settings);
         assert!(report.texts().is_empty());
     }

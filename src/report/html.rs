@@ -1,0 +1,183 @@
+//! The HTML report: one page by itself, without scripts or anything to fetch, for whoever a run is shown to. What did not
+//! pass is on top, with what it said; below it every test, by file.
+
+use std::fmt::Write;
+
+use seagull_domain::{TestIndex, Verdict};
+
+use super::Texts;
+use super::tally::{Tally, TestRecord};
+use super::text::{clean, count, duration, micros, parts};
+
+const STYLE: &str = "\
+body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:70em;padding:0 1em;color:#1b1f24;background:#fff}
+h1{font-size:1.4em}h2{font-size:1.1em;margin-top:2em}
+table{border-collapse:collapse;width:100%}td{padding:.15em .6em;border-bottom:1px solid #e4e7eb;vertical-align:top}
+td:first-child{white-space:nowrap}td:last-child{text-align:right;white-space:nowrap}
+code,pre{font:13px/1.45 ui-monospace,monospace;overflow-wrap:anywhere}pre{white-space:pre-wrap;background:#f6f8fa;padding:.8em}
+summary{cursor:pointer}.passed{color:#1a7f37}.failed,.not_executed{color:#b42318}.flaky{color:#9a6700}.skipped{color:#59636e}
+@media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}pre{background:#161b22}td{border-color:#30363d}
+.passed{color:#3fb950}.failed,.not_executed{color:#ff7b72}.flaky{color:#d29922}.skipped{color:#9198a1}}
+";
+
+/// The page as text.
+pub fn render(tally: &Tally, texts: Texts) -> String {
+    let mut page = Page { out: String::new(), tally, texts };
+    page.head();
+    page.errors();
+    page.not_passed();
+    page.files();
+    page.out.push_str("</body>\n</html>\n");
+    page.out
+}
+
+struct Page<'a> {
+    out: String,
+    tally: &'a Tally,
+    texts: Texts<'a>,
+}
+
+impl Page<'_> {
+    fn line(&mut self, line: std::fmt::Arguments) {
+        // A text takes all that is written.
+        let _ = self.out.write_fmt(line);
+        self.out.push('\n');
+    }
+
+    fn head(&mut self) {
+        let tally = self.tally;
+        let project = tally.spec.as_ref().map_or("seagull", |spec| spec.project.as_str());
+        let verdict = tally.end.map_or("unfinished", |end| end.word());
+        let title = format!("{}: {verdict}", escaped(project));
+        self.line(format_args!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n\
+             <style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>"
+        ));
+        let rev = tally.spec.as_ref().map_or("", |spec| spec.rev.as_str());
+        let rev =
+            if rev.is_empty() { String::new() } else { format!(", revision <code>{}</code>", escaped(rev)) };
+        let took = tally.elapsed().map_or(String::new(), |took| format!(" in {}", duration(took)));
+        let (total, parts) = (count(tally.counts.total, "test"), parts(&tally.counts, "without a verdict"));
+        self.line(format_args!("<p>{total}{took} ({parts}); run <code>{}</code>{rev}</p>", tally.run));
+    }
+
+    fn errors(&mut self) {
+        let tally = self.tally;
+        let discovery = tally.discovery_failures.iter().map(|message| ("discovery", message, None));
+        let errors =
+            tally.suite_errors.iter().map(|error| (error.title.as_str(), &error.message, error.text));
+        let errors: Vec<_> = discovery.chain(errors).collect();
+        if errors.is_empty() {
+            return;
+        }
+        self.line(format_args!("<h2>errors of the suite itself</h2>"));
+        for (title, message, text) in errors {
+            let text = text.and_then(self.texts).unwrap_or_else(|| message.clone());
+            self.line(format_args!("<p><code>{}</code></p>\n<pre>{}</pre>", escaped(title), escaped(&text)));
+        }
+    }
+
+    fn not_passed(&mut self) {
+        let wanted = |record: &TestRecord| {
+            !matches!(record.verdict, Some(Verdict::Passed | Verdict::Skipped | Verdict::Quarantined))
+        };
+        let tally = self.tally;
+        let found: Vec<_> = tally.records().filter(|(_, record)| wanted(record)).collect();
+        if found.is_empty() {
+            return;
+        }
+        self.line(format_args!("<h2>what did not pass</h2>"));
+        for (test, record) in found {
+            self.told(test, record);
+        }
+    }
+
+    /// A test with what its failures said.
+    fn told(&mut self, test: TestIndex, record: &TestRecord) {
+        let word = word(record);
+        let id = escaped(&self.tally.names.id(test));
+        self.line(format_args!(
+            "<details open><summary><b class=\"{word}\">{}</b> <code>{id}</code></summary>",
+            shown(word)
+        ));
+        if let Some(why) = why(record) {
+            self.line(format_args!("<p>{}</p>", escaped(&why)));
+        }
+        for run in record.failures() {
+            let Some(note) = run.note.as_deref() else { continue };
+            let text = note.text.and_then(self.texts).unwrap_or_else(|| note.message.clone());
+            let mut facts = vec![micros(run.micros()), format!("on {}", note.executor)];
+            facts.extend((!note.location.is_empty()).then(|| note.location.clone()));
+            let facts = escaped(&facts.join(", "));
+            self.line(format_args!("<p>{facts}</p>\n<pre>{}</pre>", escaped(&text)));
+        }
+        self.line(format_args!("</details>"));
+    }
+
+    fn files(&mut self) {
+        let tally = self.tally;
+        self.line(format_args!("<h2>all tests</h2>"));
+        let mut records = tally.tests.iter();
+        for file in &tally.names.manifest.files {
+            let tests = count(super::number(file.suffixes.len()), "test");
+            self.line(format_args!(
+                "<details><summary><code>{}</code> ({tests})</summary>\n<table>",
+                escaped(&file.path)
+            ));
+            for (suffix, record) in file.suffixes.iter().zip(&mut records) {
+                let name = if suffix.is_empty() { &file.path } else { suffix };
+                let name = name.strip_prefix("::").unwrap_or(name);
+                let took: u64 = record.runs.iter().map(super::tally::Execution::micros).sum();
+                let word = word(record);
+                self.line(format_args!(
+                    "<tr><td class=\"{word}\">{}</td><td><code>{}</code></td><td>{}</td></tr>",
+                    shown(word),
+                    escaped(name),
+                    if record.runs.is_empty() { String::new() } else { micros(took) }
+                ));
+            }
+            self.line(format_args!("</table></details>"));
+        }
+    }
+}
+
+fn word(record: &TestRecord) -> &'static str {
+    record.verdict.map_or("not_executed", Verdict::word)
+}
+
+fn shown(word: &str) -> &str {
+    if word == "not_executed" { "not executed" } else { word }
+}
+
+/// Why a test has no result.
+fn why(record: &TestRecord) -> Option<String> {
+    match record.verdict {
+        Some(Verdict::NotExecuted(cause)) => {
+            let missing = record.missing.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            Some(format!("{cause}{missing}"))
+        }
+        None => Some("the run ended without a verdict".to_owned()),
+        Some(_) => None,
+    }
+}
+
+/// Text that a browser shows as it is.
+fn escaped(text: &str) -> String {
+    let text = clean(text);
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tests_say_is_no_part_of_the_page() {
+        assert_eq!(escaped("<b onclick='x'>&\"\u{1b}[31m"), "&lt;b onclick=&#39;x&#39;&gt;&amp;&quot;");
+    }
+}
