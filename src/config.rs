@@ -323,7 +323,8 @@ mod tests {
             ),
             ("run.flaky = 'maybe'", "1: run.flaky = 'maybe': expected ok or fail"),
             ("[run]\nearly-start = 'no'", "2: run.early-start = 'no': expected true or false"),
-            ("pytest = 3", "1: pytest = 3: expected a table"),
+            ("pytest = 3", "1: pytest: expected a table"),
+            ("env = 'TOKEN=hunter2'", "1: env: expected a table"),
             ("[pytest]\ncontroller = 'yes'", "2: pytest.controller = 'yes': expected true or false"),
             ("framework = 3", "1: framework = 3: expected pytest, cargo or command"),
             ("[cargo]\nbuild = 'there'", "2: cargo.build = 'there': expected here or executors"),
@@ -341,7 +342,8 @@ mod tests {
         }
         let twice = refusal("[env]\nKEY = 'a'\n[secrets]\nKEY = 'env:A'");
         assert!(twice.starts_with("/suite/seagull.toml: secrets.KEY: [env] sets it too\nhint: "), "{twice}");
-        assert!(refusal("cap = = 3").starts_with("/suite/seagull.toml: "));
+        assert!(refusal("a = 1\ncap = = 3").starts_with("/suite/seagull.toml:2: "));
+        assert!(!refusal("[env]\nTOKEN = hunter2").contains("hunter2"));
     }
 
     #[test]

@@ -220,6 +220,11 @@ impl Past {
                     }
                 }
             }
+            What::Condemned { result, executor, .. } if Some(result.test) == self.test => {
+                self.results += 1;
+                self.failed += 1;
+                self.last = Some((result.micros(), executor));
+            }
             What::Decided { verdicts } => {
                 let decided = verdicts.into_iter().find(|(test, _)| Some(*test) == self.test);
                 self.verdict = decided.map(|(_, verdict)| verdict).or(self.verdict);

@@ -27,9 +27,12 @@ pub struct Reader {
 
 impl Reader {
     pub fn new(file: &Path, text: &str) -> anyhow::Result<Self> {
-        let table = text
-            .parse::<Table>()
-            .map_err(|error| usage(format!("{}: {}", file.display(), error.to_string().trim_end())))?;
+        let table = text.parse::<Table>().map_err(|error| {
+            // The line may have a secret.
+            let upto = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = text.as_bytes()[..upto].iter().filter(|byte| **byte == b'\n').count() + 1;
+            usage(format!("{}:{line}: {}", file.display(), error.message()))
+        })?;
         let places = Rc::new(Places::new(file, text));
         Ok(Self { places, prefix: String::new(), is_there: true, table, known: Vec::new() })
     }
@@ -39,7 +42,8 @@ impl Reader {
         let table = match self.take(key) {
             None => None,
             Some(Value::Table(table)) => Some(table),
-            Some(_) => return Err(self.bad(key, "expected a table")),
+            // What it is instead may be a secret.
+            Some(_) => return Err(self.unlike(key, "expected a table")),
         };
         let (places, prefix) = (self.places.clone(), format!("{}{key}.", self.prefix));
         let is_there = table.is_some();
@@ -198,6 +202,12 @@ impl Reader {
     fn take(&mut self, key: &'static str) -> Option<Value> {
         self.known.push(key);
         self.table.remove(key)
+    }
+
+    /// As [`Reader::bad`], without the value.
+    fn unlike(&self, key: &str, expected: &str) -> anyhow::Error {
+        let key = format!("{}{key}", self.prefix);
+        usage(format!("{}: {key}: {expected}\n{HINT}", self.places.at(&key)))
     }
 
     fn bad(&self, key: &str, expected: &str) -> anyhow::Error {

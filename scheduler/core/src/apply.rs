@@ -90,7 +90,8 @@ impl Run {
             }
             What::GivenUp { test, cause } => self.test_mut(*test).given_up = Some(*cause),
             What::WorkerEnded { executor, slot } => self.forget_worker(executor, *slot),
-            What::ExecutorLost { executor, .. } => {
+            What::ExecutorLost { executor, cause } => {
+                self.charge_run(*cause);
                 self.workers.remove(executor);
                 self.failed_starts.remove(executor);
             }
@@ -390,7 +391,7 @@ impl Run {
     /// Charges the test that was in flight, if the attempt was its slot's current one: the first that it owed, for which
     /// whatever ran before it ran.
     fn lose(&mut self, what: &What, is_current: bool) {
-        let What::AttemptLost { attempt, cause, had, alone_ms, .. } = what else {
+        let What::AttemptLost { attempt, cause, had, alone_ms, epoch, .. } = what else {
             unreachable!("called for a loss")
         };
         let (attempt, cause) = (*attempt, *cause);
@@ -402,11 +403,10 @@ impl Run {
             self.charge_discovery(cause, "");
         }
         if let Some((test, _)) = owed {
-            self.charge_run(cause);
             self.charge_test(test, cause);
         }
         if let Some((test, Role::Run)) = in_flight.filter(|_| *had && cause == InfraCause::ExecutorLost) {
-            self.suspect(attempt, test, *alone_ms);
+            self.suspect(attempt, test, *alone_ms, *epoch);
         }
         self.close_attempt(attempt, Status::Lost);
     }

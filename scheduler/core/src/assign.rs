@@ -44,7 +44,7 @@ pub(crate) fn best_matching(state: &State) -> Vec<Match> {
         (rank, Work::new(state, id, run))
     });
     let mut queue: BTreeMap<_, _> = ranked.collect();
-    rooms.keep(&emptied(state), state);
+    rooms.keep(&emptied(state));
     while let Some(((priority, share, id), mut work)) = queue.pop_first() {
         if let Some(matched) = work.next_match(state, &mut rooms) {
             matches.push(matched);
@@ -70,6 +70,8 @@ fn shares(state: &State) -> BTreeMap<&RunId, usize> {
 /// The slots that are not taken yet.
 struct Rooms<'a> {
     idle: BTreeSet<Place<'a>>,
+    /// Executors of which all slots are idle.
+    unused: BTreeSet<&'a ExecutorId>,
     /// Executors with nothing to do that are kept for a suspect of a run.
     kept: BTreeMap<&'a RunId, &'a ExecutorId>,
     /// Busy slots that would hold one more attempt of their run as next.
@@ -78,8 +80,17 @@ struct Rooms<'a> {
 
 impl<'a> Rooms<'a> {
     fn of(state: &'a State) -> Rooms<'a> {
-        let mut rooms = Rooms { idle: BTreeSet::new(), kept: BTreeMap::new(), next: BTreeMap::new() };
+        let mut rooms = Rooms {
+            idle: BTreeSet::new(),
+            unused: BTreeSet::new(),
+            kept: BTreeMap::new(),
+            next: BTreeMap::new(),
+        };
         for (id, executor) in &state.executors {
+            let idle = executor.room.values().filter(|run| run.is_none()).count();
+            if idle > 0 && idle == usize::from(executor.slots) {
+                rooms.unused.insert(id);
+            }
             for (slot, run) in &executor.room {
                 match run {
                     None => rooms.idle.insert((id, *slot)),
@@ -91,22 +102,17 @@ impl<'a> Rooms<'a> {
     }
 
     /// Nothing goes to these executors but, once they have nothing, what runs there alone.
-    fn keep(&mut self, emptied: &BTreeMap<&'a ExecutorId, &'a RunId>, state: &State) {
+    fn keep(&mut self, emptied: &BTreeMap<&'a ExecutorId, &'a RunId>) {
         for (executor, run) in emptied {
-            if self.is_unused(executor, state) {
+            if self.unused.contains(executor) {
                 self.kept.insert(run, executor);
             }
             self.clear(executor);
         }
     }
 
-    /// Whether all slots of an executor are idle.
-    fn is_unused(&self, executor: &ExecutorId, state: &State) -> bool {
-        let slots = state.executors[executor].slots;
-        slots > 0 && (0..slots).all(|slot| self.idle.contains(&(executor, SlotIndex(slot))))
-    }
-
     fn clear(&mut self, executor: &ExecutorId) {
+        self.unused.remove(executor);
         self.idle.retain(|place| place.0 != executor);
         self.next.values_mut().for_each(|next| next.retain(|place| place.0 != executor));
     }
@@ -124,6 +130,7 @@ impl<'a> Rooms<'a> {
 
     /// A bundle of the run goes there. Behind a short one there is room for another.
     fn take(&mut self, place: Place<'a>, run: &'a RunId, bundle: &Bundle) {
+        self.unused.remove(place.0);
         let next = self.next.entry(run).or_default();
         if self.idle.remove(&place) && is_short(bundle.entries.len(), bundle.predicted_us) {
             next.insert(place);
@@ -214,13 +221,10 @@ impl<'a> Work<'a> {
     /// Where nothing else runs: on the executor that was emptied for it, or on one that happens to have nothing.
     fn place_alone(&self, state: &'a State, bundle: &Bundle, rooms: &mut Rooms<'a>) -> Option<Place<'a>> {
         let goes = |id: &ExecutorId| may_go(state, bundle, &self.held_back, id, &state.executors[id]);
-        let kept = rooms.kept.remove(self.id).filter(|id| goes(id));
-        let unused = || {
-            let mut executors: Vec<_> = rooms.idle.iter().map(|place| place.0).collect();
-            executors.dedup();
-            executors.into_iter().find(|id| goes(id) && rooms.is_unused(id, state))
-        };
+        let kept = rooms.kept.get(self.id).copied().filter(|id| goes(id));
+        let unused = || rooms.unused.iter().copied().find(|id| goes(id));
         let executor = kept.or_else(unused)?;
+        rooms.kept.retain(|_, kept| *kept != executor);
         let slots = (0..state.executors[executor].slots).map(|slot| (executor, SlotIndex(slot)));
         let free = slots.filter(|place| !self.held_back.contains(place));
         let place = free.max_by_key(|place| (self.run.worker(place.0, place.1).is_some(), Reverse(*place)));

@@ -2,9 +2,9 @@
 //! of them, so a fact says all that its readers need.
 
 use seagull_domain::{
-    AttemptId, BootId, BundleId, Counts, Digest, EndCause, Evidence, ExecutorId, Generation, InfraCause,
-    NotExecuted, PlanSummary, Record, Role, RunId, RunSpec, RunVerdict, SlotIndex, SlotNumber, TestIndex,
-    TestResult, Verdict,
+    AttemptId, BootId, BundleId, Counts, Digest, EndCause, Epoch, Evidence, ExecutorId, Generation,
+    InfraCause, NotExecuted, PlanSummary, Record, Role, RunId, RunSpec, RunVerdict, SlotIndex, SlotNumber,
+    TestIndex, TestResult, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -107,10 +107,14 @@ pub enum What {
         executor: ExecutorId,
         left: u32,
         /// Whether its executor is known to have had it, so that it may be what that was lost by.
+        #[serde(default)]
         had: bool,
         /// How long its executor may have run nothing else, if that is known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         alone_ms: Option<u64>,
+        /// The life of the scheduler that saw it.
+        #[serde(default)]
+        epoch: Epoch,
     },
     /// A test kills executors: it fails, with the evidence as its result in the last attempt.
     Condemned {

@@ -97,7 +97,8 @@ impl Step<'_> {
     /// All that an executor has of every run is lost.
     pub fn lose_executor(&mut self, executor: &ExecutorId, cause: InfraCause) {
         let placed = self.state.placed.get(executor).cloned().unwrap_or_default();
-        self.state.losses.count += u32::from(cause == InfraCause::ExecutorLost && !placed.is_empty());
+        let leaves = self.state.executors.get(executor).is_some_and(|executor| executor.draining);
+        self.state.losses.count += u32::from(cause == InfraCause::ExecutorLost && !leaves);
         for run in placed.values() {
             self.withdraw(run);
         }
@@ -125,8 +126,9 @@ impl Step<'_> {
         let had = known.is_some_and(|executor| executor.has.contains(&attempt));
         let since = known.and_then(|executor| executor.alone_since);
         let alone_ms = since.filter(|_| state.alone).map(|since| (self.now - since).as_millis() as u64);
+        let epoch = self.state.epoch;
         self.open_what_is_left(run, attempt, Some(executor.clone()));
-        self.record(run, What::AttemptLost { attempt, cause, executor, left, had, alone_ms });
+        self.record(run, What::AttemptLost { attempt, cause, executor, left, had, alone_ms, epoch });
     }
 
     /// What an attempt leaves without a result is looked at when the step settles.

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, BundleId, ExecutorId, InfraCause, Instant, NotExecuted, Outcome, RunId, TestCause, TestIndex,
-    TestResult,
+    AttemptId, BundleId, Epoch, ExecutorId, InfraCause, Instant, NotExecuted, Outcome, RunId, TestCause,
+    TestIndex, TestResult,
 };
 use serde::{Deserialize, Serialize};
 
@@ -30,12 +30,14 @@ pub struct Death {
     pub executor: ExecutorId,
     /// For how long it may have run it, in milliseconds; None where the scheduler does not know.
     pub alone_ms: Option<u64>,
+    /// The life of the scheduler that saw it.
+    pub epoch: Epoch,
 }
 
 /// How often executors are lost. Volatile: a scheduler that has just recovered blames nobody for what it has not seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Losses {
-    /// For causes that nobody knows, with something of a run on them.
+    /// For causes that nobody knows.
     pub count: u32,
     /// How long all executors that are gone had been there together.
     pub lived: Duration,
@@ -71,10 +73,16 @@ impl Run {
 
     /// The attempt's executor was lost with this test in flight, or another that is left of it, the results before which
     /// were lost too: then nobody knows which it was.
-    pub(crate) fn suspect(&mut self, attempt: AttemptId, test: TestIndex, alone_ms: Option<u64>) {
+    pub(crate) fn suspect(
+        &mut self,
+        attempt: AttemptId,
+        test: TestIndex,
+        alone_ms: Option<u64>,
+        epoch: Epoch,
+    ) {
         let attempt = &self.attempts[&attempt];
         let is_alone = attempt.alone && attempt.left.len() == 1;
-        let death = is_alone.then(|| Death { executor: attempt.executor.clone(), alone_ms });
+        let death = is_alone.then(|| Death { executor: attempt.executor.clone(), alone_ms, epoch });
         let test = self.test_mut(test);
         test.suspect = true;
         test.deaths.extend(death);
@@ -98,7 +106,9 @@ impl State {
         let there: Duration = self.executors.values().map(|executor| now - executor.since).sum();
         let lived_ms = (self.losses.lived + there).as_millis().max(1) as f64;
         let rate = (others.max(0.0) + 0.5) / lived_ms;
-        let of = |death: &Death| death.alone_ms.map_or(1.0, |ms| (rate * ms as f64).min(1.0));
+        // How often others were lost at that time is not known any more.
+        let known = |death: &Death| death.alone_ms.filter(|_| death.epoch == self.epoch);
+        let of = |death: &Death| known(death).map_or(1.0, |ms| (rate * ms as f64).min(1.0));
         test.deaths.iter().map(of).product()
     }
 }
@@ -111,7 +121,7 @@ impl Step<'_> {
         let Some(last) = state.attempts.get(&attempt).filter(|_| known.deaths.len() >= DEATHS) else {
             return;
         };
-        if !state.owes(test) || self.state.chance(known, self.now) >= CHANCE {
+        if !known.suspect || !state.owes(test) || self.state.chance(known, self.now) >= CHANCE {
             return;
         }
         let (executor, slot) = (last.executor.clone(), last.number);
@@ -151,8 +161,7 @@ pub(crate) const UNREACHABLE: NotExecuted = NotExecuted::Infra(InfraCause::Execu
 pub(crate) fn emptied(state: &State) -> BTreeMap<&ExecutorId, &RunId> {
     let mut emptied = BTreeMap::new();
     for (id, run) in state.runs.iter().filter(|(_, run)| run.waits_alone()) {
-        let longest = run.pending.iter().max_by_key(|(id, bundle)| (bundle.predicted_us, Reverse(*id)));
-        let Some((_, bundle)) = longest else { continue };
+        let Some((_, bundle)) = run.pending.iter().max_by_key(|bundle| rank(*bundle)) else { continue };
         let held_back = HeldBack::of(state, run);
         let placed = |executor: &ExecutorId| state.placed.get(executor).map_or(0, BTreeMap::len);
         let free =

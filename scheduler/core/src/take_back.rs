@@ -11,6 +11,7 @@ use crate::held_back::HeldBack;
 use crate::run::{Attempt, Phase, Run};
 use crate::state::Place;
 use crate::step::Step;
+use crate::suspects::emptied;
 
 /// What moving tests costs: another worker collects their file and sets up their fixtures.
 const COST_US: u64 = 500_000;
@@ -98,7 +99,10 @@ fn overdue_us(state: &State, executor: &ExecutorId, slot: SlotIndex, now: Instan
 fn idle_slots(state: &State) -> Vec<Place<'_>> {
     let rooms =
         state.executors.iter().flat_map(|(id, e)| e.room.iter().map(move |(slot, run)| ((id, *slot), run)));
-    rooms.filter(|(_, run)| run.is_none()).map(|(place, _)| place).collect()
+    let idle: Vec<_> = rooms.filter(|(_, run)| run.is_none()).map(|(place, _)| place).collect();
+    // What waits for a suspect takes nothing else.
+    let emptied = if idle.is_empty() { BTreeMap::new() } else { emptied(state) };
+    idle.into_iter().filter(|place| !emptied.contains_key(place.0)).collect()
 }
 
 /// Moves under way: asked for and not answered, or answered and waiting for a slot.

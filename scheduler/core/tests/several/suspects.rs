@@ -120,9 +120,13 @@ fn where_executors_are_lost_all_the_time_nobody_is_blamed() {
     world.report("b", &[]);
     world.report("c", &[]);
     for executor in ["a", "b", "c"] {
+        let attempt = world.state.next_attempt.0 - 1;
+        world.says(executor, attempt, AttemptState::Running(Some(TestIndex(0))));
+        world.report(executor, &[]);
         let others: Vec<_> = ["b", "c", "d"].into_iter().filter(|of| *of > executor).collect();
         facts = lose(&mut world, executor, &others);
     }
+    assert_eq!(world.state.runs[&run()].test(TestIndex(0)).deaths.len(), 2);
     let infra = NotExecuted::Infra(InfraCause::ExecutorLost);
     assert_eq!(decided(&facts), [(TestIndex(0), Verdict::NotExecuted(infra))]);
 }

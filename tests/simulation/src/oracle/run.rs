@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use seagull_domain::{NotExecuted, RunEvent, RunVerdict, Verdict};
 
-use super::verdicts::budget_of_run;
+use super::verdicts::{budget_of_run, is_loss};
 use super::{Story, ensure};
 use crate::physical::WorkerLife;
 use crate::scenario::Discovery;
@@ -48,7 +48,7 @@ fn stops(story: &Story) -> Result<(), String> {
             RunEvent::Verdict { test, verdict: Verdict::Failed } => {
                 failed.insert(*test);
             }
-            RunEvent::AttemptLost { .. } => losses += 1,
+            event if is_loss(event) => losses += 1,
             RunEvent::Stopping { reason } => {
                 let limit = story.plan.spec.fail_fast.map_or(usize::MAX, |limit| limit as usize);
                 let right = match reason {

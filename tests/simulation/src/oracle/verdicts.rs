@@ -135,6 +135,17 @@ fn budget(story: &Story) -> usize {
     story.plan.spec.test_losses.map_or(BUDGET, |losses| losses as usize)
 }
 
+/// What is paid from the run's budget: each executor, and each attempt that came back.
+pub fn is_loss(event: &RunEvent) -> bool {
+    match event {
+        RunEvent::AttemptLost { cause, .. } => {
+            !matches!(cause, InfraCause::Drained | InfraCause::SpotNotice | InfraCause::ExecutorLost)
+        }
+        RunEvent::ExecutorLost { .. } => true,
+        _ => false,
+    }
+}
+
 /// How many losses end the run.
 pub fn budget_of_run(story: &Story) -> usize {
     let by_tests = (story.plan.tests.len() / 20).max(100);
@@ -168,7 +179,7 @@ fn explained(story: &Story, test: TestIndex, place: usize, cause: NotExecuted) -
                 && story.discovered_on().is_some_and(|executor| !missing_on.contains(executor))
         }
         NotExecuted::Infra(_) if stopped_before(story, place) == Some(cause) => {
-            charged_losses(story) >= budget_of_run(story)
+            story.events().filter(|event| is_loss(event)).count() >= budget_of_run(story)
         }
         NotExecuted::Infra(_) => losses(story, test) >= budget(story),
     };
