@@ -225,7 +225,10 @@ fn where_the_doctor_cannot_help_the_error_says_what_does() {
     let _taken = std::net::TcpListener::bind(taken).unwrap();
     let taken = taken.to_string();
     let table: [(&[&str], &str); 3] = [
-        (&["run", "--state", &state, "--junit", "file/x.xml"], "hint: --junit FILE names another"),
+        (
+            &["run", "--state", &state, "--junit", "file/x.xml"],
+            "hint: --junit FILE or --html FILE names another",
+        ),
         (&["run", "--state", "file"], "hint: --state names another"),
         (&["scheduler", "--state", &state, "--listen", &taken], "hint: --listen takes another address"),
     ];
