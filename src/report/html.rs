@@ -21,14 +21,14 @@ summary{cursor:pointer}.passed{color:#1a7f37}.failed,.not_executed{color:#b42318
 ";
 
 /// The page as text.
-pub fn render(tally: &Tally, texts: Texts) -> String {
+pub fn render(tally: &Tally, texts: Texts) -> anyhow::Result<String> {
     let mut page = Page { out: String::new(), tally, texts };
     page.head();
     page.errors();
     page.not_passed();
     page.files();
     page.out.push_str("</body>\n</html>\n");
-    page.out
+    Ok(page.out)
 }
 
 struct Page<'a> {
@@ -101,7 +101,7 @@ impl Page<'_> {
             "<details open><summary><b class=\"{word}\">{}</b> <code>{id}</code></summary>",
             shown(word)
         ));
-        if let Some(why) = why(record) {
+        if let Some(why) = record.why_none() {
             self.line(format_args!("<p>{}</p>", escaped(&why)));
         }
         for run in record.failures() {
@@ -148,18 +148,6 @@ fn word(record: &TestRecord) -> &'static str {
 
 fn shown(word: &str) -> &str {
     if word == "not_executed" { "not executed" } else { word }
-}
-
-/// Why a test has no result.
-fn why(record: &TestRecord) -> Option<String> {
-    match record.verdict {
-        Some(Verdict::NotExecuted(cause)) => {
-            let missing = record.missing.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-            Some(format!("{cause}{missing}"))
-        }
-        None => Some("the run ended without a verdict".to_owned()),
-        Some(_) => None,
-    }
 }
 
 /// Text that a browser shows as it is.

@@ -95,12 +95,8 @@ fn status(tally: &Tally, record: &TestRecord, texts: Texts) -> TestCaseStatus {
             let note = record.failures().next().and_then(|run| run.note.as_deref());
             skipped(&format!("quarantined: {}", note.map_or("", |note| note.message.as_str())))
         }
-        Some(Verdict::NotExecuted(cause)) => {
-            let missing = record.missing.as_deref().map(|reason| format!(": {reason}"));
-            not_executed(&format!("{cause}{}", missing.unwrap_or_default()))
-        }
         None if record.is_failure() => failed(record, texts),
-        None => not_executed("the run ended without a verdict"),
+        Some(Verdict::NotExecuted(_)) | None => not_executed(&record.why_none().unwrap_or_default()),
     }
 }
 

@@ -98,6 +98,9 @@ pub struct Settings {
     pub again: Again,
 }
 
+/// Makes the text of a report in a file.
+type Render = fn(&Tally, Texts) -> anyhow::Result<String>;
+
 /// Where reports are written to, once the run has ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Files {
@@ -208,15 +211,14 @@ impl Report {
     /// printed all the same.
     pub fn finish(mut self, now: Instant, texts: Texts) -> anyhow::Result<()> {
         self.tally.clock.now = now;
+        let reports: [(_, _, Render); 2] =
+            [("JUnit", &self.files.junit, junit::render), ("HTML", &self.files.html, html::render)];
         let mut written = Vec::new();
         let mut outcome = Ok(());
-        for (name, path) in [("JUnit", &self.files.junit), ("HTML", &self.files.html)] {
+        for (name, path, render) in reports {
             let Some(path) = path.as_deref() else { continue };
-            let text = match name {
-                "JUnit" => junit::render(&self.tally, texts),
-                _ => Ok(html::render(&self.tally, texts)),
-            };
             let failed = || format!("cannot write the {name} report {}\n{FILE_HINT}", path.display());
+            let text = render(&self.tally, texts);
             match text.and_then(|text| file::write(&text, path)).with_context(failed) {
                 Ok(()) => written.push((name, path)),
                 Err(error) => outcome = outcome.and(Err(error)),

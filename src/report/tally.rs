@@ -319,6 +319,18 @@ impl TestRecord {
         self.runs.iter().max_by_key(|run| run.micros())
     }
 
+    /// Why there is no result that counts, where that is so.
+    pub fn why_none(&self) -> Option<String> {
+        match self.verdict {
+            Some(Verdict::NotExecuted(cause)) => {
+                let missing = self.missing.as_deref().map(|reason| format!(": {reason}"));
+                Some(format!("{cause}{}", missing.unwrap_or_default()))
+            }
+            None => Some("the run ended without a verdict".to_owned()),
+            Some(_) => None,
+        }
+    }
+
     /// Whether it is to be shown as a failure; one without a verdict is, if it failed.
     pub fn is_failure(&self) -> bool {
         match self.verdict {

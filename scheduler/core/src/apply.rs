@@ -91,7 +91,9 @@ impl Run {
             What::GivenUp { test, cause } => self.test_mut(*test).given_up = Some(*cause),
             What::WorkerEnded { executor, slot } => self.forget_worker(executor, *slot),
             What::ExecutorLost { executor, cause } => {
-                self.charge_run(*cause);
+                if cause.is_charged() {
+                    self.charge_run(*cause);
+                }
                 self.workers.remove(executor);
                 self.failed_starts.remove(executor);
             }

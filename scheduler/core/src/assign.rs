@@ -11,7 +11,7 @@ use crate::held_back::HeldBack;
 use crate::run::{Attempt, Bundle, Run};
 use crate::state::{Executor, Place};
 use crate::step::Step;
-use crate::suspects::{Rank, emptied, may_go, may_go_elsewhere, rank};
+use crate::suspects::emptied;
 
 /// A slot gets its *next* attempt when its current one has no more than this left.
 const NEXT_WHEN_LEFT_US: u64 = 1_000_000;
@@ -52,6 +52,32 @@ pub(crate) fn best_matching(state: &State) -> Vec<Match> {
         }
     }
     matches
+}
+
+/// Whether there is an executor that a bundle need not avoid.
+fn may_go_elsewhere(state: &State, bundle: &Bundle, held_back: &HeldBack) -> bool {
+    let takes = |id: &ExecutorId, e| !bundle.avoid.contains(id) && held_back.leaves_any(id, e);
+    state.executors.iter().any(|(id, e)| takes(id, e))
+}
+
+/// Whether a bundle may go to an executor: not where it should not, unless there is nowhere else.
+pub(crate) fn may_go(
+    state: &State,
+    bundle: &Bundle,
+    held_back: &HeldBack,
+    id: &ExecutorId,
+    executor: &Executor,
+) -> bool {
+    held_back.leaves_any(id, executor)
+        && (!bundle.avoid.contains(id) || !may_go_elsewhere(state, bundle, held_back))
+}
+
+/// A bundle's rank among those of its run that wait: those that run alone last, then what goes first, then the longest,
+/// the oldest of those that are equally long.
+type Rank = (bool, bool, u64, Reverse<BundleId>);
+
+pub(crate) fn rank((id, bundle): (&BundleId, &Bundle)) -> Rank {
+    (!bundle.alone, bundle.first, bundle.predicted_us, Reverse(*id))
 }
 
 fn has_work(run: &Run) -> bool {
@@ -128,11 +154,17 @@ impl<'a> Rooms<'a> {
             || self.next.get(run).is_some_and(|next| !next.is_empty())
     }
 
+    /// Whether the place was idle.
+    fn take_idle(&mut self, place: &Place<'a>) -> bool {
+        self.unused.remove(place.0);
+        self.idle.remove(place)
+    }
+
     /// A bundle of the run goes there. Behind a short one there is room for another.
     fn take(&mut self, place: Place<'a>, run: &'a RunId, bundle: &Bundle) {
-        self.unused.remove(place.0);
+        let was_idle = self.take_idle(&place);
         let next = self.next.entry(run).or_default();
-        if self.idle.remove(&place) && is_short(bundle.entries.len(), bundle.predicted_us) {
+        if was_idle && is_short(bundle.entries.len(), bundle.predicted_us) {
             next.insert(place);
         } else {
             next.remove(&place);
@@ -164,7 +196,7 @@ impl<'a> Work<'a> {
     fn next_match(&mut self, state: &'a State, rooms: &mut Rooms<'a>) -> Option<Match> {
         if std::mem::take(&mut self.discovers) {
             let place = rooms.idle.iter().find(|place| !self.held_back.contains(place)).copied()?;
-            rooms.idle.remove(&place);
+            rooms.take_idle(&place);
             return Some(self.matched(None, place));
         }
         while rooms.has_any(self.id)
@@ -199,6 +231,20 @@ impl<'a> Work<'a> {
         !(held.is_empty() && self.taken.is_empty()) && self.run.relations_in(bundle).any(is_busy)
     }
 
+    /// Where nothing else runs: on the executor that was emptied for it, or on one that happens to have nothing.
+    fn place_alone(&self, state: &'a State, bundle: &Bundle, rooms: &mut Rooms<'a>) -> Option<Place<'a>> {
+        let goes = |id: &ExecutorId| may_go(state, bundle, &self.held_back, id, &state.executors[id]);
+        let kept = rooms.kept.get(self.id).copied().filter(|id| goes(id));
+        let unused = || rooms.unused.iter().copied().find(|id| goes(id));
+        let executor = kept.or_else(unused)?;
+        rooms.kept.retain(|_, kept| *kept != executor);
+        let slots = (0..state.executors[executor].slots).map(|slot| (executor, SlotIndex(slot)));
+        let free = slots.filter(|place| !self.held_back.contains(place));
+        let place = free.max_by_key(|place| (self.run.worker(place.0, place.1).is_some(), Reverse(*place)));
+        rooms.clear(executor);
+        place
+    }
+
     /// Where the run has a worker already, if there is such a slot; never where the bundle should not go, unless there
     /// is nowhere else.
     fn best_place(&mut self, state: &State, bundle: &Bundle, rooms: &Rooms<'a>) -> Option<Place<'a>> {
@@ -214,22 +260,6 @@ impl<'a> Work<'a> {
         let idle = || rooms.idle.iter().find(allowed);
         let next = || rooms.next.get(self.id)?.iter().find(allowed);
         warm.or_else(idle).or_else(next).copied()
-    }
-}
-
-impl<'a> Work<'a> {
-    /// Where nothing else runs: on the executor that was emptied for it, or on one that happens to have nothing.
-    fn place_alone(&self, state: &'a State, bundle: &Bundle, rooms: &mut Rooms<'a>) -> Option<Place<'a>> {
-        let goes = |id: &ExecutorId| may_go(state, bundle, &self.held_back, id, &state.executors[id]);
-        let kept = rooms.kept.get(self.id).copied().filter(|id| goes(id));
-        let unused = || rooms.unused.iter().copied().find(|id| goes(id));
-        let executor = kept.or_else(unused)?;
-        rooms.kept.retain(|_, kept| *kept != executor);
-        let slots = (0..state.executors[executor].slots).map(|slot| (executor, SlotIndex(slot)));
-        let free = slots.filter(|place| !self.held_back.contains(place));
-        let place = free.max_by_key(|place| (self.run.worker(place.0, place.1).is_some(), Reverse(*place)));
-        rooms.clear(executor);
-        place
     }
 }
 

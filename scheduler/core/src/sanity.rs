@@ -35,6 +35,9 @@ impl State {
                 // What has ended, though that is not heard yet, is known once it has reported since the recovery.
                 let known = self.executors.get(executor).filter(|known| known.boot.is_some());
                 let is_done = |id: &AttemptId| known.is_none_or(|known| known.done.contains(id));
+                let alone = self.runs[run].attempts[attempt].alone && !is_done(attempt);
+                let others = placed.keys().filter(|id| *id != attempt && !is_done(id));
+                assert!(!alone || others.count() == 0, "{executor}: something runs beside {attempt}");
                 let open = self.queue(executor, slot).into_iter().filter(|(id, _)| !is_done(id));
                 assert!(open.count() <= 2, "{executor}: more than one next in slot {slot}");
             }

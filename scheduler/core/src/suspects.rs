@@ -2,21 +2,20 @@
 //! executor, when its run has nothing else to give out, so that an innocent neighbour is never blamed. Two executors lost
 //! with it alone condemn it, unless executors are lost so often that this may be chance.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, BundleId, Epoch, ExecutorId, InfraCause, Instant, NotExecuted, Outcome, RunId, TestCause,
-    TestIndex, TestResult,
+    AttemptId, Epoch, ExecutorId, InfraCause, Instant, NotExecuted, Outcome, RunId, TestCause, TestIndex,
+    TestResult,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::State;
+use crate::assign::{may_go, rank};
 use crate::fact::What;
 use crate::held_back::HeldBack;
-use crate::run::{Bundle, Run, Test};
-use crate::state::Executor;
+use crate::run::{Run, Test};
 use crate::step::Step;
 
 /// So many losses with a test alone are its own doing, if they are not chance.
@@ -101,7 +100,7 @@ impl State {
     /// How likely it is that executors were lost just while they ran this test alone, at the rate at which others are
     /// lost. Half a loss more than was seen, so that a fleet which has lost none yet is not taken to be perfect.
     fn chance(&self, test: &Test, now: Instant) -> f64 {
-        let own = test.deaths.len() + 1;
+        let own = 1 + test.deaths.iter().filter(|death| death.epoch == self.epoch).count();
         let others = f64::from(self.losses.count) - own as f64;
         let there: Duration = self.executors.values().map(|executor| now - executor.since).sum();
         let lived_ms = (self.losses.lived + there).as_millis().max(1) as f64;
@@ -172,30 +171,4 @@ pub(crate) fn emptied(state: &State) -> BTreeMap<&ExecutorId, &RunId> {
         }
     }
     emptied
-}
-
-/// Whether there is an executor that a bundle need not avoid.
-pub(crate) fn may_go_elsewhere(state: &State, bundle: &Bundle, held_back: &HeldBack) -> bool {
-    let takes = |id: &ExecutorId, e| !bundle.avoid.contains(id) && held_back.leaves_any(id, e);
-    state.executors.iter().any(|(id, e)| takes(id, e))
-}
-
-/// Whether a bundle may go to an executor: not where it should not, unless there is nowhere else.
-pub(crate) fn may_go(
-    state: &State,
-    bundle: &Bundle,
-    held_back: &HeldBack,
-    id: &ExecutorId,
-    executor: &Executor,
-) -> bool {
-    held_back.leaves_any(id, executor)
-        && (!bundle.avoid.contains(id) || !may_go_elsewhere(state, bundle, held_back))
-}
-
-/// A bundle's rank among those of its run that wait: those that run alone last, then what goes first, then the longest,
-/// the oldest of those that are equally long.
-pub(crate) type Rank = (bool, bool, u64, Reverse<BundleId>);
-
-pub(crate) fn rank((id, bundle): (&BundleId, &Bundle)) -> Rank {
-    (!bundle.alone, bundle.first, bundle.predicted_us, Reverse(*id))
 }

@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use seagull_domain::{
     AttemptId, AttemptReport, AttemptState, Batch, BundleId, Digest, Discovery, EndCause, Epoch, ExecutorId,
-    Generation, Instant, Outcome, PlanSummary, Record, Report, RunId, SlotNumber, TestIndex, TestResult,
-    WorkerReport,
+    Generation, Instant, Outcome, PlanSummary, Record, Report, RunId, SlotNumber, TestIndex, WorkerReport,
 };
 use seagull_scheduler_core::{Call, Event, Plan, Settings, State, What};
 
-use fixture::spec;
+use fixture::{result, spec};
 
 const EXECUTORS: u32 = 1000;
 const SLOTS: u32 = 8;
@@ -53,20 +52,7 @@ fn plan() -> Plan {
 }
 
 fn passed(test: TestIndex) -> Record {
-    Record::Result(TestResult {
-        test,
-        ordinal: 0,
-        last: true,
-        outcome: Outcome::Passed,
-        detail: String::new(),
-        cause: None,
-        phases: [0, 1, 0],
-        peak_kib: 0,
-        started_at: 0,
-        message: String::new(),
-        location: String::new(),
-        text: None,
-    })
+    Record::Result(result(test.0, Outcome::Passed))
 }
 
 impl Fleet {

@@ -7,11 +7,11 @@ use std::time::Duration;
 use seagull_domain::{
     AttemptId, AttemptReport, AttemptState, Batch, Digest, Discovery, EndCause, Epoch, Generation,
     InfraCause, Instant, NotExecuted, Outcome, PlanSummary, Record, Report, RunSpec, RunVerdict, SlotIndex,
-    SlotNumber, TestIndex, TestResult, Verdict, WorkerReport,
+    SlotNumber, TestIndex, Verdict, WorkerReport,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Fact, Phase, Plan, Refusal, Settings, State, What};
 
-use fixture::spec;
+use fixture::{result, spec};
 
 /// A scheduler with one executor of one slot, which says what it is told to.
 struct World {
@@ -131,23 +131,6 @@ impl World {
         let records = results.iter().map(|(test, outcome)| Record::Result(result(*test, *outcome))).collect();
         let (run, attempt) = ("r".parse().unwrap(), AttemptId(2));
         self.report(vec![Batch { run, attempt, number, records }])
-    }
-}
-
-fn result(test: u32, outcome: Outcome) -> TestResult {
-    TestResult {
-        test: TestIndex(test),
-        ordinal: 0,
-        last: true,
-        outcome,
-        detail: String::new(),
-        cause: None,
-        phases: [0, 1, 0],
-        peak_kib: 0,
-        started_at: 0,
-        message: String::new(),
-        location: String::new(),
-        text: None,
     }
 }
 

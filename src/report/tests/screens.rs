@@ -264,7 +264,7 @@ fn the_html_report_is_one_page_with_every_test() {
         let mut report = report(Plain::new(paper, Paint::PLAIN, None), true);
         script::play(&mut report, script);
         report.tally.clock.now = Instant(24_600);
-        html::render(&report.tally, &script::text)
+        html::render(&report.tally, &script::text).unwrap()
     };
     let whole = page(&script::whole());
     assert_eq!(whole.matches("<tr>").count(), script::manifest().len());

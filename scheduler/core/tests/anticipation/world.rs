@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use seagull_domain::{
     AttemptId, AttemptReport, AttemptState, Batch, Desired, Digest, Discovery, EndCause, Epoch, Generation,
     Instant, Outcome, PlanSummary, Record, Report, RunEvent, RunId, RunVerdict, SlotIndex, TestIndex,
-    TestResult, Verdict, WorkerReport,
+    Verdict, WorkerReport,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Fact, Phase, Plan, Settings, State, What, project};
 
-use crate::fixture::spec;
+use crate::fixture::{self, spec};
 
 pub const DISCOVERY: u64 = 1;
 pub const FOUND: Digest = Digest([7; 32]);
@@ -56,20 +56,7 @@ pub fn plan() -> Box<Plan> {
 }
 
 pub fn result(test: u32) -> Record {
-    Record::Result(TestResult {
-        test: TestIndex(test),
-        ordinal: 0,
-        last: true,
-        outcome: Outcome::Passed,
-        detail: String::new(),
-        cause: None,
-        phases: [0, 1, 0],
-        peak_kib: 0,
-        started_at: 0,
-        message: String::new(),
-        location: String::new(),
-        text: None,
-    })
+    Record::Result(fixture::result(test, Outcome::Passed))
 }
 
 pub fn discovered(manifest: Digest) -> AttemptState {

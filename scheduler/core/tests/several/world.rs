@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use seagull_domain::{
     AttemptId, AttemptReport, AttemptState, Batch, Desired, Digest, Discovery, EndCause, Epoch, Generation,
     Instant, Outcome, PlanSummary, Record, Relation, Report, Role, RunId, RunSpec, SlotIndex, TestIndex,
-    TestResult, Verdict, WorkerReport,
+    Verdict, WorkerReport,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Plan, Settings, State, What};
 
-use crate::fixture::spec;
+use crate::fixture::{self, spec};
 
 /// A scheduler with executors of one slot each, which say what they are told to.
 pub struct World {
@@ -37,20 +37,7 @@ pub fn tests(indices: impl IntoIterator<Item = u32>) -> Vec<TestIndex> {
 }
 
 pub fn result(test: u32, outcome: Outcome) -> Record {
-    Record::Result(TestResult {
-        test: TestIndex(test),
-        ordinal: 0,
-        last: true,
-        outcome,
-        detail: String::new(),
-        cause: None,
-        phases: [0, 1, 0],
-        peak_kib: 0,
-        started_at: 0,
-        message: String::new(),
-        location: String::new(),
-        text: None,
-    })
+    Record::Result(fixture::result(test, outcome))
 }
 
 impl World {
