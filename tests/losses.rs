@@ -34,3 +34,34 @@ fn a_test_that_kills_its_executors_fails_and_no_other_does() {
     assert!(message.starts_with("each executor that ran it alone was lost: e-"), "{message}");
     assert_eq!(run.all("executor_lost").len(), 3);
 }
+
+#[test]
+fn a_run_goes_on_without_an_executor_that_cannot_discover_it() {
+    let conftest = "import os\nassert 'BAD' not in os.environ, 'not here'\n";
+    let cluster =
+        Cluster::start(Suite::of(&[("conftest.py", conftest), ("test_a.py", "def test_a(): pass\n")]));
+    let _good = cluster.executor("b-good");
+    cluster.start_run(&[]).finish().expect(0, &[("test_a.py::test_a", "passed")]);
+    // It is asked first, as soon as it has joined.
+    let _bad = cluster.executor_with("a-bad", &[], &[("BAD", "1")]);
+    let asked = (0..50).map(|_| cluster.start_run(&[]).finish()).find(|run| {
+        run.expect(0, &[("test_a.py::test_a", "passed")]);
+        !run.all("attempt_lost").is_empty()
+    });
+    let asked = asked.expect("the bad executor joins");
+    let lost = asked.all("attempt_lost")[0];
+    assert_eq!(text(lost, "cause"), "environment differs");
+    assert!(text(lost, "message").contains("not here"), "{lost}");
+}
+
+#[test]
+fn a_discovery_that_is_killed_once_is_made_again() {
+    let conftest = "\
+import os, signal
+if not os.path.exists('killed'):
+    open('killed', 'w').close()
+    os.kill(os.getpid(), signal.SIGKILL)
+";
+    let suite = Suite::of(&[("conftest.py", conftest), ("test_a.py", "def test_a(): pass\n")]);
+    suite.run(&[]).expect(0, &[("test_a.py::test_a", "passed")]);
+}

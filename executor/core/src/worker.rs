@@ -289,7 +289,7 @@ impl State {
     fn last_words(&mut self, worker: &Worker, exit: &Exit) {
         let how = exit.how.clone();
         let (title, message) = match worker.phase {
-            _ if !worker.ready || worker.ended => return,
+            _ if !worker.ready || worker.ended || self.discovers_again(worker) => return,
             Phase::Dying(Death::Grace) => {
                 let grace = worker.grace_ms as f64 / 1000.0;
                 let message = format!("after {grace} s; --grace sets how long");
@@ -307,14 +307,25 @@ impl State {
         self.record(worker.attempt, Record::SuiteError(error));
     }
 
+    /// A death while it discovers may be the machine's doing (its memory ran out): it is believed when it comes again.
+    fn discovers_again(&self, worker: &Worker) -> bool {
+        let attempt = self.attempts.get(&worker.attempt);
+        worker.phase == Phase::Ready && attempt.is_some_and(|a| a.discover && a.is_open() && !a.died)
+    }
+
     fn discovery_died(&mut self, worker: &Worker, exit: &Exit) {
         let limit = self.settings.start_limit.as_secs();
+        let again = self.discovers_again(worker);
         let Some(attempt) =
             self.attempts.get_mut(&worker.attempt).filter(|a| a.discover && a.ended.is_none())
         else {
             return;
         };
         attempt.fed = 0;
+        if again {
+            attempt.died = true;
+            return;
+        }
         let died = match worker.phase {
             Phase::Dying(Death::Stuck(_)) => format!("discovery took longer than its limit of {limit} s"),
             _ => format!("the framework ended during discovery with {}", exit.how),

@@ -416,6 +416,9 @@ impl Run {
     /// Charges all that is left, of which nothing could run.
     fn charge(&mut self, attempt: AttemptId, cause: InfraCause, message: &str) {
         if self.attempts[&attempt].bundle.is_none() {
+            if cause == InfraCause::EnvironmentDiffers {
+                self.doubt(attempt, message);
+            }
             return self.charge_discovery(cause, message);
         }
         self.charge_run(cause);
@@ -426,6 +429,12 @@ impl Run {
     fn charge_run(&mut self, cause: InfraCause) {
         self.losses += 1;
         self.lost_to = Some(cause);
+    }
+
+    /// The framework cannot discover the suite there, which need not be so elsewhere.
+    fn doubt(&mut self, attempt: AttemptId, message: &str) {
+        let executor = self.attempts[&attempt].executor.clone();
+        self.doubted.insert(executor, message.to_owned());
     }
 
     fn charge_discovery(&mut self, cause: InfraCause, message: &str) {

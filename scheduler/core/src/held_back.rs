@@ -1,5 +1,6 @@
-//! Slots where a run's worker does not start, a missing database of theirs for instance: they get nothing more of the
-//! run while another slot may do better, or they would spend the budgets of tests that could run there.
+//! Slots where a run's worker does not start, a missing database of theirs for instance, and all slots of executors that
+//! cannot discover the run's suite: they get nothing more of the run while another slot may do better, or they would
+//! spend the budgets of tests that could run there.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +22,9 @@ impl<'a> HeldBack<'a> {
         let counts =
             of_executors.flat_map(|(id, slots)| slots.iter().map(move |(slot, count)| (id, *slot, *count)));
         let broken = counts.filter(|(.., count)| *count >= FAILED_STARTS).map(|(id, slot, _)| (id, slot));
-        let broken = HeldBack(broken.collect());
+        let doubted = run.doubted.keys().filter_map(|id| Some((id, state.executors.get(id)?.slots)));
+        let doubted = doubted.flat_map(|(id, slots)| (0..slots).map(move |slot| (id, SlotIndex(slot))));
+        let broken = HeldBack(broken.chain(doubted).collect());
         let others = || state.executors.iter().any(|(id, executor)| broken.leaves_any(id, executor));
         if broken.0.is_empty() || others() { broken } else { HeldBack(BTreeSet::new()) }
     }

@@ -218,6 +218,13 @@ impl Step<'_> {
             let message = "its executor ended it without having done anything of it".into();
             EndCause::GaveBack(InfraCause::SandboxFailed, message)
         };
+        let cause = match cause {
+            EndCause::DiscoveryFailed(message) if self.may_discover_elsewhere(run, attempt) => {
+                EndCause::GaveBack(InfraCause::EnvironmentDiffers, message)
+            }
+            EndCause::DiscoveryFailed(message) => EndCause::DiscoveryFailed(with_doubts(state, &message)),
+            cause => cause,
+        };
         let wanted = state.phase == Phase::Discovering;
         let executor = state.attempts[&attempt].executor.clone();
         let left = state.attempts[&attempt].left.len() as u32;
@@ -233,6 +240,16 @@ impl Step<'_> {
             EndCause::DiscoveryFailed(message) => self.record(run, What::DiscoveryFailed { message }),
             _ => {}
         }
+    }
+
+    /// Whether a discovery that failed is worth another try: no second executor has said that it cannot be done.
+    fn may_discover_elsewhere(&self, run: &RunId, attempt: AttemptId) -> bool {
+        let state = &self.state.runs[run];
+        let here = &state.attempts[&attempt].executor;
+        let mut others = self.state.executors.iter().filter(|(id, _)| *id != here);
+        state.phase == Phase::Discovering
+            && state.doubted.is_empty()
+            && others.any(|(_, executor)| executor.may_take())
     }
 
     /// A worker that is not reported, in a slot that has nothing of its run to do, has ended.
@@ -310,6 +327,13 @@ fn fits(run: &Run, attempt: &Attempt, cause: &EndCause) -> bool {
         EndCause::Cancelled => done || run.is_cancelling(),
         EndCause::GaveBack(..) => true,
     }
+}
+
+/// What a framework said, with what it said elsewhere.
+fn with_doubts(run: &Run, message: &str) -> String {
+    let others = run.doubted.iter().filter(|(_, words)| *words != message);
+    let told = others.map(|(executor, words)| format!("\non {executor}: {words}"));
+    std::iter::once(message.to_owned()).chain(told).collect()
 }
 
 fn is_of(attempt: &Attempt, report: &Report) -> bool {

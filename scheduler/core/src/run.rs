@@ -69,6 +69,10 @@ pub struct Run {
     /// What the last of them came to nothing for, in words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub discovery_lost_to: String,
+    /// Executors where the framework said that it cannot discover the suite, and its words, which are believed when another
+    /// executor's says so too.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub doubted: BTreeMap<ExecutorId, String>,
     /// Whether the framework ever did anything: discovered, or executed a test.
     pub started: bool,
     pub empty_by_definition: bool,
@@ -234,6 +238,7 @@ impl Run {
             suite_errors: 0,
             discovery_losses: 0,
             discovery_lost_to: String::new(),
+            doubted: BTreeMap::new(),
             started: false,
             empty_by_definition: false,
             fail_fast: None,

@@ -273,6 +273,20 @@ fn a_discovery_that_hangs_is_killed_at_a_limit_that_is_named() {
 }
 
 #[test]
+fn a_discovery_that_dies_is_tried_once_more() {
+    let mut world = World::wanting(Kind::Discover);
+    world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
+    let effects = world.worker(1, exited());
+    assert!(matches!(&effects[..], [Effect::Start(start)] if start.discover), "{effects:?}");
+    assert_eq!(world.suite_errors(), [""; 0]);
+    world.worker(2, WorkerEvent::Ready { grace_ms: 1000 });
+    world.worker(2, exited());
+    let state = world.report(1).state;
+    let AttemptState::Ended(EndCause::DiscoveryFailed(words)) = &state else { panic!("{state:?}") };
+    assert!(words.starts_with("the framework ended during discovery with"), "{words}");
+}
+
+#[test]
 fn a_worker_that_has_discovered_may_wait_as_long_as_it_takes() {
     let mut world = World::wanting(Kind::Discover);
     world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });

@@ -8,8 +8,8 @@ mod world;
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, AttemptReport, AttemptState, EndCause, Generation, InfraCause, NotExecuted, Outcome, Record,
-    Relation, Role, RunEvent, SlotNumber, SuiteError, TestIndex, TextRef, Verdict,
+    AttemptId, AttemptReport, AttemptState, Digest, Discovery, EndCause, Generation, InfraCause, NotExecuted,
+    Outcome, Record, Relation, Role, RunEvent, SlotNumber, SuiteError, TestIndex, TextRef, Verdict,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Fact, What, project};
 
@@ -22,6 +22,51 @@ fn a_retry_goes_elsewhere_where_it_can() {
     let facts = world.report("a", &[(1, result(0, Outcome::Failed))]);
     assert_eq!(bundles(&facts), [[(0, Role::Run)]]);
     assert_eq!(assigned(&facts), [("b", AttemptId(3))]);
+}
+
+/// A run submitted to two executors, of which the first was given the discovery, says that it failed, and goes on.
+fn failed_discovery(words: &str) -> (World, Vec<What>) {
+    let mut world = World::of(0);
+    world.report("a", &[]);
+    world.report("b", &[]);
+    world.says("a", 1, AttemptState::Ended(EndCause::DiscoveryFailed(words.into())));
+    let facts = world.report("a", &[]);
+    (world, facts)
+}
+
+fn discovery_failed(facts: &[What]) -> Option<&str> {
+    facts.iter().find_map(|what| match what {
+        What::DiscoveryFailed { message } => Some(&**message),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_discovery_that_fails_is_tried_on_another_executor_and_nothing_more_goes_to_the_first() {
+    let (mut world, facts) = failed_discovery("no pytest");
+    assert_eq!((discovery_failed(&facts), assigned(&facts)), (None, vec![("b", AttemptId(2))]));
+    let discovered = Discovery { manifest: Digest([7; 32]), tests: 2 };
+    world.says("b", 2, AttemptState::Ended(EndCause::Discovered(discovered)));
+    world.report("b", &[]);
+    let facts = world.planned(vec![tests([0]), tests([1])], Vec::new(), 0);
+    assert_eq!(assigned(&facts), [("b", AttemptId(3)), ("b", AttemptId(4))]);
+}
+
+#[test]
+fn two_executors_on_which_a_discovery_fails_are_believed() {
+    for (words, expected) in [("a typo", "a typo"), ("no pytest", "a typo\non a: no pytest")] {
+        let (mut world, _) = failed_discovery(words);
+        world.says("b", 2, AttemptState::Ended(EndCause::DiscoveryFailed("a typo".into())));
+        assert_eq!(discovery_failed(&world.report("b", &[])), Some(expected));
+    }
+}
+
+#[test]
+fn the_only_executor_is_believed_when_a_discovery_fails_there() {
+    let mut world = World::of(0);
+    world.report("a", &[]);
+    world.says("a", 1, AttemptState::Ended(EndCause::DiscoveryFailed("a typo".into())));
+    assert_eq!(discovery_failed(&world.report("a", &[])), Some("a typo"));
 }
 
 #[test]

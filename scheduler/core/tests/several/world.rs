@@ -59,18 +59,38 @@ impl World {
         first: u32,
     ) -> World {
         let count = bundles.iter().map(Vec::len).sum::<usize>() as u32;
-        let state = State::new(Epoch(1), Settings::default());
-        let mut world = World { state, now: Instant(0), executors: BTreeMap::new(), calls: 0 };
-        world.step(Event::Submit { request: Call(1000), spec: Box::new(RunSpec { retries, ..spec("r") }) });
+        let mut world = World::of(retries);
         world.report("a", &[]);
         let discovered = EndCause::Discovered(Discovery { manifest: Digest([7; 32]), tests: count });
         world.says("a", 1, AttemptState::Ended(discovered));
         world.report("a", &[]);
+        world.planned(bundles, relations, first);
+        world.says("a", 2, AttemptState::Running(None));
+        world.report("a", &[]);
+        world
+    }
+
+    /// A run that was submitted, and no executor.
+    pub fn of(retries: u32) -> World {
+        let state = State::new(Epoch(1), Settings::default());
+        let mut world = World { state, now: Instant(0), executors: BTreeMap::new(), calls: 0 };
+        world.step(Event::Submit { request: Call(1000), spec: Box::new(RunSpec { retries, ..spec("r") }) });
+        world
+    }
+
+    /// What was discovered is planned: bundles of ten-second tests.
+    pub fn planned(
+        &mut self,
+        bundles: Vec<Vec<TestIndex>>,
+        relations: Vec<Relation>,
+        first: u32,
+    ) -> Vec<What> {
+        let count = bundles.iter().map(Vec::len).sum::<usize>();
         let plan = Plan {
             manifest: Digest([8; 32]),
             bundles,
-            predicted_us: vec![10_000_000; count as usize],
-            limits_ms: vec![300_000; count as usize],
+            predicted_us: vec![10_000_000; count],
+            limits_ms: vec![300_000; count],
             relations,
             summary: PlanSummary::default(),
             empty_by_definition: false,
@@ -78,10 +98,7 @@ impl World {
             fail_fast: None,
             moved: None,
         };
-        world.step(Event::Planned { run: run(), generation: Generation(1), outcome: Ok(Box::new(plan)) });
-        world.says("a", 2, AttemptState::Running(None));
-        world.report("a", &[]);
-        world
+        self.step(Event::Planned { run: run(), generation: Generation(1), outcome: Ok(Box::new(plan)) }).0
     }
 
     pub fn step(&mut self, event: Event) -> (Vec<What>, Vec<Effect>) {

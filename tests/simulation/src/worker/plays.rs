@@ -4,7 +4,7 @@ use seagull_domain::{AttemptId, Discovery as Discovered, Outcome, Role, SuiteErr
 use seagull_executor_core::{Exit, Renewal, WorkerEvent};
 
 use super::{Death, FILE, Finish, Place, Stage};
-use crate::physical::{Ended, Execution};
+use crate::physical::{Ended, Execution, WorkerLife};
 use crate::planner::{self, DISCOVERED};
 use crate::scenario::{Discovery, Does, Script, TEST_KIB};
 use crate::world::{Action, World};
@@ -41,7 +41,12 @@ impl World {
                 self.finishes(place);
             }
             Discovery::Dies => {
-                self.life(place).suite_errors += 1;
+                // The first such death of a discovery is forgiven.
+                let (agent, attempt) = (self.life(place).agent, self.life(place).attempt);
+                let of = |life: &&WorkerLife| (life.agent, life.attempt) == (agent, attempt);
+                let told = self.physical.workers.iter().filter(of).filter(|life| life.discovery_told);
+                let again = told.count() > 1;
+                self.life(place).suite_errors += u32::from(again);
                 self.dies(place, Death::Other);
             }
         }
