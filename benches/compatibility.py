@@ -85,8 +85,8 @@ def python(specifier, project, folder, slots):
     return (*outcomes, found)
 
 
-def rust(specifier, project, folder, slots):
-    """The outcomes of two runs of cargo test and of ours."""
+def crate(specifier, folder):
+    """A copy of a crate's source, and what it is built with: nothing but cargo's own."""
     name, _, version = specifier.partition("==")
     subprocess.run(["cargo", "new", "-q", "--lib", folder / "fetch"], check=True)
     subprocess.run(["cargo", "add", "-q", f"{name}@={version}"], cwd=folder / "fetch", check=True)
@@ -97,8 +97,13 @@ def rust(specifier, project, folder, slots):
     source = next(package["manifest_path"] for package in packages if package["name"] == name)
     directory = folder / name
     shutil.copytree(pathlib.Path(source).parent, directory)
+    return directory, {key: value for key, value in os.environ.items() if key != "CARGO_TARGET_DIR"}
+
+
+def rust(specifier, project, folder, slots):
+    """The outcomes of two runs of cargo test and of ours."""
+    directory, variables = crate(specifier, folder)
     ours = [record.SEAGULL, *RUN, "--slots", str(slots), "--state", str(folder / "state"), "--", *project.arguments]
-    variables = {key: value for key, value in os.environ.items() if key != "CARGO_TARGET_DIR"}
     suite = suites.Suite(directory, variables, {"seagull": [ours]})
     command = ["cargo", "test", "--no-fail-fast", *project.arguments]
     runs = [
@@ -106,7 +111,7 @@ def rust(specifier, project, folder, slots):
         for _ in range(2)
     ]
     found, _, _, _ = verdicts.our_run(suite)
-    return (*(cargo_outcomes(name, run.stdout) for run in runs), found)
+    return (*(cargo_outcomes(directory.name, run.stdout) for run in runs), found)
 
 
 def cargo_outcomes(package, printed):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares the verdicts of one seagull run with two plain pytest runs on a public suite, test by test.
 
-    benches/verdicts.py SUITE [--slots 2] [--check]
+    benches/verdicts.py SUITE [--slots 2]
 
 The two plain runs go side by side; a test that differs between them has no verdict of its own and is only counted.
 Prints what differs, and how seagull's discovery, plan and memory were; writes benches/results/verdicts-SUITE.md. Its
@@ -88,7 +88,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("suite", choices=suites.SUITES)
     parser.add_argument("--slots", type=int, default=2)
-    parser.add_argument("--check", action="store_true", help="keep no result")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = pathlib.Path(name)
@@ -105,7 +104,7 @@ def main():
     lines += [f"- The scheduler's and executor's process had {peak:.0f} MB at its peak.", ""]
     lines += [f"- `{test}`: plain {one.get(test)}, seagull {verdicts.get(test)}" for test in sorted(differ)]
     lines += [f"- `{test}`: plain {one.get(test)} and {two.get(test)}" for test in sorted(unstable)]
-    record.write(None if options.check else f"verdicts-{options.suite}", lines)
+    record.write(f"verdicts-{options.suite}", lines)
     return 1 if differ or not verdicts else 0
 
 

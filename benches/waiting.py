@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """What a developer waits for: the first test, the verdict, an upload, the help.
 
-    benches/waiting.py suites|artifact|help [--rounds 5]
+    benches/waiting.py suites|crates|artifact|help [--rounds 5]
 
 suites: from Enter to the first test and to the verdict, for a first and a second run of seagull, for plain pytest and
-for pytest-xdist; the first test is when a plugin's hook is called in whichever process runs it. artifact: a run on a
+for pytest-xdist; the first test is when a plugin's hook is called in whichever process runs it. crates: until the first
+test is said to have ended and until the verdict, for cargo test, nextest (if it is there) and seagull, of what is built
+already, without documentation tests, which nextest does not run. artifact: a run on a
 scheduler's executor from a repository of 20,000 files, for the first time, unchanged, and with one file changed. help:
 `seagull --help`. Each round does all once, in an order that rotates. Writes benches/results/waiting-*.md.
 """
@@ -12,10 +14,13 @@ scheduler's executor from a repository of 20,000 files, for the first time, unch
 import argparse
 import pathlib
 import random
+import re
+import shutil
 import subprocess
 import tempfile
 import time
 
+import compatibility
 import dispatch
 import record
 import suites
@@ -62,6 +67,36 @@ def measure_suite(name, folder):
         "seagull, first run": lambda: run([*ours[:state], f"{known}-{next(fresh)}", *ours[state + 1 :]]),
         "seagull, second run": lambda: run(ours),
     }
+
+
+def measure_crate(specifier, folder):
+    """As above, for a crate."""
+    folder.mkdir()
+    directory, variables = compatibility.crate(specifier, folder)
+    ours = [record.SEAGULL, "run", "--output", "json", "--slots", "2"]
+    commands = {"cargo test": (["cargo", "test", "--tests"], r"test .* \.\.\. ok")}
+    if shutil.which("cargo-nextest"):
+        commands["nextest"] = (["cargo", "nextest", "run"], r" *PASS ")
+    commands["seagull, first run"] = commands["seagull, second run"] = (ours, r'.*"event":"test_finished"')
+    known, fresh = folder / "state", iter(range(10**6))
+
+    def run(name):
+        command, first = commands[name]
+        if name.startswith("seagull"):
+            state = known if "second" in name else folder / f"state-{next(fresh)}"
+            command = [*command, "--state", str(state), "--", "--tests"]
+        began, seen = time.time(), None
+        both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        with subprocess.Popen(command, cwd=directory, env=variables, text=True, **both) as process:
+            for line in process.stdout:
+                if seen is None and re.match(first, line):
+                    seen = time.time()
+        assert process.returncode == 0 and seen, name
+        return {"first test": seen - began, "verdict": time.time() - began}
+
+    for name in commands:
+        run(name)
+    return {name: lambda name=name: run(name) for name in commands}
 
 
 def measure_artifact(folder, scheduler_url, token):
@@ -118,7 +153,7 @@ def report(name, title, measured):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["suites", "artifact", "help"])
+    parser.add_argument("what", choices=["suites", "crates", "artifact", "help"])
     parser.add_argument("--suite", choices=suites.SUITES, default="networkx", help="of suites: which")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
@@ -127,6 +162,11 @@ def main():
         if options.what == "suites":
             measured = in_turn(measure_suite(options.suite, folder), options.rounds)
             report(f"waiting-{options.suite}", f"{options.suite}: what one waits for, 2 slots", measured)
+        elif options.what == "crates":
+            for specifier in compatibility.RUST:
+                name = specifier.partition("==")[0]
+                measured = in_turn(measure_crate(specifier, folder / name), options.rounds)
+                report(f"waiting-{name}", f"{name}: what one waits for, 2 slots", measured)
         elif options.what == "artifact":
             scheduler, url = dispatch.start_scheduler(folder / "scheduler")
             token = folder / "scheduler" / "token"

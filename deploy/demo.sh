@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The main job in one go: a real public suite (networkx, from PyPI) over a scheduler and two executors, one of which is
-# killed half way. Everything lives in a throwaway directory; the processes end with it.
+# killed half way. Everything lives in a throwaway directory; the processes end with it. With a path as its argument the
+# report of the run is kept there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seagull="${CARGO_TARGET_DIR:-$PWD/target}/debug/seagull"
@@ -85,4 +86,5 @@ grep -q '^plan: .* on 2 slots, ' "$work/out" || fail "the plan was not for both 
 grep -qE '^EXECUTOR LOST executor-two(:|$)' "$work/out" || fail "the loss of executor-two was not told"
 [ "${tests:-0}" -ge 5000 ] || fail "only ${tests:-no} tests"
 [ "$cases" = "$tests" ] && [ "$distinct" = "$tests" ] || fail "$cases cases, $distinct distinct, for $tests tests"
+[ $# = 0 ] || cp "$work/report.xml" "$1"
 exit "$code"

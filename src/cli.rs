@@ -137,7 +137,7 @@ pub enum Command {
     Doctor(Box<Doctor>),
     /// Serve runs to executors, until interrupted
     ///
-    /// Prints `listening on http://ADDRESS` on standard output once it can be reached.
+    /// Prints `listening on http://ADDRESS` (with a certificate `https`) on standard output once it can be reached.
     Scheduler(Scheduler),
     /// Offer this machine's slots to a scheduler, until interrupted
     ///

@@ -35,8 +35,7 @@ pub use text::{clean, count, number, one_line, times};
 use crate::again::Again;
 use crate::errors::Stderr;
 
-const FILE_HINT: &str =
-    "hint: --junit FILE or --html FILE names another; is its directory there, and may it be written to?";
+const FILE_HINT: &str = "hint: --junit FILE or --html FILE names another; may it be written to?";
 /// Texts of one report are fetched up to this many bytes together.
 const MAX_TEXTS: u64 = 256 << 20;
 
