@@ -81,9 +81,6 @@ pub(crate) enum Errand {
     },
 }
 
-/// Wakes up later than this after its deadline mean that the process stood still.
-const PAUSE: Duration = Duration::from_secs(1);
-
 pub(crate) struct Actor {
     state: State,
     committer: Committer,
@@ -98,6 +95,8 @@ pub(crate) struct Actor {
     /// A snapshot is on its way to the journal.
     snapshotting: bool,
     origin: tokio::time::Instant,
+    /// When the loop last did something.
+    turned: Instant,
 }
 
 /// The other ends of an actor.
@@ -121,6 +120,7 @@ impl Actor {
             next_call: Call(0),
             snapshotting: false,
             origin: tokio::time::Instant::now(),
+            turned: Instant(0),
         }
     }
 
@@ -129,11 +129,13 @@ impl Actor {
         let mut durable = self.committer.durable.clone();
         self.step(Event::Recovered);
         loop {
-            let deadline = self.state.next_deadline();
-            let timer = deadline.map(|at| self.origin + Duration::from_millis(at.0));
+            let timer = self.state.next_deadline().map(|at| self.origin + Duration::from_millis(at.0));
             tokio::select! {
                 request = self.requests.recv() => match request {
-                    Some(request) => self.handle(request),
+                    Some(request) => {
+                        self.turn();
+                        self.handle(request);
+                    }
                     None => return Ok(()),
                 },
                 changed = durable.changed() => {
@@ -141,9 +143,13 @@ impl Actor {
                     if let Some(error) = progress.failed.clone().or(changed.err().map(|e| e.to_string())) {
                         return Err(error);
                     }
+                    self.turn();
                     self.committed(&progress);
                 }
-                () = sleep_until(timer) => self.woken(deadline),
+                () = sleep_until(timer) => {
+                    self.turn();
+                    self.step(Event::Tick);
+                }
             }
         }
     }
@@ -152,12 +158,13 @@ impl Actor {
         Instant(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
-    fn woken(&mut self, deadline: Option<Instant>) {
-        let late = deadline.map_or(Duration::ZERO, |deadline| self.now() - deadline);
-        if late > PAUSE {
-            self.step(Event::Paused(late));
+    /// The loop does something: first of all it sees whether the process stood still.
+    fn turn(&mut self) {
+        let now = self.now();
+        if let Some(pause) = self.state.stood_still(self.turned, now) {
+            self.step(Event::Paused(pause));
         }
-        self.step(Event::Tick);
+        self.turned = now;
     }
 
     fn handle(&mut self, request: Request) {

@@ -1,7 +1,7 @@
 //! Applying facts: the only place where durable state changes. It decides nothing, so that recovery ends where the
 //! steps that made the facts did.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use seagull_domain::{
     AttemptId, BundleId, Counts, Digest, EndCause, Evidence, ExecutorId, Generation, InfraCause, Record,
@@ -10,7 +10,7 @@ use seagull_domain::{
 
 use crate::fact::{Fact, What};
 use crate::run::{Attempt, Bundle, Phase, Run, Status, Test, Worker};
-use crate::{Plan, State};
+use crate::{Pending, Plan, State};
 
 impl State {
     /// Applies a fact, which becomes number `seq + 1`.
@@ -27,6 +27,7 @@ impl State {
             What::Assigned { attempt, executor, .. } => {
                 self.next_attempt = self.next_attempt.max(attempt.next());
                 self.placed.entry(executor.clone()).or_default().insert(*attempt, run.clone());
+                self.fleet.placed(run);
                 self.run_mut(run).assign(&fact.what);
             }
             What::AttemptEnded { attempt, cause, .. } => {
@@ -46,6 +47,7 @@ impl State {
         let executor = self.runs[run].attempts[&attempt].executor.clone();
         if let Some(placed) = self.placed.get_mut(&executor) {
             placed.remove(&attempt);
+            self.fleet.unplaced(run);
             if placed.is_empty() {
                 self.placed.remove(&executor);
             }
@@ -151,7 +153,7 @@ impl Run {
     /// What is under way of an anticipated plan goes on in this one.
     fn carry_over(&mut self, manifest: Digest, moved: &[Option<TestIndex>]) {
         self.take_anticipated();
-        self.pending.clear();
+        self.pending = Pending::default();
         self.relations_held.clear();
         let mut attempts = std::mem::take(&mut self.attempts);
         let under_way = |attempt: &&mut Attempt| attempt.bundle.is_some() && attempt.status == Status::Live;
@@ -193,7 +195,7 @@ impl Run {
         self.tests.clear();
         self.relations.clear();
         self.relations_held.clear();
-        self.pending.clear();
+        self.pending = Pending::default();
         self.counts = Counts::default();
     }
 
@@ -488,7 +490,7 @@ impl Run {
 
     fn stop(&mut self, reason: seagull_domain::NotExecuted) {
         self.phase = Phase::Stopping(reason);
-        let pending: BTreeMap<_, _> = std::mem::take(&mut self.pending);
+        let pending = std::mem::take(&mut self.pending);
         for (test, _) in pending.values().flat_map(|bundle| &bundle.entries) {
             self.test_mut(*test).pending = None;
         }

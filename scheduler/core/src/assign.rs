@@ -1,7 +1,7 @@
 //! Matching: which slot gets which work. One pure function over all runs and executors.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::{AttemptId, BootId, BundleId, ExecutorId, RunId, SlotIndex, SlotNumber};
 
@@ -11,7 +11,6 @@ use crate::held_back::HeldBack;
 use crate::run::{Attempt, Bundle, Run};
 use crate::state::{Executor, Place};
 use crate::step::Step;
-use crate::suspects::emptied;
 
 /// A slot gets its *next* attempt when its current one has no more than this left.
 const NEXT_WHEN_LEFT_US: u64 = 1_000_000;
@@ -31,20 +30,15 @@ pub(crate) struct Match {
 /// priority, then by the share of slots they have; in a run the discovery, then what goes first, then the longest bundle.
 pub(crate) fn best_matching(state: &State) -> Vec<Match> {
     let mut matches = Vec::new();
-    if !state.runs.values().any(has_work) {
+    if state.fleet.with_room.is_empty() {
         return matches;
     }
-    let mut rooms = Rooms::of(state);
-    if rooms.is_empty() {
-        return matches;
-    }
-    let shares = shares(state);
     let ranked = state.runs.iter().filter(|(_, run)| has_work(run)).map(|(id, run)| {
-        let rank = (Reverse(run.spec.priority), shares.get(id).copied().unwrap_or(0), id);
+        let rank = (Reverse(run.spec.priority), state.fleet.shares.get(id).copied().unwrap_or(0), id);
         (rank, Work::new(state, id, run))
     });
     let mut queue: BTreeMap<_, _> = ranked.collect();
-    rooms.keep(&emptied(state));
+    let mut rooms = None;
     while let Some(((priority, share, id), mut work)) = queue.pop_first() {
         if let Some(matched) = work.next_match(state, &mut rooms) {
             matches.push(matched);
@@ -72,25 +66,8 @@ pub(crate) fn may_go(
         && (!bundle.avoid.contains(id) || !may_go_elsewhere(state, bundle, held_back))
 }
 
-/// A bundle's rank among those of its run that wait: those that run alone last, then what goes first, then the longest,
-/// the oldest of those that are equally long.
-type Rank = (bool, bool, u64, Reverse<BundleId>);
-
-pub(crate) fn rank((id, bundle): (&BundleId, &Bundle)) -> Rank {
-    (!bundle.alone, bundle.first, bundle.predicted_us, Reverse(*id))
-}
-
 fn has_work(run: &Run) -> bool {
     run.wants_discovery() || (run.dispatches() && run.withdrawn == 0 && !run.pending.is_empty())
-}
-
-/// How many live attempts each run has.
-fn shares(state: &State) -> BTreeMap<&RunId, usize> {
-    let mut shares = BTreeMap::new();
-    for run in state.placed.values().flat_map(BTreeMap::values) {
-        *shares.entry(run).or_default() += 1;
-    }
-    shares
 }
 
 /// The slots that are not taken yet.
@@ -98,8 +75,8 @@ struct Rooms<'a> {
     idle: BTreeSet<Place<'a>>,
     /// Executors of which all slots are idle.
     unused: BTreeSet<&'a ExecutorId>,
-    /// Executors with nothing to do that are kept for a suspect of a run.
-    kept: BTreeMap<&'a RunId, &'a ExecutorId>,
+    /// Executors with nothing to do that are kept for suspects of a run.
+    kept: BTreeMap<&'a RunId, BTreeMap<BundleId, &'a ExecutorId>>,
     /// Busy slots that would hold one more attempt of their run as next.
     next: BTreeMap<&'a RunId, BTreeSet<Place<'a>>>,
 }
@@ -112,9 +89,10 @@ impl<'a> Rooms<'a> {
             kept: BTreeMap::new(),
             next: BTreeMap::new(),
         };
-        for (id, executor) in &state.executors {
+        for id in &state.fleet.with_room {
+            let executor = &state.executors[id];
             let idle = executor.room.values().filter(|run| run.is_none()).count();
-            if idle > 0 && idle == usize::from(executor.slots) {
+            if idle > 0 && idle == usize::from(executor.slots) && !executor.has_strays {
                 rooms.unused.insert(id);
             }
             for (slot, run) in &executor.room {
@@ -124,34 +102,54 @@ impl<'a> Rooms<'a> {
                 };
             }
         }
+        rooms.keep(state);
         rooms
     }
 
-    /// Nothing goes to these executors but, once they have nothing, what runs there alone.
-    fn keep(&mut self, emptied: &BTreeMap<&'a ExecutorId, &'a RunId>) {
-        for (executor, run) in emptied {
+    /// Nothing goes to reserved executors but, once they have nothing, what runs there alone.
+    fn keep(&mut self, state: &'a State) {
+        for (executor, (run, bundle)) in &state.reserved.executors {
             if self.unused.contains(executor) {
-                self.kept.insert(run, executor);
+                self.kept.entry(run).or_default().insert(*bundle, executor);
             }
-            self.clear(executor);
+            self.clear(state, executor);
         }
     }
 
-    fn clear(&mut self, executor: &ExecutorId) {
+    fn clear(&mut self, state: &'a State, executor: &'a ExecutorId) {
         self.unused.remove(executor);
-        self.idle.retain(|place| place.0 != executor);
-        self.next.values_mut().for_each(|next| next.retain(|place| place.0 != executor));
+        for (slot, run) in state.executors.get(executor).into_iter().flat_map(|of| &of.room) {
+            match run {
+                None => self.idle.remove(&(executor, *slot)),
+                Some(run) => self.next.get_mut(run).is_some_and(|next| next.remove(&(executor, *slot))),
+            };
+        }
     }
 
-    fn is_empty(&self) -> bool {
-        self.idle.is_empty() && self.next.is_empty()
+    /// Whether there is a slot for a bundle of the run.
+    fn has_any(&self, run: &RunId, bundle: &Bundle) -> bool {
+        if bundle.alone {
+            !self.unused.is_empty() || self.kept.contains_key(run)
+        } else {
+            !self.idle.is_empty() || self.next.get(run).is_some_and(|next| !next.is_empty())
+        }
     }
 
-    /// Whether there is a slot for anything of the run.
-    fn has_any(&self, run: &RunId) -> bool {
-        !self.idle.is_empty()
-            || self.kept.contains_key(run)
-            || self.next.get(run).is_some_and(|next| !next.is_empty())
+    /// An executor that is kept for the bundle, or at least for the run, and that is not kept any more.
+    fn take_kept(
+        &mut self,
+        run: &RunId,
+        bundle: BundleId,
+        goes: impl Fn(&ExecutorId) -> bool,
+    ) -> Option<&'a ExecutorId> {
+        let kept = self.kept.get_mut(run)?;
+        let own = kept.get_key_value(&bundle).filter(|(_, executor)| goes(executor));
+        let (&found, _) = own.or_else(|| kept.iter().find(|(_, executor)| goes(executor)))?;
+        let executor = kept.remove(&found);
+        if kept.is_empty() {
+            self.kept.remove(run);
+        }
+        executor
     }
 
     /// Whether the place was idle.
@@ -177,7 +175,8 @@ struct Work<'a> {
     id: &'a RunId,
     run: &'a Run,
     discovers: bool,
-    bundles: BinaryHeap<Rank>,
+    /// Those that were not looked at yet, what goes first first.
+    bundles: Box<dyn Iterator<Item = (BundleId, &'a Bundle)> + 'a>,
     /// Relations that bundles given out so far have tests of.
     taken: BTreeSet<u32>,
     held_back: HeldBack<'a>,
@@ -187,27 +186,29 @@ struct Work<'a> {
 
 impl<'a> Work<'a> {
     fn new(state: &'a State, id: &'a RunId, run: &'a Run) -> Work<'a> {
-        let bundles = run.pending.iter().map(rank).collect();
+        let bundles = Box::new(run.pending.in_order());
         let (discovers, held_back) = (run.wants_discovery(), HeldBack::of(state, run));
         Work { id, run, discovers, bundles, taken: BTreeSet::new(), held_back, warm: None }
     }
 
     /// What finds no slot now finds none later: a slot that may hold something as next was idle before.
-    fn next_match(&mut self, state: &'a State, rooms: &mut Rooms<'a>) -> Option<Match> {
+    fn next_match(&mut self, state: &'a State, rooms: &mut Option<Rooms<'a>>) -> Option<Match> {
         if std::mem::take(&mut self.discovers) {
+            let rooms = rooms.get_or_insert_with(|| Rooms::of(state));
             let place = rooms.idle.iter().find(|place| !self.held_back.contains(place)).copied()?;
             rooms.take_idle(&place);
             return Some(self.matched(None, place));
         }
-        while rooms.has_any(self.id)
-            && let Some((.., Reverse(id))) = self.bundles.pop()
-        {
-            let bundle = &self.run.pending[&id];
+        while let Some((id, bundle)) = self.bundles.next() {
             if self.has_busy_relation(bundle) {
                 continue;
             }
+            let rooms = rooms.get_or_insert_with(|| Rooms::of(state));
+            if !rooms.has_any(self.id, bundle) {
+                return None;
+            }
             let place = if bundle.alone {
-                self.place_alone(state, bundle, rooms)
+                self.place_alone(state, (id, bundle), rooms)
             } else {
                 self.best_place(state, bundle, rooms)
             };
@@ -232,16 +233,19 @@ impl<'a> Work<'a> {
     }
 
     /// Where nothing else runs: on the executor that was emptied for it, or on one that happens to have nothing.
-    fn place_alone(&self, state: &'a State, bundle: &Bundle, rooms: &mut Rooms<'a>) -> Option<Place<'a>> {
+    fn place_alone(
+        &self,
+        state: &'a State,
+        (id, bundle): (BundleId, &Bundle),
+        rooms: &mut Rooms<'a>,
+    ) -> Option<Place<'a>> {
         let goes = |id: &ExecutorId| may_go(state, bundle, &self.held_back, id, &state.executors[id]);
-        let kept = rooms.kept.get(self.id).copied().filter(|id| goes(id));
-        let unused = || rooms.unused.iter().copied().find(|id| goes(id));
-        let executor = kept.or_else(unused)?;
-        rooms.kept.retain(|_, kept| *kept != executor);
+        let kept = rooms.take_kept(self.id, id, goes);
+        let executor = kept.or_else(|| rooms.unused.iter().copied().find(|id| goes(id)))?;
         let slots = (0..state.executors[executor].slots).map(|slot| (executor, SlotIndex(slot)));
         let free = slots.filter(|place| !self.held_back.contains(place));
         let place = free.max_by_key(|place| (self.run.worker(place.0, place.1).is_some(), Reverse(*place)));
-        rooms.clear(executor);
+        rooms.clear(state, executor);
         place
     }
 
@@ -300,13 +304,6 @@ impl State {
         }
         room
     }
-
-    fn look_for_room(&mut self, executor: &ExecutorId) {
-        let room = self.room(executor);
-        if let Some(executor) = self.executors.get_mut(executor) {
-            executor.room = room;
-        }
-    }
 }
 
 impl Step<'_> {
@@ -315,6 +312,7 @@ impl Step<'_> {
         for executor in &self.dirty {
             self.state.look_for_room(executor);
         }
+        self.state.reserve(self.now);
         let slots = self.state.slots();
         let mut unused = BTreeMap::new();
         for matched in best_matching(self.state) {

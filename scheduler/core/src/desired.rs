@@ -36,6 +36,7 @@ impl Step<'_> {
         let reported = std::mem::take(&mut self.acknowledged);
         for executor in std::mem::take(&mut self.dirty) {
             self.answer(&executor, &reported);
+            self.state.expect(&executor);
         }
     }
 

@@ -9,7 +9,7 @@ use seagull_domain::{BootId, EndCause, ExecutorId, InfraCause, Instant, RunId};
 use crate::Effect;
 use crate::fact::What;
 use crate::run::{Phase, Run, Status};
-use crate::state::Executor;
+use crate::state::{Executor, State};
 use crate::step::{Origin, Step};
 
 impl Executor {
@@ -22,6 +22,7 @@ impl Executor {
             answered: false,
             sequence: 0,
             lease_until,
+            due: None,
             slots: 0,
             labels: BTreeMap::new(),
             draining: false,
@@ -29,6 +30,7 @@ impl Executor {
             version: 0,
             desired: Default::default(),
             has: BTreeSet::new(),
+            has_strays: false,
             running: BTreeMap::new(),
             done: BTreeSet::new(),
             room: BTreeMap::new(),
@@ -36,21 +38,33 @@ impl Executor {
     }
 }
 
+/// A shell that is late by more than this stood still, or has more to do than it can.
+const STANDSTILL: Duration = Duration::from_secs(1);
+
+impl State {
+    /// For how long the scheduler may have stood still, if it did: it was due to wake and did not. Nobody knows since
+    /// when, so it counts from `last` on, when its shell last did something. To be asked before anything else is done:
+    /// what executors sent meanwhile may still be waiting.
+    pub fn stood_still(&self, last: Instant, now: Instant) -> Option<Duration> {
+        let late = self.next_deadline().is_some_and(|due| now - due > STANDSTILL);
+        late.then(|| now - last)
+    }
+}
+
 impl Step<'_> {
     pub fn tick(&mut self) {
-        let expired = self.state.executors.iter().filter(|(_, e)| e.lease_until <= self.now);
-        let expired: Vec<_> = expired.map(|(id, _)| id.clone()).collect();
-        for executor in expired {
+        for executor in self.state.take_due(self.now) {
+            if self.state.executors.get(&executor).is_some_and(|known| known.lease_until > self.now) {
+                self.dirty.insert(executor); // Its call may have been held for long enough.
+                continue;
+            }
             self.lose_executor(&executor, InfraCause::ExecutorLost);
-            let Some(gone) = self.state.executors.remove(&executor) else { continue };
+            let Some(gone) = self.state.forget(&executor) else { continue };
             self.state.losses.lived += self.now - gone.since;
             if let Some(held) = gone.held {
                 self.effect(Effect::Drop { call: held.call });
             }
         }
-        let due = |e: &Executor| e.held.is_some_and(|held| held.until <= self.now);
-        let due = self.state.executors.iter().filter(|(_, e)| due(e)).map(|(id, _)| id.clone());
-        self.dirty.extend(due);
         self.stop_orphans();
     }
 
@@ -60,7 +74,9 @@ impl Step<'_> {
             && (state.boot.as_ref(), state.sequence) == (Some(boot), sequence)
         {
             state.lease_until = state.lease_until.min(until);
-            if let Some(held) = state.held.take() {
+            let held = state.held.take();
+            self.state.expect(executor);
+            if let Some(held) = held {
                 self.effect(Effect::Drop { call: held.call });
             }
         }
@@ -79,7 +95,9 @@ impl Step<'_> {
         let with_workers = self.state.runs.values().flat_map(|run| run.workers.keys());
         let named: Vec<_> = self.state.placed.keys().chain(with_workers).cloned().collect();
         for executor in named {
-            self.state.executors.entry(executor).or_insert_with(|| Executor::unseen(self.now, until));
+            let unseen = || Executor::unseen(self.now, until);
+            self.state.executors.entry(executor.clone()).or_insert_with(unseen);
+            self.state.expect(&executor);
         }
         let runs: Vec<_> = self.state.runs.iter().map(|(id, run)| (id.clone(), run.phase)).collect();
         for (run, phase) in runs {

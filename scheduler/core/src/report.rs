@@ -63,7 +63,9 @@ impl Step<'_> {
         executor.lease_until = now + lease;
         let capacity = (report.slots, report.draining);
         let changed = (executor.slots, executor.draining) != capacity;
+        self.state.fleet.slots -= executor.slots_that_count();
         (executor.slots, executor.draining) = capacity;
+        self.state.fleet.slots += executor.slots_that_count();
         executor.labels.clone_from(&report.labels);
         let current = report.known == (epoch, executor.version);
         executor.answered |= current;
@@ -102,6 +104,7 @@ impl Step<'_> {
             }
             (known.answered, known.version) = (false, 0);
             known.has.clear();
+            known.has_strays = false;
             known.running.clear();
             known.done.clear();
         }
@@ -299,10 +302,12 @@ impl Step<'_> {
         let has_ended = |status: &&AttemptReport| matches!(status.state, AttemptState::Ended(_));
         let ended = report.attempts.iter().filter(has_ended).map(|status| status.attempt);
         let placed = self.state.placed.get(&report.executor);
-        let done =
-            ended.filter(|attempt| placed.is_some_and(|placed| placed.contains_key(attempt))).collect();
+        let is_placed = |attempt: &AttemptId| placed.is_some_and(|placed| placed.contains_key(attempt));
+        let done = ended.filter(is_placed).collect();
+        let is_stray = |status: &AttemptReport| !has_ended(&status) && !is_placed(&status.attempt);
+        let has_strays = report.attempts.iter().any(is_stray);
         let executor = self.seen_mut(report);
-        executor.done = done;
+        (executor.done, executor.has_strays) = (done, has_strays);
         executor.has = report.attempts.iter().map(|status| status.attempt).collect();
     }
 

@@ -16,6 +16,7 @@ use seagull_domain::{
 use serde::{Deserialize, Serialize};
 
 use crate::numbering::Numbering;
+use crate::pending::Pending;
 use crate::suspects::Death;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,11 +40,12 @@ pub struct Run {
     /// Batches of an anticipated plan, with their numbers, as they came.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub buffered: Vec<(AttemptId, u32, Vec<Record>)>,
+    #[serde(with = "crate::columns")]
     pub tests: Vec<Test>,
     /// Disjoint; a relation's number is its place plus one.
     pub relations: Vec<Relation>,
     /// Bundles that no slot has.
-    pub pending: BTreeMap<BundleId, Bundle>,
+    pub pending: Pending,
     /// All attempts: a lost one's late results may still come.
     pub attempts: BTreeMap<AttemptId, Attempt>,
     pub workers: BTreeMap<ExecutorId, BTreeMap<SlotIndex, Worker>>,
@@ -102,7 +104,9 @@ pub enum Phase {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Test {
     /// Predicted microseconds.
+    #[serde(default, skip_serializing_if = "is_none")]
     pub predicted_us: u64,
+    #[serde(default, skip_serializing_if = "is_none")]
     pub limit_ms: u64,
     /// The relation it belongs to; 0 for none.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -145,6 +149,10 @@ pub struct Test {
 }
 
 fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+fn is_none(number: &u64) -> bool {
     *number == 0
 }
 
@@ -225,7 +233,7 @@ impl Run {
             buffered: Vec::new(),
             tests: Vec::new(),
             relations: Vec::new(),
-            pending: BTreeMap::new(),
+            pending: Pending::default(),
             attempts: BTreeMap::new(),
             workers: BTreeMap::new(),
             relations_held: BTreeMap::new(),

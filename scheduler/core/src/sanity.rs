@@ -21,6 +21,7 @@ impl State {
         for (id, executor) in &self.executors {
             assert_eq!(executor.room, self.room(id), "{id}: slots with room");
         }
+        self.check_fleet();
         for id in self.watches.keys() {
             let run = self.runs.get(id).expect("a watch is of a run");
             assert!(run.goes_on() && run.spec.orphan_ms.is_some(), "{id}: it cannot become an orphan");
@@ -74,6 +75,8 @@ impl Run {
             test.verdict.into_iter().for_each(|verdict| counts.add(verdict));
         }
         assert_eq!(self.counts, counts, "{id}: counts");
+        let in_order = self.pending.in_order().count();
+        assert_eq!(in_order, self.pending.len(), "{id}: bundles in order");
         for attempt in self.attempts.values() {
             let left: u64 = attempt.left.values().map(|(test, _)| self.test(*test).predicted_us).sum();
             assert_eq!(attempt.left_us, left, "{id}: what is left");

@@ -10,7 +10,7 @@ use seagull_domain::{
 use serde::{Deserialize, Serialize};
 
 use crate::suspects::Losses;
-use crate::{Attempt, Call, Run, Watch};
+use crate::{Attempt, Call, Fleet, Reserved, Run, Watch};
 
 /// What the operator may set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,11 +50,19 @@ pub struct State {
     pub settings: Settings,
     #[serde(skip)]
     pub executors: BTreeMap<ExecutorId, Executor>,
+    #[serde(skip)]
+    pub fleet: Fleet,
+    /// Executors that are kept for suspects.
+    #[serde(skip)]
+    pub reserved: Reserved,
     /// Of the runs that become orphans where nobody watches them.
     #[serde(skip)]
     pub watches: BTreeMap<RunId, Watch>,
     #[serde(skip)]
     pub losses: Losses,
+    /// When it was last looked for what may be taken back.
+    #[serde(skip)]
+    pub looked_back: Instant,
     /// Who took which executor's name, the latest last; the oldest are forgotten.
     #[serde(skip)]
     pub names: VecDeque<(ExecutorId, BootId)>,
@@ -76,6 +84,8 @@ pub struct Executor {
     pub answered: bool,
     pub sequence: u64,
     pub lease_until: Instant,
+    /// When it is looked at next.
+    pub due: Option<Instant>,
     /// When its process was first heard of.
     pub since: Instant,
     /// Since when it runs a suspect alone, or has run the last.
@@ -90,6 +100,8 @@ pub struct Executor {
     pub desired: (Vec<DesiredAttempt>, BTreeSet<RunId>),
     /// The attempts that it last reported on.
     pub has: BTreeSet<AttemptId>,
+    /// Whether it was still at one of them that is not placed there: one that it was lost with before it came back.
+    pub has_strays: bool,
     /// What each slot runs, as last reported.
     pub running: BTreeMap<SlotIndex, Running>,
     /// Live attempts that have ended by its last report, of plans that do not count yet.
@@ -133,11 +145,22 @@ impl State {
             epoch,
             settings,
             executors: BTreeMap::new(),
+            fleet: Fleet::default(),
+            reserved: Reserved::default(),
             watches: BTreeMap::new(),
             losses: Losses::default(),
+            looked_back: Instant::default(),
             names: VecDeque::new(),
             last_version: 0,
         }
+    }
+
+    /// Read from a snapshot, in another life of the scheduler.
+    #[must_use]
+    pub fn reopened(mut self, epoch: Epoch, settings: Settings) -> State {
+        (self.epoch, self.settings) = (epoch, settings);
+        self.count_shares();
+        self
     }
 
     /// The run of an id that a fact or an effect of ours names.
@@ -166,14 +189,12 @@ impl State {
 
     /// Slots of the executors that are there.
     pub fn slots(&self) -> u32 {
-        self.executors.values().filter(|e| !e.draining).map(|e| u32::from(e.slots)).sum()
+        self.fleet.slots
     }
 
-    /// When [`crate::Event::Tick`] is due.
+    /// When [`crate::Event::Tick`] is due, or sooner.
     pub fn next_deadline(&self) -> Option<Instant> {
-        let leases = self.executors.values().map(|e| e.lease_until);
-        let calls = self.executors.values().filter_map(|e| e.held).map(|held| held.until);
         let orphans = self.watches.values().filter_map(Watch::until);
-        leases.chain(calls).chain(orphans).min()
+        self.fleet.next_due().into_iter().chain(orphans).min()
     }
 }

@@ -2,7 +2,6 @@
 //! executor, when its run has nothing else to give out, so that an innocent neighbour is never blamed. Two executors lost
 //! with it alone condemn it, unless executors are lost so often that this may be chance.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use seagull_domain::{
@@ -12,9 +11,7 @@ use seagull_domain::{
 use serde::{Deserialize, Serialize};
 
 use crate::State;
-use crate::assign::{may_go, rank};
 use crate::fact::What;
-use crate::held_back::HeldBack;
 use crate::run::{Run, Test};
 use crate::step::Step;
 
@@ -86,14 +83,6 @@ impl Run {
         test.suspect = true;
         test.deaths.extend(death);
     }
-
-    /// Whether all that waits for a slot is to run alone, and nothing does.
-    fn waits_alone(&self) -> bool {
-        self.dispatches()
-            && (self.withdrawn, self.alone) == (0, 0)
-            && !self.pending.is_empty()
-            && self.pending.values().all(|bundle| bundle.alone)
-    }
 }
 
 impl State {
@@ -154,21 +143,3 @@ fn evidence(test: TestIndex, deaths: &[Death]) -> TestResult {
 
 /// What follows a test that kills executors can never run.
 pub(crate) const UNREACHABLE: NotExecuted = NotExecuted::Infra(InfraCause::ExecutorLost);
-
-/// Executors that get nothing until they have nothing, each for the run that then runs a suspect there: of those where
-/// the suspect may go the one that has least.
-pub(crate) fn emptied(state: &State) -> BTreeMap<&ExecutorId, &RunId> {
-    let mut emptied = BTreeMap::new();
-    for (id, run) in state.runs.iter().filter(|(_, run)| run.waits_alone()) {
-        let Some((_, bundle)) = run.pending.iter().max_by_key(|bundle| rank(*bundle)) else { continue };
-        let held_back = HeldBack::of(state, run);
-        let placed = |executor: &ExecutorId| state.placed.get(executor).map_or(0, BTreeMap::len);
-        let free =
-            state.executors.iter().filter(|(executor, of)| of.slots > 0 && !emptied.contains_key(executor));
-        let goes = free.filter(|(executor, of)| may_go(state, bundle, &held_back, executor, of));
-        if let Some((executor, _)) = goes.min_by_key(|(executor, _)| (placed(executor), *executor)) {
-            emptied.insert(executor, id);
-        }
-    }
-    emptied
-}

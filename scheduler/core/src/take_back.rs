@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use seagull_domain::{AttemptId, ExecutorId, Instant, RunId, SlotIndex, TestIndex};
 
@@ -11,12 +12,14 @@ use crate::held_back::HeldBack;
 use crate::run::{Attempt, Phase, Run};
 use crate::state::Place;
 use crate::step::Step;
-use crate::suspects::emptied;
 
 /// What moving tests costs: another worker collects their file and sets up their fixtures.
 const COST_US: u64 = 500_000;
 /// Less than this left on a slot is not worth a move.
 const WORTH_US: u64 = 1_000_000;
+/// All that is under way is looked through, so in a large fleet that is not done for every report: so many attempts in
+/// a millisecond.
+const LOOKED_THROUGH_IN_A_MS: usize = 200;
 
 /// Unstarted tests to ask back of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,12 +100,11 @@ fn overdue_us(state: &State, executor: &ExecutorId, slot: SlotIndex, now: Instan
 }
 
 fn idle_slots(state: &State) -> Vec<Place<'_>> {
-    let rooms =
-        state.executors.iter().flat_map(|(id, e)| e.room.iter().map(move |(slot, run)| ((id, *slot), run)));
-    let idle: Vec<_> = rooms.filter(|(_, run)| run.is_none()).map(|(place, _)| place).collect();
     // What waits for a suspect takes nothing else.
-    let emptied = if idle.is_empty() { BTreeMap::new() } else { emptied(state) };
-    idle.into_iter().filter(|place| !emptied.contains_key(place.0)).collect()
+    let may_take = |id: &&ExecutorId| !state.reserved.executors.contains_key(*id);
+    let with_room = state.fleet.with_room.iter().filter(may_take).map(|id| (id, &state.executors[id]));
+    let rooms = with_room.flat_map(|(id, e)| e.room.iter().map(move |(slot, run)| ((id, *slot), run)));
+    rooms.filter(|(_, run)| run.is_none()).map(|(place, _)| place).collect()
 }
 
 /// Moves under way: asked for and not answered, or answered and waiting for a slot.
@@ -156,6 +158,12 @@ fn has_started(run: &Run, attempt: &Attempt, relation: u32) -> bool {
 
 impl Step<'_> {
     pub fn take_back(&mut self) {
+        let under_way: usize = self.state.fleet.shares.values().sum();
+        let every = Duration::from_millis((under_way / LOOKED_THROUGH_IN_A_MS) as u64);
+        if self.state.fleet.with_room.is_empty() || self.now - self.state.looked_back < every {
+            return;
+        }
+        self.state.looked_back = self.now;
         for TakeBack { run, attempt, tests } in best_take_backs(self.state, self.now) {
             let state = &self.state.runs[&run].attempts[&attempt];
             let (generation, executor) = (state.generation.next(), state.executor.clone());

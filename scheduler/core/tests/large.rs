@@ -85,7 +85,7 @@ impl Fleet {
 
     fn step(&mut self, what: &'static str, event: Event) -> Vec<What> {
         let begun = std::time::Instant::now();
-        let outcome = self.state.step(Instant(0), event);
+        let outcome = self.state.step(Instant(50 * self.sequence), event);
         self.took.entry(what).or_default().push(begun.elapsed());
         outcome.facts.into_iter().map(|(_, fact)| fact.what).collect()
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use seagull_domain::{
     AttemptId, AttemptReport, AttemptState, Batch, Digest, Discovery, EndCause, Epoch, Generation,
-    InfraCause, Instant, NotExecuted, Outcome, PlanSummary, Record, Report, RunSpec, RunVerdict, SlotIndex,
-    SlotNumber, TestIndex, Verdict, WorkerReport,
+    InfraCause, Instant, NotExecuted, Outcome, PlanSummary, Record, Report, RunSpec, RunVerdict, Seq,
+    SlotIndex, SlotNumber, TestIndex, Verdict, WorkerReport,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Fact, Phase, Plan, Refusal, Settings, State, What};
 
@@ -344,4 +344,23 @@ fn a_run_that_has_all_its_verdicts_is_no_orphan() {
     world.finish(1, &[0, 1, 2].map(|test| (test, Outcome::Passed)));
     assert_eq!(world.pass(61), []);
     assert!(world.state.next_deadline() > Some(world.now), "nothing is due for ever");
+}
+
+#[test]
+fn a_scheduler_that_stood_still_loses_nobody_by_that() {
+    let mut world = World::running(spec("r"));
+    // Answered, so that the lease is all that is due; it has run out when the scheduler wakes.
+    world.now = world.now + Duration::from_secs(6);
+    assert!(answered(&world.step(Event::Tick).1).is_some());
+    for (slept, noticed) in [(9, false), (600, true)] {
+        let (mut state, slept) = (world.state.clone(), Duration::from_secs(slept));
+        let now = world.now + slept;
+        let pause = state.stood_still(world.now, now);
+        assert_eq!(pause, noticed.then_some(slept));
+        if let Some(pause) = pause {
+            state.step(now, Event::Paused(pause));
+        }
+        let is_lost = |(_, fact): &(Seq, Fact)| matches!(fact.what, What::ExecutorLost { .. });
+        assert_eq!(state.step(now, Event::Tick).facts.iter().any(is_lost), !noticed);
+    }
 }

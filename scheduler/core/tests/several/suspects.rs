@@ -158,6 +158,46 @@ fn an_executor_is_emptied_for_a_suspect_though_another_run_would_fill_it() {
 }
 
 #[test]
+fn as_many_executors_are_emptied_as_are_the_run_s_share() {
+    let pair = |index: u32| tests([2 * index, 2 * index + 1]);
+    let relations = (0..7).map(|index| Relation { ordered: true, tests: pair(index) }).collect();
+    let mut world = World::running_bundles(0, (0..7).map(pair).collect(), relations);
+    for (attempt, executor) in (3..).zip(["b", "c", "d", "e", "f", "g"]) {
+        assert_eq!(assigned(&world.report(executor, &[])), [(executor, AttemptId(attempt))]);
+        world.says(executor, attempt, AttemptState::Running(None));
+        world.report(executor, &[]);
+    }
+    let facts = lose(&mut world, "a", &["d", "e", "f", "g"]);
+    assert_eq!(alone(&facts).len(), 3, "of three executors that fell silent");
+    let urgent = RunSpec { priority: 9, ..spec("urgent") };
+    world.step(Event::Submit { request: Call(2000), spec: Box::new(urgent) });
+    for (attempt, executor) in (5..).zip(["d", "e", "f"]) {
+        let left = world.state.runs[&run()].attempts[&AttemptId(attempt)].left.values();
+        let left: Vec<_> = left.map(|(test, _)| test.0).collect();
+        let facts = completes(&mut world, executor, attempt, &left);
+        assert_eq!(assigned(&facts), [(executor, AttemptId(attempt + 4))]);
+        let suspect = world.state.runs[&run()].attempts.get(&AttemptId(attempt + 4));
+        assert_eq!(suspect.is_some_and(|attempt| attempt.alone), executor < "f", "two of four for each run");
+    }
+}
+
+#[test]
+fn nothing_is_alone_beside_what_an_executor_that_came_back_still_runs() {
+    let mut world = World::running(0, 2, Vec::new());
+    world.says("a", 2, AttemptState::Running(Some(TestIndex(0))));
+    world.report("a", &[]);
+    world.report("b", &[]);
+    lose(&mut world, "a", &["b"]);
+    world.says("b", 3, AttemptState::Running(Some(TestIndex(1))));
+    world.report("b", &[]);
+    world.says("a", 2, AttemptState::Running(Some(TestIndex(0))));
+    let facts = lose(&mut world, "b", &["a"]);
+    assert_eq!((alone(&facts).len(), assigned(&facts)), (1, vec![]));
+    world.executors.get_mut("a").unwrap().attempts.clear();
+    assert_eq!(assigned(&world.report("a", &[])), [("a", AttemptId(4))]);
+}
+
+#[test]
 fn a_test_and_a_run_are_given_up_after_so_many_losses() {
     let lost = |test: Option<u32>, run: Option<u32>| {
         let mut world = World::running(0, 2, Vec::new());

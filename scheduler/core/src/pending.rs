@@ -1,0 +1,65 @@
+//! The bundles of a run that no slot has, and their order: what goes next is known without looking at all of them.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
+
+use seagull_domain::BundleId;
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::run::Bundle;
+
+/// A bundle's rank among those of its run that wait: those that run alone last, then what goes first, then the longest,
+/// the oldest of those that are equally long.
+pub(crate) type Rank = (bool, bool, u64, Reverse<BundleId>);
+
+fn rank(id: BundleId, bundle: &Bundle) -> Rank {
+    (!bundle.alone, bundle.first, bundle.predicted_us, Reverse(id))
+}
+
+/// Read as the map that it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(from = "BTreeMap<BundleId, Bundle>")]
+pub struct Pending {
+    bundles: BTreeMap<BundleId, Bundle>,
+    ranks: BTreeSet<Rank>,
+}
+
+impl Pending {
+    pub(crate) fn insert(&mut self, id: BundleId, bundle: Bundle) {
+        self.remove(&id);
+        self.ranks.insert(rank(id, &bundle));
+        self.bundles.insert(id, bundle);
+    }
+
+    pub(crate) fn remove(&mut self, id: &BundleId) -> Option<Bundle> {
+        let bundle = self.bundles.remove(id)?;
+        self.ranks.remove(&rank(*id, &bundle));
+        Some(bundle)
+    }
+
+    /// What goes first comes first.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = (BundleId, &Bundle)> + use<'_> {
+        self.ranks.iter().rev().map(|(.., Reverse(id))| (*id, &self.bundles[id]))
+    }
+}
+
+impl Deref for Pending {
+    type Target = BTreeMap<BundleId, Bundle>;
+    fn deref(&self) -> &Self::Target {
+        &self.bundles
+    }
+}
+
+impl From<BTreeMap<BundleId, Bundle>> for Pending {
+    fn from(bundles: BTreeMap<BundleId, Bundle>) -> Pending {
+        let ranks = bundles.iter().map(|(id, bundle)| rank(*id, bundle)).collect();
+        Pending { bundles, ranks }
+    }
+}
+
+impl Serialize for Pending {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.bundles.serialize(serializer)
+    }
+}

@@ -1,0 +1,97 @@
+//! Reservations: executors that get nothing more until they have nothing, each for a suspect that then runs there alone.
+//! Volatile: after a recovery others are chosen.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use seagull_domain::{BundleId, ExecutorId, Instant, RunId};
+
+use crate::State;
+use crate::assign::may_go;
+use crate::held_back::HeldBack;
+use crate::run::Run;
+
+/// Reservations are looked at again after so long, though no suspect was placed and none has ended.
+const AGAIN: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reserved {
+    /// For which bundle each is reserved.
+    pub(crate) executors: BTreeMap<ExecutorId, (RunId, BundleId)>,
+    /// What they were chosen for: of each run that waits, how much of it runs alone, and how much waits.
+    waiting: Vec<(RunId, u32, usize)>,
+    /// And among how many executors, and when.
+    of: usize,
+    at: Instant,
+}
+
+impl Run {
+    /// Whether all that waits for a slot is to run alone.
+    fn waits_alone(&self) -> bool {
+        let mut first = self.pending.in_order();
+        self.dispatches() && self.withdrawn == 0 && first.next().is_some_and(|(_, bundle)| bundle.alone)
+    }
+}
+
+impl State {
+    /// Reserves as many executors for the suspects of each run as are its share: after a mass loss there are many, and
+    /// they are not to run one after the other.
+    pub(crate) fn reserve(&mut self, now: Instant) {
+        let waiting = || self.runs.iter().filter(|(_, run)| run.waits_alone());
+        let figures = waiting().map(|(id, run)| (id, run.alone, run.pending.len()));
+        let before = self.reserved.waiting.iter().map(|(id, alone, pending)| (id, *alone, *pending));
+        let as_before = figures.clone().eq(before) && self.reserved.of == self.executors.len();
+        if as_before && (self.reserved.waiting.is_empty() || now - self.reserved.at < AGAIN) {
+            return;
+        }
+        self.reserved = Reserved {
+            executors: self.reservations(waiting().collect()),
+            waiting: figures.map(|(id, alone, pending)| (id.clone(), alone, pending)).collect(),
+            of: self.executors.len(),
+            at: now,
+        };
+    }
+
+    /// The reservations for these runs: those there are, where they still serve, and more.
+    fn reservations(&self, waiting: Vec<(&RunId, &Run)>) -> BTreeMap<ExecutorId, (RunId, BundleId)> {
+        let mut reserved = BTreeMap::new();
+        let runs = self.runs.values().filter(|run| run.goes_on()).count();
+        let share = (self.executors.len() / runs.max(1)).max(1);
+        let before =
+            self.reserved.executors.iter().map(|(executor, (run, bundle))| ((run, *bundle), executor));
+        let before: BTreeMap<_, _> = before.collect();
+        let mut free = None;
+        for (id, run) in waiting {
+            let held_back = HeldBack::of(self, run);
+            let goes = |bundle: &BundleId, executor: &ExecutorId| {
+                let known = self.executors.get(executor).filter(|known| known.slots > 0);
+                known.is_some_and(|of| may_go(self, &run.pending[bundle], &held_back, executor, of))
+            };
+            let wanted = share.saturating_sub(run.alone as usize);
+            for (bundle, _) in run.pending.in_order().take(wanted) {
+                let still = before.get(&(id, bundle)).copied().filter(|executor| goes(&bundle, executor));
+                let executor = still.or_else(|| {
+                    let free: &mut Vec<_> = free.get_or_insert_with(|| self.soonest_free());
+                    let place = free.iter().position(|executor| goes(&bundle, executor))?;
+                    Some(free.remove(place))
+                });
+                let Some(executor) = executor else { break };
+                reserved.insert(executor.clone(), (id.clone(), bundle));
+            }
+        }
+        reserved
+    }
+
+    /// The executors that are not reserved, those first that have least to do.
+    fn soonest_free(&self) -> Vec<&ExecutorId> {
+        let busy = |executor: &ExecutorId| {
+            let placed = self.placed.get(executor).into_iter().flatten();
+            let left = placed.map(|(attempt, run)| self.runs[run].attempts[attempt].left_us);
+            left.fold((0, 0), |(most, count), us| (us.max(most), count + 1))
+        };
+        let free = self.executors.keys().filter(|executor| !self.reserved.executors.contains_key(*executor));
+        let mut free: Vec<_> = free.map(|executor| (busy(executor), executor)).collect();
+        free.sort_unstable();
+        free.into_iter().map(|(_, executor)| executor).collect()
+    }
+}
