@@ -11,7 +11,7 @@ use crate::fact::What;
 use crate::run::{Attempt, Phase, Run, Status};
 use crate::state::{Executor, Held, Running};
 use crate::step::{Origin, Step};
-use crate::{Call, Effect};
+use crate::{Call, Effect, State};
 
 /// So many processes are remembered to have taken an executor's name.
 const NAMES: usize = 10_000;
@@ -47,7 +47,8 @@ impl Step<'_> {
         if known.boot.as_ref() == Some(&report.boot) {
             return (report.sequence <= known.sequence).then_some(Effect::Drop { call });
         }
-        let had_it = self.state.names.contains(&(report.executor.clone(), report.boot.clone()));
+        let had_it = self.state.names.contains(&(report.executor.clone(), report.boot.clone()))
+            || self.state.is_replaced(&report.executor, &report.boot, known.boot.as_ref());
         let refusal = if known.answered { Effect::Displaced { call } } else { Effect::Drop { call } };
         had_it.then_some(refusal)
     }
@@ -318,6 +319,24 @@ impl Step<'_> {
 
     fn seen_mut(&mut self, report: &Report) -> &mut Executor {
         self.state.executors.get_mut(&report.executor).expect("it was seen")
+    }
+}
+
+impl State {
+    /// Whether a boot is known to be gone, by what was given out before this life of the scheduler, of which `names` knows
+    /// nothing: the executor's name went to `by`, or nobody has it yet and another boot was given something later.
+    fn is_replaced(&self, executor: &ExecutorId, boot: &BootId, by: Option<&BootId>) -> bool {
+        let attempts = self.runs.values().flat_map(|run| &run.attempts);
+        let of_executor = attempts.filter(|(_, attempt)| attempt.executor == *executor);
+        let (mut own, mut others) = (None, None);
+        for (id, attempt) in of_executor {
+            if attempt.boot == *boot {
+                own = own.max(Some(id));
+            } else if by.is_none_or(|by| attempt.boot == *by) {
+                others = others.max(Some(id));
+            }
+        }
+        own.is_some() && (others > own || (others.is_none() && by.is_some()))
     }
 }
 

@@ -231,6 +231,40 @@ fn a_boot_that_was_replaced_has_no_say_while_the_newer_one_is_there() {
     assert_eq!(assigned(&world.report("a", &[])), [("a", AttemptId(4))], "nobody has the name");
 }
 
+/// A message of a boot of `a` that the journal knows, in the scheduler's next life.
+fn of_an_earlier_life(earlier: &Executor, newer: &Executor, first_heard: bool) -> (World, Vec<Effect>) {
+    let mut world = World::running(0, 1, Vec::new());
+    world.executors.insert("a", newer.clone());
+    assert_eq!(assigned(&world.report("a", &[])), [("a", AttemptId(3))]);
+    world.restart();
+    if first_heard {
+        world.says("a", 3, AttemptState::Running(None));
+        world.report("a", &[]);
+    }
+    let newer = world.executors.insert("a", Executor { sequence: 1000, ..earlier.clone() });
+    let (facts, effects) = world.send("a", &[]);
+    assert_eq!(facts, []);
+    world.executors.insert("a", newer.expect("it was there"));
+    (world, effects)
+}
+
+#[test]
+fn a_late_message_of_a_boot_that_only_the_journal_knows_does_not_take_the_name() {
+    let (earlier, newer) = (Executor::default(), Executor { boot: 1, ..Executor::default() });
+    for first_heard in [true, false] {
+        let (mut world, refused) = of_an_earlier_life(&earlier, &newer, first_heard);
+        assert_eq!(refused, [Effect::Drop { call: Call(world.calls) }], "heard of the newer: {first_heard}");
+        world.says("a", 3, AttemptState::Ended(EndCause::Completed));
+        let facts = world.report("a", &[(1, result(0, Outcome::Passed))]);
+        assert_eq!(decided(&facts), [(TestIndex(0), Verdict::Passed)]);
+    }
+    let (mut world, _) = of_an_earlier_life(&earlier, &newer, true);
+    world.now = world.now + Duration::from_secs(15);
+    world.step(Event::Tick);
+    world.executors.insert("a", Executor { sequence: 2000, ..earlier });
+    assert_eq!(assigned(&world.report("a", &[])), [("a", AttemptId(4))], "nobody has the name");
+}
+
 #[test]
 fn an_executor_that_does_nothing_of_what_it_is_given_spends_the_budget() {
     for end in [EndCause::Completed, EndCause::Cancelled] {

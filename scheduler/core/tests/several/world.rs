@@ -107,6 +107,14 @@ impl World {
         (outcome.facts.into_iter().map(|(_, fact)| fact.what).collect(), outcome.effects)
     }
 
+    /// The scheduler's next life: from what is durable.
+    pub fn restart(&mut self) {
+        let State { seq, next_attempt, runs, placed, epoch, settings, .. } = self.state.clone();
+        let empty = State::new(Epoch(epoch.0 + 1), settings);
+        self.state = State { seq, next_attempt, runs, placed, ..empty };
+        self.step(Event::Recovered);
+    }
+
     /// From now on the executor reports of its one attempt.
     pub fn says(&mut self, executor: &'static str, attempt: u64, state: AttemptState) {
         let (attempt, generation, kept) = (AttemptId(attempt), Generation(1), Vec::new());
