@@ -1,9 +1,11 @@
-//! Blocks: units that share a scope and are packed as one, so that the scope's setup is paid once.
+//! Blocks: units that share scopes and are packed as one, so that the scopes' setup is paid once.
 
 use std::cmp::Reverse;
 
 use crate::cap::Limits;
 use crate::fit;
+use crate::load::{Capacity, Load};
+use crate::merge;
 use crate::units::Units;
 
 /// A piece of a scope that had to be cut is worth at least this many of its setups.
@@ -15,77 +17,81 @@ pub struct Blocks {
     pub blocks: Vec<Block>,
     /// Units that are over a limit by themselves.
     pub oversize: Vec<Block>,
-    /// The greatest load a block may have: the effective limit, or more where a piece must be worth its setup.
+    /// The greatest cap of a block: the effective one, or more where a piece must be worth its setup.
     pub widest: u64,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Block {
     pub units: Vec<u32>,
-    /// Microseconds with setups.
-    pub load: u64,
-    pub tests: u32,
+    /// Of its tests, without setups.
+    pub load: Load,
+    /// Ascending.
+    pub scopes: Vec<u32>,
 }
 
 impl Blocks {
-    pub fn of(units: &Units, limits: &Limits) -> Self {
-        let mut made = Self { blocks: Vec::new(), oversize: Vec::new(), widest: limits.soft };
-        let mut by_scope = Vec::with_capacity(units.units.len());
-        for (number, unit) in (0u32..).zip(&units.units) {
-            let alone = || Block { units: vec![number], load: units.load(unit), tests: unit.tests };
-            match units.scopes(unit) {
-                _ if limits.is_oversize(units, unit) => made.oversize.push(alone()),
-                [scope] => by_scope.push((*scope, number)),
-                _ => made.blocks.push(alone()),
+    /// Of these units.
+    pub fn of(units: &Units, limits: &Limits, numbers: &[u32]) -> Self {
+        let mut made = Self { blocks: Vec::new(), oversize: Vec::new(), widest: limits.soft.cap };
+        let mut by_scopes: Vec<(&[u32], u32)> = Vec::with_capacity(numbers.len());
+        for &number in numbers {
+            let unit = units.unit(number);
+            let scopes = units.scopes(unit);
+            let alone = || Block { units: vec![number], load: unit.load, scopes: scopes.to_vec() };
+            if limits.is_oversize(units, unit) {
+                made.oversize.push(alone());
+            } else if scopes.is_empty() {
+                made.blocks.push(alone());
+            } else {
+                by_scopes.push((scopes, number));
             }
         }
-        by_scope.sort_unstable();
-        for scope in by_scope.chunk_by(|a, b| a.0 == b.0) {
-            let cutter = Cutter::of(units, limits, scope);
-            made.widest = made.widest.max(cutter.capacity.saturating_add(cutter.setup));
+        by_scopes.sort_unstable();
+        for family in by_scopes.chunk_by(|a, b| a.0 == b.0) {
+            let cutter = Cutter::of(units, limits, family);
+            made.widest = made.widest.max(cutter.capacity.cap);
             made.blocks.extend(cutter.blocks());
         }
+        made.blocks = merge::merged(std::mem::take(&mut made.blocks), &units.problem.scopes, &limits.soft);
         made
     }
 }
 
-/// One scope and how to cut it. Its loads are without the setup until the end.
+/// The units that use the same scopes, and how to cut them.
 struct Cutter<'u, 'p> {
     units: &'u Units<'p>,
     members: Vec<u32>,
+    scopes: &'u [u32],
     setup: u64,
     total: u64,
-    /// Of a piece.
-    capacity: u64,
-    max_tests: u32,
+    /// Of a piece, with the setup paid.
+    capacity: Capacity,
 }
 
 impl<'u, 'p> Cutter<'u, 'p> {
-    fn of(units: &'u Units<'p>, limits: &Limits, scope: &[(u32, u32)]) -> Self {
-        let setup = units.problem.setup.of(scope[0].0);
-        let members: Vec<u32> = scope.iter().map(|&(_, number)| number).collect();
-        let micros = || members.iter().map(|&number| units.units[number as usize].micros);
+    fn of(units: &'u Units<'p>, limits: &Limits, family: &[(&'u [u32], u32)]) -> Self {
+        let scopes = family[0].0;
+        let setup = units.problem.scopes.sum(scopes);
+        let members: Vec<u32> = family.iter().map(|&(_, number)| number).collect();
+        let micros = || members.iter().map(|&number| units.unit(number).load.micros);
         let total = micros().fold(0u64, u64::saturating_add);
         let longest = micros().max().unwrap_or_default();
-        let room = limits.soft.saturating_sub(setup);
+        let soft = limits.soft.after(setup);
         let most_pieces =
             total.checked_div(setup.saturating_mul(SETUPS_PER_PIECE)).map_or(u64::MAX, |n| n.max(1));
-        let worth_its_setup = room > 0 && total.div_ceil(room) <= most_pieces;
+        let worth_its_setup = soft.room() > 0 && total.div_ceil(soft.room()) <= most_pieces;
         // With room for one unit more than an even share, cutting in order needs no piece more than the even share does.
-        let even =
-            || total.div_ceil(most_pieces).saturating_add(longest).min(limits.hard().saturating_sub(setup));
-        let capacity = if worth_its_setup { room } else { even().max(room) };
-        Self { units, members, setup, total, capacity, max_tests: limits.max_tests }
+        let even = || total.div_ceil(most_pieces).saturating_add(longest).saturating_add(soft.fixed);
+        let cap = if worth_its_setup { soft.cap } else { even().clamp(soft.cap, limits.hard.cap) };
+        Self { units, members, scopes, setup, total, capacity: Capacity { cap, ..soft } }
     }
 
     fn blocks(self) -> Vec<Block> {
         let mut pieces = self.in_order();
-        let by_tests = self.tests(&self.members).div_ceil(u64::from(self.max_tests));
-        let least = self
-            .total
-            .checked_div(self.capacity)
-            .map_or(1, |_| self.total.div_ceil(self.capacity))
-            .max(by_tests);
+        let by_tests = self.tests(&self.members).div_ceil(u64::from(self.capacity.max_tests));
+        let room = self.capacity.room();
+        let least = if room == 0 { 1 } else { self.total.div_ceil(room) }.max(by_tests);
         if pieces.len() as u64 > least {
             let fitted = self.best_fit();
             if fitted.len() < pieces.len() {
@@ -93,35 +99,32 @@ impl<'u, 'p> Cutter<'u, 'p> {
             }
         }
         self.top_up(&mut pieces);
-        for piece in &mut pieces {
-            piece.load = piece.load.saturating_add(self.setup);
-        }
         pieces
     }
 
     fn tests(&self, members: &[u32]) -> u64 {
-        members.iter().map(|&number| u64::from(self.units.units[number as usize].tests)).sum()
+        members.iter().map(|&number| u64::from(self.units.unit(number).load.tests)).sum()
     }
 
     fn fits(&self, piece: &Block, number: u32) -> bool {
-        let unit = &self.units.units[number as usize];
-        let load = piece.load.saturating_add(unit.micros);
-        load <= self.capacity && u64::from(piece.tests) + u64::from(unit.tests) <= u64::from(self.max_tests)
+        self.capacity.takes(&piece.load.plus(self.units.unit(number).load))
     }
 
     fn put(&self, piece: &mut Block, number: u32) {
-        let unit = &self.units.units[number as usize];
-        piece.load = piece.load.saturating_add(unit.micros);
-        piece.tests += unit.tests;
+        piece.load = piece.load.plus(self.units.unit(number).load);
         piece.units.push(number);
+    }
+
+    fn empty(&self) -> Block {
+        Block { scopes: self.scopes.to_vec(), ..Block::default() }
     }
 
     /// Neighbours stay together: they share fixtures smaller than the scope.
     fn in_order(&self) -> Vec<Block> {
-        let mut pieces = vec![Block::default()];
+        let mut pieces = vec![self.empty()];
         for &number in &self.members {
             if pieces.last().is_some_and(|piece| !piece.units.is_empty() && !self.fits(piece, number)) {
-                pieces.push(Block::default());
+                pieces.push(self.empty());
             }
             if let Some(piece) = pieces.last_mut() {
                 self.put(piece, number);
@@ -132,14 +135,13 @@ impl<'u, 'p> Cutter<'u, 'p> {
 
     /// Fuller pieces, where order leaves gaps.
     fn best_fit(&self) -> Vec<Block> {
-        let unit = |number: u32| &self.units.units[number as usize];
+        let load = |number: &u32| self.units.unit(*number).load;
         let mut members = self.members.clone();
-        members.sort_by_key(|&number| Reverse(unit(number).micros));
-        let sizes = members.iter().map(|&number| (unit(number).micros, unit(number).tests));
-        let bins = fit::best_fit(sizes, self.capacity, self.max_tests);
+        members.sort_by_key(|number| Reverse(load(number).micros));
+        let bins = fit::best_fit(members.iter().map(load), &self.capacity);
         let piece = |bin: Vec<u32>| {
-            let mut piece = Block::default();
-            bin.into_iter().for_each(|i| self.put(&mut piece, members[i as usize]));
+            let mut piece = self.empty();
+            bin.into_iter().for_each(|place| self.put(&mut piece, members[place as usize]));
             piece
         };
         bins.into_iter().map(piece).collect()
@@ -149,15 +151,14 @@ impl<'u, 'p> Cutter<'u, 'p> {
     fn top_up(&self, pieces: &mut [Block]) {
         let floor = self.setup.saturating_mul(SETUPS_PER_PIECE);
         let [.., donor, last] = pieces else { return };
-        while last.load < floor {
+        while last.load.micros < floor {
             let Some(&number) = donor.units.last() else { return };
-            let unit = &self.units.units[number as usize];
-            if donor.load.saturating_sub(unit.micros) < floor || !self.fits(last, number) {
+            let load = self.units.unit(number).load;
+            if donor.load.minus(load).micros < floor || !self.fits(last, number) {
                 return;
             }
             donor.units.pop();
-            donor.load -= unit.micros;
-            donor.tests -= unit.tests;
+            donor.load = donor.load.minus(load);
             self.put(last, number);
         }
     }

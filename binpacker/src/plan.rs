@@ -1,13 +1,11 @@
-//! What a packing comes to, and how it is put together.
+//! What a packing comes to.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fmt;
 
-use crate::cap::Limits;
-use crate::greedy::Bin;
-use crate::order;
-use crate::units::{Unit, Units};
+/// How many blockers are named.
+pub(crate) const BLOCKERS: usize = 5;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -19,31 +17,81 @@ pub struct Plan {
     pub lower_bound: u32,
     /// What proves the lower bound.
     pub bound: Bound,
+    /// What found the bundles.
+    pub stage: Stage,
+    /// The same problem, seed and steps give the same plan. Not so if it was cancelled.
+    pub repeatable: bool,
+    /// Setup that is paid again for scopes that are in several bundles.
+    pub repeated_setup_micros: u64,
     /// Bundles that are over a limit because one test or relation is, by their place in `bundles`.
     pub oversize: Vec<Oversize>,
     /// What sets the floor of the makespan, however many slots there are.
     pub longest: Option<Longest>,
+    /// What needs the longest bundles by itself, and so stands against a smaller cap: a few, the longest first.
+    pub blockers: Vec<Blocker>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
     /// In the framework's order, except where an ordered relation says otherwise.
     pub tests: Vec<u32>,
+    pub environment: u32,
     /// Predicted, of its tests.
     pub micros: u64,
     /// Predicted, of what else it pays: its fixed cost and the setups of its scopes.
     pub setup_micros: u64,
+    /// The standard deviation of the whole, in whole microseconds.
+    pub sd_micros: u64,
+    /// How likely it is longer than the cap that was asked for, in millionths.
+    pub overrun_ppm: u32,
 }
 
 /// Names of bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bound {
-    /// The total with setups over the cap.
+    /// The total over what a bundle holds.
     L1,
-    /// Martello and Toth's L2: long units that do not pair.
-    L2,
+    /// The same with each scope's setup as often as it must be paid: the minimum-class bound.
+    Setup,
+    /// The same with the variance and the common factor that no bundle is without.
+    Chance,
     /// The number of tests over the most a bundle may have.
     TestCount,
+    /// Martello and Toth's L2: long units that do not pair.
+    L2,
+    /// The fewest bundles of the units over a third, of which at most two go together.
+    Pairs,
+    /// The dual feasible function u(k) of Fekete and Schepers.
+    Fekete { k: u32 },
+    /// The same after their U(e).
+    FeketeAfterU { k: u32 },
+    /// The dual feasible function f_CCM1 of Carlier, Clautiaux and Moukrim.
+    Ccm1,
+    /// Each environment by its own bound: their bundles are never one.
+    Environments,
+}
+
+/// What found a packing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Best fit decreasing of blocks.
+    Blocks,
+    /// A bin taken apart over the gaps of the others.
+    Split,
+    /// Exact reduction and minimum bin slack.
+    Slack,
+    /// Best fit of single units, in several orders.
+    Portfolio,
+}
+
+/// What needs a long bundle by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blocker {
+    pub part: Part,
+    /// Predicted, of its tests.
+    pub micros: u64,
+    /// No smaller cap would do for it: with setups, the fixed cost, and what its variance asks for.
+    pub cap_micros: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +122,16 @@ impl Bundle {
 }
 
 impl Plan {
+    /// Bundles that there may be too many.
+    pub fn gap(&self) -> u32 {
+        (self.bundles.len() as u32).saturating_sub(self.lower_bound)
+    }
+
+    /// No plan under this cap has fewer bundles.
+    pub fn is_proven(&self) -> bool {
+        self.gap() == 0
+    }
+
     /// Predicted, of all bundles with their setups.
     pub fn total_micros(&self) -> u64 {
         self.bundles.iter().fold(0, |sum, bundle| sum.saturating_add(bundle.total_micros()))
@@ -91,6 +149,12 @@ impl Plan {
         if other.lower_bound > self.lower_bound {
             (self.lower_bound, self.bound) = (other.lower_bound, other.bound);
         }
+        self.stage = self.stage.max(other.stage);
+        self.repeatable &= other.repeatable;
+        self.repeated_setup_micros = self.repeated_setup_micros.saturating_add(other.repeated_setup_micros);
+        self.blockers.extend(other.blockers);
+        self.blockers.sort_by_key(|blocker| Reverse(blocker.cap_micros));
+        self.blockers.truncate(BLOCKERS);
         let micros = |longest: &Option<Longest>| longest.as_ref().map(|longest| longest.micros);
         if micros(&other.longest) > micros(&self.longest) {
             self.longest = other.longest;
@@ -115,62 +179,26 @@ impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::L1 => "L1",
-            Self::L2 => "L2",
+            Self::Setup => "minimum class",
+            Self::Chance => "chance",
             Self::TestCount => "test count",
+            Self::L2 => "L2",
+            Self::Pairs => "pairs",
+            Self::Fekete { k } => return write!(f, "dual feasible u({k})"),
+            Self::FeketeAfterU { k } => return write!(f, "dual feasible u({k}) after U"),
+            Self::Ccm1 => "dual feasible CCM1",
+            Self::Environments => "environments",
         })
     }
 }
 
-pub(crate) fn assemble(units: &Units, limits: &Limits, bins: Vec<Bin>, bound: (u32, Bound)) -> Plan {
-    let mut made: Vec<(Bundle, u32, Option<Part>)> = bins.into_iter().map(|bin| bundle(units, bin)).collect();
-    made.sort_by_key(|(bundle, first, _)| (Reverse(bundle.total_micros()), *first));
-    let mut plan = Plan {
-        bundles: Vec::with_capacity(made.len()),
-        cap_micros: limits.cap_micros,
-        lower_bound: bound.0,
-        bound: bound.1,
-        oversize: Vec::new(),
-        longest: longest(units),
-    };
-    for (place, (bundle, _, oversize)) in (0u32..).zip(made) {
-        plan.oversize.extend(oversize.map(|part| Oversize { bundle: place, part }));
-        plan.bundles.push(bundle);
-    }
-    plan
-}
-
-/// The bundle of a bin, its first position, and what makes it oversize.
-fn bundle(units: &Units, bin: Bin) -> (Bundle, u32, Option<Part>) {
-    let members = || bin.units.iter().map(|&number| &units.units[number as usize]);
-    let items = &units.problem.items;
-    let mut positions: Vec<u32> = members().flat_map(|unit| units.positions(unit)).copied().collect();
-    positions.sort_unstable();
-    let first = positions.first().copied().unwrap_or_default();
-    let mut scopes: Vec<u32> = positions.iter().map(|&p| items[p as usize].scope).collect();
-    scopes.sort_unstable();
-    scopes.dedup();
-    let oversize = members().next().filter(|_| bin.oversize).map(|unit| part(units, unit));
-    let edges: Vec<(u32, u32)> = members().flat_map(|unit| units.edges(unit)).copied().collect();
-    let order = order::sorted(&positions, &edges).expect("each unit was put in order already");
-    let bundle = Bundle {
-        tests: order.iter().map(|&p| items[p as usize].test).collect(),
-        micros: members().fold(0, |sum, unit| sum.saturating_add(unit.micros)),
-        setup_micros: units.setup(&scopes).saturating_add(units.problem.fixed_micros()),
-    };
-    (bundle, first, oversize)
-}
-
-fn longest(units: &Units) -> Option<Longest> {
-    // The first of several that are equally long.
-    let unit = units.units.iter().max_by_key(|unit| (unit.micros, Reverse(unit.first)))?;
-    Some(Longest { part: part(units, unit), micros: unit.micros })
-}
-
-fn part(units: &Units, unit: &Unit) -> Part {
-    let test = |&position: &u32| units.problem.items[position as usize].test;
-    if Units::is_relation(unit) {
-        Part::Relation(units.positions(unit).iter().map(test).collect())
-    } else {
-        Part::Test(test(&unit.first))
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Blocks => "blocks",
+            Self::Split => "split",
+            Self::Slack => "minimum bin slack",
+            Self::Portfolio => "portfolio",
+        })
     }
 }

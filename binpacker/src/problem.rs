@@ -2,36 +2,46 @@
 
 use std::fmt;
 
+pub use crate::risk::Risk;
+pub use crate::scopes::{ScopeSet, Scopes};
+
 /// How many tests a bundle has at most, unless said otherwise.
 pub const MAX_TESTS_PER_BUNDLE: u32 = 50_000;
 
-/// What is to be packed. The crate gives test and scope numbers no meaning; they need not be dense.
+/// What is to be packed. The crate gives the numbers of tests and environments no meaning; they need not be dense.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// In the framework's order, each test once.
     pub items: Vec<Item>,
     /// Tests that stay in one bundle. Relations that share a test are one; tests that are no item are ignored.
     pub relations: Vec<RelationItems>,
+    /// What tests share, and what each bundle pays once for each of them that it uses.
+    pub scopes: Scopes,
     /// A bundle, with its fixed cost and its setups, is no longer than this.
     pub cap_ms: u64,
     /// Where the number of slots is known, a short suite is cut finer than the cap, so that each has work.
     pub slots: Option<u32>,
-    /// What each bundle pays once for each scope it uses.
-    pub setup: SetupCosts,
     /// What each bundle pays once (its sandbox).
     pub fixed_ms: u64,
     pub max_tests_per_bundle: u32,
+    /// How likely a bundle may exceed the cap.
+    pub risk: Risk,
     /// Nothing is known of the durations: one file a bundle.
     pub uncertain: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Item {
     pub test: u32,
-    /// Predicted duration.
+    /// Predicted duration: the mean.
     pub micros: u64,
-    /// What it shares a setup with: the number of its file.
-    pub scope: u32,
+    /// Its standard deviation; 0 where the duration is exact. Independent of the other tests': what all tests of a bundle
+    /// have in common is [`Risk::common_permille`].
+    pub sd_micros: u64,
+    /// What it uses, such as its file, its class, a fixture, a service profile.
+    pub scopes: ScopeSet,
+    /// Tests of several environments are never in one bundle.
+    pub environment: u32,
 }
 
 /// Tests that must share a bundle; where `ordered`, they run in the order they are listed in.
@@ -41,20 +51,16 @@ pub struct RelationItems {
     pub tests: Vec<u32>,
 }
 
-/// Microseconds of setup (with collection and teardown) by scope.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SetupCosts {
-    /// For scopes that `by_scope` does not reach.
-    pub default_micros: u64,
-    pub by_scope: Vec<u64>,
-}
-
 /// A problem that contradicts itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
     DuplicateTest(u32),
     /// Each of these tests must run before the next, and the last before the first.
     OrderCycle(Vec<u32>),
+    /// These two are related, but of several environments.
+    MixedEnvironments(u32, u32),
+    /// This test's scopes are none of the problem's.
+    UnknownScopes(u32),
 }
 
 impl Problem {
@@ -63,11 +69,12 @@ impl Problem {
         Self {
             items,
             relations: Vec::new(),
+            scopes: Scopes::default(),
             cap_ms,
             slots: None,
-            setup: SetupCosts::default(),
             fixed_ms: 0,
             max_tests_per_bundle: MAX_TESTS_PER_BUNDLE,
+            risk: Risk::default(),
             uncertain: false,
         }
     }
@@ -86,17 +93,6 @@ impl Problem {
     }
 }
 
-impl SetupCosts {
-    /// The same cost for every scope.
-    pub fn constant(micros: u64) -> Self {
-        Self { default_micros: micros, by_scope: Vec::new() }
-    }
-
-    pub fn of(&self, scope: u32) -> u64 {
-        self.by_scope.get(scope as usize).copied().unwrap_or(self.default_micros)
-    }
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -108,6 +104,10 @@ impl fmt::Display for Error {
                 }
                 write!(f, "{}", tests.first().copied().unwrap_or_default())
             }
+            Self::MixedEnvironments(one, other) => {
+                write!(f, "tests {one} and {other} are related, but their environments differ")
+            }
+            Self::UnknownScopes(test) => write!(f, "the scopes of test {test} are not known"),
         }
     }
 }

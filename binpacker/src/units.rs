@@ -1,9 +1,12 @@
 //! Units: what cannot be split. A test alone, or all tests of relations that overlap.
 
+use std::collections::HashMap;
 use std::slice;
 
+use crate::load::Load;
 use crate::order;
-use crate::problem::{Error, Problem};
+use crate::problem::{Error, Item, Problem};
+use crate::scopes::union;
 
 /// The units of a problem, each item in exactly one. Tests are positions in the problem's items throughout.
 pub struct Units<'p> {
@@ -15,10 +18,10 @@ pub struct Units<'p> {
 #[derive(Debug, Clone, Copy)]
 pub struct Unit {
     /// Of its tests, without setups.
-    pub micros: u64,
+    pub load: Load,
     /// The first of its positions.
     pub first: u32,
-    pub tests: u32,
+    pub environment: u32,
     group: Option<u32>,
 }
 
@@ -34,11 +37,15 @@ struct Group {
 impl<'p> Units<'p> {
     pub fn of(problem: &'p Problem) -> Result<Self, Error> {
         let index = TestIndex::of(problem)?;
+        if let Some(item) = problem.items.iter().find(|item| !problem.scopes.knows(item.scopes)) {
+            return Err(Error::UnknownScopes(item.test));
+        }
         let mut units = Self { problem, units: Vec::with_capacity(problem.items.len()), groups: Vec::new() };
         let related = units.add_groups(&index)?;
         for (position, item) in (0u32..).zip(&problem.items) {
             if !related[position as usize] {
-                units.units.push(Unit { micros: item.micros, first: position, tests: 1, group: None });
+                let (load, environment) = (load(item), item.environment);
+                units.units.push(Unit { load, first: position, environment, group: None });
             }
         }
         units.units.sort_unstable_by_key(|unit| unit.first);
@@ -56,30 +63,34 @@ impl<'p> Units<'p> {
                 related[position as usize] = true;
             }
             let edges = if positions.is_sorted() { Vec::new() } else { component.edges };
-            self.add_group(positions, edges);
+            self.add_group(positions, edges)?;
         }
         Ok(related)
     }
 
-    fn add_group(&mut self, positions: Vec<u32>, edges: Vec<(u32, u32)>) {
-        let items = || positions.iter().map(|&p| self.problem.items[p as usize]);
-        let mut scopes: Vec<u32> = items().map(|item| item.scope).collect();
-        scopes.sort_unstable();
-        scopes.dedup();
+    fn add_group(&mut self, positions: Vec<u32>, edges: Vec<(u32, u32)>) -> Result<(), Error> {
+        let problem = self.problem;
+        let items = || positions.iter().map(|&p| &problem.items[p as usize]);
+        let environment = items().next().map(|item| (item.test, item.environment)).unwrap_or_default();
+        if let Some(other) = items().find(|item| item.environment != environment.1) {
+            return Err(Error::MixedEnvironments(environment.0, other.test));
+        }
+        let scopes = items().fold(Vec::new(), |scopes, item| union(&scopes, problem.scopes.of(item.scopes)));
         self.units.push(Unit {
-            micros: items().fold(0, |sum, item| sum.saturating_add(item.micros)),
+            load: items().fold(Load::default(), |sum, item| sum.plus(load(item))),
             first: positions.iter().copied().min().unwrap_or_default(),
-            tests: positions.len() as u32,
+            environment: environment.1,
             group: Some(self.groups.len() as u32),
         });
         self.groups.push(Group { positions, scopes, edges });
+        Ok(())
     }
 
     /// Ascending, each once.
     pub fn scopes(&self, unit: &Unit) -> &[u32] {
         match unit.group {
             Some(group) => &self.groups[group as usize].scopes,
-            None => slice::from_ref(&self.problem.items[unit.first as usize].scope),
+            None => self.problem.scopes.of(self.problem.items[unit.first as usize].scopes),
         }
     }
 
@@ -100,14 +111,33 @@ impl<'p> Units<'p> {
         unit.group.map_or(&[], |group| &self.groups[group as usize].edges)
     }
 
-    pub fn setup(&self, scopes: &[u32]) -> u64 {
-        scopes.iter().fold(0, |sum, &scope| sum.saturating_add(self.problem.setup.of(scope)))
+    /// The numbers of the units of each environment, by the environments' first units.
+    pub fn environments(&self) -> Vec<Vec<u32>> {
+        let mut places: HashMap<u32, usize> = HashMap::new();
+        let mut environments: Vec<Vec<u32>> = Vec::new();
+        for (number, unit) in (0u32..).zip(&self.units) {
+            let place = *places.entry(unit.environment).or_insert(environments.len());
+            if place == environments.len() {
+                environments.push(Vec::new());
+            }
+            environments[place].push(number);
+        }
+        environments
     }
 
-    /// What a bundle of this unit alone costs, without the fixed cost.
-    pub fn load(&self, unit: &Unit) -> u64 {
-        unit.micros.saturating_add(self.setup(self.scopes(unit)))
+    pub fn unit(&self, number: u32) -> &Unit {
+        &self.units[number as usize]
     }
+
+    /// What a bundle of this unit alone comes to, without the fixed cost.
+    pub fn alone(&self, unit: &Unit) -> Load {
+        unit.load.with_setup(self.problem.scopes.sum(self.scopes(unit)))
+    }
+}
+
+fn load(item: &Item) -> Load {
+    let deviation = u128::from(item.sd_micros);
+    Load { micros: item.micros, variance: deviation * deviation, tests: 1 }
 }
 
 /// Where each test stands in the items.

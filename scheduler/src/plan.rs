@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Read;
 use std::time::Instant;
 
-use seagull_binpacker::{Item, Plan as Packed, Problem, RelationItems, SetupCosts};
+use seagull_binpacker::{Item, Plan as Packed, Problem, RelationItems, ScopeSet, Scopes};
 use seagull_domain::{
     Digest, Framework, Isolation, Manifest, PlanSummary, Relation, RunId, RunOverview, RunSpec, RunState,
     TestIndex, WithoutFailures,
@@ -222,9 +222,10 @@ fn pack_in_turn(
     slots: u32,
     first: &[bool],
 ) -> Result<(Packed, u32), String> {
-    let all = items(manifest, prediction, spec);
-    let (front, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|item| first[item.test as usize]);
-    let pack = |items| pack(items, manifest, prediction, spec, slots);
+    let mut all = problem(manifest, prediction, &Costs::of(spec), spec.cap_ms);
+    let items = std::mem::take(&mut all.items);
+    let (front, rest): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| first[item.test as usize]);
+    let pack = |items| pack(items, &all, slots);
     if front.is_empty() || rest.is_empty() {
         let all = if front.is_empty() { rest } else { front };
         return Ok((pack(all)?, 0));
@@ -234,47 +235,57 @@ fn pack_in_turn(
     Ok((front.followed_by(pack(rest)?), bundles))
 }
 
-fn pack(
-    items: Vec<Item>,
-    manifest: &Manifest,
-    prediction: &Prediction,
-    spec: &RunSpec,
-    slots: u32,
-) -> Result<Packed, String> {
+/// Items that are packed apart have their relations with them.
+fn pack(items: Vec<Item>, all: &Problem, slots: u32) -> Result<Packed, String> {
+    let problem = Problem { items, slots: (slots > 0).then_some(slots), ..all.clone() };
+    seagull_binpacker::pack(&problem).map_err(|error| error.to_string())
+}
+
+/// What is paid apart from tests.
+#[derive(Debug, Clone, Copy)]
+pub struct Costs {
+    /// By a bundle, for each file that it has tests of.
+    pub file_micros: u64,
+    /// By a bundle, for a worker to run in.
+    pub bundle_ms: u64,
+    /// By each test.
+    pub test_ms: u64,
+}
+
+impl Costs {
+    pub fn of(spec: &RunSpec) -> Self {
+        let (bundle_ms, test_ms) = match (&spec.environment.framework, spec.isolation) {
+            (Framework::Pytest, Isolation::Bundle) => (START_MS, 0),
+            (Framework::Pytest, Isolation::Test) => (FIXED_MS, START_MS),
+            _ => (FIXED_MS, 0),
+        };
+        Self { file_micros: SETUP_MICROS, bundle_ms, test_ms }
+    }
+}
+
+/// What a manifest's tests are to the packer.
+pub fn problem(manifest: &Manifest, prediction: &Prediction, costs: &Costs, cap_ms: u64) -> Problem {
+    let mut scopes = Scopes::default();
+    let mut files: BTreeMap<&str, ScopeSet> = BTreeMap::new();
+    for file in &manifest.files {
+        files.entry(&file.path).or_insert_with(|| scopes.add_alone(costs.file_micros));
+    }
+    let item = |(test, (path, _)): (u32, (&str, &str))| Item {
+        test,
+        micros: prediction.micros[test as usize].saturating_add(costs.test_ms.saturating_mul(1000)),
+        scopes: files[path],
+        ..Item::default()
+    };
     let related = |relation: &Relation| RelationItems {
         ordered: relation.ordered,
         tests: relation.tests.iter().map(|test| test.0).collect(),
     };
-    let problem = Problem {
+    Problem {
         relations: manifest.relations.iter().map(related).collect(),
-        slots: (slots > 0).then_some(slots),
-        setup: SetupCosts { default_micros: SETUP_MICROS, by_scope: Vec::new() },
-        fixed_ms: starts_ms(spec).0,
+        scopes,
+        fixed_ms: costs.bundle_ms,
         uncertain: prediction.no_history,
-        ..Problem::new(items, spec.cap_ms)
-    };
-    seagull_binpacker::pack(&problem).map_err(|error| error.to_string())
-}
-
-fn items(manifest: &Manifest, prediction: &Prediction, spec: &RunSpec) -> Vec<Item> {
-    let (_, start_ms) = starts_ms(spec);
-    let mut files: BTreeMap<&str, u32> = BTreeMap::new();
-    let mut items = Vec::with_capacity(manifest.len());
-    for (test, (path, _)) in (0..).zip(manifest.tests()) {
-        let next = files.len() as u32;
-        let scope = *files.entry(path).or_insert(next);
-        let micros = prediction.micros[test as usize].saturating_add(start_ms * 1000);
-        items.push(Item { test, micros, scope });
-    }
-    items
-}
-
-/// What a bundle pays once, and what each test pays, for a worker to run in.
-fn starts_ms(spec: &RunSpec) -> (u64, u64) {
-    match (&spec.environment.framework, spec.isolation) {
-        (Framework::Pytest, Isolation::Bundle) => (START_MS, 0),
-        (Framework::Pytest, Isolation::Test) => (FIXED_MS, START_MS),
-        _ => (FIXED_MS, 0),
+        ..Problem::new((0..).zip(manifest.tests()).map(item).collect(), cap_ms)
     }
 }
 

@@ -1,0 +1,344 @@
+//! What packing takes and comes to: known optima, setups, scale, real durations, calibration.
+//!
+//! Writes a result to standard output, one thread, CPU seconds. `--bpplib DIR` has the instances of BPPLIB as `.tsv`, of which
+//! the best known number is one column; `--durations DIR` has lists of durations as `.csv.gz`. What is not given is left out.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use seagull_binpacker::{Item, Plan, Problem, Risk, ScopeSet, Scopes, pack};
+
+fn main() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build();
+    pool.expect("one thread").install(result);
+}
+
+fn result() {
+    let (bpplib, durations) = (directory("--bpplib"), directory("--durations"));
+    println!("# Packing\n\n{}\n", circumstances());
+    println!(
+        "One thread. `cargo bench -p seagull-binpacker --bench packing -- --bpplib DIR --durations DIR`.\n"
+    );
+    setups();
+    calibration();
+    if let Some(directory) = bpplib {
+        known_optima(&directory);
+    }
+    if let Some(directory) = durations {
+        real(&directory);
+    }
+}
+
+fn directory(option: &str) -> Option<PathBuf> {
+    let mut arguments = env::args().skip_while(|argument| argument != option);
+    arguments.nth(1).map(PathBuf::from)
+}
+
+fn circumstances() -> String {
+    let said = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).output();
+        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+    };
+    let processors = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = processors.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let model = model.trim_start_matches([' ', '\t', ':']);
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default().to_owned();
+    let (date, commit) = (said("date", &["+%F"]), said("git", &["describe", "--always", "--dirty"]));
+    format!("{date}, commit {commit}, {model}, load {load}.")
+}
+
+/// CPU seconds of this thread so far.
+fn cpu() -> f64 {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = text.split(' ').next().and_then(|field| field.parse::<u64>().ok());
+    nanos.unwrap_or_default() as f64 / 1e9
+}
+
+fn packed(problem: &Problem) -> (Plan, f64) {
+    let began = cpu();
+    let plan = pack(problem).expect("the problem is sound");
+    (plan, cpu() - began)
+}
+
+/// First fit decreasing of sizes, by a maximum segment tree over the bins' room: the number of bins.
+fn first_fit(mut sizes: Vec<u64>, capacity: u64) -> usize {
+    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    bins_of(&sizes, capacity).into_iter().max().map_or(0, |last| last + 1)
+}
+
+/// The bin of each size, in the order given, by first fit.
+fn bins_of(sizes: &[u64], capacity: u64) -> Vec<usize> {
+    let leaves = sizes.len().next_power_of_two().max(1);
+    let mut room = vec![capacity; 2 * leaves];
+    let place = |&size: &u64| {
+        let mut node = 1;
+        while node < leaves {
+            node = if room[2 * node] >= size { 2 * node } else { 2 * node + 1 };
+        }
+        room[node] = room[node].saturating_sub(size);
+        let bin = node - leaves;
+        while node > 1 {
+            node /= 2;
+            room[node] = room[2 * node].max(room[2 * node + 1]);
+        }
+        bin
+    };
+    sizes.iter().map(place).collect()
+}
+
+/// A small generator (SplitMix64), so that a seed names a suite.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn share(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    /// Standard normal (Box and Muller).
+    fn normal(&mut self) -> f64 {
+        (-2.0 * (1.0 - self.share()).ln()).sqrt() * (std::f64::consts::TAU * self.share()).cos()
+    }
+
+    fn log_normal(&mut self, median: f64, sigma: f64) -> f64 {
+        median * (sigma * self.normal()).exp()
+    }
+}
+
+/// About 13 tests a module, log-normal around a median, each module with a fixture.
+fn modules(tests: u32, median: f64, fixture: f64) -> Problem {
+    let mut random = Random(u64::from(tests));
+    let mut scopes = Scopes::default();
+    let mut module = ScopeSet::default();
+    let items = (0..tests).map(|test| {
+        if test % 13 == 0 {
+            module = scopes.add_alone((random.log_normal(fixture, 0.5) * 1e6) as u64);
+        }
+        let micros = (random.log_normal(median, 1.0).min(500.0) * 1e6) as u64;
+        Item { test, micros, scopes: module, ..Item::default() }
+    });
+    let items = items.collect();
+    Problem { scopes, ..Problem::new(items, 600_000) }
+}
+
+/// Single tests by first fit decreasing that does not know of setups: bundles, those over the cap, and their mean in seconds.
+fn module_blind(problem: &Problem) -> (usize, usize, f64) {
+    let cap = problem.cap_ms * 1000;
+    let mut order: Vec<&Item> = problem.items.iter().collect();
+    order.sort_by_key(|item| std::cmp::Reverse(item.micros));
+    let sizes: Vec<u64> = order.iter().map(|item| item.micros).collect();
+    let mut bins: BTreeMap<usize, (u64, std::collections::BTreeSet<u32>)> = BTreeMap::new();
+    for (item, bin) in order.iter().zip(bins_of(&sizes, cap)) {
+        let (load, paid) = bins.entry(bin).or_default();
+        *load += item.micros;
+        for &scope in problem.scopes.of(item.scopes) {
+            *load += if paid.insert(scope) { problem.scopes.micros(scope) } else { 0 };
+        }
+    }
+    let over = bins.values().filter(|(load, _)| *load > cap).count();
+    let mean = bins.values().map(|(load, _)| *load as f64 / 1e6).sum::<f64>() / bins.len().max(1) as f64;
+    (bins.len(), over, mean)
+}
+
+fn setups() {
+    println!("## Setups and scale\n");
+    println!(
+        "About 13 tests a module, log-normal (sigma 1), with a log-normal fixture (sigma 0.5); cap 600 s. *Module-blind* is plain"
+    );
+    println!("first fit decreasing of single tests: its bundles pay setups it does not know of.\n");
+    println!(
+        "| tests, median, fixture | bundles | proven bound | gap | by | stage | CPU s | module-blind bundles, over the cap, mean |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    let cases = [
+        (10_000, 3.0, 1.0),
+        (10_000, 3.0, 4.0),
+        (10_000, 20.0, 4.0),
+        (100_000, 3.0, 4.0),
+        (1_000_000, 3.0, 4.0),
+    ];
+    for (tests, median, fixture) in cases {
+        let problem = modules(tests, median, fixture);
+        let (plan, seconds) = packed(&problem);
+        let (blind, over, mean) = module_blind(&problem);
+        println!(
+            "| {tests}, {median} s, {fixture} s | {} | {} | {} | {} | {} | {seconds:.3} | {blind}, {over}, {mean:.0} s |",
+            plan.bundles.len(),
+            plan.lower_bound,
+            plan.gap(),
+            plan.bound,
+            plan.stage
+        );
+    }
+    println!();
+}
+
+/// Bundles that exceed the cap when durations vary as the plan was told.
+fn calibration() {
+    const ROUNDS: u64 = 200;
+    println!("## Calibration\n");
+    println!(
+        "2,000 tests, log-normal around 20 s, each deviating by 30 %, a factor common to the bundle; {ROUNDS} rounds of noise.\n"
+    );
+    println!(
+        "| overrun asked for | common factor | bundles | with exact durations | proven bound | over the cap |"
+    );
+    println!("|---|---|---|---|---|---|");
+    for (overrun, common) in [(0.1, 0.0), (0.1, 0.1), (0.01, 0.1), (0.05, 0.2)] {
+        let mut random = Random(7);
+        let items = (0..2_000).map(|test| {
+            let micros = (random.log_normal(20.0, 0.7).min(200.0) * 1e6) as u64;
+            Item { test, micros, sd_micros: micros / 10 * 3, ..Item::default() }
+        });
+        let exact = Problem::new(items.collect(), 600_000);
+        let problem = Problem { risk: Risk::of(overrun, common), ..exact.clone() };
+        let plan = packed(&problem).0;
+        let mut over = 0u64;
+        for _ in 0..ROUNDS {
+            for bundle in &plan.bundles {
+                let factor = 1.0 + common * random.normal();
+                let test = |test: &u32| {
+                    let item = problem.items[*test as usize];
+                    item.micros as f64 + item.sd_micros as f64 * random.normal()
+                };
+                let own: f64 = bundle.tests.iter().map(test).sum();
+                over += u64::from(own + bundle.micros as f64 * (factor - 1.0) > 600e6);
+            }
+        }
+        let share = over as f64 / (ROUNDS * plan.bundles.len() as u64) as f64;
+        println!(
+            "| {:.0} % | {common} | {} | {} | {} | {:.1} % |",
+            overrun * 100.0,
+            plan.bundles.len(),
+            packed(&exact).0.bundles.len(),
+            plan.lower_bound,
+            share * 100.0
+        );
+    }
+    println!();
+}
+
+/// An instance of BPPLIB: capacity, the best known number of bins, weights.
+fn instance(line: &str) -> Option<(u64, u32, Vec<u64>)> {
+    let fields: Vec<&str> = line.split('\t').collect();
+    let weights = fields.get(7)?.split(' ').flat_map(|field| {
+        let (weight, times) = field.split_once('x').unwrap_or((field, "1"));
+        let weight = weight.parse().unwrap_or_default();
+        std::iter::repeat_n(weight, times.parse().unwrap_or_default())
+    });
+    Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?, weights.collect()))
+}
+
+fn known_optima(directory: &Path) {
+    println!("## BPPLIB\n");
+    println!("Greedy stages alone: what they leave is for the solver.\n");
+    println!(
+        "| class | instances | proven | optimal | worst above | first fit decreasing optimal, worst | CPU s mean (max) |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    for path in listed(directory, ".tsv") {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let (mut all, mut proven, mut optimal, mut worst) = (0, 0, 0, 0);
+        let (mut plain, mut plain_worst, mut seconds, mut longest) = (0, 0, 0.0, 0.0f64);
+        for (capacity, best, weights) in
+            text.lines().filter(|line| !line.starts_with('#')).filter_map(instance)
+        {
+            let plain_bins = first_fit(weights.clone(), capacity) as u32;
+            // A unit of weight is a millisecond, as caps are.
+            let items = (0u32..).zip(weights);
+            let items = items.map(|(test, weight)| Item { test, micros: weight * 1000, ..Item::default() });
+            let (plan, took) = packed(&Problem::new(items.collect(), capacity));
+            assert!(plan.lower_bound <= best, "{}: a bound above a known optimum", path.display());
+            let bins = plan.bundles.len() as u32;
+            all += 1;
+            proven += u32::from(plan.is_proven());
+            optimal += u32::from(bins == best);
+            worst = worst.max(bins - best);
+            plain += u32::from(plain_bins == best);
+            plain_worst = plain_worst.max(plain_bins - best);
+            seconds += took;
+            longest = longest.max(took);
+        }
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let mean = seconds / f64::from(all.max(1));
+        println!(
+            "| {name} | {all} | {proven} | {optimal} | {worst} | {plain}, {plain_worst} | {mean:.4} ({longest:.3}) |"
+        );
+    }
+    println!();
+}
+
+fn listed(directory: &Path, ending: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.retain(|path| path.to_string_lossy().ends_with(ending));
+    paths.sort();
+    paths
+}
+
+/// Module and microseconds of each test of a list.
+fn durations(path: &Path) -> Vec<(String, u64)> {
+    let output = Command::new("zcat").arg(path).output().expect("zcat unpacks it");
+    let mut reader = csv::Reader::from_reader(output.stdout.as_slice());
+    let rows = reader.deserialize::<BTreeMap<String, String>>().map_while(Result::ok);
+    let row = |row: BTreeMap<String, String>| {
+        let seconds = row.get("seconds")?.parse::<f64>().ok()?;
+        Some((row.get("module").cloned().unwrap_or_default(), (seconds * 1e6).round() as u64))
+    };
+    rows.filter_map(row).collect()
+}
+
+fn real(directory: &Path) {
+    println!("## Real durations\n");
+    println!(
+        "For K of 10, 30 and 100: a cap of 1.01 times the sum over K, or of the longest test where that is more. With setup, each module"
+    );
+    println!("costs a hundredth of the cap.\n");
+    println!("| suite | tests | K | cap | bundles / bound | by | with setup | by | CPU s |");
+    println!("|---|---|---|---|---|---|---|---|---|");
+    for path in listed(directory, ".csv.gz") {
+        let rows = durations(&path);
+        if rows.is_empty() {
+            continue;
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy().replace(".csv.gz", "");
+        let (sum, longest) = rows.iter().fold((0, 0), |(sum, most), (_, m)| (sum + m, most.max(*m)));
+        for k in [10, 30, 100] {
+            let cap_ms = (sum * 101 / 100 / k).max(longest).div_ceil(1000);
+            let of = |setup: u64| {
+                let mut scopes = Scopes::default();
+                let mut modules: BTreeMap<&str, ScopeSet> = BTreeMap::new();
+                let items = (0u32..).zip(&rows).map(|(test, (module, micros))| {
+                    let scopes = *modules.entry(module).or_insert_with(|| scopes.add_alone(setup));
+                    Item { test, micros: *micros, scopes, ..Item::default() }
+                });
+                let items = items.collect();
+                Problem { scopes, ..Problem::new(items, cap_ms) }
+            };
+            let (plan, seconds) = packed(&of(0));
+            let (paid, more) = packed(&of(cap_ms * 10));
+            println!(
+                "| {name} | {} | {k} | {:.1} s | {} / {} | {} | {} / {} | {} | {:.3} |",
+                rows.len(),
+                cap_ms as f64 / 1000.0,
+                plan.bundles.len(),
+                plan.lower_bound,
+                plan.bound,
+                paid.bundles.len(),
+                paid.lower_bound,
+                paid.bound,
+                seconds + more
+            );
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! How much may be tried. There is no clock: steps are counted, and whoever has one is asked whether to stop.
+
+/// Steps that a plan may take unless said otherwise: about a second.
+pub const STEPS: u64 = 30_000_000;
+/// So often it is asked whether to stop.
+const ASK: u64 = 4_096;
+
+/// With the same seed and steps, the same problem has the same plan, on any number of threads.
+#[derive(Clone, Copy)]
+pub struct Budget<'a> {
+    pub seed: u64,
+    pub steps: u64,
+    /// Whether to stop now with what there is. Then the plan is not repeatable.
+    pub cancelled: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Default for Budget<'_> {
+    fn default() -> Self {
+        Self { seed: 0, steps: STEPS, cancelled: &|| false }
+    }
+}
+
+impl<'a> Budget<'a> {
+    /// Steps for one part of the work: so many of so many shares.
+    pub(crate) fn share(&self, part: u64, whole: u64) -> Steps<'a> {
+        let steps = u128::from(self.steps) * u128::from(part) / u128::from(whole.max(1));
+        Steps::new(u64::try_from(steps).unwrap_or(u64::MAX), self.cancelled)
+    }
+}
+
+/// What is left of the steps of one part of the work.
+pub(crate) struct Steps<'a> {
+    left: u64,
+    until_asked: u64,
+    cancelled: &'a (dyn Fn() -> bool + Sync),
+    pub was_cancelled: bool,
+}
+
+impl<'a> Steps<'a> {
+    pub fn new(left: u64, cancelled: &'a (dyn Fn() -> bool + Sync)) -> Self {
+        Self { left, until_asked: 0, cancelled, was_cancelled: false }
+    }
+
+    /// Takes steps; false when there are none any more, or it was cancelled.
+    pub fn take(&mut self, steps: u64) -> bool {
+        if self.until_asked < steps {
+            self.until_asked = ASK;
+            self.was_cancelled |= (self.cancelled)();
+        }
+        self.until_asked = self.until_asked.saturating_sub(steps);
+        let enough = self.left >= steps;
+        self.left = self.left.saturating_sub(steps);
+        enough && !self.was_cancelled
+    }
+
+    /// Half of what is left, which is taken from it.
+    pub fn fork(&mut self) -> Steps<'a> {
+        let half = self.left / 2;
+        self.left -= half;
+        Steps::new(half, self.cancelled)
+    }
+
+    /// An equal share of what is left, for one of so many parts.
+    pub fn split(&self, parts: u64) -> Steps<'a> {
+        Steps::new(self.left / parts.max(1), self.cancelled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_end_and_a_token_is_asked() {
+        let mut steps = Budget { steps: 10, ..Budget::default() }.share(1, 2);
+        assert!(steps.take(3) && steps.take(2) && !steps.take(1) && !steps.was_cancelled);
+        let cancelled = || true;
+        let mut steps = Budget { cancelled: &cancelled, ..Budget::default() }.share(1, 1);
+        assert!(!steps.take(1) && steps.was_cancelled);
+    }
+}

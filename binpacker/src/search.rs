@@ -1,0 +1,238 @@
+//! The stages of a search, each of which begins with the best packing so far and ends when a bound proves it.
+//!
+//! A stage takes the search, improves its packing or its bound, and takes steps. A solver is one more stage at the end: it
+//! finds a packing to begin with, the bound with what proves it, and the steps that are left.
+
+use std::cmp::Reverse;
+
+use crate::balance;
+use crate::blocks::{Block, Blocks};
+use crate::bounds::Bounds;
+use crate::budget::{Budget, Steps};
+use crate::cap::Limits;
+use crate::fit;
+use crate::load::{Capacity, Load};
+use crate::mbs;
+use crate::packing::Packing;
+use crate::plan::{Bound, Stage};
+use crate::portfolio::Portfolio;
+use crate::problem::Scopes;
+use crate::reduce;
+use crate::scoped::{self, Bins, Piece, Rule};
+use crate::split;
+use crate::units::Units;
+
+/// Minimum bin slack is for bins of few: at most so many blocks, and so many in a bin.
+const MBS_BLOCKS: usize = 20_000;
+const MBS_BLOCKS_PER_BIN: u64 = 30;
+/// More blocks than these are even enough by themselves.
+const BALANCED: usize = 2_000;
+
+/// The units of one environment, and what is known of them so far.
+pub struct Search<'u, 'p> {
+    units: &'u Units<'p>,
+    limits: &'u Limits,
+    /// Those that are not oversize.
+    numbers: Vec<u32>,
+    blocks: Blocks,
+    capacity: Capacity,
+    /// The best packing so far, without what is oversize.
+    packing: Packing,
+    stage: Stage,
+    bound: (u64, Bound),
+    steps: Steps<'u>,
+    seed: u64,
+    cancelled: bool,
+}
+
+/// What a search comes to.
+pub struct Found {
+    pub bins: Vec<Vec<u32>>,
+    /// Units that are over a limit by themselves.
+    pub oversize: Vec<u32>,
+    /// Of all, with what is oversize.
+    pub lower_bound: u64,
+    pub bound: Bound,
+    pub stage: Stage,
+    /// Nothing was cut short but by steps.
+    pub repeatable: bool,
+}
+
+impl<'u, 'p> Search<'u, 'p> {
+    /// Begins with the best fit of blocks, and a bound.
+    pub fn begin(
+        units: &'u Units<'p>,
+        limits: &'u Limits,
+        numbers: &[u32],
+        budget: &Budget<'u>,
+        steps: Steps<'u>,
+    ) -> Self {
+        let blocks = Blocks::of(units, limits, numbers);
+        let mut numbers: Vec<u32> = blocks.blocks.iter().flat_map(|block| block.units.clone()).collect();
+        numbers.sort_unstable();
+        let capacity = limits.soft;
+        let packing = of_blocks(units, &blocks.blocks, &capacity);
+        let mut search = Self {
+            units,
+            limits,
+            numbers,
+            blocks,
+            capacity,
+            packing,
+            stage: Stage::Blocks,
+            bound: (0, Bound::L1),
+            steps,
+            seed: budget.seed,
+            cancelled: false,
+        };
+        search.bound = search.proven_bound();
+        search
+    }
+
+    /// All stages, until a bound proves the packing.
+    pub fn run(mut self) -> Found {
+        if !self.units.problem.uncertain {
+            let stages = [Self::split, Self::slack, Self::portfolio];
+            for stage in stages {
+                if self.is_proven() || self.cancelled {
+                    break;
+                }
+                stage(&mut self);
+                self.cancelled |= self.steps.was_cancelled;
+            }
+        }
+        self.balance();
+        Found {
+            lower_bound: self.bound.0 + self.blocks.oversize.len() as u64,
+            bound: self.bound.1,
+            bins: self.packing.bins,
+            oversize: self.blocks.oversize.iter().flat_map(|block| block.units.clone()).collect(),
+            stage: self.stage,
+            repeatable: !self.cancelled,
+        }
+    }
+
+    fn is_proven(&self) -> bool {
+        self.packing.bins.len() as u64 <= self.bound.0
+    }
+
+    fn proven_bound(&self) -> (u64, Bound) {
+        // Pieces of a scope may be wider than the effective cap, and the bound must hold for them too.
+        let widest = Capacity { cap: self.blocks.widest, ..self.capacity };
+        let bounds = Bounds::new(self.units, widest, self.numbers.iter().copied());
+        bounds.best(self.packing.bins.len() as u64)
+    }
+
+    fn offer(&mut self, packing: Option<Packing>, stage: Stage) {
+        if let Some(packing) = packing.filter(|packing| packing.is_better_than(&self.packing)) {
+            self.packing = packing;
+            self.stage = stage;
+        }
+    }
+
+    /// Where no slot has more than one bundle, these are made even.
+    fn balance(&mut self) {
+        let slots = self.units.problem.slots.unwrap_or_default() as usize;
+        let (bins, parts) = (self.packing.bins.len(), self.blocks.blocks.len());
+        if !self.units.problem.uncertain && (2..=slots).contains(&bins) && parts <= BALANCED {
+            let packing = balance::balanced(self.units, &self.packing, &self.capacity, &mut self.steps);
+            self.packing = packing;
+            self.cancelled |= self.steps.was_cancelled;
+        }
+    }
+
+    /// The emptiest bin over the gaps of the others, where bundles are as long as they may be: else each piece of a scope is to
+    /// be worth its setup.
+    fn split(&mut self) {
+        if self.limits.is_effective() {
+            return;
+        }
+        let (target, capacity) = (self.bound.0, self.capacity);
+        let fewer = split::fewer(self.units, &self.packing, target, &capacity, &mut self.steps);
+        self.offer(fewer, Stage::Split);
+    }
+
+    /// Exact reduction and minimum bin slack over blocks, where these are numbers.
+    fn slack(&mut self) {
+        let scopes = &self.units.problem.scopes;
+        let mut blocks: Vec<&Block> = self.blocks.blocks.iter().collect();
+        let size = |block: &Block| block.load.micros.saturating_add(scopes.sum(&block.scopes));
+        blocks.sort_by_key(|block| (Reverse(size(block)), block.units.first().copied()));
+        let room = self.capacity.room();
+        let few = blocks.len() <= MBS_BLOCKS
+            && blocks.len() as u64 <= self.packing.bins.len() as u64 * MBS_BLOCKS_PER_BIN;
+        let scalar = self.capacity.is_scalar(blocks.iter().map(|block| block.load));
+        let fits = blocks.iter().all(|block| (1..=room).contains(&size(block)));
+        if !few || !scalar || !fits {
+            return;
+        }
+        let sizes: Vec<u64> = blocks.iter().map(|block| size(block)).collect();
+        let all = (0..sizes.len() as u32).collect();
+        // A bound for the number of tests is not looked at by the reduction.
+        let tests: u64 = blocks.iter().map(|block| u64::from(block.load.tests)).sum();
+        let free = tests <= u64::from(self.capacity.max_tests);
+        let (mut bins, rest) = if free { reduce::reduced(&sizes, room) } else { (Vec::new(), all) };
+        let left: Vec<(u64, u32)> =
+            rest.iter().map(|&at| (sizes[at as usize], blocks[at as usize].load.tests)).collect();
+        let mut steps = self.steps.fork();
+        let found = mbs::bins(&left, room, self.capacity.max_tests, &mut steps);
+        self.cancelled |= steps.was_cancelled;
+        let Some(found) = found else { return };
+        bins.extend(
+            found.into_iter().map(|bin| bin.into_iter().map(|at| rest[at as usize]).collect::<Vec<_>>()),
+        );
+        let units_of =
+            |bin: Vec<u32>| bin.into_iter().flat_map(|at| blocks[at as usize].units.clone()).collect();
+        let packing = Packing::of(self.units, bins.into_iter().map(units_of).collect());
+        self.offer(Some(packing), Stage::Slack);
+    }
+
+    /// Single units, where bundles are as long as they may be, likewise.
+    fn portfolio(&mut self) {
+        if self.limits.is_effective() {
+            return;
+        }
+        let portfolio = Portfolio {
+            units: self.units,
+            numbers: &self.numbers,
+            capacity: self.capacity,
+            seed: self.seed,
+            target: self.bound.0,
+        };
+        let (packing, cancelled) = portfolio.best(&self.steps);
+        self.cancelled |= cancelled;
+        self.offer(packing, Stage::Portfolio);
+    }
+}
+
+/// Best fit decreasing of blocks; without any history, each by itself.
+fn of_blocks(units: &Units, blocks: &[Block], capacity: &Capacity) -> Packing {
+    let scopes = &units.problem.scopes;
+    let total = |block: &Block| block.load.with_setup(scopes.sum(&block.scopes));
+    let mut by_load: Vec<(Load, &Block)> = blocks.iter().map(|block| (total(block), block)).collect();
+    by_load.sort_by_key(|(load, block)| (Reverse(load.micros), block.units.first().copied()));
+    let fitted = if units.problem.uncertain {
+        (0..by_load.len() as u32).map(|place| vec![place]).collect()
+    } else if share_scopes(blocks, scopes) {
+        let pieces: Vec<Piece> =
+            by_load.iter().map(|(_, block)| Piece { load: block.load, scopes: &block.scopes }).collect();
+        let order: Vec<u32> = (0..pieces.len() as u32).collect();
+        let mut steps = Steps::new(u64::MAX, &|| false);
+        scoped::fit(&pieces, &order, Bins::new(scopes, capacity), Rule::SameScope, &mut steps)
+            .unwrap_or_default()
+    } else {
+        fit::best_fit(by_load.iter().map(|(load, _)| *load), capacity)
+    };
+    let bin = |places: Vec<u32>| {
+        places.into_iter().flat_map(|place| by_load[place as usize].1.units.iter().copied()).collect()
+    };
+    Packing::of(units, fitted.into_iter().map(bin).collect())
+}
+
+/// Whether a scope that costs something is in several blocks, so that what a block costs depends on the bin it is in.
+fn share_scopes(blocks: &[Block], scopes: &Scopes) -> bool {
+    let mut seen = vec![false; scopes.len()];
+    let costly = |scope: &&u32| scopes.micros(**scope) > 0;
+    let again = |scope: &u32| std::mem::replace(&mut seen[*scope as usize], true);
+    blocks.iter().flat_map(|block| &block.scopes).filter(costly).any(again)
+}
