@@ -110,8 +110,8 @@ impl World {
     /// The scheduler's next life: from what is durable.
     pub fn restart(&mut self) {
         let State { seq, next_attempt, runs, placed, epoch, settings, .. } = self.state.clone();
-        let empty = State::new(Epoch(epoch.0 + 1), settings);
-        self.state = State { seq, next_attempt, runs, placed, ..empty };
+        let state = State { seq, next_attempt, runs, placed, ..State::new(epoch, settings) };
+        self.state = state.reopened(Epoch(epoch.0 + 1), settings);
         self.step(Event::Recovered);
     }
 
