@@ -278,6 +278,10 @@ pub struct HowArgs {
     /// found]
     #[arg(long)]
     pub no_early_start: bool,
+    /// Run no test a second time while it still runs [default: at the end of a run, where it takes far longer than
+    /// predicted, on another executor]
+    #[arg(long)]
+    pub no_second_copy: bool,
 }
 
 /// What is told of the run.

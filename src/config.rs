@@ -70,6 +70,7 @@ pub struct RunDefaults {
     /// In KiB.
     pub worker_memory: Option<u64>,
     pub early_start: Option<bool>,
+    pub second_copy: Option<bool>,
 }
 
 impl Config {
@@ -152,6 +153,7 @@ fn run_defaults(run: &mut Reader) -> anyhow::Result<RunDefaults> {
         isolation: run.parsed("isolation", isolation)?,
         worker_memory: run.parsed("worker-memory", memory::parse_kib)?,
         early_start: run.truth("early-start")?,
+        second_copy: run.truth("second-copy")?,
     })
 }
 
@@ -231,6 +233,7 @@ mod tests {
             isolation = "bundle"
             worker-memory = "2GiB"
             early-start = false
+            second-copy = false
         "#;
         let config = parse(text).unwrap();
         assert_eq!(config.warnings, Vec::<String>::new());
@@ -259,6 +262,7 @@ mod tests {
             isolation: Some(Isolation::Bundle),
             worker_memory: Some(2 << 20),
             early_start: Some(false),
+            second_copy: Some(false),
         };
         assert_eq!(config.run, run);
     }

@@ -65,3 +65,32 @@ if not os.path.exists('killed'):
     let suite = Suite::of(&[("conftest.py", conftest), ("test_a.py", "def test_a(): pass\n")]);
     suite.run(&[]).expect(0, &[("test_a.py::test_a", "passed")]);
 }
+
+/// Waits in vain where it runs first once there is a file.
+const STUCK: &str = "\
+import os, pathlib, time
+def test_stuck():
+    stuck = pathlib.Path(os.environ['STUCK'])
+    if stuck.exists():
+        stuck.unlink()
+        time.sleep(600)
+";
+
+#[test]
+fn a_test_that_is_stuck_on_one_executor_passes_on_another() {
+    let suite = Suite::of(&[("test_a.py", STUCK)]);
+    let stuck = suite.beside("stuck");
+    suite.write("seagull.toml", &format!("[env]\nSTUCK = {:?}\n", stuck.display().to_string()));
+    let cluster = Cluster::start(suite);
+    let _executors = ["e-one", "e-two"].map(|name| cluster.executor(name));
+    cluster.start_run(&[]).finish().expect_counts(0, &[("passed", 1)]);
+    std::fs::write(stuck, "").unwrap();
+    let run = cluster.start_run(&[]).finish();
+    run.expect_counts(0, &[("passed", 1)]);
+    let is_copy = |event: &&&serde_json::Value| event["copy_of"] == "test_a.py::test_stuck";
+    let assigned = run.all("attempt_assigned");
+    let copies: Vec<_> = assigned.iter().filter(is_copy).collect();
+    assert_eq!(copies.len(), 1, "{}", run.stderr);
+    let result = run.result("test_a.py::test_stuck");
+    assert_eq!(result["attempt"], copies[0]["attempt"], "the one that is stuck is interrupted");
+}

@@ -70,6 +70,7 @@ pub(crate) fn make(
     Ok(Plan {
         manifest: digest,
         relations: disjoint(&manifest.relations, &bundles),
+        unknown: unknown(&prediction),
         bundles,
         predicted_us: prediction.micros,
         limits_ms,
@@ -79,6 +80,12 @@ pub(crate) fn make(
         first,
         moved,
     })
+}
+
+/// Tests that have no history of their own.
+fn unknown(prediction: &Prediction) -> Vec<TestIndex> {
+    let tests = (0..).map(TestIndex).zip(&prediction.robust_micros);
+    tests.filter(|(_, own)| own.is_none()).map(|(test, _)| test).collect()
 }
 
 /// Which tests go first. Where none do, though some were to, that is said.

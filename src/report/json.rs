@@ -70,6 +70,7 @@ enum Body<'a> {
         slot: u32,
         kind: &'static str,
         tests: u32,
+        copy_of: Option<String>,
     },
     TakenBack {
         attempt: u64,
@@ -220,13 +221,12 @@ fn project<'a>(tally: &'a Tally, event: &'a RunEvent) -> (&'static str, Body<'a>
             ("manifest_confirmed", body)
         }
         RunEvent::Plan(summary) => ("plan", plan(summary)),
-        RunEvent::AttemptAssigned { attempt, executor, slot, discovery, tests } => {
+        RunEvent::AttemptAssigned { attempt, executor, slot, discovery, tests, copy } => {
             let kind = if *discovery { "discover" } else { "run" };
-            let (attempt, executor) = (attempt.0, executor.as_str());
-            (
-                "attempt_assigned",
-                Body::AttemptAssigned { attempt, executor, slot: slot.0, kind, tests: *tests },
-            )
+            let copy_of = copy.map(|copy| tally.names.id(copy.test));
+            let (attempt, executor, slot) = (attempt.0, executor.as_str(), slot.0);
+            let body = Body::AttemptAssigned { attempt, executor, slot, kind, tests: *tests, copy_of };
+            ("attempt_assigned", body)
         }
         RunEvent::TakenBack { attempt, tests } => {
             ("taken_back", Body::TakenBack { attempt: attempt.0, tests: *tests })

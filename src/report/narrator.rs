@@ -62,6 +62,14 @@ impl Narrator {
             RunEvent::AttemptAssigned { discovery: true, executor, .. } => {
                 Some(format!("{} on {executor}", discovering(tally)))
             }
+            RunEvent::AttemptAssigned { copy: Some(copy), executor, .. } => {
+                let id = one_line(&tally.names.id(copy.test), ID_WIDTH);
+                Some(
+                    paint.dim(format!(
+                        "{id} takes far longer than predicted: a second copy runs on {executor}"
+                    )),
+                )
+            }
             RunEvent::TakenBack { tests: 0, .. } => None,
             RunEvent::TakenBack { tests, .. } => {
                 let tests = count(*tests, "unstarted test");

@@ -104,6 +104,8 @@ pub struct Work {
     pub slots: BTreeSet<SlotNumber>,
     /// After how many tests a worker had more memory than it may have, and so made room for a new one.
     pub over_memory: u32,
+    /// How many tests had a second copy.
+    pub copies: u32,
     /// The most of it in KiB, with the test.
     pub most_memory: Option<(u64, TestIndex)>,
 }
@@ -157,8 +159,9 @@ impl Tally {
             RunEvent::RunStarted(spec) => self.spec = Some(spec.clone()),
             RunEvent::ManifestConfirmed { generation, .. } => self.confirmed(*generation),
             RunEvent::Plan(plan) => self.plan = Some(plan.clone()),
-            RunEvent::AttemptAssigned { attempt, executor, slot, discovery, .. } => {
+            RunEvent::AttemptAssigned { attempt, executor, slot, discovery, copy, .. } => {
                 self.assign(executor, *slot);
+                self.work.copies += u32::from(copy.is_some());
                 if *discovery {
                     self.discovering = Some((*attempt, *slot));
                 } else {

@@ -40,6 +40,8 @@ pub struct Attempt {
     pub fed: u32,
     /// To be ended without running what is left.
     pub stopping: Option<EndCause>,
+    /// Whether that is because another attempt has the result of the test that it is at.
+    pub superseded: bool,
     pub ended: Option<EndCause>,
     /// Whether the scheduler still lists it.
     pub desired: bool,
@@ -71,6 +73,7 @@ impl Attempt {
             kept: Vec::new(),
             fed: 0,
             stopping: None,
+            superseded: false,
             ended: None,
             desired: true,
             records: Vec::new(),

@@ -26,7 +26,7 @@ impl State {
         let wanted: BTreeSet<_> = desired.attempts.iter().map(|attempt| attempt.attempt).collect();
         for attempt in desired.attempts.iter().filter(|a| usize::from(a.slot.0) < slots) {
             self.want(attempt);
-            if attempt.cancel && desired.runs.contains(&attempt.run) {
+            if attempt.cancel && !attempt.superseded && desired.runs.contains(&attempt.run) {
                 self.retire_worker(attempt);
                 self.unsay(attempt.attempt);
             }
@@ -72,6 +72,7 @@ impl State {
     fn want(&mut self, desired: &DesiredAttempt) {
         let attempt = self.attempts.entry(desired.attempt).or_insert_with(|| Attempt::new(desired));
         attempt.desired = true;
+        attempt.superseded |= desired.superseded;
         if desired.cancel {
             attempt.stop(EndCause::Cancelled);
         } else if self.leaving {

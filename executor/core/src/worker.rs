@@ -290,6 +290,8 @@ impl State {
         let how = exit.how.clone();
         let (title, message) = match worker.phase {
             _ if !worker.ready || worker.ended || self.discovers_again(worker) => return,
+            // That it may hang is why there was a second copy.
+            Phase::Dying(Death::Grace) if self.is_superseded(worker) => return,
             Phase::Dying(Death::Grace) => {
                 let grace = worker.grace_ms as f64 / 1000.0;
                 let message = format!("after {grace} s; --grace sets how long");
@@ -311,6 +313,12 @@ impl State {
     fn discovers_again(&self, worker: &Worker) -> bool {
         let attempt = self.attempts.get(&worker.attempt);
         worker.phase == Phase::Ready && attempt.is_some_and(|a| a.discover && a.is_open() && !a.died)
+    }
+
+    /// Whether what it was at has a result of another attempt.
+    fn is_superseded(&self, worker: &Worker) -> bool {
+        let front = worker.fed.front().and_then(|(attempt, _)| self.attempts.get(attempt));
+        front.is_some_and(|attempt| attempt.superseded)
     }
 
     fn discovery_died(&mut self, worker: &Worker, exit: &Exit) {

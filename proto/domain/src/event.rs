@@ -33,6 +33,9 @@ pub enum RunEvent {
         slot: SlotNumber,
         discovery: bool,
         tests: u32,
+        /// Set where it is a second copy.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        copy: Option<SecondCopy>,
     },
     /// Unstarted tests were taken back from a busy slot, for an idle one.
     TakenBack {
@@ -101,6 +104,14 @@ pub enum RunEvent {
         counts: Counts,
         exit_code: u8,
     },
+}
+
+/// What an attempt runs though another one still runs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecondCopy {
+    pub test: TestIndex,
+    /// The attempt that has been at it for far longer than predicted.
+    pub beside: AttemptId,
 }
 
 /// Why an execution is evidence and no result.

@@ -15,7 +15,7 @@ pub mod sync;
 pub mod time;
 pub mod verdict;
 
-pub use event::{Evidence, PlanSummary, RunEvent, StreamItem};
+pub use event::{Evidence, PlanSummary, RunEvent, SecondCopy, StreamItem};
 pub use framework::{Built, Framework, SuiteCommands};
 pub use id::{
     AttemptId, BootId, BundleId, Digest, Epoch, ExecutorId, Generation, InvalidId, RunId, Seq, SlotIndex,

@@ -53,6 +53,9 @@ pub struct RunSpec {
     /// Whether what the discovery is expected to find may run meanwhile.
     #[serde(default = "early")]
     pub early_start: bool,
+    /// Whether a test that takes far longer than predicted may run a second time, elsewhere, before it has ended.
+    #[serde(default)]
+    pub second_copy: bool,
     /// How long a worker may tear down after an interrupt, in milliseconds.
     pub grace_ms: u64,
     /// One seed for every worker of the run.
@@ -217,6 +220,7 @@ mod tests {
             fail_fast: None,
             flaky_fails: false,
             early_start: true,
+            second_copy: true,
             grace_ms: 10_000,
             seed: 1,
             orphan_ms: None,

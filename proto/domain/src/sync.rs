@@ -132,6 +132,8 @@ pub struct DesiredAttempt {
     /// Contents of an older generation are to be replaced.
     pub generation: Generation,
     pub cancel: bool,
+    /// Why it is cancelled: another attempt has the result of the test that it is at. What it has said counts.
+    pub superseded: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -68,6 +68,7 @@ impl From<DesiredAttempt> for v1::DesiredAttempt {
             slots: desired.slots,
             generation: desired.generation.0,
             cancel: desired.cancel,
+            superseded: desired.superseded,
         }
     }
 }
@@ -90,6 +91,7 @@ impl TryFrom<v1::DesiredAttempt> for DesiredAttempt {
             slots,
             generation: scalar::generation(message.generation, "DesiredAttempt.generation")?,
             cancel: message.cancel,
+            superseded: message.superseded,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! The events of a run.
 
-use seagull_domain::{PlanSummary, RunEvent, SlotNumber, StreamItem};
+use seagull_domain::{PlanSummary, RunEvent, SecondCopy, SlotNumber, StreamItem};
 
 use super::Invalid;
 use super::scalar::{self, Checked};
@@ -36,13 +36,15 @@ impl From<RunEvent> for Event {
                 })
             }
             RunEvent::Plan(summary) => Self::Plan(summary.into()),
-            RunEvent::AttemptAssigned { attempt, executor, slot, discovery, tests } => {
+            RunEvent::AttemptAssigned { attempt, executor, slot, discovery, tests, copy } => {
                 Self::AttemptAssigned(v1::AttemptAssigned {
                     attempt: attempt.0,
                     executor: executor.into(),
                     slot: slot.0,
                     discovery,
                     tests,
+                    copy: copy
+                        .map(|SecondCopy { test, beside }| v1::SecondCopy { test: test.0, beside: beside.0 }),
                 })
             }
             RunEvent::TakenBack { attempt, tests } => {
@@ -167,6 +169,14 @@ fn assigned(message: v1::AttemptAssigned) -> Checked<RunEvent> {
         slot: slot(message.slot, "AttemptAssigned.slot")?,
         discovery: message.discovery,
         tests: scalar::tests(message.tests, "AttemptAssigned.tests")?,
+        copy: message.copy.map(second_copy).transpose()?,
+    })
+}
+
+fn second_copy(message: v1::SecondCopy) -> Checked<SecondCopy> {
+    Ok(SecondCopy {
+        test: scalar::test(message.test, "SecondCopy.test")?,
+        beside: scalar::attempt(message.beside, "SecondCopy.beside")?,
     })
 }
 

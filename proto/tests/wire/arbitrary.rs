@@ -237,6 +237,7 @@ impl Source {
             slots: u32::try_from(self.within(u64::from(number.0) + 1, limits::SLOT_NUMBERS.into())).unwrap(),
             generation: self.generation(),
             cancel: self.coin(),
+            superseded: self.coin(),
         }
     }
 
@@ -330,6 +331,7 @@ impl Source {
             fail_fast: self.maybe(Self::some),
             flaky_fails: self.coin(),
             early_start: self.coin(),
+            second_copy: self.coin(),
             grace_ms: self.within(0, limits::MILLIS),
             seed: self.small(u32::MAX),
             orphan_ms: self.maybe(|s| s.within(1, limits::MILLIS)),
@@ -393,6 +395,7 @@ impl Source {
                 slot: self.slot(),
                 discovery: self.coin(),
                 tests,
+                copy: self.maybe(|s| SecondCopy { test: s.test(), beside: s.attempt() }),
             },
             4 => RunEvent::TakenBack { attempt, tests },
             5 => RunEvent::TestFinished {

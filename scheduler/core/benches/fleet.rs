@@ -60,6 +60,7 @@ impl Fleet {
             first: 0,
             fail_fast: None,
             moved: None,
+            unknown: Vec::new(),
         }
     }
 

@@ -127,6 +127,7 @@ impl Run {
             .map(|(&predicted_us, &limit_ms)| Test { predicted_us, limit_ms, ..Test::default() })
             .collect();
         self.relations.clone_from(&plan.relations);
+        plan.unknown.iter().for_each(|test| self.test_mut(*test).unknown = true);
         for (number, relation) in (1..).zip(&plan.relations) {
             for test in &relation.tests {
                 self.test_mut(*test).relation = number;
@@ -220,12 +221,13 @@ impl Run {
     }
 
     fn assign(&mut self, what: &What) {
-        let What::Assigned { attempt, bundle, executor, boot, slot, number, slots, .. } = what else {
+        let What::Assigned { attempt, bundle, executor, boot, slot, number, slots, copy, .. } = what else {
             unreachable!("called for an assignment")
         };
         let contents = bundle.and_then(|bundle| self.pending.remove(&bundle));
         let alone = contents.as_ref().is_some_and(|bundle| bundle.alone);
-        let entries = contents.map(|bundle| bundle.entries).unwrap_or_default();
+        let mut entries = contents.map(|bundle| bundle.entries).unwrap_or_default();
+        entries.extend(copy.map(|copy| (copy.test, Role::Run)));
         for (test, role) in &entries {
             self.hold(*test, *role);
         }
@@ -248,10 +250,14 @@ impl Run {
             stays: BTreeSet::new(),
             batch: 0,
             withdrawn: false,
+            superseded: false,
             numbering: None,
         };
         self.alone += u32::from(alone);
         self.attempts.insert(*attempt, attempt_state);
+        if let Some(copy) = copy {
+            self.copy(*copy, *attempt);
+        }
         let worker = Worker { number: *number, boot: boot.clone() };
         self.workers.entry(executor.clone()).or_default().insert(*slot, worker);
     }
@@ -306,12 +312,15 @@ impl Run {
             test.seen.add(result.outcome);
             test.executions += u32::from(result.last);
             test.suspect = false;
+            let predicted_us = if result.last { test.predicted_us } else { 0 };
+            self.pace.add(predicted_us, result.micros());
         }
         if result.last {
             self.finish_entry(attempt, result.test);
         }
         if evidence.is_none() {
             self.withdraw(result.test);
+            self.supersede(result);
         }
     }
 
@@ -445,10 +454,13 @@ impl Run {
         self.discovery_lost_to = format!("{cause}{separator}{message}");
     }
 
+    /// Where another attempt runs the test too, nothing of it is lost.
     fn charge_test(&mut self, test: TestIndex, cause: InfraCause) {
         let test = self.test_mut(test);
-        test.losses += 1;
-        test.lost_to = Some(cause);
+        if test.held <= 1 {
+            test.losses += 1;
+            test.lost_to = Some(cause);
+        }
     }
 
     /// What is left of an *ordered* relation whose worker ended runs again with all that comes before it. That may end

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use seagull_domain::{AttemptId, BootId, BundleId, ExecutorId, RunId, SlotIndex, SlotNumber};
+use seagull_domain::{AttemptId, BootId, BundleId, ExecutorId, RunId, SecondCopy, SlotIndex, SlotNumber};
 
 use crate::State;
 use crate::fact::What;
@@ -20,8 +20,9 @@ const MOST_DONE: usize = 4096;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Match {
     pub run: RunId,
-    /// None for a discovery.
+    /// None for a discovery, and for a second copy.
     pub bundle: Option<BundleId>,
+    pub copy: Option<SecondCopy>,
     pub executor: ExecutorId,
     pub slot: SlotIndex,
 }
@@ -222,7 +223,7 @@ impl<'a> Work<'a> {
     }
 
     fn matched(&self, bundle: Option<BundleId>, (executor, slot): Place) -> Match {
-        Match { run: self.id.clone(), bundle, executor: executor.clone(), slot }
+        Match { run: self.id.clone(), bundle, copy: None, executor: executor.clone(), slot }
     }
 
     /// Whether a live attempt holds anything of a relation that the bundle has tests of.
@@ -323,23 +324,28 @@ impl Step<'_> {
             self.assign(matched, number.expect("there are more numbers than workers"), slots);
         }
         self.take_back();
+        self.copy_late_test(slots);
     }
 
-    fn assign(&mut self, matched: Match, number: SlotNumber, slots: u32) {
-        let Match { run, bundle, executor, slot } = matched;
+    pub fn assign(&mut self, matched: Match, number: SlotNumber, slots: u32) {
+        let Match { run, bundle, copy, executor, slot } = matched;
         let state = &self.state.runs[&run];
         let pending = bundle.map(|bundle| &state.pending[&bundle]);
-        let tests = pending.map_or(0, |bundle| bundle.entries.len() as u32);
+        let tests = pending.map_or(u32::from(copy.is_some()), |bundle| bundle.entries.len() as u32);
         let alone = pending.is_some_and(|bundle| bundle.alone);
         let boot = self.state.executors[&executor].boot.clone();
         let boot: BootId = boot.expect("an executor with slots has reported its boot");
         let attempt = self.state.next_attempt;
+        let bundle = bundle.or(copy.map(|_| state.next_bundle));
         if bundle.is_none() {
             self.ask_to_anticipate(&run, slots);
         }
         let slots = slots.max(number.0 + 1);
         let of = executor.clone();
-        self.record(&run, What::Assigned { attempt, bundle, executor, boot, slot, number, slots, tests });
+        self.record(
+            &run,
+            What::Assigned { attempt, bundle, executor, boot, slot, number, slots, tests, copy },
+        );
         self.state.look_for_room(&of);
         if let Some(executor) = self.state.executors.get_mut(&of).filter(|_| alone) {
             executor.alone_since = Some(self.now);
@@ -349,7 +355,7 @@ impl Step<'_> {
 }
 
 /// The numbers that no live worker of the run has, the lowest first.
-fn unused_numbers(run: &Run) -> impl Iterator<Item = SlotNumber> + use<> {
+pub(crate) fn unused_numbers(run: &Run) -> impl Iterator<Item = SlotNumber> + use<> {
     let used: BTreeSet<_> = run.workers.values().flat_map(BTreeMap::values).map(|w| w.number).collect();
     (0..).map(SlotNumber).filter(move |number| !used.contains(number))
 }

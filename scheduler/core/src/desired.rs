@@ -22,7 +22,8 @@ pub(crate) fn desired(state: &State, executor: &ExecutorId) -> (Vec<DesiredAttem
             number: attempt.number,
             slots: attempt.slots,
             generation: attempt.generation,
-            cancel: run.is_cancelling() || attempt.withdrawn,
+            cancel: run.is_cancelling() || attempt.withdrawn || attempt.superseded,
+            superseded: attempt.superseded,
         }
     });
     let wanted =

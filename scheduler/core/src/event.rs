@@ -78,6 +78,9 @@ pub struct Plan {
     pub limits_ms: Vec<u64>,
     /// Disjoint.
     pub relations: Vec<Relation>,
+    /// Tests whose prediction is not from their own history.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<TestIndex>,
     pub summary: PlanSummary,
     /// What was selected is empty by definition, as `last-failed` of a green run is.
     pub empty_by_definition: bool,

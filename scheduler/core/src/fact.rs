@@ -3,8 +3,8 @@
 
 use seagull_domain::{
     AttemptId, BootId, BundleId, Counts, Digest, EndCause, Epoch, Evidence, ExecutorId, Generation,
-    InfraCause, NotExecuted, PlanSummary, Record, Role, RunId, RunSpec, RunVerdict, SlotIndex, SlotNumber,
-    TestIndex, TestResult, Verdict,
+    InfraCause, NotExecuted, PlanSummary, Record, Role, RunId, RunSpec, RunVerdict, SecondCopy, SlotIndex,
+    SlotNumber, TestIndex, TestResult, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ pub struct Fact {
 #[serde(rename_all = "snake_case")]
 pub enum What {
     Submitted(Box<RunSpec>),
-    /// A slot was given an attempt: a discovery, or a pending bundle.
+    /// A slot was given an attempt: a discovery, a pending bundle, or a new one of a test that another attempt runs.
     Assigned {
         attempt: AttemptId,
         bundle: Option<BundleId>,
@@ -30,6 +30,9 @@ pub enum What {
         number: SlotNumber,
         slots: u32,
         tests: u32,
+        /// Set where it is a second copy.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        copy: Option<SecondCopy>,
     },
     /// The answer to a plan of this generation.
     Planned {

@@ -85,6 +85,9 @@ impl Step<'_> {
     pub fn paused(&mut self, pause: Duration) {
         for executor in self.state.executors.values_mut() {
             executor.lease_until = executor.lease_until + pause;
+            for running in executor.running.values_mut() {
+                running.since = running.since + pause;
+            }
         }
         self.extend_patience(pause);
     }

@@ -172,6 +172,7 @@ impl Step<'_> {
             if evidence.is_none() {
                 let origin = Origin { attempt, avoid: Some(executor.clone()) };
                 self.open.push((run.clone(), test, origin));
+                self.tell_copies(run, test);
             }
         }
     }
@@ -233,7 +234,8 @@ impl Step<'_> {
         let executor = state.attempts[&attempt].executor.clone();
         let left = state.attempts[&attempt].left.len() as u32;
         let failed = matches!(cause, EndCause::GaveBack(..) | EndCause::Completed);
-        self.open_what_is_left(run, attempt, failed.then(|| executor.clone()));
+        let avoids = failed || state.attempts[&attempt].superseded;
+        self.open_what_is_left(run, attempt, avoids.then(|| executor.clone()));
         let cause = if wanted || !discovery { cause } else { EndCause::Cancelled };
         if discovery && !matches!(cause, EndCause::Discovered(_)) {
             self.withdraw(run);
@@ -348,7 +350,7 @@ fn fits(run: &Run, attempt: &Attempt, cause: &EndCause) -> bool {
     match cause {
         EndCause::Discovered(_) | EndCause::DiscoveryFailed(_) => discovery,
         EndCause::Completed => !discovery && done,
-        EndCause::Cancelled => done || run.is_cancelling(),
+        EndCause::Cancelled => done || run.is_cancelling() || attempt.superseded,
         EndCause::GaveBack(..) => true,
     }
 }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::numbering::Numbering;
 use crate::pending::Pending;
+use crate::second_copy::Pace;
 use crate::suspects::Death;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +60,11 @@ pub struct Run {
     pub failed_starts: BTreeMap<ExecutorId, BTreeMap<SlotIndex, u32>>,
     pub next_bundle: BundleId,
     pub counts: Counts,
+    /// How many tests got a second copy.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub copies: u32,
+    #[serde(default)]
+    pub pace: Pace,
     /// How often something was lost to infrastructure.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub losses: u32,
@@ -114,6 +120,9 @@ pub struct Test {
     /// Whether it goes before tests of which that is not said.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub first: bool,
+    /// Whether its prediction is not from its own history.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unknown: bool,
     #[serde(default)]
     pub seen: Seen,
     /// Terminal results so far.
@@ -130,6 +139,9 @@ pub struct Test {
     pub held: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending: Option<BundleId>,
+    /// The attempt that was at it for far longer than predicted, and that of its second copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied: Option<[AttemptId; 2]>,
     /// Whether its executor was lost while it ran, for a cause that nobody knows.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspect: bool,
@@ -200,6 +212,9 @@ pub struct Attempt {
     /// Whether it is of a plan that was anticipated in vain: whatever comes of it is discarded.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub withdrawn: bool,
+    /// Whether another attempt has the result of the test that it is at.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub superseded: bool,
     /// Set where it was given out by another manifest than the run has now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub numbering: Option<Numbering>,
@@ -241,6 +256,8 @@ impl Run {
             failed_starts: BTreeMap::new(),
             next_bundle: BundleId(0),
             counts: Counts::default(),
+            copies: 0,
+            pace: Pace::default(),
             losses: 0,
             lost_to: None,
             suite_errors: 0,

@@ -59,6 +59,7 @@ impl Run {
         let mut counts = Counts { total: self.tests.len() as u32, ..Counts::default() };
         for (index, test) in self.tests.iter().enumerate() {
             assert_eq!(test.held, held[index], "{id}: holders of test {index}");
+            assert!(test.held <= 1 + u32::from(test.copied.is_some()), "{id}: test {index} is held twice");
             let waits = test.held > 0 || test.pending.is_some() || matches!(self.phase, Phase::Stopping(_));
             assert!(test.verdict.is_some() || waits, "{id}: nobody owes test {index} a verdict");
             assert!(
@@ -84,6 +85,8 @@ impl Run {
         }
         let alone = self.live_attempts().filter(|(_, attempt)| attempt.alone).count();
         assert_eq!(self.alone as usize, alone, "{id}: attempts that run alone");
+        let copied = self.tests.iter().filter(|test| test.copied.is_some()).count();
+        assert_eq!(self.copies as usize, copied, "{id}: second copies");
         self.check_anticipation(id);
         if self.is_ended() {
             assert!(self.all_decided() && self.workers.is_empty(), "{id}: ended with something left");

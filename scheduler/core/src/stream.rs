@@ -8,13 +8,16 @@ use crate::fact::{Fact, What};
 pub fn project(fact: &Fact) -> Vec<RunEvent> {
     match &fact.what {
         What::Submitted(spec) => vec![RunEvent::RunStarted(Box::new(spec.shown()))],
-        What::Assigned { attempt, bundle, executor, number, tests, .. } => vec![RunEvent::AttemptAssigned {
-            attempt: *attempt,
-            executor: executor.clone(),
-            slot: *number,
-            discovery: bundle.is_none(),
-            tests: *tests,
-        }],
+        What::Assigned { attempt, bundle, executor, number, tests, copy, .. } => {
+            vec![RunEvent::AttemptAssigned {
+                attempt: *attempt,
+                executor: executor.clone(),
+                slot: *number,
+                discovery: bundle.is_none(),
+                tests: *tests,
+                copy: *copy,
+            }]
+        }
         What::Planned { generation, plan } => {
             confirmed(*generation, plan.manifest, plan.predicted_us.len() as u32, &plan.summary)
         }

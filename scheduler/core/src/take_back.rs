@@ -74,7 +74,7 @@ fn victims(state: &State, now: Instant) -> Vec<Victim<'_>> {
         for (&id, run_id) in placed.iter().filter(|_| known) {
             let run = &state.runs[run_id];
             let attempt = &run.attempts[&id];
-            if !attempt.is_open() {
+            if !attempt.is_open() || attempt.superseded {
                 continue;
             }
             let is_current = !slots.contains_key(&attempt.slot);
@@ -99,7 +99,7 @@ fn overdue_us(state: &State, executor: &ExecutorId, slot: SlotIndex, now: Instan
     taken_us.saturating_sub(predicted_us)
 }
 
-fn idle_slots(state: &State) -> Vec<Place<'_>> {
+pub(crate) fn idle_slots(state: &State) -> Vec<Place<'_>> {
     // What waits for a suspect takes nothing else.
     let may_take = |id: &&ExecutorId| !state.reserved.executors.contains_key(*id);
     let with_room = state.fleet.with_room.iter().filter(may_take).map(|id| (id, &state.executors[id]));
@@ -108,7 +108,7 @@ fn idle_slots(state: &State) -> Vec<Place<'_>> {
 }
 
 /// Moves under way: asked for and not answered, or answered and waiting for a slot.
-fn outstanding(state: &State) -> usize {
+pub(crate) fn outstanding(state: &State) -> usize {
     let attempts = state.placed.values().flatten().map(|(attempt, run)| &state.runs[run].attempts[attempt]);
     attempts.filter(|attempt| !attempt.asked.is_empty()).count()
 }

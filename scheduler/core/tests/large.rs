@@ -43,6 +43,7 @@ fn plan() -> Plan {
         predicted_us: (0..tests).map(|test| 2_000_000 + u64::from(test / 1000)).collect(),
         limits_ms: vec![300_000; tests as usize],
         relations: Vec::new(),
+        unknown: Vec::new(),
         summary: PlanSummary::default(),
         empty_by_definition: false,
         first: 0,

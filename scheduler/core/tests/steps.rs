@@ -95,6 +95,7 @@ impl World {
             predicted_us: vec![1000; 3],
             limits_ms: vec![300_000; 3],
             relations: Vec::new(),
+            unknown: Vec::new(),
             summary: PlanSummary::default(),
             empty_by_definition: false,
             first: 0,

@@ -74,6 +74,7 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
         fail_fast: how.fail_fast.or(defaults.fail_fast),
         flaky_fails: how.flaky.or(defaults.flaky_fails).unwrap_or(false),
         early_start: !how.no_early_start && defaults.early_start.unwrap_or(true),
+        second_copy: !how.no_second_copy && defaults.second_copy.unwrap_or(true),
         grace_ms: millis(how.grace.or(defaults.grace).unwrap_or(GRACE)),
         seed: how.seed.map_or_else(fresh::seed, Ok)?,
         orphan_ms: orphan(args, remote),
@@ -245,7 +246,7 @@ mod tests {
     fn options_win_over_settings_and_settings_over_defaults() {
         let (_root, place) = place(
             "project = 'p'\n[run]\nretries = 3\ncap = '5m'\ntest-limit = '90s'\nflaky = 'fail'\n\
-             isolation = 'test'\nworker-memory = '1GiB'\nearly-start = false\n[env]\nA = 'b'",
+             isolation = 'test'\nworker-memory = '1GiB'\nearly-start = false\nsecond-copy = false\n[env]\nA = 'b'",
         );
         let spec = build(
             &args(&["--retries", "1", "--isolation", "bundle", "t.py", "--", "-x"]),
@@ -258,16 +259,17 @@ mod tests {
         assert_eq!((spec.isolation, spec.worker_memory_kib), (Isolation::Bundle, Some(1 << 20)));
         assert_eq!((spec.project.as_str(), spec.rev.as_str()), ("p", "abc"));
         assert_eq!(spec.arguments, ["t.py", "-x"]);
-        assert!(spec.flaky_fails && spec.fail_fast.is_none() && !spec.early_start);
+        assert!(spec.flaky_fails && spec.fail_fast.is_none() && !spec.early_start && !spec.second_copy);
         assert_eq!(spec.environment.variables["A"], "b");
         assert!(seagull_proto::convert::submission(spec).is_ok());
     }
 
     #[test]
-    fn a_run_starts_early_unless_it_is_told_not_to() {
+    fn a_run_starts_early_and_may_copy_tests_unless_it_is_told_not_to() {
         let (_root, place) = place("");
-        let early = |arguments: &[&str]| build(&args(arguments), &place, in_place()).unwrap().early_start;
-        assert!(early(&[]) && !early(&["--no-early-start"]));
+        let spec = |arguments: &[&str]| build(&args(arguments), &place, in_place()).unwrap();
+        assert!(spec(&[]).early_start && !spec(&["--no-early-start"]).early_start);
+        assert!(spec(&[]).second_copy && !spec(&["--no-second-copy"]).second_copy);
     }
 
     #[test]

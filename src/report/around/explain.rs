@@ -2,11 +2,13 @@
 
 use std::io::{self, Write};
 
-use seagull_domain::{Counts, Evidence, Framework, NotExecuted, Outcome, RunVerdict, TestIndex, Verdict};
+use seagull_domain::{
+    AttemptId, Counts, Evidence, Framework, NotExecuted, Outcome, RunVerdict, TestIndex, Verdict,
+};
 use serde::Serialize;
 
 use super::lists::cause;
-use super::story::{Execution, Story};
+use super::story::{Copied, Execution, Story};
 use super::{Form, line, seconds};
 use crate::again::quoted;
 use crate::duration;
@@ -27,6 +29,7 @@ struct RunObject<'a> {
     counts: Counts,
     failed: Vec<String>,
     retried: u32,
+    second_copies: u32,
     suite_errors: Vec<&'a str>,
     discovery_failures: &'a [String],
     stopping: Option<String>,
@@ -79,6 +82,13 @@ pub fn explain_run(out: &mut impl Write, form: Form, tally: &Tally) -> io::Resul
     if tally.losses.taken_back > 0 {
         let tests = count(tally.losses.taken_back, "unstarted test");
         writeln!(out, "    {tests} went from busy slots to idle ones")?;
+    }
+    if tally.work.copies > 0 {
+        let tests = count(tally.work.copies, "test");
+        writeln!(
+            out,
+            "    {tests} took far longer than predicted and had a second copy on another executor"
+        )?;
     }
     summary::reasons(out, form.paint, tally)
 }
@@ -166,6 +176,7 @@ fn run_object(tally: &Tally) -> RunObject<'_> {
         counts: tally.counts,
         failed: tally.records().filter_map(failed).collect(),
         retried: retried(tally),
+        second_copies: tally.work.copies,
         suite_errors: tally.suite_errors.iter().map(|error| error.title.as_str()).collect(),
         discovery_failures: &tally.discovery_failures,
         stopping: tally.stopping.map(|why| why.to_string()),
@@ -187,7 +198,16 @@ struct TestObject<'a> {
     cause: Option<String>,
     because: String,
     executions: Vec<ExecutionObject<'a>>,
+    second_copy: Option<SecondCopyObject<'a>>,
     missing_on: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct SecondCopyObject<'a> {
+    attempt: u64,
+    executor: &'a str,
+    /// The attempt that was at the test already.
+    beside: u64,
 }
 
 #[derive(Serialize)]
@@ -221,6 +241,9 @@ pub fn explain_test(out: &mut impl Write, form: Form, story: &Story, access: &[S
     writeln!(out, "    because {}", why(story))?;
     for (number, execution) in (1..).zip(&story.executions) {
         told(out, form, number, execution)?;
+    }
+    if let Some(copy) = &story.copy {
+        second_copy(out, story, copy)?;
     }
     for (executor, reason) in &story.missing {
         writeln!(out, "not found on {executor}: {}", message(reason, WIDTH))?;
@@ -265,6 +288,20 @@ fn told(out: &mut impl Write, form: Form, number: u32, execution: &Execution) ->
         Some(Evidence::AfterDecision) => "it does not count: the test was decided already",
     };
     writeln!(out, "    {}", form.paint.dim(note))
+}
+
+/// What came to an end is an execution: both, or the first of the two.
+fn second_copy(out: &mut impl Write, story: &Story, copy: &Copied) -> io::Result<()> {
+    let Copied { attempt, executor, beside } = copy;
+    let ended = |of: &AttemptId| story.executions.iter().any(|execution| execution.attempt == *of);
+    let came = match (ended(beside), ended(attempt)) {
+        (true, true) => "; both came to an end, and count".to_owned(),
+        (true, false) => format!("; only attempt {beside} came to an end"),
+        (false, true) => format!("; only attempt {attempt} came to an end"),
+        (false, false) => String::new(),
+    };
+    let why = format!("attempt {beside} took far longer than predicted");
+    writeln!(out, "{why}: a second copy ran on {executor}, attempt {attempt}{came}")
 }
 
 fn lost(out: &mut impl Write, story: &Story) -> io::Result<()> {
@@ -321,6 +358,11 @@ fn test_object(story: &Story) -> TestObject<'_> {
         cause: story.verdict.and_then(cause),
         because: why(story),
         executions: executions.collect(),
+        second_copy: story.copy.as_ref().map(|copy| SecondCopyObject {
+            attempt: copy.attempt.0,
+            executor: copy.executor.as_str(),
+            beside: copy.beside.0,
+        }),
         missing_on: story.missing.iter().map(|(executor, _)| executor.as_str()).collect(),
     }
 }

@@ -23,6 +23,7 @@ pub struct Story {
     pub spec: Box<RunSpec>,
     /// Everything that executed it, in order.
     pub executions: Vec<Execution>,
+    pub copy: Option<Copied>,
     /// Where it was not found, and why.
     pub missing: Vec<(ExecutorId, String)>,
     pub verdict: Option<Verdict>,
@@ -34,6 +35,15 @@ pub struct Story {
     /// One more than the highest slot that executed something.
     pub slots: u32,
     names: Names,
+}
+
+/// Its second copy.
+#[derive(Debug)]
+pub struct Copied {
+    pub attempt: AttemptId,
+    pub executor: ExecutorId,
+    /// The attempt that was at the test already.
+    pub beside: AttemptId,
 }
 
 /// One execution of the test.
@@ -82,6 +92,7 @@ pub struct Teller<'t> {
     names: Names,
     test: Option<Result<TestIndex, Found>>,
     executions: Vec<Execution>,
+    copy: Option<Copied>,
     missing: Vec<(ExecutorId, String)>,
     verdict: Option<Verdict>,
     lost: Vec<(ExecutorId, InfraCause)>,
@@ -113,6 +124,7 @@ impl<'t> Teller<'t> {
             names: Names::default(),
             test: None,
             executions: Vec::new(),
+            copy: None,
             missing: Vec::new(),
             verdict: None,
             lost: Vec::new(),
@@ -137,8 +149,10 @@ impl<'t> Teller<'t> {
     pub fn item(&mut self, item: StreamItem) {
         match item.event {
             RunEvent::RunStarted(spec) => self.spec = Some(spec),
-            RunEvent::AttemptAssigned { attempt, slot, .. } => {
+            RunEvent::AttemptAssigned { attempt, slot, executor, copy, .. } => {
                 self.attempts.insert(attempt, slot);
+                let of_it = copy.filter(|copy| self.is_meant(copy.test)).map(|copy| copy.beside);
+                self.copy = of_it.map(|beside| Copied { attempt, executor, beside }).or(self.copy.take());
             }
             RunEvent::TestFinished { result, attempt, executor, slot, evidence } => {
                 let before = self.executed(slot, &executor, attempt, &result);
@@ -221,6 +235,7 @@ impl<'t> Teller<'t> {
             id: self.names.id(test),
             spec: self.spec.ok_or(None)?,
             executions: self.executions,
+            copy: self.copy,
             missing: self.missing,
             verdict: self.verdict,
             lost: self.lost,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use seagull_domain::{
     AttemptId, Counts, Digest, Environment, Evidence, ExecutorId, FileTests, Generation, InfraCause, Instant,
-    Manifest, NotExecuted, Outcome, PlanSummary, RunEvent, RunSpec, RunVerdict, Seq, SkippedModule,
-    SlotNumber, StreamItem, SuiteError, TestCause, TestIndex, TestResult, TextRef, Verdict, Workspace,
+    Manifest, NotExecuted, Outcome, PlanSummary, RunEvent, RunSpec, RunVerdict, SecondCopy, Seq,
+    SkippedModule, SlotNumber, StreamItem, SuiteError, TestCause, TestIndex, TestResult, TextRef, Verdict,
+    Workspace,
 };
 
 use crate::commands::run::INTERRUPTING;
@@ -85,6 +86,7 @@ pub fn spec(retries: u32) -> RunSpec {
         fail_fast: None,
         flaky_fails: false,
         early_start: true,
+        second_copy: true,
         grace_ms: 10_000,
         seed: 1,
         orphan_ms: None,
@@ -141,7 +143,13 @@ pub fn plan() -> PlanSummary {
 
 pub fn assigned(attempt: u64, on: &str, slot: u32, discovery: bool) -> Step {
     let (attempt, executor, slot) = (AttemptId(attempt), executor(on), SlotNumber(slot));
-    event(RunEvent::AttemptAssigned { attempt, executor, slot, discovery, tests: 5 * u32::from(!discovery) })
+    let tests = 5 * u32::from(!discovery);
+    event(RunEvent::AttemptAssigned { attempt, executor, slot, discovery, tests, copy: None })
+}
+
+fn copied(attempt: u64, on: &str, slot: u32, copy: SecondCopy) -> Step {
+    let (attempt, executor, slot) = (AttemptId(attempt), executor(on), SlotNumber(slot));
+    event(RunEvent::AttemptAssigned { attempt, executor, slot, discovery: false, tests: 1, copy: Some(copy) })
 }
 
 pub fn runs(on: &str, slot: u32, test: u32) -> Step {
@@ -316,6 +324,7 @@ pub fn whole() -> Script {
         (9600, decided(2, Verdict::Flaky)),
         (9700, ran("e-3", 2, 5, Passed, 25).detail("xpassed", "").step()),
         (9700, decided(5, Verdict::Passed)),
+        (19_000, copied(14, "e-4", 4, SecondCopy { test: TestIndex(3), beside: AttemptId(10) })),
         (20_000, ran("e-1", 0, 3, Passed, 0).phases([11_900, 2000, 100]).step()),
         (20_000, decided(3, Verdict::Passed)),
         (

@@ -50,6 +50,8 @@ pub const KINDS: &[&str] = &[
     "met: retry",
     "met: suspect to run alone",
     "met: asked back and kept",
+    "met: second copy",
+    "met: slower copy cancelled",
     "met: early start under another manifest",
     "met: run cancelled",
     "met: run failed fast",
@@ -174,6 +176,7 @@ pub fn effect_kind(effect: &Effect) -> &'static str {
 /// Situations within facts that are worth counting of their own.
 pub fn met(what: &What) -> Option<&'static str> {
     match what {
+        What::Assigned { copy: Some(_), .. } => Some("met: second copy"),
         What::Recorded { records, .. } => records.iter().find_map(|(_, evidence)| match evidence {
             Some(Evidence::AfterDecision) => Some("met: result after decision"),
             Some(Evidence::Predecessor) => Some("met: predecessor run again"),

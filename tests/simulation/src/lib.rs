@@ -24,6 +24,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use census::{Census, KINDS};
 pub use plant::Plant;
+pub use random::Random;
 
 use scenario::Scenario;
 use world::World;

@@ -83,6 +83,8 @@ pub struct Execution {
     pub attempt: AttemptId,
     pub agent: usize,
     pub worker: usize,
+    /// Which of its test's executions it is, from 1.
+    pub nth: u32,
     pub start: u64,
     pub end: Option<u64>,
     pub ended: Ended,

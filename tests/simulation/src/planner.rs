@@ -60,6 +60,7 @@ fn packed(run: &RunPlan, tests: &[TestIndex], manifest: Digest) -> Box<Plan> {
         predicted_us: tests.iter().map(|test| run.script(*test).predicted_us).collect(),
         limits_ms: tests.iter().map(|test| run.script(*test).limit_ms).collect(),
         relations,
+        unknown: Vec::new(),
         summary: PlanSummary { bundles: bundles.len() as u32, ..PlanSummary::default() },
         bundles,
         empty_by_definition: false,

@@ -11,6 +11,8 @@ pub enum Plant {
     AcknowledgedBeforeDurable,
     /// An answer that was overtaken is passed off as the newest.
     StaleDesiredApplied,
+    /// A report claims that the slower copy of a test is gone, before it is.
+    DecidedByTheFirstCopy,
     /// One effect of the recovery is not performed.
     EffectLostAtRecovery,
     /// What was kept of an anticipated plan is not told of when that is confirmed.

@@ -66,6 +66,8 @@ pub struct Script {
     pub duration_ms: u64,
     pub predicted_us: u64,
     pub limit_ms: u64,
+    /// How long its first execution takes, if that is another time.
+    pub slow_ms: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +151,7 @@ impl Scenario {
             may_be_orphaned(r, &mut runs[0]);
         }
         runs.iter_mut().for_each(|run| anticipate(r, run));
+        runs.iter_mut().for_each(|run| slow_down(r, run));
         Scenario { executors, runs, faults, message_bytes, crash_after }
     }
 }
@@ -212,6 +215,24 @@ fn poison(r: &mut Random, run: &mut RunPlan) {
     }
 }
 
+/// A few tests take far longer than predicted where they run first, or wherever they run.
+fn slow_down(r: &mut Random, run: &mut RunPlan) {
+    for _ in 0..r.within(0..=4) {
+        let Some(test) = (!run.tests.is_empty()).then(|| r.index(run.tests.len())) else { return };
+        let (hangs, slow_ms) = (r.chance(200), r.within(11_000..=40_000));
+        let is_related = run.relations.iter().any(|of| of.tests.contains(&TestIndex(test as u32)));
+        let script = &mut run.tests[test];
+        if is_related || !matches!(script.does, Does::Always(_) | Does::FailsFirst(_)) {
+            continue;
+        }
+        if hangs {
+            (script.does, script.limit_ms) = (Does::Hangs, slow_ms);
+        } else {
+            (script.slow_ms, script.limit_ms) = (Some(slow_ms), slow_ms * 3);
+        }
+    }
+}
+
 /// A client that is there comes back to its scheduler sooner than the run is given up.
 fn may_be_orphaned(r: &mut Random, run: &mut RunPlan) {
     run.spec.orphan_ms = Some(r.within(5000..=10_000));
@@ -235,7 +256,8 @@ fn earlier(r: &mut Random, run: &mut RunPlan) -> Vec<TestIndex> {
     for _ in 0..r.within(0..=5) {
         let does = if r.chance(500) { Does::IsNowhere } else { Does::Always(Outcome::Passed) };
         tests.insert(r.index(tests.len()), TestIndex((run.tests.len() + run.gone.len()) as u32));
-        run.gone.push(Script { does, duration_ms: r.within(0..=400), predicted_us: 100_000, limit_ms: 9000 });
+        let duration_ms = r.within(0..=400);
+        run.gone.push(Script { does, duration_ms, predicted_us: 100_000, limit_ms: 9000, slow_ms: None });
     }
     for _ in 0..r.within(0..=3) {
         let (a, b) = (r.index(tests.len()), r.index(tests.len()));
@@ -266,6 +288,7 @@ fn spec(r: &mut Random, id: &str) -> RunSpec {
         fail_fast: None,
         flaky_fails: r.chance(200),
         early_start: true,
+        second_copy: r.chance(900),
         grace_ms: r.within(1000..=5000),
         seed: 1,
         orphan_ms: None,
@@ -304,7 +327,7 @@ fn script(r: &mut Random, executors: usize) -> Script {
     };
     let predicted_us = (duration_ms + 1) * 1000 * r.within(3..=30) / 10;
     let limit_ms = if does == Does::Hangs { 4000 } else { duration_ms * 3 + 5000 };
-    Script { does, duration_ms, predicted_us, limit_ms }
+    Script { does, duration_ms, predicted_us, limit_ms, slow_ms: None }
 }
 
 /// A few relations of each kind. Tests of an *ordered* relation are found by every worker.

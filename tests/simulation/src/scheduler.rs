@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use seagull_domain::{Digest, Epoch, Generation, Instant, RunId, Seq, TestIndex};
+use seagull_domain::{AttemptState, Digest, EndCause, Epoch, Generation, Instant, RunId, Seq, TestIndex};
 use seagull_scheduler_core::{Call, Effect, Event, Fact, State, What};
 
 use crate::census::{effect_kind, fact_kind, met};
@@ -120,6 +120,9 @@ impl World {
             ToScheduler::Report { agent, transport, mut report } => {
                 if self.plant == Some(Plant::RetakenBeforeReportedGone) {
                     claim_given_back(&life.state, &mut report);
+                }
+                if self.plant == Some(Plant::DecidedByTheFirstCopy) {
+                    claim_gone(&life.state, &mut report);
                 }
                 let (executor, boot, sequence) =
                     (report.executor.clone(), report.boot.clone(), report.sequence);
@@ -368,6 +371,16 @@ fn claim_given_back(state: &State, report: &mut seagull_domain::Report) {
         {
             status.generation = attempt.generation;
             status.kept.clear();
+        }
+    }
+}
+
+/// The planted bug: says in an executor's name that what is superseded has ended.
+fn claim_gone(state: &State, report: &mut seagull_domain::Report) {
+    for status in &mut report.attempts {
+        let attempt = state.runs.get(&status.run).and_then(|run| run.attempts.get(&status.attempt));
+        if attempt.is_some_and(|attempt| attempt.superseded) {
+            status.state = AttemptState::Ended(EndCause::Cancelled);
         }
     }
 }

@@ -26,6 +26,11 @@ fn a_retaken_test_dispatched_before_it_is_reported_gone() {
 }
 
 #[test]
+fn a_test_decided_by_its_first_copy_while_the_other_runs() {
+    is_found_within(100, Plant::DecidedByTheFirstCopy, "decided while it still runs");
+}
+
+#[test]
 fn acknowledged_before_durable() {
     is_found_within(200, Plant::AcknowledgedBeforeDurable, "its outcome was never told");
 }

@@ -192,6 +192,32 @@ fn what_does_not_count_is_not_followed_by_anything_in_the_same_worker() {
 }
 
 #[test]
+fn a_superseded_attempt_is_interrupted_and_that_it_hangs_is_no_error() {
+    let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
+    world.starts(0);
+    (world.desired[0].cancel, world.desired[0].superseded) = (true, true);
+    assert_eq!(world.answer(Vec::new()), [interrupt(1)]);
+    world.wait(Duration::from_millis(1500));
+    assert!(matches!(world.step(Event::Tick)[..], [Effect::Kill { dump_stacks: false, .. }]));
+    world.worker(1, exited());
+    assert_eq!(world.suite_errors(), [""; 0]);
+    assert_eq!(world.report(1).state, AttemptState::Ended(EndCause::Cancelled));
+}
+
+#[test]
+fn a_superseded_attempt_that_has_ended_counts_and_so_does_its_worker() {
+    let mut world = World::running(&[entry(0, 0)]);
+    world.starts(0);
+    world.worker(1, passed(0));
+    (world.desired[0].cancel, world.desired[0].superseded) = (true, true);
+    assert_eq!(world.answer(Vec::new()), []);
+    assert_eq!(world.report(1).state, AttemptState::Ended(EndCause::Completed));
+    world.desired = vec![wanted(2, Kind::Run, 0)];
+    world.answer(vec![(AttemptId(1), 1)]);
+    assert_eq!(world.contents(2, 1, &[entry(1, 0)]), [feed(1, 2, &[1])]);
+}
+
+#[test]
 fn a_test_that_was_interrupted_for_us_is_not_failed_however_late_it_says_so() {
     let mut world = World::running(&[entry(0, 0)]);
     world.starts(0);

@@ -35,6 +35,7 @@ pub fn wanted(attempt: u64, kind: Kind, number: u32) -> DesiredAttempt {
         slots: number + 1,
         generation: Generation(1),
         cancel: false,
+        superseded: false,
     }
 }
 

@@ -47,6 +47,7 @@ pub fn plan() -> Box<Plan> {
         predicted_us: vec![10_000_000; 4],
         limits_ms: vec![300_000; 4],
         relations: Vec::new(),
+        unknown: Vec::new(),
         summary: PlanSummary { bundles: 2, ..PlanSummary::default() },
         empty_by_definition: false,
         first: 0,

@@ -2,6 +2,7 @@
 
 #[path = "../fixture/mod.rs"]
 mod fixture;
+mod second_copies;
 mod suspects;
 mod world;
 

@@ -92,6 +92,7 @@ impl World {
             predicted_us: vec![10_000_000; count],
             limits_ms: vec![300_000; count],
             relations,
+            unknown: Vec::new(),
             summary: PlanSummary::default(),
             empty_by_definition: false,
             first,

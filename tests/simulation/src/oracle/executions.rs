@@ -2,6 +2,7 @@
 
 use seagull_domain::{Outcome, Role, RunEvent, TestIndex};
 
+use super::copies::is_superseded;
 use super::{Story, ensure};
 use crate::physical::{Ended, Execution};
 
@@ -36,7 +37,7 @@ fn is_told(story: &Story, execution: &Execution) -> bool {
     !story.is_sound(execution) || story.finished().any(|t| told(&t))
 }
 
-/// Only where a run stops, an executor leaves or was given up, or nothing was left to find out.
+/// Only where a run stops, an executor leaves or was given up, another copy has ended, or nothing was left to find out.
 fn may_be_interrupted(story: &Story, execution: &Execution) -> bool {
     let (Ended::Interrupted, Some(end)) = (execution.ended, execution.end) else { return true };
     let leaves = story.physical.agents[execution.agent].leaves.is_some_and(|at| at <= end);
@@ -45,7 +46,8 @@ fn may_be_interrupted(story: &Story, execution: &Execution) -> bool {
     let verdicts =
         story.told.iter().filter(|(_, at, event)| matches!(event, RunEvent::Verdict { .. }) && *at <= end);
     let given_up = story.was_lost_by(execution, end) || story.was_withdrawn_by(execution, end);
-    leaves || stops || given_up || verdicts.count() == story.plan.tests.len()
+    let all = verdicts.count() == story.plan.tests.len();
+    leaves || stops || given_up || all || is_superseded(story, execution, end)
 }
 
 /// Only in an *ordered* relation.
@@ -54,7 +56,8 @@ fn may_be_predecessor(story: &Story, execution: &Execution) -> bool {
     execution.role == Role::Run || of_test.is_some_and(|relation| relation.ordered)
 }
 
-/// A test is executed for its result once, and again only after a failure that is retried, or a loss.
+/// A test is executed for its result once, and again only after a failure that is retried, or a loss, or as a second
+/// copy.
 fn repeats(story: &Story, test: TestIndex) -> Result<(), String> {
     let runs: Vec<_> = story.of_test(test).filter(|execution| execution.role == Role::Run).collect();
     for (place, execution) in runs.iter().enumerate().skip(1) {
@@ -64,12 +67,13 @@ fn repeats(story: &Story, test: TestIndex) -> Result<(), String> {
             }
             Ended::With(_) => !story.is_sound(before),
         });
-        let reason = reason || story.was_lost_by(execution, execution.start);
+        let is_copy = story.copies.get(&execution.attempt).is_some_and(|copy| copy.test == test);
+        let reason = reason || is_copy || story.was_lost_by(execution, execution.start);
         ensure(reason, || format!("executed again in attempt {} for no reason", execution.attempt))?;
     }
     let failures =
         runs.iter().filter(|e| e.ended == Ended::With(Outcome::Failed) && story.is_sound(e)).count();
-    let most = 1 + story.plan.spec.retries as usize;
+    let most = 1 + story.plan.spec.retries as usize + story.copies_of(test);
     ensure(failures <= most, || format!("failed {failures} times of at most {most}"))?;
     for told in story.finished().filter(|told| told.result.test == test && told.evidence.is_none()) {
         let settled = told.result.outcome != Outcome::Failed;

@@ -2,6 +2,7 @@
 //! physically happened. It shares no code with the cores.
 
 mod controllers;
+mod copies;
 mod executions;
 mod placement;
 mod run;
@@ -10,7 +11,9 @@ mod verdicts;
 
 use std::collections::BTreeMap;
 
-use seagull_domain::{AttemptId, Evidence, ExecutorId, InfraCause, RunEvent, Seq, TestIndex, TestResult};
+use seagull_domain::{
+    AttemptId, Evidence, ExecutorId, InfraCause, RunEvent, SecondCopy, Seq, TestIndex, TestResult,
+};
 
 use crate::physical::{Execution, Physical};
 use crate::scenario::RunPlan;
@@ -37,6 +40,8 @@ struct Story<'a> {
     withdrawn: BTreeMap<AttemptId, u64>,
     /// Where in the stream each attempt was given out.
     assigned: BTreeMap<AttemptId, usize>,
+    /// What attempts run though another one still runs it.
+    copies: BTreeMap<AttemptId, SecondCopy>,
 }
 
 /// A finished execution as it was told, with its place in the stream.
@@ -60,6 +65,7 @@ pub fn judge(world: &World) -> Result<(), String> {
         verdicts::check(&story).map_err(of_run)?;
         run::check(&story).map_err(of_run)?;
         executions::check(&story).map_err(of_run)?;
+        copies::check(&story).map_err(of_run)?;
         placement::check(&story).map_err(of_run)?;
         controllers::check(&story).map_err(of_run)?;
     }
@@ -71,13 +77,15 @@ impl<'a> Story<'a> {
         let told = world.clients[run].seen.as_slice();
         let mut lost = BTreeMap::new();
         let mut assigned = BTreeMap::new();
+        let mut copies = BTreeMap::new();
         for (place, (_, at, event)) in told.iter().enumerate() {
             match event {
                 RunEvent::AttemptLost { attempt, cause: InfraCause::ExecutorLost, .. } => {
                     lost.insert(*attempt, *at);
                 }
-                RunEvent::AttemptAssigned { attempt, .. } => {
+                RunEvent::AttemptAssigned { attempt, copy, .. } => {
                     assigned.insert(*attempt, place);
+                    copies.extend(copy.map(|copy| (*attempt, copy)));
                 }
                 _ => {}
             }
@@ -104,6 +112,7 @@ impl<'a> Story<'a> {
             lost,
             withdrawn,
             assigned,
+            copies,
         }
     }
 
@@ -152,6 +161,11 @@ impl<'a> Story<'a> {
     /// Whether nothing kept an execution's outcome from being told.
     fn is_sound(&self, execution: &Execution) -> bool {
         !self.lost.contains_key(&execution.attempt) && self.physical.agents[execution.agent].died.is_none()
+    }
+
+    /// How many second copies the test had.
+    fn copies_of(&self, test: TestIndex) -> usize {
+        self.copies.values().filter(|copy| copy.test == test).count()
     }
 
     fn of_test(&self, test: TestIndex) -> impl Iterator<Item = &Execution> {

@@ -33,9 +33,20 @@ pub fn check(story: &Story) -> Result<(), String> {
         let of_test: Vec<_> = told.iter().filter(|told| told.result.test == test).collect();
         follows(story, test, place, verdict, &of_test)
             .map_err(|error| format!("test {test}, {verdict:?}: {error}"))?;
+        ensure(!runs_at(story, test, story.told[place].1), || {
+            format!("test {test}, {verdict:?}: decided while it still runs")
+        })?;
         fits_script(story, test, verdict)?;
     }
     Ok(())
+}
+
+/// Whether a test was being executed for its result at a time, on an executor that was not given up.
+fn runs_at(story: &Story, test: TestIndex, time: u64) -> bool {
+    let is_under_way =
+        |execution: &Execution| execution.start < time && execution.end.is_none_or(|end| end > time);
+    let counts = |execution: &Execution| execution.role == Role::Run && !story.was_lost_by(execution, time);
+    story.of_test(test).any(|execution| is_under_way(execution) && counts(execution))
 }
 
 /// What is told of an execution happened, once, and is evidence only for a reason.
@@ -56,8 +67,12 @@ fn is_true(story: &Story, told: &Told, verdicts: &[Option<(usize, Verdict)>]) ->
     let what = || format!("attempt {} of test {test}: {:?}", told.attempt, told.result.outcome);
     let execution = real.next().ok_or_else(|| format!("told but never happened: {}", what()))?;
     ensure(real.next().is_none(), || format!("happened twice: {}", what()))?;
-    let again =
-        story.finished().filter(|other| (other.attempt, other.result.test) == (told.attempt, test)).count();
+    // What it is condemned by is told of its last attempt, beside what that came to late.
+    let is_again = |other: &Told| {
+        (other.attempt, other.result.test) == (told.attempt, test)
+            && other.result.cause != Some(TestCause::Poison)
+    };
+    let again = story.finished().filter(is_again).count();
     ensure(again == 1, || format!("told twice: {}", what()))?;
     let decided = verdicts[test.0 as usize].is_some_and(|(place, _)| place < told.place);
     let expected = match execution.role {
@@ -119,7 +134,7 @@ fn follows(
     ensure(!owed || missing, || {
         format!("a retry was owed after {} of {executions} executions", results.len())
     })?;
-    let unasked = results.len() > executions && story.lost.is_empty();
+    let unasked = results.len() > executions + story.copies_of(test) && story.lost.is_empty();
     ensure(!unasked, || format!("{} results of {executions} executions", results.len()))
 }
 
@@ -259,6 +274,7 @@ fn fits_script(story: &Story, test: TestIndex, verdict: Verdict) -> Result<(), S
     let plain = |e: &Execution| matches!(e.ended, Ended::With(_)) && e.role == Role::Run && story.is_sound(e);
     let provisional = story.withdrawn_executions.iter().any(|execution| execution.test == test);
     let quiet = story.of_test(test).all(plain) && charged_losses(story) == 0 && !provisional;
+    let quiet = quiet && story.copies_of(test) == 0;
     let retries = story.plan.spec.retries;
     let surely = match does {
         Does::FailsFirst(_) if matches!(verdict, Verdict::NotExecuted(_)) => true,

@@ -111,9 +111,10 @@ impl World {
     pub(super) fn begins(&mut self, place: Place, attempt: AttemptId, test: TestIndex) {
         let execution = self.begin_execution(place, attempt, test);
         self.say(place, WorkerEvent::Started(test));
-        let Execution { run, test, .. } = self.physical.executions[execution];
+        let Execution { run, test, nth, .. } = self.physical.executions[execution];
         let script = self.script(run, test);
-        let delay = (script.does != Does::Hangs).then_some(script.duration_ms);
+        let takes_ms = script.slow_ms.filter(|_| nth == 1).unwrap_or(script.duration_ms);
+        let delay = (script.does != Does::Hangs).then_some(takes_ms);
         self.enter(place, Stage::Calling(execution), delay);
     }
 
@@ -121,7 +122,9 @@ impl World {
         let (run, worker) = (self.at(place).run, self.at(place).life);
         let role = self.agents[place.0].roles.get(&(attempt, called)).copied().unwrap_or(Role::Run);
         let test = self.meant(place, attempt, called);
-        *self.begun.entry((run, test.0)).or_default() += 1;
+        let nth = self.begun.entry((run, test.0)).or_default();
+        *nth += 1;
+        let nth = *nth;
         let (agent, start) = (place.0, self.now);
         let execution = Execution {
             run,
@@ -131,6 +134,7 @@ impl World {
             attempt,
             agent,
             worker,
+            nth,
             start,
             end: None,
             ended: Ended::Not,
@@ -194,14 +198,14 @@ impl World {
     }
 
     pub(super) fn has_torn_down(&mut self, place: Place, execution: usize) {
-        let Execution { run, test, called, .. } = self.physical.executions[execution];
+        let Execution { run, test, called, nth, .. } = self.physical.executions[execution];
         let worker = self.at(place);
         (worker.worked, worker.ran) = (true, worker.ran + 1);
         let ran = worker.ran;
         let script = self.script(run, test);
         let outcome = match script.does {
             Does::Always(outcome) => outcome,
-            Does::FailsFirst(times) if self.begun[&(run, test.0)] <= times => Outcome::Failed,
+            Does::FailsFirst(times) if nth <= times => Outcome::Failed,
             _ => Outcome::Passed,
         };
         let result = TestResult {
