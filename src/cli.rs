@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use seagull_domain::{ExecutorId, Isolation, RunId};
+use seagull_executor::notice::{Endpoint, Source};
 use tonic::transport::Uri;
 
 use crate::report::{Color, Files, Output};
@@ -72,10 +73,15 @@ const EXECUTOR_EXAMPLES: &str = "\
 Examples:
   seagull executor --scheduler http://127.0.0.1:7878 --token-file token --slots 8 --label zone=a
   seagull executor --scheduler https://ci.example.com:7878 --token-file token --tls-ca ca.pem
+  seagull executor --scheduler https://ci.example.com:7878 --token-file token --notice ec2
+  seagull executor drain e-one e-two --scheduler http://127.0.0.1:7878 --token-file token --wait
 
-Ctrl-C or SIGTERM once: it takes nothing new, gives back what has not started, and leaves. Twice:
-it ends now, and the scheduler gives its tests to others.
+Ctrl-C or SIGTERM once: it drains. It takes nothing new, gives back what has not started, lets what
+runs end within --drain-limit, gives back what does not, and leaves with exit code 0. Twice: it ends
+now, and the scheduler gives its tests to others.
 ";
+
+const DRAIN_LIMIT: &str = "2m";
 
 /// Runs a test suite sharded over slots and machines, with exactly one verdict for every test.
 #[derive(Debug, Parser)]
@@ -142,7 +148,7 @@ pub enum Command {
     /// Offer this machine's slots to a scheduler, until interrupted
     ///
     /// Fetches each run's artifact once, and runs its tests in sandboxes. May join and leave at any time.
-    Executor(Executor),
+    Executor(Box<Executor>),
     /// Print a script that completes commands and options in a shell
     Completions(Completions),
     /// Print the manual page, or that of a command
@@ -363,11 +369,13 @@ pub struct Scheduler {
 
 /// Options of `seagull executor`.
 #[derive(Debug, Clone, Args)]
-#[command(after_help = EXECUTOR_EXAMPLES)]
+#[command(after_help = EXECUTOR_EXAMPLES, subcommand_negates_reqs = true, disable_help_subcommand = true)]
 pub struct Executor {
+    #[command(subcommand)]
+    pub command: Option<OfExecutors>,
     /// The scheduler's address
-    #[arg(long, value_name = "URL", value_parser = url)]
-    pub scheduler: Uri,
+    #[arg(long, value_name = "URL", value_parser = url, required = true)]
+    pub scheduler: Option<Uri>,
     #[command(flatten)]
     pub token: TokenArgs,
     #[command(flatten)]
@@ -385,6 +393,45 @@ pub struct Executor {
     /// A label of this machine; the scheduler is told, but does not go by it yet; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,
+    /// Leave within so long of a signal or a notice: what runs goes on until there is just time to tear it down, and then
+    /// runs elsewhere
+    #[arg(long, value_name = "DURATION", default_value = DRAIN_LIMIT, value_parser = duration::parse)]
+    pub drain_limit: Duration,
+    /// Leave when this file is there; its first line may say how many seconds are left; may be repeated
+    #[arg(long = "notice-file", value_name = "PATH")]
+    pub notice_files: Vec<PathBuf>,
+    /// Leave when this says that the machine is about to be taken away: ec2 (a spot instance's metadata), or ec2=URL
+    #[arg(long = "notice", value_name = "SOURCE", value_parser = notice)]
+    pub notices: Vec<Source>,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub enum OfExecutors {
+    /// Have executors take nothing more, give back what they have not started, and leave
+    ///
+    /// Returns when each says that it drains. Costs no test anything: what an executor gives back runs elsewhere.
+    Drain(Drain),
+}
+
+/// Options of `seagull executor drain`.
+#[derive(Debug, Clone, Args)]
+pub struct Drain {
+    /// The executors' names, as they say them when they start
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<ExecutorId>,
+    /// The scheduler's address
+    #[arg(long, value_name = "URL", value_parser = url)]
+    pub scheduler: Uri,
+    #[command(flatten)]
+    pub token: TokenArgs,
+    #[command(flatten)]
+    pub tls: TlsArgs,
+    /// Within how long each has to leave: what runs goes on until there is just time to tear it down
+    #[arg(long, value_name = "DURATION", default_value = DRAIN_LIMIT, value_parser = duration::parse)]
+    pub limit: Duration,
+    /// Return when they have left
+    #[arg(long)]
+    pub wait: bool,
 }
 
 /// Whether `seagull run` has an option of this name.
@@ -401,6 +448,15 @@ fn url(text: &str) -> Result<Uri, String> {
         matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty());
     let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
     if known && bare && uri.port_u16().is_some() { Ok(uri) } else { Err(expected()) }
+}
+
+/// What tells an executor that its machine is about to be taken away.
+fn notice(text: &str) -> Result<Source, String> {
+    match text.split_once('=') {
+        None if text == "ec2" => Ok(Source::Ec2(Endpoint::default())),
+        Some(("ec2", url)) => url.parse().map(Source::Ec2),
+        _ => Err("expected ec2, or ec2=URL".to_owned()),
+    }
 }
 
 /// An address and a port, or a host's name and a port.

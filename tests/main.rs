@@ -7,6 +7,7 @@ mod controllers;
 mod corners;
 mod coverage;
 mod doctor;
+mod drain;
 mod environment;
 mod frameworks;
 mod harness;

@@ -169,7 +169,7 @@ fn a_run_that_is_killed_leaves_no_process() {
 /// A scheduler and a suite in a git repository, all on this machine.
 pub struct Cluster {
     pub suite: Suite,
-    scheduler: Running,
+    pub scheduler: Running,
     pub url: String,
 }
 

@@ -5,6 +5,7 @@ mod agent;
 pub mod artifact;
 pub mod interpreter;
 mod kept;
+pub mod notice;
 mod process_tree;
 mod remove;
 pub mod sandbox;
@@ -14,3 +15,4 @@ pub mod supervisor;
 mod tail;
 
 pub use agent::{Error, Executor, Options};
+pub use notice::Notice;

@@ -4,6 +4,7 @@
 mod blob;
 mod bundle;
 mod desired;
+mod drain;
 mod event;
 mod framework;
 mod invalid;
@@ -18,6 +19,7 @@ mod watch;
 mod words;
 
 pub use blob::{BlobAsked, BlobPart, BlobPiece};
+pub use drain::DrainAsked;
 pub use invalid::Invalid;
 pub use overview::{HistoryAsked, ListAsked};
 pub use request::{BundleAsked, LogChunk, RunDescription, TextAsked, submission};

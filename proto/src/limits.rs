@@ -58,6 +58,8 @@ pub const RETRIES: u32 = 1000;
 pub const DIGESTS: usize = 10_000;
 /// Tests that an event names.
 pub const NAMED_TESTS: usize = 1000;
+/// Executors that are asked to leave in one call.
+pub const DRAINED: usize = 1000;
 /// Events in one message of a stream.
 pub const ITEMS: usize = 10_000;
 

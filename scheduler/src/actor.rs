@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, BundleContents, Desired, Digest, ExecutorId, Generation, Instant, Report, RunId, RunOverview,
-    RunSpec, RunState, Seq, SlotNumber, TestIndex, Workspace,
+    AttemptId, BundleContents, Desired, Digest, DrainState, ExecutorId, Generation, Instant, Report, RunId,
+    RunOverview, RunSpec, RunState, Seq, SlotNumber, TestIndex, Workspace,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Phase, Refusal, Run, State};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -42,6 +42,12 @@ pub(crate) enum Request {
     /// Slots of the executors that are there.
     Slots {
         reply: oneshot::Sender<u32>,
+    },
+    /// Asks executors to leave; says how far each has come.
+    Drain {
+        executors: Vec<ExecutorId>,
+        limit_ms: u64,
+        reply: oneshot::Sender<Vec<DrainState>>,
     },
     /// The blobs that the state's runs are made of.
     Blobs {
@@ -193,6 +199,12 @@ impl Actor {
             Request::Slots { reply } => {
                 let _ = reply.send(self.state.slots());
             }
+            Request::Drain { executors, limit_ms, reply } => {
+                self.step(Event::Drain { executors: executors.clone(), limit_ms });
+                let is_young = self.now() < Instant(0) + self.state.settings.lease;
+                let states = executors.iter().map(|executor| self.state.drain_state(executor, is_young));
+                let _ = reply.send(states.collect());
+            }
             Request::Blobs { reply } => {
                 let _ = reply.send(self.state.runs.values().flat_map(blobs).collect());
             }
@@ -342,7 +354,7 @@ mod tests {
             known: (Epoch(0), 0),
             slots: 1,
             labels: BTreeMap::new(),
-            draining: false,
+            draining: None,
             attempts: Vec::new(),
             workers: Vec::new(),
             batches: Vec::new(),

@@ -9,10 +9,8 @@ use crate::golden;
 fn help(name: Option<&str>) -> String {
     let mut command = Cli::command().term_width(100);
     command.build();
-    let command = match name {
-        Some(name) => command.find_subcommand_mut(name).unwrap(),
-        None => &mut command,
-    };
+    let names = name.into_iter().flat_map(|name| name.split(' '));
+    let command = names.fold(&mut command, |command, name| command.find_subcommand_mut(name).unwrap());
     let text = command.render_long_help().to_string();
     text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
@@ -34,8 +32,9 @@ fn the_help_is_as_approved() {
         "history",
         "scheduler",
         "executor",
+        "executor drain",
     ] {
-        golden::check(&format!("help-{name}.txt"), &help(Some(name)));
+        golden::check(&format!("help-{}.txt", name.replace(' ', "-")), &help(Some(name)));
     }
 }
 
@@ -127,6 +126,32 @@ fn the_slowest_are_ten_without_a_number() {
     assert_eq!(slowest("seagull results last --slowest"), Some(10));
     assert_eq!(slowest("seagull results --slowest 3"), Some(3));
     assert_eq!(slowest("seagull results --slowest --failed"), Some(10));
+}
+
+fn executor(line: &str) -> Result<Executor, ErrorKind> {
+    match Cli::try_parse_from(line.split(' ')).map_err(|error| error.kind())?.command {
+        Command::Executor(executor) => Ok(*executor),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_executor_is_offered_or_others_are_drained() {
+    let offered =
+        executor("seagull executor --scheduler http://s:1 --notice ec2 --notice ec2=http://m:8").unwrap();
+    assert!(offered.command.is_none() && offered.scheduler.is_some());
+    let other = Source::Ec2("http://m:8".parse().unwrap());
+    assert_eq!(offered.notices, [Source::Ec2(Endpoint::default()), other]);
+    assert_eq!(offered.drain_limit, Duration::from_secs(120));
+    let drain = executor("seagull executor drain a b --scheduler http://s:1 --limit 0s").unwrap();
+    let Some(OfExecutors::Drain(drain)) = drain.command else { panic!("it drains") };
+    assert_eq!((drain.names.len(), drain.limit, drain.wait), (2, Duration::ZERO, false));
+    for line in ["executor drain --scheduler http://s:1", "executor drain a", "executor"] {
+        let kind = executor(&format!("seagull {line}")).unwrap_err();
+        assert_eq!(kind, ErrorKind::MissingRequiredArgument, "{line}");
+    }
+    let source = executor("seagull executor --scheduler http://s:1 --notice gce");
+    assert_eq!(source.unwrap_err(), ErrorKind::ValueValidation);
 }
 
 #[test]

@@ -12,8 +12,8 @@ mod watch;
 use std::path::Path;
 use std::time::Duration;
 
-use seagull_domain::{NotPassed, RunId, RunOverview, RunSpec, TestHistory, TextRef};
-use seagull_proto::convert::{self, HistoryAsked, ListAsked, TextAsked};
+use seagull_domain::{DrainState, NotPassed, RunId, RunOverview, RunSpec, TestHistory, TextRef};
+use seagull_proto::convert::{self, DrainAsked, HistoryAsked, ListAsked, TextAsked};
 use seagull_proto::endpoint::{Authorized, blobs_client, runs_client};
 use seagull_proto::v1::blobs_client::BlobsClient;
 use seagull_proto::v1::runs_client::RunsClient;
@@ -160,6 +160,14 @@ impl Client {
         let request = v1::HistoryRequest::from(asked);
         let answer = self.insist(|| async { Ok(self.runs.clone().history(request.clone()).await?) }).await?;
         TestHistory::try_from(answer.into_inner()).map_err(Error::new)
+    }
+
+    /// Asks executors to leave; how far each has come, in their order.
+    pub async fn drain(&self, asked: DrainAsked) -> Result<Vec<DrainState>, Error> {
+        let (expected, request) = (asked.executors.len(), v1::DrainRequest::from(asked));
+        let answer = self.insist(|| async { Ok(self.runs.clone().drain(request.clone()).await?) }).await?;
+        let states = Vec::try_from(answer.into_inner()).map_err(Error::new)?;
+        if states.len() == expected { Ok(states) } else { Err(Error::new("of other executors")) }
     }
 
     /// Reads a text of a run, piece by piece.

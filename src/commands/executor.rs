@@ -4,9 +4,11 @@ use std::process;
 use std::sync::Arc;
 
 use anyhow::Context;
-use seagull_executor::{Executor, Options};
+use seagull_executor::notice::Source;
+use seagull_executor::{Executor, Notice, Options};
 
-use crate::cli;
+use super::drain;
+use crate::cli::{self, OfExecutors};
 use crate::client::{self, Client};
 use crate::errors::{INTERRUPTED, say};
 use crate::fresh;
@@ -16,30 +18,36 @@ use crate::signals::Signals;
 use crate::state::State;
 
 pub async fn run(args: cli::Executor) -> anyhow::Result<u8> {
+    if let Some(OfExecutors::Drain(args)) = args.command {
+        return drain::run(&args).await;
+    }
     let mut signals = Signals::new()?;
+    let scheduler = args.scheduler.context("no scheduler is named")?;
     let token = super::token(&args.token)?;
     let id = args.id.map_or_else(fresh::executor_id, Ok)?;
     let state = State::open(args.state.as_deref(), &Place::here()?)?;
-    let channel = client::channel(&args.scheduler, args.tls.tls_ca.as_deref())?;
-    greet(&Client::new(channel.clone(), &token).at(&args.scheduler), &args.scheduler).await?;
+    let channel = client::channel(&scheduler, args.tls.tls_ca.as_deref())?;
+    greet(&Client::new(channel.clone(), &token).at(&scheduler), &scheduler).await?;
     let slots = args.slots.unwrap_or_else(super::cores);
     say!(
         "executor {id} (process {}) offers {} to {}",
         process::id(),
         count(slots.into(), "slot"),
-        client::name(&args.scheduler)
+        client::name(&scheduler)
     );
     let labels = args.labels.into_iter().collect();
     let (state, setups) = (state.directory, None);
     let tell = Arc::new(|text: String| say!("{text}"));
     let options = Options { id, slots, labels, state, setups, tell, channel, token, in_place: false };
     let mut executor = Executor::start(options).context("the executor cannot start")?;
+    for source in args.notice_files.into_iter().map(Source::File).chain(args.notices) {
+        executor.heed(source, args.drain_limit);
+    }
     tokio::select! {
         outcome = executor.wait() => return left(outcome),
         () = signals.next() => {}
     }
-    say!("leaving: what runs is given back; interrupt again to end now");
-    executor.leave();
+    executor.leave(Notice::drain("a signal; another ends it now", args.drain_limit));
     tokio::select! {
         outcome = executor.wait() => left(outcome),
         () = signals.next() => Ok(INTERRUPTED),

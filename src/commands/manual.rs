@@ -1,6 +1,7 @@
 //! `seagull completions` and `seagull man`: what shells and manual readers want to know of the command line.
 
 use std::io::Write;
+use std::iter;
 
 use anyhow::Context;
 use clap::CommandFactory;
@@ -32,8 +33,9 @@ pub fn page(args: &cli::Man) -> anyhow::Result<u8> {
         let failed = || format!("cannot write manual pages to {}", directory.display());
         std::fs::create_dir_all(directory).with_context(failed)?;
         let all = built();
-        let commands = all.get_subcommands().filter(|command| !command.is_hide_set()).chain([&all]);
-        for command in commands {
+        let with_its_own = |command| iter::once(command).chain(clap::Command::get_subcommands(command));
+        let commands = all.get_subcommands().flat_map(with_its_own).chain([&all]);
+        for command in commands.filter(|command| !command.is_hide_set()) {
             manual(command).generate_to(directory).with_context(failed)?;
         }
         return Ok(0);
@@ -102,7 +104,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let all = directory.path().join("man1");
         page_into(&all);
-        assert!(all.join("seagull.1").exists() && all.join("seagull-repro.1").exists());
+        for page in ["seagull.1", "seagull-repro.1", "seagull-executor-drain.1"] {
+            assert!(all.join(page).exists(), "{page}");
+        }
     }
 
     fn page_into(directory: &std::path::Path) {

@@ -2,6 +2,7 @@
 
 mod around;
 mod doctor;
+mod drain;
 mod executor;
 mod init;
 mod manual;
@@ -35,7 +36,7 @@ pub async fn perform(command: Command) -> anyhow::Result<u8> {
         Command::Init(args) => init::run(&args),
         Command::Doctor(args) => doctor::run(*args).await,
         Command::Scheduler(args) => scheduler::run(args).await,
-        Command::Executor(args) => executor::run(args).await,
+        Command::Executor(args) => executor::run(*args).await,
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::page(&args),
     }

@@ -75,6 +75,7 @@ enum Body<'a> {
     TakenBack {
         attempt: u64,
         tests: u32,
+        why: &'static str,
     },
     TestStarted {
         test: String,
@@ -130,6 +131,11 @@ enum Body<'a> {
     ExecutorLost {
         executor: &'a str,
         cause: &'static str,
+    },
+    ExecutorDrained {
+        executor: &'a str,
+        cause: &'static str,
+        why: &'a str,
     },
     DiscoveryFailed {
         message: &'a str,
@@ -228,8 +234,8 @@ fn project<'a>(tally: &'a Tally, event: &'a RunEvent) -> (&'static str, Body<'a>
             let body = Body::AttemptAssigned { attempt, executor, slot, kind, tests: *tests, copy_of };
             ("attempt_assigned", body)
         }
-        RunEvent::TakenBack { attempt, tests } => {
-            ("taken_back", Body::TakenBack { attempt: attempt.0, tests: *tests })
+        RunEvent::TakenBack { attempt, tests, why } => {
+            ("taken_back", Body::TakenBack { attempt: attempt.0, tests: *tests, why: why.word() })
         }
         RunEvent::TestFinished { result, attempt, executor, slot, evidence } => {
             let place = Place { attempt: attempt.0, executor: executor.as_str(), slot: slot.0 };
@@ -254,6 +260,10 @@ fn project<'a>(tally: &'a Tally, event: &'a RunEvent) -> (&'static str, Body<'a>
         RunEvent::ExecutorLost { executor, cause } => {
             ("executor_lost", Body::ExecutorLost { executor: executor.as_str(), cause: cause.word() })
         }
+        RunEvent::ExecutorDrained { executor, cause, why } => (
+            "executor_drained",
+            Body::ExecutorDrained { executor: executor.as_str(), cause: cause.word(), why },
+        ),
         RunEvent::DiscoveryFailed { message } => ("discovery_failed", Body::DiscoveryFailed { message }),
         RunEvent::ResultsDiscarded { tests, count, .. } => {
             let tests = tests.iter().map(|test| tally.expected.id(*test)).collect();

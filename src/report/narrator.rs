@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use seagull_domain::{
-    ExecutorId, Framework, InfraCause, NotExecuted, Outcome, PlanSummary, RunEvent, TestCause, TestResult,
-    Verdict,
+    ExecutorId, Framework, InfraCause, NotExecuted, Outcome, PlanSummary, Recall, RunEvent, TestCause,
+    TestResult, Verdict,
 };
 
 use super::tally::Tally;
@@ -71,10 +71,7 @@ impl Narrator {
                 )
             }
             RunEvent::TakenBack { tests: 0, .. } => None,
-            RunEvent::TakenBack { tests, .. } => {
-                let tests = count(*tests, "unstarted test");
-                Some(paint.dim(format!("{tests} taken back from a busy slot for an idle one")))
-            }
+            RunEvent::TakenBack { tests, why, .. } => Some(self.taken_back(tally, *tests, *why)),
             RunEvent::TestFinished { result, executor, evidence: None, .. } => {
                 self.finished(tally, result, executor)
             }
@@ -96,6 +93,10 @@ impl Narrator {
                 let why = Some(*cause).filter(|cause| *cause != InfraCause::ExecutorLost);
                 let why = why.map(|cause| format!(": {cause}")).unwrap_or_default();
                 Some(format!("{} {executor}{why}", paint.odd("EXECUTOR LOST")))
+            }
+            RunEvent::ExecutorDrained { executor, cause, why } => {
+                let (drains, why) = (paint.odd("EXECUTOR DRAINS"), one_line(why, ID_WIDTH));
+                Some(format!("{drains} {executor}: {cause} ({why})"))
             }
             RunEvent::DiscoveryFailed { message } => {
                 Some(format!("{}\n{}", paint.bad("DISCOVERY FAILED"), clean(message).trim_end()))
@@ -178,7 +179,24 @@ impl Narrator {
         }
     }
 
+    fn taken_back(&self, tally: &Tally, tests: u32, why: Recall) -> String {
+        let tests = count(tests, "unstarted test");
+        match why {
+            Recall::Idle => self.paint.dim(format!("{tests} taken back from a busy slot for an idle one")),
+            Recall::Drained => self.paint.dim(format!("{tests} given back by a slot that drains")),
+            Recall::PastCap => {
+                let cap =
+                    tally.spec.as_ref().map_or(String::new(), |spec| format!(" of {}", millis(spec.cap_ms)));
+                let late = self.paint.odd("BUNDLE PAST TWICE THE CAP");
+                format!("{late}{cap}: {tests} taken back; --cap sets it")
+            }
+        }
+    }
+
     fn attempt_lost(&mut self, executor: &ExecutorId, cause: InfraCause, why: &str, tests: u32) -> String {
+        if !cause.is_charged() {
+            return self.paint.dim(format!("{} given back by {executor} ({cause})", count(tests, "test")));
+        }
         let lost = self.paint.odd("ATTEMPT LOST");
         let why = self.anew("", block(why));
         let colon = if why.is_empty() { "" } else { ": " };

@@ -113,6 +113,8 @@ pub struct Work {
 #[derive(Debug, Clone, Default)]
 pub struct Losses {
     pub executors: Vec<(ExecutorId, InfraCause)>,
+    /// Those that were to leave, and who or what wanted that.
+    pub drained: Vec<(ExecutorId, InfraCause, String)>,
     pub attempts: u32,
     /// Tests that went elsewhere because their attempt was lost.
     pub tests: u32,
@@ -195,6 +197,9 @@ impl Tally {
             RunEvent::DiscoveryFailed { message } => {
                 self.discovering = None;
                 self.discovery_failures.push(message.clone());
+            }
+            RunEvent::ExecutorDrained { executor, cause, why } => {
+                self.losses.drained.push((executor.clone(), *cause, why.clone()));
             }
             RunEvent::ResultsDiscarded { .. } => {}
             RunEvent::Stopping { reason } => self.stopping = Some(*reason),

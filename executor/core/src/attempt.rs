@@ -7,6 +7,8 @@ use seagull_domain::{
     SuiteError, TestIndex,
 };
 
+use crate::leave::is_drain;
+
 #[derive(Debug, Clone)]
 pub struct Attempt {
     pub run: RunId,
@@ -165,9 +167,25 @@ impl Attempt {
         }
     }
 
-    /// Drops what has not started.
+    /// A newer generation takes back some of what was dropped when the executor began to leave: what is here stays.
+    pub fn keep_all(&mut self, generation: Generation, fed: &BTreeSet<TestIndex>) {
+        if !self.runs_out() || self.discover || !self.is_ready() || generation <= self.generation {
+            return;
+        }
+        (self.generation, self.fetching) = (generation, generation);
+        let here: BTreeSet<_> = self.undelivered().chain(fed.iter().copied()).collect();
+        self.kept = here.into_iter().collect();
+    }
+
+    /// Whether only what runs of it goes on, because its executor leaves.
+    pub fn runs_out(&self) -> bool {
+        self.ended.is_none() && self.stopping.as_ref().is_some_and(is_drain)
+    }
+
+    /// Drops what has not started. One that goes on to its end may still be cancelled.
     pub fn stop(&mut self, cause: EndCause) {
-        if self.ended.is_none() && self.stopping.is_none() {
+        let goes_on = self.runs_out() && (cause == EndCause::Cancelled || is_drain(&cause));
+        if self.ended.is_none() && (self.stopping.is_none() || goes_on) {
             self.stopping = Some(cause);
             self.queue.clear();
             self.unfound.clear();

@@ -273,6 +273,7 @@ impl State {
         let failure = match controller.phase {
             Phase::Finishing { .. } if controller.ended => None,
             Phase::Finishing { .. } | Phase::Dying(Death::Grace) if !controller.opened => None,
+            Phase::Dying(Death::HandedBack) => None,
             Phase::Finishing { .. } => Some(("it died while its session finished", exit.how)),
             Phase::Dying(Death::Grace) => {
                 let grace = controller.grace_ms as f64 / 1000.0;
@@ -283,7 +284,10 @@ impl State {
             _ if said => None,
             _ => Some(("it ended before the workers did", exit.how)),
         };
-        let is_over = matches!(controller.phase, Phase::Finishing { .. } | Phase::Dying(Death::Grace));
+        let is_over = matches!(
+            controller.phase,
+            Phase::Finishing { .. } | Phase::Dying(Death::Grace | Death::HandedBack)
+        );
         let (slot, gone) = (controller.slot, (run.clone(), controller.number, controller.attempt));
         if let Some((title, message)) = failure {
             self.controller_error(run, SuiteError { title: title.to_owned(), message, text: exit.text });
@@ -362,7 +366,7 @@ impl State {
         match controller.phase {
             Phase::Starting => Some(stuck),
             Phase::Ready => awaited().then_some(stuck),
-            Phase::Finishing { deadline } => Some((deadline, Death::Grace)),
+            Phase::Finishing { deadline } => Some(self.end_of_grace(deadline)),
             Phase::Dying(_) | Phase::Failed => None,
         }
     }

@@ -17,12 +17,13 @@ impl State {
         let workers = self.slots.iter().filter_map(|slot| slot.worker.as_ref());
         let of_workers = workers.filter_map(|worker| self.deadline(worker)).map(|(at, _)| at);
         let of_controllers = self.controllers.keys().filter_map(|run| self.controller_deadline(run));
-        of_workers.chain(of_controllers.map(|(at, _)| at)).chain(self.farewell_deadline()).min()
+        let of_processes = of_workers.chain(of_controllers.map(|(at, _)| at));
+        of_processes.chain(self.hand_back_deadline()).chain(self.farewell_deadline()).min()
     }
 
     fn deadline(&self, worker: &Worker) -> Option<(Instant, Death)> {
         match worker.phase {
-            Phase::Finishing { deadline, .. } => Some((deadline, Death::Grace)),
+            Phase::Finishing { deadline, .. } => Some(self.end_of_grace(deadline)),
             Phase::Dying(_) => None,
             Phase::Starting if worker.node.waits() => None,
             Phase::Starting => Some((worker.active + self.settings.start_limit, Death::Stuck(None))),

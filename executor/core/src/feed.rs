@@ -27,7 +27,11 @@ impl State {
                 let wanted = needed.map_or(self.runs.contains(&worker.run) && !worker.retired, serves);
                 if self.is_stopping(worker) || (!wanted && self.starts_for_nothing(worker)) {
                     self.interrupt(slot);
-                } else if worker.takes_tests() && !wanted && worker.fed.is_empty() {
+                } else if worker.takes_tests()
+                    && !wanted
+                    && worker.fed.is_empty()
+                    && !self.is_discovering(worker)
+                {
                     self.finish(slot);
                 } else if worker.takes_tests() {
                     self.feed(slot);
@@ -49,8 +53,11 @@ impl State {
 
     /// Whether what the worker is at is to be stopped.
     fn is_stopping(&self, worker: &Worker) -> bool {
-        let stops =
-            |id: &AttemptId| self.attempts.get(id).is_some_and(|a| a.stopping.is_some() && a.ended.is_none());
+        let in_time = self.hand_back_at(worker).is_some_and(|at| self.now < at);
+        let stops = |id: &AttemptId| {
+            let attempt = self.attempts.get(id).filter(|a| a.stopping.is_some() && a.ended.is_none());
+            attempt.is_some_and(|attempt| !(attempt.runs_out() && in_time))
+        };
         let discovers = self.is_discovering(worker) && stops(&worker.attempt);
         worker.fed.front().is_some_and(|(id, _)| stops(id)) || discovers
     }

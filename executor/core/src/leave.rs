@@ -1,14 +1,48 @@
-//! Leaving: giving back what has not started, ending what runs, and saying so before going.
+//! Leaving: giving back what has not started, letting what runs end within a limit, and saying so before going.
+//!
+//! What runs goes on until there is only just time to interrupt it, to tear it down, and to deliver what it said. Then
+//! it is given back too: its tests run elsewhere, and nobody is charged.
 
 use std::time::Duration;
 
-use seagull_domain::{EndCause, InfraCause, Instant};
+use seagull_domain::{Drain, EndCause, InfraCause, Instant};
 
 use crate::Effect;
+use crate::slot::{Death, Phase, Worker};
 use crate::state::State;
 
 /// How long a farewell may go unheard.
 const UNHEARD: Duration = Duration::from_secs(3);
+/// What it takes to deliver results and logs after the last process has ended.
+const DELIVERY: Duration = Duration::from_secs(5);
+
+/// That the executor is to leave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    pub drain: Drain,
+    /// How long it may be here yet.
+    pub within: Duration,
+}
+
+impl Notice {
+    /// A drain: somebody wants the executor to leave, though its machine stays.
+    pub fn drain(why: impl Into<String>, within: Duration) -> Notice {
+        Notice { drain: Drain { cause: InfraCause::Drained, why: why.into() }, within }
+    }
+
+    /// The machine is about to be taken away.
+    pub fn spot(why: impl Into<String>, within: Duration) -> Notice {
+        Notice { drain: Drain { cause: InfraCause::SpotNotice, why: why.into() }, within }
+    }
+}
+
+/// An executor that leaves.
+#[derive(Debug, Clone)]
+pub struct Leaving {
+    pub drain: Drain,
+    /// When the last process is killed.
+    pub last: Instant,
+}
 
 /// An executor that has nothing any more goes when the scheduler has heard so; else it would be waited for, and lost.
 #[derive(Debug, Clone, Copy)]
@@ -21,21 +55,71 @@ pub(crate) struct Farewell {
     pub heard: bool,
 }
 
+impl Leaving {
+    fn cause(&self) -> EndCause {
+        EndCause::GaveBack(self.drain.cause, self.drain.why.clone())
+    }
+}
+
+/// Whether an attempt is stopped because its executor leaves, so that what runs of it may end.
+pub(crate) fn is_drain(cause: &EndCause) -> bool {
+    matches!(cause, EndCause::GaveBack(cause, _) if !cause.is_charged())
+}
+
 impl State {
-    pub(crate) fn leave(&mut self) {
-        self.leaving = true;
-        for attempt in self.attempts.values_mut() {
-            attempt.stop(EndCause::GaveBack(InfraCause::Drained, String::new()));
-            attempt.end_if_done();
+    /// Of several notices the one with least time holds.
+    pub(crate) fn leave(&mut self, notice: Notice) {
+        let last = self.now + notice.within.saturating_sub(DELIVERY);
+        if self.leaving.as_ref().is_some_and(|known| known.last <= last) {
+            return;
         }
+        let leaving = Leaving { drain: notice.drain, last };
+        let ids: Vec<_> = self.attempts.keys().copied().collect();
+        for id in ids {
+            let fed = self.fed_of(self.attempts[&id].slot, id);
+            let attempt = self.attempts.get_mut(&id).expect("it is listed");
+            attempt.stop(leaving.cause());
+            attempt.end_if_done();
+            attempt.keep_all(attempt.fetching, &fed);
+        }
+        self.leaving = Some(leaving);
         self.runs.clear();
         self.report(false);
+    }
+
+    /// Why it takes nothing new, once it is leaving.
+    pub(crate) fn drained(&self) -> Option<EndCause> {
+        self.leaving.as_ref().map(Leaving::cause)
+    }
+
+    /// When what a worker is at is interrupted because the executor leaves.
+    pub(crate) fn hand_back_at(&self, worker: &Worker) -> Option<Instant> {
+        let last = self.leaving.as_ref()?.last;
+        Some(Instant(last.0.saturating_sub(worker.grace_ms)))
+    }
+
+    /// The next time that something is interrupted because the executor leaves.
+    pub(crate) fn hand_back_deadline(&self) -> Option<Instant> {
+        let workers = self.slots.iter().filter_map(|slot| slot.worker.as_ref());
+        let goes_on = |worker: &&Worker| {
+            let works = !worker.fed.is_empty() || self.is_discovering(worker);
+            works && matches!(worker.phase, Phase::Starting | Phase::Ready)
+        };
+        workers.filter(goes_on).filter_map(|worker| self.hand_back_at(worker)).min()
+    }
+
+    /// When a process that was told to end is killed, and why: at the end of its grace, unless there is no time for that.
+    pub(crate) fn end_of_grace(&self, deadline: Instant) -> (Instant, Death) {
+        match &self.leaving {
+            Some(leaving) if leaving.last <= deadline => (leaving.last, Death::HandedBack),
+            _ => (deadline, Death::Grace),
+        }
     }
 
     /// Goes, once all is said and done.
     pub(crate) fn part(&mut self) {
         let idle = self.slots.iter().all(|slot| slot.worker.is_none() && slot.gone.is_empty());
-        if !(self.leaving && idle && self.attempts.is_empty()) {
+        if !(self.leaving.is_some() && idle && self.attempts.is_empty()) {
             self.farewell = None;
             return;
         }

@@ -17,6 +17,7 @@ mod sync;
 mod worker;
 
 pub use attempt::Attempt;
+pub use leave::{Leaving, Notice};
 pub use message::{Effect, Event, Exit, NodeOrder, Renewal, Start, WorkerEvent, WorkerId};
-pub use slot::{Phase, Slot, Worker};
+pub use slot::{Death, Phase, Slot, Worker};
 pub use state::{Settings, State};

@@ -5,6 +5,8 @@ use seagull_domain::{
     SlotNumber, SuiteError, TestIndex, TestResult, TextRef,
 };
 
+use crate::Notice;
+
 /// The number of a worker in this boot; events of an earlier worker of the slot are told by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WorkerId(pub u64);
@@ -28,8 +30,8 @@ pub enum Event {
         worker: WorkerId,
         event: WorkerEvent,
     },
-    /// Take nothing new, give back what has not started, interrupt what runs, and leave.
-    Leave,
+    /// Take nothing new, give back what has not started, let what runs end if there is time, and leave.
+    Leave(Notice),
     Tick,
 }
 

@@ -36,7 +36,7 @@ impl State {
             known: self.known,
             slots: self.slots.len() as u16,
             labels: self.labels.clone(),
-            draining: self.leaving,
+            draining: self.leaving.as_ref().map(|leaving| leaving.drain.clone()),
             attempts,
             workers: self.worker_reports(),
             batches,

@@ -91,6 +91,8 @@ pub enum Death {
     TimedOut(TestIndex, u64),
     /// It did not stop within the grace.
     Grace,
+    /// It had not stopped when its executor had no more time.
+    HandedBack,
     /// It did not collect the file of the test within its limit; or, without one, not start or discover, or come to a
     /// test.
     Stuck(Option<TestIndex>),
@@ -99,7 +101,10 @@ pub enum Death {
 impl Phase {
     /// Whether what it is at was stopped, and is not to blame for its end.
     pub fn is_interrupted(self) -> bool {
-        matches!(self, Phase::Finishing { interrupted: true, .. } | Phase::Dying(Death::Grace))
+        matches!(
+            self,
+            Phase::Finishing { interrupted: true, .. } | Phase::Dying(Death::Grace | Death::HandedBack)
+        )
     }
 }
 

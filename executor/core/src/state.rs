@@ -7,7 +7,7 @@ use seagull_domain::{AttemptId, BootId, EndCause, Epoch, ExecutorId, InfraCause,
 
 use crate::attempt::Attempt;
 use crate::controller::Controller;
-use crate::leave::Farewell;
+use crate::leave::{Farewell, Leaving};
 use crate::slot::Slot;
 use crate::{Effect, Event, WorkerId};
 
@@ -40,7 +40,7 @@ pub struct State {
     pub slots: Vec<Slot>,
     /// Of the runs that want one.
     pub controllers: BTreeMap<RunId, Controller>,
-    pub leaving: bool,
+    pub leaving: Option<Leaving>,
     /// Set while it is leaving and has nothing any more.
     pub(crate) farewell: Option<Farewell>,
     pub(crate) next_worker: WorkerId,
@@ -61,7 +61,7 @@ impl State {
             attempts: BTreeMap::new(),
             slots: (0..slots).map(|_| Slot::default()).collect(),
             controllers: BTreeMap::new(),
-            leaving: false,
+            leaving: None,
             farewell: None,
             next_worker: WorkerId(1),
             now: Instant(0),
@@ -77,7 +77,7 @@ impl State {
             Event::Contents { attempt, contents } => self.contents(attempt, contents),
             Event::NoContents { attempt, message } => self.no_contents(attempt, message),
             Event::Worker { slot, worker, event } => self.worker_event(slot, worker, event),
-            Event::Leave => self.leave(),
+            Event::Leave(notice) => self.leave(notice),
             Event::Tick => {}
         }
         self.enforce_deadlines();

@@ -1,12 +1,15 @@
 //! Taking the desired state and the contents of bundles.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use seagull_domain::{AttemptId, BundleContents, Desired, DesiredAttempt, EndCause, InfraCause, SlotIndex};
+use seagull_domain::{
+    AttemptId, BundleContents, Desired, DesiredAttempt, EndCause, InfraCause, SlotIndex, TestIndex,
+};
 
-use crate::Effect;
 use crate::attempt::Attempt;
 use crate::state::State;
+use crate::{Effect, Notice};
 
 impl State {
     /// An answer that is older than the last one taken is ignored.
@@ -22,6 +25,9 @@ impl State {
             farewell.heard = farewell.said;
         }
         self.acknowledge(&desired);
+        if let Some(limit) = desired.drain_ms {
+            self.leave(Notice::drain("an operator", Duration::from_millis(limit)));
+        }
         let slots = self.slots.len();
         let wanted: BTreeSet<_> = desired.attempts.iter().map(|attempt| attempt.attempt).collect();
         for attempt in desired.attempts.iter().filter(|a| usize::from(a.slot.0) < slots) {
@@ -38,7 +44,7 @@ impl State {
                 attempt.end_if_done();
             }
         }
-        if !self.leaving {
+        if self.leaving.is_none() {
             self.runs = desired.runs.into_iter().collect();
         }
     }
@@ -70,17 +76,19 @@ impl State {
     }
 
     fn want(&mut self, desired: &DesiredAttempt) {
+        let (drained, fed) = (self.drained(), self.fed_of(desired.slot, desired.attempt));
         let attempt = self.attempts.entry(desired.attempt).or_insert_with(|| Attempt::new(desired));
         attempt.desired = true;
         attempt.superseded |= desired.superseded;
         if desired.cancel {
             attempt.stop(EndCause::Cancelled);
-        } else if self.leaving {
-            attempt.stop(EndCause::GaveBack(InfraCause::Drained, String::new()));
+        } else if let Some(cause) = drained {
+            attempt.stop(cause);
         }
-        let had_ended = attempt.ended.is_some();
+        let (generation, had_ended) = (attempt.generation, attempt.ended.is_some());
+        attempt.keep_all(desired.generation, &fed);
         attempt.end_if_done();
-        if attempt.ended.is_some() != had_ended {
+        if (attempt.generation, attempt.ended.is_some()) != (generation, had_ended) {
             self.effects.push(Effect::Report { results_only: false });
         }
         if attempt.is_open() && !attempt.discover && desired.generation > attempt.fetching {
@@ -100,9 +108,7 @@ impl State {
 
     pub(crate) fn contents(&mut self, id: AttemptId, contents: BundleContents) {
         let Some(slot) = self.attempts.get(&id).map(|attempt| attempt.slot) else { return };
-        let worker = self.slots.get(usize::from(slot.0)).and_then(|slot| slot.worker.as_ref());
-        let fed = worker.into_iter().flat_map(|w| &w.fed).filter(|(of, _)| *of == id);
-        let fed = fed.map(|(_, entry)| entry.test).collect();
+        let fed = self.fed_of(slot, id);
         let attempt = self.attempts.get_mut(&id).expect("it is there");
         let first = attempt.generation.0 == 0;
         attempt.take(contents, &fed);
@@ -111,6 +117,13 @@ impl State {
             self.report(false);
         }
         self.decline(slot);
+    }
+
+    /// The tests of an attempt that its slot's worker has.
+    pub(crate) fn fed_of(&self, slot: SlotIndex, id: AttemptId) -> BTreeSet<TestIndex> {
+        let worker = self.slots.get(usize::from(slot.0)).and_then(|slot| slot.worker.as_ref());
+        let fed = worker.into_iter().flat_map(|w| &w.fed).filter(|(of, _)| *of == id);
+        fed.map(|(_, entry)| entry.test).collect()
     }
 
     /// What is only expected to be there is to run in what it was expected in: it goes back before anything of it runs.

@@ -175,10 +175,12 @@ impl State {
     fn discovered(&mut self, slot: SlotIndex, cause: EndCause) {
         let worker = self.slot_mut(slot).and_then(|s| s.worker.as_mut()).expect("it spoke");
         worker.retired |= worker.is_isolated();
-        let attempt = worker.attempt;
+        let (attempt, interrupted) = (worker.attempt, worker.phase.is_interrupted());
         if let Some(attempt) = self.attempts.get_mut(&attempt).filter(|a| a.discover && a.fed > 0) {
+            let in_time = attempt.runs_out() && !interrupted;
+            let stopped = attempt.stopping.take().filter(|_| !in_time);
             attempt.fed = 0;
-            attempt.ended = Some(attempt.stopping.take().unwrap_or(cause));
+            attempt.ended = Some(stopped.unwrap_or(cause));
             self.report(false);
         }
     }
@@ -292,6 +294,7 @@ impl State {
             _ if !worker.ready || worker.ended || self.discovers_again(worker) => return,
             // That it may hang is why there was a second copy.
             Phase::Dying(Death::Grace) if self.is_superseded(worker) => return,
+            Phase::Dying(Death::HandedBack) => return,
             Phase::Dying(Death::Grace) => {
                 let grace = worker.grace_ms as f64 / 1000.0;
                 let message = format!("after {grace} s; --grace sets how long");

@@ -18,16 +18,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seagull_domain::{AttemptId, BootId, Desired, ExecutorId, Generation, Instant, RunId};
-use seagull_executor_core::{Effect, Event, Settings, State, WorkerId};
+use seagull_executor_core::{Effect, Event, Leaving, Settings, State, WorkerId};
 use seagull_proto::Token;
 use seagull_proto::convert::BundleAsked;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::artifact::Cache;
 use crate::kept::{ARTIFACTS, CACHE_BYTES, SETUPS, Shelf};
+use crate::notice::{Notice, Source};
 use crate::sandbox::{Children, Home, ProcessSandbox};
 use crate::setup::{Setups, Tell};
 use call::Calls;
@@ -38,6 +39,8 @@ use worker::{Order, Shared};
 
 /// Events that wait for the agent before workers wait too.
 const QUEUE: usize = 4096;
+/// More than a worker without work takes to end.
+const PARTING: Duration = Duration::from_secs(60);
 
 pub struct Options {
     pub id: ExecutorId,
@@ -68,20 +71,35 @@ pub enum Error {
 
 /// A running executor.
 pub struct Executor {
-    leave: Arc<Notify>,
+    notices: mpsc::UnboundedSender<Notice>,
+    tell: Tell,
     task: JoinHandle<Result<(), Error>>,
 }
 
 impl Executor {
     pub fn start(options: Options) -> Result<Executor, Error> {
-        let leave = Arc::new(Notify::new());
-        let agent = Agent::new(options, leave.clone())?;
-        Ok(Executor { leave, task: tokio::spawn(agent.run()) })
+        let (notices, heard) = mpsc::unbounded_channel();
+        let tell = options.tell.clone();
+        let agent = Agent::new(options, heard)?;
+        Ok(Executor { notices, tell, task: tokio::spawn(agent.run()) })
     }
 
-    /// Begins to leave: takes nothing new, gives back what has not started, interrupts what runs.
-    pub fn leave(&self) {
-        self.leave.notify_one();
+    /// Begins to leave: takes nothing new, gives back what has not started, and lets what runs end if there is time.
+    pub fn leave(&self, notice: Notice) {
+        let _ = self.notices.send(notice);
+    }
+
+    /// Leaves because nothing is to be done any more; workers without work end in good order.
+    pub fn part(&self) {
+        self.leave(Notice::drain("", PARTING));
+    }
+
+    /// Leaves when there is a notice; within `limit` if that does not say how much time there is.
+    pub fn heed(&self, source: Source, limit: Duration) {
+        let (notices, tell) = (self.notices.clone(), self.tell.clone());
+        tokio::spawn(async move {
+            let _ = notices.send(source.notice(limit, &tell).await);
+        });
     }
 
     /// Until it has left, or cannot go on.
@@ -97,13 +115,14 @@ struct Agent {
     calls: Calls,
     /// And controllers.
     workers: BTreeMap<WorkerId, mpsc::UnboundedSender<Order>>,
-    leave: Arc<Notify>,
+    notices: mpsc::UnboundedReceiver<Notice>,
+    tell: Tell,
     left: bool,
     origin: tokio::time::Instant,
 }
 
 impl Agent {
-    fn new(options: Options, leave: Arc<Notify>) -> Result<Agent, Error> {
+    fn new(options: Options, notices: mpsc::UnboundedReceiver<Notice>) -> Result<Agent, Error> {
         let in_state = |source| Error::Directory { path: options.state.clone(), source };
         std::fs::create_dir_all(&options.state).map_err(in_state)?;
         let home = home_in(Home::PARENT.as_ref())?;
@@ -114,7 +133,8 @@ impl Agent {
         let artifacts = Shelf::open(&options.state.join(ARTIFACTS), CACHE_BYTES).map_err(in_state)?;
         let cache = Cache::of(artifacts.beside(&setups.join(SETUPS)));
         let (sandboxes, home) = (Arc::new(sandboxes), Arc::new(home));
-        let setups = Setups::open(setups, CACHE_BYTES, sandboxes.clone(), home.clone(), options.tell);
+        let tell = options.tell;
+        let setups = Setups::open(setups, CACHE_BYTES, sandboxes.clone(), home.clone(), tell.clone());
         let setups = setups.map_err(in_state)?;
         let connection = Connection::new(options.channel, &options.token);
         let (sender, events) = mpsc::channel(QUEUE);
@@ -133,7 +153,7 @@ impl Agent {
         let calls = Calls::new(connection, shared.logs.clone());
         let origin = tokio::time::Instant::now();
         let workers = BTreeMap::new();
-        Ok(Agent { core, shared, events, calls, workers, leave, left: false, origin })
+        Ok(Agent { core, shared, events, calls, workers, notices, tell, left: false, origin })
     }
 
     async fn run(mut self) -> Result<(), Error> {
@@ -150,7 +170,7 @@ impl Agent {
                     }
                     Err(_) => {}
                 },
-                () = self.leave.notified() => self.step(Event::Leave),
+                Some(notice) = self.notices.recv() => self.step(Event::Leave(notice)),
                 () = sleep_until(wake) => self.step(Event::Tick),
             }
             self.calls.send_if_due(&mut self.core);
@@ -174,8 +194,18 @@ impl Agent {
 
     fn step(&mut self, event: Event) {
         let now = Instant(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let before = self.core.leaving.as_ref().map(|leaving| leaving.last);
         for effect in self.core.step(now, event) {
             self.perform(effect);
+        }
+        match &self.core.leaving {
+            Some(Leaving { drain, last }) if Some(*last) != before && !drain.why.is_empty() => {
+                let (cause, why, time) = (drain.cause, &drain.why, (*last - now).as_secs());
+                (self.tell)(format!(
+                    "leaving: {cause} ({why}); what has not started is given back, what runs has {time} s"
+                ));
+            }
+            _ => {}
         }
     }
 
@@ -269,7 +299,8 @@ mod tests {
     #[tokio::test]
     async fn what_is_wrong_is_called_by_its_name() {
         let task = tokio::spawn(async { panic!("no such slot") });
-        let failure = Executor { leave: Arc::default(), task }.wait().await.unwrap_err().to_string();
+        let (notices, tell) = (mpsc::unbounded_channel().0, Arc::new(drop::<String>));
+        let failure = Executor { notices, tell, task }.wait().await.unwrap_err().to_string();
         assert!(
             failure.starts_with("the executor broke down: ") && failure.contains("no such slot"),
             "{failure}"

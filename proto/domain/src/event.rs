@@ -37,10 +37,12 @@ pub enum RunEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         copy: Option<SecondCopy>,
     },
-    /// Unstarted tests were taken back from a busy slot, for an idle one.
+    /// Unstarted tests were taken back from a busy slot.
     TakenBack {
         attempt: AttemptId,
         tests: u32,
+        #[serde(default)]
+        why: Recall,
     },
     /// One execution of a test.
     TestFinished {
@@ -85,6 +87,13 @@ pub enum RunEvent {
         executor: ExecutorId,
         cause: InfraCause,
     },
+    /// An executor takes nothing more, because it is to leave; what it has not started goes elsewhere.
+    ExecutorDrained {
+        executor: ExecutorId,
+        cause: InfraCause,
+        /// Who or what wanted it, in a few words.
+        why: String,
+    },
     DiscoveryFailed {
         message: String,
     },
@@ -112,6 +121,30 @@ pub struct SecondCopy {
     pub test: TestIndex,
     /// The attempt that has been at it for far longer than predicted.
     pub beside: AttemptId,
+}
+
+/// Why unstarted tests are taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recall {
+    /// Another slot is idle.
+    #[default]
+    Idle,
+    /// Their bundle runs for twice the cap already.
+    PastCap,
+    /// Their executor drains.
+    Drained,
+}
+
+impl Recall {
+    /// The word for it in events.
+    pub fn word(self) -> &'static str {
+        match self {
+            Recall::Idle => "idle",
+            Recall::PastCap => "past_cap",
+            Recall::Drained => "drained",
+        }
+    }
 }
 
 /// Why an execution is evidence and no result.

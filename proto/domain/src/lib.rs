@@ -15,7 +15,7 @@ pub mod sync;
 pub mod time;
 pub mod verdict;
 
-pub use event::{Evidence, PlanSummary, RunEvent, SecondCopy, StreamItem};
+pub use event::{Evidence, PlanSummary, Recall, RunEvent, SecondCopy, StreamItem};
 pub use framework::{Built, Framework, SuiteCommands};
 pub use id::{
     AttemptId, BootId, BundleId, Digest, Epoch, ExecutorId, Generation, InvalidId, RunId, Seq, SlotIndex,
@@ -27,8 +27,8 @@ pub use overview::{NotPassed, PastRun, RERUN_OF, RunOverview, RunState, TestHist
 pub use run::{Environment, Isolation, RunSpec, Setup, Workspace};
 pub use secret::SecretSource;
 pub use sync::{
-    AttemptReport, AttemptState, Batch, BundleContents, Desired, DesiredAttempt, Discovery, EndCause, Entry,
-    Kind, Record, Report, Role, WorkerReport,
+    AttemptReport, AttemptState, Batch, BundleContents, Desired, DesiredAttempt, Discovery, Drain,
+    DrainState, EndCause, Entry, Kind, Record, Report, Role, WorkerReport,
 };
 pub use time::Instant;
 pub use verdict::{Counts, Ledger, NotExecuted, RunVerdict, Seen, Verdict};

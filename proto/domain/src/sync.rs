@@ -21,13 +21,22 @@ pub struct Report {
     pub known: (Epoch, u64),
     pub slots: u16,
     pub labels: BTreeMap<String, String>,
-    /// Takes nothing new and is about to leave.
-    pub draining: bool,
+    /// Set where it takes nothing new and is about to leave.
+    pub draining: Option<Drain>,
     pub attempts: Vec<AttemptReport>,
     /// Workers alive, or ended with something unacknowledged.
     pub workers: Vec<WorkerReport>,
     /// Results not yet acknowledged, oldest first, as many as one message may hold.
     pub batches: Vec<Batch>,
+}
+
+/// Why an executor leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drain {
+    /// One that was announced: a drain or a spot notice.
+    pub cause: InfraCause,
+    /// Who or what announced it, in a few words.
+    pub why: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +127,21 @@ pub struct Desired {
     pub acknowledged: Vec<(AttemptId, u32)>,
     /// The lease, in milliseconds.
     pub lease_ms: u64,
+    /// Set where an operator wants it to leave: within so many milliseconds of the first time it hears so.
+    pub drain_ms: Option<u64>,
+}
+
+/// How far an executor has come that was asked to leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DrainState {
+    /// It is not here.
+    Absent,
+    /// It has not reported since the scheduler's start, which is not long ago.
+    Unheard,
+    /// It is to be told.
+    Asked,
+    /// It reports that it drains.
+    Draining,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

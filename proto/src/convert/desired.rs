@@ -21,6 +21,7 @@ impl From<Desired> for v1::DesiredMessage {
                 .map(|(attempt, batch)| v1::Acknowledged { attempt: attempt.0, batch })
                 .collect(),
             lease_ms: desired.lease_ms.min(limits::MILLIS),
+            drain_ms: desired.drain_ms.map(|limit| limit.min(limits::MILLIS)),
         }
     }
 }
@@ -53,6 +54,10 @@ impl TryFrom<v1::DesiredMessage> for Desired {
             })?,
             acknowledged: acknowledged.collect::<Checked<_>>()?,
             lease_ms: scalar::at_most(message.lease_ms, limits::MILLIS, "DesiredMessage.lease_ms")?,
+            drain_ms: message
+                .drain_ms
+                .map(|limit| scalar::at_most(limit, limits::MILLIS, "DesiredMessage.drain_ms"))
+                .transpose()?,
         })
     }
 }

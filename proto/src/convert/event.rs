@@ -47,8 +47,8 @@ impl From<RunEvent> for Event {
                         .map(|SecondCopy { test, beside }| v1::SecondCopy { test: test.0, beside: beside.0 }),
                 })
             }
-            RunEvent::TakenBack { attempt, tests } => {
-                Self::TakenBack(v1::TakenBack { attempt: attempt.0, tests })
+            RunEvent::TakenBack { attempt, tests, why } => {
+                Self::TakenBack(v1::TakenBack { attempt: attempt.0, tests, why: why.number() })
             }
             RunEvent::TestFinished { result, attempt, executor, slot, evidence } => {
                 Self::TestFinished(Box::new(v1::TestFinished {
@@ -63,21 +63,18 @@ impl From<RunEvent> for Event {
                 let (verdict, why) = verdict_parts(verdict);
                 Self::Verdict(v1::VerdictReached { test: test.0, verdict: verdict.into(), why })
             }
-            RunEvent::TestMissing { test, attempt, executor, reason } => Self::TestMissing(v1::TestMissing {
-                test: test.0,
-                attempt: attempt.0,
-                executor: executor.into(),
-                reason: scalar::fitted(reason, limits::LINE_BYTES),
-            }),
+            RunEvent::TestMissing { test, attempt, executor, reason } => {
+                let (executor, reason) = (executor.into(), scalar::fitted(reason, limits::LINE_BYTES));
+                Self::TestMissing(v1::TestMissing { test: test.0, attempt: attempt.0, executor, reason })
+            }
             RunEvent::SuiteError { error, executor } => Self::SuiteError(v1::SuiteErrorRaised {
                 error: Some(error.into()),
                 executor: executor.map(Into::into),
             }),
-            RunEvent::Coverage { data, executor, slot } => Self::Coverage(v1::CoverageTold {
-                data: Some(data.into()),
-                executor: executor.into(),
-                slot: slot.0,
-            }),
+            RunEvent::Coverage { data, executor, slot } => {
+                let (data, executor) = (Some(data.into()), executor.into());
+                Self::Coverage(v1::CoverageTold { data, executor, slot: slot.0 })
+            }
             RunEvent::AttemptLost { attempt, executor, cause, message, tests } => {
                 Self::AttemptLost(v1::AttemptLost {
                     attempt: attempt.0,
@@ -89,6 +86,10 @@ impl From<RunEvent> for Event {
             }
             RunEvent::ExecutorLost { executor, cause } => {
                 Self::ExecutorLost(v1::ExecutorLost { executor: executor.into(), cause: cause.number() })
+            }
+            RunEvent::ExecutorDrained { executor, cause, why } => {
+                let (executor, why) = (executor.into(), scalar::fitted(why, limits::WORD_BYTES));
+                Self::ExecutorDrained(v1::ExecutorDrained { executor, cause: cause.number(), why })
             }
             RunEvent::DiscoveryFailed { message } => {
                 Self::DiscoveryFailed(scalar::fitted(message, limits::REPORT_BYTES))
@@ -124,6 +125,7 @@ impl TryFrom<Event> for RunEvent {
             Event::TakenBack(message) => Self::TakenBack {
                 attempt: scalar::attempt(message.attempt, "TakenBack.attempt")?,
                 tests: scalar::tests(message.tests, "TakenBack.tests")?,
+                why: words::optional(message.why, "TakenBack.why")?.unwrap_or_default(),
             },
             Event::TestFinished(message) => test_finished(*message)?,
             Event::Verdict(message) => Self::Verdict {
@@ -147,6 +149,11 @@ impl TryFrom<Event> for RunEvent {
             Event::ExecutorLost(message) => Self::ExecutorLost {
                 executor: scalar::id(message.executor, "ExecutorLost.executor")?,
                 cause: words::word(message.cause, "ExecutorLost.cause")?,
+            },
+            Event::ExecutorDrained(message) => Self::ExecutorDrained {
+                executor: scalar::id(message.executor, "ExecutorDrained.executor")?,
+                cause: words::word(message.cause, "ExecutorDrained.cause")?,
+                why: scalar::text(message.why, limits::WORD_BYTES, "ExecutorDrained.why")?,
             },
             Event::DiscoveryFailed(message) => Self::DiscoveryFailed {
                 message: scalar::text(message, limits::REPORT_BYTES, "StreamItem.discovery_failed")?,

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use prost::Message;
 use prost::encoding::encoded_len_varint;
 use seagull_domain::{
-    AttemptReport, AttemptState, Batch, Discovery, EndCause, Record, Report, TestIndex, WorkerReport,
+    AttemptReport, AttemptState, Batch, Discovery, Drain, EndCause, InfraCause, Record, Report, TestIndex,
+    WorkerReport,
 };
 
 use super::Invalid;
@@ -19,6 +20,8 @@ impl From<Report> for v1::ReportMessage {
     /// Leaves out the last batches where one message cannot hold them all; the report they are part of is repeated
     /// until they are acknowledged.
     fn from(report: Report) -> Self {
+        let draining = report.draining.is_some();
+        let (drain_cause, drain_why) = report.draining.map(drain_parts).unwrap_or_default();
         let mut message = Self {
             protocol: Some(PROTOCOL),
             executor: report.executor.into(),
@@ -28,7 +31,9 @@ impl From<Report> for v1::ReportMessage {
             known_version: report.known.1,
             slots: report.slots.into(),
             labels: report.labels,
-            draining: report.draining,
+            draining,
+            drain_cause,
+            drain_why,
             attempts: report.attempts.into_iter().map(Into::into).collect(),
             workers: report.workers.into_iter().map(Into::into).collect(),
             batches: Vec::new(),
@@ -65,6 +70,7 @@ impl TryFrom<v1::ReportMessage> for Report {
         if !attempts.iter().all(|report| seen.insert(report.attempt)) {
             return Err(Invalid::new("ReportMessage.attempts", "has an attempt twice"));
         }
+        let drain = drain(message.drain_cause, message.drain_why);
         let epoch = scalar::epoch(message.known_epoch, "ReportMessage.known_epoch")?;
         let version = scalar::number(message.known_version, "ReportMessage.known_version")?;
         Ok(Self {
@@ -75,7 +81,7 @@ impl TryFrom<v1::ReportMessage> for Report {
             slots: u16::try_from(slots)
                 .map_err(|_| Invalid::new("ReportMessage.slots", format!("is {slots}")))?,
             labels: scalar::labels(message.labels, "ReportMessage.labels")?,
-            draining: message.draining,
+            draining: message.draining.then_some(drain).transpose()?,
             attempts,
             workers: scalar::list(message.workers, limits::ATTEMPTS, "ReportMessage.workers", |m| {
                 worker(m, slots)
@@ -84,6 +90,19 @@ impl TryFrom<v1::ReportMessage> for Report {
             batches: message.batches.into_iter().map(Batch::try_from).collect::<Checked<_>>()?,
         })
     }
+}
+
+fn drain_parts(drain: Drain) -> (i32, String) {
+    (drain.cause.number(), scalar::fitted(drain.why, limits::WORD_BYTES))
+}
+
+/// Of the causes only those that were announced may be.
+fn drain(cause: i32, why: String) -> Checked<Drain> {
+    let cause = words::optional(cause, "ReportMessage.drain_cause")?.unwrap_or(InfraCause::Drained);
+    if cause.is_charged() {
+        return Err(Invalid::new("ReportMessage.drain_cause", format!("is {cause}")));
+    }
+    Ok(Drain { cause, why: scalar::text(why, limits::WORD_BYTES, "ReportMessage.drain_why")? })
 }
 
 impl From<WorkerReport> for v1::WorkerReport {

@@ -1,6 +1,8 @@
 //! Enums without data.
 
-use seagull_domain::{Evidence, InfraCause, Isolation, Kind, Outcome, Role, RunVerdict, TestCause};
+use seagull_domain::{
+    DrainState, Evidence, InfraCause, Isolation, Kind, Outcome, Recall, Role, RunVerdict, TestCause,
+};
 
 use super::Invalid;
 use super::scalar::Checked;
@@ -58,6 +60,8 @@ words!(InfraCause {
 });
 words!(Isolation { Slot, Bundle, Test });
 words!(Kind { Discover, Run });
+words!(DrainState { Absent, Unheard, Asked, Draining });
+words!(Recall { Idle, PastCap, Drained });
 words!(Role { Run, Predecessor });
 words!(Evidence { Predecessor, AfterDecision });
 words!(RunVerdict { Passed, Failed, Incomplete, Cancelled });

@@ -215,7 +215,10 @@ impl Source {
             known: (Epoch(self.number()), self.number()),
             slots,
             labels: self.labels(),
-            draining: self.coin(),
+            draining: self.maybe(|s| Drain {
+                cause: s.pick(&[InfraCause::SpotNotice, InfraCause::Drained]),
+                why: s.text(limits::WORD_BYTES),
+            }),
             attempts: (0..self.within(0, 20)).map(|n| self.attempt_report(AttemptId(first + n))).collect(),
             workers: self.list(20, |s| WorkerReport {
                 run: s.id(),
@@ -250,6 +253,7 @@ impl Source {
             runs: self.list(5, Self::id),
             acknowledged: self.list(20, |s| (s.attempt(), s.small(limits::SMALL_NUMBER))),
             lease_ms: self.within(0, limits::MILLIS),
+            drain_ms: self.maybe(|s| s.within(0, limits::MILLIS)),
         }
     }
 
@@ -397,7 +401,10 @@ impl Source {
                 tests,
                 copy: self.maybe(|s| SecondCopy { test: s.test(), beside: s.attempt() }),
             },
-            4 => RunEvent::TakenBack { attempt, tests },
+            4 => {
+                let why = self.pick(&[Recall::Idle, Recall::PastCap, Recall::Drained]);
+                RunEvent::TakenBack { attempt, tests, why }
+            }
             5 => RunEvent::TestFinished {
                 result: self.result(),
                 attempt,
@@ -429,6 +436,11 @@ impl Source {
                 count: tests,
             },
             14 => RunEvent::Coverage { data: self.text_ref(), executor: self.id(), slot: self.slot() },
+            15 => RunEvent::ExecutorDrained {
+                executor: self.id(),
+                cause: self.infra(),
+                why: self.text(limits::WORD_BYTES),
+            },
             _ => self.finished(),
         }
     }
@@ -508,4 +520,4 @@ impl Source {
     }
 }
 
-pub const EVENTS: u64 = 15;
+pub const EVENTS: u64 = 17;

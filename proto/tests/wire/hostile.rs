@@ -43,6 +43,8 @@ fn read(bytes: &[u8]) -> (usize, usize) {
         GetRequest => BlobAsked,
         GetResponse => BlobPiece,
         MissingRequest => Vec<Digest>,
+        DrainRequest => DrainAsked,
+        DrainResponse => Vec<DrainState>,
     };
     (decoded, taken)
 }
@@ -151,6 +153,23 @@ fn a_report_that_breaks_a_bound_is_refused() {
         m.batches[0].records = vec![m.batches[0].records[0].clone(); limits::BATCH_RECORDS + 1];
     });
     bad("Record.record", |m| m.batches[0].records[0].record = None);
+    let lost = v1::InfraCause::ExecutorLost.into();
+    refused(report(), "ReportMessage.drain_cause", |m: &mut M| (m.draining, m.drain_cause) = (true, lost));
+    bad("ReportMessage.drain_why", |m| {
+        (m.draining, m.drain_cause, m.drain_why) = (true, 0, "x".repeat(limits::WORD_BYTES + 1));
+    });
+}
+
+#[test]
+fn a_drain_that_breaks_a_bound_is_refused() {
+    let asked = || DrainAsked { executors: vec!["e".parse().unwrap()], limit_ms: 1 };
+    refused(asked(), "DrainRequest.executors", |m: &mut v1::DrainRequest| m.executors.clear());
+    refused(asked(), "DrainRequest.executors", |m: &mut v1::DrainRequest| m.executors = vec!["..".into()]);
+    refused(asked(), "DrainRequest.executors", |m: &mut v1::DrainRequest| {
+        m.executors = vec!["e".into(); limits::DRAINED + 1];
+    });
+    refused(asked(), "DrainRequest.limit_ms", |m: &mut v1::DrainRequest| m.limit_ms = u64::MAX);
+    refused(vec![DrainState::Asked], "DrainResponse.states", |m: &mut v1::DrainResponse| m.states[0] = 9);
 }
 
 #[test]
@@ -187,6 +206,7 @@ fn a_desired_state_that_breaks_a_bound_is_refused() {
     let bad = |field, spoil: fn(&mut v1::DesiredMessage)| refused(desired(), field, spoil);
     bad("DesiredMessage.version", |m| m.version = u64::MAX);
     bad("DesiredMessage.lease_ms", |m| m.lease_ms = u64::MAX);
+    bad("DesiredMessage.drain_ms", |m| m.drain_ms = Some(u64::MAX));
     bad("DesiredMessage.runs", |m| m.runs = vec!["r".into(); limits::RUNS + 1]);
     bad("DesiredMessage.runs", |m| m.runs = vec!["..".into()]);
     bad("DesiredMessage.attempts", |m| m.attempts.push(m.attempts[0].clone()));

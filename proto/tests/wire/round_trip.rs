@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use prost::Message;
 use seagull_domain::*;
 use seagull_proto::convert::{
-    BlobAsked, BlobPart, BlobPiece, BundleAsked, HistoryAsked, ListAsked, LogChunk, RunDescription,
-    TextAsked, WatchAsked, Watched, fit_result, pack_items,
+    BlobAsked, BlobPart, BlobPiece, BundleAsked, DrainAsked, HistoryAsked, ListAsked, LogChunk,
+    RunDescription, TextAsked, WatchAsked, Watched, fit_result, pack_items,
 };
 use seagull_proto::{Invalid, PROTOCOL, limits, v1};
 
@@ -68,6 +68,10 @@ fn small_questions_and_answers_arrive_as_they_were_sent() {
     }
     let asked = HistoryAsked { project: "p".into(), test: "t".into(), runs: limits::SEARCHED_RUNS };
     round_trip::<HistoryAsked, v1::HistoryRequest>(asked);
+    let asked = DrainAsked { executors: vec![s.id(), s.id()], limit_ms: limits::MILLIS };
+    round_trip::<DrainAsked, v1::DrainRequest>(asked);
+    use DrainState::{Absent, Asked, Draining, Unheard};
+    round_trip::<Vec<DrainState>, v1::DrainResponse>(vec![Absent, Unheard, Asked, Draining]);
     let text = TextRef { log: attempt, offset: 5, length: 6 };
     round_trip::<TextAsked, v1::ReadLogRequest>(TextAsked { run: run.clone(), text });
     let data: Vec<u8> = (0..limits::CHUNK_BYTES).map(|n| (n % 251) as u8).collect();

@@ -81,7 +81,7 @@ impl Fleet {
             known: (Epoch(1), self.state.executors.get(&id).map_or(0, |known| known.version)),
             slots: SLOTS,
             labels: BTreeMap::new(),
-            draining: false,
+            draining: None,
             attempts,
             workers: workers.collect(),
             batches,

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use seagull_domain::{
-    AttemptId, BundleId, Counts, Digest, EndCause, Evidence, ExecutorId, Generation, InfraCause, Record,
-    Role, RunId, SlotIndex, TestIndex, TestResult, Verdict,
+    AttemptId, BundleId, Counts, Digest, EndCause, Evidence, ExecutorId, Generation, InfraCause, Recall,
+    Record, Role, RunId, SlotIndex, TestIndex, TestResult, Verdict,
 };
 
 use crate::fact::{Fact, What};
@@ -82,7 +82,10 @@ impl Run {
                     self.record(*attempt, record, *evidence);
                 }
             }
-            What::TakeBack { attempt, generation, tests } => self.ask_back(*attempt, *generation, tests),
+            What::TakeBack { attempt, generation, tests, why } => {
+                self.ask_back(*attempt, *generation, tests);
+                self.attempt_mut(*attempt).recall = *why;
+            }
             What::TakenBack { attempt, kept, .. } => self.give_back(*attempt, kept),
             What::Condemned { result, .. } => {
                 let test = self.test_mut(result.test);
@@ -98,6 +101,10 @@ impl Run {
                 }
                 self.workers.remove(executor);
                 self.failed_starts.remove(executor);
+                self.drained.remove(executor);
+            }
+            What::ExecutorDrained { executor, boot, .. } => {
+                self.drained.insert(executor.clone(), boot.clone());
             }
             What::Decided { verdicts } => {
                 for (test, verdict) in verdicts {
@@ -247,6 +254,7 @@ impl Run {
             alone,
             started: false,
             asked: BTreeSet::new(),
+            recall: Recall::Idle,
             stays: BTreeSet::new(),
             batch: 0,
             withdrawn: false,
@@ -412,10 +420,10 @@ impl Run {
         let mut left = state.left.values().filter(|_| is_current).map(|(test, role)| (*test, *role));
         let owed = left.clone().find(|(_, role)| *role == Role::Run);
         let in_flight = left.next();
-        if state.bundle.is_none() {
+        if state.bundle.is_none() && cause.is_charged() {
             self.charge_discovery(cause, "");
         }
-        if let Some((test, _)) = owed {
+        if let Some((test, _)) = owed.filter(|_| cause.is_charged()) {
             self.charge_test(test, cause);
         }
         if let Some((test, Role::Run)) = in_flight.filter(|_| *had && cause == InfraCause::ExecutorLost) {

@@ -43,10 +43,10 @@ impl Step<'_> {
 
     fn answer(&mut self, executor: &ExecutorId, reported: &[(seagull_domain::AttemptId, u32)]) {
         let (epoch, now, lease) = (self.state.epoch, self.now, self.state.settings.lease);
-        let wanted = desired(self.state, executor);
+        let (wanted, drain_ms) = (desired(self.state, executor), self.state.asked_to_leave(executor));
         let Some(state) = self.state.executors.get_mut(executor) else { return };
-        if state.desired != wanted || state.version == 0 {
-            state.desired = wanted;
+        if state.desired != wanted || state.told_to_leave != drain_ms || state.version == 0 {
+            (state.desired, state.told_to_leave) = (wanted, drain_ms);
             self.state.last_version += 1;
             state.version = self.state.last_version;
             if let Some(held) = &mut state.held {
@@ -66,6 +66,7 @@ impl Step<'_> {
             runs: state.desired.1.iter().cloned().collect(),
             acknowledged,
             lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
+            drain_ms: state.told_to_leave,
         };
         self.effect(Effect::Answer { call: held.call, desired: Box::new(desired) });
     }

@@ -34,6 +34,11 @@ pub enum Event {
         call: Call,
         report: Box<Report>,
     },
+    /// An operator wants executors to leave, each within so long of hearing so.
+    Drain {
+        executors: Vec<ExecutorId>,
+        limit_ms: u64,
+    },
     /// The call of an executor's report ended without an answer: its connection closed (its lease shortens, so that
     /// the first reconnect is in time), or it gave the call up for a newer report (and nothing changes).
     Disconnected {

@@ -3,8 +3,8 @@
 
 use seagull_domain::{
     AttemptId, BootId, BundleId, Counts, Digest, EndCause, Epoch, Evidence, ExecutorId, Generation,
-    InfraCause, NotExecuted, PlanSummary, Record, Role, RunId, RunSpec, RunVerdict, SecondCopy, SlotIndex,
-    SlotNumber, TestIndex, TestResult, Verdict,
+    InfraCause, NotExecuted, PlanSummary, Recall, Record, Role, RunId, RunSpec, RunVerdict, SecondCopy,
+    SlotIndex, SlotNumber, TestIndex, TestResult, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -91,12 +91,16 @@ pub enum What {
         attempt: AttemptId,
         generation: Generation,
         tests: Vec<TestIndex>,
+        #[serde(default)]
+        why: Recall,
     },
     /// They are given back, but for those that stay.
     TakenBack {
         attempt: AttemptId,
         kept: Vec<TestIndex>,
         given: u32,
+        #[serde(default)]
+        why: Recall,
     },
     AttemptEnded {
         attempt: AttemptId,
@@ -138,6 +142,13 @@ pub enum What {
     ExecutorLost {
         executor: ExecutorId,
         cause: InfraCause,
+    },
+    /// A process that has something of the run takes nothing more, and is about to leave.
+    ExecutorDrained {
+        executor: ExecutorId,
+        boot: BootId,
+        cause: InfraCause,
+        why: String,
     },
     Decided {
         verdicts: Vec<(TestIndex, Verdict)>,

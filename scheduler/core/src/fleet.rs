@@ -10,7 +10,7 @@ use crate::state::Executor;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Fleet {
-    /// When to look at each executor: no later than its lease or its held call ends, but it may be sooner.
+    /// When to look at each executor: no later than it says by itself, but it may be sooner.
     due: BTreeSet<(Instant, ExecutorId)>,
     /// Executors that have a slot with room.
     pub(crate) with_room: BTreeSet<ExecutorId>,
@@ -26,9 +26,10 @@ impl Executor {
         if self.draining { 0 } else { u32::from(self.slots) }
     }
 
-    /// When its lease or its held call ends.
+    /// When its lease or its held call ends, or a bundle is past twice its cap.
     fn ends(&self) -> Instant {
-        self.held.map_or(self.lease_until, |held| held.until.min(self.lease_until))
+        let held = self.held.map(|held| held.until);
+        held.into_iter().chain(self.past_cap).fold(self.lease_until, Instant::min)
     }
 }
 

@@ -26,12 +26,16 @@ impl Executor {
             slots: 0,
             labels: BTreeMap::new(),
             draining: false,
+            drains_for: None,
             held: None,
             version: 0,
             desired: Default::default(),
+            told_to_leave: None,
             has: BTreeSet::new(),
             has_strays: false,
             running: BTreeMap::new(),
+            begun: BTreeMap::new(),
+            past_cap: None,
             done: BTreeSet::new(),
             room: BTreeMap::new(),
         }
@@ -58,9 +62,12 @@ impl Step<'_> {
                 self.dirty.insert(executor); // Its call may have been held for long enough.
                 continue;
             }
-            self.lose_executor(&executor, InfraCause::ExecutorLost);
+            self.lose_executor(&executor);
             let Some(gone) = self.state.forget(&executor) else { continue };
             self.state.losses.lived += self.now - gone.since;
+            if gone.drains_for.is_some() {
+                self.state.drains.remove(&executor);
+            }
             if let Some(held) = gone.held {
                 self.effect(Effect::Drop { call: held.call });
             }
@@ -115,8 +122,10 @@ impl Step<'_> {
         }
     }
 
-    /// All that an executor has of every run is lost.
-    pub fn lose_executor(&mut self, executor: &ExecutorId, cause: InfraCause) {
+    /// All that an executor has of every run is lost. Of one that drains that was to be expected.
+    pub fn lose_executor(&mut self, executor: &ExecutorId) {
+        let drains_for = self.state.executors.get(executor).and_then(|executor| executor.drains_for);
+        let cause = drains_for.unwrap_or(InfraCause::ExecutorLost);
         let placed = self.state.placed.get(executor).cloned().unwrap_or_default();
         let leaves = self.state.executors.get(executor).is_some_and(|executor| executor.draining);
         self.state.losses.count += u32::from(cause == InfraCause::ExecutorLost && !leaves);

@@ -24,6 +24,7 @@ impl Step<'_> {
         for run in touched.iter().chain(&std::mem::take(&mut self.touched)) {
             self.close(run);
         }
+        self.recall();
         self.dispatch();
         self.answer_executors();
     }

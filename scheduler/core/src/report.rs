@@ -22,6 +22,9 @@ impl Step<'_> {
             return self.effect(refusal);
         }
         self.seen(call, &report);
+        if let Some(drain) = &report.draining {
+            self.tell_of_drain(&report.executor, &report.boot, drain);
+        }
         let acknowledged = self.batches(&report);
         for status in &mut report.attempts {
             let run = self.state.runs.get(&status.run);
@@ -55,6 +58,7 @@ impl Step<'_> {
 
     fn seen(&mut self, call: Call, report: &Report) {
         self.take_name(&report.executor, &report.boot);
+        let asked = self.is_asked_to_leave(&report.executor, &report.boot);
         let (lease, now) = (self.state.settings.lease, self.now);
         let epoch = self.state.epoch;
         let entry = self.state.executors.entry(report.executor.clone());
@@ -62,7 +66,8 @@ impl Step<'_> {
         executor.boot = Some(report.boot.clone());
         executor.sequence = report.sequence;
         executor.lease_until = now + lease;
-        let capacity = (report.slots, report.draining);
+        executor.drains_for = report.draining.as_ref().map(|drain| drain.cause);
+        let capacity = (report.slots, asked || report.draining.is_some());
         let changed = (executor.slots, executor.draining) != capacity;
         self.state.fleet.slots -= executor.slots_that_count();
         (executor.slots, executor.draining) = capacity;
@@ -71,7 +76,7 @@ impl Step<'_> {
         let current = report.known == (epoch, executor.version);
         executor.answered |= current;
         // One that has nothing any more and is about to leave waits only to be heard.
-        let parts = report.draining && report.attempts.is_empty() && report.workers.is_empty();
+        let parts = report.draining.is_some() && report.attempts.is_empty() && report.workers.is_empty();
         let until = if current && !parts { now + lease / 3 } else { now };
         let replaced = executor.held.replace(Held { call, until });
         if let Some(held) = replaced {
@@ -96,7 +101,7 @@ impl Step<'_> {
         let earlier = attempts.chain(workers).chain(known).filter(|known| *known != boot);
         let earlier: BTreeSet<_> = earlier.cloned().collect();
         if !earlier.is_empty() {
-            self.lose_executor(executor, InfraCause::ExecutorLost);
+            self.lose_executor(executor);
         }
         if let Some(known) = self.state.executors.get_mut(executor) {
             if known.boot.is_some() {
@@ -108,6 +113,7 @@ impl Step<'_> {
             known.has_strays = false;
             known.running.clear();
             known.done.clear();
+            known.begun.clear();
         }
         let names = &mut self.state.names;
         names.retain(|(of, name)| of != executor || (name != boot && !earlier.contains(name)));
@@ -185,7 +191,9 @@ impl Step<'_> {
             return;
         }
         if run.anticipates(attempt) {
-            if !report.draining && !matches!(status.state, AttemptState::Ended(EndCause::GaveBack(..))) {
+            let ended = matches!(status.state, AttemptState::Ended(_));
+            let given_back = matches!(status.state, AttemptState::Ended(EndCause::GaveBack(..)));
+            if !(given_back || ended && report.draining.is_some()) {
                 return;
             }
             self.withdraw(&status.run);
@@ -208,15 +216,19 @@ impl Step<'_> {
             let origin = Origin { attempt: status.attempt, avoid: None };
             self.open.extend(given.iter().map(|test| (status.run.clone(), *test, origin.clone())));
             let given = given.len() as u32;
-            self.record(&status.run, What::TakenBack { attempt: status.attempt, kept, given });
+            let (attempt, why) = (status.attempt, attempt.recall);
+            self.record(&status.run, What::TakenBack { attempt, kept, given, why });
         }
     }
 
     fn attempt_ended(&mut self, run: &RunId, attempt: AttemptId, cause: &EndCause) {
         let state = &self.state.runs[run];
         let discovery = state.attempts[&attempt].bundle.is_none();
+        let drained = matches!(cause, EndCause::GaveBack(cause, _) if !cause.is_charged());
         let cause = if state.attempts[&attempt].withdrawn {
             EndCause::Cancelled
+        } else if drained && !discovery && state.attempts[&attempt].left.is_empty() {
+            EndCause::Completed
         } else if fits(state, &state.attempts[&attempt], cause) {
             cause.clone()
         } else {
@@ -282,7 +294,8 @@ impl Step<'_> {
             let attempt = run.and_then(|run| run.counting_attempt(status.attempt));
             if let (AttemptState::Running(Some(test)), Some(attempt)) = (&status.state, attempt) {
                 let (slot, number, test) = (attempt.slot, attempt.number, *test);
-                let now = Running { run: status.run.clone(), number, test, since: self.now };
+                let (run, attempt) = (status.run.clone(), status.attempt);
+                let now = Running { run, attempt, number, test, since: self.now };
                 let same =
                     |known: &Running| known.run == now.run && known.number == number && known.test == test;
                 match before.remove(&slot) {
@@ -309,8 +322,15 @@ impl Step<'_> {
         let done = ended.filter(is_placed).collect();
         let is_stray = |status: &AttemptReport| !has_ended(&status) && !is_placed(&status.attempt);
         let has_strays = report.attempts.iter().any(is_stray);
+        let runs = report.attempts.iter().filter(|status| matches!(status.state, AttemptState::Running(_)));
+        let running: BTreeSet<_> = runs.map(|status| status.attempt).collect();
+        let now = self.now;
         let executor = self.seen_mut(report);
         (executor.done, executor.has_strays) = (done, has_strays);
+        executor.begun.retain(|attempt, _| running.contains(attempt));
+        running.into_iter().for_each(|attempt| {
+            executor.begun.entry(attempt).or_insert(now);
+        });
         executor.has = report.attempts.iter().map(|status| status.attempt).collect();
     }
 

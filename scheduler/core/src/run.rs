@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use seagull_domain::verdict::Seen;
 use seagull_domain::{
     AttemptId, BootId, BundleContents, BundleId, Counts, Digest, Entry, ExecutorId, Generation, InfraCause,
-    NotExecuted, PlanSummary, Record, Relation, Role, RunSpec, RunVerdict, SlotIndex, SlotNumber, TestIndex,
-    Verdict,
+    NotExecuted, PlanSummary, Recall, Record, Relation, Role, RunSpec, RunVerdict, SlotIndex, SlotNumber,
+    TestIndex, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -58,6 +58,9 @@ pub struct Run {
     /// Of each slot, how many attempts in a row came back because their sandbox or worker did not start.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub failed_starts: BTreeMap<ExecutorId, BTreeMap<SlotIndex, u32>>,
+    /// The processes that it was told drain.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub drained: BTreeMap<ExecutorId, BootId>,
     pub next_bundle: BundleId,
     pub counts: Counts,
     /// How many tests got a second copy.
@@ -204,6 +207,9 @@ pub struct Attempt {
     pub started: bool,
     /// Tests that the current generation takes back, until its executor says which stay.
     pub asked: BTreeSet<TestIndex>,
+    /// Why they, or those before them, were asked back.
+    #[serde(default)]
+    pub recall: Recall,
     /// Asked back in vain: they stay to the end.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub stays: BTreeSet<TestIndex>,
@@ -254,6 +260,7 @@ impl Run {
             relations_held: BTreeMap::new(),
             alone: 0,
             failed_starts: BTreeMap::new(),
+            drained: BTreeMap::new(),
             next_bundle: BundleId(0),
             counts: Counts::default(),
             copies: 0,

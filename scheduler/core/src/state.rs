@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, BootId, DesiredAttempt, Epoch, ExecutorId, Instant, RunId, Seq, SlotIndex, SlotNumber,
-    TestIndex,
+    AttemptId, BootId, DesiredAttempt, Epoch, ExecutorId, InfraCause, Instant, RunId, Seq, SlotIndex,
+    SlotNumber, TestIndex,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::drain::AskedToLeave;
 use crate::suspects::Losses;
 use crate::{Attempt, Call, Fleet, Reserved, Run, Watch};
 
@@ -66,6 +67,9 @@ pub struct State {
     /// Who took which executor's name, the latest last; the oldest are forgotten.
     #[serde(skip)]
     pub names: VecDeque<(ExecutorId, BootId)>,
+    /// Executors that are to leave, until they are gone.
+    #[serde(skip)]
+    pub drains: BTreeMap<ExecutorId, AskedToLeave>,
     /// The last version of any desired state in this epoch. One count for all executors, so that one that was lost
     /// and comes back is never sent a version that it takes for an old one.
     #[serde(skip)]
@@ -93,17 +97,26 @@ pub struct Executor {
     /// 0 until it has reported.
     pub slots: u16,
     pub labels: BTreeMap<String, String>,
+    /// Whether it gets nothing more: it drains, or is asked to.
     pub draining: bool,
+    /// Why it drains, once it says so.
+    pub drains_for: Option<InfraCause>,
     pub held: Option<Held>,
     /// The version of `desired`; 0 while there is none.
     pub version: u64,
     pub desired: (Vec<DesiredAttempt>, BTreeSet<RunId>),
+    /// The limit that it is told to leave within.
+    pub told_to_leave: Option<u64>,
     /// The attempts that it last reported on.
     pub has: BTreeSet<AttemptId>,
     /// Whether it was still at one of them that is not placed there: one that it was lost with before it came back.
     pub has_strays: bool,
     /// What each slot runs, as last reported.
     pub running: BTreeMap<SlotIndex, Running>,
+    /// When each attempt of its was first reported to run.
+    pub begun: BTreeMap<AttemptId, Instant>,
+    /// When the first of these has run for twice the cap, if that has something unstarted then.
+    pub past_cap: Option<Instant>,
     /// Live attempts that have ended by its last report, of plans that do not count yet.
     pub done: BTreeSet<AttemptId>,
     /// The slots with room, as of the last step: idle ones for any run, busy ones for one more attempt of their run.
@@ -114,6 +127,7 @@ pub struct Executor {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Running {
     pub run: RunId,
+    pub attempt: AttemptId,
     pub number: SlotNumber,
     pub test: TestIndex,
     /// When it was first reported.
@@ -151,6 +165,7 @@ impl State {
             losses: Losses::default(),
             looked_back: Instant::default(),
             names: VecDeque::new(),
+            drains: BTreeMap::new(),
             last_version: 0,
         }
     }

@@ -68,6 +68,7 @@ impl Step<'_> {
             Event::Watched { run } => self.watched(&run),
             Event::Unwatched { run } => self.unwatched(&run),
             Event::Report { call, report } => self.report(call, *report),
+            Event::Drain { executors, limit_ms } => self.drain(executors, limit_ms),
             Event::Disconnected { executor, boot, sequence } => self.disconnected(&executor, &boot, sequence),
             Event::Planned { run, generation, outcome } => self.planned(&run, generation, outcome),
             Event::Anticipated { run, discovered, plan } => self.anticipated(&run, discovered, plan),

@@ -30,8 +30,8 @@ pub fn project(fact: &Fact) -> Vec<RunEvent> {
         }
         What::DiscoveryFailed { message } => vec![RunEvent::DiscoveryFailed { message: message.clone() }],
         What::Recorded { .. } => recorded(&fact.what),
-        What::TakenBack { attempt, given, .. } => {
-            vec![RunEvent::TakenBack { attempt: *attempt, tests: *given }]
+        What::TakenBack { attempt, given, why, .. } => {
+            vec![RunEvent::TakenBack { attempt: *attempt, tests: *given, why: *why }]
         }
         What::AttemptEnded { attempt, cause: EndCause::GaveBack(cause, message), executor, left } => {
             let message = message.clone();
@@ -54,6 +54,10 @@ pub fn project(fact: &Fact) -> Vec<RunEvent> {
         }],
         What::ExecutorLost { executor, cause } => {
             vec![RunEvent::ExecutorLost { executor: executor.clone(), cause: *cause }]
+        }
+        What::ExecutorDrained { executor, cause, why, .. } => {
+            let (executor, cause, why) = (executor.clone(), *cause, why.clone());
+            vec![RunEvent::ExecutorDrained { executor, cause, why }]
         }
         What::Decided { verdicts } => {
             let event = |(test, verdict): &(_, _)| RunEvent::Verdict { test: *test, verdict: *verdict };

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use seagull_domain::{AttemptId, ExecutorId, Instant, RunId, SlotIndex, TestIndex};
+use seagull_domain::{AttemptId, ExecutorId, Instant, Recall, RunId, SlotIndex, TestIndex};
 
 use crate::State;
 use crate::fact::What;
@@ -168,7 +168,8 @@ impl Step<'_> {
             let state = &self.state.runs[&run].attempts[&attempt];
             let (generation, executor) = (state.generation.next(), state.executor.clone());
             self.dirty.insert(executor);
-            self.record(&run, What::TakeBack { attempt, generation, tests });
+            let why = Recall::Idle;
+            self.record(&run, What::TakeBack { attempt, generation, tests, why });
         }
     }
 }

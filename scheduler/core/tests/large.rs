@@ -108,7 +108,7 @@ impl Fleet {
             known: (Epoch(1), self.state.last_version),
             slots: SLOTS as u16,
             labels: Default::default(),
-            draining: false,
+            draining: None,
             attempts,
             workers: workers.collect(),
             batches,

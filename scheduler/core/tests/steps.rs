@@ -59,7 +59,7 @@ impl World {
             known: self.known,
             slots: 1,
             labels: Default::default(),
-            draining: false,
+            draining: None,
             attempts: self.attempts.clone(),
             workers: self.workers.clone(),
             batches,

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use seagull_domain::{NotPassed, RunId, RunOverview, RunSpec};
-use seagull_proto::convert::{HistoryAsked, ListAsked, TextAsked, WatchAsked};
+use seagull_proto::convert::{DrainAsked, HistoryAsked, ListAsked, TextAsked, WatchAsked};
 use seagull_proto::limits::CHUNK_BYTES;
 use seagull_proto::v1::runs_server::Runs;
 use seagull_proto::{PROTOCOL, agree, status, v1};
@@ -123,5 +123,13 @@ impl Runs for Face {
         let service = self.0.clone();
         let history = blocking(move || past::history(&service, &asked)).await?;
         Ok(Response::new(history.into()))
+    }
+
+    async fn drain(&self, request: Request<v1::DrainRequest>) -> Result<Response<v1::DrainResponse>, Status> {
+        let DrainAsked { executors, limit_ms } = request.into_inner().try_into()?;
+        let ask = |reply| actor::Request::Drain { executors, limit_ms, reply };
+        let states = self.0.actor.ask(ask).await;
+        let states = states.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))?;
+        Ok(Response::new(states.into()))
     }
 }

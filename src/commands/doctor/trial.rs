@@ -99,7 +99,7 @@ pub async fn run(spec: RunSpec, limit: Duration, home: &Path, setups: &Path) -> 
         let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
         watched.trial.crashed = Some([&[message.as_str()], last].concat().join("\n"));
     }
-    executor.leave();
+    executor.part();
     // Nobody needs either to succeed.
     let archived = tokio::time::timeout(LEAVING, server.archived(&run));
     let _ = tokio::join!(archived, tokio::time::timeout(LEAVING, executor.wait()));

@@ -174,7 +174,7 @@ async fn trouble(server: &mut Server, executor: &mut Executor) -> anyhow::Error 
 
 /// Keeps what was learned, and lets the workers end.
 async fn part(server: &Server, executor: &mut Executor, run: &RunId) {
-    executor.leave();
+    executor.part();
     let archived = tokio::time::timeout(ARCHIVING, server.archived(run));
     let left = tokio::time::timeout(LEAVING, executor.wait());
     let (archived, _) = tokio::join!(archived, left);

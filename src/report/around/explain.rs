@@ -81,7 +81,10 @@ pub fn explain_run(out: &mut impl Write, form: Form, tally: &Tally) -> io::Resul
     retries(out, tally)?;
     if tally.losses.taken_back > 0 {
         let tests = count(tally.losses.taken_back, "unstarted test");
-        writeln!(out, "    {tests} went from busy slots to idle ones")?;
+        writeln!(out, "    {tests} went from busy slots to others")?;
+    }
+    for (executor, cause, why) in &tally.losses.drained {
+        writeln!(out, "    {executor} left before the end: {cause} ({})", one_line(why, WIDTH))?;
     }
     if tally.work.copies > 0 {
         let tests = count(tally.work.copies, "test");

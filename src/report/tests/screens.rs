@@ -4,8 +4,8 @@ use std::fs;
 
 use indicatif::{InMemoryTerm, ProgressDrawTarget};
 use seagull_domain::{
-    AttemptId, Framework, InfraCause, Instant, Outcome, RunEvent, RunSpec, Seq, StreamItem, SuiteCommands,
-    SuiteError, TestCause, Verdict,
+    AttemptId, Framework, InfraCause, Instant, Outcome, Recall, RunEvent, RunSpec, Seq, StreamItem,
+    SuiteCommands, SuiteError, TestCause, Verdict,
 };
 
 use super::script::{self, Step};
@@ -16,6 +16,39 @@ use crate::report::summary::{HEAD_LINES, TAIL_LINES};
 use crate::report::tally::Tally;
 use crate::report::text::Paint;
 use crate::report::{Report, Reporter, ci, html, junit};
+
+#[test]
+fn that_tests_went_elsewhere_is_said_with_the_reason_and_the_setting() {
+    let back = |why| script::event(RunEvent::TakenBack { attempt: AttemptId(1), tests: 2, why });
+    let given_back = RunEvent::AttemptLost {
+        attempt: AttemptId(1),
+        executor: script::executor("e-1"),
+        cause: InfraCause::SpotNotice,
+        message: "the file /run/notice".into(),
+        tests: 1,
+    };
+    let drained = RunEvent::ExecutorDrained {
+        executor: script::executor("e-1"),
+        cause: InfraCause::SpotNotice,
+        why: "the file /run/notice".into(),
+    };
+    let script = vec![
+        (0, script::event(RunEvent::RunStarted(Box::new(script::spec(0))))),
+        (1, back(Recall::PastCap)),
+        (2, script::event(drained)),
+        (3, back(Recall::Drained)),
+        (4, script::event(given_back)),
+    ];
+    let text = plain_output(&script, true);
+    for line in [
+        "BUNDLE PAST TWICE THE CAP of 10 min 0 s: 2 unstarted tests taken back; --cap sets it",
+        "EXECUTOR DRAINS e-1: spot notice (the file /run/notice)",
+        "2 unstarted tests given back by a slot that drains",
+        "1 test given back by e-1 (spot notice)",
+    ] {
+        assert!(text.lines().any(|said| said == line), "{line}: {text}");
+    }
+}
 
 #[test]
 fn that_tests_are_built_is_said_and_what_did_not_start_below_its_line() {

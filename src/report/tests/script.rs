@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use seagull_domain::{
     AttemptId, Counts, Digest, Environment, Evidence, ExecutorId, FileTests, Generation, InfraCause, Instant,
-    Manifest, NotExecuted, Outcome, PlanSummary, RunEvent, RunSpec, RunVerdict, SecondCopy, Seq,
+    Manifest, NotExecuted, Outcome, PlanSummary, Recall, RunEvent, RunSpec, RunVerdict, SecondCopy, Seq,
     SkippedModule, SlotNumber, StreamItem, SuiteError, TestCause, TestIndex, TestResult, TextRef, Verdict,
     Workspace,
 };
@@ -276,7 +276,7 @@ pub fn first_half() -> Script {
                 tests: 5,
             }),
         ),
-        (7000, event(RunEvent::TakenBack { attempt: AttemptId(10), tests: 2 })),
+        (7000, event(RunEvent::TakenBack { attempt: AttemptId(10), tests: 2, why: Recall::Idle })),
         (7100, assigned(12, "e-3", 2, false)),
         (7100, assigned(13, "e-3", 3, false)),
         (
@@ -304,6 +304,11 @@ pub fn whole() -> Script {
         attempt: AttemptId(12),
         executor: executor("e-3"),
         reason: "not the only test of tests/test_far.py".into(),
+    };
+    let drained = RunEvent::ExecutorDrained {
+        executor: executor("e-1"),
+        cause: InfraCause::Drained,
+        why: "an operator".into(),
     };
     let broken = SuiteError {
         title: "session fixture teardown".into(),
@@ -349,6 +354,7 @@ pub fn whole() -> Script {
         (24_200, decided(8, Verdict::NotExecuted(NotExecuted::Infra(InfraCause::ExecutorLost)))),
         (24_500, event(RunEvent::SuiteError { error: broken, executor: Some(executor("e-1")) })),
         (24_500, event(covered)),
+        (24_500, event(drained)),
         (24_600, event(RunEvent::RunFinished { verdict: RunVerdict::Failed, counts, exit_code: 100 })),
     ]);
     script

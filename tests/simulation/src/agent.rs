@@ -2,11 +2,12 @@
 //! scheduler.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use seagull_domain::{
     AttemptId, BundleContents, Desired, Digest, Generation, Instant, Role, RunId, SlotIndex, TestIndex,
 };
-use seagull_executor_core::{Effect, Event, Settings, State};
+use seagull_executor_core::{Effect, Event, Notice, Settings, State};
 
 use crate::controller::Controllers;
 use crate::network::{ToAgent, ToScheduler};
@@ -21,6 +22,8 @@ const RESULTS_MS: u64 = 50;
 /// A call that is not answered for so long is given up; the scheduler answers within a third of its lease.
 const CALL_MS: u64 = 7000;
 const FETCH_MS: u64 = 1000;
+/// How long an operator waits before the wish is repeated.
+const OPERATOR_MS: u64 = 500;
 
 pub struct Agent {
     pub core: State,
@@ -74,7 +77,7 @@ impl Agent {
             || core.slots.iter().any(|slot| slot.worker.is_some() || !slot.gone.is_empty())
             || !self.workers.is_empty();
         let holds = holds || !core.controllers.is_empty() || !self.controllers.is_empty();
-        (self.alive && (holds || core.leaving))
+        (self.alive && (holds || core.leaving.is_some()))
             .then(|| format!("{} {} {:?} {:?}", core.executor, core.boot, core.attempts, core.slots))
     }
 }
@@ -84,13 +87,14 @@ impl World {
         let plan = &self.scenario.executors[executor];
         let id = self.agents.len();
         let boot = format!("b{id}").parse().expect("a safe id");
-        let settings = Settings { start_limit: std::time::Duration::from_secs(20), ..Settings::default() };
+        let settings = Settings { start_limit: Duration::from_secs(20), ..Settings::default() };
         let core = State::new(plan.name.parse().expect("a safe id"), boot, plan.slots, settings);
         self.log(|| format!("{} boots as agent {id} with {} slots", plan.name, plan.slots));
         self.physical.agents.push(AgentLife {
             executor: plan.name.clone(),
             died: None,
             leaves: None,
+            last: None,
             left: None,
         });
         self.agents.push(Agent {
@@ -123,6 +127,11 @@ impl World {
         }
         let effects = agent.core.step(Instant(self.now - agent.origin), event);
         agent.core.sanity_check();
+        if let Some(leaving) = &agent.core.leaving {
+            let life = &mut self.physical.agents[id];
+            life.leaves.get_or_insert(self.now);
+            life.last = Some(agent.origin + leaving.last.0);
+        }
         for effect in effects {
             self.perform_for(id, effect);
         }
@@ -349,14 +358,25 @@ impl World {
         }
     }
 
-    pub fn executor_leaves(&mut self, executor: usize) {
+    pub fn executor_leaves(&mut self, executor: usize, within_ms: u64, spot: bool) {
         let Some(id) = self.boots[executor].filter(|id| self.agents[*id].alive) else { return };
         let paused = self.agents[id].paused_until.saturating_sub(self.now);
         if paused > 0 {
-            return self.after(paused, Action::Fault(Fault::Leave { executor }));
+            return self.after(paused, Action::Fault(Fault::Leave { executor, within_ms, spot }));
         }
-        self.physical.agents[id].leaves = Some(self.now);
-        self.agent_step(id, Event::Leave);
+        let within = Duration::from_millis(within_ms);
+        let notice = if spot { Notice::spot("a notice", within) } else { Notice::drain("a signal", within) };
+        self.agent_step(id, Event::Leave(notice));
+    }
+
+    /// The operator asks again until the executor leaves.
+    pub fn operator_drains(&mut self, executor: usize, limit_ms: u64) {
+        let agent = self.boots[executor].map(|id| &self.agents[id]).filter(|agent| agent.alive);
+        let Some(agent) = agent.filter(|agent| agent.core.leaving.is_none()) else { return };
+        self.census.count("fault: executor drained by an operator");
+        let executor_id = agent.core.executor.clone();
+        self.send_to_scheduler(&ToScheduler::Drain { executor: executor_id, limit_ms });
+        self.after(OPERATOR_MS, Action::Fault(Fault::Drain { executor, limit_ms }));
     }
 
     pub fn connection_cut(&mut self, executor: usize) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use seagull_domain::{EndCause, Evidence, NotExecuted};
+use seagull_domain::{EndCause, Evidence, NotExecuted, Recall};
 use seagull_scheduler_core::{Effect, What};
 
 #[derive(Default, Clone)]
@@ -33,6 +33,7 @@ pub const KINDS: &[&str] = &[
     "fact: given up",
     "fact: worker ended",
     "fact: executor lost",
+    "fact: executor drained",
     "fact: decided",
     "fact: stopping",
     "fact: ended",
@@ -48,10 +49,12 @@ pub const KINDS: &[&str] = &[
     "met: result after decision",
     "met: predecessor run again",
     "met: retry",
+    "met: late result taken",
     "met: suspect to run alone",
     "met: asked back and kept",
     "met: second copy",
     "met: slower copy cancelled",
+    "met: given back by an executor that drains",
     "met: early start under another manifest",
     "met: run cancelled",
     "met: run failed fast",
@@ -71,6 +74,7 @@ pub const KINDS: &[&str] = &[
     "fault: executor paused",
     "fault: executor joined late",
     "fault: executor left",
+    "fault: executor drained by an operator",
     "fault: scheduler crashed",
     "fault: facts lost in a crash",
     "fault: scheduler paused",
@@ -152,6 +156,7 @@ pub fn fact_kind(what: &What) -> &'static str {
         What::GivenUp { .. } => "fact: given up",
         What::WorkerEnded { .. } => "fact: worker ended",
         What::ExecutorLost { .. } => "fact: executor lost",
+        What::ExecutorDrained { .. } => "fact: executor drained",
         What::Decided { .. } => "fact: decided",
         What::Stopping { .. } => "fact: stopping",
         What::Ended { .. } => "fact: ended",
@@ -184,6 +189,9 @@ pub fn met(what: &What) -> Option<&'static str> {
         }),
         What::Bundled { alone: true, .. } => Some("met: suspect to run alone"),
         What::Bundled { avoid, entries, .. } if !avoid.is_empty() && entries.len() == 1 => Some("met: retry"),
+        What::TakenBack { given: 1.., why: Recall::Drained, .. } => {
+            Some("met: given back by an executor that drains")
+        }
         What::TakenBack { kept, .. } if !kept.is_empty() => Some("met: asked back and kept"),
         What::Planned { plan, .. } if plan.moved.is_some() => Some("met: early start under another manifest"),
         What::Stopping { reason: NotExecuted::Cancelled } => Some("met: run cancelled"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use seagull_domain::{AttemptId, Epoch, RunEvent, RunId, Seq};
+use seagull_domain::{AttemptId, Epoch, Record, RunEvent, RunId, Seq};
 use seagull_scheduler_core::{Fact, Settings, State, What, project};
 
 #[derive(Default)]
@@ -12,12 +12,16 @@ pub struct Journal {
     /// Facts whose projection a planted bug swallows.
     pub swallowed: Vec<Seq>,
     snapshot: Option<(Seq, String)>,
+    lost: BTreeMap<AttemptId, (RunId, u64)>,
 }
 
 impl Journal {
     pub fn append(&mut self, now: u64, facts: Vec<(Seq, Fact)>) {
         for (seq, fact) in facts {
             assert_eq!(seq, self.last().next(), "the journal has a gap");
+            if let What::AttemptLost { attempt, .. } = &fact.what {
+                self.lost.insert(*attempt, (fact.run.clone(), now));
+            }
             self.facts.push((seq, now, fact));
         }
     }
@@ -65,6 +69,19 @@ impl Journal {
             }
         }
         withdrawn
+    }
+
+    /// Attempts that were lost with their executors, and when that was durable.
+    pub fn lost(&self, run: &RunId) -> BTreeMap<AttemptId, u64> {
+        let of_run = self.lost.iter().filter(|(_, (of, _))| of == run);
+        of_run.map(|(attempt, (_, at))| (*attempt, *at)).collect()
+    }
+
+    /// Whether it is a result that counts, of an attempt that was lost.
+    pub fn is_late_result(&self, what: &What) -> bool {
+        let What::Recorded { attempt, records, .. } = what else { return false };
+        let counts = |(record, evidence): &(_, _)| matches!((record, evidence), (Record::Result(_), None));
+        self.lost.contains_key(attempt) && records.iter().any(counts)
     }
 
     /// What the facts of a run after `after` mean to its readers, with the time from which they could read it.

@@ -31,6 +31,10 @@ pub enum ToScheduler {
     Cancel {
         run: usize,
     },
+    Drain {
+        executor: ExecutorId,
+        limit_ms: u64,
+    },
     /// A client's stream begins in this life of the scheduler, or ends.
     Watch {
         run: usize,

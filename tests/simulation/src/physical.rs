@@ -43,6 +43,8 @@ pub struct AgentLife {
     pub executor: String,
     pub died: Option<u64>,
     pub leaves: Option<u64>,
+    /// When it kills what runs, because it leaves.
+    pub last: Option<u64>,
     pub left: Option<u64>,
 }
 

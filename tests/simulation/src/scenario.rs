@@ -111,8 +111,16 @@ pub enum Fault {
         for_ms: u64,
         whole_machine: bool,
     },
+    /// The executor has so long to leave, because somebody on its machine says so.
     Leave {
         executor: usize,
+        within_ms: u64,
+        spot: bool,
+    },
+    /// An operator asks the scheduler to have it leave.
+    Drain {
+        executor: usize,
+        limit_ms: u64,
     },
     /// Every call of the executor breaks off.
     Cut {
@@ -370,7 +378,7 @@ fn faults(
     // The first executor neither dies for good nor leaves, so that every run can end.
     if r.chance(300) {
         let executor = 1 + r.index(executors.len() - 1);
-        faults.push((r.within(0..=end), Fault::Leave { executor }));
+        faults.push((r.within(0..=end), farewell(r, executor)));
     }
     if r.chance(500) {
         faults.push((r.within(0..=end), Fault::Cut { executor: r.index(executors.len()) }));
@@ -390,6 +398,15 @@ fn faults(
         };
     }
     (faults, crash_after)
+}
+
+/// With no time at all, with time to end what runs, or with something in between.
+fn farewell(r: &mut Random, executor: usize) -> Fault {
+    let time = r.within(0..=25_000);
+    match r.within(0..=2) {
+        0 => Fault::Drain { executor, limit_ms: time },
+        how => Fault::Leave { executor, within_ms: time, spot: how == 1 },
+    }
 }
 
 fn death(r: &mut Random, executors: usize) -> Fault {

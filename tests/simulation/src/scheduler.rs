@@ -153,6 +153,9 @@ impl World {
                 let run = self.scenario.runs[run].spec.id.clone();
                 self.step(Event::Cancel { run });
             }
+            ToScheduler::Drain { executor, limit_ms } => {
+                self.step(Event::Drain { executors: vec![executor], limit_ms });
+            }
             ToScheduler::Watch { run, epoch, begins } if epoch == self.epoch => {
                 let run = self.scenario.runs[run].spec.id.clone();
                 self.step(if begins { Event::Watched { run } } else { Event::Unwatched { run } });
@@ -234,6 +237,9 @@ impl World {
             self.census.count(fact_kind(&fact.what));
             if let Some(kind) = met(&fact.what) {
                 self.census.count(kind);
+            }
+            if self.journal.is_late_result(&fact.what) {
+                self.census.count("met: late result taken");
             }
         }
         let archived: Vec<_> =

@@ -314,7 +314,8 @@ impl World {
             Fault::Pause { executor, for_ms, whole_machine } => {
                 self.executor_pauses(executor, for_ms, whole_machine)
             }
-            Fault::Leave { executor } => self.executor_leaves(executor),
+            Fault::Leave { executor, within_ms, spot } => self.executor_leaves(executor, within_ms, spot),
+            Fault::Drain { executor, limit_ms } => self.operator_drains(executor, limit_ms),
             Fault::Cut { executor } => self.connection_cut(executor),
         }
     }

@@ -8,7 +8,8 @@ use seagull_domain::{
 };
 use seagull_executor_core::{Effect, Event, WorkerEvent, WorkerId};
 
-use crate::world::{World, contents, entry, exited, feed, finish, interrupt, passed, run, wanted};
+use crate::world::interrupt;
+use crate::world::{World, contents, entry, exited, feed, finish, passed, run, wanted};
 
 #[test]
 fn an_attempt_goes_from_its_contents_to_its_end() {
@@ -228,30 +229,4 @@ fn a_test_that_was_interrupted_for_us_is_not_failed_however_late_it_says_so() {
     world.worker(1, WorkerEvent::Interrupted { test: Some(TestIndex(0)), message: String::new() });
     world.worker(1, exited());
     assert_eq!(world.failures(), []);
-}
-
-#[test]
-fn an_executor_leaves_when_the_scheduler_has_heard_that_it_has_nothing() {
-    let mut world = World::running(&[entry(0, 0)]);
-    world.starts(0);
-    assert_eq!(world.step(Event::Leave), [interrupt(1)]);
-    world.worker(1, WorkerEvent::Interrupted { test: Some(TestIndex(0)), message: String::new() });
-    world.worker(1, WorkerEvent::Ended);
-    world.worker(1, exited());
-    let drained = EndCause::GaveBack(InfraCause::Drained, String::new());
-    assert_eq!(world.report(1).state, AttemptState::Ended(drained));
-    world.desired.clear();
-    assert_eq!(world.answer(Vec::new()), [], "that it has nothing any more is not told yet");
-    let report = world.state.next_report();
-    assert!(report.draining && report.attempts.is_empty() && report.workers.is_empty());
-    assert_eq!(world.answer(Vec::new()), [Effect::Left]);
-}
-
-#[test]
-fn an_executor_leaves_though_nobody_hears() {
-    let mut world = World::new();
-    assert_eq!(world.step(Event::Leave), []);
-    world.wait(Duration::from_secs(3));
-    assert_eq!(world.state.next_deadline(), Some(world.now));
-    assert_eq!(world.step(Event::Tick), [Effect::Left]);
 }

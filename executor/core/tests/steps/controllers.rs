@@ -199,7 +199,7 @@ fn what_was_said_in_an_attempt_that_does_not_count_is_said_again() {
 #[test]
 fn an_executor_leaves_when_its_controller_is_gone() {
     let mut world = running();
-    assert_eq!(world.step(Event::Leave), [interrupt(1)]);
+    assert_eq!(world.leave(6), [interrupt(1)], "there is just time for the grace");
     world.worker(1, WorkerEvent::Ended);
     world.desired.clear();
     assert!(world.worker(1, exited()).contains(&finish(2)));

@@ -3,6 +3,7 @@
 mod attempts;
 mod batches;
 mod controllers;
+mod leaving;
 mod renewal;
 mod workers;
 mod world;

@@ -59,7 +59,7 @@ fn a_start_that_takes_long_holds_up_neither_a_cancelled_run_nor_an_executor_that
             world.runs.clear();
             world.answer(Vec::new())
         } else {
-            world.step(Event::Leave)
+            world.leave(600)
         };
         assert_eq!(effects, [interrupt(1)]);
         world.wait(Duration::from_secs(10));

@@ -7,7 +7,7 @@ use seagull_domain::{
     Epoch, Generation, InfraCause, Instant, Kind, Outcome, Record, Role, RunId, SlotIndex, SlotNumber,
     TestCause, TestIndex, TestResult,
 };
-use seagull_executor_core::{Effect, Event, Exit, Settings, State, WorkerEvent, WorkerId};
+use seagull_executor_core::{Effect, Event, Exit, Notice, Settings, State, WorkerEvent, WorkerId};
 
 pub const SLOT: SlotIndex = SlotIndex(0);
 
@@ -19,6 +19,8 @@ pub struct World {
     pub version: u64,
     pub desired: Vec<DesiredAttempt>,
     pub runs: Vec<RunId>,
+    /// An operator's wish that it leave.
+    pub drain_ms: Option<u64>,
 }
 
 pub fn run() -> RunId {
@@ -87,6 +89,7 @@ impl World {
             version: 0,
             desired: Vec::new(),
             runs: vec![run()],
+            drain_ms: None,
         }
     }
 
@@ -104,6 +107,11 @@ impl World {
         effects.into_iter().filter(|effect| !matches!(effect, Effect::Report { .. })).collect()
     }
 
+    /// It hears that it has so many seconds to leave.
+    pub fn leave(&mut self, seconds: u64) -> Vec<Effect> {
+        self.step(Event::Leave(Notice::drain("a signal", Duration::from_secs(seconds))))
+    }
+
     pub fn wait(&mut self, time: Duration) {
         self.now = self.now + time;
     }
@@ -118,6 +126,7 @@ impl World {
             runs: self.runs.clone(),
             acknowledged,
             lease_ms: 15_000,
+            drain_ms: self.drain_ms,
         };
         self.step(Event::Desired(Box::new(desired)))
     }

@@ -156,7 +156,7 @@ impl World {
             known: state.known,
             slots: 1,
             labels: Default::default(),
-            draining: false,
+            draining: None,
             attempts: state.attempts.iter().map(attempt).collect(),
             workers: worker
                 .map(|number| WorkerReport { run: run(), slot: SlotIndex(0), number })

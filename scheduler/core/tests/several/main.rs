@@ -1,7 +1,9 @@
 //! Steps that take several executors, relations or take-backs: facts and effects compared as data.
 
+mod drains;
 #[path = "../fixture/mod.rs"]
 mod fixture;
+mod late;
 mod second_copies;
 mod suspects;
 mod world;
@@ -176,7 +178,7 @@ fn an_id_that_is_missing_twice_on_one_executor_is_still_tried_on_another() {
     let missing = || Record::Missing { test: TestIndex(0), reason: "gone".into() };
     let mut world = World::running(0, 2, Vec::new());
     world.report("b", &[]);
-    world.executors.get_mut("b").unwrap().draining = true;
+    world.executors.get_mut("b").unwrap().draining = Some(InfraCause::Drained);
     world.report("b", &[]);
     let facts = world.report("a", &[(1, missing())]);
     let unstable = Verdict::NotExecuted(NotExecuted::UnstableId);
@@ -198,7 +200,7 @@ fn an_id_that_others_than_its_discoverer_cannot_collect_shows_that_environments_
     world.report("b", &[]);
     world.report("c", &[]);
     world.says("a", 2, AttemptState::Ended(EndCause::GaveBack(InfraCause::Drained, String::new())));
-    world.executors.get_mut("a").unwrap().draining = true;
+    world.executors.get_mut("a").unwrap().draining = Some(InfraCause::Drained);
     assert_eq!(assigned(&world.report("a", &[])), [("b", AttemptId(3))]);
     world.says("b", 3, AttemptState::Ended(EndCause::Completed));
     assert_eq!(assigned(&world.report("b", &[(1, missing())])), [("c", AttemptId(4))]);
@@ -323,7 +325,7 @@ fn a_slot_whose_worker_does_not_start_gets_nothing_while_another_may_do_better()
     assert_eq!(assigned(&world.report("c", &[])), [("c", AttemptId(5))]);
 
     for good in ["a", "c"] {
-        world.executors.get_mut(good).unwrap().draining = true;
+        world.executors.get_mut(good).unwrap().draining = Some(InfraCause::Drained);
         world.report(good, &[]);
     }
     let run_state = &world.state.runs[&run()];

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use seagull_domain::{
-    AttemptId, AttemptReport, AttemptState, Batch, Desired, Digest, Discovery, EndCause, Epoch, Generation,
-    Instant, Outcome, PlanSummary, Record, Relation, Report, Role, RunId, RunSpec, SlotIndex, TestIndex,
-    Verdict, WorkerReport,
+    AttemptId, AttemptReport, AttemptState, Batch, Desired, Digest, Discovery, Drain, EndCause, Epoch,
+    Generation, InfraCause, Instant, Outcome, PlanSummary, Record, Relation, Report, Role, RunId, RunSpec,
+    SlotIndex, TestIndex, Verdict, WorkerReport,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Plan, Settings, State, What};
 
@@ -24,7 +24,7 @@ pub struct Executor {
     pub boot: u32,
     pub sequence: u64,
     pub known: (Epoch, u64),
-    pub draining: bool,
+    pub draining: Option<InfraCause>,
     pub attempts: Vec<AttemptReport>,
 }
 
@@ -150,7 +150,7 @@ impl World {
             known: state.known,
             slots: 1,
             labels: Default::default(),
-            draining: state.draining,
+            draining: state.draining.map(|cause| Drain { cause, why: "a signal".into() }),
             attempts: state.attempts.clone(),
             workers: worker.into_iter().filter(|_| !state.attempts.is_empty()).collect(),
             batches: records.iter().map(batch).collect(),

@@ -40,7 +40,10 @@ fn is_told(story: &Story, execution: &Execution) -> bool {
 /// Only where a run stops, an executor leaves or was given up, another copy has ended, or nothing was left to find out.
 fn may_be_interrupted(story: &Story, execution: &Execution) -> bool {
     let (Ended::Interrupted, Some(end)) = (execution.ended, execution.end) else { return true };
-    let leaves = story.physical.agents[execution.agent].leaves.is_some_and(|at| at <= end);
+    let agent = &story.physical.agents[execution.agent];
+    // What runs goes on until there is only just time to interrupt it.
+    let time_is_up = agent.last.is_some_and(|last| last <= end + story.plan.spec.grace_ms);
+    let leaves = agent.leaves.is_some_and(|at| at <= end) && time_is_up;
     let stops =
         story.told.iter().any(|(_, at, event)| matches!(event, RunEvent::Stopping { .. }) && *at <= end);
     let verdicts =

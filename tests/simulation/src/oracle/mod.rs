@@ -11,9 +11,7 @@ mod verdicts;
 
 use std::collections::BTreeMap;
 
-use seagull_domain::{
-    AttemptId, Evidence, ExecutorId, InfraCause, RunEvent, SecondCopy, Seq, TestIndex, TestResult,
-};
+use seagull_domain::{AttemptId, Evidence, ExecutorId, RunEvent, SecondCopy, Seq, TestIndex, TestResult};
 
 use crate::physical::{Execution, Physical};
 use crate::scenario::RunPlan;
@@ -75,21 +73,15 @@ pub fn judge(world: &World) -> Result<(), String> {
 impl<'a> Story<'a> {
     fn new(world: &'a World, run: usize, plan: &'a RunPlan) -> Story<'a> {
         let told = world.clients[run].seen.as_slice();
-        let mut lost = BTreeMap::new();
         let mut assigned = BTreeMap::new();
         let mut copies = BTreeMap::new();
-        for (place, (_, at, event)) in told.iter().enumerate() {
-            match event {
-                RunEvent::AttemptLost { attempt, cause: InfraCause::ExecutorLost, .. } => {
-                    lost.insert(*attempt, *at);
-                }
-                RunEvent::AttemptAssigned { attempt, copy, .. } => {
-                    assigned.insert(*attempt, place);
-                    copies.extend(copy.map(|copy| (*attempt, copy)));
-                }
-                _ => {}
+        for (place, (.., event)) in told.iter().enumerate() {
+            if let RunEvent::AttemptAssigned { attempt, copy, .. } = event {
+                assigned.insert(*attempt, place);
+                copies.extend(copy.map(|copy| (*attempt, copy)));
             }
         }
+        let lost = world.journal.lost(&plan.spec.id);
         let withdrawn = world.journal.withdrawn(&plan.spec.id);
         let is_there = |test: TestIndex| (test.0 as usize) < plan.tests.len();
         let of_run = world.physical.executions.iter().filter(|e| e.run == run && is_there(e.test));

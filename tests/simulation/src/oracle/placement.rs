@@ -63,6 +63,7 @@ fn in_one_worker(story: &Story, executions: &[&Execution]) -> Result<(), String>
                 .events()
                 .any(|e| matches!(e, RunEvent::AttemptLost { attempt, .. } if *attempt == of.attempt))
         };
+        let drained = story.physical.agents[a.agent].leaves.is_some_and(|at| at <= b.start);
         let withdrawn = |of: &Execution| story.withdrawn.contains_key(&of.attempt);
         let missing = |e: &RunEvent| matches!(e, RunEvent::TestMissing { .. });
         let worker = &story.physical.workers[a.worker];
@@ -70,6 +71,7 @@ fn in_one_worker(story: &Story, executions: &[&Execution]) -> Result<(), String>
         let suspects = story.lost.values().any(|at| *at <= b.start);
         let explained = a.worker == b.worker
             || worker.broke
+            || drained
             || withdrawn(a) != withdrawn(b)
             || retried(b)
             || retried(a)

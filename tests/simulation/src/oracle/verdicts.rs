@@ -156,7 +156,7 @@ pub fn is_loss(event: &RunEvent) -> bool {
         RunEvent::AttemptLost { cause, .. } => {
             !matches!(cause, InfraCause::Drained | InfraCause::SpotNotice | InfraCause::ExecutorLost)
         }
-        RunEvent::ExecutorLost { .. } => true,
+        RunEvent::ExecutorLost { cause, .. } => cause.is_charged(),
         _ => false,
     }
 }

@@ -1,7 +1,7 @@
 //! What a worker does on orders of its agent, and when its machine dies.
 
 use seagull_domain::{AttemptId, Outcome, SlotIndex, TestIndex};
-use seagull_executor_core::{WorkerEvent, WorkerId};
+use seagull_executor_core::{Death as CoreDeath, Phase, WorkerEvent, WorkerId};
 
 use super::{Death, Order, Place, Stage, Worker};
 use crate::physical::{Ended, Execution};
@@ -155,8 +155,16 @@ impl World {
     /// Of a copy that is not needed nobody minds that.
     fn killed_at_grace(&mut self, place: Place) {
         self.census.count("fault: worker killed at the grace");
-        let minds = !self.is_superseded(place);
-        self.life(place).suite_errors += u32::from(minds);
+        if !self.is_superseded(place) {
+            self.is_told_of(place);
+        }
+    }
+
+    /// An error outside of any test is told of, unless the worker was killed because its executor had no more time.
+    pub(super) fn is_told_of(&mut self, place: Place) {
+        let worker = self.agents[place.0].core.slots[usize::from(place.1.0)].worker.as_ref();
+        let handed_back = worker.is_some_and(|w| w.phase == Phase::Dying(CoreDeath::HandedBack));
+        self.life(place).suite_errors += u32::from(!handed_back);
     }
 
     /// A machine takes its workers along, within a second.

@@ -184,7 +184,7 @@ impl World {
 
     pub(super) fn crashes(&mut self, place: Place, execution: usize) {
         if self.ends_by_itself(place, execution) {
-            self.life(place).suite_errors += 1;
+            self.is_told_of(place);
         }
         self.dies(place, Death::Of(execution));
     }
@@ -242,7 +242,7 @@ impl World {
         match finish {
             Finish::Dies => {
                 self.census.count("fault: worker died finishing");
-                self.life(place).suite_errors += 1;
+                self.is_told_of(place);
                 return self.dies(place, Death::Other);
             }
             Finish::WithError => {

@@ -1,0 +1,142 @@
+//! `seagull executor drain`: has executors leave, and says how far each has come.
+//!
+//! The wish is repeated until each executor has taken it, so that it outlives a scheduler that restarts.
+#![expect(clippy::disallowed_methods, reason = "a shell: it asks again after a while")]
+
+use std::time::Duration;
+
+use anyhow::anyhow;
+use seagull_domain::{DrainState, ExecutorId};
+use seagull_proto::convert::DrainAsked;
+
+use crate::cli;
+use crate::duration;
+use crate::errors::say;
+
+/// How long until it is looked again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+pub async fn run(args: &cli::Drain) -> anyhow::Result<u8> {
+    let client = super::client(&args.scheduler, &super::token(&args.token)?, &args.tls)?;
+    let limit_ms = duration::millis(args.limit);
+    let mut drains = Drains::of(&args.names);
+    loop {
+        let executors = drains.0.iter().map(|(executor, _)| executor.clone()).collect();
+        let states = client.drain(DrainAsked { executors, limit_ms }).await?;
+        for line in drains.hear(&states, &duration::written(limit_ms)) {
+            say!("{line}");
+        }
+        if drains.are_done(args.wait) {
+            break;
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+    drains.check()?;
+    Ok(0)
+}
+
+/// How far an executor has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Waiting,
+    Asked,
+    Draining,
+    Left,
+    /// There never was one of that name, as far as the scheduler knows.
+    Unknown,
+}
+
+/// Each executor once, in the order in which they were named.
+struct Drains(Vec<(ExecutorId, Stage)>);
+
+impl Drains {
+    fn of(names: &[ExecutorId]) -> Drains {
+        let mut drains: Vec<(ExecutorId, Stage)> = Vec::new();
+        for name in names {
+            if !drains.iter().any(|(known, _)| known == name) {
+                drains.push((name.clone(), Stage::Waiting));
+            }
+        }
+        Drains(drains)
+    }
+
+    /// Takes the scheduler's answer; what is new in it, as lines.
+    fn hear(&mut self, states: &[DrainState], limit: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        for ((executor, stage), state) in self.0.iter_mut().zip(states) {
+            let next = match (*stage, state) {
+                (Stage::Unknown | Stage::Left, _) => continue,
+                (Stage::Waiting, DrainState::Absent) => Stage::Unknown,
+                (_, DrainState::Absent) => Stage::Left,
+                (known, DrainState::Unheard) => known,
+                (Stage::Draining, _) | (_, DrainState::Draining) => Stage::Draining,
+                (_, DrainState::Asked) => Stage::Asked,
+            };
+            if next != *stage {
+                lines.extend(match next {
+                    Stage::Draining => Some(format!("{executor} drains, and leaves within {limit}")),
+                    Stage::Left => Some(format!("{executor} has left")),
+                    Stage::Waiting | Stage::Asked | Stage::Unknown => None,
+                });
+            }
+            *stage = next;
+        }
+        lines
+    }
+
+    fn are_done(&self, wait: bool) -> bool {
+        self.0.iter().all(|(_, stage)| match stage {
+            Stage::Waiting | Stage::Asked => false,
+            Stage::Draining => !wait,
+            Stage::Left | Stage::Unknown => true,
+        })
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let unknown = self.0.iter().filter(|(_, stage)| *stage == Stage::Unknown);
+        let unknown: Vec<_> = unknown.map(|(executor, _)| executor.as_str()).collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        Err(anyhow!(
+            "no such executor is here: {}\n\
+             hint: an executor says its name when it starts, and --id gives it one; one that has left is not known",
+            unknown.join(", ")
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<ExecutorId> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn it_ends_when_each_has_taken_the_wish_or_when_all_have_left() {
+        use DrainState::{Absent, Asked, Draining, Unheard};
+        let mut drains = Drains::of(&names(&["a", "b", "a"]));
+        assert_eq!(drains.0.len(), 2, "one that is named twice is one");
+        assert_eq!(drains.hear(&[Asked, Draining], "2m"), ["b drains, and leaves within 2m"]);
+        assert!(!drains.are_done(false));
+        // The scheduler restarts, and does not know yet who is there.
+        assert_eq!(drains.hear(&[Unheard, Unheard], "2m"), [""; 0]);
+        assert_eq!(drains.hear(&[Draining, Asked], "2m"), ["a drains, and leaves within 2m"]);
+        assert!(drains.are_done(false) && !drains.are_done(true));
+        assert_eq!(drains.hear(&[Absent, Draining], "2m"), ["a has left"]);
+        assert!(!drains.are_done(true));
+        assert_eq!(drains.hear(&[Absent, Absent], "2m"), ["b has left"]);
+        assert!(drains.are_done(true) && drains.check().is_ok());
+    }
+
+    #[test]
+    fn a_name_that_nobody_has_is_an_error_after_the_others_are_seen_to() {
+        let mut drains = Drains::of(&names(&["a", "b"]));
+        drains.hear(&[DrainState::Absent, DrainState::Draining], "2m");
+        assert!(drains.are_done(false));
+        let error = drains.check().unwrap_err().to_string();
+        assert!(error.starts_with("no such executor is here: a\nhint: "), "{error}");
+    }
+}
