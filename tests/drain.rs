@@ -77,10 +77,12 @@ fn a_drained_executor_ends_what_it_runs_while_the_rest_goes_elsewhere() {
     let drained = run.until(is("executor_drained"));
     let of = ["executor", "cause", "why"].map(|field| text(&drained, field).to_owned());
     assert_eq!(of, ["e-one", "drained", "an operator"]);
-    assert_eq!(run.until(given_back)["tests"], 6);
+    // Its worker has the next one already, perhaps.
+    let given_back = run.until(given_back)["tests"].as_u64().unwrap();
+    assert!((5..=6).contains(&given_back), "{given_back}");
 
     let second = cluster.executor("e-two");
-    for _ in 0..6 {
+    for _ in 0..given_back {
         assert_eq!(text(&run.until(is("test_finished")), "executor"), "e-two");
     }
     fs::write(cluster.suite.beside("meet/go"), "").unwrap();
@@ -93,10 +95,11 @@ fn a_drained_executor_ends_what_it_runs_while_the_rest_goes_elsewhere() {
     assert_eq!(code, 0, "{stderr}");
     assert!(stderr.contains("leaving: drained (an operator)"), "{stderr}");
 
-    let output = drain(&cluster, &["e-one", "e-two", "--wait"]);
+    let output = drain(&cluster, &["e-none", "e-two", "--wait"]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(
-        said(&output).contains("e-two has left") && said(&output).contains("no such executor is here: e-one")
+        said(&output).contains("e-two has left")
+            && said(&output).contains("no such executor is here: e-none")
     );
     let (_, code, stderr) = second.end();
     assert_eq!(code, 0, "{stderr}");
