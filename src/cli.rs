@@ -246,6 +246,10 @@ pub struct HowArgs {
     /// Kill a test that takes longer, and keep its stack [default: 10 times what it took before, at least 5m; 1h if it is new]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_some)]
     pub test_limit: Option<Duration>,
+    /// Kill a worker that takes longer to start, to discover the tests, or to collect a file; a setup has nine tenths of it
+    /// [default: 10m]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_some)]
+    pub start_limit: Option<Duration>,
     /// Run a failed test again so often; failed and passed is flaky [default: 0]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub retries: Option<u32>,

@@ -60,6 +60,7 @@ pub struct RunDefaults {
     pub slots: Option<u16>,
     pub cap: Option<Duration>,
     pub test_limit: Option<Duration>,
+    pub start_limit: Option<Duration>,
     pub retries: Option<u32>,
     pub test_losses: Option<u32>,
     pub run_losses: Option<u32>,
@@ -144,6 +145,7 @@ fn run_defaults(run: &mut Reader) -> anyhow::Result<RunDefaults> {
         slots: run.number("slots", 1..=4096)?,
         cap: run.parsed("cap", duration::parse_some)?,
         test_limit: run.parsed("test-limit", duration::parse_some)?,
+        start_limit: run.parsed("start-limit", duration::parse_some)?,
         retries: run.number("retries", 0..=1000)?,
         test_losses: run.number("test-losses", 1..=u32::MAX)?,
         run_losses: run.number("run-losses", 1..=u32::MAX)?,
@@ -224,6 +226,7 @@ mod tests {
             slots = 4
             cap = "5m"
             test-limit = "1m"
+            start-limit = "20m"
             retries = 2
             test-losses = 5
             run-losses = 50
@@ -253,6 +256,7 @@ mod tests {
             slots: Some(4),
             cap: Some(Duration::from_secs(300)),
             test_limit: Some(Duration::from_secs(60)),
+            start_limit: Some(Duration::from_secs(1200)),
             retries: Some(2),
             test_losses: Some(5),
             run_losses: Some(50),

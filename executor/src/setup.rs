@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use seagull_domain::Setup;
+use seagull_executor_core::Settings;
 use tokio::time::Instant;
 
 use crate::artifact::Patterns;
@@ -31,8 +32,6 @@ use crate::tail::{keep_short, tail};
 pub const VARIABLE: &str = "SEAGULL_SETUP";
 /// Another for each revision: what is prepared does not depend on it.
 pub const VERSION: &str = "SETUPTOOLS_SCM_PRETEND_VERSION";
-/// The command's end leaves a worker time to start within its own limit of ten minutes.
-const LIMIT: Duration = Duration::from_secs(9 * 60);
 /// How often it is looked whether another process is done.
 const POLL: Duration = Duration::from_millis(100);
 const MAKING: &str = ".making-";
@@ -52,6 +51,13 @@ pub struct Wanted {
     pub passed: BTreeMap<String, String>,
     /// Neither does it depend on these.
     pub secrets: Secrets,
+    /// How long it may take.
+    pub limit: Duration,
+}
+
+/// How long a setup may take: its end leaves a worker time to start within its own limit.
+pub fn limit(start: Option<Duration>) -> Duration {
+    start.unwrap_or(Settings::default().start_limit) * 9 / 10
 }
 
 /// A directory that a setup made, in use as long as this lives.
@@ -129,9 +135,11 @@ impl Setups {
                 return Ok(Prepared { pinned, took: None });
             }
             let Some(making) = Making::claim(&self.shelf, &name).map_err(|error| cannot(&error))? else {
-                if began.elapsed() > LIMIT {
+                if began.elapsed() > wanted.limit {
                     return Err(
-                        "another process runs the setup command, and has not come to an end".to_owned()
+                        "another process runs the setup command, and has not come to an end; --start-limit sets how \
+                         long that is waited for"
+                            .to_owned()
                     );
                 }
                 tokio::time::sleep(POLL).await;
@@ -142,7 +150,7 @@ impl Setups {
                 making.end();
                 continue;
             }
-            self.make(wanted, &name, making, LIMIT.saturating_sub(began.elapsed())).await?;
+            self.make(wanted, &name, making, wanted.limit.saturating_sub(began.elapsed())).await?;
             let pinned =
                 self.pin(&name)?.ok_or_else(|| "what the setup made was evicted at once".to_owned())?;
             return Ok(Prepared { pinned, took: Some(began.elapsed()) });
@@ -221,7 +229,10 @@ impl Setups {
             Err(_) => {
                 handle.kill();
                 handle.wait().await;
-                Err(format!("killed after {:.0} s, its limit", limit.as_secs_f64()))
+                Err(format!(
+                    "killed after {:.0} s, its limit: nine tenths of what --start-limit sets",
+                    limit.as_secs_f64()
+                ))
             }
         }
     }

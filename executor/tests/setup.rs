@@ -51,7 +51,8 @@ impl Place {
         let run = ["/bin/sh", "-ec", script].map(str::to_owned).to_vec();
         let setup = Setup { directory: "suite".into(), run, inputs: vec!["*.txt".into()] };
         let ([variables, passed], secrets) = Default::default();
-        Wanted { setup, directory: self.top.path().join("suite"), variables, passed, secrets }
+        let (directory, limit) = (self.top.path().join("suite"), Duration::from_secs(60));
+        Wanted { setup, directory, variables, passed, secrets, limit }
     }
 
     /// How often scripts that note it were started.

@@ -14,7 +14,7 @@ use std::time::Duration;
 use seagull_domain::{AttemptId, Instant, Record, RunId, SlotIndex, SlotNumber, SuiteError};
 
 use crate::message::{NodeOrder, Start};
-use crate::slot::{Death, Worker};
+use crate::slot::{Death, Worker, past_start_limit};
 use crate::state::State;
 use crate::{Effect, Exit, WorkerEvent, WorkerId};
 
@@ -31,6 +31,8 @@ pub struct Controller {
     pub attempt: AttemptId,
     /// When it last went on: its limit counts from here.
     pub active: Instant,
+    /// How long it may take to start, and to answer.
+    pub start_limit: Duration,
     pub grace_ms: u64,
     /// Whether that attempt is known not to count.
     pub withdrawn: bool,
@@ -121,7 +123,7 @@ impl State {
     /// For the worker of a slot, which is the first to ask.
     fn start_controller(&mut self, slot: SlotIndex) {
         let worker = self.slots[usize::from(slot.0)].worker.as_ref().expect("it asked");
-        let (run, number) = (worker.run.clone(), worker.number);
+        let (run, number, start_limit) = (worker.run.clone(), worker.number, worker.start_limit);
         let discovery = self.attempts.iter().find(|(_, attempt)| attempt.run == run && attempt.discover);
         let attempt = discovery.map_or(worker.attempt, |(id, _)| *id);
         let Some(slots) = self.attempts.get(&attempt).map(|attempt| attempt.slots) else { return };
@@ -133,6 +135,7 @@ impl State {
             phase: Phase::Starting,
             attempt,
             active: self.now,
+            start_limit,
             grace_ms: 10_000,
             withdrawn: false,
             opened: false,
@@ -269,7 +272,7 @@ impl State {
     fn controller_exited(&mut self, run: &RunId, exit: Exit) {
         let Some(controller) = self.controllers.get(run) else { return };
         let said = !controller.errors.is_empty();
-        let limit = self.settings.start_limit.as_secs();
+        let limit = controller.start_limit;
         let failure = match controller.phase {
             Phase::Finishing { .. } if controller.ended => None,
             Phase::Finishing { .. } | Phase::Dying(Death::Grace) if !controller.opened => None,
@@ -280,7 +283,7 @@ impl State {
                 let message = format!("after {grace} s; --grace sets how long");
                 Some(("it did not stop within the grace and was killed", message))
             }
-            Phase::Dying(_) => Some(("it hung", format!("killed after {limit} s, its limit"))),
+            Phase::Dying(_) => Some(("it hung", past_start_limit(limit))),
             _ if said => None,
             _ => Some(("it ended before the workers did", exit.how)),
         };
@@ -360,7 +363,7 @@ impl State {
     /// When it is to be killed, and why.
     pub(crate) fn controller_deadline(&self, run: &RunId) -> Option<(Instant, Death)> {
         let controller = self.controllers.get(run)?;
-        let stuck = (controller.active + self.settings.start_limit, Death::Stuck(None));
+        let stuck = (controller.active + controller.start_limit, Death::Stuck(None));
         let workers = || self.slots.iter().filter_map(|slot| slot.worker.as_ref());
         let awaited = || workers().any(|worker| worker.run == *run && worker.node == Node::Told);
         match controller.phase {

@@ -26,7 +26,7 @@ impl State {
             Phase::Finishing { deadline, .. } => Some(self.end_of_grace(deadline)),
             Phase::Dying(_) => None,
             Phase::Starting if worker.node.waits() => None,
-            Phase::Starting => Some((worker.active + self.settings.start_limit, Death::Stuck(None))),
+            Phase::Starting => Some((worker.active + worker.start_limit, Death::Stuck(None))),
             Phase::Ready => match (worker.running, worker.fed.front()) {
                 (Some((test, since)), Some(_)) => {
                     let limit = worker.limit_ms;
@@ -34,10 +34,10 @@ impl State {
                 }
                 (None, Some((_, entry))) => {
                     let of = (!worker.is_between_tests()).then_some(entry.test);
-                    Some((worker.active + self.settings.start_limit, Death::Stuck(of)))
+                    Some((worker.active + worker.start_limit, Death::Stuck(of)))
                 }
                 (_, None) if self.is_discovering(worker) && !worker.collected => {
-                    Some((worker.active + self.settings.start_limit, Death::Stuck(None)))
+                    Some((worker.active + worker.start_limit, Death::Stuck(None)))
                 }
                 (_, None) => None,
             },

@@ -101,6 +101,7 @@ impl State {
             batch_us: None,
             active: self.now,
             attempt,
+            start_limit: self.settings.start_limit,
             grace_ms: 10_000,
             ended: false,
             node: Default::default(),

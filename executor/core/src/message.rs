@@ -1,5 +1,7 @@
 //! What the core is told, and what it asks of its shell.
 
+use std::time::Duration;
+
 use seagull_domain::{
     AttemptId, BundleContents, Desired, Discovery, Generation, InfraCause, Isolation, RunId, SlotIndex,
     SlotNumber, SuiteError, TestIndex, TestResult, TextRef,
@@ -41,6 +43,8 @@ pub enum WorkerEvent {
     Ready {
         grace_ms: u64,
     },
+    /// How long the run lets a worker start, discover and collect a file; said as soon as it is known.
+    StartLimit(Duration),
     /// When the worker is to be renewed, if not only with its slot's run; before it is ready.
     Renews(Renewal),
     /// It is not what the attempt it was started for is to run in; said before it is ready.

@@ -6,6 +6,7 @@
 //! ```
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use seagull_domain::{AttemptId, Entry, Instant, Isolation, RunId, SlotNumber, TestIndex};
 
@@ -60,6 +61,8 @@ pub struct Worker {
     pub active: Instant,
     /// The attempt whose log and batches take what belongs to no test.
     pub attempt: AttemptId,
+    /// How long it may take to start, to discover, and to collect a file.
+    pub start_limit: Duration,
     pub grace_ms: u64,
     /// Whether the framework said that its session is over.
     pub ended: bool,
@@ -106,6 +109,11 @@ impl Phase {
             Phase::Finishing { interrupted: true, .. } | Phase::Dying(Death::Grace | Death::HandedBack)
         )
     }
+}
+
+/// What is said of a limit of so long.
+pub(crate) fn past_start_limit(limit: Duration) -> String {
+    format!("killed after {} s, its limit; --start-limit sets it", limit.as_secs_f64())
 }
 
 impl Worker {

@@ -14,7 +14,7 @@ use crate::{Effect, Event, WorkerId};
 /// What the operator may set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// How long a worker may take to start, to discover, and to collect a file.
+    /// How long a worker may take to start, to discover, and to collect a file, if its run does not say.
     pub start_limit: Duration,
     /// How much work a worker gets ahead of the test that runs.
     pub ahead: Duration,

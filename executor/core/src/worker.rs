@@ -8,7 +8,7 @@ use seagull_domain::{
 };
 
 use crate::controller::Node;
-use crate::slot::{Death, Phase, Worker};
+use crate::slot::{Death, Phase, Worker, past_start_limit};
 use crate::state::State;
 use crate::{Exit, WorkerEvent, WorkerId};
 
@@ -66,6 +66,7 @@ impl State {
             }
             // It collects nothing file by file: what it does not find does not exist.
             WorkerEvent::Batches { micros } => (worker.batch_us, worker.whole) = (Some(micros), true),
+            WorkerEvent::StartLimit(limit) => worker.start_limit = limit,
             WorkerEvent::Renews(renewal) => worker.renewal = renewal,
             WorkerEvent::Next { peak_kib } => {
                 // One that crossed with a test on its way asks for no other: that is not to follow whatever it takes.
@@ -252,10 +253,11 @@ impl State {
                 ),
             ),
             (Phase::Dying(Death::Stuck(Some(test))), None) if test == entry.test => {
-                let limit = self.settings.start_limit.as_secs();
+                let limit = worker.start_limit.as_secs_f64();
                 let missed =
                     if worker.collecting { "its file was not collected" } else { "it did not begin" };
-                (TestCause::TimedOut, format!("timed out: {missed} within {limit} s"))
+                let message = format!("timed out: {missed} within {limit} s; --start-limit sets how long");
+                (TestCause::TimedOut, message)
             }
             // The test that it was killed for ended after all, just before; the next one is not to blame.
             (Phase::Dying(_), _) => return,
@@ -275,16 +277,12 @@ impl State {
         let why = match (&worker.broken, worker.phase) {
             (Some(words), _) => words.clone(),
             (None, Phase::Starting | Phase::Ready) if idle => how.to_owned(),
-            (None, Phase::Dying(Death::Stuck(_))) if idle => self.past_start_limit(),
+            (None, Phase::Dying(Death::Stuck(_))) if idle => past_start_limit(worker.start_limit),
             (None, _) => return,
         };
         let before = if worker.ready { "it ran any test" } else { "it was ready" };
         let message = format!("the worker ended before {before}: {why}");
         self.give_back(worker.attempt, InfraCause::SandboxFailed, message);
-    }
-
-    fn past_start_limit(&self) -> String {
-        format!("killed after {} s, its limit", self.settings.start_limit.as_secs())
     }
 
     /// An end of a session that nothing explains is a suite error: it may have hidden one.
@@ -304,7 +302,7 @@ impl State {
             _ if !worker.is_between_tests() || worker.came_to_no_test() => return,
             Phase::Ready => ("a worker died without running a test", how),
             Phase::Dying(Death::Stuck(_)) if worker.worked => {
-                ("a worker hung between two tests", self.past_start_limit())
+                ("a worker hung between two tests", past_start_limit(worker.start_limit))
             }
             _ => return,
         };
@@ -325,7 +323,7 @@ impl State {
     }
 
     fn discovery_died(&mut self, worker: &Worker, exit: &Exit) {
-        let limit = self.settings.start_limit.as_secs();
+        let limit = worker.start_limit.as_secs_f64();
         let again = self.discovers_again(worker);
         let Some(attempt) =
             self.attempts.get_mut(&worker.attempt).filter(|a| a.discover && a.ended.is_none())
@@ -338,7 +336,9 @@ impl State {
             return;
         }
         let died = match worker.phase {
-            Phase::Dying(Death::Stuck(_)) => format!("discovery took longer than its limit of {limit} s"),
+            Phase::Dying(Death::Stuck(_)) => {
+                format!("discovery took longer than its limit of {limit} s; --start-limit sets it")
+            }
             _ => format!("the framework ended during discovery with {}", exit.how),
         };
         attempt.ended = Some(attempt.stopping.take().unwrap_or(EndCause::DiscoveryFailed(died)));
@@ -350,7 +350,7 @@ impl State {
             attempt.fed = 0;
         }
         let message = match worker.phase {
-            Phase::Dying(Death::Stuck(_)) => format!("{message}: {}", self.past_start_limit()),
+            Phase::Dying(Death::Stuck(_)) => format!("{message}: {}", past_start_limit(worker.start_limit)),
             _ => message,
         };
         self.give_back(worker.attempt, cause, message);

@@ -4,17 +4,19 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use seagull_domain::{
     AttemptId, Built, BundleContents, Digest, Framework, Manifest, RunId, RunSpec, TestIndex, Workspace,
 };
+use seagull_executor_core::Settings;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::connection::Connection;
 use crate::artifact::{Cache, Pinned};
 use crate::secrets::Secrets;
-use crate::setup::{Prepared, Setups, Wanted};
+use crate::setup::{self, Prepared, Setups, Wanted};
 
 const REVISION: &str = "SEAGULL_REV";
 
@@ -171,6 +173,7 @@ impl Context {
             variables: environment.variables.clone(),
             passed: passed.collect(),
             secrets: secrets.clone(),
+            limit: setup::limit(self.spec.start_limit_ms.map(Duration::from_millis)),
         };
         let prepared = setups.prepare(&wanted).await.map(Arc::new);
         *attempted = Some(match &prepared {
@@ -178,6 +181,11 @@ impl Context {
             Err(message) => Attempted::Failed(Instant::now(), message.clone()),
         });
         prepared.map(Some)
+    }
+
+    /// How long a worker may take to start, with its setup.
+    pub fn start_limit(&self) -> Duration {
+        self.spec.start_limit_ms.map_or(Settings::default().start_limit, Duration::from_millis)
     }
 
     /// What runs the tests, with absolute paths.

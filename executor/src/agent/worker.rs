@@ -158,6 +158,8 @@ struct Launched {
 async fn launch(shared: Shared, start: Start) -> Result<Launched, (InfraCause, String)> {
     let context = shared.contexts.get(&start.run).await;
     let context = context.map_err(|message| (InfraCause::ArtifactUnavailable, message))?;
+    let (slot, worker, limit) = (start.slot, start.worker, context.start_limit());
+    let _ = shared.events.send(Event::Worker { slot, worker, event: WorkerEvent::StartLimit(limit) }).await;
     let failed = |message| (InfraCause::SandboxFailed, message);
     let secrets = Arc::new(Secrets::find(&context.spec.environment.secrets).map_err(failed)?);
     let prepared = context.prepared(&shared.setups, &secrets).await.map_err(failed)?;

@@ -37,6 +37,9 @@ pub struct RunSpec {
     /// How long a test may take before it is killed, in milliseconds; by its prediction if None.
     #[serde(default)]
     pub test_limit_ms: Option<u64>,
+    /// How long a worker may take to start, to discover, and to collect a file; as its executor has it if None.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_limit_ms: Option<u64>,
     /// How often a failed test runs again.
     pub retries: u32,
     /// How often a test may be lost to infrastructure before it is given up; as the scheduler has it if None.
@@ -182,6 +185,7 @@ impl RunSpec {
             ("selection", self.select == existing.select),
             ("cap", self.cap_ms == existing.cap_ms),
             ("test limit", self.test_limit_ms == existing.test_limit_ms),
+            ("start limit", self.start_limit_ms == existing.start_limit_ms),
             ("retries", self.retries == existing.retries),
             ("losses", (self.test_losses, self.run_losses) == (existing.test_losses, existing.run_losses)),
             ("fail-fast", self.fail_fast == existing.fail_fast),
@@ -214,6 +218,7 @@ mod tests {
             select: Vec::new(),
             cap_ms: 600_000,
             test_limit_ms: None,
+            start_limit_ms: None,
             retries: 0,
             test_losses: None,
             run_losses: None,

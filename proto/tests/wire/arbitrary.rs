@@ -329,6 +329,7 @@ impl Source {
             select: self.list(10, |s| s.text(300)),
             cap_ms: self.within(1, limits::MILLIS),
             test_limit_ms: self.maybe(|s| s.within(1, limits::MILLIS)),
+            start_limit_ms: self.maybe(|s| s.within(1, limits::MILLIS)),
             retries: self.small(limits::RETRIES),
             test_losses: self.maybe(Self::some),
             run_losses: self.maybe(Self::some),

@@ -290,6 +290,8 @@ fn a_run_that_breaks_a_bound_is_refused() {
     bad("RunSpec.cap_ms", |m| m.cap_ms = u64::MAX);
     bad("RunSpec.test_limit_ms", |m| m.test_limit_ms = Some(0));
     bad("RunSpec.test_limit_ms", |m| m.test_limit_ms = Some(u64::MAX));
+    bad("RunSpec.start_limit_ms", |m| m.start_limit_ms = Some(0));
+    bad("RunSpec.start_limit_ms", |m| m.start_limit_ms = Some(u64::MAX));
     bad("RunSpec.grace_ms", |m| m.grace_ms = u64::MAX);
     bad("RunSpec.orphan_ms", |m| m.orphan_ms = Some(0));
     bad("RunSpec.orphan_ms", |m| m.orphan_ms = Some(u64::MAX));

@@ -224,6 +224,7 @@ fn prepared(story: &Story, root: &Path, state: Option<&Path>) -> anyhow::Result<
         variables: story.spec.environment.variables.clone(),
         passed: Default::default(),
         secrets: Default::default(),
+        limit: setup::limit(None),
     };
     let found = state.map(|state| setup::find(state, &wanted)).transpose().map_err(anyhow::Error::msg)?;
     found.flatten().map(Some).ok_or_else(|| {

@@ -6,7 +6,7 @@ use std::path::Path;
 use seagull_domain::Setup;
 use seagull_executor::artifact::Patterns;
 use seagull_executor::secrets::Secrets;
-use seagull_executor::setup::{Prepared, Wanted, prepare};
+use seagull_executor::setup::{Prepared, Wanted, limit, prepare};
 
 use super::finding::{Finding, Findings};
 use crate::cli;
@@ -32,6 +32,7 @@ pub async fn examine(
         variables: place.config.env.clone(),
         passed: Default::default(),
         secrets,
+        limit: limit(run.how.start_limit.or(place.config.run.start_limit)),
     };
     match findings.during(CHECK, prepare(state, &wanted)).await {
         Ok(prepared) => {

@@ -68,6 +68,7 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
         select: args.what.select.clone(),
         cap_ms: millis(how.cap.or(defaults.cap).unwrap_or(CAP)),
         test_limit_ms: how.test_limit.or(defaults.test_limit).map(millis),
+        start_limit_ms: how.start_limit.or(defaults.start_limit).map(millis),
         retries: how.retries.or(defaults.retries).unwrap_or(0),
         test_losses: how.test_losses.or(defaults.test_losses),
         run_losses: how.run_losses.or(defaults.run_losses),
@@ -245,7 +246,7 @@ mod tests {
     #[test]
     fn options_win_over_settings_and_settings_over_defaults() {
         let (_root, place) = place(
-            "project = 'p'\n[run]\nretries = 3\ncap = '5m'\ntest-limit = '90s'\nflaky = 'fail'\n\
+            "project = 'p'\n[run]\nretries = 3\ncap = '5m'\ntest-limit = '90s'\nstart-limit = '30s'\nflaky = 'fail'\n\
              isolation = 'test'\nworker-memory = '1GiB'\nearly-start = false\nsecond-copy = false\n[env]\nA = 'b'",
         );
         let spec = build(
@@ -255,7 +256,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!((spec.retries, spec.cap_ms, spec.grace_ms), (1, 300_000, 10_000));
-        assert_eq!(spec.test_limit_ms, Some(90_000));
+        assert_eq!((spec.test_limit_ms, spec.start_limit_ms), (Some(90_000), Some(30_000)));
         assert_eq!((spec.isolation, spec.worker_memory_kib), (Isolation::Bundle, Some(1 << 20)));
         assert_eq!((spec.project.as_str(), spec.rev.as_str()), ("p", "abc"));
         assert_eq!(spec.arguments, ["t.py", "-x"]);

@@ -80,6 +80,7 @@ pub fn spec(retries: u32) -> RunSpec {
         select: vec![],
         cap_ms: 600_000,
         test_limit_ms: None,
+        start_limit_ms: None,
         retries,
         test_losses: None,
         run_losses: None,

@@ -290,6 +290,7 @@ fn spec(r: &mut Random, id: &str) -> RunSpec {
         select: Vec::new(),
         cap_ms: 600_000,
         test_limit_ms: None,
+        start_limit_ms: None,
         retries: r.within(0..=2) as u32,
         test_losses: r.chance(200).then(|| r.within(1..=5) as u32),
         run_losses: r.chance(300).then(|| r.within(1..=6) as u32),

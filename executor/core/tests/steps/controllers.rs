@@ -152,7 +152,10 @@ fn a_worker_is_not_to_blame_for_a_controller_that_takes_too_long() {
         world.wait(Duration::from_secs(600));
         assert_eq!(world.step(Event::Tick), [kill(2), input(1, None)]);
         world.worker(2, exited());
-        let told = ("the controller on e: it hung".to_owned(), "killed after 600 s, its limit".to_owned());
+        let told = (
+            "the controller on e: it hung".to_owned(),
+            "killed after 600 s, its limit; --start-limit sets it".to_owned(),
+        );
         assert_eq!(errors(&mut world), [told]);
         assert_eq!(world.state.next_deadline(), Some(world.now + Duration::from_secs(600)), "a start");
     }

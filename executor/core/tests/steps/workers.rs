@@ -149,7 +149,9 @@ fn a_worker_that_comes_to_no_test_within_the_limit_gives_all_back() {
     assert_eq!(world.step(Event::Tick), [kill(1)]);
     world.worker(1, exited());
     assert_eq!(world.records(), []);
-    let state = gave_back("the worker ended before it ran any test: killed after 600 s, its limit");
+    let state = gave_back(
+        "the worker ended before it ran any test: killed after 600 s, its limit; --start-limit sets it",
+    );
     assert_eq!(world.report(1).state, state);
 }
 
@@ -183,7 +185,7 @@ fn a_worker_that_has_worked_and_dies_between_two_tests_is_a_suite_error_and_the_
             assert_eq!(world.step(Event::Tick), [kill(1)]);
         }
         assert!(matches!(world.worker(1, exited())[..], [Effect::Start(_)]));
-        let error = if hangs { "killed after 600 s, its limit" } else { "signal 11" };
+        let error = if hangs { "killed after 600 s, its limit; --start-limit sets it" } else { "signal 11" };
         assert_eq!((world.suite_errors(), world.failures()), (vec![error.to_owned()], vec![]));
         assert_eq!(world.worker(2, WorkerEvent::Ready { grace_ms: 1000 }), [feed(2, 1, &[1])]);
     }
@@ -244,8 +246,21 @@ fn a_worker_that_does_not_start_is_killed_at_a_limit_that_is_named() {
     world.wait(Duration::from_secs(600));
     assert_eq!(world.step(Event::Tick), [kill(1)]);
     world.worker(1, exited());
-    let state = gave_back("the worker ended before it was ready: killed after 600 s, its limit");
+    let state = gave_back(
+        "the worker ended before it was ready: killed after 600 s, its limit; --start-limit sets it",
+    );
     assert_eq!(world.report(1).state, state);
+}
+
+#[test]
+fn a_run_may_say_how_long_its_workers_may_take_to_start() {
+    let mut world = World::wanting(Kind::Discover);
+    world.worker(1, WorkerEvent::StartLimit(Duration::from_millis(1500)));
+    world.wait(Duration::from_millis(1500));
+    assert_eq!(world.step(Event::Tick), [kill(1)]);
+    world.worker(1, exited());
+    let words = "the worker ended before it was ready: killed after 1.5 s, its limit; --start-limit sets it";
+    assert_eq!(world.report(1).state, gave_back(words));
 }
 
 #[test]
@@ -254,7 +269,7 @@ fn files_that_do_not_come_within_the_limit_are_given_up_with_its_name() {
     world.wait(Duration::from_secs(600));
     assert_eq!(world.step(Event::Tick), [kill(1)]);
     world.worker(1, WorkerEvent::NotStarted(InfraCause::ArtifactUnavailable, "no files".into()));
-    let message = "no files: killed after 600 s, its limit".to_owned();
+    let message = "no files: killed after 600 s, its limit; --start-limit sets it".to_owned();
     let cause = EndCause::GaveBack(InfraCause::ArtifactUnavailable, message);
     assert_eq!(world.report(1).state, AttemptState::Ended(cause));
 }
@@ -268,7 +283,9 @@ fn a_discovery_that_hangs_is_killed_at_a_limit_that_is_named() {
     assert_eq!(world.state.next_deadline(), Some(world.now));
     assert_eq!(world.step(Event::Tick), [kill(1)]);
     world.worker(1, exited());
-    let cause = EndCause::DiscoveryFailed("discovery took longer than its limit of 600 s".into());
+    let cause = EndCause::DiscoveryFailed(
+        "discovery took longer than its limit of 600 s; --start-limit sets it".into(),
+    );
     assert_eq!(world.report(1).state, AttemptState::Ended(cause));
 }
 
