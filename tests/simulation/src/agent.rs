@@ -24,10 +24,14 @@ const CALL_MS: u64 = 7000;
 const FETCH_MS: u64 = 1000;
 /// How long an operator waits before the wish is repeated.
 const OPERATOR_MS: u64 = 500;
+/// Silence for so long loses an executor.
+const LEASE_MS: u64 = 15_000;
 
 pub struct Agent {
     pub core: State,
-    pub origin: u64,
+    origin: u64,
+    /// How many milliseconds its clock counts in a second.
+    rate: u64,
     pub alive: bool,
     pub paused_until: u64,
     pub machine_paused_until: u64,
@@ -71,6 +75,16 @@ impl Agent {
         wanted.map(|at| at.max(self.retry_at))
     }
 
+    /// What its clock shows.
+    fn clock(&self, now: u64) -> Instant {
+        Instant((now - self.origin) * self.rate / 1000)
+    }
+
+    /// When its clock will show that.
+    fn when(&self, at: Instant) -> u64 {
+        self.origin + at.0.saturating_mul(1000).div_ceil(self.rate)
+    }
+
     pub fn left_over(&self) -> Option<String> {
         let core = &self.core;
         let holds = !core.attempts.is_empty()
@@ -85,11 +99,17 @@ impl Agent {
 impl World {
     pub fn boot(&mut self, executor: usize) {
         let plan = &self.scenario.executors[executor];
+        let rate = plan.clock;
         let id = self.agents.len();
         let boot = format!("b{id}").parse().expect("a safe id");
         let settings = Settings { start_limit: Duration::from_secs(20), ..Settings::default() };
         let core = State::new(plan.name.parse().expect("a safe id"), boot, plan.slots, settings);
         self.log(|| format!("{} boots as agent {id} with {} slots", plan.name, plan.slots));
+        match rate {
+            ..1000 => self.census.count("fault: clock too slow"),
+            1000 => {}
+            1001.. => self.census.count("fault: clock too fast"),
+        }
         self.physical.agents.push(AgentLife {
             executor: plan.name.clone(),
             died: None,
@@ -100,6 +120,7 @@ impl World {
         self.agents.push(Agent {
             core,
             origin: self.now,
+            rate,
             alive: true,
             paused_until: 0,
             machine_paused_until: 0,
@@ -125,12 +146,15 @@ impl World {
         if !agent.alive {
             return;
         }
-        let effects = agent.core.step(Instant(self.now - agent.origin), event);
-        agent.core.sanity_check();
+        let now = agent.clock(self.now);
+        let effects = agent.core.step(now, event);
         if let Some(leaving) = &agent.core.leaving {
             let life = &mut self.physical.agents[id];
             life.leaves.get_or_insert(self.now);
-            life.last = Some(agent.origin + leaving.last.0);
+            life.last = Some(agent.when(leaving.last));
+        }
+        if self.census.takes_a_close_look() {
+            agent.core.sanity_check();
         }
         for effect in effects {
             self.perform_for(id, effect);
@@ -141,7 +165,7 @@ impl World {
     /// Has the agent woken when its core or its next report is due.
     fn arm_agent(&mut self, id: usize) {
         let agent = &mut self.agents[id];
-        let core = agent.core.next_deadline().map(|at| agent.origin + at.0);
+        let core = agent.core.next_deadline().map(|at| agent.when(at));
         let due = agent.due(self.now);
         let Some(at) = core.into_iter().chain(due).min().map(|at| at.max(self.now)) else { return };
         if agent.alive && agent.timer.is_none_or(|timer| timer > at) {
@@ -153,7 +177,7 @@ impl World {
     pub fn agent_timer(&mut self, id: usize) {
         let agent = &mut self.agents[id];
         agent.timer = None;
-        if agent.core.next_deadline().is_some_and(|at| agent.origin + at.0 <= self.now) {
+        if agent.core.next_deadline().is_some_and(|at| at <= agent.clock(self.now)) {
             self.agent_step(id, Event::Tick);
         }
         if self.agents[id].alive && self.agents[id].due(self.now).is_some_and(|at| at <= self.now) {
@@ -293,7 +317,7 @@ impl World {
         let wanted =
             agent.fetches.get(&attempt).filter(|(_, of)| *of == generation).map(|(run, _)| run.clone());
         let Some(run) = wanted.filter(|_| agent.alive) else { return };
-        if self.random.chance(6) {
+        if self.mishap(6) {
             self.census.count("fault: contents unavailable");
             self.agents[id].fetches.remove(&attempt);
             return self.after(1, Action::ToAgent { agent: id, message: ToAgent::Unavailable { attempt } });
@@ -350,6 +374,9 @@ impl World {
     pub fn executor_pauses(&mut self, executor: usize, for_ms: u64, whole_machine: bool) {
         let Some(id) = self.boots[executor].filter(|id| self.agents[*id].alive) else { return };
         self.census.count("fault: executor paused");
+        if for_ms > LEASE_MS {
+            self.census.count("fault: executor paused past its lease");
+        }
         let until = self.now + for_ms;
         let agent = &mut self.agents[id];
         agent.paused_until = agent.paused_until.max(until);

@@ -6,8 +6,18 @@ use std::fmt;
 use seagull_domain::{EndCause, Evidence, NotExecuted, Recall};
 use seagull_scheduler_core::{Effect, What};
 
+use crate::pairs::{Pair, Pairs};
+
 #[derive(Default, Clone)]
-pub struct Census(BTreeMap<&'static str, u64>);
+pub struct Census {
+    kinds: BTreeMap<&'static str, u64>,
+    /// Of all cores together.
+    pub steps: u64,
+    /// What events met in the scheduler's core.
+    pub pairs: Pairs,
+    /// After so many steps a core's state is checked; 0 is after each.
+    pub check_every: u64,
+}
 
 /// Every kind that must occur, so that one that never does is noticed.
 pub const KINDS: &[&str] = &[
@@ -72,14 +82,23 @@ pub const KINDS: &[&str] = &[
     "fault: executor killed by a test",
     "fault: executor came back",
     "fault: executor paused",
+    "fault: executor paused past its lease",
+    "fault: executor cut off",
     "fault: executor joined late",
     "fault: executor left",
     "fault: executor drained by an operator",
     "fault: scheduler crashed",
     "fault: facts lost in a crash",
+    "fault: facts durable and not acknowledged",
+    "fault: journal failed",
+    "fault: journal stalled",
     "fault: scheduler paused",
+    "fault: scheduler paused past all leases",
     "fault: recovered from a snapshot",
     "fault: client lost",
+    "fault: clients cut off",
+    "fault: clock too fast",
+    "fault: clock too slow",
     "fault: contents unavailable",
     "fault: worker not started",
     "fault: worker died before it was ready",
@@ -105,17 +124,33 @@ pub const KINDS: &[&str] = &[
 impl Census {
     pub fn count(&mut self, kind: &'static str) {
         debug_assert!(KINDS.contains(&kind), "{kind} is not a listed kind");
-        *self.0.entry(kind).or_default() += 1;
+        *self.kinds.entry(kind).or_default() += 1;
+    }
+
+    /// Counts a step; says whether what it came to is to be checked as a whole.
+    pub fn takes_a_close_look(&mut self) -> bool {
+        self.steps += 1;
+        self.steps.is_multiple_of(self.check_every.max(1))
+    }
+
+    pub fn meet(&mut self, pairs: Vec<Pair>) {
+        for pair in pairs {
+            *self.pairs.entry(pair).or_default() += 1;
+        }
     }
 
     pub fn add(&mut self, other: &Census) {
-        for (kind, count) in &other.0 {
-            *self.0.entry(kind).or_default() += count;
+        self.steps += other.steps;
+        for (pair, count) in &other.pairs {
+            *self.pairs.entry(*pair).or_default() += count;
+        }
+        for (kind, count) in &other.kinds {
+            *self.kinds.entry(kind).or_default() += count;
         }
     }
 
     pub fn of(&self, kind: &str) -> u64 {
-        self.0.get(kind).copied().unwrap_or(0)
+        self.kinds.get(kind).copied().unwrap_or(0)
     }
 
     /// Kinds seen less than `least` times.

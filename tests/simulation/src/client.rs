@@ -16,6 +16,8 @@ pub struct Client {
     watching: Option<u64>,
     /// Since when it is gone.
     pub lost: Option<u64>,
+    /// Each time from which on it could not watch.
+    pub unwatched: Vec<u64>,
     /// The run's stream, as it came.
     pub seen: Vec<(Seq, u64, RunEvent)>,
     /// The run is in the results, with this many events.
@@ -44,11 +46,16 @@ impl World {
         if client.is_finished() {
             return;
         }
+        if self.clients_are_out() {
+            let wait = self.clients_cut_until - self.now;
+            return self.after(wait, Action::Client { run });
+        }
         let watches = client.watching == Some(self.epoch);
         let lost_at = self.scenario.runs[run].lost_at.filter(|_| watches);
         if lost_at.is_some_and(|at| self.now >= at) {
             self.census.count("fault: client lost");
             self.clients[run].lost = Some(self.now);
+            self.clients[run].unwatched.push(self.now);
             return self.client_watches(run, false);
         }
         if client.submitted
@@ -83,6 +90,17 @@ impl World {
         self.clients[run].watching = begins.then_some(self.epoch);
         let message = ToScheduler::Watch { run, epoch: self.epoch, begins };
         self.after(2, Action::ToScheduler(message));
+    }
+
+    pub fn client_is_cut_off(&mut self, run: usize) {
+        // One that has not come to watch since the scheduler started has not for longer.
+        let watches = self.clients[run].watching == Some(self.epoch);
+        let since = if watches { self.now } else { self.scenario.runs[run].submitted_at };
+        self.clients[run].unwatched.push(since);
+        if let Some(epoch) = self.clients[run].watching.take() {
+            let delay = self.random.within(2..=5000);
+            self.after(delay, Action::ToScheduler(ToScheduler::Watch { run, epoch, begins: false }));
+        }
     }
 
     /// Readers see what became durable; now and then one is late and resumes from where it was.

@@ -28,9 +28,9 @@ impl World {
         let start = self.now;
         self.physical.controllers.push(ControllerLife { run, agent, start, end: None, broke: false });
         let life = self.physical.controllers.len() - 1;
-        let stuck = self.random.chance(90);
+        let stuck = self.mishap(90);
         self.agents[agent].controllers.insert(id, Controller { slot, life, stuck });
-        if self.random.chance(90) {
+        if self.mishap(90) {
             self.census.count("fault: controller not started");
             let event = WorkerEvent::NotStarted(InfraCause::SandboxFailed, "no room for a sandbox".into());
             self.controller_says(agent, id, 20, event);
@@ -52,7 +52,7 @@ impl World {
                 self.controller_exits(agent, id, true, delay);
             }
             _ if controller.stuck => {}
-            Order::Node(NodeOrder::Configure { .. }) if self.random.chance(20) => {
+            Order::Node(NodeOrder::Configure { .. }) if self.mishap(20) => {
                 self.census.count("fault: controller died");
                 self.controller_exits(agent, id, true, 1);
             }
@@ -61,12 +61,12 @@ impl World {
                 let delay = self.random.within(1..=30);
                 self.controller_says(agent, id, delay, event);
             }
-            Order::Finish if self.random.chance(150) => {
+            Order::Finish if self.mishap(150) => {
                 self.census.count("fault: controller stuck finishing");
                 self.agents[agent].controllers.get_mut(&id).expect("it is there").stuck = true;
             }
             Order::Finish => {
-                let dies = self.random.chance(150);
+                let dies = self.mishap(150);
                 if dies {
                     self.census.count("fault: controller died finishing");
                 } else {

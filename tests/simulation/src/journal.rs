@@ -13,6 +13,10 @@ pub struct Journal {
     pub swallowed: Vec<Seq>,
     snapshot: Option<(Seq, String)>,
     lost: BTreeMap<AttemptId, (RunId, u64)>,
+    /// The next commit fails, and the scheduler is down for so long.
+    pub fails: Option<u64>,
+    /// The next commit takes so much longer.
+    pub stalls_ms: u64,
 }
 
 impl Journal {
@@ -40,18 +44,29 @@ impl Journal {
         self.snapshot.is_some()
     }
 
-    /// The state that a new life of the scheduler begins with. Everything is read as it was written: as JSON.
-    pub fn recover(&self, epoch: Epoch) -> State {
+    /// The number of the last fact with results.
+    pub fn last_results(&self) -> Option<Seq> {
+        let mut facts = self.facts.iter().rev();
+        facts.find(|(.., fact)| matches!(fact.what, What::Recorded { .. })).map(|(seq, ..)| *seq)
+    }
+
+    /// The state that a new life of the scheduler begins with. Everything is read as it was written: as JSON. A planted bug
+    /// does not read one fact.
+    pub fn recover(&self, epoch: Epoch, unread: Option<Seq>) -> State {
         let settings = Settings::default();
         let (after, mut state) = match &self.snapshot {
             Some((seq, body)) => {
                 let state: State = serde_json::from_str(body).expect("a snapshot reads back");
-                (*seq, State { epoch, settings, ..state })
+                (*seq, state.reopened(epoch, settings))
             }
             None => (Seq(0), State::new(epoch, settings)),
         };
         for (_, _, fact) in self.facts.iter().filter(|(seq, ..)| *seq > after) {
             let line = serde_json::to_string(fact).expect("facts are plain data");
+            if unread == Some(state.seq.next()) {
+                state.seq = state.seq.next();
+                continue;
+            }
             state.apply(&serde_json::from_str(&line).expect("a fact reads back"));
         }
         state

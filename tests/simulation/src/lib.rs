@@ -9,20 +9,24 @@ mod census;
 mod client;
 mod controller;
 mod journal;
+mod large;
 mod network;
 mod oracle;
+mod pairs;
 mod physical;
 mod planner;
 mod plant;
 mod random;
 mod scenario;
 mod scheduler;
+mod trouble;
 mod worker;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use census::{Census, KINDS};
+pub use pairs::{Pair, Pairs, TABLES, Table};
 pub use plant::Plant;
 pub use random::Random;
 
@@ -44,8 +48,17 @@ impl std::fmt::Display for Failure {
 
 /// Plays the history of a seed, with a bug of the harness if one is asked for; a trace goes to standard error.
 pub fn history(seed: u64, plant: Option<Plant>, trace: bool) -> Result<Census, Failure> {
+    judged(seed, Scenario::new(seed), plant, trace)
+}
+
+/// Plays a history of so many executors and tests.
+pub fn large(seed: u64, executors: usize, tests: usize) -> Result<Census, Failure> {
+    judged(seed, Scenario::large(seed, executors, tests), None, false)
+}
+
+fn judged(seed: u64, scenario: Scenario, plant: Option<Plant>, trace: bool) -> Result<Census, Failure> {
     let play = || {
-        let mut world = World::new(seed, Scenario::new(seed), plant, trace);
+        let mut world = World::new(seed, scenario, plant, trace);
         world.play()?;
         oracle::judge(&world)?;
         Ok(world.census)

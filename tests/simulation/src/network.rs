@@ -68,7 +68,7 @@ impl World {
     /// When copies of a message arrive, in milliseconds from now: none if it is lost.
     fn fate(&mut self) -> Vec<u64> {
         let delay = self.random.within(1..=4);
-        if !self.random.chance(FAULTY) {
+        if !self.mishap(FAULTY) {
             return vec![delay];
         }
         match self.random.within(0..=2) {
@@ -89,6 +89,9 @@ impl World {
     }
 
     pub fn send_to_scheduler(&mut self, message: &ToScheduler) {
+        if self.stays_behind(message) {
+            return;
+        }
         let copies = self.fate();
         // Half of what is lost is noticed by its sender, as when a connection breaks.
         if let (true, ToScheduler::Report { agent, transport, .. }) = (copies.is_empty(), message)
@@ -103,8 +106,50 @@ impl World {
     }
 
     pub fn send_to_agent(&mut self, agent: usize, message: &ToAgent) {
+        if self.is_cut_off(agent) {
+            return;
+        }
         for delay in self.fate() {
             self.after(delay, Action::ToAgent { agent, message: message.clone() });
+        }
+    }
+
+    /// Whether its sender is cut off.
+    fn stays_behind(&self, message: &ToScheduler) -> bool {
+        match message {
+            ToScheduler::Report { agent, .. } | ToScheduler::Fetch { agent, .. } => self.is_cut_off(*agent),
+            ToScheduler::Closed { executor, .. } => self.is_executor_cut_off(executor.as_str()),
+            ToScheduler::Submit { .. } | ToScheduler::Cancel { .. } | ToScheduler::Watch { .. } => {
+                self.clients_are_out()
+            }
+        }
+    }
+
+    pub fn is_cut_off(&self, agent: usize) -> bool {
+        self.is_executor_cut_off(&self.physical.agents[agent].executor)
+    }
+
+    fn is_executor_cut_off(&self, name: &str) -> bool {
+        let index: usize = name[1..].parse().expect("an executor's name ends with its number");
+        self.cut_until[index] > self.now
+    }
+
+    pub fn clients_are_out(&self) -> bool {
+        self.clients_cut_until > self.now
+    }
+
+    pub fn executor_is_cut_off(&mut self, executor: usize, for_ms: u64) {
+        self.census.count("fault: executor cut off");
+        let until = &mut self.cut_until[executor];
+        *until = (*until).max(self.now + for_ms);
+    }
+
+    /// Their streams break, which the scheduler sees sooner or later.
+    pub fn clients_are_cut_off(&mut self, for_ms: u64) {
+        self.census.count("fault: clients cut off");
+        self.clients_cut_until = self.now + for_ms;
+        for run in 0..self.clients.len() {
+            self.client_is_cut_off(run);
         }
     }
 }

@@ -28,6 +28,12 @@ pub enum Sign {
         boot: BootId,
         sequence: u64,
     },
+    /// This report is there, and the scheduler, which stands still, does not take it.
+    Waits {
+        executor: ExecutorId,
+        boot: BootId,
+        sequence: u64,
+    },
     /// The call of this report ended.
     Closed {
         executor: ExecutorId,

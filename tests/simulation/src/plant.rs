@@ -13,6 +13,12 @@ pub enum Plant {
     StaleDesiredApplied,
     /// A report claims that the slower copy of a test is gone, before it is.
     DecidedByTheFirstCopy,
+    /// What is reported again is taken for the next batch.
+    BatchCountedTwice,
+    /// The last results in the journal are not read when a scheduler starts.
+    FactNotReplayed,
+    /// The scheduler does not notice that it stood still.
+    PauseUnnoticed,
     /// One effect of the recovery is not performed.
     EffectLostAtRecovery,
     /// What was kept of an anticipated plan is not told of when that is confirmed.

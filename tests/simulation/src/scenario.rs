@@ -3,6 +3,7 @@
 use seagull_domain::{Digest, Environment, Isolation, Outcome, Relation, RunSpec, TestIndex, Workspace};
 
 use crate::random::Random;
+use crate::trouble;
 
 /// How much memory each test leaves behind in its worker.
 pub const TEST_KIB: u64 = 1000;
@@ -15,12 +16,16 @@ pub struct Scenario {
     pub message_bytes: usize,
     /// The scheduler also crashes shortly after it has first come this far.
     pub crash_after: Option<Milestone>,
+    /// From then on nothing goes wrong by itself.
+    pub calm_at: u64,
 }
 
 pub struct ExecutorPlan {
     pub name: String,
     pub slots: u16,
     pub joins_at: u64,
+    /// How many milliseconds its clock counts in a second.
+    pub clock: u64,
 }
 
 pub struct RunPlan {
@@ -132,6 +137,23 @@ pub enum Fault {
     PauseScheduler {
         for_ms: u64,
     },
+    /// The next commit fails, and the scheduler ends.
+    FailDisk {
+        down_ms: u64,
+    },
+    /// The next commit takes so much longer.
+    StallDisk {
+        for_ms: u64,
+    },
+    /// Nothing passes between the executor and the scheduler, and nobody is told.
+    Partition {
+        executor: usize,
+        for_ms: u64,
+    },
+    /// Nothing passes between the clients and the scheduler.
+    PartitionClients {
+        for_ms: u64,
+    },
 }
 
 impl Scenario {
@@ -160,13 +182,26 @@ impl Scenario {
         }
         runs.iter_mut().for_each(|run| anticipate(r, run));
         runs.iter_mut().for_each(|run| slow_down(r, run));
-        Scenario { executors, runs, faults, message_bytes, crash_after }
+        let mut scenario = Scenario { executors, runs, faults, message_bytes, crash_after, calm_at: 0 };
+        trouble::add(r, &mut scenario);
+        scenario
     }
+
+    /// When all would be done if nothing went wrong.
+    pub fn expected_end(&self) -> u64 {
+        expected_end(&self.executors, &self.runs)
+    }
+}
+
+fn expected_end(executors: &[ExecutorPlan], runs: &[RunPlan]) -> u64 {
+    let work: u64 = runs.iter().flat_map(|run| &run.tests).map(|test| test.duration_ms).sum();
+    let slots: u64 = executors.iter().map(|executor| u64::from(executor.slots)).sum();
+    work / slots + 6000
 }
 
 fn executor(r: &mut Random, index: u64) -> ExecutorPlan {
     let joins_at = if index > 0 && r.chance(250) { r.within(0..=30_000) } else { r.within(0..=200) };
-    ExecutorPlan { name: format!("e{index}"), slots: r.within(1..=4) as u16, joins_at }
+    ExecutorPlan { name: format!("e{index}"), slots: r.within(1..=4) as u16, joins_at, clock: 1000 }
 }
 
 fn run(r: &mut Random, seed: u64, index: usize, executors: usize) -> RunPlan {
@@ -365,9 +400,7 @@ fn faults(
     executors: &[ExecutorPlan],
     runs: &[RunPlan],
 ) -> (Vec<(u64, Fault)>, Option<Milestone>) {
-    let work: u64 = runs.iter().flat_map(|run| &run.tests).map(|test| test.duration_ms).sum();
-    let slots: u64 = executors.iter().map(|executor| u64::from(executor.slots)).sum();
-    let end = work / slots + 6000;
+    let end = expected_end(executors, runs);
     let mut faults = Vec::new();
     if r.chance(500) {
         faults.push((r.within(0..=end), death(r, executors.len())));

@@ -1,18 +1,21 @@
 //! The scheduler's shell: a process that lives from a start to a crash, around the scheduler core.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
 
 use seagull_domain::{AttemptState, Digest, EndCause, Epoch, Generation, Instant, RunId, Seq, TestIndex};
 use seagull_scheduler_core::{Call, Effect, Event, Fact, State, What};
 
 use crate::census::{effect_kind, fact_kind, met};
 use crate::network::{ToAgent, ToScheduler};
+use crate::pairs;
 use crate::physical::Sign;
 use crate::planner;
 use crate::plant::Plant;
 use crate::scenario::{Fault, Milestone};
 use crate::world::{Action, World};
+
+/// Silence for so long loses an executor.
+const LEASE_MS: u64 = 15_000;
 
 /// One life of the scheduler's process.
 pub struct Life {
@@ -29,6 +32,8 @@ pub struct Life {
     submissions: BTreeMap<Call, usize>,
     next_call: Call,
     timer: Option<u64>,
+    /// When its loop last did something.
+    turned: u64,
     pub paused_until: u64,
 }
 
@@ -52,7 +57,9 @@ impl World {
         if self.epoch > 1 && self.journal.has_snapshot() {
             self.census.count("fault: recovered from a snapshot");
         }
-        let state = self.journal.recover(Epoch(self.epoch));
+        let forgets = self.plant == Some(Plant::FactNotReplayed);
+        let unread = self.journal.last_results().filter(|_| forgets);
+        let state = self.journal.recover(Epoch(self.epoch), unread);
         state.sanity_check();
         self.physical.signs.push((self.now, Sign::SchedulerStarted));
         self.log(|| format!("scheduler starts, epoch {}, fact {}", self.epoch, state.seq));
@@ -66,20 +73,19 @@ impl World {
             submissions: BTreeMap::new(),
             next_call: Call(0),
             timer: None,
+            turned: self.now,
             paused_until: 0,
         });
         self.step(Event::Recovered);
     }
 
     pub fn scheduler_crashes(&mut self, down_ms: u64) {
-        let Some(life) = self.life.take() else { return };
+        let Some(mut life) = self.life.take() else { return };
         self.census.count("fault: scheduler crashed");
-        if !life.undurable.is_empty() {
-            self.census.count("fault: facts lost in a crash");
-        }
         self.check_recovery(&life);
+        self.tears(&mut life);
         for (agent, transport) in life.calls.into_values() {
-            if self.random.chance(800) {
+            if self.random.chance(800) && !self.is_cut_off(agent) {
                 self.after(3, Action::ToAgent { agent, message: ToAgent::Failed { transport } });
             }
         }
@@ -87,9 +93,22 @@ impl World {
         self.after(down_ms, Action::SchedulerStarts);
     }
 
+    /// Of what was on its way to the disk, the first may have become durable, though nobody was told. What a step came
+    /// to is there as a whole or not at all: it is one transaction.
+    fn tears(&mut self, life: &mut Life) {
+        let kept = if self.random.chance(500) { self.random.index(life.undurable.len() + 1) } else { 0 };
+        for facts in life.undurable.drain(..kept).collect::<Vec<_>>() {
+            self.census.count("fault: facts durable and not acknowledged");
+            self.becomes_durable(facts);
+        }
+        if !life.undurable.is_empty() {
+            self.census.count("fault: facts lost in a crash");
+        }
+    }
+
     /// Applying the facts leads where the steps that made them led.
     fn check_recovery(&self, life: &Life) {
-        let mut again = self.journal.recover(Epoch(0));
+        let mut again = self.journal.recover(Epoch(0), None);
         for (_, fact) in life.undurable.iter().flatten() {
             again.apply(fact);
         }
@@ -99,14 +118,31 @@ impl World {
 
     pub fn scheduler_pauses(&mut self, for_ms: u64) {
         let Some(life) = self.life.as_mut() else { return };
+        life.paused_until = life.paused_until.max(self.now + for_ms);
         self.census.count("fault: scheduler paused");
-        life.paused_until = self.now + for_ms;
-        self.first_after(for_ms, Action::SchedulerResumes { epoch: self.epoch, paused_ms: for_ms });
+        if for_ms > LEASE_MS {
+            self.census.count("fault: scheduler paused past all leases");
+        }
     }
 
-    pub fn scheduler_resumes(&mut self, paused_ms: u64) {
-        self.physical.signs.push((self.now, Sign::SchedulerStoodStill(paused_ms)));
-        self.step(Event::Paused(Duration::from_millis(paused_ms)));
+    /// The loop does something: first of all it sees whether it stood still.
+    pub fn scheduler_turns(&mut self) {
+        let Some(life) = self.life.as_mut() else { return };
+        let (last, now) = (Instant(life.turned - life.origin), Instant(self.now - life.origin));
+        life.turned = self.now;
+        let pause = life.state.stood_still(last, now).filter(|_| self.plant != Some(Plant::PauseUnnoticed));
+        if let Some(pause) = pause {
+            self.physical.signs.push((self.now, Sign::SchedulerStoodStill(pause.as_millis() as u64)));
+            self.step(Event::Paused(pause));
+        }
+    }
+
+    /// A report is there, and the scheduler stands still.
+    pub fn arrives_in_vain(&mut self, message: &ToScheduler) {
+        if let ToScheduler::Report { report, .. } = message {
+            let (executor, boot) = (report.executor.clone(), report.boot.clone());
+            self.physical.signs.push((self.now, Sign::Waits { executor, boot, sequence: report.sequence }));
+        }
     }
 
     pub fn scheduler_receives(&mut self, message: ToScheduler) {
@@ -123,6 +159,9 @@ impl World {
                 }
                 if self.plant == Some(Plant::DecidedByTheFirstCopy) {
                     claim_gone(&life.state, &mut report);
+                }
+                if self.plant == Some(Plant::BatchCountedTwice) {
+                    renumber(&life.state, &mut report);
                 }
                 let (executor, boot, sequence) =
                     (report.executor.clone(), report.boot.clone(), report.sequence);
@@ -191,8 +230,14 @@ impl World {
         let is_tick = matches!(event, Event::Tick);
         let is_recovery = matches!(event, Event::Recovered);
         let Some(life) = self.life.as_mut() else { return };
-        let mut outcome = life.state.step(Instant(self.now - life.origin), event);
-        life.state.sanity_check();
+        let now = Instant(self.now - life.origin);
+        if self.census.check_every <= 1 {
+            self.census.meet(pairs::met(&life.state, now, &event));
+        }
+        let mut outcome = life.state.step(now, event);
+        if self.census.takes_a_close_look() {
+            life.state.sanity_check();
+        }
         if self.plant == Some(Plant::EffectLostAtRecovery) && is_recovery && !outcome.effects.is_empty() {
             outcome.effects.remove(0);
         }
@@ -218,7 +263,11 @@ impl World {
             } else {
                 self.random.within(20..=1500)
             };
-            life.commits_until = life.commits_until.max(self.now) + takes;
+            let stalls_ms = std::mem::take(&mut self.journal.stalls_ms);
+            if stalls_ms > 0 {
+                self.census.count("fault: journal stalled");
+            }
+            life.commits_until = life.commits_until.max(self.now) + takes + stalls_ms;
             life.undurable.push_back(outcome.facts);
             let delay = life.commits_until - self.now;
             self.after(delay, Action::Committed { epoch: self.epoch, seq });
@@ -231,7 +280,23 @@ impl World {
         let Some(life) = self.life.as_mut() else { return };
         let Some(facts) = life.undurable.pop_front() else { return };
         debug_assert_eq!(facts.last().map(|(last, _)| *last), Some(seq), "commits come in order");
+        if let Some(down_ms) = self.journal.fails.take() {
+            self.census.count("fault: journal failed");
+            life.undurable.push_front(facts);
+            return self.scheduler_crashes(down_ms);
+        }
         let all = life.undurable.is_empty();
+        self.becomes_durable(facts);
+        if all && self.random.chance(10) {
+            let life = self.life.as_ref().expect("it is alive");
+            let body = serde_json::to_string(&life.state).expect("the state has only text keys");
+            self.journal.snapshot(life.state.seq, body);
+        }
+        self.watchers_read();
+        self.perform_durable();
+    }
+
+    fn becomes_durable(&mut self, facts: Vec<(Seq, Fact)>) {
         for (seq, fact) in &facts {
             self.log(|| format!("  fact {seq} {:.300}", format!("{} {:?}", fact.run, fact.what)));
             self.census.count(fact_kind(&fact.what));
@@ -245,17 +310,10 @@ impl World {
         let archived: Vec<_> =
             facts.iter().filter(|(_, f)| f.what == What::Archived).map(|(_, f)| f.run.clone()).collect();
         self.journal.append(self.now, facts);
-        if all && self.random.chance(10) {
-            let life = self.life.as_ref().expect("it is alive");
-            let body = serde_json::to_string(&life.state).expect("the state has only text keys");
-            self.journal.snapshot(life.state.seq, body);
-        }
-        self.watchers_read();
         for run in archived {
             let run = self.run_index(&run);
             self.clients[run].archived = true;
         }
-        self.perform_durable();
     }
 
     /// Performs the effects whose facts are durable, in order.
@@ -306,7 +364,8 @@ impl World {
             }
             Effect::Live { .. } => {}
         }
-        if self.life.as_ref().is_some_and(|life| life.state.runs.values().any(asks_back)) {
+        let waits = self.scenario.crash_after == Some(Milestone::TakenBack);
+        if waits && self.life.as_ref().is_some_and(|life| life.state.runs.values().any(asks_back)) {
             self.milestone(Milestone::TakenBack);
         }
     }
@@ -366,6 +425,16 @@ fn recorded_at_confirmation(facts: &[(Seq, Fact)]) -> impl Iterator<Item = Seq> 
 
 fn asks_back(run: &seagull_scheduler_core::Run) -> bool {
     run.attempts.values().any(|attempt| !attempt.asked.is_empty())
+}
+
+/// The planted bug: what was recorded comes as what is next.
+fn renumber(state: &State, report: &mut seagull_domain::Report) {
+    for batch in &mut report.batches {
+        let attempt = state.runs.get(&batch.run).and_then(|run| run.attempts.get(&batch.attempt));
+        if attempt.is_some_and(|attempt| batch.number == attempt.batch) {
+            batch.number += 1;
+        }
+    }
 }
 
 /// The planted bug: says in an executor's name that it has given back all that was asked for.

@@ -18,9 +18,10 @@ use crate::scenario::{Fault, Scenario};
 use crate::scheduler::Life;
 use crate::worker::Order;
 
-/// A history that takes longer than this hangs.
-const MOST_MS: u64 = 3 * 3600 * 1000;
+/// A history of more than this hangs.
 const MOST_ACTIONS: u64 = 2_000_000;
+/// For what is left over when all has ended.
+const LOOKS_EVERY_MS: u64 = 10;
 
 /// Something that happens at its time.
 pub enum Action {
@@ -69,10 +70,6 @@ pub enum Action {
         epoch: u64,
     },
     SchedulerStarts,
-    SchedulerResumes {
-        epoch: u64,
-        paused_ms: u64,
-    },
     Committed {
         epoch: u64,
         seq: Seq,
@@ -96,6 +93,21 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// Whether it makes the scheduler's loop turn.
+    fn is_of_scheduler(&self) -> bool {
+        matches!(
+            self,
+            Action::ToScheduler(_)
+                | Action::SchedulerTimer { .. }
+                | Action::Planned { .. }
+                | Action::Anticipated { .. }
+                | Action::Archived { .. }
+                | Action::Committed { .. }
+        )
+    }
+}
+
 pub struct World {
     pub now: u64,
     queue: BTreeMap<(u64, u64), Action>,
@@ -117,6 +129,9 @@ pub struct World {
     /// How often each test was begun.
     pub begun: BTreeMap<(usize, u32), u32>,
     pub next_transport: u64,
+    /// Until when each executor is cut off.
+    pub cut_until: Vec<u64>,
+    pub clients_cut_until: u64,
 }
 
 impl World {
@@ -141,7 +156,11 @@ impl World {
             clients: (0..runs).map(|_| Client::default()).collect(),
             begun: BTreeMap::new(),
             next_transport: 0,
+            cut_until: vec![0; executors],
+            clients_cut_until: 0,
         };
+        let tests: usize = world.scenario.runs.iter().map(|run| run.tests.len()).sum();
+        world.census.check_every = if executors <= 50 && tests <= 5000 { 1 } else { 100 };
         world.begin();
         world
     }
@@ -171,9 +190,9 @@ impl World {
         self.queue.insert((self.now + delay, self.next_tie), action);
     }
 
-    /// Before all else at that time.
-    pub fn first_after(&mut self, delay: u64, action: Action) {
-        self.queue.insert((self.now + delay, 0), action);
+    /// What goes wrong by chance in so many of a thousand cases, as long as anything does.
+    pub fn mishap(&mut self, per_mille: u64) -> bool {
+        self.random.chance(per_mille) && self.now < self.scenario.calm_at
     }
 
     pub fn log(&self, line: impl FnOnce() -> String) {
@@ -184,14 +203,15 @@ impl World {
 
     /// Plays until every run has ended and nothing is left over.
     pub fn play(&mut self) -> Result<(), String> {
+        let over_by = self.scenario.over_by();
         let mut actions = 0;
-        let mut ended_at = None;
+        let (mut ended_at, mut looks_at) = (None, 0);
         while let Some(((at, tie), action)) = self.queue.pop_first() {
             debug_assert!(at >= self.now, "time goes forwards");
             self.now = at;
             self.act(tie, action);
             actions += 1;
-            if self.now > MOST_MS || actions > MOST_ACTIONS {
+            if (ended_at.is_none() && self.now > over_by) || actions > self.most_actions() {
                 let seconds = at / 1000;
                 let waits = self.waits_for();
                 return Err(format!("hangs: not over after {seconds} s and {actions} actions; {waits}"));
@@ -200,7 +220,8 @@ impl World {
                 ended_at = Some(self.now);
                 self.log(|| "all runs have ended".into());
             }
-            let Some(ended_at) = ended_at else { continue };
+            let Some(ended_at) = ended_at.filter(|_| self.now >= looks_at) else { continue };
+            looks_at = self.now + LOOKS_EVERY_MS;
             match self.left_over() {
                 None => return Ok(()),
                 Some(what) if self.now > ended_at + 300_000 => return Err(format!("left over: {what}")),
@@ -208,6 +229,11 @@ impl World {
             }
         }
         Err("hangs: nothing more happens".into())
+    }
+
+    fn most_actions(&self) -> u64 {
+        let tests: usize = self.scenario.runs.iter().map(|run| run.tests.len()).sum();
+        MOST_ACTIONS.max(500 * tests as u64)
     }
 
     fn all_archived(&self) -> bool {
@@ -243,8 +269,14 @@ impl World {
     /// What is postponed keeps its place among what comes at the same time.
     fn act(&mut self, tie: u64, action: Action) {
         if let Some(until) = self.postponed(&action) {
+            if let Action::ToScheduler(message) = &action {
+                self.arrives_in_vain(message);
+            }
             self.queue.insert((until, tie), action);
             return;
+        }
+        if action.is_of_scheduler() {
+            self.scheduler_turns();
         }
         match action {
             Action::ToScheduler(message) => self.scheduler_receives(message),
@@ -262,9 +294,6 @@ impl World {
             Action::SchedulerStarts => self.scheduler_starts(),
             Action::Client { run } => self.client_acts(run),
             Action::SchedulerTimer { epoch } if epoch == self.epoch => self.scheduler_timer(),
-            Action::SchedulerResumes { epoch, paused_ms } if epoch == self.epoch => {
-                self.scheduler_resumes(paused_ms)
-            }
             Action::Committed { epoch, seq } if epoch == self.epoch => self.committed(seq),
             Action::Planned { epoch, run, generation, anticipated } if epoch == self.epoch => {
                 self.planned(run, generation, anticipated)
@@ -273,7 +302,6 @@ impl World {
             Action::Archived { epoch, run } if epoch == self.epoch => self.archived(run),
             // Of a process that is gone.
             Action::SchedulerTimer { .. }
-            | Action::SchedulerResumes { .. }
             | Action::Committed { .. }
             | Action::Planned { .. }
             | Action::Anticipated { .. }
@@ -290,12 +318,7 @@ impl World {
             | Action::CallTimeout { agent, .. }
             | Action::FetchTimeout { agent, .. } => (*agent, false),
             Action::Order { agent, .. } | Action::Worker { agent, .. } => (*agent, true),
-            Action::ToScheduler(_)
-            | Action::SchedulerTimer { .. }
-            | Action::Planned { .. }
-            | Action::Anticipated { .. }
-            | Action::Archived { .. }
-            | Action::Committed { .. } => {
+            action if action.is_of_scheduler() => {
                 return self.life.as_ref().map(|life| life.paused_until).filter(|until| *until > self.now);
             }
             _ => return None,
@@ -317,6 +340,10 @@ impl World {
             Fault::Leave { executor, within_ms, spot } => self.executor_leaves(executor, within_ms, spot),
             Fault::Drain { executor, limit_ms } => self.operator_drains(executor, limit_ms),
             Fault::Cut { executor } => self.connection_cut(executor),
+            Fault::FailDisk { down_ms } => self.journal.fails = Some(down_ms),
+            Fault::StallDisk { for_ms } => self.journal.stalls_ms = for_ms,
+            Fault::Partition { executor, for_ms } => self.executor_is_cut_off(executor, for_ms),
+            Fault::PartitionClients { for_ms } => self.clients_are_cut_off(for_ms),
         }
     }
 }

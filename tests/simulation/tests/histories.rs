@@ -1,14 +1,16 @@
-//! A thousand histories.
-#![expect(clippy::disallowed_methods, reason = "histories run on several threads")]
+//! A thousand histories, or as many as there is time for.
+#![expect(clippy::disallowed_methods, reason = "histories run on several threads, for a time")]
 
 use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use seagull_simulation::{Census, Failure, history};
+use seagull_simulation::{Census, Failure, TABLES, history, large};
 
 fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+    let text = std::env::var(name).ok().filter(|text| !text.is_empty())?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
 #[test]
@@ -17,50 +19,103 @@ fn histories() {
         let census = history(seed, None, true).unwrap_or_else(|failure| panic!("{failure}"));
         return say(&format!("seed {seed} ends well\n{census}"));
     }
-    let histories = number("SEAGULL_SIM_HISTORIES").unwrap_or(1000);
-    let (census, failures) = play(histories);
-    say(&format!("{histories} histories\n{census}"));
-    assert!(failures.is_empty(), "{}", explain(&failures, histories));
-    let rare = census.rare(histories / 10);
+    let played = match number("SEAGULL_SIM_MINUTES") {
+        Some(minutes) => {
+            let from = number("SEAGULL_SIM_START").unwrap_or_else(seed_of_the_moment);
+            let until = Instant::now() + Duration::from_secs(60 * minutes);
+            say(&format!("from seed {from} for {minutes} min"));
+            play(from, || Instant::now() < until)
+        }
+        None => {
+            let (from, count) = (number("SEAGULL_SIM_START").unwrap_or(0), number("SEAGULL_SIM_HISTORIES"));
+            let (started, count) = (AtomicU64::new(0), count.unwrap_or(1000));
+            play(from, || started.fetch_add(1, Ordering::Relaxed) < count)
+        }
+    };
+    say(&format!("{}\n{played}", played.census));
+    assert!(played.failures.is_empty(), "{} histories went wrong, as said above", played.failures.len());
+    let rare = played.census.rare(played.histories / 10);
     assert!(rare.is_empty(), "seen less often than in every tenth history: {rare:?}");
+    covers(&played);
 }
 
-/// Plays the histories of so many seeds on all processors.
-fn play(histories: u64) -> (Census, Vec<Failure>) {
-    let next = AtomicU64::new(0);
-    let total = Mutex::new((Census::default(), Vec::new()));
+/// 10,000 executors: `SEAGULL_SIM_EXECUTORS=10000 SEAGULL_SIM_TESTS=100000`.
+#[test]
+fn a_large_fleet() {
+    let number = |name, otherwise| number(name).map_or(otherwise, |number| number as usize);
+    let (executors, tests) = (number("SEAGULL_SIM_EXECUTORS", 300), number("SEAGULL_SIM_TESTS", 4000));
+    let begun = Instant::now();
+    let census = large(7, executors, tests).unwrap_or_else(|failure| panic!("{failure}"));
+    let took = begun.elapsed().as_secs_f64();
+    say(&format!("{executors} executors, {tests} tests: {} steps of cores in {took:.1} s", census.steps));
+}
+
+/// What events meet in the scheduler's core: every pair, but for those that cannot be.
+fn covers(played: &Played) {
+    let judged = TABLES.iter().map(|table| table.judge(&played.census.pairs));
+    let (gaps, mistakes): (Vec<_>, Vec<_>) = judged.unzip();
+    let (gaps, mistakes) = (gaps.concat(), mistakes.concat());
+    say(&format!("{} pairs of a state and an event were reached", played.census.pairs.len()));
+    assert!(mistakes.is_empty(), "listed as impossible, and reached: {mistakes:#?}");
+    say(&format!("never reached: {gaps:?}"));
+}
+
+/// One that no other night begins with.
+fn seed_of_the_moment() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
+    since.as_secs() * 1_000_000
+}
+
+/// What histories came to.
+#[derive(Default)]
+struct Played {
+    histories: u64,
+    census: Census,
+    failures: Vec<Failure>,
+    took: Duration,
+}
+
+impl std::fmt::Display for Played {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (steps, seconds) = (self.census.steps, self.took.as_secs_f64());
+        let a_second = steps as f64 / seconds.max(0.001);
+        write!(
+            f,
+            "{} histories in {seconds:.1} s: {steps} steps of cores, {a_second:.0} a second",
+            self.histories
+        )
+    }
+}
+
+/// Plays the histories of seeds from one on, on all processors, for as long as another may begin.
+fn play(from: u64, goes_on: impl Fn() -> bool + Sync) -> Played {
+    let next = AtomicU64::new(from);
+    let (begun, total) = (Instant::now(), Mutex::new(Played::default()));
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= histories {
-                        return;
-                    }
-                    let outcome = history(seed, None, false);
+                while goes_on() {
+                    let outcome = history(next.fetch_add(1, Ordering::Relaxed), None, false);
                     let mut total = total.lock().expect("no thread panics");
+                    total.histories += 1;
                     match outcome {
-                        Ok(census) => total.0.add(&census),
-                        Err(failure) => total.1.push(failure),
+                        Ok(census) => total.census.add(&census),
+                        Err(failure) => {
+                            say(&format!("{failure}\n{}", replay(failure.seed)));
+                            total.failures.push(failure);
+                        }
                     }
                 }
             });
         }
     });
-    let (census, mut failures) = total.into_inner().expect("no thread panics");
-    failures.sort_by_key(|failure| failure.seed);
-    (census, failures)
+    let played = total.into_inner().expect("no thread panics");
+    Played { took: begun.elapsed(), ..played }
 }
 
-fn explain(failures: &[Failure], histories: u64) -> String {
-    let shown: Vec<_> = failures.iter().take(50).map(ToString::to_string).collect();
-    format!(
-        "{} of {histories} histories went wrong:\n{}\nhint: SEAGULL_SIM_SEED={} cargo test -p seagull-simulation histories",
-        failures.len(),
-        shown.join("\n"),
-        failures[0].seed
-    )
+fn replay(seed: u64) -> String {
+    format!("hint: SEAGULL_SIM_SEED={seed} cargo test -p seagull-simulation histories")
 }
 
 /// To standard error past the capture of tests, so that the table is always seen.

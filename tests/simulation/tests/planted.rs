@@ -51,6 +51,21 @@ fn tests_that_keep_their_indices_in_another_manifest() {
 }
 
 #[test]
+fn a_batch_that_is_counted_twice() {
+    is_found_within(100, Plant::BatchCountedTwice, "told twice");
+}
+
+#[test]
+fn a_journal_entry_that_is_not_replayed() {
+    is_found_within(200, Plant::FactNotReplayed, "hangs");
+}
+
+#[test]
+fn a_standstill_of_the_scheduler_that_it_does_not_notice() {
+    is_found_within(200, Plant::PauseUnnoticed, "is given up");
+}
+
+#[test]
 fn an_effect_lost_at_recovery() {
     is_found_within(100, Plant::EffectLostAtRecovery, "hangs");
 }

@@ -53,7 +53,7 @@ fn stops(story: &Story) -> Result<(), String> {
                 let limit = story.plan.spec.fail_fast.map_or(usize::MAX, |limit| limit as usize);
                 let right = match reason {
                     NotExecuted::Cancelled => story.cancel_asked,
-                    NotExecuted::Orphaned => story.orphaned_at().is_some_and(|orphaned| *at >= orphaned),
+                    NotExecuted::Orphaned => story.may_be_orphaned(*at),
                     NotExecuted::FailFast => failed.len() >= limit,
                     NotExecuted::Infra(_) => losses >= budget_of_run(story),
                     _ => false,
@@ -81,6 +81,12 @@ impl Story<'_> {
     /// When the run has been without a watcher for its time.
     fn orphaned_at(&self) -> Option<u64> {
         Some(self.unwatched_since? + self.plan.spec.orphan_ms?)
+    }
+
+    /// Whether nobody could watch it for its time before `at`.
+    fn may_be_orphaned(&self, at: u64) -> bool {
+        let patience = self.plan.spec.orphan_ms;
+        patience.is_some_and(|ms| self.unwatched.iter().any(|since| at >= since + ms))
     }
 }
 

@@ -9,6 +9,8 @@ use crate::physical::{Physical, Sign};
 
 const LEASE_MS: u64 = 15_000;
 const LEASE_CLOSED_MS: u64 = 3_000;
+/// A scheduler that stood still for so short does not notice.
+const UNNOTICED_MS: u64 = 1_000;
 
 /// What is known of an executor by its signs.
 struct Heard {
@@ -16,6 +18,8 @@ struct Heard {
     report: Option<(BootId, u64)>,
     /// To when it need not be heard from.
     until: u64,
+    /// A newer report is there, and the scheduler has not taken it.
+    waits: bool,
     /// When a boot was first heard of: it shows that an earlier one is gone.
     booted: u64,
     /// Boots that another has replaced; what still comes of them is late, as long as that one is there.
@@ -40,8 +44,14 @@ pub fn check(physical: &Physical) -> Result<(), String> {
                 executors.values_mut().for_each(|heard| heard.until += pause);
             }
             Sign::Reported { executor, boot, sequence } => {
-                let fresh = Heard { report: None, until: 0, booted: 0, gone: BTreeSet::new() };
+                let fresh = Heard { report: None, until: 0, waits: false, booted: 0, gone: BTreeSet::new() };
                 executors.entry(executor).or_insert(fresh).reported(*at, boot, *sequence);
+            }
+            Sign::Waits { executor, boot, sequence } => {
+                if let Some(heard) = executors.get_mut(executor) {
+                    let newer = |(known, newest): &(BootId, u64)| known == boot && newest < sequence;
+                    heard.waits |= heard.report.as_ref().is_some_and(newer);
+                }
             }
             Sign::Closed { executor, boot, sequence } => {
                 let newest = Some((boot.clone(), *sequence));
@@ -52,9 +62,13 @@ pub fn check(physical: &Physical) -> Result<(), String> {
             Sign::GivenUp(executor) => {
                 let heard = executors.get_mut(executor);
                 let until = heard.as_ref().map_or(started + LEASE_MS, |heard| heard.until);
+                let waits = heard.as_ref().is_some_and(|heard| heard.waits) && *at > until + UNNOTICED_MS;
                 let replaces = heard.filter(|heard| heard.booted == *at);
                 ensure(until <= *at || replaces.is_some(), || {
                     format!("{executor} is given up at {at}, due only at {until}")
+                })?;
+                ensure(!waits || replaces.is_some(), || {
+                    format!("{executor} is given up at {at}, though its report was there")
                 })?;
                 // What it replaces may be known from the journal alone.
                 if let Some(heard) = replaces {
@@ -82,6 +96,7 @@ impl Heard {
             }
         }
         self.report = Some((boot.clone(), sequence));
+        self.waits = false;
         self.until = at + LEASE_MS;
     }
 }

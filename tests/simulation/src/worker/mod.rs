@@ -101,7 +101,7 @@ pub type Place = (usize, SlotIndex);
 impl World {
     pub fn start_worker(&mut self, agent: usize, start: &Start) {
         let (slot, id) = (start.slot, start.worker);
-        if self.random.chance(7) {
+        if self.mishap(7) {
             self.census.count("fault: worker not started");
             let event = WorkerEvent::NotStarted(InfraCause::SandboxFailed, "no room for a sandbox".into());
             return self.after(20, Action::Says { agent, slot, worker: id, event });
@@ -124,7 +124,7 @@ impl World {
             configured: None,
         });
         let life = self.physical.workers.len() - 1;
-        let dies = self.random.chance(7);
+        let dies = self.mishap(7);
         let worker = Worker {
             id,
             life,
@@ -146,7 +146,7 @@ impl World {
         self.log(|| format!("    agent {agent} slot {slot} starts worker {life}: {start:?}"));
         let before = self.agents[agent].workers.insert(slot, worker);
         assert!(before.is_none(), "a worker was started in a slot that has one");
-        if self.random.chance(7) {
+        if self.mishap(7) {
             self.census.count("fault: worker stuck at start");
         } else {
             let delay = self.random.within(50..=500);

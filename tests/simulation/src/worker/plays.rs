@@ -21,7 +21,7 @@ impl World {
             let delay = self.random.within(50..=2000);
             self.enter(place, Stage::Discovering, Some(delay));
         } else {
-            let (dies, delay) = (self.random.chance(7), self.random.within(1..=20));
+            let (dies, delay) = (self.mishap(7), self.random.within(1..=20));
             self.enter(place, Stage::Opening { dies }, Some(delay));
         }
     }
@@ -67,7 +67,7 @@ impl World {
         }
         let peak_kib = self.at(place).ran * TEST_KIB;
         self.say(place, WorkerEvent::Next { peak_kib });
-        let dies_in = self.random.chance(12).then_some(300);
+        let dies_in = self.mishap(12).then_some(300);
         self.enter(place, Stage::Idle, dies_in);
     }
 
@@ -229,6 +229,7 @@ impl World {
 
     pub(super) fn finishes(&mut self, place: Place) {
         let finish = match self.random.within(0..=99) {
+            _ if self.now >= self.scenario.calm_at => Finish::Clean,
             0 | 1 => Finish::Hangs,
             2 => Finish::WithError,
             3 => Finish::Dies,

@@ -1,0 +1,230 @@
+//! Which events met which states of the scheduler's core: of runs, of attempts and of executors. A pair that no history
+//! comes to is a gap, unless it is listed with why it cannot be; one that is listed and is reached is a mistake of
+//! that list, or of the core.
+
+use std::collections::BTreeMap;
+
+use seagull_domain::{AttemptId, AttemptReport, AttemptState, Batch, EndCause, Instant, Report, RunId};
+use seagull_scheduler_core::{Attempt, Event, Executor, Phase, Run, State, Status};
+
+/// A state and an event.
+pub type Pair = (&'static str, &'static str);
+pub type Pairs = BTreeMap<Pair, u64>;
+
+pub struct Table {
+    states: &'static [&'static str],
+    events: &'static [&'static str],
+    /// Why a pair cannot be. No event stands for all of them.
+    impossible: &'static [(&'static str, &'static [&'static str], &'static str)],
+}
+
+pub const TABLES: &[Table] = &[RUNS, ATTEMPTS, EXECUTORS];
+
+const RUNS: Table = Table {
+    states: &[
+        "run unknown",
+        "run discovering",
+        "run discovering, plan anticipated",
+        "run planning",
+        "run planning, plan anticipated",
+        "run running",
+        "run stopping",
+        "run ended",
+    ],
+    events: &[
+        "submitted",
+        "cancelled",
+        "watched",
+        "unwatched",
+        "planned",
+        "cannot be planned",
+        "anticipated",
+        "archived",
+    ],
+    impossible: &[],
+};
+
+const ATTEMPTS: Table = Table {
+    states: &[
+        "attempt unknown",
+        "attempt discovers",
+        "attempt of an anticipated plan",
+        "attempt runs",
+        "attempt asked for tests",
+        "attempt alone",
+        "attempt withdrawn",
+        "attempt ended",
+        "attempt lost",
+    ],
+    events: &[
+        "waits",
+        "is at it",
+        "completed",
+        "discovered",
+        "discovery failed",
+        "stopped",
+        "gave back",
+        "next batch",
+        "batch again",
+        "batch too early",
+    ],
+    impossible: &[],
+};
+
+const EXECUTORS: Table = Table {
+    states: &[
+        "executor unknown",
+        "executor not seen since recovery",
+        "executor that has had no answer",
+        "executor there",
+        "executor draining",
+    ],
+    events: &[
+        "reports",
+        "reports late",
+        "reports as a new boot",
+        "reports as an old boot",
+        "call closed",
+        "old call closed",
+        "call held long enough",
+        "lease over",
+        "scheduler stood still",
+    ],
+    impossible: &[],
+};
+
+impl Table {
+    /// Pairs that were neither reached nor listed, and pairs that are listed and were reached.
+    pub fn judge(&self, reached: &Pairs) -> (Vec<Pair>, Vec<Pair>) {
+        let all = self.states.iter().flat_map(|state| self.events.iter().map(move |event| (*state, *event)));
+        let is_listed = |(state, event): &Pair| {
+            self.impossible
+                .iter()
+                .any(|(of, events, _)| of == state && (events.is_empty() || events.contains(event)))
+        };
+        let (listed, others): (Vec<_>, Vec<_>) = all.partition(is_listed);
+        let gaps = others.into_iter().filter(|pair| !reached.contains_key(pair)).collect();
+        let mistakes = listed.into_iter().filter(|pair| reached.contains_key(pair)).collect();
+        (gaps, mistakes)
+    }
+}
+
+/// What an event meets, before its step.
+pub fn met(state: &State, now: Instant, event: &Event) -> Vec<Pair> {
+    let of_run = |run: &RunId, event| vec![(run_state(state.runs.get(run)), event)];
+    match event {
+        Event::Submit { spec, .. } => of_run(&spec.id, "submitted"),
+        Event::Cancel { run } => of_run(run, "cancelled"),
+        Event::Watched { run } => of_run(run, "watched"),
+        Event::Unwatched { run } => of_run(run, "unwatched"),
+        Event::Planned { run, outcome: Ok(_), .. } => of_run(run, "planned"),
+        Event::Planned { run, .. } => of_run(run, "cannot be planned"),
+        Event::Anticipated { run, .. } => of_run(run, "anticipated"),
+        Event::Archived { run } => of_run(run, "archived"),
+        Event::Report { report, .. } => of_report(state, report),
+        Event::Disconnected { executor, boot, sequence } => {
+            let known = state.executors.get(executor);
+            let newest = known.is_some_and(|of| (of.boot.as_ref(), of.sequence) == (Some(boot), *sequence));
+            vec![(executor_state(known), if newest { "call closed" } else { "old call closed" })]
+        }
+        Event::Tick => state.executors.values().filter_map(|of| due(of, now)).collect(),
+        Event::Paused(_) => {
+            state.executors.values().map(|of| (executor_state(Some(of)), "scheduler stood still")).collect()
+        }
+        Event::Recovered => Vec::new(),
+    }
+}
+
+fn due(executor: &Executor, now: Instant) -> Option<Pair> {
+    let what = if executor.lease_until <= now {
+        "lease over"
+    } else if executor.held.is_some_and(|held| held.until <= now) {
+        "call held long enough"
+    } else {
+        return None;
+    };
+    Some((executor_state(Some(executor)), what))
+}
+
+fn run_state(run: Option<&Run>) -> &'static str {
+    let Some(run) = run else { return "run unknown" };
+    match (run.phase, run.anticipated.is_some()) {
+        (Phase::Discovering, false) => "run discovering",
+        (Phase::Discovering, true) => "run discovering, plan anticipated",
+        (Phase::Planning { .. }, false) => "run planning",
+        (Phase::Planning { .. }, true) => "run planning, plan anticipated",
+        (Phase::Running, _) => "run running",
+        (Phase::Stopping(_), _) => "run stopping",
+        (Phase::Ended { .. }, _) => "run ended",
+    }
+}
+
+fn executor_state(executor: Option<&Executor>) -> &'static str {
+    match executor {
+        None => "executor unknown",
+        Some(executor) if executor.boot.is_none() => "executor not seen since recovery",
+        Some(executor) if executor.draining => "executor draining",
+        Some(executor) if executor.answered => "executor there",
+        Some(_) => "executor that has had no answer",
+    }
+}
+
+/// What is out of date is looked at no further.
+fn of_report(state: &State, report: &Report) -> Vec<Pair> {
+    let known = state.executors.get(&report.executor);
+    let boot = known.and_then(|known| known.boot.as_ref());
+    let had_it = state.names.contains(&(report.executor.clone(), report.boot.clone()));
+    let what = match known {
+        Some(known) if boot == Some(&report.boot) && report.sequence <= known.sequence => "reports late",
+        Some(_) if boot.is_some_and(|boot| *boot != report.boot) && had_it => "reports as an old boot",
+        Some(_) if boot.is_some_and(|boot| *boot != report.boot) => "reports as a new boot",
+        _ => "reports",
+    };
+    let mut pairs = vec![(executor_state(known), what)];
+    if matches!(what, "reports" | "reports as a new boot") {
+        pairs.extend(report.batches.iter().map(|batch| of_batch(state, batch)));
+        pairs.extend(report.attempts.iter().map(|status| of_attempt(state, status)));
+    }
+    pairs
+}
+
+fn of_batch(state: &State, batch: &Batch) -> Pair {
+    let attempt = state.runs.get(&batch.run).and_then(|run| run.attempts.get(&batch.attempt));
+    let what = match attempt.map_or(batch.number, |attempt| attempt.batch + 1) {
+        next if batch.number == next => "next batch",
+        next if batch.number < next => "batch again",
+        _ => "batch too early",
+    };
+    (attempt_state(state, &batch.run, batch.attempt), what)
+}
+
+fn of_attempt(state: &State, status: &AttemptReport) -> Pair {
+    let what = match &status.state {
+        AttemptState::Waiting => "waits",
+        AttemptState::Running(_) => "is at it",
+        AttemptState::Ended(EndCause::Completed) => "completed",
+        AttemptState::Ended(EndCause::Discovered(_)) => "discovered",
+        AttemptState::Ended(EndCause::DiscoveryFailed(_)) => "discovery failed",
+        AttemptState::Ended(EndCause::Cancelled) => "stopped",
+        AttemptState::Ended(EndCause::GaveBack(..)) => "gave back",
+    };
+    (attempt_state(state, &status.run, status.attempt), what)
+}
+
+fn attempt_state(state: &State, run: &RunId, attempt: AttemptId) -> &'static str {
+    let run = state.runs.get(run);
+    let Some((run, attempt)) = run.and_then(|run| Some((run, run.attempts.get(&attempt)?))) else {
+        return "attempt unknown";
+    };
+    let Attempt { status, withdrawn, bundle, asked, alone, .. } = attempt;
+    match status {
+        Status::Ended => "attempt ended",
+        Status::Lost => "attempt lost",
+        Status::Live if *withdrawn => "attempt withdrawn",
+        Status::Live if bundle.is_none() => "attempt discovers",
+        Status::Live if run.anticipated.is_some() => "attempt of an anticipated plan",
+        Status::Live if !asked.is_empty() => "attempt asked for tests",
+        Status::Live if *alone => "attempt alone",
+        Status::Live => "attempt runs",
+    }
+}
