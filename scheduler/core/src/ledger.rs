@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use seagull_domain::{InfraCause, Ledger, NotExecuted, Role, RunId, TestIndex, Verdict};
 
 use crate::fact::What;
+use crate::held_back::HeldBack;
 use crate::run::{Phase, Run};
 use crate::step::{Origin, Step};
 use crate::suspects::UNREACHABLE;
@@ -155,11 +156,16 @@ fn spent(state: &State, run: &Run, test: TestIndex) -> Option<NotExecuted> {
     if known.losses >= run.spec.test_losses.unwrap_or(state.settings.infra_budget) {
         return Some(NotExecuted::Infra(known.lost_to.unwrap_or(InfraCause::ExecutorLost)));
     }
-    let untried = state.executors.iter().any(|(id, e)| e.may_take() && !known.missing_on.contains(id));
+    // One that is held back takes nothing of the run: to wait for it would give the test to the others for ever.
+    let untried = || {
+        let held_back = HeldBack::of(state, run);
+        let takes = |id, executor| held_back.leaves_any(id, executor) && !known.missing_on.contains(id);
+        state.executors.iter().any(|(id, executor)| takes(id, executor))
+    };
     let was_there = || run.discovered_by().is_some_and(|executor| known.missing_on.contains(executor));
     match known.missing_on.len() {
         0 => None,
-        1 if untried => None,
+        1 if untried() => None,
         missing if missing == 1 || was_there() => Some(NotExecuted::UnstableId),
         _ => Some(NotExecuted::Infra(InfraCause::EnvironmentDiffers)),
     }
