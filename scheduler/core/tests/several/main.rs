@@ -211,6 +211,18 @@ fn an_id_that_others_than_its_discoverer_cannot_collect_shows_that_environments_
 }
 
 #[test]
+fn what_is_missing_does_not_wait_for_an_executor_that_is_held_back() {
+    let mut world = World::running(0, 1, Vec::new());
+    world.report("b", &[]);
+    let broken = [("b".parse().unwrap(), [(seagull_domain::SlotIndex(0), 2)].into())].into();
+    world.state.runs.get_mut(&run()).unwrap().failed_starts = broken;
+    world.says("a", 2, AttemptState::Ended(EndCause::Completed));
+    let missing = Record::Missing { test: TestIndex(0), reason: String::new() };
+    let facts = world.report("a", &[(1, missing)]);
+    assert_eq!(decided(&facts), [(TestIndex(0), Verdict::NotExecuted(NotExecuted::UnstableId))]);
+}
+
+#[test]
 fn a_boot_that_was_replaced_has_no_say_while_the_newer_one_is_there() {
     let mut world = World::running(0, 1, Vec::new());
     let mut older = world.executors["a"].clone();
