@@ -61,12 +61,12 @@ impl World {
                 let delay = self.random.within(1..=30);
                 self.controller_says(agent, id, delay, event);
             }
-            Order::Finish if self.mishap(150) => {
+            Order::Finish if self.random.chance(200) => {
                 self.census.count("fault: controller stuck finishing");
                 self.agents[agent].controllers.get_mut(&id).expect("it is there").stuck = true;
             }
             Order::Finish => {
-                let dies = self.mishap(150);
+                let dies = self.random.chance(200);
                 if dies {
                     self.census.count("fault: controller died finishing");
                 } else {

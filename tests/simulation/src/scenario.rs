@@ -285,7 +285,7 @@ fn may_be_orphaned(r: &mut Random, run: &mut RunPlan) {
 fn anticipate(r: &mut Random, run: &mut RunPlan) {
     run.anticipation = match r.within(0..=99) {
         0..=20 => Some(Anticipation::Right),
-        21..=60 if !run.tests.is_empty() => Some(Anticipation::Other(earlier(r, run))),
+        21..=75 if !run.tests.is_empty() => Some(Anticipation::Other(earlier(r, run))),
         _ => None,
     };
 }

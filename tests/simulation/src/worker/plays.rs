@@ -67,7 +67,7 @@ impl World {
         }
         let peak_kib = self.at(place).ran * TEST_KIB;
         self.say(place, WorkerEvent::Next { peak_kib });
-        let dies_in = self.mishap(12).then_some(300);
+        let dies_in = self.random.chance(15).then_some(300);
         self.enter(place, Stage::Idle, dies_in);
     }
 
