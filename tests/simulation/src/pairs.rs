@@ -41,7 +41,14 @@ const RUNS: Table = Table {
         "anticipated",
         "archived",
     ],
-    impossible: &[],
+    impossible: &[
+        ("run discovering", &["archived"], "only what has ended is to be archived"),
+        ("run discovering, plan anticipated", &["archived"], "only what has ended is to be archived"),
+        ("run planning", &["archived"], "only what has ended is to be archived"),
+        ("run planning, plan anticipated", &["archived"], "only what has ended is to be archived"),
+        ("run running", &["archived"], "only what has ended is to be archived"),
+        ("run stopping", &["archived"], "only what has ended is to be archived"),
+    ],
 };
 
 const ATTEMPTS: Table = Table {
@@ -68,7 +75,11 @@ const ATTEMPTS: Table = Table {
         "batch again",
         "batch too early",
     ],
-    impossible: &[],
+    impossible: &[(
+        "attempt unknown",
+        &["batch again", "batch too early"],
+        "whatever is unknown is acknowledged as it comes",
+    )],
 };
 
 const EXECUTORS: Table = Table {
@@ -90,7 +101,32 @@ const EXECUTORS: Table = Table {
         "lease over",
         "scheduler stood still",
     ],
-    impossible: &[],
+    impossible: &[
+        (
+            "executor unknown",
+            &[
+                "reports late",
+                "reports as a new boot",
+                "reports as an old boot",
+                "call closed",
+                "call held long enough",
+                "lease over",
+                "scheduler stood still",
+            ],
+            "there is nothing to compare with",
+        ),
+        (
+            "executor not seen since recovery",
+            &[
+                "reports late",
+                "reports as a new boot",
+                "reports as an old boot",
+                "call closed",
+                "call held long enough",
+            ],
+            "no boot and no call is known of it",
+        ),
+    ],
 };
 
 impl Table {
