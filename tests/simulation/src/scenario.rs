@@ -284,8 +284,8 @@ fn may_be_orphaned(r: &mut Random, run: &mut RunPlan) {
 
 fn anticipate(r: &mut Random, run: &mut RunPlan) {
     run.anticipation = match r.within(0..=99) {
-        0..=20 => Some(Anticipation::Right),
-        21..=75 if !run.tests.is_empty() => Some(Anticipation::Other(earlier(r, run))),
+        0..=29 => Some(Anticipation::Right),
+        30..=84 if !run.tests.is_empty() => Some(Anticipation::Other(earlier(r, run))),
         _ => None,
     };
 }
