@@ -4,6 +4,7 @@ mod around;
 mod begin;
 mod habits;
 mod manual;
+mod plan;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub use around::{Explain, FormArgs, FromArgs, History, Logs, Repro, Rerun, Resul
 pub use begin::{Doctor, Init};
 pub use habits::refuse;
 pub use manual::{Completions, Man, Shell};
+pub use plan::{Algorithm, CostArgs, Plan};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -100,6 +102,11 @@ pub enum Command {
     /// happens on this machine and in this working tree, and nothing needs to be set up. Options that seagull.toml
     /// sets in its [run] table need not be given.
     Run(Box<Run>),
+    /// Show how tests would be packed into bundles, and how few there can be; nothing runs
+    ///
+    /// The tests of the working directory's suite, discovered as for a run and predicted by what they took before; or a list of
+    /// durations, without any suite.
+    Plan(Box<Plan>),
     /// List the last runs
     ///
     /// Runs that are under way, that have broken off, and ended ones that are kept.

@@ -14,6 +14,7 @@ mod harness;
 mod losses;
 mod options;
 mod outcomes;
+mod plan;
 mod plugins;
 mod processes;
 mod remote;

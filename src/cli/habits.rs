@@ -22,7 +22,7 @@ const HABITS: [(&[&str], &str); 10] = [
     (&["--timeout"], "--test-limit DURATION kills a test that takes longer"),
 ];
 /// Commands that pass on what stands after `--`.
-const PASSING_ON: [&str; 2] = ["run", "doctor"];
+const PASSING_ON: [&str; 3] = ["run", "plan", "doctor"];
 
 /// Says why a command line is not taken, or shows the help that it asks for; never returns.
 pub fn refuse(error: &clap::Error) -> ! {

@@ -20,6 +20,7 @@ fn the_help_is_as_approved() {
     golden::check("help.txt", &help(None));
     for name in [
         "run",
+        "plan",
         "init",
         "doctor",
         "runs",

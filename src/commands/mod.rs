@@ -6,6 +6,7 @@ mod drain;
 mod executor;
 mod init;
 mod manual;
+mod plan;
 pub mod run;
 mod scheduler;
 
@@ -25,6 +26,7 @@ use crate::state;
 pub async fn perform(command: Command) -> anyhow::Result<u8> {
     match command {
         Command::Run(args) => run::run(*args).await,
+        Command::Plan(args) => plan::run(*args).await,
         Command::Runs(args) => around::runs(*args).await,
         Command::Results(args) => around::results(*args).await,
         Command::Logs(args) => around::logs(*args).await,

@@ -29,8 +29,7 @@ pub use around::Form;
 pub use choice::{Color, Output};
 use names::Names;
 pub use tally::Tally;
-use text::Paint;
-pub use text::{clean, count, number, one_line, times};
+pub use text::{Paint, clean, count, micros, number, one_line, times};
 
 use crate::again::Again;
 use crate::errors::Stderr;

@@ -5,7 +5,7 @@ mod finding;
 mod scheduler;
 mod setup;
 mod suite;
-mod trial;
+pub(super) mod trial;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

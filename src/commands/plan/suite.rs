@@ -1,0 +1,69 @@
+//! The problem of the suite here: its tests are discovered as for a run, and predicted from its history.
+
+use std::time::Duration;
+
+use seagull_domain::{RunSpec, Workspace};
+use seagull_results::History;
+use seagull_scheduler::Costs;
+
+use super::{CAP, Named};
+use crate::cli;
+use crate::commands::doctor::trial;
+use crate::commands::run::{paths, spec};
+use crate::duration::millis;
+use crate::errors::{say, usage, warn};
+use crate::fresh;
+use crate::place::Place;
+use crate::report;
+use crate::state::State;
+
+/// Selects nothing: a discovery alone.
+const NOTHING: &str = "nothing, for a discovery alone";
+/// Nothing runs that could take longer.
+const LIMIT: Duration = Duration::from_secs(60);
+
+pub async fn problem(args: &cli::Plan) -> anyhow::Result<Named> {
+    let place = Place::here()?;
+    place.config.warnings.iter().for_each(warn);
+    let run = run_args(args, &place);
+    paths::check(&run, &place)?;
+    let state = State::open(args.state.state.as_deref(), &place)?;
+    let directory = spec::text(&place.directory)?;
+    let settings = spec::text(place.config.directory().unwrap_or(&place.directory))?;
+    let workspace = Workspace::InPlace { directory, content: String::new() };
+    let files = spec::Files { workspace, rev: String::new(), settings, version: None, built: None };
+    let spec = spec::build(&run, &place, files)?;
+    let home = tempfile::Builder::new().prefix("seagull-plan-").tempdir()?;
+    let only = RunSpec { id: fresh::run_id()?, select: vec![NOTHING.to_owned()], ..spec.clone() };
+    let trial = trial::run(only, LIMIT, home.path(), &state.directory).await?;
+    let Some(manifest) = trial.discovered else {
+        let why = trial.troubles.last().map_or("no tests are found", String::as_str);
+        return Err(usage(format!(
+            "the tests cannot be discovered: {why}\nhint: seagull doctor looks step by step"
+        )));
+    };
+    manifest.warnings.iter().for_each(warn);
+    let timings = History::open(&state.directory.join("history.sqlite"))?.load(&spec.project)?;
+    let prediction = seagull_results::predict(&manifest, &timings);
+    let (tests, known) = (report::count(report::number(manifest.len()), "test"), prediction.known);
+    say!("{tests} discovered, {known} of them with a history");
+    let mut costs = Costs::of(&spec);
+    if let Some(setup) = args.costs.scope_setup {
+        costs.file_micros = millis(setup).saturating_mul(1000);
+    }
+    if let Some(start) = args.costs.sandbox_start {
+        costs.bundle_ms = millis(start);
+    }
+    let problem = seagull_scheduler::problem(&manifest, &prediction, &costs, spec.cap_ms);
+    Ok(Named { problem, tests: manifest.ids().collect(), environments: Vec::new() })
+}
+
+/// A run of the same suite.
+fn run_args(args: &cli::Plan, place: &Place) -> cli::Run {
+    let mut run = cli::Run::default();
+    (run.paths, run.arguments) = (args.paths.clone(), args.arguments.clone());
+    run.what.suite = args.suite.clone();
+    run.how.cap = args.costs.cap.or(place.config.run.cap).or(Some(CAP));
+    run.at.state = args.state.clone();
+    run
+}

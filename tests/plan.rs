@@ -1,0 +1,97 @@
+//! `seagull plan`: a suite is discovered and packed, and nothing runs; a list of durations needs no suite.
+
+use std::io::Write;
+use std::process::{Output, Stdio};
+
+use serde_json::Value;
+
+use crate::harness::Suite;
+
+const TESTS: &str = "\
+import pathlib
+import pytest
+@pytest.mark.parametrize('n', range(4))
+def test_n(n): pathlib.Path('ran').touch()
+@pytest.mark.xdist_group('g')
+def test_g(): pathlib.Path('ran').touch()
+";
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The object that is printed.
+#[track_caller]
+fn planned(output: &Output) -> Value {
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_suite_is_discovered_and_planned_and_nothing_runs() {
+    let suite = Suite::of(&[("test_a.py", TESTS), ("test_b.py", "def test_last(): pass\n")]);
+    let state = suite.beside("state").into_os_string().into_string().unwrap();
+    let plan = |arguments: &[&str]| {
+        suite
+            .seagull(&[&["plan", "--state", &state, "--output", "json"], arguments].concat())
+            .output()
+            .unwrap()
+    };
+    let output = plan(&["--slots", "1,2"]);
+    let object = planned(&output);
+    assert!(text(&output.stderr).contains("6 tests discovered, 0 of them with a history"), "{object}");
+    assert_eq!(object["tests"], 6);
+    let mut tests: Vec<&str> = object["bundles"].as_array().unwrap().iter().flat_map(tests_of).collect();
+    tests.sort_unstable();
+    let ids = ["test_a.py::test_g", "test_a.py::test_n[0]", "test_a.py::test_n[1]"];
+    assert_eq!(tests[..3], ids);
+    assert_eq!(object["slots"].as_array().unwrap().len(), 2);
+    assert!(!suite.path().join("ran").exists(), "nothing ran");
+    assert_eq!(planned(&plan(&["test_b.py"]))["tests"], 1);
+}
+
+fn tests_of(bundle: &Value) -> Vec<&str> {
+    bundle["tests"].as_array().unwrap().iter().map(|test| test.as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_list_of_durations_is_planned_without_a_suite() {
+    let suite = Suite::of(&[]);
+    // Twelve of 2.5 s in two modules: three bundles of ten seconds, full to the cap.
+    let rows: String = (0..12).map(|i| format!("t{i},2.5,m{},passed\n", i / 6)).collect();
+    let list = format!("test_id,seconds,module,outcome\n{rows}");
+    suite.write("list.csv", &list);
+    let plan =
+        |arguments: &[&str]| suite.seagull(&[&["plan", "--timings"], arguments].concat()).output().unwrap();
+    let object = planned(&plan(&["list.csv", "--cap", "10s", "--output", "json"]));
+    let expected = [("bundle_count", 3), ("lower_bound", 3), ("gap", 0), ("tests", 12)];
+    for (field, value) in expected {
+        assert_eq!(object[field], value, "{object}");
+    }
+    assert_eq!((object["proven"].as_bool(), object["bound"].as_str()), (Some(true), Some("L1")));
+    assert!(object["bundles"].as_array().unwrap().iter().all(|bundle| bundle["seconds"] == 10.0));
+
+    let mut piped = suite.seagull(&["plan", "--timings", "-", "--cap", "10s", "--scope-setup", "1s"]);
+    let mut piped = piped.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    piped.stdin.take().unwrap().write_all(list.as_bytes()).unwrap();
+    let said = piped.wait_with_output().unwrap();
+    let said = text(&said.stdout);
+    assert!(
+        said.starts_with("4 bundles of 12 tests, at most 10 s each\nproven: no plan has fewer"),
+        "{said}"
+    );
+
+    suite.write("bad.csv", "test_id,seconds\na,1\nb,-1\n");
+    let output = plan(&["bad.csv"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        said.starts_with("error: bad.csv: line 3: seconds is \"-1\", less than nothing\nhint: "),
+        "{said}"
+    );
+    std::fs::write(suite.path().join("list.csv.gz"), [0x1f, 0x8b, 8]).unwrap();
+    assert!(
+        text(&plan(&["list.csv.gz"]).stderr).contains("hint: zcat list.csv.gz | seagull plan --timings -")
+    );
+    assert_eq!(plan(&["none.csv"]).status.code(), Some(2));
+}
