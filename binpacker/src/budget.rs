@@ -53,6 +53,10 @@ impl<'a> Steps<'a> {
         enough && !self.was_cancelled
     }
 
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
     /// Half of what is left, which is taken from it.
     pub fn fork(&mut self) -> Steps<'a> {
         let half = self.left / 2;

@@ -22,9 +22,9 @@ use crate::scoped::{self, Bins, Piece, Rule};
 use crate::split;
 use crate::units::Units;
 
-/// Minimum bin slack is for bins of few: at most so many blocks, and so many in a bin.
-const MBS_BLOCKS: usize = 20_000;
+/// Minimum bin slack is for bins of few blocks; each as full as can be found only where there are not too many.
 const MBS_BLOCKS_PER_BIN: u64 = 30;
+const MBS_BLOCKS: usize = 20_000;
 /// More blocks than these are even enough by themselves.
 const BALANCED: usize = 2_000;
 
@@ -92,7 +92,7 @@ impl<'u, 'p> Search<'u, 'p> {
     /// All stages, until a bound proves the packing.
     pub fn run(mut self) -> Found {
         if !self.units.problem.uncertain {
-            let stages = [Self::split, Self::slack, Self::portfolio];
+            let stages = [Self::split, Self::slack, Self::split, Self::portfolio];
             for stage in stages {
                 if self.is_proven() || self.cancelled {
                     break;
@@ -159,8 +159,7 @@ impl<'u, 'p> Search<'u, 'p> {
         let size = |block: &Block| block.load.micros.saturating_add(scopes.sum(&block.scopes));
         blocks.sort_by_key(|block| (Reverse(size(block)), block.units.first().copied()));
         let room = self.capacity.room();
-        let few = blocks.len() <= MBS_BLOCKS
-            && blocks.len() as u64 <= self.packing.bins.len() as u64 * MBS_BLOCKS_PER_BIN;
+        let few = blocks.len() as u64 <= self.packing.bins.len() as u64 * MBS_BLOCKS_PER_BIN;
         let scalar = self.capacity.is_scalar(blocks.iter().map(|block| block.load));
         let fits = blocks.iter().all(|block| (1..=room).contains(&size(block)));
         if !few || !scalar || !fits {
@@ -175,9 +174,15 @@ impl<'u, 'p> Search<'u, 'p> {
         let left: Vec<(u64, u32)> =
             rest.iter().map(|&at| (sizes[at as usize], blocks[at as usize].load.tests)).collect();
         let mut steps = self.steps.fork();
-        let found = mbs::bins(&left, room, self.capacity.max_tests, &mut steps);
+        let target = self.bound.0.saturating_sub(bins.len() as u64);
+        let room = mbs::Room::full(room, self.capacity.max_tests);
+        let mut tried = vec![mbs::chunked(&left, room, target, &mut steps)];
+        let met = tried[0].as_ref().is_some_and(|bins| bins.len() as u64 <= target);
+        if !met && left.len() <= MBS_BLOCKS {
+            tried.push(mbs::bins(&left, room, &mut steps));
+        }
         self.cancelled |= steps.was_cancelled;
-        let Some(found) = found else { return };
+        let Some(found) = tried.into_iter().flatten().min_by_key(Vec::len) else { return };
         bins.extend(
             found.into_iter().map(|bin| bin.into_iter().map(|at| rest[at as usize]).collect::<Vec<_>>()),
         );
