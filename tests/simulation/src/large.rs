@@ -43,5 +43,5 @@ impl Scenario {
 fn passes(r: &mut Random) -> Script {
     let duration_ms = r.within(100..=2000);
     let (predicted_us, limit_ms) = (duration_ms * 1000, 3 * duration_ms + 5000);
-    Script { does: Does::Always(Outcome::Passed), duration_ms, predicted_us, limit_ms }
+    Script { does: Does::Always(Outcome::Passed), duration_ms, predicted_us, limit_ms, slow_ms: None }
 }

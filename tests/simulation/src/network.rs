@@ -119,9 +119,10 @@ impl World {
         match message {
             ToScheduler::Report { agent, .. } | ToScheduler::Fetch { agent, .. } => self.is_cut_off(*agent),
             ToScheduler::Closed { executor, .. } => self.is_executor_cut_off(executor.as_str()),
-            ToScheduler::Submit { .. } | ToScheduler::Cancel { .. } | ToScheduler::Watch { .. } => {
-                self.clients_are_out()
-            }
+            ToScheduler::Submit { .. }
+            | ToScheduler::Cancel { .. }
+            | ToScheduler::Watch { .. }
+            | ToScheduler::Drain { .. } => self.clients_are_out(),
         }
     }
 

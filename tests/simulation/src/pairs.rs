@@ -100,6 +100,7 @@ const EXECUTORS: Table = Table {
         "call held long enough",
         "lease over",
         "scheduler stood still",
+        "asked to leave",
     ],
     impossible: &[
         (
@@ -158,6 +159,10 @@ pub fn met(state: &State, now: Instant, event: &Event) -> Vec<Pair> {
         Event::Anticipated { run, .. } => of_run(run, "anticipated"),
         Event::Archived { run } => of_run(run, "archived"),
         Event::Report { report, .. } => of_report(state, report),
+        Event::Drain { executors, .. } => {
+            let of = |id| (executor_state(state.executors.get(id)), "asked to leave");
+            executors.iter().map(of).collect()
+        }
         Event::Disconnected { executor, boot, sequence } => {
             let known = state.executors.get(executor);
             let newest = known.is_some_and(|of| (of.boot.as_ref(), of.sequence) == (Some(boot), *sequence));

@@ -2,7 +2,7 @@
 //! may. And when all of it stops, from when on a history has to come to its end.
 
 use crate::random::Random;
-use crate::scenario::{Does, Fault, RunPlan, Scenario};
+use crate::scenario::{Does, Fault, RunPlan, Scenario, Script};
 
 /// From the last fault on, leases have run out and everybody has come back within this.
 const RECOVERS_MS: u64 = 120_000;
@@ -67,6 +67,7 @@ impl Fault {
             | Fault::Partition { for_ms, .. }
             | Fault::PartitionClients { for_ms } => for_ms,
             Fault::CrashScheduler { down_ms } | Fault::FailDisk { down_ms } => down_ms,
+            Fault::Drain { limit_ms, .. } => limit_ms,
             Fault::Leave { .. } | Fault::Cut { .. } => 0,
         }
     }
@@ -89,6 +90,7 @@ impl RunPlan {
         let once = |does: Does| matches!(does, Does::Always(_) | Does::FailsFirst(_));
         let bad = |does: Does| if once(does) { 0 } else { BAD_MS };
         let tests = self.tests.iter().chain(&self.gone);
-        tests.map(|test| executions * (test.duration_ms + OVERHEAD_MS) + bad(test.does)).sum()
+        let once_ms = |test: &Script| test.slow_ms.unwrap_or(0).max(test.duration_ms) + OVERHEAD_MS;
+        tests.map(|test| executions * once_ms(test) + bad(test.does)).sum()
     }
 }

@@ -1,7 +1,7 @@
 //! What a seed stands for: tests with what they are predicted to take and what they take, how fast each slot is, and which
 //! are lost when; and the least time in which that can be done.
 
-use seagull_binpacker::{Item, Problem, SetupCosts};
+use seagull_binpacker::{Item, Problem};
 use seagull_domain::TestIndex;
 use seagull_simulation::Random;
 
@@ -11,8 +11,6 @@ const WORK_MS: f64 = 2.0 * 24.0 * 3600.0 * 1000.0;
 /// What each bundle costs before its first test.
 pub const BUNDLE_MS: u64 = 20_000;
 const CAP_MS: u64 = 600_000;
-/// Tests in a file.
-const FILE: u32 = 13;
 
 /// How what happens differs from what is predicted.
 pub struct Noise {
@@ -68,13 +66,9 @@ impl Day {
     /// As the packer has it, which knows what a bundle costs.
     pub fn bundles(&self) -> Vec<Vec<TestIndex>> {
         let items = (0..).zip(&self.predicted_us);
-        let items = items.map(|(test, micros)| Item { test, micros: *micros, scope: test / FILE }).collect();
-        let problem = Problem {
-            slots: Some(SLOTS as u32),
-            setup: SetupCosts::constant(0),
-            fixed_ms: BUNDLE_MS,
-            ..Problem::new(items, CAP_MS)
-        };
+        let items = items.map(|(test, micros)| Item { test, micros: *micros, ..Item::default() }).collect();
+        let problem =
+            Problem { slots: Some(SLOTS as u32), fixed_ms: BUNDLE_MS, ..Problem::new(items, CAP_MS) };
         let plan = seagull_binpacker::pack(&problem).expect("a problem without relations");
         let tests = |bundle: seagull_binpacker::Bundle| bundle.tests.into_iter().map(TestIndex).collect();
         plan.bundles.into_iter().map(tests).collect()

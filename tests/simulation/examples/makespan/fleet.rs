@@ -253,6 +253,7 @@ fn spec() -> RunSpec {
         select: Vec::new(),
         cap_ms: 600_000,
         test_limit_ms: None,
+        start_limit_ms: None,
         retries: 0,
         test_losses: None,
         run_losses: None,
