@@ -5,7 +5,8 @@ use std::fmt;
 use crate::v1::ProtocolRange;
 
 /// What this program speaks. Raise `max` for a change that an older program must not be trusted with; fields and
-/// values that it may ignore need no new version.
+/// values that it may ignore need no new version. `min` is what the minor release before this one has as `max`, so that
+/// releases one apart work together.
 pub const PROTOCOL: ProtocolRange = ProtocolRange { min: 1, max: 1 };
 
 /// The other side speaks no version that this program does.
@@ -49,5 +50,12 @@ mod tests {
         for stranger in strangers {
             assert!(agree(stranger).is_err(), "{stranger:?} was taken");
         }
+    }
+
+    #[test]
+    fn whoever_is_refused_hears_both_ranges_and_what_to_do() {
+        let refused = agree(Some(ProtocolRange { min: 7, max: 8 })).unwrap_err().to_string();
+        assert!(refused.starts_with(&format!("no shared protocol version: {}..", PROTOCOL.min)), "{refused}");
+        assert!(refused.contains(" here, 7..8 offered\nhint: install the same release"), "{refused}");
     }
 }

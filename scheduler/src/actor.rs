@@ -54,6 +54,8 @@ pub(crate) enum Request {
         reply: oneshot::Sender<HashSet<Digest>>,
     },
     Event(Event),
+    /// What is acknowledged cannot be kept any more, for this reason.
+    Broken(String),
 }
 
 /// A newer process has taken the executor's name.
@@ -130,7 +132,7 @@ impl Actor {
         }
     }
 
-    /// Runs until nobody can ask any more. An error means that facts could not be made durable: the process must end.
+    /// Runs until nobody can ask any more. An error means that what is acknowledged cannot be kept: the process must end.
     pub async fn run(mut self) -> Result<(), String> {
         let mut durable = self.committer.durable.clone();
         self.step(Event::Recovered);
@@ -140,7 +142,7 @@ impl Actor {
                 request = self.requests.recv() => match request {
                     Some(request) => {
                         self.turn();
-                        self.handle(request);
+                        self.handle(request)?;
                     }
                     None => return Ok(()),
                 },
@@ -173,9 +175,10 @@ impl Actor {
         self.turned = now;
     }
 
-    fn handle(&mut self, request: Request) {
+    fn handle(&mut self, request: Request) -> Result<(), String> {
         match request {
             Request::Event(event) => self.step(event),
+            Request::Broken(why) => return Err(why),
             Request::Submit { spec, reply } => {
                 let request = self.call();
                 self.submissions.insert(request, reply);
@@ -209,6 +212,7 @@ impl Actor {
                 let _ = reply.send(self.state.runs.values().flat_map(blobs).collect());
             }
         }
+        Ok(())
     }
 
     fn call(&mut self) -> Call {
@@ -359,6 +363,33 @@ mod tests {
             workers: Vec::new(),
             batches: Vec::new(),
         }
+    }
+
+    #[tokio::test]
+    async fn whoever_stood_still_takes_nobody_for_lost() {
+        let (committer, _work, _durable) = Committer::with_queue(Seq(0));
+        let (_requests, receiver) = mpsc::channel(8);
+        let (errands, _queue) = mpsc::unbounded_channel();
+        let ends = Ends { requests: receiver, errands, live: broadcast::channel(8).0 };
+        let settings = Settings::default();
+        let mut actor = Actor::new(State::new(Epoch(1), settings), committer, ends);
+        let (reply, answer) = oneshot::channel();
+        actor.handle(Request::Report { report: Box::new(report()), reply }).unwrap();
+        answer.await.unwrap().expect("it has the name");
+
+        // It has no call outstanding, so that nothing is due before its lease ends.
+        let deadline = actor.state.next_deadline();
+        assert!(deadline.is_some_and(|at| at - Instant(0) >= settings.lease));
+        actor.origin -= settings.lease + Duration::from_secs(5);
+        actor.notice_pause(deadline);
+        actor.step(Event::Tick);
+        assert_eq!(actor.state.executors.len(), 1, "it may have reported meanwhile");
+        // Silence is none the less silence.
+        let deadline = actor.state.next_deadline();
+        actor.origin -= deadline.expect("a lease") - actor.now();
+        actor.notice_pause(deadline);
+        actor.step(Event::Tick);
+        assert!(actor.state.executors.is_empty());
     }
 
     #[tokio::test]

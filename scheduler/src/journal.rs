@@ -22,7 +22,7 @@ const FILES: [&str; 3] = [DATABASE, "journal.sqlite-wal", "journal.sqlite-shm"];
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("journal {path}: {source}")]
+    #[error("journal {path}: {source}{}", hint(source))]
     Sqlite { path: PathBuf, source: rusqlite::Error },
     #[error("journal {path}: {source}")]
     Io { path: PathBuf, source: std::io::Error },
@@ -36,6 +36,14 @@ pub enum Error {
     Newer { path: PathBuf, found: u32 },
     #[error("journal {path}, fact {seq}: {source}")]
     Damaged { path: PathBuf, seq: u64, source: serde_json::Error },
+}
+
+fn hint(source: &rusqlite::Error) -> &'static str {
+    use rusqlite::ErrorCode::{DiskFull, SystemIoFailure};
+    match source.sqlite_error_code() {
+        Some(DiskFull | SystemIoFailure) => "\nhint: make room on the disk if it is full",
+        _ => "",
+    }
 }
 
 /// The one writer of a journal. It holds a lock on a file beside it for as long as it lives.
@@ -342,6 +350,72 @@ mod tests {
         drop((journal, reader));
         let (_, state) = Journal::open(directory.path(), Settings::default()).unwrap();
         assert_eq!((state.seq, state.epoch), (Seq(0), Epoch(1)));
+    }
+
+    fn submitted(number: u64) -> (Seq, Fact) {
+        let mut spec = spec(&format!("r{number}"));
+        spec.arguments = vec!["x".repeat(5000)];
+        (Seq(number), Fact { run: spec.id.clone(), what: What::Submitted(Box::new(spec)) })
+    }
+
+    /// Of what a crash has left: up to which fact it is read, and that it goes on from there.
+    fn recovered(database: &[u8], log: &[u8]) -> u64 {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(DATABASE), database).unwrap();
+        std::fs::write(directory.path().join(FILES[1]), log).unwrap();
+        let (mut journal, state) = Journal::open(directory.path(), Settings::default()).unwrap();
+        assert_eq!(state.runs.len() as u64, state.seq.0, "all facts up to the last");
+        journal.append(&[submitted(state.seq.0 + 1)]).unwrap();
+        state.seq.0
+    }
+
+    #[test]
+    fn a_torn_tail_is_as_if_it_had_not_been_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut journal, _) = Journal::open(directory.path(), Settings::default()).unwrap();
+        (1..=9).for_each(|number| journal.append(&[submitted(number)]).unwrap());
+        let [database, log] =
+            [FILES[0], FILES[1]].map(|name| std::fs::read(directory.path().join(name)).unwrap());
+        let ends = (0..=log.len()).step_by(999).chain([log.len() - 1, log.len()]);
+        let torn: Vec<_> = ends.map(|end| recovered(&database, &log[..end])).collect();
+        assert!(torn.is_sorted() && torn.ends_with(&[8, 9]), "{torn:?}");
+        assert_eq!(torn.iter().collect::<std::collections::BTreeSet<_>>().len(), 10, "{torn:?}");
+        let garbled = (log.len() / 2..log.len()).step_by(999).map(|at| {
+            let mut log = log.clone();
+            log[at] ^= 0x55;
+            recovered(&database, &log)
+        });
+        let garbled: Vec<_> = garbled.collect();
+        assert!(garbled.is_sorted() && garbled[0] > 0 && garbled.ends_with(&[8]), "{garbled:?}");
+    }
+
+    #[test]
+    fn a_full_disk_is_told_and_what_was_durable_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut journal, _) = Journal::open(directory.path(), Settings::default()).unwrap();
+        journal.connection.query_row("PRAGMA max_page_count = 40", [], |_| Ok(())).unwrap();
+        let (full, error) =
+            (1..).find_map(|number| Some((number, journal.append(&[submitted(number)]).err()?))).unwrap();
+        let error = error.to_string();
+        assert!(error.contains("database or disk is full\nhint: make room on the disk"), "{error}");
+        drop(journal);
+        let (_, state) = Journal::open(directory.path(), Settings::default()).unwrap();
+        assert_eq!((state.seq.0, state.runs.len() as u64), (full - 1, full - 1));
+    }
+
+    #[test]
+    fn a_journal_of_a_newer_format_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(directory.path(), Settings::default()).unwrap();
+        journal.connection.execute("UPDATE meta SET value = ?1 WHERE key = 'format'", [FORMAT + 1]).unwrap();
+        drop(journal);
+        for _ in 0..2 {
+            let error = Journal::open(directory.path(), Settings::default()).unwrap_err().to_string();
+            assert!(
+                error.contains("has format 2") && error.contains("\nhint: use a newer seagull"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

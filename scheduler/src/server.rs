@@ -54,7 +54,7 @@ pub enum Error {
     )]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error(
-        "the journal failed: {0}\nhint: nothing that was acknowledged is lost; make room on the disk and start again"
+        "nothing more can be kept: {0}\nhint: nothing that was acknowledged is lost; when it is started again, all goes on from there"
     )]
     Commit(String),
     #[error(
@@ -171,7 +171,7 @@ fn in_state<T, E: std::fmt::Display>(path: &Path, opened: Result<T, E>) -> Resul
 mod tests {
     use seagull_domain::{AttemptId, RunId, TextRef};
     use seagull_proto::convert::{self, LogChunk, TextAsked};
-    use seagull_proto::{endpoint, v1};
+    use seagull_proto::{PROTOCOL, endpoint, v1};
     use tonic::Code;
 
     use super::*;
@@ -186,13 +186,59 @@ mod tests {
         TextAsked { run: run.clone(), text }.into()
     }
 
+    fn start(state: &Path) -> (Server, Token) {
+        let token: Token = "secret".parse().unwrap();
+        let [journal, path] = [state.to_owned(), state.to_owned()];
+        let options = Options { journal, state: path, settings: Settings::default(), token: token.clone() };
+        (Server::start(options).unwrap(), token)
+    }
+
+    #[tokio::test]
+    async fn other_releases_are_refused_whether_older_or_newer() {
+        let state = tempfile::tempdir().unwrap();
+        let (server, token) = start(state.path());
+        let mut executor = endpoint::executors_client(server.connect(), &token);
+        let mut client = endpoint::runs_client(server.connect(), &token);
+        let (older, newer) = (PROTOCOL.min - 1, PROTOCOL.max + 1);
+        for (min, max) in [(older, older), (newer, newer + 1)] {
+            let protocol = Some(v1::ProtocolRange { min, max });
+            let report = v1::ReportMessage { protocol, ..Default::default() };
+            let submission = convert::submission(spec("r")).unwrap();
+            let submission = v1::SubmitRequest { protocol, ..submission };
+            let refused = [
+                executor.synchronize(report).await.unwrap_err(),
+                client.submit(submission).await.unwrap_err(),
+            ];
+            for status in refused {
+                assert_eq!(status.code(), Code::FailedPrecondition, "{status}");
+                let said = format!("here, {min}..{max} offered\nhint: install the same release");
+                assert!(status.message().contains(&said), "{status}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn where_a_log_has_no_room_the_scheduler_ends_instead_of_keeping_executors_waiting() {
+        let state = tempfile::tempdir().unwrap();
+        let (mut server, token) = start(state.path());
+        let mut executor = endpoint::executors_client(server.connect(), &token);
+        let mut client = endpoint::runs_client(server.connect(), &token);
+        client.submit(convert::submission(spec("r")).unwrap()).await.unwrap();
+        let logs = state.path().join("runs/r/logs");
+        std::fs::create_dir_all(&logs).unwrap();
+        std::os::unix::fs::symlink("/dev/full", logs.join("1.log")).unwrap();
+        executor.put_log(chunk(&"r".parse().unwrap(), 0, b"text")).await.unwrap_err();
+        let ended = server.failed().await.to_string();
+        assert!(
+            ended.contains("1.log: No space left on device") && ended.contains("hint: nothing that was"),
+            "{ended}"
+        );
+    }
+
     #[tokio::test]
     async fn logs_are_kept_for_runs_that_there_are_and_grow_without_a_gap() {
         let state = tempfile::tempdir().unwrap();
-        let token: Token = "secret".parse().unwrap();
-        let [journal, path] = [state.path().to_owned(), state.path().to_owned()];
-        let options = Options { journal, state: path, settings: Settings::default(), token: token.clone() };
-        let server = Server::start(options).unwrap();
+        let (server, token) = start(state.path());
         let channel = server.connect();
         let mut executor = endpoint::executors_client(channel.clone(), &token);
         let mut client = endpoint::runs_client(channel, &token);

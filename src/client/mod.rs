@@ -87,6 +87,14 @@ pub struct About {
     pub slots: Option<u32>,
 }
 
+impl About {
+    /// Of one that speaks our protocol.
+    fn of(info: v1::InfoResponse) -> Result<About, Error> {
+        agree(info.protocol).map_err(Error::new)?;
+        Ok(About { version: info.version, unix_millis: info.unix_millis, slots: info.slots })
+    }
+}
+
 /// Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -122,8 +130,7 @@ impl Client {
             }
             (Err(error), _) => return Err(error),
         };
-        agree(info.protocol).map_err(Error::new)?;
-        Ok(About { version: info.version, unix_millis: info.unix_millis, slots: info.slots })
+        About::of(info)
     }
 
     /// Asks for a run.
@@ -254,6 +261,22 @@ fn backoff(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scheduler_of_another_release_is_refused_whether_older_or_newer() {
+        for (min, max) in [(0, 0), (2, 3)] {
+            let protocol = Some(v1::ProtocolRange { min, max });
+            let info = v1::InfoResponse { version: "9.9.9".into(), protocol, ..Default::default() };
+            let error = About::of(info).unwrap_err();
+            assert!(!error.is_transient());
+            let said = error.to_string();
+            assert!(
+                said.contains(&format!("1..1 here, {min}..{max} offered"))
+                    && said.contains("\nhint: install the same release"),
+                "{said}"
+            );
+        }
+    }
 
     #[test]
     fn whoever_trusts_an_authority_expects_tls() {

@@ -89,9 +89,11 @@ impl Step<'_> {
         }
     }
 
+    /// Leases are longer by the pause. Of one that had little left, the next report may be on its way.
     pub fn paused(&mut self, pause: Duration) {
+        let soon = self.now + self.state.settings.lease_closed;
         for executor in self.state.executors.values_mut() {
-            executor.lease_until = executor.lease_until + pause;
+            executor.lease_until = (executor.lease_until + pause).max(soon);
             for running in executor.running.values_mut() {
                 running.since = running.since + pause;
             }

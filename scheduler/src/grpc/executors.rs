@@ -32,6 +32,17 @@ impl Drop for Gone {
     }
 }
 
+impl Face {
+    /// Without room, no result that names its text can be acknowledged, as without room for the journal: better that
+    /// the process ends, and executors wait for the next, than that they fall silent.
+    async fn not_kept(&self, error: seagull_results::Error) -> Status {
+        if error.is_full() {
+            let _ = self.0.actor.requests.send(actor::Request::Broken(error.to_string())).await;
+        }
+        Status::internal(error.to_string())
+    }
+}
+
 #[tonic::async_trait]
 impl Executors for Face {
     async fn synchronize(
@@ -80,7 +91,11 @@ impl Executors for Face {
             return Err(Status::not_found("no such run"));
         }
         let logs = self.0.logs(&run);
-        let durable = blocking(move || logs.write_at(attempt, offset, &data)).await?;
+        let written = blocking(move || Ok::<_, String>(logs.write_at(attempt, offset, &data))).await?;
+        let durable = match written {
+            Ok(durable) => durable,
+            Err(error) => return Err(self.not_kept(error).await),
+        };
         Ok(Response::new(v1::PutLogResponse { durable }))
     }
 }

@@ -59,7 +59,7 @@ pub async fn run(mut start: Start) -> anyhow::Result<u8> {
         told: Some(tellings),
         lonely: None,
     };
-    let trouble = trouble(&mut server, &mut executor);
+    let trouble = trouble(&mut server, &mut executor, &run);
     match follow::follow(session, &mut start.signals, trouble).await? {
         End::Abandoned => Ok(INTERRUPTED),
         End::Finished(code) => {
@@ -162,9 +162,11 @@ fn execute(start: &Start, channel: Channel, token: Token, tell: Tell) -> anyhow:
 }
 
 /// What ends the run before its time.
-async fn trouble(server: &mut Server, executor: &mut Executor) -> anyhow::Error {
+async fn trouble(server: &mut Server, executor: &mut Executor, run: &RunId) -> anyhow::Error {
+    let broken_off =
+        || format!("the run cannot go on\nhint: it does by the same command with --run-id {run}");
     tokio::select! {
-        error = server.failed() => anyhow::Error::new(error).context("the run cannot go on"),
+        error = server.failed() => anyhow::Error::new(error).context(broken_off()),
         left = executor.wait() => match left {
             Ok(()) => anyhow!("the executor of this process has left"),
             Err(error) => anyhow::Error::new(error).context("the run cannot go on"),
