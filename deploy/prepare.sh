@@ -29,6 +29,20 @@ if [ ${#packages[@]} -gt 0 ]; then
     fi
 fi
 
+# Some scenarios cut networks, and let clocks jump; where that cannot be had they are skipped, which is said.
+beside=()
+case " $* " in
+    *" test "*)
+        command -v ip >/dev/null || beside+=(iproute2)
+        compgen -G "/usr/lib/*/faketime/libfaketimeMT.so.1" >/dev/null || beside+=(libfaketime)
+        ;;
+esac
+if [ ${#beside[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "installing ${beside[*]}"
+    { apt-get update && apt-get install -y --no-install-recommends "${beside[@]}"; } ||
+        echo "not installed: ${beside[*]}" >&2
+fi
+
 # The pytest adapter takes Python 3.8, the demo's networkx 3.10; what the tests install takes 3.11.
 wanted=3.8
 case " $* " in

@@ -20,5 +20,6 @@ mod processes;
 mod remote;
 mod renewal;
 mod rust;
+mod scenarios;
 mod structure;
 mod tls;

@@ -17,7 +17,7 @@ use seagull_proto::convert::{self, DrainAsked, HistoryAsked, ListAsked, TextAske
 use seagull_proto::endpoint::{Authorized, blobs_client, runs_client};
 use seagull_proto::v1::blobs_client::BlobsClient;
 use seagull_proto::v1::runs_client::RunsClient;
-use seagull_proto::{Token, agree, status, v1};
+use seagull_proto::{Token, Unsupported, agree, status, v1};
 use tokio::task::JoinSet;
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -89,8 +89,8 @@ pub struct About {
 
 impl About {
     /// Of one that speaks our protocol.
-    fn of(info: v1::InfoResponse) -> Result<About, Error> {
-        agree(info.protocol).map_err(Error::new)?;
+    fn of(info: v1::InfoResponse) -> Result<About, Unsupported> {
+        agree(info.protocol)?;
         Ok(About { version: info.version, unix_millis: info.unix_millis, slots: info.slots })
     }
 }
@@ -130,7 +130,7 @@ impl Client {
             }
             (Err(error), _) => return Err(error),
         };
-        About::of(info)
+        About::of(info).map_err(Error::new)
     }
 
     /// Asks for a run.
@@ -267,7 +267,7 @@ mod tests {
         for (min, max) in [(0, 0), (2, 3)] {
             let protocol = Some(v1::ProtocolRange { min, max });
             let info = v1::InfoResponse { version: "9.9.9".into(), protocol, ..Default::default() };
-            let error = About::of(info).unwrap_err();
+            let error = Error::new(About::of(info).unwrap_err());
             assert!(!error.is_transient());
             let said = error.to_string();
             assert!(

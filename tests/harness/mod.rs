@@ -1,13 +1,17 @@
 //! What the cases stand on: suites in directories of their own, running commands, and what they said.
 
+mod chance;
 mod finished;
 mod marked;
+mod place;
 mod plain;
 mod python;
 mod running;
 mod suite;
 
+pub use chance::Chance;
 pub use finished::Finished;
+pub use place::{Namespace, Place, skip};
 pub use python::Packages;
 pub use running::Running;
 pub use suite::Suite;

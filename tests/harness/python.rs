@@ -17,6 +17,7 @@ pub enum Packages {
     Forked,
     Plugins,
     Coverage,
+    Networkx,
 }
 
 impl Packages {
@@ -30,6 +31,7 @@ impl Packages {
             Packages::Forked => "forked",
             Packages::Plugins => "plugins",
             Packages::Coverage => "coverage",
+            Packages::Networkx => "networkx",
         }
     }
 
@@ -43,6 +45,7 @@ impl Packages {
             // Of pytest 9.2's reports pytest-forked cannot send any.
             Packages::Forked => &["pytest==8.4.2", "pytest-forked==1.7.5"],
             Packages::Coverage => &["pytest==9.2.0", "pytest-cov==7.1.0", "coverage==7.17.4"],
+            Packages::Networkx => &["pytest==9.2.0", "networkx==3.6.1", "numpy==2.4.6"],
             Packages::Plugins => &[
                 "pytest==9.2.0",
                 "hypothesis==6.170.15",

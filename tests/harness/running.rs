@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a thread reads what would block")]
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -28,11 +28,19 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn start(mut command: Command, stderr: &Path) -> Running {
+    pub fn start(command: Command, stderr: &Path) -> Running {
+        Running::try_start(command, stderr).unwrap()
+    }
+
+    pub fn try_start(mut command: Command, stderr: &Path) -> io::Result<Running> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(stderr).unwrap());
-        let mut child = command.spawn().unwrap();
+        let mut child = command.spawn()?;
         let lines = read(child.stdout.take().unwrap());
-        Running { child, lines, stderr: stderr.to_owned(), events: Vec::new() }
+        Ok(Running { child, lines, stderr: stderr.to_owned(), events: Vec::new() })
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The next line on standard output; none at its end.
@@ -58,7 +66,8 @@ impl Running {
         }
     }
 
-    fn event(&mut self) -> Option<Value> {
+    /// The next event; none at the end of the stream.
+    pub fn event(&mut self) -> Option<Value> {
         let line = self.line()?;
         let event: Value = serde_json::from_str(&line)
             .unwrap_or_else(|error| panic!("not an event: {error}: {line:?}\n{}", self.stderr()));
@@ -77,17 +86,27 @@ impl Running {
         let _ = self.child.wait();
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     pub fn stderr(&self) -> String {
         fs::read_to_string(&self.stderr).unwrap_or_default()
+    }
+
+    /// Waits for its end; returns its exit code and what it said.
+    pub fn wait(&mut self) -> (i32, String) {
+        while self.line().is_some() {}
+        let status = self.child.wait().unwrap();
+        let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap();
+        (code, self.stderr())
     }
 
     /// Reads to the end and waits; the checks are the caller's. The code of a process that a signal ended is 128 and
     /// the signal, as in a shell.
     pub fn end(mut self) -> (Vec<Value>, i32, String) {
         while self.event().is_some() {}
-        let status = self.child.wait().unwrap();
-        let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap();
-        let stderr = self.stderr();
+        let (code, stderr) = self.wait();
         (std::mem::take(&mut self.events), code, stderr)
     }
 
