@@ -5,7 +5,7 @@ use std::fs;
 use super::fleet::{Fleet, RUN, Settings, reach};
 use super::round::{GONE, play};
 use super::subject::Subject;
-use crate::harness::{Namespace, Place, Running};
+use crate::harness::{Namespace, Place, Running, skip};
 
 const MOUNT: [&str; 1] = ["--mount"];
 
@@ -102,8 +102,12 @@ fn the_disk_of_a_run_here_fills_up() {
 }
 
 #[test]
-#[ignore = "such an executor is given work until budgets are spent, as long as sick executors are not cordoned"]
 fn an_executor_has_no_room_for_the_files() {
+    // Once sick executors are cordoned, make this true.
+    const HELD_BACK: bool = false;
+    if !HELD_BACK {
+        return skip("an executor without room is given work until budgets are spent");
+    }
     play("executor's disk full", |round| {
         let subject = Subject::made();
         subject.suite.write("large", &"x".repeat(4 << 20));
