@@ -378,16 +378,16 @@ mod tests {
         answer.await.unwrap().expect("it has the name");
 
         // It has no call outstanding, so that nothing is due before its lease ends.
-        let deadline = actor.state.next_deadline();
-        assert!(deadline.is_some_and(|at| at - Instant(0) >= settings.lease));
+        actor.turn();
+        assert!(actor.state.next_deadline().is_some_and(|at| at - Instant(0) >= settings.lease));
         actor.origin -= settings.lease + Duration::from_secs(5);
-        actor.notice_pause(deadline);
+        actor.turn();
         actor.step(Event::Tick);
         assert_eq!(actor.state.executors.len(), 1, "it may have reported meanwhile");
         // Silence is none the less silence.
-        let deadline = actor.state.next_deadline();
-        actor.origin -= deadline.expect("a lease") - actor.now();
-        actor.notice_pause(deadline);
+        actor.turn();
+        actor.origin -= actor.state.next_deadline().expect("a lease") - actor.now();
+        actor.turn();
         actor.step(Event::Tick);
         assert!(actor.state.executors.is_empty());
     }
