@@ -63,7 +63,8 @@ fn in_one_worker(story: &Story, executions: &[&Execution]) -> Result<(), String>
                 .events()
                 .any(|e| matches!(e, RunEvent::AttemptLost { attempt, .. } if *attempt == of.attempt))
         };
-        let drained = story.physical.agents[a.agent].leaves.is_some_and(|at| at <= b.start);
+        // What is handed back by an executor that leaves may come in parts: what had not begun, then what was interrupted.
+        let drained = story.physical.agents.iter().any(|agent| agent.leaves.is_some_and(|at| at <= b.start));
         let withdrawn = |of: &Execution| story.withdrawn.contains_key(&of.attempt);
         let missing = |e: &RunEvent| matches!(e, RunEvent::TestMissing { .. });
         let worker = &story.physical.workers[a.worker];
