@@ -13,10 +13,13 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use seagull_domain::{Epoch, RunId, Seq};
 use seagull_scheduler_core::{Fact, Settings, State, What};
 
-const FORMAT: u32 = 1;
+/// 2: the tests of a snapshot are in columns.
+const FORMAT: u32 = 2;
 const DATABASE: &str = "journal.sqlite";
 const LOCK: &str = "journal.lock";
 const BUSY: Duration = Duration::from_secs(10);
+/// Fewer bytes of facts than this are read sooner than a snapshot is written.
+const WORTH_A_SNAPSHOT: usize = 64 << 20;
 /// The database, then what SQLite keeps beside it. Alone, the log means nothing; a database without it has lost facts.
 const FILES: [&str; 3] = [DATABASE, "journal.sqlite-wal", "journal.sqlite-shm"];
 
@@ -51,7 +54,8 @@ fn hint(source: &rusqlite::Error) -> &'static str {
 pub struct Journal {
     path: PathBuf,
     connection: Connection,
-    /// Of the facts that this process has appended since.
+    snapshot_bytes: usize,
+    /// Of the facts since.
     bytes_since_snapshot: usize,
     _lock: File,
 }
@@ -63,7 +67,8 @@ impl Journal {
         std::fs::create_dir_all(directory).map_err(|source| Error::Io { path: path.clone(), source })?;
         let lock = lock(directory)?;
         let connection = connect(&path)?;
-        let mut journal = Journal { path, connection, bytes_since_snapshot: 0, _lock: lock };
+        let mut journal =
+            Journal { path, connection, snapshot_bytes: 0, bytes_since_snapshot: 0, _lock: lock };
         let epoch = journal.begin_epoch()?;
         let state = journal.recover(epoch, settings)?;
         Ok((journal, state))
@@ -96,20 +101,25 @@ impl Journal {
     }
 
     /// Snapshot, then the facts after it.
-    fn recover(&self, epoch: Epoch, settings: Settings) -> Result<State, Error> {
-        let sqlite = |source| Error::Sqlite { path: self.path.clone(), source };
-        let damaged = |seq, source| Error::Damaged { path: self.path.clone(), seq, source };
+    fn recover(&mut self, epoch: Epoch, settings: Settings) -> Result<State, Error> {
+        let path = self.path.clone();
+        let sqlite = |source| Error::Sqlite { path: path.clone(), source };
+        let damaged = |seq, source| Error::Damaged { path: path.clone(), seq, source };
         let row = |row: &rusqlite::Row| Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?));
         let snapshot = self.connection.query_row("SELECT seq, body FROM snapshot", [], row);
         let mut state = match snapshot.optional().map_err(sqlite)? {
-            Some((seq, body)) => serde_json::from_str(&body).map_err(|source| damaged(seq, source))?,
+            Some((seq, body)) => {
+                self.snapshot_bytes = body.len();
+                let state: State = serde_json::from_str(&body).map_err(|source| damaged(seq, source))?;
+                state.reopened(epoch, settings)
+            }
             None => State::new(epoch, settings),
         };
-        (state.epoch, state.settings) = (epoch, settings);
         let after = "SELECT seq, body FROM facts WHERE seq > ?1 ORDER BY seq";
         let mut statement = self.connection.prepare(after).map_err(sqlite)?;
         let mut rows = statement.query([state.seq.0]).map_err(sqlite)?;
         while let Some((seq, body)) = rows.next().map_err(sqlite)?.map(row).transpose().map_err(sqlite)? {
+            self.bytes_since_snapshot += body.len();
             let fact: Fact = serde_json::from_str(&body).map_err(|source| damaged(seq, source))?;
             state.apply(&fact);
         }
@@ -137,9 +147,9 @@ impl Journal {
         transaction.commit().map_err(sqlite)
     }
 
-    /// Whether recovery would read so much that a snapshot is worth its time.
+    /// Whether recovery would read so much that a snapshot is worth its time: more than the snapshot, which is read too.
     pub fn wants_snapshot(&self) -> bool {
-        self.bytes_since_snapshot > 64 << 20
+        self.bytes_since_snapshot > WORTH_A_SNAPSHOT.max(self.snapshot_bytes)
     }
 
     /// Replaces the snapshot, and drops the facts of runs that the state no longer has.
@@ -157,7 +167,7 @@ impl Journal {
             transaction.execute(&drop, params![seq.0, runs]).map_err(sqlite)?;
         }
         transaction.commit().map_err(sqlite)?;
-        self.bytes_since_snapshot = 0;
+        (self.snapshot_bytes, self.bytes_since_snapshot) = (body.len(), 0);
         Ok(())
     }
 }
@@ -251,7 +261,9 @@ fn connect(path: &Path) -> Result<Connection, Error> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use seagull_domain::{NotExecuted, Record, SuiteError};
+    use seagull_domain::{
+        Digest, Generation, NotExecuted, PlanSummary, Record, SuiteError, TestIndex, Verdict,
+    };
 
     use super::*;
     use crate::service::tests::spec;
@@ -430,6 +442,33 @@ mod tests {
         std::fs::write(directory.path().join(FILES[1]), log).unwrap();
         let (_, state) = Journal::open(directory.path(), Settings::default()).unwrap();
         assert_eq!(state.seq, Seq(0));
+    }
+
+    #[test]
+    fn a_snapshot_has_the_tests_in_columns_or_as_an_older_release_wrote_them() {
+        let run: RunId = "r".parse().unwrap();
+        let plan = serde_json::json!({
+            "manifest": Digest([1; 32]), "bundles": [[0, 1, 2]], "predicted_us": [7, 8, 9],
+            "limits_ms": [5, 5, 6], "relations": [], "summary": PlanSummary::default(),
+            "empty_by_definition": false,
+        });
+        let plan = serde_json::from_value(plan).unwrap();
+        let mut state = State::new(Epoch(1), Settings::default());
+        let facts = [
+            What::Submitted(Box::new(spec("r"))),
+            What::Planned { generation: Generation(1), plan },
+            What::Decided { verdicts: vec![(TestIndex(1), Verdict::Passed)] },
+        ];
+        facts.into_iter().for_each(|what| state.apply(&Fact { run: run.clone(), what }));
+        let mut body = serde_json::to_value(&state).unwrap();
+        assert_eq!(body["runs"]["r"]["tests"]["limits_ms"], serde_json::json!([[2, 5], [1, 6]]));
+        let read = |body: &serde_json::Value| serde_json::from_value::<State>(body.clone());
+        assert_eq!(read(&body).unwrap().runs, state.runs);
+        body["runs"]["r"]["tests"] = serde_json::to_value(&state.runs[&run].tests).unwrap();
+        assert!(body["runs"]["r"]["tests"].is_array());
+        assert_eq!(read(&body).unwrap().runs, state.runs);
+        body["runs"]["r"]["tests"] = serde_json::json!({"predicted_us": [7], "limits_ms": [], "rest": []});
+        assert!(read(&body).is_err(), "columns that end too soon");
     }
 
     #[test]

@@ -12,6 +12,8 @@ mod grpc;
 mod journal;
 mod past;
 mod plan;
+#[cfg(test)]
+mod recovery;
 mod server;
 mod service;
 mod watch;
