@@ -59,7 +59,7 @@ fn files(pattern: &str) -> Vec<PathBuf> {
 }
 
 #[test]
-fn the_architecture_page_has_a_line_for_each_file() {
+fn the_architecture_page_has_a_line_for_each_file_and_no_other() {
     let page = std::fs::read_to_string(top().join("ARCHITECTURE.md")).expect("there is one");
     let sources = ["*.rs", "*.py", "*.proto", "*.sh", "docs/*"].into_iter().flat_map(files);
     let missing: Vec<_> = sources
@@ -67,6 +67,12 @@ fn the_architecture_page_has_a_line_for_each_file() {
         .filter(|path| !page.contains(&format!("`{}`", path.display())))
         .collect();
     assert!(missing.is_empty(), "ARCHITECTURE.md has no line for {missing:?}");
+    let listed = page.lines().filter_map(|line| line.strip_prefix("- `")?.split_once("`:"));
+    let gone: Vec<_> = listed
+        .map(|(path, _)| path)
+        .filter(|path| !path.contains('`') && !top().join(path).exists())
+        .collect();
+    assert!(gone.is_empty(), "ARCHITECTURE.md has lines for {gone:?}, which are not there");
 }
 
 #[test]

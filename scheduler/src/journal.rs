@@ -424,7 +424,8 @@ mod tests {
         for _ in 0..2 {
             let error = Journal::open(directory.path(), Settings::default()).unwrap_err().to_string();
             assert!(
-                error.contains("has format 2") && error.contains("\nhint: use a newer seagull"),
+                error.contains(&format!("has format {}", FORMAT + 1))
+                    && error.contains("\nhint: use a newer seagull"),
                 "{error}"
             );
         }
