@@ -7,15 +7,12 @@ use std::net::TcpListener;
 use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Finished, Running, Suite, is, text};
+use crate::harness::{Finished, Running, Suite, is, text, until};
 use crate::processes::Cluster;
-
-const GONE: Duration = Duration::from_secs(1);
 
 /// A test that runs until the file `go` is there, and six behind it.
 const HELD: &str = "\
@@ -51,17 +48,6 @@ fn said(output: &Output) -> String {
 
 fn given_back(event: &Value) -> bool {
     is("taken_back")(event) && event["why"] == "drained"
-}
-
-/// Ends everything, and sees that nothing is left of it.
-fn ends(cluster: &Cluster, executors: Vec<Running>) {
-    for executor in executors {
-        executor.signal(Signal::SIGTERM);
-        let (_, code, stderr) = executor.end();
-        assert_eq!(code, 0, "{stderr}");
-    }
-    cluster.scheduler.signal(Signal::SIGTERM);
-    cluster.suite.marked().all_gone_within(GONE);
 }
 
 #[test]
@@ -103,7 +89,7 @@ fn a_drained_executor_ends_what_it_runs_while_the_rest_goes_elsewhere() {
     );
     let (_, code, stderr) = second.end();
     assert_eq!(code, 0, "{stderr}");
-    ends(&cluster, Vec::new());
+    cluster.ends(Vec::new());
 }
 
 /// `e-one` has to leave while a test runs there that does not end in time.
@@ -124,7 +110,7 @@ fn hands_back(options: &[&str], cause: &str, notice: impl FnOnce(&Cluster, &Runn
     assert!(run.all("executor_lost").is_empty() && run.all("suite_error").is_empty(), "{}", run.stderr);
     let (_, code, stderr) = first.end();
     assert_eq!(code, 0, "{stderr}");
-    ends(&cluster, vec![second]);
+    cluster.ends(vec![second]);
 }
 
 #[test]
@@ -227,6 +213,8 @@ fn stops(options: &[&str], variables: &[(&str, &str)], stop: impl FnOnce(&mut Ru
     let cluster = Cluster::start(Suite::of(&files));
     let executors = ["e-one", "e-two", "e-three"].map(|name| cluster.executor_with(name, &[], variables));
     let mut run = cluster.start_run(options);
+    // Each has something to tear down.
+    until(|| ["a", "b"].iter().all(|name| cluster.suite.beside(&format!("meet/waits-{name}")).exists()));
     stop(&mut run);
     let run = run.finish();
     let processes = cluster.suite.marked().alive();
@@ -235,7 +223,7 @@ fn stops(options: &[&str], variables: &[(&str, &str)], stop: impl FnOnce(&mut Ru
     for name in ["a", "b"] {
         assert!(cluster.suite.beside(&format!("meet/test_waits_{name}-torn-down")).exists(), "{name}");
     }
-    ends(&cluster, executors.into());
+    cluster.ends(executors.into());
     run
 }
 

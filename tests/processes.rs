@@ -215,6 +215,17 @@ impl Cluster {
         Running::start(command, &self.suite.beside(&format!("{name}-stderr")))
     }
 
+    /// Ends everything, and sees that nothing is left of it.
+    pub fn ends(&self, executors: Vec<Running>) {
+        for executor in executors {
+            executor.signal(Signal::SIGTERM);
+            let (_, code, stderr) = executor.end();
+            assert_eq!(code, 0, "{stderr}");
+        }
+        self.scheduler.signal(Signal::SIGTERM);
+        self.suite.marked().all_gone_within(GONE);
+    }
+
     pub fn start_run(&self, arguments: &[&str]) -> Running {
         let token = self.token().into_os_string().into_string().unwrap();
         self.suite.start(&[&["--scheduler", &self.url, "--token-file", &token], arguments].concat())
@@ -362,11 +373,7 @@ fn an_interrupted_remote_run_is_cancelled_and_its_executors_stay() {
         .start_run(&["test_a.py::test_first_a"])
         .finish()
         .expect(0, &[("test_a.py::test_first_a", "passed")]);
-    executor.signal(Signal::SIGTERM);
-    let (_, code, stderr) = executor.end();
-    assert_eq!(code, 0, "{stderr}");
-    cluster.scheduler.signal(Signal::SIGTERM);
-    cluster.suite.marked().all_gone_within(GONE);
+    cluster.ends(vec![executor]);
 }
 
 #[test]

@@ -1,20 +1,15 @@
 //! Rust tests on executors that build nothing: what cargo built here is sent, or an archive of nextest.
-#![expect(clippy::disallowed_methods, reason = "a case looks again after a while")]
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Finished, Running, Suite};
+use crate::harness::{Finished, Running, Suite, until};
 use crate::processes::Cluster;
-
-/// How long what a case waits for may take.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A workspace below the top of what is sent, with what is awkward to send: a proc macro, whose test needs a shared
 /// library of Rust's; a build script's output; a program that a test starts; a target without a harness; doctests.
@@ -228,14 +223,6 @@ fn a_build_that_fails_or_is_interrupted_is_no_run() {
     let (_, code, stderr) = run.end();
     assert_eq!(code, 130, "{stderr}");
     until(|| building().next().is_none());
-}
-
-fn until(mut there: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !there() {
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// What cargo says that it builds of a workspace's tests, a line each.

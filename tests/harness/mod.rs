@@ -13,7 +13,7 @@ pub use chance::Chance;
 pub use finished::Finished;
 pub use place::{Namespace, Place, skip};
 pub use python::Packages;
-pub use running::Running;
+pub use running::{Running, until};
 pub use suite::Suite;
 
 use serde_json::Value;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,8 +16,17 @@ use serde_json::Value;
 
 use super::Finished;
 
-/// How long a case waits for the next line before it calls the command stuck.
+/// How long a case waits for the next line, or for anything else, before it calls the command stuck.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Looks again and again until something is there.
+pub fn until(mut there: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !there() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
 
 pub struct Running {
     child: Child,
