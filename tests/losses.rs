@@ -94,3 +94,28 @@ fn a_test_that_is_stuck_on_one_executor_passes_on_another() {
     let result = run.result("test_a.py::test_stuck");
     assert_eq!(result["attempt"], copies[0]["attempt"], "the one that is stuck is interrupted");
 }
+
+#[test]
+fn an_executor_where_nothing_starts_is_cordoned_and_costs_no_test_anything() {
+    let conftest = "\
+import os
+def pytest_sessionstart():
+    if 'SICK' in os.environ: os._exit(3)
+";
+    let files: Vec<_> = (0..16).map(|file| format!("test_{file}.py")).collect();
+    let test = "import time\ndef test_one(): time.sleep(0.4)\ndef test_two(): pass\n";
+    let files = files.iter().map(|file| (file.as_str(), test)).chain([("conftest.py", conftest)]);
+    let cluster = Cluster::start(Suite::of(&files.collect::<Vec<_>>()));
+    // It is asked first to discover, for it is there.
+    let _sound = cluster.executor("a-sound");
+    cluster.start_run(&["test_0.py"]).finish().expect_counts(0, &[("passed", 2)]);
+    let _sick = cluster.executor_with("b-sick", &[], &[("SICK", "1")]);
+    let run = (0..20).map(|_| cluster.start_run(&["--test-losses", "1"]).finish()).find(|run| {
+        run.expect_counts(0, &[("passed", 32)]);
+        !run.all("executor_cordoned").is_empty()
+    });
+    let run = run.expect("the sick executor joins");
+    let cordoned = run.one("executor_cordoned");
+    assert_eq!((text(cordoned, "executor"), text(cordoned, "reason")), ("b-sick", "nothing starts"));
+    assert!(run.all("attempt_lost").iter().all(|lost| lost["charged"].as_array().unwrap().is_empty()));
+}

@@ -127,6 +127,8 @@ enum Body<'a> {
         cause: &'static str,
         message: &'a str,
         tests: u32,
+        charged: Vec<String>,
+        suspect: Option<String>,
     },
     ExecutorLost {
         executor: &'a str,
@@ -136,6 +138,15 @@ enum Body<'a> {
         executor: &'a str,
         cause: &'static str,
         why: &'a str,
+    },
+    ExecutorCordoned {
+        executor: &'a str,
+        reason: &'static str,
+        attempts: u32,
+        elsewhere: u32,
+    },
+    ExecutorBack {
+        executor: &'a str,
     },
     DiscoveryFailed {
         message: &'a str,
@@ -253,9 +264,17 @@ fn project<'a>(tally: &'a Tally, event: &'a RunEvent) -> (&'static str, Body<'a>
         RunEvent::Coverage { data, executor, slot } => {
             ("coverage", Body::Coverage { executor: executor.as_str(), slot: slot.0, data: *data })
         }
-        RunEvent::AttemptLost { attempt, executor, cause, message, tests } => {
-            let (attempt, executor, cause) = (attempt.0, executor.as_str(), cause.word());
-            ("attempt_lost", Body::AttemptLost { attempt, executor, cause, message, tests: *tests })
+        RunEvent::AttemptLost { attempt, executor, cause, message, tests, charged, suspect } => {
+            let body = Body::AttemptLost {
+                attempt: attempt.0,
+                executor: executor.as_str(),
+                cause: cause.word(),
+                message,
+                tests: *tests,
+                charged: charged.iter().map(|test| tally.names.id(*test)).collect(),
+                suspect: suspect.map(|test| tally.names.id(test)),
+            };
+            ("attempt_lost", body)
         }
         RunEvent::ExecutorLost { executor, cause } => {
             ("executor_lost", Body::ExecutorLost { executor: executor.as_str(), cause: cause.word() })
@@ -264,6 +283,14 @@ fn project<'a>(tally: &'a Tally, event: &'a RunEvent) -> (&'static str, Body<'a>
             "executor_drained",
             Body::ExecutorDrained { executor: executor.as_str(), cause: cause.word(), why },
         ),
+        RunEvent::ExecutorCordoned { executor, sickness, attempts, elsewhere } => {
+            let (executor, reason) = (executor.as_str(), sickness.word());
+            let (attempts, elsewhere) = (*attempts, *elsewhere);
+            ("executor_cordoned", Body::ExecutorCordoned { executor, reason, attempts, elsewhere })
+        }
+        RunEvent::ExecutorBack { executor } => {
+            ("executor_back", Body::ExecutorBack { executor: executor.as_str() })
+        }
         RunEvent::DiscoveryFailed { message } => ("discovery_failed", Body::DiscoveryFailed { message }),
         RunEvent::ResultsDiscarded { tests, count, .. } => {
             let tests = tests.iter().map(|test| tally.expected.id(*test)).collect();

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use seagull_domain::{
-    ExecutorId, Framework, InfraCause, NotExecuted, Outcome, PlanSummary, Recall, RunEvent, TestCause,
-    TestResult, Verdict,
+    ExecutorId, Framework, InfraCause, NotExecuted, Outcome, PlanSummary, Recall, RunEvent, Sickness,
+    TestCause, TestResult, Verdict,
 };
 
 use super::tally::Tally;
@@ -86,8 +86,11 @@ impl Narrator {
                 let message = self.anew(&title, message(&error.message, MESSAGE_WIDTH));
                 Some(format!("{} {title}: {message}", paint.bad("SUITE ERROR")))
             }
-            RunEvent::AttemptLost { executor, cause, message, tests, .. } => {
-                Some(self.attempt_lost(executor, *cause, message, *tests))
+            RunEvent::AttemptLost { executor, cause, message, tests, suspect, .. } => {
+                let lost = self.attempt_lost(executor, *cause, message, *tests);
+                let suspect = suspect.map(|test| one_line(&tally.names.id(test), ID_WIDTH));
+                let suspect = suspect.map(|id| format!("; {id} was in flight and runs alone from now on"));
+                Some(lost + &suspect.unwrap_or_default())
             }
             RunEvent::ExecutorLost { executor, cause } => {
                 let why = Some(*cause).filter(|cause| *cause != InfraCause::ExecutorLost);
@@ -97,6 +100,13 @@ impl Narrator {
             RunEvent::ExecutorDrained { executor, cause, why } => {
                 let (drains, why) = (paint.odd("EXECUTOR DRAINS"), one_line(why, ID_WIDTH));
                 Some(format!("{drains} {executor}: {cause} ({why})"))
+            }
+            RunEvent::ExecutorCordoned { executor, sickness, attempts, elsewhere } => {
+                Some(self.cordoned(executor, *sickness, *attempts, *elsewhere))
+            }
+            RunEvent::ExecutorBack { executor } => {
+                let back = paint.good("EXECUTOR BACK");
+                Some(format!("{back} {executor}: it was tried again, and that went well"))
             }
             RunEvent::DiscoveryFailed { message } => {
                 Some(format!("{}\n{}", paint.bad("DISCOVERY FAILED"), clean(message).trim_end()))
@@ -184,6 +194,9 @@ impl Narrator {
         match why {
             Recall::Idle => self.paint.dim(format!("{tests} taken back from a busy slot for an idle one")),
             Recall::Drained => self.paint.dim(format!("{tests} given back by a slot that drains")),
+            Recall::Cordoned => {
+                self.paint.dim(format!("{tests} taken back from an executor that is cordoned"))
+            }
             Recall::PastCap => {
                 let cap =
                     tally.spec.as_ref().map_or(String::new(), |spec| format!(" of {}", millis(spec.cap_ms)));
@@ -201,6 +214,22 @@ impl Narrator {
         let why = self.anew("", block(why));
         let colon = if why.is_empty() { "" } else { ": " };
         format!("{lost} on {executor} ({cause}), {} without a result{colon}{why}", count(tests, "test"))
+    }
+
+    fn cordoned(&self, executor: &ExecutorId, sickness: Sickness, attempts: u32, elsewhere: u32) -> String {
+        let cordoned = self.paint.odd("EXECUTOR CORDONED");
+        let attempts = count(attempts, "attempt");
+        let shown = match sickness {
+            Sickness::NothingStarts => {
+                format!("{attempts} in a row came back with nothing done, while {elsewhere} began elsewhere")
+            }
+            Sickness::TestsFail => {
+                format!("in {attempts} in a row most tests failed, while {elsewhere} went well elsewhere")
+            }
+        };
+        format!(
+            "{cordoned} {executor} ({sickness} there): {shown}; it gets nothing more until it is tried again"
+        )
     }
 
     /// What is said of something; of what was said already, only that.

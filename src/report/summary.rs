@@ -290,7 +290,7 @@ impl<'a, W: Write> Page<'a, W> {
 
     fn losses(&mut self) -> io::Result<()> {
         let losses = &self.tally.losses;
-        if losses.executors.is_empty() && losses.attempts == 0 {
+        if losses.executors.is_empty() && losses.cordoned.is_empty() && losses.attempts == 0 {
             return Ok(());
         }
         self.heading("lost")?;
@@ -298,6 +298,11 @@ impl<'a, W: Write> Page<'a, W> {
             writeln!(self.out, "{executor}: {cause}")?;
         }
         self.more(losses.executors.len(), LISTED)?;
+        for (executor, (sickness, is_cordoned)) in losses.cordoned.iter().take(LISTED) {
+            let back = if *is_cordoned { "" } else { ", and came back" };
+            writeln!(self.out, "{executor}: was cordoned ({sickness} there){back}")?;
+        }
+        self.more(losses.cordoned.len(), LISTED)?;
         let (attempts, tests) = (count(losses.attempts, "attempt"), count(losses.tests, "test"));
         writeln!(self.out, "{attempts} lost with {tests} unfinished; none of it is charged to a test")
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use seagull_domain::{
     AttemptId, Counts, ExecutorId, Framework, Generation, InfraCause, Instant, Manifest, NotExecuted,
-    Outcome, PlanSummary, RunEvent, RunId, RunSpec, RunVerdict, Seq, SlotNumber, StreamItem, SuiteError,
-    TestCause, TestIndex, TestResult, TextRef, Verdict,
+    Outcome, PlanSummary, RunEvent, RunId, RunSpec, RunVerdict, Seq, Sickness, SlotNumber, StreamItem,
+    SuiteError, TestCause, TestIndex, TestResult, TextRef, Verdict,
 };
 
 use super::Live;
@@ -115,6 +115,8 @@ pub struct Losses {
     pub executors: Vec<(ExecutorId, InfraCause)>,
     /// Those that were to leave, and who or what wanted that.
     pub drained: Vec<(ExecutorId, InfraCause, String)>,
+    /// Executors that were cordoned, and whether they still are.
+    pub cordoned: BTreeMap<ExecutorId, (Sickness, bool)>,
     pub attempts: u32,
     /// Tests that went elsewhere because their attempt was lost.
     pub tests: u32,
@@ -193,6 +195,14 @@ impl Tally {
             RunEvent::ExecutorLost { executor, cause } => {
                 self.losses.executors.push((executor.clone(), *cause));
                 self.slots.retain(|_, slot| slot.executor != *executor);
+            }
+            RunEvent::ExecutorCordoned { executor, sickness, .. } => {
+                self.losses.cordoned.insert(executor.clone(), (*sickness, true));
+            }
+            RunEvent::ExecutorBack { executor } => {
+                if let Some((_, is_cordoned)) = self.losses.cordoned.get_mut(executor) {
+                    *is_cordoned = false;
+                }
             }
             RunEvent::DiscoveryFailed { message } => {
                 self.discovering = None;

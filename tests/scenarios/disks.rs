@@ -5,7 +5,7 @@ use std::fs;
 use super::fleet::{Fleet, RUN, Settings, reach};
 use super::round::{GONE, play};
 use super::subject::Subject;
-use crate::harness::{Namespace, Place, Running, skip};
+use crate::harness::{Namespace, Place, Running};
 
 const MOUNT: [&str; 1] = ["--mount"];
 
@@ -103,11 +103,6 @@ fn the_disk_of_a_run_here_fills_up() {
 
 #[test]
 fn an_executor_has_no_room_for_the_files() {
-    // Once sick executors are cordoned, make this true.
-    const HELD_BACK: bool = false;
-    if !HELD_BACK {
-        return skip("an executor without room is given work until budgets are spent");
-    }
     play("executor's disk full", |round| {
         let subject = Subject::made();
         subject.suite.write("large", &"x".repeat(4 << 20));

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AttemptId, Counts, Digest, ExecutorId, Generation, InfraCause, NotExecuted, RunSpec, RunVerdict, Seq,
-    SlotNumber, SuiteError, TestIndex, TestResult, TextRef, Verdict,
+    Sickness, SlotNumber, SuiteError, TestIndex, TestResult, TextRef, Verdict,
 };
 
 /// An event with the number of the fact it projects. Several events may share one number; a reader resumes after it.
@@ -82,6 +82,12 @@ pub enum RunEvent {
         cause: InfraCause,
         message: String,
         tests: u32,
+        /// Those of them that pay for it from their budgets.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        charged: Vec<TestIndex>,
+        /// The one that may have been what its executor was lost by: until it has a result, it runs alone and last.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        suspect: Option<TestIndex>,
     },
     ExecutorLost {
         executor: ExecutorId,
@@ -93,6 +99,18 @@ pub enum RunEvent {
         cause: InfraCause,
         /// Who or what wanted it, in a few words.
         why: String,
+    },
+    /// An executor is sick: the run gives it nothing more, and tries it again later. So many attempts in a row show it,
+    /// and so many that did better elsewhere meanwhile.
+    ExecutorCordoned {
+        executor: ExecutorId,
+        sickness: Sickness,
+        attempts: u32,
+        elsewhere: u32,
+    },
+    /// It was tried again, and that went well.
+    ExecutorBack {
+        executor: ExecutorId,
     },
     DiscoveryFailed {
         message: String,
@@ -134,6 +152,8 @@ pub enum Recall {
     PastCap,
     /// Their executor drains.
     Drained,
+    /// Their executor is cordoned.
+    Cordoned,
 }
 
 impl Recall {
@@ -143,6 +163,7 @@ impl Recall {
             Recall::Idle => "idle",
             Recall::PastCap => "past_cap",
             Recall::Drained => "drained",
+            Recall::Cordoned => "cordoned",
         }
     }
 }

@@ -22,7 +22,7 @@ pub use id::{
     SlotNumber, TestIndex,
 };
 pub use manifest::{Asked, FileTests, Manifest, Relation, SkippedModule, WithoutFailures};
-pub use outcome::{Cause, InfraCause, Outcome, SuiteError, TestCause, TestResult, TextRef};
+pub use outcome::{Cause, InfraCause, Outcome, Sickness, SuiteError, TestCause, TestResult, TextRef};
 pub use overview::{NotPassed, PastRun, RERUN_OF, RunOverview, RunState, TestHistory};
 pub use run::{Environment, Isolation, RunSpec, Setup, Workspace};
 pub use secret::SecretSource;

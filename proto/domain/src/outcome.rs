@@ -47,6 +47,16 @@ pub enum InfraCause {
     EnvironmentDiffers,
 }
 
+/// Why a run gives an executor nothing more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sickness {
+    /// What it is given comes back with nothing done, while elsewhere something begins.
+    NothingStarts,
+    /// Most tests fail there, while elsewhere most do not.
+    TestsFail,
+}
+
 /// Either kind of cause, for events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -152,6 +162,8 @@ words!(InfraCause {
     MachineOutOfMemory => "machine out of memory",
     EnvironmentDiffers => "environment differs",
 });
+
+words!(Sickness { NothingStarts => "nothing starts", TestsFail => "tests fail" });
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -75,22 +75,11 @@ impl From<RunEvent> for Event {
                 let (data, executor) = (Some(data.into()), executor.into());
                 Self::Coverage(v1::CoverageTold { data, executor, slot: slot.0 })
             }
-            RunEvent::AttemptLost { attempt, executor, cause, message, tests } => {
-                Self::AttemptLost(v1::AttemptLost {
-                    attempt: attempt.0,
-                    executor: executor.into(),
-                    cause: cause.number(),
-                    message: scalar::fitted(message, limits::LINE_BYTES),
-                    tests,
-                })
-            }
-            RunEvent::ExecutorLost { executor, cause } => {
-                Self::ExecutorLost(v1::ExecutorLost { executor: executor.into(), cause: cause.number() })
-            }
-            RunEvent::ExecutorDrained { executor, cause, why } => {
-                let (executor, why) = (executor.into(), scalar::fitted(why, limits::WORD_BYTES));
-                Self::ExecutorDrained(v1::ExecutorDrained { executor, cause: cause.number(), why })
-            }
+            RunEvent::AttemptLost { .. }
+            | RunEvent::ExecutorLost { .. }
+            | RunEvent::ExecutorDrained { .. }
+            | RunEvent::ExecutorCordoned { .. }
+            | RunEvent::ExecutorBack { .. } => of_executor(event),
             RunEvent::DiscoveryFailed { message } => {
                 Self::DiscoveryFailed(scalar::fitted(message, limits::REPORT_BYTES))
             }
@@ -106,6 +95,42 @@ impl From<RunEvent> for Event {
                 exit_code: exit_code.into(),
             }),
         }
+    }
+}
+
+/// What becomes of executors and of what they have.
+fn of_executor(event: RunEvent) -> Event {
+    match event {
+        RunEvent::AttemptLost { attempt, executor, cause, message, tests, charged, suspect } => {
+            Event::AttemptLost(v1::AttemptLost {
+                attempt: attempt.0,
+                executor: executor.into(),
+                cause: cause.number(),
+                message: scalar::fitted(message, limits::LINE_BYTES),
+                tests,
+                charged: charged.iter().map(|test| test.0).take(limits::NAMED_TESTS).collect(),
+                suspect: suspect.map(|test| test.0),
+            })
+        }
+        RunEvent::ExecutorLost { executor, cause } => {
+            Event::ExecutorLost(v1::ExecutorLost { executor: executor.into(), cause: cause.number() })
+        }
+        RunEvent::ExecutorDrained { executor, cause, why } => {
+            let (executor, why) = (executor.into(), scalar::fitted(why, limits::WORD_BYTES));
+            Event::ExecutorDrained(v1::ExecutorDrained { executor, cause: cause.number(), why })
+        }
+        RunEvent::ExecutorCordoned { executor, sickness, attempts, elsewhere } => {
+            Event::ExecutorCordoned(v1::ExecutorCordoned {
+                executor: executor.into(),
+                sickness: sickness.number(),
+                attempts: attempts.min(limits::TESTS),
+                elsewhere: elsewhere.min(limits::TESTS),
+            })
+        }
+        RunEvent::ExecutorBack { executor } => {
+            Event::ExecutorBack(v1::ExecutorBack { executor: executor.into() })
+        }
+        _ => unreachable!("called for these alone"),
     }
 }
 
@@ -155,6 +180,10 @@ impl TryFrom<Event> for RunEvent {
                 cause: words::word(message.cause, "ExecutorDrained.cause")?,
                 why: scalar::text(message.why, limits::WORD_BYTES, "ExecutorDrained.why")?,
             },
+            Event::ExecutorCordoned(message) => cordoned(message)?,
+            Event::ExecutorBack(message) => {
+                Self::ExecutorBack { executor: scalar::id(message.executor, "ExecutorBack.executor")? }
+            }
             Event::DiscoveryFailed(message) => Self::DiscoveryFailed {
                 message: scalar::text(message, limits::REPORT_BYTES, "StreamItem.discovery_failed")?,
             },
@@ -207,12 +236,25 @@ fn test_missing(message: v1::TestMissing) -> Checked<RunEvent> {
 }
 
 fn attempt_lost(message: v1::AttemptLost) -> Checked<RunEvent> {
+    let field = "AttemptLost.charged";
+    let suspect = message.suspect.map(|test| scalar::test(test, "AttemptLost.suspect"));
     Ok(RunEvent::AttemptLost {
         attempt: scalar::attempt(message.attempt, "AttemptLost.attempt")?,
         executor: scalar::id(message.executor, "AttemptLost.executor")?,
         cause: words::word(message.cause, "AttemptLost.cause")?,
         message: scalar::text(message.message, limits::LINE_BYTES, "AttemptLost.message")?,
         tests: scalar::tests(message.tests, "AttemptLost.tests")?,
+        charged: scalar::list(message.charged, limits::NAMED_TESTS, field, |test| scalar::test(test, field))?,
+        suspect: suspect.transpose()?,
+    })
+}
+
+fn cordoned(message: v1::ExecutorCordoned) -> Checked<RunEvent> {
+    Ok(RunEvent::ExecutorCordoned {
+        executor: scalar::id(message.executor, "ExecutorCordoned.executor")?,
+        sickness: words::word(message.sickness, "ExecutorCordoned.sickness")?,
+        attempts: scalar::tests(message.attempts, "ExecutorCordoned.attempts")?,
+        elsewhere: scalar::tests(message.elsewhere, "ExecutorCordoned.elsewhere")?,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Enums without data.
 
 use seagull_domain::{
-    DrainState, Evidence, InfraCause, Isolation, Kind, Outcome, Recall, Role, RunVerdict, TestCause,
+    DrainState, Evidence, InfraCause, Isolation, Kind, Outcome, Recall, Role, RunVerdict, Sickness, TestCause,
 };
 
 use super::Invalid;
@@ -58,10 +58,11 @@ words!(InfraCause {
     MachineOutOfMemory,
     EnvironmentDiffers,
 });
+words!(Sickness { NothingStarts, TestsFail });
 words!(Isolation { Slot, Bundle, Test });
 words!(Kind { Discover, Run });
 words!(DrainState { Absent, Unheard, Asked, Draining });
-words!(Recall { Idle, PastCap, Drained });
+words!(Recall { Idle, PastCap, Drained, Cordoned });
 words!(Role { Run, Predecessor });
 words!(Evidence { Predecessor, AfterDecision });
 words!(RunVerdict { Passed, Failed, Incomplete, Cancelled });

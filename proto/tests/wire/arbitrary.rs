@@ -403,7 +403,7 @@ impl Source {
                 copy: self.maybe(|s| SecondCopy { test: s.test(), beside: s.attempt() }),
             },
             4 => {
-                let why = self.pick(&[Recall::Idle, Recall::PastCap, Recall::Drained]);
+                let why = self.pick(&[Recall::Idle, Recall::PastCap, Recall::Drained, Recall::Cordoned]);
                 RunEvent::TakenBack { attempt, tests, why }
             }
             5 => RunEvent::TestFinished {
@@ -427,6 +427,8 @@ impl Source {
                 cause: self.infra(),
                 message: self.text(limits::LINE_BYTES),
                 tests,
+                charged: self.list(5, Self::test),
+                suspect: self.maybe(Self::test),
             },
             10 => RunEvent::ExecutorLost { executor: self.id(), cause: self.infra() },
             11 => RunEvent::DiscoveryFailed { message: self.text(limits::REPORT_BYTES) },
@@ -442,6 +444,13 @@ impl Source {
                 cause: self.infra(),
                 why: self.text(limits::WORD_BYTES),
             },
+            16 => RunEvent::ExecutorCordoned {
+                executor: self.id(),
+                sickness: self.pick(&[Sickness::NothingStarts, Sickness::TestsFail]),
+                attempts: tests,
+                elsewhere: self.small(limits::TESTS),
+            },
+            17 => RunEvent::ExecutorBack { executor: self.id() },
             _ => self.finished(),
         }
     }
@@ -521,4 +530,4 @@ impl Source {
     }
 }
 
-pub const EVENTS: u64 = 17;
+pub const EVENTS: u64 = 19;

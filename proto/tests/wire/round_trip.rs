@@ -196,7 +196,15 @@ fn whatever_is_over_a_bound_is_cut_before_it_is_sent() {
         }),
         RunEvent::TestMissing { test: TestIndex(0), attempt, executor: executor(), reason: long() },
         RunEvent::SuiteError { error, executor: None },
-        RunEvent::AttemptLost { attempt, executor: executor(), cause, message: long(), tests: 1 },
+        RunEvent::AttemptLost {
+            attempt,
+            executor: executor(),
+            cause,
+            message: long(),
+            tests: 1,
+            charged: vec![],
+            suspect: None,
+        },
         RunEvent::DiscoveryFailed { message: long() },
         RunEvent::ResultsDiscarded {
             manifest: Digest([255; 32]),

@@ -10,6 +10,7 @@ use seagull_domain::{
 
 use crate::fact::{Fact, What};
 use crate::run::{Attempt, Bundle, Phase, Run, Status, Test, Worker};
+use crate::sick::Cordon;
 use crate::{Pending, Plan, State};
 
 impl State {
@@ -30,8 +31,8 @@ impl State {
                 self.fleet.placed(run);
                 self.run_mut(run).assign(&fact.what);
             }
-            What::AttemptEnded { attempt, cause, .. } => {
-                self.run_mut(run).end(*attempt, cause);
+            What::AttemptEnded { attempt, cause, free, .. } => {
+                self.run_mut(run).end(*attempt, cause, *free);
                 self.unplace(run, *attempt);
             }
             What::AttemptLost { attempt, .. } => {
@@ -72,10 +73,15 @@ impl Run {
             What::Withdrawn => self.drop_anticipated(),
             What::Discarded { .. } => {}
             What::DiscoveryFailed { .. } => self.phase = Phase::Running,
-            What::Bundled { bundle, entries, avoid, alone } => self.bundle(*bundle, entries, avoid, *alone),
+            What::Bundled { bundle, entries, avoid, alone, in_vain, follows } => {
+                let made = Bundle::of(entries.clone(), avoid.iter().cloned().collect());
+                let (alone, in_vain, follows) = (*alone, *in_vain, *follows);
+                self.bundle(*bundle, Bundle { alone, in_vain, follows, ..made });
+            }
             What::Recorded { attempt, batch, records, .. } => {
                 self.attempt_mut(*attempt).batch = *batch;
                 if records.iter().any(|(record, _)| matches!(record, Record::Result(_))) {
+                    self.in_vain = 0;
                     self.start_succeeded(*attempt);
                 }
                 for (record, evidence) in records {
@@ -92,19 +98,30 @@ impl Run {
                 test.seen.add(result.outcome);
                 test.executions += 1;
                 test.poison = true;
+                self.drop_followers(result.test);
             }
-            What::GivenUp { test, cause } => self.test_mut(*test).given_up = Some(*cause),
+            What::GivenUp { test, cause } => {
+                self.test_mut(*test).given_up = Some(*cause);
+                self.drop_followers(*test);
+            }
             What::WorkerEnded { executor, slot } => self.forget_worker(executor, *slot),
             What::ExecutorLost { executor, cause } => {
-                if cause.is_charged() {
+                if cause.is_charged() && !self.is_cordoned(executor) {
                     self.charge_run(*cause);
                 }
                 self.workers.remove(executor);
-                self.failed_starts.remove(executor);
+                self.sick.remove(executor);
                 self.drained.remove(executor);
             }
             What::ExecutorDrained { executor, boot, .. } => {
                 self.drained.insert(executor.clone(), boot.clone());
+            }
+            What::Cordoned { executor, sickness, first, .. } => {
+                let cordon = Cordon { sickness: *sickness, first: *first, failed_trials: 0 };
+                self.sick.entry(executor.clone()).or_default().cordon = Some(cordon);
+            }
+            What::Back { executor } => {
+                self.sick.remove(executor);
             }
             What::Decided { verdicts } => {
                 for (test, verdict) in verdicts {
@@ -113,7 +130,7 @@ impl Run {
             }
             What::Stopping { reason } => self.stop(*reason),
             What::Ended { verdict, exit_code, .. } => {
-                self.failed_starts.clear();
+                self.sick.clear();
                 self.phase = Phase::Ended { verdict: *verdict, exit_code: *exit_code };
             }
             What::Submitted(_)
@@ -153,7 +170,7 @@ impl Run {
             let free = tests.iter().filter(|test| self.test(**test).held == 0);
             let entries: Vec<_> = free.map(|test| (*test, Role::Run)).collect();
             if !entries.is_empty() {
-                self.bundle(self.next_bundle, &entries, &[], false);
+                self.bundle(self.next_bundle, Bundle::of(entries, BTreeSet::new()));
             }
         }
     }
@@ -207,24 +224,19 @@ impl Run {
         self.counts = Counts::default();
     }
 
-    fn bundle(&mut self, bundle: BundleId, entries: &[(TestIndex, Role)], avoid: &[ExecutorId], alone: bool) {
-        self.next_bundle = self.next_bundle.max(bundle.next());
-        for (test, _) in entries.iter().filter(|(_, role)| *role == Role::Run) {
-            self.test_mut(*test).pending = Some(bundle);
+    fn bundle(&mut self, id: BundleId, bundle: Bundle) {
+        self.next_bundle = self.next_bundle.max(id.next());
+        for (test, _) in bundle.entries.iter().filter(|(_, role)| *role == Role::Run) {
+            self.test_mut(*test).pending = Some(id);
         }
-        self.put_back(bundle, entries.to_vec(), avoid.iter().cloned().collect(), alone);
+        self.put_back(id, bundle);
     }
 
-    fn put_back(
-        &mut self,
-        bundle: BundleId,
-        entries: Vec<(TestIndex, Role)>,
-        avoid: BTreeSet<ExecutorId>,
-        alone: bool,
-    ) {
-        let predicted_us = entries.iter().map(|(test, _)| self.test(*test).predicted_us).sum();
-        let first = entries.iter().any(|(test, role)| *role == Role::Run && self.test(*test).first);
-        self.pending.insert(bundle, Bundle { entries, predicted_us, first, avoid, alone });
+    fn put_back(&mut self, id: BundleId, mut bundle: Bundle) {
+        let entries = &bundle.entries;
+        bundle.predicted_us = entries.iter().map(|(test, _)| self.test(*test).predicted_us).sum();
+        bundle.first = entries.iter().any(|(test, role)| *role == Role::Run && self.test(*test).first);
+        self.pending.insert(id, bundle);
     }
 
     fn assign(&mut self, what: &What) {
@@ -232,7 +244,7 @@ impl Run {
             unreachable!("called for an assignment")
         };
         let contents = bundle.and_then(|bundle| self.pending.remove(&bundle));
-        let alone = contents.as_ref().is_some_and(|bundle| bundle.alone);
+        let (alone, in_vain) = contents.as_ref().map_or((false, 0), |bundle| (bundle.alone, bundle.in_vain));
         let mut entries = contents.map(|bundle| bundle.entries).unwrap_or_default();
         entries.extend(copy.map(|copy| (copy.test, Role::Run)));
         for (test, role) in &entries {
@@ -252,7 +264,11 @@ impl Run {
             left: (0..).zip(entries).collect(),
             left_us,
             alone,
+            in_vain,
             started: false,
+            passed: 0,
+            failed: 0,
+            disproved: 0,
             asked: BTreeSet::new(),
             recall: Recall::Idle,
             stays: BTreeSet::new(),
@@ -316,6 +332,7 @@ impl Run {
 
     fn record_result(&mut self, attempt: AttemptId, result: &TestResult, evidence: Option<Evidence>) {
         if evidence.is_none() {
+            self.weigh(attempt, result);
             let test = self.test_mut(result.test);
             test.seen.add(result.outcome);
             test.executions += u32::from(result.last);
@@ -349,8 +366,20 @@ impl Run {
     /// A late result may leave nothing to do for a test in a pending bundle. Where later tests need it before them it
     /// stays as a predecessor.
     fn withdraw(&mut self, test: TestIndex) {
-        let Some(id) = self.test(test).pending.filter(|_| !self.owes(test)) else { return };
-        self.test_mut(test).pending = None;
+        if !self.owes(test) {
+            self.drop_pending(test);
+        }
+    }
+
+    /// What waits for a test that will never have run before it cannot run.
+    fn drop_followers(&mut self, test: TestIndex) {
+        for follower in self.followers(test) {
+            self.drop_pending(follower);
+        }
+    }
+
+    fn drop_pending(&mut self, test: TestIndex) {
+        let Some(id) = self.test_mut(test).pending.take() else { return };
         let ordered = self.relation_of(test).is_some_and(|relation| relation.ordered);
         let mut bundle = self.pending.remove(&id).expect("a pending test's bundle is pending");
         let place = bundle.entries.iter().position(|(t, _)| *t == test).expect("the bundle has the test");
@@ -363,7 +392,7 @@ impl Run {
             bundle.entries.pop();
         }
         if !bundle.entries.is_empty() {
-            self.put_back(id, bundle.entries, bundle.avoid, bundle.alone);
+            self.put_back(id, bundle);
         }
     }
 
@@ -389,7 +418,8 @@ impl Run {
         }
     }
 
-    fn end(&mut self, attempt: AttemptId, cause: &EndCause) {
+    fn end(&mut self, attempt: AttemptId, cause: &EndCause, free: bool) {
+        self.judge(attempt);
         match cause {
             EndCause::Discovered(discovery) => {
                 self.started = true;
@@ -398,10 +428,10 @@ impl Run {
             }
             EndCause::DiscoveryFailed(_) => self.started = true,
             EndCause::GaveBack(cause, message) if cause.is_charged() => {
-                if *cause == InfraCause::SandboxFailed {
-                    self.start_failed(attempt);
+                self.came_back(attempt, *cause);
+                if !free {
+                    self.charge(attempt, *cause, message);
                 }
-                self.charge(attempt, *cause, message);
             }
             EndCause::Completed => self.charge_broken_relations(attempt),
             _ => {}
@@ -417,32 +447,33 @@ impl Run {
         };
         let (attempt, cause) = (*attempt, *cause);
         let state = &self.attempts[&attempt];
-        let mut left = state.left.values().filter(|_| is_current).map(|(test, role)| (*test, *role));
-        let owed = left.clone().find(|(_, role)| *role == Role::Run);
-        let in_flight = left.next();
+        let (owed, in_flight) = if is_current { state.in_flight() } else { (None, None) };
         if state.bundle.is_none() && cause.is_charged() {
             self.charge_discovery(cause, "");
         }
-        if let Some((test, _)) = owed.filter(|_| cause.is_charged()) {
+        if let Some(test) = owed.filter(|_| cause.is_charged()) {
             self.charge_test(test, cause);
         }
-        if let Some((test, Role::Run)) = in_flight.filter(|_| *had && cause == InfraCause::ExecutorLost) {
+        if let Some(test) = in_flight.filter(|_| *had && cause == InfraCause::ExecutorLost) {
             self.suspect(attempt, test, *alone_ms, *epoch);
         }
         self.close_attempt(attempt, Status::Lost);
     }
 
-    /// Charges all that is left, of which nothing could run.
+    /// Nothing of what is left could run: the run pays, and a test only if it was alone; see [`crate::split`].
     fn charge(&mut self, attempt: AttemptId, cause: InfraCause, message: &str) {
-        if self.attempts[&attempt].bundle.is_none() {
+        let state = &self.attempts[&attempt];
+        if state.bundle.is_none() {
             if cause == InfraCause::EnvironmentDiffers {
                 self.doubt(attempt, message);
             }
             return self.charge_discovery(cause, message);
         }
+        self.in_vain += u32::from(!state.started);
         self.charge_run(cause);
-        let charged: Vec<_> = self.attempts[&attempt].left.values().map(|(test, _)| *test).collect();
-        charged.into_iter().for_each(|test| self.charge_test(test, cause));
+        for test in self.charged(attempt) {
+            self.charge_test(test, cause);
+        }
     }
 
     fn charge_run(&mut self, cause: InfraCause) {

@@ -195,13 +195,16 @@ impl<'a> Work<'a> {
     /// What finds no slot now finds none later: a slot that may hold something as next was idle before.
     fn next_match(&mut self, state: &'a State, rooms: &mut Option<Rooms<'a>>) -> Option<Match> {
         if std::mem::take(&mut self.discovers) {
+            // So few tries are given that they do not go where something came back before.
             let rooms = rooms.get_or_insert_with(|| Rooms::of(state));
-            let place = rooms.idle.iter().find(|place| !self.held_back.contains(place)).copied()?;
+            let mut free = rooms.idle.iter().filter(|place| !self.held_back.contains(place)).copied();
+            let any = free.clone().next();
+            let place = free.find(|place| !self.run.sick.contains_key(place.0)).or(any)?;
             rooms.take_idle(&place);
             return Some(self.matched(None, place));
         }
         while let Some((id, bundle)) = self.bundles.next() {
-            if self.has_busy_relation(bundle) {
+            if self.has_busy_relation(bundle) || self.run.has_to_wait(bundle) {
                 continue;
             }
             let rooms = rooms.get_or_insert_with(|| Rooms::of(state));
@@ -222,7 +225,8 @@ impl<'a> Work<'a> {
         None
     }
 
-    fn matched(&self, bundle: Option<BundleId>, (executor, slot): Place) -> Match {
+    fn matched(&mut self, bundle: Option<BundleId>, (executor, slot): Place) -> Match {
+        self.held_back.given(executor);
         Match { run: self.id.clone(), bundle, copy: None, executor: executor.clone(), slot }
     }
 

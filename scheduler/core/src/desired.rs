@@ -1,9 +1,10 @@
 //! The desired state of an executor, derived from the whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::{Desired, DesiredAttempt, ExecutorId, Kind, RunId};
 
+use crate::run::Run;
 use crate::step::Step;
 use crate::{Effect, State};
 
@@ -26,8 +27,14 @@ pub(crate) fn desired(state: &State, executor: &ExecutorId) -> (Vec<DesiredAttem
             superseded: attempt.superseded,
         }
     });
-    let wanted =
-        state.runs.iter().filter(|(_, run)| run.workers.contains_key(executor) && !run.is_cancelling());
+    // Where a run does without an executor, the next worker there is a new one.
+    let placed = state.placed.get(executor).into_iter().flat_map(BTreeMap::values);
+    let placed: BTreeSet<_> = placed.collect();
+    let is_wanted = |id: &RunId, run: &Run| {
+        let has_worker = run.workers.contains_key(executor) && !run.is_cancelling();
+        has_worker && (placed.contains(id) || !run.is_cordoned(executor))
+    };
+    let wanted = state.runs.iter().filter(|(id, run)| is_wanted(id, run));
     (attempts.collect(), wanted.map(|(id, _)| id.clone()).collect())
 }
 

@@ -4,7 +4,7 @@
 use seagull_domain::{
     AttemptId, BootId, BundleId, Counts, Digest, EndCause, Epoch, Evidence, ExecutorId, Generation,
     InfraCause, NotExecuted, PlanSummary, Recall, Record, Role, RunId, RunSpec, RunVerdict, SecondCopy,
-    SlotIndex, SlotNumber, TestIndex, TestResult, Verdict,
+    Sickness, SlotIndex, SlotNumber, TestIndex, TestResult, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +77,12 @@ pub enum What {
         avoid: Vec<ExecutorId>,
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         alone: bool,
+        /// How many attempts of it, or of what it is a part of, came to nothing.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        in_vain: u32,
+        /// Whether it may have to wait for a suspect in another bundle.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        follows: bool,
     },
     /// A batch of an attempt, with what makes a record evidence instead of a result.
     Recorded {
@@ -107,6 +113,12 @@ pub enum What {
         cause: EndCause,
         executor: ExecutorId,
         left: u32,
+        /// Whether nobody pays: its executor is known to be sick.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        free: bool,
+        /// The tests that pay, for readers.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        charged: Vec<TestIndex>,
     },
     AttemptLost {
         attempt: AttemptId,
@@ -122,6 +134,12 @@ pub enum What {
         /// The life of the scheduler that saw it.
         #[serde(default)]
         epoch: Epoch,
+        /// The test that pays, for readers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        charged: Option<TestIndex>,
+        /// The test that is a suspect from now on, for readers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        suspect: Option<TestIndex>,
     },
     /// A test kills executors: it fails, with the evidence as its result in the last attempt.
     Condemned {
@@ -150,6 +168,19 @@ pub enum What {
         cause: InfraCause,
         why: String,
     },
+    /// The executor is sick: so many attempts in a row there show it, and so many that did better elsewhere meanwhile. It
+    /// gets nothing more; what it is given from `first` on is a trial.
+    Cordoned {
+        executor: ExecutorId,
+        sickness: Sickness,
+        attempts: u32,
+        elsewhere: u32,
+        first: AttemptId,
+    },
+    /// A trial of a cordoned executor went well.
+    Back {
+        executor: ExecutorId,
+    },
     Decided {
         verdicts: Vec<(TestIndex, Verdict)>,
     },
@@ -162,4 +193,8 @@ pub enum What {
         exit_code: u8,
     },
     Archived,
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

@@ -1,62 +1,87 @@
-//! Slots where a run's worker does not start, a missing database of theirs for instance, and all slots of executors that
-//! cannot discover the run's suite: they get nothing more of the run while another slot may do better, or they would
-//! spend the budgets of tests that could run there.
+//! The places that a run does without: slots where its worker does not start, a missing database of theirs for instance,
+//! all slots of executors that cannot discover its suite, and executors that are cordoned ([`crate::sick`]). They get
+//! nothing of the run while another place may do better, or they would spend the budgets of tests that could run there. A
+//! cordoned executor whose trial is due gets one attempt.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use seagull_domain::{AttemptId, ExecutorId, SlotIndex};
+use seagull_domain::{ExecutorId, SlotIndex};
 
 use crate::run::Run;
 use crate::state::{Executor, Place, State};
 
 /// So many attempts of a run that a slot could not start, one after the other, show that it is the slot's fault.
-const FAILED_STARTS: u32 = 2;
+pub(crate) const FAILED_STARTS: u32 = 2;
 
-/// The slots that a run does without.
-#[derive(Debug)]
-pub(crate) struct HeldBack<'a>(BTreeSet<Place<'a>>);
+#[derive(Debug, Default)]
+pub(crate) struct HeldBack<'a> {
+    slots: BTreeSet<Place<'a>>,
+    /// With whether it may have one attempt now.
+    cordoned: BTreeMap<&'a ExecutorId, bool>,
+}
 
 impl<'a> HeldBack<'a> {
+    /// Nothing, where nothing else would be left.
     pub fn of(state: &'a State, run: &'a Run) -> HeldBack<'a> {
-        let of_executors = run.failed_starts.iter();
+        let held_back = HeldBack::all(state, run);
+        let is_empty = held_back.slots.is_empty() && held_back.cordoned.is_empty();
+        let others = || state.executors.iter().any(|(id, executor)| held_back.leaves_any(id, executor));
+        if is_empty || others() { held_back } else { HeldBack::default() }
+    }
+
+    fn all(state: &'a State, run: &'a Run) -> HeldBack<'a> {
         let counts =
-            of_executors.flat_map(|(id, slots)| slots.iter().map(move |(slot, count)| (id, *slot, *count)));
-        let broken = counts.filter(|(.., count)| *count >= FAILED_STARTS).map(|(id, slot, _)| (id, slot));
+            run.sick.iter().flat_map(|(id, signs)| signs.failed_starts.iter().map(move |of| (id, of)));
+        let broken =
+            counts.filter(|(_, (_, count))| **count >= FAILED_STARTS).map(|(id, (slot, _))| (id, *slot));
         let doubted = run.doubted.keys().filter_map(|id| Some((id, state.executors.get(id)?.slots)));
         let doubted = doubted.flat_map(|(id, slots)| (0..slots).map(move |slot| (id, SlotIndex(slot))));
-        let broken = HeldBack(broken.chain(doubted).collect());
-        let others = || state.executors.iter().any(|(id, executor)| broken.leaves_any(id, executor));
-        if broken.0.is_empty() || others() { broken } else { HeldBack(BTreeSet::new()) }
+        let cordoned = run.sick.iter().filter(|(_, signs)| signs.cordon.is_some());
+        let cordoned = cordoned.map(|(id, _)| (id, state.is_to_be_tried(run, id)));
+        HeldBack { slots: broken.chain(doubted).collect(), cordoned: cordoned.collect() }
     }
 
     pub fn contains(&self, place: &Place) -> bool {
-        self.0.contains(place)
+        match self.cordoned.get(place.0) {
+            Some(is_to_be_tried) => !is_to_be_tried,
+            None => self.slots.contains(place),
+        }
+    }
+
+    /// Whether nothing is to be taken from others for it.
+    pub fn is_no_help(&self, place: &Place) -> bool {
+        self.is_cordoned(place.0) || self.slots.contains(place)
+    }
+
+    pub fn is_cordoned(&self, executor: &ExecutorId) -> bool {
+        self.cordoned.contains_key(executor)
+    }
+
+    /// The executor is given something.
+    pub fn given(&mut self, executor: &ExecutorId) {
+        if let Some(is_to_be_tried) = self.cordoned.get_mut(executor) {
+            *is_to_be_tried = false;
+        }
     }
 
     /// Whether the executor has, or may turn out to have, a slot that takes something of the run.
     pub fn leaves_any(&self, id: &ExecutorId, executor: &Executor) -> bool {
-        let mut slots = (0..executor.slots).map(SlotIndex);
+        let is_sound = |slot| !self.slots.contains(&(id, SlotIndex(slot)));
+        let sound = || self.slots.is_empty() || (0..executor.slots).any(is_sound);
         executor.may_take()
-            && (self.0.is_empty() || executor.boot.is_none() || slots.any(|slot| !self.contains(&(id, slot))))
+            && match self.cordoned.get(id) {
+                Some(is_to_be_tried) => *is_to_be_tried,
+                None => executor.boot.is_none() || sound(),
+            }
     }
 }
 
-impl Run {
-    /// The attempt came back because its sandbox or its worker did not start.
-    pub(crate) fn start_failed(&mut self, attempt: AttemptId) {
-        let attempt = &self.attempts[&attempt];
-        let slots = self.failed_starts.entry(attempt.executor.clone()).or_default();
-        *slots.entry(attempt.slot).or_default() += 1;
-    }
-
-    /// The attempt's slot executed something.
-    pub(crate) fn start_succeeded(&mut self, attempt: AttemptId) {
-        let attempt = &self.attempts[&attempt];
-        if let Some(slots) = self.failed_starts.get_mut(&attempt.executor) {
-            slots.remove(&attempt.slot);
-            if slots.is_empty() {
-                self.failed_starts.remove(&attempt.executor);
-            }
-        }
+impl State {
+    /// Whether an executor that is there, beside the given one, takes what the run has, and is not cordoned.
+    pub(crate) fn has_other(&self, run: &Run, than: &ExecutorId) -> bool {
+        let held_back = HeldBack::all(self, run);
+        let is_there = |id: &ExecutorId, executor: &Executor| id != than && executor.boot.is_some();
+        let takes = |id, executor| !held_back.is_cordoned(id) && held_back.leaves_any(id, executor);
+        self.executors.iter().any(|(id, executor)| is_there(id, executor) && takes(id, executor))
     }
 }

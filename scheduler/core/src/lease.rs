@@ -72,6 +72,7 @@ impl Step<'_> {
                 self.effect(Effect::Drop { call: held.call });
             }
         }
+        self.trials_are_due();
         self.stop_orphans();
     }
 
@@ -114,6 +115,7 @@ impl Step<'_> {
         let runs: Vec<_> = self.state.runs.iter().map(|(id, run)| (id.clone(), run.phase)).collect();
         for (run, phase) in runs {
             self.expect_watchers(&run);
+            self.try_all_later(&run);
             match phase {
                 Phase::Planning { .. } => self.discovered(&run),
                 Phase::Ended { .. } => self.effect(Effect::Archive { run }),
@@ -137,11 +139,11 @@ impl Step<'_> {
         for (attempt, run) in placed.iter().rev() {
             self.lose_attempt(run, *attempt, cause);
         }
-        let knows =
-            |run: &Run| run.workers.contains_key(executor) || run.failed_starts.contains_key(executor);
+        let knows = |run: &Run| run.workers.contains_key(executor) || run.sick.contains_key(executor);
         let affected = |run: &&RunId| knows(&self.state.runs[*run]);
         let runs: Vec<_> = self.state.runs.keys().filter(affected).cloned().collect();
         for run in runs {
+            self.state.trials.remove(&(run.clone(), executor.clone()));
             self.record(&run, What::ExecutorLost { executor: executor.clone(), cause });
         }
     }
@@ -151,28 +153,40 @@ impl Step<'_> {
         debug_assert_eq!(state.status, Status::Live);
         let (executor, left) = (state.executor.clone(), state.left.len() as u32);
         if state.withdrawn {
-            let cause = EndCause::Cancelled;
-            return self.record(run, What::AttemptEnded { attempt, cause, executor, left });
+            let (cause, free, charged) = (EndCause::Cancelled, false, Vec::new());
+            return self.record(run, What::AttemptEnded { attempt, cause, executor, left, free, charged });
         }
         let known = self.state.executors.get(&executor);
         let had = known.is_some_and(|executor| executor.has.contains(&attempt));
         let since = known.and_then(|executor| executor.alone_since);
         let alone_ms = since.filter(|_| state.alone).map(|since| (self.now - since).as_millis() as u64);
         let epoch = self.state.epoch;
-        self.open_what_is_left(run, attempt, Some(executor.clone()));
-        self.record(run, What::AttemptLost { attempt, cause, executor, left, had, alone_ms, epoch });
+        let in_vain = had && cause.is_charged() && self.state.came_to_nothing(run, attempt);
+        self.open_what_is_left(run, attempt, Some(executor.clone()), in_vain);
+        let is_current = self.state.is_current(run, attempt);
+        let in_flight = self.state.runs[run].attempts[&attempt].in_flight();
+        let (owed, first) = if is_current { in_flight } else { (None, None) };
+        let charged = owed.filter(|_| cause.is_charged());
+        let suspect = first.filter(|_| had && cause == InfraCause::ExecutorLost);
+        let lost =
+            What::AttemptLost { attempt, cause, executor, left, had, alone_ms, epoch, charged, suspect };
+        self.record(run, lost);
     }
 
-    /// What an attempt leaves without a result is looked at when the step settles.
+    /// What an attempt leaves without a result is looked at when the step settles; `in_vain` says whether it was the
+    /// slot's current one and nothing of it was seen to run.
     pub fn open_what_is_left(
         &mut self,
         run: &RunId,
         attempt: seagull_domain::AttemptId,
         avoid: Option<ExecutorId>,
+        in_vain: bool,
     ) {
-        let origin = Origin { attempt, avoid };
-        let left = self.state.runs[run].attempts[&attempt].left.values();
-        let left: Vec<_> = left.map(|(test, _)| (run.clone(), *test, origin.clone())).collect();
+        let state = &self.state.runs[run].attempts[&attempt];
+        let in_vain = state.in_vain() + u32::from(in_vain && !state.started);
+        let origin = Origin { attempt, avoid, in_vain };
+        let left: Vec<_> =
+            state.left.values().map(|(test, _)| (run.clone(), *test, origin.clone())).collect();
         self.open.extend(left);
     }
 }

@@ -8,7 +8,7 @@ use crate::fact::What;
 use crate::held_back::HeldBack;
 use crate::run::{Phase, Run};
 use crate::step::{Origin, Step};
-use crate::suspects::UNREACHABLE;
+use crate::suspects::{UNREACHABLE, Way};
 use crate::{Effect, State};
 
 impl Step<'_> {
@@ -20,6 +20,7 @@ impl Step<'_> {
             self.fail_fast(run);
             self.give_up(run);
             self.give_up_discovery(run);
+            self.look_for_sick(run);
         }
         self.settle_tests();
         for run in touched.iter().chain(&std::mem::take(&mut self.touched)) {
@@ -30,8 +31,14 @@ impl Step<'_> {
         self.answer_executors();
     }
 
-    /// Decides each open test, or puts it into a new bundle, one for each attempt it comes from.
     fn settle_tests(&mut self) {
+        while !self.open.is_empty() {
+            self.settle_open_tests();
+        }
+    }
+
+    /// Decides each open test, or puts it into a new bundle, one for each attempt it comes from.
+    fn settle_open_tests(&mut self) {
         let mut verdicts: BTreeMap<RunId, BTreeMap<TestIndex, Verdict>> = BTreeMap::new();
         let mut again: BTreeMap<(RunId, Origin), Vec<TestIndex>> = BTreeMap::new();
         for (run, test, origin) in std::mem::take(&mut self.open) {
@@ -46,7 +53,7 @@ impl Step<'_> {
             }
             self.condemn(&run, test, origin.attempt);
             if let Some(cause) = spent(self.state, &self.state.runs[&run], test) {
-                self.record(&run, What::GivenUp { test, cause });
+                self.record_for_good(&run, test, What::GivenUp { test, cause });
             }
             let state = &self.state.runs[&run];
             if state.owes(test) {
@@ -66,13 +73,13 @@ impl Step<'_> {
     /// Suspects go alone, and retries one by one, so that one bad test does not hold up another; the rest stays together.
     fn bundle_again(&mut self, run: &RunId, origin: Origin, tests: &[TestIndex]) {
         let state = &self.state.runs[run];
-        let (suspects, others): (Vec<_>, Vec<_>) = tests.iter().partition(|test| state.runs_alone(**test));
+        let (suspects, others): (Vec<_>, Vec<_>) = tests.iter().partition(|test| state.is_apart(**test));
         let (retries, rest): (Vec<_>, Vec<_>) =
             others.into_iter().partition(|test: &TestIndex| state.test(*test).seen.any());
-        let alone = together(state, suspects).into_iter().map(|tests| (tests, true));
-        let retries = retries.into_iter().map(|test| (vec![test], false));
-        let rest = (!rest.is_empty()).then_some((rest, false));
-        for (tests, alone) in alone.chain(retries).chain(rest).collect::<Vec<_>>() {
+        let apart = state.apart(suspects);
+        let retries = retries.into_iter().map(|test| (vec![test], Way::AsEver));
+        let rest = state.parts(rest, origin.in_vain).into_iter().map(|tests| (tests, Way::AsEver));
+        for (tests, way) in apart.into_iter().chain(retries).chain(rest).collect::<Vec<_>>() {
             let state = &self.state.runs[run];
             // What a retry of the same step already took along as its own is not taken twice.
             let tests: Vec<_> = tests.iter().filter(|t| state.test(**t).pending.is_none()).copied().collect();
@@ -82,7 +89,8 @@ impl Step<'_> {
             let known = || tests.iter().map(|test| state.test(*test));
             avoid.extend(known().flat_map(|test| &test.missing_on).cloned());
             avoid.extend(known().flat_map(|test| &test.deaths).map(|death| death.executor.clone()));
-            self.record(run, What::Bundled { bundle, entries, avoid, alone });
+            let (alone, follows, in_vain) = (way == Way::Alone, way != Way::AsEver, origin.in_vain);
+            self.record(run, What::Bundled { bundle, entries, avoid, alone, in_vain, follows });
         }
     }
 
@@ -98,7 +106,7 @@ impl Step<'_> {
     /// Ends a run that loses more than it is worth to the others.
     fn give_up(&mut self, run: &RunId) {
         let Some(state) = self.state.runs.get(run) else { return };
-        let spent = state.losses >= state.loss_budget();
+        let spent = state.losses >= state.loss_budget() || self.state.nothing_starts(run);
         if let (true, Phase::Running, Some(cause)) =
             (spent && !state.all_decided(), state.phase, state.lost_to)
         {
@@ -129,6 +137,7 @@ impl Step<'_> {
         let (verdict, exit_code) = ledger(state).close();
         self.record(run, What::Ended { verdict, counts, exit_code });
         self.state.watches.remove(run);
+        self.state.trials.retain(|(of, _), _| of != run);
         self.effect(Effect::Archive { run: run.clone() });
     }
 }
@@ -178,17 +187,6 @@ fn verdict(run: &Run, test: TestIndex) -> Verdict {
         _ => NotExecuted::Infra(InfraCause::ExecutorLost),
     };
     Verdict::of(known.seen, known.given_up.unwrap_or(stopped))
-}
-
-/// Each test by itself, but those of an *ordered* relation in one: the later ones need the earlier.
-fn together(run: &Run, tests: Vec<TestIndex>) -> Vec<Vec<TestIndex>> {
-    let mut groups: BTreeMap<(u32, Option<TestIndex>), Vec<TestIndex>> = BTreeMap::new();
-    for test in tests {
-        let ordered = run.relation_of(test).is_some_and(|relation| relation.ordered);
-        let key = if ordered { (run.test(test).relation, None) } else { (0, Some(test)) };
-        groups.entry(key).or_default().push(test);
-    }
-    groups.into_values().collect()
 }
 
 /// The tests as entries of a bundle; of an *ordered* relation, all that comes before the last of them in it.

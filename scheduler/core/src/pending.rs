@@ -8,13 +8,15 @@ use seagull_domain::BundleId;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::run::Bundle;
+use crate::split::SPLIT_AFTER;
 
-/// A bundle's rank among those of its run that wait: those that run alone last, then what goes first, then the longest,
-/// the oldest of those that are equally long.
-pub(crate) type Rank = (bool, bool, u64, Reverse<BundleId>);
+/// A bundle's rank among those of its run that wait: those that run alone last, before them the parts of what came to
+/// nothing; of the others what goes first, then the longest, the oldest of those that are equally long.
+pub(crate) type Rank = (bool, bool, bool, u64, Reverse<BundleId>);
 
 fn rank(id: BundleId, bundle: &Bundle) -> Rank {
-    (!bundle.alone, bundle.first, bundle.predicted_us, Reverse(id))
+    let untroubled = bundle.in_vain < SPLIT_AFTER;
+    (!bundle.alone, untroubled, bundle.first, bundle.predicted_us, Reverse(id))
 }
 
 /// Read as the map that it is.

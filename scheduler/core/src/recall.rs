@@ -1,5 +1,5 @@
-//! Recall: all that has not started is taken back from an executor that drains, and from a bundle that has run for twice
-//! the cap, so that it does not wait for the test that runs there. What has started stays.
+//! Recall: all that has not started is taken back from an executor that drains, or is cordoned, and from a bundle that has
+//! run for twice the cap, so that it does not wait for the test that runs there. What has started stays.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use seagull_domain::{AttemptId, ExecutorId, Instant, Recall, RunId, TestIndex};
 
 use crate::State;
 use crate::fact::What;
-use crate::run::{Attempt, Phase};
+use crate::held_back::HeldBack;
+use crate::run::{Attempt, Phase, Run};
 use crate::state::Executor;
 use crate::step::Step;
 
@@ -42,20 +43,32 @@ fn due(state: &State, executor: &ExecutorId, now: Instant) -> (Vec<Asked>, Optio
     for (&id, run_id) in placed {
         let run = &state.runs[run_id];
         let mut tests = unstarted(known, id, &run.attempts[&id]).peekable();
-        let begun = known.begun.get(&id).filter(|_| run.phase == Phase::Running);
-        let Some(begun) = begun.filter(|_| tests.peek().is_some()) else { continue };
-        let past_cap = *begun + Duration::from_millis(run.spec.cap_ms.saturating_mul(2));
-        let why = if known.draining {
+        if run.phase != Phase::Running || tests.peek().is_none() {
+            continue;
+        }
+        let begun = known.begun.get(&id);
+        let past_cap = begun.map(|begun| *begun + Duration::from_millis(run.spec.cap_ms.saturating_mul(2)));
+        let why = if begun.is_some() && known.draining {
             Recall::Drained
-        } else if past_cap <= now {
+        } else if state.is_cordoned_since(run, executor, id) {
+            Recall::Cordoned
+        } else if past_cap.is_some_and(|at| at <= now) {
             Recall::PastCap
         } else {
-            next = next.into_iter().chain([past_cap]).min();
+            next = next.into_iter().chain(past_cap).min();
             continue;
         };
         asked.push(Asked { run: run_id.clone(), attempt: id, tests: tests.collect(), why });
     }
     (asked, next)
+}
+
+impl State {
+    /// Whether the attempt was given to its executor before the run came to do without that.
+    fn is_cordoned_since(&self, run: &Run, executor: &ExecutorId, attempt: AttemptId) -> bool {
+        let cordon = run.sick.get(executor).and_then(|signs| signs.cordon);
+        cordon.is_some_and(|cordon| attempt < cordon.first) && HeldBack::of(self, run).is_cordoned(executor)
+    }
 }
 
 /// What an executor may not have started of an attempt that nothing is being asked back of.

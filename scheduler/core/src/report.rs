@@ -8,6 +8,7 @@ use seagull_domain::{
 };
 
 use crate::fact::What;
+use crate::held_back::HeldBack;
 use crate::run::{Attempt, Phase, Run, Status};
 use crate::state::{Executor, Held, Running};
 use crate::step::{Origin, Step};
@@ -176,7 +177,7 @@ impl Step<'_> {
                 _ => continue,
             };
             if evidence.is_none() {
-                let origin = Origin { attempt, avoid: Some(executor.clone()) };
+                let origin = Origin { attempt, avoid: Some(executor.clone()), in_vain: 0 };
                 self.open.push((run.clone(), test, origin));
                 self.tell_copies(run, test);
             }
@@ -213,7 +214,7 @@ impl Step<'_> {
             let kept = attempt.asked.intersection(&stays).copied().collect();
             let asked = attempt.left.values().map(|(test, _)| *test).filter(|t| attempt.asked.contains(t));
             let given: Vec<_> = asked.filter(|test| !stays.contains(test)).collect();
-            let origin = Origin { attempt: status.attempt, avoid: None };
+            let origin = Origin { attempt: status.attempt, avoid: None, in_vain: attempt.in_vain() };
             self.open.extend(given.iter().map(|test| (status.run.clone(), *test, origin.clone())));
             let given = given.len() as u32;
             let (attempt, why) = (status.attempt, attempt.recall);
@@ -247,12 +248,18 @@ impl Step<'_> {
         let left = state.attempts[&attempt].left.len() as u32;
         let failed = matches!(cause, EndCause::GaveBack(..) | EndCause::Completed);
         let avoids = failed || state.attempts[&attempt].superseded;
-        self.open_what_is_left(run, attempt, avoids.then(|| executor.clone()));
+        let in_vain = matches!(&cause, EndCause::GaveBack(cause, _) if cause.is_charged());
+        self.open_what_is_left(run, attempt, avoids.then(|| executor.clone()), in_vain);
         let cause = if wanted || !discovery { cause } else { EndCause::Cancelled };
         if discovery && !matches!(cause, EndCause::Discovered(_)) {
             self.withdraw(run);
         }
-        self.record(run, What::AttemptEnded { attempt, cause: cause.clone(), executor, left });
+        let free = HeldBack::of(self.state, &self.state.runs[run]).is_cordoned(&executor);
+        let pays = |cause: &EndCause| matches!(cause, EndCause::GaveBack(cause, _) if cause.is_charged());
+        let charged = if pays(&cause) && !free { self.state.runs[run].charged(attempt) } else { Vec::new() };
+        let ended = What::AttemptEnded { attempt, cause: cause.clone(), executor, left, free, charged };
+        self.record(run, ended);
+        self.judge_trial(run, attempt);
         match cause {
             EndCause::Discovered(_) => self.discovered(run),
             EndCause::DiscoveryFailed(message) => self.record(run, What::DiscoveryFailed { message }),

@@ -9,7 +9,7 @@ use seagull_domain::{BundleId, ExecutorId, Instant, RunId};
 use crate::State;
 use crate::assign::may_go;
 use crate::held_back::HeldBack;
-use crate::run::Run;
+use crate::run::{Bundle, Run};
 
 /// Reservations are looked at again after so long, though no suspect was placed and none has ended.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -26,10 +26,15 @@ pub struct Reserved {
 }
 
 impl Run {
-    /// Whether all that waits for a slot is to run alone.
+    /// Whether all that waits for a slot is to run alone, or after what does.
     fn waits_alone(&self) -> bool {
-        let mut first = self.pending.in_order();
-        self.dispatches() && self.withdrawn == 0 && first.next().is_some_and(|(_, bundle)| bundle.alone)
+        let next = || self.ready().next();
+        self.dispatches() && self.withdrawn == 0 && next().is_some_and(|(_, bundle)| bundle.alone)
+    }
+
+    /// What waits for nothing but a slot, what goes first first.
+    fn ready(&self) -> impl Iterator<Item = (BundleId, &Bundle)> {
+        self.pending.in_order().filter(|(_, bundle)| !self.has_to_wait(bundle))
     }
 }
 
@@ -68,7 +73,7 @@ impl State {
                 known.is_some_and(|of| may_go(self, &run.pending[bundle], &held_back, executor, of))
             };
             let wanted = share.saturating_sub(run.alone as usize);
-            for (bundle, _) in run.pending.in_order().take(wanted) {
+            for (bundle, _) in run.ready().take(wanted) {
                 let still = before.get(&(id, bundle)).copied().filter(|executor| goes(&bundle, executor));
                 let executor = still.or_else(|| {
                     let free: &mut Vec<_> = free.get_or_insert_with(|| self.soonest_free());

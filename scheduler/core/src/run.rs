@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::numbering::Numbering;
 use crate::pending::Pending;
 use crate::second_copy::Pace;
+use crate::sick::{Signs, Went};
 use crate::suspects::Death;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,9 +56,12 @@ pub struct Run {
     /// How many live attempts run alone.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub alone: u32,
-    /// Of each slot, how many attempts in a row came back because their sandbox or worker did not start.
+    /// How its attempts went so far.
+    #[serde(default)]
+    pub went: Went,
+    /// Executors that something speaks against.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub failed_starts: BTreeMap<ExecutorId, BTreeMap<SlotIndex, u32>>,
+    pub sick: BTreeMap<ExecutorId, Signs>,
     /// The processes that it was told drain.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub drained: BTreeMap<ExecutorId, BootId>,
@@ -74,6 +78,9 @@ pub struct Run {
     /// The cause of the last of these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_to: Option<InfraCause>,
+    /// How many attempts came back with nothing done since something was last executed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub in_vain: u32,
     pub suite_errors: u32,
     /// How many discoveries came to nothing for an infrastructure cause.
     pub discovery_losses: u32,
@@ -131,6 +138,9 @@ pub struct Test {
     /// Terminal results so far.
     #[serde(default)]
     pub executions: u32,
+    /// The attempt of the first of them, if that failed and may be retried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_in: Option<AttemptId>,
     /// Executions lost to infrastructure causes.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub losses: u32,
@@ -183,6 +193,12 @@ pub struct Bundle {
     /// Whether nothing else may run on its executor.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alone: bool,
+    /// How many attempts of it, or of what it is a part of, came to nothing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub in_vain: u32,
+    /// Whether a suspect in another bundle may come before it in its *ordered* relation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub follows: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,8 +219,19 @@ pub struct Attempt {
     /// Whether nothing else may run on its executor.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alone: bool,
+    /// As its bundle's.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub in_vain: u32,
     /// Whether any of its entries was reported on.
     pub started: bool,
+    /// Of the tests that it was the first to execute, how many passed and how many failed, and how many of these passed
+    /// elsewhere since.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub passed: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub disproved: u32,
     /// Tests that the current generation takes back, until its executor says which stay.
     pub asked: BTreeSet<TestIndex>,
     /// Why they, or those before them, were asked back.
@@ -241,6 +268,23 @@ pub struct Worker {
     pub boot: BootId,
 }
 
+impl Attempt {
+    /// Of an attempt that is its slot's current one, the first test that it owes, for which whatever runs before it runs;
+    /// and the same if nothing runs before it.
+    pub(crate) fn in_flight(&self) -> (Option<TestIndex>, Option<TestIndex>) {
+        let mut left = self.left.values();
+        let owed = left.clone().find(|(_, role)| *role == Role::Run).map(|(test, _)| *test);
+        let first = left.next().filter(|(_, role)| *role == Role::Run).map(|(test, _)| *test);
+        (owed, first)
+    }
+}
+
+impl Bundle {
+    pub(crate) fn of(entries: Vec<(TestIndex, Role)>, avoid: BTreeSet<ExecutorId>) -> Bundle {
+        Bundle { entries, predicted_us: 0, first: false, avoid, alone: false, in_vain: 0, follows: false }
+    }
+}
+
 impl Run {
     pub fn new(spec: RunSpec) -> Run {
         Run {
@@ -259,7 +303,8 @@ impl Run {
             workers: BTreeMap::new(),
             relations_held: BTreeMap::new(),
             alone: 0,
-            failed_starts: BTreeMap::new(),
+            went: Went::default(),
+            sick: BTreeMap::new(),
             drained: BTreeMap::new(),
             next_bundle: BundleId(0),
             counts: Counts::default(),
@@ -267,6 +312,7 @@ impl Run {
             pace: Pace::default(),
             losses: 0,
             lost_to: None,
+            in_vain: 0,
             suite_errors: 0,
             discovery_losses: 0,
             discovery_lost_to: String::new(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use seagull_domain::{AttemptId, Counts, Role, RunId};
+use seagull_domain::{AttemptId, Counts, ExecutorId, Role, RunId};
 
 use crate::State;
 use crate::run::{Phase, Run, Status};
@@ -25,6 +25,21 @@ impl State {
         for id in self.watches.keys() {
             let run = self.runs.get(id).expect("a watch is of a run");
             assert!(run.goes_on() && run.spec.orphan_ms.is_some(), "{id}: it cannot become an orphan");
+        }
+        for (id, run) in &self.runs {
+            let mut cordoned = run.sick.keys().filter(|executor| run.is_cordoned(executor));
+            let waits = |executor: &ExecutorId| self.trials.contains_key(&(id.clone(), executor.clone()));
+            // Not until a scheduler that has just recovered has begun.
+            assert!(
+                self.executors.is_empty() || cordoned.all(waits),
+                "{id}: an executor is cordoned for ever"
+            );
+        }
+        for (run, executor) in self.trials.keys() {
+            assert!(
+                self.runs[run].is_cordoned(executor),
+                "{run}: a trial of {executor}, which is not cordoned"
+            );
         }
         for (executor, placed) in &self.placed {
             for (attempt, run) in placed {
@@ -88,6 +103,7 @@ impl Run {
         let copied = self.tests.iter().filter(|test| test.copied.is_some()).count();
         assert_eq!(self.copies as usize, copied, "{id}: second copies");
         self.check_anticipation(id);
+        assert!(!self.is_ended() || self.sick.is_empty(), "{id}: ended with executors that are sick");
         if self.is_ended() {
             assert!(self.all_decided() && self.workers.is_empty(), "{id}: ended with something left");
         }

@@ -142,7 +142,7 @@ fn place<'a>(state: &State, late: &Late, idle: &[Place<'a>]) -> Option<Place<'a>
     let held_back = HeldBack::of(state, late.run);
     let missing_on = &late.run.test(late.copy.test).missing_on;
     let may_go = |(id, slot): &Place| {
-        *id != late.executor && !missing_on.contains(*id) && !held_back.contains(&(*id, *slot))
+        *id != late.executor && !missing_on.contains(*id) && !held_back.is_no_help(&(*id, *slot))
     };
     let free = idle.iter().copied().filter(may_go);
     free.max_by_key(|place| (late.run.worker(place.0, place.1).is_some(), Reverse(*place)))

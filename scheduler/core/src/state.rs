@@ -64,6 +64,9 @@ pub struct State {
     /// When it was last looked for what may be taken back.
     #[serde(skip)]
     pub looked_back: Instant,
+    /// Of the executors that are cordoned for runs, when they are tried again; None where that is due.
+    #[serde(skip)]
+    pub trials: BTreeMap<(RunId, ExecutorId), Option<Instant>>,
     /// Who took which executor's name, the latest last; the oldest are forgotten.
     #[serde(skip)]
     pub names: VecDeque<(ExecutorId, BootId)>,
@@ -164,6 +167,7 @@ impl State {
             watches: BTreeMap::new(),
             losses: Losses::default(),
             looked_back: Instant::default(),
+            trials: BTreeMap::new(),
             names: VecDeque::new(),
             drains: BTreeMap::new(),
             last_version: 0,
@@ -210,6 +214,6 @@ impl State {
     /// When [`crate::Event::Tick`] is due, or sooner.
     pub fn next_deadline(&self) -> Option<Instant> {
         let orphans = self.watches.values().filter_map(Watch::until);
-        self.fleet.next_due().into_iter().chain(orphans).min()
+        self.fleet.next_due().into_iter().chain(orphans).chain(self.next_trial()).min()
     }
 }

@@ -33,18 +33,9 @@ pub fn project(fact: &Fact) -> Vec<RunEvent> {
         What::TakenBack { attempt, given, why, .. } => {
             vec![RunEvent::TakenBack { attempt: *attempt, tests: *given, why: *why }]
         }
-        What::AttemptEnded { attempt, cause: EndCause::GaveBack(cause, message), executor, left } => {
-            let message = message.clone();
-            let (attempt, executor, cause, tests) = (*attempt, executor.clone(), *cause, *left);
-            vec![RunEvent::AttemptLost { attempt, executor, cause, message, tests }]
+        What::AttemptEnded { cause: EndCause::GaveBack(..), .. } | What::AttemptLost { .. } => {
+            lost(&fact.what).into_iter().collect()
         }
-        What::AttemptLost { attempt, cause, executor, left, .. } => vec![RunEvent::AttemptLost {
-            attempt: *attempt,
-            executor: executor.clone(),
-            cause: *cause,
-            message: String::new(),
-            tests: *left,
-        }],
         What::Condemned { attempt, executor, slot, result } => vec![RunEvent::TestFinished {
             result: (**result).clone(),
             attempt: *attempt,
@@ -59,6 +50,13 @@ pub fn project(fact: &Fact) -> Vec<RunEvent> {
             let (executor, cause, why) = (executor.clone(), *cause, why.clone());
             vec![RunEvent::ExecutorDrained { executor, cause, why }]
         }
+        What::Cordoned { executor, sickness, attempts, elsewhere, .. } => vec![RunEvent::ExecutorCordoned {
+            executor: executor.clone(),
+            sickness: *sickness,
+            attempts: *attempts,
+            elsewhere: *elsewhere,
+        }],
+        What::Back { executor } => vec![RunEvent::ExecutorBack { executor: executor.clone() }],
         What::Decided { verdicts } => {
             let event = |(test, verdict): &(_, _)| RunEvent::Verdict { test: *test, verdict: *verdict };
             verdicts.iter().map(event).collect()
@@ -77,6 +75,26 @@ pub fn project(fact: &Fact) -> Vec<RunEvent> {
         | What::WorkerEnded { .. }
         | What::Archived => Vec::new(),
     }
+}
+
+fn lost(what: &What) -> Option<RunEvent> {
+    let (attempt, executor, cause, message, tests, charged, suspect) = match what {
+        What::AttemptEnded {
+            attempt,
+            cause: EndCause::GaveBack(cause, message),
+            executor,
+            left,
+            charged,
+            ..
+        } => (attempt, executor, cause, message.clone(), left, charged.clone(), None),
+        What::AttemptLost { attempt, cause, executor, left, charged, suspect, .. } => {
+            let charged = charged.iter().copied().collect();
+            (attempt, executor, cause, String::new(), left, charged, *suspect)
+        }
+        _ => return None,
+    };
+    let (attempt, executor, cause, tests) = (*attempt, executor.clone(), *cause, *tests);
+    Some(RunEvent::AttemptLost { attempt, executor, cause, message, tests, charged, suspect })
 }
 
 fn confirmed(generation: Generation, manifest: Digest, tests: u32, summary: &PlanSummary) -> Vec<RunEvent> {

@@ -2,18 +2,19 @@
 //! executor, when its run has nothing else to give out, so that an innocent neighbour is never blamed. Two executors lost
 //! with it alone condemn it, unless executors are lost so often that this may be chance.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, Epoch, ExecutorId, InfraCause, Instant, NotExecuted, Outcome, RunId, TestCause, TestIndex,
-    TestResult,
+    AttemptId, Epoch, ExecutorId, InfraCause, Instant, NotExecuted, Outcome, Role, RunId, TestCause,
+    TestIndex, TestResult,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::State;
 use crate::fact::What;
-use crate::run::{Run, Test};
-use crate::step::Step;
+use crate::run::{Bundle, Run, Test};
+use crate::step::{Origin, Step};
 
 /// So many losses with a test alone are its own doing, if they are not chance.
 const DEATHS: usize = 2;
@@ -28,6 +29,14 @@ pub struct Death {
     pub alone_ms: Option<u64>,
     /// The life of the scheduler that saw it.
     pub epoch: Epoch,
+}
+
+/// How tests run of which one is, or was, a suspect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    AsEver,
+    Alone,
+    Following,
 }
 
 /// How often executors are lost. Volatile: a scheduler that has just recovered blames nobody for what it has not seen.
@@ -47,14 +56,15 @@ impl Test {
 }
 
 impl Run {
-    /// Whether the test is to run alone: it is a suspect, or a suspect comes before it in its *ordered* relation.
-    pub(crate) fn runs_alone(&self, test: TestIndex) -> bool {
-        let upto = |test: &TestIndex| {
-            let relation = self.relation_of(*test).filter(|relation| relation.ordered)?;
-            let end = relation.tests.iter().position(|of| of == test)?;
-            Some(relation.tests[..end].iter().any(|before| self.test(*before).is_suspect()))
-        };
-        self.test(test).is_suspect() || upto(&test).unwrap_or(false)
+    /// Whether the test does not run as ever: it is a suspect, or a suspect comes before it in its *ordered* relation.
+    pub(crate) fn is_apart(&self, test: TestIndex) -> bool {
+        self.test(test).is_suspect() || self.is_behind_suspect(test)
+    }
+
+    fn is_behind_suspect(&self, test: TestIndex) -> bool {
+        let relation = self.relation_of(test).filter(|relation| relation.ordered);
+        let mut before = relation.into_iter().flat_map(|r| r.tests.iter().take_while(|of| **of != test));
+        before.any(|before| self.test(*before).is_suspect())
     }
 
     /// Whether a test that kills executors, or may, and is not tried again, must run before it.
@@ -82,6 +92,34 @@ impl Run {
         let test = self.test_mut(test);
         test.suspect = true;
         test.deaths.extend(death);
+    }
+
+    /// Whether a suspect has to show first that it is none.
+    pub(crate) fn has_to_wait(&self, bundle: &Bundle) -> bool {
+        let mut to_run = bundle.entries.iter().filter(|(_, role)| *role == Role::Run);
+        bundle.follows && to_run.next().is_some_and(|(test, _)| self.is_behind_suspect(*test))
+    }
+
+    /// Tests that come after a suspect in its *ordered* relation and are in a bundle that waits.
+    pub(crate) fn followers(&self, test: TestIndex) -> Vec<TestIndex> {
+        let is_suspect = self.test(test).suspect;
+        let relation = self.relation_of(test).filter(|relation| relation.ordered && is_suspect);
+        let tests = relation.into_iter().flat_map(|relation| &relation.tests).copied();
+        let later = tests.skip_while(|of| *of != test).skip(1);
+        later.filter(|of| self.test(*of).pending.is_some()).collect()
+    }
+
+    /// Suspects, with what needs them before it: each by itself, for that is how its losses can be told from another's.
+    /// What comes after one in its *ordered* relation waits in a bundle of its own until it has a result.
+    pub(crate) fn apart(&self, tests: Vec<TestIndex>) -> Vec<(Vec<TestIndex>, Way)> {
+        let (suspects, others): (Vec<_>, Vec<_>) =
+            tests.into_iter().partition(|test| self.test(*test).is_suspect());
+        let alone = suspects.into_iter().map(|test| (vec![test], Way::Alone));
+        let mut following: BTreeMap<u32, Vec<TestIndex>> = BTreeMap::new();
+        for test in others {
+            following.entry(self.test(test).relation).or_default().push(test);
+        }
+        alone.chain(following.into_values().map(|tests| (tests, Way::Following))).collect()
     }
 }
 
@@ -114,7 +152,15 @@ impl Step<'_> {
         }
         let (executor, slot) = (last.executor.clone(), last.number);
         let result = Box::new(evidence(test, &known.deaths));
-        self.record(run, What::Condemned { attempt, executor, slot, result });
+        self.record_for_good(run, test, What::Condemned { attempt, executor, slot, result });
+    }
+
+    /// Records that a test will not run any more, which decides what has to run after it, too.
+    pub(crate) fn record_for_good(&mut self, run: &RunId, test: TestIndex, what: What) {
+        let origin = Origin { attempt: AttemptId(0), avoid: None, in_vain: 0 };
+        let followers = self.state.runs[run].followers(test).into_iter();
+        self.open.extend(followers.map(|follower| (run.clone(), follower, origin.clone())));
+        self.record(run, what);
     }
 }
 

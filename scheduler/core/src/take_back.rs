@@ -38,8 +38,8 @@ pub(crate) fn best_take_backs(state: &State, now: Instant) -> Vec<TakeBack> {
     }
     let running = state.runs.iter().filter(|(_, run)| run.phase == Phase::Running);
     let held_back: BTreeMap<_, _> = running.map(|(id, run)| (id, HeldBack::of(state, run))).collect();
-    let takes_any = |held_back: &HeldBack| idle.iter().any(|place| !held_back.contains(place));
-    let useful = idle.iter().filter(|place| held_back.values().any(|held_back| !held_back.contains(place)));
+    let takes_any = |held_back: &HeldBack| idle.iter().any(|place| !held_back.is_no_help(place));
+    let useful = idle.iter().filter(|place| held_back.values().any(|held_back| !held_back.is_no_help(place)));
     let moves = useful.count().saturating_sub(outstanding(state));
     if moves == 0 {
         return Vec::new();

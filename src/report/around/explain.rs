@@ -8,7 +8,7 @@ use seagull_domain::{
 use serde::Serialize;
 
 use super::lists::cause;
-use super::story::{Copied, Execution, Story};
+use super::story::{Copied, Execution, Loss, Story};
 use super::{Form, line, seconds};
 use crate::again::quoted;
 use crate::duration;
@@ -17,6 +17,8 @@ use crate::report::tally::{Tally, TestRecord};
 use crate::report::text::{count, message, number, one_line, times};
 
 const WIDTH: usize = 500;
+/// What a test may lose, if its run does not say.
+const LOSSES: u32 = 3;
 
 #[derive(Serialize)]
 struct RunObject<'a> {
@@ -81,7 +83,7 @@ pub fn explain_run(out: &mut impl Write, form: Form, tally: &Tally) -> io::Resul
     retries(out, tally)?;
     if tally.losses.taken_back > 0 {
         let tests = count(tally.losses.taken_back, "unstarted test");
-        writeln!(out, "    {tests} went from busy slots to others")?;
+        writeln!(out, "    {tests} went from their slots to others")?;
     }
     for (executor, cause, why) in &tally.losses.drained {
         writeln!(out, "    {executor} left before the end: {cause} ({})", one_line(why, WIDTH))?;
@@ -203,6 +205,17 @@ struct TestObject<'a> {
     executions: Vec<ExecutionObject<'a>>,
     second_copy: Option<SecondCopyObject<'a>>,
     missing_on: Vec<&'a str>,
+    losses: Vec<LossObject<'a>>,
+    suspect: bool,
+}
+
+/// An attempt that was lost at its cost.
+#[derive(Serialize)]
+struct LossObject<'a> {
+    attempt: u64,
+    executor: &'a str,
+    cause: &'static str,
+    message: &'a str,
 }
 
 #[derive(Serialize)]
@@ -257,8 +270,12 @@ pub fn explain_test(out: &mut impl Write, form: Form, story: &Story, access: &[S
         let results = count(number(results), "result");
         writeln!(out, "{results}; --retries was {retries}")?;
     }
+    paid(out, story)?;
     if !story.lost.is_empty() {
         lost(out, story)?;
+    }
+    if story.end.is_none() {
+        cordoned(out, story)?;
     }
     if let Some(execution) = story.telling() {
         let before = count(number(execution.before.len()), "test");
@@ -307,6 +324,26 @@ fn second_copy(out: &mut impl Write, story: &Story, copy: &Copied) -> io::Result
     writeln!(out, "{why}: a second copy ran on {executor}, attempt {attempt}{came}")
 }
 
+/// What it lost, which came from its budget.
+fn paid(out: &mut impl Write, story: &Story) -> io::Result<()> {
+    let most = story.spec.test_losses.unwrap_or(LOSSES);
+    for (number, loss) in (1..).zip(&story.paid) {
+        let (attempt, executor, cause) = (loss.attempt, &loss.executor, loss.cause);
+        writeln!(out, "loss {number} of at most {most}: {cause}, attempt {attempt} on {executor}")?;
+        if !loss.message.is_empty() {
+            writeln!(out, "    {}", message(&loss.message, WIDTH))?;
+        }
+    }
+    Ok(())
+}
+
+fn cordoned(out: &mut impl Write, story: &Story) -> io::Result<()> {
+    for (executor, sickness) in &story.cordoned {
+        writeln!(out, "{executor} is cordoned ({sickness} there): it gets nothing until it is tried again")?;
+    }
+    Ok(())
+}
+
 fn lost(out: &mut impl Write, story: &Story) -> io::Result<()> {
     let mut causes: Vec<String> =
         story.lost.iter().map(|(executor, cause)| format!("{executor} ({cause})")).collect();
@@ -315,7 +352,7 @@ fn lost(out: &mut impl Write, story: &Story) -> io::Result<()> {
     causes.truncate(10);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     let causes = causes.join(", ");
-    writeln!(out, "lost in this run, and never charged to a test: {causes}{more}")
+    writeln!(out, "lost in this run, which fails no test: {causes}{more}")
 }
 
 /// The rule that a verdict follows from.
@@ -324,7 +361,7 @@ fn why(story: &Story) -> String {
     let of = |outcome| number(results.clone().filter(|one| one.result.outcome == outcome).count());
     match story.verdict {
         None if story.broken_off => "the run has broken off before it had a result".to_owned(),
-        None if story.end.is_none() => "the run has not ended".to_owned(),
+        None if story.end.is_none() => waits(story),
         None => "the run ended without deciding it".to_owned(),
         Some(Verdict::Flaky) => format!(
             "it failed {} and passed {} in this run",
@@ -352,6 +389,23 @@ fn why(story: &Story) -> String {
     }
 }
 
+/// Why it has no verdict yet, as far as the stream tells.
+fn waits(story: &Story) -> String {
+    let failed = story.executions.iter().any(|execution| execution.result.outcome == Outcome::Failed);
+    if let Some(executor) = &story.suspect {
+        format!(
+            "it waits as a suspect: it was in flight when {executor} was lost, and runs again alone, when its \
+             run has nothing else to give out"
+        )
+    } else if failed {
+        "it failed, and is to run again elsewhere".to_owned()
+    } else if let Some(loss) = story.paid.last() {
+        format!("attempt {} came to nothing, and it is to run again elsewhere", loss.attempt)
+    } else {
+        "the run has not ended, and it has no result yet".to_owned()
+    }
+}
+
 fn test_object(story: &Story) -> TestObject<'_> {
     let executions = story.executions.iter().map(execution_object);
     TestObject {
@@ -367,6 +421,17 @@ fn test_object(story: &Story) -> TestObject<'_> {
             beside: copy.beside.0,
         }),
         missing_on: story.missing.iter().map(|(executor, _)| executor.as_str()).collect(),
+        losses: story.paid.iter().map(loss_object).collect(),
+        suspect: story.suspect.is_some() && story.verdict.is_none(),
+    }
+}
+
+fn loss_object(loss: &Loss) -> LossObject<'_> {
+    LossObject {
+        attempt: loss.attempt.0,
+        executor: loss.executor.as_str(),
+        cause: loss.cause.word(),
+        message: &loss.message,
     }
 }
 

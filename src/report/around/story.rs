@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use seagull_domain::{
     AttemptId, Evidence, ExecutorId, InfraCause, Isolation, Manifest, Relation, RunEvent, RunId, RunSpec,
-    RunVerdict, SlotNumber, StreamItem, TestCause, TestIndex, TestResult, Verdict,
+    RunVerdict, Sickness, SlotNumber, StreamItem, TestCause, TestIndex, TestResult, Verdict,
 };
 use seagull_results::{Finder, Found};
 
@@ -29,6 +29,12 @@ pub struct Story {
     pub verdict: Option<Verdict>,
     /// Losses in the run: a test that was under way in one of them went elsewhere.
     pub lost: Vec<(ExecutorId, InfraCause)>,
+    /// Those that the test paid for.
+    pub paid: Vec<Loss>,
+    /// The executor that was lost with it last, if it has had no result since: it may have been its doing.
+    pub suspect: Option<ExecutorId>,
+    /// Executors that the run gives nothing for now.
+    pub cordoned: BTreeMap<ExecutorId, Sickness>,
     pub end: Option<RunVerdict>,
     /// Whether its process is gone before its end; the stream does not tell.
     pub broken_off: bool,
@@ -44,6 +50,15 @@ pub struct Copied {
     pub executor: ExecutorId,
     /// The attempt that was at the test already.
     pub beside: AttemptId,
+}
+
+/// An attempt that was lost at the test's cost.
+#[derive(Debug)]
+pub struct Loss {
+    pub attempt: AttemptId,
+    pub executor: ExecutorId,
+    pub cause: InfraCause,
+    pub message: String,
 }
 
 /// One execution of the test.
@@ -96,6 +111,9 @@ pub struct Teller<'t> {
     missing: Vec<(ExecutorId, String)>,
     verdict: Option<Verdict>,
     lost: Vec<(ExecutorId, InfraCause)>,
+    paid: Vec<Loss>,
+    suspect: Option<ExecutorId>,
+    cordoned: BTreeMap<ExecutorId, Sickness>,
     end: Option<RunVerdict>,
     /// The worker of each slot.
     workers: BTreeMap<SlotNumber, Worker>,
@@ -128,6 +146,9 @@ impl<'t> Teller<'t> {
             missing: Vec::new(),
             verdict: None,
             lost: Vec::new(),
+            paid: Vec::new(),
+            suspect: None,
+            cordoned: BTreeMap::new(),
             end: None,
             workers: BTreeMap::new(),
             attempts: BTreeMap::new(),
@@ -157,6 +178,7 @@ impl<'t> Teller<'t> {
             RunEvent::TestFinished { result, attempt, executor, slot, evidence } => {
                 let before = self.executed(slot, &executor, attempt, &result);
                 if self.is_meant(result.test) {
+                    self.suspect = self.suspect.take().filter(|_| evidence.is_some());
                     let execution = Execution { result, attempt, executor, slot, evidence, before };
                     self.executions.push(execution);
                 }
@@ -165,12 +187,25 @@ impl<'t> Teller<'t> {
                 self.missing.push((executor, reason));
             }
             RunEvent::Verdict { test, verdict } if self.is_meant(test) => self.verdict = Some(verdict),
-            RunEvent::AttemptLost { attempt, executor, cause, .. } => {
+            RunEvent::AttemptLost { attempt, executor, cause, message, charged, suspect, .. } => {
                 self.attempts.get(&attempt).and_then(|slot| self.workers.remove(slot));
+                if suspect.is_some_and(|test| self.is_meant(test)) {
+                    self.suspect = Some(executor.clone());
+                }
+                if charged.iter().any(|test| self.is_meant(*test)) {
+                    self.paid.push(Loss { attempt, executor: executor.clone(), cause, message });
+                }
                 self.lost.push((executor, cause));
+            }
+            RunEvent::ExecutorCordoned { executor, sickness, .. } => {
+                self.cordoned.insert(executor, sickness);
+            }
+            RunEvent::ExecutorBack { executor } => {
+                self.cordoned.remove(&executor);
             }
             RunEvent::ExecutorLost { executor, cause } => {
                 self.workers.retain(|_, worker| worker.executor != executor);
+                self.cordoned.remove(&executor);
                 self.lost.push((executor, cause));
             }
             RunEvent::RunFinished { verdict, .. } => self.end = Some(verdict),
@@ -239,6 +274,9 @@ impl<'t> Teller<'t> {
             missing: self.missing,
             verdict: self.verdict,
             lost: self.lost,
+            paid: self.paid,
+            suspect: self.suspect,
+            cordoned: self.cordoned,
             end: self.end,
             broken_off: false,
             slots: self.slots,

@@ -96,6 +96,12 @@ fn why_a_test_has_its_verdict() {
         let text = written(|out| explain_test(out, Form::HUMAN, &unnamed, &[]));
         assert!(text.contains(because), "{text}");
     }
+    let waits =
+        |test| written(|out| explain_test(out, Form::HUMAN, &story(&script::first_half(), test), &[]));
+    golden::check(
+        "explain-waiting.txt",
+        &[&ids[6], &ids[8], &ids[2], &ids[4]].map(|id| waits(id)).join("\n"),
+    );
     let orphaned = script::orphaned();
     let text = written(|out| explain_test(out, Form::HUMAN, &story(&orphaned, &ids[9]), &[]));
     assert!(text.contains("for nobody watched it any more (--orphan)"), "{text}");

@@ -26,6 +26,8 @@ fn that_tests_went_elsewhere_is_said_with_the_reason_and_the_setting() {
         cause: InfraCause::SpotNotice,
         message: "the file /run/notice".into(),
         tests: 1,
+        charged: vec![],
+        suspect: None,
     };
     let drained = RunEvent::ExecutorDrained {
         executor: script::executor("e-1"),
@@ -38,6 +40,7 @@ fn that_tests_went_elsewhere_is_said_with_the_reason_and_the_setting() {
         (2, script::event(drained)),
         (3, back(Recall::Drained)),
         (4, script::event(given_back)),
+        (5, back(Recall::Cordoned)),
     ];
     let text = plain_output(&script, true);
     for line in [
@@ -45,6 +48,7 @@ fn that_tests_went_elsewhere_is_said_with_the_reason_and_the_setting() {
         "EXECUTOR DRAINS e-1: spot notice (the file /run/notice)",
         "2 unstarted tests given back by a slot that drains",
         "1 test given back by e-1 (spot notice)",
+        "2 unstarted tests taken back from an executor that is cordoned",
     ] {
         assert!(text.lines().any(|said| said == line), "{line}: {text}");
     }
@@ -60,6 +64,8 @@ fn that_tests_are_built_is_said_and_what_did_not_start_below_its_line() {
         cause: InfraCause::SandboxFailed,
         message: "exit status 127\nsh: run.sh: not found".into(),
         tests: 2,
+        charged: vec![],
+        suspect: None,
     };
     let script = vec![
         (0, script::event(RunEvent::RunStarted(Box::new(spec)))),
@@ -188,6 +194,8 @@ fn what_several_workers_tell_alike_is_told_once() {
             cause: InfraCause::SandboxFailed,
             message: message.to_owned(),
             tests: 1,
+            charged: vec![],
+            suspect: None,
         })
     };
     let error = |message: &str| {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use seagull_domain::{
     AttemptId, Counts, Digest, Environment, Evidence, ExecutorId, FileTests, Generation, InfraCause, Instant,
     Manifest, NotExecuted, Outcome, PlanSummary, Recall, RunEvent, RunSpec, RunVerdict, SecondCopy, Seq,
-    SkippedModule, SlotNumber, StreamItem, SuiteError, TestCause, TestIndex, TestResult, TextRef, Verdict,
-    Workspace,
+    Sickness, SkippedModule, SlotNumber, StreamItem, SuiteError, TestCause, TestIndex, TestResult, TextRef,
+    Verdict, Workspace,
 };
 
 use crate::commands::run::INTERRUPTING;
@@ -275,6 +275,8 @@ pub fn first_half() -> Script {
                 cause: InfraCause::ExecutorLost,
                 message: String::new(),
                 tests: 5,
+                charged: vec![TestIndex(6)],
+                suspect: Some(TestIndex(6)),
             }),
         ),
         (7000, event(RunEvent::TakenBack { attempt: AttemptId(10), tests: 2, why: Recall::Idle })),
@@ -288,9 +290,20 @@ pub fn first_half() -> Script {
                 cause: InfraCause::SandboxFailed,
                 message: "the worker ended before it was ready: exit code 1".into(),
                 tests: 2,
+                charged: vec![TestIndex(8), TestIndex(9)],
+                suspect: None,
             }),
         ),
         (7200, runs("e-3", 2, 6)),
+        (
+            7300,
+            event(RunEvent::ExecutorCordoned {
+                executor: executor("e-4"),
+                sickness: Sickness::NothingStarts,
+                attempts: 3,
+                elsewhere: 5,
+            }),
+        ),
         (9000, ran("e-3", 2, 0, Passed, 10).with(Some(Evidence::Predecessor))),
     ]);
     script
@@ -330,6 +343,16 @@ pub fn whole() -> Script {
         (9600, decided(2, Verdict::Flaky)),
         (9700, ran("e-3", 2, 5, Passed, 25).detail("xpassed", "").step()),
         (9700, decided(5, Verdict::Passed)),
+        (
+            9800,
+            event(RunEvent::ExecutorCordoned {
+                executor: executor("e-1"),
+                sickness: Sickness::TestsFail,
+                attempts: 4,
+                elsewhere: 40,
+            }),
+        ),
+        (9900, event(RunEvent::ExecutorBack { executor: executor("e-4") })),
         (19_000, copied(14, "e-4", 4, SecondCopy { test: TestIndex(3), beside: AttemptId(10) })),
         (20_000, ran("e-1", 0, 3, Passed, 0).phases([11_900, 2000, 100]).step()),
         (20_000, decided(3, Verdict::Passed)),

@@ -105,6 +105,8 @@ fn a_discovery_is_under_way_until_it_ends_whatever_way() {
         cause: InfraCause::SandboxFailed,
         message: String::new(),
         tests: 0,
+        charged: vec![],
+        suspect: None,
     };
     script.push((200, script::event(lost)));
     assert_eq!(tally(&script).discovering, None);

@@ -12,6 +12,7 @@ use seagull_executor_core::{Effect, Event, Notice, Settings, State};
 use crate::controller::Controllers;
 use crate::network::{ToAgent, ToScheduler};
 use crate::physical::AgentLife;
+use crate::planner;
 use crate::plant::Plant;
 use crate::scenario::Fault;
 use crate::worker::{Order, Worker};
@@ -340,7 +341,18 @@ impl World {
         let Some(contents) = contents else { return };
         agent.manifests.insert(attempt, contents.manifest);
         agent.roles.extend(contents.entries.iter().map(|entry| ((attempt, entry.test), entry.role)));
+        self.is_given(id, attempt, &contents);
         self.agent_step(id, Event::Contents { attempt, contents });
+    }
+
+    fn is_given(&mut self, id: usize, attempt: AttemptId, contents: &BundleContents) {
+        let Some(run) = self.agents[id].core.attempts.get(&attempt).map(|known| known.run.clone()) else {
+            return;
+        };
+        let run = &self.scenario.runs[self.run_index(&run)];
+        let to_run = contents.entries.iter().filter(|entry| entry.role == Role::Run);
+        let meant = to_run.map(|entry| planner::meant(run, contents.manifest, entry.test)).collect();
+        self.physical.given.entry(attempt).or_insert(meant);
     }
 
     /// Which executor an agent is a boot of.

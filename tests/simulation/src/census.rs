@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use seagull_domain::{EndCause, Evidence, NotExecuted, Recall};
+use seagull_domain::{EndCause, Evidence, NotExecuted, Recall, Sickness};
 use seagull_scheduler_core::{Effect, What};
 
 use crate::pairs::{Pair, Pairs};
@@ -44,6 +44,8 @@ pub const KINDS: &[&str] = &[
     "fact: worker ended",
     "fact: executor lost",
     "fact: executor drained",
+    "fact: executor cordoned",
+    "fact: executor back",
     "fact: decided",
     "fact: stopping",
     "fact: ended",
@@ -61,6 +63,9 @@ pub const KINDS: &[&str] = &[
     "met: retry",
     "met: late result taken",
     "met: suspect to run alone",
+    "met: bundle cut in two",
+    "met: machine on which nothing starts cordoned",
+    "met: machine on which tests fail cordoned",
     "met: asked back and kept",
     "met: second copy",
     "met: slower copy cancelled",
@@ -101,6 +106,8 @@ pub const KINDS: &[&str] = &[
     "fault: clock too slow",
     "fault: contents unavailable",
     "fault: worker not started",
+    "fault: worker not started on a sick machine",
+    "fault: test failed on a sick machine",
     "fault: worker died before it was ready",
     "fault: worker stuck at start",
     "fault: worker died idle",
@@ -119,6 +126,14 @@ pub const KINDS: &[&str] = &[
     "fault: controller died finishing",
     "fault: test missing",
     "fault: test interrupted",
+];
+
+/// What takes a machine that is sick and a run that goes on for long.
+const SELDOM: &[&str] = &[
+    "fact: executor cordoned",
+    "fact: executor back",
+    "met: machine on which nothing starts cordoned",
+    "met: machine on which tests fail cordoned",
 ];
 
 impl Census {
@@ -153,9 +168,10 @@ impl Census {
         self.kinds.get(kind).copied().unwrap_or(0)
     }
 
-    /// Kinds seen less than `least` times.
+    /// Kinds seen less than `least` times, or those that are seldom less than a fifth of that.
     pub fn rare(&self, least: u64) -> Vec<&'static str> {
-        KINDS.iter().copied().filter(|kind| self.of(kind) < least).collect()
+        let least = |kind| if SELDOM.contains(kind) { least.div_ceil(5) } else { least };
+        KINDS.iter().filter(|kind| self.of(kind) < least(kind)).copied().collect()
     }
 }
 
@@ -192,6 +208,8 @@ pub fn fact_kind(what: &What) -> &'static str {
         What::WorkerEnded { .. } => "fact: worker ended",
         What::ExecutorLost { .. } => "fact: executor lost",
         What::ExecutorDrained { .. } => "fact: executor drained",
+        What::Cordoned { .. } => "fact: executor cordoned",
+        What::Back { .. } => "fact: executor back",
         What::Decided { .. } => "fact: decided",
         What::Stopping { .. } => "fact: stopping",
         What::Ended { .. } => "fact: ended",
@@ -223,6 +241,13 @@ pub fn met(what: &What) -> Option<&'static str> {
             None => None,
         }),
         What::Bundled { alone: true, .. } => Some("met: suspect to run alone"),
+        What::Bundled { in_vain: 2.., .. } => Some("met: bundle cut in two"),
+        What::Cordoned { sickness: Sickness::NothingStarts, .. } => {
+            Some("met: machine on which nothing starts cordoned")
+        }
+        What::Cordoned { sickness: Sickness::TestsFail, .. } => {
+            Some("met: machine on which tests fail cordoned")
+        }
         What::Bundled { avoid, entries, .. } if !avoid.is_empty() && entries.len() == 1 => Some("met: retry"),
         What::TakenBack { given: 1.., why: Recall::Drained, .. } => {
             Some("met: given back by an executor that drains")

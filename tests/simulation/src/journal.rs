@@ -99,6 +99,18 @@ impl Journal {
         self.lost.contains_key(attempt) && records.iter().any(counts)
     }
 
+    /// When each attempt ended or was lost: the fact's number, and when it was durable.
+    pub fn ended(&self, run: &RunId) -> BTreeMap<AttemptId, (Seq, u64)> {
+        let of_run = self.facts.iter().filter(|(.., fact)| fact.run == *run);
+        let ended = of_run.filter_map(|(seq, at, fact)| match &fact.what {
+            What::AttemptEnded { attempt, .. } | What::AttemptLost { attempt, .. } => {
+                Some((*attempt, (*seq, *at)))
+            }
+            _ => None,
+        });
+        ended.collect()
+    }
+
     /// What the facts of a run after `after` mean to its readers, with the time from which they could read it.
     pub fn stream(&self, run: &RunId, after: Seq) -> Vec<(Seq, u64, RunEvent)> {
         let start = self.facts.partition_point(|(seq, ..)| *seq <= after);

@@ -19,7 +19,7 @@ impl Scenario {
         run.tests.resize_with(tests.max(run.tests.len()), || passes(r));
         let executor = |index| {
             let (name, joins_at) = (format!("e{index}"), r.within(0..=5000));
-            ExecutorPlan { name, slots: 2, joins_at, clock: 1000 }
+            ExecutorPlan { name, slots: 2, joins_at, clock: 1000, sick: None }
         };
         scenario.executors = (0..executors).map(executor).collect();
         (scenario.crash_after, scenario.message_bytes) = (None, 0);

@@ -1,6 +1,6 @@
 //! What really happened on the machines, whatever any protocol says about it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::{AttemptId, BootId, ExecutorId, Outcome, Role, SlotIndex, SlotNumber, TestIndex};
 
@@ -14,8 +14,10 @@ pub struct Physical {
     /// In the order of time.
     pub signs: Vec<(u64, Sign)>,
     /// Tests that were failed for something else that nobody could tell from their own doing: the whole machine stood
-    /// still until just after the limit.
+    /// still until just after the limit, or is sick.
     pub unlucky: BTreeSet<(usize, TestIndex)>,
+    /// What each attempt had to do when its agent first learned of it.
+    pub given: BTreeMap<AttemptId, Vec<TestIndex>>,
 }
 
 /// What the scheduler has to go by when it judges whether an executor is there.

@@ -25,4 +25,14 @@ pub enum Plant {
     BufferedDroppedAtConfirmation,
     /// What runs of an anticipated plan goes on under another manifest with its tests' old indices.
     TestsNotMoved,
+    /// The scheduler forgets that what waits is to run alone.
+    SuspectMarkLost,
+    /// The scheduler counts what a test was lost with among others as if it had been alone.
+    CondemnedForOneDeath,
+    /// Half of a bundle that was cut in two is lost.
+    HalfDropped,
+    /// A cordon has no end.
+    CordonNeverLifted,
+    /// A cordon is forgotten as soon as it was told.
+    CordonForgotten,
 }

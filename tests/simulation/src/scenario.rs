@@ -1,6 +1,8 @@
 //! What a seed stands for: executors, runs with their scripts, and the faults that will happen to them.
 
-use seagull_domain::{Digest, Environment, Isolation, Outcome, Relation, RunSpec, TestIndex, Workspace};
+use seagull_domain::{
+    Digest, Environment, Isolation, Outcome, Relation, RunSpec, Sickness, TestIndex, Workspace,
+};
 
 use crate::random::Random;
 use crate::trouble;
@@ -26,6 +28,16 @@ pub struct ExecutorPlan {
     pub joins_at: u64,
     /// How many milliseconds its clock counts in a second.
     pub clock: u64,
+    pub sick: Option<Sick>,
+}
+
+/// A machine on which something does not work that works on the others.
+#[derive(Debug, Clone, Copy)]
+pub struct Sick {
+    pub sickness: Sickness,
+    pub from: u64,
+    /// A time that never comes where it stays so.
+    pub until: u64,
 }
 
 pub struct RunPlan {
@@ -181,6 +193,12 @@ impl Scenario {
             may_be_orphaned(r, &mut runs[0]);
         }
         runs.iter_mut().for_each(|run| anticipate(r, run));
+        let mut executors = executors;
+        if r.chance(300) {
+            let place = 1 + r.index(executors.len() - 1);
+            executors[place].sick = Some(sick(r));
+            lengthen(r, &mut runs[0]);
+        }
         runs.iter_mut().for_each(|run| slow_down(r, run));
         let mut scenario = Scenario { executors, runs, faults, message_bytes, crash_after, calm_at: 0 };
         trouble::add(r, &mut scenario);
@@ -201,7 +219,32 @@ fn expected_end(executors: &[ExecutorPlan], runs: &[RunPlan]) -> u64 {
 
 fn executor(r: &mut Random, index: u64) -> ExecutorPlan {
     let joins_at = if index > 0 && r.chance(250) { r.within(0..=30_000) } else { r.within(0..=200) };
-    ExecutorPlan { name: format!("e{index}"), slots: r.within(1..=4) as u16, joins_at, clock: 1000 }
+    ExecutorPlan {
+        name: format!("e{index}"),
+        slots: r.within(1..=4) as u16,
+        joins_at,
+        clock: 1000,
+        sick: None,
+    }
+}
+
+/// Never the first, so that every run can end.
+fn sick(r: &mut Random) -> Sick {
+    let sickness = if r.chance(400) { Sickness::NothingStarts } else { Sickness::TestsFail };
+    let from = if r.chance(700) { 0 } else { r.within(0..=10_000) };
+    let until = if r.chance(200) { u64::MAX } else { from + r.within(20_000..=50_000) };
+    Sick { sickness, from, until }
+}
+
+/// Long enough for what is sick to be found, and tried again; in bundles that are many.
+fn lengthen(r: &mut Random, run: &mut RunPlan) {
+    let times = r.within(4..=10);
+    for test in &mut run.tests {
+        test.duration_ms *= times;
+        test.predicted_us *= times;
+        test.limit_ms = if test.does == Does::Hangs { 4000 } else { test.duration_ms * 3 + 5000 };
+    }
+    run.chunk = r.within(1..=3) as usize;
 }
 
 fn run(r: &mut Random, seed: u64, index: usize, executors: usize) -> RunPlan {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use seagull_domain::{AttemptState, Digest, EndCause, Epoch, Generation, Instant, RunId, Seq, TestIndex};
-use seagull_scheduler_core::{Call, Effect, Event, Fact, State, What};
+use seagull_scheduler_core::{Call, Death, Effect, Event, Fact, State, What};
 
 use crate::census::{effect_kind, fact_kind, met};
 use crate::network::{ToAgent, ToScheduler};
@@ -238,6 +238,9 @@ impl World {
         if self.census.takes_a_close_look() {
             life.state.sanity_check();
         }
+        if let Some(plant) = self.plant {
+            spoil(plant, &mut life.state);
+        }
         if self.plant == Some(Plant::EffectLostAtRecovery) && is_recovery && !outcome.effects.is_empty() {
             outcome.effects.remove(0);
         }
@@ -434,6 +437,46 @@ fn renumber(state: &State, report: &mut seagull_domain::Report) {
         if attempt.is_some_and(|attempt| batch.number == attempt.batch) {
             batch.number += 1;
         }
+    }
+}
+
+/// The planted bugs of what the scheduler knows.
+fn spoil(plant: Plant, state: &mut State) {
+    let runs = state.runs.values_mut();
+    match plant {
+        Plant::SuspectMarkLost => {
+            for run in runs {
+                let mut bundles = BTreeMap::clone(&run.pending);
+                bundles.values_mut().for_each(|bundle| bundle.alone = false);
+                run.pending = bundles.into();
+            }
+        }
+        Plant::CondemnedForOneDeath => {
+            let epoch = state.epoch;
+            let suspects =
+                runs.flat_map(|run| &mut run.tests).filter(|test| test.suspect && test.deaths.is_empty());
+            let executor = "e0".parse().expect("a safe id");
+            let death = Death { executor, alone_ms: Some(1), epoch };
+            suspects.for_each(|test| test.deaths.push(death.clone()));
+        }
+        Plant::HalfDropped => {
+            for run in runs {
+                let mut bundles = BTreeMap::clone(&run.pending);
+                let halves: Vec<_> = bundles.extract_if(.., |_, bundle| bundle.in_vain >= 2).collect();
+                run.pending = bundles.into();
+                let tests =
+                    halves.iter().flat_map(|(_, half)| &half.entries).map(|(test, _)| test.0 as usize);
+                tests.for_each(|test| run.tests[test].pending = None);
+            }
+        }
+        Plant::CordonNeverLifted => {
+            state.trials.values_mut().for_each(|trial| *trial = Some(Instant(1 << 50)));
+        }
+        Plant::CordonForgotten => {
+            runs.for_each(|run| run.sick.values_mut().for_each(|signs| signs.cordon = None));
+            state.trials.clear();
+        }
+        _ => {}
     }
 }
 

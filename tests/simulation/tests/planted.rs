@@ -1,6 +1,6 @@
 //! The simulation finds bugs: each of these is planted in its harness, and a history goes wrong by it.
 
-use seagull_simulation::{Plant, history};
+use seagull_simulation::{Census, Plant, history};
 
 /// Plays histories, which go right without the plant, until one goes wrong in the way that the bug should show in.
 fn is_found_within(histories: u64, plant: Plant, symptom: &str) {
@@ -63,6 +63,38 @@ fn a_journal_entry_that_is_not_replayed() {
 #[test]
 fn a_standstill_of_the_scheduler_that_it_does_not_notice() {
     is_found_within(200, Plant::PauseUnnoticed, "is given up");
+}
+
+#[test]
+fn a_suspect_that_is_no_more_known_to_be_one() {
+    is_found_within(200, Plant::SuspectMarkLost, "suspect");
+}
+
+#[test]
+fn a_test_condemned_for_one_death_alone() {
+    is_found_within(200, Plant::CondemnedForOneDeath, "given alone to 1");
+}
+
+#[test]
+fn half_of_a_bundle_that_was_cut_dropped() {
+    is_found_within(100, Plant::HalfDropped, "nobody owes test");
+}
+
+#[test]
+fn a_cordon_that_is_never_lifted() {
+    let mut census = Census::default();
+    for seed in 0..60 {
+        let history = history(seed, Some(Plant::CordonNeverLifted), false);
+        census.add(&history.unwrap_or_else(|failure| panic!("{failure}")));
+    }
+    let missed = census.rare(60 / 10);
+    assert!(missed.contains(&"fact: executor back"), "{missed:?}");
+    assert!(!missed.contains(&"fact: executor cordoned"), "{missed:?}");
+}
+
+#[test]
+fn a_cordon_that_is_forgotten() {
+    is_found_within(200, Plant::CordonForgotten, "is cordoned twice");
 }
 
 #[test]

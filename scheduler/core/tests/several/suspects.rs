@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, AttemptState, EndCause, InfraCause, NotExecuted, Outcome, Relation, RunEvent, RunSpec,
+    AttemptId, AttemptState, EndCause, InfraCause, NotExecuted, Outcome, Relation, Role, RunEvent, RunSpec,
     TestCause, TestIndex, Verdict,
 };
 use seagull_scheduler_core::{Call, Event, Fact, Losses, Phase, What, project};
@@ -132,13 +132,23 @@ fn where_executors_are_lost_all_the_time_nobody_is_blamed() {
 }
 
 #[test]
-fn what_needs_a_suspect_before_it_goes_with_it_and_only_the_budget_decides() {
-    let (_, facts) = killer(0, ordered(0..2), 2);
-    assert_eq!(alone(&facts), [(vec![0, 1], vec!["a"])]);
+fn what_needs_a_suspect_before_it_waits_until_that_has_a_result() {
+    let (mut world, facts) = killer(0, ordered(0..3), 3);
+    assert_eq!(alone(&facts), [(vec![0], vec!["a"])]);
+    let follows = [(0, Role::Predecessor), (1, Role::Run), (2, Role::Run)];
+    assert_eq!(bundles(&facts)[1..], [follows]);
+    assert_eq!(assigned(&facts), [("b", AttemptId(3))]);
+    let facts = completes(&mut world, "b", 3, &[0]);
+    assert_eq!(assigned(&facts).len(), 1, "they may run now");
+    assert_eq!(world.state.runs[&run()].pending.len(), 0);
+}
+
+#[test]
+fn poison_in_an_ordered_relation_is_found_and_what_needs_it_never_runs() {
     let (world, facts) = killer(2, ordered(0..2), 2);
     let infra = Verdict::NotExecuted(NotExecuted::Infra(InfraCause::ExecutorLost));
-    assert_eq!(decided(&facts), [(TestIndex(0), infra), (TestIndex(1), infra)], "it may have been either");
-    assert_eq!(world.state.runs[&run()].test(TestIndex(0)).deaths, []);
+    assert_eq!(decided(&facts), [(TestIndex(0), Verdict::Failed), (TestIndex(1), infra)]);
+    assert!(matches!(world.state.runs[&run()].phase, Phase::Ended { exit_code: 100, .. }));
 }
 
 #[test]

@@ -6,7 +6,9 @@ mod copies;
 mod executions;
 mod placement;
 mod run;
+mod sick;
 mod silence;
+mod suspects;
 mod verdicts;
 
 use std::collections::BTreeMap;
@@ -45,6 +47,8 @@ struct Story<'a> {
     assigned: BTreeMap<AttemptId, usize>,
     /// What attempts run though another one still runs it.
     copies: BTreeMap<AttemptId, SecondCopy>,
+    /// When each attempt ended or was lost: the number of that fact, and when it could be read.
+    ended: BTreeMap<AttemptId, (Seq, u64)>,
 }
 
 /// A finished execution as it was told, with its place in the stream.
@@ -75,6 +79,8 @@ pub fn judge(world: &World) -> Result<(), String> {
         copies::check(&story).map_err(of_run)?;
         placement::check(&story).map_err(of_run)?;
         controllers::check(&story).map_err(of_run)?;
+        suspects::check(&story).map_err(of_run)?;
+        sick::check(&story).map_err(of_run)?;
     }
     Ok(())
 }
@@ -116,6 +122,7 @@ impl<'a> Story<'a> {
             withdrawn,
             assigned,
             copies,
+            ended: world.journal.ended(&plan.spec.id),
         }
     }
 
@@ -169,6 +176,29 @@ impl<'a> Story<'a> {
     /// How many second copies the test had.
     fn copies_of(&self, test: TestIndex) -> usize {
         self.copies.values().filter(|copy| copy.test == test).count()
+    }
+
+    fn is_related(&self, test: TestIndex) -> bool {
+        self.plan.relations.iter().any(|relation| relation.tests.contains(&test))
+    }
+
+    /// Whether nothing that an attempt has was given out before, or is related to anything.
+    fn is_fresh(&self, attempt: AttemptId) -> bool {
+        let Some(given) = self.physical.given.get(&attempt).filter(|given| !given.is_empty()) else {
+            return false;
+        };
+        let place = self.assigned[&attempt];
+        // What an agent gave back before it knew of it was given out before, too.
+        let is_retaken =
+            |(_, _, event): &(Seq, u64, RunEvent)| matches!(event, RunEvent::TakenBack { tests: 1.., .. });
+        if self.told[..place].iter().any(is_retaken) {
+            return false;
+        }
+        let before = |(id, at): (&AttemptId, &usize)| {
+            let had = self.physical.given.get(id).filter(|_| *at < place);
+            had.is_some_and(|had| given.iter().any(|test| had.contains(test)))
+        };
+        !given.iter().any(|test| self.is_related(*test)) && !self.assigned.iter().any(before)
     }
 
     fn of_test(&self, test: TestIndex) -> impl Iterator<Item = &Execution> {

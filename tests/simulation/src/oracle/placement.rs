@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use seagull_domain::{Isolation, Outcome, Relation, Role, RunEvent, Verdict};
+use seagull_domain::{Isolation, Outcome, Recall, Relation, Role, RunEvent, TestIndex, Verdict};
 
 use super::{Story, ensure};
 use crate::physical::{Ended, Execution, WorkerLife};
@@ -114,9 +114,19 @@ fn in_order(story: &Story, relation: &Relation, executions: &[&Execution]) -> Re
         let given_up = story.events().any(|event| {
             matches!(event, RunEvent::Verdict { test, verdict: Verdict::NotExecuted(_) } if *test == predecessor.test)
         });
-        ensure(for_what || given_up, || format!("{} ran as a predecessor at first", predecessor.test))?;
+        let taken_apart = story.events().any(|event| is_taken_apart(story, event, predecessor.test));
+        ensure(for_what || given_up || taken_apart, || {
+            format!("{} ran as a predecessor at first", predecessor.test)
+        })?;
     }
     Ok(())
+}
+
+/// What had the test was asked for all that it had not started: what is behind the test may have come back before it.
+fn is_taken_apart(story: &Story, event: &RunEvent, test: TestIndex) -> bool {
+    let RunEvent::TakenBack { attempt, tests: 1.., why } = event else { return false };
+    let had = story.physical.given.get(attempt).is_none_or(|given| given.contains(&test));
+    *why != Recall::Idle && had
 }
 
 /// A worker runs no more than it lives for, and nothing more when it has too much memory, but for what is related to

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use seagull_domain::{NotExecuted, RunEvent, RunVerdict, Verdict};
 
-use super::verdicts::{budget_of_run, is_loss};
+use super::verdicts::{budget_of_run, is_loss, nothing_started};
 use super::{Story, ensure};
 use crate::physical::WorkerLife;
 use crate::scenario::Discovery;
@@ -55,7 +55,7 @@ fn stops(story: &Story) -> Result<(), String> {
                     NotExecuted::Cancelled => story.cancel_asked,
                     NotExecuted::Orphaned => story.may_be_orphaned(*at),
                     NotExecuted::FailFast => failed.len() >= limit,
-                    NotExecuted::Infra(_) => losses >= budget_of_run(story),
+                    NotExecuted::Infra(_) => losses >= budget_of_run(story) || nothing_started(story),
                     _ => false,
                 };
                 ensure(right && stopped.is_none(), || {

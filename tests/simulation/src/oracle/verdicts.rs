@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use seagull_domain::{
-    Evidence, ExecutorId, InfraCause, NotExecuted, Outcome, Role, RunEvent, TestCause, TestIndex, Verdict,
+    AttemptId, Evidence, ExecutorId, InfraCause, NotExecuted, Outcome, Role, RunEvent, TestCause, TestIndex,
+    Verdict,
 };
 
 use super::{Story, Told, ensure};
@@ -12,6 +13,8 @@ use crate::scenario::Does;
 
 /// How many losses a test is forgiven, if its run does not say.
 const BUDGET: usize = 3;
+/// So many attempts in a row with nothing done end the run.
+const NOTHING_STARTED: usize = 10;
 
 pub fn check(story: &Story) -> Result<(), String> {
     let confirmed = story.events().any(|event| matches!(event, RunEvent::ManifestConfirmed { .. }));
@@ -83,18 +86,18 @@ fn is_true(story: &Story, told: &Told, verdicts: &[Option<(usize, Verdict)>]) ->
     ensure(told.evidence == expected, || format!("{:?} where it is {expected:?}: {}", told.evidence, what()))
 }
 
-/// A test is blamed only for machines that were lost with it, on the last of which nothing else was running.
+/// A test is blamed only for machines that were lost with it, of which at least two had nothing else. What an attempt had
+/// that was lost before its agent knew is not known here.
 fn killed_its_machines(story: &Story, test: TestIndex) -> Result<(), String> {
-    let lost: Vec<_> = story.of_test(test).filter(|e| story.lost.contains_key(&e.attempt)).collect();
-    let beside = |of: &Execution| {
-        let mut others =
-            story.physical.executions.iter().filter(|e| e.agent == of.agent && e.attempt != of.attempt);
-        others.any(|e| e.end.is_none_or(|end| end > of.start) && of.end.is_none_or(|end| e.start < end))
-    };
-    let alone = lost.iter().filter(|execution| !beside(execution)).count();
-    ensure(alone >= 1 && lost.len() > alone.min(1), || {
-        format!("test {test} is blamed for {} losses, alone in {alone}", lost.len())
+    let alone = story.lost.keys().filter(|attempt| may_have_had_only(story, attempt, test)).count();
+    let lost = story.of_test(test).filter(|e| story.lost.contains_key(&e.attempt)).count();
+    ensure(alone >= 2 && lost >= 1, || {
+        format!("test {test} is blamed for {lost} losses, given alone to {alone}")
     })
+}
+
+fn may_have_had_only(story: &Story, attempt: &AttemptId, test: TestIndex) -> bool {
+    story.physical.given.get(attempt).is_none_or(|given| given[..] == [test])
 }
 
 /// A verdict is what the results before it come to, and none was owed.
@@ -161,6 +164,19 @@ pub fn is_loss(event: &RunEvent) -> bool {
     }
 }
 
+/// Whether so many attempts in a row came back, with no test begun, that it was no use to go on.
+pub fn nothing_started(story: &Story) -> bool {
+    let rows = story.events().scan(0, |row, event| {
+        match event {
+            RunEvent::TestFinished { .. } => *row = 0,
+            event if is_loss(event) && matches!(event, RunEvent::AttemptLost { .. }) => *row += 1,
+            _ => {}
+        }
+        Some(*row)
+    });
+    rows.max().unwrap_or(0) >= NOTHING_STARTED
+}
+
 /// How many losses end the run.
 pub fn budget_of_run(story: &Story) -> usize {
     let by_tests = (story.plan.tests.len() / 20).max(100);
@@ -169,13 +185,35 @@ pub fn budget_of_run(story: &Story) -> usize {
 
 /// What may have been paid from the test's budget.
 fn losses(story: &Story, test: TestIndex) -> usize {
-    charged_losses(story) + unreachable_tests(story, test) + broken_off(story, test)
+    let paid = |event: &&RunEvent| match event {
+        RunEvent::AttemptLost { attempt, cause, .. } => may_have_paid(story, *attempt, *cause, test),
+        _ => false,
+    };
+    story.events().filter(paid).count() + unreachable_tests(story, test) + broken_off(story, test)
+}
+
+/// Whether a test may have paid for a lost attempt: it was in it, and what came back with nothing done had nothing else
+/// that it could be cut from.
+fn may_have_paid(story: &Story, attempt: AttemptId, cause: InfraCause, test: TestIndex) -> bool {
+    let Some(given) = story.physical.given.get(&attempt) else { return is_charged(cause) };
+    let told = |of: &&TestIndex| {
+        let mut finished = story.finished();
+        !finished.any(|told| (told.attempt, told.result.test) == (attempt, **of))
+    };
+    let left: Vec<_> = given.iter().filter(told).collect();
+    let ordered = story.plan.relations.iter().find(|r| r.ordered && r.tests.contains(&test));
+    let is_one = left.iter().all(|of| **of == test || ordered.is_some_and(|r| r.tests.contains(of)));
+    is_charged(cause) && given.contains(&test) && (is_one || cause == InfraCause::ExecutorLost)
+}
+
+fn is_charged(cause: InfraCause) -> bool {
+    !matches!(cause, InfraCause::Drained | InfraCause::SpotNotice)
 }
 
 /// Attempts that came to nothing for a cause that is paid for from the budget.
 fn charged_losses(story: &Story) -> usize {
     let charged = |event: &&RunEvent| match event {
-        RunEvent::AttemptLost { cause, .. } => !matches!(cause, InfraCause::Drained | InfraCause::SpotNotice),
+        RunEvent::AttemptLost { cause, .. } => is_charged(*cause),
         _ => false,
     };
     story.events().filter(charged).count()
@@ -195,8 +233,9 @@ fn explained(story: &Story, test: TestIndex, place: usize, cause: NotExecuted) -
         }
         NotExecuted::Infra(_) if stopped_before(story, place) == Some(cause) => {
             story.events().filter(|event| is_loss(event)).count() >= budget_of_run(story)
+                || nothing_started(story)
         }
-        NotExecuted::Infra(_) => losses(story, test) >= budget(story),
+        NotExecuted::Infra(_) => losses(story, test) >= budget(story) || follows_what_never_runs(story, test),
     };
     ensure(holds, || format!("nothing explains it; missing on {missing_on:?}"))
 }
@@ -216,6 +255,21 @@ fn missing_on<'a>(story: &'a Story, test: TestIndex, place: usize) -> BTreeSet<&
         }
     }
     missing_on
+}
+
+/// In an *ordered* relation nothing can run behind a test that is given up, or kills machines.
+fn follows_what_never_runs(story: &Story, test: TestIndex) -> bool {
+    let ordered = story.plan.relations.iter().filter(|r| r.ordered && r.tests.contains(&test));
+    let before: Vec<_> = ordered.flat_map(|r| r.tests.iter().take_while(|of| **of != test)).collect();
+    story.events().any(|event| match event {
+        RunEvent::Verdict { test, verdict: Verdict::NotExecuted(NotExecuted::Infra(_)) } => {
+            before.contains(&test)
+        }
+        RunEvent::TestFinished { result, .. } => {
+            result.cause == Some(TestCause::Poison) && before.contains(&&result.test)
+        }
+        _ => false,
+    })
 }
 
 /// In an *ordered* relation a test behind one that ends its worker can never run.

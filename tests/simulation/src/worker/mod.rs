@@ -5,7 +5,7 @@ mod plays;
 
 use std::collections::{BTreeSet, VecDeque};
 
-use seagull_domain::{AttemptId, InfraCause, SlotIndex, TestIndex};
+use seagull_domain::{AttemptId, InfraCause, Sickness, SlotIndex, TestIndex};
 use seagull_executor_core::{NodeOrder, Start, WorkerEvent, WorkerId};
 
 use crate::physical::WorkerLife;
@@ -103,8 +103,11 @@ impl World {
         let (slot, id) = (start.slot, start.worker);
         if self.mishap(7) {
             self.census.count("fault: worker not started");
-            let event = WorkerEvent::NotStarted(InfraCause::SandboxFailed, "no room for a sandbox".into());
-            return self.after(20, Action::Says { agent, slot, worker: id, event });
+            return self.not_started((agent, slot), id, "no room for a sandbox");
+        }
+        if self.is_sick(agent, Sickness::NothingStarts) {
+            self.census.count("fault: worker not started on a sick machine");
+            return self.not_started((agent, slot), id, "the disk is full");
         }
         if start.whole && !start.discover {
             self.census.count("met: worker for a whole collection");
@@ -152,6 +155,19 @@ impl World {
             let delay = self.random.within(50..=500);
             self.worker_timer((agent, slot), delay);
         }
+    }
+
+    fn not_started(&mut self, (agent, slot): Place, worker: WorkerId, why: &str) {
+        let event = WorkerEvent::NotStarted(InfraCause::SandboxFailed, why.into());
+        self.after(20, Action::Says { agent, slot, worker, event });
+    }
+
+    /// Whether an agent's machine has the sickness now.
+    fn is_sick(&self, agent: usize, sickness: Sickness) -> bool {
+        let name = &self.physical.agents[agent].executor;
+        let plan = self.scenario.executors.iter().find(|plan| plan.name == *name);
+        let sick = plan.and_then(|plan| plan.sick).filter(|sick| sick.sickness == sickness);
+        sick.is_some_and(|sick| (sick.from..sick.until).contains(&self.now))
     }
 
     fn at(&mut self, place: Place) -> &mut Worker {

@@ -1,6 +1,8 @@
 //! What a worker does by itself, by its script.
 
-use seagull_domain::{AttemptId, Discovery as Discovered, Outcome, Role, SuiteError, TestIndex, TestResult};
+use seagull_domain::{
+    AttemptId, Discovery as Discovered, Outcome, Role, Sickness, SuiteError, TestIndex, TestResult,
+};
 use seagull_executor_core::{Exit, Renewal, WorkerEvent};
 
 use super::{Death, FILE, Finish, Place, Stage};
@@ -203,11 +205,13 @@ impl World {
         (worker.worked, worker.ran) = (true, worker.ran + 1);
         let ran = worker.ran;
         let script = self.script(run, test);
+        let duration_us = script.duration_ms * 1000;
         let outcome = match script.does {
             Does::Always(outcome) => outcome,
             Does::FailsFirst(times) if nth <= times => Outcome::Failed,
             _ => Outcome::Passed,
         };
+        let outcome = self.suffered(place, execution, outcome);
         let result = TestResult {
             test: called,
             ordinal: 0,
@@ -215,7 +219,7 @@ impl World {
             outcome,
             detail: String::new(),
             cause: (outcome == Outcome::Failed).then_some(seagull_domain::TestCause::Assertion),
-            phases: [0, script.duration_ms * 1000, 0],
+            phases: [0, duration_us, 0],
             peak_kib: ran * TEST_KIB,
             started_at: 0,
             message: "x".repeat(self.scenario.message_bytes),
@@ -225,6 +229,17 @@ impl World {
         self.end_execution(execution, Ended::With(outcome));
         self.say(place, WorkerEvent::Finished(result));
         self.goes_on(place);
+    }
+
+    /// What a test comes to on its machine.
+    fn suffered(&mut self, place: Place, execution: usize, outcome: Outcome) -> Outcome {
+        if outcome != Outcome::Passed || !self.is_sick(place.0, Sickness::TestsFail) {
+            return outcome;
+        }
+        self.census.count("fault: test failed on a sick machine");
+        let Execution { run, test, .. } = self.physical.executions[execution];
+        self.physical.unlucky.insert((run, test));
+        Outcome::Failed
     }
 
     pub(super) fn finishes(&mut self, place: Place) {

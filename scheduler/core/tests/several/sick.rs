@@ -1,0 +1,178 @@
+//! Executors that are sick: cordoned, relieved of what they have, and tried again.
+
+use std::time::Duration;
+
+use seagull_domain::{
+    AttemptId, AttemptReport, AttemptState, EndCause, Generation, InfraCause, Outcome, RunEvent, Sickness,
+    TestIndex, Verdict,
+};
+use seagull_scheduler_core::{Event, Fact, Phase, What, project};
+
+use crate::world::*;
+
+/// What an executor makes of a test; None if nothing starts there.
+type Does = fn(&str, u32) -> Option<Outcome>;
+
+fn came_back() -> AttemptState {
+    AttemptState::Ended(EndCause::GaveBack(InfraCause::SandboxFailed, "the disk is full".into()))
+}
+
+/// A run of so many bundles of two tests, on executors of which `a` has the first.
+fn world(retries: u32, bundles: u32, executors: &[&'static str]) -> World {
+    let bundles = (0..bundles).map(|bundle| tests(2 * bundle..2 * bundle + 2)).collect();
+    let mut world = World::running_bundles(retries, bundles, Vec::new());
+    executors.iter().for_each(|executor| drop(world.report(executor, &[])));
+    world
+}
+
+/// Ends the oldest attempt of an executor, if it has one.
+fn end(world: &mut World, executor: &'static str, does: Does) -> Vec<What> {
+    let state = &world.state.runs[&run()];
+    let oldest = state.live_attempts().find(|(_, attempt)| attempt.executor.as_str() == executor);
+    let Some((id, attempt)) = oldest else { return Vec::new() };
+    let left: Vec<_> = attempt.left.values().map(|(test, _)| test.0).collect();
+    let outcomes: Option<Vec<_>> =
+        left.iter().map(|test| Some(result(*test, does(executor, *test)?))).collect();
+    let ended = AttemptState::Ended(EndCause::Completed);
+    world.says(executor, id.0, if outcomes.is_some() { ended } else { came_back() });
+    let results: Vec<_> = (1..).zip(outcomes.unwrap_or_default()).collect();
+    let mut facts = world.report(executor, &results);
+    world.executors.get_mut(executor).unwrap().attempts.clear();
+    facts.extend(world.report(executor, &[]));
+    facts
+}
+
+/// Every executor ends an attempt in turn, so often.
+fn play(world: &mut World, executors: &[&'static str], rounds: u32, does: Does) -> Vec<What> {
+    let rounds = (0..rounds).flat_map(|_| executors);
+    rounds.flat_map(|executor| end(world, executor, does)).collect()
+}
+
+fn cordoned(facts: &[What]) -> Vec<(&str, Sickness, u32)> {
+    let cordoned = facts.iter().filter_map(|what| match what {
+        What::Cordoned { executor, sickness, attempts, .. } => {
+            Some((executor.as_str(), *sickness, *attempts))
+        }
+        _ => None,
+    });
+    cordoned.collect()
+}
+
+fn given(facts: &[What], executor: &str) -> usize {
+    assigned(facts).iter().filter(|(to, _)| *to == executor).count()
+}
+
+const STARTS_NOTHING: Does = |executor, _| (executor != "b").then_some(Outcome::Passed);
+const FAILS: Does = |executor, _| Some(if executor == "b" { Outcome::Failed } else { Outcome::Passed });
+
+#[test]
+fn an_executor_where_nothing_starts_gets_nothing_more_and_nobody_pays() {
+    let mut world = world(0, 20, &["b", "c"]);
+    let facts = play(&mut world, &["b", "a", "c"], 12, STARTS_NOTHING);
+    assert_eq!(cordoned(&facts), [("b", Sickness::NothingStarts, 2)], "both in its only slot");
+    assert_eq!(given(&facts, "b"), 1, "beside the one that it had at first");
+    assert!(facts.iter().any(|what| matches!(what, What::Ended { exit_code: 0, .. })));
+    assert!(world.state.runs[&run()].tests.iter().all(|test| test.losses == 0));
+}
+
+#[test]
+fn where_nothing_starts_anywhere_nobody_is_cordoned() {
+    let mut world = world(0, 20, &["b", "c"]);
+    let facts = play(&mut world, &["b", "a", "c"], 30, |_, _| None);
+    assert_eq!(cordoned(&facts), []);
+    assert!(matches!(world.state.runs[&run()].phase, Phase::Ended { exit_code: 101, .. }));
+}
+
+#[test]
+fn the_last_executor_is_never_cordoned_and_a_cordoned_one_is_used_when_it_is_the_last() {
+    let mut world = world(0, 20, &["b"]);
+    let facts = play(&mut world, &["b", "a"], 4, STARTS_NOTHING);
+    assert_eq!(cordoned(&facts), [("b", Sickness::NothingStarts, 2)]);
+    world.executors.get_mut("a").unwrap().draining = Some(seagull_domain::InfraCause::Drained);
+    assert_eq!(given(&world.report("a", &[]), "b"), 1, "there is no other");
+    let facts = play(&mut world, &["b"], 1, |_, _| Some(Outcome::Passed));
+    assert!(facts.contains(&What::Back { executor: "b".parse().unwrap() }));
+}
+
+#[test]
+fn a_cordoned_executor_is_tried_again_with_one_attempt_and_less_and_less_often() {
+    let mut world = world(0, 60, &["b", "c"]);
+    play(&mut world, &["b", "a", "c"], 4, STARTS_NOTHING);
+    let mut wait = |seconds| {
+        let mut facts = Vec::new();
+        for _ in 0..seconds {
+            world.now = world.now + Duration::from_secs(1);
+            facts.extend(world.step(Event::Tick).0);
+            ["a", "b", "c"].iter().for_each(|executor| facts.extend(world.report(executor, &[])));
+        }
+        let given = given(&facts, "b");
+        let ended = end(&mut world, "b", STARTS_NOTHING);
+        assert!(given == 0 || ended.iter().any(|what| matches!(what, What::AttemptEnded { free: true, .. })));
+        given
+    };
+    assert_eq!([wait(29), wait(1), wait(59), wait(1), wait(119), wait(1)], [0, 1, 0, 1, 0, 1]);
+    let paid = world.state.runs[&run()].losses;
+    assert_eq!(paid, 2, "trials cost nothing");
+    world.restart();
+    ["a", "b", "c"].iter().for_each(|executor| drop(world.report(executor, &[])));
+    assert_eq!(
+        given(&play(&mut world, &["a", "c"], 4, STARTS_NOTHING), "b"),
+        0,
+        "it is known after a restart"
+    );
+    for _ in 0..240 {
+        world.now = world.now + Duration::from_secs(1);
+        world.step(Event::Tick);
+        ["a", "b", "c"].iter().for_each(|executor| drop(world.report(executor, &[])));
+    }
+    let back = end(&mut world, "b", |_, _| Some(Outcome::Passed));
+    let told = back.iter().flat_map(|what| project(&Fact { run: run(), what: what.clone() }));
+    assert!(told.collect::<Vec<_>>().contains(&RunEvent::ExecutorBack { executor: "b".parse().unwrap() }));
+}
+
+#[test]
+fn an_executor_where_most_tests_fail_is_cordoned_if_that_is_no_chance() {
+    let mut world = world(0, 100, &["b", "c", "d"]);
+    let facts = play(&mut world, &["a", "b", "c", "d"], 40, FAILS);
+    assert_eq!(cordoned(&facts), [("b", Sickness::TestsFail, 6)]);
+    assert_eq!(world.state.runs[&run()].counts.failed, 12, "results are results");
+}
+
+#[test]
+fn a_suite_that_is_red_everywhere_or_becomes_so_cordons_nobody() {
+    let all = ["a", "b", "c", "d"];
+    let mut red = world(1, 60, &all[1..]);
+    assert_eq!(cordoned(&play(&mut red, &all, 100, |_, _| Some(Outcome::Failed))), []);
+    let mut becomes_red = world(0, 200, &all[1..]);
+    assert_eq!(cordoned(&play(&mut becomes_red, &all, 25, |_, _| Some(Outcome::Passed))), []);
+    assert_eq!(cordoned(&play(&mut becomes_red, &all, 100, |_, _| Some(Outcome::Failed))), []);
+    let third: Does = |_, test| Some(if test / 2 % 3 == 0 { Outcome::Failed } else { Outcome::Passed });
+    let mut partly = world(0, 200, &all[1..]);
+    assert_eq!(cordoned(&play(&mut partly, &all, 200, third)), []);
+    let mut alone = world(0, 60, &[]);
+    assert_eq!(cordoned(&play(&mut alone, &["a"], 100, |_, _| Some(Outcome::Failed))), []);
+}
+
+#[test]
+fn retries_that_pass_elsewhere_show_it_and_what_has_not_started_there_is_asked_back() {
+    let mut world = world(1, 5, &["b"]);
+    for _ in 0..3 {
+        end(&mut world, "b", FAILS);
+    }
+    let (attempt, _) = world.state.runs[&run()].live_attempts().last().unwrap();
+    assert_eq!(attempt, AttemptId(6));
+    world.says("b", 6, AttemptState::Running(Some(TestIndex(8))));
+    world.report("b", &[]);
+    world.report("c", &[]);
+    let facts = play(&mut world, &["c"], 6, FAILS);
+    assert_eq!(cordoned(&facts), [("b", Sickness::TestsFail, 3)]);
+    assert_eq!(asked_back(&facts), tests([9]), "it is at the other");
+    let (generation, state) = (Generation(2), AttemptState::Running(Some(TestIndex(8))));
+    let kept = Vec::new();
+    world.executors.get_mut("b").unwrap().attempts =
+        vec![AttemptReport { attempt: AttemptId(6), run: run(), generation, kept, state }];
+    assert_eq!(given(&world.report("b", &[]), "c"), 1);
+    let facts = end(&mut world, "c", FAILS);
+    assert_eq!(decided(&facts), [(TestIndex(9), Verdict::Passed)]);
+    assert!(world.state.runs[&run()].tests.iter().all(|test| test.losses == 0));
+}
