@@ -113,6 +113,7 @@ impl World {
         }
         self.physical.agents.push(AgentLife {
             executor: plan.name.clone(),
+            rate,
             died: None,
             leaves: None,
             last: None,

@@ -49,6 +49,8 @@ pub enum Sign {
 /// One boot of an executor.
 pub struct AgentLife {
     pub executor: String,
+    /// How many milliseconds its clock counts in a second.
+    pub rate: u64,
     pub died: Option<u64>,
     pub leaves: Option<u64>,
     /// When it kills what runs, because it leaves.

@@ -42,7 +42,8 @@ fn may_be_interrupted(story: &Story, execution: &Execution) -> bool {
     let (Ended::Interrupted, Some(end)) = (execution.ended, execution.end) else { return true };
     let agent = &story.physical.agents[execution.agent];
     // What runs goes on until there is only just time to interrupt it.
-    let time_is_up = agent.last.is_some_and(|last| last <= end + story.plan.spec.grace_ms);
+    let grace = (story.plan.spec.grace_ms * 1000).div_ceil(agent.rate);
+    let time_is_up = agent.last.is_some_and(|last| last <= end + grace);
     let leaves = agent.leaves.is_some_and(|at| at <= end) && time_is_up;
     let stops =
         story.told.iter().any(|(_, at, event)| matches!(event, RunEvent::Stopping { .. }) && *at <= end);

@@ -1,6 +1,6 @@
 //! An executor is given up for silence only after the lease, or the shorter one after its connection closed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use seagull_domain::{BootId, ExecutorId};
 
@@ -22,15 +22,15 @@ struct Heard {
     waits: bool,
     /// When a boot was first heard of: it shows that an earlier one is gone.
     booted: u64,
-    /// Boots that another has replaced; what still comes of them is late, as long as that one is there.
-    gone: BTreeSet<BootId>,
+    /// Boots that another has replaced, in order; what still comes of them is late, as long as that one is there.
+    gone: Vec<BootId>,
 }
 
 pub fn check(physical: &Physical) -> Result<(), String> {
     let mut executors: BTreeMap<&ExecutorId, Heard> = BTreeMap::new();
     let mut started = 0;
-    // Boots heard of before the scheduler's last start.
-    let mut before: BTreeMap<&ExecutorId, BTreeSet<BootId>> = BTreeMap::new();
+    // Boots heard of before the scheduler's last start, in order.
+    let mut before: BTreeMap<&ExecutorId, Vec<BootId>> = BTreeMap::new();
     for (at, sign) in &physical.signs {
         match sign {
             Sign::SchedulerStarted => {
@@ -44,8 +44,9 @@ pub fn check(physical: &Physical) -> Result<(), String> {
                 executors.values_mut().for_each(|heard| heard.until += pause);
             }
             Sign::Reported { executor, boot, sequence } => {
-                let fresh = Heard { report: None, until: 0, waits: false, booted: 0, gone: BTreeSet::new() };
-                executors.entry(executor).or_insert(fresh).reported(*at, boot, *sequence);
+                let fresh = Heard { report: None, until: 0, waits: false, booted: 0, gone: Vec::new() };
+                let earlier = before.get(executor).map_or(&[][..], Vec::as_slice);
+                executors.entry(executor).or_insert(fresh).reported(*at, boot, *sequence, earlier);
             }
             Sign::Waits { executor, boot, sequence } => {
                 if let Some(heard) = executors.get_mut(executor) {
@@ -82,14 +83,22 @@ pub fn check(physical: &Physical) -> Result<(), String> {
 
 impl Heard {
     fn boots(self) -> impl Iterator<Item = BootId> {
-        self.report.into_iter().map(|(boot, _)| boot).chain(self.gone)
+        self.gone.into_iter().chain(self.report.map(|(boot, _)| boot))
     }
 
-    fn reported(&mut self, at: u64, boot: &BootId, sequence: u64) {
+    fn reported(&mut self, at: u64, boot: &BootId, sequence: u64, earlier: &[BootId]) {
+        let place = |of: &BootId| earlier.iter().rposition(|known| known == of);
         match &self.report {
             Some((known, newest)) if known == boot && *newest >= sequence => return,
             Some((known, _)) if known == boot => {}
             _ if self.gone.contains(boot) && self.until > at => return,
+            // By what was given to it the scheduler knows that it is gone; if it was given nothing, it may replace.
+            Some((known, _))
+                if place(boot).is_some_and(|of| place(known).is_none_or(|by| of < by)) && self.until > at =>
+            {
+                self.booted = at;
+                return;
+            }
             known => {
                 self.booted = at;
                 self.gone.extend(known.iter().map(|(boot, _)| boot.clone()));
