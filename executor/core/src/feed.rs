@@ -24,7 +24,8 @@ impl State {
                 let serves = |(attempt, whole): (AttemptId, bool)| {
                     worker.can_serve(&self.attempts[&attempt]) && (worker.whole || !whole)
                 };
-                let wanted = needed.map_or(self.runs.contains(&worker.run) && !worker.retired, serves);
+                let wanted = self.bound(worker).is_some()
+                    || needed.map_or(self.runs.contains(&worker.run) && !worker.retired, serves);
                 if self.is_stopping(worker) || (!wanted && self.starts_for_nothing(worker)) {
                     self.interrupt(slot);
                 } else if worker.takes_tests()
@@ -49,6 +50,13 @@ impl State {
         let whole = attempt.queue.is_empty() && !attempt.unfound.is_empty();
         let needs = attempt.discover || !attempt.queue.is_empty() || whole;
         (attempt.is_ready() && needs).then_some((id, whole))
+    }
+
+    /// The attempt that the worker is at, if tests of a relation that has started there are still to run: they go before
+    /// what others need, such as a worker that collects the whole suite.
+    fn bound(&self, worker: &Worker) -> Option<(AttemptId, &Attempt)> {
+        let attempt = self.attempts.get(&worker.attempt)?;
+        (attempt.is_open() && attempt.is_bound(worker.whole)).then_some((worker.attempt, attempt))
     }
 
     /// Whether what the worker is at is to be stopped.
@@ -194,7 +202,8 @@ impl State {
     /// The next test of the slot's attempts, if its worker can run it.
     fn successor(&self, slot: SlotIndex) -> Option<(AttemptId, Entry)> {
         let worker = self.slots[usize::from(slot.0)].worker.as_ref()?;
-        let (id, attempt) = self.queue(slot).find(|(_, a)| a.is_open() && !is_drained(a, worker))?;
+        let next = || self.queue(slot).find(|(_, a)| a.is_open() && !is_drained(a, worker));
+        let (id, attempt) = self.bound(worker).or_else(next)?;
         let entry = attempt.next(worker.whole).filter(|_| worker.can_serve(attempt));
         entry.map(|entry| (id, *entry))
     }

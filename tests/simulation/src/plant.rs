@@ -35,4 +35,6 @@ pub enum Plant {
     CordonNeverLifted,
     /// A cordon is forgotten as soon as it was told.
     CordonForgotten,
+    /// The second half of a *together* relation is planned as a bundle of its own.
+    RelationCut,
 }

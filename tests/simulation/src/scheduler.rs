@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use seagull_domain::{AttemptState, Digest, EndCause, Epoch, Generation, Instant, RunId, Seq, TestIndex};
-use seagull_scheduler_core::{Call, Death, Effect, Event, Fact, State, What};
+use seagull_scheduler_core::{Call, Death, Effect, Event, Fact, Plan, State, What};
 
 use crate::census::{effect_kind, fact_kind, met};
 use crate::network::{ToAgent, ToScheduler};
@@ -394,6 +394,9 @@ impl World {
             let places = plan.moved.iter_mut().flatten();
             places.zip((0..).map(TestIndex)).for_each(|(place, test)| *place = place.and(Some(test)));
         }
+        if let (Some(Plant::RelationCut), Ok(plan)) = (self.plant, &mut outcome) {
+            cut_relation(plan);
+        }
         self.step(Event::Planned { run, generation, outcome });
     }
 
@@ -428,6 +431,15 @@ fn recorded_at_confirmation(facts: &[(Seq, Fact)]) -> impl Iterator<Item = Seq> 
 
 fn asks_back(run: &seagull_scheduler_core::Run) -> bool {
     run.attempts.values().any(|attempt| !attempt.asked.is_empty())
+}
+
+/// The planted bug: the rest of a relation goes to another slot.
+fn cut_relation(plan: &mut Plan) {
+    let Some(relation) = plan.relations.iter_mut().find(|relation| !relation.ordered) else { return };
+    let rest = relation.tests.split_off(relation.tests.len() / 2);
+    plan.relations.retain(|relation| relation.tests.len() > 1);
+    plan.bundles.iter_mut().for_each(|bundle| bundle.retain(|test| !rest.contains(test)));
+    plan.bundles.push(rest);
 }
 
 /// The planted bug: what was recorded comes as what is next.

@@ -51,6 +51,11 @@ fn tests_that_keep_their_indices_in_another_manifest() {
 }
 
 #[test]
+fn the_rest_of_a_relation_that_goes_to_another_slot() {
+    is_found_within(20, Plant::RelationCut, "moved from attempt");
+}
+
+#[test]
 fn a_batch_that_is_counted_twice() {
     is_found_within(100, Plant::BatchCountedTwice, "told twice");
 }

@@ -107,6 +107,24 @@ fn only_what_is_surely_there_is_looked_for_in_a_whole_collection() {
 }
 
 #[test]
+fn a_relation_that_has_started_goes_before_what_needs_a_whole_collection() {
+    let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
+    world.desired.push(wanted(2, Kind::Run, 0));
+    world.answer(Vec::new());
+    world.contents(2, 1, &[entry(2, 7), entry(3, 7)]);
+    world.worker(1, WorkerEvent::Missing { test: TestIndex(0), reason: String::new() });
+    world.starts(1);
+    assert_eq!(world.worker(1, WorkerEvent::Next { peak_kib: 0 }), [feed(1, 2, &[2])]);
+    assert_eq!(world.worker(1, passed(1)), [feed(1, 2, &[3])]);
+    world.starts(2);
+    assert_eq!(world.worker(1, passed(2)), []);
+    world.starts(3);
+    assert_eq!(world.worker(1, passed(3)), [finish(1)]);
+    world.worker(1, WorkerEvent::Ended);
+    assert!(matches!(&world.worker(1, exited())[..], [Effect::Start(start)] if start.whole));
+}
+
+#[test]
 fn an_index_that_may_mean_two_tests_is_at_a_worker_once_at_a_time() {
     let mut world = World::running(&[entry(0, 0)]);
     world.starts(0);

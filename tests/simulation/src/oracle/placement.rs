@@ -6,7 +6,7 @@ use seagull_domain::{Isolation, Outcome, Recall, Relation, Role, RunEvent, TestI
 
 use super::{Story, ensure};
 use crate::physical::{Ended, Execution, WorkerLife};
-use crate::scenario::TEST_KIB;
+use crate::scenario::{Does, TEST_KIB};
 
 pub fn check(story: &Story) -> Result<(), String> {
     for relation in &story.plan.relations {
@@ -20,7 +20,7 @@ pub fn check(story: &Story) -> Result<(), String> {
         if relation.ordered {
             in_order(story, relation, &executions).map_err(named)?;
         } else {
-            in_one_worker(story, &executions).map_err(named)?;
+            in_one_worker(story, relation, &executions).map_err(named)?;
         }
     }
     renewed(story)?;
@@ -50,7 +50,12 @@ fn apart_only_when_lost(story: &Story, executions: &[&Execution]) -> Result<(), 
 }
 
 /// Tests of a *together* relation run in one worker, unless it broke, was lost, or had to be another kind of worker.
-fn in_one_worker(story: &Story, executions: &[&Execution]) -> Result<(), String> {
+fn in_one_worker(story: &Story, relation: &Relation, executions: &[&Execution]) -> Result<(), String> {
+    let needs_another = |test: &TestIndex| story.plan.script(*test).does == Does::NeedsWholeCollection;
+    let missing = |event: &RunEvent| matches!(event, RunEvent::TestMissing { test, .. } if relation.tests.contains(test));
+    if relation.tests.iter().any(needs_another) || story.events().any(missing) {
+        return Ok(());
+    }
     for pair in executions.windows(2) {
         let (a, b) = (pair[0], pair[1]);
         let retried = |of: &Execution| {
@@ -66,7 +71,6 @@ fn in_one_worker(story: &Story, executions: &[&Execution]) -> Result<(), String>
         // What is handed back by an executor that leaves may come in parts: what had not begun, then what was interrupted.
         let drained = story.physical.agents.iter().any(|agent| agent.leaves.is_some_and(|at| at <= b.start));
         let withdrawn = |of: &Execution| story.withdrawn.contains_key(&of.attempt);
-        let missing = |e: &RunEvent| matches!(e, RunEvent::TestMissing { .. });
         let worker = &story.physical.workers[a.worker];
         // What was in flight when a machine was lost runs by itself, even what had not begun.
         let suspects = story.lost.values().any(|at| *at <= b.start);
@@ -78,13 +82,7 @@ fn in_one_worker(story: &Story, executions: &[&Execution]) -> Result<(), String>
             || retried(a)
             || gave_up(a)
             || gave_up(b)
-            || suspects
-            || story
-                .plan
-                .tests
-                .iter()
-                .any(|script| script.does == crate::scenario::Does::NeedsWholeCollection)
-            || story.events().any(missing);
+            || suspects;
         ensure(explained, || {
             format!("moved from attempt {} to {} at test {}", a.attempt, b.attempt, b.test)
         })?;
