@@ -21,7 +21,7 @@ use crate::service::Service;
 const SETUP_MICROS: u64 = 20_000;
 /// A bundle's fixed cost: workers are warm.
 const FIXED_MS: u64 = 10;
-/// What a new worker costs each bundle, or each test, that does not find one.
+/// What a new worker costs each slot, bundle or test that does not find one.
 const START_MS: u64 = 500;
 /// A manifest that is smaller than the last of the same arguments by this share (one in so many) is warned of.
 const SHRUNK: usize = 20;
@@ -64,7 +64,7 @@ pub(crate) fn make(
     let limit_ms = |test| spec.test_limit_ms.unwrap_or_else(|| prediction.limit_ms(test));
     let limits_ms = (0..manifest.len()).map(limit_ms).collect();
     let planning_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let summary = PlanSummary { planning_ms, ..summary(&packed, &prediction, slots) };
+    let summary = PlanSummary { planning_ms, ..summary(&packed, &prediction, &Costs::of(spec), slots) };
     let bundles = packed.bundles.into_iter().map(|bundle| bundle.tests.into_iter().map(TestIndex).collect());
     let bundles: Vec<Vec<TestIndex>> = bundles.collect();
     Ok(Plan {
@@ -257,16 +257,19 @@ pub struct Costs {
     pub bundle_ms: u64,
     /// By each test.
     pub test_ms: u64,
+    /// By a slot, once, for the worker that runs all its bundles.
+    pub slot_ms: u64,
 }
 
 impl Costs {
     pub fn of(spec: &RunSpec) -> Self {
-        let (bundle_ms, test_ms) = match (&spec.environment.framework, spec.isolation) {
-            (Framework::Pytest, Isolation::Bundle) => (START_MS, 0),
-            (Framework::Pytest, Isolation::Test) => (FIXED_MS, START_MS),
-            _ => (FIXED_MS, 0),
-        };
-        Self { file_micros: SETUP_MICROS, bundle_ms, test_ms }
+        let warm = Self { file_micros: SETUP_MICROS, bundle_ms: FIXED_MS, test_ms: 0, slot_ms: 0 };
+        match (&spec.environment.framework, spec.isolation) {
+            (Framework::Pytest, Isolation::Slot) => Self { slot_ms: START_MS, ..warm },
+            (Framework::Pytest, Isolation::Bundle) => Self { bundle_ms: START_MS, ..warm },
+            (Framework::Pytest, Isolation::Test) => Self { test_ms: START_MS, ..warm },
+            _ => warm,
+        }
     }
 }
 
@@ -296,15 +299,17 @@ pub fn problem(manifest: &Manifest, prediction: &Prediction, costs: &Costs, cap_
     }
 }
 
-fn summary(plan: &Packed, prediction: &Prediction, slots: u32) -> PlanSummary {
+fn summary(plan: &Packed, prediction: &Prediction, costs: &Costs, slots: u32) -> PlanSummary {
     let longest = plan.longest.as_ref().map_or(0, |longest| longest.micros);
+    // One slot has the worker that discovered the tests.
+    let start_ms = if slots.min(plan.bundles.len() as u32) > 1 { costs.slot_ms } else { 0 };
     PlanSummary {
         bundles: plan.bundles.len() as u32,
         slots,
         cap_ms: plan.cap_micros / 1000,
         total_ms: prediction.micros.iter().sum::<u64>() / 1000,
         longest_ms: longest / 1000,
-        makespan_ms: plan.makespan_micros(slots) / 1000,
+        makespan_ms: (plan.makespan_micros(slots) / 1000).saturating_add(start_ms),
         lower_bound: plan.lower_bound,
         bound: plan.bound.to_string(),
         unknown: (prediction.micros.len() - prediction.known) as u32,
@@ -441,6 +446,22 @@ mod tests {
         assert_eq!((bundles, first), (vec![vec![5], vec![0, 1, 2], vec![3, 4]], 1));
         assert_eq!(bound, 1, "of all six in one bundle nothing is proven");
         assert_eq!(packed(&["d.py"]), (longest_first, 0, packed(&[]).2, 1), "and said");
+    }
+
+    #[test]
+    fn the_makespan_has_the_start_of_each_slots_worker() {
+        let embedded = Embedded::new("r");
+        let service = &embedded.service;
+        let file = |path: &str| FileTests { path: path.into(), suffixes: vec!["::t".into()] };
+        let files = vec![file("a.py"), file("b.py")];
+        let digest = store_manifest(service, &Manifest { files, ..Manifest::default() }).unwrap();
+        let makespan = |isolation, slots| {
+            let spec = RunSpec { isolation, cap_ms: 600_000, ..tests::spec("r") };
+            make(service, &spec, digest, slots, None).unwrap().summary.makespan_ms
+        };
+        let alone = makespan(Isolation::Bundle, 2) - START_MS + FIXED_MS;
+        assert_eq!(makespan(Isolation::Slot, 2), START_MS + alone);
+        assert_eq!(makespan(Isolation::Slot, 1), 2 * alone, "the worker that discovered them is there");
     }
 
     #[test]
