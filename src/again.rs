@@ -1,12 +1,13 @@
 //! The command that runs the same suite again, for a person to paste.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use seagull_domain::RunId;
+use seagull_domain::{RunId, RunSpec};
 use tonic::transport::Uri;
 
 use crate::cli;
 use crate::client;
+use crate::framework;
 
 /// What of a command line says which suite is run, and where.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Again {
     of_run: Vec<String>,
     paths: Vec<String>,
     arguments: Vec<String>,
+    /// The interpreter that is found here, where the suite runs here and none is named.
+    python: Option<String>,
 }
 
 impl Again {
@@ -42,6 +45,7 @@ impl Again {
                 .collect(),
             paths: args.paths.clone(),
             arguments: args.arguments.clone(),
+            python: None,
         }
     }
 
@@ -55,6 +59,17 @@ impl Again {
         let at = &args.at;
         let options = access(at.scheduler.as_ref(), &at.token, &at.tls, at.state.state.as_deref());
         Again { by_name: true, options, ..Again::default() }
+    }
+
+    pub fn with_python(self, python: Option<PathBuf>) -> Again {
+        let python = python.map(|python| python.to_string_lossy().into_owned());
+        Again { python, ..self }
+    }
+
+    /// What lists the tests that are discovered, without us.
+    pub fn listing(&self, spec: &RunSpec) -> String {
+        let named = Some(spec.environment.python.as_str()).filter(|python| !python.is_empty());
+        framework::listing(spec, named.or(self.python.as_deref()).unwrap_or("python3"))
     }
 
     /// What looks at whether all is in place for the same suite.
@@ -162,6 +177,23 @@ mod tests {
             again(&["--archive", "a.tar.zst"]),
             "seagull run --select last-failed --archive a.tar.zst"
         );
+    }
+
+    #[test]
+    fn the_tests_are_listed_by_the_interpreter_that_is_named_else_by_the_one_that_is_found() {
+        let mut spec: RunSpec = serde_json::from_value(serde_json::json!({
+            "id": "r-7", "owner": "o", "project": "p", "submitted_at": 0, "arguments": [], "cap_ms": 1, "retries": 0,
+            "fail_fast": null, "grace_ms": 1, "seed": 1, "environment": {}, "workspace": {"in_place": {"directory": "/s"}},
+        }))
+        .unwrap();
+        let listing = |python: Option<&str>, spec: &RunSpec| {
+            Again::default().with_python(python.map(PathBuf::from)).listing(spec)
+        };
+        let found = Some("/suite/.venv/bin/python");
+        assert!(listing(found, &spec).starts_with("/suite/.venv/bin/python -m pytest "));
+        assert!(listing(None, &spec).starts_with("python3 -m pytest "));
+        spec.environment.python = "/other/python".into();
+        assert!(listing(found, &spec).starts_with("/other/python -m pytest "));
     }
 
     #[test]

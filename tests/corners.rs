@@ -243,6 +243,33 @@ fn what_people_read_goes_to_stderr() {
 }
 
 #[test]
+fn what_lists_the_tests_names_the_interpreter_that_was_found() {
+    let suite = Suite::named("retries");
+    let state = suite.beside("state").into_os_string().into_string().unwrap();
+    let arguments = ["run", "--state", &state, "--slots", "1", "--output", "plain", "--", "-k", "typo"];
+    let output = suite.seagull(&arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(101));
+    let listing = format!("{} -m pytest --collect-only -q -k typo", suite.python().display());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(&listing), "{said}");
+}
+
+#[test]
+fn what_cannot_be_kept_beside_the_suite_is_kept_in_the_users_directory() {
+    let suite = Suite::of(&[("test_a.py", "def test_a(): pass\n"), (".seagull", "a file")]);
+    let seagull = |arguments: &[&str]| {
+        let output = suite.seagull(arguments).env("XDG_STATE_HOME", suite.beside("own")).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        output
+    };
+    let said = String::from_utf8(seagull(&["run", "--slots", "1", "--run-id", "r-1"]).stderr).unwrap();
+    let own = suite.beside("own/seagull/suite-").into_os_string().into_string().unwrap();
+    assert!(said.contains(&format!("state is kept in {own}")), "{said}");
+    let runs = String::from_utf8(seagull(&["runs"]).stdout).unwrap();
+    assert!(runs.contains("r-1"), "and is found there: {runs}");
+}
+
+#[test]
 fn inside_a_hook_of_another_repository_the_revision_is_the_suites_own() {
     let suite = Suite::of(&[("test_a.py", "def test_a(): pass\n")]);
     let git = |directory: &Path, arguments: &[&str]| {

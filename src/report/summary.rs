@@ -10,7 +10,6 @@ use super::ci::{Annotation, Kind, Lines, Log};
 use super::tally::{Execution, Tally, TestRecord};
 use super::text::{Paint, clean, count, duration, message, micros, millis, number, one_line, parts, times};
 use super::{Closing, Texts};
-use crate::framework;
 use crate::memory;
 
 /// So many failures are shown with what they printed; the rest in a line each.
@@ -311,7 +310,7 @@ impl<'a, W: Write> Page<'a, W> {
         let (counts, run) = (self.tally.counts, &self.tally.run);
         writeln!(self.out)?;
         if counts.total == 0 {
-            self.no_tests()?;
+            self.no_tests(closing)?;
         }
         if counts.total == 0 && self.tally.end == Some(RunVerdict::Incomplete) {
             writeln!(self.out, "find out what is wrong: {}", closing.again.doctor())?;
@@ -332,7 +331,7 @@ impl<'a, W: Write> Page<'a, W> {
     }
 
     /// Why there may be no tests, where nothing else says it.
-    fn no_tests(&mut self) -> io::Result<()> {
+    fn no_tests(&mut self, closing: &Closing) -> io::Result<()> {
         let tally = self.tally;
         match (tally.end, &tally.spec) {
             (Some(RunVerdict::Passed), _) => writeln!(
@@ -341,7 +340,7 @@ impl<'a, W: Write> Page<'a, W> {
             ),
             (Some(RunVerdict::Incomplete), Some(spec)) if tally.plan.is_some() => {
                 let select = if spec.select.is_empty() { "" } else { "--select, " };
-                let (look, command) = (decides(spec), framework::listing(spec, interpreter(spec)));
+                let (look, command) = (decides(spec), closing.again.listing(spec));
                 writeln!(
                     self.out,
                     "nothing to run\nhint: look at {select}{look}\nwhat is discovered:     {command}"
@@ -377,14 +376,6 @@ impl<'a, W: Write> Page<'a, W> {
             None | Some(0) => Ok(()),
             Some(more) => writeln!(self.out, "{}", self.paint.dim(format!("+{more} more"))),
         }
-    }
-}
-
-/// As a person would call it who does not know which one was found.
-fn interpreter(spec: &RunSpec) -> &str {
-    match spec.environment.python.as_str() {
-        "" => "python3",
-        python => python,
     }
 }
 

@@ -15,6 +15,7 @@ pub(super) mod spec;
 pub use follow::{End, Interrupt, Session, follow};
 pub use screen::Screen;
 use seagull_domain::{NotPassed, RunId, RunSpec, Workspace};
+use seagull_executor::interpreter;
 
 use crate::again::Again;
 use crate::cli;
@@ -86,12 +87,15 @@ impl Start {
     /// How the run is shown; `attached` to one that was there already, its events may be old.
     fn settings(&self, attached: bool) -> Settings {
         let report = &self.args.report;
+        let again = if self.base.is_some() { Again::of_rerun(&self.args) } else { Again::of(&self.args) };
+        let here = self.args.at.scheduler.is_none();
+        let python = here.then(|| interpreter::find("", &self.place.directory).ok()).flatten();
         Settings {
             output: report.output,
             color: report.color,
             files: report.files(),
             live: !attached,
-            again: if self.base.is_some() { Again::of_rerun(&self.args) } else { Again::of(&self.args) },
+            again: again.with_python(python),
         }
     }
 }
