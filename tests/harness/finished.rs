@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{is, text};
+use super::{is, schema, text};
 
 const COUNTED: [&str; 6] = ["passed", "failed", "skipped", "flaky", "quarantined", "not_executed"];
 
@@ -84,10 +84,14 @@ impl Finished {
             .unwrap_or_else(|| panic!("no result of {test}"))
     }
 
-    /// What every run promises: it starts and ends once, each test of the confirmed manifest has one verdict, the
-    /// counts are those of the verdicts, and the exit code is the one that it announced.
+    /// What every run promises: its events are as published, it starts and ends once, each test of the confirmed
+    /// manifest has one verdict, the counts are those of the verdicts, and the exit code is the one that it announced.
     #[track_caller]
     fn check(&self) {
+        let published = schema::published();
+        for event in &self.events {
+            schema::check_event(&published, event).unwrap_or_else(|error| panic!("{error}"));
+        }
         let names: Vec<_> = self.events.iter().map(|event| text(event, "event")).collect();
         assert_eq!(names.first(), Some(&"run_started"), "{}", self.stderr);
         assert_eq!(names.last(), Some(&"run_finished"), "{names:?}\n{}", self.stderr);

@@ -7,6 +7,7 @@ mod place;
 mod plain;
 mod python;
 mod running;
+mod schema;
 mod suite;
 
 pub use chance::Chance;
