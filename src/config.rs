@@ -75,8 +75,9 @@ pub struct RunDefaults {
 }
 
 impl Config {
-    /// The settings for a directory: the nearest file in it or above, up to the repository's top. Without a
-    /// repository there is nothing above that could belong to the suite.
+    /// The settings for a directory: the nearest file in it or above, up to the repository's top. Without a repository
+    /// nobody knows whether what is above, which may be anybody's, belongs to the suite; settings are commands that run,
+    /// so it is not read, which is said.
     pub fn find(directory: &Path, repository: Option<&Path>) -> anyhow::Result<Config> {
         let top = repository.unwrap_or(directory);
         for candidate in directory.ancestors().take_while(|above| above.starts_with(top)) {
@@ -87,7 +88,10 @@ impl Config {
                 Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
             }
         }
-        Ok(Config::default())
+        let above = directory.ancestors().skip(1).map(|above| above.join(FILE));
+        let unread = above.filter(|_| repository.is_none()).find(|file| file.is_file());
+        let warnings = unread.iter().map(|file| unread_warning(file)).collect();
+        Ok(Config { warnings, ..Config::default() })
     }
 
     /// The directory of the file.
@@ -138,6 +142,10 @@ impl Config {
         #[cfg(test)]
         self.known.extend(known);
     }
+}
+
+fn unread_warning(file: &Path) -> String {
+    format!("{} is not used: outside a git repository only one in the working directory is", file.display())
 }
 
 fn run_defaults(run: &mut Reader) -> anyhow::Result<RunDefaults> {
@@ -369,7 +377,17 @@ mod tests {
         write("repo", "top");
         assert_eq!(project(Some(repo.as_path())).as_deref(), Some("top"));
         assert_eq!(project(None), None);
+        let warnings = |top| Config::find(&suite, top).unwrap().warnings;
+        let unread = format!("{} is not used: ", repo.join(FILE).display());
+        assert!(
+            matches!(&warnings(None)[..], [warning] if warning.starts_with(&unread)),
+            "{:?}",
+            warnings(None)
+        );
         write("repo/suite", "suite");
         assert_eq!(project(Some(repo.as_path())).as_deref(), Some("suite"));
+        fs::remove_file(repo.join("suite").join(FILE)).unwrap();
+        fs::remove_file(repo.join(FILE)).unwrap();
+        assert!(warnings(Some(repo.as_path())).is_empty(), "what is outside the repository is another's");
     }
 }
