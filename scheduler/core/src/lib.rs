@@ -7,6 +7,7 @@
 mod anticipate;
 mod apply;
 mod assign;
+mod charge;
 mod columns;
 mod desired;
 mod drain;

@@ -1,0 +1,58 @@
+//! What it costs that an attempt came to nothing or was lost: a run, a test and a discovery each have a budget of losses.
+
+use seagull_domain::{AttemptId, InfraCause, TestIndex};
+
+use crate::run::Run;
+
+impl Run {
+    /// Nothing of what is left could run: the run pays, and a test only if it was alone; see [`crate::split`].
+    pub(crate) fn charge(&mut self, attempt: AttemptId, cause: InfraCause, message: &str) {
+        let state = &self.attempts[&attempt];
+        if state.bundle.is_none() {
+            if cause == InfraCause::EnvironmentDiffers {
+                self.doubt(attempt, message);
+            }
+            return self.charge_discovery(cause, message);
+        }
+        self.in_vain += u32::from(!state.started);
+        self.charge_run(cause);
+        for test in self.charged(attempt) {
+            self.charge_test(test, cause);
+        }
+    }
+
+    pub(crate) fn charge_run(&mut self, cause: InfraCause) {
+        self.losses += 1;
+        self.lost_to = Some(cause);
+    }
+
+    /// The framework cannot discover the suite there, which need not be so elsewhere.
+    fn doubt(&mut self, attempt: AttemptId, message: &str) {
+        let executor = self.attempts[&attempt].executor.clone();
+        self.doubted.insert(executor, message.to_owned());
+    }
+
+    pub(crate) fn charge_discovery(&mut self, cause: InfraCause, message: &str) {
+        self.discovery_losses += 1;
+        let separator = if message.is_empty() { "" } else { ": " };
+        self.discovery_lost_to = format!("{cause}{separator}{message}");
+    }
+
+    /// Where another attempt runs the test too, nothing of it is lost.
+    pub(crate) fn charge_test(&mut self, test: TestIndex, cause: InfraCause) {
+        let test = self.test_mut(test);
+        if test.held <= 1 {
+            test.losses += 1;
+            test.lost_to = Some(cause);
+        }
+    }
+
+    /// What is left of an *ordered* relation whose worker ended runs again with all that comes before it. That may end
+    /// the worker again, so it is paid for, or it would go on for ever.
+    pub(crate) fn charge_broken_relations(&mut self, attempt: AttemptId) {
+        let left = self.attempts[&attempt].left.values().map(|(test, _)| *test);
+        let is_ordered = |test: &TestIndex| self.relation_of(*test).is_some_and(|relation| relation.ordered);
+        let charged: Vec<_> = left.filter(is_ordered).collect();
+        charged.into_iter().for_each(|test| self.charge_test(test, InfraCause::SandboxFailed));
+    }
+}
