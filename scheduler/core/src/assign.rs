@@ -254,8 +254,8 @@ impl<'a> Work<'a> {
         place
     }
 
-    /// Where the run has a worker already, if there is such a slot; never where the bundle should not go, unless there
-    /// is nowhere else.
+    /// Where the run has a worker already, if there is such a slot; a retry where it did not fail; never where the bundle
+    /// should not go, unless there is nowhere else.
     fn best_place(&mut self, state: &State, bundle: &Bundle, rooms: &Rooms<'a>) -> Option<Place<'a>> {
         let elsewhere = may_go_elsewhere(state, bundle, &self.held_back);
         let avoids = |place: &Place| elsewhere && bundle.avoid.contains(place.0);
@@ -265,10 +265,21 @@ impl<'a> Work<'a> {
         while warm.first().is_some_and(|first| !rooms.idle.contains(first)) {
             warm.pop_first();
         }
-        let warm = warm.iter().filter(|place| rooms.idle.contains(place)).find(allowed);
-        let idle = || rooms.idle.iter().find(allowed);
+        let warm = warm.iter().filter(|place| rooms.idle.contains(place));
+        let idle = warm.chain(&rooms.idle).filter(allowed);
+        let failed_at = self.run.failed_at(bundle);
+        let other = idle.clone().find(|place| failed_at != Some(**place));
         let next = || rooms.next.get(self.id)?.iter().find(allowed);
-        warm.or_else(idle).or_else(next).copied()
+        other.or_else(|| idle.clone().next()).or_else(next).copied()
+    }
+}
+
+impl Run {
+    /// Where a test that is to be retried failed: its worker may be why.
+    fn failed_at(&self, bundle: &Bundle) -> Option<Place<'_>> {
+        let (test, _) = bundle.entries.last()?;
+        let attempt = &self.attempts[&self.test(*test).failed_in?];
+        Some((&attempt.executor, attempt.slot))
     }
 }
 

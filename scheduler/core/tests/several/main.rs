@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use seagull_domain::{
     AttemptId, AttemptReport, AttemptState, Digest, Discovery, EndCause, Generation, InfraCause, NotExecuted,
-    Outcome, Record, Relation, Role, RunEvent, SlotNumber, SuiteError, TestIndex, TextRef, Verdict,
+    Outcome, Record, Relation, Role, RunEvent, SlotIndex, SlotNumber, SuiteError, TestIndex, TextRef,
+    Verdict,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Fact, Signs, What, project};
 
@@ -27,6 +28,22 @@ fn a_retry_goes_elsewhere_where_it_can() {
     let facts = world.report("a", &[(1, result(0, Outcome::Failed))]);
     assert_eq!(bundles(&facts), [[(0, Role::Run)]]);
     assert_eq!(assigned(&facts), [("b", AttemptId(3))]);
+}
+
+#[test]
+fn a_retry_on_the_same_executor_goes_to_another_slot_of_it() {
+    for (more_slots, expected) in [(0, 0), (1, 1)] {
+        let mut world = World::running(1, 1, Vec::new());
+        world.executors.get_mut("a").unwrap().more_slots = more_slots;
+        world.report("a", &[]);
+        world.says("a", 2, AttemptState::Ended(EndCause::Completed));
+        let facts = world.report("a", &[(1, result(0, Outcome::Failed))]);
+        let slots = facts.iter().filter_map(|what| match what {
+            What::Assigned { slot, .. } => Some(*slot),
+            _ => None,
+        });
+        assert_eq!(slots.collect::<Vec<_>>(), [SlotIndex(expected)]);
+    }
 }
 
 /// A run submitted to two executors, of which the first was given the discovery, says that it failed, and goes on.

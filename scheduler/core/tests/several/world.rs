@@ -11,7 +11,7 @@ use seagull_scheduler_core::{Call, Effect, Event, Plan, Settings, State, What};
 
 use crate::fixture::{self, spec};
 
-/// A scheduler with executors of one slot each, which say what they are told to.
+/// A scheduler with executors, of one slot each where nothing else is said, which say what they are told to.
 pub struct World {
     pub state: State,
     pub now: Instant,
@@ -22,6 +22,7 @@ pub struct World {
 #[derive(Clone, Default)]
 pub struct Executor {
     pub boot: u32,
+    pub more_slots: u16,
     pub sequence: u64,
     pub known: (Epoch, u64),
     pub draining: Option<InfraCause>,
@@ -148,7 +149,7 @@ impl World {
             boot: format!("b{}", state.boot).parse().unwrap(),
             sequence: state.sequence,
             known: state.known,
-            slots: 1,
+            slots: 1 + state.more_slots,
             labels: Default::default(),
             draining: state.draining.map(|cause| Drain { cause, why: "a signal".into() }),
             attempts: state.attempts.clone(),
