@@ -78,16 +78,7 @@ impl Run {
                 let (alone, in_vain, follows) = (*alone, *in_vain, *follows);
                 self.bundle(*bundle, Bundle { alone, in_vain, follows, ..made });
             }
-            What::Recorded { attempt, batch, records, .. } => {
-                self.attempt_mut(*attempt).batch = *batch;
-                if records.iter().any(|(record, _)| matches!(record, Record::Result(_))) {
-                    self.in_vain = 0;
-                    self.start_succeeded(*attempt);
-                }
-                for (record, evidence) in records {
-                    self.record(*attempt, record, *evidence);
-                }
-            }
+            What::Recorded { attempt, batch, records, .. } => self.record_batch(*attempt, *batch, records),
             What::TakeBack { attempt, generation, tests, why } => {
                 self.ask_back(*attempt, *generation, tests);
                 self.attempt_mut(*attempt).recall = *why;
@@ -311,6 +302,17 @@ impl Run {
             if *held == 0 {
                 self.relations_held.remove(&relation);
             }
+        }
+    }
+
+    fn record_batch(&mut self, attempt: AttemptId, batch: u32, records: &[(Record, Option<Evidence>)]) {
+        self.attempt_mut(attempt).batch = batch;
+        if records.iter().any(|(record, _)| matches!(record, Record::Result(_))) {
+            self.in_vain = 0;
+            self.start_succeeded(attempt);
+        }
+        for (record, evidence) in records {
+            self.record(attempt, record, *evidence);
         }
     }
 
