@@ -134,14 +134,100 @@ fn too_little_is_a_suite_error_each_time_the_run_is_shown() {
         assert_eq!(run.one("run_finished")["verdict"], "failed");
         assert!(std::fs::read_to_string(&junit).unwrap().contains("is less than --cov-fail-under=99.5"));
     }
-    // What comes after does not know of it, which is said.
-    const WHOLE: &str = "coverage is judged by a whole run only";
-    let left = suite.run(&["--select", "not-passed", "--", "--cov=shop", "--cov-fail-under=99.5"]);
-    assert!(left.expect_code(0).stderr.contains(WHOLE), "{}", left.stderr);
+}
+
+#[test]
+fn whatever_comes_after_too_little_knows_of_it() {
+    let suite = suite();
+    let demand = ["--cov=shop", "--cov-fail-under=99.5"];
+    suite.run(&[&["--run-id", "little", "--"][..], &demand].concat()).expect_counts(100, &[("passed", 6)]);
     let state = suite.beside("state");
-    let rerun = suite.seagull(&["rerun", "little", "--state", state.to_str().unwrap()]).output().unwrap();
-    let said = String::from_utf8_lossy(&rerun.stderr);
-    assert!(rerun.status.success() && said.contains(WHOLE), "{said}");
+    let after = |command: &[&str]| {
+        let output = suite.seagull(command).arg("--state").arg(&state).output().unwrap();
+        let said = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap()).concat();
+        (output.status.code().unwrap(), said)
+    };
+    for (command, code, wanted) in [
+        (&["runs", "--output", "json"][..], 0, "\"verdict\":\"failed\""),
+        (&["explain", "little"], 0, "because 1 suite error"),
+        (&["watch", "little"], 100, " % is less than --cov-fail-under=99.5"),
+        (&["rerun", "little"], 100, "    suite error: coverage: a total of "),
+        (&["rerun", "little", "--failed"], 100, "no test of run little failed; the run itself: failed"),
+    ] {
+        let (exit, said) = after(command);
+        assert!(exit == code && said.contains(wanted), "{command:?}: {exit}\n{said}");
+    }
+    // Nothing is left, and that is no success.
+    for selection in ["not-passed", "last-failed"] {
+        suite.run(&[&["--select", selection, "--"][..], &demand].concat()).expect_code(101);
+    }
+}
+
+/// A suite whose coverage is not combined before there is a file `go`.
+fn slow() -> Suite {
+    let plugin = "\
+import os, time
+def coverage_init(registry, options):
+    parent = os.getppid()
+    while 'PYTEST_XDIST_WORKER' not in os.environ and not os.path.exists('go'):
+        if os.getppid() != parent:
+            os._exit(1)
+        time.sleep(0.05)
+";
+    let files = [
+        ("pytest.ini", "[pytest]\npythonpath = .\naddopts = --cov=work --cov-fail-under=100\n"),
+        (".coveragerc", "[run]\nplugins = slow\n"),
+        ("slow.py", plugin),
+        ("work.py", "def first():\n    return 1\ndef never():\n    return 2\n"),
+        ("test_a.py", "import work\ndef test_a(): assert work.first()\n"),
+    ];
+    let suite = Suite::of(&files).with(Packages::Coverage);
+    suite.write("seagull.toml", &format!("[env]\nPYTHONPATH = {:?}\n", suite.path()));
+    suite
+}
+
+#[test]
+fn a_run_whose_client_dies_before_it_judges_is_judged_when_it_goes_on() {
+    let suite = slow();
+    let mut first = suite.start(&["--run-id", "dies"]);
+    let awaited = first.until(is("judgement_awaited"));
+    assert_eq!(awaited["verdict"], "passed");
+    first.kill();
+    suite.write("go", "");
+    let second = suite.run(&["--run-id", "dies"]);
+    second.expect_counts(100, &[("passed", 1)]);
+    assert_eq!(second.all("test_finished").len(), 1, "it is not run again");
+    assert!(text(second.one("suite_error"), "message").contains("less than --cov-fail-under=100"));
+}
+
+#[test]
+fn a_run_that_is_interrupted_while_it_is_judged_is_cancelled() {
+    let suite = slow();
+    let mut run = suite.start(&[]);
+    run.until(is("judgement_awaited"));
+    run.signal(Signal::SIGINT);
+    let run = run.finish();
+    run.expect_code(130);
+    assert_eq!(run.one("run_finished")["verdict"], "cancelled");
+}
+
+#[test]
+fn a_run_that_was_left_is_judged_if_it_is_had_back_before_it_ends() {
+    let cluster = Cluster::start(suite());
+    let token = cluster.token();
+    let at = ["--scheduler", &cluster.url, "--token-file", token.to_str().unwrap()];
+    let asked = ["--run-id", "left", "--detach", "--", "--cov=shop", "--cov-fail-under=99.5"];
+    let detached = cluster.suite.seagull(&[&["run"][..], &at, &asked].concat()).output().unwrap();
+    assert!(detached.status.success(), "{}", String::from_utf8_lossy(&detached.stderr));
+    let asked = asked.map(|word| if word == "--detach" { "--yes" } else { word });
+    let mut run = cluster.start_run(&asked);
+    run.until(is("run_started"));
+    let _executor = cluster.executor("e-one");
+    let run = run.finish();
+    run.expect_counts(100, &[("passed", 6)]);
+    assert_eq!(text(run.one("suite_error"), "title"), "coverage");
+    let watched = cluster.suite.seagull(&[&["watch", "left"][..], &at].concat()).output().unwrap();
+    assert_eq!(watched.status.code(), Some(100));
 }
 
 #[test]
@@ -293,6 +379,7 @@ fn executors_elsewhere_measure_the_same() {
     let second = run(&["--cov-fail-under=99"]);
     second.expect_counts(100, &[("passed", 2)]);
     assert!(text(second.one("suite_error"), "message").ends_with(" % is less than --cov-fail-under=99"));
+    assert_eq!(second.one("judgement_awaited")["verdict"], "passed");
 }
 
 #[test]

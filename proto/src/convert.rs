@@ -22,7 +22,7 @@ pub use blob::{BlobAsked, BlobPart, BlobPiece};
 pub use drain::DrainAsked;
 pub use invalid::Invalid;
 pub use overview::{HistoryAsked, ListAsked};
-pub use request::{BundleAsked, LogChunk, RunDescription, TextAsked, submission};
+pub use request::{BundleAsked, LogChunk, RunDescription, TextAsked, Word, submission};
 pub use result::fit_result;
 pub use scalar::fitted;
 pub use watch::{LiveSlot, WatchAsked, Watched, pack_items};

@@ -63,6 +63,9 @@ pub const DRAINED: usize = 1000;
 /// Events in one message of a stream.
 pub const ITEMS: usize = 10_000;
 
+/// Suite errors of a client's judgement.
+pub const JUDGED_ERRORS: usize = 20;
+
 /// Runs in a list.
 pub const LISTED_RUNS: usize = 500;
 /// Ended runs that a test is searched in.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use seagull_domain::{
     AttemptId, BundleContents, Desired, Digest, DrainState, ExecutorId, Generation, Instant, Report, RunId,
-    RunOverview, RunSpec, RunState, Seq, SlotNumber, TestIndex, Workspace,
+    RunOverview, RunSpec, RunState, Seq, SlotNumber, SuiteError, TestIndex, Workspace,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Phase, Refusal, Run, State};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -19,6 +19,12 @@ pub(crate) enum Request {
     Submit {
         spec: Box<RunSpec>,
         reply: oneshot::Sender<Result<bool, Refusal>>,
+    },
+    /// None while the client is still at it.
+    Judge {
+        run: RunId,
+        word: Option<Vec<SuiteError>>,
+        reply: oneshot::Sender<()>,
     },
     /// The reply is dropped without an answer where a newer call replaced this one.
     Report {
@@ -99,6 +105,7 @@ pub(crate) struct Actor {
     waiting: VecDeque<(Seq, Vec<Effect>)>,
     reports: BTreeMap<Call, oneshot::Sender<Result<Desired, Displaced>>>,
     submissions: BTreeMap<Call, oneshot::Sender<Result<bool, Refusal>>>,
+    words: BTreeMap<Call, oneshot::Sender<()>>,
     next_call: Call,
     /// A snapshot is on its way to the journal.
     snapshotting: bool,
@@ -125,6 +132,7 @@ impl Actor {
             waiting: VecDeque::new(),
             reports: BTreeMap::new(),
             submissions: BTreeMap::new(),
+            words: BTreeMap::new(),
             next_call: Call(0),
             snapshotting: false,
             origin: tokio::time::Instant::now(),
@@ -183,6 +191,11 @@ impl Actor {
                 let request = self.call();
                 self.submissions.insert(request, reply);
                 self.step(Event::Submit { request, spec });
+            }
+            Request::Judge { run, word, reply } => {
+                let request = self.call();
+                self.words.insert(request, reply);
+                self.step(Event::Judge { request, run, word });
             }
             Request::Report { report, reply } => {
                 let call = self.call();
@@ -255,6 +268,11 @@ impl Actor {
             }
             Effect::Submitted { request, attached, .. } => self.submitted(request, Ok(attached)),
             Effect::Refused { request, refusal } => self.submitted(request, Err(refusal)),
+            Effect::Judged { request } => {
+                if let Some(reply) = self.words.remove(&request) {
+                    let _ = reply.send(());
+                }
+            }
             Effect::Plan { run, generation, discovered, slots, anticipated } => {
                 if let Some(run) = self.state.runs.get(&run) {
                     let spec = Box::new(run.spec.clone());

@@ -77,6 +77,7 @@ pub(crate) fn make(
         summary,
         empty_by_definition,
         fail_fast,
+        to_judge: manifest.asked.coverage.is_some(),
         first,
         moved,
     })

@@ -12,8 +12,8 @@ mod watch;
 use std::path::Path;
 use std::time::Duration;
 
-use seagull_domain::{DrainState, NotPassed, RunId, RunOverview, RunSpec, TestHistory, TextRef};
-use seagull_proto::convert::{self, DrainAsked, HistoryAsked, ListAsked, TextAsked};
+use seagull_domain::{DrainState, NotPassed, RunId, RunOverview, RunSpec, SuiteError, TestHistory, TextRef};
+use seagull_proto::convert::{self, DrainAsked, HistoryAsked, ListAsked, TextAsked, Word};
 use seagull_proto::endpoint::{Authorized, blobs_client, runs_client};
 use seagull_proto::v1::blobs_client::BlobsClient;
 use seagull_proto::v1::runs_client::RunsClient;
@@ -152,6 +152,13 @@ impl Client {
     pub async fn cancel(&self, run: RunId) -> Result<(), Error> {
         let request = v1::CancelRequest::from(run);
         self.insist(|| async { Ok(self.runs.clone().cancel(request.clone()).await?) }).await?;
+        Ok(())
+    }
+
+    /// Says what is wrong with a run's suite as a whole, or, by None, that this is being found out.
+    pub async fn judge(&self, run: RunId, errors: Option<Vec<SuiteError>>) -> Result<(), Error> {
+        let request = v1::JudgeRequest::from(Word { run, errors });
+        self.insist(|| async { Ok(self.runs.clone().judge(request.clone()).await?) }).await?;
         Ok(())
     }
 

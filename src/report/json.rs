@@ -158,6 +158,9 @@ enum Body<'a> {
     Stopping {
         reason: String,
     },
+    JudgementAwaited {
+        verdict: &'static str,
+    },
     RunFinished {
         verdict: &'static str,
         counts: Counts,
@@ -297,6 +300,9 @@ fn project<'a>(tally: &'a Tally, event: &'a RunEvent) -> (&'static str, Body<'a>
             ("results_discarded", Body::ResultsDiscarded { tests, count: *count })
         }
         RunEvent::Stopping { reason } => ("stopping", Body::Stopping { reason: reason.to_string() }),
+        RunEvent::JudgementAwaited { verdict } => {
+            ("judgement_awaited", Body::JudgementAwaited { verdict: verdict.word() })
+        }
         RunEvent::RunFinished { verdict, counts, exit_code } => {
             let (verdict, counts, exit_code) = (verdict.word(), *counts, *exit_code);
             ("run_finished", Body::RunFinished { verdict, counts, exit_code })

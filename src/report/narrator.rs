@@ -119,6 +119,9 @@ impl Narrator {
                 let results = count(*discarded, "early result");
                 Some(paint.dim(format!("{results} not counted: {named}{more}")))
             }
+            RunEvent::JudgementAwaited { .. } => {
+                Some(paint.dim("every test is decided; the coverage is combined where the run was asked for"))
+            }
             RunEvent::Stopping { reason } => {
                 let stopping = paint.odd("STOPPING");
                 Some(format!("{stopping} {reason}: nothing more is started, what runs is interrupted"))

@@ -37,6 +37,8 @@ pub struct Tally {
     pub suite_errors: Vec<SuiteError>,
     pub discovery_failures: Vec<String>,
     pub stopping: Option<NotExecuted>,
+    /// Whether it waits, or has waited, for its client's word.
+    pub judged: bool,
     /// The run's own verdict, once it ended.
     pub end: Option<RunVerdict>,
     pub exit_code: Option<u8>,
@@ -143,6 +145,7 @@ impl Tally {
             suite_errors: Vec::new(),
             discovery_failures: Vec::new(),
             stopping: None,
+            judged: false,
             end: None,
             exit_code: None,
             broken_off: false,
@@ -213,6 +216,7 @@ impl Tally {
             }
             RunEvent::ResultsDiscarded { .. } => {}
             RunEvent::Stopping { reason } => self.stopping = Some(*reason),
+            RunEvent::JudgementAwaited { .. } => self.judged = true,
             RunEvent::RunFinished { verdict, counts, exit_code } => {
                 self.counts = *counts;
                 self.clock.ended = Some(self.clock.now);

@@ -126,6 +126,10 @@ pub enum RunEvent {
     Stopping {
         reason: NotExecuted,
     },
+    /// All is decided; the run comes to this unless its client, who judges the suite as a whole, says otherwise.
+    JudgementAwaited {
+        verdict: RunVerdict,
+    },
     RunFinished {
         verdict: RunVerdict,
         counts: Counts,

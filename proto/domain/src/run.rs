@@ -75,6 +75,9 @@ pub struct RunSpec {
     /// Files whose tests go first, as they are called from the top of their repository.
     #[serde(default)]
     pub first: Vec<String>,
+    /// Whether its client judges the suite as a whole before the run ends, where it measures its coverage.
+    #[serde(default)]
+    pub awaits_judgement: bool,
 }
 
 /// What a worker lives for: the less it is, the less do tests find of one another in their process.
@@ -232,6 +235,7 @@ mod tests {
             isolation: Isolation::Slot,
             worker_memory_kib: None,
             first: Vec::new(),
+            awaits_judgement: false,
         };
         let flaky = RunSpec { flaky_fails: true, ..spec.clone() };
         let project = RunSpec { project: "q".into(), ..spec.clone() };
@@ -239,7 +243,7 @@ mod tests {
         let bounded = RunSpec { worker_memory_kib: Some(1), ..spec.clone() };
         let first = vec!["a.py".to_owned()];
         let later = RunSpec { submitted_at: 1, grace_ms: 1, seed: 2, first, ..spec.clone() };
-        let later = RunSpec { orphan_ms: Some(1), priority: 1, ..later };
+        let later = RunSpec { orphan_ms: Some(1), priority: 1, awaits_judgement: true, ..later };
         assert_eq!(flaky.difference(&spec), Some("flaky"));
         assert_eq!(project.difference(&spec), Some("project"));
         assert_eq!(isolated.difference(&spec), Some("isolation"));

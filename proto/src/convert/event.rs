@@ -89,6 +89,9 @@ impl From<RunEvent> for Event {
                 Self::ResultsDiscarded(v1::ResultsDiscarded { manifest, tests, count })
             }
             RunEvent::Stopping { reason } => Self::Stopping(reason.into()),
+            RunEvent::JudgementAwaited { verdict } => {
+                Self::JudgementAwaited(v1::JudgementAwaited { verdict: verdict.number() })
+            }
             RunEvent::RunFinished { verdict, counts, exit_code } => Self::RunFinished(v1::RunFinished {
                 verdict: verdict.number(),
                 counts: Some(counts.into()),
@@ -189,6 +192,9 @@ impl TryFrom<Event> for RunEvent {
             },
             Event::ResultsDiscarded(message) => discarded(message)?,
             Event::Stopping(reason) => Self::Stopping { reason: reason.try_into()? },
+            Event::JudgementAwaited(message) => {
+                Self::JudgementAwaited { verdict: words::word(message.verdict, "JudgementAwaited.verdict")? }
+            }
             Event::RunFinished(message) => run_finished(message)?,
         })
     }

@@ -1,7 +1,7 @@
 //! The small questions of executors and clients, and their answers.
 
 use bytes::Bytes;
-use seagull_domain::{AttemptId, Generation, RunId, RunSpec, TextRef};
+use seagull_domain::{AttemptId, Generation, RunId, RunSpec, SuiteError, TextRef};
 
 use super::Invalid;
 use super::scalar::{self, Checked};
@@ -30,6 +30,14 @@ pub struct LogChunk {
 pub struct TextAsked {
     pub run: RunId,
     pub text: TextRef,
+}
+
+/// A call of `Judge`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    pub run: RunId,
+    /// What is wrong with the suite as a whole, without texts; None while that is not known.
+    pub errors: Option<Vec<SuiteError>>,
 }
 
 /// The answer of `GetRun`.
@@ -131,6 +139,33 @@ impl TryFrom<v1::ReadLogRequest> for TextAsked {
         Ok(Self {
             run: scalar::id(message.run, "ReadLogRequest.run")?,
             text: scalar::required(message.text, "ReadLogRequest.text")?.try_into()?,
+        })
+    }
+}
+
+impl From<Word> for v1::JudgeRequest {
+    fn from(word: Word) -> Self {
+        let message = |error| SuiteError { text: None, ..error }.into();
+        let errors = |errors: Vec<_>| errors.into_iter().take(limits::JUDGED_ERRORS).map(message).collect();
+        let judgement = word.errors.map(|all| v1::Judgement { errors: errors(all) });
+        Self { run: word.run.into(), judgement }
+    }
+}
+
+impl TryFrom<v1::JudgeRequest> for Word {
+    type Error = Invalid;
+
+    fn try_from(message: v1::JudgeRequest) -> Checked<Self> {
+        let error = |message: v1::SuiteError| match message.text {
+            None => message.try_into(),
+            Some(_) => Err(Invalid::new("Judgement.errors", "have texts")),
+        };
+        let errors = |judgement: v1::Judgement| {
+            scalar::list(judgement.errors, limits::JUDGED_ERRORS, "Judgement.errors", error)
+        };
+        Ok(Self {
+            run: scalar::id(message.run, "JudgeRequest.run")?,
+            errors: message.judgement.map(errors).transpose()?,
         })
     }
 }

@@ -61,6 +61,7 @@ impl From<RunSpec> for v1::RunSpec {
             isolation: spec.isolation.number(),
             worker_memory_kib: spec.worker_memory_kib,
             first: spec.first,
+            awaits_judgement: spec.awaits_judgement,
         }
     }
 }
@@ -126,6 +127,7 @@ impl TryFrom<v1::RunSpec> for RunSpec {
             first: scalar::list(message.first, limits::ARGUMENTS, "RunSpec.first", |path| {
                 scalar::without_nul(path, limits::PATH_BYTES, "RunSpec.first")
             })?,
+            awaits_judgement: message.awaits_judgement,
         })
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use seagull_domain::*;
-use seagull_proto::convert::{LiveSlot, Watched};
+use seagull_proto::convert::{LiveSlot, Watched, Word};
 use seagull_proto::limits;
 
 /// A small generator (splitmix64): the same seed gives the same values.
@@ -343,6 +343,7 @@ impl Source {
             isolation: self.pick(&[Isolation::Slot, Isolation::Bundle, Isolation::Test]),
             worker_memory_kib: self.maybe(|s| s.within(1, limits::KIB)),
             first: self.list(10, |s| s.text(300)),
+            awaits_judgement: self.coin(),
         }
     }
 
@@ -451,23 +452,33 @@ impl Source {
                 elsewhere: self.small(limits::TESTS),
             },
             17 => RunEvent::ExecutorBack { executor: self.id() },
+            18 => RunEvent::JudgementAwaited { verdict: self.run_verdict() },
             _ => self.finished(),
         }
     }
 
-    fn finished(&mut self) -> RunEvent {
+    fn run_verdict(&mut self) -> RunVerdict {
         use RunVerdict::*;
+        self.pick(&[Passed, Failed, Incomplete, Cancelled])
+    }
+
+    fn finished(&mut self) -> RunEvent {
         RunEvent::RunFinished {
-            verdict: self.pick(&[Passed, Failed, Incomplete, Cancelled]),
+            verdict: self.run_verdict(),
             counts: self.counts(),
             exit_code: self.bits().to_le_bytes()[0],
         }
     }
 
+    /// What a client says of a run.
+    pub fn word(&mut self) -> Word {
+        let error = |s: &mut Self| SuiteError { text: None, ..s.suite_error() };
+        Word { run: self.id(), errors: self.maybe(|s| s.list(limits::JUDGED_ERRORS as u64, error)) }
+    }
+
     pub fn overview(&mut self) -> RunOverview {
-        use RunVerdict::*;
         let ended = RunState::Ended {
-            verdict: self.pick(&[Passed, Failed, Incomplete, Cancelled]),
+            verdict: self.run_verdict(),
             exit_code: self.bits().to_le_bytes()[0],
             at: self.within(0, limits::MOMENT),
         };
@@ -530,4 +541,4 @@ impl Source {
     }
 }
 
-pub const EVENTS: u64 = 19;
+pub const EVENTS: u64 = 20;

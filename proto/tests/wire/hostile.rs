@@ -36,6 +36,7 @@ fn read(bytes: &[u8]) -> (usize, usize) {
         HistoryResponse => TestHistory,
         StreamItem => StreamItem,
         GetRunRequest => RunId,
+        JudgeRequest => Word,
         GetBundleRequest => BundleAsked,
         PutLogRequest => LogChunk,
         ReadLogRequest => TextAsked,
@@ -67,13 +68,14 @@ fn damaged_messages_are_taken_or_refused_without_harm() {
     let (mut taken, mut refused) = (0, 0);
     for seed in 0..3000 {
         let s = &mut Source(seed);
-        let mut bytes = match seed % 7 {
+        let mut bytes = match seed % 8 {
             0 => v1::ReportMessage::from(s.report()).encode_to_vec(),
             1 => v1::DesiredMessage::from(s.desired()).encode_to_vec(),
             2 => v1::BundleContents::from(s.bundle(20)).encode_to_vec(),
             3 => v1::SubmitRequest::from(s.spec()).encode_to_vec(),
             4 => v1::HistoryResponse::from(s.history()).encode_to_vec(),
             5 => v1::RunOverview::from(s.overview()).encode_to_vec(),
+            6 => v1::JudgeRequest::from(s.word()).encode_to_vec(),
             _ => v1::WatchMessage::from(s.watched()).encode_to_vec(),
         };
         for _ in 0..s.within(1, 4) {
@@ -443,6 +445,22 @@ fn a_list_or_a_history_that_breaks_a_bound_is_refused() {
     refused(history(), "HistoryResponse.tests", |m: &mut v1::HistoryResponse| {
         m.tests = vec!["t".repeat(limits::MATCHES_BYTES)];
     });
+}
+
+#[test]
+fn a_judgement_that_breaks_a_bound_is_refused() {
+    let error = || SuiteError { title: "coverage".into(), message: "too little".into(), text: None };
+    let word = || Word { run: "run".parse().unwrap(), errors: Some(vec![error()]) };
+    let bad = |field, spoil: fn(&mut Vec<v1::SuiteError>)| {
+        refused(word(), field, |m: &mut v1::JudgeRequest| spoil(&mut m.judgement.as_mut().unwrap().errors));
+    };
+    refused(word(), "JudgeRequest.run", |m: &mut v1::JudgeRequest| m.run = "../etc".into());
+    bad("Judgement.errors", |errors| *errors = vec![errors[0].clone(); limits::JUDGED_ERRORS + 1]);
+    bad("Judgement.errors", |errors| {
+        errors[0].text = Some(v1::TextRef { log: 1, offset: 0, length: 1 });
+    });
+    bad("SuiteError.title", |errors| errors[0].title = "t".repeat(limits::WORD_BYTES + 1));
+    bad("SuiteError.message", |errors| errors[0].message = "m".repeat(limits::LINE_BYTES + 1));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use prost::Message;
 use seagull_domain::*;
 use seagull_proto::convert::{
     BlobAsked, BlobPart, BlobPiece, BundleAsked, DrainAsked, HistoryAsked, ListAsked, LogChunk,
-    RunDescription, TextAsked, WatchAsked, Watched, fit_result, pack_items,
+    RunDescription, TextAsked, WatchAsked, Watched, Word, fit_result, pack_items,
 };
 use seagull_proto::{Invalid, PROTOCOL, limits, v1};
 
@@ -44,6 +44,7 @@ fn every_type_arrives_as_it_was_sent() {
         round_trip::<RunSpec, v1::SubmitRequest>(s.spec());
         round_trip::<Watched, v1::WatchMessage>(s.watched());
         round_trip::<TestHistory, v1::HistoryResponse>(s.history());
+        round_trip::<Word, v1::JudgeRequest>(s.word());
         round_trip::<Vec<RunOverview>, v1::ListResponse>(s.list(20, Source::overview));
         let (run, verdict, tests) = (s.id(), RunVerdict::Failed, s.small(limits::TESTS));
         round_trip::<NotPassed, v1::NotPassed>(NotPassed { run, verdict, tests });

@@ -59,6 +59,7 @@ impl Fleet {
             empty_by_definition: false,
             first: 0,
             fail_fast: None,
+            to_judge: false,
             moved: None,
             unknown: Vec::new(),
         }

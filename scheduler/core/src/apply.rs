@@ -114,12 +114,11 @@ impl Run {
             What::Back { executor } => {
                 self.sick.remove(executor);
             }
-            What::Decided { verdicts } => {
-                for (test, verdict) in verdicts {
-                    self.decide(*test, *verdict);
-                }
-            }
+            What::Decided { verdicts } => verdicts.iter().for_each(|(test, of)| self.decide(*test, *of)),
             What::Stopping { reason } => self.stop(*reason),
+            What::JudgeFound => self.has_judge = true,
+            What::JudgementAwaited { .. } => self.phase = Phase::Judging,
+            What::Judged { errors } => self.take_judgement(errors),
             What::Ended { verdict, exit_code, .. } => {
                 self.sick.clear();
                 self.phase = Phase::Ended { verdict: *verdict, exit_code: *exit_code };
@@ -154,6 +153,7 @@ impl Run {
         }
         self.empty_by_definition = plan.empty_by_definition;
         self.fail_fast = plan.fail_fast;
+        self.to_judge = plan.to_judge;
         self.counts = Counts { total: plan.predicted_us.len() as u32, ..Counts::default() };
         let first = plan.bundles.iter().take(plan.first as usize).flatten();
         first.for_each(|test| self.test_mut(*test).first = true);
@@ -208,6 +208,7 @@ impl Run {
         self.manifest = None;
         self.empty_by_definition = false;
         self.fail_fast = None;
+        self.to_judge = false;
         self.tests.clear();
         self.relations.clear();
         self.relations_held.clear();

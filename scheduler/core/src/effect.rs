@@ -29,6 +29,10 @@ pub enum Effect {
         request: Call,
         refusal: Refusal,
     },
+    /// Answers a client that judges.
+    Judged {
+        request: Call,
+    },
     /// Select, predict and pack the discovered tests for so many slots; the answer is `Planned`. Of the manifest that was
     /// anticipated instead, if one was, it says where its tests are.
     Plan {

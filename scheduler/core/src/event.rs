@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use seagull_domain::{
-    BootId, Digest, ExecutorId, Generation, PlanSummary, Relation, Report, RunId, RunSpec, TestIndex,
+    BootId, Digest, ExecutorId, Generation, PlanSummary, Relation, Report, RunId, RunSpec, SuiteError,
+    TestIndex,
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,12 @@ pub enum Event {
     },
     Cancel {
         run: RunId,
+    },
+    /// What a run's client says against its suite as a whole; None while it has not found out.
+    Judge {
+        request: Call,
+        run: RunId,
+        word: Option<Vec<SuiteError>>,
     },
     /// Somebody begins to watch a run.
     Watched {
@@ -92,6 +99,9 @@ pub struct Plan {
     /// After how many failed tests the suite itself wants to stop, where the run's spec does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fail_fast: Option<u32>,
+    /// Whether the suite measures what its client judges.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub to_judge: bool,
     /// So many of the bundles go before all others, however long these are.
     #[serde(default)]
     pub first: u32,

@@ -4,7 +4,7 @@
 use seagull_domain::{
     AttemptId, BootId, BundleId, Counts, Digest, EndCause, Epoch, Evidence, ExecutorId, Generation,
     InfraCause, NotExecuted, PlanSummary, Recall, Record, Role, RunId, RunSpec, RunVerdict, SecondCopy,
-    Sickness, SlotIndex, SlotNumber, TestIndex, TestResult, Verdict,
+    Sickness, SlotIndex, SlotNumber, SuiteError, TestIndex, TestResult, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -186,6 +186,16 @@ pub enum What {
     },
     Stopping {
         reason: NotExecuted,
+    },
+    /// A client that judges attached to it.
+    JudgeFound,
+    /// All is decided, and it comes to this unless its client, who judges, has something to say against it.
+    JudgementAwaited {
+        verdict: RunVerdict,
+    },
+    /// What the client says, or is said in its place.
+    Judged {
+        errors: Vec<SuiteError>,
     },
     Ended {
         verdict: RunVerdict,

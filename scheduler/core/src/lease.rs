@@ -74,6 +74,7 @@ impl Step<'_> {
         }
         self.trials_are_due();
         self.stop_orphans();
+        self.give_up_judges();
     }
 
     pub fn disconnected(&mut self, executor: &ExecutorId, boot: &BootId, sequence: u64) {
@@ -100,6 +101,7 @@ impl Step<'_> {
             }
         }
         self.extend_patience(pause);
+        self.extend_judgements(pause);
     }
 
     /// The journal was applied: waits for every executor it names, and asks again for all that was outstanding.
@@ -116,6 +118,7 @@ impl Step<'_> {
         for (run, phase) in runs {
             self.expect_watchers(&run);
             self.try_all_later(&run);
+            self.expect_judgement(&run);
             match phase {
                 Phase::Planning { .. } => self.discovered(&run),
                 Phase::Ended { .. } => self.effect(Effect::Archive { run }),

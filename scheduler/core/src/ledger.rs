@@ -123,7 +123,8 @@ impl Step<'_> {
         }
     }
 
-    /// Ends a run when every test is decided, and every attempt and worker has ended or was lost.
+    /// Ends a run when every test is decided, every attempt and worker has ended or was lost, and its client, if that
+    /// judges, has had its say.
     fn close(&mut self, run: &RunId) {
         let Some(state) = self.state.runs.get(run) else { return };
         if state.is_ended() || !state.all_decided() {
@@ -133,6 +134,10 @@ impl Step<'_> {
         if !state.workers.is_empty() || state.live_attempts().next().is_some() {
             return;
         }
+        if self.awaits_judgement(run) {
+            return;
+        }
+        let state = &self.state.runs[run];
         let counts = state.counts;
         let (verdict, exit_code) = ledger(state).close();
         self.record(run, What::Ended { verdict, counts, exit_code });
@@ -142,7 +147,7 @@ impl Step<'_> {
     }
 }
 
-fn ledger(run: &Run) -> Ledger {
+pub(crate) fn ledger(run: &Run) -> Ledger {
     Ledger {
         counts: run.counts,
         suite_errors: run.suite_errors,

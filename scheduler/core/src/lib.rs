@@ -16,6 +16,7 @@ mod event;
 mod fact;
 mod fleet;
 mod held_back;
+mod judgement;
 mod lease;
 mod ledger;
 mod numbering;

@@ -1,9 +1,12 @@
 //! A run as the scheduler knows it. Everything in it is durable.
 //!
 //! ```text
-//! Discovering ─▶ Planning ─▶ Running ─▶ Ended
-//!      └──────────────┴─────▶ Stopping ─▶ Ended
+//! Discovering ─▶ Planning ─▶ Running ─────▶ Ended
+//!      └──────────────┴─────▶ Stopping ───▶ Ended
+//!                             └─▶ Judging ─▶ Judged ─▶ Ended
 //! ```
+//!
+//! One that is cancelled while it is judged stops, and ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -97,6 +100,12 @@ pub struct Run {
     /// The suite's own, of the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fail_fast: Option<u32>,
+    /// Whether a client of it judges.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_judge: bool,
+    /// Whether there is something to judge, by the plan.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub to_judge: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +120,10 @@ pub enum Phase {
     Running,
     /// Nothing more is dispatched.
     Stopping(NotExecuted),
+    /// All is decided and no worker is left; waits for the client's word.
+    Judging,
+    /// It was said, or is not waited for any more.
+    Judged,
     Ended {
         verdict: RunVerdict,
         exit_code: u8,
@@ -288,6 +301,7 @@ impl Bundle {
 impl Run {
     pub fn new(spec: RunSpec) -> Run {
         Run {
+            has_judge: spec.awaits_judgement,
             spec,
             phase: Phase::Discovering,
             manifest: None,
@@ -320,6 +334,7 @@ impl Run {
             started: false,
             empty_by_definition: false,
             fail_fast: None,
+            to_judge: false,
         }
     }
 
@@ -361,7 +376,7 @@ impl Run {
 
     /// Whether its manifest is confirmed and each of its tests has a verdict.
     pub fn all_decided(&self) -> bool {
-        let confirmed = matches!(self.phase, Phase::Running | Phase::Stopping(_) | Phase::Ended { .. });
+        let confirmed = !matches!(self.phase, Phase::Discovering | Phase::Planning { .. });
         confirmed && self.counts.decided() == self.counts.total
     }
 

@@ -41,6 +41,9 @@ impl State {
                 "{run}: a trial of {executor}, which is not cordoned"
             );
         }
+        for id in self.judgements.keys() {
+            assert_eq!(self.runs[id].phase, Phase::Judging, "{id}: waits for its client");
+        }
         for (executor, placed) in &self.placed {
             for (attempt, run) in placed {
                 assert!(
@@ -104,7 +107,7 @@ impl Run {
         assert_eq!(self.copies as usize, copied, "{id}: second copies");
         self.check_anticipation(id);
         assert!(!self.is_ended() || self.sick.is_empty(), "{id}: ended with executors that are sick");
-        if self.is_ended() {
+        if self.is_ended() || matches!(self.phase, Phase::Judging | Phase::Judged) {
             assert!(self.all_decided() && self.workers.is_empty(), "{id}: ended with something left");
         }
     }

@@ -59,6 +59,9 @@ pub struct State {
     /// Of the runs that become orphans where nobody watches them.
     #[serde(skip)]
     pub watches: BTreeMap<RunId, Watch>,
+    /// Of the runs that wait for their client's word: until when.
+    #[serde(skip)]
+    pub judgements: BTreeMap<RunId, Instant>,
     #[serde(skip)]
     pub losses: Losses,
     /// When it was last looked for what may be taken back.
@@ -165,6 +168,7 @@ impl State {
             fleet: Fleet::default(),
             reserved: Reserved::default(),
             watches: BTreeMap::new(),
+            judgements: BTreeMap::new(),
             losses: Losses::default(),
             looked_back: Instant::default(),
             trials: BTreeMap::new(),
@@ -214,6 +218,8 @@ impl State {
     /// When [`crate::Event::Tick`] is due, or sooner.
     pub fn next_deadline(&self) -> Option<Instant> {
         let orphans = self.watches.values().filter_map(Watch::until);
-        self.fleet.next_due().into_iter().chain(orphans).chain(self.next_trial()).min()
+        let judgements = self.judgements.values().copied();
+        let due = self.fleet.next_due().into_iter().chain(orphans).chain(judgements);
+        due.chain(self.next_trial()).min()
     }
 }

@@ -67,6 +67,7 @@ impl Step<'_> {
         match event {
             Event::Submit { request, spec } => self.submit(request, *spec),
             Event::Cancel { run } => self.cancel(&run),
+            Event::Judge { request, run, word } => self.judge(request, run, word),
             Event::Watched { run } => self.watched(&run),
             Event::Unwatched { run } => self.unwatched(&run),
             Event::Report { call, report } => self.report(call, *report),
@@ -106,6 +107,9 @@ impl Step<'_> {
         let attached = self.state.runs.contains_key(&run);
         if attached {
             self.asked_again(&run);
+            if spec.awaits_judgement {
+                self.take_judge(&run);
+            }
         } else {
             self.withdraw_all();
             self.record(&run, What::Submitted(Box::new(spec)));
@@ -129,6 +133,7 @@ impl Step<'_> {
         self.withdraw(run);
         self.record(run, What::Stopping { reason });
         self.state.watches.remove(run);
+        self.state.judgements.remove(run);
         let state = &self.state.runs[run];
         self.dirty.extend(state.workers.keys().cloned());
         let origin = Origin { attempt: AttemptId(0), avoid: None, in_vain: 0 };

@@ -62,6 +62,11 @@ pub fn project(fact: &Fact) -> Vec<RunEvent> {
             verdicts.iter().map(event).collect()
         }
         What::Stopping { reason } => vec![RunEvent::Stopping { reason: *reason }],
+        What::JudgementAwaited { verdict } => vec![RunEvent::JudgementAwaited { verdict: *verdict }],
+        What::Judged { errors } => {
+            let event = |error: &SuiteError| RunEvent::SuiteError { error: error.clone(), executor: None };
+            errors.iter().map(event).collect()
+        }
         What::Ended { verdict, counts, exit_code } => {
             vec![RunEvent::RunFinished { verdict: *verdict, counts: *counts, exit_code: *exit_code }]
         }
@@ -73,6 +78,7 @@ pub fn project(fact: &Fact) -> Vec<RunEvent> {
         | What::AttemptEnded { .. }
         | What::GivenUp { .. }
         | What::WorkerEnded { .. }
+        | What::JudgeFound
         | What::Archived => Vec::new(),
     }
 }

@@ -48,6 +48,7 @@ fn plan() -> Plan {
         empty_by_definition: false,
         first: 0,
         fail_fast: None,
+        to_judge: false,
         moved: None,
     }
 }

@@ -100,6 +100,7 @@ impl World {
             empty_by_definition: false,
             first: 0,
             fail_fast,
+            to_judge: false,
             moved: None,
         };
         let (run, generation) = ("r".parse().unwrap(), Generation(1));

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use seagull_domain::{NotPassed, RunId, RunOverview, RunSpec};
-use seagull_proto::convert::{DrainAsked, HistoryAsked, ListAsked, TextAsked, WatchAsked};
+use seagull_proto::convert::{DrainAsked, HistoryAsked, ListAsked, TextAsked, WatchAsked, Word};
 use seagull_proto::limits::CHUNK_BYTES;
 use seagull_proto::v1::runs_server::Runs;
 use seagull_proto::{PROTOCOL, agree, status, v1};
@@ -92,6 +92,13 @@ impl Runs for Face {
         let run = RunId::try_from(request.into_inner())?;
         self.0.actor.tell(Event::Cancel { run }).await;
         Ok(Response::new(v1::CancelResponse {}))
+    }
+
+    async fn judge(&self, request: Request<v1::JudgeRequest>) -> Result<Response<v1::JudgeResponse>, Status> {
+        let Word { run, errors: word } = request.into_inner().try_into()?;
+        let heard = self.0.actor.ask(|reply| actor::Request::Judge { run, word, reply }).await;
+        heard.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))?;
+        Ok(Response::new(v1::JudgeResponse {}))
     }
 
     async fn read_log(

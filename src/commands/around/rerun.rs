@@ -8,10 +8,14 @@ use crate::cli;
 use crate::commands::run;
 use crate::errors::{say, usage};
 use crate::report::around::Part;
-use crate::report::{Tally, count, number};
+use crate::report::{Tally, clean, count, number};
 
 /// As for a run without tests.
 const NOTHING: u8 = 101;
+/// As for a run with a suite error.
+const FAILED: u8 = 100;
+/// Suite errors that are told of.
+const TOLD: usize = 5;
 const OF_A_PART: &str = "coverage is judged by a whole run only: a rerun has none";
 
 pub async fn run(args: cli::Rerun) -> anyhow::Result<u8> {
@@ -26,7 +30,7 @@ pub async fn run(args: cli::Rerun) -> anyhow::Result<u8> {
         say!("{OF_A_PART}");
     }
     if known && chosen == 0 {
-        return Ok(nothing_to_do(&run, part, verdict));
+        return Ok(nothing_to_do(&tally, part, verdict));
     }
     let spec = *tally.spec.clone().expect("a tally is of a run that has begun");
     let base = RunSpec { select: select(&spec, &run, part, known), ..spec };
@@ -53,10 +57,27 @@ fn not_ended(run: &RunId) -> anyhow::Error {
     ))
 }
 
-fn nothing_to_do(run: &RunId, part: Part, verdict: RunVerdict) -> u8 {
+/// No rerun of a part mends what is wrong with the whole, so that such a run stays failed.
+fn nothing_to_do(tally: &Tally, part: Part, verdict: RunVerdict) -> u8 {
+    let run = &tally.run;
     let how = if part == Part::Failed { "failed" } else { "is left: each passed" };
     say!("no test of run {run} {how}; the run itself: {verdict}");
-    if verdict == RunVerdict::Passed { 0 } else { NOTHING }
+    say_suite_errors(tally);
+    match verdict {
+        RunVerdict::Passed => 0,
+        RunVerdict::Failed => {
+            say!("hint: whether the suite as a whole is mended, only a run of all of it says");
+            FAILED
+        }
+        _ => NOTHING,
+    }
+}
+
+fn say_suite_errors(tally: &Tally) {
+    for error in tally.suite_errors.iter().take(TOLD) {
+        let message = error.message.lines().next().unwrap_or_default();
+        say!("    suite error: {}: {}", clean(&error.title), clean(message));
+    }
 }
 
 fn check_place(args: &cli::Rerun, base: &RunSpec) -> anyhow::Result<()> {
@@ -78,6 +99,10 @@ fn say(run: &RunId, tally: &Tally, chosen: usize, known: bool) {
     let chosen = number(chosen);
     let stand = tally.counts.total.saturating_sub(chosen);
     say!("rerun of run {run}: {}; {}", count(chosen, "test"), standing(stand));
+    if !tally.suite_errors.is_empty() {
+        say!("what was wrong with the suite as a whole is not looked at again:");
+        say_suite_errors(tally);
+    }
 }
 
 fn standing(verdicts: u32) -> String {

@@ -37,7 +37,8 @@ const ALL_BYTES: u64 = 2 << 30;
 /// What a text counts at the least, for its place is remembered.
 const LEAST_BYTES: u64 = 1 << 10;
 
-/// Listens to a run, and has its coverage reported before its end is told.
+/// Listens to a run, and has its coverage reported: when the run waits for what is wrong with it, or, of one that does
+/// not, before its end is told.
 pub struct Coverage {
     /// Where the suite is here.
     directory: PathBuf,
@@ -51,6 +52,8 @@ pub struct Coverage {
     /// What workers told, and how much it is.
     told: Vec<TextRef>,
     bytes: u64,
+    /// The run waits, or has waited, for what is wrong with it.
+    awaited: bool,
 }
 
 /// What the script answers.
@@ -70,12 +73,12 @@ impl Coverage {
             return None;
         }
         let (directory, revision) = (start.place.directory.clone(), start.args.at.rev.clone());
-        let (manifest, executed, told, bytes) = Default::default();
-        Some(Coverage { directory, spec: spec.clone(), revision, manifest, executed, told, bytes })
+        let (manifest, executed, told, bytes, awaited) = Default::default();
+        Some(Coverage { directory, spec: spec.clone(), revision, manifest, executed, told, bytes, awaited })
     }
 
-    /// Passes a notice on. Before the end of a run its coverage is reported, and a problem with it is added as a suite
-    /// error that the end counts.
+    /// Passes a notice on. Before the end of a run that nobody judged its coverage is reported, and a problem with it is
+    /// added as a suite error that the end counts: as it is told here, for what has ended does not change.
     pub async fn pass(
         &mut self,
         mut notice: Notice,
@@ -91,16 +94,31 @@ impl Coverage {
                 if let Some(note) = self.note(items) {
                     screen.say(note)?;
                 }
-                if let Some(verdict) = items.iter().find_map(worth_reporting)
+                if let Some(verdict) = items.iter().find_map(worth_reporting).filter(|_| !self.awaited)
                     && let Some(problem) = self.report(verdict != RunVerdict::Passed, client, screen).await?
                     && let Some(problem) = add(items, problem)
                 {
-                    screen.say(&format!("warning: coverage: {}", report::clean(&problem)))?;
+                    warn(screen, &problem)?;
                 }
             }
             _ => {}
         }
         Ok(notice)
+    }
+
+    /// Shows the report; what the run, which comes to this verdict, fails by.
+    pub async fn judge(
+        &self,
+        verdict: RunVerdict,
+        client: &Client,
+        screen: &mut Screen,
+    ) -> anyhow::Result<Vec<SuiteError>> {
+        let problem = self.report(verdict != RunVerdict::Passed, client, screen).await?;
+        match problem.map(|problem| weigh(verdict, problem)) {
+            None => Ok(Vec::new()),
+            Some(Ok(error)) => Ok(vec![error]),
+            Some(Err(problem)) => warn(screen, &problem).map(|()| Vec::new()),
+        }
     }
 
     /// Of a part of the suite, once it has ended.
@@ -114,6 +132,7 @@ impl Coverage {
             RunEvent::TestFinished { result, .. } if self.manifest.is_some() => {
                 self.executed.insert(result.test);
             }
+            RunEvent::JudgementAwaited { .. } => self.awaited = true,
             RunEvent::Coverage { data, .. } => {
                 if let Some(bytes) = with(self.bytes, u64::from(data.length)) {
                     self.bytes = bytes;
@@ -250,17 +269,28 @@ fn worth_reporting(item: &StreamItem) -> Option<RunVerdict> {
     }
 }
 
-/// Adds a suite error before the end of the run, which fails by it. An incomplete run does not, for losses are not
-/// failures: what is wrong is handed back.
+fn warn(screen: &mut Screen, problem: &str) -> anyhow::Result<()> {
+    screen.say(&format!("warning: coverage: {}", report::clean(problem)))
+}
+
+/// The suite error that a run of this verdict fails by. An incomplete one does not, for losses are not failures: what is
+/// wrong is handed back.
+fn weigh(verdict: RunVerdict, message: String) -> Result<SuiteError, String> {
+    match verdict {
+        RunVerdict::Incomplete => Err(message),
+        _ => Ok(SuiteError { title: "coverage".to_owned(), message, text: None }),
+    }
+}
+
+/// Adds a suite error before the end of the run, which fails by it; hands back what it does not fail by.
 fn add(items: &mut Vec<StreamItem>, message: String) -> Option<String> {
     let place = items.iter().position(|item| matches!(item.event, RunEvent::RunFinished { .. }))?;
-    if let RunEvent::RunFinished { verdict, exit_code, .. } = &mut items[place].event {
-        if *verdict == RunVerdict::Incomplete {
-            return Some(message);
-        }
-        (*verdict, *exit_code) = (RunVerdict::Failed, FAILED);
-    }
-    let error = SuiteError { title: "coverage".to_owned(), message, text: None };
+    let RunEvent::RunFinished { verdict, exit_code, .. } = &mut items[place].event else { return None };
+    let error = match weigh(*verdict, message) {
+        Ok(error) => error,
+        Err(message) => return Some(message),
+    };
+    (*verdict, *exit_code) = (RunVerdict::Failed, FAILED);
     let event = RunEvent::SuiteError { error, executor: None };
     items.insert(place, StreamItem { seq: items[place].seq, event });
     None

@@ -32,13 +32,14 @@ const LEAVING: Duration = Duration::from_secs(5);
 
 pub async fn run(mut start: Start) -> anyhow::Result<u8> {
     let looked = look(&start)?;
-    let (spec, _archive) = done!(start.unless_interrupted(looked).await);
+    let (mut spec, _archive) = done!(start.unless_interrupted(looked).await);
     let run = id(&spec);
     let token = fresh::token()?;
     let mut server = serve(&start, &run, token.clone())?;
     let channel = server.connect();
     let client = Client::new(channel.clone(), &token);
     let coverage = Coverage::of(&start, &spec);
+    spec.awaits_judgement = coverage.is_some();
     let submitted = client.submit(spec);
     let Submitted { attached, not_passed } = done!(start.unless_interrupted(submitted).await);
     if attached {

@@ -1,11 +1,12 @@
 //! Follows a run from its stream to its reports, while the user may interrupt it.
 #![expect(clippy::disallowed_methods, reason = "a shell: it waits, and cancels in a task")]
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use seagull_domain::{RunEvent, RunId};
+use seagull_domain::{RunEvent, RunId, RunVerdict};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -16,6 +17,8 @@ use crate::errors;
 use crate::signals::Signals;
 
 const TICK: Duration = Duration::from_millis(100);
+/// How often a run that waits for its client hears of it.
+const STAYING: Duration = Duration::from_secs(20);
 /// A run that no executor has taken by then is worth a word.
 const LONELY: Duration = Duration::from_secs(10);
 
@@ -70,7 +73,17 @@ pub async fn follow(
                     passed = follower.cover(notice) => passed?,
                     () = signals.next() => return Ok(End::Abandoned),
                 };
-                if let Some(code) = follower.notice(notice)? {
+                let to_judge = to_be_judged(&notice);
+                let code = follower.notice(notice)?;
+                if let Some(verdict) = to_judge {
+                    tokio::select! {
+                        judged = follower.judge(verdict) => judged?,
+                        () = signals.next() => if code.is_some() || follower.interrupt()? {
+                            return Ok(End::Abandoned);
+                        }
+                    }
+                }
+                if let Some(code) = code {
                     break code;
                 }
                 if follower.ends_unread()? {
@@ -79,7 +92,7 @@ pub async fn follow(
             }
             _ = ticks.tick() => follower.tick()?,
             text = next(&mut told) => follower.session.screen.say(&text)?,
-            Some(error) = complaint.recv() => return Err(anyhow::Error::new(error).context("the run cannot be cancelled")),
+            Some(error) = complaint.recv() => return Err(error),
             error = &mut trouble => return Err(error),
             () = signals.next() => if follower.interrupt()? {
                 return Ok(End::Abandoned);
@@ -93,6 +106,23 @@ pub async fn follow(
         () = signals.next() => return Ok(End::Abandoned),
     };
     Ok(End::Finished(exit_code(code, written)))
+}
+
+/// What the run comes to, if it is to be judged now.
+fn to_be_judged(notice: &Notice) -> Option<RunVerdict> {
+    let Notice::Items(items) = notice else { return None };
+    items.iter().find_map(|item| match item.event {
+        RunEvent::JudgementAwaited { verdict } => Some(verdict),
+        _ => None,
+    })
+}
+
+/// Has the run know that its client is there still.
+async fn stay(client: &Client, run: &RunId) -> Infallible {
+    loop {
+        tokio::time::sleep(STAYING).await;
+        let _ = client.judge(run.clone(), None).await;
+    }
 }
 
 async fn next(told: &mut Option<mpsc::UnboundedReceiver<String>>) -> String {
@@ -118,8 +148,8 @@ fn exit_code(code: u8, written: anyhow::Result<()>) -> u8 {
 
 struct Follower {
     session: Session,
-    /// Where a failed cancellation is told.
-    complaints: mpsc::Sender<Error>,
+    /// Where it is told that the scheduler does not take what it is asked.
+    complaints: mpsc::Sender<anyhow::Error>,
     interrupted: bool,
     /// Some executor has something to do.
     taken: bool,
@@ -127,13 +157,44 @@ struct Follower {
 }
 
 impl Follower {
-    /// Has the coverage of a run reported before its end is shown.
+    /// Has the coverage of a run that ended without that reported before its end is shown.
     async fn cover(&mut self, notice: Notice) -> anyhow::Result<Notice> {
         let Session { coverage, client, screen, .. } = &mut self.session;
         match coverage {
             Some(coverage) => coverage.pass(notice, client, screen).await,
             None => Ok(notice),
         }
+    }
+
+    /// Has the coverage of a run reported, and says what is wrong with it, which the run waits for unless it has ended.
+    async fn judge(&mut self, verdict: RunVerdict) -> anyhow::Result<()> {
+        let Session { coverage: Some(coverage), client, run, screen, .. } = &mut self.session else {
+            return Ok(());
+        };
+        let errors = tokio::select! {
+            errors = coverage.judge(verdict, client, screen) => errors?,
+            never = stay(client, run) => match never {},
+        };
+        let (client, run) = (client.clone(), run.clone());
+        self.ask("the run cannot be judged", async move {
+            loop {
+                match client.judge(run.clone(), Some(errors.clone())).await {
+                    Err(error) if error.is_transient() => {}
+                    outcome => return outcome,
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Asks something of the scheduler meanwhile.
+    fn ask(&self, failed: &'static str, asking: impl Future<Output = Result<(), Error>> + Send + 'static) {
+        let complaints = self.complaints.clone();
+        tokio::spawn(async move {
+            if let Err(error) = asking.await {
+                let _ = complaints.send(anyhow::Error::new(error).context(failed)).await;
+            }
+        });
     }
 
     /// Shows a notice; the run's exit code if it was its end.
@@ -186,12 +247,7 @@ impl Follower {
             }
         }
         let (client, run) = (self.session.client.clone(), self.session.run.clone());
-        let complaints = self.complaints.clone();
-        tokio::spawn(async move {
-            if let Err(error) = client.cancel(run).await {
-                let _ = complaints.send(error).await;
-            }
-        });
+        self.ask("the run cannot be cancelled", async move { client.cancel(run).await });
         Ok(false)
     }
 }

@@ -32,13 +32,14 @@ pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
     let token = crate::commands::token(&start.args.at.token)?;
     let client = crate::commands::client(&url, &token, &start.args.at.tls)?;
     let sending = sending(&start, client.clone())?;
-    let spec = done!(start.unless_interrupted(sending).await);
+    let mut spec = done!(start.unless_interrupted(sending).await);
     let pytest = spec.environment.framework == Framework::Pytest;
     if pytest && std::env::var_os("PYTEST_ADDOPTS").is_some_and(|options| !options.is_empty()) {
         warn("PYTEST_ADDOPTS is not sent; set it in [env] of seagull.toml, or give its options after --");
     }
     let run = id(&spec);
     let coverage = Coverage::of(&start, &spec);
+    spec.awaits_judgement = coverage.is_some() && !start.args.at.detach;
     let Submitted { attached, not_passed } = match start.unless_interrupted(client.submit(spec)).await? {
         Step::Done(submitted) => submitted,
         Step::Interrupted => {

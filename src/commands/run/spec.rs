@@ -82,6 +82,8 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
         isolation: how.isolation.or(defaults.isolation).unwrap_or_default(),
         worker_memory_kib: how.worker_memory.or(defaults.worker_memory),
         first: how.changed.as_deref().map_or(Ok(Vec::new()), |base| changed(base, place))?,
+        // Only who follows a run judges it.
+        awaits_judgement: false,
     })
 }
 

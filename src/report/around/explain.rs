@@ -124,6 +124,9 @@ fn because(tally: &Tally) -> String {
                 "it has broken off: its process is gone; the same command with --run-id {run} goes on with it"
             )
         }
+        (None, _) if tally.judged => {
+            "it has not ended: the coverage is combined where it was asked for".to_owned()
+        }
         (None, _) => "it has not ended".to_owned(),
         (Some(RunVerdict::Cancelled), _) if tally.stopping == Some(NotExecuted::Orphaned) => {
             let patience = tally.spec.as_ref().and_then(|spec| spec.orphan_ms).unwrap_or_default();

@@ -94,6 +94,7 @@ pub fn spec(retries: u32) -> RunSpec {
         isolation: Default::default(),
         worker_memory_kib: None,
         first: Vec::new(),
+        awaits_judgement: false,
     }
 }
 
@@ -379,6 +380,7 @@ pub fn whole() -> Script {
         (24_500, event(RunEvent::SuiteError { error: broken, executor: Some(executor("e-1")) })),
         (24_500, event(covered)),
         (24_500, event(drained)),
+        (24_500, event(RunEvent::JudgementAwaited { verdict: RunVerdict::Failed })),
         (24_600, event(RunEvent::RunFinished { verdict: RunVerdict::Failed, counts, exit_code: 100 })),
     ]);
     script

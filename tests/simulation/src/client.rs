@@ -1,8 +1,9 @@
 //! The clients: each submits its run until that is confirmed, watches its stream, and may cancel it, or be lost.
 
-use seagull_domain::{RunEvent, Seq};
+use seagull_domain::{RunEvent, Seq, SuiteError};
 
 use crate::network::ToScheduler;
+use crate::scenario::{Judge, Judges};
 use crate::world::{Action, World};
 
 /// How long a client waits before it asks again.
@@ -18,6 +19,10 @@ pub struct Client {
     pub lost: Option<u64>,
     /// Each time from which on it could not watch.
     pub unwatched: Vec<u64>,
+    /// It knows that the run waits for its word, since then.
+    asked: Option<u64>,
+    /// What it has said of the suite as a whole.
+    pub words: Vec<Vec<SuiteError>>,
     /// The run's stream, as it came.
     pub seen: Vec<(Seq, u64, RunEvent)>,
     /// The run is in the results, with this many events.
@@ -42,6 +47,8 @@ impl Client {
 
 impl World {
     pub fn client_acts(&mut self, run: usize) {
+        // What it was late for may be the last for a long time.
+        self.watchers_read();
         let client = &self.clients[run];
         if client.is_finished() {
             return;
@@ -65,6 +72,9 @@ impl World {
         {
             self.client_watches(run, true);
         }
+        if self.clients[run].has(|event| matches!(event, RunEvent::JudgementAwaited { .. })) {
+            return self.client_judges(run);
+        }
         let client = &self.clients[run];
         let cancels =
             self.scenario.runs[run].cancelled_at.filter(|_| client.submitted && !client.is_stopping());
@@ -78,11 +88,60 @@ impl World {
             } else {
                 wait = wait.min(at - self.now);
             }
-        } else if self.random.chance(100) {
+        } else if self.random.chance(if self.comes_late(run) { 500 } else { 100 }) {
             // Attaches again, as another reader would.
             self.send_to_scheduler(&ToScheduler::Submit { run });
         }
         self.after(wait, Action::Client { run });
+    }
+
+    fn comes_late(&self, run: usize) -> bool {
+        self.scenario.runs[run].judge.is_some_and(|judge| judge.comes_late)
+    }
+
+    /// Says its word again and again, until it sees the run's end; while it has none, that it is there.
+    fn client_judges(&mut self, run: usize) {
+        let Judge { takes_ms, errors, does, .. } =
+            self.scenario.runs[run].judge.expect("only then it is asked");
+        let first = self.clients[run].asked.is_none();
+        let asked = *self.clients[run].asked.get_or_insert(self.now);
+        match does {
+            Judges::Never => {
+                self.census.count("fault: client lost before it judged");
+                self.clients[run].lost.get_or_insert(self.now);
+                return;
+            }
+            Judges::Cancels => {
+                if first {
+                    self.census.count("met: run cancelled while it is judged");
+                }
+                self.clients[run].cancel_asked = true;
+                self.send_to_scheduler(&ToScheduler::Cancel { run });
+            }
+            _ if self.now < asked + takes_ms => {
+                self.send_to_scheduler(&ToScheduler::Judge { run, word: None })
+            }
+            Judges::Once => self.client_says(run, errors),
+            Judges::Twice => {
+                if self.clients[run].words.is_empty() {
+                    self.census.count("met: run judged by two clients");
+                }
+                self.client_says(run, errors);
+                self.client_says(run, errors + 1);
+            }
+        }
+        self.after(PATIENCE_MS, Action::Client { run });
+    }
+
+    fn client_says(&mut self, run: usize, errors: u32) {
+        let error = |number| SuiteError {
+            title: "coverage".into(),
+            message: format!("too little of part {number}"),
+            text: None,
+        };
+        let word: Vec<_> = (0..errors).map(error).collect();
+        self.clients[run].words.push(word.clone());
+        self.send_to_scheduler(&ToScheduler::Judge { run, word: Some(word) });
     }
 
     /// Its stream begins or ends; a connection does not lose that.

@@ -1,6 +1,8 @@
 //! Messages between processes: most arrive within milliseconds, some are lost, repeated, or delayed past others.
 
-use seagull_domain::{AttemptId, BootId, BundleContents, Desired, ExecutorId, Generation, Report, RunId};
+use seagull_domain::{
+    AttemptId, BootId, BundleContents, Desired, ExecutorId, Generation, Report, RunId, SuiteError,
+};
 
 use crate::world::{Action, World};
 
@@ -34,6 +36,10 @@ pub enum ToScheduler {
     Drain {
         executor: ExecutorId,
         limit_ms: u64,
+    },
+    Judge {
+        run: usize,
+        word: Option<Vec<SuiteError>>,
     },
     /// A client's stream begins in this life of the scheduler, or ends.
     Watch {
@@ -121,6 +127,7 @@ impl World {
             ToScheduler::Closed { executor, .. } => self.is_executor_cut_off(executor.as_str()),
             ToScheduler::Submit { .. }
             | ToScheduler::Cancel { .. }
+            | ToScheduler::Judge { .. }
             | ToScheduler::Watch { .. }
             | ToScheduler::Drain { .. } => self.clients_are_out(),
         }

@@ -29,11 +29,15 @@ const RUNS: Table = Table {
         "run planning, plan anticipated",
         "run running",
         "run stopping",
+        "run judging",
+        "run judged",
         "run ended",
     ],
     events: &[
         "submitted",
         "cancelled",
+        "judged",
+        "still judged",
         "watched",
         "unwatched",
         "planned",
@@ -48,6 +52,8 @@ const RUNS: Table = Table {
         ("run planning, plan anticipated", &["archived"], "only what has ended is to be archived"),
         ("run running", &["archived"], "only what has ended is to be archived"),
         ("run stopping", &["archived"], "only what has ended is to be archived"),
+        ("run judging", &["archived"], "only what has ended is to be archived"),
+        ("run judged", &[], "what is judged has ended when the step is over"),
     ],
 };
 
@@ -152,6 +158,8 @@ pub fn met(state: &State, now: Instant, event: &Event) -> Vec<Pair> {
     match event {
         Event::Submit { spec, .. } => of_run(&spec.id, "submitted"),
         Event::Cancel { run } => of_run(run, "cancelled"),
+        Event::Judge { run, word: Some(_), .. } => of_run(run, "judged"),
+        Event::Judge { run, .. } => of_run(run, "still judged"),
         Event::Watched { run } => of_run(run, "watched"),
         Event::Unwatched { run } => of_run(run, "unwatched"),
         Event::Planned { run, outcome: Ok(_), .. } => of_run(run, "planned"),
@@ -196,6 +204,8 @@ fn run_state(run: Option<&Run>) -> &'static str {
         (Phase::Planning { .. }, true) => "run planning, plan anticipated",
         (Phase::Running, _) => "run running",
         (Phase::Stopping(_), _) => "run stopping",
+        (Phase::Judging, _) => "run judging",
+        (Phase::Judged, _) => "run judged",
         (Phase::Ended { .. }, _) => "run ended",
     }
 }

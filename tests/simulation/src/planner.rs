@@ -66,6 +66,7 @@ fn packed(run: &RunPlan, tests: &[TestIndex], manifest: Digest) -> Box<Plan> {
         empty_by_definition: false,
         first,
         fail_fast: None,
+        to_judge: run.judge.is_some(),
         moved: None,
     })
 }

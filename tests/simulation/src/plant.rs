@@ -37,4 +37,6 @@ pub enum Plant {
     CordonForgotten,
     /// The second half of a *together* relation is planned as a bundle of its own.
     RelationCut,
+    /// A run that waits for its client's word is told that there is nothing to say.
+    SilenceTakenForConsent,
 }

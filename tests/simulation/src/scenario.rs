@@ -58,6 +58,30 @@ pub struct RunPlan {
     pub lost_at: Option<u64>,
     /// Its workers want a controller.
     pub controlled: bool,
+    /// Its client judges.
+    pub judge: Option<Judge>,
+}
+
+/// A client that judges its run's suite as a whole.
+#[derive(Debug, Clone, Copy)]
+pub struct Judge {
+    pub takes_ms: u64,
+    /// How many suite errors it finds.
+    pub errors: u32,
+    /// It says that it judges only when it attaches.
+    pub comes_late: bool,
+    pub does: Judges,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Judges {
+    Once,
+    /// Another client of the run says something else.
+    Twice,
+    /// It is gone when it is asked.
+    Never,
+    /// It cancels the run instead.
+    Cancels,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,6 +226,7 @@ impl Scenario {
         runs.iter_mut().for_each(|run| slow_down(r, run));
         let mut scenario = Scenario { executors, runs, faults, message_bytes, crash_after, calm_at: 0 };
         trouble::add(r, &mut scenario);
+        scenario.runs.iter_mut().for_each(|run| run.judge = r.chance(800).then(|| judge(r)));
         scenario
     }
 
@@ -264,6 +289,7 @@ fn run(r: &mut Random, seed: u64, index: usize, executors: usize) -> RunPlan {
         cancelled_at: None,
         lost_at: None,
         controlled: false,
+        judge: None,
     }
 }
 
@@ -325,6 +351,18 @@ fn may_be_orphaned(r: &mut Random, run: &mut RunPlan) {
     run.lost_at = r.chance(800).then(|| r.within(0..=10_000));
 }
 
+/// Now and then it takes longer than a client is waited for that is not heard of.
+fn judge(r: &mut Random) -> Judge {
+    let takes_ms = if r.chance(900) { r.within(0..=5000) } else { r.within(100_000..=300_000) };
+    let does = match r.within(0..=9) {
+        0..=2 => Judges::Never,
+        3..=4 => Judges::Cancels,
+        5..=6 => Judges::Twice,
+        _ => Judges::Once,
+    };
+    Judge { takes_ms, errors: r.within(0..=2) as u32, comes_late: r.chance(300), does }
+}
+
 fn anticipate(r: &mut Random, run: &mut RunPlan) {
     run.anticipation = match r.within(0..=99) {
         0..=29 => Some(Anticipation::Right),
@@ -382,6 +420,7 @@ fn spec(r: &mut Random, id: &str) -> RunSpec {
         isolation: isolation(r),
         worker_memory_kib: r.chance(100).then(|| r.within(1..=5) * TEST_KIB),
         first: Vec::new(),
+        awaits_judgement: false,
     }
 }
 

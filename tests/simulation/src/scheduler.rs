@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use seagull_domain::{AttemptState, Digest, EndCause, Epoch, Generation, Instant, RunId, Seq, TestIndex};
+use seagull_domain::{
+    AttemptState, Digest, EndCause, Epoch, Generation, Instant, RunId, RunSpec, Seq, TestIndex,
+};
 use seagull_scheduler_core::{Call, Death, Effect, Event, Fact, Plan, State, What};
 
 use crate::census::{effect_kind, fact_kind, met};
@@ -185,8 +187,14 @@ impl World {
             ToScheduler::Submit { run } => {
                 let request = life.call();
                 life.submissions.insert(request, run);
-                let spec = Box::new(self.scenario.runs[run].spec.clone());
+                let plan = &self.scenario.runs[run];
+                let judges = plan.judge.is_some_and(|judge| !judge.comes_late || self.clients[run].submitted);
+                let spec = Box::new(RunSpec { awaits_judgement: judges, ..plan.spec.clone() });
                 self.step(Event::Submit { request, spec });
+            }
+            ToScheduler::Judge { run, word } => {
+                let (request, run) = (life.call(), self.scenario.runs[run].spec.id.clone());
+                self.step(Event::Judge { request, run, word });
             }
             ToScheduler::Cancel { run } => {
                 let run = self.scenario.runs[run].spec.id.clone();
@@ -257,6 +265,8 @@ impl World {
         });
         self.physical.signs.extend(given_up);
         let seq = life.state.seq;
+        let awaiting = outcome.facts.iter().find(|(_, f)| matches!(f.what, What::JudgementAwaited { .. }));
+        let awaiting = awaiting.map(|(_, fact)| fact.run.clone());
         if !outcome.effects.is_empty() {
             life.waiting.push_back((seq, outcome.effects));
         }
@@ -277,6 +287,9 @@ impl World {
         }
         self.perform_durable();
         self.arm_scheduler();
+        if let (Some(Plant::SilenceTakenForConsent), Some(run)) = (self.plant, awaiting) {
+            self.step(Event::Judge { request: Call(0), run, word: Some(Vec::new()) });
+        }
     }
 
     pub fn committed(&mut self, seq: Seq) {
@@ -365,7 +378,7 @@ impl World {
                 self.after(delay, Action::Archived { epoch: self.epoch, run });
                 self.milestone(Milestone::ArchiveAsked);
             }
-            Effect::Live { .. } => {}
+            Effect::Judged { .. } | Effect::Live { .. } => {}
         }
         let waits = self.scenario.crash_after == Some(Milestone::TakenBack);
         if waits && self.life.as_ref().is_some_and(|life| life.state.runs.values().any(asks_back)) {

@@ -10,6 +10,8 @@ const RECOVERS_MS: u64 = 120_000;
 const BAD_MS: u64 = 60_000;
 /// What an execution takes besides its test: a worker, a collection, a report.
 const OVERHEAD_MS: u64 = 300;
+/// A client that is lost while it judges is waited for so long.
+const JUDGE_LOST_MS: u64 = 120_000;
 
 /// Adds the faults of a scenario that has all else.
 pub fn add(r: &mut Random, scenario: &mut Scenario) {
@@ -75,11 +77,12 @@ impl Fault {
 
 impl Scenario {
     /// When every run is over at the latest: what is left at worst when all is calm, on the executor that is never lost
-    /// for good.
+    /// for good, and what its client then takes to judge it.
     pub fn over_by(&self) -> u64 {
         let slots = u64::from(self.executors[0].slots);
         let work: u64 = self.runs.iter().map(RunPlan::most_ms).sum();
-        self.calm_at + RECOVERS_MS + work / slots
+        let judged = self.runs.iter().filter_map(|run| run.judge).map(|judge| judge.takes_ms + JUDGE_LOST_MS);
+        self.calm_at + RECOVERS_MS + work / slots + judged.max().unwrap_or(0)
     }
 }
 

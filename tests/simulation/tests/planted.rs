@@ -71,6 +71,11 @@ fn a_standstill_of_the_scheduler_that_it_does_not_notice() {
 }
 
 #[test]
+fn silence_taken_for_consent() {
+    is_found_within(100, Plant::SilenceTakenForConsent, "ends with what nobody said");
+}
+
+#[test]
 fn a_suspect_that_is_no_more_known_to_be_one() {
     is_found_within(200, Plant::SuspectMarkLost, "suspect");
 }

@@ -52,6 +52,7 @@ pub fn plan() -> Box<Plan> {
         empty_by_definition: false,
         first: 0,
         fail_fast: None,
+        to_judge: false,
         moved: None,
     })
 }

@@ -3,6 +3,7 @@
 mod drains;
 #[path = "../fixture/mod.rs"]
 mod fixture;
+mod judgement;
 mod late;
 mod second_copies;
 mod sick;

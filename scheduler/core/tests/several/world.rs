@@ -98,6 +98,7 @@ impl World {
             empty_by_definition: false,
             first,
             fail_fast: None,
+            to_judge: true,
             moved: None,
         };
         self.step(Event::Planned { run: run(), generation: Generation(1), outcome: Ok(Box::new(plan)) }).0

@@ -221,6 +221,7 @@ impl Fleet {
             summary: PlanSummary::default(),
             empty_by_definition: false,
             fail_fast: None,
+            to_judge: false,
             first: 0,
             moved: None,
         };
@@ -267,5 +268,6 @@ fn spec() -> RunSpec {
         isolation: Default::default(),
         worker_memory_kib: None,
         first: Vec::new(),
+        awaits_judgement: false,
     }
 }

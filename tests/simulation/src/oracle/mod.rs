@@ -4,6 +4,7 @@
 mod controllers;
 mod copies;
 mod executions;
+mod judgement;
 mod placement;
 mod run;
 mod sick;
@@ -13,7 +14,9 @@ mod verdicts;
 
 use std::collections::BTreeMap;
 
-use seagull_domain::{AttemptId, Evidence, ExecutorId, RunEvent, SecondCopy, Seq, TestIndex, TestResult};
+use seagull_domain::{
+    AttemptId, Evidence, ExecutorId, RunEvent, SecondCopy, Seq, SuiteError, TestIndex, TestResult,
+};
 
 use crate::physical::{Execution, Physical};
 use crate::scenario::RunPlan;
@@ -33,6 +36,8 @@ struct Story<'a> {
     withdrawn_executions: Vec<&'a Execution>,
     run: usize,
     cancel_asked: bool,
+    /// What its client said of the suite as a whole.
+    words: &'a [Vec<SuiteError>],
     /// Since when nobody watches it: its client is gone.
     unwatched_since: Option<u64>,
     /// Each time from which on its client could not watch it.
@@ -75,6 +80,7 @@ pub fn judge(world: &World) -> Result<(), String> {
         }
         verdicts::check(&story).map_err(of_run)?;
         run::check(&story).map_err(of_run)?;
+        judgement::check(&story).map_err(of_run)?;
         executions::check(&story).map_err(of_run)?;
         copies::check(&story).map_err(of_run)?;
         placement::check(&story).map_err(of_run)?;
@@ -112,6 +118,7 @@ impl<'a> Story<'a> {
             withdrawn_executions,
             run,
             cancel_asked,
+            words: &client.words,
             unwatched_since,
             unwatched: &client.unwatched,
             has_scheduler_faults: world.census.of("fault: scheduler crashed")

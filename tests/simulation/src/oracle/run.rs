@@ -43,6 +43,7 @@ fn stops(story: &Story) -> Result<(), String> {
     let mut failed = BTreeSet::new();
     let mut losses = 0;
     let mut stopped = None;
+    let mut awaited = false;
     for (_, at, event) in story.told {
         match event {
             RunEvent::Verdict { test, verdict: Verdict::Failed } => {
@@ -58,11 +59,13 @@ fn stops(story: &Story) -> Result<(), String> {
                     NotExecuted::Infra(_) => losses >= budget_of_run(story) || nothing_started(story),
                     _ => false,
                 };
-                ensure(right && stopped.is_none(), || {
+                // What waits for its client's word may have stopped before.
+                ensure(right && (stopped.is_none() || awaited), || {
                     format!("stops for {reason:?} after {} failures", failed.len())
                 })?;
                 stopped = Some(*reason);
             }
+            RunEvent::JudgementAwaited { .. } => awaited = true,
             RunEvent::AttemptAssigned { attempt, .. } => {
                 ensure(stopped.is_none(), || format!("attempt {attempt} was given out after the stop"))?;
                 // What was under way when its client was lost may still be seen as a sign of life.
@@ -110,7 +113,9 @@ fn suite_errors(story: &Story) -> Result<(), String> {
     let least: u32 = workers().filter(sound).map(|worker| worker.suite_errors).sum();
     let controllers = story.physical.controllers.iter().filter(|c| c.run == story.run && c.broke);
     let most: u32 = workers().map(|worker| worker.suite_errors).sum::<u32>() + controllers.count() as u32;
-    let told = story.events().filter(|event| matches!(event, RunEvent::SuiteError { .. })).count() as u32;
+    // Those of no executor are its client's.
+    let told = |event: &&RunEvent| matches!(event, RunEvent::SuiteError { executor: Some(_), .. });
+    let told = story.events().filter(told).count() as u32;
     ensure((least..=most).contains(&told), || {
         let of = |w: &WorkerLife| format!("agent {} slot {} until {:?}", w.agent, w.slot, w.end);
         let of: Vec<_> = workers().filter(|worker| worker.suite_errors > 0).map(of).collect();
