@@ -16,3 +16,4 @@ mod tail;
 
 pub use agent::{Error, Executor, Options};
 pub use notice::Notice;
+pub use seagull_executor_core::last_lines;

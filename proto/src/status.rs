@@ -1,10 +1,13 @@
 //! Our errors as gRPC statuses, in one place.
 
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
 use crate::{Invalid, Unsupported};
 
-const BROKEN_OFF: &str = "the run has broken off: its process is gone";
+/// Where a status says for programs what its words say for people.
+const REASON: &str = "seagull-reason";
+const BROKEN_OFF: &str = "broken-off";
 
 impl From<Invalid> for Status {
     fn from(invalid: Invalid) -> Status {
@@ -30,14 +33,16 @@ pub fn difference(status: &Status) -> Option<&str> {
 
 /// A watcher has had all there is of an embedded run whose process is gone.
 pub fn broken_off() -> Status {
-    Status::failed_precondition(format!(
-        "{BROKEN_OFF}\nhint: it goes on by the same command with its --run-id"
-    ))
+    let words =
+        "the run has broken off: its process is gone\nhint: it goes on by the same command with its --run-id";
+    let mut status = Status::failed_precondition(words);
+    status.metadata_mut().insert(REASON, MetadataValue::from_static(BROKEN_OFF));
+    status
 }
 
 /// Whether it is [`broken_off`], on the client's side.
 pub fn is_broken_off(status: &Status) -> bool {
-    status.code() == Code::FailedPrecondition && status.message().starts_with(BROKEN_OFF)
+    status.metadata().get(REASON).is_some_and(|reason| reason == BROKEN_OFF)
 }
 
 /// A report of an executor whose name a newer process has taken.
@@ -50,4 +55,17 @@ pub fn displaced() -> Status {
 /// Whether a held call was given up because a newer one of the same executor took its place.
 pub fn superseded() -> Status {
     Status::aborted("superseded by a newer report")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_broke_off_is_known_by_no_words() {
+        let status = broken_off();
+        let reworded = Status::with_metadata(status.code(), "it has ended early", status.metadata().clone());
+        assert!(is_broken_off(&reworded));
+        assert!(!is_broken_off(&Status::failed_precondition(status.message())));
+    }
 }

@@ -1,7 +1,7 @@
 //! The files of a revision, which git writes into a directory beside the work tree: the same as in a clean checkout.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -30,10 +30,17 @@ pub fn resolve(top: &Path, revision: &str) -> anyhow::Result<String> {
 }
 
 /// Writes the files of a commit into `tree`, which is empty; returns the submodules that the work tree does not have,
-/// which therefore stay empty. `index` is a path that is free for git to use.
-pub fn write(top: &Path, commit: &str, tree: &Path, index: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// which therefore stay empty. `index` is a path that is free for git to use; `lock` is of both, and git has it for as
+/// long as it writes, even if this process ends before it.
+pub fn write(
+    top: &Path,
+    commit: &str,
+    tree: &Path,
+    index: &Path,
+    lock: &File,
+) -> anyhow::Result<Vec<PathBuf>> {
     let mut missing = Vec::new();
-    let writer = Writer { top, tree, index };
+    let writer = Writer { top, tree, index, lock };
     writer.write(Path::new(""), commit, MAX_NESTING, &mut missing)?;
     Ok(missing)
 }
@@ -42,6 +49,7 @@ struct Writer<'a> {
     top: &'a Path,
     tree: &'a Path,
     index: &'a Path,
+    lock: &'a File,
 }
 
 impl Writer<'_> {
@@ -80,6 +88,8 @@ impl Writer<'_> {
             git.args(["-c", setting]);
         }
         git.args(["read-tree", "--reset", "-u", "--no-recurse-submodules", commit]);
+        // It does not read: this is how a process has a lock together with another.
+        git.stdin(self.lock.try_clone()?);
         output(&mut git).with_context(|| format!("git cannot write the files of {commit}"))?;
         fs::remove_file(self.index)?;
         Ok(())
@@ -155,7 +165,8 @@ mod tests {
         /// Writes a commit into a new directory; returns the submodules that are missing.
         fn write(&self, name: &str, commit: &str, tree: &str) -> anyhow::Result<Vec<PathBuf>> {
             fs::create_dir(self.path(tree)).unwrap();
-            write(&self.path(name), commit, &self.path(tree), &self.path("index"))
+            let lock = File::create(self.path("lock"))?;
+            write(&self.path(name), commit, &self.path(tree), &self.path("index"), &lock)
         }
 
         fn pack(&self, name: &str, checkout: bool) -> Packed {

@@ -78,7 +78,7 @@ impl Narrator {
             RunEvent::Verdict { test, verdict } => self.verdict(tally, *verdict, &tally.names.id(*test)),
             RunEvent::TestMissing { test, executor, reason, .. } => {
                 let id = one_line(&tally.names.id(*test), ID_WIDTH);
-                let reason = self.anew(&id, block(reason));
+                let reason = self.anew("not found", block(reason));
                 Some(format!("{} {id} on {executor}: {reason}", paint.odd("NOT FOUND")))
             }
             RunEvent::SuiteError { error, .. } => {

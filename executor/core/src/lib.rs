@@ -6,6 +6,7 @@
 mod attempt;
 mod controller;
 mod deadline;
+mod excerpt;
 mod feed;
 mod leave;
 mod message;
@@ -17,6 +18,7 @@ mod sync;
 mod worker;
 
 pub use attempt::Attempt;
+pub use excerpt::last_lines;
 pub use leave::{Leaving, Notice};
 pub use message::{Effect, Event, Exit, NodeOrder, Renewal, Start, WorkerEvent, WorkerId};
 pub use slot::{Death, Phase, Slot, Worker};

@@ -8,20 +8,10 @@ use seagull_domain::{
 };
 
 use crate::controller::Node;
+use crate::excerpt::ends;
 use crate::slot::{Death, Phase, Worker, past_start_limit};
 use crate::state::State;
 use crate::{Exit, WorkerEvent, WorkerId};
-
-/// Of what a worker says that does not work, so many lines are told beside the first.
-const LAST_LINES: usize = 8;
-
-/// The first line of a text and its last ones: what it is about, and what it comes to.
-fn ends(text: &str) -> String {
-    let lines: Vec<&str> = text.trim_end().lines().collect();
-    let last = lines.len().saturating_sub(LAST_LINES).max(1);
-    let told = lines.iter().take(1).chain(lines.iter().skip(last));
-    told.copied().collect::<Vec<_>>().join("\n")
-}
 
 impl State {
     pub(crate) fn worker_event(&mut self, slot: SlotIndex, id: WorkerId, event: WorkerEvent) {

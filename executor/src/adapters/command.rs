@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use seagull_domain::{FileTests, Outcome, SuiteCommands, TestCause};
+use seagull_executor_core::last_lines;
 
 use super::channel::Channel;
 use super::junit::{Case, Report};
@@ -19,8 +20,6 @@ pub const IDS: (&str, &str) = ("{ids}", "SEAGULL_IDS");
 pub const JUNIT: (&str, &str) = ("{junit}", "SEAGULL_JUNIT");
 /// With what shells say that a command cannot be started.
 const NOT_STARTED: [Option<i32>; 2] = [Some(126), Some(127)];
-/// Of what a command wrote that named nothing, so many lines are told at once.
-const LAST_LINES: usize = 8;
 /// A run command that failed for so many tests of one batch alone, before it ever named any, does not work.
 const PATIENCE: usize = 3;
 
@@ -140,10 +139,12 @@ impl AnyCommand {
                 channel.say(&error);
             }
         } else if batch.ran.status.success() {
-            let last = batch.last_lines();
-            let reason = format!("the run command ended well without naming it{}{last}", batch.instead());
+            let reason = format!("the run command ended well without naming it{}", batch.instead());
+            // They may be very many.
+            let mut last = batch.last_lines();
             for (test, _) in &batch.unnamed {
-                channel.say(&Event::Missing { test: *test, reason: reason.clone() });
+                let reason = reason.clone() + &std::mem::take(&mut last);
+                channel.say(&Event::Missing { test: *test, reason });
             }
         } else if batch.asked == 1 {
             self.crashed(&batch, channel)?;
@@ -207,9 +208,7 @@ impl Batch {
     /// The end of what a command wrote that reported nothing.
     fn last_lines(&self) -> String {
         let text = if self.report.cases.is_empty() { self.ran.text(WORDS) } else { String::new() };
-        let lines: Vec<&str> = text.trim_end().lines().collect();
-        let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
-        last.iter().map(|line| format!("\n{line}")).collect()
+        last_lines(&text).iter().map(|line| format!("\n{line}")).collect()
     }
 
     /// What the report has instead of a test.

@@ -71,6 +71,14 @@ impl Cache {
         self.pin(digest)?.ok_or_else(|| io::Error::other("the artifact was evicted at once").into())
     }
 
+    /// The artifact that a file is of, in use as long as what is returned lives; None if it is not kept here.
+    pub fn pin_of(&self, file: &Path) -> io::Result<Option<Pinned>> {
+        let inside = file.strip_prefix(&self.shelf.directory).ok();
+        let name = inside.and_then(|inside| inside.iter().next()).and_then(|name| name.to_str());
+        let digest = name.and_then(|name| name.parse().ok());
+        digest.map_or(Ok(None), |digest| self.pin(digest))
+    }
+
     fn turn(&self, digest: Digest) -> Arc<tokio::sync::Mutex<()>> {
         let mut fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
         fetching.retain(|_, turn| turn.strong_count() > 0);

@@ -116,6 +116,25 @@ async fn the_least_recently_used_goes_and_what_is_in_use_stays() {
 }
 
 #[tokio::test]
+async fn what_a_file_is_of_is_kept_while_it_is_in_use() {
+    let directory = tempfile::tempdir().unwrap();
+    // Room for one.
+    let cache = Cache::open(directory.path(), 5_000).unwrap();
+    let [(first, bytes), (second, others)] = ["a", "b"].map(artifact);
+    let file = get(&cache, first, &bytes).await.unwrap().path().join("file");
+    let in_use = cache.pin_of(&file).unwrap().expect("it is kept");
+    assert!(get(&cache, second, &others).await.is_ok() && file.exists());
+    drop(in_use);
+    drop(get(&cache, second, &others).await);
+    let (third, bytes) = artifact("c");
+    drop(get(&cache, third, &bytes).await);
+    assert!(!file.exists() && cache.pin_of(&file).unwrap().is_none());
+    for elsewhere in [Path::new("/elsewhere/file"), directory.path()] {
+        assert!(cache.pin_of(elsewhere).unwrap().is_none());
+    }
+}
+
+#[tokio::test]
 async fn more_than_the_bound_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let cache = Cache::open(directory.path(), 1000).unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use seagull_domain::{Manifest, Outcome, RunEvent, RunSpec, StreamItem, TestCause, TextRef};
-use seagull_executor::Executor;
+use seagull_executor::{Executor, last_lines};
 use seagull_scheduler::{Server, Settings};
 use tokio::time::Instant;
 
@@ -16,8 +16,6 @@ use crate::client::{Client, Notice};
 use crate::fresh;
 use crate::state::State;
 
-/// Of what a test that ended its process wrote.
-const LAST_LINES: usize = 8;
 /// How long the worker without work may take to end.
 const LEAVING: Duration = Duration::from_secs(5);
 
@@ -95,9 +93,8 @@ pub async fn run(spec: RunSpec, limit: Duration, home: &Path, setups: &Path) -> 
             Some(text) => client.text(&run, text).await.unwrap_or_default(),
             None => String::new(),
         };
-        let lines: Vec<&str> = text.trim_end().lines().collect();
-        let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
-        watched.trial.crashed = Some([&[message.as_str()], last].concat().join("\n"));
+        let told = [vec![message.as_str()], last_lines(&text)].concat();
+        watched.trial.crashed = Some(told.join("\n"));
     }
     executor.part();
     // Nobody needs either to succeed.

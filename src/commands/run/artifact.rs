@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use seagull_domain::Workspace;
-use seagull_executor::artifact::{self, LeftOut, PackError, PackOptions, Packed, Patterns, Reason};
+use seagull_executor::artifact::{self, BUILT, LeftOut, PackError, PackOptions, Packed, Patterns, Reason};
 
 use super::Start;
 use super::spec::text;
@@ -185,13 +185,20 @@ fn tell_left_out(left_out: &[LeftOut]) {
 }
 
 fn left_out_by_reason(left_out: &[LeftOut]) -> Vec<String> {
+    let of_build = |left: &&LeftOut| left.reason == Reason::LinkOut && left.path.starts_with(BUILT);
+    let (built, own): (Vec<_>, Vec<_>) = left_out.iter().partition(of_build);
     let kinds = [
-        (Reason::Secret, "untracked, and by their names secrets"),
-        (Reason::LinkOut, "links that lead out of the root"),
-        (Reason::Special, "neither files nor links"),
-        (Reason::Submodule, "submodules that are not here"),
+        (&own, Reason::Secret, "untracked, and by their names secrets"),
+        (&own, Reason::LinkOut, "links that lead out of the root"),
+        (
+            &built,
+            Reason::LinkOut,
+            "links among what was built (OUT_DIR) that lead out of it; tests that follow them fail",
+        ),
+        (&own, Reason::Special, "neither files nor links"),
+        (&own, Reason::Submodule, "submodules that are not here"),
     ];
-    let tell = |(reason, why)| {
+    let tell = |(left_out, reason, why): (&Vec<&LeftOut>, _, _)| {
         let mut paths =
             left_out.iter().filter(|left| left.reason == reason).map(|left| &left.path).peekable();
         let hint = if reason == Reason::Submodule { SUBMODULES } else { "" };
@@ -260,6 +267,13 @@ mod tests {
             format!("not sent, submodules that are not here: lib{SUBMODULES}"),
         ];
         assert_eq!(said, expected);
+        let link = format!("{BUILT}/target/debug/build/a-1/out/link");
+        let said = left_out_by_reason(&[left(&link, Reason::LinkOut), left("b", Reason::LinkOut)]);
+        assert_eq!(said[0], "not sent, links that lead out of the root: b");
+        assert!(
+            said[1].starts_with("not sent, links among what was built") && said[1].ends_with(&link),
+            "{said:?}"
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use seagull_domain::{Framework, RunId, RunSpec, Workspace};
 use seagull_executor::Executor;
-use seagull_executor::artifact::Pinned;
+use seagull_executor::artifact::{Cache, Pinned};
 use seagull_executor::setup::Tell;
 use seagull_proto::Token;
 use seagull_scheduler::{JournalError, Server, Settings};
@@ -82,7 +82,7 @@ fn look(
     start: &Start,
 ) -> anyhow::Result<impl Future<Output = anyhow::Result<(RunSpec, Option<Pinned>)>> + use<>> {
     let (args, base, place) = (start.args.clone(), start.base.clone(), start.place.clone());
-    base.as_ref().map_or(Ok(()), |base| check_built(base))?;
+    let kept = base.as_ref().map_or(Ok(None), |base| kept(base, &start.state.directory))?;
     let wanted = Wanted::of(&args, &start.state.directory)?;
     let (note, here) = (note(start), place.clone());
     let work = move |built| {
@@ -105,23 +105,26 @@ fn look(
             Some(wanted) => {
                 wanted.open().await?.in_place(&here).map(|(built, files)| (Some(built), Some(files)))?
             }
-            None => (None, None),
+            None => (None, kept),
         };
         let spec = tokio::task::spawn_blocking(move || work(built)).await??;
         Ok((spec, archive))
     })
 }
 
-/// Whether what an ended run had of an archive is there.
-fn check_built(base: &RunSpec) -> anyhow::Result<()> {
-    match &base.environment.framework {
-        Framework::Built(built) if !Path::new(&built.list).exists() => Err(usage(format!(
+/// What an ended run had of an archive, in place as long as this lives.
+fn kept(base: &RunSpec, state: &Path) -> anyhow::Result<Option<Pinned>> {
+    let Framework::Built(built) = &base.environment.framework else { return Ok(None) };
+    let list = Path::new(&built.list);
+    let kept = Cache::of_state(state).and_then(|cache| cache.pin_of(list));
+    let kept = kept.context("archives cannot be read")?.filter(|_| list.exists());
+    kept.map(Some).ok_or_else(|| {
+        usage(format!(
             "the archive of run {run} is not kept any more\n\
              hint: seagull run --archive FILE --select not-passed@{run} takes one that is here",
             run = base.id
-        ))),
-        _ => Ok(()),
-    }
+        ))
+    })
 }
 
 fn serve(start: &Start, run: &RunId, token: Token) -> anyhow::Result<Server> {

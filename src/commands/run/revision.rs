@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use seagull_domain::RunSpec;
@@ -45,10 +46,10 @@ pub fn send(
     Ok(async move {
         client.info().await?;
         let scratch = state.clone();
-        // It goes when this ends, even by an interrupt, which the writing itself would not notice.
+        // It goes when this ends, even by an interrupt; the writing itself, which would not notice that, has it too.
         let room = tokio::task::spawn_blocking(move || Room::enter(&scratch)).await??;
-        let writing =
-            Writing { here, top: top.clone(), commit: commit.clone(), directory: room.path.clone() };
+        let room = Arc::new(room);
+        let writing = Writing { here, top: top.clone(), commit: commit.clone(), room: room.clone() };
         let place = tokio::task::spawn_blocking(move || writing.write()).await??;
         let source = Source::of_revision(&place, state.clone(), large)?;
         let along = Along::of(&args, &place, &state)?.in_target(&state.join(TARGET));
@@ -62,7 +63,7 @@ pub fn send(
 /// command at a time. Gone with it.
 struct Room {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Room {
@@ -74,7 +75,7 @@ impl Room {
             say!("waiting for another command that sends a revision from here");
             lock.lock().context("cannot wait for another --rev")?;
         }
-        let room = Room { path: state.join(".revision"), _lock: lock };
+        let room = Room { path: state.join(".revision"), lock };
         // Of one that was killed.
         room.clear()?;
         fs::create_dir(&room.path)?;
@@ -99,15 +100,16 @@ struct Writing {
     here: Place,
     top: PathBuf,
     commit: String,
-    directory: PathBuf,
+    room: Arc<Room>,
 }
 
 impl Writing {
     /// The place of the command, among the files of the revision. Blocks.
     fn write(self) -> anyhow::Result<Place> {
-        let tree = self.directory.join("tree");
+        let Room { path, lock } = &*self.room;
+        let tree = path.join("tree");
         fs::create_dir(&tree)?;
-        let missing = checkout::write(&self.top, &self.commit, &tree, &self.directory.join("index"))?;
+        let missing = checkout::write(&self.top, &self.commit, &tree, &path.join("index"), lock)?;
         if !missing.is_empty() {
             let missing: Vec<_> = missing.iter().map(|path| path.display().to_string()).collect();
             warn(format!("not sent, submodules that are not here: {}{SUBMODULES}", missing.join(", ")));
@@ -115,5 +117,27 @@ impl Writing {
         let place = self.here.in_revision(&tree)?;
         place.config.warnings.iter().for_each(warn);
         Ok(place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_is_free_when_nobody_writes_there_any_more() {
+        let state = tempfile::tempdir().unwrap();
+        let room = Arc::new(Room::enter(state.path()).unwrap());
+        let (path, writing) = (room.path.clone(), room.clone());
+        let lock = || File::create(state.path().join("revision.lock")).unwrap();
+        // The command is interrupted.
+        drop(room);
+        assert!(path.exists() && lock().try_lock().is_err());
+        // So it is while git, which has the lock too, outlives the process.
+        let of_git = writing.lock.try_clone().unwrap();
+        drop(writing);
+        assert!(!path.exists() && lock().try_lock().is_err());
+        drop(of_git);
+        assert!(lock().try_lock().is_ok());
     }
 }

@@ -57,8 +57,17 @@ pub(super) struct Entry {
 
 impl List {
     pub fn to_json(&self) -> Result<String, String> {
+        self.check()?;
         serde_json::to_string_pretty(self)
             .map_err(|error| format!("what was built cannot be described: {error}"))
+    }
+
+    /// Whether all of it will be where it is said to be.
+    fn check(&self) -> Result<(), String> {
+        let moved = self.moved.iter().map(|Moved { to: Place::Tree(path) | Place::Built(path), .. }| path);
+        let entries = self.targets.values().flat_map(|entry| [&entry.program, &entry.directory]);
+        let mut all = self.libraries.iter().chain(moved).chain(entries);
+        all.try_for_each(|path| within(Path::new(""), path).map(drop))
     }
 
     /// The error is a sentence.
@@ -178,7 +187,7 @@ mod tests {
             libraries: vec!["lib".into()],
             targets: BTreeMap::from([("a::lib".into(), entry)]),
         };
-        fs::write(top.path().join(LIST), list.to_json().unwrap()).unwrap();
+        fs::write(top.path().join(LIST), serde_json::to_string(&list).unwrap()).unwrap();
         let directory = top.path().to_str().unwrap().to_owned();
         let targets = load(&Built { list: format!("{directory}/{LIST}"), tree: "/tree".into() });
         // As if it were always in the same place.
@@ -216,6 +225,9 @@ mod tests {
     fn what_leads_out_or_is_no_list_is_refused() {
         for (program, directory) in [("../x", "a"), ("/bin/sh", "a"), ("x", ".."), ("x", "/")] {
             let refusal = loaded(entry(program, directory)).unwrap_err();
+            assert!(refusal.contains("leads out"), "{refusal}");
+            let targets = [("x".to_owned(), entry(program, directory))].into();
+            let refusal = List { moved: Vec::new(), libraries: Vec::new(), targets }.to_json().unwrap_err();
             assert!(refusal.contains("leads out"), "{refusal}");
         }
         let top = tempfile::tempdir().unwrap();

@@ -335,6 +335,13 @@ mod tests {
         assert!(
             archive.unwrap().export(&[]).err().unwrap().contains("is not in the archive's target directory")
         );
+        for (inside, outside) in
+            [("/ci/ws/target/debug/deps", "/ci/ws/target/../deps"), ("\"gone\"", "\"../..\"")]
+        {
+            let outside = BINARIES_OF_ONE.replace(inside, outside);
+            let refusal = unpacked(&outside, WORKSPACE_OF_ONE).1.unwrap().export(&[]).err().unwrap();
+            assert!(refusal.ends_with("leads out of what was built"), "{refusal}");
+        }
         assert!(Archive::read(Path::new("/nowhere")).unwrap_err().contains("binaries-metadata.json"));
     }
 }
