@@ -4,9 +4,10 @@ use std::fmt;
 
 use crate::v1::ProtocolRange;
 
-/// What this program speaks. Raise `max` for a change that an older program must not be trusted with; fields and
-/// values that it may ignore need no new version. `min` is what the minor release before this one has as `max`, so that
-/// releases one apart work together.
+/// What this program speaks. Raise `max` for a change that an older program must not be trusted with, and see to it, by
+/// what [`agree`] says, that it is not; fields that it may ignore, and kinds of a `oneof`, which it refuses where nothing
+/// else is said, need no new version. `min` is what the minor release before this one has as `max`, so that releases one
+/// apart work together.
 pub const PROTOCOL: ProtocolRange = ProtocolRange { min: 1, max: 1 };
 
 /// The other side speaks no version that this program does.

@@ -8,29 +8,30 @@ use super::spec::arguments;
 use crate::v1::environment;
 use crate::{limits, v1};
 
-pub(super) fn message(framework: Framework) -> Option<environment::Framework> {
-    match framework {
-        Framework::Pytest => None,
-        Framework::Cargo => Some(environment::Framework::Cargo(v1::Cargo { built: None })),
-        Framework::Built(Built { list, tree }) => {
-            let built = Some(v1::Built { list, tree });
-            Some(environment::Framework::Cargo(v1::Cargo { built }))
-        }
-        Framework::Command(commands) => {
-            let SuiteCommands { discover, run, id, batch_ms } = *commands;
-            Some(environment::Framework::Command(v1::SuiteCommands { discover, run, id, batch_ms }))
+impl From<Framework> for environment::Framework {
+    fn from(framework: Framework) -> Self {
+        match framework {
+            Framework::Pytest => Self::Pytest(v1::Pytest {}),
+            Framework::Cargo => Self::Cargo(v1::Cargo {}),
+            Framework::Built(Built { list, tree }) => Self::Built(v1::Built { list, tree }),
+            Framework::Command(commands) => {
+                let SuiteCommands { discover, run, id, batch_ms } = *commands;
+                Self::Command(v1::SuiteCommands { discover, run, id, batch_ms })
+            }
         }
     }
 }
 
-pub(super) fn checked(message: Option<environment::Framework>) -> Checked<Framework> {
-    match message {
-        None => Ok(Framework::Pytest),
-        Some(environment::Framework::Cargo(v1::Cargo { built: None })) => Ok(Framework::Cargo),
-        Some(environment::Framework::Cargo(v1::Cargo { built: Some(v1::Built { list, tree }) })) => {
-            Ok(Framework::Built(Built { list, tree }))
-        }
-        Some(environment::Framework::Command(commands)) => commands.try_into().map(Framework::Command),
+impl TryFrom<environment::Framework> for Framework {
+    type Error = Invalid;
+
+    fn try_from(message: environment::Framework) -> Checked<Self> {
+        Ok(match message {
+            environment::Framework::Pytest(v1::Pytest {}) => Self::Pytest,
+            environment::Framework::Cargo(v1::Cargo {}) => Self::Cargo,
+            environment::Framework::Built(v1::Built { list, tree }) => Self::Built(Built { list, tree }),
+            environment::Framework::Command(commands) => Self::Command(commands.try_into()?),
+        })
     }
 }
 

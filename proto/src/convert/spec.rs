@@ -40,7 +40,7 @@ impl From<RunSpec> for v1::RunSpec {
                     run,
                     inputs,
                 }),
-                framework: framework::message(spec.environment.framework),
+                framework: Some(spec.environment.framework.into()),
                 controller: spec.environment.controller,
             }),
             arguments: spec.arguments,
@@ -87,7 +87,8 @@ impl TryFrom<v1::RunSpec> for RunSpec {
         let some =
             |given: Option<u32>, field| given.map(|given| scalar::at_least_one(given, field)).transpose();
         let workspace: Workspace = scalar::required(message.workspace, "RunSpec.workspace")?.try_into()?;
-        let mut environment: Environment = message.environment.unwrap_or_default().try_into()?;
+        let environment = scalar::required(message.environment, "RunSpec.environment")?;
+        let mut environment: Environment = environment.try_into()?;
         let place = |path, field| within(path, &workspace, field);
         if let Some(setup) = &mut environment.setup {
             setup.directory = place(std::mem::take(&mut setup.directory), "Setup.directory")?;
@@ -220,7 +221,7 @@ impl TryFrom<v1::Environment> for Environment {
             passed: variables(message.passed.into_iter(), "Environment.passed")?,
             secrets: secrets(message.secrets.into_iter())?,
             setup: message.setup.map(Setup::try_from).transpose()?,
-            framework: framework::checked(message.framework)?,
+            framework: scalar::required(message.framework, "Environment.framework")?.try_into()?,
             controller: message.controller,
         })
     }

@@ -88,7 +88,9 @@ impl TryFrom<v1::WatchMessage> for Watched {
     fn try_from(message: v1::WatchMessage) -> Checked<Self> {
         Ok(match scalar::required(message.message, "WatchMessage.message")? {
             watch_message::Message::Items(items) => {
-                Self::Items(scalar::list(items.items, limits::ITEMS, "Items.items", StreamItem::try_from)?)
+                scalar::bounded_count(items.items.len(), limits::ITEMS, "Items.items")?;
+                let known = items.items.into_iter().filter(|item| item.event.is_some());
+                Self::Items(known.map(StreamItem::try_from).collect::<Checked<_>>()?)
             }
             watch_message::Message::Live(live) => Self::Live {
                 after: scalar::seq(live.after, "Live.after")?,

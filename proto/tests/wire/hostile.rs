@@ -258,7 +258,8 @@ fn a_place_that_may_be_out_of_an_artifact_is_refused() {
         change(&mut setup);
         move |m: &mut v1::RunSpec| {
             m.workspace = Some(packed());
-            m.environment = Some(v1::Environment { setup: Some(setup), ..Default::default() });
+            let framework = Some(v1::environment::Framework::Pytest(v1::Pytest {}));
+            m.environment = Some(v1::Environment { framework, setup: Some(setup), ..Default::default() });
         }
     };
     refused(Source(8).spec(), "Setup.run", setup(|m| m.run.clear()));
@@ -270,8 +271,8 @@ fn a_place_that_may_be_out_of_an_artifact_is_refused() {
         let built = v1::Built { list: list.into(), tree: tree.into() };
         move |m: &mut v1::RunSpec| {
             m.workspace = Some(packed());
-            let cargo = v1::environment::Framework::Cargo(v1::Cargo { built: Some(built) });
-            m.environment = Some(v1::Environment { framework: Some(cargo), ..Default::default() });
+            let framework = Some(v1::environment::Framework::Built(built));
+            m.environment = Some(v1::Environment { framework, ..Default::default() });
         }
     };
     refused(Source(8).spec(), "Built.list", built("/opt", ""));
@@ -311,6 +312,9 @@ fn a_run_that_breaks_a_bound_is_refused() {
     bad("RunSpec.arguments", |m| m.arguments = vec![String::new(); limits::ARGUMENTS + 1]);
     bad("RunSpec.arguments", |m| m.arguments = vec!["a\0b".into()]);
     bad("RunSpec.select", |m| m.select = vec!["x".repeat(limits::ARGUMENT_BYTES + 1)]);
+    bad("RunSpec.environment", |m| m.environment = None);
+    // As that of a newer release, which is unknown here.
+    bad("Environment.framework", |m| m.environment = Some(v1::Environment::default()));
     bad("Environment.python", |m| {
         m.environment = Some(v1::Environment { python: "py\0".into(), ..Default::default() });
     });
@@ -403,6 +407,15 @@ fn an_event_that_contradicts_itself_is_refused() {
         let verdict = v1::RunVerdict::Passed.into();
         m.event = Some(Event::RunFinished(v1::RunFinished { verdict, counts: None, exit_code: 256 }));
     });
+}
+
+#[test]
+fn an_event_that_a_newer_scheduler_knows_is_passed_over() {
+    let known = Source(1).item();
+    let newer = v1::StreamItem { seq: 7, event: None };
+    let items = v1::Items { items: vec![newer, known.clone().into()] };
+    let message = v1::WatchMessage { message: Some(v1::watch_message::Message::Items(items)) };
+    assert_eq!(Watched::try_from(message), Ok(Watched::Items(vec![known])));
 }
 
 #[test]
