@@ -279,7 +279,7 @@ impl State {
     fn last_words(&mut self, worker: &Worker, exit: &Exit) {
         let how = exit.how.clone();
         let (title, message) = match worker.phase {
-            _ if !worker.ready || worker.ended || self.discovers_again(worker) => return,
+            _ if !worker.ready || worker.ended || self.is_doubted(worker) => return,
             // That it may hang is why there was a second copy.
             Phase::Dying(Death::Grace) if self.is_superseded(worker) => return,
             Phase::Dying(Death::HandedBack) => return,
@@ -300,10 +300,15 @@ impl State {
         self.record(worker.attempt, Record::SuiteError(error));
     }
 
-    /// A death while it discovers may be the machine's doing (its memory ran out): it is believed when it comes again.
-    fn discovers_again(&self, worker: &Worker) -> bool {
+    /// A death while it discovers may be the machine's doing (its memory ran out): it is believed when it comes again, here
+    /// or, where this executor leaves, elsewhere.
+    fn is_doubted(&self, worker: &Worker) -> bool {
         let attempt = self.attempts.get(&worker.attempt);
-        worker.phase == Phase::Ready && attempt.is_some_and(|a| a.discover && a.is_open() && !a.died)
+        worker.phase == Phase::Ready && attempt.is_some_and(|a| a.discover && a.ended.is_none() && !a.died)
+    }
+
+    fn discovers_again(&self, worker: &Worker) -> bool {
+        self.is_doubted(worker) && self.attempts[&worker.attempt].is_open()
     }
 
     /// Whether what it was at has a result of another attempt.

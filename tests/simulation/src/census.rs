@@ -135,8 +135,9 @@ pub const KINDS: &[&str] = &[
     "fault: test interrupted",
 ];
 
-/// What takes a machine that is sick and a run that goes on for long.
+/// What takes a machine that is sick, or leaves while it has much to do, and a run that goes on for long.
 const SELDOM: &[&str] = &[
+    "met: given back by an executor that drains",
     "fact: executor cordoned",
     "fact: executor back",
     "met: machine on which nothing starts cordoned",

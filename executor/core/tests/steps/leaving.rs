@@ -147,6 +147,12 @@ fn a_discovery_under_way_may_come_to_its_end() {
     assert_eq!(world.report(1).state, drained());
 
     let mut world = World::wanting(Kind::Discover);
+    world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
+    world.leave(60);
+    assert_eq!(world.worker(1, exited()), [], "it is tried once more elsewhere");
+    assert_eq!((world.report(1).state, world.suite_errors()), (drained(), Vec::new()));
+
+    let mut world = World::wanting(Kind::Discover);
     assert_eq!(world.leave(60), [interrupt(1)], "what only starts may start elsewhere");
 }
 

@@ -43,13 +43,27 @@ fn in_flight(story: &Story, place: usize, attempt: AttemptId) -> Option<TestInde
     let told: Vec<_> = told.collect();
     let retaken =
         |event: &RunEvent| matches!(event, RunEvent::TakenBack { attempt: of, .. } if *of == attempt);
-    if told.is_empty() || story.events().any(retaken) {
+    if told.is_empty() || story.events().any(retaken) || is_next(story, attempt) {
         return None;
     }
     let first = story.physical.given.get(&attempt)?.iter().find(|test| !told.contains(test)).copied()?;
     let decided = |event: &RunEvent| matches!(event, RunEvent::Verdict { test, .. } if *test == first);
     let is_decided = story.told[..place].iter().any(|(_, _, event)| decided(event));
     (!is_decided && !story.is_related(first)).then_some(first)
+}
+
+/// Whether an earlier attempt of its slot was lost with it: then it was that one's turn, whatever had gone ahead before.
+fn is_next(story: &Story, attempt: AttemptId) -> bool {
+    let slot = |of: AttemptId| {
+        story.events().find_map(|event| match event {
+            RunEvent::AttemptAssigned { attempt, executor, slot, .. } if *attempt == of => {
+                Some((executor, *slot))
+            }
+            _ => None,
+        })
+    };
+    let with_it = |of: &AttemptId, at: &u64| *of < attempt && story.lost.get(&attempt) == Some(at);
+    story.lost.iter().any(|(of, at)| with_it(of, at) && slot(*of) == slot(attempt))
 }
 
 /// Nothing of the run that was not lost itself ran on the same agent meanwhile.
