@@ -31,8 +31,8 @@ impl State {
                 self.fleet.placed(run);
                 self.run_mut(run).assign(&fact.what);
             }
-            What::AttemptEnded { attempt, cause, free, .. } => {
-                self.run_mut(run).end(*attempt, cause, *free);
+            What::AttemptEnded { attempt, cause, free, charged, .. } => {
+                self.run_mut(run).end(*attempt, cause, *free, charged);
                 self.unplace(run, *attempt);
             }
             What::AttemptLost { attempt, .. } => {
@@ -236,8 +236,8 @@ impl Run {
             unreachable!("called for an assignment")
         };
         let contents = bundle.and_then(|bundle| self.pending.remove(&bundle));
-        let (alone, in_vain) = contents.as_ref().map_or((false, 0), |bundle| (bundle.alone, bundle.in_vain));
-        let mut entries = contents.map(|bundle| bundle.entries).unwrap_or_default();
+        let contents = contents.unwrap_or_else(|| Bundle::of(Vec::new(), BTreeSet::new()));
+        let Bundle { mut entries, alone, in_vain, avoid, .. } = contents;
         entries.extend(copy.map(|copy| (copy.test, Role::Run)));
         for (test, role) in &entries {
             self.hold(*test, *role);
@@ -257,6 +257,7 @@ impl Run {
             left_us,
             alone,
             in_vain,
+            avoid,
             started: false,
             passed: 0,
             failed: 0,
@@ -421,7 +422,7 @@ impl Run {
         }
     }
 
-    fn end(&mut self, attempt: AttemptId, cause: &EndCause, free: bool) {
+    fn end(&mut self, attempt: AttemptId, cause: &EndCause, free: bool, charged: &[TestIndex]) {
         self.judge(attempt);
         match cause {
             EndCause::Discovered(discovery) => {
@@ -433,7 +434,7 @@ impl Run {
             EndCause::GaveBack(cause, message) if cause.is_charged() => {
                 self.came_back(attempt, *cause);
                 if !free {
-                    self.charge(attempt, *cause, message);
+                    self.charge(attempt, *cause, message, charged);
                 }
             }
             EndCause::Completed => self.charge_broken_relations(attempt),

@@ -195,11 +195,11 @@ impl<'a> Work<'a> {
     /// What finds no slot now finds none later: a slot that may hold something as next was idle before.
     fn next_match(&mut self, state: &'a State, rooms: &mut Option<Rooms<'a>>) -> Option<Match> {
         if std::mem::take(&mut self.discovers) {
-            // So few tries are given that they do not go where something came back before.
+            // It does not go where something came back before, but waits for another executor.
             let rooms = rooms.get_or_insert_with(|| Rooms::of(state));
             let mut free = rooms.idle.iter().filter(|place| !self.held_back.contains(place)).copied();
-            let any = free.clone().next();
-            let place = free.find(|place| !self.run.sick.contains_key(place.0)).or(any)?;
+            let any = free.clone().next().filter(|_| !state.has_untried(self.run, &BTreeSet::new()));
+            let place = free.find(|place| self.run.in_vain_on(place.0) == 0).or(any)?;
             rooms.take_idle(&place);
             return Some(self.matched(None, place));
         }

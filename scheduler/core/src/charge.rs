@@ -5,8 +5,14 @@ use seagull_domain::{AttemptId, InfraCause, TestIndex};
 use crate::run::Run;
 
 impl Run {
-    /// Nothing of what is left could run: the run pays, and a test only if it was alone; see [`crate::split`].
-    pub(crate) fn charge(&mut self, attempt: AttemptId, cause: InfraCause, message: &str) {
+    /// Nothing of what is left could run: the run pays, and these tests; see [`crate::split`].
+    pub(crate) fn charge(
+        &mut self,
+        attempt: AttemptId,
+        cause: InfraCause,
+        message: &str,
+        tests: &[TestIndex],
+    ) {
         let state = &self.attempts[&attempt];
         if state.bundle.is_none() {
             if cause == InfraCause::EnvironmentDiffers {
@@ -16,8 +22,8 @@ impl Run {
         }
         self.in_vain += u32::from(!state.started);
         self.charge_run(cause);
-        for test in self.charged(attempt) {
-            self.charge_test(test, cause);
+        for test in tests {
+            self.charge_test(*test, cause);
         }
     }
 
@@ -38,13 +44,17 @@ impl Run {
         self.discovery_lost_to = format!("{cause}{separator}{message}");
     }
 
-    /// Where another attempt runs the test too, nothing of it is lost.
     pub(crate) fn charge_test(&mut self, test: TestIndex, cause: InfraCause) {
-        let test = self.test_mut(test);
-        if test.held <= 1 {
+        if self.pays(test) {
+            let test = self.test_mut(test);
             test.losses += 1;
             test.lost_to = Some(cause);
         }
+    }
+
+    /// Where another attempt runs the test too, nothing of it is lost.
+    pub(crate) fn pays(&self, test: TestIndex) -> bool {
+        self.test(test).held <= 1
     }
 
     /// What is left of an *ordered* relation whose worker ended runs again with all that comes before it. That may end

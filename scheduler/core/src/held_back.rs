@@ -1,7 +1,7 @@
 //! The places that a run does without: slots where its worker does not start, a missing database of theirs for instance,
 //! all slots of executors that cannot discover its suite, and executors that are cordoned ([`crate::sick`]). They get
 //! nothing of the run while another place may do better, or they would spend the budgets of tests that could run there. A
-//! cordoned executor whose trial is due gets one attempt.
+//! cordoned executor whose trial is due gets one attempt; so does one whose last attempts were all red.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ pub(crate) const FAILED_STARTS: u32 = 2;
 #[derive(Debug, Default)]
 pub(crate) struct HeldBack<'a> {
     slots: BTreeSet<Place<'a>>,
-    /// With whether it may have one attempt now.
+    /// Executors that get one attempt at a time, with whether that may be now.
     cordoned: BTreeMap<&'a ExecutorId, bool>,
 }
 
@@ -29,7 +29,7 @@ impl<'a> HeldBack<'a> {
         if is_empty || others() { held_back } else { HeldBack::default() }
     }
 
-    fn all(state: &'a State, run: &'a Run) -> HeldBack<'a> {
+    pub(crate) fn all(state: &'a State, run: &'a Run) -> HeldBack<'a> {
         let counts =
             run.sick.iter().flat_map(|(id, signs)| signs.failed_starts.iter().map(move |of| (id, of)));
         let broken =
@@ -37,8 +37,9 @@ impl<'a> HeldBack<'a> {
         let doubted = run.doubted.keys().filter_map(|id| Some((id, state.executors.get(id)?.slots)));
         let doubted = doubted.flat_map(|(id, slots)| (0..slots).map(move |slot| (id, SlotIndex(slot))));
         let cordoned = run.sick.iter().filter(|(_, signs)| signs.cordon.is_some());
-        let cordoned = cordoned.map(|(id, _)| (id, state.is_to_be_tried(run, id)));
-        HeldBack { slots: broken.chain(doubted).collect(), cordoned: cordoned.collect() }
+        let red = run.sick.keys().filter(|id| run.is_red_on(id) && has_no_red(state, run));
+        let tried = cordoned.map(|(id, _)| id).chain(red).map(|id| (id, state.is_to_be_tried(run, id)));
+        HeldBack { slots: broken.chain(doubted).collect(), cordoned: tried.collect() }
     }
 
     pub fn contains(&self, place: &Place) -> bool {
@@ -74,6 +75,15 @@ impl<'a> HeldBack<'a> {
                 None => executor.boot.is_none() || sound(),
             }
     }
+}
+
+/// Whether there is an executor that takes attempts and of which the last were not all red.
+fn has_no_red(state: &State, run: &Run) -> bool {
+    let is_sound = |id| !run.is_red_on(id) && !run.is_cordoned(id) && run.in_vain_on(id) == 0;
+    state
+        .executors
+        .iter()
+        .any(|(id, executor)| executor.boot.is_some() && executor.may_take() && is_sound(id))
 }
 
 impl State {

@@ -96,8 +96,10 @@ impl Step<'_> {
         let soon = self.now + self.state.settings.lease_closed;
         for executor in self.state.executors.values_mut() {
             executor.lease_until = (executor.lease_until + pause).max(soon);
-            for running in executor.running.values_mut() {
-                running.since = running.since + pause;
+            executor.since = executor.since + pause;
+            let running = executor.running.values_mut().map(|running| &mut running.since);
+            for since in running.chain(executor.begun.values_mut()).chain(&mut executor.alone_since) {
+                *since = *since + pause;
             }
         }
         self.extend_patience(pause);
@@ -135,7 +137,8 @@ impl Step<'_> {
         let cause = drains_for.unwrap_or(InfraCause::ExecutorLost);
         let placed = self.state.placed.get(executor).cloned().unwrap_or_default();
         let leaves = self.state.executors.get(executor).is_some_and(|executor| executor.draining);
-        self.state.losses.count += u32::from(cause == InfraCause::ExecutorLost && !leaves);
+        let alone = placed.iter().any(|(attempt, run)| self.state.runs[run].attempts[attempt].alone);
+        self.state.losses.count += u32::from(cause == InfraCause::ExecutorLost && !leaves && !alone);
         for run in placed.values() {
             self.withdraw(run);
         }
@@ -165,28 +168,29 @@ impl Step<'_> {
         let alone_ms = since.filter(|_| state.alone).map(|since| (self.now - since).as_millis() as u64);
         let epoch = self.state.epoch;
         let in_vain = had && cause.is_charged() && self.state.came_to_nothing(run, attempt);
-        self.open_what_is_left(run, attempt, Some(executor.clone()), in_vain);
+        self.open_what_is_left(run, attempt, true, in_vain);
         let is_current = self.state.is_current(run, attempt);
         let in_flight = self.state.runs[run].attempts[&attempt].in_flight();
         let (owed, first) = if is_current { in_flight } else { (None, None) };
-        let charged = owed.filter(|_| cause.is_charged());
+        let charged = owed.filter(|test| cause.is_charged() && self.state.runs[run].pays(*test));
         let suspect = first.filter(|_| had && cause == InfraCause::ExecutorLost);
         let lost =
             What::AttemptLost { attempt, cause, executor, left, had, alone_ms, epoch, charged, suspect };
         self.record(run, lost);
     }
 
-    /// What an attempt leaves without a result is looked at when the step settles; `in_vain` says whether it was the
-    /// slot's current one and nothing of it was seen to run.
+    /// What an attempt leaves without a result is looked at when the step settles; `avoids` says whether it should not go
+    /// to this executor again, `in_vain` whether it was the slot's current one and nothing of it was seen to run.
     pub fn open_what_is_left(
         &mut self,
         run: &RunId,
         attempt: seagull_domain::AttemptId,
-        avoid: Option<ExecutorId>,
+        avoids: bool,
         in_vain: bool,
     ) {
         let state = &self.state.runs[run].attempts[&attempt];
         let in_vain = state.in_vain() + u32::from(in_vain && !state.started);
+        let avoid = if avoids { state.was_on() } else { state.avoid.clone() };
         let origin = Origin { attempt, avoid, in_vain };
         let left: Vec<_> =
             state.left.values().map(|(test, _)| (run.clone(), *test, origin.clone())).collect();

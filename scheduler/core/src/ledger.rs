@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seagull_domain::{InfraCause, Ledger, NotExecuted, Role, RunId, TestIndex, Verdict};
+use seagull_domain::{ExecutorId, InfraCause, Ledger, NotExecuted, Role, RunId, TestIndex, Verdict};
 
 use crate::fact::What;
 use crate::held_back::HeldBack;
@@ -85,10 +85,7 @@ impl Step<'_> {
             let tests: Vec<_> = tests.iter().filter(|t| state.test(**t).pending.is_none()).copied().collect();
             let entries = with_predecessors(state, &tests);
             let bundle = state.next_bundle;
-            let mut avoid: Vec<_> = origin.avoid.iter().cloned().collect();
-            let known = || tests.iter().map(|test| state.test(*test));
-            avoid.extend(known().flat_map(|test| &test.missing_on).cloned());
-            avoid.extend(known().flat_map(|test| &test.deaths).map(|death| death.executor.clone()));
+            let avoid = to_avoid(self.state, state, &origin, &tests).into_iter().collect();
             let (alone, follows, in_vain) = (way == Way::Alone, way != Way::AsEver, origin.in_vain);
             self.record(run, What::Bundled { bundle, entries, avoid, alone, in_vain, follows });
         }
@@ -116,8 +113,14 @@ impl Step<'_> {
 
     fn give_up_discovery(&mut self, run: &RunId) {
         let Some(state) = self.state.runs.get(run) else { return };
-        if state.phase == Phase::Discovering && state.discovery_losses >= self.state.settings.infra_budget {
-            let (losses, cause) = (state.discovery_losses, &state.discovery_lost_to);
+        let (losses, cause) = (state.discovery_losses, &state.discovery_lost_to);
+        // What came back from one executor says little of another.
+        let told = state.sick.len().saturating_sub(1) as u32;
+        let spent = losses.saturating_sub(told) >= self.state.settings.infra_budget
+            || (losses >= self.state.settings.infra_budget
+                && !self.state.has_untried(state, &BTreeSet::new()))
+            || losses >= state.loss_budget();
+        if state.phase == Phase::Discovering && spent {
             let message = format!("no discovery succeeded in {losses} attempts; the last: {cause}");
             self.record(run, What::DiscoveryFailed { message });
         }
@@ -156,6 +159,20 @@ pub(crate) fn ledger(run: &Run) -> Ledger {
         nothing_started: !run.started,
         empty_by_definition: run.empty_by_definition,
     }
+}
+
+/// Where tests should not go again: wherever they were; if they were everywhere, not where they were last, or are missing.
+fn to_avoid(state: &State, run: &Run, origin: &Origin, tests: &[TestIndex]) -> BTreeSet<ExecutorId> {
+    let known = || tests.iter().map(|test| run.test(*test));
+    let missing = || known().flat_map(|test| &test.missing_on);
+    let deaths = known().flat_map(|test| &test.deaths).map(|death| &death.executor);
+    let all: BTreeSet<_> = missing().chain(deaths).chain(&origin.avoid).cloned().collect();
+    let held_back = HeldBack::of(state, run);
+    if state.executors.iter().any(|(id, executor)| !all.contains(id) && held_back.leaves_any(id, executor)) {
+        return all;
+    }
+    let last = run.attempts.get(&origin.attempt).map(|attempt| &attempt.executor);
+    missing().chain(last).cloned().collect()
 }
 
 /// Why a test is not to be tried again although it has no result.

@@ -8,8 +8,8 @@ use seagull_domain::{
 };
 
 use crate::fact::What;
-use crate::held_back::HeldBack;
 use crate::run::{Attempt, Phase, Run, Status};
+use crate::sick::Pays;
 use crate::state::{Executor, Held, Running};
 use crate::step::{Origin, Step};
 use crate::{Call, Effect, State};
@@ -169,7 +169,7 @@ impl Step<'_> {
 
     /// Tests that a batch reports on may be decided, or owed a retry, elsewhere where it can be.
     fn reopen(&mut self, run: &RunId, attempt: AttemptId, records: &[(Record, Option<Evidence>)]) {
-        let executor = self.state.runs[run].attempts[&attempt].executor.clone();
+        let avoid = self.state.runs[run].attempts[&attempt].was_on();
         for (record, evidence) in records {
             let test = match record {
                 Record::Result(result) if result.last => result.test,
@@ -177,7 +177,7 @@ impl Step<'_> {
                 _ => continue,
             };
             if evidence.is_none() {
-                let origin = Origin { attempt, avoid: Some(executor.clone()), in_vain: 0 };
+                let origin = Origin { attempt, avoid: avoid.clone(), in_vain: 0 };
                 self.open.push((run.clone(), test, origin));
                 self.tell_copies(run, test);
             }
@@ -214,7 +214,8 @@ impl Step<'_> {
             let kept = attempt.asked.intersection(&stays).copied().collect();
             let asked = attempt.left.values().map(|(test, _)| *test).filter(|t| attempt.asked.contains(t));
             let given: Vec<_> = asked.filter(|test| !stays.contains(test)).collect();
-            let origin = Origin { attempt: status.attempt, avoid: None, in_vain: attempt.in_vain() };
+            let (avoid, in_vain) = (attempt.avoid.clone(), attempt.in_vain());
+            let origin = Origin { attempt: status.attempt, avoid, in_vain };
             self.open.extend(given.iter().map(|test| (status.run.clone(), *test, origin.clone())));
             let given = given.len() as u32;
             let (attempt, why) = (status.attempt, attempt.recall);
@@ -249,14 +250,16 @@ impl Step<'_> {
         let failed = matches!(cause, EndCause::GaveBack(..) | EndCause::Completed);
         let avoids = failed || state.attempts[&attempt].superseded;
         let in_vain = matches!(&cause, EndCause::GaveBack(cause, _) if cause.is_charged());
-        self.open_what_is_left(run, attempt, avoids.then(|| executor.clone()), in_vain);
+        self.open_what_is_left(run, attempt, avoids, in_vain);
         let cause = if wanted || !discovery { cause } else { EndCause::Cancelled };
         if discovery && !matches!(cause, EndCause::Discovered(_)) {
             self.withdraw(run);
         }
-        let free = HeldBack::of(self.state, &self.state.runs[run]).is_cordoned(&executor);
+        let who = self.state.who_pays(&self.state.runs[run], &self.state.runs[run].attempts[&attempt]);
+        let free = who == Pays::Nobody;
         let pays = |cause: &EndCause| matches!(cause, EndCause::GaveBack(cause, _) if cause.is_charged());
-        let charged = if pays(&cause) && !free { self.state.runs[run].charged(attempt) } else { Vec::new() };
+        let charged =
+            if pays(&cause) && who == Pays::All { self.state.runs[run].charged(attempt) } else { Vec::new() };
         let ended = What::AttemptEnded { attempt, cause: cause.clone(), executor, left, free, charged };
         self.record(run, ended);
         self.judge_trial(run, attempt);

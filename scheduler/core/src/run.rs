@@ -235,6 +235,8 @@ pub struct Attempt {
     /// As its bundle's.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub in_vain: u32,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub avoid: BTreeSet<ExecutorId>,
     /// Whether any of its entries was reported on.
     pub started: bool,
     /// Of the tests that it was the first to execute, how many passed and how many failed, and how many of these passed
@@ -282,6 +284,11 @@ pub struct Worker {
 }
 
 impl Attempt {
+    /// The executors where what it has was.
+    pub(crate) fn was_on(&self) -> BTreeSet<ExecutorId> {
+        self.avoid.iter().chain([&self.executor]).cloned().collect()
+    }
+
     /// Of an attempt that is its slot's current one, the first test that it owes, for which whatever runs before it runs;
     /// and the same if nothing runs before it.
     pub(crate) fn in_flight(&self) -> (Option<TestIndex>, Option<TestIndex>) {

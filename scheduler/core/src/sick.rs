@@ -9,9 +9,11 @@
 //!
 //! **Nothing starts.** [`CAME_BACK`] attempts in a row came back from the executor with an infrastructure cause, of all
 //! its slots and with no test executed between them, or as many as a slot is held back for in each of its slots; and
-//! meanwhile an attempt began elsewhere. What had come back before does not count: that may be its own doing
-//! ([`crate::split`]). One may be chance and two a slot's own fault, for which that slot alone is held
-//! back; where nothing begins elsewhere either, it is not the executor.
+//! meanwhile an attempt began elsewhere, or there is an executor from which nothing came back. That one may well be busy:
+//! a sick executor is idle, and so is asked first for everything. What had come back before does not count: that may be
+//! its own doing ([`crate::split`]). One may be chance and two a slot's own fault, for which that slot alone is held
+//! back; where nothing begins elsewhere either, it is not the executor. All that an idle executor of many slots was given
+//! comes back at once: no more than the first [`CAME_BACK`] of a row are paid for.
 //!
 //! **Tests fail.** An attempt is *red* if most of what it executed for the first time in the run failed. The core knows
 //! no files, but tests of a file are packed together, so that red attempts are unrelated failures: of several files, or
@@ -24,13 +26,17 @@
 //!   is red everywhere, or from some moment on, has q near 1 and cordons nobody; neither does one that has nothing to
 //!   compare with. With a twentieth of red attempts elsewhere four in a row are enough, with a fifth six or seven.
 //!
+//! What fails may fail at once, while what passes elsewhere takes its time. So an executor whose last [`RED`] attempts
+//! were red gets one at a time, with a pause that doubles after each, while there is another of which that is not so. That
+//! is no cordon: it costs a sound executor little, and a sick one cannot have the suite before it is known.
+//!
 //! Results are results: what failed there has failed, and its verdict may have been told. It is tried elsewhere where a
 //! retry is owed, as every failed test is. A second execution that nobody asked for would hide what really is flaky, and
 //! would come too late for all that was decided before the executor was known to be sick.
 //!
 //! The last executor that could take anything of the run is never cordoned.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use seagull_domain::{
@@ -40,8 +46,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::State;
 use crate::fact::What;
-use crate::held_back::FAILED_STARTS;
+use crate::held_back::{FAILED_STARTS, HeldBack};
 use crate::run::{Attempt, Phase, Run};
+use crate::state::Executor;
 use crate::step::Step;
 
 /// So many attempts in a row that came back.
@@ -55,6 +62,8 @@ const MOST_RED: usize = 64;
 /// A cordoned executor is tried again after this, and after twice as long each time, up to the longest.
 const TRIED_AFTER: Duration = Duration::from_secs(30);
 const TRIED_AT_LEAST_EVERY: Duration = Duration::from_secs(600);
+/// One that has had [`RED`] red attempts gets the next after this, and after twice as long each time, up to [`TRIED_AFTER`].
+const NEXT_AFTER_RED: Duration = Duration::from_secs(1);
 
 /// What speaks against an executor in a run since something last went well there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +71,10 @@ pub struct Signs {
     /// Of each slot, how many attempts in a row came back because their sandbox or worker did not start.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub failed_starts: BTreeMap<SlotIndex, u32>,
-    /// How many attempts in a row came back, and how others went when the row began.
+    /// How many attempts in a row came back.
+    #[serde(default)]
+    pub in_vain: u32,
+    /// How many in a row did of which nothing had come back before, and how others went when the row began.
     #[serde(default)]
     pub came_back: (u32, Went),
     /// The red attempts in a row, the same.
@@ -86,6 +98,14 @@ pub struct Cordon {
     /// What is given out there from this attempt on is a trial.
     pub first: AttemptId,
     pub failed_trials: u32,
+}
+
+/// Who pays for an attempt that comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pays {
+    Nobody,
+    Run,
+    All,
 }
 
 /// What shows that an executor is sick: how many attempts in a row there, and how many elsewhere did better meanwhile.
@@ -113,7 +133,7 @@ impl Run {
         self.went.begun += u32::from(!state.started);
         if let Some(signs) = self.sick.get_mut(&state.executor) {
             signs.failed_starts.remove(&state.slot);
-            signs.came_back = Default::default();
+            (signs.in_vain, signs.came_back) = Default::default();
         }
         self.forget_sound(attempt);
     }
@@ -142,13 +162,12 @@ impl Run {
     /// The attempt came back with what nothing was done of. If the same came back before, it may be its own doing.
     pub(crate) fn came_back(&mut self, attempt: AttemptId, cause: InfraCause) {
         let Attempt { executor, slot, in_vain, .. } = &self.attempts[&attempt];
-        if let Some(signs) = self.sick.get_mut(executor) {
-            signs.count_trial(attempt);
-        }
+        let signs = self.sick.entry(executor.clone()).or_default();
+        signs.count_trial(attempt);
+        signs.in_vain += 1;
         if *in_vain > 0 {
             return;
         }
-        let signs = self.sick.entry(executor.clone()).or_default();
         if cause == InfraCause::SandboxFailed {
             *signs.failed_starts.entry(*slot).or_default() += 1;
         }
@@ -191,8 +210,9 @@ impl Run {
         }
     }
 
-    /// Whether an executor of so many slots is sick, and not known to be yet.
-    fn diagnosis(&self, signs: &Signs, slots: u16) -> Option<Diagnosis> {
+    /// Whether an executor of so many slots is sick, and not known to be yet; `untried` says whether there is another from
+    /// which nothing came back.
+    fn diagnosis(&self, signs: &Signs, slots: u16, untried: impl Fn() -> bool) -> Option<Diagnosis> {
         if signs.cordon.is_some() {
             return None;
         }
@@ -200,7 +220,7 @@ impl Run {
         let begun = self.went.begun - then.begun;
         let failed = |slot| signs.failed_starts.get(&SlotIndex(slot)).is_some_and(|n| *n >= FAILED_STARTS);
         let enough = came_back >= CAME_BACK || (came_back > 0 && (0..slots).all(failed));
-        if enough && begun > 0 {
+        if enough && (begun > 0 || untried()) {
             return Some(Diagnosis {
                 sickness: Sickness::NothingStarts,
                 attempts: came_back,
@@ -217,6 +237,16 @@ impl Run {
 
     pub(crate) fn is_cordoned(&self, executor: &ExecutorId) -> bool {
         self.sick.get(executor).is_some_and(|signs| signs.cordon.is_some())
+    }
+
+    /// Whether the executor's last attempts were all red.
+    pub(crate) fn is_red_on(&self, executor: &ExecutorId) -> bool {
+        self.sick.get(executor).is_some_and(|signs| signs.red.0.len() >= RED)
+    }
+
+    /// How many attempts in a row came back from the executor.
+    pub(crate) fn in_vain_on(&self, executor: &ExecutorId) -> u32 {
+        self.sick.get(executor).map_or(0, |signs| signs.in_vain)
     }
 }
 
@@ -235,11 +265,41 @@ fn chance(own: u32, red: u32, well: u32) -> f64 {
 }
 
 impl State {
-    /// Whether an executor that is cordoned for the run may have one attempt of it.
+    /// Whether an executor that is cordoned for the run, or whose last attempts were all red, may have one of it.
     pub(crate) fn is_to_be_tried(&self, run: &Run, executor: &ExecutorId) -> bool {
-        let is_due = self.trials.get(&(run.spec.id.clone(), executor.clone())) == Some(&None);
+        let trial = self.trials.get(&(run.spec.id.clone(), executor.clone()));
+        let is_due = !matches!(trial, Some(Some(_)));
         let mut placed = self.placed.get(executor).into_iter().flat_map(BTreeMap::values);
         is_due && placed.all(|of| *of != run.spec.id)
+    }
+
+    /// Who is to pay for an attempt that comes back. Nobody, if the run does without its executor, or so much came back
+    /// from there in a row already. The run, but no test, if nothing ever began there. In either case only as long as there
+    /// is another executor that what comes back can go to.
+    pub(crate) fn who_pays(&self, run: &Run, attempt: &Attempt) -> Pays {
+        let executor = &attempt.executor;
+        let does_without = || run.is_cordoned(executor) && HeldBack::of(self, run).is_cordoned(executor);
+        let may_begin = || run.attempts.values().any(|of| of.started && of.executor == *executor);
+        if attempt.bundle.is_some() && does_without() {
+            Pays::Nobody
+        } else if attempt.bundle.is_none() || !self.has_untried(run, &attempt.was_on()) {
+            Pays::All
+        } else if run.in_vain_on(executor) >= CAME_BACK {
+            Pays::Nobody
+        } else if may_begin() {
+            Pays::All
+        } else {
+            Pays::Run
+        }
+    }
+
+    /// Whether there is an executor, beside the given ones, that takes what the run has, and from which nothing came back.
+    pub(crate) fn has_untried(&self, run: &Run, beside: &BTreeSet<ExecutorId>) -> bool {
+        let held_back = HeldBack::all(self, run);
+        let is_untried = |id: &ExecutorId| run.in_vain_on(id) == 0 && !held_back.is_cordoned(id);
+        let is_untried = |id: &ExecutorId| is_untried(id) && !beside.contains(id);
+        let takes = |id, executor: &Executor| executor.boot.is_some() && held_back.leaves_any(id, executor);
+        self.executors.iter().any(|(id, executor)| is_untried(id) && takes(id, executor))
     }
 }
 
@@ -250,7 +310,8 @@ impl Step<'_> {
         let Some(state) = self.state.runs.get(run).filter(goes_on) else { return };
         let found = state.sick.iter().filter_map(|(id, signs)| {
             let executor = self.state.executors.get(id).filter(|executor| !executor.draining)?;
-            Some((id.clone(), state.diagnosis(signs, executor.slots)?))
+            let untried = || self.state.has_untried(state, &BTreeSet::from([id.clone()]));
+            Some((id.clone(), state.diagnosis(signs, executor.slots, untried)?))
         });
         for (executor, diagnosis) in found.collect::<Vec<_>>() {
             let Diagnosis { sickness, attempts, elsewhere } = diagnosis;
@@ -268,8 +329,13 @@ impl Step<'_> {
         let state = &self.state.runs[run];
         let of = &state.attempts[&attempt];
         let executor = of.executor.clone();
-        let cordon = state.sick.get(&executor).and_then(|signs| signs.cordon);
-        let Some(cordon) = cordon.filter(|cordon| attempt >= cordon.first) else { return };
+        let signs = state.sick.get(&executor);
+        let Some(cordon) = signs.and_then(|signs| signs.cordon) else {
+            return self.pause_if_red(run, executor);
+        };
+        if attempt < cordon.first {
+            return;
+        }
         let went_well = match cordon.sickness {
             Sickness::NothingStarts => of.started,
             Sickness::TestsFail => of.passed > 0 && !of.is_red(),
@@ -285,6 +351,18 @@ impl Step<'_> {
     fn try_later(&mut self, run: &RunId, executor: &ExecutorId, failed_trials: u32) {
         let wait = TRIED_AFTER.saturating_mul(1 << failed_trials.min(16)).min(TRIED_AT_LEAST_EVERY);
         self.state.trials.insert((run.clone(), executor.clone()), Some(self.now + wait));
+    }
+
+    /// After a red attempt an executor that has had others before it waits for its next.
+    fn pause_if_red(&mut self, run: &RunId, executor: ExecutorId) {
+        let row = self.state.runs[run].sick.get(&executor).map_or(0, |signs| signs.red.0.len());
+        let key = (run.clone(), executor);
+        let Some(more) = row.checked_sub(RED) else {
+            self.state.trials.remove(&key);
+            return;
+        };
+        let wait = NEXT_AFTER_RED.saturating_mul(1 << more.min(16)).min(TRIED_AFTER);
+        self.state.trials.insert(key, Some(self.now + wait));
     }
 
     /// After recovery nobody knows for how long an executor has been cordoned.

@@ -15,16 +15,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seagull_domain::{AttemptId, RunId, TestIndex};
+use seagull_domain::{AttemptId, ExecutorId, RunId, TestIndex};
 
 use crate::State;
 use crate::run::{Attempt, Run};
 
 /// A bundle that has come to nothing so often is cut in two each time.
 pub(crate) const SPLIT_AFTER: u32 = 2;
-/// So many attempts in a row that came to nothing, and twice as many more as there are slots where one did, show that
-/// nothing starts at all: each slot may fail once for all at the same moment, and once more, and a culprit among 64 is
-/// still found meanwhile, for its neighbours run.
+/// So many attempts in a row that came to nothing, and twice as many more as there are slots, show that nothing starts at
+/// all: each slot may fail once for all at the same moment, and once more, and a culprit among 64 is still found
+/// meanwhile, for its neighbours run.
 const NOTHING_STARTS: u32 = 8;
 
 impl Attempt {
@@ -38,7 +38,11 @@ impl Run {
     /// The tests that pay for a start that failed: what is left of the attempt, if that cannot be cut.
     pub(crate) fn charged(&self, attempt: AttemptId) -> Vec<TestIndex> {
         let left: Vec<_> = self.attempts[&attempt].left.values().map(|(test, _)| *test).collect();
-        if self.halves(&left).is_some() { Vec::new() } else { left }
+        if self.halves(&left).is_some() {
+            Vec::new()
+        } else {
+            left.into_iter().filter(|test| self.pays(*test)).collect()
+        }
     }
 
     /// What goes on together of tests that have come to nothing so often.
@@ -97,15 +101,17 @@ impl State {
         !runs && !state.started && self.is_current(run, attempt)
     }
 
-    /// Whether so much came back from everywhere that no sandbox or worker of the run starts.
+    /// Whether so much came back, from everywhere, that no sandbox or worker of the run starts. What came back from some
+    /// executors says nothing of those that are busy.
     pub(crate) fn nothing_starts(&self, run: &RunId) -> bool {
         let state = &self.runs[run];
-        let slots = state.sick.values().map(|signs| signs.failed_starts.len() as u32).sum::<u32>();
+        let mut takes = self.executors.iter().filter(|(_, executor)| executor.may_take());
+        let slots: u32 = takes.clone().map(|(_, executor)| u32::from(executor.slots)).sum();
+        let is_in_vain = |(id, _): (&ExecutorId, _)| state.in_vain_on(id) > 0;
         let something_runs = || {
-            let unknown = self.executors.values().any(|executor| executor.boot.is_none());
             let mut running = self.executors.values().flat_map(|executor| executor.running.values());
-            unknown || running.any(|running| running.run == *run)
+            running.any(|running| running.run == *run)
         };
-        state.in_vain >= NOTHING_STARTS + 2 * slots && !something_runs()
+        state.in_vain >= NOTHING_STARTS + 2 * slots && takes.all(is_in_vain) && !something_runs()
     }
 }

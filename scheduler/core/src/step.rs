@@ -38,8 +38,8 @@ pub(crate) struct Step<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Origin {
     pub attempt: AttemptId,
-    /// Where it should not go if it can go elsewhere.
-    pub avoid: Option<ExecutorId>,
+    /// Where it should not go if it can go elsewhere: wherever it was.
+    pub avoid: BTreeSet<ExecutorId>,
     /// How many attempts it was in, with just what it is in now or more, that came to nothing.
     pub in_vain: u32,
 }
@@ -136,7 +136,7 @@ impl Step<'_> {
         self.state.judgements.remove(run);
         let state = &self.state.runs[run];
         self.dirty.extend(state.workers.keys().cloned());
-        let origin = Origin { attempt: AttemptId(0), avoid: None, in_vain: 0 };
+        let origin = Origin { attempt: AttemptId(0), avoid: BTreeSet::new(), in_vain: 0 };
         let open = (0..).map(TestIndex).zip(&state.tests).filter(|(_, t)| t.verdict.is_none() && t.held == 0);
         self.open.extend(open.map(|(test, _)| (run.clone(), test, origin.clone())));
     }

@@ -2,7 +2,7 @@
 //! executor, when its run has nothing else to give out, so that an innocent neighbour is never blamed. Two executors lost
 //! with it alone condemn it, unless executors are lost so often that this may be chance.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use seagull_domain::{
@@ -42,7 +42,7 @@ pub(crate) enum Way {
 /// How often executors are lost. Volatile: a scheduler that has just recovered blames nobody for what it has not seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Losses {
-    /// For causes that nobody knows.
+    /// For causes that nobody knows, but for those that were lost with a suspect alone.
     pub count: u32,
     /// How long all executors that are gone had been there together.
     pub lived: Duration,
@@ -124,18 +124,21 @@ impl Run {
 }
 
 impl State {
+    /// How often executors were lost before this life of the scheduler is not known any more.
+    fn deaths<'a>(&self, test: &'a Test) -> impl Iterator<Item = &'a Death> + use<'a> {
+        let epoch = self.epoch;
+        test.deaths.iter().filter(move |death| death.epoch == epoch)
+    }
+
     /// How likely it is that executors were lost just while they ran this test alone, at the rate at which others are
     /// lost. Half a loss more than was seen, so that a fleet which has lost none yet is not taken to be perfect.
     fn chance(&self, test: &Test, now: Instant) -> f64 {
-        let own = 1 + test.deaths.iter().filter(|death| death.epoch == self.epoch).count();
-        let others = f64::from(self.losses.count) - own as f64;
+        let others = f64::from(self.losses.count) - 1.0;
         let there: Duration = self.executors.values().map(|executor| now - executor.since).sum();
         let lived_ms = (self.losses.lived + there).as_millis().max(1) as f64;
         let rate = (others.max(0.0) + 0.5) / lived_ms;
-        // How often others were lost at that time is not known any more.
-        let known = |death: &Death| death.alone_ms.filter(|_| death.epoch == self.epoch);
-        let of = |death: &Death| known(death).map_or(1.0, |ms| (rate * ms as f64).min(1.0));
-        test.deaths.iter().map(of).product()
+        let of = |death: &Death| death.alone_ms.map_or(1.0, |ms| (rate * ms as f64).min(1.0));
+        self.deaths(test).map(of).product()
     }
 }
 
@@ -144,7 +147,8 @@ impl Step<'_> {
     pub(crate) fn condemn(&mut self, run: &RunId, test: TestIndex, attempt: AttemptId) {
         let state = &self.state.runs[run];
         let known = state.test(test);
-        let Some(last) = state.attempts.get(&attempt).filter(|_| known.deaths.len() >= DEATHS) else {
+        let Some(last) = state.attempts.get(&attempt).filter(|_| self.state.deaths(known).count() >= DEATHS)
+        else {
             return;
         };
         if !known.suspect || !state.owes(test) || self.state.chance(known, self.now) >= CHANCE {
@@ -157,7 +161,7 @@ impl Step<'_> {
 
     /// Records that a test will not run any more, which decides what has to run after it, too.
     pub(crate) fn record_for_good(&mut self, run: &RunId, test: TestIndex, what: What) {
-        let origin = Origin { attempt: AttemptId(0), avoid: None, in_vain: 0 };
+        let origin = Origin { attempt: AttemptId(0), avoid: BTreeSet::new(), in_vain: 0 };
         let followers = self.state.runs[run].followers(test).into_iter();
         self.open.extend(followers.map(|follower| (run.clone(), follower, origin.clone())));
         self.record(run, what);

@@ -362,11 +362,13 @@ fn a_slot_whose_worker_does_not_start_gets_nothing_while_another_may_do_better()
         world.report(good, &[]);
     }
     let run_state = &world.state.runs[&run()];
-    let (last, _) = run_state.live_attempts().last().unwrap();
-    assert_eq!(run_state.attempts[&last].executor.as_str(), "b", "there is no other");
+    let (last, attempt) = run_state.live_attempts().last().unwrap();
+    assert_eq!(attempt.executor.as_str(), "b", "there is no other");
+    let (first, _) = attempt.left[&0];
     world.says("b", last.0, AttemptState::Running(None));
-    world.report("b", &[(1, result(2, Outcome::Passed))]);
-    assert!(world.state.runs[&run()].sick.is_empty(), "it does start");
+    world.report("b", &[(1, result(first.0, Outcome::Passed))]);
+    let signs = &world.state.runs[&run()].sick[&"b".parse().unwrap()];
+    assert!(signs.failed_starts.is_empty(), "it does start");
 }
 
 #[test]

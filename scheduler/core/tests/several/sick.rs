@@ -6,8 +6,9 @@ use seagull_domain::{
     AttemptId, AttemptReport, AttemptState, EndCause, Generation, InfraCause, Outcome, RunEvent, Sickness,
     TestIndex, Verdict,
 };
-use seagull_scheduler_core::{Event, Fact, Phase, What, project};
+use seagull_scheduler_core::{Call, Event, Fact, Phase, What, project};
 
+use crate::fixture::spec;
 use crate::world::*;
 
 /// What an executor makes of a test; None if nothing starts there.
@@ -62,8 +63,83 @@ fn given(facts: &[What], executor: &str) -> usize {
     assigned(facts).iter().filter(|(to, _)| *to == executor).count()
 }
 
+const STARTS_ON_A: Does = |executor, _| (executor == "a").then_some(Outcome::Passed);
 const STARTS_NOTHING: Does = |executor, _| (executor != "b").then_some(Outcome::Passed);
 const FAILS: Does = |executor, _| Some(if executor == "b" { Outcome::Failed } else { Outcome::Passed });
+
+/// All that an executor has comes back at once.
+fn all_come_back(world: &mut World, executor: &'static str) -> Vec<What> {
+    let live = world.state.runs[&run()].live_attempts();
+    let of_executor = live.filter(|(_, attempt)| attempt.executor.as_str() == executor);
+    let report = |(attempt, _)| {
+        let (run, generation, kept) = (run(), Generation(1), Vec::new());
+        AttemptReport { attempt, run, generation, kept, state: came_back() }
+    };
+    world.executors.get_mut(executor).unwrap().attempts = of_executor.map(report).collect();
+    let mut facts = world.report(executor, &[]);
+    world.executors.get_mut(executor).unwrap().attempts.clear();
+    facts.extend(world.report(executor, &[]));
+    facts
+}
+
+#[test]
+fn a_discovery_waits_for_a_busy_executor_rather_than_go_where_one_came_back() {
+    let mut world = World::of(0);
+    assert_eq!(assigned(&world.report("b", &[])), [("b", AttemptId(1))]);
+    world.step(Event::Submit { request: Call(1001), spec: Box::new(spec("s")) });
+    assert_eq!(assigned(&world.report("a", &[])), [("a", AttemptId(2))]);
+    let facts = all_come_back(&mut world, "b");
+    assert_eq!(assigned(&facts), [], "the other is at another run");
+    world.executors.get_mut("a").unwrap().draining = Some(InfraCause::Drained);
+    assert_eq!(assigned(&world.report("a", &[])), [("b", AttemptId(3))], "there is no other");
+}
+
+#[test]
+fn what_an_idle_executor_of_many_slots_gives_back_at_once_costs_little() {
+    let mut world = world(0, 100, &[]);
+    world.executors.entry("b").or_default().more_slots = 63;
+    assert_eq!(given(&world.report("b", &[]), "b"), 64);
+    let facts = all_come_back(&mut world, "b");
+    assert_eq!((cordoned(&facts), given(&facts, "b")), (vec![("b", Sickness::NothingStarts, 64)], 0));
+    let state = &world.state.runs[&run()];
+    assert_eq!(
+        (state.losses, state.phase),
+        (3, Phase::Running),
+        "the first executor is still at its first test"
+    );
+    assert!(state.tests.iter().all(|test| test.losses == 0));
+}
+
+#[test]
+fn tests_that_sick_executors_gave_back_wait_for_a_sound_one_that_is_busy() {
+    let mut world = World::running_bundles(0, (0..4).map(|test| tests([test])).collect(), Vec::new());
+    let sick = ["b", "c", "d", "e"];
+    sick.iter().for_each(|executor| drop(world.report(executor, &[])));
+    let facts = play(&mut world, &sick, 10, STARTS_ON_A);
+    assert_eq!(decided(&facts), []);
+    let facts = play(&mut world, &["a"], 4, STARTS_ON_A);
+    assert!(facts.iter().any(|what| matches!(what, What::Ended { exit_code: 0, .. })));
+}
+
+#[test]
+fn an_executor_where_tests_fail_at_once_gets_one_attempt_at_a_time() {
+    let mut world = world(0, 40, &["b", "c"]);
+    play(&mut world, &["b"], 40, FAILS);
+    assert_eq!(world.state.runs[&run()].counts.failed, 6);
+    for seconds in [1, 2, 4] {
+        world.now = world.now + Duration::from_millis(seconds * 1000 - 1);
+        assert_eq!(given(&world.step(Event::Tick).0, "b"), 0);
+        world.now = world.now + Duration::from_millis(1);
+        assert_eq!(given(&world.step(Event::Tick).0, "b"), 1);
+        ["a", "c"].iter().for_each(|executor| drop(world.report(executor, &[])));
+        end(&mut world, "b", FAILS);
+    }
+    assert_eq!(world.state.runs[&run()].counts.failed, 12);
+    // Where they fail everywhere it is not the executor.
+    let mut facts = play(&mut world, &["a", "c"], 3, |_, _| Some(Outcome::Failed));
+    facts.extend(world.report("b", &[]));
+    assert!(given(&facts, "b") > 0);
+}
 
 #[test]
 fn an_executor_where_nothing_starts_gets_nothing_more_and_nobody_pays() {
@@ -134,8 +210,8 @@ fn a_cordoned_executor_is_tried_again_with_one_attempt_and_less_and_less_often()
 fn an_executor_where_most_tests_fail_is_cordoned_if_that_is_no_chance() {
     let mut world = world(0, 100, &["b", "c", "d"]);
     let facts = play(&mut world, &["a", "b", "c", "d"], 40, FAILS);
-    assert_eq!(cordoned(&facts), [("b", Sickness::TestsFail, 6)]);
-    assert_eq!(world.state.runs[&run()].counts.failed, 12, "results are results");
+    assert_eq!(cordoned(&facts), [("b", Sickness::TestsFail, 3)]);
+    assert_eq!(world.state.runs[&run()].counts.failed, 6, "results are results");
 }
 
 #[test]
@@ -159,6 +235,10 @@ fn retries_that_pass_elsewhere_show_it_and_what_has_not_started_there_is_asked_b
     for _ in 0..3 {
         end(&mut world, "b", FAILS);
     }
+    assert_eq!(given(&world.report("b", &[]), "b"), 0, "not at once");
+    world.now = world.now + Duration::from_secs(1);
+    assert_eq!(given(&world.step(Event::Tick).0, "b"), 1);
+    world.report("b", &[]);
     let (attempt, _) = world.state.runs[&run()].live_attempts().last().unwrap();
     assert_eq!(attempt, AttemptId(6));
     world.says("b", 6, AttemptState::Running(Some(TestIndex(8))));

@@ -92,7 +92,7 @@ fn killer(deaths: usize, relation: Vec<Relation>, tests: u32) -> (World, Vec<Wha
 #[test]
 fn two_executors_lost_with_it_alone_condemn_a_test() {
     let (world, facts) = killer(1, Vec::new(), 1);
-    assert_eq!(alone(&facts), [(vec![0], vec!["b", "b"])]);
+    assert_eq!(alone(&facts), [(vec![0], vec!["a", "b"])]);
     assert_eq!(decided(&facts), []);
     drop(world);
 
@@ -109,6 +109,22 @@ fn two_executors_lost_with_it_alone_condemn_a_test() {
     );
     assert_eq!(result.message, "each executor that ran it alone was lost: b within 20.0 s, c within 20.0 s");
     assert!(matches!(world.state.runs[&run()].phase, Phase::Ended { exit_code: 100, .. }));
+    assert_eq!(
+        world.state.losses.count, 1,
+        "what is lost with a suspect alone is no sign of how often others are"
+    );
+}
+
+#[test]
+fn what_was_lost_before_a_restart_condemns_nobody() {
+    let (mut world, _) = killer(1, Vec::new(), 1);
+    world.restart();
+    let attempt = world.state.next_attempt.0 - 1;
+    world.says("c", attempt, AttemptState::Running(Some(TestIndex(0))));
+    world.report("c", &[]);
+    let facts = lose(&mut world, "c", &["d"]);
+    let lost = Verdict::NotExecuted(NotExecuted::Infra(InfraCause::ExecutorLost));
+    assert_eq!(decided(&facts), [(TestIndex(0), lost)]);
 }
 
 #[test]
