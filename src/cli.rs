@@ -260,7 +260,7 @@ pub struct HowArgs {
     /// Run a failed test again so often; failed and passed is flaky [default: 0]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub retries: Option<u32>,
-    /// Give a test up that was lost with its executor so often [default: 3]
+    /// Give a test up that was lost with its executor, or could not be started, so often [default: 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub test_losses: Option<u32>,
     /// Stop after so many losses [default: 100, or a twentieth of the tests if that is more]

@@ -92,6 +92,44 @@ fn a_drained_executor_ends_what_it_runs_while_the_rest_goes_elsewhere() {
     cluster.ends(Vec::new());
 }
 
+#[test]
+fn whoever_waits_is_told_where_a_test_is_and_that_no_executor_is_left() {
+    let cluster = Cluster::start(Suite::of(&[("test_a.py", HELD)]));
+    let token = cluster.token().into_os_string().into_string().unwrap();
+    let at = ["--scheduler", &cluster.url, "--token-file", &token];
+    let explain = |arguments: &[&str]| {
+        let output = cluster.suite.seagull(&[&["explain"], arguments, &at].concat()).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let mut first = cluster.executor("e-one");
+    let mut run = cluster.start_run(&["--run-id", "left"]);
+    run.until(is("test_started"));
+    until(|| explain(&["left", "test_held"]).contains("because it is running for "));
+    let waits = explain(&["left", "test_rest[5]"]);
+    assert!(waits.contains("because it waits on e-one, slot 0, attempt "), "{waits}");
+    first.kill();
+    until(|| {
+        run.stderr()
+            .contains("no executor is there any more that could go on with the run; one more joins with: ")
+    });
+    for (of, because) in [
+        (&["left"][..], "because it has not ended, and no executor is there any more\n"),
+        (&["left", "test_rest[5]"], "because no executor is there that takes it\n"),
+    ] {
+        let said = explain(of);
+        assert!(said.contains(because), "{said}");
+    }
+    fs::write(cluster.suite.beside("meet/go"), "").unwrap();
+    let second = cluster.executor("e-two");
+    run.finish().expect_counts(0, &[("passed", 7)]);
+    cluster.ends(vec![second]);
+
+    let asks = cluster.suite.seagull(&[&["executor", "drain", "e-two"], &at[..]].concat());
+    let mut asks = Running::start(asks, &cluster.suite.beside("asks-stderr"));
+    until(|| asks.stderr().contains("reconnecting: the scheduler at "));
+    asks.kill();
+}
+
 /// `e-one` has to leave while a test runs there that does not end in time.
 fn hands_back(options: &[&str], cause: &str, notice: impl FnOnce(&Cluster, &Running)) {
     let cluster = Cluster::start(Suite::of(&[("test_a.py", STUCK)]));

@@ -16,6 +16,7 @@ mod scalar;
 mod spec;
 mod verdict;
 mod watch;
+mod whereabouts;
 mod words;
 
 pub use blob::{BlobAsked, BlobPart, BlobPiece};
@@ -26,3 +27,4 @@ pub use request::{BundleAsked, LogChunk, RunDescription, TextAsked, Word, submis
 pub use result::fit_result;
 pub use scalar::fitted;
 pub use watch::{LiveSlot, WatchAsked, Watched, pack_items};
+pub use whereabouts::TestAsked;

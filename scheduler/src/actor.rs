@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use seagull_domain::{
     AttemptId, BundleContents, Desired, Digest, DrainState, ExecutorId, Generation, Instant, Report, RunId,
-    RunOverview, RunSpec, RunState, Seq, SlotNumber, SuiteError, TestIndex, Workspace,
+    RunOverview, RunSpec, RunState, Seq, SlotNumber, SuiteError, TestIndex, Whereabouts, Workspace,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Phase, Refusal, Run, State};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -48,6 +48,12 @@ pub(crate) enum Request {
     /// Slots of the executors that are there.
     Slots {
         reply: oneshot::Sender<u32>,
+    },
+    /// Where a test without a verdict is.
+    Find {
+        run: RunId,
+        test: TestIndex,
+        reply: oneshot::Sender<Option<Whereabouts>>,
     },
     /// Asks executors to leave; says how far each has come.
     Drain {
@@ -214,6 +220,9 @@ impl Actor {
             }
             Request::Slots { reply } => {
                 let _ = reply.send(self.state.slots());
+            }
+            Request::Find { run, test, reply } => {
+                let _ = reply.send(self.state.whereabouts(self.now(), &run, test));
             }
             Request::Drain { executors, limit_ms, reply } => {
                 self.step(Event::Drain { executors: executors.clone(), limit_ms });

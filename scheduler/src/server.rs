@@ -53,9 +53,7 @@ pub enum Error {
         "cannot listen on {address}: {source}\nhint: --listen takes another address; port 0 is any that is free"
     )]
     Listen { address: SocketAddr, source: std::io::Error },
-    #[error(
-        "nothing more can be kept: {0}\nhint: nothing that was acknowledged is lost; when it is started again, all goes on from there"
-    )]
+    #[error("nothing more can be kept: {0}")]
     Commit(String),
     #[error(
         "the certificate cannot be used: {0}\nhint: --tls-cert and --tls-key take PEM files, the key is that of the first certificate"

@@ -51,7 +51,7 @@ Exits as the run did. Ctrl-C ends the watching; the run goes on.
 const EXPLAIN_EXAMPLES: &str = "\
 Examples:
   seagull explain                      why the last run has its verdict and its exit code
-  seagull explain test_login           why that test has its verdict there: every execution of it
+  seagull explain test_login           why that test has its verdict there, or has none yet
   seagull explain 20261124-191500-ab12cd 'tests/a.py::test_x[1]'
 ";
 

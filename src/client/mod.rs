@@ -12,8 +12,10 @@ mod watch;
 use std::path::Path;
 use std::time::Duration;
 
-use seagull_domain::{DrainState, NotPassed, RunId, RunOverview, RunSpec, SuiteError, TestHistory, TextRef};
-use seagull_proto::convert::{self, DrainAsked, HistoryAsked, ListAsked, TextAsked, Word};
+use seagull_domain::{
+    DrainState, NotPassed, RunId, RunOverview, RunSpec, SuiteError, TestHistory, TextRef, Whereabouts,
+};
+use seagull_proto::convert::{self, DrainAsked, HistoryAsked, ListAsked, TestAsked, TextAsked, Word};
 use seagull_proto::endpoint::{Authorized, blobs_client, runs_client};
 use seagull_proto::v1::blobs_client::BlobsClient;
 use seagull_proto::v1::runs_client::RunsClient;
@@ -176,12 +178,23 @@ impl Client {
         TestHistory::try_from(answer.into_inner()).map_err(Error::new)
     }
 
-    /// Asks executors to leave; how far each has come, in their order.
+    /// Asks executors to leave, once; how far each has come, in their order.
     pub async fn drain(&self, asked: DrainAsked) -> Result<Vec<DrainState>, Error> {
         let (expected, request) = (asked.executors.len(), v1::DrainRequest::from(asked));
-        let answer = self.insist(|| async { Ok(self.runs.clone().drain(request.clone()).await?) }).await?;
+        let answer = self.runs.clone().drain(request).await;
+        let answer = answer.map_err(|status| Error::from(status).at(self.url.as_ref()))?;
         let states = Vec::try_from(answer.into_inner()).map_err(Error::new)?;
         if states.len() == expected { Ok(states) } else { Err(Error::new("of other executors")) }
+    }
+
+    /// Where a test is that waits for its verdict; None where the scheduler has no such test, or cannot tell.
+    pub async fn find(&self, asked: TestAsked) -> Result<Option<Whereabouts>, Error> {
+        match self.runs.clone().find_test(v1::FindTestRequest::from(asked)).await {
+            Ok(answer) => answer.into_inner().try_into().map(Some).map_err(Error::new),
+            // An older release does not know the call.
+            Err(status) if matches!(status.code(), Code::NotFound | Code::Unimplemented) => Ok(None),
+            Err(status) => Err(Error::from(status).at(self.url.as_ref())),
+        }
     }
 
     /// Reads a text of a run, piece by piece.

@@ -3,28 +3,46 @@
 //! The wish is repeated until each executor has taken it, so that it outlives a scheduler that restarts.
 #![expect(clippy::disallowed_methods, reason = "a shell: it asks again after a while")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use seagull_domain::{DrainState, ExecutorId};
 use seagull_proto::convert::DrainAsked;
 
 use crate::cli;
+use crate::client::Error;
 use crate::duration;
 use crate::errors::say;
 
 /// How long until it is looked again.
 const AGAIN: Duration = Duration::from_millis(500);
+/// A scheduler that is away for longer is not waited for: whoever drains has little time.
+const PATIENCE: Duration = Duration::from_secs(60);
+const AWAY: &str = "the executors cannot be asked; those that drain already go on with it";
 
 pub async fn run(args: &cli::Drain) -> anyhow::Result<u8> {
     let client = super::client(&args.scheduler, &super::token(&args.token)?, &args.tls)?;
     let limit_ms = duration::millis(args.limit);
     let mut drains = Drains::of(&args.names);
+    let mut away: Option<Instant> = None;
     loop {
         let executors = drains.0.iter().map(|(executor, _)| executor.clone()).collect();
-        let states = client.drain(DrainAsked { executors, limit_ms }).await?;
-        for line in drains.hear(&states, &duration::written(limit_ms)) {
-            say!("{line}");
+        match client.drain(DrainAsked { executors, limit_ms }).await {
+            Ok(states) => {
+                if away.take().is_some() {
+                    say!("connected again");
+                }
+                for line in drains.hear(&states, &duration::written(limit_ms)) {
+                    say!("{line}");
+                }
+            }
+            Err(error) => {
+                let waited = away.map(|since| since.elapsed());
+                if let Some(line) = waiting(&error, waited)? {
+                    say!("{line}");
+                }
+                away.get_or_insert_with(Instant::now);
+            }
         }
         if drains.are_done(args.wait) {
             break;
@@ -33,6 +51,17 @@ pub async fn run(args: &cli::Drain) -> anyhow::Result<u8> {
     }
     drains.check()?;
     Ok(0)
+}
+
+/// What to say of a scheduler that does not answer, and has not for so long: the first time, that it is waited for; after
+/// a while that is the end.
+fn waiting(error: &Error, waited: Option<Duration>) -> anyhow::Result<Option<String>> {
+    let (said, is_over) = (error.to_string(), waited.is_some_and(|waited| waited >= PATIENCE));
+    if is_over || !error.is_transient() {
+        return Err(anyhow!(said)).context(AWAY);
+    }
+    let line = said.lines().next().unwrap_or_default();
+    Ok(waited.is_none().then(|| format!("reconnecting: {line}")))
 }
 
 /// How far an executor has come.
@@ -129,6 +158,18 @@ mod tests {
         assert!(!drains.are_done(true));
         assert_eq!(drains.hear(&[Absent, Absent], "2m"), ["b has left"]);
         assert!(drains.are_done(true) && drains.check().is_ok());
+    }
+
+    #[test]
+    fn a_scheduler_that_is_away_is_told_of_once_and_waited_for_a_while() {
+        let away = || Error::from(tonic::Status::unavailable("refused"));
+        let said = |waited| waiting(&away(), waited).map_err(|error| format!("{error:#}"));
+        assert_eq!(said(None), Ok(Some("reconnecting: the scheduler cannot be reached: refused".to_owned())));
+        assert_eq!(said(Some(PATIENCE / 2)), Ok(None));
+        let error = said(Some(PATIENCE)).unwrap_err();
+        assert!(error.contains(AWAY) && error.contains("refused\nhint: "), "{error}");
+        let refused = Error::from(tonic::Status::unauthenticated("no"));
+        assert!(waiting(&refused, None).is_err(), "another try changes nothing");
     }
 
     #[test]

@@ -47,7 +47,8 @@ pub async fn run(args: cli::Executor) -> anyhow::Result<u8> {
         outcome = executor.wait() => return left(outcome),
         () = signals.next() => {}
     }
-    executor.leave(Notice::drain("a signal; another ends it now", args.drain_limit));
+    say!("another signal ends it now");
+    executor.leave(Notice::drain("a signal", args.drain_limit));
     tokio::select! {
         outcome = executor.wait() => left(outcome),
         () = signals.next() => Ok(INTERRUPTED),

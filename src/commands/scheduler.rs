@@ -13,6 +13,9 @@ use crate::place::Place;
 use crate::signals::Signals;
 use crate::state::State;
 
+const ENDED: &str = "the scheduler has ended\n\
+    hint: nothing that was acknowledged is lost; when it is started again, all goes on from there";
+
 pub async fn run(args: cli::Scheduler) -> anyhow::Result<u8> {
     let identity = args.tls_cert.as_deref().zip(args.tls_key.as_deref()).map(read_identity).transpose()?;
     if !args.listen.ip().is_loopback() && identity.is_none() && !args.insecure {
@@ -42,7 +45,7 @@ pub async fn run(args: cli::Scheduler) -> anyhow::Result<u8> {
     super::print(|out| writeln!(out, "listening on {scheme}://{address}"))?;
     tokio::select! {
         () = signals.next() => Ok(0),
-        error = server.failed() => Err(error).context("the scheduler has ended"),
+        error = server.failed() => Err(error).context(ENDED),
     }
 }
 

@@ -9,6 +9,7 @@ mod html;
 mod human;
 mod json;
 mod junit;
+mod losses;
 mod names;
 mod narrator;
 mod plain;

@@ -89,7 +89,9 @@ impl Narrator {
             RunEvent::AttemptLost { executor, cause, message, tests, suspect, .. } => {
                 let lost = self.attempt_lost(executor, *cause, message, *tests);
                 let suspect = suspect.map(|test| one_line(&tally.names.id(test), ID_WIDTH));
-                let suspect = suspect.map(|id| format!("; {id} was in flight and runs alone from now on"));
+                // In a run that stops nothing runs again.
+                let alone = if tally.stopping.is_none() { " and runs alone from now on" } else { "" };
+                let suspect = suspect.map(|id| format!("; {id} was in flight{alone}"));
                 Some(lost + &suspect.unwrap_or_default())
             }
             RunEvent::ExecutorLost { executor, cause } => {
@@ -124,7 +126,8 @@ impl Narrator {
             }
             RunEvent::Stopping { reason } => {
                 let stopping = paint.odd("STOPPING");
-                Some(format!("{stopping} {reason}: nothing more is started, what runs is interrupted"))
+                let limit = tally.limit().map(|limit| format!(" ({limit})")).unwrap_or_default();
+                Some(format!("{stopping} {reason}{limit}: nothing more is started, what runs is interrupted"))
             }
             _ => None,
         }

@@ -1,10 +1,12 @@
 //! What a person reads when a run is over: everything that is not green, where the time went, what to do next, and the
 //! verdict on the last line.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{self, Write};
 
-use seagull_domain::{Framework, PlanSummary, RunSpec, RunVerdict, SuiteError, TestIndex, Verdict};
+use seagull_domain::{
+    ExecutorId, Framework, PlanSummary, RunSpec, RunVerdict, SuiteError, TestCause, TestIndex, Verdict,
+};
 
 use super::ci::{Annotation, Kind, Lines, Log};
 use super::tally::{Execution, Tally, TestRecord};
@@ -165,6 +167,7 @@ impl<'a, W: Write> Page<'a, W> {
         let tally = self.tally;
         for message in &tally.discovery_failures {
             self.heading("discovery failed")?;
+            writeln!(self.out, "tried on {}", in_turn(&tally.losses.discoveries))?;
             self.captured(Some(message))?;
         }
         Ok(())
@@ -211,11 +214,23 @@ impl<'a, W: Write> Page<'a, W> {
             return Ok(());
         }
         self.heading(&format!("flaky: {}", count(number(flaky.len()), "test")))?;
+        let losses = &self.tally.losses;
+        let sick: Vec<_> = flaky.iter().filter_map(|(_, record)| losses.sick(record.failed_on())).collect();
+        if !sick.is_empty() {
+            let (of_them, executors) = (sick.len(), sick.iter().flatten().collect::<BTreeSet<_>>());
+            let executors = executors.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            writeln!(
+                self.out,
+                "{of_them} of them failed only where an executor was cordoned (tests fail there): {executors}"
+            )?;
+        }
         for (test, record) in flaky.iter().take(LISTED) {
             let (failed, runs) = (record.failures().count(), record.runs.len());
             let note = record.failures().last().and_then(|run| run.note.as_ref());
             let said = note.map_or(String::new(), |note| message(&note.message, MESSAGE_WIDTH));
-            writeln!(self.out, "{}: failed {failed} of {runs} runs: {said}", self.id(*test))?;
+            let cordoned =
+                losses.sick(record.failed_on()).map_or("", |_| " (only where an executor was cordoned)");
+            writeln!(self.out, "{}: failed {failed} of {runs} runs{cordoned}: {said}", self.id(*test))?;
         }
         self.more(flaky.len(), LISTED)
     }
@@ -289,21 +304,55 @@ impl<'a, W: Write> Page<'a, W> {
 
     fn losses(&mut self) -> io::Result<()> {
         let losses = &self.tally.losses;
-        if losses.executors.is_empty() && losses.cordoned.is_empty() && losses.attempts == 0 {
+        if losses.is_empty() {
             return Ok(());
         }
         self.heading("lost")?;
-        for (executor, cause) in losses.executors.iter().take(LISTED) {
-            writeln!(self.out, "{executor}: {cause}")?;
+        let executors = grouped(losses.executors.iter().map(|(executor, cause)| (executor, *cause)));
+        for ((executor, cause), often) in executors.iter().take(LISTED) {
+            let often = if *often > 1 { format!(", {}", times(*often)) } else { String::new() };
+            writeln!(self.out, "{executor}: {cause}{often}")?;
         }
-        self.more(losses.executors.len(), LISTED)?;
+        self.more(executors.len(), LISTED)?;
+        // Those that went with their executors are told of with these.
+        let known = |executor, cause| executors.iter().any(|(of, _)| *of == (executor, cause));
+        let attempts = losses.attempts.iter().filter(|((executor, cause), _)| !known(executor, *cause));
+        let attempts: Vec<_> = attempts.collect();
+        for ((executor, cause), number) in attempts.iter().take(LISTED) {
+            let how = if cause.is_charged() { "lost" } else { "given back" };
+            writeln!(self.out, "{executor}: {} {how} ({cause})", count(**number, "attempt"))?;
+        }
+        self.more(attempts.len(), LISTED)?;
         for (executor, (sickness, is_cordoned)) in losses.cordoned.iter().take(LISTED) {
             let back = if *is_cordoned { "" } else { ", and came back" };
             writeln!(self.out, "{executor}: was cordoned ({sickness} there){back}")?;
         }
         self.more(losses.cordoned.len(), LISTED)?;
-        let (attempts, tests) = (count(losses.attempts, "attempt"), count(losses.tests, "test"));
-        writeln!(self.out, "{attempts} lost with {tests} unfinished; none of it is charged to a test")
+        self.consequences()
+    }
+
+    /// What the losses did to tests: no loss is a failure, but that of a test that kills its executors is.
+    fn consequences(&mut self) -> io::Result<()> {
+        let tally = self.tally;
+        let lost = tally.losses.lost_attempts();
+        let mut told = Vec::new();
+        if lost > 0 {
+            told.push(format!("{} lost, which is no failure of a test", count(lost, "attempt")));
+        }
+        if tally.given_up > 0 {
+            told.push(format!("{} given up without a result", count(tally.given_up, "test")));
+        }
+        let is_poison =
+            |run: &Execution| run.note.as_ref().is_some_and(|note| note.cause == Some(TestCause::Poison));
+        let poison = tally.tests.iter().filter(|test| test.failures().any(is_poison)).count();
+        if poison > 0 {
+            told.push(format!(
+                "{} failed as poison: executors are lost by it",
+                count(number(poison), "test")
+            ));
+        }
+        told.extend(tally.limit().map(|limit| format!("the run stopped, for {limit}")));
+        if told.is_empty() { Ok(()) } else { writeln!(self.out, "{}", told.join("; ")) }
     }
 
     fn next_steps(&mut self, closing: &Closing) -> io::Result<()> {
@@ -391,6 +440,26 @@ fn distinct(errors: &[SuiteError]) -> Vec<(&SuiteError, u32)> {
         }
     }
     distinct
+}
+
+/// Each with how often it is there, in the order in which they came first.
+fn grouped<T: PartialEq>(items: impl IntoIterator<Item = T>) -> Vec<(T, u32)> {
+    let mut groups: Vec<(T, u32)> = Vec::new();
+    for item in items {
+        match groups.iter_mut().find(|(known, _)| *known == item) {
+            Some((_, often)) => *often += 1,
+            None => groups.push((item, 1)),
+        }
+    }
+    groups
+}
+
+/// `a, b (2 times)`
+fn in_turn(executors: &[ExecutorId]) -> String {
+    let often = |often| if often > 1 { format!(" ({})", times(often)) } else { String::new() };
+    let each =
+        grouped(executors).into_iter().map(|(executor, number)| format!("{executor}{}", often(number)));
+    each.collect::<Vec<_>>().join(", ")
 }
 
 /// What decides which tests there are.

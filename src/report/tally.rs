@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, Counts, ExecutorId, Framework, Generation, InfraCause, Instant, Manifest, NotExecuted,
-    Outcome, PlanSummary, RunEvent, RunId, RunSpec, RunVerdict, Seq, Sickness, SlotNumber, StreamItem,
-    SuiteError, TestCause, TestIndex, TestResult, TextRef, Verdict,
+    AttemptId, Counts, ExecutorId, Framework, Generation, Instant, Manifest, NotExecuted, Outcome,
+    PlanSummary, RunEvent, RunId, RunSpec, RunVerdict, Seq, SlotNumber, StreamItem, SuiteError, TestCause,
+    TestIndex, TestResult, TextRef, Verdict,
 };
 
 use super::Live;
+use super::losses::Losses;
 use super::names::Names;
 
 /// What the events of a run have come to.
@@ -39,11 +40,15 @@ pub struct Tally {
     pub stopping: Option<NotExecuted>,
     /// Whether it waits, or has waited, for its client's word.
     pub judged: bool,
+    /// How many tests were lost too often; not those of a run that stopped.
+    pub given_up: u32,
     /// The run's own verdict, once it ended.
     pub end: Option<RunVerdict>,
     pub exit_code: Option<u8>,
     /// Whether its process is gone before its end; the stream does not tell.
     pub broken_off: bool,
+    /// Slots that are there now, of a run under way elsewhere; nor does it tell that.
+    pub slots_there: Option<u32>,
 }
 
 /// When things happened, by the clock of the process that reports.
@@ -112,19 +117,6 @@ pub struct Work {
     pub most_memory: Option<(u64, TestIndex)>,
 }
 
-#[derive(Debug, Clone, Default)]
-pub struct Losses {
-    pub executors: Vec<(ExecutorId, InfraCause)>,
-    /// Those that were to leave, and who or what wanted that.
-    pub drained: Vec<(ExecutorId, InfraCause, String)>,
-    /// Executors that were cordoned, and whether they still are.
-    pub cordoned: BTreeMap<ExecutorId, (Sickness, bool)>,
-    pub attempts: u32,
-    /// Tests that went elsewhere because their attempt was lost.
-    pub tests: u32,
-    pub taken_back: u32,
-}
-
 impl Tally {
     pub fn new(run: RunId, now: Instant, live: bool) -> Self {
         Self {
@@ -146,9 +138,11 @@ impl Tally {
             discovery_failures: Vec::new(),
             stopping: None,
             judged: false,
+            given_up: 0,
             end: None,
             exit_code: None,
             broken_off: false,
+            slots_there: None,
         }
     }
 
@@ -162,6 +156,7 @@ impl Tally {
 
     pub fn apply(&mut self, item: &StreamItem) {
         self.seq = self.seq.max(item.seq);
+        self.losses.apply(&item.event);
         match &item.event {
             RunEvent::RunStarted(spec) => self.spec = Some(spec.clone()),
             RunEvent::ManifestConfirmed { generation, .. } => self.confirmed(*generation),
@@ -176,7 +171,6 @@ impl Tally {
                     self.clock.working.get_or_insert(self.clock.now);
                 }
             }
-            RunEvent::TakenBack { tests, .. } => self.losses.taken_back += tests,
             RunEvent::TestFinished { result, attempt, executor, slot, evidence } => {
                 let given = self.early.get(attempt).copied();
                 self.clock.working = given.into_iter().chain(self.clock.working).min();
@@ -189,32 +183,16 @@ impl Tally {
                 }
             }
             RunEvent::SuiteError { error, .. } => self.suite_errors.push(error.clone()),
-            RunEvent::Coverage { .. } => {}
-            RunEvent::AttemptLost { attempt, tests, .. } => {
+            RunEvent::AttemptLost { attempt, .. } => {
                 self.discovering = self.discovering.filter(|(discovery, _)| discovery != attempt);
-                self.losses.attempts += 1;
-                self.losses.tests += tests;
             }
-            RunEvent::ExecutorLost { executor, cause } => {
-                self.losses.executors.push((executor.clone(), *cause));
+            RunEvent::ExecutorLost { executor, .. } => {
                 self.slots.retain(|_, slot| slot.executor != *executor);
-            }
-            RunEvent::ExecutorCordoned { executor, sickness, .. } => {
-                self.losses.cordoned.insert(executor.clone(), (*sickness, true));
-            }
-            RunEvent::ExecutorBack { executor } => {
-                if let Some((_, is_cordoned)) = self.losses.cordoned.get_mut(executor) {
-                    *is_cordoned = false;
-                }
             }
             RunEvent::DiscoveryFailed { message } => {
                 self.discovering = None;
                 self.discovery_failures.push(message.clone());
             }
-            RunEvent::ExecutorDrained { executor, cause, why } => {
-                self.losses.drained.push((executor.clone(), *cause, why.clone()));
-            }
-            RunEvent::ResultsDiscarded { .. } => {}
             RunEvent::Stopping { reason } => self.stopping = Some(*reason),
             RunEvent::JudgementAwaited { .. } => self.judged = true,
             RunEvent::RunFinished { verdict, counts, exit_code } => {
@@ -223,6 +201,12 @@ impl Tally {
                 self.end = Some(*verdict);
                 self.exit_code = Some(*exit_code);
             }
+            RunEvent::TakenBack { .. }
+            | RunEvent::Coverage { .. }
+            | RunEvent::ExecutorDrained { .. }
+            | RunEvent::ExecutorCordoned { .. }
+            | RunEvent::ExecutorBack { .. }
+            | RunEvent::ResultsDiscarded { .. } => {}
         }
     }
 
@@ -286,7 +270,15 @@ impl Tally {
         {
             record.verdict = Some(verdict);
             self.counts.add(verdict);
+            let is_by_itself =
+                self.stopping.is_none() && matches!(verdict, Verdict::NotExecuted(NotExecuted::Infra(_)));
+            self.given_up += u32::from(is_by_itself);
         }
+    }
+
+    /// By which limit the run was stopped, if that was for what it lost.
+    pub fn limit(&self) -> Option<String> {
+        self.losses.limit(self.spec.as_deref(), self.counts.total, self.stopping?)
     }
 
     /// Tests with this word for a verdict, in the manifest's order.
@@ -335,6 +327,11 @@ impl Tally {
 impl TestRecord {
     pub fn failures(&self) -> impl Iterator<Item = &Execution> {
         self.runs.iter().filter(|run| run.outcome == Outcome::Failed)
+    }
+
+    /// Where it failed.
+    pub fn failed_on(&self) -> impl Iterator<Item = &ExecutorId> {
+        self.failures().filter_map(|run| Some(&run.note.as_deref()?.executor))
     }
 
     pub fn longest(&self) -> Option<&Execution> {

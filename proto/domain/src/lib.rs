@@ -14,6 +14,7 @@ pub mod secret;
 pub mod sync;
 pub mod time;
 pub mod verdict;
+pub mod whereabouts;
 
 pub use event::{Evidence, PlanSummary, Recall, RunEvent, SecondCopy, StreamItem};
 pub use framework::{Built, Framework, SuiteCommands};
@@ -32,3 +33,4 @@ pub use sync::{
 };
 pub use time::Instant;
 pub use verdict::{Counts, Ledger, NotExecuted, RunVerdict, Seen, Verdict};
+pub use whereabouts::Whereabouts;

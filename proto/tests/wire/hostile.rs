@@ -46,6 +46,8 @@ fn read(bytes: &[u8]) -> (usize, usize) {
         MissingRequest => Vec<Digest>,
         DrainRequest => DrainAsked,
         DrainResponse => Vec<DrainState>,
+        FindTestRequest => TestAsked,
+        FindTestResponse => Whereabouts,
     };
     (decoded, taken)
 }
@@ -159,6 +161,34 @@ fn a_report_that_breaks_a_bound_is_refused() {
     refused(report(), "ReportMessage.drain_cause", |m: &mut M| (m.draining, m.drain_cause) = (true, lost));
     bad("ReportMessage.drain_why", |m| {
         (m.draining, m.drain_cause, m.drain_why) = (true, 0, "x".repeat(limits::WORD_BYTES + 1));
+    });
+}
+
+#[test]
+fn whereabouts_that_break_a_bound_are_refused() {
+    use v1::find_test_response::Place;
+    type M = v1::FindTestResponse;
+    let asked = TestAsked { run: "r".parse().unwrap(), test: TestIndex(1) };
+    refused(asked.clone(), "FindTestRequest.run", |m: &mut v1::FindTestRequest| m.run.clear());
+    refused(asked, "FindTestRequest.test", |m: &mut v1::FindTestRequest| m.test = limits::TESTS);
+    let (attempt, executor, slot) = (AttemptId(1), "e".parse().unwrap(), SlotNumber(1));
+    let running = || Whereabouts::Running { attempt, executor, slot, millis: 1 };
+    let running = running();
+    refused(running.clone(), "FindTestResponse.place", |m: &mut M| m.place = None);
+    let spoiled = |spoil: fn(&mut v1::RunningTest)| {
+        move |m: &mut M| {
+            let Some(Place::Running(running)) = &mut m.place else { unreachable!("it runs") };
+            spoil(running);
+        }
+    };
+    refused(running.clone(), "RunningTest.at", spoiled(|running| running.at = None));
+    refused(running.clone(), "RunningTest.millis", spoiled(|running| running.millis = u64::MAX));
+    let executor = spoiled(|running| running.at.as_mut().unwrap().executor = "..".into());
+    refused(running, "AttemptPlace.executor", executor);
+    let queued = Whereabouts::Queued { behind: 1, slots: 1, runs: 1 };
+    refused(queued, "QueuedTest.behind", |m: &mut M| {
+        let Some(Place::Queued(queued)) = &mut m.place else { unreachable!("it is queued") };
+        queued.behind = u32::MAX;
     });
 }
 

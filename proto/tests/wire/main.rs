@@ -3,5 +3,6 @@
 
 mod arbitrary;
 mod hostile;
+mod kept;
 mod round_trip;
 mod transport;

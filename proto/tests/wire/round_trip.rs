@@ -6,7 +6,7 @@ use prost::Message;
 use seagull_domain::*;
 use seagull_proto::convert::{
     BlobAsked, BlobPart, BlobPiece, BundleAsked, DrainAsked, HistoryAsked, ListAsked, LogChunk,
-    RunDescription, TextAsked, WatchAsked, Watched, Word, fit_result, pack_items,
+    RunDescription, TestAsked, TextAsked, WatchAsked, Watched, Word, fit_result, pack_items,
 };
 use seagull_proto::{Invalid, PROTOCOL, limits, v1};
 
@@ -73,6 +73,15 @@ fn small_questions_and_answers_arrive_as_they_were_sent() {
     round_trip::<DrainAsked, v1::DrainRequest>(asked);
     use DrainState::{Absent, Asked, Draining, Unheard};
     round_trip::<Vec<DrainState>, v1::DrainResponse>(vec![Absent, Unheard, Asked, Draining]);
+    round_trip::<TestAsked, v1::FindTestRequest>(TestAsked { run: run.clone(), test: TestIndex(3) });
+    let (executor, slot) = (s.id::<ExecutorId>(), SlotNumber(2));
+    for whereabouts in [
+        Whereabouts::Running { attempt, executor: executor.clone(), slot, millis: limits::MILLIS },
+        Whereabouts::Next { attempt, executor, slot, behind: limits::TESTS },
+        Whereabouts::Queued { behind: 0, slots: 4, runs: 2 },
+    ] {
+        round_trip::<Whereabouts, v1::FindTestResponse>(whereabouts);
+    }
     let text = TextRef { log: attempt, offset: 5, length: 6 };
     round_trip::<TextAsked, v1::ReadLogRequest>(TextAsked { run: run.clone(), text });
     let data: Vec<u8> = (0..limits::CHUNK_BYTES).map(|n| (n % 251) as u8).collect();

@@ -35,6 +35,7 @@ mod step;
 mod stream;
 mod suspects;
 mod take_back;
+mod whereabouts;
 
 pub use drain::AskedToLeave;
 pub use effect::{Effect, Refusal};

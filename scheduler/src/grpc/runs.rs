@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use seagull_domain::{NotPassed, RunId, RunOverview, RunSpec};
-use seagull_proto::convert::{DrainAsked, HistoryAsked, ListAsked, TextAsked, WatchAsked, Word};
+use seagull_proto::convert::{DrainAsked, HistoryAsked, ListAsked, TestAsked, TextAsked, WatchAsked, Word};
 use seagull_proto::limits::CHUNK_BYTES;
 use seagull_proto::v1::runs_server::Runs;
 use seagull_proto::{PROTOCOL, agree, status, v1};
@@ -138,5 +138,16 @@ impl Runs for Face {
         let states = self.0.actor.ask(ask).await;
         let states = states.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))?;
         Ok(Response::new(states.into()))
+    }
+
+    async fn find_test(
+        &self,
+        request: Request<v1::FindTestRequest>,
+    ) -> Result<Response<v1::FindTestResponse>, Status> {
+        let TestAsked { run, test } = request.into_inner().try_into()?;
+        let found = self.0.actor.ask(|reply| actor::Request::Find { run, test, reply }).await;
+        let found = found.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))?;
+        let found = found.ok_or_else(|| Status::not_found("it does not wait for a verdict here"))?;
+        Ok(Response::new(found.into()))
     }
 }

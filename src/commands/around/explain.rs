@@ -1,5 +1,7 @@
 //! `seagull explain`: why a run or a test has its verdict.
 
+use seagull_proto::convert::TestAsked;
+
 use super::results::tally;
 use super::{Reach, form, logs};
 use crate::again::access_of;
@@ -27,7 +29,10 @@ pub async fn run(args: cli::Explain) -> anyhow::Result<u8> {
 
 async fn explain_run(reach: &Reach, form: Form, run: &RunName) -> anyhow::Result<u8> {
     let run = reach.run(run).await?;
-    let tally = tally(reach, &run).await?;
+    let mut tally = tally(reach, &run).await?;
+    if tally.end.is_none() && reach.state.is_none() {
+        tally.slots_there = reach.client.about().await?.slots;
+    }
     print(|out| around::explain_run(out, form, &tally))?;
     Ok(0)
 }
@@ -35,6 +40,10 @@ async fn explain_run(reach: &Reach, form: Form, run: &RunName) -> anyhow::Result
 async fn explain_test(reach: &Reach, args: &cli::Explain, run: &RunName, test: &str) -> anyhow::Result<u8> {
     let mut story = logs::story(reach, run, test).await?;
     story.broken_off = story.end.is_none() && reach.has_broken_off(&story.run, &story.spec.project).await?;
+    if story.verdict.is_none() && story.end.is_none() {
+        let asked = TestAsked { run: story.run.clone(), test: story.test };
+        story.whereabouts = reach.client.find(asked).await?;
+    }
     let access = access_of(&args.from);
     print(|out| around::explain_test(out, form(&args.form), &story, &access))?;
     Ok(0)

@@ -5,7 +5,7 @@ use std::future;
 use seagull_domain::RunId;
 
 use super::{Reach, unread};
-use crate::again::Again;
+use crate::again::{Again, access, quoted};
 use crate::cli;
 use crate::client::Error;
 use crate::commands::run::{End, Interrupt, Screen, Session, follow};
@@ -28,6 +28,10 @@ pub async fn run(args: cli::Watch) -> anyhow::Result<u8> {
         again: Again::of_watched(&args.from),
     };
     let screen = Screen::new(run.clone(), settings);
+    let joins = args.from.scheduler.is_some().then(|| {
+        let words = ["seagull", "executor"].map(str::to_owned).into_iter();
+        quoted(words.chain(access(args.from.scheduler.as_ref(), &args.from.token, &args.from.tls, None)))
+    });
     let session = Session {
         client: reach.client.clone(),
         run: run.clone(),
@@ -35,7 +39,7 @@ pub async fn run(args: cli::Watch) -> anyhow::Result<u8> {
         coverage: None,
         interrupt: Interrupt::Leave(LEAVING),
         told: None,
-        lonely: None,
+        joins,
     };
     let followed = follow(session, &mut signals, future::pending()).await;
     match followed.map_err(|error| unfollowed(&run, error))? {

@@ -58,7 +58,7 @@ pub async fn run(mut start: Start) -> anyhow::Result<u8> {
         coverage,
         interrupt: Interrupt::Cancel(INTERRUPTING),
         told: Some(tellings),
-        lonely: None,
+        joins: None,
     };
     let trouble = trouble(&mut server, &mut executor, &run);
     match follow::follow(session, &mut start.signals, trouble).await? {

@@ -6,20 +6,21 @@ use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use seagull_domain::{RunEvent, RunId, RunVerdict};
+use seagull_domain::{RunEvent, RunId, RunVerdict, StreamItem};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::coverage::Coverage;
 use super::screen::Screen;
-use crate::client::{Client, Error, Notice};
+use crate::client::{About, Client, Error, Notice};
 use crate::errors;
 use crate::signals::Signals;
 
 const TICK: Duration = Duration::from_millis(100);
 /// How often a run that waits for its client hears of it.
 const STAYING: Duration = Duration::from_secs(20);
-/// A run that no executor has taken by then is worth a word.
+/// A run that no executor has taken by then is worth a word, and one of which nothing is heard for so long a look at
+/// whether any is there.
 const LONELY: Duration = Duration::from_secs(10);
 
 /// A run that was submitted, and how it is shown.
@@ -32,8 +33,8 @@ pub struct Session {
     pub interrupt: Interrupt,
     /// What an executor of this process says beside.
     pub told: Option<mpsc::UnboundedReceiver<String>>,
-    /// What to say if no executor takes the run.
-    pub lonely: Option<String>,
+    /// With what command an executor joins, where the run waits for some elsewhere.
+    pub joins: Option<String>,
 }
 
 /// What the first interrupt does, and what is said of it.
@@ -59,9 +60,10 @@ pub async fn follow(
 ) -> anyhow::Result<End> {
     let mut notices = session.client.watch(session.run.clone());
     let (complaints, mut complaint) = mpsc::channel(1);
+    let (counts, mut slots) = mpsc::channel(1);
     let mut told = session.told.take();
-    let mut follower =
-        Follower { session, complaints, interrupted: false, taken: false, since: Instant::now() };
+    let quiet = Quiet { since: Instant::now(), taken: false, said: false };
+    let mut follower = Follower { session, complaints, counts, interrupted: false, quiet };
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut trouble = pin!(trouble);
@@ -92,6 +94,7 @@ pub async fn follow(
             }
             _ = ticks.tick() => follower.tick()?,
             text = next(&mut told) => follower.session.screen.say(&text)?,
+            Some(slots) = slots.recv() => follower.fleet(slots)?,
             Some(error) = complaint.recv() => return Err(error),
             error = &mut trouble => return Err(error),
             () = signals.next() => if follower.interrupt()? {
@@ -150,10 +153,49 @@ struct Follower {
     session: Session,
     /// Where it is told that the scheduler does not take what it is asked.
     complaints: mpsc::Sender<anyhow::Error>,
+    /// Where it is told how many slots are there.
+    counts: mpsc::Sender<u32>,
     interrupted: bool,
-    /// Some executor has something to do.
-    taken: bool,
+    quiet: Quiet,
+}
+
+/// For how long nothing was heard of the run, or was looked for why.
+struct Quiet {
     since: Instant,
+    /// Some executor has had something to do.
+    taken: bool,
+    /// That none is there was said, and nothing was given to any since.
+    said: bool,
+}
+
+impl Quiet {
+    /// Whether it is time to look at the executors that are there.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = !self.said && now.saturating_duration_since(self.since) > LONELY;
+        if is_due {
+            self.since = now;
+        }
+        is_due
+    }
+
+    fn hear(&mut self, now: Instant, items: &[StreamItem]) {
+        self.since = now;
+        if items.iter().any(|item| matches!(item.event, RunEvent::AttemptAssigned { .. })) {
+            (self.taken, self.said) = (true, false);
+        }
+        // What only waits for its client's word needs no executor.
+        self.said |= items.iter().any(|item| matches!(item.event, RunEvent::JudgementAwaited { .. }));
+    }
+
+    /// What to say of so many slots, once.
+    fn word(&mut self, slots: u32) -> Option<&'static str> {
+        let word = match (self.taken, slots) {
+            (false, _) => "no executor has taken the run yet",
+            (true, 0) => "no executor is there any more that could go on with the run",
+            (true, _) => return None,
+        };
+        (!std::mem::replace(&mut self.said, true)).then_some(word)
+    }
 }
 
 impl Follower {
@@ -203,7 +245,7 @@ impl Follower {
         match notice {
             Notice::Failed(error) => Err(anyhow::Error::new(error).context("the run cannot be followed")),
             Notice::Items(items) => {
-                self.taken |= items.iter().any(|item| matches!(item.event, RunEvent::AttemptAssigned { .. }));
+                self.quiet.hear(Instant::now(), &items);
                 Ok(items.iter().find_map(|item| match item.event {
                     RunEvent::RunFinished { exit_code, .. } => Some(exit_code),
                     _ => None,
@@ -214,13 +256,25 @@ impl Follower {
     }
 
     fn tick(&mut self) -> anyhow::Result<()> {
-        if !self.taken && self.since.elapsed() > LONELY {
-            self.taken = true;
-            if let Some(lonely) = &self.session.lonely {
-                self.session.screen.say(lonely)?;
-            }
+        if self.session.joins.is_some() && self.quiet.is_due(Instant::now()) {
+            let (client, counts) = (self.session.client.clone(), self.counts.clone());
+            tokio::spawn(async move {
+                // A scheduler that cannot be asked is told of by the stream.
+                if let Ok(About { slots: Some(slots), .. }) = client.about().await {
+                    let _ = counts.send(slots).await;
+                }
+            });
         }
         self.session.screen.tick()
+    }
+
+    fn fleet(&mut self, slots: u32) -> anyhow::Result<()> {
+        match (self.quiet.word(slots), &self.session.joins) {
+            (Some(word), Some(joins)) => {
+                self.session.screen.say(&format!("{word}; one more joins with: {joins}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What nobody reads any more is interrupted, once; says whether this is the end.
@@ -254,7 +308,35 @@ impl Follower {
 
 #[cfg(test)]
 mod tests {
+    use seagull_domain::{AttemptId, Seq, SlotNumber};
+
     use super::*;
+
+    #[test]
+    fn a_run_without_executors_is_told_of_once_and_again_when_they_are_gone_again() {
+        let origin = Instant::now();
+        let after = |seconds| origin + Duration::from_secs(seconds);
+        let mut quiet = Quiet { since: origin, taken: false, said: false };
+        assert!(!quiet.is_due(after(9)) && quiet.is_due(after(11)) && !quiet.is_due(after(12)));
+        assert!(quiet.word(4).unwrap().contains("has taken the run yet"));
+        assert!(quiet.word(4).is_none() && !quiet.is_due(after(60)));
+        let event = RunEvent::AttemptAssigned {
+            attempt: AttemptId(1),
+            executor: "e".parse().unwrap(),
+            slot: SlotNumber(0),
+            discovery: true,
+            tests: 0,
+            copy: None,
+        };
+        let assigned = [StreamItem { seq: Seq(1), event }];
+        for said in [60, 100] {
+            quiet.hear(after(said), &assigned);
+            assert!(!quiet.is_due(after(said + 9)) && quiet.is_due(after(said + 11)));
+            assert_eq!(quiet.word(1), None, "a long test runs");
+            assert!(quiet.is_due(after(said + 22)));
+            assert!(quiet.word(0).unwrap().contains("any more"));
+        }
+    }
 
     #[test]
     fn a_report_that_cannot_be_written_fails_a_green_run_only() {

@@ -59,12 +59,9 @@ pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
         return Ok(0);
     }
     let screen = Screen::new(run.clone(), start.settings(attached)).elsewhere();
-    let lonely = Some(format!(
-        "no executor has taken the run yet; one more joins with: {}",
-        with_access(&["seagull", "executor"], &start.args.at)
-    ));
+    let joins = Some(with_access(&["seagull", "executor"], &start.args.at));
     let interrupt = Interrupt::Cancel(INTERRUPTING);
-    let session = Session { client, run, screen, coverage, interrupt, told: None, lonely };
+    let session = Session { client, run, screen, coverage, interrupt, told: None, joins };
     match follow::follow(session, &mut start.signals, future::pending()).await? {
         End::Finished(code) => Ok(code),
         End::Abandoned => Ok(INTERRUPTED),

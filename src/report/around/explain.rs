@@ -1,14 +1,17 @@
 //! Why a run or a test has its verdict.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use seagull_domain::{
-    AttemptId, Counts, Evidence, Framework, NotExecuted, Outcome, RunVerdict, TestIndex, Verdict,
+    AttemptId, Counts, Evidence, ExecutorId, Framework, InfraCause, NotExecuted, Outcome, RunVerdict,
+    TestIndex, Verdict,
 };
 use serde::Serialize;
 
 use super::lists::cause;
 use super::story::{Copied, Execution, Loss, Story};
+use super::waits::{PlaceObject, are, place_object, waits};
 use super::{Form, line, seconds};
 use crate::again::quoted;
 use crate::duration;
@@ -34,6 +37,7 @@ struct RunObject<'a> {
     second_copies: u32,
     suite_errors: Vec<&'a str>,
     discovery_failures: &'a [String],
+    discovered_on: Vec<&'a str>,
     stopping: Option<String>,
     plan: Option<PlanObject>,
     lost: LostObject<'a>,
@@ -77,8 +81,12 @@ pub fn explain_run(out: &mut impl Write, form: Form, tally: &Tally) -> io::Resul
     if let Some(of) = tally.spec.as_ref().and_then(|spec| spec.rerun_of()) {
         writeln!(out, "    it ran a part of {of} again")?;
     }
-    if let Some(why) = tally.stopping {
-        writeln!(out, "    nothing more was started after it was told to stop: {why}")?;
+    match (tally.stopping, tally.limit()) {
+        (Some(why), Some(limit)) => {
+            writeln!(out, "    it stopped, and started nothing more: {why}, and {limit}")?
+        }
+        (Some(why), None) => writeln!(out, "    nothing more was started after it was told to stop: {why}")?,
+        (None, _) => {}
     }
     retries(out, tally)?;
     if tally.losses.taken_back > 0 {
@@ -127,7 +135,17 @@ fn because(tally: &Tally) -> String {
         (None, _) if tally.judged => {
             "it has not ended: the coverage is combined where it was asked for".to_owned()
         }
-        (None, _) => "it has not ended".to_owned(),
+        (None, _) => match tally.slots_there {
+            Some(0) if tally.losses.discoveries.is_empty() => {
+                "it has not begun: no executor is there".to_owned()
+            }
+            Some(0) => "it has not ended, and no executor is there any more".to_owned(),
+            Some(_) if tally.losses.discoveries.is_empty() => {
+                "it has not begun: no executor has taken it yet".to_owned()
+            }
+            Some(slots) => format!("it has not ended; {} there", are(slots, "slot")),
+            None => "it has not ended".to_owned(),
+        },
         (Some(RunVerdict::Cancelled), _) if tally.stopping == Some(NotExecuted::Orphaned) => {
             let patience = tally.spec.as_ref().and_then(|spec| spec.orphan_ms).unwrap_or_default();
             let patience = duration::written(patience);
@@ -187,11 +205,12 @@ fn run_object(tally: &Tally) -> RunObject<'_> {
         second_copies: tally.work.copies,
         suite_errors: tally.suite_errors.iter().map(|error| error.title.as_str()).collect(),
         discovery_failures: &tally.discovery_failures,
+        discovered_on: tally.losses.discoveries.iter().map(|executor| executor.as_str()).collect(),
         stopping: tally.stopping.map(|why| why.to_string()),
         plan,
         lost: LostObject {
             executors: losses.executors.iter().map(|(executor, _)| executor.as_str()).collect(),
-            attempts: losses.attempts,
+            attempts: losses.lost_attempts(),
             tests: losses.tests,
             taken_back: losses.taken_back,
         },
@@ -210,6 +229,8 @@ struct TestObject<'a> {
     missing_on: Vec<&'a str>,
     losses: Vec<LossObject<'a>>,
     suspect: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    now: Option<PlaceObject<'a>>,
 }
 
 /// An attempt that was lost at its cost.
@@ -367,11 +388,14 @@ fn why(story: &Story) -> String {
         None if story.end.is_none() => waits(story),
         None => "the run ended without deciding it".to_owned(),
         Some(Verdict::Flaky) => format!(
-            "it failed {} and passed {} in this run",
+            "it failed {} and passed {} in this run{}",
             times(of(Outcome::Failed)),
-            times(of(Outcome::Passed))
+            times(of(Outcome::Passed)),
+            sick(story)
         ),
-        Some(Verdict::Failed) => format!("it failed {} and never passed", times(of(Outcome::Failed))),
+        Some(Verdict::Failed) => {
+            format!("it failed {} and never passed{}", times(of(Outcome::Failed)), sick(story))
+        }
         Some(Verdict::Passed) => "it passed and never failed".to_owned(),
         Some(Verdict::Skipped) => "it was only skipped".to_owned(),
         Some(Verdict::Quarantined) => "it failed, and its failures do not count".to_owned(),
@@ -387,25 +411,38 @@ fn why(story: &Story) -> String {
                 _ => "it was discovered, and then not found again: its id changes from process to process"
                     .to_owned(),
             },
-            NotExecuted::Infra(cause) => format!("it was tried in vain too often; the last cause: {cause}"),
+            NotExecuted::Infra(cause) => lost_for_good(story, cause),
         },
     }
 }
 
-/// Why it has no verdict yet, as far as the stream tells.
-fn waits(story: &Story) -> String {
-    let failed = story.executions.iter().any(|execution| execution.result.outcome == Outcome::Failed);
-    if let Some(executor) = &story.suspect {
-        format!(
-            "it waits as a suspect: it was in flight when {executor} was lost, and runs again alone, when its \
-             run has nothing else to give out"
-        )
-    } else if failed {
-        "it failed, and is to run again elsewhere".to_owned()
-    } else if let Some(loss) = story.paid.last() {
-        format!("attempt {} came to nothing, and it is to run again elsewhere", loss.attempt)
-    } else {
-        "the run has not ended, and it has no result yet".to_owned()
+/// What speaks for its executor rather than for the test.
+fn sick(story: &Story) -> String {
+    let results = story.executions.iter().filter(|execution| execution.evidence.is_none());
+    let failed = results.filter(|execution| execution.result.outcome == Outcome::Failed);
+    let sick = story.losses.sick(failed.map(|execution| &execution.executor));
+    let named = |sick: BTreeSet<&ExecutorId>| {
+        let names = sick.into_iter().map(ExecutorId::as_str).collect::<Vec<_>>().join(", ");
+        format!("; it failed only where an executor was cordoned, for tests failed there: {names}")
+    };
+    sick.map(named).unwrap_or_default()
+}
+
+/// Why it has no result, where that is nobody's wish.
+fn lost_for_good(story: &Story, cause: InfraCause) -> String {
+    let most = story.spec.test_losses.unwrap_or(LOSSES);
+    if number(story.paid.len()) >= most {
+        return format!(
+            "it was lost {}, as often as --test-losses allows; the last cause: {cause}",
+            times(most)
+        );
+    }
+    match (&story.stopped, story.missing.is_empty()) {
+        (Some(limit), _) => {
+            format!("the run stopped before it had a result, for {limit}; the cause: {cause}")
+        }
+        (None, false) => format!("it was not found where it was to run; the cause: {cause}"),
+        (None, true) => format!("it could not run any more; the cause: {cause}"),
     }
 }
 
@@ -426,6 +463,7 @@ fn test_object(story: &Story) -> TestObject<'_> {
         missing_on: story.missing.iter().map(|(executor, _)| executor.as_str()).collect(),
         losses: story.paid.iter().map(loss_object).collect(),
         suspect: story.suspect.is_some() && story.verdict.is_none(),
+        now: story.whereabouts.as_ref().map(place_object),
     }
 }
 

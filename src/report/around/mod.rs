@@ -4,6 +4,7 @@ mod explain;
 mod lists;
 mod results;
 mod story;
+mod waits;
 
 use std::io::{self, IsTerminal, Write};
 

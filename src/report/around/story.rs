@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use seagull_domain::{
     AttemptId, Evidence, ExecutorId, InfraCause, Isolation, Manifest, Relation, RunEvent, RunId, RunSpec,
-    RunVerdict, Sickness, SlotNumber, StreamItem, TestCause, TestIndex, TestResult, Verdict,
+    RunVerdict, Sickness, SlotNumber, StreamItem, TestCause, TestIndex, TestResult, Verdict, Whereabouts,
 };
 use seagull_results::{Finder, Found};
 
+use crate::report::losses::Losses;
 use crate::report::names::Names;
 use crate::report::text::{micros, one_line};
 
@@ -19,6 +20,7 @@ const CANDIDATES: usize = 20;
 #[derive(Debug)]
 pub struct Story {
     pub run: RunId,
+    pub test: TestIndex,
     pub id: String,
     pub spec: Box<RunSpec>,
     /// Everything that executed it, in order.
@@ -35,9 +37,15 @@ pub struct Story {
     pub suspect: Option<ExecutorId>,
     /// Executors that the run gives nothing for now.
     pub cordoned: BTreeMap<ExecutorId, Sickness>,
+    /// All that the run lost.
+    pub losses: Losses,
+    /// By which limit the run was stopped for its losses, if that was before the test had a verdict.
+    pub stopped: Option<String>,
     pub end: Option<RunVerdict>,
     /// Whether its process is gone before its end; the stream does not tell.
     pub broken_off: bool,
+    /// Where it is now, if its scheduler could be asked.
+    pub whereabouts: Option<Whereabouts>,
     /// One more than the highest slot that executed something.
     pub slots: u32,
     names: Names,
@@ -114,6 +122,8 @@ pub struct Teller<'t> {
     paid: Vec<Loss>,
     suspect: Option<ExecutorId>,
     cordoned: BTreeMap<ExecutorId, Sickness>,
+    losses: Losses,
+    stopped: Option<String>,
     end: Option<RunVerdict>,
     /// The worker of each slot.
     workers: BTreeMap<SlotNumber, Worker>,
@@ -149,6 +159,8 @@ impl<'t> Teller<'t> {
             paid: Vec::new(),
             suspect: None,
             cordoned: BTreeMap::new(),
+            losses: Losses::default(),
+            stopped: None,
             end: None,
             workers: BTreeMap::new(),
             attempts: BTreeMap::new(),
@@ -168,6 +180,7 @@ impl<'t> Teller<'t> {
     }
 
     pub fn item(&mut self, item: StreamItem) {
+        self.losses.apply(&item.event);
         match item.event {
             RunEvent::RunStarted(spec) => self.spec = Some(spec),
             RunEvent::AttemptAssigned { attempt, slot, executor, copy, .. } => {
@@ -195,7 +208,9 @@ impl<'t> Teller<'t> {
                 if charged.iter().any(|test| self.is_meant(*test)) {
                     self.paid.push(Loss { attempt, executor: executor.clone(), cause, message });
                 }
-                self.lost.push((executor, cause));
+                if cause.is_charged() {
+                    self.lost.push((executor, cause));
+                }
             }
             RunEvent::ExecutorCordoned { executor, sickness, .. } => {
                 self.cordoned.insert(executor, sickness);
@@ -207,6 +222,10 @@ impl<'t> Teller<'t> {
                 self.workers.retain(|_, worker| worker.executor != executor);
                 self.cordoned.remove(&executor);
                 self.lost.push((executor, cause));
+            }
+            RunEvent::Stopping { reason } if self.verdict.is_none() => {
+                let tests = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+                self.stopped = self.losses.limit(self.spec.as_deref(), tests, reason);
             }
             RunEvent::RunFinished { verdict, .. } => self.end = Some(verdict),
             _ => {}
@@ -267,6 +286,7 @@ impl<'t> Teller<'t> {
         let test = self.test.ok_or(None)?.map_err(Some)?;
         Ok(Story {
             run: self.run,
+            test,
             id: self.names.id(test),
             spec: self.spec.ok_or(None)?,
             executions: self.executions,
@@ -277,8 +297,11 @@ impl<'t> Teller<'t> {
             paid: self.paid,
             suspect: self.suspect,
             cordoned: self.cordoned,
+            losses: self.losses,
+            stopped: self.stopped,
             end: self.end,
             broken_off: false,
+            whereabouts: None,
             slots: self.slots,
             names: self.names,
         })

@@ -17,7 +17,7 @@ fn items(script: &Script) -> impl Iterator<Item = (&Step, Option<StreamItem>)> {
     })
 }
 
-fn tally(script: &Script) -> Tally {
+pub fn tally(script: &Script) -> Tally {
     let mut tally = Tally::new("r-7".parse().unwrap(), Instant(0), false);
     for (step, item) in items(script) {
         match (step, item) {
@@ -29,7 +29,7 @@ fn tally(script: &Script) -> Tally {
     tally
 }
 
-fn story(script: &Script, test: &str) -> Story {
+pub fn story(script: &Script, test: &str) -> Story {
     let mut teller = Teller::new("r-7".parse().unwrap(), test);
     for (step, item) in items(script) {
         match (step, item) {
@@ -39,6 +39,18 @@ fn story(script: &Script, test: &str) -> Story {
         }
     }
     teller.close().unwrap()
+}
+
+pub fn explained(story: &Story) -> String {
+    written(|out| explain_test(out, Form::HUMAN, story, &[]))
+}
+
+pub fn explained_run(script: &Script) -> String {
+    explained_tally(&tally(script))
+}
+
+pub fn explained_tally(tally: &Tally) -> String {
+    written(|out| explain_run(out, Form::HUMAN, tally))
 }
 
 fn written(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "what a reporter wrote is read by its test")]
 
 mod around;
+mod lost;
 mod schema;
 mod screens;
 mod script;

@@ -9,6 +9,7 @@ mod second_copies;
 mod sick;
 mod split;
 mod suspects;
+mod whereabouts;
 mod world;
 
 use std::time::Duration;

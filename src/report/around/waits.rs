@@ -1,0 +1,95 @@
+//! Why a test has no verdict yet, and where it waits.
+
+use seagull_domain::{Outcome, Whereabouts};
+use serde::Serialize;
+
+use super::story::Story;
+use crate::report::text::{count, millis};
+
+/// Where it waits.
+#[derive(Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum PlaceObject<'a> {
+    Running { attempt: u64, executor: &'a str, slot: u32, seconds: f64 },
+    Next { attempt: u64, executor: &'a str, slot: u32, tests_before: u32 },
+    Queued { bundles_before: u32, slots: u32, other_runs: u32 },
+}
+
+/// `1 slot is`, `2 slots are`
+pub fn are(number: u32, thing: &str) -> String {
+    format!("{} {}", count(number, thing), if number == 1 { "is" } else { "are" })
+}
+
+/// Why it has no verdict yet: what became of it before, and where it is now.
+pub fn waits(story: &Story) -> String {
+    match (before(story), story.whereabouts.as_ref().map(now)) {
+        (Some(before), Some(now)) => format!("{before}; {now}"),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => "the run has not ended, and it has no result yet".to_owned(),
+    }
+}
+
+fn now(whereabouts: &Whereabouts) -> String {
+    match whereabouts {
+        Whereabouts::Running { attempt, executor, slot, millis: taken } => {
+            let since = millis(*taken);
+            format!("it is running for {since} on {executor}, slot {slot}, attempt {attempt}")
+        }
+        Whereabouts::Next { attempt, executor, slot, behind: 0 } => {
+            format!("it is next on {executor}, slot {slot}, attempt {attempt}")
+        }
+        Whereabouts::Next { attempt, executor, slot, behind } => {
+            let behind = count(*behind, "test");
+            format!("it waits on {executor}, slot {slot}, attempt {attempt}, behind {behind}")
+        }
+        Whereabouts::Queued { slots: 0, .. } => "no executor is there that takes it".to_owned(),
+        Whereabouts::Queued { behind, slots, runs } => {
+            let before = match behind {
+                0 => "it is the next of its run".to_owned(),
+                more => format!("it is behind {} of its run", count(*more, "bundle")),
+            };
+            let runs = match runs {
+                0 => "",
+                _ => ", where other runs have something too",
+            };
+            format!("it waits for a slot: {before}; {} there{runs}", are(*slots, "slot"))
+        }
+    }
+}
+
+/// What of its past keeps it waiting, as far as the stream tells.
+fn before(story: &Story) -> Option<String> {
+    let failed = story.executions.iter().any(|execution| execution.result.outcome == Outcome::Failed);
+    let runs = matches!(story.whereabouts, Some(Whereabouts::Running { .. }));
+    let again = if runs { "" } else { ", and is to run again elsewhere" };
+    match (&story.suspect, story.paid.last()) {
+        (Some(executor), _) if runs => Some(format!("it was in flight when {executor} was lost")),
+        (Some(executor), _) => Some(format!(
+            "it waits as a suspect: it was in flight when {executor} was lost, and runs again alone, when its \
+             run has nothing else to give out"
+        )),
+        (None, _) if failed => Some(format!("it failed{again}")),
+        (None, Some(loss)) => Some(format!("it came to nothing in attempt {}{again}", loss.attempt)),
+        (None, None) => None,
+    }
+}
+
+pub fn place_object(whereabouts: &Whereabouts) -> PlaceObject<'_> {
+    match whereabouts {
+        Whereabouts::Running { attempt, executor, slot, millis } => PlaceObject::Running {
+            attempt: attempt.0,
+            executor: executor.as_str(),
+            slot: slot.0,
+            seconds: *millis as f64 / 1e3,
+        },
+        Whereabouts::Next { attempt, executor, slot, behind } => PlaceObject::Next {
+            attempt: attempt.0,
+            executor: executor.as_str(),
+            slot: slot.0,
+            tests_before: *behind,
+        },
+        Whereabouts::Queued { behind, slots, runs } => {
+            PlaceObject::Queued { bundles_before: *behind, slots: *slots, other_runs: *runs }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! What is told of losses: who lost what, and what it did to tests and to the run.
+
+use seagull_domain::{
+    AttemptId, InfraCause, NotExecuted, Outcome, RunEvent, Sickness, TestCause, TestIndex, Verdict,
+    Whereabouts,
+};
+
+use super::around::{explained, explained_run, story};
+use super::plain_output;
+use super::script::{self, Script, Step, executor};
+
+fn lost(attempt: u64, on: &str, cause: InfraCause, tests: u32, suspect: Option<u32>) -> Step {
+    let suspect = suspect.map(TestIndex);
+    script::event(RunEvent::AttemptLost {
+        attempt: AttemptId(attempt),
+        executor: executor(on),
+        cause,
+        message: String::new(),
+        tests,
+        charged: suspect.into_iter().collect(),
+        suspect,
+    })
+}
+
+fn gone(on: &str) -> Step {
+    script::event(RunEvent::ExecutorLost { executor: executor(on), cause: InfraCause::ExecutorLost })
+}
+
+/// Two tests, `test_a.py::test_x` and `test_a.py::test_y`, and what happens to them.
+fn with(steps: Vec<Step>) -> Script {
+    let mut script = script::green();
+    script.truncate(5);
+    script.extend(steps.into_iter().map(|step| (900, step)));
+    script
+}
+
+fn last_line_of_losses(text: &str) -> &str {
+    let (_, losses) = text.split_once("── lost ──\n").expect("something is lost");
+    losses.split("\n\n").next().unwrap()
+}
+
+#[test]
+fn who_lost_what_is_named_and_what_is_given_back_is_not_lost() {
+    let text = plain_output(
+        &with(vec![
+            lost(10, "e-1", InfraCause::ExecutorLost, 2, Some(0)),
+            gone("e-1"),
+            lost(11, "e-1", InfraCause::ExecutorLost, 2, None),
+            gone("e-1"),
+            lost(12, "e-2", InfraCause::SandboxFailed, 2, None),
+            lost(13, "e-2", InfraCause::SandboxFailed, 2, None),
+            lost(14, "e-3", InfraCause::Drained, 2, None),
+        ]),
+        true,
+    );
+    assert_eq!(
+        last_line_of_losses(&text),
+        "e-1: executor lost, 2 times\n\
+         e-2: 2 attempts lost (sandbox start failed)\n\
+         e-3: 1 attempt given back (drained)\n\
+         4 attempts lost, which is no failure of a test"
+    );
+}
+
+#[test]
+fn a_test_that_is_given_up_or_condemned_is_counted_with_the_losses() {
+    let poison = script::ran("e-1", 0, 0, Outcome::Failed, 0).because(TestCause::Poison, "it kills", "");
+    let text = plain_output(
+        &with(vec![
+            lost(10, "e-1", InfraCause::ExecutorLost, 2, Some(0)),
+            gone("e-1"),
+            poison.step(),
+            script::decided(0, Verdict::Failed),
+            script::decided(1, Verdict::NotExecuted(NotExecuted::Infra(InfraCause::ExecutorLost))),
+        ]),
+        true,
+    );
+    assert!(
+        last_line_of_losses(&text).ends_with(
+            "1 attempt lost, which is no failure of a test; 1 test given up without a result; 1 test failed \
+             as poison: executors are lost by it"
+        ),
+        "{text}"
+    );
+}
+
+/// A run that stops for what it lost.
+fn stopped(losses: u64, most: Option<u32>) -> Script {
+    let cause = InfraCause::ArtifactUnavailable;
+    let mut steps: Vec<_> = (0..losses).map(|number| lost(20 + number, "e-2", cause, 1, None)).collect();
+    let why = NotExecuted::Infra(cause);
+    steps.push(script::event(RunEvent::Stopping { reason: why }));
+    steps.push(lost(10, "e-1", InfraCause::ExecutorLost, 1, Some(0)));
+    steps.extend([0, 1].map(|test| script::decided(test, Verdict::NotExecuted(why))));
+    let mut script = with(steps);
+    for (_, step) in &mut script {
+        if let Step::Event(event) = step
+            && let RunEvent::RunStarted(spec) = &mut **event
+        {
+            spec.run_losses = most;
+        }
+    }
+    script
+}
+
+#[test]
+fn of_a_run_that_stops_the_limit_is_told_and_nothing_is_promised() {
+    for (most, limit) in [
+        (None, "nothing of it started any more"),
+        (Some(8), "it had 8 losses, as many as --run-losses allows"),
+    ] {
+        let script = stopped(8, most);
+        let text = plain_output(&script, true);
+        assert!(text.contains(&format!("STOPPING artifact unavailable ({limit}): ")), "{text}");
+        assert!(text.contains("test_x was in flight\n") && !text.contains("runs alone"), "{text}");
+        assert!(last_line_of_losses(&text).ends_with(&format!("; the run stopped, for {limit}")), "{text}");
+        assert!(!text.contains("given up"), "{text}");
+        let because = format!(
+            "because the run stopped before it had a result, for {limit}; the cause: artifact unavailable\n"
+        );
+        let text = explained(&story(&script, "test_y"));
+        assert!(text.contains(&because), "{text}");
+        let text = explained_run(&script);
+        let why = format!("it stopped, and started nothing more: artifact unavailable, and {limit}\n");
+        assert!(text.contains(&why), "{text}");
+    }
+}
+
+#[test]
+fn a_test_that_is_lost_too_often_is_told_apart_from_one_that_its_run_left() {
+    let cause = InfraCause::ExecutorLost;
+    let mut steps: Vec<_> = (1..4).map(|number| lost(number, "e-1", cause, 1, Some(0))).collect();
+    steps.push(script::decided(0, Verdict::NotExecuted(NotExecuted::Infra(cause))));
+    let text = explained(&story(&with(steps), "test_x"));
+    let because =
+        "because it was lost 3 times, as often as --test-losses allows; the last cause: executor lost\n";
+    assert!(text.contains(because), "{text}");
+}
+
+#[test]
+fn what_failed_only_on_a_sick_executor_is_told_of_as_that() {
+    let cordoned = |sickness| RunEvent::ExecutorCordoned {
+        executor: executor("e-1"),
+        sickness,
+        attempts: 4,
+        elsewhere: 40,
+    };
+    let told = |sickness| {
+        let failed = script::ran("e-1", 0, 0, Outcome::Failed, 10);
+        let script = with(vec![
+            failed.because(TestCause::Assertion, "no", "t.py:1").step(),
+            script::event(cordoned(sickness)),
+            script::ran("e-2", 1, 0, Outcome::Passed, 10).step(),
+            script::decided(0, Verdict::Flaky),
+            gone("e-1"),
+        ]);
+        (plain_output(&script, true), explained(&story(&script, "test_x")))
+    };
+    let (summary, test) = told(Sickness::TestsFail);
+    let of_them = "1 of them failed only where an executor was cordoned (tests fail there): e-1\n";
+    let line = "test_x: failed 1 of 2 runs (only where an executor was cordoned): no\n";
+    assert!(summary.contains(of_them) && summary.contains(line), "{summary}");
+    let because = "it failed once and passed once in this run; it failed only where an executor was cordoned, for \
+                   tests failed there: e-1\n";
+    assert!(test.contains(because), "{test}");
+    let (summary, test) = told(Sickness::NothingStarts);
+    assert!(!summary.contains("failed only") && !test.contains("failed only"), "{summary}\n{test}");
+}
+
+#[test]
+fn a_discovery_that_fails_says_where() {
+    let mut script = script::undiscovered();
+    script.insert(1, (50, script::assigned(3, "e-2", 0, true)));
+    script.insert(1, (50, script::assigned(2, "e-1", 0, true)));
+    for text in [plain_output(&script, true), explained_run(&script)] {
+        assert!(text.contains("── discovery failed ──\ntried on e-1 (2 times), e-2\n"), "{text}");
+    }
+}
+
+#[test]
+fn a_test_waits_somewhere() {
+    let id: Vec<String> = script::manifest().ids().collect();
+    let (attempt, slot) = (AttemptId(14), seagull_domain::SlotNumber(3));
+    let at = || executor("e-3");
+    let running = || Whereabouts::Running { attempt, executor: at(), slot, millis: 5000 };
+    let queued = |behind, slots, runs| Whereabouts::Queued { behind, slots, runs };
+    let table = [
+        (4, running(), "it is running for 5.0 s on e-3, slot 3, attempt 14\n"),
+        (
+            6,
+            running(),
+            "it was in flight when e-2 was lost; it is running for 5.0 s on e-3, slot 3, attempt 14\n",
+        ),
+        (
+            4,
+            Whereabouts::Next { attempt, executor: at(), slot, behind: 0 },
+            "it is next on e-3, slot 3, attempt 14\n",
+        ),
+        (
+            4,
+            Whereabouts::Next { attempt, executor: at(), slot, behind: 2 },
+            "it waits on e-3, slot 3, attempt 14, behind 2 tests\n",
+        ),
+        (4, queued(0, 1, 0), "it waits for a slot: it is the next of its run; 1 slot is there\n"),
+        (
+            4,
+            queued(3, 8, 1),
+            "it waits for a slot: it is behind 3 bundles of its run; 8 slots are there, where other runs have \
+             something too\n",
+        ),
+        (
+            2,
+            queued(0, 0, 0),
+            "it failed, and is to run again elsewhere; no executor is there that takes it\n",
+        ),
+    ];
+    for (test, whereabouts, because) in table {
+        let mut story = story(&script::first_half(), &id[test]);
+        story.whereabouts = Some(whereabouts);
+        let text = explained(&story);
+        assert!(text.contains(&format!("    because {because}")), "{because}: {text}");
+    }
+}
+
+#[test]
+fn a_run_without_executors_says_so() {
+    let told = |script: &Script, slots| {
+        let mut tally = super::around::tally(script);
+        tally.slots_there = slots;
+        super::around::explained_tally(&tally)
+    };
+    let (half, begun) = (script::first_half(), vec![script::first_half().remove(0)]);
+    for (script, slots, because) in [
+        (&half, Some(0), "it has not ended, and no executor is there any more\n"),
+        (&half, Some(4), "it has not ended; 4 slots are there\n"),
+        (&half, None, "it has not ended\n"),
+        (&begun, Some(0), "it has not begun: no executor is there\n"),
+        (&begun, Some(1), "it has not begun: no executor has taken it yet\n"),
+    ] {
+        let text = told(script, slots);
+        assert!(text.contains(&format!("    because {because}")), "{because}: {text}");
+    }
+}
