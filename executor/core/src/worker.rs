@@ -59,9 +59,9 @@ impl State {
             WorkerEvent::StartLimit(limit) => worker.start_limit = limit,
             WorkerEvent::Renews(renewal) => worker.renewal = renewal,
             WorkerEvent::Next { peak_kib } => {
-                // One that crossed with a test on its way asks for no other: that is not to follow whatever it takes.
+                // One that crossed with a test on its way asks for no other, which could not be taken back any more.
                 let crossed = worker.running.is_none() && !worker.fed.is_empty();
-                worker.wants = !(crossed && worker.renewal.memory_kib.is_some());
+                worker.wants = !crossed;
                 worker.peak_kib = worker.peak_kib.max(peak_kib);
             }
             WorkerEvent::Ended => worker.ended = true,

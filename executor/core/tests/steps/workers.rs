@@ -26,6 +26,14 @@ fn only_the_test_that_was_past_its_limit_timed_out() {
 }
 
 #[test]
+fn a_request_that_crossed_with_a_test_on_its_way_takes_no_other() {
+    let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
+    assert_eq!(world.worker(1, WorkerEvent::Next { peak_kib: 0 }), []);
+    world.starts(0);
+    assert_eq!(world.worker(1, WorkerEvent::Next { peak_kib: 0 }), [feed(1, 1, &[1])]);
+}
+
+#[test]
 fn a_test_that_hangs_is_killed_but_not_for_a_standstill_of_the_executor() {
     let mut world = World::running(&[entry(0, 0)]);
     world.starts(0);
