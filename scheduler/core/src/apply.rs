@@ -1,7 +1,7 @@
 //! Applying facts: the only place where durable state changes. It decides nothing, so that recovery ends where the
 //! steps that made the facts did.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::{
     AttemptId, BundleId, Counts, Digest, EndCause, Evidence, ExecutorId, Generation, InfraCause, Recall,
@@ -140,6 +140,7 @@ impl Run {
         self.tests = tests
             .map(|(&predicted_us, &limit_ms)| Test { predicted_us, limit_ms, ..Test::default() })
             .collect();
+        self.predicted_us = plan.predicted_us.iter().sum();
         self.relations.clone_from(&plan.relations);
         plan.unknown.iter().for_each(|test| self.test_mut(*test).unknown = true);
         for (number, relation) in (1..).zip(&plan.relations) {
@@ -227,8 +228,22 @@ impl Run {
     fn put_back(&mut self, id: BundleId, mut bundle: Bundle) {
         let entries = &bundle.entries;
         bundle.predicted_us = entries.iter().map(|(test, _)| self.test(*test).predicted_us).sum();
+        bundle.longest_us = self.longest_us(entries);
         bundle.first = entries.iter().any(|(test, role)| *role == Role::Run && self.test(*test).first);
         self.pending.insert(id, bundle);
+    }
+
+    /// The longest test or relation.
+    fn longest_us(&self, entries: &[(TestIndex, Role)]) -> u64 {
+        let mut relations: BTreeMap<u32, u64> = BTreeMap::new();
+        let mut longest_us = 0;
+        for (test, _) in entries {
+            let Test { predicted_us, relation, .. } = *self.test(*test);
+            let related_us = relations.entry(relation).or_default();
+            *related_us = if relation == 0 { predicted_us } else { *related_us + predicted_us };
+            longest_us = longest_us.max(*related_us);
+        }
+        longest_us
     }
 
     fn assign(&mut self, what: &What) {

@@ -11,6 +11,8 @@ use crate::held_back::HeldBack;
 use crate::run::{Attempt, Bundle, Run};
 use crate::state::{Executor, Place};
 use crate::step::Step;
+use crate::suspects::is_early;
+use crate::take_back::For;
 
 /// A slot gets its *next* attempt when its current one has no more than this left.
 const NEXT_WHEN_LEFT_US: u64 = 1_000_000;
@@ -163,7 +165,7 @@ impl<'a> Rooms<'a> {
     fn take(&mut self, place: Place<'a>, run: &'a RunId, bundle: &Bundle) {
         let was_idle = self.take_idle(&place);
         let next = self.next.entry(run).or_default();
-        if was_idle && is_short(bundle.entries.len(), bundle.predicted_us) {
+        if was_idle && is_short(bundle.predicted_us) {
             next.insert(place);
         } else {
             next.remove(&place);
@@ -187,7 +189,7 @@ struct Work<'a> {
 
 impl<'a> Work<'a> {
     fn new(state: &'a State, id: &'a RunId, run: &'a Run) -> Work<'a> {
-        let bundles = Box::new(run.pending.in_order());
+        let bundles = Box::new(run.in_turn(state.rest_us()));
         let (discovers, held_back) = (run.wants_discovery(), HeldBack::of(state, run));
         Work { id, run, discovers, bundles, taken: BTreeSet::new(), held_back, warm: None }
     }
@@ -209,6 +211,9 @@ impl<'a> Work<'a> {
             }
             let rooms = rooms.get_or_insert_with(|| Rooms::of(state));
             if !rooms.has_any(self.id, bundle) {
+                if is_early(bundle, state.rest_us()) {
+                    continue;
+                }
                 return None;
             }
             let place = if bundle.alone {
@@ -283,9 +288,10 @@ impl Run {
     }
 }
 
-/// Whether so many tests that take so long are so little that another attempt may wait behind them.
-fn is_short(tests: usize, us: u64) -> bool {
-    tests <= 1 || us <= NEXT_WHEN_LEFT_US
+/// Whether tests that take so long are so little that another attempt may wait behind them. Behind a single long test it
+/// would wait while other slots become idle.
+fn is_short(us: u64) -> bool {
+    us <= NEXT_WHEN_LEFT_US
 }
 
 impl Attempt {
@@ -295,7 +301,7 @@ impl Attempt {
     }
 
     fn is_nearly_done(&self) -> bool {
-        self.bundle.is_some() && is_short(self.left.len(), self.left_us)
+        self.bundle.is_some() && is_short(self.left_us)
     }
 }
 
@@ -322,6 +328,13 @@ impl State {
     }
 }
 
+impl State {
+    /// Whether a worker of the run is there, with nothing to do.
+    fn has_idle_worker(&self, run: &RunId, executor: &ExecutorId, slot: SlotIndex) -> bool {
+        self.runs[run].worker(executor, slot).is_some() && self.queue(executor, slot).is_empty()
+    }
+}
+
 impl Step<'_> {
     /// Gives out what there is to give out, then takes work back for slots that are still idle.
     pub fn dispatch(&mut self) {
@@ -330,6 +343,7 @@ impl Step<'_> {
         }
         self.state.reserve(self.now);
         let slots = self.state.slots();
+        self.take_back(For::Busy);
         let mut unused = BTreeMap::new();
         for matched in best_matching(self.state) {
             let run = &self.state.runs[&matched.run];
@@ -338,7 +352,7 @@ impl Step<'_> {
                 .or_else(|| unused.entry(matched.run.clone()).or_insert_with(|| unused_numbers(run)).next());
             self.assign(matched, number.expect("there are more numbers than workers"), slots);
         }
-        self.take_back();
+        self.take_back(For::Idle);
         self.copy_late_test(slots);
     }
 
@@ -356,14 +370,20 @@ impl Step<'_> {
             self.ask_to_anticipate(&run, slots);
         }
         let slots = slots.max(number.0 + 1);
+        let waits = self.state.has_idle_worker(&run, &executor, slot);
         let of = executor.clone();
         self.record(
             &run,
             What::Assigned { attempt, bundle, executor, boot, slot, number, slots, tests, copy },
         );
         self.state.look_for_room(&of);
-        if let Some(executor) = self.state.executors.get_mut(&of).filter(|_| alone) {
-            executor.alone_since = Some(self.now);
+        if let Some(executor) = self.state.executors.get_mut(&of) {
+            if alone {
+                executor.alone_since = Some(self.now);
+            }
+            if waits {
+                executor.given.insert(slot, (attempt, self.now));
+            }
         }
         self.dirty.insert(of);
     }

@@ -34,6 +34,7 @@ impl Executor {
             has: BTreeSet::new(),
             has_strays: false,
             running: BTreeMap::new(),
+            given: BTreeMap::new(),
             begun: BTreeMap::new(),
             past_cap: None,
             done: BTreeSet::new(),

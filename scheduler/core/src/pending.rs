@@ -11,12 +11,13 @@ use crate::run::Bundle;
 use crate::split::SPLIT_AFTER;
 
 /// A bundle's rank among those of its run that wait: those that run alone last, before them the parts of what came to
-/// nothing; of the others what goes first, then the longest, the oldest of those that are equally long.
-pub(crate) type Rank = (bool, bool, bool, u64, Reverse<BundleId>);
+/// nothing; of the others what goes first, then what has the longest test, for that cannot be cut when the run is about to
+/// end, then the longest, the oldest of those that are equally long.
+pub(crate) type Rank = (bool, bool, bool, u64, u64, Reverse<BundleId>);
 
 fn rank(id: BundleId, bundle: &Bundle) -> Rank {
     let untroubled = bundle.in_vain < SPLIT_AFTER;
-    (!bundle.alone, untroubled, bundle.first, bundle.predicted_us, Reverse(id))
+    (!bundle.alone, untroubled, bundle.first, bundle.longest_us, bundle.predicted_us, Reverse(id))
 }
 
 /// Read as the map that it is.
@@ -38,6 +39,12 @@ impl Pending {
         let bundle = self.bundles.remove(id)?;
         self.ranks.remove(&rank(*id, &bundle));
         Some(bundle)
+    }
+
+    /// What runs alone, as it comes last in order.
+    pub(crate) fn alone(&self) -> impl Iterator<Item = (BundleId, &Bundle)> + use<'_> {
+        let alone = self.ranks.iter().take_while(|(is_not, ..)| !is_not);
+        alone.map(|(.., Reverse(id))| (*id, &self.bundles[id]))
     }
 
     /// What goes first comes first.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::{
     AttemptId, AttemptReport, AttemptState, Batch, BootId, EndCause, Evidence, ExecutorId, InfraCause,
-    Record, Report, Role, RunId, SuiteError, TestIndex,
+    Record, Report, Role, RunId, SlotIndex, SuiteError, TestIndex,
 };
 
 use crate::fact::What;
@@ -113,6 +113,7 @@ impl Step<'_> {
             known.has.clear();
             known.has_strays = false;
             known.running.clear();
+            known.given.clear();
             known.done.clear();
             known.begun.clear();
         }
@@ -312,6 +313,7 @@ impl Step<'_> {
                     Some(known) if same(&known) => running.insert(slot, known),
                     _ => {
                         self.show(report, &now, Some(test));
+                        self.has_begun(report, slot, status);
                         running.insert(slot, now)
                     }
                 };
@@ -321,6 +323,17 @@ impl Step<'_> {
             self.show(report, stopped, None);
         }
         self.seen_mut(report).running = running;
+    }
+
+    /// Learns what it took from giving out an attempt to its first test.
+    fn has_begun(&mut self, report: &Report, slot: SlotIndex, status: &AttemptReport) {
+        let now = self.now;
+        let given = self.seen_mut(report).given.remove(&slot);
+        if let Some((_, since)) = given.filter(|(attempt, _)| *attempt == status.attempt) {
+            let took_us = u64::try_from((now - since).as_micros()).unwrap_or(u64::MAX);
+            let known = self.state.starts_us.entry(status.run.clone()).or_insert(took_us);
+            *known = *known / 4 * 3 + took_us / 4;
+        }
     }
 
     /// What has ended, though that is not to be heard yet, leaves its slot free.

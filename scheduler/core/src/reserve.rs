@@ -27,14 +27,14 @@ pub struct Reserved {
 
 impl Run {
     /// Whether all that waits for a slot is to run alone, or after what does.
-    fn waits_alone(&self) -> bool {
-        let next = || self.ready().next();
+    fn waits_alone(&self, rest_us: u64) -> bool {
+        let next = || self.ready(rest_us).next();
         self.dispatches() && self.withdrawn == 0 && next().is_some_and(|(_, bundle)| bundle.alone)
     }
 
     /// What waits for nothing but a slot, what goes first first.
-    fn ready(&self) -> impl Iterator<Item = (BundleId, &Bundle)> {
-        self.pending.in_order().filter(|(_, bundle)| !self.has_to_wait(bundle))
+    fn ready(&self, rest_us: u64) -> impl Iterator<Item = (BundleId, &Bundle)> {
+        self.in_turn(rest_us).filter(|(_, bundle)| !self.has_to_wait(bundle))
     }
 }
 
@@ -42,15 +42,16 @@ impl State {
     /// Reserves as many executors for the suspects of each run as are its share: after a mass loss there are many, and
     /// they are not to run one after the other.
     pub(crate) fn reserve(&mut self, now: Instant) {
-        let waiting = || self.runs.iter().filter(|(_, run)| run.waits_alone());
-        let figures = waiting().map(|(id, run)| (id, run.alone, run.pending.len()));
+        let rest_us = self.rest_us();
+        let waiting = || self.runs.iter().filter(|(_, run)| run.waits_alone(rest_us));
+        let figures = waiting().map(|(id, run)| (id, run.alone, run.pending.alone().count()));
         let before = self.reserved.waiting.iter().map(|(id, alone, pending)| (id, *alone, *pending));
         let as_before = figures.clone().eq(before) && self.reserved.of == self.executors.len();
         if as_before && (self.reserved.waiting.is_empty() || now - self.reserved.at < AGAIN) {
             return;
         }
         self.reserved = Reserved {
-            executors: self.reservations(waiting().collect()),
+            executors: self.reservations(waiting().collect(), rest_us),
             waiting: figures.map(|(id, alone, pending)| (id.clone(), alone, pending)).collect(),
             of: self.executors.len(),
             at: now,
@@ -58,7 +59,11 @@ impl State {
     }
 
     /// The reservations for these runs: those there are, where they still serve, and more.
-    fn reservations(&self, waiting: Vec<(&RunId, &Run)>) -> BTreeMap<ExecutorId, (RunId, BundleId)> {
+    fn reservations(
+        &self,
+        waiting: Vec<(&RunId, &Run)>,
+        rest_us: u64,
+    ) -> BTreeMap<ExecutorId, (RunId, BundleId)> {
         let mut reserved = BTreeMap::new();
         let runs = self.runs.values().filter(|run| run.goes_on()).count();
         let share = (self.executors.len() / runs.max(1)).max(1);
@@ -73,7 +78,7 @@ impl State {
                 known.is_some_and(|of| may_go(self, &run.pending[bundle], &held_back, executor, of))
             };
             let wanted = share.saturating_sub(run.alone as usize);
-            for (bundle, _) in run.ready().take(wanted) {
+            for (bundle, _) in run.ready(rest_us).take_while(|(_, bundle)| bundle.alone).take(wanted) {
                 let still = before.get(&(id, bundle)).copied().filter(|executor| goes(&bundle, executor));
                 let executor = still.or_else(|| {
                     let free: &mut Vec<_> = free.get_or_insert_with(|| self.soonest_free());

@@ -70,6 +70,9 @@ pub struct Run {
     pub drained: BTreeMap<ExecutorId, BootId>,
     pub next_bundle: BundleId,
     pub counts: Counts,
+    /// What all its tests together are predicted to take, in microseconds.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub predicted_us: u64,
     /// How many tests got a second copy.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub copies: u32,
@@ -198,6 +201,9 @@ fn is_none(number: &u64) -> bool {
 pub struct Bundle {
     pub entries: Vec<(TestIndex, Role)>,
     pub predicted_us: u64,
+    /// The longest of its tests, and of its relations, which stay together.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub longest_us: u64,
     /// Whether it has a test that goes first.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub first: bool,
@@ -301,7 +307,16 @@ impl Attempt {
 
 impl Bundle {
     pub(crate) fn of(entries: Vec<(TestIndex, Role)>, avoid: BTreeSet<ExecutorId>) -> Bundle {
-        Bundle { entries, predicted_us: 0, first: false, avoid, alone: false, in_vain: 0, follows: false }
+        Bundle {
+            entries,
+            predicted_us: 0,
+            longest_us: 0,
+            first: false,
+            avoid,
+            alone: false,
+            in_vain: 0,
+            follows: false,
+        }
     }
 }
 
@@ -329,6 +344,7 @@ impl Run {
             drained: BTreeMap::new(),
             next_bundle: BundleId(0),
             counts: Counts::default(),
+            predicted_us: 0,
             copies: 0,
             pace: Pace::default(),
             losses: 0,

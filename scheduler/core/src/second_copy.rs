@@ -47,7 +47,7 @@ impl Pace {
     }
 
     /// What a prediction comes to at this pace, if that is more.
-    fn slowed(self, predicted_us: u64) -> u64 {
+    pub(crate) fn slowed(self, predicted_us: u64) -> u64 {
         let product = u128::from(predicted_us) * u128::from(self.taken_us);
         let slowed = product / u128::from(self.predicted_us.max(1));
         u64::try_from(slowed).unwrap_or(u64::MAX).max(predicted_us)

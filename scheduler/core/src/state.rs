@@ -64,6 +64,9 @@ pub struct State {
     pub judgements: BTreeMap<RunId, Instant>,
     #[serde(skip)]
     pub losses: Losses,
+    /// Of each run, what it takes of late from giving an attempt to a worker that waits to its first test, in microseconds.
+    #[serde(skip)]
+    pub starts_us: BTreeMap<RunId, u64>,
     /// When it was last looked for what may be taken back.
     #[serde(skip)]
     pub looked_back: Instant,
@@ -119,6 +122,8 @@ pub struct Executor {
     pub has_strays: bool,
     /// What each slot runs, as last reported.
     pub running: BTreeMap<SlotIndex, Running>,
+    /// What workers that waited were given and have not come to yet, and when.
+    pub given: BTreeMap<SlotIndex, (AttemptId, Instant)>,
     /// When each attempt of its was first reported to run.
     pub begun: BTreeMap<AttemptId, Instant>,
     /// When the first of these has run for twice the cap, if that has something unstarted then.
@@ -170,6 +175,7 @@ impl State {
             watches: BTreeMap::new(),
             judgements: BTreeMap::new(),
             losses: Losses::default(),
+            starts_us: BTreeMap::new(),
             looked_back: Instant::default(),
             trials: BTreeMap::new(),
             names: VecDeque::new(),

@@ -158,6 +158,7 @@ impl Step<'_> {
     fn archived(&mut self, run: RunId) {
         if self.state.runs.get(&run).is_some_and(Run::is_ended) {
             self.record(&run, What::Archived);
+            self.state.starts_us.remove(&run);
         }
     }
 }

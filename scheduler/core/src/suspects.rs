@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, Epoch, ExecutorId, InfraCause, Instant, NotExecuted, Outcome, Role, RunId, TestCause,
-    TestIndex, TestResult,
+    AttemptId, BundleId, Epoch, ExecutorId, InfraCause, Instant, NotExecuted, Outcome, Role, RunId,
+    TestCause, TestIndex, TestResult,
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,11 @@ use crate::step::{Origin, Step};
 
 /// So many losses with a test alone are its own doing, if they are not chance.
 const DEATHS: usize = 2;
+/// A suspect that takes so long
+const LONG_US: u64 = 20_000_000;
+/// does not wait until its run has nothing else to give out, but for the time when all there is takes so many times as
+/// long: the end of the run would have to wait for it.
+const TIMES: u64 = 2;
 /// What counts as chance.
 const CHANCE: f64 = 0.01;
 
@@ -55,7 +60,19 @@ impl Test {
     }
 }
 
+/// Whether a bundle runs alone before the others do, when slots have so much left to do.
+pub(crate) fn is_early(bundle: &Bundle, rest_us: u64) -> bool {
+    bundle.alone && bundle.predicted_us >= LONG_US && rest_us <= TIMES * bundle.predicted_us
+}
+
 impl Run {
+    /// What waits for a slot, what goes first first, when slots have so much left to do.
+    pub(crate) fn in_turn(&self, rest_us: u64) -> impl Iterator<Item = (BundleId, &Bundle)> {
+        let is_early = move |(_, bundle): &(BundleId, &Bundle)| is_early(bundle, rest_us);
+        let early = self.pending.alone().filter(is_early);
+        early.chain(self.pending.in_order().filter(move |of| !is_early(of)))
+    }
+
     /// Whether the test does not run as ever: it is a suspect, or a suspect comes before it in its *ordered* relation.
     pub(crate) fn is_apart(&self, test: TestIndex) -> bool {
         self.test(test).is_suspect() || self.is_behind_suspect(test)

@@ -13,10 +13,8 @@ use crate::run::{Attempt, Phase, Run};
 use crate::state::Place;
 use crate::step::Step;
 
-/// What moving tests costs: another worker collects their file and sets up their fixtures.
+/// What moving tests costs at least: another worker collects their file and sets up their fixtures.
 const COST_US: u64 = 500_000;
-/// Less than this left on a slot is not worth a move.
-const WORTH_US: u64 = 1_000_000;
 /// All that is under way is looked through, so in a large fleet that is not done for every report: so many attempts in
 /// a millisecond.
 const LOOKED_THROUGH_IN_A_MS: usize = 200;
@@ -29,9 +27,19 @@ pub(crate) struct TakeBack {
     pub tests: Vec<TestIndex>,
 }
 
-/// What to take back for idle slots that have no other hope, one move for each: of the slots with most left to do, a
-/// tail worth half of what would be saved.
-pub(crate) fn best_take_backs(state: &State, now: Instant) -> Vec<TakeBack> {
+/// For whom something is taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum For {
+    /// Slots for which there is something else. Only what waits behind a test that is late, and would end after all else:
+    /// at the end, when slots are idle, it would be too late.
+    Busy,
+    /// Slots that have no other hope.
+    Idle,
+}
+
+/// What to take back, one move for each idle slot: of the slots with most left to do, a tail worth half of what would be
+/// saved.
+pub(crate) fn best_take_backs(state: &State, now: Instant, of: For) -> Vec<TakeBack> {
     let idle = idle_slots(state);
     if idle.is_empty() {
         return Vec::new();
@@ -45,10 +53,15 @@ pub(crate) fn best_take_backs(state: &State, now: Instant) -> Vec<TakeBack> {
         return Vec::new();
     }
     let mut victims = victims(state, now);
-    victims.retain(|victim| takes_any(&held_back[victim.run_id]));
+    let rest_us = state.rest_us();
+    let is_late = |victim: &Victim| {
+        let cost_us = cost_us(state, victim.run_id);
+        victim.overdue_us > cost_us && victim.left_us.saturating_sub(rest_us) > cost_us
+    };
+    victims.retain(|victim| takes_any(&held_back[victim.run_id]) && (of == For::Idle || is_late(victim)));
     victims.sort_by_key(|victim| Reverse((victim.left_us, victim.id)));
-    let take_back = |Victim { run_id, run, id, attempt, is_current, left_us }| {
-        let tests = tail(run, attempt, is_current, (left_us - COST_US) / 2);
+    let take_back = |Victim { run_id, run, id, attempt, is_current, left_us, .. }| {
+        let tests = tail(run, attempt, is_current, (left_us - cost_us(state, run_id)) / 2);
         (!tests.is_empty()).then(|| TakeBack { run: RunId::clone(run_id), attempt: id, tests })
     };
     victims.into_iter().filter_map(take_back).take(moves).collect()
@@ -64,12 +77,14 @@ struct Victim<'a> {
     is_current: bool,
     /// What its slot has to do up to the attempt's end.
     left_us: u64,
+    /// How much longer than predicted its slot is at its test already.
+    overdue_us: u64,
 }
 
 fn victims(state: &State, now: Instant) -> Vec<Victim<'_>> {
     let mut victims = Vec::new();
     for (executor, placed) in &state.placed {
-        let mut slots: BTreeMap<_, u64> = BTreeMap::new();
+        let mut slots: BTreeMap<_, (u64, u64)> = BTreeMap::new();
         let known = state.executors.get(executor).is_some_and(|e| e.slots > 0);
         for (&id, run_id) in placed.iter().filter(|_| known) {
             let run = &state.runs[run_id];
@@ -79,24 +94,35 @@ fn victims(state: &State, now: Instant) -> Vec<Victim<'_>> {
             }
             let is_current = !slots.contains_key(&attempt.slot);
             let slot = slots.entry(attempt.slot);
-            let left_us = slot.or_insert_with(|| overdue_us(state, executor, attempt.slot, now));
-            *left_us += attempt.left_us;
-            if *left_us > WORTH_US && run.phase == Phase::Running {
-                victims.push(Victim { run_id, run, id, attempt, is_current, left_us: *left_us });
+            let (done_us, overdue_us) =
+                if is_current { progress_us(state, executor, attempt.slot, now) } else { (0, 0) };
+            let (left_us, overdue_us) = slot.or_insert((overdue_us, overdue_us));
+            *left_us += attempt.left_us.saturating_sub(done_us);
+            // Less is not worth a move.
+            if *left_us > 2 * cost_us(state, run_id) && run.phase == Phase::Running {
+                let (left_us, overdue_us) = (*left_us, *overdue_us);
+                victims.push(Victim { run_id, run, id, attempt, is_current, left_us, overdue_us });
             }
         }
     }
     victims
 }
 
-/// How much longer than predicted a slot is at its test already. It may well take as long again: what waits behind a
-/// test that hangs is not to wait for its end.
-fn overdue_us(state: &State, executor: &ExecutorId, slot: SlotIndex, now: Instant) -> u64 {
+/// What moving tests of a run costs: what it takes of late from giving an attempt to a worker that waits to its first test.
+fn cost_us(state: &State, run: &RunId) -> u64 {
+    state.starts_us.get(run).copied().unwrap_or(0).max(COST_US)
+}
+
+/// How much of its test's prediction a slot has behind it, and how much longer than predicted it is at it already. It may
+/// well take as long again: what waits behind a test that hangs is not to wait for its end.
+fn progress_us(state: &State, executor: &ExecutorId, slot: SlotIndex, now: Instant) -> (u64, u64) {
     let running = state.executors.get(executor).and_then(|executor| executor.running.get(&slot));
-    let Some((running, run)) = running.and_then(|at| Some((at, state.runs.get(&at.run)?))) else { return 0 };
+    let Some((running, run)) = running.and_then(|at| Some((at, state.runs.get(&at.run)?))) else {
+        return (0, 0);
+    };
     let predicted_us = run.tests.get(running.test.0 as usize).map_or(0, |test| test.predicted_us);
     let taken_us = u64::try_from((now - running.since).as_micros()).unwrap_or(u64::MAX);
-    taken_us.saturating_sub(predicted_us)
+    (taken_us.min(predicted_us), taken_us.saturating_sub(predicted_us))
 }
 
 pub(crate) fn idle_slots(state: &State) -> Vec<Place<'_>> {
@@ -156,15 +182,27 @@ fn has_started(run: &Run, attempt: &Attempt, relation: u32) -> bool {
     of_relation.iter().any(|test| !attempt.place.contains_key(test))
 }
 
+impl State {
+    /// In how long the slots that there are have done what there is to do, by predictions.
+    pub(crate) fn rest_us(&self) -> u64 {
+        let running = self.runs.values().filter(|run| run.phase == Phase::Running);
+        let left = running.map(|run| run.pace.slowed(run.predicted_us.saturating_sub(run.pace.predicted_us)));
+        left.fold(0, u64::saturating_add) / u64::from(self.slots().max(1))
+    }
+}
+
 impl Step<'_> {
-    pub fn take_back(&mut self) {
+    pub fn take_back(&mut self, of: For) {
+        if of == For::Busy && self.state.runs.values().all(|run| run.pending.is_empty()) {
+            return;
+        }
         let under_way: usize = self.state.fleet.shares.values().sum();
         let every = Duration::from_millis((under_way / LOOKED_THROUGH_IN_A_MS) as u64);
         if self.state.fleet.with_room.is_empty() || self.now - self.state.looked_back < every {
             return;
         }
         self.state.looked_back = self.now;
-        for TakeBack { run, attempt, tests } in best_take_backs(self.state, self.now) {
+        for TakeBack { run, attempt, tests } in best_take_backs(self.state, self.now, of) {
             let state = &self.state.runs[&run].attempts[&attempt];
             let (generation, executor) = (state.generation.next(), state.executor.clone());
             self.dirty.insert(executor);

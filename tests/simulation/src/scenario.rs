@@ -492,7 +492,7 @@ fn faults(
         }
     }
     // The first executor neither dies for good nor leaves, so that every run can end.
-    if r.chance(300) {
+    if r.chance(400) {
         let executor = 1 + r.index(executors.len() - 1);
         faults.push((r.within(0..=end), farewell(r, executor)));
     }

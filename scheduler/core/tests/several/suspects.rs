@@ -15,7 +15,7 @@ use crate::world::*;
 const LOST: Duration = Duration::from_secs(20);
 
 /// Loses an executor while others live.
-fn lose(world: &mut World, executor: &'static str, others: &[&'static str]) -> Vec<What> {
+pub fn lose(world: &mut World, executor: &'static str, others: &[&'static str]) -> Vec<What> {
     world.executors.remove(executor);
     let mut facts = Vec::new();
     for _ in 0..4 {
@@ -40,7 +40,7 @@ fn alone(facts: &[What]) -> Vec<(Vec<u32>, Vec<&str>)> {
 }
 
 /// The given attempt runs its bundle to the end.
-fn completes(world: &mut World, executor: &'static str, attempt: u64, left: &[u32]) -> Vec<What> {
+pub fn completes(world: &mut World, executor: &'static str, attempt: u64, left: &[u32]) -> Vec<What> {
     let results: Vec<_> =
         (1..).zip(left).map(|(batch, test)| (batch, result(*test, Outcome::Passed))).collect();
     world.says(executor, attempt, AttemptState::Ended(EndCause::Completed));

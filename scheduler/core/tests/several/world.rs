@@ -41,6 +41,25 @@ pub fn result(test: u32, outcome: Outcome) -> Record {
     Record::Result(fixture::result(test, outcome))
 }
 
+/// Bundles of ten-second tests.
+pub fn plan(bundles: Vec<Vec<TestIndex>>, relations: Vec<Relation>, first: u32) -> Plan {
+    let count = bundles.iter().map(Vec::len).sum::<usize>();
+    Plan {
+        manifest: Digest([8; 32]),
+        bundles,
+        predicted_us: vec![10_000_000; count],
+        limits_ms: vec![300_000; count],
+        relations,
+        unknown: Vec::new(),
+        summary: PlanSummary::default(),
+        empty_by_definition: false,
+        first,
+        fail_fast: None,
+        to_judge: true,
+        moved: None,
+    }
+}
+
 impl World {
     /// A run of one bundle of ten-second tests, on the executor `a`.
     pub fn running(retries: u32, count: u32, relations: Vec<Relation>) -> World {
@@ -59,13 +78,17 @@ impl World {
         relations: Vec<Relation>,
         first: u32,
     ) -> World {
-        let count = bundles.iter().map(Vec::len).sum::<usize>() as u32;
+        World::running_plan(retries, plan(bundles, relations, first))
+    }
+
+    pub fn running_plan(retries: u32, plan: Plan) -> World {
         let mut world = World::of(retries);
         world.report("a", &[]);
-        let discovered = EndCause::Discovered(Discovery { manifest: Digest([7; 32]), tests: count });
+        let tests = plan.predicted_us.len() as u32;
+        let discovered = EndCause::Discovered(Discovery { manifest: Digest([7; 32]), tests });
         world.says("a", 1, AttemptState::Ended(discovered));
         world.report("a", &[]);
-        world.planned(bundles, relations, first);
+        world.plans(plan);
         world.says("a", 2, AttemptState::Running(None));
         world.report("a", &[]);
         world
@@ -86,21 +109,10 @@ impl World {
         relations: Vec<Relation>,
         first: u32,
     ) -> Vec<What> {
-        let count = bundles.iter().map(Vec::len).sum::<usize>();
-        let plan = Plan {
-            manifest: Digest([8; 32]),
-            bundles,
-            predicted_us: vec![10_000_000; count],
-            limits_ms: vec![300_000; count],
-            relations,
-            unknown: Vec::new(),
-            summary: PlanSummary::default(),
-            empty_by_definition: false,
-            first,
-            fail_fast: None,
-            to_judge: true,
-            moved: None,
-        };
+        self.plans(plan(bundles, relations, first))
+    }
+
+    fn plans(&mut self, plan: Plan) -> Vec<What> {
         self.step(Event::Planned { run: run(), generation: Generation(1), outcome: Ok(Box::new(plan)) }).0
     }
 
