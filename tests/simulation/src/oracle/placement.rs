@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use seagull_domain::{Isolation, Outcome, Recall, Relation, Role, RunEvent, TestIndex, Verdict};
+use seagull_domain::{AttemptId, Isolation, Outcome, Recall, Relation, Role, RunEvent, TestIndex, Verdict};
 
 use super::{Story, ensure};
 use crate::physical::{Ended, Execution, WorkerLife};
@@ -49,6 +49,18 @@ fn apart_only_when_lost(story: &Story, executions: &[&Execution]) -> Result<(), 
     Ok(())
 }
 
+/// Whether what a test was in came to nothing so often that it is cut, and with it a relation that is all there is. What an
+/// agent never learned of may have been that.
+fn was_in_vain(story: &Story, test: TestIndex) -> bool {
+    let lost = story.events().filter_map(|event| match event {
+        RunEvent::AttemptLost { attempt, .. } => Some(attempt),
+        _ => None,
+    });
+    let had = |attempt: &&AttemptId| story.physical.given.get(*attempt).is_none_or(|of| of.contains(&test));
+    let began = |attempt: &AttemptId| story.executions.iter().any(|of| of.attempt == *attempt);
+    lost.filter(had).filter(|attempt| !began(attempt)).count() >= 2
+}
+
 /// Tests of a *together* relation run in one worker, unless it broke, was lost, or had to be another kind of worker.
 fn in_one_worker(story: &Story, relation: &Relation, executions: &[&Execution]) -> Result<(), String> {
     let needs_another = |test: &TestIndex| story.plan.script(*test).does == Does::NeedsWholeCollection;
@@ -82,7 +94,8 @@ fn in_one_worker(story: &Story, relation: &Relation, executions: &[&Execution]) 
             || retried(a)
             || gave_up(a)
             || gave_up(b)
-            || suspects;
+            || suspects
+            || was_in_vain(story, b.test);
         ensure(explained, || {
             format!("moved from attempt {} to {} at test {}", a.attempt, b.attempt, b.test)
         })?;
