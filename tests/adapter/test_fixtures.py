@@ -79,6 +79,14 @@ class Fixtures:
         self.assertEqual([event["path"] for event in named(events, "collecting")], ["test_b.py", "test_a.py"])
         self.assertEqual(set(outcomes(events, tests).values()), {"passed"})
 
+    def test_a_test_that_runs_again_has_the_output_of_that_run_alone(self):
+        suite = self.suite({"test_a.py": "def test_it():\n    print('it', 'runs')\n    assert 0\n"})
+        worker = self.worker(suite, discover=False)
+        worker.until("next")
+        worker.run((0, "test_a.py::test_it"), (1, "test_a.py::test_it"))
+        texts = [event["text"] for event in named(worker.finish(), "finished")]
+        self.assertEqual([text.count("it runs") for text in texts], [1, 1], texts)
+
     def test_shared_fixtures_stay_while_the_successor_comes_in_time(self):
         suite = self.suite(FILES)
         worker = self.worker(suite, discover=False)

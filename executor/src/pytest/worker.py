@@ -208,6 +208,8 @@ class Worker:
         self.channel.unsent.append('{"event":"started","test":%d}\n' % test)
         self.channel.flush()
         self.coverage.covers(test)
+        # pytest keeps here what an item writes, and has no run of it twice: an earlier attempt's is not this one's.
+        item._report_sections.clear()
         protocol = item.config.hook.pytest_runtest_protocol
         protocol(item=item, nextitem=nextitem if nextitem is not None else Successor(self))
         self.tell_finished(True)
