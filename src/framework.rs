@@ -88,7 +88,9 @@ pub fn listing(spec: &RunSpec, python: &str) -> String {
     let arguments = spec.arguments.iter().map(String::as_str);
     match &spec.environment.framework {
         Framework::Pytest => {
-            quoted([python, "-m", "pytest", "--collect-only", "-q"].into_iter().chain(arguments))
+            let program = pytest(python);
+            let words = program.iter().map(String::as_str).chain(["--collect-only", "-q"]);
+            quoted(words.chain(arguments))
         }
         Framework::Cargo | Framework::Built(_) => {
             let dashes = (!spec.arguments.iter().any(|argument| argument == "--")).then_some("--");
@@ -101,6 +103,16 @@ pub fn listing(spec: &RunSpec, python: &str) -> String {
             };
             quoted(commands.discover.iter().flat_map(given))
         }
+    }
+}
+
+/// pytest as a worker starts it: as its own command, where that is beside the interpreter. `-m pytest` finds modules of
+/// the working directory besides.
+pub fn pytest(python: &str) -> Vec<String> {
+    let script = Path::new(python).with_file_name("pytest");
+    match script.to_str().filter(|_| python.contains('/') && script.is_file()) {
+        Some(script) => vec![script.to_owned()],
+        None => [python, "-m", "pytest"].map(str::to_owned).to_vec(),
     }
 }
 
@@ -140,6 +152,17 @@ fn pytest_sign(directory: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pytest_is_its_own_command_where_that_is_beside_the_interpreter() {
+        let bin = tempfile::tempdir().unwrap();
+        let python = bin.path().join("python").to_string_lossy().into_owned();
+        assert_eq!(pytest(&python), [&python, "-m", "pytest"]);
+        let script = bin.path().join("pytest");
+        fs::write(&script, "").unwrap();
+        assert_eq!(pytest(&python), [script.to_string_lossy()]);
+        assert_eq!(pytest("python3"), ["python3", "-m", "pytest"]);
+    }
 
     #[test]
     fn the_directory_shows_what_runs_its_tests() {

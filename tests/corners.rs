@@ -249,7 +249,7 @@ fn what_lists_the_tests_names_the_interpreter_that_was_found() {
     let arguments = ["run", "--state", &state, "--slots", "1", "--output", "plain", "--", "-k", "typo"];
     let output = suite.seagull(&arguments).output().unwrap();
     assert_eq!(output.status.code(), Some(101));
-    let listing = format!("{} -m pytest --collect-only -q -k typo", suite.python().display());
+    let listing = format!("{} --collect-only -q -k typo", suite.python().with_file_name("pytest").display());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains(&listing), "{said}");
 }

@@ -77,7 +77,7 @@ fn what_stops_the_discovery_is_shown_with_what_to_compare() {
     let steps = steps(&Suite::named("broken_conftest"), &[], 1);
     let discovery = step(&steps, "discovery", "problem");
     assert!(discovery["message"].as_str().unwrap().contains("this conftest is broken"), "{discovery}");
-    assert!(discovery["hint"].as_str().unwrap().ends_with("-m pytest --collect-only -q"), "{discovery}");
+    assert!(discovery["hint"].as_str().unwrap().ends_with("/bin/pytest --collect-only -q"), "{discovery}");
     assert!(!steps.iter().any(|(name, _)| name == "one test"));
 
     let none = self::steps(&Suite::named("no_tests"), &[], 1);
@@ -86,6 +86,22 @@ fn what_stops_the_discovery_is_shown_with_what_to_compare() {
 
     let some = self::steps(&Suite::named("broken_file"), &[], 0);
     assert!(step(&some, "discovery", "warning")["message"].as_str().unwrap().contains("test_syntax.py"));
+}
+
+#[test]
+fn a_module_that_only_python_m_pytest_finds_has_a_sentence() {
+    let suite = Suite::of(&[
+        ("mypkg/__init__.py", ""),
+        ("tests/test_a.py", "import mypkg\ndef test_a(): pass\n"),
+        ("tests/test_b.py", "def test_b(): pass\n"),
+    ]);
+    let warning = |(_, finding): &(String, Value)| {
+        finding["message"].as_str().is_some_and(|said| said.contains("`pythonpath = .`"))
+    };
+    assert!(steps(&suite, &[], 0).iter().any(warning));
+    suite.run(&[]).expect(100, &[("tests/test_a.py", "failed"), ("tests/test_b.py::test_b", "passed")]);
+    suite.write("pytest.ini", "[pytest]\npythonpath = .\n");
+    suite.run(&[]).expect_code(0);
 }
 
 #[test]

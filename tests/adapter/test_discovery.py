@@ -113,6 +113,18 @@ class Discovery:
         said = {"test_a.py::test_a": "passed", "test_a.py::TestB": "failed not collected"}
         self.assertEqual(outcomes(events, tests), said)
 
+    def test_a_module_of_the_working_directory_has_a_sentence_on_where_it_is(self):
+        files = {"mypkg/__init__.py": "", "tests/test_a.py": "import mypkg", "tests/test_b.py": "import mypkg, nowhere"}
+        suite = self.suite({**files, "tests/test_c.py": "import nowhere"})
+        warnings = [event["message"] for event in named(run_all(self.python, suite.folder), "warning")]
+        self.assertEqual(len(warnings), 1, warnings)
+        self.assertIn("mypkg is in the working directory", warnings[0])
+        self.assertIn("`pythonpath = .`", warnings[0])
+        suite = self.suite({**files, "pytest.ini": "[pytest]\npythonpath = .\n"})
+        self.assertEqual(named(run_all(self.python, suite.folder), "warning"), [])
+        failed = self.failed_discovery({"mypkg.py": "", "tests/conftest.py": "import mypkg"}, "tests")
+        self.assertIn("mypkg is in the working directory", failed["message"])
+
     def test_a_broken_conftest_below_the_root_spares_the_rest(self):
         if self.pytest_version() < (8, 0):
             self.skipTest("stops the whole collection in this pytest")

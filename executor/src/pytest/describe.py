@@ -1,6 +1,8 @@
 """What is said of a test: outcome, cause, message, location and text, from pytest's reports and exceptions."""
 
 import os
+import re
+import sys
 
 AROUND = ("setup", "teardown")
 """The phases around a test's own; pytest-forked reports a crash in none that pytest has."""
@@ -128,3 +130,18 @@ def exception_message(error):
         # The lines before are argparse's usage.
         return first_line(str(error).rpartition(": error: ")[2])
     return first_line("{}: {}".format(type(error).__name__, error))
+
+
+def is_beside(message):
+    """What to know where a module that is not found is in the working directory, as `python -m pytest` finds it."""
+    missing = re.search(r"ModuleNotFoundError: No module named '(\w+)", message)
+    here = os.getcwd()
+    if missing is None or here in sys.path or "" in sys.path:
+        return ""
+    name = missing.group(1)
+    if not (os.path.isdir(os.path.join(here, name)) or os.path.isfile(os.path.join(here, name + ".py"))):
+        return ""
+    return (
+        "{} is in the working directory, which is not on sys.path: `python -m pytest` puts it there, and so does"
+        " `pythonpath = .` in pytest's configuration"
+    ).format(name)

@@ -33,7 +33,8 @@ class Trouble:
             return
         # A conftest's own exception says more than the one that says a conftest failed.
         cause = getattr(error, "cause", None) or getattr(error, "excinfo", (None, None))[1] or error
-        self.broken(title, exception_message(error), exception_text(cause))
+        message = exception_message(error)
+        self.broken(title, "; ".join(filter(None, [message, is_beside(message)])), exception_text(cause))
         self.told = error
 
     def ended(self, code):

@@ -29,7 +29,7 @@ class Worker:
         self.trouble = Trouble(channel, self.limit)
         self.coverage = Coverage(channel, settings.get("basetemp"))
         self.queue, self.finish, self.asked = collections.deque(), False, False
-        self.session, self.rootdir = None, ""
+        self.session, self.rootdir, self.advice = None, "", set()
         self.reports, self.raised, self.ordinal, self.waited = [], [], 0, 0.0
         self.current = self.promised = None
         self.restore = lambda: None
@@ -153,6 +153,12 @@ class Worker:
             self.trouble.broken("collection", message, text)
         else:
             self.collection.uncollected.setdefault(path, {"message": message, "text": bounded(text, self.limit)})
+            self.advise(is_beside(message))
+
+    def advise(self, advice):
+        if advice and self.settings.get("discover") and advice not in self.advice:
+            self.advice.add(advice)
+            self.channel.event("warning", message=advice)
 
     # The run loop.
 

@@ -82,8 +82,8 @@ fn by_hand(spec: &RunSpec, place: &Place, prepared: Option<&Prepared>) -> ByHand
     let arguments = spec.arguments.iter().map(String::as_str);
     match spec.environment.framework {
         Framework::Pytest => {
-            let program = [&python, "-m", "pytest"];
-            let whole = Some(quoted(program.into_iter().chain(arguments)));
+            let program = framework::pytest(&python);
+            let whole = Some(quoted(program.iter().map(String::as_str).chain(arguments)));
             ByHand { lists, whole, one: Some(quoted(program)) }
         }
         Framework::Cargo | Framework::Built(_) => {
