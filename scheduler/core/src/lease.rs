@@ -138,8 +138,7 @@ impl Step<'_> {
         let cause = drains_for.unwrap_or(InfraCause::ExecutorLost);
         let placed = self.state.placed.get(executor).cloned().unwrap_or_default();
         let leaves = self.state.executors.get(executor).is_some_and(|executor| executor.draining);
-        let alone = placed.iter().any(|(attempt, run)| self.state.runs[run].attempts[attempt].alone);
-        self.state.losses.count += u32::from(cause == InfraCause::ExecutorLost && !leaves && !alone);
+        self.state.losses.count += u32::from(cause == InfraCause::ExecutorLost && !leaves);
         for run in placed.values() {
             self.withdraw(run);
         }

@@ -47,7 +47,7 @@ pub(crate) enum Way {
 /// How often executors are lost. Volatile: a scheduler that has just recovered blames nobody for what it has not seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Losses {
-    /// For causes that nobody knows, but for those that were lost with a suspect alone.
+    /// For causes that nobody knows.
     pub count: u32,
     /// How long all executors that are gone had been there together.
     pub lived: Duration,
@@ -147,10 +147,15 @@ impl State {
         test.deaths.iter().filter(move |death| death.epoch == epoch)
     }
 
+    /// How many executors were lost with a suspect: first with others in flight, then alone.
+    fn losses_with(&self, test: &Test) -> u32 {
+        1 + self.deaths(test).count() as u32
+    }
+
     /// How likely it is that executors were lost just while they ran this test alone, at the rate at which others are
     /// lost. Half a loss more than was seen, so that a fleet which has lost none yet is not taken to be perfect.
     fn chance(&self, test: &Test, now: Instant) -> f64 {
-        let others = f64::from(self.losses.count) - 1.0;
+        let others = f64::from(self.losses.count) - f64::from(self.losses_with(test));
         let there: Duration = self.executors.values().map(|executor| now - executor.since).sum();
         let lived_ms = (self.losses.lived + there).as_millis().max(1) as f64;
         let rate = (others.max(0.0) + 0.5) / lived_ms;
@@ -172,7 +177,11 @@ impl Step<'_> {
             return;
         }
         let (executor, slot) = (last.executor.clone(), last.number);
+        let explained = self.state.losses_with(known);
         let result = Box::new(evidence(test, &known.deaths));
+        // Why these were lost is known now.
+        let count = &mut self.state.losses.count;
+        *count = count.saturating_sub(explained);
         self.record_for_good(run, test, What::Condemned { attempt, executor, slot, result });
     }
 

@@ -109,10 +109,7 @@ fn two_executors_lost_with_it_alone_condemn_a_test() {
     );
     assert_eq!(result.message, "each executor that ran it alone was lost: b within 20.0 s, c within 20.0 s");
     assert!(matches!(world.state.runs[&run()].phase, Phase::Ended { exit_code: 100, .. }));
-    assert_eq!(
-        world.state.losses.count, 1,
-        "what is lost with a suspect alone is no sign of how often others are"
-    );
+    assert_eq!(world.state.losses.count, 0, "these say nothing of how often executors are lost by chance");
 }
 
 #[test]
