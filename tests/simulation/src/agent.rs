@@ -113,6 +113,7 @@ impl World {
         }
         self.physical.agents.push(AgentLife {
             executor: plan.name.clone(),
+            sick: plan.sick.is_some(),
             rate,
             died: None,
             leaves: None,

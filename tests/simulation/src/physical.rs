@@ -49,6 +49,8 @@ pub enum Sign {
 /// One boot of an executor.
 pub struct AgentLife {
     pub executor: String,
+    /// Its machine is sick for some time.
+    pub sick: bool,
     /// How many milliseconds its clock counts in a second.
     pub rate: u64,
     pub died: Option<u64>,

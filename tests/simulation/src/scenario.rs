@@ -38,6 +38,8 @@ pub struct Sick {
     pub from: u64,
     /// A time that never comes where it stays so.
     pub until: u64,
+    /// What fails there fails at once; and it is files that cannot be had, not a sandbox.
+    pub at_once: bool,
 }
 
 pub struct RunPlan {
@@ -219,8 +221,13 @@ impl Scenario {
         runs.iter_mut().for_each(|run| anticipate(r, run));
         let mut executors = executors;
         if r.chance(300) {
-            let place = 1 + r.index(executors.len() - 1);
-            executors[place].sick = Some(sick(r));
+            for _ in 0..r.within(1..=2) {
+                let place = 1 + r.index(executors.len() - 1);
+                executors[place].sick = Some(sick(r));
+                if r.chance(300) {
+                    executors[place].slots = r.within(12..=64) as u16;
+                }
+            }
             lengthen(r, &mut runs[0]);
         }
         runs.iter_mut().for_each(|run| slow_down(r, run));
@@ -258,7 +265,7 @@ fn sick(r: &mut Random) -> Sick {
     let sickness = if r.chance(400) { Sickness::NothingStarts } else { Sickness::TestsFail };
     let from = if r.chance(700) { 0 } else { r.within(0..=10_000) };
     let until = if r.chance(200) { u64::MAX } else { from + r.within(20_000..=50_000) };
-    Sick { sickness, from, until }
+    Sick { sickness, from, until, at_once: r.chance(500) }
 }
 
 /// Long enough for what is sick to be found, and tried again; in bundles that are many.

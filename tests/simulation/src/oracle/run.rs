@@ -1,12 +1,12 @@
 //! The run as a whole: the shape of its stream, its stops, its verdict and exit code.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::{NotExecuted, RunEvent, RunVerdict, Verdict};
 
 use super::verdicts::{budget_of_run, is_loss, nothing_started};
 use super::{Story, ensure};
-use crate::physical::WorkerLife;
+use crate::physical::{AgentLife, WorkerLife};
 use crate::scenario::Discovery;
 
 pub fn check(story: &Story) -> Result<(), String> {
@@ -38,13 +38,16 @@ fn shape(story: &Story) -> Result<(), String> {
     ensure(seqs, || "the stream goes backwards".into())
 }
 
+/// What comes back from a sick machine is paid for so often, with what its neighbours may have given back before.
+const PAID: usize = 10;
+
 /// A run stops for its client, for failures in so many tests, or for so many losses, and then gives nothing more out.
 fn stops(story: &Story) -> Result<(), String> {
     let mut failed = BTreeSet::new();
     let mut losses = 0;
     let mut stopped = None;
     let mut awaited = false;
-    for (_, at, event) in story.told {
+    for (place, (_, at, event)) in story.told.iter().enumerate() {
         match event {
             RunEvent::Verdict { test, verdict: Verdict::Failed } => {
                 failed.insert(*test);
@@ -56,7 +59,14 @@ fn stops(story: &Story) -> Result<(), String> {
                     NotExecuted::Cancelled => story.cancel_asked,
                     NotExecuted::Orphaned => story.may_be_orphaned(*at),
                     NotExecuted::FailFast => failed.len() >= limit,
-                    NotExecuted::Infra(_) => losses >= budget_of_run(story) || nothing_started(story),
+                    NotExecuted::Infra(_) => {
+                        let spent = |losses| losses >= budget_of_run(story);
+                        if story.has_sound(place) {
+                            spent(losses - story.lost_on_sick(place))
+                        } else {
+                            spent(losses) || nothing_started(story)
+                        }
+                    }
                     _ => false,
                 };
                 // What waits for its client's word may have stopped before.
@@ -81,6 +91,40 @@ fn stops(story: &Story) -> Result<(), String> {
 }
 
 impl Story<'_> {
+    /// Whether there is an executor that the run had, on a machine that is never sick, and of which nothing was lost.
+    fn has_sound(&self, place: usize) -> bool {
+        let mut given: BTreeMap<_, bool> = BTreeMap::new();
+        for (_, _, event) in &self.told[..place] {
+            let (executor, sound) = match event {
+                RunEvent::AttemptAssigned { executor, .. } => (executor, true),
+                RunEvent::AttemptLost { executor, .. }
+                | RunEvent::ExecutorLost { executor, .. }
+                | RunEvent::ExecutorDrained { executor, .. } => (executor, false),
+                _ => continue,
+            };
+            *given.entry(executor.as_str()).or_insert(true) &= sound;
+        }
+        let goes = |life: &&AgentLife| life.sick || life.died.is_some() || life.leaves.is_some();
+        let gone: BTreeSet<_> =
+            self.physical.agents.iter().filter(goes).map(|life| life.executor.as_str()).collect();
+        given.into_iter().any(|(executor, sound)| sound && !gone.contains(executor))
+    }
+
+    /// How many attempts came back from sick machines that are not to be paid for: beyond so many for each.
+    fn lost_on_sick(&self, place: usize) -> usize {
+        let mut lost: BTreeMap<_, usize> = BTreeMap::new();
+        for (_, _, event) in &self.told[..place] {
+            if let RunEvent::AttemptLost { executor, .. } = event
+                && is_loss(event)
+            {
+                *lost.entry(executor.as_str()).or_default() += 1;
+            }
+        }
+        let sick = self.physical.agents.iter().filter(|life| life.sick);
+        let sick: BTreeSet<_> = sick.map(|life| life.executor.as_str()).collect();
+        lost.into_iter().filter(|(of, _)| sick.contains(of)).map(|(_, lost)| lost.saturating_sub(PAID)).sum()
+    }
+
     /// When the run has been without a watcher for its time.
     fn orphaned_at(&self) -> Option<u64> {
         Some(self.unwatched_since? + self.plan.spec.orphan_ms?)

@@ -22,6 +22,8 @@ struct Heard {
     waits: bool,
     /// When a boot was first heard of: it shows that an earlier one is gone.
     booted: u64,
+    /// The report of a boot from before that may have replaced the one that is there.
+    may_replace: Option<(BootId, u64)>,
     /// Boots that another has replaced, in order; what still comes of them is late, as long as that one is there.
     gone: Vec<BootId>,
 }
@@ -44,7 +46,14 @@ pub fn check(physical: &Physical) -> Result<(), String> {
                 executors.values_mut().for_each(|heard| heard.until += pause);
             }
             Sign::Reported { executor, boot, sequence } => {
-                let fresh = Heard { report: None, until: 0, waits: false, booted: 0, gone: Vec::new() };
+                let fresh = Heard {
+                    report: None,
+                    until: 0,
+                    waits: false,
+                    booted: 0,
+                    may_replace: None,
+                    gone: Vec::new(),
+                };
                 let earlier = before.get(executor).map_or(&[][..], Vec::as_slice);
                 executors.entry(executor).or_insert(fresh).reported(*at, boot, *sequence, earlier);
             }
@@ -73,6 +82,9 @@ pub fn check(physical: &Physical) -> Result<(), String> {
                 })?;
                 // What it replaces may be known from the journal alone.
                 if let Some(heard) = replaces {
+                    if let Some(report) = heard.may_replace.take() {
+                        heard.replaced(*at, report);
+                    }
                     heard.gone.extend(before.remove(executor).into_iter().flatten());
                 }
             }
@@ -86,6 +98,11 @@ impl Heard {
         self.gone.into_iter().chain(self.report.map(|(boot, _)| boot))
     }
 
+    fn replaced(&mut self, at: u64, by: (BootId, u64)) {
+        self.gone.extend(self.report.replace(by).map(|(boot, _)| boot));
+        (self.waits, self.until) = (false, at + LEASE_MS);
+    }
+
     fn reported(&mut self, at: u64, boot: &BootId, sequence: u64, earlier: &[BootId]) {
         let place = |of: &BootId| earlier.iter().rposition(|known| known == of);
         match &self.report {
@@ -97,6 +114,7 @@ impl Heard {
                 if place(boot).is_some_and(|of| place(known).is_none_or(|by| of < by)) && self.until > at =>
             {
                 self.booted = at;
+                self.may_replace = Some((boot.clone(), sequence));
                 return;
             }
             known => {

@@ -306,6 +306,11 @@ fn broken_off(story: &Story, test: TestIndex) -> usize {
 /// A script allows only some verdicts, whatever happens around it.
 fn fits_script(story: &Story, test: TestIndex, verdict: Verdict) -> Result<(), String> {
     let does = story.plan.tests[test.0 as usize].does;
+    // By the rule an innocent test is condemned once in a hundred times that chance makes it look guilty.
+    let condemned = |told: Told| told.result.test == test && told.result.cause == Some(TestCause::Poison);
+    if verdict == Verdict::Failed && story.finished().any(condemned) {
+        return Ok(());
+    }
     let fits = match (does, verdict) {
         (Does::IsNowhere, verdict) => matches!(verdict, Verdict::NotExecuted(_)),
         (_, Verdict::NotExecuted(_)) => true,

@@ -9,6 +9,7 @@ use seagull_domain::{AttemptId, InfraCause, Sickness, SlotIndex, TestIndex};
 use seagull_executor_core::{NodeOrder, Start, WorkerEvent, WorkerId};
 
 use crate::physical::WorkerLife;
+use crate::scenario::Sick;
 use crate::world::{Action, World};
 
 /// Tests of one file.
@@ -103,11 +104,13 @@ impl World {
         let (slot, id) = (start.slot, start.worker);
         if self.mishap(7) {
             self.census.count("fault: worker not started");
-            return self.not_started((agent, slot), id, "no room for a sandbox");
+            return self.not_started((agent, slot), id, InfraCause::SandboxFailed, "no room for a sandbox");
         }
-        if self.is_sick(agent, Sickness::NothingStarts) {
+        if let Some(sick) = self.sick(agent, Sickness::NothingStarts) {
             self.census.count("fault: worker not started on a sick machine");
-            return self.not_started((agent, slot), id, "the disk is full");
+            let cause =
+                if sick.at_once { InfraCause::ArtifactUnavailable } else { InfraCause::SandboxFailed };
+            return self.not_started((agent, slot), id, cause, "the disk is full");
         }
         if start.whole && !start.discover {
             self.census.count("met: worker for a whole collection");
@@ -157,17 +160,17 @@ impl World {
         }
     }
 
-    fn not_started(&mut self, (agent, slot): Place, worker: WorkerId, why: &str) {
-        let event = WorkerEvent::NotStarted(InfraCause::SandboxFailed, why.into());
+    fn not_started(&mut self, (agent, slot): Place, worker: WorkerId, cause: InfraCause, why: &str) {
+        let event = WorkerEvent::NotStarted(cause, why.into());
         self.after(20, Action::Says { agent, slot, worker, event });
     }
 
-    /// Whether an agent's machine has the sickness now.
-    fn is_sick(&self, agent: usize, sickness: Sickness) -> bool {
+    /// What an agent's machine has, if it has the sickness now.
+    fn sick(&self, agent: usize, sickness: Sickness) -> Option<Sick> {
         let name = &self.physical.agents[agent].executor;
         let plan = self.scenario.executors.iter().find(|plan| plan.name == *name);
         let sick = plan.and_then(|plan| plan.sick).filter(|sick| sick.sickness == sickness);
-        sick.is_some_and(|sick| (sick.from..sick.until).contains(&self.now))
+        sick.filter(|sick| (sick.from..sick.until).contains(&self.now))
     }
 
     fn at(&mut self, place: Place) -> &mut Worker {
