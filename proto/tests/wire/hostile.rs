@@ -172,8 +172,7 @@ fn whereabouts_that_break_a_bound_are_refused() {
     refused(asked.clone(), "FindTestRequest.run", |m: &mut v1::FindTestRequest| m.run.clear());
     refused(asked, "FindTestRequest.test", |m: &mut v1::FindTestRequest| m.test = limits::TESTS);
     let (attempt, executor, slot) = (AttemptId(1), "e".parse().unwrap(), SlotNumber(1));
-    let running = || Whereabouts::Running { attempt, executor, slot, millis: 1 };
-    let running = running();
+    let running = Whereabouts::Running { attempt, executor, slot, millis: 1 };
     refused(running.clone(), "FindTestResponse.place", |m: &mut M| m.place = None);
     let spoiled = |spoil: fn(&mut v1::RunningTest)| {
         move |m: &mut M| {

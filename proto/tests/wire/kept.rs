@@ -117,7 +117,7 @@ fn keeps(before: &[u8], again: &[u8]) -> bool {
     }
     let (Some(before), Some(again)) = (fields(before), fields(again)) else { return false };
     let mut rest = again.iter();
-    let mut has =
+    let has =
         |(number, value): &(u64, Vec<u8>)| rest.any(|(other, again)| other == number && keeps(value, again));
-    before.iter().all(|field| has(field))
+    before.iter().all(has)
 }
