@@ -227,10 +227,7 @@ mod tests {
         std::os::unix::fs::symlink("/dev/full", logs.join("1.log")).unwrap();
         executor.put_log(chunk(&"r".parse().unwrap(), 0, b"text")).await.unwrap_err();
         let ended = server.failed().await.to_string();
-        assert!(
-            ended.contains("1.log: No space left on device") && ended.contains("hint: nothing that was"),
-            "{ended}"
-        );
+        assert!(ended.contains("1.log: No space left on device"), "{ended}");
     }
 
     #[tokio::test]
