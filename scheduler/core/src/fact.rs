@@ -125,7 +125,7 @@ pub enum What {
         cause: InfraCause,
         executor: ExecutorId,
         left: u32,
-        /// Whether its executor is known to have had it, so that it may be what that was lost by.
+        /// Whether its executor had it, as far as is known, so that it may be what that was lost by.
         #[serde(default)]
         had: bool,
         /// How long its executor may have run nothing else, if that is known.

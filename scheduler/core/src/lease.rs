@@ -163,11 +163,13 @@ impl Step<'_> {
             return self.record(run, What::AttemptEnded { attempt, cause, executor, left, free, charged });
         }
         let known = self.state.executors.get(&executor);
-        let had = known.is_some_and(|executor| executor.has.contains(&attempt));
+        let has = known.is_some_and(|executor| executor.has.contains(&attempt));
+        // What an executor had that was not heard of since the recovery, nobody knows.
+        let had = has || known.is_some_and(|executor| executor.boot.is_none());
         let since = known.and_then(|executor| executor.alone_since);
         let alone_ms = since.filter(|_| state.alone).map(|since| (self.now - since).as_millis() as u64);
         let epoch = self.state.epoch;
-        let in_vain = had && cause.is_charged() && self.state.came_to_nothing(run, attempt);
+        let in_vain = has && cause.is_charged() && self.state.came_to_nothing(run, attempt);
         self.open_what_is_left(run, attempt, true, in_vain);
         let is_current = self.state.is_current(run, attempt);
         let in_flight = self.state.runs[run].attempts[&attempt].in_flight();

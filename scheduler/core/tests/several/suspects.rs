@@ -113,6 +113,16 @@ fn two_executors_lost_with_it_alone_condemn_a_test() {
 }
 
 #[test]
+fn what_ran_where_nobody_was_heard_of_after_a_restart_is_suspect() {
+    let mut world = World::running(0, 2, Vec::new());
+    world.says("a", 2, AttemptState::Running(Some(TestIndex(0))));
+    world.report("a", &[]);
+    world.restart();
+    world.executors.insert("a", Executor { boot: 1, ..Executor::default() });
+    assert_eq!(alone(&world.report("a", &[])), [(vec![0], vec!["a"])]);
+}
+
+#[test]
 fn what_was_lost_before_a_restart_condemns_nobody() {
     let (mut world, _) = killer(1, Vec::new(), 1);
     world.restart();
