@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::{
-    AttemptId, BundleId, Counts, Digest, EndCause, Evidence, ExecutorId, Generation, InfraCause, Recall,
-    Record, Role, RunId, SlotIndex, TestIndex, TestResult, Verdict,
+    AttemptId, BundleId, Counts, Digest, EndCause, Evidence, ExecutorId, Generation, Recall, Record, Role,
+    RunId, SlotIndex, TestIndex, TestResult, Verdict,
 };
 
 use crate::fact::{Fact, What};
@@ -458,22 +458,19 @@ impl Run {
         self.close_attempt(attempt, Status::Ended);
     }
 
-    /// Charges the test that was in flight, if the attempt was its slot's current one: the first that it owed, for which
-    /// whatever ran before it ran.
     fn lose(&mut self, what: &What, is_current: bool) {
         let What::AttemptLost { attempt, cause, had, alone_ms, epoch, .. } = what else {
             unreachable!("called for a loss")
         };
         let (attempt, cause) = (*attempt, *cause);
-        let state = &self.attempts[&attempt];
-        let (owed, in_flight) = if is_current { state.in_flight() } else { (None, None) };
-        if state.bundle.is_none() && cause.is_charged() {
+        let (charged, suspect) = self.blamed(attempt, cause, is_current, *had);
+        if self.attempts[&attempt].bundle.is_none() && cause.is_charged() {
             self.charge_discovery(cause, "");
         }
-        if let Some(test) = owed.filter(|_| cause.is_charged()) {
+        if let Some(test) = charged {
             self.charge_test(test, cause);
         }
-        if let Some(test) = in_flight.filter(|_| *had && cause == InfraCause::ExecutorLost) {
+        if let Some(test) = suspect {
             self.suspect(attempt, test, *alone_ms, *epoch);
         }
         self.close_attempt(attempt, Status::Lost);

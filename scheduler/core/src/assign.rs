@@ -36,9 +36,10 @@ pub(crate) fn best_matching(state: &State) -> Vec<Match> {
     if state.fleet.with_room.is_empty() {
         return matches;
     }
+    let rest_us = state.rest_us();
     let ranked = state.runs.iter().filter(|(_, run)| has_work(run)).map(|(id, run)| {
         let rank = (Reverse(run.spec.priority), state.fleet.shares.get(id).copied().unwrap_or(0), id);
-        (rank, Work::new(state, id, run))
+        (rank, Work::new(state, id, run, rest_us))
     });
     let mut queue: BTreeMap<_, _> = ranked.collect();
     let mut rooms = None;
@@ -51,10 +52,9 @@ pub(crate) fn best_matching(state: &State) -> Vec<Match> {
     matches
 }
 
-/// Whether there is an executor that a bundle need not avoid.
-fn may_go_elsewhere(state: &State, bundle: &Bundle, held_back: &HeldBack) -> bool {
-    let takes = |id: &ExecutorId, e| !bundle.avoid.contains(id) && held_back.leaves_any(id, e);
-    state.executors.iter().any(|(id, e)| takes(id, e))
+/// Whether there is an executor beside those that are to be avoided.
+pub(crate) fn may_go_elsewhere(state: &State, avoid: &BTreeSet<ExecutorId>, held_back: &HeldBack) -> bool {
+    state.executors.iter().any(|(id, executor)| !avoid.contains(id) && held_back.leaves_any(id, executor))
 }
 
 /// Whether a bundle may go to an executor: not where it should not, unless there is nowhere else.
@@ -66,7 +66,7 @@ pub(crate) fn may_go(
     executor: &Executor,
 ) -> bool {
     held_back.leaves_any(id, executor)
-        && (!bundle.avoid.contains(id) || !may_go_elsewhere(state, bundle, held_back))
+        && (!bundle.avoid.contains(id) || !may_go_elsewhere(state, &bundle.avoid, held_back))
 }
 
 fn has_work(run: &Run) -> bool {
@@ -178,6 +178,8 @@ struct Work<'a> {
     id: &'a RunId,
     run: &'a Run,
     discovers: bool,
+    /// What slots have left to do.
+    rest_us: u64,
     /// Those that were not looked at yet, what goes first first.
     bundles: Box<dyn Iterator<Item = (BundleId, &'a Bundle)> + 'a>,
     /// Relations that bundles given out so far have tests of.
@@ -188,10 +190,10 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn new(state: &'a State, id: &'a RunId, run: &'a Run) -> Work<'a> {
-        let bundles = Box::new(run.in_turn(state.rest_us()));
+    fn new(state: &'a State, id: &'a RunId, run: &'a Run, rest_us: u64) -> Work<'a> {
+        let bundles = Box::new(run.in_turn(rest_us));
         let (discovers, held_back) = (run.wants_discovery(), HeldBack::of(state, run));
-        Work { id, run, discovers, bundles, taken: BTreeSet::new(), held_back, warm: None }
+        Work { id, run, discovers, rest_us, bundles, taken: BTreeSet::new(), held_back, warm: None }
     }
 
     /// What finds no slot now finds none later: a slot that may hold something as next was idle before.
@@ -211,7 +213,7 @@ impl<'a> Work<'a> {
             }
             let rooms = rooms.get_or_insert_with(|| Rooms::of(state));
             if !rooms.has_any(self.id, bundle) {
-                if is_early(bundle, state.rest_us()) {
+                if is_early(bundle, self.rest_us) {
                     continue;
                 }
                 return None;
@@ -262,7 +264,7 @@ impl<'a> Work<'a> {
     /// Where the run has a worker already, if there is such a slot; a retry where it did not fail; never where the bundle
     /// should not go, unless there is nowhere else.
     fn best_place(&mut self, state: &State, bundle: &Bundle, rooms: &Rooms<'a>) -> Option<Place<'a>> {
-        let elsewhere = may_go_elsewhere(state, bundle, &self.held_back);
+        let elsewhere = may_go_elsewhere(state, &bundle.avoid, &self.held_back);
         let avoids = |place: &Place| elsewhere && bundle.avoid.contains(place.0);
         let allowed = |place: &&Place| !avoids(place) && !self.held_back.contains(place);
         let has_worker = |place: &&Place| self.run.worker(place.0, place.1).is_some();
@@ -326,9 +328,7 @@ impl State {
         }
         room
     }
-}
 
-impl State {
     /// Whether a worker of the run is there, with nothing to do.
     fn has_idle_worker(&self, run: &RunId, executor: &ExecutorId, slot: SlotIndex) -> bool {
         self.runs[run].worker(executor, slot).is_some() && self.queue(executor, slot).is_empty()
@@ -343,7 +343,10 @@ impl Step<'_> {
         }
         self.state.reserve(self.now);
         let slots = self.state.slots();
-        self.take_back(For::Busy);
+        let looks_back = self.looks_back();
+        if looks_back {
+            self.take_back(For::Busy);
+        }
         let mut unused = BTreeMap::new();
         for matched in best_matching(self.state) {
             let run = &self.state.runs[&matched.run];
@@ -352,7 +355,9 @@ impl Step<'_> {
                 .or_else(|| unused.entry(matched.run.clone()).or_insert_with(|| unused_numbers(run)).next());
             self.assign(matched, number.expect("there are more numbers than workers"), slots);
         }
-        self.take_back(For::Idle);
+        if looks_back {
+            self.take_back(For::Idle);
+        }
         self.copy_late_test(slots);
     }
 

@@ -44,6 +44,21 @@ impl Run {
         self.discovery_lost_to = format!("{cause}{separator}{message}");
     }
 
+    /// The test that pays for a lost attempt, and the one that is a suspect by it, if the attempt was its slot's current one:
+    /// the first that it owed, for which whatever ran before it ran; and the same if nothing ran before it, and its
+    /// executor had it.
+    pub(crate) fn blamed(
+        &self,
+        attempt: AttemptId,
+        cause: InfraCause,
+        is_current: bool,
+        had: bool,
+    ) -> (Option<TestIndex>, Option<TestIndex>) {
+        let (owed, first) = if is_current { self.attempts[&attempt].in_flight() } else { (None, None) };
+        let pays = |test: &TestIndex| cause.is_charged() && self.pays(*test);
+        (owed.filter(pays), first.filter(|_| had && cause == InfraCause::ExecutorLost))
+    }
+
     pub(crate) fn charge_test(&mut self, test: TestIndex, cause: InfraCause) {
         if self.pays(test) {
             let test = self.test_mut(test);

@@ -78,7 +78,7 @@ pub enum What {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         alone: bool,
         /// How many attempts of it, or of what it is a part of, came to nothing.
-        #[serde(default, skip_serializing_if = "is_zero")]
+        #[serde(default, skip_serializing_if = "crate::run::is_zero")]
         in_vain: u32,
         /// Whether it may have to wait for a suspect in another bundle.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -113,10 +113,10 @@ pub enum What {
         cause: EndCause,
         executor: ExecutorId,
         left: u32,
-        /// Whether nobody pays: its executor is known to be sick.
+        /// Whether nobody pays; see [`crate::sick`].
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         free: bool,
-        /// The tests that pay, for readers.
+        /// The tests that pay.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         charged: Vec<TestIndex>,
     },
@@ -203,8 +203,4 @@ pub enum What {
         exit_code: u8,
     },
     Archived,
-}
-
-fn is_zero(number: &u32) -> bool {
-    *number == 0
 }

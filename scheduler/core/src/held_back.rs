@@ -17,19 +17,19 @@ pub(crate) const FAILED_STARTS: u32 = 2;
 pub(crate) struct HeldBack<'a> {
     slots: BTreeSet<Place<'a>>,
     /// Executors that get one attempt at a time, with whether that may be now.
-    cordoned: BTreeMap<&'a ExecutorId, bool>,
+    tried: BTreeMap<&'a ExecutorId, bool>,
 }
 
 impl<'a> HeldBack<'a> {
     /// Nothing, where nothing else would be left.
     pub fn of(state: &'a State, run: &'a Run) -> HeldBack<'a> {
         let held_back = HeldBack::all(state, run);
-        let is_empty = held_back.slots.is_empty() && held_back.cordoned.is_empty();
+        let is_empty = held_back.slots.is_empty() && held_back.tried.is_empty();
         let others = || state.executors.iter().any(|(id, executor)| held_back.leaves_any(id, executor));
         if is_empty || others() { held_back } else { HeldBack::default() }
     }
 
-    pub(crate) fn all(state: &'a State, run: &'a Run) -> HeldBack<'a> {
+    fn all(state: &'a State, run: &'a Run) -> HeldBack<'a> {
         let counts =
             run.sick.iter().flat_map(|(id, signs)| signs.failed_starts.iter().map(move |of| (id, of)));
         let broken =
@@ -37,13 +37,14 @@ impl<'a> HeldBack<'a> {
         let doubted = run.doubted.keys().filter_map(|id| Some((id, state.executors.get(id)?.slots)));
         let doubted = doubted.flat_map(|(id, slots)| (0..slots).map(move |slot| (id, SlotIndex(slot))));
         let cordoned = run.sick.iter().filter(|(_, signs)| signs.cordon.is_some());
-        let red = run.sick.keys().filter(|id| run.is_red_on(id) && has_no_red(state, run));
+        let is_paced = run.sick.keys().any(|id| run.is_red_on(id)) && has_no_red(state, run);
+        let red = run.sick.keys().filter(|id| is_paced && run.is_red_on(id));
         let tried = cordoned.map(|(id, _)| id).chain(red).map(|id| (id, state.is_to_be_tried(run, id)));
-        HeldBack { slots: broken.chain(doubted).collect(), cordoned: tried.collect() }
+        HeldBack { slots: broken.chain(doubted).collect(), tried: tried.collect() }
     }
 
     pub fn contains(&self, place: &Place) -> bool {
-        match self.cordoned.get(place.0) {
+        match self.tried.get(place.0) {
             Some(is_to_be_tried) => !is_to_be_tried,
             None => self.slots.contains(place),
         }
@@ -51,16 +52,16 @@ impl<'a> HeldBack<'a> {
 
     /// Whether nothing is to be taken from others for it.
     pub fn is_no_help(&self, place: &Place) -> bool {
-        self.is_cordoned(place.0) || self.slots.contains(place)
+        self.is_tried(place.0) || self.slots.contains(place)
     }
 
-    pub fn is_cordoned(&self, executor: &ExecutorId) -> bool {
-        self.cordoned.contains_key(executor)
+    pub fn is_tried(&self, executor: &ExecutorId) -> bool {
+        self.tried.contains_key(executor)
     }
 
     /// The executor is given something.
     pub fn given(&mut self, executor: &ExecutorId) {
-        if let Some(is_to_be_tried) = self.cordoned.get_mut(executor) {
+        if let Some(is_to_be_tried) = self.tried.get_mut(executor) {
             *is_to_be_tried = false;
         }
     }
@@ -70,7 +71,7 @@ impl<'a> HeldBack<'a> {
         let is_sound = |slot| !self.slots.contains(&(id, SlotIndex(slot)));
         let sound = || self.slots.is_empty() || (0..executor.slots).any(is_sound);
         executor.may_take()
-            && match self.cordoned.get(id) {
+            && match self.tried.get(id) {
                 Some(is_to_be_tried) => *is_to_be_tried,
                 None => executor.boot.is_none() || sound(),
             }
@@ -87,11 +88,20 @@ fn has_no_red(state: &State, run: &Run) -> bool {
 }
 
 impl State {
-    /// Whether an executor that is there, beside the given one, takes what the run has, and is not cordoned.
+    /// Whether there is an executor beside the given one that takes what the run has.
     pub(crate) fn has_other(&self, run: &Run, than: &ExecutorId) -> bool {
+        self.has_one(run, |id| id != than)
+    }
+
+    /// Whether there is one beside the given ones from which nothing came back.
+    pub(crate) fn has_untried(&self, run: &Run, beside: &BTreeSet<ExecutorId>) -> bool {
+        self.has_one(run, |id| run.in_vain_on(id) == 0 && !beside.contains(id))
+    }
+
+    /// Whether one of these executors is there, takes what the run has, and not just one attempt at a time.
+    fn has_one(&self, run: &Run, of: impl Fn(&ExecutorId) -> bool) -> bool {
         let held_back = HeldBack::all(self, run);
-        let is_there = |id: &ExecutorId, executor: &Executor| id != than && executor.boot.is_some();
-        let takes = |id, executor| !held_back.is_cordoned(id) && held_back.leaves_any(id, executor);
-        self.executors.iter().any(|(id, executor)| is_there(id, executor) && takes(id, executor))
+        let takes = |id, executor: &Executor| executor.boot.is_some() && held_back.leaves_any(id, executor);
+        self.executors.iter().any(|(id, executor)| of(id) && !held_back.is_tried(id) && takes(id, executor))
     }
 }

@@ -99,9 +99,9 @@ impl Step<'_> {
             executor.lease_until = (executor.lease_until + pause).max(soon);
             executor.since = executor.since + pause;
             let running = executor.running.values_mut().map(|running| &mut running.since);
-            for since in running.chain(executor.begun.values_mut()).chain(&mut executor.alone_since) {
-                *since = *since + pause;
-            }
+            let given = executor.given.values_mut().map(|(_, since)| since);
+            let since = running.chain(given).chain(executor.begun.values_mut());
+            since.chain(&mut executor.alone_since).for_each(|since| *since = *since + pause);
         }
         self.extend_patience(pause);
         self.extend_judgements(pause);
@@ -172,10 +172,7 @@ impl Step<'_> {
         let in_vain = has && cause.is_charged() && self.state.came_to_nothing(run, attempt);
         self.open_what_is_left(run, attempt, true, in_vain);
         let is_current = self.state.is_current(run, attempt);
-        let in_flight = self.state.runs[run].attempts[&attempt].in_flight();
-        let (owed, first) = if is_current { in_flight } else { (None, None) };
-        let charged = owed.filter(|test| cause.is_charged() && self.state.runs[run].pays(*test));
-        let suspect = first.filter(|_| had && cause == InfraCause::ExecutorLost);
+        let (charged, suspect) = self.state.runs[run].blamed(attempt, cause, is_current, had);
         let lost =
             What::AttemptLost { attempt, cause, executor, left, had, alone_ms, epoch, charged, suspect };
         self.record(run, lost);

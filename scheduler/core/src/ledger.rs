@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::{ExecutorId, InfraCause, Ledger, NotExecuted, Role, RunId, TestIndex, Verdict};
 
+use crate::assign::may_go_elsewhere;
 use crate::fact::What;
 use crate::held_back::HeldBack;
 use crate::run::{Phase, Run};
@@ -168,7 +169,7 @@ fn to_avoid(state: &State, run: &Run, origin: &Origin, tests: &[TestIndex]) -> B
     let deaths = known().flat_map(|test| &test.deaths).map(|death| &death.executor);
     let all: BTreeSet<_> = missing().chain(deaths).chain(&origin.avoid).cloned().collect();
     let held_back = HeldBack::of(state, run);
-    if state.executors.iter().any(|(id, executor)| !all.contains(id) && held_back.leaves_any(id, executor)) {
+    if may_go_elsewhere(state, &all, &held_back) {
         return all;
     }
     let last = run.attempts.get(&origin.attempt).map(|attempt| &attempt.executor);

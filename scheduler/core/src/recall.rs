@@ -67,7 +67,7 @@ impl State {
     /// Whether the attempt was given to its executor before the run came to do without that.
     fn is_cordoned_since(&self, run: &Run, executor: &ExecutorId, attempt: AttemptId) -> bool {
         let cordon = run.sick.get(executor).and_then(|signs| signs.cordon);
-        cordon.is_some_and(|cordon| attempt < cordon.first) && HeldBack::of(self, run).is_cordoned(executor)
+        cordon.is_some_and(|cordon| attempt < cordon.first) && HeldBack::of(self, run).is_tried(executor)
     }
 }
 

@@ -256,11 +256,11 @@ impl Step<'_> {
         if discovery && !matches!(cause, EndCause::Discovered(_)) {
             self.withdraw(run);
         }
-        let who = self.state.who_pays(&self.state.runs[run], &self.state.runs[run].attempts[&attempt]);
-        let free = who == Pays::Nobody;
-        let pays = |cause: &EndCause| matches!(cause, EndCause::GaveBack(cause, _) if cause.is_charged());
-        let charged =
-            if pays(&cause) && who == Pays::All { self.state.runs[run].charged(attempt) } else { Vec::new() };
+        let came_back = matches!(&cause, EndCause::GaveBack(cause, _) if cause.is_charged());
+        let state = &self.state.runs[run];
+        let who = came_back.then(|| self.state.who_pays(state, &state.attempts[&attempt]));
+        let free = who == Some(Pays::Nobody);
+        let charged = if who == Some(Pays::All) { state.charged(attempt) } else { Vec::new() };
         let ended = What::AttemptEnded { attempt, cause: cause.clone(), executor, left, free, charged };
         self.record(run, ended);
         self.judge_trial(run, attempt);

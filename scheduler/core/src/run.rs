@@ -189,7 +189,7 @@ pub struct Test {
     pub verdict: Option<Verdict>,
 }
 
-fn is_zero(number: &u32) -> bool {
+pub(crate) fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 

@@ -48,7 +48,6 @@ use crate::State;
 use crate::fact::What;
 use crate::held_back::{FAILED_STARTS, HeldBack};
 use crate::run::{Attempt, Phase, Run};
-use crate::state::Executor;
 use crate::step::Step;
 
 /// So many attempts in a row that came back.
@@ -278,28 +277,19 @@ impl State {
     /// is another executor that what comes back can go to.
     pub(crate) fn who_pays(&self, run: &Run, attempt: &Attempt) -> Pays {
         let executor = &attempt.executor;
-        let does_without = || run.is_cordoned(executor) && HeldBack::of(self, run).is_cordoned(executor);
-        let may_begin = || run.attempts.values().any(|of| of.started && of.executor == *executor);
+        let does_without = || run.is_cordoned(executor) && HeldBack::of(self, run).is_tried(executor);
+        let has_begun = || run.attempts.values().any(|of| of.started && of.executor == *executor);
         if attempt.bundle.is_some() && does_without() {
             Pays::Nobody
         } else if attempt.bundle.is_none() || !self.has_untried(run, &attempt.was_on()) {
             Pays::All
         } else if run.in_vain_on(executor) >= CAME_BACK {
             Pays::Nobody
-        } else if may_begin() {
+        } else if has_begun() {
             Pays::All
         } else {
             Pays::Run
         }
-    }
-
-    /// Whether there is an executor, beside the given ones, that takes what the run has, and from which nothing came back.
-    pub(crate) fn has_untried(&self, run: &Run, beside: &BTreeSet<ExecutorId>) -> bool {
-        let held_back = HeldBack::all(self, run);
-        let is_untried = |id: &ExecutorId| run.in_vain_on(id) == 0 && !held_back.is_cordoned(id);
-        let is_untried = |id: &ExecutorId| is_untried(id) && !beside.contains(id);
-        let takes = |id, executor: &Executor| executor.boot.is_some() && held_back.leaves_any(id, executor);
-        self.executors.iter().any(|(id, executor)| is_untried(id) && takes(id, executor))
     }
 }
 

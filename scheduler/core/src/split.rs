@@ -3,14 +3,15 @@
 //! the first executor's fault. From the second time on it is cut in two, so that what is sound is soon apart from what
 //! is not, down to the single test. An *ordered* relation is never cut; a *together* one only when nothing else is left.
 //!
-//! **Who pays.** The run pays for every attempt that came to nothing. A test pays only where it was all that there was
+//! **Who pays.** The run pays for every attempt that came to nothing, unless that is known to be its executor's doing
+//! ([`crate::sick`]). A test pays only where it was all that there was
 //! to run: it may then be its own doing. If all tests of a bundle paid each time, a culprit among 16 would take its
 //! fifteen neighbours' budgets with it: two attempts of the whole and one for each of four cuts, of which the last
 //! neighbour shares five, are more than three losses. So a test that is sound pays nothing for its neighbour, and the
 //! culprit is alone at the latest after 2 + log2(n) attempts and then has its own budget.
 //!
-//! **It ends.** Each attempt either reports on something or comes to nothing; the latter are paid by the run, and each
-//! leaves smaller bundles or charges a test. Where nothing starts at all, no cut brings anything to light: so many
+//! **It ends.** Each attempt either reports on something or comes to nothing; the latter are paid by the run, or leave one
+//! executor fewer that the bundle was not on, and each leaves smaller bundles or charges a test. Where nothing starts at all, no cut brings anything to light: so many
 //! attempts in a row without a single test that began stop the run, long before its budget is spent.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,6 @@
 //! Suspects: tests that were running when their executor was lost, nobody knows why. Each runs again alone on an
-//! executor, when its run has nothing else to give out, so that an innocent neighbour is never blamed. Two executors lost
+//! executor, when its run has nothing else to give out (a long one in time for the run's end), so that an innocent
+//! neighbour is never blamed. Two executors lost
 //! with it alone condemn it, unless executors are lost so often that this may be chance.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,19 +80,20 @@ impl Run {
     }
 
     fn is_behind_suspect(&self, test: TestIndex) -> bool {
+        self.needed_before(test).any(Test::is_suspect)
+    }
+
+    /// What has to run before a test in its *ordered* relation.
+    fn needed_before(&self, test: TestIndex) -> impl Iterator<Item = &Test> {
         let relation = self.relation_of(test).filter(|relation| relation.ordered);
-        let mut before = relation.into_iter().flat_map(|r| r.tests.iter().take_while(|of| **of != test));
-        before.any(|before| self.test(*before).is_suspect())
+        let tests = relation.into_iter().flat_map(|relation| &relation.tests);
+        tests.take_while(move |of| **of != test).map(|before| self.test(*before))
     }
 
     /// Whether a test that kills executors, or may, and is not tried again, must run before it.
     pub(crate) fn follows_poison(&self, test: TestIndex) -> bool {
-        let relation = self.relation_of(test).filter(|relation| relation.ordered);
-        let before =
-            relation.into_iter().flat_map(|relation| relation.tests.iter().take_while(|of| **of != test));
-        before
-            .map(|before| self.test(*before))
-            .any(|before| before.poison || (before.suspect && before.given_up.is_some()))
+        let never_runs = |before: &Test| before.poison || (before.suspect && before.given_up.is_some());
+        self.needed_before(test).any(never_runs)
     }
 
     /// The attempt's executor was lost with this test in flight, or another that is left of it, the results before which

@@ -192,16 +192,21 @@ impl State {
 }
 
 impl Step<'_> {
+    /// Whether it is time to look for what may be taken back, and there is somebody to take it.
+    pub fn looks_back(&mut self) -> bool {
+        let under_way: usize = self.state.fleet.shares.values().sum();
+        let every = Duration::from_millis((under_way / LOOKED_THROUGH_IN_A_MS) as u64);
+        let looks = !self.state.fleet.with_room.is_empty() && self.now - self.state.looked_back >= every;
+        if looks {
+            self.state.looked_back = self.now;
+        }
+        looks
+    }
+
     pub fn take_back(&mut self, of: For) {
         if of == For::Busy && self.state.runs.values().all(|run| run.pending.is_empty()) {
             return;
         }
-        let under_way: usize = self.state.fleet.shares.values().sum();
-        let every = Duration::from_millis((under_way / LOOKED_THROUGH_IN_A_MS) as u64);
-        if self.state.fleet.with_room.is_empty() || self.now - self.state.looked_back < every {
-            return;
-        }
-        self.state.looked_back = self.now;
         for TakeBack { run, attempt, tests } in best_take_backs(self.state, self.now, of) {
             let state = &self.state.runs[&run].attempts[&attempt];
             let (generation, executor) = (state.generation.next(), state.executor.clone());

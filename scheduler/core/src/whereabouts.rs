@@ -1,6 +1,6 @@
 //! Where a test without a verdict is: what a person asks who waits for it. Decides nothing.
 
-use seagull_domain::{AttemptId, Instant, RunId, SlotIndex, TestIndex, Whereabouts};
+use seagull_domain::{AttemptId, BundleId, Instant, RunId, TestIndex, Whereabouts};
 
 use crate::State;
 use crate::held_back::HeldBack;
@@ -40,19 +40,19 @@ impl State {
             }
             None => {
                 let own = held.left.range(..held.place[&test]).count();
-                let behind = (own + self.before_on_slot(id, held.slot, held)) as u32;
+                let behind = (own + self.before_on_slot(id, held)) as u32;
                 Whereabouts::Next { attempt, executor, slot, behind }
             }
         }
     }
 
     /// How many tests the attempts before it on its slot have left.
-    fn before_on_slot(&self, id: AttemptId, slot: SlotIndex, held: &Attempt) -> usize {
-        let before = self.queue(&held.executor, slot).into_iter().take_while(|(other, _)| *other != id);
+    fn before_on_slot(&self, id: AttemptId, held: &Attempt) -> usize {
+        let before = self.queue(&held.executor, held.slot).into_iter().take_while(|(other, _)| *other != id);
         before.map(|(other, run)| self.runs[run].attempts[&other].left.len()).sum()
     }
 
-    fn queued(&self, run: &RunId, state: &Run, bundle: seagull_domain::BundleId) -> Whereabouts {
+    fn queued(&self, run: &RunId, state: &Run, bundle: BundleId) -> Whereabouts {
         let behind = state.pending.in_order().take_while(|(id, _)| *id != bundle).count() as u32;
         let held_back = HeldBack::of(self, state);
         let takes = self.executors.iter().filter(|(id, known)| held_back.leaves_any(id, known));
