@@ -70,6 +70,20 @@ fn what_would_end_last_behind_a_test_that_is_late_is_taken_back_though_there_is_
 }
 
 #[test]
+fn in_a_large_fleet_too_idle_slots_get_what_is_taken_back_though_something_waits() {
+    let bundles = (0..251).map(|bundle| tests(2 * bundle..2 * bundle + 2)).collect();
+    let mut world = World::running_bundles(1, bundles, Vec::new());
+    world.executors.get_mut("a").unwrap().more_slots = 249;
+    world.report("a", &[]);
+    assert_eq!(assigned(&world.report("b", &[])), [("b", AttemptId(252))]);
+    world.now = world.now + Duration::from_secs(5);
+    world.says("b", 252, AttemptState::Ended(EndCause::Completed));
+    let facts = world.report("b", &[(1, result(500, Outcome::Failed)), (2, result(501, Outcome::Passed))]);
+    assert_eq!(world.state.runs[&run()].pending.len(), 1, "its retry waits for the other executor");
+    assert_eq!(asked_back(&facts).len(), 1);
+}
+
+#[test]
 fn a_long_suspect_does_not_wait_until_the_run_would_have_to_wait_for_it() {
     let mut world = running((0..5).map(|test| tests([test])).collect(), &[100, 60, 50, 45, 40]);
     let facts = world.report("b", &[]);
