@@ -4,10 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::{ExecutorId, InfraCause, NotExecuted, RunEvent, RunSpec, Sickness};
 
-/// So many losses stop a run of few tests, if it does not say, and so many tests allow for one more.
-const BUDGET: u32 = 100;
-const TESTS_A_LOSS: u32 = 20;
-
 #[derive(Debug, Clone, Default)]
 pub struct Losses {
     pub executors: Vec<(ExecutorId, InfraCause)>,
@@ -82,7 +78,7 @@ impl Losses {
         if !matches!(stopping, NotExecuted::Infra(_)) {
             return None;
         }
-        let budget = spec.and_then(|spec| spec.run_losses).unwrap_or(BUDGET.max(tests / TESTS_A_LOSS));
+        let budget = spec?.loss_budget(tests);
         let is_spent = self.stopped_at.unwrap_or(self.paid) >= budget;
         Some(match is_spent {
             true => format!("it had {budget} losses, as many as --run-losses allows"),

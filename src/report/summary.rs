@@ -2,6 +2,7 @@
 //! verdict on the last line.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
 use std::io::{self, Write};
 
 use seagull_domain::{
@@ -308,7 +309,8 @@ impl<'a, W: Write> Page<'a, W> {
             return Ok(());
         }
         self.heading("lost")?;
-        let executors = grouped(losses.executors.iter().map(|(executor, cause)| (executor, *cause)));
+        let executors =
+            grouped(losses.executors.iter().map(|(executor, cause)| (executor, *cause)), |lost| lost);
         for ((executor, cause), often) in executors.iter().take(LISTED) {
             let often = if *often > 1 { format!(", {}", times(*often)) } else { String::new() };
             writeln!(self.out, "{executor}: {cause}{often}")?;
@@ -430,23 +432,16 @@ impl<'a, W: Write> Page<'a, W> {
 
 /// Suite errors with how often each was told: workers that end alike tell the same.
 fn distinct(errors: &[SuiteError]) -> Vec<(&SuiteError, u32)> {
-    let mut distinct: Vec<(&SuiteError, u32)> = Vec::new();
-    let mut places = HashMap::new();
-    for error in errors {
-        let place = *places.entry((&error.title, &error.message)).or_insert(distinct.len());
-        match distinct.get_mut(place) {
-            Some((_, number)) => *number += 1,
-            None => distinct.push((error, 1)),
-        }
-    }
-    distinct
+    grouped(errors, |error| (&error.title, &error.message))
 }
 
-/// Each with how often it is there, in the order in which they came first.
-fn grouped<T: PartialEq>(items: impl IntoIterator<Item = T>) -> Vec<(T, u32)> {
-    let mut groups: Vec<(T, u32)> = Vec::new();
+/// The first of each key with how often that is there, in the order in which they came.
+fn grouped<T: Copy, K: Eq + Hash>(items: impl IntoIterator<Item = T>, key: impl Fn(T) -> K) -> Vec<(T, u32)> {
+    let mut groups = Vec::new();
+    let mut places = HashMap::new();
     for item in items {
-        match groups.iter_mut().find(|(known, _)| *known == item) {
+        let place = *places.entry(key(item)).or_insert(groups.len());
+        match groups.get_mut(place) {
             Some((_, often)) => *often += 1,
             None => groups.push((item, 1)),
         }
@@ -457,8 +452,9 @@ fn grouped<T: PartialEq>(items: impl IntoIterator<Item = T>) -> Vec<(T, u32)> {
 /// `a, b (2 times)`
 fn in_turn(executors: &[ExecutorId]) -> String {
     let often = |often| if often > 1 { format!(" ({})", times(often)) } else { String::new() };
-    let each =
-        grouped(executors).into_iter().map(|(executor, number)| format!("{executor}{}", often(number)));
+    let each = grouped(executors, |executor| executor)
+        .into_iter()
+        .map(|(executor, number)| format!("{executor}{}", often(number)));
     each.collect::<Vec<_>>().join(", ")
 }
 

@@ -166,9 +166,17 @@ impl Environment {
 }
 
 impl RunSpec {
+    /// How many losses a test is forgiven, if nothing else is said.
+    pub const TEST_LOSSES: u32 = 3;
+
     /// As all but executors see it.
     pub fn shown(&self) -> RunSpec {
         RunSpec { environment: self.environment.shown(), ..self.clone() }
+    }
+
+    /// How many losses end a run of so many tests: so many of a large run are a matter of course.
+    pub fn loss_budget(&self, tests: u32) -> u32 {
+        self.run_losses.unwrap_or((tests / 20).max(100))
     }
 
     /// The run that this one runs a part of again.

@@ -21,34 +21,7 @@ fn read(bytes: &[u8]) -> (usize, usize) {
             }
         )+};
     }
-    read! {
-        ReportMessage => Report,
-        DesiredMessage => Desired,
-        BundleContents => BundleContents,
-        RunDescription => RunDescription,
-        SubmitRequest => RunSpec,
-        WatchRequest => WatchAsked,
-        WatchMessage => Watched,
-        ListRequest => ListAsked,
-        ListResponse => Vec<RunOverview>,
-        NotPassed => NotPassed,
-        HistoryRequest => HistoryAsked,
-        HistoryResponse => TestHistory,
-        StreamItem => StreamItem,
-        GetRunRequest => RunId,
-        JudgeRequest => Word,
-        GetBundleRequest => BundleAsked,
-        PutLogRequest => LogChunk,
-        ReadLogRequest => TextAsked,
-        PutRequest => BlobPart,
-        GetRequest => BlobAsked,
-        GetResponse => BlobPiece,
-        MissingRequest => Vec<Digest>,
-        DrainRequest => DrainAsked,
-        DrainResponse => Vec<DrainState>,
-        FindTestRequest => TestAsked,
-        FindTestResponse => Whereabouts,
-    };
+    messages!(read);
     (decoded, taken)
 }
 

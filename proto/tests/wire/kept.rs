@@ -29,36 +29,7 @@ macro_rules! kinds {
     };
 }
 
-kinds! {
-    ReportMessage => Report,
-    DesiredMessage => Desired,
-    BundleContents => BundleContents,
-    RunDescription => RunDescription,
-    SubmitRequest => RunSpec,
-    CancelRequest => RunId,
-    JudgeRequest => Word,
-    WatchRequest => WatchAsked,
-    WatchMessage => Watched,
-    ListRequest => ListAsked,
-    ListResponse => Vec<RunOverview>,
-    NotPassed => NotPassed,
-    HistoryRequest => HistoryAsked,
-    HistoryResponse => TestHistory,
-    StreamItem => StreamItem,
-    GetRunRequest => RunId,
-    GetBundleRequest => BundleAsked,
-    PutLogRequest => LogChunk,
-    ReadLogRequest => TextAsked,
-    PutRequest => BlobPart,
-    GetRequest => BlobAsked,
-    GetResponse => BlobPiece,
-    MissingRequest => Vec<Digest>,
-    MissingResponse => Vec<Digest>,
-    DrainRequest => DrainAsked,
-    DrainResponse => Vec<DrainState>,
-    FindTestRequest => TestAsked,
-    FindTestResponse => Whereabouts,
-}
+messages!(kinds);
 
 fn lines() -> impl Iterator<Item = (&'static str, Vec<u8>)> {
     SENT.lines().map(|line| {

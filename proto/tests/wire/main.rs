@@ -1,6 +1,42 @@
 //! The protocol on the wire: what is sent arrives, what breaks the specification is refused, and a server keeps both
 //! the message limit and the token.
 
+/// Every message that a peer may send, with what it stands for here, for a macro.
+macro_rules! messages {
+    ($of:ident) => {
+        $of! {
+            ReportMessage => Report,
+            DesiredMessage => Desired,
+            BundleContents => BundleContents,
+            RunDescription => RunDescription,
+            SubmitRequest => RunSpec,
+            CancelRequest => RunId,
+            JudgeRequest => Word,
+            WatchRequest => WatchAsked,
+            WatchMessage => Watched,
+            ListRequest => ListAsked,
+            ListResponse => Vec<RunOverview>,
+            NotPassed => NotPassed,
+            HistoryRequest => HistoryAsked,
+            HistoryResponse => TestHistory,
+            StreamItem => StreamItem,
+            GetRunRequest => RunId,
+            GetBundleRequest => BundleAsked,
+            PutLogRequest => LogChunk,
+            ReadLogRequest => TextAsked,
+            PutRequest => BlobPart,
+            GetRequest => BlobAsked,
+            GetResponse => BlobPiece,
+            MissingRequest => Vec<Digest>,
+            MissingResponse => Vec<Digest>,
+            DrainRequest => DrainAsked,
+            DrainResponse => Vec<DrainState>,
+            FindTestRequest => TestAsked,
+            FindTestResponse => Whereabouts,
+        }
+    };
+}
+
 mod arbitrary;
 mod hostile;
 mod kept;

@@ -1,11 +1,11 @@
 //! Applying facts: the only place where durable state changes. It decides nothing, so that recovery ends where the
 //! steps that made the facts did.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use seagull_domain::{
-    AttemptId, BundleId, Counts, Digest, EndCause, Evidence, ExecutorId, Generation, Recall, Record, Role,
-    RunId, SlotIndex, TestIndex, TestResult, Verdict,
+    AttemptId, Counts, Digest, EndCause, Evidence, ExecutorId, Generation, Recall, Record, Role, RunId,
+    SlotIndex, TestIndex, TestResult, Verdict,
 };
 
 use crate::fact::{Fact, What};
@@ -217,35 +217,6 @@ impl Run {
         self.counts = Counts::default();
     }
 
-    fn bundle(&mut self, id: BundleId, bundle: Bundle) {
-        self.next_bundle = self.next_bundle.max(id.next());
-        for (test, _) in bundle.entries.iter().filter(|(_, role)| *role == Role::Run) {
-            self.test_mut(*test).pending = Some(id);
-        }
-        self.put_back(id, bundle);
-    }
-
-    fn put_back(&mut self, id: BundleId, mut bundle: Bundle) {
-        let entries = &bundle.entries;
-        bundle.predicted_us = entries.iter().map(|(test, _)| self.test(*test).predicted_us).sum();
-        bundle.longest_us = self.longest_us(entries);
-        bundle.first = entries.iter().any(|(test, role)| *role == Role::Run && self.test(*test).first);
-        self.pending.insert(id, bundle);
-    }
-
-    /// The longest test or relation.
-    fn longest_us(&self, entries: &[(TestIndex, Role)]) -> u64 {
-        let mut relations: BTreeMap<u32, u64> = BTreeMap::new();
-        let mut longest_us = 0;
-        for (test, _) in entries {
-            let Test { predicted_us, relation, .. } = *self.test(*test);
-            let related_us = relations.entry(relation).or_default();
-            *related_us = if relation == 0 { predicted_us } else { *related_us + predicted_us };
-            longest_us = longest_us.max(*related_us);
-        }
-        longest_us
-    }
-
     fn assign(&mut self, what: &What) {
         let What::Assigned { attempt, bundle, executor, boot, slot, number, slots, copy, .. } = what else {
             unreachable!("called for an assignment")
@@ -379,39 +350,6 @@ impl Run {
         state.left_us -= predicted;
         if state.status == Status::Live {
             self.release(test, role);
-        }
-    }
-
-    /// A late result may leave nothing to do for a test in a pending bundle. Where later tests need it before them it
-    /// stays as a predecessor.
-    fn withdraw(&mut self, test: TestIndex) {
-        if !self.owes(test) {
-            self.drop_pending(test);
-        }
-    }
-
-    /// What waits for a test that will never have run before it cannot run.
-    fn drop_followers(&mut self, test: TestIndex) {
-        for follower in self.followers(test) {
-            self.drop_pending(follower);
-        }
-    }
-
-    fn drop_pending(&mut self, test: TestIndex) {
-        let Some(id) = self.test_mut(test).pending.take() else { return };
-        let ordered = self.relation_of(test).is_some_and(|relation| relation.ordered);
-        let mut bundle = self.pending.remove(&id).expect("a pending test's bundle is pending");
-        let place = bundle.entries.iter().position(|(t, _)| *t == test).expect("the bundle has the test");
-        if ordered {
-            bundle.entries[place].1 = Role::Predecessor;
-        } else {
-            bundle.entries.remove(place);
-        }
-        while bundle.entries.last().is_some_and(|(_, role)| *role == Role::Predecessor) {
-            bundle.entries.pop();
-        }
-        if !bundle.entries.is_empty() {
-            self.put_back(id, bundle);
         }
     }
 

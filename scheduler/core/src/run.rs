@@ -416,9 +416,9 @@ impl Run {
         open && (!test.seen.any() || retry)
     }
 
-    /// How many losses end it: so many of a large run are a matter of course.
+    /// How many losses end it.
     pub fn loss_budget(&self) -> u32 {
-        self.spec.run_losses.unwrap_or_else(|| (self.tests.len() as u32 / 20).max(100))
+        self.spec.loss_budget(self.tests.len() as u32)
     }
 
     /// The relation of a test.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, BootId, DesiredAttempt, Epoch, ExecutorId, InfraCause, Instant, RunId, Seq, SlotIndex,
-    SlotNumber, TestIndex,
+    AttemptId, BootId, DesiredAttempt, Epoch, ExecutorId, InfraCause, Instant, RunId, RunSpec, Seq,
+    SlotIndex, SlotNumber, TestIndex,
 };
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ impl Default for Settings {
         Settings {
             lease: Duration::from_secs(15),
             lease_closed: Duration::from_secs(3),
-            infra_budget: 3,
+            infra_budget: RunSpec::TEST_LOSSES,
             max_runs: 1000,
         }
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use seagull_domain::{
-    AttemptId, Counts, Evidence, ExecutorId, Framework, InfraCause, NotExecuted, Outcome, RunVerdict,
-    TestIndex, Verdict,
+    AttemptId, Counts, Evidence, ExecutorId, Framework, InfraCause, NotExecuted, Outcome, RunSpec,
+    RunVerdict, TestIndex, Verdict,
 };
 use serde::Serialize;
 
@@ -20,8 +20,6 @@ use crate::report::tally::{Tally, TestRecord};
 use crate::report::text::{count, message, number, one_line, times};
 
 const WIDTH: usize = 500;
-/// What a test may lose, if its run does not say.
-const LOSSES: u32 = 3;
 
 #[derive(Serialize)]
 struct RunObject<'a> {
@@ -350,7 +348,7 @@ fn second_copy(out: &mut impl Write, story: &Story, copy: &Copied) -> io::Result
 
 /// What it lost, which came from its budget.
 fn paid(out: &mut impl Write, story: &Story) -> io::Result<()> {
-    let most = story.spec.test_losses.unwrap_or(LOSSES);
+    let most = story.spec.test_losses.unwrap_or(RunSpec::TEST_LOSSES);
     for (number, loss) in (1..).zip(&story.paid) {
         let (attempt, executor, cause) = (loss.attempt, &loss.executor, loss.cause);
         writeln!(out, "loss {number} of at most {most}: {cause}, attempt {attempt} on {executor}")?;
@@ -430,7 +428,7 @@ fn sick(story: &Story) -> String {
 
 /// Why it has no result, where that is nobody's wish.
 fn lost_for_good(story: &Story, cause: InfraCause) -> String {
-    let most = story.spec.test_losses.unwrap_or(LOSSES);
+    let most = story.spec.test_losses.unwrap_or(RunSpec::TEST_LOSSES);
     if number(story.paid.len()) >= most {
         return format!(
             "it was lost {}, as often as --test-losses allows; the last cause: {cause}",

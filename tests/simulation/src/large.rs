@@ -3,8 +3,9 @@
 
 use seagull_domain::Outcome;
 
+use crate::machines::ExecutorPlan;
 use crate::random::Random;
-use crate::scenario::{Does, ExecutorPlan, Fault, Scenario, Script};
+use crate::scenario::{Does, Fault, Scenario, Script};
 use crate::trouble;
 
 impl Scenario {

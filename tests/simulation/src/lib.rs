@@ -10,6 +10,7 @@ mod client;
 mod controller;
 mod journal;
 mod large;
+mod machines;
 mod network;
 mod oracle;
 mod pairs;

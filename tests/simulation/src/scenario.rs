@@ -1,9 +1,8 @@
 //! What a seed stands for: executors, runs with their scripts, and the faults that will happen to them.
 
-use seagull_domain::{
-    Digest, Environment, Isolation, Outcome, Relation, RunSpec, Sickness, TestIndex, Workspace,
-};
+use seagull_domain::{Digest, Environment, Isolation, Outcome, Relation, RunSpec, TestIndex, Workspace};
 
+use crate::machines::{ExecutorPlan, executor, sick};
 use crate::random::Random;
 use crate::trouble;
 
@@ -20,26 +19,6 @@ pub struct Scenario {
     pub crash_after: Option<Milestone>,
     /// From then on nothing goes wrong by itself.
     pub calm_at: u64,
-}
-
-pub struct ExecutorPlan {
-    pub name: String,
-    pub slots: u16,
-    pub joins_at: u64,
-    /// How many milliseconds its clock counts in a second.
-    pub clock: u64,
-    pub sick: Option<Sick>,
-}
-
-/// A machine on which something does not work that works on the others.
-#[derive(Debug, Clone, Copy)]
-pub struct Sick {
-    pub sickness: Sickness,
-    pub from: u64,
-    /// A time that never comes where it stays so.
-    pub until: u64,
-    /// What fails there fails at once; and it is files that cannot be had, not a sandbox.
-    pub at_once: bool,
 }
 
 pub struct RunPlan {
@@ -247,25 +226,6 @@ fn expected_end(executors: &[ExecutorPlan], runs: &[RunPlan]) -> u64 {
     let work: u64 = runs.iter().flat_map(|run| &run.tests).map(|test| test.duration_ms).sum();
     let slots: u64 = executors.iter().map(|executor| u64::from(executor.slots)).sum();
     work / slots + 6000
-}
-
-fn executor(r: &mut Random, index: u64) -> ExecutorPlan {
-    let joins_at = if index > 0 && r.chance(250) { r.within(0..=30_000) } else { r.within(0..=200) };
-    ExecutorPlan {
-        name: format!("e{index}"),
-        slots: r.within(1..=4) as u16,
-        joins_at,
-        clock: 1000,
-        sick: None,
-    }
-}
-
-/// Never the first, so that every run can end.
-fn sick(r: &mut Random) -> Sick {
-    let sickness = if r.chance(400) { Sickness::NothingStarts } else { Sickness::TestsFail };
-    let from = if r.chance(700) { 0 } else { r.within(0..=10_000) };
-    let until = if r.chance(200) { u64::MAX } else { from + r.within(20_000..=50_000) };
-    Sick { sickness, from, until, at_once: r.chance(500) }
 }
 
 /// Long enough for what is sick to be found, and tried again; in bundles that are many.

@@ -2,17 +2,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use seagull_domain::{
-    AttemptState, Digest, EndCause, Epoch, Generation, Instant, RunId, RunSpec, Seq, TestIndex,
-};
-use seagull_scheduler_core::{Call, Death, Effect, Event, Fact, Plan, State, What};
+use seagull_domain::{Digest, Epoch, Generation, Instant, RunId, RunSpec, Seq, TestIndex};
+use seagull_scheduler_core::{Call, Effect, Event, Fact, State, What};
 
 use crate::census::{effect_kind, fact_kind, met};
 use crate::network::{ToAgent, ToScheduler};
 use crate::pairs;
 use crate::physical::Sign;
 use crate::planner;
-use crate::plant::Plant;
+use crate::plant::{self, Plant};
 use crate::scenario::{Fault, Milestone};
 use crate::world::{Action, World};
 
@@ -157,13 +155,13 @@ impl World {
         match message {
             ToScheduler::Report { agent, transport, mut report } => {
                 if self.plant == Some(Plant::RetakenBeforeReportedGone) {
-                    claim_given_back(&life.state, &mut report);
+                    plant::claim_given_back(&life.state, &mut report);
                 }
                 if self.plant == Some(Plant::DecidedByTheFirstCopy) {
-                    claim_gone(&life.state, &mut report);
+                    plant::claim_gone(&life.state, &mut report);
                 }
                 if self.plant == Some(Plant::BatchCountedTwice) {
-                    renumber(&life.state, &mut report);
+                    plant::renumber(&life.state, &mut report);
                 }
                 let (executor, boot, sequence) =
                     (report.executor.clone(), report.boot.clone(), report.sequence);
@@ -247,7 +245,7 @@ impl World {
             life.state.sanity_check();
         }
         if let Some(plant) = self.plant {
-            spoil(plant, &mut life.state);
+            plant::spoil(plant, &mut life.state);
         }
         if self.plant == Some(Plant::EffectLostAtRecovery) && is_recovery && !outcome.effects.is_empty() {
             outcome.effects.remove(0);
@@ -408,7 +406,7 @@ impl World {
             places.zip((0..).map(TestIndex)).for_each(|(place, test)| *place = place.and(Some(test)));
         }
         if let (Some(Plant::RelationCut), Ok(plan)) = (self.plant, &mut outcome) {
-            cut_relation(plan);
+            plant::cut_relation(plan);
         }
         self.step(Event::Planned { run, generation, outcome });
     }
@@ -444,86 +442,4 @@ fn recorded_at_confirmation(facts: &[(Seq, Fact)]) -> impl Iterator<Item = Seq> 
 
 fn asks_back(run: &seagull_scheduler_core::Run) -> bool {
     run.attempts.values().any(|attempt| !attempt.asked.is_empty())
-}
-
-/// The planted bug: the rest of a relation goes to another slot.
-fn cut_relation(plan: &mut Plan) {
-    let Some(relation) = plan.relations.iter_mut().find(|relation| !relation.ordered) else { return };
-    let rest = relation.tests.split_off(relation.tests.len() / 2);
-    plan.relations.retain(|relation| relation.tests.len() > 1);
-    plan.bundles.iter_mut().for_each(|bundle| bundle.retain(|test| !rest.contains(test)));
-    plan.bundles.push(rest);
-}
-
-/// The planted bug: what was recorded comes as what is next.
-fn renumber(state: &State, report: &mut seagull_domain::Report) {
-    for batch in &mut report.batches {
-        let attempt = state.runs.get(&batch.run).and_then(|run| run.attempts.get(&batch.attempt));
-        if attempt.is_some_and(|attempt| batch.number == attempt.batch) {
-            batch.number += 1;
-        }
-    }
-}
-
-/// The planted bugs of what the scheduler knows.
-fn spoil(plant: Plant, state: &mut State) {
-    let runs = state.runs.values_mut();
-    match plant {
-        Plant::SuspectMarkLost => {
-            for run in runs {
-                let mut bundles = BTreeMap::clone(&run.pending);
-                bundles.values_mut().for_each(|bundle| bundle.alone = false);
-                run.pending = bundles.into();
-            }
-        }
-        Plant::CondemnedForOneDeath => {
-            let epoch = state.epoch;
-            let suspects =
-                runs.flat_map(|run| &mut run.tests).filter(|test| test.suspect && test.deaths.is_empty());
-            let executor = "e0".parse().expect("a safe id");
-            let death = Death { executor, alone_ms: Some(1), epoch };
-            suspects.for_each(|test| test.deaths.push(death.clone()));
-        }
-        Plant::HalfDropped => {
-            for run in runs {
-                let mut bundles = BTreeMap::clone(&run.pending);
-                let halves: Vec<_> = bundles.extract_if(.., |_, bundle| bundle.in_vain >= 2).collect();
-                run.pending = bundles.into();
-                let tests =
-                    halves.iter().flat_map(|(_, half)| &half.entries).map(|(test, _)| test.0 as usize);
-                tests.for_each(|test| run.tests[test].pending = None);
-            }
-        }
-        Plant::CordonNeverLifted => {
-            state.trials.values_mut().for_each(|trial| *trial = Some(Instant(1 << 50)));
-        }
-        Plant::CordonForgotten => {
-            runs.for_each(|run| run.sick.values_mut().for_each(|signs| signs.cordon = None));
-            state.trials.clear();
-        }
-        _ => {}
-    }
-}
-
-/// The planted bug: says in an executor's name that it has given back all that was asked for.
-fn claim_given_back(state: &State, report: &mut seagull_domain::Report) {
-    for status in &mut report.attempts {
-        let run = state.runs.get(&status.run);
-        if let Some(attempt) =
-            run.and_then(|run| run.attempts.get(&status.attempt)).filter(|a| !a.asked.is_empty())
-        {
-            status.generation = attempt.generation;
-            status.kept.clear();
-        }
-    }
-}
-
-/// The planted bug: says in an executor's name that what is superseded has ended.
-fn claim_gone(state: &State, report: &mut seagull_domain::Report) {
-    for status in &mut report.attempts {
-        let attempt = state.runs.get(&status.run).and_then(|run| run.attempts.get(&status.attempt));
-        if attempt.is_some_and(|attempt| attempt.superseded) {
-            status.state = AttemptState::Ended(EndCause::Cancelled);
-        }
-    }
 }

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptState, EndCause, Epoch, Instant, Outcome, Record, RunEvent, RunSpec, RunVerdict, SuiteError,
-    TestIndex,
+    AttemptState, EndCause, Outcome, Record, RunEvent, RunSpec, RunVerdict, SuiteError, TestIndex,
 };
-use seagull_scheduler_core::{Call, Effect, Event, Fact, Phase, Settings, State, What, project};
+use seagull_scheduler_core::{Call, Effect, Event, Fact, Phase, What, project};
 
 use crate::fixture::spec;
 use crate::world::*;
@@ -136,11 +135,7 @@ fn a_scheduler_that_starts_again_waits_anew() {
     let mut world = judged();
     passes(&mut world);
     wait(&mut world, 115);
-    let fresh = State::new(Epoch(2), Settings::default());
-    let State { seq, next_attempt, runs, placed, .. } = std::mem::replace(&mut world.state, fresh.clone());
-    world.state = State { seq, next_attempt, runs, placed, ..fresh };
-    world.now = Instant(7);
-    assert_eq!(world.step(Event::Recovered).0, []);
+    world.restart();
     assert_eq!(wait(&mut world, 115), []);
     says(&mut world, Some(Vec::new()));
     assert_eq!(phase(&world), PASSED);

@@ -347,14 +347,10 @@ fn contents_are_told_of_live_attempts_in_their_generation() {
 fn a_slot_whose_worker_does_not_start_gets_nothing_while_another_may_do_better() {
     let bundles = (0..8).step_by(2).map(|first| tests(first..first + 2)).collect();
     let mut world = World::running_bundles(0, bundles, Vec::new());
-    let failed = || {
-        let cause = EndCause::GaveBack(InfraCause::SandboxFailed, "no such database".into());
-        AttemptState::Ended(cause)
-    };
     assert_eq!(assigned(&world.report("b", &[])), [("b", AttemptId(3))]);
-    world.says("b", 3, failed());
+    world.says("b", 3, came_back());
     assert_eq!(assigned(&world.report("b", &[])), [("b", AttemptId(4))], "once may be chance");
-    world.says("b", 4, failed());
+    world.says("b", 4, came_back());
     // What a session says as it breaks is no test that was executed.
     let error = SuiteError { title: "interrupted".into(), message: "no such database".into(), text: None };
     let facts = world.report("b", &[(1, Record::SuiteError(error))]);

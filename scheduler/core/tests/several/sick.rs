@@ -14,10 +14,6 @@ use crate::world::*;
 /// What an executor makes of a test; None if nothing starts there.
 type Does = fn(&str, u32) -> Option<Outcome>;
 
-fn came_back() -> AttemptState {
-    AttemptState::Ended(EndCause::GaveBack(InfraCause::SandboxFailed, "the disk is full".into()))
-}
-
 /// A run of so many bundles of two tests, on executors of which `a` has the first.
 fn world(retries: u32, bundles: u32, executors: &[&'static str]) -> World {
     let bundles = (0..bundles).map(|bundle| tests(2 * bundle..2 * bundle + 2)).collect();

@@ -1,53 +1,48 @@
 //! Bundles of which nothing ran.
 
-use std::time::Duration;
-
 use seagull_domain::{
     AttemptState, EndCause, InfraCause, NotExecuted, Outcome, Relation, Role, TestIndex, Verdict,
 };
-use seagull_scheduler_core::{Event, Phase, What};
+use seagull_scheduler_core::{Phase, What};
 
+use crate::suspects::lose;
 use crate::world::*;
 
 const GIVEN_UP: Verdict = Verdict::NotExecuted(NotExecuted::Infra(InfraCause::SandboxFailed));
 
-fn came_to_nothing() -> AttemptState {
-    AttemptState::Ended(EndCause::GaveBack(InfraCause::SandboxFailed, "no such database".into()))
-}
-
 /// Plays a run to its end on two executors: a bundle with a culprit comes back, any other passes. Says how many came back.
 fn play(world: &mut World, culprits: &[u32]) -> (u32, Vec<What>) {
     world.report("b", &[]);
-    let (mut came_back, mut all) = (0, Vec::new());
+    let (mut back, mut all) = (0, Vec::new());
     loop {
         let state = &world.state.runs[&run()];
         let Some((attempt, known)) = state.live_attempts().next() else { break };
         let executor = if known.executor.as_str() == "a" { "a" } else { "b" };
         let left: Vec<_> = known.left.values().map(|(test, _)| test.0).collect();
         let bad = left.iter().any(|test| culprits.contains(test));
-        came_back += u32::from(bad);
+        back += u32::from(bad);
         let passed = |test: &u32| result(*test, Outcome::Passed);
         let results: Vec<_> = (1..).zip(left.iter().filter(|_| !bad).map(passed)).collect();
-        let end = if bad { came_to_nothing() } else { AttemptState::Ended(EndCause::Completed) };
+        let end = if bad { came_back() } else { AttemptState::Ended(EndCause::Completed) };
         world.says(executor, attempt.0, end);
         all.extend(world.report(executor, &results));
         world.executors.get_mut(executor).unwrap().attempts.clear();
         all.extend(world.report(executor, &[]));
-        assert!(came_back < 200, "it does not end");
+        assert!(back < 200, "it does not end");
     }
-    (came_back, all)
+    (back, all)
 }
 
 #[test]
 fn a_bundle_of_which_nothing_ran_goes_elsewhere_whole_and_then_in_two() {
     let mut world = World::running(0, 4, Vec::new());
     world.report("b", &[]);
-    world.says("a", 2, came_to_nothing());
+    world.says("a", 2, came_back());
     let whole: Vec<_> = (0..4).map(|test| (test, Role::Run)).collect();
     let facts = world.report("a", &[]);
     assert_eq!(bundles(&facts), [&whole[..]]);
     assert_eq!(assigned(&facts)[0].0, "b");
-    world.says("b", 3, came_to_nothing());
+    world.says("b", 3, came_back());
     assert_eq!(bundles(&world.report("b", &[])), [&whole[..2], &whole[2..]]);
     let state = &world.state.runs[&run()];
     assert_eq!((state.losses, state.test(TestIndex(0)).losses), (2, 0));
@@ -109,22 +104,12 @@ fn a_run_of_which_nothing_starts_ends_soon() {
 #[test]
 fn what_was_lost_twice_with_nothing_seen_to_run_is_cut_behind_its_suspects() {
     let mut world = World::running(0, 4, Vec::new());
-    let lose = |world: &mut World, executor: &'static str, other: &'static str| {
-        world.executors.remove(executor);
-        let mut facts = Vec::new();
-        for _ in 0..4 {
-            world.now = world.now + Duration::from_secs(5);
-            facts.extend(world.report(other, &[]));
-        }
-        facts.extend(world.step(Event::Tick).0);
-        facts
-    };
     world.report("b", &[]);
-    let first = lose(&mut world, "a", "b");
+    let first = lose(&mut world, "a", &["b"]);
     assert_eq!(bundles(&first), [vec![(0, Role::Run)], (1..4).map(|test| (test, Role::Run)).collect()]);
     world.says("b", 3, AttemptState::Running(None));
     world.report("b", &[]);
-    let second = lose(&mut world, "b", "c");
+    let second = lose(&mut world, "b", &["c"]);
     assert_eq!(bundles(&second), [1, 2, 3].map(|test| [(test, Role::Run)]));
     assert_eq!(world.state.runs[&run()].test(TestIndex(2)).losses, 0);
 }

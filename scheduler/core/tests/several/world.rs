@@ -41,6 +41,11 @@ pub fn result(test: u32, outcome: Outcome) -> Record {
     Record::Result(fixture::result(test, outcome))
 }
 
+/// Nothing of an attempt started.
+pub fn came_back() -> AttemptState {
+    AttemptState::Ended(EndCause::GaveBack(InfraCause::SandboxFailed, "no such database".into()))
+}
+
 /// Bundles of ten-second tests.
 pub fn plan(bundles: Vec<Vec<TestIndex>>, relations: Vec<Relation>, first: u32) -> Plan {
     let count = bundles.iter().map(Vec::len).sum::<usize>();

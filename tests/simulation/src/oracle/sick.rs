@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::{AttemptId, ExecutorId, InfraCause, Outcome, RunEvent, Seq, Sickness, TestIndex};
 
+use super::verdicts::is_charged;
 use super::{Story, ensure};
 
 /// So many attempts in a row show it.
@@ -89,7 +90,7 @@ impl<'a> Ledger<'a> {
                 }
                 known.push((executor, result.outcome));
             }
-            RunEvent::AttemptLost { attempt, executor, cause, .. } if is_charged(*cause) => {
+            RunEvent::AttemptLost { attempt, executor, cause, .. } if comes_back(*cause) => {
                 let for_the_first_time = self.never_came_back(place, *attempt);
                 let signs = self.signs.entry(executor).or_default();
                 signs.began_elsewhere &= signs.surely > 0;
@@ -210,8 +211,9 @@ impl Attempt<'_> {
     }
 }
 
-fn is_charged(cause: InfraCause) -> bool {
-    !matches!(cause, InfraCause::ExecutorLost | InfraCause::Drained | InfraCause::SpotNotice)
+/// Whether an attempt lost to the cause came back, and its executor stayed.
+fn comes_back(cause: InfraCause) -> bool {
+    is_charged(cause) && cause != InfraCause::ExecutorLost
 }
 
 impl Story<'_> {

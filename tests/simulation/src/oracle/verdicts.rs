@@ -206,7 +206,7 @@ fn may_have_paid(story: &Story, attempt: AttemptId, cause: InfraCause, test: Tes
     is_charged(cause) && given.contains(&test) && (is_one || cause == InfraCause::ExecutorLost)
 }
 
-fn is_charged(cause: InfraCause) -> bool {
+pub fn is_charged(cause: InfraCause) -> bool {
     !matches!(cause, InfraCause::Drained | InfraCause::SpotNotice)
 }
 

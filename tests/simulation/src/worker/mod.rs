@@ -8,8 +8,8 @@ use std::collections::{BTreeSet, VecDeque};
 use seagull_domain::{AttemptId, InfraCause, Sickness, SlotIndex, TestIndex};
 use seagull_executor_core::{NodeOrder, Start, WorkerEvent, WorkerId};
 
+use crate::machines::Sick;
 use crate::physical::WorkerLife;
-use crate::scenario::Sick;
 use crate::world::{Action, World};
 
 /// Tests of one file.
