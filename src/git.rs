@@ -44,9 +44,14 @@ pub struct Revision {
 
 /// The state of a work tree. `ignore` are files that the run itself writes.
 pub fn revision(top: &Path, ignore: &[PathBuf]) -> Revision {
+    revision_before(top, ignore, u64::MAX).0
+}
+
+/// The state of a work tree without the untracked files that were written since a time in milliseconds, and these files.
+pub fn revision_before(top: &Path, ignore: &[PathBuf], unix_millis: u64) -> (Revision, Vec<String>) {
     let commit = commit(top);
-    let content = content(top, &commit, ignore).map(|digest| digest.to_hex().to_string()).unwrap_or_default();
-    Revision { commit, content }
+    let (content, newer) = content(top, &commit, ignore, unix_millis).unwrap_or_default();
+    (Revision { commit, content }, newer)
 }
 
 /// The commit that a work tree is at.
@@ -85,16 +90,27 @@ pub fn output(git: &mut Command) -> anyhow::Result<Vec<u8>> {
     Err(anyhow!("{}", String::from_utf8_lossy(&output.stderr).trim()))
 }
 
-fn content(top: &Path, commit: &str, ignore: &[PathBuf]) -> anyhow::Result<blake3::Hash> {
+fn content(
+    top: &Path,
+    commit: &str,
+    ignore: &[PathBuf],
+    before: u64,
+) -> anyhow::Result<(String, Vec<String>)> {
     let mut hasher = blake3::Hasher::new();
     hasher.update(commit.as_bytes());
     let what_counts = what_counts(top, ignore);
     let list = |command: &[&str]| output(artifact::git(top).args(command).arg("--").args(&what_counts));
-    hasher.update(&list(&["status", "--porcelain", "-z", "--untracked-files=all"])?);
+    hasher.update(&list(&["status", "--porcelain", "-z", "--untracked-files=no"])?);
     let untracked = list(&["ls-files", "--others", "--exclude-standard", "-z"])?;
-    let mut budget = READ;
+    let (mut budget, mut newer) = (READ, Vec::new());
     for name in untracked.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        hash_file(&mut hasher, &top.join(OsStr::from_bytes(name)), &mut budget);
+        let path = top.join(OsStr::from_bytes(name));
+        if written_at(&path).is_some_and(|at| at >= before) {
+            newer.push(String::from_utf8_lossy(name).into_owned());
+            continue;
+        }
+        hasher.update(name).update(&[0]);
+        hash_file(&mut hasher, &path, &mut budget);
     }
     if !commit.is_empty() {
         let mut diff = artifact::git(top);
@@ -103,7 +119,13 @@ fn content(top: &Path, commit: &str, ignore: &[PathBuf]) -> anyhow::Result<blake
         hasher.update_reader(child.stdout.take().context("no output")?)?;
         ensure!(child.wait()?.success(), "git diff failed");
     }
-    Ok(hasher.finalize())
+    Ok((hasher.finalize().to_hex().to_string(), newer))
+}
+
+/// When a file became what it is, in milliseconds: unlike the time of its content, nobody sets that.
+fn written_at(path: &Path) -> Option<u64> {
+    let metadata = path.symlink_metadata().ok()?;
+    u64::try_from(metadata.ctime() * 1000 + metadata.ctime_nsec() / 1_000_000).ok()
 }
 
 /// What differs in a work tree from where its branch began.
@@ -249,6 +271,28 @@ mod tests {
         fs::write(top.join("report [1].xml"), "").unwrap();
         assert_eq!(revision(top, &[top.join("report [1].xml")]), before);
         assert_ne!(revision(top, &[]), before);
+    }
+
+    #[test]
+    fn untracked_files_that_are_newer_are_told_apart() {
+        let directory = repository();
+        let top = directory.path();
+        fs::write(top.join("old.txt"), "1").unwrap();
+        let before = revision(top, &[]);
+        let at = written_at(&top.join("old.txt")).unwrap() + 1;
+        let names = ["new é.txt", "sub/new.txt"].map(|name| top.join(name));
+        fs::create_dir(top.join("sub")).unwrap();
+        for path in &names {
+            // The clock of files ticks some milliseconds apart.
+            while written_at(path).is_none_or(|written| written < at) {
+                fs::write(path, "2").unwrap();
+            }
+        }
+        assert_ne!(revision(top, &[]), before);
+        let (without, newer) = revision_before(top, &[], at);
+        assert_eq!((&without, newer.as_slice()), (&before, &["new é.txt".to_owned(), "sub/new.txt".to_owned()][..]));
+        fs::write(top.join("old.txt"), "3").unwrap();
+        assert_ne!(revision_before(top, &[], at).0, before);
     }
 
     fn commit_all(top: &Path) {

@@ -21,6 +21,7 @@ mod report;
 mod signals;
 mod state;
 mod version;
+mod written;
 
 use std::env;
 use std::process::ExitCode;

@@ -6,7 +6,7 @@ use std::process::Output;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Packages, Running, Suite, is, text};
+use crate::harness::{Packages, Running, Suite, is, text, until};
 use crate::processes::Cluster;
 
 /// The second test fails after the first in the same process, unless a file forgives it.
@@ -367,9 +367,83 @@ fn a_run_of_another_process_is_watched_until_it_breaks_off() {
     let why = ran.text(&["explain", "one", text(&open[0], "test")]);
     assert!(why.contains("the run has broken off before it had a result"), "{why}");
     assert_eq!(text(&ran.objects(&["runs"])[0], "state"), "broken_off");
-    let again = ran.ask(&["rerun", "one"]);
-    assert_eq!(again.status.code(), Some(2), "{}", said(&again));
-    not_ended(&ran);
+}
+
+/// A suite whose tests write files that git sees; the last waits for a long time, once.
+fn littering() -> Ran {
+    let source = "import pathlib, pytest\n\
+        @pytest.mark.parametrize('n', range(4))\n\
+        def test_n(n):\n    pathlib.Path(f'out{n}.txt').write_text(str(n))\n    open('ran', 'a').write(str(n))\n\
+        def test_last():\n    if not pathlib.Path('../wait').exists():\n\
+        \x20       pathlib.Path('../wait').write_text('')\n        __import__('time').sleep(600)\n";
+    let ran = Ran::of(&[("test_a.py", source)]);
+    let git = |arguments: &[&str]| {
+        let identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"];
+        let mut git = std::process::Command::new("git");
+        let status = git.current_dir(ran.suite.path()).args(identity).args(arguments).status();
+        assert!(status.unwrap().success(), "git {arguments:?}");
+    };
+    git(&["init", "--quiet"]);
+    git(&["add", "--all"]);
+    git(&["commit", "--quiet", "-m", "all"]);
+    ran
+}
+
+/// Its run `one`, of one slot, killed in the last test.
+fn broken_off() -> Ran {
+    let ran = littering();
+    let mut run = ran.suite.start(&["--slots", "1", "--run-id", "one", "--no-early-start"]);
+    for _ in 0..4 {
+        run.until(is("verdict"));
+    }
+    until(|| ran.suite.beside("wait").exists());
+    run.signal(Signal::SIGKILL);
+    run.end();
+    ran
+}
+
+#[test]
+fn a_run_that_broke_off_goes_on_though_its_tests_left_files() {
+    let ran = broken_off();
+    let command = ["--slots", "1", "--run-id", "one", "--no-early-start"];
+    let junit = ran.suite.path().join("watched.xml").into_os_string().into_string().unwrap();
+    ran.ask(&["watch", "one", "--junit", &junit]);
+    // What git tracks has changed.
+    let source = ran.suite.read("test_a.py");
+    ran.suite.write("test_a.py", &format!("{source}\n"));
+    let (_, code, stderr) = ran.suite.start(&command).end();
+    assert_eq!(code, 2, "{stderr}");
+    assert!(
+        stderr.contains("hint: seagull rerun --state ") && stderr.contains(" one runs what has not"),
+        "{stderr}"
+    );
+    ran.suite.write("test_a.py", &source);
+    let (events, code, stderr) = ran.suite.start(&command).end();
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("that git does not track came since the run began"), "{stderr}");
+    assert_eq!(events.iter().filter(|event| is("verdict")(event)).count(), 5);
+    assert_eq!(ran.suite.read("ran"), "0123", "what had a verdict ran again");
+
+    // Once it has ended, it is shown again, whatever files there are.
+    ran.suite.write("more.txt", "");
+    let shown = ran.suite.run(&command);
+    shown.expect_code(0);
+    assert_eq!(ran.suite.read("ran"), "0123");
+}
+
+#[test]
+fn what_a_run_that_broke_off_did_not_come_to_is_run_by_a_rerun_and_by_a_selection() {
+    let ran = broken_off();
+    let last = [("test_a.py::test_last", "passed")];
+    ran.suite.run(&["--slots", "1", "--run-id", "two", "--select", "not-passed@one"]).expect(0, &last);
+    let again = ran.ask(&["rerun", "one", "--run-id", "three"]);
+    assert_eq!(again.status.code(), Some(0), "{}", said(&again));
+    assert!(
+        said(&again).contains("rerun of run one: 1 test; 4 verdicts stand as they are"),
+        "{}",
+        said(&again)
+    );
+    assert_eq!(ran.suite.read("ran"), "0123");
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! What is told of runs besides their streams: lists of them, the verdicts of one, and what a test came to in each.
 #![expect(clippy::disallowed_methods, reason = "a shell: a run that ends at this moment ends now")]
 
+use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use seagull_domain::{
-    Counts, Digest, ExecutorId, Manifest, Outcome, PastRun, Record, RunId, RunOverview, RunState, Seq,
-    TestHistory, TestIndex, Verdict,
+    Counts, Digest, ExecutorId, Manifest, NotExecuted, Outcome, PastRun, Record, RunId, RunOverview,
+    RunState, Seq, TestHistory, TestIndex, Verdict,
 };
 use seagull_proto::convert::{HistoryAsked, ListAsked};
 use seagull_proto::limits;
@@ -86,15 +87,22 @@ fn of_another(service: &Service, run: &RunId) -> Result<Option<RunOverview>, Str
     let is_open = journal::is_open(&directory);
     let state = if is_open { RunState::UnderWay } else { RunState::BrokenOff };
     let mut overview: Option<RunOverview> = None;
+    read_another(service, run, |what| tell(&mut overview, what, state))?;
+    Ok(overview.map(ended_now))
+}
+
+/// What has happened in a run of another process.
+fn read_another(service: &Service, run: &RunId, mut take: impl FnMut(What)) -> Result<(), String> {
+    let directory = service.runs.join(run.as_str());
     let reader = Reader::of_another(&directory).map_err(|error| error.to_string())?;
-    let Some(reader) = reader else { return Ok(None) };
+    let Some(reader) = reader else { return Ok(()) };
     let mut after = Seq(0);
     loop {
         let page = reader.read(run, after, PAGE).map_err(|error| error.to_string())?;
-        let Some((last, _)) = page.last() else { return Ok(overview.map(ended_now)) };
+        let Some((last, _)) = page.last() else { return Ok(()) };
         after = *last;
         for (seq, body) in page {
-            tell(&mut overview, parse(seq, &body)?.what, state);
+            take(parse(seq, &body)?.what);
         }
     }
 }
@@ -118,30 +126,39 @@ fn total(tests: usize) -> Counts {
     Counts { total: u32::try_from(tests).unwrap_or(u32::MAX), ..Counts::default() }
 }
 
-/// What cannot be said of a run that is not archived.
+/// What cannot be said of a run that goes on.
 pub(crate) fn not_ended(run: &RunId) -> String {
     format!("run {run} has not ended, or is not kept\nhint: seagull runs lists the runs there are")
 }
 
-/// What the tests of an ended run came to.
+/// Whether the process that had a run is gone.
+pub(crate) fn has_broken_off(service: &Service, run: &RunId) -> bool {
+    service.of_another(run).is_some_and(|directory| !journal::is_open(&directory))
+}
+
+/// What the tests of a run came to that has ended or broken off. What such a one did not come to is not executed.
 pub(crate) fn verdicts(service: &Service, run: &RunId) -> Result<Vec<(String, Verdict)>, String> {
-    if !service.archive.contains(run) {
+    let (mut manifest, mut verdicts) = (None, HashMap::new());
+    let mut take = |what| match what {
+        What::Planned { plan, .. } => manifest = Some(plan.manifest),
+        What::Confirmed { manifest: confirmed, .. } => manifest = Some(confirmed),
+        What::Decided { verdicts: decided } => verdicts.extend(decided),
+        _ => {}
+    };
+    if service.archive.contains(run) {
+        for fact in service.archive.read(run, Seq(0)).map_err(|error| error.to_string())? {
+            let (seq, body) = fact.map_err(|error| error.to_string())?;
+            take(parse(seq, &body)?.what);
+        }
+    } else if has_broken_off(service, run) {
+        read_another(service, run, take)?;
+    } else {
         return Err(not_ended(run));
     }
-    let (mut manifest, mut verdicts) = (None, Vec::new());
-    for fact in service.archive.read(run, Seq(0)).map_err(|error| error.to_string())? {
-        let (seq, body) = fact.map_err(|error| error.to_string())?;
-        match parse(seq, &body)?.what {
-            What::Planned { plan, .. } => manifest = Some(plan.manifest),
-            What::Confirmed { manifest: confirmed, .. } => manifest = Some(confirmed),
-            What::Decided { verdicts: decided } => verdicts.extend(decided),
-            _ => {}
-        }
-    }
     let Some(manifest) = manifest else { return Ok(Vec::new()) };
-    let ids: Vec<String> = load_manifest(service, &manifest)?.ids().collect();
-    let id = |test: TestIndex| ids.get(test.0 as usize).cloned();
-    Ok(verdicts.into_iter().filter_map(|(test, verdict)| Some((id(test)?, verdict))).collect())
+    let tests = (0..).map(TestIndex).zip(load_manifest(service, &manifest)?.ids().collect::<Vec<_>>());
+    let none = Verdict::NotExecuted(NotExecuted::Cancelled);
+    Ok(tests.map(|(test, id)| (id, verdicts.get(&test).copied().unwrap_or(none))).collect())
 }
 
 /// What is kept of the test that is meant, if it is one.
@@ -259,9 +276,7 @@ impl Past {
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::{
-        AttemptId, FileTests, Generation, NotExecuted, PlanSummary, RunVerdict, SlotNumber, TestResult,
-    };
+    use seagull_domain::{AttemptId, FileTests, Generation, PlanSummary, RunVerdict, SlotNumber, TestResult};
     use seagull_scheduler_core::Fact;
 
     use super::*;
@@ -384,6 +399,33 @@ mod tests {
             let error = super::verdicts(&embedded.service, &run.parse().unwrap()).unwrap_err();
             assert!(error.contains("has not ended, or is not kept\nhint: "), "{error}");
         }
+    }
+
+    #[test]
+    fn what_a_run_that_broke_off_did_not_come_to_is_not_executed() {
+        let embedded = Embedded::new("own");
+        archive(&embedded, "r", 1);
+        let run: RunId = "r".parse().unwrap();
+        let other = embedded.service.runs.join("other");
+        let (mut journal, _) = journal::Journal::open(&other, Default::default()).unwrap();
+        let facts = embedded.service.archive.read(&run, Seq(0)).unwrap();
+        let mut facts: Vec<_> = facts.map(|fact| fact.unwrap()).collect();
+        facts.truncate(5);
+        let whats = facts.iter().map(|(seq, body)| (*seq, parse(*seq, body).unwrap().what));
+        let mut facts: Vec<_> =
+            whats.map(|(seq, what)| (seq, Fact { run: "other".parse().unwrap(), what })).collect();
+        let Some((_, Fact { what: What::Decided { verdicts }, .. })) = facts.last_mut() else { panic!() };
+        verdicts.truncate(1);
+        journal.append(&facts).unwrap();
+        let other = "other".parse().unwrap();
+        assert!(super::verdicts(&embedded.service, &other).is_err(), "its process has it open");
+        drop(journal);
+        let verdicts = super::verdicts(&embedded.service, &other).unwrap();
+        let rest = Verdict::NotExecuted(NotExecuted::Cancelled);
+        assert_eq!(
+            verdicts.iter().map(|(_, verdict)| *verdict).collect::<Vec<_>>(),
+            [Verdict::Flaky, rest, rest]
+        );
     }
 
     #[test]

@@ -137,12 +137,12 @@ fn own_fail_fast(spec: &RunSpec, manifest: &mut Manifest) -> Option<u32> {
     Some(limit)
 }
 
-/// Whether the runs that a run is selected by have ended. Those that did a moment ago are `live`, and archived soon.
+/// Whether the runs that a run is selected by have ended, or broken off. Those that did a moment ago are `live`, and archived soon.
 pub(crate) fn check(service: &Service, spec: &RunSpec, live: &[RunOverview]) -> Result<(), String> {
     let selection = Selection::parse(&spec.select).map_err(|error| error.to_string())?;
     let ended = |run: &RunId| {
         let is_it = |live: &RunOverview| live.run == *run && matches!(live.state, RunState::Ended { .. });
-        service.archive.contains(run) || live.iter().any(is_it)
+        service.archive.contains(run) || live.iter().any(is_it) || past::has_broken_off(service, run)
     };
     let other = selection.runs().find(|run| !ended(run));
     other.map_or(Ok(()), |run| Err(past::not_ended(run)))

@@ -9,6 +9,7 @@ mod error;
 mod tls;
 mod watch;
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -137,6 +138,11 @@ impl Client {
 
     /// Asks for a run.
     pub async fn submit(&self, spec: RunSpec) -> anyhow::Result<Submitted> {
+        self.offer(spec).await?.map_err(|differs| usage(differs.to_string()))
+    }
+
+    /// Asks for a run, which may differ from one of its id.
+    pub async fn offer(&self, spec: RunSpec) -> anyhow::Result<Result<Submitted, Differs>> {
         let run = spec.id.clone();
         let request = convert::submission(spec).map_err(|invalid| usage(invalid.to_string()))?;
         let answer = self.insist(|| async { Ok(self.runs.clone().submit(request.clone()).await?) }).await;
@@ -144,9 +150,12 @@ impl Client {
             Ok(answer) => {
                 let v1::SubmitResponse { attached, not_passed } = answer.into_inner();
                 let not_passed = not_passed.and_then(|last| last.try_into().ok());
-                Ok(Submitted { attached, not_passed })
+                Ok(Ok(Submitted { attached, not_passed }))
             }
-            Err(error) => Err(refused(&run, error)),
+            Err(error) => match error.status().and_then(status::difference) {
+                Some(difference) => Ok(Err(Differs { run, difference: difference.to_owned() })),
+                None => Err(refused(error)),
+            },
         }
     }
 
@@ -258,15 +267,33 @@ impl Client {
     }
 }
 
-/// What is asked for and cannot be is a mistake of whoever asked.
-fn refused(run: &RunId, error: Error) -> anyhow::Error {
-    let Some(status) = error.status() else { return error.into() };
-    if let Some(difference) = status::difference(status) {
-        return usage(format!(
+/// A run of the same id is another.
+#[derive(Debug)]
+pub struct Differs {
+    pub run: RunId,
+    difference: String,
+}
+
+impl Differs {
+    pub fn is_of_files(&self) -> bool {
+        self.difference == "workspace"
+    }
+}
+
+impl fmt::Display for Differs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Differs { run, difference } = self;
+        write!(
+            f,
             "there is a run {run} already, which differs in its {difference}\n\
              hint: leave --run-id away for a new run, or ask for what it was"
-        ));
+        )
     }
+}
+
+/// What is asked for and cannot be is a mistake of whoever asked.
+fn refused(error: Error) -> anyhow::Error {
+    let Some(status) = error.status() else { return error.into() };
     if status.code() == Code::InvalidArgument {
         return usage(status.message());
     }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use seagull_domain::{Digest, Manifest, RunEvent, RunId, Seq, StreamItem};
+use seagull_domain::{Digest, Manifest, RunEvent, RunId, RunSpec, Seq, StreamItem};
 use seagull_proto::convert::{LiveSlot, WatchAsked, Watched};
 use seagull_proto::v1;
 use tokio::sync::mpsc;
@@ -39,6 +39,21 @@ impl Client {
     /// Watches a run from its beginning to where it is now.
     pub fn look_at(&self, run: RunId) -> mpsc::Receiver<Notice> {
         self.read(run, true)
+    }
+
+    /// What a run was asked for as, if there is one.
+    pub async fn begun(&self, run: &RunId) -> Option<RunSpec> {
+        let mut notices = self.look_at(run.clone());
+        let begun = |item: StreamItem| match item.event {
+            RunEvent::RunStarted(spec) => Some(*spec),
+            _ => None,
+        };
+        while let Some(notice) = notices.recv().await {
+            if let Notice::Items(items) = notice {
+                return items.into_iter().find_map(begun);
+            }
+        }
+        None
     }
 
     fn read(&self, run: RunId, until_now: bool) -> mpsc::Receiver<Notice> {

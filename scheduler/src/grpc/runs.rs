@@ -56,8 +56,8 @@ impl Runs for Face {
         agree(message.protocol)?;
         let spec = Box::new(RunSpec::try_from(message)?);
         if let Some(ended) = self.0.archived_spec(&spec.id).await? {
-            let differs =
-                spec.difference(&ended).map_or(Ok(()), |difference| Err(status::run_differs(difference)));
+            let difference = spec.difference_from_ended(&ended);
+            let differs = difference.map_or(Ok(()), |difference| Err(status::run_differs(difference)));
             return differs.map(|()| Response::new(v1::SubmitResponse { attached: true, not_passed: None }));
         }
         let (project, whole) = (spec.project.clone(), spec.select.is_empty());

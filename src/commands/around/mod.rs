@@ -127,7 +127,8 @@ enum Told {
 fn unread(run: &RunId, error: Error) -> anyhow::Error {
     if error.status().is_some_and(is_broken_off) {
         return anyhow!(
-            "run {run} has broken off: its process is gone\nhint: it goes on by the same command with --run-id {run}"
+            "run {run} has broken off: its process is gone\nhint: it goes on by the same command with --run-id {run}\n\
+             hint: seagull rerun {run} runs what has not passed in it"
         );
     }
     if error.status().is_some_and(|status| status.code() == Code::NotFound) {

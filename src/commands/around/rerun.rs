@@ -1,4 +1,4 @@
-//! `seagull rerun`: a new run of what did not pass in an ended one.
+//! `seagull rerun`: a new run of what did not pass in one that has ended or broken off.
 
 use seagull_domain::{RunId, RunSpec, RunVerdict, Workspace};
 
@@ -16,6 +16,7 @@ const NOTHING: u8 = 101;
 const FAILED: u8 = 100;
 /// Suite errors that are told of.
 const TOLD: usize = 5;
+const GOES_ON: &str = "it goes on by the same command with --run-id";
 const OF_A_PART: &str = "coverage is judged by a whole run only: a rerun has none";
 
 pub async fn run(args: cli::Rerun) -> anyhow::Result<u8> {
@@ -23,14 +24,16 @@ pub async fn run(args: cli::Rerun) -> anyhow::Result<u8> {
     let run = reach.run(&args.run).await?;
     let tally = tally(&reach, &run).await?;
     let part = if args.failed { Part::Failed } else { Part::NotPassed };
-    let Some(verdict) = tally.end else { return Err(not_ended(&run)) };
+    if tally.end.is_none() && !tally.broken_off {
+        return Err(not_ended(&run));
+    }
     let chosen = tally.tests.iter().filter(|test| part.has(test)).count();
     let known = !tally.tests.is_empty();
     if tally.names.manifest.asked.coverage.is_some() {
         say!("{OF_A_PART}");
     }
     if known && chosen == 0 {
-        return Ok(nothing_to_do(&tally, part, verdict));
+        return Ok(nothing_to_do(&tally, part));
     }
     let spec = *tally.spec.clone().expect("a tally is of a run that has begun");
     let base = RunSpec { select: select(&spec, &run, part, known), ..spec };
@@ -51,15 +54,16 @@ fn select(spec: &RunSpec, run: &RunId, part: Part, known: bool) -> Vec<String> {
 }
 
 fn not_ended(run: &RunId) -> anyhow::Error {
-    usage(format!(
-        "run {run} has not ended\nhint: seagull watch {run} follows it; one that has broken off goes on by the same \
-         command with --run-id {run}"
-    ))
+    usage(format!("run {run} has not ended\nhint: seagull watch {run} follows it"))
 }
 
 /// No rerun of a part mends what is wrong with the whole, so that such a run stays failed.
-fn nothing_to_do(tally: &Tally, part: Part, verdict: RunVerdict) -> u8 {
+fn nothing_to_do(tally: &Tally, part: Part) -> u8 {
     let run = &tally.run;
+    let Some(verdict) = tally.end else {
+        say!("run {run} broke off, and there is nothing to run again\nhint: {GOES_ON} {run}");
+        return NOTHING;
+    };
     let how = if part == Part::Failed { "failed" } else { "is left: each passed" };
     say!("no test of run {run} {how}; the run itself: {verdict}");
     say_suite_errors(tally);

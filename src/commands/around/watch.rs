@@ -12,6 +12,7 @@ use crate::commands::run::{End, Interrupt, Screen, Session, follow};
 use crate::errors::INTERRUPTED;
 use crate::report::Settings;
 use crate::signals::Signals;
+use crate::written::Written;
 
 const LEAVING: &str = "no longer watching; the run goes on";
 
@@ -19,6 +20,9 @@ pub async fn run(args: cli::Watch) -> anyhow::Result<u8> {
     let mut signals = Signals::new()?;
     let reach = Reach::new(&args.from).await?;
     let run = reach.run(&args.run).await?;
+    if let Some(state) = &reach.state {
+        Written::of(state).add(args.report.files().paths());
+    }
     let settings = Settings {
         output: args.report.output,
         color: args.report.color,

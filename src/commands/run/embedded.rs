@@ -22,11 +22,14 @@ use super::screen::Screen;
 use super::{INTERRUPTING, Start, Step, done, id, say_attached, say_what_did_not_pass, spec};
 use crate::again;
 use crate::client::{Client, Submitted};
-use crate::errors::{INTERRUPTED, usage, warn};
-use crate::{fresh, git};
+use crate::errors::{INTERRUPTED, say, usage, warn};
+use crate::written::Written;
+use crate::{fresh, git, report};
 
 /// How long the ended run may take to be archived.
 const ARCHIVING: Duration = Duration::from_secs(60);
+/// Of files that came since, so many are named.
+const NAMED: usize = 3;
 /// How long workers without work may take to end.
 const LEAVING: Duration = Duration::from_secs(5);
 
@@ -40,7 +43,8 @@ pub async fn run(mut start: Start) -> anyhow::Result<u8> {
     let client = Client::new(channel.clone(), &token);
     let coverage = Coverage::of(&start, &spec);
     spec.awaits_judgement = coverage.is_some();
-    let submitted = client.submit(spec);
+    let tree = Tree::of(&start);
+    let submitted = submit(client.clone(), spec, tree);
     let Submitted { attached, not_passed } = done!(start.unless_interrupted(submitted).await);
     if attached {
         say_attached(&run);
@@ -50,7 +54,8 @@ pub async fn run(mut start: Start) -> anyhow::Result<u8> {
     let tell = Arc::new(move |text: String| drop(told.send(text)));
     let mut executor = execute(&start, channel, token, tell)?;
     say_what_did_not_pass(&start, not_passed);
-    let screen = Screen::new(run.clone(), start.settings(attached)).in_place(note(&start));
+    let screen =
+        Screen::new(run.clone(), start.settings(attached)).in_place(Written::of(&start.state.directory));
     let session = Session {
         client,
         run: run.clone(),
@@ -72,9 +77,59 @@ pub async fn run(mut start: Start) -> anyhow::Result<u8> {
     }
 }
 
-/// Where the last run noted the reports that the suite itself asks for: they are no change of the tree.
-fn note(start: &Start) -> PathBuf {
-    start.state.directory.join("reports")
+/// The work tree that the tests run in.
+struct Tree {
+    repository: Option<PathBuf>,
+    /// Reports in it.
+    written: Vec<PathBuf>,
+    /// What runs a part of a run again.
+    rerun: Vec<String>,
+}
+
+impl Tree {
+    fn of(start: &Start) -> Tree {
+        let at = &start.args.at;
+        let access = again::access(None, &at.token, &at.tls, at.state.state.as_deref());
+        let rerun = ["seagull", "rerun"].map(str::to_owned).into_iter().chain(access).collect();
+        let written = Written::of(&start.state.directory).all();
+        Tree { repository: start.place.repository.clone(), written, rerun }
+    }
+}
+
+/// Submits the run. One that broke off goes on though its tests left files behind.
+async fn submit(client: Client, spec: RunSpec, tree: Tree) -> anyhow::Result<Submitted> {
+    let differs = match client.offer(spec.clone()).await? {
+        Ok(submitted) => return Ok(submitted),
+        Err(differs) => differs,
+    };
+    if !differs.is_of_files() {
+        return Err(usage(differs.to_string()));
+    }
+    let rerun = again::quoted(tree.rerun.iter().map(String::as_str).chain([differs.run.as_str()]));
+    match as_it_began(&client, spec, tree).await? {
+        Some(spec) => client.submit(spec).await,
+        None => Err(usage(format!(
+            "{differs}\nhint: {rerun} runs what has not passed in it, on the files as they are"
+        ))),
+    }
+}
+
+/// The run on the tree that it began with, if all that differs now are untracked files that were written since, which
+/// is said.
+async fn as_it_began(client: &Client, spec: RunSpec, tree: Tree) -> anyhow::Result<Option<RunSpec>> {
+    let (Some(top), Some(begun)) = (tree.repository, client.begun(&spec.id).await) else { return Ok(None) };
+    let (rev, since) = (spec.rev.clone(), begun.submitted_at);
+    let look = move || git::revision_before(&top, &tree.written, since);
+    let (then, newer) = tokio::task::spawn_blocking(look).await?;
+    let Workspace::InPlace { content, .. } = &begun.workspace else { return Ok(None) };
+    if then.content.is_empty() || then.content != *content || rev != begun.rev {
+        return Ok(None);
+    }
+    let (files, named) = (report::count(report::number(newer.len()), "file"), newer.iter().take(NAMED));
+    let named = named.map(|name| report::clean(name)).collect::<Vec<_>>().join(", ");
+    let more = if newer.len() > NAMED { ", ..." } else { "" };
+    say!("{files} that git does not track came since the run began, and do not count: {named}{more}");
+    Ok(Some(RunSpec { workspace: begun.workspace, ..spec }))
 }
 
 /// Looks at the working tree, opens the archive, if there is one, and makes the spec.
@@ -84,12 +139,10 @@ fn look(
     let (args, base, place) = (start.args.clone(), start.base.clone(), start.place.clone());
     let kept = base.as_ref().map_or(Ok(None), |base| kept(base, &start.state.directory))?;
     let wanted = Wanted::of(&args, &start.state.directory)?;
-    let (note, here) = (note(start), place.clone());
+    let (written, here) = (Written::of(&start.state.directory), place.clone());
     let work = move |built| {
-        let given = args.report.files();
-        let mut written: Vec<_> = given.paths().filter_map(|path| std::path::absolute(path).ok()).collect();
-        written.extend(std::fs::read_to_string(note).unwrap_or_default().lines().map(PathBuf::from));
-        let revision = place.repository.as_deref().map(|top| git::revision(top, &written));
+        written.add(args.report.files().paths());
+        let revision = place.repository.as_deref().map(|top| git::revision(top, &written.all()));
         let revision = revision.unwrap_or_default();
         let workspace =
             Workspace::InPlace { directory: spec::text(&place.directory)?, content: revision.content };

@@ -2,7 +2,6 @@
 #![expect(clippy::disallowed_methods, reason = "a shell: the reporters are told the time")]
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant as Moment;
@@ -14,6 +13,7 @@ use seagull_proto::convert::LiveSlot;
 use crate::client::{Client, Notice};
 use crate::errors::{self, say};
 use crate::report::{Files, Live, Output, Report, Settings, count};
+use crate::written::Written;
 
 const TOLD: &str = "cannot tell of the run";
 
@@ -30,7 +30,7 @@ enum Asked {
     /// Nothing: it is of the command that began the run.
     Left,
     /// It is written, and its place noted there.
-    Written(PathBuf),
+    Written(Written),
     /// It cannot be written, which is said.
     Refused,
 }
@@ -47,7 +47,7 @@ impl Screen {
 
     /// The tests run in this tree: the report that the suite itself asks for is written, and its place noted there.
     #[must_use]
-    pub fn in_place(self, note: PathBuf) -> Screen {
+    pub fn in_place(self, note: Written) -> Screen {
         Screen { asked: Asked::Written(note), ..self }
     }
 
@@ -83,9 +83,7 @@ impl Screen {
         match &self.asked {
             Asked::Left => {}
             Asked::Written(note) => {
-                let paths: Vec<_> = wanted.paths().map(|path| path.to_string_lossy().into_owned()).collect();
-                // Without it the reports count as changes of the tree.
-                let _ = fs::write(note, paths.join("\n"));
+                note.add(wanted.paths());
                 self.report.files = files;
             }
             Asked::Refused => {
