@@ -57,6 +57,16 @@ fn words(path: &Path) -> String {
 }
 
 #[test]
+fn an_input_of_a_setup_that_names_nothing_is_warned_of() {
+    let setup = "[setup]\nrun = ['true']\ninputs = ['requirements.txt', 'requirments.txt', 'lock/*.txt']\n";
+    let files = [("seagull.toml", setup), ("requirements.txt", ""), ("test_a.py", "def test_a(): pass\n")];
+    let (_, code, stderr) = Suite::of(&files).start(&[]).end();
+    let warned: Vec<_> =
+        stderr.lines().filter(|line| line.starts_with("warning: [setup] inputs: ")).collect();
+    assert!(code == 0 && warned.len() == 2 && warned[0].contains("by requirments.txt"), "{code} {stderr}");
+}
+
+#[test]
 fn a_setup_is_made_once_and_its_interpreter_runs_the_tests() {
     let suite = prepared("");
     // Settings above the directory count within a repository.

@@ -15,6 +15,7 @@ pub(super) mod spec;
 pub use follow::{End, Interrupt, Session, follow};
 pub use screen::Screen;
 use seagull_domain::{NotPassed, RunId, RunSpec, Workspace};
+use seagull_executor::artifact::Patterns;
 use seagull_executor::interpreter;
 
 use crate::again::Again;
@@ -43,7 +44,7 @@ pub async fn run(args: cli::Run) -> anyhow::Result<u8> {
     begin(args, Place::here()?, None).await
 }
 
-/// A run like `base`, which has ended, with its selection.
+/// A run like `base`, which has ended or broken off, with its selection.
 pub async fn again(args: cli::Run, base: RunSpec) -> anyhow::Result<u8> {
     let place = match &base.workspace {
         Workspace::InPlace { directory, .. } => Place::at(directory.into())?,
@@ -60,6 +61,7 @@ async fn begin(args: cli::Run, place: Place, base: Option<Box<RunSpec>>) -> anyh
     place.config.warnings.iter().for_each(warn);
     if base.is_none() {
         paths::check(&args, &place)?;
+        warn_of_inputs(&args, &place)?;
     }
     let state = State::open(args.at.state.state.as_deref(), &place)?;
     let start = Start { args, base, place, state, signals };
@@ -67,6 +69,20 @@ async fn begin(args: cli::Run, place: Place, base: Option<Box<RunSpec>>) -> anyh
         Some(url) => remote::run(start, url).await,
         None => embedded::run(start).await,
     }
+}
+
+/// An input that names nothing makes a setup that is kept whatever changes.
+fn warn_of_inputs(args: &cli::Run, place: &Place) -> anyhow::Result<()> {
+    // Those of a revision are not here.
+    let setup = spec::setup(args, place, String::new()).filter(|_| args.at.rev.is_none());
+    let Some(setup) = setup else { return Ok(()) };
+    let directory = place.config.directory().unwrap_or(&place.directory);
+    for pattern in Patterns::parse("", &setup.inputs).map_err(usage)?.find(directory)?.unmatched {
+        warn(format!(
+            "[setup] inputs: nothing is named by {pattern}, so the setup is not made again when that changes"
+        ));
+    }
+    Ok(())
 }
 
 impl Start {
@@ -108,6 +124,17 @@ fn refuse_what_is_remote(at: &cli::WhereArgs) -> anyhow::Result<()> {
              hint: name a scheduler with --scheduler, or run in a work tree of that revision: \
              git worktree add --detach DIR {revision}"
         )));
+    }
+    let (token, ca) = (&at.token.token_file, &at.tls.tls_ca);
+    let in_vain = [("--token-file", "SEAGULL_TOKEN_FILE", token), ("--tls-ca", "SEAGULL_TLS_CA", ca)];
+    for (option, variable, given) in in_vain {
+        // Whoever sets it for all commands means those on a scheduler.
+        if given.is_some() && std::env::var_os(variable).is_none() {
+            return Err(usage(format!(
+                "{option} is for runs on a scheduler: the tests would run here\n\
+                 hint: name a scheduler with --scheduler"
+            )));
+        }
     }
     for (option, given) in [("--detach", at.detach), ("--orphan", at.orphan.is_some())] {
         if given {
