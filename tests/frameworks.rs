@@ -168,6 +168,10 @@ fn commands_that_do_not_work_are_never_green() {
     run.expect(101, &[]);
     assert!(format!("{:?}", run.events).contains("the discover command ended with exit status 5"), "{run:?}");
     assert!(format!("{:?}", run.events).contains("no list"), "{run:?}");
+    suite.write("seagull.toml", "[command]\ndiscover = '(echo no npx >&2; exit 5) | sort'\nrun = 'true'\n");
+    let run = suite.run(&[]);
+    run.expect(101, &[]);
+    assert!(format!("{:?}", run.events).contains("no npx"), "{run:?}");
     suite.write("seagull.toml", "[command]\ndiscover = 'true'\nrun = 'true'\n");
     let run = suite.run(&[]);
     run.expect(101, &[]);

@@ -241,7 +241,13 @@ impl Adapter for AnyCommand {
         if stdout.metadata()?.len() > PRINTED as u64 {
             return Err(Stop::broken(format!("the discover command wrote over {} MiB", PRINTED >> 20)));
         }
-        listed(&text(&stdout, PRINTED)?)
+        let found = listed(&text(&stdout, PRINTED)?)?;
+        // A pipe ends as its last command does: what went wrong before may only have been said.
+        let said = if found.files.is_empty() { ran.text(WORDS) } else { String::new() };
+        if !said.trim().is_empty() {
+            return Err(Stop::Broken("the discover command found no test; it said".to_owned(), said));
+        }
+        Ok(found)
     }
 
     fn run(&mut self, tests: Vec<Test>, channel: &mut Channel) -> Done<()> {
