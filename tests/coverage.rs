@@ -231,6 +231,27 @@ fn a_run_that_was_left_is_judged_if_it_is_had_back_before_it_ends() {
 }
 
 #[test]
+fn a_run_that_nobody_judges_says_so() {
+    let cluster = Cluster::start(suite());
+    let _executor = cluster.executor("e-one");
+    let token = cluster.token();
+    let at = ["--scheduler", &cluster.url, "--token-file", token.to_str().unwrap()];
+    let asked = ["--run-id", "left", "--detach", "--", "--cov=shop", "--cov-fail-under=99.5"];
+    let said = |words: &[&str], more: &[&str]| {
+        let output = cluster.suite.seagull(&[words, &at, more].concat()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let detached = said(&["run"], &asked);
+    assert!(
+        detached.contains("nobody judges its coverage") && detached.contains("--run-id left"),
+        "{detached}"
+    );
+    let watched = said(&["watch", "left"], &[]);
+    assert!(watched.contains("warning: nobody judged the coverage of run left\nhint: "), "{watched}");
+}
+
+#[test]
 fn coverages_own_configuration_demands_as_well() {
     let suite = suite();
     let demand = |least: u32| {

@@ -24,7 +24,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use seagull_domain::{ExecutorId, Instant, Manifest, RunId, SlotNumber, StreamItem, TestIndex, TextRef};
+use seagull_domain::{
+    ExecutorId, Instant, Manifest, RunId, RunVerdict, SlotNumber, StreamItem, TestIndex, TextRef,
+};
 
 pub use around::Form;
 pub use choice::{Color, Output};
@@ -187,6 +189,14 @@ impl Report {
 
     pub fn is_unread(&self) -> bool {
         self.reporter.is_unread()
+    }
+
+    /// Whether the suite measured its coverage, and nobody said what is wrong with it.
+    pub fn is_unjudged(&self) -> bool {
+        let tally = &self.tally;
+        let whole = tally.spec.as_ref().is_some_and(|spec| spec.rerun_of().is_none());
+        let ended = tally.end.is_some_and(|verdict| verdict != RunVerdict::Cancelled);
+        ended && whole && !tally.judged && tally.names.manifest.asked.coverage.is_some()
     }
 
     /// The texts that `finish` will ask for, the most wanted first.

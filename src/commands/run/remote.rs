@@ -38,6 +38,7 @@ pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
         warn("PYTEST_ADDOPTS is not sent; set it in [env] of seagull.toml, or give its options after --");
     }
     let run = id(&spec);
+    let measures = spec.arguments.iter().any(|argument| argument.starts_with("--cov"));
     let coverage = Coverage::of(&start, &spec);
     spec.awaits_judgement = coverage.is_some() && !start.args.at.detach;
     let Submitted { attached, not_passed } = match start.unless_interrupted(client.submit(spec)).await? {
@@ -55,6 +56,11 @@ pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
     if start.args.at.detach {
         let watch = with_access(&["seagull", "watch", run.as_str()], &start.args.at);
         say!("detached; to follow it: {watch}");
+        if measures {
+            say!(
+                "nobody judges its coverage, unless the same command without --detach has it back: --run-id {run}"
+            );
+        }
         crate::commands::print(|out| writeln!(out, "{run}"))?;
         return Ok(0);
     }

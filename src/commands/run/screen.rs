@@ -128,7 +128,15 @@ impl Screen {
     pub async fn finish(self, client: &Client, run: &RunId) -> anyhow::Result<()> {
         let fetched = fetch(client, run, self.report.texts()).await;
         let now = self.now();
-        self.report.finish(now, &|text| fetched.get(&key(text)).cloned())
+        let unjudged = matches!(self.asked, Asked::Left) && self.report.is_unjudged();
+        self.report.finish(now, &|text| fetched.get(&key(text)).cloned())?;
+        if unjudged {
+            errors::warn(format!(
+                "nobody judged the coverage of run {run}\n\
+                 hint: the command that began it, without --detach and with --run-id {run}, reports and judges it"
+            ));
+        }
+        Ok(())
     }
 
     fn now(&self) -> Instant {
