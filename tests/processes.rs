@@ -95,15 +95,34 @@ fn runs_share_a_state_directory_but_not_a_name() {
 
 #[test]
 fn an_interrupt_tears_down_and_leaves_nothing() {
-    torn_down_by(Signal::SIGINT);
+    torn_down_by(&[Signal::SIGINT]);
 }
 
 #[test]
 fn a_termination_is_an_interrupt() {
-    torn_down_by(Signal::SIGTERM);
+    torn_down_by(&[Signal::SIGTERM]);
 }
 
-fn torn_down_by(signal: Signal) {
+/// The shell tells of it, and so does the system.
+#[test]
+fn a_closed_terminal_is_one_interrupt() {
+    torn_down_by(&[Signal::SIGHUP, Signal::SIGHUP]);
+}
+
+#[test]
+fn what_is_to_outlive_its_terminal_does() {
+    let suite = Suite::named("steps");
+    let state = suite.beside("state").into_os_string().into_string().unwrap();
+    let mut command = suite.command("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_seagull")]);
+    command.args(["run", "--output", "json", "--slots", "2", "--state", &state]);
+    let mut run = Running::start(command, &suite.beside("stderr"));
+    run.until(is("verdict"));
+    run.signal(Signal::SIGHUP);
+    run.finish().expect_counts(0, &[("passed", 40)]);
+}
+
+fn torn_down_by(signals: &[Signal]) {
     let suite = Suite::named("long");
     let mut run = suite.start(&[]);
     let mut waiting = BTreeSet::new();
@@ -111,7 +130,7 @@ fn torn_down_by(signal: Signal) {
         let started = run.until(is("test_started"));
         waiting.extend(Some(text(&started, "test").to_owned()).filter(|test| test.contains("waits")));
     }
-    run.signal(signal);
+    signals.iter().for_each(|signal| run.signal(*signal));
     let finished = run.finish();
     suite.marked().all_gone_within(GONE);
     let cancelled = "not_executed: cancelled";
