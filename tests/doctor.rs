@@ -100,6 +100,12 @@ fn a_module_that_only_python_m_pytest_finds_has_a_sentence() {
     };
     assert!(steps(&suite, &[], 0).iter().any(warning));
     suite.run(&[]).expect(100, &[("tests/test_a.py", "failed"), ("tests/test_b.py::test_b", "passed")]);
+    suite.write("tests/test_b.py", "import nowhere\n");
+    let none = steps(&suite, &[], 1);
+    assert!(
+        step(&none, "discovery", "problem")["message"].as_str().unwrap().starts_with("2 cannot be collected")
+    );
+    suite.write("tests/test_b.py", "");
     suite.write("pytest.ini", "[pytest]\npythonpath = .\n");
     suite.run(&[]).expect_code(0);
 }
@@ -167,7 +173,7 @@ fn a_scheduler_is_looked_at_if_it_is_named() {
     let found = look(url, &token, 1);
     step(&found, "artifact", "problem");
     step(&found, "scheduler", "ok");
-    let lonely = step(&found, "executors", "warning");
+    let lonely = step(&found, "executors", "problem");
     assert!(lonely["hint"].as_str().unwrap().contains("seagull executor --scheduler http://"), "{lonely}");
     step(&found, "clock", "ok");
 
@@ -175,10 +181,12 @@ fn a_scheduler_is_looked_at_if_it_is_named() {
     let slots = ["executor", "--scheduler", url, "--token-file", token.to_str().unwrap(), "--slots", "3"];
     let executor = suite.seagull(&[&slots[..], &["--state", &state]].concat());
     let mut executor = Running::start(executor, &suite.beside("executor-stderr"));
-    let seen = (0..100)
-        .map(|_| look(url, &token, 0))
-        .find(|found| found.iter().any(|(_, it)| it["message"] == "they have 3 slots"));
-    assert!(seen.is_some(), "{}", executor.stderr());
+    let named = ["--output", "json", "--scheduler", url, "--token-file", token.to_str().unwrap()];
+    // Until it has joined, there is none.
+    let mut looked = (0..100).map(|_| doctor(&suite, &named, &[]));
+    let joined = |output: &Output| String::from_utf8_lossy(&output.stdout).contains("they have 3 slots");
+    let seen = looked.find(joined).and_then(|output| output.status.code());
+    assert_eq!(seen, Some(0), "{}", executor.stderr());
     executor.kill();
     let wrong = suite.beside("wrong");
     std::fs::write(&wrong, "0".repeat(64)).unwrap();

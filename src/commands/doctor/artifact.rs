@@ -34,7 +34,7 @@ pub async fn examine(place: &Place, wanted: bool, findings: &mut Findings) -> an
         measure(&options)
     });
     let finding = match findings.during("artifact", work).await? {
-        Ok(measured) => describe(&root, &measured),
+        Ok(measured) => judged(describe(&root, &measured), wanted),
         Err(error) => judged(Finding::error(CHECK, &error.into()), wanted),
     };
     findings.tell(finding)
@@ -69,7 +69,7 @@ fn describe(root: &Path, measured: &Measured) -> Finding {
         return Finding::warning(CHECK, said).hint("build what [artifact] include names before the run");
     }
     if measured.bytes > MAX_BYTES {
-        return Finding::warning(CHECK, said)
+        return Finding::problem(CHECK, said)
             .hint("over 500 MB are sent only with --yes: let git ignore what the tests do not need");
     }
     Finding::ok(CHECK, said)
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_large_is_warned_of() {
+    fn what_is_too_large_is_a_problem_if_it_is_to_be_sent() {
         let measured = |bytes| Measured {
             files: 2,
             bytes,
@@ -95,7 +95,8 @@ mod tests {
         let said = "2 files, 1.5 MB in /suite; the largest: a.bin (1.5 MB), b (1 kB)";
         assert_eq!(small, Finding::ok(CHECK, said));
         let large = describe(Path::new("/suite"), &measured(MAX_BYTES + 1));
-        assert!(large.state == State::Warning && large.hint.is_some());
+        assert!(large.state == State::Problem && large.hint.is_some());
+        assert_eq!(judged(large, false).state, State::Warning);
         let left_out = vec![LeftOut { path: "lib".into(), reason: Reason::Submodule }];
         let bare = describe(Path::new("/suite"), &Measured { left_out, ..measured(1) });
         assert!(
@@ -104,5 +105,6 @@ mod tests {
         let unbuilt = Measured { unmatched: vec!["build/*.so".into()], ..measured(1) };
         assert_eq!(describe(Path::new("/suite"), &unbuilt).state, State::Warning);
         assert_eq!(judged(Finding::problem(CHECK, "x"), false).state, State::Warning);
+        assert_eq!(judged(Finding::ok(CHECK, "x"), false).state, State::Ok);
     }
 }

@@ -69,7 +69,8 @@ impl Finding {
     }
 
     pub fn at_most_a_warning(self) -> Finding {
-        Finding { state: State::Warning, ..self }
+        let state = if self.state == State::Problem { State::Warning } else { self.state };
+        Finding { state, ..self }
     }
 
     pub fn text(&self) -> String {

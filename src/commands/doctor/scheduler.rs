@@ -61,7 +61,7 @@ pub async fn examine(url: &Uri, args: (&TokenArgs, &TlsArgs), findings: &mut Fin
 fn executors(slots: u32, joins: &str) -> Finding {
     const CHECK: &str = "executors";
     match slots {
-        0 => Finding::warning(CHECK, "there is none, so no test would run")
+        0 => Finding::problem(CHECK, "there is none, so no test would run")
             .hint(format!("on each machine that is to run tests: {joins}")),
         slots => Finding::ok(CHECK, format!("they have {}", count(slots, "slot"))),
     }
@@ -89,6 +89,12 @@ fn clock(here: u64, there: u64, took: u64) -> Finding {
 mod tests {
     use super::super::finding::State;
     use super::*;
+
+    #[test]
+    fn where_no_test_would_run_that_is_a_problem() {
+        assert_eq!(executors(0, "seagull executor").state, State::Problem);
+        assert_eq!(executors(2, "").state, State::Ok);
+    }
 
     #[test]
     fn clocks_that_differ_are_warned_of() {

@@ -126,6 +126,9 @@ impl Suite<'_> {
             manifest.tests().filter(|(_, suffix)| suffix.is_empty()).map(|(path, _)| path).collect();
         if !uncollected.is_empty() && self.spec.environment.framework == Framework::Pytest {
             let said = format!("{} cannot be collected: {}", uncollected.len(), named(&uncollected));
+            if uncollected.len() == manifest.len() {
+                return findings.tell(Finding::problem(CHECK, said).hint(lists())).map(|()| None);
+            }
             findings.tell(Finding::warning(CHECK, said).hint(lists()))?;
         }
         let files: BTreeSet<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
