@@ -91,7 +91,7 @@ impl Log {
     }
 
     fn command(&self, kind: Kind, annotation: &Annotation) -> String {
-        let place = self.place(annotation.location).map_or(String::new(), |(path, line)| {
+        let place = self.place_of(annotation).map_or(String::new(), |(path, line)| {
             format!("file={},line={line},", property(&path.to_string_lossy()))
         });
         let (title, message) = (property(&annotation.title), data(&annotation.message));
@@ -99,7 +99,7 @@ impl Log {
     }
 
     fn like_a_compiler(&self, kind: Kind, annotation: &Annotation) -> Option<String> {
-        let (path, line) = self.place(annotation.location)?;
+        let (path, line) = self.place_of(annotation)?;
         let Annotation { title, message, .. } = annotation;
         Some(format!("{}:{line}: {}: {title}: {message}", path.display(), kind.word()))
     }
@@ -115,6 +115,12 @@ impl Log {
         let text = line.trim_start();
         let blanks = &line[..line.len() - text.len()];
         if text.starts_with("::") { format!("{blanks}│ {text}") } else { line }
+    }
+
+    /// Where there is no location, as of a crash, the file that the test is in: the first part of its id.
+    fn place_of(&self, annotation: &Annotation) -> Option<(PathBuf, u32)> {
+        let file = annotation.title.split("::").next().unwrap_or_default();
+        self.place(annotation.location).or_else(|| self.place(&format!("{file}:1")))
     }
 
     /// A location's file in the checkout, and its line. Locations are relative to the suite's root, which is the
@@ -245,16 +251,19 @@ pub(crate) mod tests {
         assert_eq!(line("test_a.py:7"), placed);
         assert_eq!(line("suite/test_a.py:7"), placed);
         for nowhere in ["", "test_a.py", "/etc/passwd:1", "test_b.py:7", "test_a.py:x"] {
-            assert_eq!(
-                line(nowhere),
-                "::error title=suite/test_a.py%3A%3At[a%2Cb]::50 %25%0Aof it",
-                "{nowhere}"
-            );
+            assert_eq!(line(nowhere), placed.replace("line=7", "line=1"), "{nowhere}");
         }
+        let elsewhere = Annotation { title: "session finish".into(), ..annotation("") };
+        assert_eq!(
+            github.annotate(Kind::Error, &[elsewhere]),
+            ["::error title=session finish::50 %25%0Aof it"]
+        );
         let many: Vec<_> = (0..99).map(|_| annotation("")).collect();
         assert_eq!(github.annotate(Kind::Warning, &many).len(), SHOWN_BY_GITHUB);
         let jenkins = log("JENKINS_URL", checkout.path()).unwrap();
         let lines = jenkins.annotate(Kind::Warning, &[annotation("test_a.py:7"), annotation("")]);
-        assert_eq!(lines, ["suite/test_a.py:7: warning: suite/test_a.py::t[a,b]: 50 %\nof it"]);
+        let line =
+            |number| format!("suite/test_a.py:{number}: warning: suite/test_a.py::t[a,b]: 50 %\nof it");
+        assert_eq!(lines, [line(7), line(1)]);
     }
 }

@@ -25,8 +25,7 @@ use crate::report;
 
 const SCRIPT: &str = include_str!("coverage.py");
 /// Of a run that selects.
-const OF_A_PART: &str =
-    "coverage is judged by a whole run only; with --select it is that of the selected tests";
+const OF_A_PART: &str = "coverage is that of the selected tests alone, and is judged as such: a whole run says what the suite covers";
 /// The exit code of a run with a suite error.
 const FAILED: u8 = 100;
 /// Tests whose coverage is lost are named up to so many.
@@ -54,6 +53,12 @@ pub struct Coverage {
     bytes: u64,
     /// The run waits, or has waited, for what is wrong with it.
     awaited: bool,
+}
+
+/// Each step of a combination may warn of the same.
+fn distinct(warnings: &[String]) -> impl Iterator<Item = &String> {
+    let mut told = BTreeSet::new();
+    warnings.iter().filter(move |warning| told.insert(*warning))
 }
 
 /// What the script answers.
@@ -160,7 +165,7 @@ impl Coverage {
                 "warning: coverage: the sources are those of the work tree here, not of {revision}"
             ))?;
         }
-        for warning in &answer.warnings {
+        for warning in distinct(&answer.warnings) {
             screen.say(&format!("warning: coverage: {}", report::clean(warning)))?;
         }
         if !answer.report.is_empty() {

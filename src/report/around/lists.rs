@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use seagull_domain::{Counts, PastRun, RunOverview, RunState, TestHistory, Verdict};
+use seagull_domain::{Counts, PastRun, RunOverview, RunState, RunVerdict, TestHistory, Verdict};
 use serde::Serialize;
 
 use super::{Form, line, seconds, timestamp};
@@ -70,6 +70,9 @@ fn row(form: Form, run: &RunOverview, projects: bool) -> Vec<String> {
         RunState::Ended { verdict, .. } => verdict.to_string(),
     };
     let mut what = counts(&run.counts);
+    if failed_as_a_whole(run) {
+        what += "; the suite as a whole failed";
+    }
     if let Some(of) = &run.rerun_of {
         what += &format!("; rerun of {of}");
     }
@@ -78,6 +81,13 @@ fn row(form: Form, run: &RunOverview, projects: bool) -> Vec<String> {
     }
     let took = took(run).map_or("-".to_owned(), duration);
     vec![run.run.to_string(), form.when(run.submitted_at), state, took, what]
+}
+
+/// Whether no test says why the run failed: a suite error does, which `explain` has.
+fn failed_as_a_whole(run: &RunOverview) -> bool {
+    let failed = matches!(run.state, RunState::Ended { verdict: RunVerdict::Failed, .. });
+    // What is flaky may be a failure.
+    failed && run.counts.failed == 0 && run.counts.flaky == 0
 }
 
 /// `9: 3 passed, 2 failed`
@@ -184,7 +194,7 @@ pub fn cause(verdict: Verdict) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::{NotExecuted, RunVerdict};
+    use seagull_domain::NotExecuted;
 
     use super::*;
     use crate::golden;
@@ -203,6 +213,14 @@ mod tests {
             counts: Counts::default(),
             state,
         }
+    }
+
+    #[test]
+    fn a_run_that_failed_by_no_test_says_so() {
+        let state = RunState::Ended { verdict: RunVerdict::Failed, exit_code: 100, at: NOON };
+        let by_none = overview("r", NOON, state);
+        let by_one = RunOverview { counts: Counts { failed: 1, ..Counts::default() }, ..by_none.clone() };
+        assert!(failed_as_a_whole(&by_none) && !failed_as_a_whole(&by_one));
     }
 
     fn all() -> Vec<RunOverview> {

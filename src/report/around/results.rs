@@ -10,7 +10,7 @@ use super::story::{Execution, Story};
 use super::{Form, line, seconds};
 use crate::report::names::Names;
 use crate::report::tally::{self, Tally, TestRecord};
-use crate::report::text::{clean, count, message, micros, one_line};
+use crate::report::text::{clean, count, message, micros, number, one_line};
 
 const MESSAGE_WIDTH: usize = 500;
 
@@ -132,7 +132,13 @@ fn row(
 pub fn ended(tally: &Tally) -> String {
     let tests = count(tally.counts.total, "test");
     match tally.end {
-        Some(verdict) => format!("run {}: {verdict}, {tests}", tally.run),
+        Some(verdict) => {
+            let errors = match tally.suite_errors.len() {
+                0 => String::new(),
+                errors => format!(", {}", count(number(errors), "suite error")),
+            };
+            format!("run {}: {verdict}, {tests}{errors}", tally.run)
+        }
         None => {
             let open = tally.counts.open();
             let how = if tally.broken_off { "broken off" } else { "not over" };

@@ -69,6 +69,7 @@ fn the_results_of_a_run() {
     assert_eq!(all(Form::PLAIN, Part::All, Some(2)).lines().filter(|line| !line.starts_with(' ')).count(), 2);
     let half = tally(&script::first_half());
     assert!(ended(&half).contains("not over") && ended(&whole).contains("failed"), "{}", ended(&half));
+    assert!(ended(&whole).ends_with(", 1 suite error"), "{}", ended(&whole));
 }
 
 #[test]
