@@ -21,9 +21,9 @@ use crate::step::{Origin, Step};
 const DEATHS: usize = 2;
 /// A suspect that takes so long
 const LONG_US: u64 = 20_000_000;
-/// does not wait until its run has nothing else to give out, but for the time when all there is takes so many times as
-/// long: the end of the run would have to wait for it.
-const TIMES: u64 = 2;
+/// does not wait until its run has nothing else to give out, but until all there is takes no more than so many times as
+/// long: else the end of the run would have to wait for it.
+const TIMES: u64 = 3;
 /// What counts as chance.
 const CHANCE: f64 = 0.01;
 

@@ -98,8 +98,8 @@ fn victims(state: &State, now: Instant) -> Vec<Victim<'_>> {
                 if is_current { progress_us(state, executor, attempt.slot, now) } else { (0, 0) };
             let (left_us, overdue_us) = slot.or_insert((overdue_us, overdue_us));
             *left_us += attempt.left_us.saturating_sub(done_us);
-            // Less is not worth a move.
-            if *left_us > 2 * cost_us(state, run_id) && run.phase == Phase::Running {
+            // Less is not worth a move. Hardly more is: what a move costs is paid by a slot that is idle else.
+            if *left_us > cost_us(state, run_id) / 4 * 5 && run.phase == Phase::Running {
                 let (left_us, overdue_us) = (*left_us, *overdue_us);
                 victims.push(Victim { run_id, run, id, attempt, is_current, left_us, overdue_us });
             }

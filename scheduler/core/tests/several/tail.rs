@@ -39,7 +39,7 @@ fn nothing_waits_behind_a_long_test_though_that_is_the_last() {
 
 #[test]
 fn a_move_has_to_be_worth_what_it_takes_to_start() {
-    for (starts, taken) in [(0, vec![3, 4]), (30, vec![])] {
+    for (starts, taken) in [(0, vec![3, 4]), (30, vec![4]), (50, vec![])] {
         let mut world = World::running(0, 5, Vec::new());
         world.now = world.now + Duration::from_secs(starts);
         is_at_first(&mut world, 0);
@@ -85,13 +85,13 @@ fn in_a_large_fleet_too_idle_slots_get_what_is_taken_back_though_something_waits
 
 #[test]
 fn a_long_suspect_does_not_wait_until_the_run_would_have_to_wait_for_it() {
-    let mut world = running((0..5).map(|test| tests([test])).collect(), &[100, 60, 50, 45, 40]);
+    let mut world = running((0..6).map(|test| tests([test])).collect(), &[100, 90, 80, 70, 60, 60]);
     let facts = world.report("b", &[]);
     assert_eq!(assigned(&facts), [("b", AttemptId(3))]);
     world.says("b", 3, AttemptState::Running(Some(TestIndex(1))));
     suspects::lose(&mut world, "a", &["b"]);
     let facts = suspects::completes(&mut world, "b", 3, &[1]);
-    assert_eq!(given(&world, &facts), [2], "more than twice as long");
+    assert_eq!(given(&world, &facts), [2], "there is more than three times as much to do");
     world.says("b", 4, AttemptState::Running(Some(TestIndex(2))));
     let facts = suspects::completes(&mut world, "b", 4, &[2]);
     assert_eq!(given(&world, &facts), [0]);
