@@ -290,7 +290,10 @@ mod tests {
         }
         assert_ne!(revision(top, &[]), before);
         let (without, newer) = revision_before(top, &[], at);
-        assert_eq!((&without, newer.as_slice()), (&before, &["new é.txt".to_owned(), "sub/new.txt".to_owned()][..]));
+        assert_eq!(
+            (&without, newer.as_slice()),
+            (&before, &["new é.txt".to_owned(), "sub/new.txt".to_owned()][..])
+        );
         fs::write(top.join("old.txt"), "3").unwrap();
         assert_ne!(revision_before(top, &[], at).0, before);
     }
