@@ -58,12 +58,16 @@ fn a_run_goes_on_without_an_executor_that_cannot_discover_it() {
 fn a_discovery_that_is_killed_once_is_made_again() {
     let conftest = "\
 import os, signal
-if not os.path.exists('killed'):
-    open('killed', 'w').close()
-    os.kill(os.getpid(), signal.SIGKILL)
+def pytest_collection_finish():
+    if not os.path.exists('killed'):
+        open('killed', 'w').close()
+        os.kill(os.getpid(), signal.SIGKILL)
 ";
     let suite = Suite::of(&[("conftest.py", conftest), ("test_a.py", "def test_a(): pass\n")]);
-    suite.run(&[]).expect(0, &[("test_a.py::test_a", "passed")]);
+    let run = suite.run(&[]);
+    run.expect(0, &[("test_a.py::test_a", "passed")]);
+    let warnings = run.one("manifest_confirmed")["warnings"].to_string();
+    assert!(warnings.contains("the discovery ended with signal 9, and was made again"), "{warnings}");
 }
 
 /// Waits in vain where it runs first once there is a file.

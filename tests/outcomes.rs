@@ -202,6 +202,17 @@ fn a_test_that_ends_its_worker_fails_alone() {
             ("test_parent.py::test_before", "passed"),
             ("test_parent.py::test_kills_its_parent", "failed"),
             ("test_parent.py::test_after", "passed"),
+            ("test_supervisor.py::test_terminates_its_parent", "passed"),
+            ("test_supervisor.py::test_kills_its_parent_and_ends", "failed"),
+            ("test_supervisor.py::test_after[0]", "passed"),
+            ("test_supervisor.py::test_after[1]", "passed"),
+            ("test_supervisor.py::test_after[2]", "passed"),
+            ("test_supervisor.py::test_after[3]", "passed"),
+            ("test_supervisor.py::test_after[4]", "passed"),
+            ("test_supervisor.py::test_after[5]", "passed"),
+            ("test_supervisor.py::test_after[6]", "passed"),
+            ("test_supervisor.py::test_after[7]", "passed"),
+            ("test_supervisor.py::test_after[8]", "passed"),
             ("test_pytest_exit.py::test_before", "passed"),
             ("test_pytest_exit.py::test_pytest_exit", "failed"),
             ("test_pytest_exit.py::test_after", "passed"),
@@ -221,10 +232,14 @@ fn a_test_that_ends_its_worker_fails_alone() {
         "test_exit.py::test_exit",
         "test_killed.py::test_killed_as_for_its_memory",
         "test_parent.py::test_kills_its_parent",
+        "test_supervisor.py::test_kills_its_parent_and_ends",
     ] {
         assert_eq!(run.result(test)["cause"], "crashed", "{}", run.result(test));
     }
     assert_eq!(run.result("test_pytest_exit.py::test_pytest_exit")["cause"], "error");
+    let interrupted = run.result("test_interrupts.py::test_raises_keyboard_interrupt");
+    assert_eq!(text(interrupted, "message"), "KeyboardInterrupt");
+    assert_eq!(text(interrupted, "location"), "test_interrupts.py:10");
     // faulthandler's stack is with the test that crashed.
     let report = std::fs::read_to_string(report).unwrap();
     assert!(report.contains("Segmentation fault") && report.contains("in test_segfault"), "{report}");
@@ -378,7 +393,7 @@ def test_n(n):
 fn older_versions_of_the_framework_have_the_same_verdicts() {
     for packages in [Packages::Pytest7, Packages::Pytest8] {
         let crashes = Suite::named("crashes").with(packages).run(&[]);
-        crashes.expect_counts(100, &[("failed", 10), ("passed", 14)]);
+        crashes.expect_counts(100, &[("failed", 11), ("passed", 24)]);
         let broken = Suite::named("broken_file").with(packages).run(&[]);
         broken.expect_counts(100, &[("failed", 2), ("passed", 2)]);
         let flaky = Suite::named("retries").with(packages).run(&["--retries", "1"]);

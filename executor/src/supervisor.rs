@@ -14,8 +14,6 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -110,7 +108,6 @@ struct Supervisor {
     status: Option<WaitStatus>,
     /// Becomes readable with every signal that concerns the supervisor.
     signals: UnixStream,
-    terminated: Arc<AtomicBool>,
 }
 
 impl Supervisor {
@@ -119,10 +116,9 @@ impl Supervisor {
         let _ = rustix::process::setsid();
         #[cfg(target_os = "linux")]
         rustix::process::set_child_subreaper(Some(getpid()))?;
-        let terminated = Arc::default();
-        let signals = listen(&terminated)?;
+        let signals = listen()?;
         let main = spawn(options)?;
-        Ok(Self { main, status: None, signals, terminated })
+        Ok(Self { main, status: None, signals })
     }
 
     fn attend(mut self, options: &Options) -> Exit {
@@ -149,9 +145,6 @@ impl Supervisor {
             self.bury();
             if self.status.is_some() {
                 return Ended::MainProcess;
-            }
-            if self.terminated.load(Ordering::SeqCst) {
-                return Ended::Killed;
             }
             match self.wait() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -232,13 +225,11 @@ impl Tree for Supervisor {
     }
 }
 
-/// Signals as bytes on a pipe. Having a handler, even for what only ends us, also gives the command the default
-/// action, where a parent ignored a signal: an interrupt must reach Python as `KeyboardInterrupt`.
-fn listen(terminated: &Arc<AtomicBool>) -> io::Result<UnixStream> {
+/// Signals as bytes on a pipe. Those that ask to end are heard and not obeyed, for a test may send its parent one: only
+/// the executor gives orders. Having a handler also gives the command the default action, where a parent ignored a signal:
+/// an interrupt must reach Python as `KeyboardInterrupt`.
+fn listen() -> io::Result<UnixStream> {
     let (receiver, sender) = UnixStream::pair()?;
-    for signal in [SIGTERM, SIGINT, SIGQUIT, SIGHUP] {
-        signal_hook::flag::register(signal, terminated.clone())?;
-    }
     for signal in [SIGCHLD, SIGTERM, SIGINT, SIGQUIT, SIGHUP] {
         signal_hook::low_level::pipe::register(signal, sender.try_clone()?)?;
     }

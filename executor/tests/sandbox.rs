@@ -288,14 +288,16 @@ async fn a_stopped_supervisor_is_woken_to_kill() {
 }
 
 #[tokio::test]
-async fn a_terminated_supervisor_kills_its_tree() {
+async fn a_supervisor_that_is_asked_to_end_obeys_its_executor_alone() {
     let bench = Bench::new();
-    let script = "daemon(deaf)\nconnection.recv(1)\nos.kill(os.getppid(), 15)\nrest()";
+    let script = "
+for number in (1, 2, 3, 15): os.kill(os.getppid(), number)
+say('s')
+connection.recv(1)
+sys.exit(7)";
     let (handle, mut stream) = bench.python(script, 1).await;
     stream.write_all(b"x").await.unwrap();
-    let exit = exit(&handle).await;
-    assert_eq!((exit.end, exit.leftovers), (End::Signal(9), 1));
-    all_dead(stream).await;
+    assert_eq!(exit(&handle).await.end, End::Code(7));
 }
 
 /// A supervisor whose executor is gone: its pipe has ended, and nobody holds the home's lock.

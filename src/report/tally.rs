@@ -15,6 +15,9 @@ use super::Live;
 use super::losses::Losses;
 use super::names::Names;
 
+/// The share of tests that says something of the pace.
+const ENOUGH: f64 = 0.05;
+
 /// What the events of a run have come to.
 pub struct Tally {
     pub run: RunId,
@@ -307,7 +310,7 @@ impl Tally {
 
     /// How long the rest takes. The plan's makespan is believed until the run has taken longer, and the share of it
     /// that is left is the share of tests, or of predicted work, that is undone: the longest tests run first, so the
-    /// count alone lags behind.
+    /// count alone lags behind. Where most of it was guessed, the pace so far is believed if it is slower.
     pub fn remaining(&self) -> Option<Duration> {
         let plan = self.plan.as_ref()?;
         let total = self.counts.total;
@@ -319,7 +322,8 @@ impl Tally {
         let predicted = u64::from(plan.unknown) * 2 <= u64::from(total);
         let done = if predicted { by_count.max(by_work.min(0.99)) } else { by_count };
         let taken = self.clock.now - self.clock.working?;
-        let whole = taken.max(Duration::from_millis(plan.makespan_ms));
+        let pace = if predicted || done < ENOUGH { taken } else { taken.div_f64(done) };
+        let whole = pace.max(Duration::from_millis(plan.makespan_ms));
         Some(whole.mul_f64((1.0 - done).clamp(0.0, 1.0)))
     }
 }

@@ -148,6 +148,13 @@ class Discovery:
         self.assertEqual([event["id"] for event in named(events, "duplicate")], ["test_a.py::test_a"])
         self.assertEqual(outcomes(events, tests), {"test_a.py::test_a": "passed"})
 
+    def test_an_item_that_is_there_twice_runs_once(self):
+        conftest = "def pytest_collection_modifyitems(items): items.extend(items[:1])"
+        events, tests = self.both({"conftest.py": conftest, "test_a.py": "def test_a(): pass\ndef test_b(): pass"})
+        self.assertEqual(tests, ["test_a.py::test_a", "test_a.py::test_b"])
+        self.assertEqual([event["id"] for event in named(events, "duplicate")], ["test_a.py::test_a"])
+        self.assertEqual(len(named(events, "finished")), 2)
+
     def test_groups_of_two_or_more_are_relations(self):
         source = """
             import pytest

@@ -139,7 +139,7 @@ class Process:
 
     def test_tests_that_change_the_process_do_not_disturb(self):
         source = """
-            import os, signal, sys, time
+            import json, os, signal, sys, time
             def test_cwd(): os.mkdir("gone"); os.chdir("gone"); os.rmdir(os.getcwd())
             def test_env(): os.environ.clear()
             def test_signals():
@@ -148,6 +148,14 @@ class Process:
                 monkeypatch.setattr(time, "perf_counter", None)
                 monkeypatch.setattr(os, "write", None)
                 monkeypatch.setattr(os, "read", None)
+                monkeypatch.setattr(os, "getppid", None)
+                monkeypatch.setattr(signal, "pthread_sigmask", None)
+            def test_json(monkeypatch):
+                monkeypatch.setattr(json, "loads", lambda text: {})
+                monkeypatch.setattr(json, "dumps", lambda *given, **options: "{}")
+            def test_json_that_raises(monkeypatch):
+                monkeypatch.delattr(json, "loads")
+                monkeypatch.delattr(json, "dumps")
             def test_fork():
                 child = os.fork()
                 if child: assert os.waitpid(child, 0)[1] == 0
@@ -156,9 +164,15 @@ class Process:
                 sys.stdout = sys.stderr = None
             def test_last(): pass
         """
-        events, tests = self.run_suite({"test_a.py": source})
-        said = outcomes(events, tests)
-        self.assertEqual(len(said), 7)
+        # Each alone, so that its successor is asked for while what it patches is patched.
+        worker = self.worker(self.suite({"test_a.py": source}))
+        tests = worker.discovered()
+        for test in enumerate(tests):
+            worker.until("next")
+            worker.run(test)
+        events = worker.finish()
+        said = outcomes(worker.events, tests)
+        self.assertEqual(len(said), 9)
         self.assertEqual(said["test_a.py::test_last"], "passed")
         self.assertEqual(set(said.values()), {"passed"}, [e.get("text") for e in named(events, "finished")])
 
@@ -243,20 +257,23 @@ class Endings:
 
     def assert_interrupted(self, suite, worker, expected):
         events = worker.until()
-        self.assertEqual(named(events, "interrupted"), [{"event": "interrupted", **expected}])
+        (told,) = named(events, "interrupted")
+        self.assertEqual((told["test"], told["message"]), expected)
         self.assertEqual([event["event"] for event in events[-2:]], ["finishing", "ended"])
         self.assertIn("down", os.listdir(suite.folder))
+        return told
 
     def test_pytest_exit(self):
         suite, worker = self.stops()
         worker.run((0, "test_a.py::test_a"), (1, "test_a.py::test_exit"), (2, "test_a.py::test_a"))
-        self.assert_interrupted(suite, worker, {"test": 1, "reason": "exit", "message": "enough"})
+        told = self.assert_interrupted(suite, worker, (1, "enough"))
+        self.assertEqual(told["location"], "test_a.py:8")
         self.assertEqual([event["test"] for event in named(worker.events, "finished")], [0])
 
     def test_a_plugin_that_stops_the_session(self):
         suite, worker = self.stops()
         worker.run((0, "test_a.py::test_stop"), (1, "test_a.py::test_a"))
-        self.assert_interrupted(suite, worker, {"test": None, "reason": "exit", "message": "stop it"})
+        self.assert_interrupted(suite, worker, (None, "stop it"))
         self.assertEqual([event["test"] for event in named(worker.events, "finished")], [0])
 
     def hang(self):
@@ -270,7 +287,10 @@ class Endings:
     def test_sigint_in_a_test_tears_fixtures_down(self):
         suite, worker = self.hang()
         worker.interrupt()
-        self.assert_interrupted(suite, worker, {"test": 0, "reason": "keyboard", "message": ""})
+        told = self.assert_interrupted(suite, worker, (0, "KeyboardInterrupt"))
+        self.assertEqual(told["location"], "test_a.py:12")
+        for part in ("time.sleep(1000)", "----- Captured stdout call -----\nis hanging\n"):
+            self.assertIn(part, told["text"])
         self.assertEqual(worker.events[-1]["exit"], 2)
 
     def test_sigint_while_idle(self):
@@ -278,7 +298,7 @@ class Endings:
         worker.run((0, "test_a.py::test_a"))
         worker.until("finished")
         worker.interrupt()
-        self.assert_interrupted(suite, worker, {"test": None, "reason": "keyboard", "message": ""})
+        self.assert_interrupted(suite, worker, (None, ""))
 
     def test_a_hanging_test_shows_its_stack(self):
         for args in ([], ["-p", "no:faulthandler"]):

@@ -28,8 +28,8 @@ pub struct Attempt {
     pub unfound: VecDeque<Entry>,
     /// So many of the queue's first run alone: they were in one go together when that was killed or died.
     pub suspects: usize,
-    /// Whether a worker died while it discovered.
-    pub died: bool,
+    /// How a worker died while it discovered.
+    pub died: Option<String>,
     /// How a worker died that had several tests in one go, while none of them is known to have done it.
     pub unexplained: Option<SuiteError>,
     /// Relations of which something was fed.
@@ -68,7 +68,7 @@ impl Attempt {
             queue: VecDeque::new(),
             unfound: VecDeque::new(),
             suspects: 0,
-            died: false,
+            died: None,
             unexplained: None,
             started_relations: BTreeSet::new(),
             begun_relations: BTreeSet::new(),

@@ -152,6 +152,7 @@ impl State {
             number,
             slots,
             discover: false,
+            died: None,
             whole: false,
             controller: true,
         }));

@@ -84,6 +84,7 @@ impl State {
         let id = self.new_worker();
         let state = self.attempts.get_mut(&attempt).expect("an open attempt");
         let (run, number, slots, discover) = (state.run.clone(), state.number, state.slots, state.discover);
+        let died = state.died.clone();
         // A discovery is under way as soon as its worker is.
         state.fed += u32::from(discover);
         let worker = Worker {
@@ -126,6 +127,7 @@ impl State {
             number,
             slots,
             discover,
+            died,
             whole,
             controller: false,
         }));

@@ -92,7 +92,7 @@ pub enum WorkerEvent {
     /// A test was interrupted, or the session between tests: by us, or by itself (`pytest.exit`).
     Interrupted {
         test: Option<TestIndex>,
-        message: String,
+        failure: Failure,
     },
     SuiteError(SuiteError),
     /// Where what it measured of the suite's coverage lies.
@@ -103,6 +103,21 @@ pub enum WorkerEvent {
     Exited(Exit),
     /// The worker could not be started, with a sentence that says why.
     NotStarted(InfraCause, String),
+}
+
+/// What is said of a test that came to no report, or of a session that was interrupted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Failure {
+    pub message: String,
+    /// `file:line`; empty where unknown.
+    pub location: String,
+    pub text: Option<TextRef>,
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self { message, ..Self::default() }
+    }
 }
 
 /// When a worker makes room for a new one.
@@ -190,6 +205,8 @@ pub struct Start {
     pub number: SlotNumber,
     pub slots: u32,
     pub discover: bool,
+    /// How the worker died that was to discover before it.
+    pub died: Option<String>,
     /// Collect the whole suite first, to find ids that exist only then.
     pub whole: bool,
     /// It is no worker of the slot, but the run's controller here.

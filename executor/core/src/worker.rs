@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 
 use seagull_domain::{
     AttemptId, EndCause, Entry, InfraCause, Outcome, Record, SlotIndex, SuiteError, TestCause, TestIndex,
-    TestResult, TextRef,
+    TestResult,
 };
 
 use crate::controller::Node;
 use crate::excerpt::ends;
 use crate::slot::{Death, Phase, Worker, past_start_limit};
 use crate::state::State;
-use crate::{Exit, WorkerEvent, WorkerId};
+use crate::{Exit, Failure, WorkerEvent, WorkerId};
 
 impl State {
     pub(crate) fn worker_event(&mut self, slot: SlotIndex, id: WorkerId, event: WorkerEvent) {
@@ -67,7 +67,7 @@ impl State {
             WorkerEvent::Ended => worker.ended = true,
             WorkerEvent::Finished(result) => self.finished(slot, result),
             WorkerEvent::Missing { test, reason } => self.missing(slot, test, reason),
-            WorkerEvent::Interrupted { test, message } => self.interrupted(slot, test, message),
+            WorkerEvent::Interrupted { test, failure } => self.interrupted(slot, test, failure),
             WorkerEvent::Collected => worker.collected = true,
             WorkerEvent::Discovered(discovery) => self.discovered(slot, EndCause::Discovered(discovery)),
             WorkerEvent::NotStored(message) => {
@@ -122,15 +122,15 @@ impl State {
         self.done(attempt);
     }
 
-    fn interrupted(&mut self, slot: SlotIndex, test: Option<TestIndex>, message: String) {
+    fn interrupted(&mut self, slot: SlotIndex, test: Option<TestIndex>, failure: Failure) {
         let ours = self.worker(slot).phase.is_interrupted();
         let deadline = self.now + std::time::Duration::from_millis(self.worker(slot).grace_ms);
         let front = self.worker(slot).fed.front().copied();
         match (test, front) {
             _ if ours => {}
-            (None, _) => self.interrupted_itself(slot, message),
+            (None, _) => self.interrupted_itself(slot, failure.message),
             (Some(test), Some((_, entry))) if entry.test == test => {
-                self.fail_running(slot, entry, (TestCause::Error, message), None);
+                self.fail_running(slot, entry, TestCause::Error, failure);
             }
             _ => {}
         }
@@ -234,7 +234,7 @@ impl State {
 
     /// What became of the test a dead worker was at, or was collecting.
     fn front_of_dead(&mut self, slot: SlotIndex, worker: &Worker, entry: Entry, exit: &Exit) {
-        let reason = match (worker.phase, worker.running) {
+        let (cause, message) = match (worker.phase, worker.running) {
             (Phase::Dying(Death::TimedOut(test, limit)), _) if test == entry.test => (
                 TestCause::TimedOut,
                 format!(
@@ -258,7 +258,7 @@ impl State {
                 (TestCause::Crashed, format!("crashed: the worker ended with {}{at}", exit.how))
             }
         };
-        self.fail_running(slot, entry, reason, exit.text);
+        self.fail_running(slot, entry, cause, Failure { text: exit.text, ..message.into() });
     }
 
     /// A worker that never came to a test, though it was not told to stop, is a sandbox that failed.
@@ -304,7 +304,8 @@ impl State {
     /// or, where this executor leaves, elsewhere.
     fn is_doubted(&self, worker: &Worker) -> bool {
         let attempt = self.attempts.get(&worker.attempt);
-        worker.phase == Phase::Ready && attempt.is_some_and(|a| a.discover && a.ended.is_none() && !a.died)
+        worker.phase == Phase::Ready
+            && attempt.is_some_and(|a| a.discover && a.ended.is_none() && a.died.is_none())
     }
 
     fn discovers_again(&self, worker: &Worker) -> bool {
@@ -327,7 +328,7 @@ impl State {
         };
         attempt.fed = 0;
         if again {
-            attempt.died = true;
+            attempt.died = Some(exit.how.clone());
             return;
         }
         let died = match worker.phase {
@@ -352,13 +353,7 @@ impl State {
     }
 
     /// The first of what was fed has failed for a reason of ours.
-    fn fail_running(
-        &mut self,
-        slot: SlotIndex,
-        entry: Entry,
-        (cause, message): (TestCause, String),
-        text: Option<TextRef>,
-    ) {
+    fn fail_running(&mut self, slot: SlotIndex, entry: Entry, cause: TestCause, failure: Failure) {
         let now = self.now;
         let worker = self.slot_mut(slot).and_then(|s| s.worker.as_mut()).expect("it ran");
         let Some((attempt, _)) = worker.fed.pop_front() else { return };
@@ -373,9 +368,9 @@ impl State {
             phases: [0, u64::try_from(ran).unwrap_or(u64::MAX), 0],
             peak_kib: 0,
             started_at: 0,
-            message,
-            location: String::new(),
-            text,
+            message: failure.message,
+            location: failure.location,
+            text: failure.text,
         };
         self.result(attempt, &entry, result);
         self.done(attempt);

@@ -122,7 +122,9 @@ fn serve(directory: &Path) -> io::Result<()> {
     let last = match stop {
         None => Event::Finishing {},
         Some(Stop::Broken(message, text)) => Event::DiscoveryFailed { message, text },
-        Some(Stop::Interrupted(test)) => Event::Interrupted { test, message: String::new() },
+        Some(Stop::Interrupted(test)) => {
+            Event::Interrupted { test, message: String::new(), location: String::new(), text: String::new() }
+        }
     };
     channel.say(&last);
     channel.say(&Event::Ended {});

@@ -139,6 +139,10 @@ pub(crate) enum Event {
         test: Option<u32>,
         #[serde(default)]
         message: String,
+        #[serde(default)]
+        location: String,
+        #[serde(default)]
+        text: String,
     },
     SuiteError {
         title: String,
@@ -171,7 +175,8 @@ impl Event {
     /// What people read of it; ids are as they are, for tests go by them.
     pub fn texts(&mut self) -> Vec<&mut String> {
         match self {
-            Event::Warning { message } | Event::Interrupted { message, .. } => vec![message],
+            Event::Warning { message } => vec![message],
+            Event::Interrupted { message, location, text, .. } => vec![message, location, text],
             Event::Skipped { reason, .. } | Event::Missing { reason, .. } => vec![reason],
             Event::DiscoveryFailed { message, text } => vec![message, text],
             Event::SuiteError { title, message, text } => vec![title, message, text],

@@ -26,6 +26,13 @@ pub(crate) struct Discovering {
 }
 
 impl Discovering {
+    /// After a worker that was to discover died as it is said, if one did.
+    pub fn after(death: Option<&str>) -> Discovering {
+        let warning = |how| format!("the discovery ended with {how}, and was made again");
+        let manifest = Manifest { warnings: death.map(warning).into_iter().collect(), ..Manifest::default() };
+        Discovering { manifest, ..Discovering::default() }
+    }
+
     /// What the framework says it discovers with.
     pub fn begin(&mut self, environment: String) {
         self.bytes += environment.len();

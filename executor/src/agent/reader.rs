@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use seagull_domain::{
     Discovery, Framework, Manifest, RunSpec, SlotNumber, SuiteError, TestIndex, TestResult,
 };
-use seagull_executor_core::{Renewal, WorkerEvent};
+use seagull_executor_core::{Failure, Renewal, WorkerEvent};
 use seagull_proto::convert::{fit_result, fitted};
 use seagull_proto::limits;
 
@@ -29,7 +29,7 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub fn new(voice: Voice) -> Reader {
-        let discovering = voice.start.discover.then(Discovering::default);
+        let discovering = voice.start.discover.then(|| Discovering::after(voice.start.died.as_deref()));
         Reader { voice, discovering, started_at: 0, runtime: tokio::runtime::Handle::current() }
     }
 
@@ -104,10 +104,14 @@ impl Reader {
             Event::Missing { test, reason } => {
                 WorkerEvent::Missing { test: TestIndex(test), reason: fitted(reason, limits::LINE_BYTES) }
             }
-            Event::Interrupted { test, message } => {
-                let message = fitted(message, limits::LINE_BYTES);
-                WorkerEvent::Interrupted { test: test.map(TestIndex), message }
-            }
+            Event::Interrupted { test, message, location, text } => WorkerEvent::Interrupted {
+                test: test.map(TestIndex),
+                failure: Failure {
+                    message: fitted(message, limits::LINE_BYTES),
+                    location: fitted(location, limits::LOCATION_BYTES),
+                    text: voice.log(&text),
+                },
+            },
             Event::SuiteError { title, message, text } => WorkerEvent::SuiteError(SuiteError {
                 title: fitted(title, limits::WORD_BYTES),
                 message: fitted(message, limits::LINE_BYTES),

@@ -36,8 +36,10 @@ class Collection:
     def add(self, items):
         for item in items:
             nodeid = clean(item.nodeid)
-            if self.index.setdefault(nodeid, item) is not item:
+            if nodeid in self.index:
                 self.duplicates.append(nodeid)
+            else:
+                self.index[nodeid] = item
 
     def find(self, nodeid):
         """The item of an id, its file collected if need be; None if there is none."""

@@ -6,7 +6,6 @@ What is told is JSON and no database, so that nobody has to open one of another 
 import base64
 import contextlib
 import glob
-import json
 import os
 import re
 import sys
@@ -118,7 +117,7 @@ class Coverage:
             pieces = [(branches, [])]
         for number, (kind, piece) in enumerate(pieces, 1):
             tests = self.tests if number == len(pieces) else []
-            told = json.dumps({"top": self.top, "branches": kind, "rows": piece, "tests": tests})
+            told = encode({"top": self.top, "branches": kind, "rows": piece, "tests": tests})
             self.channel.event("coverage", data=base64.b64encode(zlib.compress(told.encode())).decode())
         self.tests = []
         self.channel.flush()

@@ -50,14 +50,17 @@ def message_and_location(report, rootdir):
     else:
         errors = [line[1:].strip() for line in report.longreprtext.split("\n") if line.startswith("E  ")]
         path, line, message = "", 0, (errors[-1] if errors else report.longreprtext)
-    path = str(path)
+    return first_line(message), place(str(path), line, rootdir) if path else ""
+
+
+def place(path, line, rootdir):
     if path.startswith(rootdir + os.sep):
         path = path[len(rootdir) + 1 :]
-    return first_line(message), "{}:{}".format(path, line) if path else ""
+    return "{}:{}".format(path, line)
 
 
-def sections(report):
-    return "".join("----- {} -----\n{}\n".format(*section) for section in report.sections)
+def sections(captured):
+    return "".join("----- {} -----\n{}\n".format(*section) for section in captured)
 
 
 def failure_text(report):
@@ -65,7 +68,7 @@ def failure_text(report):
     head = "{} of ".format(report.when) if report.when in AROUND else ""
     subtest = hasattr(report, "context")
     head += report.head_line if subtest or head else ""
-    own_sections = sections(report) if subtest else ""
+    own_sections = sections(report.sections) if subtest else ""
     return ("===== {} =====\n".format(head) if head else "") + report.longreprtext + "\n" + own_sections
 
 
@@ -73,7 +76,7 @@ def describe(reports, rootdir, limit):
     """Outcome, detail, cause, message, location and text of one execution."""
     phases = {report.when: report for report in reports}
     failures = [report for report in reports if report.outcome not in ("passed", "skipped")]
-    captured = sections(reports[-1]) if reports else ""
+    captured = sections(reports[-1].sections) if reports else ""
     if failures:
         fields = describe_failure(failures[0], rootdir)
         captured = "".join(map(failure_text, failures)) + captured
@@ -111,8 +114,8 @@ def describe_good(report, rootdir):
     return {"outcome": "skipped", "message": without("Skipped: ", message), "location": location}
 
 
-def exception_text(error):
-    """The traceback of an exception as pytest writes it, without pytest's own frames and ours."""
+def suite_frames(error):
+    """An exception as pytest has it, without pytest's own frames and ours."""
     excinfo = pytest.ExceptionInfo.from_exc_info((type(error), error, error.__traceback__))
     own = (os.path.dirname(os.path.abspath(pytest.__file__)), "_pytest", "pluggy", "importlib")
 
@@ -122,7 +125,22 @@ def exception_text(error):
     visible = excinfo.traceback.filter(foreign)
     if len(visible):
         excinfo.traceback = visible
-    return str(excinfo.getrepr(style="short"))
+    return excinfo
+
+
+def exception_text(error):
+    """The traceback of an exception as pytest writes it."""
+    return str(suite_frames(error).getrepr(style="short"))
+
+
+def describe_interruption(error, item, rootdir, limit):
+    """What interrupted a test: an exception that pytest makes no report of."""
+    where = suite_frames(error).traceback[-1]
+    message = first_line(str(error)) or type(error).__name__
+    captured = [("Captured {} {}".format(key, when), text) for when, key, text in item._report_sections]
+    text = exception_text(error) + "\n" + sections(captured)
+    location = place(str(where.path), where.lineno + 1, rootdir)
+    return {"message": message, "location": location, "text": bounded(text, limit)}
 
 
 def exception_message(error):

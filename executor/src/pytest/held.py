@@ -1,7 +1,9 @@
 """What the adapter holds from its start: pytest, which may be missing, and functions that tests patch."""
 
+import json
 import os
 import resource
+import signal
 import time
 
 try:
@@ -10,6 +12,8 @@ except ImportError as error:
     pytest, import_error = None, error
 
 # Bound here because tests patch the modules (freezegun, gevent, mock) while a teardown of theirs may need these.
-clock, read, write = time.perf_counter, os.read, os.write
+clock, mask_signals = time.perf_counter, signal.pthread_sigmask
+read, write, close, parent, leave = os.read, os.write, os.close, os.getppid, os._exit
+encode, decode = json.JSONEncoder(ensure_ascii=False).encode, json.JSONDecoder().decode
 getrusage, RUSAGE_SELF = resource.getrusage, resource.RUSAGE_SELF
 hookimpl = pytest.hookimpl if pytest else lambda **options: lambda function: function

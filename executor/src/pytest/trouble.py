@@ -1,4 +1,4 @@
-"""What is told beside the tests: interruptions, errors outside of all tests, and the end."""
+"""What is told beside the tests: errors outside of all tests, and the end."""
 
 
 class Trouble:
@@ -6,14 +6,8 @@ class Trouble:
 
     def __init__(self, channel, limit):
         self.channel, self.limit = channel, limit
-        self.collected = self.interrupted = False
+        self.collected = False
         self.told = None
-
-    def interruption(self, test, error):
-        """In a test or, if `test` is None, between tests; goes with the next flush."""
-        self.interrupted = True
-        reason = "exit" if isinstance(error, pytest.exit.Exception) or str(error) else "keyboard"
-        self.channel.event("interrupted", test=test, reason=reason, message=first_line(str(error)))
 
     def suite_error(self, title, message, text):
         self.channel.event("suite_error", title=title, message=message, text=bounded(text, self.limit))

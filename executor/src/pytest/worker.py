@@ -31,7 +31,8 @@ class Worker:
         self.queue, self.finish, self.asked = collections.deque(), False, False
         self.session, self.rootdir, self.advice = None, "", set()
         self.reports, self.raised, self.ordinal, self.waited = [], [], 0, 0.0
-        self.current = self.promised = None
+        self.current = self.item = self.promised = None
+        self.interrupted = False
         self.restore = lambda: None
         self.node = None
 
@@ -146,7 +147,7 @@ class Worker:
             return
         message, _ = message_and_location(report, self.rootdir)
         path = clean(report.nodeid)
-        text = report.longreprtext + "\n" + sections(report)
+        text = report.longreprtext + "\n" + sections(report.sections)
         if report.outcome == "skipped":
             self.collection.skipped[path] = without("Skipped: ", message)
         elif path in ("", "."):
@@ -173,7 +174,7 @@ class Worker:
         try:
             self.run_tests()
         except (KeyboardInterrupt, pytest.exit.Exception) as error:
-            self.trouble.interruption(self.current, error)
+            self.tell_interrupted(error)
             raise
         finally:
             self.channel.event("finishing")
@@ -210,7 +211,8 @@ class Worker:
         if self.promised is not item:
             self.tear_down_to(item, "fixture teardown")
         nextitem = self.promised = self.collection.index.get(self.queue[0][1]) if self.queue else None
-        self.current, self.ordinal, self.waited, self.reports, self.raised = test, 0, 0.0, [], []
+        self.current, self.item = test, item
+        self.ordinal, self.waited, self.reports, self.raised = 0, 0.0, [], []
         self.channel.unsent.append('{"event":"started","test":%d}\n' % test)
         self.channel.flush()
         self.coverage.covers(test)
@@ -339,12 +341,20 @@ class Worker:
         fields = {"outcome": "failed", "detail": "not collected", "cause": "error", **problem}
         self.channel.event("finished", test=test, ordinal=0, last=True, **seconds, **fields)
 
+    def tell_interrupted(self, error):
+        """In a test or, if there is no current one, between tests; goes with the next flush."""
+        self.interrupted = True
+        fields = {"message": first_line(str(error))}
+        if self.current is not None:
+            fields = describe_interruption(error, self.item, self.rootdir, self.limit)
+        self.channel.event("interrupted", test=self.current, **fields)
+
     def pytest_internalerror(self, excinfo):
         self.trouble.exception("internal error", excinfo.value)
 
     def pytest_keyboard_interrupt(self, excinfo):
-        if not self.trouble.interrupted:
-            self.trouble.interruption(self.current, excinfo.value)
+        if not self.interrupted:
+            self.tell_interrupted(excinfo.value)
             self.channel.flush()
 
 

@@ -51,7 +51,7 @@ impl fmt::Display for End {
             End::Code(code) => write!(f, "exit code {code}"),
             End::Signal(signal) => write!(f, "signal {signal}"),
             End::NotStarted(reason) => write!(f, "not started: {reason}"),
-            End::SupervisorLost => f.write_str("its supervisor was killed"),
+            End::SupervisorLost => f.write_str("the death of its supervisor"),
         }
     }
 }

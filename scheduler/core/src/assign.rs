@@ -275,18 +275,18 @@ impl<'a> Work<'a> {
         let warm = warm.iter().filter(|place| rooms.idle.contains(place));
         let idle = warm.chain(&rooms.idle).filter(allowed);
         let failed_at = self.run.failed_at(bundle);
-        let other = idle.clone().find(|place| failed_at != Some(**place));
+        let other = idle.clone().find(|place| !failed_at.contains(place));
         let next = || rooms.next.get(self.id)?.iter().find(allowed);
         other.or_else(|| idle.clone().next()).or_else(next).copied()
     }
 }
 
 impl Run {
-    /// Where a test that is to be retried failed: its worker may be why.
-    fn failed_at(&self, bundle: &Bundle) -> Option<Place<'_>> {
-        let (test, _) = bundle.entries.last()?;
-        let attempt = &self.attempts[&self.test(*test).failed_in?];
-        Some((&attempt.executor, attempt.slot))
+    /// Where a test that is to be retried failed: its workers may be why.
+    fn failed_at(&self, bundle: &Bundle) -> Vec<Place<'_>> {
+        let test = bundle.entries.last().map(|(test, _)| self.test(*test));
+        let attempts = test.iter().flat_map(|test| &test.failed_in).map(|attempt| &self.attempts[attempt]);
+        attempts.map(|attempt| (&attempt.executor, attempt.slot)).collect()
     }
 }
 

@@ -154,9 +154,9 @@ pub struct Test {
     /// Terminal results so far.
     #[serde(default)]
     pub executions: u32,
-    /// The attempt of the first of them, if that failed and may be retried.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failed_in: Option<AttemptId>,
+    /// The attempts of those that failed, where it may be retried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_in: Vec<AttemptId>,
     /// Executions lost to infrastructure causes.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub losses: u32,

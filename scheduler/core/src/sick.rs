@@ -139,22 +139,21 @@ impl Run {
 
     /// A test's first execution says something of its executor; a retry that passes, of the one where it failed.
     pub(crate) fn weigh(&mut self, attempt: AttemptId, result: &TestResult) {
-        let known = self.test(result.test);
-        let (is_first, failed_in) = (known.executions == 0, known.failed_in);
+        let is_first = self.test(result.test).executions == 0;
         match (is_first, result.outcome) {
-            _ if !result.last => {}
+            _ if !result.last => return,
             (true, Outcome::Passed) => self.attempt_mut(attempt).passed += 1,
-            (true, Outcome::Failed) => {
-                self.attempt_mut(attempt).failed += 1;
-                let may_be_retried = self.spec.retries > 0;
-                self.test_mut(result.test).failed_in = may_be_retried.then_some(attempt);
-            }
+            (true, Outcome::Failed) => self.attempt_mut(attempt).failed += 1,
             (false, Outcome::Passed) => {
-                let executor = self.attempts[&attempt].executor.clone();
-                let elsewhere = failed_in.filter(|failed| self.attempts[failed].executor != executor);
+                let executor = &self.attempts[&attempt].executor;
+                let first = self.test(result.test).failed_in.first().copied();
+                let elsewhere = first.filter(|failed| self.attempts[failed].executor != *executor);
                 elsewhere.into_iter().for_each(|failed| self.attempt_mut(failed).disproved += 1);
             }
             _ => {}
+        }
+        if result.outcome == Outcome::Failed && self.spec.retries > 0 {
+            self.test_mut(result.test).failed_in.push(attempt);
         }
     }
 

@@ -138,7 +138,8 @@ fn the_rest_is_the_plans_corrected_by_progress() {
         Some(50),
         "the long tests are done first: work says more than the count"
     );
-    assert_eq!(midway(10, 50, 100, 80), Some(90), "but not where the work was guessed");
+    assert_eq!(midway(10, 50, 100, 80), Some(450), "but not where the work was guessed");
+    assert_eq!(midway(4, 5, 100, 80), Some(96), "of which too little is done to go by its pace");
     assert_eq!(midway(50, 150, 100, 0), Some(75), "late");
     assert_eq!(midway(100, 90, 180, 0), None, "all is decided");
     assert_eq!(midway(50, 90, 900, 0), Some(1), "never nothing while tests are undone");

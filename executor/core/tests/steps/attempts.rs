@@ -6,7 +6,7 @@ use seagull_domain::{
     AttemptId, AttemptState, BundleContents, EndCause, Epoch, Generation, InfraCause, Kind, SlotNumber,
     TestCause, TestIndex,
 };
-use seagull_executor_core::{Effect, Event, WorkerEvent, WorkerId};
+use seagull_executor_core::{Effect, Event, Failure, WorkerEvent, WorkerId};
 
 use crate::world::interrupt;
 use crate::world::{World, contents, entry, exited, feed, finish, passed, run, wanted};
@@ -244,7 +244,7 @@ fn a_test_that_was_interrupted_for_us_is_not_failed_however_late_it_says_so() {
     world.answer(Vec::new());
     world.wait(Duration::from_millis(1500));
     world.step(Event::Tick);
-    world.worker(1, WorkerEvent::Interrupted { test: Some(TestIndex(0)), message: String::new() });
+    world.worker(1, WorkerEvent::Interrupted { test: Some(TestIndex(0)), failure: Failure::default() });
     world.worker(1, exited());
     assert_eq!(world.failures(), []);
 }

@@ -34,7 +34,7 @@ fn waiting(kind: Kind) -> World {
     let (slot, worker, attempt) = (SLOT, WorkerId(2), AttemptId(1));
     let (number, slots, run, controller) = (NUMBER, 1, run(), true);
     let (discover, whole) = (false, false);
-    let start = Start { slot, worker, run, attempt, number, slots, discover, whole, controller };
+    let start = Start { slot, worker, run, attempt, number, slots, discover, died: None, whole, controller };
     assert_eq!(world.worker(1, WorkerEvent::NodeWaits), [Effect::Start(start)]);
     world
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use seagull_domain::{
     AttemptState, Digest, Discovery, EndCause, Generation, InfraCause, Instant, Kind, TestIndex,
 };
-use seagull_executor_core::{Effect, Event, Notice, WorkerEvent};
+use seagull_executor_core::{Effect, Event, Failure, Notice, WorkerEvent};
 
 use crate::world::{World, entry, exited, finish, interrupt, passed, wanted};
 
@@ -161,7 +161,7 @@ fn an_executor_leaves_when_the_scheduler_has_heard_that_it_has_nothing() {
     let mut world = World::running(&[entry(0, 0)]);
     world.starts(0);
     assert_eq!(world.leave(6), [interrupt(1)]);
-    world.worker(1, WorkerEvent::Interrupted { test: Some(TestIndex(0)), message: String::new() });
+    world.worker(1, WorkerEvent::Interrupted { test: Some(TestIndex(0)), failure: Failure::default() });
     world.worker(1, WorkerEvent::Ended);
     world.worker(1, exited());
     assert_eq!(world.report(1).state, drained());

@@ -6,7 +6,7 @@ use seagull_domain::{
     AttemptId, AttemptState, Digest, Discovery, EndCause, InfraCause, Kind, Record, TestCause, TestIndex,
     TextRef,
 };
-use seagull_executor_core::{Effect, Event, WorkerEvent};
+use seagull_executor_core::{Effect, Event, Failure, WorkerEvent};
 
 use crate::world::{World, entry, exited, feed, gave_back, interrupt, kill, passed, wanted};
 
@@ -128,14 +128,14 @@ fn a_session_that_ends_itself_between_tests_is_a_suite_error_and_the_rest_goes_o
     let mut world = World::running(&[entry(0, 0), entry(1, 0), entry(2, 0)]);
     world.starts(0);
     world.worker(1, passed(0));
-    world.worker(1, WorkerEvent::Interrupted { test: None, message: "enough".into() });
+    world.worker(1, WorkerEvent::Interrupted { test: None, failure: Failure::from("enough".to_owned()) });
     world.worker(1, WorkerEvent::Ended);
     let effects = world.worker(1, exited());
     assert!(matches!(&effects[..], [Effect::Start(_)]), "{effects:?}");
     assert_eq!((world.suite_errors(), world.failures()), (vec!["enough".to_owned()], vec![]));
     // A worker that comes to no test at all would be followed by another for ever.
     world.worker(2, WorkerEvent::Ready { grace_ms: 1000 });
-    world.worker(2, WorkerEvent::Interrupted { test: None, message: String::new() });
+    world.worker(2, WorkerEvent::Interrupted { test: None, failure: Failure::default() });
     world.worker(2, WorkerEvent::Ended);
     assert_eq!(world.worker(2, exited()), []);
     assert_eq!(world.failures(), []);

@@ -33,6 +33,26 @@ fn a_retry_goes_elsewhere_where_it_can() {
     assert_eq!(assigned(&facts), [("b", AttemptId(3))]);
 }
 
+fn slots(facts: &[What]) -> Vec<SlotIndex> {
+    let slot = |what: &What| match what {
+        What::Assigned { slot, .. } => Some(*slot),
+        _ => None,
+    };
+    facts.iter().filter_map(slot).collect()
+}
+
+#[test]
+fn a_second_retry_goes_where_neither_failed() {
+    let mut world = World::running(2, 1, Vec::new());
+    world.executors.get_mut("a").unwrap().more_slots = 2;
+    world.report("a", &[]);
+    for (attempt, expected) in [(2, 1), (3, 2)] {
+        world.says("a", attempt, AttemptState::Ended(EndCause::Completed));
+        let facts = world.report("a", &[(1, result(0, Outcome::Failed))]);
+        assert_eq!(slots(&facts), [SlotIndex(expected)]);
+    }
+}
+
 #[test]
 fn a_retry_on_the_same_executor_goes_to_another_slot_of_it() {
     for (more_slots, expected) in [(0, 0), (1, 1)] {
@@ -41,11 +61,7 @@ fn a_retry_on_the_same_executor_goes_to_another_slot_of_it() {
         world.report("a", &[]);
         world.says("a", 2, AttemptState::Ended(EndCause::Completed));
         let facts = world.report("a", &[(1, result(0, Outcome::Failed))]);
-        let slots = facts.iter().filter_map(|what| match what {
-            What::Assigned { slot, .. } => Some(*slot),
-            _ => None,
-        });
-        assert_eq!(slots.collect::<Vec<_>>(), [SlotIndex(expected)]);
+        assert_eq!(slots(&facts), [SlotIndex(expected)]);
     }
 }
 

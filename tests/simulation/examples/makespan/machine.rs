@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use seagull_domain::{
     AttemptId, BundleContents, Desired, Instant, Outcome, SlotIndex, TestIndex, TestResult,
 };
-use seagull_executor_core::{Effect, Event, Exit, Settings, State, WorkerEvent, WorkerId};
+use seagull_executor_core::{Effect, Event, Exit, Failure, Settings, State, WorkerEvent, WorkerId};
 
 use crate::day::BUNDLE_MS;
 use crate::fleet::{Action, DISCOVERED, Fleet};
@@ -125,7 +125,7 @@ impl Fleet {
                     Stage::Running(test, _) => Some(test),
                     _ => None,
                 });
-                self.says(machine, WorkerEvent::Interrupted { test, message: String::new() });
+                self.says(machine, WorkerEvent::Interrupted { test, failure: Failure::default() });
                 self.ends(machine);
             }
             Effect::Kill { .. } => self.ends(machine),

@@ -118,7 +118,7 @@ impl World {
         }
         self.life(place).broke = true;
         let test = execution.map(|execution| self.physical.executions[execution].called);
-        self.say(place, WorkerEvent::Interrupted { test, message: "interrupted".into() });
+        self.say(place, WorkerEvent::Interrupted { test, failure: "interrupted".to_owned().into() });
         self.finishes(place);
     }
 

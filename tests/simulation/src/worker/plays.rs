@@ -174,7 +174,10 @@ impl World {
                 self.ends_by_itself(place, execution);
                 self.at(place).exited_by = Some(execution);
                 self.life(place).broke = true;
-                self.say(place, WorkerEvent::Interrupted { test: Some(called), message: "exit".into() });
+                self.say(
+                    place,
+                    WorkerEvent::Interrupted { test: Some(called), failure: "exit".to_owned().into() },
+                );
                 self.finishes(place);
             }
             _ if nothing_next => {
