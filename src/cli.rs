@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use seagull_domain::{ExecutorId, Isolation, RunId};
+use seagull_domain::{Algorithm, ExecutorId, Isolation, RunId};
 use seagull_executor::notice::{Endpoint, Source};
 use tonic::transport::Uri;
 
@@ -21,7 +21,7 @@ pub use around::{Explain, FormArgs, FromArgs, History, Logs, Repro, Rerun, Resul
 pub use begin::{Doctor, Init};
 pub use habits::refuse;
 pub use manual::{Completions, Man, Shell};
-pub use plan::{Algorithm, CostArgs, Plan};
+pub use plan::{CostArgs, Plan};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -250,6 +250,13 @@ pub struct HowArgs {
     /// The longest bundle [default: 10m]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_some)]
     pub cap: Option<Duration>,
+    /// How bundles are found while no bound proves that fewer do not do: greedy; ilp, the solver; auto, greedy and then the
+    /// solver [default: auto]
+    #[arg(long, value_name = "NAME", value_parser = config::algorithm)]
+    pub algorithm: Option<Algorithm>,
+    /// Stop planning after so long, with the best plan so far [default: it ends by itself, after about a second]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_some)]
+    pub time_limit: Option<Duration>,
     /// Kill a test that takes longer, and keep its stack [default: 10 times what it took before, at least 5m; 1h if it is new]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_some)]
     pub test_limit: Option<Duration>,

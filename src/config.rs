@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use seagull_domain::{Isolation, SecretSource, SuiteCommands};
+use seagull_domain::{Algorithm, Isolation, SecretSource, SuiteCommands};
 
 use crate::duration;
 use crate::errors::usage;
@@ -59,6 +59,8 @@ pub struct Config {
 pub struct RunDefaults {
     pub slots: Option<u16>,
     pub cap: Option<Duration>,
+    pub algorithm: Option<Algorithm>,
+    pub time_limit: Option<Duration>,
     pub test_limit: Option<Duration>,
     pub start_limit: Option<Duration>,
     pub retries: Option<u32>,
@@ -152,6 +154,8 @@ fn run_defaults(run: &mut Reader) -> anyhow::Result<RunDefaults> {
     Ok(RunDefaults {
         slots: run.number("slots", 1..=4096)?,
         cap: run.parsed("cap", duration::parse_some)?,
+        algorithm: run.parsed("algorithm", algorithm)?,
+        time_limit: run.parsed("time-limit", duration::parse_some)?,
         test_limit: run.parsed("test-limit", duration::parse_some)?,
         start_limit: run.parsed("start-limit", duration::parse_some)?,
         retries: run.number("retries", 0..=1000)?,
@@ -182,6 +186,16 @@ fn on_executors(text: &str) -> Result<bool, String> {
         "here" => Ok(false),
         "executors" => Ok(true),
         _ => Err("expected here or executors".to_owned()),
+    }
+}
+
+/// What looks for a plan.
+pub fn algorithm(text: &str) -> Result<Algorithm, String> {
+    match text {
+        "greedy" => Ok(Algorithm::Greedy),
+        "ilp" => Ok(Algorithm::Ilp),
+        "auto" => Ok(Algorithm::Auto),
+        _ => Err("expected greedy, ilp or auto".to_owned()),
     }
 }
 
@@ -233,6 +247,8 @@ mod tests {
             [run]
             slots = 4
             cap = "5m"
+            algorithm = "greedy"
+            time-limit = "2s"
             test-limit = "1m"
             start-limit = "20m"
             retries = 2
@@ -263,6 +279,8 @@ mod tests {
         let run = RunDefaults {
             slots: Some(4),
             cap: Some(Duration::from_secs(300)),
+            algorithm: Some(Algorithm::Greedy),
+            time_limit: Some(Duration::from_secs(2)),
             test_limit: Some(Duration::from_secs(60)),
             start_limit: Some(Duration::from_secs(1200)),
             retries: Some(2),
@@ -332,6 +350,7 @@ mod tests {
             ("[run]\nslots = 0", "2: run.slots = 0: expected a number from 1 to 4096"),
             ("\n[run]\nslots = '2'", "3: run.slots = '2': expected a number from 1 to 4096"),
             ("[run]\nfail-fast = true", "2: run.fail-fast = true: expected a number from 1 to 4294967295"),
+            ("[run]\nalgorithm = 'best'", "2: run.algorithm = 'best': expected greedy, ilp or auto"),
             ("[run]\nisolation = 'process'", "2: run.isolation = 'process': expected slot, bundle or test"),
             (
                 "[run]\nworker-memory = '2'",

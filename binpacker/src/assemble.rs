@@ -19,6 +19,7 @@ pub fn assemble(units: &Units, limits: &Limits, found: Vec<Found>) -> Plan {
         _ => Bound::Environments,
     };
     let stage = found.iter().map(|found| found.stage).max().unwrap_or(Stage::Blocks);
+    let unsolved = found.iter().find_map(|found| found.unsolved);
     let repeatable = found.iter().all(|found| found.repeatable);
     let bins = found.into_iter().flat_map(|found| {
         let oversize = found.oversize.into_iter().map(|number| (vec![number], true));
@@ -35,6 +36,7 @@ pub fn assemble(units: &Units, limits: &Limits, found: Vec<Found>) -> Plan {
         lower_bound: u32::try_from(lower_bound).unwrap_or(u32::MAX),
         bound,
         stage,
+        unsolved,
         repeatable,
         repeated_setup_micros,
         oversize: Vec::new(),

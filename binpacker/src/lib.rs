@@ -10,12 +10,15 @@ mod blocks;
 mod bounds;
 mod budget;
 mod cap;
+mod complete;
+mod cut;
 mod fit;
 mod load;
 mod mbs;
 mod merge;
 mod order;
 mod packing;
+mod pieces;
 pub mod plan;
 mod portfolio;
 pub mod problem;
@@ -24,6 +27,7 @@ mod risk;
 mod scoped;
 mod scopes;
 mod search;
+mod solver;
 mod split;
 mod units;
 pub mod verify;
@@ -31,8 +35,8 @@ pub mod verify;
 #[cfg(test)]
 mod properties;
 
-pub use budget::{Budget, STEPS};
-pub use plan::{Blocker, Bound, Bundle, Longest, Oversize, Part, Plan, Stage};
+pub use budget::{Algorithm, Budget, STEPS};
+pub use plan::{Blocker, Bound, Bundle, Longest, Oversize, Part, Plan, Stage, Unsolved};
 pub use problem::{Error, Item, Problem, RelationItems, Risk, ScopeSet, Scopes};
 pub use verify::verify;
 

@@ -19,6 +19,8 @@ pub struct Plan {
     pub bound: Bound,
     /// What found the bundles.
     pub stage: Stage,
+    /// What the solver left to greedy, where a gap is left.
+    pub unsolved: Option<Unsolved>,
     /// The same problem, seed and steps give the same plan. Not so if it was cancelled.
     pub repeatable: bool,
     /// Setup that is paid again for scopes that are in several bundles.
@@ -67,6 +69,10 @@ pub enum Bound {
     FeketeAfterU { k: u32 },
     /// The dual feasible function f_CCM1 of Carlier, Clautiaux and Moukrim.
     Ccm1,
+    /// The linear program over all sets that fit a bundle, by its values in whole numbers (Farley).
+    Columns,
+    /// The arc-flow program for one bundle fewer has no solution: by a solver in floating point, unlike all others.
+    ArcFlow,
     /// Each environment by its own bound: their bundles are never one.
     Environments,
 }
@@ -78,10 +84,27 @@ pub enum Stage {
     Blocks,
     /// A bin taken apart over the gaps of the others.
     Split,
+    /// Exact reduction, and bins that end with what fills them best.
+    Completion,
     /// Exact reduction and minimum bin slack.
     Slack,
     /// Best fit of single units, in several orders.
     Portfolio,
+    /// The solver: a dive from the linear program over all sets that fit a bundle.
+    Columns,
+    /// The solver: the arc-flow program.
+    ArcFlow,
+}
+
+/// Why the solver had no say, or not in everything, where a gap is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsolved {
+    /// Durations vary: only the bound was looked at.
+    Varies,
+    /// Tests share scopes that cost something: these stayed in the blocks of greedy.
+    Scopes,
+    /// Slots are known, for which bundles are kept shorter than the cap.
+    Slots,
 }
 
 /// What needs a long bundle by itself.
@@ -150,6 +173,7 @@ impl Plan {
             (self.lower_bound, self.bound) = (other.lower_bound, other.bound);
         }
         self.stage = self.stage.max(other.stage);
+        self.unsolved = self.unsolved.or(other.unsolved);
         self.repeatable &= other.repeatable;
         self.repeated_setup_micros = self.repeated_setup_micros.saturating_add(other.repeated_setup_micros);
         self.blockers.extend(other.blockers);
@@ -187,6 +211,8 @@ impl fmt::Display for Bound {
             Self::Fekete { k } => return write!(f, "dual feasible u({k})"),
             Self::FeketeAfterU { k } => return write!(f, "dual feasible u({k}) after U"),
             Self::Ccm1 => "dual feasible CCM1",
+            Self::Columns => "column generation",
+            Self::ArcFlow => "arc flow",
             Self::Environments => "environments",
         })
     }
@@ -197,8 +223,21 @@ impl fmt::Display for Stage {
         f.write_str(match self {
             Self::Blocks => "blocks",
             Self::Split => "split",
+            Self::Completion => "completion",
             Self::Slack => "minimum bin slack",
             Self::Portfolio => "portfolio",
+            Self::Columns => "column generation",
+            Self::ArcFlow => "arc flow",
+        })
+    }
+}
+
+impl fmt::Display for Unsolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Varies => "the solver packs no durations that vary",
+            Self::Scopes => "the solver packs scopes as greedy has cut them",
+            Self::Slots => "the solver packs no bundles that are kept short for slots",
         })
     }
 }

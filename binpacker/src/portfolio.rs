@@ -44,6 +44,10 @@ impl Portfolio<'_, '_> {
     pub fn best(&self, steps: &Steps) -> (Option<Packing>, bool) {
         let costly = self.numbers.iter().any(|&number| self.setup(number) > 0);
         let members = members(costly, self.seed);
+        // None would come to an end.
+        if steps.left() / (members.len() as u64) < self.numbers.len() as u64 {
+            return (None, false);
+        }
         let shares: Vec<_> =
             members.iter().map(|&member| (member, steps.split(members.len() as u64))).collect();
         let tried = shares.into_par_iter().map(|((order, rule), mut steps)| {

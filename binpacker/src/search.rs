@@ -8,17 +8,20 @@ use std::cmp::Reverse;
 use crate::balance;
 use crate::blocks::{Block, Blocks};
 use crate::bounds::Bounds;
-use crate::budget::{Budget, Steps};
+use crate::budget::{Algorithm, Budget, Steps};
 use crate::cap::Limits;
+use crate::complete;
+use crate::cut;
 use crate::fit;
 use crate::load::{Capacity, Load};
 use crate::mbs;
 use crate::packing::Packing;
-use crate::plan::{Bound, Stage};
+use crate::pieces::{self, Pieces};
+use crate::plan::{Bound, Stage, Unsolved};
 use crate::portfolio::Portfolio;
-use crate::problem::Scopes;
 use crate::reduce;
 use crate::scoped::{self, Bins, Piece, Rule};
+use crate::solver::Gap;
 use crate::split;
 use crate::units::Units;
 
@@ -41,7 +44,9 @@ pub struct Search<'u, 'p> {
     stage: Stage,
     bound: (u64, Bound),
     steps: Steps<'u>,
+    algorithm: Algorithm,
     seed: u64,
+    unsolved: Option<Unsolved>,
     cancelled: bool,
 }
 
@@ -54,6 +59,7 @@ pub struct Found {
     pub lower_bound: u64,
     pub bound: Bound,
     pub stage: Stage,
+    pub unsolved: Option<Unsolved>,
     /// Nothing was cut short but by steps.
     pub repeatable: bool,
 }
@@ -82,7 +88,9 @@ impl<'u, 'p> Search<'u, 'p> {
             stage: Stage::Blocks,
             bound: (0, Bound::L1),
             steps,
+            algorithm: budget.algorithm,
             seed: budget.seed,
+            unsolved: None,
             cancelled: false,
         };
         search.bound = search.proven_bound();
@@ -92,7 +100,12 @@ impl<'u, 'p> Search<'u, 'p> {
     /// All stages, until a bound proves the packing.
     pub fn run(mut self) -> Found {
         if !self.units.problem.uncertain {
-            let stages = [Self::split, Self::slack, Self::split, Self::portfolio];
+            let stages = [Self::slack, Self::split, Self::portfolio, Self::solve];
+            let stages = match self.algorithm {
+                Algorithm::Greedy => &stages[..3],
+                Algorithm::Ilp => &stages[3..],
+                Algorithm::Auto => &stages[..],
+            };
             for stage in stages {
                 if self.is_proven() || self.cancelled {
                     break;
@@ -108,6 +121,7 @@ impl<'u, 'p> Search<'u, 'p> {
             bins: self.packing.bins,
             oversize: self.blocks.oversize.iter().flat_map(|block| block.units.clone()).collect(),
             stage: self.stage,
+            unsolved: self.unsolved,
             repeatable: !self.cancelled,
         }
     }
@@ -117,10 +131,13 @@ impl<'u, 'p> Search<'u, 'p> {
     }
 
     fn proven_bound(&self) -> (u64, Bound) {
-        // Pieces of a scope may be wider than the effective cap, and the bound must hold for them too.
-        let widest = Capacity { cap: self.blocks.widest, ..self.capacity };
-        let bounds = Bounds::new(self.units, widest, self.numbers.iter().copied());
+        let bounds = Bounds::new(self.units, self.widest(), self.numbers.iter().copied());
         bounds.best(self.packing.bins.len() as u64)
+    }
+
+    /// Pieces of a scope may be wider than the effective cap, and a bound must hold for them too.
+    fn widest(&self) -> Capacity {
+        Capacity { cap: self.blocks.widest, ..self.capacity }
     }
 
     fn offer(&mut self, packing: Option<Packing>, stage: Stage) {
@@ -141,18 +158,23 @@ impl<'u, 'p> Search<'u, 'p> {
         }
     }
 
-    /// The emptiest bin over the gaps of the others, where bundles are as long as they may be: else each piece of a scope is to
+    /// What is not full cut anew, then the emptiest bin over the gaps of the others, where bundles are as long as they may be: else each piece of a scope is to
     /// be worth its setup.
     fn split(&mut self) {
         if self.limits.is_effective() {
             return;
         }
         let (target, capacity) = (self.bound.0, self.capacity);
+        let cut = cut::anew(self.units, &self.packing, &capacity, &mut self.steps);
+        self.offer(cut, Stage::Split);
+        if self.is_proven() {
+            return;
+        }
         let fewer = split::fewer(self.units, &self.packing, target, &capacity, &mut self.steps);
         self.offer(fewer, Stage::Split);
     }
 
-    /// Exact reduction and minimum bin slack over blocks, where these are numbers.
+    /// Exact reduction, completion and minimum bin slack over blocks, where these are numbers.
     fn slack(&mut self) {
         let scopes = &self.units.problem.scopes;
         let mut blocks: Vec<&Block> = self.blocks.blocks.iter().collect();
@@ -175,21 +197,31 @@ impl<'u, 'p> Search<'u, 'p> {
             rest.iter().map(|&at| (sizes[at as usize], blocks[at as usize].load.tests)).collect();
         let mut steps = self.steps.fork();
         let target = self.bound.0.saturating_sub(bins.len() as u64);
-        let room = mbs::Room::full(room, self.capacity.max_tests);
-        let mut tried = vec![mbs::chunked(&left, room, target, &mut steps)];
-        let met = tried[0].as_ref().is_some_and(|bins| bins.len() as u64 <= target);
-        if !met && left.len() <= MBS_BLOCKS {
-            tried.push(mbs::bins(&left, room, &mut steps));
+        let max_tests = self.capacity.max_tests;
+        let full = mbs::Room::full(room, max_tests);
+        let ways: [&dyn Fn(&mut Steps) -> Option<Vec<Vec<u32>>>; 3] = [
+            &|steps| complete::bins(&left, room, max_tests, steps),
+            &|steps| mbs::chunked(&left, full, target, steps),
+            &|steps| if left.len() <= MBS_BLOCKS { mbs::bins(&left, full, steps) } else { None },
+        ];
+        let mut best: Option<(Vec<Vec<u32>>, Stage)> = None;
+        for (way, stage) in ways.into_iter().zip([Stage::Completion, Stage::Slack, Stage::Slack]) {
+            let fewest = best.as_ref().map_or(usize::MAX, |(bins, _)| bins.len());
+            if fewest as u64 > target
+                && let Some(found) = way(&mut steps).filter(|found| found.len() < fewest)
+            {
+                best = Some((found, stage));
+            }
         }
         self.cancelled |= steps.was_cancelled;
-        let Some(found) = tried.into_iter().flatten().min_by_key(Vec::len) else { return };
+        let Some((found, stage)) = best else { return };
         bins.extend(
             found.into_iter().map(|bin| bin.into_iter().map(|at| rest[at as usize]).collect::<Vec<_>>()),
         );
         let units_of =
             |bin: Vec<u32>| bin.into_iter().flat_map(|at| blocks[at as usize].units.clone()).collect();
         let packing = Packing::of(self.units, bins.into_iter().map(units_of).collect());
-        self.offer(Some(packing), Stage::Slack);
+        self.offer(Some(packing), stage);
     }
 
     /// Single units, where bundles are as long as they may be, likewise.
@@ -204,9 +236,68 @@ impl<'u, 'p> Search<'u, 'p> {
             seed: self.seed,
             target: self.bound.0,
         };
+        let shared = self.algorithm == Algorithm::Auto;
+        // The members' steps are not taken from these, so the solver has its own half.
+        let solvers = if shared { self.steps.fork() } else { self.steps.split(1) };
         let (packing, cancelled) = portfolio.best(&self.steps);
+        self.steps = solvers;
         self.cancelled |= cancelled;
         self.offer(packing, Stage::Portfolio);
+    }
+
+    /// The solver, over units or blocks. What it does not model is left to greedy, which is said.
+    fn solve(&mut self) {
+        let whole = match self.pieces() {
+            Ok(pieces) => {
+                self.close(&pieces);
+                pieces.are_units
+            }
+            Err(unsolved) => {
+                self.unsolved = Some(unsolved);
+                false
+            }
+        };
+        if !whole && !self.is_proven() {
+            self.unsolved = self.unsolved.or(Some(Unsolved::Scopes));
+            self.bound_by_columns();
+        }
+        if self.is_proven() {
+            self.unsolved = None;
+        }
+    }
+
+    fn pieces(&self) -> Result<Pieces, Unsolved> {
+        if self.limits.is_effective() {
+            return Err(Unsolved::Slots);
+        }
+        Pieces::of(self.units, &self.numbers, &self.blocks, &self.capacity)
+    }
+
+    fn close(&mut self, pieces: &Pieces) {
+        let (settled, rest) = reduce::reduced(&pieces.sizes, pieces.room);
+        let sizes: Vec<u64> = rest.iter().map(|&at| pieces.sizes[at as usize]).collect();
+        let bins = settled.len() as u64;
+        let upper = self.packing.bins.len() as u64;
+        let lower = self.bound.0.saturating_sub(bins);
+        let mut gap = Gap::new(&sizes, pieces.room, lower, upper.saturating_sub(bins));
+        gap.close(&mut self.steps);
+        if let Some(bound) = gap.bound.filter(|_| pieces.are_units) {
+            self.bound = (gap.lower + bins, bound);
+        }
+        let Some((found, stage)) = gap.bins else { return };
+        let found = found.into_iter().map(|bin| bin.into_iter().map(|at| rest[at as usize]).collect());
+        let all: Vec<Vec<u32>> = settled.into_iter().chain(found).collect();
+        let bins = pieces.bins(self.units, &all, self.capacity.max_tests);
+        self.offer(bins.map(|bins| Packing::of(self.units, bins)), stage);
+    }
+
+    fn bound_by_columns(&mut self) {
+        let (sizes, room) = pieces::relaxed(self.units, &self.numbers, self.widest());
+        let mut gap = Gap::new(&sizes, room, self.bound.0, self.packing.bins.len() as u64);
+        gap.bound(&mut self.steps);
+        if let Some(bound) = gap.bound {
+            self.bound = (gap.lower, bound);
+        }
     }
 }
 
@@ -218,7 +309,7 @@ fn of_blocks(units: &Units, blocks: &[Block], capacity: &Capacity) -> Packing {
     by_load.sort_by_key(|(load, block)| (Reverse(load.micros), block.units.first().copied()));
     let fitted = if units.problem.uncertain {
         (0..by_load.len() as u32).map(|place| vec![place]).collect()
-    } else if share_scopes(blocks, scopes) {
+    } else if pieces::share(blocks.iter().map(|block| block.scopes.as_slice()), scopes) {
         let pieces: Vec<Piece> =
             by_load.iter().map(|(_, block)| Piece { load: block.load, scopes: &block.scopes }).collect();
         let order: Vec<u32> = (0..pieces.len() as u32).collect();
@@ -232,12 +323,4 @@ fn of_blocks(units: &Units, blocks: &[Block], capacity: &Capacity) -> Packing {
         places.into_iter().flat_map(|place| by_load[place as usize].1.units.iter().copied()).collect()
     };
     Packing::of(units, fitted.into_iter().map(bin).collect())
-}
-
-/// Whether a scope that costs something is in several blocks, so that what a block costs depends on the bin it is in.
-fn share_scopes(blocks: &[Block], scopes: &Scopes) -> bool {
-    let mut seen = vec![false; scopes.len()];
-    let costly = |scope: &&u32| scopes.micros(**scope) > 0;
-    let again = |scope: &u32| std::mem::replace(&mut seen[*scope as usize], true);
-    blocks.iter().flat_map(|block| &block.scopes).filter(costly).any(again)
 }

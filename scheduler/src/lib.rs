@@ -19,7 +19,7 @@ mod service;
 mod watch;
 
 pub use journal::Error as JournalError;
-pub use plan::{Costs, problem};
+pub use plan::{Costs, algorithm, problem};
 pub use seagull_scheduler_core::Settings;
 pub use server::{Error, Options, Server};
 pub use tonic::transport::Identity;

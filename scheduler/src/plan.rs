@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Read;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use seagull_binpacker::{Item, Plan as Packed, Problem, RelationItems, ScopeSet, Scopes};
+use seagull_binpacker::{Budget, Item, Plan as Packed, Problem, RelationItems, ScopeSet, Scopes};
 use seagull_domain::{
-    Digest, Framework, Isolation, Manifest, PlanSummary, Relation, RunId, RunOverview, RunSpec, RunState,
-    TestIndex, WithoutFailures,
+    Algorithm, Digest, Framework, Isolation, Manifest, PlanSummary, Planning, Relation, RunId, RunOverview,
+    RunSpec, RunState, TestIndex, WithoutFailures,
 };
 use seagull_results::{Prediction, Selected, Selection};
 use seagull_scheduler_core::Plan;
@@ -233,7 +233,8 @@ fn pack_in_turn(
     let mut all = problem(manifest, prediction, &Costs::of(spec), spec.cap_ms);
     let items = std::mem::take(&mut all.items);
     let (front, rest): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| first[item.test as usize]);
-    let pack = |items| pack(items, &all, slots);
+    all.slots = (slots > 0).then_some(slots);
+    let pack = |items| pack(items, &all, &spec.planning);
     if front.is_empty() || rest.is_empty() {
         let all = if front.is_empty() { rest } else { front };
         return Ok((pack(all)?, 0));
@@ -244,9 +245,23 @@ fn pack_in_turn(
 }
 
 /// Items that are packed apart have their relations with them.
-fn pack(items: Vec<Item>, all: &Problem, slots: u32) -> Result<Packed, String> {
-    let problem = Problem { items, slots: (slots > 0).then_some(slots), ..all.clone() };
-    seagull_binpacker::pack(&problem).map_err(|error| error.to_string())
+fn pack(items: Vec<Item>, all: &Problem, planning: &Planning) -> Result<Packed, String> {
+    let problem = Problem { items, ..all.clone() };
+    let (began, limit) = (Instant::now(), planning.limit_ms.map(Duration::from_millis));
+    let time_left = || limit.map(|limit| limit.saturating_sub(began.elapsed()));
+    let late = || time_left().is_some_and(|left| left.is_zero());
+    let algorithm = algorithm(planning.algorithm);
+    let budget = Budget { algorithm, cancelled: &late, time_left: &time_left, ..Budget::default() };
+    seagull_binpacker::pack_within(&problem, &budget).map_err(|error| error.to_string())
+}
+
+/// What the packer calls it.
+pub fn algorithm(algorithm: Algorithm) -> seagull_binpacker::Algorithm {
+    match algorithm {
+        Algorithm::Greedy => seagull_binpacker::Algorithm::Greedy,
+        Algorithm::Ilp => seagull_binpacker::Algorithm::Ilp,
+        Algorithm::Auto => seagull_binpacker::Algorithm::Auto,
+    }
 }
 
 /// What is paid apart from tests.

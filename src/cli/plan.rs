@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use seagull_domain::Algorithm;
 
 use super::{StateArgs, SuiteArgs};
-use crate::duration;
 use crate::report::{Color, Output};
+use crate::{config, duration};
 
 const PLAN_EXAMPLES: &str = "\
 Examples:
@@ -81,23 +82,19 @@ pub struct CostArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "How to pack")]
 pub struct PackingArgs {
-    /// greedy: best fit of blocks, and a portfolio while no bound proves the plan; auto: what is best there is
-    #[arg(long, value_name = "NAME", default_value = "auto")]
+    /// greedy: best fit of blocks, and a portfolio while no bound proves the plan; ilp: the solver; auto: greedy, and the
+    /// solver where it leaves a gap
+    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = config::algorithm)]
     pub algorithm: Algorithm,
-    /// Stop after so long with the best plan so far, which may then be another each time [default: never, as the search
-    /// ends by itself]
+    /// Stop after so long with the best plan so far, which may then be another each time [default: never, as the steps end]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub time_limit: Option<Duration>,
+    /// How much to try, at most: the same steps give the same plan, on any machine. 30 million are about a second
+    #[arg(long, value_name = "STEPS", default_value_t = 10 * seagull_binpacker::STEPS)]
+    pub budget: u64,
     /// The same seed gives the same plan
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Algorithm {
-    Greedy,
-    #[default]
-    Auto,
 }
 
 fn overrun(text: &str) -> Result<f64, String> {

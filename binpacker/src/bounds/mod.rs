@@ -86,8 +86,8 @@ impl<'u, 'p> Bounds<'u, 'p> {
         (of_weights.max(chance::together(&self.capacity, &all)), name)
     }
 
-    /// Weights with their shares of the setups.
-    fn sizes(&self) -> Sizes {
+    /// Weights with their shares of the setups: no bundle has more of these than its capacity.
+    pub fn sizes(&self) -> Sizes {
         let share = |(unit, &weight): (&&Unit, &u64)| {
             let scopes = self.units.scopes(unit);
             weight.saturating_add(setup::share(

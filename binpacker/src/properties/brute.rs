@@ -53,7 +53,7 @@ impl BruteForce<'_> {
 }
 
 /// The parts that cannot be split, by joining lists until none overlap.
-fn parts(problem: &Problem) -> Vec<Vec<Item>> {
+pub fn parts(problem: &Problem) -> Vec<Vec<Item>> {
     let mut parts: Vec<Vec<Item>> = problem.items.iter().map(|&item| vec![item]).collect();
     for relation in &problem.relations {
         let (mut joined, rest): (Vec<_>, Vec<_>) =

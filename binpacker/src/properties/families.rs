@@ -1,5 +1,7 @@
 //! Hard families whose optimum is known by construction: triplets, perfect packings, pairs that a bound must see.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use super::{Random, checked, in_files};
 use crate::*;
 
@@ -78,15 +80,17 @@ fn a_plan_is_the_same_on_any_number_of_threads() {
     let sizes = perfect(&mut random, 40, 4, 1_000_000);
     let mut problem = of_sizes(&sizes, 1_000);
     problem.items.iter_mut().for_each(|item| item.environment = item.test % 3);
-    let budget = Budget { seed: 5, steps: 200_000, ..Budget::default() };
-    let on = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| pack_within(&problem, &budget).unwrap())
-    };
-    let one = on(1);
-    assert!(one.repeatable);
-    for threads in [2, 5] {
-        assert_eq!(one, on(threads));
+    for (algorithm, steps) in [(Algorithm::Greedy, 200_000), (Algorithm::Auto, 200_000), (Algorithm::Ilp, 4_000_000)] {
+        let budget = Budget { algorithm, seed: 5, steps, ..Budget::default() };
+        let on = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| pack_within(&problem, &budget).unwrap())
+        };
+        let one = on(1);
+        assert!(one.repeatable);
+        for threads in [2, 4] {
+            assert_eq!(one, on(threads), "{algorithm:?}");
+        }
     }
 }
 
@@ -97,8 +101,51 @@ fn whoever_is_told_to_stop_has_a_plan() {
     let plan = pack_within(&problem, &Budget { cancelled: &|| true, ..Budget::default() }).unwrap();
     assert_eq!(verify(&problem, &plan), Ok(()));
     assert!(!plan.is_proven() && !plan.repeatable && plan.stage == Stage::Blocks);
+    // Wherever the solver is when it is told, there is a plan.
+    for asked in [1, 10, 100, 1_000] {
+        let asked = AtomicU64::new(asked);
+        let cancelled = || asked.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err();
+        let budget = Budget { algorithm: Algorithm::Ilp, cancelled: &cancelled, ..Budget::default() };
+        let plan = pack_within(&problem, &budget).unwrap();
+        assert_eq!(verify(&problem, &plan), Ok(()));
+        assert!(plan.is_proven() || !plan.repeatable || asked.into_inner() > 0);
+    }
     // Few steps end a search too, but always in the same place.
     let few = Budget { steps: 10, ..Budget::default() };
     let plan = pack_within(&problem, &few).unwrap();
     assert!(plan.repeatable && plan == pack_within(&problem, &few).unwrap());
+}
+
+/// Seeds, the best there is, and the plan of the solver alone.
+fn by_solver(sizes: &[u64], capacity_ms: u64, steps: u64) -> Plan {
+    let problem = of_sizes(sizes, capacity_ms);
+    let budget = Budget { algorithm: Algorithm::Ilp, steps, ..Budget::default() };
+    let plan = pack_within(&problem, &budget).unwrap();
+    assert_eq!(verify(&problem, &plan), Ok(()));
+    plan
+}
+
+#[test]
+fn the_solver_proves_what_greedy_leaves() {
+    for seed in 0..24 {
+        let mut random = Random::new(seed + 500);
+        let bins = 8 + random.below(12);
+        // Bins of 1,000 ticks.
+        let sizes = match seed % 2 {
+            0 => triplets(&mut random, bins, 1_000),
+            _ => perfect(&mut random, bins, 4, 1_000),
+        };
+        let sizes: Vec<u64> = sizes.iter().map(|size| size * 1_000).collect();
+        let plan = by_solver(&sizes, 1_000, 300_000_000);
+        assert_eq!((plan.bundles.len() as u64, plan.gap(), plan.unsolved), (bins, 0, None), "seed {seed}");
+    }
+}
+
+#[test]
+fn what_the_linear_program_does_not_round_up_to_is_proven() {
+    // Fieldhouse's: each size divides the bin, their sum is less than two bins, and three are needed.
+    let sizes = [[44; 2].as_slice(), &[33; 3], &[12; 6]].concat();
+    let sizes: Vec<u64> = sizes.iter().map(|size| size * 1_000).collect();
+    let plan = by_solver(&sizes, 132, 300_000_000);
+    assert_eq!((plan.bundles.len(), plan.lower_bound), (3, 3));
 }

@@ -25,7 +25,7 @@ pub use id::{
 pub use manifest::{Asked, FileTests, Manifest, Relation, SkippedModule, WithoutFailures};
 pub use outcome::{Cause, InfraCause, Outcome, Sickness, SuiteError, TestCause, TestResult, TextRef};
 pub use overview::{NotPassed, PastRun, RERUN_OF, RunOverview, RunState, TestHistory};
-pub use run::{Environment, Isolation, RunSpec, Setup, Workspace};
+pub use run::{Algorithm, Environment, Isolation, Planning, RunSpec, Setup, Workspace};
 pub use secret::SecretSource;
 pub use sync::{
     AttemptReport, AttemptState, Batch, BundleContents, Desired, DesiredAttempt, Discovery, Drain,

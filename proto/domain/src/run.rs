@@ -66,6 +66,8 @@ pub struct RunSpec {
     /// How long nobody may watch it before it is cancelled, in milliseconds; it goes on alone if None.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub orphan_ms: Option<u64>,
+    #[serde(default)]
+    pub planning: Planning,
     /// What a worker lives for.
     #[serde(default)]
     pub isolation: Isolation,
@@ -78,6 +80,28 @@ pub struct RunSpec {
     /// Whether its client judges the suite as a whole before the run ends, where it measures its coverage.
     #[serde(default)]
     pub awaits_judgement: bool,
+}
+
+/// How a run is planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Planning {
+    #[serde(default)]
+    pub algorithm: Algorithm,
+    /// Stops it with the best plan so far, in milliseconds; it ends by itself if None.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_ms: Option<u64>,
+}
+
+/// What looks for a plan while no bound proves the one there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Algorithm {
+    Greedy,
+    /// The solver.
+    Ilp,
+    /// Greedy, and the solver where that leaves a gap.
+    #[default]
+    Auto,
 }
 
 /// What a worker lives for: the less it is, the less do tests find of one another in their process.
@@ -219,6 +243,7 @@ impl RunSpec {
             ("losses", (self.test_losses, self.run_losses) == (existing.test_losses, existing.run_losses)),
             ("fail-fast", self.fail_fast == existing.fail_fast),
             ("flaky", self.flaky_fails == existing.flaky_fails),
+            ("planning", self.planning == existing.planning),
             ("isolation", self.isolation == existing.isolation),
             ("worker memory", self.worker_memory_kib == existing.worker_memory_kib),
         ];
@@ -258,6 +283,7 @@ mod tests {
             grace_ms: 10_000,
             seed: 1,
             orphan_ms: None,
+            planning: Planning::default(),
             isolation: Isolation::Slot,
             worker_memory_kib: None,
             first: Vec::new(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use prost::Message;
-use seagull_domain::{Built, Environment, Framework, RunSpec, SecretSource, Setup, Workspace};
+use seagull_domain::{Built, Environment, Framework, Planning, RunSpec, SecretSource, Setup, Workspace};
 
 use super::scalar::{self, Checked};
 use super::words::{self, Word};
@@ -58,6 +58,8 @@ impl From<RunSpec> for v1::RunSpec {
             test_limit_ms: spec.test_limit_ms,
             start_limit_ms: spec.start_limit_ms,
             orphan_ms: spec.orphan_ms,
+            algorithm: spec.planning.algorithm.number(),
+            planning_limit_ms: spec.planning.limit_ms,
             isolation: spec.isolation.number(),
             worker_memory_kib: spec.worker_memory_kib,
             first: spec.first,
@@ -123,6 +125,10 @@ impl TryFrom<v1::RunSpec> for RunSpec {
             grace_ms: millis(message.grace_ms, "RunSpec.grace_ms")?,
             seed: message.seed,
             orphan_ms: some_millis(message.orphan_ms, "RunSpec.orphan_ms")?,
+            planning: Planning {
+                algorithm: words::optional(message.algorithm, "RunSpec.algorithm")?.unwrap_or_default(),
+                limit_ms: some_millis(message.planning_limit_ms, "RunSpec.planning_limit_ms")?,
+            },
             isolation: words::optional(message.isolation, "RunSpec.isolation")?.unwrap_or_default(),
             worker_memory_kib: worker_memory_kib.transpose()?,
             first: scalar::list(message.first, limits::ARGUMENTS, "RunSpec.first", |path| {

@@ -1,7 +1,8 @@
 //! Enums without data.
 
 use seagull_domain::{
-    DrainState, Evidence, InfraCause, Isolation, Kind, Outcome, Recall, Role, RunVerdict, Sickness, TestCause,
+    Algorithm, DrainState, Evidence, InfraCause, Isolation, Kind, Outcome, Recall, Role, RunVerdict, Sickness,
+    TestCause,
 };
 
 use super::Invalid;
@@ -60,6 +61,7 @@ words!(InfraCause {
 });
 words!(Sickness { NothingStarts, TestsFail });
 words!(Isolation { Slot, Bundle, Test });
+words!(Algorithm { Greedy, Ilp, Auto });
 words!(Kind { Discover, Run });
 words!(DrainState { Absent, Unheard, Asked, Draining });
 words!(Recall { Idle, PastCap, Drained, Cordoned });

@@ -340,6 +340,10 @@ impl Source {
             grace_ms: self.within(0, limits::MILLIS),
             seed: self.small(u32::MAX),
             orphan_ms: self.maybe(|s| s.within(1, limits::MILLIS)),
+            planning: Planning {
+                algorithm: self.pick(&[Algorithm::Greedy, Algorithm::Ilp, Algorithm::Auto]),
+                limit_ms: self.maybe(|s| s.within(1, limits::MILLIS)),
+            },
             isolation: self.pick(&[Isolation::Slot, Isolation::Bundle, Isolation::Test]),
             worker_memory_kib: self.maybe(|s| s.within(1, limits::KIB)),
             first: self.list(10, |s| s.text(300)),

@@ -301,6 +301,8 @@ fn a_run_that_breaks_a_bound_is_refused() {
     bad("RunSpec.orphan_ms", |m| m.orphan_ms = Some(0));
     bad("RunSpec.orphan_ms", |m| m.orphan_ms = Some(u64::MAX));
     bad("RunSpec.isolation", |m| m.isolation = 4);
+    bad("RunSpec.algorithm", |m| m.algorithm = 4);
+    bad("RunSpec.planning_limit_ms", |m| m.planning_limit_ms = Some(0));
     bad("RunSpec.worker_memory_kib", |m| m.worker_memory_kib = Some(0));
     bad("RunSpec.worker_memory_kib", |m| m.worker_memory_kib = Some(limits::KIB + 1));
     bad("RunSpec.first", |m| m.first = vec![String::new(); limits::ARGUMENTS + 1]);

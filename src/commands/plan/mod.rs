@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use seagull_binpacker::{Budget, Part, Plan, Problem, pack_within};
 
-use crate::cli::{self, Algorithm};
+use crate::cli;
 use crate::commands::print;
 use crate::duration::millis;
 use crate::errors::usage;
@@ -47,14 +47,15 @@ pub async fn run(args: cli::Plan) -> anyhow::Result<u8> {
     };
     let limit = args.packing.time_limit;
     let late = || limit.is_some_and(|limit| began.elapsed() >= limit);
-    let budget = Budget { seed: args.packing.seed, cancelled: &late, ..Budget::default() };
-    let pack = |problem: &Problem| {
-        let plan = match args.packing.algorithm {
-            // What closes the gaps that greedy leaves is not there yet.
-            Algorithm::Greedy | Algorithm::Auto => pack_within(problem, &budget),
-        };
-        plan.map_err(|error| usage(error.to_string()))
+    let time_left = || limit.map(|limit| limit.saturating_sub(began.elapsed()));
+    let budget = Budget {
+        algorithm: seagull_scheduler::algorithm(args.packing.algorithm),
+        seed: args.packing.seed,
+        steps: args.packing.budget,
+        cancelled: &late,
+        time_left: &time_left,
     };
+    let pack = |problem: &Problem| pack_within(problem, &budget).map_err(|error| usage(error.to_string()));
     let begun = Instant::now();
     let plan = pack(&named.problem)?;
     let took = begun.elapsed();

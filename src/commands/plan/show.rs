@@ -30,6 +30,9 @@ struct Object<'a> {
     /// To plan.
     seconds: f64,
     stage: String,
+    /// What the solver left to greedy, where a gap is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unsolved: Option<String>,
     repeatable: bool,
     tests: usize,
     cap_seconds: f64,
@@ -103,6 +106,7 @@ pub fn object(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
         proven: plan.is_proven(),
         seconds: took.as_secs_f64(),
         stage: plan.stage.to_string(),
+        unsolved: plan.unsolved.map(|why| why.to_string()),
         repeatable: plan.repeatable,
         tests: named.tests.len(),
         cap_seconds: seconds(plan.cap_micros),
@@ -169,7 +173,8 @@ fn verdict(out: &mut impl Write, planned: &Planned, paint: Paint) -> io::Result<
         paint.odd(format!("no plan has fewer than {least} ({}): a gap of {}", plan.bound, plan.gap()))
     };
     let again = if plan.repeatable { "" } else { "; stopped by the time limit, so not repeatable" };
-    writeln!(out, "{proof}; found by {} in {:.3} s{again}", plan.stage, took.as_secs_f64())
+    writeln!(out, "{proof}; found by {} in {:.3} s{again}", plan.stage, took.as_secs_f64())?;
+    plan.unsolved.map_or(Ok(()), |why| writeln!(out, "{why}"))
 }
 
 fn costs(out: &mut impl Write, plan: &Plan) -> io::Result<()> {

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Component, Path};
 use std::time::Duration;
 
-use seagull_domain::{Built, Environment, Framework, RERUN_OF, RunSpec, Setup, Workspace};
+use seagull_domain::{Built, Environment, Framework, Planning, RERUN_OF, RunSpec, Setup, Workspace};
 use seagull_executor::setup::VERSION;
 use seagull_proto::limits;
 use seagull_results::Selection;
@@ -67,6 +67,10 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
         arguments: paths.into_iter().chain(args.arguments.iter().cloned()).collect(),
         select: args.what.select.clone(),
         cap_ms: millis(how.cap.or(defaults.cap).unwrap_or(CAP)),
+        planning: Planning {
+            algorithm: how.algorithm.or(defaults.algorithm).unwrap_or_default(),
+            limit_ms: how.time_limit.or(defaults.time_limit).map(millis),
+        },
         test_limit_ms: how.test_limit.or(defaults.test_limit).map(millis),
         start_limit_ms: how.start_limit.or(defaults.start_limit).map(millis),
         retries: how.retries.or(defaults.retries).unwrap_or(0),
@@ -209,7 +213,7 @@ mod tests {
     use std::fs;
 
     use clap::Parser;
-    use seagull_domain::Isolation;
+    use seagull_domain::{Algorithm, Isolation};
 
     use super::*;
 
@@ -249,16 +253,18 @@ mod tests {
     fn options_win_over_settings_and_settings_over_defaults() {
         let (_root, place) = place(
             "project = 'p'\n[run]\nretries = 3\ncap = '5m'\ntest-limit = '90s'\nstart-limit = '30s'\nflaky = 'fail'\n\
-             isolation = 'test'\nworker-memory = '1GiB'\nearly-start = false\nsecond-copy = false\n[env]\nA = 'b'",
+             algorithm = 'ilp'\ntime-limit = '2s'\nisolation = 'test'\nworker-memory = '1GiB'\nearly-start = false\nsecond-copy = false\n[env]\nA = 'b'",
         );
         let spec = build(
-            &args(&["--retries", "1", "--isolation", "bundle", "t.py", "--", "-x"]),
+            &args(&["--retries", "1", "--isolation", "bundle", "--time-limit", "1s", "t.py", "--", "-x"]),
             &place,
             in_place(),
         )
         .unwrap();
         assert_eq!((spec.retries, spec.cap_ms, spec.grace_ms), (1, 300_000, 10_000));
         assert_eq!((spec.test_limit_ms, spec.start_limit_ms), (Some(90_000), Some(30_000)));
+        let planning = Planning { algorithm: Algorithm::Ilp, limit_ms: Some(1_000) };
+        assert_eq!(spec.planning, planning);
         assert_eq!((spec.isolation, spec.worker_memory_kib), (Isolation::Bundle, Some(1 << 20)));
         assert_eq!((spec.project.as_str(), spec.rev.as_str()), ("p", "abc"));
         assert_eq!(spec.arguments, ["t.py", "-x"]);

@@ -91,6 +91,7 @@ pub fn spec(retries: u32) -> RunSpec {
         grace_ms: 10_000,
         seed: 1,
         orphan_ms: None,
+        planning: Default::default(),
         isolation: Default::default(),
         worker_memory_kib: None,
         first: Vec::new(),

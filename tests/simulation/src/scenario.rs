@@ -384,6 +384,7 @@ fn spec(r: &mut Random, id: &str) -> RunSpec {
         grace_ms: r.within(1000..=5000),
         seed: 1,
         orphan_ms: None,
+        planning: Default::default(),
         isolation: isolation(r),
         worker_memory_kib: r.chance(100).then(|| r.within(1..=5) * TEST_KIB),
         first: Vec::new(),

@@ -4,8 +4,8 @@
 //! that a line lacks needs a default.
 
 use seagull_domain::{
-    EndCause, Evidence, Framework, InfraCause, Isolation, NotExecuted, Outcome, Record, Role, RunVerdict,
-    TestCause, Verdict, Workspace,
+    Algorithm, EndCause, Evidence, Framework, InfraCause, Isolation, NotExecuted, Outcome, Record, Role,
+    RunVerdict, TestCause, Verdict, Workspace,
 };
 use seagull_scheduler_core::{Fact, What};
 use serde::de::DeserializeOwned;
@@ -53,6 +53,7 @@ fn each_value_that_a_fact_may_have_is_in_a_line() {
         variants::<Framework>(),
         variants::<InfraCause>(),
         variants::<Isolation>(),
+        variants::<Algorithm>(),
         variants::<NotExecuted>(),
         variants::<Outcome>(),
         variants::<Record>(),

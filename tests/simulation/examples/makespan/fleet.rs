@@ -265,6 +265,7 @@ fn spec() -> RunSpec {
         grace_ms: 10_000,
         seed: 1,
         orphan_ms: None,
+        planning: Default::default(),
         isolation: Default::default(),
         worker_memory_kib: None,
         first: Vec::new(),
