@@ -10,7 +10,7 @@ use crate::scopes::union;
 use crate::units::Units;
 
 /// A bin is full if it leaves less than one in so many parts of its room.
-const PARTS: u64 = 200;
+const PARTS: u64 = 100;
 
 /// The packing with its bins that are not full cut anew. `None` if the steps do not suffice, or there are none.
 pub fn anew(units: &Units, packing: &Packing, capacity: &Capacity, steps: &mut Steps) -> Option<Packing> {
@@ -24,7 +24,9 @@ pub fn anew(units: &Units, packing: &Packing, capacity: &Capacity, steps: &mut S
     }
     let micros = |number: &u32| units.unit(*number).load.micros;
     let mut parts = packing::parts(units, &loose);
-    parts.sort_by_cached_key(|part| (Reverse(part.iter().map(micros).fold(0, u64::saturating_add)), part.first().copied()));
+    parts.sort_by_cached_key(|part| {
+        (Reverse(part.iter().map(micros).fold(0, u64::saturating_add)), part.first().copied())
+    });
     let mut filling = Filling { units, capacity, bin: Vec::new(), load: Load::default(), paid: Vec::new() };
     for mut part in parts {
         part.sort_by_key(|number| (Reverse(micros(number)), *number));
@@ -59,7 +61,8 @@ impl Filling<'_, '_> {
         let unit = self.units.unit(number);
         let scopes = self.units.scopes(unit);
         let new = scopes.iter().filter(|scope| self.paid.binary_search(scope).is_err());
-        let setup = new.fold(0, |sum: u64, &scope| sum.saturating_add(self.units.problem.scopes.micros(scope)));
+        let setup =
+            new.fold(0, |sum: u64, &scope| sum.saturating_add(self.units.problem.scopes.micros(scope)));
         let load = self.load.plus(unit.load).with_setup(setup);
         let fits = self.capacity.takes(&load);
         if fits {

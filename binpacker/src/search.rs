@@ -50,6 +50,9 @@ pub struct Search<'u, 'p> {
     cancelled: bool,
 }
 
+/// Packs within steps: the places in each bin.
+type Way<'w> = dyn Fn(&mut Steps) -> Option<Vec<Vec<u32>>> + 'w;
+
 /// What a search comes to.
 pub struct Found {
     pub bins: Vec<Vec<u32>>,
@@ -199,7 +202,7 @@ impl<'u, 'p> Search<'u, 'p> {
         let target = self.bound.0.saturating_sub(bins.len() as u64);
         let max_tests = self.capacity.max_tests;
         let full = mbs::Room::full(room, max_tests);
-        let ways: [&dyn Fn(&mut Steps) -> Option<Vec<Vec<u32>>>; 3] = [
+        let ways: [&Way; 3] = [
             &|steps| complete::bins(&left, room, max_tests, steps),
             &|steps| mbs::chunked(&left, full, target, steps),
             &|steps| if left.len() <= MBS_BLOCKS { mbs::bins(&left, full, steps) } else { None },

@@ -80,7 +80,9 @@ fn a_plan_is_the_same_on_any_number_of_threads() {
     let sizes = perfect(&mut random, 40, 4, 1_000_000);
     let mut problem = of_sizes(&sizes, 1_000);
     problem.items.iter_mut().for_each(|item| item.environment = item.test % 3);
-    for (algorithm, steps) in [(Algorithm::Greedy, 200_000), (Algorithm::Auto, 200_000), (Algorithm::Ilp, 4_000_000)] {
+    for (algorithm, steps) in
+        [(Algorithm::Greedy, 200_000), (Algorithm::Auto, 200_000), (Algorithm::Ilp, 4_000_000)]
+    {
         let budget = Budget { algorithm, seed: 5, steps, ..Budget::default() };
         let on = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

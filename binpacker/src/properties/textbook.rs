@@ -27,8 +27,8 @@ fn fewest(problem: &Problem, plan: &Plan) -> Option<usize> {
     let ms = |micros: u64| micros as f64 / 1000.0;
     for bundle in 0..bundles {
         let mut load = problem.fixed_ms as f64 * open[bundle];
-        for scope in 0..scopes.len() {
-            load += ms(scopes.micros(scope as u32)) * pays[bundle][scope];
+        for (scope, &pays) in (0u32..).zip(&pays[bundle]) {
+            load += ms(scopes.micros(scope)) * pays;
         }
         for (part, items) in parts.iter().enumerate() {
             load += ms(items.iter().map(|item| item.micros).sum()) * has[bundle][part];
@@ -41,9 +41,9 @@ fn fewest(problem: &Problem, plan: &Plan) -> Option<usize> {
     for pair in open.windows(2) {
         model.add_constraint(constraint!(pair[0] >= pair[1]));
     }
-    for part in 0..parts.len() {
+    for (part, _) in parts.iter().enumerate() {
         // Part p is in one of the first p + 1 bundles: others are the same with other numbers.
-        let somewhere: Expression = (0..bundles.min(part + 1)).map(|bundle| has[bundle][part]).sum();
+        let somewhere: Expression = has.iter().take(part + 1).map(|has| has[part]).sum();
         model.add_constraint(constraint!(somewhere == 1));
     }
     let solution = model.solve().ok()?;

@@ -5,8 +5,6 @@ use super::pricing::{ONE, Pricing, farley};
 use super::types::{Pattern, Types};
 use crate::budget::Steps;
 
-/// Sets that are added in a round, at most.
-const COLUMNS: usize = 100;
 /// Sets that the master program has, at most.
 const MOST_COLUMNS: usize = 30_000;
 /// A set is worth adding if it is worth more than a bin by this part of it.
@@ -47,7 +45,7 @@ impl<'t> Generation<'t> {
             if !steps.take(Pricing::steps(self.types, limits)) {
                 return None;
             }
-            let priced = self.pricing.best(self.types, limits, &values, COLUMNS, self.backwards);
+            let priced = self.pricing.best(self.types, limits, &values, self.backwards);
             self.backwards = !self.backwards;
             let mut new = false;
             for (_, pattern) in priced.patterns.into_iter().take_while(|(value, _)| *value > WORTH) {

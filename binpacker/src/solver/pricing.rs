@@ -2,6 +2,9 @@
 
 use super::types::{Pattern, Types};
 
+/// Sets that are told, at most.
+const PATTERNS: usize = 100;
+
 /// What a bin is worth in whole numbers. All sums of values are far below 2^53, so that they are exact in floating point, which is
 /// what a processor does many of at once.
 pub const ONE: u64 = 1 << 32;
@@ -34,15 +37,8 @@ struct Row {
 }
 
 impl Pricing {
-    /// The best sets of at most so many of each type, of which so many are wanted; the types in this order or the other.
-    pub fn best(
-        &mut self,
-        types: &Types,
-        limits: &[u32],
-        values: &[u64],
-        wanted: usize,
-        backwards: bool,
-    ) -> Priced {
+    /// The best sets of at most so many of each type, the types in this order or the other.
+    pub fn best(&mut self, types: &Types, limits: &[u32], values: &[u64], backwards: bool) -> Priced {
         self.fill_rows(types, limits, values, backwards);
         let width = types.capacity + 1;
         self.best.clear();
@@ -70,7 +66,7 @@ impl Pricing {
         }
         let most = self.best[types.capacity] as u64;
         ends.sort_unstable_by(|a, b| b.cmp(a));
-        ends.truncate(wanted);
+        ends.truncate(PATTERNS);
         let patterns = ends.into_iter().map(|(value, at)| (value, self.traced(at, width))).collect();
         Priced { most, patterns }
     }
@@ -151,7 +147,7 @@ mod tests {
             if fits && proper { most.max(value) } else { most }
         });
         for backwards in [false, true] {
-            let priced = Pricing::default().best(&types, &limits, &values, 9, backwards);
+            let priced = Pricing::default().best(&types, &limits, &values, backwards);
             assert_eq!((priced.most, priced.patterns[0].0), (brute, brute));
             for (value, pattern) in priced.patterns {
                 let sum = |of: &dyn Fn(usize) -> u64| -> u64 {
@@ -168,7 +164,7 @@ mod tests {
     fn any_values_prove_a_bound() {
         // Nine of a little over a third: two go into a bin.
         let types = Types::exact(&[34; 9], 100).unwrap();
-        let most = Pricing::default().best(&types, &types.demands, &[ONE / 3], 1, false).most;
+        let most = Pricing::default().best(&types, &types.demands, &[ONE / 3], false).most;
         assert_eq!(farley(&types, &[ONE / 3], most), 5);
     }
 }
