@@ -69,6 +69,8 @@ pub enum Bound {
     FeketeAfterU { k: u32 },
     /// The dual feasible function f_CCM1 of Carlier, Clautiaux and Moukrim.
     Ccm1,
+    /// Some optimal plan has the bundles that an exact reduction settled, and at least the rest's bound besides.
+    Reduction,
     /// The linear program over all sets that fit a bundle, by its values in whole numbers (Farley).
     Columns,
     /// The arc-flow program for one bundle fewer has no solution: by a solver in floating point, unlike all others.
@@ -211,6 +213,7 @@ impl fmt::Display for Bound {
             Self::Fekete { k } => return write!(f, "dual feasible u({k})"),
             Self::FeketeAfterU { k } => return write!(f, "dual feasible u({k}) after U"),
             Self::Ccm1 => "dual feasible CCM1",
+            Self::Reduction => "reduction",
             Self::Columns => "column generation",
             Self::ArcFlow => "arc flow",
             Self::Environments => "environments",

@@ -284,8 +284,8 @@ impl<'u, 'p> Search<'u, 'p> {
         let lower = self.bound.0.saturating_sub(bins);
         let mut gap = Gap::new(&sizes, pieces.room, lower, upper.saturating_sub(bins));
         gap.close(&mut self.steps);
-        if let Some(bound) = gap.bound.filter(|_| pieces.are_units) {
-            self.bound = (gap.lower + bins, bound);
+        if pieces.are_units && gap.lower + bins > self.bound.0 {
+            self.bound = (gap.lower + bins, gap.bound.unwrap_or(Bound::Reduction));
         }
         let Some((found, stage)) = gap.bins else { return };
         let found = found.into_iter().map(|bin| bin.into_iter().map(|at| rest[at as usize]).collect());

@@ -144,6 +144,17 @@ fn the_solver_proves_what_greedy_leaves() {
 }
 
 #[test]
+fn what_the_reduction_settles_is_a_bound() {
+    let mut reduced = 0;
+    for seed in 0..400 {
+        let mut random = Random::new(seed + 900);
+        let sizes: Vec<u64> = (0..50).map(|_| (30 + random.below(71)) * 1_000).collect();
+        reduced += u32::from(by_solver(&sizes, 120, 3_000_000).bound == Bound::Reduction);
+    }
+    assert!(reduced > 0, "no bound sees less");
+}
+
+#[test]
 fn what_the_linear_program_does_not_round_up_to_is_proven() {
     // Fieldhouse's: each size divides the bin, their sum is less than two bins, and three are needed.
     let sizes = [[44; 2].as_slice(), &[33; 3], &[12; 6]].concat();
