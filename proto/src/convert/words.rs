@@ -1,8 +1,8 @@
 //! Enums without data.
 
 use seagull_domain::{
-    Algorithm, DrainState, Evidence, InfraCause, Isolation, Kind, Outcome, Recall, Role, RunVerdict, Sickness,
-    TestCause,
+    Algorithm, DrainState, Evidence, InfraCause, Isolation, Kind, Outcome, Recall, Role, RunVerdict,
+    Sickness, TestCause,
 };
 
 use super::Invalid;
