@@ -129,6 +129,7 @@ enum Body<'a> {
         tests: u32,
         charged: Vec<String>,
         suspect: Option<String>,
+        free: bool,
     },
     ExecutorLost {
         executor: &'a str,
@@ -267,7 +268,7 @@ fn project<'a>(tally: &'a Tally, event: &'a RunEvent) -> (&'static str, Body<'a>
         RunEvent::Coverage { data, executor, slot } => {
             ("coverage", Body::Coverage { executor: executor.as_str(), slot: slot.0, data: *data })
         }
-        RunEvent::AttemptLost { attempt, executor, cause, message, tests, charged, suspect } => {
+        RunEvent::AttemptLost { attempt, executor, cause, message, tests, charged, suspect, free } => {
             let body = Body::AttemptLost {
                 attempt: attempt.0,
                 executor: executor.as_str(),
@@ -276,6 +277,7 @@ fn project<'a>(tally: &'a Tally, event: &'a RunEvent) -> (&'static str, Body<'a>
                 tests: *tests,
                 charged: charged.iter().map(|test| tally.names.id(*test)).collect(),
                 suspect: suspect.map(|test| tally.names.id(test)),
+                free: *free,
             };
             ("attempt_lost", body)
         }

@@ -30,18 +30,19 @@ impl Losses {
                 self.discoveries.push(executor.clone());
             }
             RunEvent::TakenBack { tests, .. } => self.taken_back += tests,
-            RunEvent::AttemptLost { executor, cause, tests, .. } => {
+            RunEvent::AttemptLost { executor, cause, tests, free, .. } => {
                 *self.attempts.entry((executor.clone(), *cause)).or_default() += 1;
                 if cause.is_charged() {
                     self.tests = self.tests.saturating_add(*tests);
                 }
                 // What is lost with its executor is paid with that. A discovery has no tests.
                 let is_own = *cause != InfraCause::ExecutorLost && *tests > 0;
-                self.pay(executor, *cause, is_own);
+                self.paid += u32::from(is_own && cause.is_charged() && !free);
             }
             RunEvent::ExecutorLost { executor, cause } => {
                 self.executors.push((executor.clone(), *cause));
-                self.pay(executor, *cause, true);
+                let is_cordoned = self.cordoned.get(executor).is_some_and(|(_, is_cordoned)| *is_cordoned);
+                self.paid += u32::from(cause.is_charged() && !is_cordoned);
             }
             RunEvent::ExecutorDrained { executor, cause, why } => {
                 self.drained.push((executor.clone(), *cause, why.clone()));
@@ -57,11 +58,6 @@ impl Losses {
             RunEvent::Stopping { .. } => self.stopped_at = Some(self.paid),
             _ => {}
         }
-    }
-
-    fn pay(&mut self, executor: &ExecutorId, cause: InfraCause, is_own: bool) {
-        let is_cordoned = self.cordoned.get(executor).is_some_and(|(_, is_cordoned)| *is_cordoned);
-        self.paid += u32::from(is_own && cause.is_charged() && !is_cordoned);
     }
 
     pub fn is_empty(&self) -> bool {

@@ -104,7 +104,7 @@ impl From<RunEvent> for Event {
 /// What becomes of executors and of what they have.
 fn of_executor(event: RunEvent) -> Event {
     match event {
-        RunEvent::AttemptLost { attempt, executor, cause, message, tests, charged, suspect } => {
+        RunEvent::AttemptLost { attempt, executor, cause, message, tests, charged, suspect, free } => {
             Event::AttemptLost(v1::AttemptLost {
                 attempt: attempt.0,
                 executor: executor.into(),
@@ -113,6 +113,7 @@ fn of_executor(event: RunEvent) -> Event {
                 tests,
                 charged: charged.iter().map(|test| test.0).take(limits::NAMED_TESTS).collect(),
                 suspect: suspect.map(|test| test.0),
+                free,
             })
         }
         RunEvent::ExecutorLost { executor, cause } => {
@@ -252,6 +253,7 @@ fn attempt_lost(message: v1::AttemptLost) -> Checked<RunEvent> {
         tests: scalar::tests(message.tests, "AttemptLost.tests")?,
         charged: scalar::list(message.charged, limits::NAMED_TESTS, field, |test| scalar::test(test, field))?,
         suspect: suspect.transpose()?,
+        free: message.free,
     })
 }
 

@@ -434,6 +434,7 @@ impl Source {
                 tests,
                 charged: self.list(5, Self::test),
                 suspect: self.maybe(Self::test),
+                free: self.coin(),
             },
             10 => RunEvent::ExecutorLost { executor: self.id(), cause: self.infra() },
             11 => RunEvent::DiscoveryFailed { message: self.text(limits::REPORT_BYTES) },

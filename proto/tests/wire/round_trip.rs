@@ -214,6 +214,7 @@ fn whatever_is_over_a_bound_is_cut_before_it_is_sent() {
             tests: 1,
             charged: vec![],
             suspect: None,
+            free: false,
         },
         RunEvent::DiscoveryFailed { message: long() },
         RunEvent::ResultsDiscarded {

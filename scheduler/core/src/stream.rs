@@ -84,23 +84,23 @@ pub fn project(fact: &Fact) -> Vec<RunEvent> {
 }
 
 fn lost(what: &What) -> Option<RunEvent> {
-    let (attempt, executor, cause, message, tests, charged, suspect) = match what {
+    let (attempt, executor, cause, message, tests, charged, suspect, free) = match what {
         What::AttemptEnded {
             attempt,
             cause: EndCause::GaveBack(cause, message),
             executor,
             left,
             charged,
-            ..
-        } => (attempt, executor, cause, message.clone(), left, charged.clone(), None),
+            free,
+        } => (attempt, executor, cause, message.clone(), left, charged.clone(), None, *free),
         What::AttemptLost { attempt, cause, executor, left, charged, suspect, .. } => {
             let charged = charged.iter().copied().collect();
-            (attempt, executor, cause, String::new(), left, charged, *suspect)
+            (attempt, executor, cause, String::new(), left, charged, *suspect, false)
         }
         _ => return None,
     };
     let (attempt, executor, cause, tests) = (*attempt, executor.clone(), *cause, *tests);
-    Some(RunEvent::AttemptLost { attempt, executor, cause, message, tests, charged, suspect })
+    Some(RunEvent::AttemptLost { attempt, executor, cause, message, tests, charged, suspect, free })
 }
 
 fn confirmed(generation: Generation, manifest: Digest, tests: u32, summary: &PlanSummary) -> Vec<RunEvent> {

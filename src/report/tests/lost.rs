@@ -19,7 +19,19 @@ fn lost(attempt: u64, on: &str, cause: InfraCause, tests: u32, suspect: Option<u
         tests,
         charged: suspect.into_iter().collect(),
         suspect,
+        free: false,
     })
+}
+
+/// The same, and nobody pays for it.
+fn came_back_free(attempt: u64, on: &str, cause: InfraCause) -> Step {
+    let mut step = lost(attempt, on, cause, 1, None);
+    if let Step::Event(event) = &mut step
+        && let RunEvent::AttemptLost { free, .. } = &mut **event
+    {
+        *free = true;
+    }
+    step
 }
 
 fn gone(on: &str) -> Step {
@@ -84,10 +96,11 @@ fn a_test_that_is_given_up_or_condemned_is_counted_with_the_losses() {
     );
 }
 
-/// A run that stops for what it lost.
-fn stopped(losses: u64, most: Option<u32>) -> Script {
+/// A run that stops for what it lost, or for what came back besides and cost nothing.
+fn stopped(losses: u64, free: u64, most: Option<u32>) -> Script {
     let cause = InfraCause::ArtifactUnavailable;
     let mut steps: Vec<_> = (0..losses).map(|number| lost(20 + number, "e-2", cause, 1, None)).collect();
+    steps.extend((0..free).map(|number| came_back_free(40 + number, "e-2", cause)));
     let why = NotExecuted::Infra(cause);
     steps.push(script::event(RunEvent::Stopping { reason: why }));
     steps.push(lost(10, "e-1", InfraCause::ExecutorLost, 1, Some(0)));
@@ -105,11 +118,12 @@ fn stopped(losses: u64, most: Option<u32>) -> Script {
 
 #[test]
 fn of_a_run_that_stops_the_limit_is_told_and_nothing_is_promised() {
-    for (most, limit) in [
-        (None, "nothing of it started any more"),
-        (Some(8), "it had 8 losses, as many as --run-losses allows"),
+    for (losses, free, most, limit) in [
+        (8, 0, None, "nothing of it started any more"),
+        (8, 0, Some(8), "it had 8 losses, as many as --run-losses allows"),
+        (3, 5, Some(8), "nothing of it started any more"),
     ] {
-        let script = stopped(8, most);
+        let script = stopped(losses, free, most);
         let text = plain_output(&script, true);
         assert!(text.contains(&format!("STOPPING artifact unavailable ({limit}): ")), "{text}");
         assert!(text.contains("test_x was in flight\n") && !text.contains("runs alone"), "{text}");

@@ -28,6 +28,7 @@ fn that_tests_went_elsewhere_is_said_with_the_reason_and_the_setting() {
         tests: 1,
         charged: vec![],
         suspect: None,
+        free: false,
     };
     let drained = RunEvent::ExecutorDrained {
         executor: script::executor("e-1"),
@@ -66,6 +67,7 @@ fn that_tests_are_built_is_said_and_what_did_not_start_below_its_line() {
         tests: 2,
         charged: vec![],
         suspect: None,
+        free: false,
     };
     let script = vec![
         (0, script::event(RunEvent::RunStarted(Box::new(spec)))),
@@ -196,6 +198,7 @@ fn what_several_workers_tell_alike_is_told_once() {
             tests: 1,
             charged: vec![],
             suspect: None,
+            free: false,
         })
     };
     let error = |message: &str| {
