@@ -182,6 +182,7 @@ struct Work<'a> {
     rest_us: u64,
     /// Those that were not looked at yet, what goes first first.
     bundles: Box<dyn Iterator<Item = (BundleId, &'a Bundle)> + 'a>,
+    given: BTreeSet<BundleId>,
     /// Relations that bundles given out so far have tests of.
     taken: BTreeSet<u32>,
     held_back: HeldBack<'a>,
@@ -193,7 +194,8 @@ impl<'a> Work<'a> {
     fn new(state: &'a State, id: &'a RunId, run: &'a Run, rest_us: u64) -> Work<'a> {
         let bundles = Box::new(run.in_turn(rest_us));
         let (discovers, held_back) = (run.wants_discovery(), HeldBack::of(state, run));
-        Work { id, run, discovers, rest_us, bundles, taken: BTreeSet::new(), held_back, warm: None }
+        let (given, taken) = (BTreeSet::new(), BTreeSet::new());
+        Work { id, run, discovers, rest_us, bundles, given, taken, held_back, warm: None }
     }
 
     /// What finds no slot now finds none later: a slot that may hold something as next was idle before.
@@ -216,7 +218,7 @@ impl<'a> Work<'a> {
                 if is_early(bundle, self.rest_us) {
                     continue;
                 }
-                return None;
+                break;
             }
             let place = if bundle.alone {
                 self.place_alone(state, (id, bundle), rooms)
@@ -224,12 +226,54 @@ impl<'a> Work<'a> {
                 self.best_place(state, bundle, rooms)
             };
             if let Some(place) = place {
-                rooms.take(place, self.id, bundle);
-                self.taken.extend(self.run.relations_in(bundle));
-                return Some(self.matched(Some(id), place));
+                return Some(self.give((id, bundle), place, rooms));
             }
         }
-        None
+        let has_trials = self.held_back.has_trials();
+        has_trials.then(|| self.next_trial(state, rooms.get_or_insert_with(|| Rooms::of(state)))).flatten()
+    }
+
+    /// When the others have what they can take, an executor that is on trial gets the shortest bundle: what fails there has
+    /// failed.
+    fn next_trial(&mut self, state: &'a State, rooms: &mut Rooms<'a>) -> Option<Match> {
+        let on_trial = rooms.idle.iter().filter(|place| self.held_back.is_on_trial(place));
+        let places: BTreeMap<_, _> = on_trial.map(|place| (place.0, *place)).collect();
+        let (bundle, place) = places.into_values().find_map(|place| {
+            let is_unused = rooms.unused.contains(place.0);
+            Some((self.shortest_for(state, place.0, is_unused)?, place))
+        })?;
+        if bundle.1.alone {
+            rooms.clear(state, place.0);
+        }
+        Some(self.give(bundle, place, rooms))
+    }
+
+    /// Of what was never executed, if there is any: nothing else would show how tests fare there.
+    fn shortest_for(
+        &self,
+        state: &State,
+        id: &ExecutorId,
+        is_unused: bool,
+    ) -> Option<(BundleId, &'a Bundle)> {
+        let (run, executor) = (self.run, &state.executors[id]);
+        let waits = |(id, bundle): &(&BundleId, &Bundle)| {
+            let is_held = self.given.contains(*id) || (bundle.alone && !is_unused);
+            !is_held && !self.has_busy_relation(bundle) && !run.has_to_wait(bundle)
+        };
+        let goes = |(_, bundle): &(&BundleId, &Bundle)| may_go(state, bundle, &self.held_back, id, executor);
+        let length = |(id, bundle): &(&BundleId, &Bundle)| {
+            let is_new = bundle.entries.iter().any(|(test, _)| run.test(*test).executions == 0);
+            (bundle.alone, !is_new, bundle.predicted_us, **id)
+        };
+        let shortest = run.pending.iter().filter(waits).filter(goes).min_by_key(length);
+        shortest.map(|(id, bundle)| (*id, bundle))
+    }
+
+    fn give(&mut self, (id, bundle): (BundleId, &Bundle), place: Place<'a>, rooms: &mut Rooms<'a>) -> Match {
+        rooms.take(place, self.id, bundle);
+        self.given.insert(id);
+        self.taken.extend(self.run.relations_in(bundle));
+        self.matched(Some(id), place)
     }
 
     fn matched(&mut self, bundle: Option<BundleId>, (executor, slot): Place) -> Match {
@@ -253,7 +297,8 @@ impl<'a> Work<'a> {
     ) -> Option<Place<'a>> {
         let goes = |id: &ExecutorId| may_go(state, bundle, &self.held_back, id, &state.executors[id]);
         let kept = rooms.take_kept(self.id, id, goes);
-        let executor = kept.or_else(|| rooms.unused.iter().copied().find(|id| goes(id)))?;
+        let mut unused = rooms.unused.iter().copied().filter(|id| !self.held_back.is_tried(id));
+        let executor = kept.or_else(|| unused.find(|id| goes(id)))?;
         let slots = (0..state.executors[executor].slots).map(|slot| (executor, SlotIndex(slot)));
         let free = slots.filter(|place| !self.held_back.contains(place));
         let place = free.max_by_key(|place| (self.run.worker(place.0, place.1).is_some(), Reverse(*place)));
@@ -266,7 +311,7 @@ impl<'a> Work<'a> {
     fn best_place(&mut self, state: &State, bundle: &Bundle, rooms: &Rooms<'a>) -> Option<Place<'a>> {
         let elsewhere = may_go_elsewhere(state, &bundle.avoid, &self.held_back);
         let avoids = |place: &Place| elsewhere && bundle.avoid.contains(place.0);
-        let allowed = |place: &&Place| !avoids(place) && !self.held_back.contains(place);
+        let allowed = |place: &&Place| !avoids(place) && !self.held_back.is_no_help(place);
         let has_worker = |place: &&Place| self.run.worker(place.0, place.1).is_some();
         let warm = self.warm.get_or_insert_with(|| rooms.idle.iter().filter(has_worker).copied().collect());
         while warm.first().is_some_and(|first| !rooms.idle.contains(first)) {

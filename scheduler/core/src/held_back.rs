@@ -1,7 +1,7 @@
 //! The places that a run does without: slots where its worker does not start, a missing database of theirs for instance,
 //! all slots of executors that cannot discover its suite, and executors that are cordoned ([`crate::sick`]). They get
 //! nothing of the run while another place may do better, or they would spend the budgets of tests that could run there. A
-//! cordoned executor whose trial is due gets one attempt; so does one whose last attempts were all red.
+//! cordoned executor whose trial is due gets one attempt, the shortest; so does one whose last attempts were all red.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,6 +57,15 @@ impl<'a> HeldBack<'a> {
 
     pub fn is_tried(&self, executor: &ExecutorId) -> bool {
         self.tried.contains_key(executor)
+    }
+
+    pub fn has_trials(&self) -> bool {
+        self.tried.values().any(|is_to_be_tried| *is_to_be_tried)
+    }
+
+    /// Whether the place is one of an executor that gets an attempt now, and no more.
+    pub fn is_on_trial(&self, place: &Place) -> bool {
+        self.tried.get(place.0).is_some_and(|is_to_be_tried| *is_to_be_tried)
     }
 
     /// The executor is given something.
