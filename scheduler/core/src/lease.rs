@@ -22,6 +22,7 @@ impl Executor {
             answered: false,
             sequence: 0,
             lease_until,
+            closed: None,
             due: None,
             slots: 0,
             labels: BTreeMap::new(),
@@ -84,6 +85,7 @@ impl Step<'_> {
             && (state.boot.as_ref(), state.sequence) == (Some(boot), sequence)
         {
             state.lease_until = state.lease_until.min(until);
+            state.closed = Some(self.now);
             let held = state.held.take();
             self.state.expect(executor);
             if let Some(held) = held {
@@ -101,7 +103,8 @@ impl Step<'_> {
             let running = executor.running.values_mut().map(|running| &mut running.since);
             let given = executor.given.values_mut().map(|(_, since)| since);
             let since = running.chain(given).chain(executor.begun.values_mut());
-            since.chain(&mut executor.alone_since).for_each(|since| *since = *since + pause);
+            let since = since.chain(&mut executor.alone_since).chain(&mut executor.closed);
+            since.for_each(|since| *since = *since + pause);
         }
         self.extend_patience(pause);
         self.extend_judgements(pause);
@@ -167,7 +170,8 @@ impl Step<'_> {
         // What an executor had that was not heard of since the recovery, nobody knows.
         let had = has || known.is_some_and(|executor| executor.boot.is_none());
         let since = known.and_then(|executor| executor.alone_since);
-        let alone_ms = since.filter(|_| state.alone).map(|since| (self.now - since).as_millis() as u64);
+        let until = known.and_then(|executor| executor.closed).unwrap_or(self.now);
+        let alone_ms = since.filter(|_| state.alone).map(|since| (until - since).as_millis() as u64);
         let epoch = self.state.epoch;
         let in_vain = has && cause.is_charged() && self.state.came_to_nothing(run, attempt);
         self.open_what_is_left(run, attempt, true, in_vain);

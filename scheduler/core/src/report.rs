@@ -66,7 +66,7 @@ impl Step<'_> {
         let executor = entry.or_insert_with(|| Executor::unseen(now, now + lease));
         executor.boot = Some(report.boot.clone());
         executor.sequence = report.sequence;
-        executor.lease_until = now + lease;
+        (executor.lease_until, executor.closed) = (now + lease, None);
         executor.drains_for = report.draining.as_ref().map(|drain| drain.cause);
         let capacity = (report.slots, asked || report.draining.is_some());
         let changed = (executor.slots, executor.draining) != capacity;

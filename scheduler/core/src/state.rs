@@ -97,6 +97,8 @@ pub struct Executor {
     pub answered: bool,
     pub sequence: u64,
     pub lease_until: Instant,
+    /// Since when the connection of its last report is closed.
+    pub closed: Option<Instant>,
     /// When it is looked at next.
     pub due: Option<Instant>,
     /// When its process was first heard of.

@@ -416,6 +416,7 @@ impl World {
         let Some(agent) = agent.filter(|agent| agent.core.leaving.is_none()) else { return };
         self.census.count("fault: executor drained by an operator");
         let executor_id = agent.core.executor.clone();
+        self.physical.asked_to_leave.insert(executor_id.to_string());
         self.send_to_scheduler(&ToScheduler::Drain { executor: executor_id, limit_ms });
         self.after(OPERATOR_MS, Action::Fault(Fault::Drain { executor, limit_ms }));
     }

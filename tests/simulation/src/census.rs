@@ -6,6 +6,7 @@ use std::fmt;
 use seagull_domain::{EndCause, Evidence, NotExecuted, Recall, Sickness};
 use seagull_scheduler_core::{Effect, What};
 
+use crate::oracle::Innocents;
 use crate::pairs::{Pair, Pairs};
 
 #[derive(Default, Clone)]
@@ -15,6 +16,7 @@ pub struct Census {
     pub steps: u64,
     /// What events met in the scheduler's core.
     pub pairs: Pairs,
+    pub innocents: Innocents,
     /// After so many steps a core's state is checked; 0 is after each.
     pub check_every: u64,
 }
@@ -135,8 +137,10 @@ pub const KINDS: &[&str] = &[
     "fault: test interrupted",
 ];
 
-/// What takes a machine that is sick, or leaves while it has much to do, and a run that goes on for long.
+/// What takes a machine that is sick, or leaves while it has much to do, or is lost twice with a test, and a run that goes on for
+/// long.
 const SELDOM: &[&str] = &[
+    "fact: condemned",
     "met: given back by an executor that drains",
     "fact: executor cordoned",
     "fact: executor back",
@@ -164,6 +168,7 @@ impl Census {
 
     pub fn add(&mut self, other: &Census) {
         self.steps += other.steps;
+        self.innocents.add(other.innocents);
         for (pair, count) in &other.pairs {
             *self.pairs.entry(*pair).or_default() += count;
         }

@@ -49,14 +49,18 @@ impl World {
     pub fn client_acts(&mut self, run: usize) {
         // What it was late for may be the last for a long time.
         self.watchers_read();
-        let client = &self.clients[run];
-        if client.is_finished() {
+        if self.clients[run].is_finished() {
+            if self.random.chance(300) {
+                self.another_reads(run);
+                self.others_are_late(run);
+            }
             return;
         }
         if self.clients_are_out() {
             let wait = self.clients_cut_until - self.now;
             return self.after(wait, Action::Client { run });
         }
+        let client = &self.clients[run];
         let watches = client.watching == Some(self.epoch);
         let lost_at = self.scenario.runs[run].lost_at.filter(|_| watches);
         if lost_at.is_some_and(|at| self.now >= at) {
@@ -83,16 +87,46 @@ impl World {
             self.send_to_scheduler(&ToScheduler::Submit { run });
         } else if let Some(at) = cancels {
             if self.now >= at {
-                self.clients[run].cancel_asked = true;
-                self.send_to_scheduler(&ToScheduler::Cancel { run });
+                self.client_cancels(run);
             } else {
                 wait = wait.min(at - self.now);
             }
         } else if self.random.chance(if self.comes_late(run) { 500 } else { 100 }) {
             // Attaches again, as another reader would.
             self.send_to_scheduler(&ToScheduler::Submit { run });
+        } else if self.scenario.runs[run].judge.is_some() && self.random.chance(100) {
+            self.client_speaks_early(run);
         }
         self.after(wait, Action::Client { run });
+    }
+
+    pub fn client_cancels(&mut self, run: usize) {
+        self.clients[run].cancel_asked = true;
+        self.send_to_scheduler(&ToScheduler::Cancel { run });
+    }
+
+    /// Nobody has asked it.
+    fn client_speaks_early(&mut self, run: usize) {
+        if self.random.chance(500) {
+            self.client_says(run, 1);
+        } else {
+            self.send_to_scheduler(&ToScheduler::Judge { run, word: None });
+        }
+    }
+
+    /// Who has not seen the end says what is of no consequence any more.
+    fn others_are_late(&mut self, run: usize) {
+        self.send_to_scheduler(&ToScheduler::Cancel { run });
+        self.send_to_scheduler(&ToScheduler::Judge { run, word: None });
+        self.send_to_scheduler(&ToScheduler::Judge { run, word: Some(Vec::new()) });
+    }
+
+    /// For a moment the run's stream has another reader.
+    fn another_reads(&mut self, run: usize) {
+        for (begins, delay) in [(true, 2), (false, 500)] {
+            let message = ToScheduler::Watch { run, epoch: self.epoch, begins };
+            self.after(delay, Action::ToScheduler(message));
+        }
     }
 
     fn comes_late(&self, run: usize) -> bool {
@@ -115,20 +149,21 @@ impl World {
                 if first {
                     self.census.count("met: run cancelled while it is judged");
                 }
-                self.clients[run].cancel_asked = true;
-                self.send_to_scheduler(&ToScheduler::Cancel { run });
+                self.client_cancels(run);
             }
             _ if self.now < asked + takes_ms => {
                 self.send_to_scheduler(&ToScheduler::Judge { run, word: None })
             }
             Judges::Once => self.client_says(run, errors),
             Judges::Twice => {
-                if self.clients[run].words.is_empty() {
-                    self.census.count("met: run judged by two clients");
-                }
+                self.census.count("met: run judged by two clients");
                 self.client_says(run, errors);
                 self.client_says(run, errors + 1);
+                self.send_to_scheduler(&ToScheduler::Judge { run, word: None });
             }
+        }
+        if self.random.chance(200) {
+            self.another_reads(run);
         }
         self.after(PATIENCE_MS, Action::Client { run });
     }

@@ -15,6 +15,7 @@ impl Scenario {
         scenario.runs.truncate(1);
         let run = &mut scenario.runs[0];
         (run.cancelled_at, run.lost_at, run.anticipation) = (None, None, None);
+        (run.plan_fails, run.cancelled_in_planning) = (false, false);
         (run.spec.fail_fast, run.spec.run_losses, run.spec.orphan_ms) = (None, None, None);
         run.gone.clear();
         run.tests.resize_with(tests.max(run.tests.len()), || passes(r));

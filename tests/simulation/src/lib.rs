@@ -11,6 +11,7 @@ mod controller;
 mod journal;
 mod large;
 mod machines;
+mod mortal;
 mod network;
 mod oracle;
 mod pairs;
@@ -27,6 +28,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use census::{Census, KINDS};
+pub use oracle::Innocents;
 pub use pairs::{Pair, Pairs, TABLES, Table};
 pub use plant::Plant;
 pub use random::Random;
@@ -57,11 +59,16 @@ pub fn large(seed: u64, executors: usize, tests: usize) -> Result<Census, Failur
     judged(seed, Scenario::large(seed, executors, tests), None, false)
 }
 
+/// Plays a history of innocent tests on executors that are lost all the time, with a bug of the harness if one is asked for.
+pub fn mortal(seed: u64, plant: Option<Plant>) -> Result<Census, Failure> {
+    judged(seed, Scenario::mortal(seed), plant, false)
+}
+
 fn judged(seed: u64, scenario: Scenario, plant: Option<Plant>, trace: bool) -> Result<Census, Failure> {
     let play = || {
         let mut world = World::new(seed, scenario, plant, trace);
         world.play()?;
-        oracle::judge(&world)?;
+        world.census.innocents = oracle::judge(&world)?;
         Ok(world.census)
     };
     let outcome = catch_unwind(AssertUnwindSafe(play));

@@ -13,11 +13,28 @@ pub struct Physical {
     pub controllers: Vec<ControllerLife>,
     /// In the order of time.
     pub signs: Vec<(u64, Sign)>,
+    /// Executors that an operator asked to leave.
+    pub asked_to_leave: BTreeSet<String>,
     /// Tests that were failed for something else that nobody could tell from their own doing: the whole machine stood
     /// still until just after the limit, or is sick.
     pub unlucky: BTreeSet<(usize, TestIndex)>,
     /// What each attempt had to do when its agent first learned of it.
     pub given: BTreeMap<AttemptId, Vec<TestIndex>>,
+}
+
+impl Physical {
+    /// When the scheduler that lived at a time had started.
+    pub fn life_at(&self, time: u64) -> u64 {
+        let started = |(at, sign): &&(u64, Sign)| matches!(sign, Sign::SchedulerStarted) && *at <= time;
+        self.signs.iter().rfind(started).map_or(0, |(at, _)| *at)
+    }
+
+    /// Whether the executor leaves at some time, or was asked to.
+    pub fn may_leave(&self, executor: &ExecutorId) -> bool {
+        let of_executor = |agent: &&AgentLife| agent.executor == executor.as_str();
+        self.asked_to_leave.contains(executor.as_str())
+            || self.agents.iter().filter(of_executor).any(|agent| agent.leaves.is_some())
+    }
 }
 
 /// What the scheduler has to go by when it judges whether an executor is there.

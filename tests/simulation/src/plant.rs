@@ -34,8 +34,12 @@ pub enum Plant {
     SuspectMarkLost,
     /// The scheduler counts what a test was lost with among others as if it had been alone.
     CondemnedForOneDeath,
+    /// The scheduler forgets how many executors were lost.
+    LossesForgotten,
     /// Half of a bundle that was cut in two is lost.
     HalfDropped,
+    /// The scheduler forgets where attempts were red.
+    RedForgotten,
     /// A cordon has no end.
     CordonNeverLifted,
     /// A cordon is forgotten as soon as it was told.
@@ -94,6 +98,10 @@ pub fn spoil(plant: Plant, state: &mut State) {
                 tests.for_each(|test| run.tests[test].pending = None);
             }
         }
+        Plant::RedForgotten => {
+            runs.for_each(|run| run.sick.values_mut().for_each(|signs| signs.red = Default::default()));
+        }
+        Plant::LossesForgotten => state.losses.count = 0,
         Plant::CordonNeverLifted => {
             state.trials.values_mut().for_each(|trial| *trial = Some(Instant(1 << 50)));
         }

@@ -28,4 +28,10 @@ impl Random {
     pub fn index(&mut self, length: usize) -> usize {
         (self.next() % length as u64) as usize
     }
+
+    /// How long something takes that comes by chance, every so often on average.
+    pub fn after_ms(&mut self, mean_ms: u64) -> u64 {
+        let share = (self.next() % 1_000_000 + 1) as f64 / 1_000_000.0;
+        (-share.ln() * mean_ms as f64) as u64
+    }
 }

@@ -35,6 +35,8 @@ pub struct RunPlan {
     pub gone: Vec<Script>,
     pub relations: Vec<Relation>,
     pub cancelled_at: Option<u64>,
+    /// It is cancelled as soon as its plan is asked for.
+    pub cancelled_in_planning: bool,
     /// Its client is gone from then on.
     pub lost_at: Option<u64>,
     /// Its workers want a controller.
@@ -213,6 +215,7 @@ impl Scenario {
         let mut scenario = Scenario { executors, runs, faults, message_bytes, crash_after, calm_at: 0 };
         trouble::add(r, &mut scenario);
         scenario.runs.iter_mut().for_each(|run| run.judge = r.chance(800).then(|| judge(r)));
+        scenario.runs.iter_mut().for_each(|run| cut_short(r, run));
         scenario
     }
 
@@ -254,6 +257,7 @@ fn run(r: &mut Random, seed: u64, index: usize, executors: usize) -> RunPlan {
         gone: Vec::new(),
         relations,
         cancelled_at: None,
+        cancelled_in_planning: false,
         lost_at: None,
         controlled: false,
         judge: None,
@@ -284,6 +288,15 @@ fn second_run(r: &mut Random, seed: u64, executors: usize) -> RunPlan {
         _ => plan.cancelled_at = r.chance(300).then(|| r.within(0..=40_000)),
     }
     plan
+}
+
+/// Now and then a run is over before it has begun.
+fn cut_short(r: &mut Random, run: &mut RunPlan) {
+    run.plan_fails |= r.chance(20);
+    run.cancelled_in_planning = r.chance(if run.plan_fails { 500 } else { 60 });
+    if run.cancelled_at.is_some() && r.chance(300) {
+        run.cancelled_at = Some(run.submitted_at + r.within(0..=2500));
+    }
 }
 
 /// A test or two kill their machine.

@@ -361,11 +361,19 @@ impl World {
             Effect::Refused { refusal, .. } => panic!("a run was refused: {refusal:?}"),
             Effect::Plan { run, generation, anticipated, .. } => {
                 let delay = self.random.within(20..=800);
+                let index = self.run_index(&run);
                 self.after(delay, Action::Planned { epoch: self.epoch, run, generation, anticipated });
                 self.milestone(Milestone::PlanAsked);
+                if self.scenario.runs[index].cancelled_in_planning {
+                    self.client_cancels(index);
+                }
             }
             Effect::Anticipate { run, .. } => {
-                let most = if self.random.chance(900) { 500 } else { 4000 };
+                let most = match self.random.within(0..=19) {
+                    0 => 60_000,
+                    1 | 2 => 4000,
+                    _ => 500,
+                };
                 let delay = self.random.within(1..=most);
                 self.after(delay, Action::Anticipated { epoch: self.epoch, run });
             }

@@ -1,6 +1,6 @@
 //! The simulation finds bugs: each of these is planted in its harness, and a history goes wrong by it.
 
-use seagull_simulation::{Census, Plant, history};
+use seagull_simulation::{Census, Plant, history, mortal};
 
 /// Plays histories, which go right without the plant, until one goes wrong in the way that the bug should show in.
 fn is_found_within(histories: u64, plant: Plant, symptom: &str) {
@@ -85,9 +85,22 @@ fn a_test_condemned_for_one_death_alone() {
     is_found_within(200, Plant::CondemnedForOneDeath, "given alone to 1");
 }
 
+/// A fleet that loses executors all the time is what shows it.
+#[test]
+fn losses_of_executors_forgotten() {
+    let failure = |seed| mortal(seed, Some(Plant::LossesForgotten)).err();
+    let found = (0..100).filter_map(failure).find(|failure| failure.message.contains("which may be chance"));
+    assert!(found.is_some(), "it was not found in 100 histories");
+}
+
 #[test]
 fn half_of_a_bundle_that_was_cut_dropped() {
     is_found_within(100, Plant::HalfDropped, "nobody owes test");
+}
+
+#[test]
+fn attempts_that_were_red_forgotten() {
+    is_found_within(200, Plant::RedForgotten, "of its were red");
 }
 
 #[test]

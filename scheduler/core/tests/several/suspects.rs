@@ -154,6 +154,45 @@ fn where_executors_are_lost_all_the_time_nobody_is_blamed() {
     assert_eq!(decided(&facts), [(TestIndex(0), Verdict::NotExecuted(infra))]);
 }
 
+/// Executors run a suspect until they are lost, within a minute or two; others have lived for so long before and were
+/// never lost. For how long each ran it alone, and what that comes to.
+fn lost_alone(lived: u64, closes_after: Option<u64>) -> (Vec<Option<u64>>, Vec<(TestIndex, Verdict)>) {
+    let mut world = World::running(0, 1, Vec::new());
+    world.state.losses = Losses { count: 0, lived: Duration::from_secs(lived) };
+    let mut facts = Vec::new();
+    world.report("b", &[]);
+    world.report("c", &[]);
+    for executor in ["a", "b", "c"] {
+        let attempt = world.state.next_attempt.0 - 1;
+        world.says(executor, attempt, AttemptState::Running(Some(TestIndex(0))));
+        world.report(executor, &[]);
+        if let Some(seconds) = closes_after {
+            world.now = world.now + Duration::from_secs(seconds);
+            let (boot, sequence) = ("b0".parse().unwrap(), world.executors[executor].sequence);
+            world.step(Event::Disconnected { executor: executor.parse().unwrap(), boot, sequence });
+        }
+        let others: Vec<_> = ["b", "c", "d"].into_iter().filter(|of| *of > executor).collect();
+        facts = lose(&mut world, executor, &others);
+    }
+    let deaths = &world.state.runs[&run()].test(TestIndex(0)).deaths;
+    (deaths.iter().map(|death| death.alone_ms).collect(), decided(&facts))
+}
+
+#[test]
+fn a_product_below_one_in_a_hundred_is_a_chance_above_it() {
+    // Twenty seconds, twice, of 275 in which one loss is to be expected: 0.5 % as a product.
+    let lost = Verdict::NotExecuted(NotExecuted::Infra(InfraCause::ExecutorLost));
+    assert_eq!(lost_alone(100, None).1, [(TestIndex(0), lost)]);
+    assert_eq!(lost_alone(3600, None).1, [(TestIndex(0), Verdict::Failed)]);
+}
+
+#[test]
+fn an_executor_ran_a_suspect_until_its_connection_closed() {
+    let (alone_ms, decided) = lost_alone(0, Some(1));
+    assert_eq!(alone_ms, [Some(1000); 2]);
+    assert_eq!(decided, [(TestIndex(0), Verdict::Failed)]);
+}
+
 #[test]
 fn what_needs_a_suspect_before_it_waits_until_that_has_a_result() {
     let (mut world, facts) = killer(0, ordered(0..3), 3);

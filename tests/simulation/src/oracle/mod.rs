@@ -6,6 +6,7 @@ mod copies;
 mod executions;
 mod judgement;
 mod placement;
+mod poison;
 mod run;
 mod sick;
 mod silence;
@@ -17,6 +18,8 @@ use std::collections::BTreeMap;
 use seagull_domain::{
     AttemptId, Evidence, ExecutorId, RunEvent, SecondCopy, Seq, SuiteError, TestIndex, TestResult,
 };
+
+pub use poison::Innocents;
 
 use crate::physical::{Execution, Physical};
 use crate::scenario::RunPlan;
@@ -66,29 +69,34 @@ struct Told<'a> {
     evidence: Option<Evidence>,
 }
 
-pub fn judge(world: &World) -> Result<(), String> {
+pub fn judge(world: &World) -> Result<Innocents, String> {
     silence::check(&world.physical)?;
-    for (run, plan) in world.scenario.runs.iter().enumerate() {
-        let story = Story::new(world, run, plan);
+    let mut innocents = Innocents::default();
+    let runs = world.scenario.runs.iter().enumerate();
+    let stories: Vec<_> = runs.map(|(run, plan)| Story::new(world, run, plan)).collect();
+    for story in &stories {
+        let plan = story.plan;
         let of_run = |error: String| format!("run {}: {error}", plan.spec.id);
         let journal = world.journal.stream(&plan.spec.id, Seq(0));
         ensure(journal == story.told, || "a watcher saw another stream than the journal has".into())
             .map_err(of_run)?;
         if plan.tests.len() > MOST_TESTS {
-            run::check(&story).map_err(of_run)?;
+            run::check(story).map_err(of_run)?;
             continue;
         }
-        verdicts::check(&story).map_err(of_run)?;
-        run::check(&story).map_err(of_run)?;
-        judgement::check(&story).map_err(of_run)?;
-        executions::check(&story).map_err(of_run)?;
-        copies::check(&story).map_err(of_run)?;
-        placement::check(&story).map_err(of_run)?;
-        controllers::check(&story).map_err(of_run)?;
-        suspects::check(&story).map_err(of_run)?;
-        sick::check(&story).map_err(of_run)?;
+        verdicts::check(story).map_err(of_run)?;
+        run::check(story).map_err(of_run)?;
+        judgement::check(story).map_err(of_run)?;
+        executions::check(story).map_err(of_run)?;
+        copies::check(story).map_err(of_run)?;
+        placement::check(story).map_err(of_run)?;
+        controllers::check(story).map_err(of_run)?;
+        suspects::check(story).map_err(of_run)?;
+        sick::check(story).map_err(of_run)?;
+        poison::check(story, &stories).map_err(of_run)?;
+        innocents.add(Innocents::of(story));
     }
-    Ok(())
+    Ok(innocents)
 }
 
 impl<'a> Story<'a> {

@@ -9,6 +9,11 @@ use super::{Story, ensure};
 
 /// So many attempts in a row show it.
 const IN_A_ROW: usize = 3;
+/// After so many red attempts in a row the next comes no sooner than in a second, after one more in two, and so on.
+const PAUSE_MS: u64 = 1000;
+const LONGEST_PAUSE_MS: u64 = 30_000;
+/// That an attempt has ended may be told so much later than it had.
+const COMMIT_MS: u64 = 2000;
 /// A trial comes after this at the earliest, as far as times of telling tell.
 const TRIED_AFTER_MS: u64 = 25_000;
 
@@ -176,6 +181,7 @@ impl<'a> Ledger<'a> {
         let Some(signs) = self.signs.get(executor) else { return Ok(()) };
         let others = || self.story.works_elsewhere(place, executor, &self.cordoned());
         let Some(Cordoned { since, trials, .. }) = signs.cordoned else {
+            self.goes_slowly(place, attempt, executor)?;
             let red = self.red_row(executor, at);
             let tests_fail = red.iter().filter(|attempt| self.is_disproved(attempt)).count() >= IN_A_ROW;
             return ensure(!(self.nothing_starts(executor) || tests_fail) || !others(), || {
@@ -194,6 +200,41 @@ impl<'a> Ledger<'a> {
             (cordoned.tried, cordoned.trials) = (true, trials + u64::from(others));
         }
         Ok(())
+    }
+
+    /// An executor whose last attempts were all red has one at a time, and less and less often, while another does better:
+    /// so few are red before it is cordoned.
+    fn goes_slowly(&self, place: usize, attempt: AttemptId, executor: &ExecutorId) -> Result<(), String> {
+        let (seq, at, _) = self.story.told[place];
+        let row = self.red_before(executor, seq);
+        if row.len() < IN_A_ROW || self.story.has_scheduler_faults {
+            return Ok(());
+        }
+        let all: BTreeSet<_> = self.attempts.values().map(|of| of.executor).collect();
+        let red = all.into_iter().filter(|of| self.red_before(of, seq).len() >= IN_A_ROW);
+        let worse = self.cordoned().into_iter().chain(red).collect();
+        if !self.story.works_elsewhere(place, executor, &worse) {
+            return Ok(());
+        }
+        let mut had = self.attempts.iter().filter(|(_, of)| of.executor == executor);
+        let has_other = had.any(|(id, _)| self.story.ended.get(id).is_none_or(|(ended, _)| *ended > seq));
+        let pause = (PAUSE_MS << (row.len() - IN_A_ROW).min(16)).min(LONGEST_PAUSE_MS);
+        ensure(!has_other && at + COMMIT_MS >= row[0] + pause, || {
+            format!("{executor} is given attempt {attempt} at {at}, the last {} of its were red", row.len())
+        })
+    }
+
+    /// When the last attempts of an executor ended before a fact, the latest first, as long as they were red.
+    fn red_before(&self, executor: &ExecutorId, seq: Seq) -> Vec<u64> {
+        let anew = self.anew.get(executor).copied();
+        let counts = |(id, end): &(&AttemptId, &(Seq, u64))| {
+            end.0 < seq && anew.is_none_or(|anew| end.1 > anew) && !self.story.lost.contains_key(id)
+        };
+        let mut ended: Vec<_> = self.story.ended.iter().filter(counts).map(|(id, end)| (*end, id)).collect();
+        ended.sort();
+        let attempts = ended.iter().rev().filter_map(|((_, at), id)| Some((*at, self.attempts.get(*id)?)));
+        let judged = attempts.filter(|(_, of)| of.executor == executor && !of.first.is_empty());
+        judged.take_while(|(_, of)| of.is_red()).map(|(at, _)| at).collect()
     }
 
     fn cordoned(&self) -> BTreeSet<&'a ExecutorId> {
@@ -245,7 +286,7 @@ impl Story<'_> {
         };
         let stays = |of: &ExecutorId| {
             let mut lives = self.physical.agents.iter().filter(|agent| agent.executor == of.as_str());
-            lives.all(|agent| agent.leaves.is_none() && agent.died.is_none())
+            !self.physical.may_leave(of) && lives.all(|agent| agent.died.is_none())
         };
         rest.into_iter().any(|(of, goes_on)| {
             goes_on && of != than && !cordoned.contains(of) && last(of) == Some(true) && stays(of)

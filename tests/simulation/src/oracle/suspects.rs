@@ -5,6 +5,9 @@ use seagull_domain::{AttemptId, InfraCause, RunEvent, TestIndex};
 use super::{Story, ensure};
 use crate::physical::Execution;
 
+/// A suspect that takes so long need not be the last.
+const LONG_US: u64 = 20_000_000;
+
 pub fn check(story: &Story) -> Result<(), String> {
     // A scheduler that has just started does not know what executors have.
     if story.has_scheduler_faults {
@@ -26,7 +29,8 @@ pub fn check(story: &Story) -> Result<(), String> {
             let named = |error: &str| format!("suspect {suspect} in attempt {attempt} {error}");
             ensure(given.len() == 1, || named("runs with others"))?;
             ensure(is_alone(story, *attempt), || named("runs beside others"))?;
-            ensure(is_last(story, place), || named("runs before what never ran"))?;
+            let is_long = story.plan.tests[suspect.0 as usize].predicted_us >= LONG_US;
+            ensure(is_long || is_last(story, place), || named("runs before what never ran"))?;
         }
     }
     Ok(())

@@ -306,7 +306,7 @@ fn broken_off(story: &Story, test: TestIndex) -> usize {
 /// A script allows only some verdicts, whatever happens around it.
 fn fits_script(story: &Story, test: TestIndex, verdict: Verdict) -> Result<(), String> {
     let does = story.plan.tests[test.0 as usize].does;
-    // By the rule an innocent test is condemned once in a hundred times that chance makes it look guilty.
+    // By the rule this happens to one innocent suspect in a hundred at most; see `poison`.
     let condemned = |told: Told| told.result.test == test && told.result.cause == Some(TestCause::Poison);
     if verdict == Verdict::Failed && story.finished().any(condemned) {
         return Ok(());
