@@ -4,7 +4,8 @@
     benches/recovery.py [--rounds 5]
 
 Writes such a journal, as a scheduler of 1,000 executors of 4 slots would, and starts schedulers on it, one after the
-other: each is killed once it listens. Writes benches/results/recovery.md.
+other: each is killed once it listens. Then writes journals of 50,000 tests with ever more reports in a commit: what a test
+costs, and how many are dispatched in a second. Writes benches/results/recovery.md.
 """
 
 import argparse
@@ -20,15 +21,25 @@ import record
 BOUND = 5.0
 
 
+def measured(name, state):
+    """What a measurement of the scheduler's crate prints, as lines."""
+    command = ["cargo", "test", "--locked", "-p", "seagull-scheduler", "--lib", "--", "--ignored", "--nocapture", name]
+    return subprocess.run(
+        command,
+        cwd=record.TOP, env={**os.environ, "SEAGULL_BENCH_STATE": str(state)}, text=True, stdout=subprocess.PIPE, check=True,
+    ).stdout.splitlines()
+
+
 def write_journal(state):
     """What writing it took, as lines."""
-    command = ["cargo", "test", "--locked", "-p", "seagull-scheduler", "--lib", "--", "--ignored", "--nocapture"]
-    output = subprocess.run(
-        [*command, "forty_large_runs_half_done"],
-        cwd=record.TOP, env={**os.environ, "SEAGULL_BENCH_STATE": str(state)}, text=True, stdout=subprocess.PIPE, check=True,
-    ).stdout
     figures = ("tests are decided", "µs a test", "a snapshot of", "MB resident")
-    return [line for line in output.splitlines() if any(figure in line for figure in figures)]
+    lines = measured("forty_large_runs_half_done", state)
+    return [line for line in lines if any(figure in line for figure in figures)]
+
+
+def shares(state):
+    """What a test costs the journal, as a table."""
+    return [line for line in measured("the_share_of_a_test", state) if line.startswith("|")]
 
 
 def recover(state):
@@ -48,12 +59,18 @@ def main():
     with tempfile.TemporaryDirectory(prefix="bench-", dir=record.TARGET) as folder:
         written = write_journal(pathlib.Path(folder))
         rounds = [recover(pathlib.Path(folder)) for _ in range(options.rounds)]
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=record.TARGET) as folder:
+        by_group = shares(pathlib.Path(folder))
     took, peak = zip(*rounds)
     lines = [f"# recovery: 40 runs of 100,000 tests, half done, {options.rounds} rounds", "", *record.circumstances(), ""]
     lines += ["Writing the journal:", "", *(f"- {line}" for line in written), ""]
     lines += ["| | median (spread) | bound | met |", "|---|---|---|---|"]
     lines += [f"| seconds until it listens | {record.spread(took, '.2f')} | {BOUND} | {'yes' if max(took) < BOUND else 'no'} |"]
     lines += [f"| MB resident at most | {record.spread(peak, '.0f')} | | |"]
+    lines += ["", "## A test's share of the journal", ""]
+    lines += ["50,000 tests of 40 runs, on 100 executors that report results of five tests of each of four slots: the core's"]
+    lines += ["steps and the commits, one after the other. A scheduler commits what has come while it made the last commit durable.", ""]
+    lines += by_group
     record.write("recovery", lines)
 
 

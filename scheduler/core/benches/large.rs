@@ -1,5 +1,5 @@
 //! Ten thousand executors and four million tests in one scheduler's core: what a step costs in each situation of a
-//! fleet's day, and how much memory all of it takes. Prints a record; `benches/results/large.md` keeps one.
+//! fleet's day, and how much memory all of it takes. Prints what `benches/large.py` records.
 //!
 //! `cargo bench --profile dev -p seagull-scheduler-core --bench large [-- EXECUTORS]`
 #![expect(clippy::disallowed_methods, reason = "what steps take is measured")]
@@ -30,6 +30,12 @@ impl Took {
             Some((_, all)) => all.push(took),
             None => self.0.push((what, vec![took])),
         }
+    }
+
+    /// In microseconds.
+    fn mean(&self, what: &str) -> f64 {
+        let took = self.0.iter().find(|(of, _)| *of == what).map_or(&[][..], |(_, took)| took.as_slice());
+        took.iter().sum::<Duration>().as_secs_f64() * 1e6 / took.len().max(1) as f64
     }
 
     fn print(&mut self) {
@@ -66,6 +72,13 @@ fn main() {
     println!("A test takes {:.0} bytes.", (planned - joined) * 1024.0 * 1024.0 / tests);
     day(&mut fleet);
     println!("At most {:.0} MB were resident, {:.0} MB at the end.", resident_mb().0, resident_mb().1);
+    let mean = |what| took.borrow().mean(what) * f64::from(executors) / 1e4;
+    println!(
+        "All executors, when each reports once a second, take {:.1} % of a core with nothing new, and {:.1} % with a result \
+         of each slot.",
+        mean("nothing new"),
+        mean("a result of each slot")
+    );
     took.borrow_mut().print();
 }
 

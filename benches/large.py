@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""What a large fleet costs: 10,000 executors and 4 million tests in one scheduler's core, and as many executors simulated.
+
+    benches/large.py [--executors 10000] [--tests 100000]
+
+The first part is the bench `large` of the scheduler's core: what each step takes, and the memory. The second plays a history
+of that many executors and tests, with faults, in virtual time. Writes benches/results/large.md.
+"""
+
+import argparse
+import os
+import subprocess
+
+import record
+
+
+def core(executors):
+    """What the bench prints, as lines."""
+    command = ["cargo", "bench", "--locked", "--profile", "dev", "-p", "seagull-scheduler-core", "--bench", "large"]
+    said = subprocess.run([*command, "--", str(executors)], cwd=record.TOP, text=True, stdout=subprocess.PIPE, check=True)
+    return said.stdout.strip().splitlines()
+
+
+def history(executors, tests):
+    """What a history of a large fleet comes to, in a line."""
+    command = ["cargo", "test", "--locked", "-p", "seagull-simulation", "--test", "histories", "--", "a_large_fleet"]
+    size = {"SEAGULL_SIM_EXECUTORS": str(executors), "SEAGULL_SIM_TESTS": str(tests)}
+    said = subprocess.run(command, cwd=record.TOP, env={**os.environ, **size}, text=True, stderr=subprocess.PIPE, check=True)
+    return next(line for line in said.stderr.splitlines() if "steps of cores" in line)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--executors", type=int, default=10_000)
+    parser.add_argument("--tests", type=int, default=100_000)
+    options = parser.parse_args()
+    steps, played = core(options.executors), history(options.executors, options.tests)
+    lines = [f"# large: {options.executors} executors", "", *record.circumstances(), "", *steps, ""]
+    lines += [f"A history in virtual time, of {played}."]
+    record.write("large", lines)
+
+
+if __name__ == "__main__":
+    main()
