@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -159,6 +160,30 @@ fn executors_without_cargo_run_what_was_built_here() {
     let repeated = client(&cluster, &["repro", "third", "fails"]).output().unwrap();
     assert_eq!(repeated.status.code(), Some(100), "{}", said(&repeated));
     assert!(said(&repeated).contains("cargo test -p lib"), "{}", said(&repeated));
+}
+
+#[test]
+fn what_a_wrapper_around_cargo_sets_stays_here_and_is_named() {
+    let cluster = Cluster::start(Suite::of(&[
+        (".gitignore", "target\n"),
+        ("ws/Cargo.toml", "[package]\nname = 'small'\nedition = '2024'\n"),
+        (
+            "ws/src/lib.rs",
+            "#[test]\nfn has_no_token() {\n    assert!(std::env::var(\"REGISTRY_TOKEN\").is_err());\n}\n",
+        ),
+    ]));
+    let _executor = cluster.executor_with("e-one", &[], &BARE);
+    let bin = cluster.suite.beside("bin");
+    let path = std::env::var("PATH").unwrap();
+    fs::create_dir(&bin).unwrap();
+    let wrapper = format!("#!/bin/sh\nPATH='{path}' REGISTRY_TOKEN=hunter2 exec cargo \"$@\"\n");
+    fs::write(bin.join("cargo"), wrapper).unwrap();
+    fs::set_permissions(bin.join("cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = client(&cluster, &["run", "--output", "json"]);
+    command.env("PATH", format!("{}:{path}", bin.display()));
+    let sent = Running::start(command, &cluster.suite.beside("stderr-client")).finish();
+    sent.expect(0, &[("small::lib::has_no_token", "passed")]);
+    assert!(sent.stderr.contains("not sent with the tests: REGISTRY_TOKEN\n"), "{}", sent.stderr);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What executors get instead of building it: cargo builds the tests here, and its words are shown, or there is an archive.
 #![expect(clippy::disallowed_methods, reason = "a shell: a build takes real time")]
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -113,6 +114,7 @@ async fn add(
     kept: (TempDir, Option<Opened>),
 ) -> anyhow::Result<Ready> {
     tell_left_out(exported.left_out).await?;
+    tell_unsent(&exported.unsent);
     let list = kept.0.path().join(cargo::LIST);
     fs::write(&list, &exported.list)?;
     let mut files = exported.files;
@@ -149,7 +151,9 @@ impl Building {
         let given = with_colour(&self.given);
         let mut command = build.command_in(&given, &self.arguments, &rustc);
         let stdout = scratch.join("stdout");
-        command.current_dir(self.directory.canonicalize()?).stdout(File::create(&stdout)?);
+        let directory = self.directory.canonicalize()?;
+        let configured = cargo::configured(&directory, &given, &self.arguments);
+        command.current_dir(directory).stdout(File::create(&stdout)?);
         let status =
             run(command).await.map_err(|error| anyhow!("cannot start cargo: {error}\n{ELSEWHERE}"))?;
         if !status.success() {
@@ -159,7 +163,7 @@ impl Building {
         }
         let export = move || -> anyhow::Result<_> {
             let said = fs::read(&stdout).context("cannot read what cargo said")?;
-            build.export(&String::from_utf8_lossy(&said), &given, &tree).map_err(usage)
+            build.export(&String::from_utf8_lossy(&said), &given, configured, &tree).map_err(usage)
         };
         tokio::task::spawn_blocking(export).await?
     }
@@ -194,6 +198,17 @@ async fn tell_left_out(left_out: Vec<(String, process::Command)>) -> anyhow::Res
         ));
     }
     Ok(())
+}
+
+/// What a wrapper around cargo sets may be the user's own.
+fn tell_unsent(variables: &BTreeSet<String>) {
+    if !variables.is_empty() {
+        let names = variables.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        warn(format!(
+            "set by something around cargo, and not sent with the tests: {names}\n\
+             hint: pass-env in seagull.toml sends variables of this process by name, and [env] sets them"
+        ));
+    }
 }
 
 fn read(file: &mut File) -> io::Result<String> {

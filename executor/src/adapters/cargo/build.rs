@@ -35,6 +35,12 @@ struct Line {
     profile: Profile,
 }
 
+/// A line of cargo's about a build script that was run.
+#[derive(Deserialize)]
+struct Script {
+    env: Vec<(String, String)>,
+}
+
 #[derive(Deserialize)]
 struct Profile {
     /// Whether it was built to test it.
@@ -156,6 +162,12 @@ pub(super) fn target_name(kind: &str, name: &str) -> String {
         "test" | "bin" | "example" | "bench" => format!("{kind}/{name}"),
         _ => "lib".to_owned(),
     }
+}
+
+/// The names of variables that build scripts set.
+pub(super) fn set_by_scripts(said: &str) -> impl Iterator<Item = String> {
+    let scripts = said.lines().filter_map(|line| serde_json::from_str::<Script>(line).ok());
+    scripts.flat_map(|script| script.env).map(|(name, _)| name)
 }
 
 /// The programs that tests may start.

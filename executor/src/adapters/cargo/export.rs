@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::build::{Build, programs};
+use super::build::{Build, programs, set_by_scripts};
 use super::built::{Entry, List, Moved, Place};
 use super::libraries::{VARIABLE, needed};
 use super::target::Target;
@@ -16,8 +16,9 @@ use crate::adapters::libtest;
 /// Where the target directory's part and the libraries go.
 const TARGET: &str = "target";
 const LIBRARIES: &str = "lib";
-/// Variables of cargo's that say nothing of a test, but where things are on the machine that builds.
-const OF_THIS_MACHINE: [&str; 5] = ["CARGO", "CARGO_HOME", "PATH", "RUST_RECURSION_COUNT", VARIABLE];
+/// Variables of cargo's and of shells that say nothing of a test, but where things are on the machine that builds.
+const OF_THIS_MACHINE: [&str; 9] =
+    ["CARGO", "CARGO_HOME", "PATH", "RUST_RECURSION_COUNT", VARIABLE, "PWD", "OLDPWD", "SHLVL", "_"];
 /// What begins the names of variables that cargo gives to tests.
 const OF_TESTS: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_EXE_", "OUT_DIR"];
 
@@ -32,16 +33,20 @@ pub struct Exported {
     pub files: BTreeMap<PathBuf, PathBuf>,
     /// The examples in a crate's documentation need a compiler, so they are left out: the package, and what lists them.
     pub left_out: Vec<(String, Command)>,
+    /// Variables that tests have here, from neither cargo nor the workspace: they may be secrets, and are not sent.
+    pub unsent: BTreeSet<String>,
 }
 
 /// What cargo may be started in: this process's variables, and these. What is set as cargo sets it for tests is of a test
 /// that this process is, if any.
 pub fn given<'a>(variables: impl IntoIterator<Item = (&'a String, &'a String)>) -> Given {
-    let of_tests =
-        |name: &OsString| OF_TESTS.iter().any(|start| name.as_encoded_bytes().starts_with(start.as_bytes()));
-    let mut given: Given = env::vars_os().filter(|(name, _)| !of_tests(name)).collect();
+    let mut given: Given = env::vars_os().filter(|(name, _)| !is_of_tests(name)).collect();
     given.extend(variables.into_iter().map(|(name, value)| (name.into(), value.into())));
     given
+}
+
+fn is_of_tests(name: &OsStr) -> bool {
+    OF_TESTS.iter().any(|start| name.as_encoded_bytes().starts_with(start.as_bytes()))
 }
 
 /// Whether a crate's documentation has no examples, by what lists them.
@@ -50,11 +55,18 @@ pub fn lists_none(said: &str) -> bool {
 }
 
 impl Build {
-    /// `said` is what cargo said as it built, `given` what it was started in, and `tree` what is sent. The error is a
-    /// sentence.
-    pub fn export(&self, said: &str, given: &Given, tree: &Path) -> Result<Exported, String> {
+    /// `said` is what cargo said as it built, `given` what it was started in, `configured` the names of what its
+    /// configuration sets, and `tree` what is sent. The error is a sentence.
+    pub fn export(
+        &self,
+        said: &str,
+        given: &Given,
+        mut configured: BTreeSet<String>,
+        tree: &Path,
+    ) -> Result<Exported, String> {
         let targets = self.targets(said)?;
-        let mut export = Export { given, tree, list: BTreeMap::new(), left_out: Vec::new() };
+        configured.extend(set_by_scripts(said));
+        let mut export = Export::of(given, configured, tree);
         let mut sources = Sources { programs: programs(said), ..Sources::default() };
         for (id, target) in targets {
             if target.doc {
@@ -71,10 +83,13 @@ impl Build {
 
 struct Export<'a> {
     given: &'a Given,
+    /// The names of variables that the workspace sets.
+    known: BTreeSet<String>,
     tree: &'a Path,
     /// With the programs where they are here.
     list: BTreeMap<String, Entry>,
     left_out: Vec<(String, Command)>,
+    unsent: BTreeSet<String>,
 }
 
 /// Where what is needed lies.
@@ -87,8 +102,12 @@ struct Sources {
     libraries: Vec<PathBuf>,
 }
 
-impl Export<'_> {
-    fn entry(&self, target: Target) -> Result<Entry, String> {
+impl<'a> Export<'a> {
+    fn of(given: &'a Given, known: BTreeSet<String>, tree: &'a Path) -> Self {
+        Self { given, known, tree, list: BTreeMap::new(), left_out: Vec::new(), unsent: BTreeSet::new() }
+    }
+
+    fn entry(&mut self, target: Target) -> Result<Entry, String> {
         let directory = target.directory.strip_prefix(self.tree).map_err(|_| {
             format!(
                 "the package in {} is not within {}, which is what is sent\n\
@@ -102,12 +121,17 @@ impl Export<'_> {
                 || name.as_encoded_bytes().starts_with(b"RUSTUP_");
             !of_this_machine && self.given.get(name) != Some(value)
         };
-        let environment = target.environment.into_iter().filter(ours);
+        let is_known =
+            |name: &OsStr| is_of_tests(name) || name.to_str().is_some_and(|name| self.known.contains(name));
+        let (environment, unsent): (Vec<_>, Vec<_>) =
+            target.environment.into_iter().filter(ours).partition(|(name, _)| is_known(name));
+        self.unsent.extend(unsent.into_iter().map(|(name, _)| name.to_string_lossy().into_owned()));
         Ok(Entry {
             program: target.program.into(),
             arguments: target.arguments.into_iter().map(text).collect::<Result<_, _>>()?,
             directory: directory.to_owned(),
             environment: environment
+                .into_iter()
                 .map(|(name, value)| Ok((text(name)?, text(value)?)))
                 .collect::<Result<_, String>>()?,
         })
@@ -138,7 +162,7 @@ impl Export<'_> {
             libraries: vec![LIBRARIES.into()],
             targets: self.list,
         };
-        Ok(Exported { list: list.to_json()?, files, left_out: self.left_out })
+        Ok(Exported { list: list.to_json()?, files, left_out: self.left_out, unsent: self.unsent })
     }
 }
 
@@ -209,14 +233,16 @@ mod tests {
     #[test]
     fn only_what_cargo_set_for_the_test_travels() {
         let given = HashMap::from([("USER".into(), "me".into()), ("LEVEL".into(), "1".into())]);
-        let export =
-            Export { given: &given, tree: Path::new("/w"), list: BTreeMap::new(), left_out: Vec::new() };
+        let known = BTreeSet::from(["LEVEL".to_owned()]);
+        let mut export = Export::of(&given, known.clone(), Path::new("/w"));
         let target_of = || {
             target(&[
                 ("USER", "me"),
                 ("LEVEL", "2"),
                 ("CARGO", "/bin/cargo"),
                 ("PATH", "/w/bin"),
+                ("REGISTRY_TOKEN", "hunter2"),
+                ("CARGO_REGISTRY_TOKEN", "hunter2"),
                 ("RUSTUP_TOOLCHAIN", "x"),
                 (VARIABLE, "/lib"),
                 ("CARGO_PKG_NAME", "a"),
@@ -226,7 +252,8 @@ mod tests {
         let names: Vec<_> = entry.environment.keys().map(String::as_str).collect();
         assert_eq!(names, ["CARGO_PKG_NAME", "LEVEL"]);
         assert_eq!((entry.directory, entry.arguments), ("a".into(), vec!["--skip".to_owned()]));
-        let elsewhere = Export { tree: Path::new("/v"), ..export };
+        assert_eq!(export.unsent.iter().collect::<Vec<_>>(), ["CARGO_REGISTRY_TOKEN", "REGISTRY_TOKEN"]);
+        let mut elsewhere = Export::of(&given, known, Path::new("/v"));
         assert!(elsewhere.entry(target_of()).unwrap_err().contains("hint: [artifact] root"));
     }
 

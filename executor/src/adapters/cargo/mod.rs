@@ -3,6 +3,7 @@
 
 mod build;
 mod built;
+mod configured;
 mod export;
 mod libraries;
 mod nextest;
@@ -19,6 +20,7 @@ use super::{Adapter, Discovered, Done, PRINTED, Stop, Test, WORDS};
 use crate::agent::adapter::{Configure, Event, Finished};
 pub use build::Build;
 pub use built::LIST;
+pub use configured::configured;
 pub use export::{Exported, Given, given, lists_none};
 pub use nextest::Archive;
 use target::{Target, Targets};

@@ -145,7 +145,8 @@ impl Archive {
             libraries: self.libraries(),
             targets,
         };
-        Ok(Exported { list: list.to_json()?, files: self.files()?, left_out: Vec::new() })
+        let (left_out, unsent) = Default::default();
+        Ok(Exported { list: list.to_json()?, files: self.files()?, left_out, unsent })
     }
 
     /// A binary's package, and where that is in the workspace.
