@@ -249,6 +249,9 @@ fn a_run_that_nobody_judges_says_so() {
     );
     let watched = said(&["watch", "left"], &[]);
     assert!(watched.contains("warning: nobody judged the coverage of run left\nhint: "), "{watched}");
+    let explained = cluster.suite.seagull(&[&["explain", "left"][..], &at].concat()).output().unwrap();
+    let explained = String::from_utf8(explained.stdout).unwrap();
+    assert!(explained.contains("    nobody judged its coverage: "), "{explained}");
 }
 
 #[test]
@@ -423,6 +426,12 @@ fn what_a_lost_executor_had_not_told_is_named() {
             "{lost}: {by:?}"
         );
     }
+    // Whoever looks at it afterwards sees it, too.
+    let mut explain = cluster.suite.seagull(&["explain", "--output", "json", "--scheduler", &cluster.url]);
+    let explained = explain.arg("--token-file").arg(cluster.token()).output().unwrap();
+    let explained: Value = serde_json::from_slice(&explained.stdout).unwrap();
+    let lost = explained["coverage"]["lost"].as_array().unwrap();
+    assert_eq!(lost.iter().map(|id| id.as_str().unwrap()).collect::<Vec<_>>().join(", "), named);
 }
 
 #[test]

@@ -322,7 +322,8 @@ fn overview(run: &Run) -> RunOverview {
         Phase::Ended { verdict, exit_code } => RunState::Ended { verdict, exit_code, at: 0 },
         _ => RunState::UnderWay,
     };
-    RunOverview { counts: run.counts, ..RunOverview::of(&run.spec, state) }
+    let (counts, suite_errors) = (run.counts, run.suite_errors);
+    RunOverview { counts, suite_errors, ..RunOverview::of(&run.spec, state) }
 }
 
 /// A run's artifact and manifests.

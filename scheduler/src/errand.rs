@@ -220,7 +220,7 @@ mod tests {
     use crate::service::tests::{Embedded, passed, spec};
 
     fn ended(verdict: RunVerdict) -> Vec<What> {
-        let end = What::Ended { verdict, counts: Counts::default(), exit_code: 0 };
+        let end = What::Ended { verdict, counts: Counts::default(), exit_code: 0, suite_errors: 0 };
         vec![What::Submitted(Box::new(spec("r"))), What::DiscoveryFailed { message: "m".into() }, end]
     }
 

@@ -64,9 +64,9 @@ fn ended_now(mut run: RunOverview) -> RunOverview {
 fn ended(service: &Service, run: &RunId, at: u64) -> Result<RunOverview, String> {
     let [first, last] = service.archive.ends(run).map_err(|error| error.to_string())?;
     match (parse(Seq(0), &first)?.what, parse(Seq(0), &last)?.what) {
-        (What::Submitted(spec), What::Ended { verdict, counts, exit_code }) => {
+        (What::Submitted(spec), What::Ended { verdict, counts, exit_code, suite_errors }) => {
             let state = RunState::Ended { verdict, exit_code, at };
-            Ok(RunOverview { counts, ..RunOverview::of(&spec, state) })
+            Ok(RunOverview { counts, suite_errors, ..RunOverview::of(&spec, state) })
         }
         _ => Err("its stream has no beginning or no end".to_owned()),
     }
@@ -115,7 +115,8 @@ fn tell(overview: &mut Option<RunOverview>, what: What, state: RunState) {
         (What::Decided { verdicts }, Some(run)) => {
             verdicts.iter().for_each(|(_, verdict)| run.counts.add(*verdict));
         }
-        (What::Ended { verdict, exit_code, .. }, Some(run)) => {
+        (What::Ended { verdict, exit_code, suite_errors, .. }, Some(run)) => {
+            run.suite_errors = suite_errors;
             run.state = RunState::Ended { verdict, exit_code, at: 0 };
         }
         _ => {}
@@ -333,7 +334,7 @@ mod tests {
             recorded(vec![result(0, Outcome::Failed, 5), result(1, Outcome::Failed, 6)]),
             recorded(vec![result(0, Outcome::Passed, 9)]),
             What::Decided { verdicts },
-            What::Ended { verdict: RunVerdict::Failed, counts, exit_code: 100 },
+            What::Ended { verdict: RunVerdict::Failed, counts, exit_code: 100, suite_errors: 2 },
         ];
         let id: RunId = run.parse().unwrap();
         let mut draft = embedded.service.archive.draft(&id).unwrap();
@@ -370,7 +371,7 @@ mod tests {
         let names = |listed: &[RunOverview]| listed.iter().map(|run| run.run.to_string()).collect::<Vec<_>>();
         let all = list(9, None);
         assert_eq!(names(&all), ["newer", "other", "own", "old"]);
-        assert_eq!((all[0].counts.flaky, all[1].counts.passed), (1, 1));
+        assert_eq!((all[0].counts.flaky, all[0].suite_errors, all[1].counts.passed), (1, 2, 1));
         assert!(matches!(all[0].state, RunState::Ended { exit_code: 100, at: 1.., .. }));
         assert_eq!(all[1].state, RunState::UnderWay, "its process has it open");
         drop(journal);

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use seagull_domain::{TestIndex, Verdict};
 
 use super::Texts;
+use super::measured::partial;
 use super::tally::{Tally, TestRecord};
 use super::text::{clean, count, duration, micros, parts};
 
@@ -60,6 +61,9 @@ impl Page<'_> {
         let took = tally.elapsed().map_or(String::new(), |took| format!(" in {}", duration(took)));
         let (total, parts) = (count(tally.counts.total, "test"), parts(&tally.counts, "without a verdict"));
         self.line(format_args!("<p>{total}{took} ({parts}); run <code>{}</code>{rev}</p>", tally.run));
+        if let Some(partial) = tally.coverage().and_then(|covered| partial(&covered.lost)) {
+            self.line(format_args!("<p>{}</p>", escaped(&partial)));
+        }
     }
 
     fn errors(&mut self) {

@@ -8,6 +8,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, T
 use seagull_domain::{Manifest, Outcome, TestCause, Verdict};
 
 use super::Texts;
+use super::measured::partial;
 use super::tally::{Execution, Tally, TestRecord};
 
 /// The report as XML. What quick-junit leaves of the characters that XML 1.0 forbids goes too.
@@ -35,8 +36,11 @@ fn report(tally: &Tally, texts: Texts) -> Report {
         suite.set_time(total);
         report.add_test_suite(suite);
     }
-    let errors = suite_errors(tally, texts);
-    if !errors.test_cases.is_empty() {
+    let mut errors = suite_errors(tally, texts);
+    if let Some(partial) = tally.coverage().and_then(|covered| partial(&covered.lost)) {
+        errors.add_property(("coverage".to_owned(), partial));
+    }
+    if !errors.test_cases.is_empty() || !errors.properties.is_empty() {
         report.add_test_suite(errors);
     }
     report

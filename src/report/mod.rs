@@ -10,6 +10,7 @@ mod human;
 mod json;
 mod junit;
 mod losses;
+mod measured;
 mod names;
 mod narrator;
 mod plain;
@@ -24,14 +25,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use seagull_domain::{
-    ExecutorId, Instant, Manifest, RunId, RunVerdict, SlotNumber, StreamItem, TestIndex, TextRef,
-};
+use seagull_domain::{ExecutorId, Instant, Manifest, RunId, SlotNumber, StreamItem, TestIndex, TextRef};
 
 pub use around::Form;
 pub use choice::{Color, Output};
+pub use measured::partial;
 use names::Names;
-pub use tally::Tally;
+pub use tally::{Covered, Tally};
 pub use text::{Paint, clean, count, micros, number, one_line, times};
 
 use crate::again::Again;
@@ -191,12 +191,9 @@ impl Report {
         self.reporter.is_unread()
     }
 
-    /// Whether the suite measured its coverage, and nobody said what is wrong with it.
-    pub fn is_unjudged(&self) -> bool {
-        let tally = &self.tally;
-        let whole = tally.spec.as_ref().is_some_and(|spec| spec.rerun_of().is_none());
-        let ended = tally.end.is_some_and(|verdict| verdict != RunVerdict::Cancelled);
-        ended && whole && !tally.judged && tally.names.manifest.asked.coverage.is_some()
+    /// What a run that ended was to know of its suite's coverage.
+    pub fn coverage(&self) -> Option<Covered> {
+        self.tally.coverage()
     }
 
     /// The texts that `finish` will ask for, the most wanted first.

@@ -110,8 +110,10 @@ impl Narrator {
                 let back = paint.good("EXECUTOR BACK");
                 Some(format!("{back} {executor}: it was tried again, and that went well"))
             }
-            RunEvent::DiscoveryFailed { message } => {
-                Some(format!("{}\n{}", paint.bad("DISCOVERY FAILED"), clean(message).trim_end()))
+            // All of it follows at once, for the run has ended.
+            RunEvent::DiscoveryFailed { message: said } => {
+                let first = message(said.lines().next().unwrap_or_default(), MESSAGE_WIDTH);
+                Some(format!("{} {first}", paint.bad("DISCOVERY FAILED")))
             }
             RunEvent::ResultsDiscarded { tests, count: discarded, .. } => {
                 let named =
@@ -219,7 +221,10 @@ impl Narrator {
         let lost = self.paint.odd("ATTEMPT LOST");
         let why = self.anew("", block(why));
         let colon = if why.is_empty() { "" } else { ": " };
-        format!("{lost} on {executor} ({cause}), {} without a result{colon}{why}", count(tests, "test"))
+        // A discovery has none.
+        let without =
+            if tests == 0 { String::new() } else { format!(", {} without a result", count(tests, "test")) };
+        format!("{lost} on {executor} ({cause}){without}{colon}{why}")
     }
 
     fn cordoned(&self, executor: &ExecutorId, sickness: Sickness, attempts: u32, elsewhere: u32) -> String {

@@ -13,6 +13,7 @@ use seagull_domain::{
 
 use super::Live;
 use super::losses::Losses;
+use super::measured::Measured;
 use super::names::Names;
 
 /// The share of tests that says something of the pace.
@@ -36,6 +37,7 @@ pub struct Tally {
     pub discovering: Option<(AttemptId, SlotNumber)>,
     pub work: Work,
     pub losses: Losses,
+    measured: Measured,
     /// When attempts were given out before the plan.
     early: BTreeMap<AttemptId, Instant>,
     pub suite_errors: Vec<SuiteError>,
@@ -65,6 +67,15 @@ pub struct Clock {
     pub ended: Option<Instant>,
     /// Whether events arrive as they happen; a replayed stream says nothing about durations.
     pub live: bool,
+}
+
+/// What became of a suite's coverage.
+#[derive(Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Covered {
+    /// Whether somebody was to say what is wrong with it.
+    pub judged: bool,
+    /// The tests whose data are gone.
+    pub lost: Vec<String>,
 }
 
 /// What is known of one test.
@@ -136,6 +147,7 @@ impl Tally {
             discovering: None,
             work: Work::default(),
             losses: Losses::default(),
+            measured: Measured::default(),
             early: BTreeMap::new(),
             suite_errors: Vec::new(),
             discovery_failures: Vec::new(),
@@ -160,6 +172,9 @@ impl Tally {
     pub fn apply(&mut self, item: &StreamItem) {
         self.seq = self.seq.max(item.seq);
         self.losses.apply(&item.event);
+        if self.names.manifest.asked.coverage.is_some() {
+            self.measured.apply(&item.event);
+        }
         match &item.event {
             RunEvent::RunStarted(spec) => self.spec = Some(spec.clone()),
             RunEvent::ManifestConfirmed { generation, .. } => self.confirmed(*generation),
@@ -277,6 +292,16 @@ impl Tally {
                 self.stopping.is_none() && matches!(verdict, Verdict::NotExecuted(NotExecuted::Infra(_)));
             self.given_up += u32::from(is_by_itself);
         }
+    }
+
+    /// Of a whole run that had tests and ended, and whose suite measures its coverage.
+    pub fn coverage(&self) -> Option<Covered> {
+        let whole = self.spec.as_ref().is_some_and(|spec| spec.rerun_of().is_none());
+        let ended = self.end.is_some_and(|verdict| verdict != RunVerdict::Cancelled);
+        let is_known =
+            ended && whole && self.counts.total > 0 && self.names.manifest.asked.coverage.is_some();
+        let lost = || self.measured.lost().map(|test| self.names.id(test)).collect();
+        is_known.then(|| Covered { judged: self.judged, lost: lost() })
     }
 
     /// By which limit the run was stopped, if that was for what it lost.

@@ -18,6 +18,8 @@ pub struct RunOverview {
     pub rerun_of: Option<RunId>,
     /// So far; nothing before the tests are known.
     pub counts: Counts,
+    /// Of one that another process has, only once it has ended.
+    pub suite_errors: u32,
     pub state: RunState,
 }
 
@@ -45,6 +47,7 @@ impl RunOverview {
             submitted_at: spec.submitted_at,
             rerun_of: spec.rerun_of(),
             counts: Counts::default(),
+            suite_errors: 0,
             state,
         }
     }

@@ -87,6 +87,7 @@ impl From<RunOverview> for v1::RunOverview {
             submitted_at: run.submitted_at.min(limits::MOMENT),
             rerun_of: run.rerun_of.map(Into::into).unwrap_or_default(),
             counts: Some(run.counts.into()),
+            suite_errors: run.suite_errors,
             state: Some(match run.state {
                 RunState::UnderWay => State::UnderWay(v1::RunUnderWay {}),
                 RunState::BrokenOff => State::BrokenOff(v1::RunBrokenOff {}),
@@ -114,6 +115,7 @@ impl TryFrom<v1::RunOverview> for RunOverview {
             submitted_at: moment(message.submitted_at, "RunOverview.submitted_at")?,
             rerun_of: rerun_of.map(|of| scalar::id(of, "RunOverview.rerun_of")).transpose()?,
             counts: scalar::required(message.counts, "RunOverview.counts")?.try_into()?,
+            suite_errors: message.suite_errors,
             state: match scalar::required(message.state, "RunOverview.state")? {
                 State::UnderWay(v1::RunUnderWay {}) => RunState::UnderWay,
                 State::BrokenOff(v1::RunBrokenOff {}) => RunState::BrokenOff,

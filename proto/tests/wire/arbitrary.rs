@@ -495,6 +495,7 @@ impl Source {
             submitted_at: self.within(0, limits::MOMENT),
             rerun_of: self.maybe(Self::id),
             counts: self.counts(),
+            suite_errors: self.small(u32::MAX),
             state: self.pick(&[RunState::UnderWay, RunState::BrokenOff, ended]),
         }
     }

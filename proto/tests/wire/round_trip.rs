@@ -109,6 +109,7 @@ fn long_lists_fit_a_message_whatever_is_in_them() {
         submitted_at: u64::MAX,
         rerun_of: Some("r".repeat(100).parse().unwrap()),
         counts: Counts::default(),
+        suite_errors: u32::MAX,
         state: RunState::Ended { verdict: RunVerdict::Failed, exit_code: 255, at: u64::MAX },
     };
     let listed = vec![overview; limits::LISTED_RUNS + 1];

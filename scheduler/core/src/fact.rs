@@ -201,6 +201,8 @@ pub enum What {
         verdict: RunVerdict,
         counts: Counts,
         exit_code: u8,
+        #[serde(default)]
+        suite_errors: u32,
     },
     Archived,
 }

@@ -142,9 +142,9 @@ impl Step<'_> {
             return;
         }
         let state = &self.state.runs[run];
-        let counts = state.counts;
+        let (counts, suite_errors) = (state.counts, state.suite_errors);
         let (verdict, exit_code) = ledger(state).close();
-        self.record(run, What::Ended { verdict, counts, exit_code });
+        self.record(run, What::Ended { verdict, counts, exit_code, suite_errors });
         self.state.watches.remove(run);
         self.state.trials.retain(|(of, _), _| of != run);
         self.effect(Effect::Archive { run: run.clone() });

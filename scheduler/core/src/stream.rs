@@ -67,7 +67,7 @@ pub fn project(fact: &Fact) -> Vec<RunEvent> {
             let event = |error: &SuiteError| RunEvent::SuiteError { error: error.clone(), executor: None };
             errors.iter().map(event).collect()
         }
-        What::Ended { verdict, counts, exit_code } => {
+        What::Ended { verdict, counts, exit_code, .. } => {
             vec![RunEvent::RunFinished { verdict: *verdict, counts: *counts, exit_code: *exit_code }]
         }
         What::Bundled { .. }

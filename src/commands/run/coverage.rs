@@ -28,8 +28,6 @@ const SCRIPT: &str = include_str!("coverage.py");
 const OF_A_PART: &str = "coverage is that of the selected tests alone, and is judged as such: a whole run says what the suite covers";
 /// The exit code of a run with a suite error.
 const FAILED: u8 = 100;
-/// Tests whose coverage is lost are named up to so many.
-const NAMED: usize = 20;
 /// Bytes of one text, which was a line of an adapter, and of all together; what is over them counts as lost.
 const TEXT_BYTES: u64 = 16 << 20;
 const ALL_BYTES: u64 = 2 << 30;
@@ -172,7 +170,7 @@ impl Coverage {
             screen.say(report::clean(&answer.report).trim_end())?;
         }
         let lost = self.lost(manifest, &answer);
-        if let Some(partial) = partial(&lost) {
+        if let Some(partial) = report::partial(&lost) {
             screen.say(&format!("warning: {}", report::clean(&partial)))?;
         }
         Ok(answer.problem.map(|problem| match lost.is_empty() {
@@ -252,16 +250,6 @@ impl Coverage {
 fn with(bytes: u64, length: u64) -> Option<u64> {
     let sum = bytes + length.max(LEAST_BYTES);
     (length <= TEXT_BYTES && sum <= ALL_BYTES).then_some(sum)
-}
-
-/// Which tests' coverage is not in the report, if any.
-fn partial(lost: &[String]) -> Option<String> {
-    let named = lost.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-    let more = if lost.len() > NAMED { ", ..." } else { "" };
-    let tests = report::count(report::number(lost.len()), "test");
-    let partial =
-        format!("coverage is partial: what {tests} covered is lost with their worker: {named}{more}");
-    (!lost.is_empty()).then_some(partial)
 }
 
 /// The run's verdict, if this is its end and tests ran to it.
@@ -350,14 +338,5 @@ mod tests {
         assert_eq!(with(0, TEXT_BYTES), Some(TEXT_BYTES));
         assert_eq!(with(ALL_BYTES - LEAST_BYTES, 0), Some(ALL_BYTES));
         assert_eq!((with(0, TEXT_BYTES + 1), with(ALL_BYTES - LEAST_BYTES + 1, 0)), (None, None));
-    }
-
-    #[test]
-    fn lost_tests_are_named_but_not_without_end() {
-        let lost: Vec<_> = (0..21).map(|n| format!("t{n}")).collect();
-        assert_eq!(partial(&[]), None);
-        let one = "coverage is partial: what 1 test covered is lost with their worker: t0";
-        assert_eq!(partial(&lost[..1]).unwrap(), one);
-        assert!(partial(&lost).unwrap().ends_with(", t19, ..."));
     }
 }

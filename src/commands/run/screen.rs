@@ -12,7 +12,7 @@ use seagull_proto::convert::LiveSlot;
 
 use crate::client::{Client, Notice};
 use crate::errors::{self, say};
-use crate::report::{Files, Live, Output, Report, Settings, count};
+use crate::report::{Files, Live, Output, Report, Settings, clean, count, partial};
 use crate::written::Written;
 
 const TOLD: &str = "cannot tell of the run";
@@ -128,9 +128,14 @@ impl Screen {
     pub async fn finish(self, client: &Client, run: &RunId) -> anyhow::Result<()> {
         let fetched = fetch(client, run, self.report.texts()).await;
         let now = self.now();
-        let unjudged = matches!(self.asked, Asked::Left) && self.report.is_unjudged();
+        // Whoever reports it has said so.
+        let covered = self.report.coverage().filter(|_| matches!(self.asked, Asked::Left));
         self.report.finish(now, &|text| fetched.get(&key(text)).cloned())?;
-        if unjudged {
+        let Some(covered) = covered else { return Ok(()) };
+        if let Some(partial) = partial(&covered.lost) {
+            errors::warn(clean(&partial));
+        }
+        if !covered.judged {
             errors::warn(format!(
                 "nobody judged the coverage of run {run}\n\
                  hint: the command that began it, without --detach and with --run-id {run}, reports and judges it"

@@ -15,9 +15,10 @@ use super::waits::{PlaceObject, are, place_object, waits};
 use super::{Form, line, seconds};
 use crate::again::quoted;
 use crate::duration;
+use crate::report::measured::partial;
 use crate::report::summary;
-use crate::report::tally::{Tally, TestRecord};
-use crate::report::text::{count, message, number, one_line, times};
+use crate::report::tally::{Covered, Tally, TestRecord};
+use crate::report::text::{clean, count, message, number, one_line, times};
 
 const WIDTH: usize = 500;
 
@@ -34,6 +35,7 @@ struct RunObject<'a> {
     retried: u32,
     second_copies: u32,
     suite_errors: Vec<&'a str>,
+    coverage: Option<Covered>,
     discovery_failures: &'a [String],
     discovered_on: Vec<&'a str>,
     stopping: Option<String>,
@@ -87,6 +89,7 @@ pub fn explain_run(out: &mut impl Write, form: Form, tally: &Tally) -> io::Resul
         (None, _) => {}
     }
     retries(out, tally)?;
+    coverage(out, tally)?;
     if tally.losses.taken_back > 0 {
         let tests = count(tally.losses.taken_back, "unstarted test");
         writeln!(out, "    {tests} went from their slots to others")?;
@@ -113,6 +116,18 @@ fn retries(out: &mut impl Write, tally: &Tally) -> io::Result<()> {
             writeln!(out, "    {tests} had more than one result; --retries was {most}")
         }
     }
+}
+
+fn coverage(out: &mut impl Write, tally: &Tally) -> io::Result<()> {
+    let Some(Covered { judged, lost }) = tally.coverage() else { return Ok(()) };
+    if !judged {
+        let run = &tally.run;
+        writeln!(
+            out,
+            "    nobody judged its coverage: the command that began it does, without --detach and with --run-id {run}"
+        )?;
+    }
+    partial(&lost).map_or(Ok(()), |partial| writeln!(out, "    its {}", clean(&partial)))
 }
 
 fn retried(tally: &Tally) -> u32 {
@@ -202,6 +217,7 @@ fn run_object(tally: &Tally) -> RunObject<'_> {
         retried: retried(tally),
         second_copies: tally.work.copies,
         suite_errors: tally.suite_errors.iter().map(|error| error.title.as_str()).collect(),
+        coverage: tally.coverage(),
         discovery_failures: &tally.discovery_failures,
         discovered_on: tally.losses.discoveries.iter().map(|executor| executor.as_str()).collect(),
         stopping: tally.stopping.map(|why| why.to_string()),

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use seagull_domain::{Counts, PastRun, RunOverview, RunState, RunVerdict, TestHistory, Verdict};
+use seagull_domain::{Counts, PastRun, RunOverview, RunState, TestHistory, Verdict};
 use serde::Serialize;
 
 use super::{Form, line, seconds, timestamp};
@@ -22,6 +22,7 @@ struct Run<'a> {
     exit_code: Option<u8>,
     seconds: Option<f64>,
     counts: Counts,
+    suite_errors: u32,
     rerun_of: Option<&'a str>,
 }
 
@@ -53,6 +54,7 @@ fn as_object(run: &RunOverview) -> Run<'_> {
         exit_code,
         seconds: took(run).map(|took| took.as_secs_f64()),
         counts: run.counts,
+        suite_errors: run.suite_errors,
         rerun_of: run.rerun_of.as_ref().map(|of| of.as_str()),
     }
 }
@@ -70,8 +72,8 @@ fn row(form: Form, run: &RunOverview, projects: bool) -> Vec<String> {
         RunState::Ended { verdict, .. } => verdict.to_string(),
     };
     let mut what = counts(&run.counts);
-    if failed_as_a_whole(run) {
-        what += "; the suite as a whole failed";
+    if run.suite_errors > 0 {
+        what += &format!("; {}", count(run.suite_errors, "suite error"));
     }
     if let Some(of) = &run.rerun_of {
         what += &format!("; rerun of {of}");
@@ -81,13 +83,6 @@ fn row(form: Form, run: &RunOverview, projects: bool) -> Vec<String> {
     }
     let took = took(run).map_or("-".to_owned(), duration);
     vec![run.run.to_string(), form.when(run.submitted_at), state, took, what]
-}
-
-/// Whether no test says why the run failed: a suite error does, which `explain` has.
-fn failed_as_a_whole(run: &RunOverview) -> bool {
-    let failed = matches!(run.state, RunState::Ended { verdict: RunVerdict::Failed, .. });
-    // What is flaky may be a failure.
-    failed && run.counts.failed == 0 && run.counts.flaky == 0
 }
 
 /// `9: 3 passed, 2 failed`
@@ -194,7 +189,7 @@ pub fn cause(verdict: Verdict) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::NotExecuted;
+    use seagull_domain::{NotExecuted, RunVerdict};
 
     use super::*;
     use crate::golden;
@@ -211,16 +206,9 @@ mod tests {
             submitted_at,
             rerun_of: None,
             counts: Counts::default(),
+            suite_errors: 0,
             state,
         }
-    }
-
-    #[test]
-    fn a_run_that_failed_by_no_test_says_so() {
-        let state = RunState::Ended { verdict: RunVerdict::Failed, exit_code: 100, at: NOON };
-        let by_none = overview("r", NOON, state);
-        let by_one = RunOverview { counts: Counts { failed: 1, ..Counts::default() }, ..by_none.clone() };
-        assert!(failed_as_a_whole(&by_none) && !failed_as_a_whole(&by_one));
     }
 
     fn all() -> Vec<RunOverview> {
@@ -238,6 +226,7 @@ mod tests {
             },
             RunOverview {
                 counts: some,
+                suite_errors: 1,
                 ..overview("r-9", NOON - 3 * DAY, ended(RunVerdict::Failed, 100, NOON - 3 * DAY + 61_000))
             },
             overview("r-8", NOON - 4 * DAY, ended(RunVerdict::Passed, 0, NOON - 5 * DAY)),

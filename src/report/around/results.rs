@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use seagull_domain::{Evidence, TestIndex, Verdict};
+use seagull_domain::{Evidence, RunId, SuiteError, TestIndex, Verdict};
 use serde::Serialize;
 
 use super::lists::cause;
@@ -64,6 +64,10 @@ pub fn results(
     slowest: Option<usize>,
 ) -> io::Result<()> {
     let mut tests: Vec<_> = tally.records().filter(|(_, record)| part.has(record)).collect();
+    if form.json && slowest.is_none() {
+        let of_run = |error| ErrorObject::of(&tally.run, error);
+        tally.suite_errors.iter().try_for_each(|error| line(out, &of_run(error)))?;
+    }
     if let Some(limit) = slowest {
         tests.retain(|(_, record)| !record.runs.is_empty());
         tests.sort_by_key(|(test, record)| (std::cmp::Reverse(took(record)), *test));
@@ -77,6 +81,20 @@ pub fn results(
         }
     }
     Ok(())
+}
+
+/// What belongs to no test; not among the slowest.
+#[derive(Serialize)]
+struct ErrorObject<'a> {
+    run: &'a str,
+    suite_error: &'a str,
+    message: &'a str,
+}
+
+impl<'a> ErrorObject<'a> {
+    fn of(run: &'a RunId, error: &'a SuiteError) -> Self {
+        Self { run: run.as_str(), suite_error: &error.title, message: &error.message }
+    }
 }
 
 /// Microseconds of the longest result.

@@ -1,13 +1,14 @@
 //! What is told of losses: who lost what, and what it did to tests and to the run.
 
 use seagull_domain::{
-    AttemptId, InfraCause, NotExecuted, Outcome, RunEvent, Sickness, TestCause, TestIndex, Verdict,
-    Whereabouts,
+    AttemptId, InfraCause, NotExecuted, Outcome, RunEvent, Sickness, SlotNumber, TestCause, TestIndex,
+    TextRef, Verdict, Whereabouts,
 };
 
-use super::around::{explained, explained_run, story};
+use super::around::{explained, explained_run, explained_tally, story, tally};
 use super::plain_output;
 use super::script::{self, Script, Step, executor};
+use crate::report::{html, junit};
 
 fn lost(attempt: u64, on: &str, cause: InfraCause, tests: u32, suspect: Option<u32>) -> Step {
     let suspect = suspect.map(TestIndex);
@@ -44,6 +45,23 @@ fn with(steps: Vec<Step>) -> Script {
     script.truncate(5);
     script.extend(steps.into_iter().map(|step| (900, step)));
     script
+}
+
+/// As [`with`], of a suite that measures its coverage; then it ends.
+fn measuring(steps: Vec<Step>) -> Script {
+    let mut script = with(steps);
+    for (_, step) in &mut script {
+        if let Step::Manifest(manifest) = step {
+            manifest.asked.coverage = Some("python".into());
+        }
+    }
+    script.extend(script::green().pop());
+    script
+}
+
+fn covered(on: &str) -> Step {
+    let data = TextRef { log: AttemptId(1), offset: 0, length: 1 };
+    script::event(RunEvent::Coverage { data, executor: executor(on), slot: SlotNumber(0) })
 }
 
 fn last_line_of_losses(text: &str) -> &str {
@@ -254,4 +272,46 @@ fn a_run_without_executors_says_so() {
         let text = told(script, slots);
         assert!(text.contains(&format!("    because {because}")), "{because}: {text}");
     }
+}
+
+#[test]
+fn what_a_worker_measured_and_had_not_told_when_it_was_gone_is_lost() {
+    let passed = |on, test| script::ran(on, 0, test, Outcome::Passed, 1).step();
+    let dies = |on, test| {
+        script::ran(on, 0, test, Outcome::Failed, 1).killed(TestCause::Crashed, "killed by signal 9").step()
+    };
+    let lost = |steps| tally(&measuring(steps)).coverage().unwrap().lost;
+    let nothing: [&str; 0] = [];
+    assert_eq!(lost(vec![passed("e-1", 0), passed("e-1", 1), covered("e-1")]), nothing);
+    assert_eq!(
+        lost(vec![passed("e-1", 0), gone("e-1"), passed("e-2", 1), covered("e-2")]),
+        ["test_a.py::test_x"]
+    );
+    // A new worker in its place tells of its own tests; what ran once more elsewhere is there.
+    assert_eq!(lost(vec![passed("e-1", 0), dies("e-1", 1), covered("e-1")]).len(), 2);
+    let again = vec![passed("e-1", 0), gone("e-1"), passed("e-2", 0), passed("e-2", 1), covered("e-2")];
+    assert_eq!(lost(again), nothing);
+    assert_eq!(tally(&script::green()).coverage(), None);
+}
+
+#[test]
+fn a_run_is_explained_with_what_became_of_its_coverage() {
+    let passed = |on, test| script::ran(on, 0, test, Outcome::Passed, 1).step();
+    let mut tally = tally(&measuring(vec![passed("e-1", 0), gone("e-1"), passed("e-2", 1), covered("e-2")]));
+    let text = explained_tally(&tally);
+    assert!(text.contains("\n    nobody judged its coverage: ") && text.contains("--run-id r-7\n"), "{text}");
+    let partial =
+        "\n    its coverage is partial: what 1 test covered is lost with their worker: test_a.py::test_x\n";
+    assert!(text.contains(partial), "{text}");
+    for report in [junit::render(&tally, &|_| None), html::render(&tally, &|_| None)] {
+        assert!(report.unwrap().contains("coverage is partial: what 1 test"));
+    }
+    tally.judged = true;
+    assert!(!explained_tally(&tally).contains("nobody judged"));
+}
+
+#[test]
+fn a_discovery_that_is_lost_has_no_tests() {
+    let text = plain_output(&with(vec![lost(1, "e-1", InfraCause::SandboxFailed, 0, None)]), true);
+    assert!(text.contains("ATTEMPT LOST on e-1 (sandbox start failed)\n"), "{text}");
 }
