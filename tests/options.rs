@@ -56,8 +56,8 @@ fn distribution_is_ours() {
 #[test]
 fn stopping_early_is_the_runs_and_is_said_once() {
     for (given, said) in [
-        ("-x", "-x is --fail-fast: it stops the whole run"),
-        ("--exitfirst", "-x is --fail-fast: it stops the whole run"),
+        ("-x", "-x, or --maxfail=1, is --fail-fast: it stops the whole run"),
+        ("--exitfirst", "-x, or --maxfail=1, is --fail-fast: it stops the whole run"),
         ("--maxfail=2", "--maxfail=2 is --fail-fast=2: it stops the whole run"),
     ] {
         let limit = if given.ends_with('2') { 2 } else { 1 };
@@ -107,11 +107,49 @@ fn last_failed_is_a_selection() {
 }
 
 #[test]
-fn what_goes_by_earlier_runs_is_ignored_with_the_hint() {
-    let order = "ignored: workers know of no earlier run; use seagull's --select last-failed, or --changed";
-    runs_whole(&suite("--ff --nf ").run(&[]), &[&format!("--failed-first, --new-first {order}")]);
-    let steps = "ignored: workers know of no earlier run; use seagull's --select not-passed --fail-fast";
-    runs_whole(&suite("--sw ").run(&[]), &[&format!("--stepwise {steps}")]);
+fn what_goes_by_the_times_of_files_is_ignored_with_the_hint() {
+    let said = "--new-first ignored: files have other times on other machines; use seagull's --changed";
+    runs_whole(&suite("--nf ").run(&[]), &[said]);
+}
+
+#[test]
+fn what_failed_goes_first_where_the_suite_wants_it() {
+    let suite = suite("--ff ");
+    suite.write(
+        "test_a.py",
+        "import time\ndef test_a(): time.sleep(0.3)\ndef test_b(): assert 0\ndef test_c(): pass\n",
+    );
+    let said = |failed| format!("--failed-first: {failed} of 3 tests are known to have failed, and go first");
+    runs_whole(&suite.run(&["--slots", "1"]), &[&said(0)]);
+    let second = suite.run(&["--slots", "1"]);
+    runs_whole(&second, &[&said(1)]);
+    assert_eq!(text(second.all("test_finished")[0], "test"), "test_a.py::test_b");
+}
+
+#[test]
+fn step_by_step_what_has_not_passed_runs_up_to_the_first_failure() {
+    let suite = suite("--sw ");
+    suite.write("test_a.py", "def test_a(): pass\n");
+    suite.run(&[]).expect(0, &[("test_a.py::test_a", "passed")]);
+    suite.write("test_a.py", TESTS);
+    let run = suite.run(&["--slots", "1"]);
+    let said = [
+        "--stepwise is --select not-passed: 2 of 3 tests have not passed",
+        "--stepwise is --fail-fast=1: it stops the whole run",
+    ];
+    assert_eq!(warnings(&run), said);
+    run.expect_code(100);
+    assert_eq!(run.verdicts()["test_a.py::test_b"], "failed");
+    suite.write("test_a.py", &TESTS.replace("assert 0", "pass"));
+    suite.run(&[]).expect_code(0);
+    // As in pytest everything runs where all has passed.
+    suite.run(&[]).expect_counts(0, &[("passed", 3)]);
+    let skips = self::suite("--sw-skip ").run(&[]);
+    let said = [
+        "--stepwise is --select not-passed: 3 of 3 tests have not passed",
+        "--stepwise is --fail-fast=2: it stops the whole run",
+    ];
+    runs_whole(&skips, &said);
 }
 
 #[test]
@@ -211,7 +249,10 @@ fn the_variable_is_as_good_as_the_setting() {
     let output = command.env("PYTEST_ADDOPTS", "-x --pdb").output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(100), "{said}");
-    for line in ["-x is --fail-fast: it stops the whole run", "--pdb ignored: nobody sits at a worker"] {
+    for line in [
+        "-x, or --maxfail=1, is --fail-fast: it stops the whole run",
+        "--pdb ignored: nobody sits at a worker",
+    ] {
         assert_eq!(said.matches(line).count(), 1, "{said}");
     }
 }

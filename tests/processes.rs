@@ -281,7 +281,9 @@ fn what_the_suite_asks_for_goes_with_it_except_a_report_where_tests_run() {
     let _executor = cluster.executor("e-one");
     let run = cluster.start_run(&[]).finish();
     run.expect(100, &[("test_a.py::test_a", "failed")]);
-    assert!(run.one("manifest_confirmed")["warnings"].to_string().contains("-x is --fail-fast"));
+    assert!(
+        run.one("manifest_confirmed")["warnings"].to_string().contains("-x, or --maxfail=1, is --fail-fast")
+    );
     assert!(run.stderr.contains("--junitxml and --html are not written where tests run"), "{}", run.stderr);
     assert!(!cluster.suite.path().join("report.xml").exists());
 

@@ -1,4 +1,4 @@
-//! Which tests go first: those of files that have changed, and those that are named after one.
+//! Which tests go first: those of files that have changed, those that are named after one, and those that failed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +21,15 @@ pub(crate) fn tests(manifest: &Manifest, changed: &[String]) -> Vec<bool> {
     }
     take_along(&mut first, &manifest.relations);
     first
+}
+
+/// Those of another manifest go first, too.
+pub(crate) fn add(manifest: &Manifest, first: &mut [bool], others: &Manifest) {
+    let others: BTreeSet<_> = others.tests().collect();
+    for (goes, test) in first.iter_mut().zip(manifest.tests()) {
+        *goes |= others.contains(&test);
+    }
+    take_along(first, &manifest.relations);
 }
 
 /// A path, and what is left of it below each of its directories.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use seagull_binpacker::{Budget, Item, Plan as Packed, Problem, RelationItems, ScopeSet, Scopes};
 use seagull_domain::{
-    Algorithm, Digest, Framework, Isolation, Manifest, PlanSummary, Planning, Relation, RunId, RunOverview,
-    RunSpec, RunState, TestIndex, WithoutFailures,
+    Algorithm, Asked, Digest, Framework, Isolation, Manifest, PlanSummary, Planning, Relation, RunId,
+    RunOverview, RunSpec, RunState, TestIndex, WithoutFailures,
 };
 use seagull_results::{Prediction, Selected, Selection};
 use seagull_scheduler_core::Plan;
@@ -46,13 +46,16 @@ pub(crate) fn make(
         warn_if_shrunk(service, spec, &mut manifest);
     }
     let mut empty_by_definition = selected.empty_by_definition;
-    if let Some(otherwise) = manifest.asked.last_failed {
-        let failed = last_failed(service, spec, manifest, otherwise)?;
-        empty_by_definition |= failed.empty_by_definition;
-        manifest = failed.manifest;
+    if let Some(own) = OwnSelection::of(&manifest.asked) {
+        let left = own.apply(service, spec, manifest)?;
+        empty_by_definition |= left.empty_by_definition;
+        manifest = left.manifest;
     }
     let fail_fast = own_fail_fast(spec, &mut manifest);
-    let first = first(spec, &mut manifest);
+    let mut first = first(spec, &mut manifest);
+    if manifest.asked.failed_first {
+        failed_first(service, spec, &mut manifest, &mut first)?;
+    }
     let timings = service.history.load(&spec.project).map_err(|error| error.to_string())?;
     let prediction = seagull_results::predict(&manifest, &timings);
     let digest = store_manifest(service, &manifest)?;
@@ -104,32 +107,82 @@ fn first(spec: &RunSpec, manifest: &mut Manifest) -> Vec<bool> {
     first
 }
 
-/// What the suite's own `--last-failed` leaves, which is said. As in pytest that is everything where nothing is known to
-/// have failed, unless the suite wants nothing then.
-fn last_failed(
+/// What the suite's own options select by what tests came to before.
+struct OwnSelection {
+    option: &'static str,
+    select: &'static str,
+    /// What is said of the tests that are selected.
+    how: &'static str,
+    otherwise: WithoutFailures,
+}
+
+impl OwnSelection {
+    fn of(asked: &Asked) -> Option<Self> {
+        let failed = |otherwise| Self {
+            option: "--last-failed",
+            select: "last-failed",
+            how: "are known to have failed",
+            otherwise,
+        };
+        let stepwise = || Self {
+            option: "--stepwise",
+            select: "not-passed",
+            how: "have not passed",
+            otherwise: WithoutFailures::All,
+        };
+        asked.last_failed.map(failed).or_else(|| asked.stepwise.then(stepwise))
+    }
+
+    /// What it leaves, which is said. As in pytest that is everything where there is nothing of it, unless the suite
+    /// wants nothing then.
+    fn apply(&self, service: &Service, spec: &RunSpec, manifest: Manifest) -> Result<Selected, String> {
+        let mut selected = by_last_verdicts(service, spec, &manifest, self.select)?;
+        let (left, all) = (selected.manifest.len(), manifest.len());
+        if left == 0 && self.otherwise == WithoutFailures::All {
+            selected = Selected { manifest, empty_by_definition: false, unmatched: Vec::new() };
+        }
+        let Self { option, select, how, .. } = self;
+        selected
+            .manifest
+            .warnings
+            .push(format!("{option} is --select {select}: {left} of {all} tests {how}"));
+        Ok(selected)
+    }
+}
+
+fn by_last_verdicts(
     service: &Service,
     spec: &RunSpec,
-    manifest: Manifest,
-    otherwise: WithoutFailures,
+    manifest: &Manifest,
+    select: &str,
 ) -> Result<Selected, String> {
-    let selection = Selection::parse(&["last-failed".to_owned()]).map_err(|error| error.to_string())?;
-    let selected = selection.apply(&manifest, &service.history, &spec.project);
-    let mut selected = selected.map_err(|error| error.to_string())?;
-    let (failed, all) = (selected.manifest.len(), manifest.len());
-    if failed == 0 && otherwise == WithoutFailures::All {
-        selected = Selected { manifest, empty_by_definition: false, unmatched: Vec::new() };
-    }
-    let said =
-        format!("--last-failed is --select last-failed: {failed} of {all} tests are known to have failed");
-    selected.manifest.warnings.push(said);
-    Ok(selected)
+    let selection = Selection::parse(&[select.to_owned()]).map_err(|error| error.to_string())?;
+    selection.apply(manifest, &service.history, &spec.project).map_err(|error| error.to_string())
+}
+
+/// The suite's own `--failed-first`, which is said.
+fn failed_first(
+    service: &Service,
+    spec: &RunSpec,
+    manifest: &mut Manifest,
+    first: &mut [bool],
+) -> Result<(), String> {
+    let failed = by_last_verdicts(service, spec, manifest, "last-failed")?.manifest;
+    first::add(manifest, first, &failed);
+    let (tests, all) = (failed.len(), manifest.len());
+    manifest
+        .warnings
+        .push(format!("--failed-first: {tests} of {all} tests are known to have failed, and go first"));
+    Ok(())
 }
 
 /// After how many failures the suite's own `--maxfail` stops the run, which is said; the run's own option goes before it.
 fn own_fail_fast(spec: &RunSpec, manifest: &mut Manifest) -> Option<u32> {
     let limit = manifest.asked.fail_fast.filter(|_| spec.fail_fast.is_none())?;
-    let options = if limit == 1 {
-        "-x is --fail-fast".to_owned()
+    let options = if manifest.asked.stepwise {
+        format!("--stepwise is --fail-fast={limit}")
+    } else if limit == 1 {
+        "-x, or --maxfail=1, is --fail-fast".to_owned()
     } else {
         format!("--maxfail={limit} is --fail-fast={limit}")
     };
@@ -336,7 +389,7 @@ fn summary(plan: &Packed, prediction: &Prediction, costs: &Costs, slots: u32) ->
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::{Asked, FileTests, RunVerdict};
+    use seagull_domain::{FileTests, RunVerdict};
 
     use super::*;
     use crate::service::tests::{self, Embedded};
@@ -415,10 +468,21 @@ mod tests {
         let suffixes = vec!["::a".to_owned(), "::b".to_owned()];
         let manifest =
             Manifest { files: vec![FileTests { path: "a.py".into(), suffixes }], ..Manifest::default() };
-        let failed = |otherwise| {
-            let left = last_failed(&service, &tests::spec("r"), manifest.clone(), otherwise).unwrap();
+        let left_by = |asked: Asked| {
+            let own = OwnSelection::of(&asked).unwrap();
+            let left = own.apply(&service, &tests::spec("r"), manifest.clone()).unwrap();
             (left.manifest.len(), left.empty_by_definition, left.manifest.warnings.len())
         };
+        let failed = |otherwise| left_by(Asked { last_failed: Some(otherwise), ..Asked::default() });
+        let stepwise = || left_by(Asked { stepwise: true, ..Asked::default() });
+        let goes_first = || {
+            let (mut manifest, mut first) = (manifest.clone(), vec![false; 2]);
+            failed_first(&service, &tests::spec("r"), &mut manifest, &mut first).unwrap();
+            assert_eq!(manifest.warnings.len(), 1);
+            first
+        };
+        assert!(OwnSelection::of(&Asked::default()).is_none());
+        assert_eq!((stepwise(), goes_first()), ((2, false, 1), vec![false; 2]));
         assert_eq!(failed(WithoutFailures::All), (2, false, 1));
         assert_eq!(failed(WithoutFailures::None), (0, false, 1));
         let verdicts =
@@ -426,6 +490,7 @@ mod tests {
         let rows = verdicts.into_iter().map(|(id, verdict)| (id.to_owned(), None, verdict));
         service.history.record(&tests::passed(&"before".parse().unwrap(), &[]), rows).unwrap();
         assert_eq!(failed(WithoutFailures::All), (1, false, 1));
+        assert_eq!((stepwise(), goes_first()), ((1, false, 1), vec![false, true]));
 
         let stops = |runs, suites| {
             let mut manifest = manifest.clone();

@@ -47,6 +47,10 @@ class Options:
             (["--maxfail=3", "--maxfail=0"], None),
             (["--maxfail=9999999999"], {"fail_fast": (1 << 32) - 1}),
             (["--lf", "--lfnf=none"], {"last_failed": "none"}),
+            (["--ff"], {"failed_first": True}),
+            (["--sw"], {"fail_fast": 1, "stepwise": True}),
+            (["--sw-skip"], {"fail_fast": 2, "stepwise": True}),
+            (["--sw", "--maxfail=3"], {"fail_fast": 3, "stepwise": True}),
             (["--junitxml=$HERE/x/../r.xml"], {"junit": os.path.join(suite.folder, "sub", "r.xml")}),
         ):
             events = run_all(self.python, suite.folder, args, env={"HERE": "sub"})

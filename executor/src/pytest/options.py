@@ -15,13 +15,12 @@ WITHOUT_TESTS = {
 }
 """Options under which pytest runs no tests."""
 
-BY_EARLIER_RUNS = {"failedfirst": "--failed-first", "newfirst": "--new-first"}
-STEPWISE = {"stepwise": "--stepwise", "stepwise_skip": "--stepwise-skip", "stepwise_reset": "--stepwise-reset"}
+BY_TIME = {"newfirst": "--new-first"}
+STEPWISE = ("stepwise", "stepwise_skip", "stepwise_reset")
 BY_HAND = {"usepdb": "--pdb", "trace": "--trace", "looponfail": "--looponfail"}
 REPORTS = {"report_log": "--report-log"}
 WITHOUT_EFFECT = (
-    (BY_EARLIER_RUNS, "ignored: workers know of no earlier run; use seagull's --select last-failed, or --changed"),
-    (STEPWISE, "ignored: workers know of no earlier run; use seagull's --select not-passed --fail-fast"),
+    (BY_TIME, "ignored: files have other times on other machines; use seagull's --changed"),
     (BY_HAND, "ignored: nobody sits at a worker; use pytest itself"),
     (REPORTS, "not written: no worker knows the whole run; use seagull's --junit FILE"),
 )
@@ -30,7 +29,7 @@ WITHOUT_EFFECT = (
 NEUTRAL = {
     **{"numprocesses": None, "maxprocesses": None, "dist": "no", "distload": False, "tx": [], "looponfail": False},
     **{"maxfail": 0, "usepdb": False, "trace": False, "continue_on_collection_errors": True, "lf": False},
-    **dict.fromkeys([*BY_EARLIER_RUNS, *STEPWISE], False),
+    **dict.fromkeys(["failedfirst", *BY_TIME, *STEPWISE], False),
 }
 """What takes back the options by which pytest would choose or distribute tests, stop early or wait for a person."""
 
@@ -62,9 +61,16 @@ def own_seed(option, seed):
 
 def asked(option):
     """What the user asked of the run as a whole, which no worker can do."""
-    most = getattr(option, "maxfail", None) or 0
+    stepwise = any(getattr(option, name, False) for name in STEPWISE)
+    # One failure is skipped by the option of that name.
+    steps = 1 + bool(getattr(option, "stepwise_skip", False)) if stepwise else 0
+    most = getattr(option, "maxfail", None) or steps
     if most > 0:
         yield "fail_fast", min(most, MOST_FAILURES)
+    if stepwise and not getattr(option, "stepwise_reset", False):
+        yield "stepwise", True
+    if getattr(option, "failedfirst", False):
+        yield "failed_first", True
     if getattr(option, "lf", False):
         yield "last_failed", getattr(option, "last_failed_no_failures", "all")
     for wanted, name in (("junit", "xmlpath"), ("html", "htmlpath")):

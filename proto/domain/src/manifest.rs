@@ -37,6 +37,12 @@ pub struct Asked {
     /// Only the tests that failed last time (`--last-failed`).
     #[serde(default)]
     pub last_failed: Option<WithoutFailures>,
+    /// The tests that failed last time before the others (`--failed-first`).
+    #[serde(default)]
+    pub failed_first: bool,
+    /// Only what has not passed yet (`--stepwise`).
+    #[serde(default)]
+    pub stepwise: bool,
     /// Where a JUnit report is expected, on the machine that discovered (`--junitxml`).
     #[serde(default)]
     pub junit: Option<String>,
