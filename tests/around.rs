@@ -294,23 +294,38 @@ fn a_repeated_test_finds_the_worker_it_ran_in() {
 }
 
 #[test]
-fn what_a_controller_gave_a_test_is_said_to_be_missing() {
-    let conftest = "import pytest\n@pytest.hookimpl(optionalhook=True)\n\
-        def pytest_configure_node(node): node.workerinput['db'] = 'x'\n\
-        def pytest_sessionfinish(session): assert not hasattr(session.config, 'workerinput') or \
+fn what_a_controller_gave_a_test_is_made_anew() {
+    let conftest = "import pathlib, pytest\n@pytest.hookimpl(optionalhook=True)\n\
+        def pytest_configure_node(node):\n    assert not hasattr(node.config, 'workerinput')\n    \
+        node.workerinput['db'] = node.gateway.id + '.db'\n\
+        @pytest.hookimpl(optionalhook=True)\n\
+        def pytest_testnodedown(node, error): pathlib.Path('down').write_text(node.workeroutput['size'])\n";
+    let finish = "def pytest_sessionfinish(session): assert not hasattr(session.config, 'workerinput') or \
         'db' in session.config.workerinput\n";
-    let test =
-        "def test_db(request): assert request.config.workerinput['db'] == 'x'\ndef test_other(): pass\n";
-    let ran = Ran::of(&[("conftest.py", conftest), ("test_a.py", test)]);
+    let whole = format!("{conftest}{finish}");
+    let test = "def test_db(request):\n    request.config.workeroutput['size'] = '7'\n    \
+        assert request.config.workerinput['db'] == 'gw0.db'\n";
+    for packages in [Packages::Pytest, Packages::Pytest7, Packages::Xdist] {
+        let files = [("conftest.py", whole.as_str()), ("test_a.py", test)];
+        let ran = Ran::suite(Suite::of(&files).with(packages));
+        ran.suite.run(&["--slots", "1", "--run-id", "one"]).expect_code(0);
+        std::fs::remove_file(ran.suite.path().join("down")).unwrap();
+        let repeated = ran.ask(&["repro", "one", "test_db"]);
+        assert_eq!(repeated.status.code(), Some(0), "{packages:?}: {}", said(&repeated));
+        let anew = "is made anew (pytest_configure_node in conftest.py)";
+        assert!(said(&repeated).contains(anew), "{}", said(&repeated));
+        assert_eq!(ran.suite.read("down"), "7");
+    }
+    // Where the run had none.
+    let ran = Ran::of(&[
+        ("conftest.py", conftest),
+        ("test_a.py", "def test_db(request): assert 'db' not in request.config.workerinput\n"),
+        ("seagull.toml", "[pytest]\ncontroller = false\n"),
+    ]);
     ran.suite.run(&["--slots", "1", "--run-id", "one"]).expect_code(0);
-    let lacks = "what the suite's controller put into workerinput (pytest_configure_node in conftest.py)";
     let repeated = ran.ask(&["repro", "one", "test_db"]);
-    assert_eq!(repeated.status.code(), Some(100), "{}", said(&repeated));
-    let failed = format!("test_a.py::test_db failed; it did not have {lacks}");
-    assert!(said(&repeated).contains(&failed), "{}", said(&repeated));
-    let other = ran.ask(&["repro", "one", "test_other"]);
-    assert_eq!(other.status.code(), Some(0), "{}", said(&other));
-    assert!(said(&other).contains(&format!("warning: the test does not have {lacks}")), "{}", said(&other));
+    assert_eq!(repeated.status.code(), Some(0), "{}", said(&repeated));
+    assert!(!said(&repeated).contains("made anew") && !ran.suite.path().join("down").exists());
 }
 
 #[test]

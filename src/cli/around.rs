@@ -28,7 +28,7 @@ Examples:
 
 const LOGS_EXAMPLES: &str = "\
 Examples:
-  seagull logs last test_login         what it printed in the last run, in each of its executions
+  seagull logs test_login              what it printed in the last run, in each of its executions
   seagull logs 20261124-191500-ab12cd 'tests/a.py::test_x[1]'
 ";
 
@@ -67,10 +67,11 @@ the working tree as it is now; on a scheduler, the files that the old run had.
 
 const REPRO_EXAMPLES: &str = "\
 Examples:
-  seagull repro last test_login               the tests before it in its worker, then the test
-  seagull repro last test_login --alone       the test by itself
-  seagull repro last test_login --until-fail  again and again until it fails
-  seagull repro last test_login --print | sh  the command, to keep or to change
+  seagull repro test_login               the tests before it in its worker, then the test
+  seagull repro test_login --alone       the test by itself
+  seagull repro test_login --until-fail  again and again until it fails
+  seagull repro test_login --print | sh  the command, to keep or to change
+  seagull repro 20261124-191500-ab12cd 'tests/a.py::test_x[1]'
 
 Runs pytest itself, in the suite's directory, with the order, the seed and the variables of the
 test's last failed execution. Exits with 100 if the test fails, with 0 if it passes.
@@ -162,16 +163,36 @@ pub struct Results {
     pub form: FormArgs,
 }
 
+/// A test of a run.
+#[derive(Debug, Clone, Args)]
+pub struct TestArgs {
+    /// The run's id, or last; alone, a test of the last run
+    #[arg(value_name = "RUN|TEST")]
+    what: String,
+    /// The test's id, the end of it, or a part of it that no other has
+    #[arg(value_name = "TEST")]
+    test: Option<String>,
+}
+
+impl TestArgs {
+    /// Which run, and what says which of its tests. The error is wrong usage.
+    pub fn parts(&self) -> Result<(RunName, &str), String> {
+        match &self.test {
+            None => Ok((RunName::Last, &self.what)),
+            Some(test) => {
+                let run = self.what.parse().map_err(|expected| format!("{}: {expected}", self.what))?;
+                Ok((run, test))
+            }
+        }
+    }
+}
+
 /// Options of `seagull logs`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = LOGS_EXAMPLES)]
 pub struct Logs {
-    /// The run's id, or last
-    #[arg(value_name = "RUN")]
-    pub run: RunName,
-    /// The test's id, the end of it, or a part of it that no other has
-    #[arg(value_name = "TEST")]
-    pub test: String,
+    #[command(flatten)]
+    pub of: TestArgs,
     #[command(flatten)]
     pub from: FromArgs,
     #[command(flatten)]
@@ -252,12 +273,8 @@ pub struct Rerun {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = REPRO_EXAMPLES)]
 pub struct Repro {
-    /// The run's id, or last
-    #[arg(value_name = "RUN")]
-    pub run: RunName,
-    /// The test's id, the end of it, or a part of it that no other has
-    #[arg(value_name = "TEST")]
-    pub test: String,
+    #[command(flatten)]
+    pub of: TestArgs,
     /// Print the command on standard output instead of running it
     #[arg(long)]
     pub print: bool,

@@ -81,13 +81,15 @@ impl Line {
             ("SEAGULL_SLOT", slot.to_string()),
         ];
         let identity = identity.map(|(name, value)| (name.to_owned(), value));
+        let controller = story.spec.environment.controller.filter(|wanted| !wanted);
+        let controller = controller.map(|_| ("SEAGULL_CONTROLLER".to_owned(), "false".to_owned()));
         let before = if alone { &[] } else { execution.before.as_slice() };
         let tests = before.iter().chain([&execution.result.test]);
         let is_whole_file =
             |test: &TestIndex| story.parts(*test).is_some_and(|(_, suffix)| suffix.is_empty());
         Line {
             directory: directory.to_owned(),
-            variables: variables(story).into_iter().chain(identity).collect(),
+            variables: variables(story).into_iter().chain(identity).chain(controller).collect(),
             secrets: Secrets::default(),
             sources: BTreeMap::new(),
             program: match &probe.script {

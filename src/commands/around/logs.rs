@@ -7,8 +7,9 @@ use crate::errors::{say, usage};
 use crate::report::around::{self, Story};
 
 pub async fn run(args: cli::Logs) -> anyhow::Result<u8> {
+    let (run, test) = args.of.parts().map_err(usage)?;
     let reach = Reach::new(&args.from).await?;
-    let story = story(&reach, &args.run, &args.test).await?;
+    let story = story(&reach, &run, test).await?;
     let form = form(&args.form);
     if story.executions.is_empty() {
         say!("{} was not executed in run {}", story.id, story.run);

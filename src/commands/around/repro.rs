@@ -22,7 +22,7 @@ use super::{Reach, logs};
 use crate::cli;
 use crate::commands::print;
 use crate::commands::run::spec;
-use crate::errors::{INTERRUPTED, say, usage, warn};
+use crate::errors::{INTERRUPTED, say, usage};
 use crate::place::Place;
 use crate::report::around::{Execution, Story};
 use crate::report::{count, number, one_line, times};
@@ -43,8 +43,9 @@ const KEPT: usize = 64 << 10;
 const FAILED: u8 = 100;
 
 pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
+    let (run, test) = args.of.parts().map_err(usage)?;
     let reach = Reach::new(&args.from).await?;
-    let story = logs::story(&reach, &args.run, &args.test).await?;
+    let story = logs::story(&reach, &run, test).await?;
     let state = state(&reach, &args.from)?;
     drop(reach);
     let execution = story.telling().ok_or_else(|| {
@@ -124,7 +125,7 @@ async fn other(
     }
     say!("{}: {}", story.id, execution.facts());
     say!("{}", line.as_told());
-    Repeat { line, judge, story, lacks: None }.run(args.until_fail).await
+    Repeat { line, judge, story }.run(args.until_fail).await
 }
 
 async fn pytest(
@@ -143,8 +144,12 @@ async fn pytest(
     let home = identity(given.state.as_deref())?;
     let mut line = given.to(Line::new(story, execution, &probe, directory, args.alone), story);
     line.plug(IDENTITY.0, &home);
-    let lacks = lacks(story, &probe);
-    lacks.iter().for_each(|lacks| warn(format!("the test does not have {lacks}")));
+    if let Some(giver) = probe.gives.as_ref().filter(|_| story.spec.environment.controller != Some(false)) {
+        let giver = one_line(giver, 200);
+        say!(
+            "what the suite's controller puts into workerinput is made anew (pytest_configure_node in {giver})"
+        );
+    }
     if args.print {
         line.shorten(&probe, &std::env::temp_dir())?;
         print(|out| writeln!(out, "{}", line.as_shell()))?;
@@ -159,7 +164,7 @@ async fn pytest(
     fs::write(folder.join("test"), &story.id)?;
     line.plug(PLUGIN, folder);
     let judge = Judge::Pytest(folder.join("outcome"));
-    Repeat { line, judge, story, lacks }.run(args.until_fail).await
+    Repeat { line, judge, story }.run(args.until_fail).await
 }
 
 /// Writes the plugin of the test's identity into the state directory; where that cannot be written to, or be named on a
@@ -186,13 +191,6 @@ fn write_identity(home: &Path) -> std::io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.persist(&path)?;
     Ok(())
-}
-
-/// What the test had in the run, and cannot have here.
-fn lacks(story: &Story, probe: &Probe) -> Option<String> {
-    let giver = probe.gives.as_ref().filter(|_| story.spec.environment.controller != Some(false))?;
-    let giver = one_line(giver, 200);
-    Some(format!("what the suite's controller put into workerinput (pytest_configure_node in {giver})"))
 }
 
 /// Where the suite's files and its directory are here: of a run on a scheduler, those of this repository.
@@ -304,8 +302,6 @@ struct Repeat<'a> {
     line: Line,
     judge: Judge,
     story: &'a Story,
-    /// What the test had in the run, and has not here.
-    lacks: Option<String>,
 }
 
 impl Repeat<'_> {
@@ -352,16 +348,13 @@ impl Repeat<'_> {
 
     fn tell(&self, outcome: Outcome, number: u32, until_fail: Option<u32>) {
         let told = told(outcome, number, until_fail);
-        let lacks = self.lacks.as_ref().filter(|_| outcome == Outcome::Failed);
-        let lacks = lacks.map_or(String::new(), |lacks| format!("; it did not have {lacks}"));
-        say!("{} {told}{lacks}", self.story.id);
+        say!("{} {told}", self.story.id);
     }
 
     fn outcome(&self, status: ExitStatus, said: &str) -> anyhow::Result<Outcome> {
         self.judge.outcome(status, said).ok_or_else(|| {
-            let lacks = self.lacks.as_ref().map_or(String::new(), |lacks| format!(", without {lacks},"));
             anyhow!(
-                "{} ended{lacks} ({status}) before it came to {}\nhint: its own words are above",
+                "{} ended ({status}) before it came to {}\nhint: its own words are above",
                 self.judge.program(),
                 self.story.id
             )

@@ -2,6 +2,8 @@
 
 import os
 import sys
+import traceback
+import types
 
 import pytest
 
@@ -19,6 +21,42 @@ WORKER = {
     "mainargv": list(sys.argv),
 }
 
+HAD_CONTROLLER = os.environ.pop("SEAGULL_CONTROLLER", None) != "false"
+SERVED = ("_pytest", "xdist", "pytest_cov", "pytest_metadata", "pytest_randomly", "pytest_rerunfailures")
+"""Packages whose node hooks are about xdist's own workers."""
+
+
+class Spec(types.SimpleNamespace):
+    """As execnet's: what it does not say is None."""
+
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+
+
+def node_of(config):
+    """The worker, as node hooks know it."""
+    name = WORKER["workerid"]
+    node = types.SimpleNamespace(config=config, workerinput={**WORKER, "randomly_seed": seed(config.option)})
+    node.gateway = types.SimpleNamespace(id=name, spec=Spec(popen=True, id=name), node=node)
+    node.workerinfo = {"id": name, "executable": sys.executable, "version": sys.version, "cwd": os.getcwd()}
+    return node
+
+
+def call(session, name, **arguments):
+    """A node hook of the suite's, as its controller calls it. What goes wrong in it ends nothing, as in the run."""
+    hook = getattr(session.config.hook, name, None)
+    if hook is None or not HAD_CONTROLLER:
+        return
+    packages = [(one.plugin, (one.function.__module__ or "").partition(".")[0]) for one in hook.get_hookimpls()]
+    served = [plugin for plugin, package in packages if package in SERVED]
+    try:
+        session.config.pluginmanager.subset_hook_caller(name, served)(**arguments)
+    except pytest.exit.Exception:
+        raise
+    except Exception:
+        traceback.print_exc()
+
 
 def seed(option):
     """What pytest-randomly is given, else the hash seed, which is the run's unless it was set."""
@@ -30,13 +68,22 @@ def seed(option):
 def pytest_collection(session):
     """Not before: this one process also does what the suite has its controller do at the start and at the end."""
     config = session.config
-    config.workerinput, config.workeroutput = {**WORKER, "randomly_seed": seed(config.option)}, {}
+    node = session.seagull_node = node_of(config)
+    call(session, "pytest_xdist_setupnodes", config=config, specs=[node.gateway.spec])
+    call(session, "pytest_xdist_newgateway", gateway=node.gateway)
+    call(session, "pytest_configure_node", node=node)
+    config.workerinput, config.workeroutput = node.workerinput, {}
+    call(session, "pytest_testnodeready", node=node)
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_sessionfinish(session):
-    for name in ("workerinput", "workeroutput"):
-        session.config.__dict__.pop(name, None)
+    own, node = session.config.__dict__, getattr(session, "seagull_node", None)
+    output = own.pop("workeroutput", {})
+    own.pop("workerinput", None)
+    if node is not None:
+        node.workeroutput = output
+        call(session, "pytest_testnodedown", node=node, error=None)
     yield
 
 
