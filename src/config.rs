@@ -377,8 +377,13 @@ mod tests {
         }
         let twice = refusal("[env]\nKEY = 'a'\n[secrets]\nKEY = 'env:A'");
         assert!(twice.starts_with("/suite/seagull.toml: secrets.KEY: [env] sets it too\nhint: "), "{twice}");
-        assert!(refusal("a = 1\ncap = = 3").starts_with("/suite/seagull.toml:2: "));
-        assert!(!refusal("[env]\nTOKEN = hunter2").contains("hunter2"));
+        assert!(refusal("a = 1\ncap = = 3").starts_with("/suite/seagull.toml:2: cap: "));
+        let unquoted = refusal("[env]\nTOKEN = hunter2");
+        assert!(unquoted.contains(":2: TOKEN: ") && !unquoted.contains("hunter2"), "{unquoted}");
+        assert!(
+            unquoted.contains("\nhint: docs/run.md shows every setting; a text stands in quotes"),
+            "{unquoted}"
+        );
     }
 
     #[test]

@@ -13,6 +13,21 @@ fn a_discovery_that_dies_names_the_file_that_it_was_at() {
 }
 
 #[test]
+fn wrong_usage_of_pytest_is_told_in_its_words_alone() {
+    let suite = Suite::of(&[("test_a.py", "def test_a(): pass\n")]);
+    let message = |arguments: &[&str]| {
+        let run = suite.run(arguments);
+        run.expect(101, &[]);
+        text(run.one("discovery_failed"), "message").to_owned()
+    };
+    let nope = message(&["test_a.py::test_nope"]);
+    assert!(nope.starts_with("not found: ") && nope.lines().count() <= 2, "{nope}");
+    let unknown = message(&["--", "--cov=shop", "--cov-report=xml"]);
+    let cov = "unrecognized arguments: --cov=shop --cov-report=xml; --cov is of pytest-cov, which is not installed for ";
+    assert!(unknown.starts_with(cov) && !unknown.contains("_pytest"), "{unknown}");
+}
+
+#[test]
 fn every_outcome_of_a_test_has_its_verdict() {
     let run = Suite::named("outcomes").run(&[]);
     run.expect(

@@ -206,7 +206,7 @@ impl Setups {
             let _ = self.home.discard(&sandbox);
         }
         let said = wanted.secrets.hidden_in(tail(&log, SAID));
-        ended.map_err(|how| format!("setup failed, {how}:\n{}", said.trim_end()))
+        ended.map_err(|how| failed(&how, said.trim_end()))
     }
 
     /// Runs to the end. The error says how it ended badly.
@@ -235,6 +235,14 @@ impl Setups {
                 ))
             }
         }
+    }
+}
+
+/// How it ended, and what it said last.
+fn failed(how: &str, said: &str) -> String {
+    match said {
+        "" => format!("setup failed, {how}, and wrote nothing"),
+        said => format!("setup failed, {how}:\n{said}"),
     }
 }
 

@@ -131,6 +131,8 @@ async fn a_failure_tells_the_end_of_its_log_and_leaves_nothing() {
     wanted.setup.run = vec!["/no/such/program".into()];
     let failure = setups.prepare(&wanted).await.unwrap_err();
     assert!(failure.starts_with("setup failed, not started: "), "{failure}");
+    let silent = setups.prepare(&place.wanted("exit 3")).await.unwrap_err();
+    assert!(silent.ends_with(", and wrote nothing"), "{silent}");
     wanted.setup.inputs = vec!["../out".into()];
     assert!(setups.prepare(&wanted).await.unwrap_err().contains("../out"));
     // A secret in what it wrote is hidden.

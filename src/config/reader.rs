@@ -16,6 +16,13 @@ use crate::nearest::nearest;
 
 const HINT: &str = "hint: docs/run.md shows every setting";
 
+/// The key of a line that sets one: what stands behind it may be a secret.
+fn key_of(line: &str) -> Option<&str> {
+    let key = line.split_once('=')?.0.trim();
+    let is_key = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    (!key.is_empty() && key.chars().all(is_key)).then_some(key)
+}
+
 pub struct Reader {
     places: Rc<Places>,
     /// What stands before a key: `run.`.
@@ -31,7 +38,10 @@ impl Reader {
             // The line may have a secret.
             let upto = error.span().map_or(0, |span| span.start.min(text.len()));
             let line = text.as_bytes()[..upto].iter().filter(|byte| **byte == b'\n').count() + 1;
-            usage(format!("{}:{line}: {}", file.display(), error.message()))
+            let key =
+                text.lines().nth(line - 1).and_then(key_of).map_or(String::new(), |key| format!("{key}: "));
+            let hint = format!("{HINT}; a text stands in quotes");
+            usage(format!("{}:{line}: {key}{}\n{hint}", file.display(), error.message()))
         })?;
         let places = Rc::new(Places::new(file, text));
         Ok(Self { places, prefix: String::new(), is_there: true, table, known: Vec::new() })

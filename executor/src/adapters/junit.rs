@@ -68,7 +68,8 @@ impl Report {
 
     fn parse(&mut self, source: impl BufRead, id: &str, text_limit: usize) -> Result<(), String> {
         let mut reader = Reader::from_reader(source);
-        let mut parser = Parser { id, text_limit, suites: Vec::new(), case: None, part: Part::Other };
+        let mut parser =
+            Parser { id, text_limit, suites: Vec::new(), case: None, part: Part::Other, begins: false };
         let mut buffer = Vec::new();
         loop {
             buffer.clear();
@@ -153,6 +154,9 @@ impl Case {
         }
         self.flaky |= other.flaky;
         self.seconds = self.seconds.zip(other.seconds).map(|(a, b)| a + b).or(self.seconds).or(other.seconds);
+        if !other.text.is_empty() {
+            end_line(&mut self.text, text_limit);
+        }
         append(&mut self.text, &other.text, text_limit);
     }
 }
@@ -169,6 +173,13 @@ fn judged(tag: &BytesStart) -> (Outcome, Option<TestCause>) {
         (Outcome::Skipped, None)
     } else {
         (Outcome::Passed, None)
+    }
+}
+
+/// What follows begins on a line of its own.
+fn end_line(text: &mut String, limit: usize) {
+    if !text.is_empty() && !text.ends_with('\n') {
+        append(text, "\n", limit);
     }
 }
 
@@ -194,12 +205,14 @@ struct Parser<'a> {
     suites: Vec<String>,
     case: Option<(String, Case)>,
     part: Part,
+    /// Nothing of the part is read yet.
+    begins: bool,
 }
 
 impl Parser<'_> {
     fn open(&mut self, tag: &BytesStart) {
         let name = tag.local_name();
-        self.part = Part::Other;
+        (self.part, self.begins) = (Part::Other, true);
         match name.as_ref() {
             b"testsuite" => self.suites.push(attribute(tag, "name").unwrap_or_default()),
             b"testcase" => {
@@ -243,6 +256,9 @@ impl Parser<'_> {
     fn text(&mut self, text: &str) {
         let Some((_, case)) = &mut self.case else { return };
         if self.part != Part::Other {
+            if std::mem::take(&mut self.begins) {
+                end_line(&mut case.text, self.text_limit);
+            }
             append(&mut case.text, text, self.text_limit);
         }
     }
@@ -297,7 +313,8 @@ mod tests {
             r#"<?xml version="1.0"?><testsuites><testsuite name="s">
             <testcase classname="a.B" name="ok" time="1,234.5"><system-out>said &lt;this&gt; &#65;</system-out></testcase>
             <testcase classname="a.B" name="bad &quot;x&quot;" time="0.5" file="b.js" line="7">
-              <failure message="1 is&#10;not 2" type="AssertionError"><![CDATA[at b.js]]></failure></testcase>
+              <failure message="1 is&#10;not 2" type="AssertionError"><![CDATA[at b.js]]></failure>
+              <system-out>out &amp; on</system-out><system-err>err</system-err></testcase>
             <testcase classname="a.B" name="broken"><error>
               no message
               more</error></testcase>
@@ -314,7 +331,7 @@ mod tests {
         let failed = case("bad \"x\"");
         assert_eq!((failed.outcome, failed.cause), (Outcome::Failed, Some(TestCause::Assertion)));
         assert_eq!((failed.message.as_str(), failed.location.as_str()), ("1 is", "b.js:7"));
-        assert_eq!(failed.text, "at b.js");
+        assert_eq!(failed.text, "at b.js\nout & on\nerr");
         let broken = case("broken");
         assert_eq!((broken.cause, broken.message.as_str()), (Some(TestCause::Error), "no message"));
         let left = case("left");

@@ -12,6 +12,32 @@ NEAR = 4096
 """Bytes: a line that ends so near to where a text is cut is cut off whole. Its part might be half a secret."""
 
 
+PLUGINS = {
+    "-n": "pytest-xdist (seagull's own is --slots N)",
+    "--cov": "pytest-cov",
+    "--no-cov": "pytest-cov",
+    "--timeout": "pytest-timeout",
+    "--reruns": "pytest-rerunfailures",
+    "--only-rerun": "pytest-rerunfailures",
+    "--randomly": "pytest-randomly",
+    "--asyncio": "pytest-asyncio",
+    "--html": "pytest-html",
+    "--self-contained-html": "pytest-html",
+    "--forked": "pytest-forked",
+    "--benchmark": "pytest-benchmark",
+    "--ds": "pytest-django",
+    "--reuse-db": "pytest-django",
+    "--create-db": "pytest-django",
+    "--mypy": "pytest-mypy",
+    "--order": "pytest-order",
+    "--alluredir": "allure-pytest",
+    "--snapshot": "syrupy",
+    "--report-log": "pytest-reportlog",
+    "--json-report": "pytest-json-report",
+}
+"""What has options, or options that begin so."""
+
+
 def clean(text):
     """The text as it arrives at the other end: without what UTF-8 cannot say (lone surrogates)."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
@@ -129,7 +155,10 @@ def suite_frames(error):
 
 
 def exception_text(error):
-    """The traceback of an exception as pytest writes it."""
+    """The traceback of an exception as pytest writes it; of wrong usage what pytest says, for how it came to is its own."""
+    if isinstance(error, pytest.UsageError):
+        # The first line is the message.
+        return "\n".join(map(str, error.args)).rpartition(": error: ")[2].partition("\n")[2]
     return str(suite_frames(error).getrepr(style="short"))
 
 
@@ -148,6 +177,16 @@ def exception_message(error):
         # The lines before are argparse's usage.
         return first_line(str(error).rpartition(": error: ")[2])
     return first_line("{}: {}".format(type(error).__name__, error))
+
+
+def of_plugin(message):
+    """Which plugin has an option that pytest does not know."""
+    options = re.findall(r" (-[\w-]+)", without("unrecognized arguments:", message)) if "unrecognized" in message else []
+    for option in options:
+        for start, plugin in PLUGINS.items():
+            if option == start or option.startswith(start + "-"):
+                return "{} is of {}, which is not installed for {}".format(option, plugin, sys.executable)
+    return ""
 
 
 def is_beside(message):

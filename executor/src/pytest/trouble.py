@@ -28,7 +28,8 @@ class Trouble:
         # A conftest's own exception says more than the one that says a conftest failed.
         cause = getattr(error, "cause", None) or getattr(error, "excinfo", (None, None))[1] or error
         message = exception_message(error)
-        self.broken(title, "; ".join(filter(None, [message, is_beside(message)])), exception_text(cause))
+        said = "; ".join(filter(None, [message, is_beside(message), of_plugin(message)]))
+        self.broken(title, said, exception_text(cause))
         self.told = error
 
     def ended(self, code):
