@@ -1,12 +1,14 @@
 //! The command that runs the same suite again, for a person to paste.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use seagull_domain::{RunId, RunSpec};
+use seagull_domain::{Isolation, RunId, RunSpec};
 use tonic::transport::Uri;
 
 use crate::cli;
 use crate::client;
+use crate::duration;
 use crate::framework;
 
 /// What of a command line says which suite is run, and where.
@@ -21,6 +23,8 @@ pub struct Again {
     arguments: Vec<String>,
     /// The interpreter that is found here, where the suite runs here and none is named.
     python: Option<String>,
+    /// What else the directory shows, where nothing shows the framework that runs.
+    pub sign_of_another: Option<&'static str>,
 }
 
 impl Again {
@@ -35,17 +39,15 @@ impl Again {
         let access = access(at.scheduler.as_ref(), &at.token, &at.tls, at.state.state.as_deref());
         let archive = args.what.archive.as_deref().map(|file| file.to_string_lossy().into_owned());
         let of_run = [("--rev", at.rev.clone()), ("--archive", archive)];
+        let of_run = of_run.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?])).flatten();
         Again {
             by_name: false,
             options: given.flatten().chain(access).collect(),
-            of_run: of_run
-                .into_iter()
-                .filter_map(|(name, value)| Some([name.to_owned(), value?]))
-                .flatten()
-                .collect(),
+            of_run: of_run.chain(how(&args.how)).collect(),
             paths: args.paths.clone(),
             arguments: args.arguments.clone(),
             python: None,
+            sign_of_another: None,
         }
     }
 
@@ -54,10 +56,11 @@ impl Again {
         Again { by_name: true, options: access_of(from), ..Again::default() }
     }
 
-    /// Of a run that ran a part of another again, as that was asked for.
-    pub fn of_rerun(args: &cli::Run) -> Again {
+    /// Of a run that ran a part of another again, as that was asked for. The `usual` state need not be named.
+    pub fn of_rerun(args: &cli::Run, usual: Option<&Path>) -> Again {
         let at = &args.at;
-        let options = access(at.scheduler.as_ref(), &at.token, &at.tls, at.state.state.as_deref());
+        let state = at.state.state.as_deref().filter(|state| Some(*state) != usual);
+        let options = access(at.scheduler.as_ref(), &at.token, &at.tls, state);
         Again { by_name: true, options, ..Again::default() }
     }
 
@@ -106,6 +109,34 @@ impl Again {
     }
 }
 
+/// How the tests ran, where that was given. What chose or ordered them is another matter.
+fn how(how: &cli::HowArgs) -> Vec<String> {
+    let duration = |given: Option<Duration>| given.map(|given| duration::written(duration::millis(given)));
+    let number = |given: Option<u32>| given.map(|given| given.to_string());
+    let isolation = how.isolation.map(|isolation| match isolation {
+        Isolation::Slot => "slot".to_owned(),
+        Isolation::Bundle => "bundle".to_owned(),
+        Isolation::Test => "test".to_owned(),
+    });
+    let flaky = how.flaky.map(|fails| if fails { "fail" } else { "ok" }.to_owned());
+    let given = [
+        ("--slots", how.slots.map(|slots| slots.to_string())),
+        ("--cap", duration(how.cap)),
+        ("--test-limit", duration(how.test_limit)),
+        ("--start-limit", duration(how.start_limit)),
+        ("--retries", number(how.retries)),
+        ("--test-losses", number(how.test_losses)),
+        ("--run-losses", number(how.run_losses)),
+        ("--flaky", flaky),
+        ("--seed", number(how.seed)),
+        ("--grace", duration(how.grace)),
+        ("--isolation", isolation),
+        ("--worker-memory", how.worker_memory.map(|kib| format!("{kib}KiB"))),
+    ];
+    let given = given.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?]));
+    given.flatten().collect()
+}
+
 /// The options of a command for the runs that another has looked at.
 pub fn access_of(from: &cli::FromArgs) -> Vec<String> {
     access(from.scheduler.as_ref(), &from.token, &from.tls, from.state.state.as_deref())
@@ -146,6 +177,7 @@ pub fn quoted_word(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use seagull_domain::{Framework, SuiteCommands};
 
     use super::*;
 
@@ -159,7 +191,20 @@ mod tests {
 
     #[test]
     fn it_names_the_same_suite_in_the_same_place() {
-        assert_eq!(again(&["--retries", "2"]), "seagull run --select last-failed");
+        assert_eq!(
+            again(&[
+                "--retries",
+                "2",
+                "--fail-fast",
+                "--isolation",
+                "test",
+                "--test-limit",
+                "90s",
+                "--flaky",
+                "fail"
+            ]),
+            "seagull run --select last-failed --test-limit 1m30s --retries 2 --flaky fail --isolation test"
+        );
         let nowhere = Again { paths: vec!["tests".into()], ..Again::default() };
         assert_eq!(nowhere.doctor(), "seagull doctor tests");
         assert_eq!(
@@ -194,14 +239,21 @@ mod tests {
         assert!(listing(None, &spec).starts_with("python3 -m pytest "));
         spec.environment.python = "/other/python".into();
         assert!(listing(found, &spec).starts_with("/other/python -m pytest "));
+        let discover = ["/bin/sh", "-c", "./list \"$@\" | sort", "sh", "{args}"].map(str::to_owned).to_vec();
+        let commands = SuiteCommands { discover, run: Vec::new(), id: String::new(), batch_ms: 0 };
+        spec.environment.framework = Framework::Command(Box::new(commands));
+        spec.arguments = vec!["a b".into()];
+        assert_eq!(listing(None, &spec), "./list 'a b' | sort");
     }
 
     #[test]
     fn a_rerun_is_run_again_by_its_name_with_what_the_first_run_was_asked_for() {
         let mut args = cli::Run { arguments: vec!["-x".into()], ..Default::default() };
         args.at.state.state = Some("state".into());
-        let again = Again::of_rerun(&args);
+        let usual = Again::of_rerun(&args, Some(Path::new("state")));
+        let again = Again::of_rerun(&args, Some(Path::new("other")));
         let run = "r-8".parse().unwrap();
+        assert_eq!(usual.failed(&run), "seagull rerun r-8 --failed");
         assert_eq!(again.failed(&run), "seagull rerun r-8 --failed --state state");
         assert_eq!(again.not_passed(&run), "seagull rerun r-8 --state state");
     }

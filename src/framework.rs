@@ -19,6 +19,22 @@ const FILES: [&str; 6] =
 const SECTIONS: [(&str, &str); 3] =
     [("pyproject.toml", "[tool.pytest"), ("setup.cfg", "[tool:pytest]"), ("tox.ini", "[pytest]")];
 
+/// Files of suites that run by `[command]`.
+const OF_OTHERS: [&str; 9] = [
+    "go.mod",
+    "package.json",
+    "pom.xml",
+    "build.gradle",
+    "build.gradle.kts",
+    "mix.exs",
+    "Gemfile",
+    "composer.json",
+    "CMakeLists.txt",
+];
+/// What to do where there is one.
+pub const BY_COMMAND: &str =
+    "[command] in seagull.toml runs any framework: docs/command.md has recipes for Go, Jest and Maven";
+
 /// A framework by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Name {
@@ -96,13 +112,19 @@ pub fn listing(spec: &RunSpec, python: &str) -> String {
             let dashes = (!spec.arguments.iter().any(|argument| argument == "--")).then_some("--");
             quoted(["cargo", "test"].into_iter().chain(arguments).chain(dashes).chain(["--list"]))
         }
-        Framework::Command(commands) => {
-            let given = |word: &String| match word.as_str() {
-                ARGUMENTS => spec.arguments.clone(),
-                _ => vec![word.clone()],
-            };
-            quoted(commands.discover.iter().flat_map(given))
-        }
+        Framework::Command(commands) => match commands.discover.as_slice() {
+            // A line for the shell is shown as one.
+            [shell, flag, line, ..] if shell == "/bin/sh" && flag == "-c" => {
+                line.replace("\"$@\"", &quoted(arguments))
+            }
+            words => {
+                let given = |word: &String| match word.as_str() {
+                    ARGUMENTS => spec.arguments.clone(),
+                    _ => vec![word.clone()],
+                };
+                quoted(words.iter().flat_map(given))
+            }
+        },
     }
 }
 
@@ -120,6 +142,17 @@ pub fn pytest(python: &str) -> Vec<String> {
 pub fn sign(directory: &Path) -> Option<String> {
     let cargo = || directory.join("Cargo.toml").is_file().then(|| "Cargo.toml".to_owned());
     pytest_sign(directory).or_else(cargo)
+}
+
+/// The file of another framework's suite, where nothing shows the one that runs.
+pub fn sign_of_another(args: &cli::Run, place: &Place) -> Option<&'static str> {
+    let is_shown = name(args, place).1.is_some() || !args.paths.is_empty();
+    if is_shown { None } else { other_sign(&place.directory) }
+}
+
+/// By which file a directory shows a framework that runs by `[command]`.
+pub fn other_sign(directory: &Path) -> Option<&'static str> {
+    OF_OTHERS.into_iter().find(|file| directory.join(file).is_file())
 }
 
 /// Cargo where there is a `Cargo.toml` and no sign of a pytest suite, else pytest.
@@ -174,7 +207,15 @@ mod tests {
         };
         let remove = |path: &str| fs::remove_file(directory.path().join(path)).unwrap();
         assert_eq!(detect(directory.path()), Name::Pytest);
+        let another = || {
+            let place = Place::at(directory.path().to_owned()).unwrap();
+            sign_of_another(&cli::Run::default(), &place)
+        };
+        assert_eq!(another(), None);
+        write("go.mod", "module m");
+        assert_eq!(another(), Some("go.mod"));
         write("Cargo.toml", "[package]");
+        assert_eq!(another(), None);
         write("tests/it.rs", "");
         write("tests/deep/test_a.py", "");
         write("pyproject.toml", "[build-system]");

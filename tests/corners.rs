@@ -5,6 +5,8 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::harness::{Finished, Packages, Running, Suite, text};
 
 /// pytest escapes ids unless it is told not to.
@@ -165,6 +167,32 @@ fn last_failed_is_what_failed_and_then_nothing() {
     assert_eq!(said.status.code(), Some(0));
     let said = String::from_utf8_lossy(&said.stderr);
     assert!(said.contains("nothing to run"), "a line says that nothing failed last time: {said}");
+}
+
+#[test]
+fn where_no_test_failed_in_a_run_that_did_the_selection_of_failures_says_where_to_look() {
+    let suite = Suite::named("session_teardown");
+    suite.run(&["--slots", "1"]).expect_counts(100, &[("passed", 2)]);
+    let state = suite.beside("state").into_os_string().into_string().unwrap();
+    let said = suite.seagull(&["run", "--state", &state, "--select", "last-failed"]).output().unwrap();
+    assert_eq!(said.status.code(), Some(101));
+    let said = String::from_utf8_lossy(&said.stderr);
+    assert!(said.contains("nothing to run: no test is selected by last-failed\nhint: "), "{said}");
+    assert!(said.contains("seagull explain says why") && !said.contains("seagull doctor"), "{said}");
+    // Both lists say that something failed.
+    let list = |arguments: &[&str]| {
+        let output =
+            suite.seagull(&[arguments, &["--state", &state, "--output", "json"]].concat()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(list(&["runs"]).lines().last().unwrap().contains("\"suite_errors\":1"), "{}", list(&["runs"]));
+    let first =
+        list(&["runs"]).lines().last().map(|line| serde_json::from_str::<Value>(line).unwrap()).unwrap();
+    let results = list(&["results", first["run"].as_str().unwrap()]);
+    assert!(
+        results.contains("\"suite_error\":") && results.contains("the database would not stop"),
+        "{results}"
+    );
 }
 
 #[test]

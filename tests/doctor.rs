@@ -222,6 +222,20 @@ fn init_writes_settings_once_and_says_what_is_next() {
 }
 
 #[test]
+fn a_suite_of_another_framework_is_told_of_the_recipes() {
+    let suite = Suite::of(&[("package.json", "{}")]);
+    let state = suite.beside("state").into_os_string().into_string().unwrap();
+    for (arguments, code) in [(&["init"][..], 0), (&["run", "--state", &state], 101)] {
+        let output = suite.seagull(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains("package.json") && said.contains("docs/command.md has recipes"), "{said}");
+    }
+    let hint = step(&steps(&suite, &[], 1), "framework", "warning")["hint"].to_string();
+    assert!(hint.contains("package.json"), "{hint}");
+}
+
+#[test]
 fn a_run_command_that_fails_is_a_problem_with_what_it_wrote() {
     let suite = Suite::named("command");
     suite.write("ids.txt", "many::a\n");

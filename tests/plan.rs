@@ -50,6 +50,16 @@ fn a_suite_is_discovered_and_planned_and_nothing_runs() {
     assert_eq!(planned(&plan(&["test_b.py"]))["tests"], 1);
 }
 
+#[test]
+fn where_there_are_no_tests_there_is_no_plan() {
+    let suite = Suite::of(&[("readme", "")]);
+    let state = suite.beside("state").into_os_string().into_string().unwrap();
+    let output = suite.seagull(&["plan", "--state", &state]).output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("no tests are found\nhint: ") && !said.contains("selection"), "{said}");
+}
+
 fn tests_of(bundle: &Value) -> Vec<&str> {
     bundle["tests"].as_array().unwrap().iter().map(|test| test.as_str().unwrap()).collect()
 }

@@ -24,11 +24,7 @@ pub(crate) struct Text {
 
 impl Text {
     pub fn parse(text: &str) -> Result<Text, InvalidSelection> {
-        let invalid = |reason: &str, hint: &str| InvalidSelection {
-            text: text.chars().take(200).collect(),
-            reason: reason.to_owned(),
-            hint: hint.to_owned(),
-        };
+        let invalid = |reason: &str, hint: &str| InvalidSelection::of(text, reason, hint.to_owned());
         let known =
             "give a path, a test id, a glob over ids, last-failed, not-passed, failed@RUN or not-passed@RUN";
         match text {

@@ -14,6 +14,7 @@ const LAST_FAILED: &str = "last-failed";
 const NOT_PASSED: &str = "not-passed";
 /// What goes by the verdicts of one run.
 const FAILED_AT: &str = "failed@";
+const LAST_FAILED_AT: &str = "last-failed@";
 const NOT_PASSED_AT: &str = "not-passed@";
 
 #[derive(Debug, Clone)]
@@ -40,6 +41,12 @@ pub struct InvalidSelection {
     pub text: String,
     pub reason: String,
     pub hint: String,
+}
+
+impl InvalidSelection {
+    pub(crate) fn of(text: &str, reason: &str, hint: String) -> Self {
+        Self { text: text.chars().take(200).collect(), reason: reason.to_owned(), hint }
+    }
 }
 
 /// What a selection comes to.
@@ -163,19 +170,19 @@ impl Selection {
 impl OfRun {
     /// None for another kind of selection.
     fn parse(text: &str) -> Result<Option<OfRun>, InvalidSelection> {
+        if let Some(run) = text.strip_prefix(LAST_FAILED_AT) {
+            let meant = format!("did you mean {FAILED_AT}{run}?");
+            return Err(InvalidSelection::of(text, "no such word", meant));
+        }
         let (not_passed, run) = match (text.strip_prefix(FAILED_AT), text.strip_prefix(NOT_PASSED_AT)) {
             (Some(run), _) => (false, run),
             (_, Some(run)) => (true, run),
             (None, None) => return Ok(None),
         };
-        match run.parse() {
-            Ok(run) => Ok(Some(OfRun { run, not_passed })),
-            Err(_) => Err(InvalidSelection {
-                text: text.chars().take(200).collect(),
-                reason: "it names no run".to_owned(),
-                hint: "seagull runs lists the runs there are".to_owned(),
-            }),
-        }
+        let named = run.parse().map(|run| Some(OfRun { run, not_passed }));
+        named.map_err(|_| {
+            InvalidSelection::of(text, "it names no run", "seagull runs lists the runs there are".to_owned())
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::Write;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use crate::again::quoted;
 use crate::errors::Stderr;
 
 /// Options that people have in their fingers, and what does the same in `seagull run`.
@@ -21,6 +22,8 @@ const HABITS: [(&[&str], &str); 10] = [
     (&["--self-contained-html"], "--html FILE writes an HTML report, which is one page anyway"),
     (&["--timeout"], "--test-limit DURATION kills a test that takes longer"),
 ];
+/// Options of pytest that take the next word.
+const WITH_VALUE: [&str; 6] = ["-k", "-m", "-p", "-o", "-c", "-n"];
 /// Commands that pass on what stands after `--`.
 const PASSING_ON: [&str; 3] = ["run", "plan", "doctor"];
 
@@ -29,12 +32,14 @@ pub fn refuse(error: &clap::Error) -> ! {
     if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         error.exit();
     }
-    let _ = Stderr.write_all(describe(error, &env::args().nth(1).unwrap_or_default()).as_bytes());
+    let words: Vec<String> = env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let _ = Stderr.write_all(describe(error, &words).as_bytes());
     std::process::exit(error.exit_code())
 }
 
-/// The error, then the hints. `first` is the first word after the program.
-pub fn describe(error: &clap::Error, first: &str) -> String {
+/// The error, then the hints. `words` are those after the program.
+pub fn describe(error: &clap::Error, words: &[String]) -> String {
+    let first = words.first().map_or("", String::as_str);
     let rendered = error.render().to_string();
     let lines =
         rendered.lines().take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
@@ -43,13 +48,21 @@ pub fn describe(error: &clap::Error, first: &str) -> String {
     // So do the numbers of the standard library.
     let mut text = said.join("\n").replace("invalid digit found in string", "expected a number") + "\n";
     let tips: Vec<String> = match (error.kind(), error.get(ContextKind::InvalidArg)) {
-        (ErrorKind::UnknownArgument, Some(ContextValue::String(given))) if PASSING_ON.contains(&first) => {
-            habit(given)
-                .into_iter()
-                .chain([format!("what is for the framework goes after --: seagull {first} -- {given}")])
-                .collect()
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(given))) if given.parse::<i64>().is_ok() => {
+            vec!["no number here is less than 0".to_owned()]
         }
-        _ => tips.iter().map(|tip| tip.trim().trim_start_matches("tip: ").to_owned()).collect(),
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(given))) if PASSING_ON.contains(&first) => {
+            let own = format!(
+                "what is for the framework goes after --: seagull {first} -- {}",
+                whole(given, words)
+            );
+            habit(given).into_iter().chain([own]).collect()
+        }
+        _ => {
+            let tips = tips.iter().map(|tip| tip.trim().trim_start_matches("tip: ").to_owned());
+            // No command takes such values.
+            tips.filter(|tip| !tip.starts_with("to pass ")).collect()
+        }
     };
     for tip in tips {
         text += &format!("hint: {tip}\n");
@@ -60,6 +73,13 @@ pub fn describe(error: &clap::Error, first: &str) -> String {
         "hint: {} shows what there is\n",
         ["seagull", command, "--help"].join(" ").replace("  ", " ")
     )
+}
+
+/// The option with the value that stands behind it, if it takes one.
+fn whole(given: &str, words: &[String]) -> String {
+    let behind = words.iter().skip_while(|word| *word != given).nth(1);
+    let value = behind.filter(|word| WITH_VALUE.contains(&given) && !word.starts_with('-'));
+    quoted([given].into_iter().chain(value.map(String::as_str)))
 }
 
 fn habit(given: &str) -> Option<String> {

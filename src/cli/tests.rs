@@ -91,7 +91,7 @@ fn what_is_refused_is_said_as_all_errors_with_what_it_is_called_here() {
     let refusal = |line: &str| {
         let words: Vec<_> = line.split(' ').collect();
         let error = Cli::try_parse_from(["seagull"].iter().chain(&words)).unwrap_err();
-        habits::describe(&error, words[0])
+        habits::describe(&error, &words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
     };
     let after = "hint: what is for the framework goes after --: seagull run --";
     let help = "hint: seagull run --help shows what there is\n";
@@ -106,7 +106,9 @@ fn what_is_refused_is_said_as_all_errors_with_what_it_is_called_here() {
         ("run -n 4", "hint: --slots N"),
         ("run --lf", "hint: --select last-failed"),
         ("run --maxfail=3", "hint: --fail-fast=N"),
-        ("doctor -k foo", "hint: what is for the framework goes after --: seagull doctor -- -k\n"),
+        ("doctor -k foo", "hint: what is for the framework goes after --: seagull doctor -- -k foo\n"),
+        ("run --retries -1", "hint: no number here is less than 0\nhint: seagull run --help"),
+        ("rerun --print", "error: unexpected argument '--print' found\nhint: seagull rerun --help"),
         ("run --seed x", "'--seed <N>': expected a number\nhint: seagull run --help"),
         ("runs --limt 3", "hint: a similar argument exists: '--limit'\nhint: seagull runs --help"),
         ("rum", "hint: some similar subcommands exist: "),
@@ -118,8 +120,6 @@ fn what_is_refused_is_said_as_all_errors_with_what_it_is_called_here() {
     }
 }
 
-#[test]
-fn the_slowest_are_ten_without_a_number() {
 #[test]
 fn a_test_alone_is_one_of_the_last_run() {
     let of = |line: &str| match Cli::try_parse_from(line.split(' ')).unwrap().command {
@@ -133,6 +133,8 @@ fn a_test_alone_is_one_of_the_last_run() {
     assert_eq!(of("seagull logs a/b x").unwrap_err(), "a/b: expected a run's id, or last");
 }
 
+#[test]
+fn the_slowest_are_ten_without_a_number() {
     let slowest = |line: &str| match Cli::try_parse_from(line.split(' ')).unwrap().command {
         Command::Results(results) => results.slowest.map(std::num::NonZeroU32::get),
         other => panic!("{other:?}"),

@@ -26,7 +26,13 @@ pub fn run(args: &cli::Init) -> anyhow::Result<u8> {
     write(&directory, args.force)?;
     match framework::sign(&directory) {
         Some(sign) => say!("wrote {FILE} for {}, by {sign}", framework::detect(&directory)),
-        None => say!("wrote {FILE}; nothing here shows which framework runs the tests, so pytest will"),
+        None => match framework::other_sign(&directory) {
+            None => say!("wrote {FILE}; nothing here shows which framework runs the tests, so pytest will"),
+            Some(sign) => {
+                let hint = framework::BY_COMMAND;
+                say!("wrote {FILE}; nothing here is of pytest or cargo, but there is a {sign}\nhint: {hint}");
+            }
+        },
     }
     say!("next: seagull doctor   looks step by step at whether all is in place");
     say!("      seagull run      runs the suite on all cores");

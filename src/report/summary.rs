@@ -13,6 +13,7 @@ use super::ci::{Annotation, Kind, Lines, Log};
 use super::tally::{Execution, Tally, TestRecord};
 use super::text::{Paint, clean, count, duration, message, micros, millis, number, one_line, parts, times};
 use super::{Closing, Texts};
+use crate::framework;
 use crate::memory;
 
 /// So many failures are shown with what they printed; the rest in a line each.
@@ -363,7 +364,7 @@ impl<'a, W: Write> Page<'a, W> {
         if counts.total == 0 {
             self.no_tests(closing)?;
         }
-        if counts.total == 0 && self.tally.end == Some(RunVerdict::Incomplete) {
+        if counts.total == 0 && self.tally.end == Some(RunVerdict::Incomplete) && !self.is_by_last_run() {
             writeln!(self.out, "find out what is wrong: {}", closing.again.doctor())?;
         }
         if counts.failed > 0 {
@@ -381,6 +382,13 @@ impl<'a, W: Write> Page<'a, W> {
         Ok(())
     }
 
+    /// Whether only what tests came to before selects them.
+    fn is_by_last_run(&self) -> bool {
+        let by_last_run = |text: &String| text == "last-failed" || text == "not-passed";
+        let select = self.tally.spec.as_ref().map_or(&[][..], |spec| &spec.select);
+        !select.is_empty() && select.iter().all(by_last_run)
+    }
+
     /// Why there may be no tests, where nothing else says it.
     fn no_tests(&mut self, closing: &Closing) -> io::Result<()> {
         let tally = self.tally;
@@ -389,13 +397,24 @@ impl<'a, W: Write> Page<'a, W> {
                 self.out,
                 "nothing to run: the selection goes by the last run, which left nothing for it"
             ),
+            (Some(RunVerdict::Incomplete), Some(spec)) if tally.plan.is_some() && self.is_by_last_run() => {
+                writeln!(
+                    self.out,
+                    "nothing to run: no test is selected by {}\n\
+                     hint: if the last run did not pass all the same, seagull explain says why",
+                    spec.select.join(" or ")
+                )
+            }
             (Some(RunVerdict::Incomplete), Some(spec)) if tally.plan.is_some() => {
                 let select = if spec.select.is_empty() { "" } else { "--select, " };
-                let (look, command) = (decides(spec), closing.again.listing(spec));
+                let (look, command) = (decides(spec), clean(&closing.again.listing(spec)));
                 writeln!(
                     self.out,
                     "nothing to run\nhint: look at {select}{look}\nwhat is discovered:     {command}"
-                )
+                )?;
+                closing.again.sign_of_another.map_or(Ok(()), |sign| {
+                    writeln!(self.out, "hint: there is a {sign}: {}", framework::BY_COMMAND)
+                })
             }
             _ => Ok(()),
         }

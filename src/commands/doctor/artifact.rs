@@ -7,7 +7,9 @@ use std::path::Path;
 use seagull_executor::artifact::{MAX_BYTES, Measured, PackOptions, Reason, measure};
 
 use super::finding::{Finding, Findings};
-use crate::commands::run::artifact::{Chosen, root, size};
+use crate::cli;
+use crate::commands::run::artifact::{Chosen, left_out_by_reason, root, size};
+use crate::framework::{self, Name};
 use crate::place::Place;
 use crate::report::{count, number};
 
@@ -16,7 +18,12 @@ const CHECK: &str = "artifact";
 const NAMED: usize = 3;
 
 /// `wanted`: for a scheduler, without which nothing is sent.
-pub async fn examine(place: &Place, wanted: bool, findings: &mut Findings) -> anyhow::Result<()> {
+pub async fn examine(
+    run: &cli::Run,
+    place: &Place,
+    wanted: bool,
+    findings: &mut Findings,
+) -> anyhow::Result<()> {
     let (root, _) = match root(place) {
         Ok(found) => found,
         Err(error) => return findings.tell(judged(Finding::error(CHECK, &error), wanted)),
@@ -34,7 +41,10 @@ pub async fn examine(place: &Place, wanted: bool, findings: &mut Findings) -> an
         measure(&options)
     });
     let finding = match findings.during("artifact", work).await? {
-        Ok(measured) => judged(describe(&root, &measured), wanted),
+        Ok(measured) => {
+            let is_built = framework::name(run, place).0 == Name::Cargo && !place.config.build_on_executors;
+            judged(describe(&root, &measured, is_built), wanted)
+        }
         Err(error) => judged(Finding::error(CHECK, &error.into()), wanted),
     };
     findings.tell(finding)
@@ -45,7 +55,8 @@ fn judged(finding: Finding, wanted: bool) -> Finding {
     if wanted { finding } else { finding.at_most_a_warning() }
 }
 
-fn describe(root: &Path, measured: &Measured) -> Finding {
+/// `is_built`: what cargo builds of it goes along.
+fn describe(root: &Path, measured: &Measured, is_built: bool) -> Finding {
     let largest = measured.largest.iter().take(NAMED);
     let largest: Vec<_> =
         largest.map(|(path, bytes)| format!("{} ({})", path.display(), size(*bytes))).collect();
@@ -54,25 +65,29 @@ fn describe(root: &Path, measured: &Measured) -> Finding {
     if !largest.is_empty() {
         said += &format!("; the largest: {}", largest.join(", "));
     }
-    let of = |reason| measured.left_out.iter().filter(move |left| left.reason == reason);
-    let secrets = of(Reason::Secret).count();
-    if secrets > 0 {
-        said += &format!("; {secrets} left out that by their names are secrets");
+    if is_built {
+        said += "; the tests that cargo builds go along, and are not measured here";
     }
-    let submodules: Vec<_> = of(Reason::Submodule).map(|left| left.path.display().to_string()).collect();
-    if !submodules.is_empty() {
-        said += &format!("; submodules that are not here: {}", submodules.join(", "));
-        return Finding::warning(CHECK, said).hint("git submodule update --init --recursive");
+    for left_out in left_out_by_reason(&measured.left_out) {
+        said += &format!("; {}", left_out.lines().next().unwrap_or_default());
     }
     if !measured.unmatched.is_empty() {
         said += &format!("; nothing is named by {}", measured.unmatched.join(", "));
-        return Finding::warning(CHECK, said).hint("build what [artifact] include names before the run");
     }
+    let lacks = |reason| measured.left_out.iter().any(|left| left.reason == reason);
     if measured.bytes > MAX_BYTES {
-        return Finding::problem(CHECK, said)
-            .hint("over 500 MB are sent only with --yes: let git ignore what the tests do not need");
+        Finding::problem(CHECK, said)
+            .hint("over 500 MB are sent only with --yes: let git ignore what the tests do not need")
+    } else if lacks(Reason::Submodule) {
+        Finding::warning(CHECK, said).hint("git submodule update --init --recursive")
+    } else if !measured.unmatched.is_empty() {
+        Finding::warning(CHECK, said).hint("build what [artifact] include names before the run")
+    } else if lacks(Reason::LinkOut) {
+        Finding::warning(CHECK, said)
+            .hint("what links name is not on executors: [artifact] root may name a directory with both")
+    } else {
+        Finding::ok(CHECK, said)
     }
-    Finding::ok(CHECK, said)
 }
 
 #[cfg(test)]
@@ -91,19 +106,30 @@ mod tests {
             left_out: Vec::new(),
             unmatched: Vec::new(),
         };
-        let small = describe(Path::new("/suite"), &measured(1_500_000));
+        let describe = |measured: &Measured| describe(Path::new("/suite"), measured, false);
+        let small = describe(&measured(1_500_000));
         let said = "2 files, 1.5 MB in /suite; the largest: a.bin (1.5 MB), b (1 kB)";
         assert_eq!(small, Finding::ok(CHECK, said));
-        let large = describe(Path::new("/suite"), &measured(MAX_BYTES + 1));
+        let large = describe(&measured(MAX_BYTES + 1));
         assert!(large.state == State::Problem && large.hint.is_some());
         assert_eq!(judged(large, false).state, State::Warning);
-        let left_out = vec![LeftOut { path: "lib".into(), reason: Reason::Submodule }];
-        let bare = describe(Path::new("/suite"), &Measured { left_out, ..measured(1) });
-        assert!(
-            bare.state == State::Warning && bare.text().contains("; submodules that are not here: lib\n")
-        );
+        let lacking = |reason| {
+            let left_out = vec![LeftOut { path: "lib".into(), reason }];
+            describe(&Measured { left_out, ..measured(1) })
+        };
+        let table = [
+            (Reason::Secret, State::Ok, "; not sent, untracked, and by their names secrets: lib\n"),
+            (Reason::LinkOut, State::Warning, "; not sent, links that lead out of the root: lib\n"),
+            (Reason::Submodule, State::Warning, "; not sent, submodules that are not here: lib\n"),
+        ];
+        for (reason, state, words) in table {
+            let finding = lacking(reason);
+            assert!(finding.state == state && finding.text().contains(words), "{}", finding.text());
+        }
         let unbuilt = Measured { unmatched: vec!["build/*.so".into()], ..measured(1) };
-        assert_eq!(describe(Path::new("/suite"), &unbuilt).state, State::Warning);
+        assert_eq!(describe(&unbuilt).state, State::Warning);
+        let built = super::describe(Path::new("/suite"), &measured(1), true);
+        assert!(built.text().contains("; the tests that cargo builds go along"), "{}", built.text());
         assert_eq!(judged(Finding::problem(CHECK, "x"), false).state, State::Warning);
         assert_eq!(judged(Finding::ok(CHECK, "x"), false).state, State::Ok);
     }

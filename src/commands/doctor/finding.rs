@@ -1,6 +1,7 @@
 //! What was found at each step: a line on standard output as soon as it is known, and the exit code in the end.
 #![expect(clippy::disallowed_methods, reason = "a shell: what takes long is said to")]
 
+use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::pin::pin;
 use std::time::Duration;
@@ -91,13 +92,17 @@ impl Finding {
 
 pub struct Findings {
     json: bool,
+    /// Whether a line may be written over.
+    live: bool,
     warnings: u32,
     problems: u32,
 }
 
 impl Findings {
     pub fn new(output: Output) -> Findings {
-        Findings { json: output == Output::Json, warnings: 0, problems: 0 }
+        let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let live = output == Output::Human && io::stderr().is_terminal() && !is_dumb;
+        Findings { json: output == Output::Json, live, warnings: 0, problems: 0 }
     }
 
     pub fn tell(&mut self, finding: Finding) -> anyhow::Result<()> {
@@ -127,19 +132,18 @@ impl Findings {
         let mut ticks = tokio::time::interval_at(began + QUIET, TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut work = pin!(work);
-        let terminal = io::stderr().is_terminal();
         let mut told = 0;
         loop {
             tokio::select! {
                 done = &mut work => {
-                    if terminal && told > 0 {
+                    if self.live && told > 0 {
                         let _ = write!(Stderr, "\r\x1b[K");
                     }
                     return done;
                 }
                 _ = ticks.tick() => {
                     let seconds = began.elapsed().as_secs();
-                    match terminal {
+                    match self.live {
                         true => drop(write!(Stderr, "\r\x1b[K{what}: {seconds} s ...")),
                         false if told % LOG_TICKS == 0 => say!("{what}: {seconds} s ..."),
                         false => {}
@@ -177,11 +181,11 @@ mod tests {
 
     #[test]
     fn problems_are_the_exit_code() {
-        let mut findings = Findings { json: true, warnings: 0, problems: 0 };
+        let mut findings = Findings { json: true, live: false, warnings: 0, problems: 0 };
         findings.tell(Finding::warning("a", "b")).unwrap();
         assert_eq!((findings.warnings, findings.problems), (1, 0));
         findings.tell(Finding::problem("a", "b").hint("c")).unwrap();
         assert_eq!(findings.close("").unwrap(), 1);
-        assert_eq!(Findings { json: true, warnings: 3, problems: 0 }.close("").unwrap(), 0);
+        assert_eq!(Findings { json: true, live: false, warnings: 3, problems: 0 }.close("").unwrap(), 0);
     }
 }

@@ -24,6 +24,8 @@ use finding::{Finding, Findings};
 
 /// The oldest pytest that the adapter is tested with.
 const OLDEST_PYTEST: (u32, u32) = (7, 4);
+/// What an interpreter is found by that was prepared.
+const SETUP: &str = "[setup]";
 /// Python and pytest of an interpreter, a line each. What `-c` puts first on the path must not shadow them.
 const VERSIONS: &str = "\
 import sys
@@ -64,7 +66,7 @@ async fn examine(args: &cli::Doctor, findings: &mut Findings) -> anyhow::Result<
         let ground = Ground { home: home.path(), state: &state, prepared };
         suite::examine(&run, &place, &ground, findings).await?;
     }
-    artifact::examine(&place, args.scheduler.is_some(), findings).await?;
+    artifact::examine(&run, &place, args.scheduler.is_some(), findings).await?;
     match &args.scheduler {
         Some(url) => scheduler::examine(url, (&args.token, &args.tls), findings).await,
         None => Ok(()),
@@ -127,8 +129,13 @@ async fn ready(
     let (name, by) = framework::name(run, place);
     let finding = match by {
         Some(by) => Finding::ok(CHECK, format!("{name}, by {by}")),
-        None => Finding::warning(CHECK, format!("{name}, though nothing in this directory shows it"))
-            .hint("start it where the suite is, or give the paths of its tests"),
+        None => {
+            let hint = match framework::other_sign(&place.directory) {
+                Some(sign) => format!("there is a {sign}: {}", framework::BY_COMMAND),
+                None => "start it where the suite is, or give the paths of its tests".to_owned(),
+            };
+            Finding::warning(CHECK, format!("{name}, though nothing in this directory shows it")).hint(hint)
+        }
     };
     findings.tell(finding)?;
     let Some(prepared) = setup::examine(run, place, state, findings).await? else { return Ok(None) };
@@ -146,7 +153,7 @@ async fn python(
     const CHECK: &str = "interpreter";
     let configured = super::run::spec::python(run, place, false);
     let found = match prepared.and_then(Prepared::python) {
-        Some(path) => Found { path, by: "[setup]" },
+        Some(path) => Found { path, by: SETUP },
         None => match interpreter::search(&configured, &place.directory) {
             Ok(found) => found,
             Err(error) => return findings.tell(Finding::error(CHECK, &error.into())).map(|()| false),
@@ -163,7 +170,7 @@ async fn python(
         }
     };
     findings.tell(Finding::ok(CHECK, format!("Python {python} at {path}, by {}", found.by)))?;
-    let (finding, works) = judge_pytest(&found.path, &pytest);
+    let (finding, works) = judge_pytest(&found, &pytest);
     findings.tell(finding)?;
     Ok(works)
 }
@@ -181,24 +188,24 @@ async fn versions(python: &Path, directory: &Path) -> Result<(String, String), S
 }
 
 /// Whether tests can be tried with what an interpreter says of its pytest.
-fn judge_pytest(python: &Path, said: &str) -> (Finding, bool) {
+fn judge_pytest(found: &Found, said: &str) -> (Finding, bool) {
     const CHECK: &str = "pytest";
+    let python = found.path.display();
+    // What is installed by hand there is on one machine, and kept.
+    let by_setup =
+        (found.by == SETUP).then(|| "let [setup] run install it: docs/environment.md has recipes".to_owned());
     let mut numbers = said.split('.').map(|part| part.parse::<u32>().ok());
     match (numbers.next().flatten(), numbers.next().flatten()) {
         (Some(major), Some(minor)) if (major, minor) >= OLDEST_PYTEST => (Finding::ok(CHECK, said), true),
         (Some(_), Some(_)) => {
             let old = Finding::warning(CHECK, format!("{said} is older than 7.4, the oldest that is tried"));
-            (old.hint(format!("{} -m pip install --upgrade pytest", python.display())), true)
+            (old.hint(by_setup.unwrap_or_else(|| format!("{python} -m pip install --upgrade pytest"))), true)
         }
         _ => {
             let missing = Finding::problem(CHECK, format!("it cannot be imported: {said}"));
-            (
-                missing.hint(format!(
-                    "{} -m pip install pytest, or name another interpreter with --python",
-                    python.display()
-                )),
-                false,
-            )
+            let here =
+                || format!("{python} -m pip install pytest, or name another interpreter with --python");
+            (missing.hint(by_setup.unwrap_or_else(here)), false)
         }
     }
 }
@@ -219,9 +226,12 @@ mod tests {
             ("No module named 'pytest'", State::Problem, false),
         ];
         for (said, state, works) in table {
-            let (finding, tried) = judge_pytest(Path::new("/env/bin/python"), said);
+            let found = |by| Found { path: "/env/bin/python".into(), by };
+            let (finding, tried) = judge_pytest(&found("PATH"), said);
             assert_eq!((finding.state, tried), (state, works), "{said}");
             assert_eq!(finding.hint.is_some(), state != State::Ok, "{said}");
+            let (prepared, _) = judge_pytest(&found(SETUP), said);
+            assert!(prepared.hint.is_none_or(|hint| hint.starts_with("let [setup] run install it")));
         }
     }
 }

@@ -63,7 +63,10 @@ fn executors(slots: u32, joins: &str) -> Finding {
     match slots {
         0 => Finding::problem(CHECK, "there is none, so no test would run")
             .hint(format!("on each machine that is to run tests: {joins}")),
-        slots => Finding::ok(CHECK, format!("they have {}", count(slots, "slot"))),
+        slots => Finding::ok(
+            CHECK,
+            format!("they have {}; what is installed for them only a run shows", count(slots, "slot")),
+        ),
     }
 }
 

@@ -36,7 +36,7 @@ pub async fn problem(args: &cli::Plan) -> anyhow::Result<Named> {
     let home = tempfile::Builder::new().prefix("seagull-plan-").tempdir()?;
     let only = RunSpec { id: fresh::run_id()?, select: vec![NOTHING.to_owned()], ..spec.clone() };
     let trial = trial::run(only, LIMIT, home.path(), &state.directory).await?;
-    let Some(manifest) = trial.discovered else {
+    let Some(manifest) = trial.discovered.filter(|manifest| !manifest.is_empty()) else {
         let why = trial.troubles.last().map_or("no tests are found", String::as_str);
         return Err(usage(format!(
             "the tests cannot be discovered: {why}\nhint: seagull doctor looks step by step"

@@ -184,7 +184,8 @@ fn tell_left_out(left_out: &[LeftOut]) {
     left_out_by_reason(left_out).iter().for_each(warn);
 }
 
-fn left_out_by_reason(left_out: &[LeftOut]) -> Vec<String> {
+/// What stays behind, a sentence for each reason.
+pub fn left_out_by_reason(left_out: &[LeftOut]) -> Vec<String> {
     let of_build = |left: &&LeftOut| left.reason == Reason::LinkOut && left.path.starts_with(BUILT);
     let (built, own): (Vec<_>, Vec<_>) = left_out.iter().partition(of_build);
     let kinds = [

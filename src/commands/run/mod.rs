@@ -12,6 +12,8 @@ mod revision;
 mod screen;
 pub(super) mod spec;
 
+use std::path::PathBuf;
+
 pub use follow::{End, Interrupt, Session, follow};
 pub use screen::Screen;
 use seagull_domain::{NotPassed, RunId, RunSpec, Workspace};
@@ -21,6 +23,7 @@ use seagull_executor::interpreter;
 use crate::again::Again;
 use crate::cli;
 use crate::errors::{say, usage, warn};
+use crate::framework;
 use crate::place::Place;
 use crate::report::{self, Settings};
 use crate::signals::Signals;
@@ -103,7 +106,11 @@ impl Start {
     /// How the run is shown; `attached` to one that was there already, its events may be old.
     fn settings(&self, attached: bool) -> Settings {
         let report = &self.args.report;
-        let again = if self.base.is_some() { Again::of_rerun(&self.args) } else { Again::of(&self.args) };
+        let mut again = match &self.base {
+            Some(_) => Again::of_rerun(&self.args, usual_state().as_deref()),
+            None => Again::of(&self.args),
+        };
+        again.sign_of_another = framework::sign_of_another(&self.args, &self.place);
         let here = self.args.at.scheduler.is_none();
         let python = here.then(|| interpreter::find("", &self.place.directory).ok()).flatten();
         Settings {
@@ -114,6 +121,11 @@ impl Start {
             again: again.with_python(python),
         }
     }
+}
+
+/// The state that commands here look at if none is named.
+fn usual_state() -> Option<PathBuf> {
+    Some(State::find(None, &Place::here().ok()?)?.directory)
 }
 
 /// Options that say something about runs on a scheduler only.
