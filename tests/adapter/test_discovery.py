@@ -204,7 +204,7 @@ class Discovery:
         files = {"test_a.py": "def test_a(): pass"}
         self.assertIn("no_such_file.py", self.failed_discovery(files, "no_such_file.py")["message"])
         self.assertIn("--no-such-option", self.failed_discovery(files, "--no-such-option")["message"])
-        self.assertIn("no_such_plugin", self.failed_discovery(files, "-p", "no_such_plugin")["text"])
+        self.assertIn("no_such_plugin", self.failed_discovery(files, "-p", "no_such_plugin")["message"])
         hook = "def pytest_configure(config): raise RuntimeError('not configured')"
         self.assertIn("not configured", self.failed_discovery({**files, "conftest.py": hook})["message"])
         hook = "def pytest_collection_modifyitems(items): raise RuntimeError('not modified')"
