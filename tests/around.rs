@@ -258,6 +258,19 @@ fn a_gate_on_the_whole_is_no_failure_of_the_repeated_test() {
 }
 
 #[test]
+fn where_the_last_run_found_no_tests_others_are_to_be_named() {
+    let ran = Ran::here();
+    ran.suite.run(&["--run-id", "none", "test_a.py::test_none"]).expect_code(101);
+    let asked = ran.ask(&["logs", "test_first"]);
+    assert_eq!(asked.status.code(), Some(2), "{}", said(&asked));
+    assert!(
+        said(&asked).contains("hint: seagull explain none says why, and seagull runs lists others"),
+        "{}",
+        said(&asked)
+    );
+}
+
+#[test]
 fn a_test_is_repeated_as_it_ran() {
     let ran = Ran::here();
     ran.suite.run(&["--slots", "1", "--run-id", "one", "--seed", "7", "test_a.py"]).expect_code(100);
