@@ -331,6 +331,7 @@ mod tests {
             ("failed@", "seagull runs"),
             ("not-passed@a/b", "seagull runs"),
             ("last_failed", "last-failed"),
+            ("last-failed@r-1", "did you mean failed@r-1?"),
             ("not_passed", "not-passed"),
         ] {
             let error = parse(&["u.py", text]).unwrap_err().to_string();
