@@ -155,7 +155,7 @@ def suite_frames(error):
 
 
 def exception_text(error):
-    """The traceback of an exception as pytest writes it; of wrong usage what pytest says, for how it came to is its own."""
+    """The traceback of an exception as pytest writes it; of wrong usage, what pytest says of it."""
     if isinstance(error, pytest.UsageError):
         # The first line is the message.
         return "\n".join(map(str, error.args)).rpartition(": error: ")[2].partition("\n")[2]
