@@ -84,11 +84,23 @@ const RUNS: Table = Table {
             &["anticipated"],
             "an executor leaves while it discovers, and what was anticipated before comes later still",
         ),
-        ("run stopping", &["anticipated"], "what is anticipated takes longer than the run does"),
-        ("run judging", &["anticipated"], "what is anticipated takes longer than the run does"),
+        (
+            "run planning, plan anticipated",
+            &["cannot be planned", "judged", "still judged", "unwatched"],
+            SHORT,
+        ),
+        ("run planning", &["unwatched"], SHORT),
+        ("run stopping", &["cannot be planned"], SHORT),
+        ("run unknown", &["planned", "cannot be planned"], "a run is archived before it is planned"),
+        ("run unknown", &["anticipated"], LATE),
+        ("run stopping", &["anticipated"], LATE),
+        ("run judging", &["anticipated"], LATE),
+        ("run ended", &["anticipated"], LATE),
     ],
 };
 
+const SHORT: &str = "a plan takes less than a second";
+const LATE: &str = "what is anticipated takes longer than the run does";
 const NOT_ENDED: &str = "only what has ended is to be archived";
 const NOT_ASKED: &str = "a plan is asked for when the discovery has ended, and none is made after it";
 
@@ -135,11 +147,16 @@ const ATTEMPTS: Table = Table {
         ("attempt alone", &["batch too early"], IN_ORDER),
         ("attempt withdrawn", &["discovered", "discovery failed"], NO_DISCOVERY),
     ],
-    rare: &[(
-        "attempt alone",
-        &["batch again"],
-        "an answer is lost between the result of its one test and its end",
-    )],
+    rare: &[
+        ("attempt unknown", &["gave back", "discovery failed"], "its run is archived before it has ended"),
+        (
+            "attempt alone",
+            &["batch again"],
+            "an answer is lost between the result of its one test and its end",
+        ),
+        ("attempt lost", &["discovery failed"], "an executor that was lost comes back with that"),
+        ("attempt lost", &["batch too early"], "one before it came when the attempt was withdrawn"),
+    ],
 };
 
 const NO_DISCOVERY: &str = "an executor does not say of a bundle what it says of a discovery";
@@ -198,7 +215,7 @@ const EXECUTORS: Table = Table {
     ],
     rare: &[(
         "executor draining",
-        &["reports as a new boot"],
+        &["reports as a new boot", "reports as an old boot"],
         "an executor that drains dies, and another process has its name before its lease is over",
     )],
 };
