@@ -269,16 +269,10 @@ fn project<'a>(tally: &'a Tally, event: &'a RunEvent) -> (&'static str, Body<'a>
             ("coverage", Body::Coverage { executor: executor.as_str(), slot: slot.0, data: *data })
         }
         RunEvent::AttemptLost { attempt, executor, cause, message, tests, charged, suspect, free } => {
-            let body = Body::AttemptLost {
-                attempt: attempt.0,
-                executor: executor.as_str(),
-                cause: cause.word(),
-                message,
-                tests: *tests,
-                charged: charged.iter().map(|test| tally.names.id(*test)).collect(),
-                suspect: suspect.map(|test| tally.names.id(test)),
-                free: *free,
-            };
+            let (attempt, executor, cause) = (attempt.0, executor.as_str(), cause.word());
+            let charged = charged.iter().map(|test| tally.names.id(*test)).collect();
+            let (suspect, tests, free) = (suspect.map(|test| tally.names.id(test)), *tests, *free);
+            let body = Body::AttemptLost { attempt, executor, cause, message, tests, charged, suspect, free };
             ("attempt_lost", body)
         }
         RunEvent::ExecutorLost { executor, cause } => {
