@@ -4,6 +4,12 @@ use std::time::Duration;
 
 /// Steps that a plan may take unless said otherwise: about a second.
 pub const STEPS: u64 = 30_000_000;
+/// Steps for whoever waits so long: no more than that takes, and no fewer than these.
+pub fn steps_within(limit: Option<Duration>, least: u64) -> u64 {
+    let steps = limit.unwrap_or_default().as_millis() * u128::from(STEPS) / 1_000;
+    u64::try_from(steps).unwrap_or(u64::MAX).max(least)
+}
+
 /// So often it is asked whether to stop.
 const ASK: u64 = 4_096;
 
@@ -107,6 +113,14 @@ impl<'a> Steps<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_waits_longer_has_more_steps() {
+        assert_eq!(steps_within(None, 5), 5);
+        assert_eq!(steps_within(Some(Duration::from_millis(1_500)), STEPS), STEPS * 3 / 2);
+        assert_eq!(steps_within(Some(Duration::from_millis(100)), STEPS), STEPS);
+        assert_eq!(steps_within(Some(Duration::MAX), STEPS), u64::MAX);
+    }
 
     #[test]
     fn steps_end_and_a_token_is_asked() {

@@ -1,5 +1,5 @@
-//! Completion: each bin begins with the largest that are left and ends with the one or two of all that are left that fill it
-//! best. Where there are many sizes, one of them nearly always fits exactly, for as long as many are left.
+//! Completion: each bin begins with the largest that is left, or where none is long with any, and ends with the one or two of all
+//! that are left that fill it best. Where there are many sizes, one of them nearly always fits exactly, for as long as many are left.
 
 use std::collections::BTreeSet;
 
@@ -8,6 +8,9 @@ use crate::mbs;
 
 /// So many of the last bins are packed once more.
 const END: usize = 64;
+/// So many of what is short fit into a bin; a bin in so many begins with the largest all the same.
+const SHORT: u64 = 4;
+const OFTEN: usize = 4;
 /// So many sizes are tried with the best other one.
 const TRIED: u64 = 16;
 
@@ -19,7 +22,8 @@ pub fn bins(sizes: &[(u64, u32)], capacity: u64, max_tests: u32, steps: &mut Ste
     let mut left = Left(sizes.iter().zip(0u32..).map(|(&(size, _), place)| (size, place)).collect());
     let mut bins = Vec::new();
     let mut turn = 0u64;
-    while let Some((size, seed)) = left.0.pop_last() {
+    while let Some((size, seed)) = left.seed(sizes, capacity, bins.len(), &mut turn) {
+        left.0.remove(&(size, seed));
         let mut bin =
             Bin { places: vec![seed], room: capacity.checked_sub(size)?, tests: sizes[seed as usize].1 };
         while bin.room > 0 {
@@ -84,6 +88,16 @@ struct Bin {
 struct Left(BTreeSet<(u64, u32)>);
 
 impl Left {
+    /// The largest where it is long, and now and then in any case; else one of any size. If all of the last ones were short, many
+    /// would go into a bin, and no few fill it.
+    fn seed(&self, sizes: &[(u64, u32)], capacity: u64, bin: usize, turn: &mut u64) -> Option<(u64, u32)> {
+        let largest = *self.0.last()?;
+        if largest.0 >= capacity / SHORT || bin.is_multiple_of(OFTEN) {
+            return Some(largest);
+        }
+        self.spread(sizes, capacity, turn)
+    }
+
     /// One of at most this size; large and small ones in turn, so that what is left stays mixed.
     fn spread(&self, sizes: &[(u64, u32)], most: u64, turn: &mut u64) -> Option<(u64, u32)> {
         let (from, to) = (self.at_most(most)?.1, self.0.first()?.1);
@@ -146,5 +160,16 @@ mod tests {
         places.sort_unstable();
         assert!(places.into_iter().eq(0..20_000));
         assert_eq!(bins(&sizes, 600_000_000, 99, &mut Steps::new(20, &|| false)), None);
+    }
+
+    #[test]
+    fn what_is_left_at_the_end_is_as_mixed_as_at_the_beginning() {
+        // Of 30 to 150 s. If each bin began with the largest, the last hundreds would be of 30 to 70 s and leave bins unfilled.
+        let sizes: Vec<(u64, u32)> = (0..8_000).map(|i: u64| (150_000_000 - i * 15_000 + i % 7, 1)).collect();
+        let found = bins(&sizes, 600_000_000, 99, &mut Steps::new(30_000_000, &|| false)).unwrap();
+        let left =
+            |bin: &Vec<u32>| 600_000_000 - bin.iter().map(|&place| sizes[place as usize].0).sum::<u64>();
+        let wasted: u64 = found[..found.len() - END].iter().map(left).sum();
+        assert!(wasted < 60_000_000, "{wasted}");
     }
 }

@@ -16,6 +16,7 @@ mod fit;
 mod load;
 mod mbs;
 mod merge;
+mod mixed;
 mod order;
 mod packing;
 mod pieces;
@@ -35,7 +36,7 @@ pub mod verify;
 #[cfg(test)]
 mod properties;
 
-pub use budget::{Algorithm, Budget, STEPS};
+pub use budget::{Algorithm, Budget, STEPS, steps_within};
 pub use plan::{Blocker, Bound, Bundle, Longest, Oversize, Part, Plan, Stage, Unsolved};
 pub use problem::{Error, Item, Problem, RelationItems, Risk, ScopeSet, Scopes};
 pub use verify::verify;

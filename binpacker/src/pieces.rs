@@ -1,10 +1,14 @@
-//! What the solver packs: units, or blocks of them, whose sizes do not depend on the bin they are in.
+//! What the solver packs where nothing varies: units, or blocks of them, whose sizes do not depend on the bin they are in.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use crate::blocks::{Block, Blocks};
 use crate::bounds::Bounds;
 use crate::load::Capacity;
 use crate::plan::Unsolved;
 use crate::problem::Scopes;
+use crate::solver::{Goods, Rounded, SMALL, Types};
 use crate::units::Units;
 
 /// Sizes that are to be packed into bins of one room.
@@ -89,11 +93,73 @@ impl Pieces {
     }
 }
 
+/// Sizes and the room of a bin, which is all there is to be known.
+pub struct Plain {
+    /// None zero or over the room.
+    pub sizes: Vec<u64>,
+    pub room: u64,
+}
+
+impl Plain {
+    fn is_large(&self, place: u32) -> bool {
+        self.sizes[place as usize] >= self.room / SMALL
+    }
+}
+
+impl Goods for Plain {
+    fn len(&self) -> usize {
+        self.sizes.len()
+    }
+
+    fn exact(&self) -> Option<Types> {
+        Types::exact(&self.sizes, self.room)
+    }
+
+    fn rounded(&self, ticks: u32, way: Rounded) -> Types {
+        let wanted = |place: &u32| way == Rounded::Down || self.is_large(*place);
+        let places: Vec<u32> = (0..self.sizes.len() as u32).filter(wanted).collect();
+        let sizes: Vec<u64> = places.iter().map(|&place| self.sizes[place as usize]).collect();
+        let mut types = Types::rounded(&sizes, self.room, ticks, way);
+        types.places.iter_mut().flatten().for_each(|place| *place = places[*place as usize]);
+        types
+    }
+
+    /// By best fit decreasing.
+    fn filled(&self, mut bins: Vec<Vec<u32>>) -> Option<Vec<Vec<u32>>> {
+        let mut there = vec![false; self.sizes.len()];
+        let mut open: BTreeSet<(u64, usize)> = BTreeSet::new();
+        for (bin, places) in bins.iter().enumerate() {
+            places.iter().for_each(|&place| there[place as usize] = true);
+            let load = places.iter().map(|&place| self.sizes[place as usize]).sum();
+            open.insert((self.room.checked_sub(load)?, bin));
+        }
+        let mut rest: Vec<u32> =
+            (0..self.sizes.len() as u32).filter(|&place| !there[place as usize]).collect();
+        rest.sort_by_key(|&place| (Reverse(self.sizes[place as usize]), place));
+        for place in rest {
+            let size = self.sizes[place as usize];
+            let (left, bin) = match open.range((size, 0)..).next().copied() {
+                Some(found) => {
+                    open.remove(&found);
+                    found
+                }
+                None => {
+                    bins.push(Vec::new());
+                    (self.room, bins.len() - 1)
+                }
+            };
+            bins[bin].push(place);
+            open.insert((left.checked_sub(size)?, bin));
+        }
+        Some(bins)
+    }
+}
+
 /// Sizes that no bin has more of than its room, whatever units share, and however they vary.
-pub fn relaxed(units: &Units, numbers: &[u32], capacity: Capacity) -> (Vec<u64>, u64) {
+pub fn relaxed(units: &Units, numbers: &[u32], capacity: Capacity) -> Plain {
     let sizes = Bounds::new(units, capacity, numbers.iter().copied()).sizes();
-    let nonzero = sizes.sizes.into_iter().filter(|&size| size > 0).collect();
-    (nonzero, sizes.capacity)
+    let room = sizes.capacity;
+    Plain { sizes: sizes.sizes.into_iter().filter(|&size| size > 0).collect(), room }
 }
 
 /// Whether a scope that costs something is used by several of these.

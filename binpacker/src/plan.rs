@@ -101,9 +101,9 @@ pub enum Stage {
 /// Why the solver had no say, or not in everything, where a gap is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unsolved {
-    /// Durations vary: only the bound was looked at.
+    /// Too many durations vary, each in its own way: only the bound was looked at.
     Varies,
-    /// Tests share scopes that cost something: these stayed in the blocks of greedy.
+    /// Tests share scopes that cost something, and these are too many: they stayed in the blocks of greedy.
     Scopes,
     /// Slots are known, for which bundles are kept shorter than the cap.
     Slots,
@@ -238,8 +238,8 @@ impl fmt::Display for Stage {
 impl fmt::Display for Unsolved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Varies => "the solver packs no durations that vary",
-            Self::Scopes => "the solver packs scopes as greedy has cut them",
+            Self::Varies => "too many durations vary, each in its own way, for the solver",
+            Self::Scopes => "too many tests share setups for the solver: these are as greedy has cut them",
             Self::Slots => "the solver packs no bundles that are kept short for slots",
         })
     }

@@ -14,6 +14,8 @@ use crate::units::Units;
 /// How many members go by sizes that chance has changed, and by how much at most, in percent.
 const JITTERED: u64 = 4;
 const PERCENT: u64 = 10;
+/// What a unit takes at least, where there are many.
+const STEPS_EACH: u64 = 4;
 
 #[derive(Debug, Clone, Copy)]
 enum Order {
@@ -45,7 +47,7 @@ impl Portfolio<'_, '_> {
         let costly = self.numbers.iter().any(|&number| self.setup(number) > 0);
         let members = members(costly, self.seed);
         // None would come to an end.
-        if steps.left() / (members.len() as u64) < self.numbers.len() as u64 {
+        if steps.left() / (members.len() as u64) < self.numbers.len() as u64 * STEPS_EACH {
             return (None, false);
         }
         let shares: Vec<_> =

@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use crate::balance;
 use crate::blocks::{Block, Blocks};
 use crate::bounds::Bounds;
+use crate::bounds::weights::Weights;
 use crate::budget::{Algorithm, Budget, Steps};
 use crate::cap::Limits;
 use crate::complete;
@@ -15,19 +16,22 @@ use crate::cut;
 use crate::fit;
 use crate::load::{Capacity, Load};
 use crate::mbs;
-use crate::packing::Packing;
-use crate::pieces::{self, Pieces};
+use crate::mixed::Mixed;
+use crate::packing::{self, Packing};
+use crate::pieces::{self, Pieces, Plain};
 use crate::plan::{Bound, Stage, Unsolved};
 use crate::portfolio::Portfolio;
 use crate::reduce;
 use crate::scoped::{self, Bins, Piece, Rule};
-use crate::solver::Gap;
+use crate::solver::{Gap, MOST};
 use crate::split;
 use crate::units::Units;
 
 /// Minimum bin slack is for bins of few blocks; each as full as can be found only where there are not too many.
 const MBS_BLOCKS_PER_BIN: u64 = 30;
 const MBS_BLOCKS: usize = 20_000;
+/// Lines under what fits, of which the middle one is taken.
+const TANGENTS: u32 = 3;
 /// More blocks than these are even enough by themselves.
 const BALANCED: usize = 2_000;
 
@@ -177,24 +181,16 @@ impl<'u, 'p> Search<'u, 'p> {
         self.offer(fewer, Stage::Split);
     }
 
-    /// Exact reduction, completion and minimum bin slack over blocks, where these are numbers.
+    /// Exact reduction, completion and minimum bin slack over blocks, where there are few to a bin.
     fn slack(&mut self) {
-        let scopes = &self.units.problem.scopes;
-        let mut blocks: Vec<&Block> = self.blocks.blocks.iter().collect();
-        let size = |block: &Block| block.load.micros.saturating_add(scopes.sum(&block.scopes));
-        blocks.sort_by_key(|block| (Reverse(size(block)), block.units.first().copied()));
-        let room = self.capacity.room();
+        let blocks = &self.blocks.blocks;
         let few = blocks.len() as u64 <= self.packing.bins.len() as u64 * MBS_BLOCKS_PER_BIN;
-        let scalar = self.capacity.is_scalar(blocks.iter().map(|block| block.load));
-        let fits = blocks.iter().all(|block| (1..=room).contains(&size(block)));
-        if !few || !scalar || !fits {
-            return;
-        }
-        let sizes: Vec<u64> = blocks.iter().map(|block| size(block)).collect();
+        let sized = if few { BySize::of(self.units, blocks, &self.capacity, &self.packing) } else { None };
+        let Some(BySize { sizes, blocks, room, exact }) = sized else { return };
         let all = (0..sizes.len() as u32).collect();
         // A bound for the number of tests is not looked at by the reduction.
         let tests: u64 = blocks.iter().map(|block| u64::from(block.load.tests)).sum();
-        let free = tests <= u64::from(self.capacity.max_tests);
+        let free = exact && tests <= u64::from(self.capacity.max_tests);
         let (mut bins, rest) = if free { reduce::reduced(&sizes, room) } else { (Vec::new(), all) };
         let left: Vec<(u64, u32)> =
             rest.iter().map(|&at| (sizes[at as usize], blocks[at as usize].load.tests)).collect();
@@ -224,7 +220,10 @@ impl<'u, 'p> Search<'u, 'p> {
         let units_of =
             |bin: Vec<u32>| bin.into_iter().flat_map(|at| blocks[at as usize].units.clone()).collect();
         let packing = Packing::of(self.units, bins.into_iter().map(units_of).collect());
-        self.offer(Some(packing), stage);
+        let fits = |bin: &Vec<u32>| self.capacity.takes(&packing::load(self.units, bin));
+        if exact || packing.bins.iter().all(fits) {
+            self.offer(Some(packing), stage);
+        }
     }
 
     /// Single units, where bundles are as long as they may be, likewise.
@@ -248,25 +247,24 @@ impl<'u, 'p> Search<'u, 'p> {
         self.offer(packing, Stage::Portfolio);
     }
 
-    /// The solver, over units or blocks. What it does not model is left to greedy, which is said.
+    /// The solver, over units; and over blocks, where these have no sizes of their own. What it does not model is left to greedy,
+    /// which is said.
     fn solve(&mut self) {
-        let whole = match self.pieces() {
-            Ok(pieces) => {
-                self.close(&pieces);
-                pieces.are_units
-            }
-            Err(unsolved) => {
-                self.unsolved = Some(unsolved);
-                false
-            }
-        };
+        let pieces = self.pieces();
+        let mut unsolved = pieces.as_ref().err().copied();
+        let whole = pieces.as_ref().is_ok_and(|pieces| pieces.are_units);
+        if !whole && unsolved != Some(Unsolved::Slots) {
+            unsolved = self.close_mixed().err();
+        }
+        if let Ok(pieces) = &pieces
+            && !self.is_proven()
+        {
+            self.close(pieces);
+        }
         if !whole && !self.is_proven() {
-            self.unsolved = self.unsolved.or(Some(Unsolved::Scopes));
             self.bound_by_columns();
         }
-        if self.is_proven() {
-            self.unsolved = None;
-        }
+        self.unsolved = unsolved.filter(|_| !self.is_proven());
     }
 
     fn pieces(&self) -> Result<Pieces, Unsolved> {
@@ -282,7 +280,8 @@ impl<'u, 'p> Search<'u, 'p> {
         let bins = settled.len() as u64;
         let upper = self.packing.bins.len() as u64;
         let lower = self.bound.0.saturating_sub(bins);
-        let mut gap = Gap::new(&sizes, pieces.room, lower, upper.saturating_sub(bins));
+        let plain = Plain { sizes, room: pieces.room };
+        let mut gap = Gap::new(&plain, lower, upper.saturating_sub(bins));
         gap.close(&mut self.steps);
         if pieces.are_units && gap.lower + bins > self.bound.0 {
             self.bound = (gap.lower + bins, gap.bound.unwrap_or(Bound::Reduction));
@@ -294,13 +293,63 @@ impl<'u, 'p> Search<'u, 'p> {
         self.offer(bins.map(|bins| Packing::of(self.units, bins)), stage);
     }
 
+    /// With half the steps, as blocks may be better. An error if it was too much to search.
+    fn close_mixed(&mut self) -> Result<(), Unsolved> {
+        let mixed = Mixed::of(self.units, &self.numbers, &self.capacity, &self.packing)?;
+        let mut steps = self.steps.fork();
+        let mut gap = Gap::new(&mixed, self.bound.0, self.packing.bins.len() as u64);
+        gap.close(&mut steps);
+        self.steps.join(steps);
+        if let Some(bound) = gap.bound {
+            self.bound = (gap.lower, bound);
+        }
+        if let Some((bins, stage)) = gap.bins {
+            self.offer(Some(mixed.packing(&bins)), stage);
+        }
+        if gap.was_searched { Ok(()) } else { Err(mixed.unsolved()) }
+    }
+
     fn bound_by_columns(&mut self) {
-        let (sizes, room) = pieces::relaxed(self.units, &self.numbers, self.widest());
-        let mut gap = Gap::new(&sizes, room, self.bound.0, self.packing.bins.len() as u64);
+        if self.numbers.len() > MOST {
+            return;
+        }
+        let relaxed = pieces::relaxed(self.units, &self.numbers, self.widest());
+        let mut gap = Gap::new(&relaxed, self.bound.0, self.packing.bins.len() as u64);
         gap.bound(&mut self.steps);
         if let Some(bound) = gap.bound {
             self.bound = (gap.lower, bound);
         }
+    }
+}
+
+/// Blocks, the largest first, by sizes of which a bundle has room for so much: whatever fits by them fits.
+struct BySize<'b> {
+    sizes: Vec<u64>,
+    blocks: Vec<&'b Block>,
+    room: u64,
+    /// Whatever fits, fits by them.
+    exact: bool,
+}
+
+impl<'b> BySize<'b> {
+    /// Where durations vary, by a line under what fits, at the middle of where these bins are.
+    fn of(units: &Units, blocks: &'b [Block], capacity: &Capacity, packing: &Packing) -> Option<Self> {
+        let exact = capacity.is_scalar(blocks.iter().map(|block| block.load));
+        let bins = || packing.bins.iter().map(|bin| packing::load(units, bin)).collect::<Vec<_>>();
+        let lines = if exact { Vec::new() } else { Weights::of_tangents(capacity, &bins(), TANGENTS) };
+        let line = lines.get(lines.len() / 2);
+        if !exact && line.is_none() {
+            return None;
+        }
+        let size = |block: &Block| {
+            let load = block.load.with_setup(units.problem.scopes.sum(&block.scopes));
+            line.map_or(load.micros, |line| line.weight_up(&load))
+        };
+        let mut sized: Vec<(u64, &Block)> = blocks.iter().map(|block| (size(block), block)).collect();
+        sized.sort_by_key(|(size, block)| (Reverse(*size), block.units.first().copied()));
+        let room = line.map_or(capacity.room(), |line| line.capacity);
+        let (sizes, blocks): (Vec<u64>, Vec<&Block>) = sized.into_iter().unzip();
+        sizes.iter().all(|size| (1..=room).contains(size)).then_some(Self { sizes, blocks, room, exact })
     }
 }
 

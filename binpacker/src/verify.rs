@@ -12,13 +12,14 @@ const ROUNDING: f64 = 2.0;
 /// mixed, a bundle over a limit that is not said to be, a figure that is not what its tests come to, a bound that the plan is
 /// below.
 pub fn verify(problem: &Problem, plan: &Plan) -> Result<(), String> {
-    let check = Check::of(problem, plan);
-    check.relations_hold(&check.each_test_once()?)?;
+    let check = Check::of(problem, plan)?;
+    check.relations_hold()?;
     for (number, bundle) in (0u32..).zip(&plan.bundles) {
         let part = check.oversize.get(&number).copied();
-        let figures = check.figures_are_right(bundle);
-        let kept = figures.and_then(|()| check.limits_hold(bundle, part));
-        let kept = kept.and_then(|()| check.order_is_the_frameworks(bundle));
+        let members = Members { of: &check.members[number as usize], scopes: check.scopes(number) };
+        let figures = check.figures_are_right(bundle, &members);
+        let kept = figures.and_then(|()| check.limits_hold(bundle, &members, part));
+        let kept = kept.and_then(|()| check.order_is_the_frameworks(&members));
         kept.map_err(|error| format!("bundle {number}: {error}"))?;
     }
     if !plan.bundles.is_sorted_by_key(|bundle| std::cmp::Reverse(bundle.total_micros())) {
@@ -34,8 +35,8 @@ pub fn verify(problem: &Problem, plan: &Plan) -> Result<(), String> {
 struct Check<'a> {
     problem: &'a Problem,
     plan: &'a Plan,
-    /// Each test's position and item.
-    items: HashMap<u32, (usize, &'a Item)>,
+    /// Of each bundle, its tests' positions and items.
+    members: Vec<Vec<Member<'a>>>,
     /// Of ordered relations, and of any.
     ordered: HashSet<u32>,
     related: HashSet<u32>,
@@ -43,55 +44,44 @@ struct Check<'a> {
     oversize: HashMap<u32, &'a Part>,
 }
 
+type Member<'a> = (usize, &'a Item);
+
+/// What a bundle has, and the scopes that this uses.
+struct Members<'m, 'a> {
+    of: &'m [Member<'a>],
+    scopes: HashSet<u32>,
+}
+
 impl<'a> Check<'a> {
-    fn of(problem: &'a Problem, plan: &'a Plan) -> Self {
+    fn of(problem: &'a Problem, plan: &'a Plan) -> Result<Self, String> {
         let tests = |ordered: bool| {
             let relations = problem.relations.iter().filter(move |relation| relation.ordered || !ordered);
             relations.flat_map(|relation| relation.tests.iter().copied()).collect()
         };
-        Self {
+        Ok(Self {
             problem,
             plan,
-            items: problem.items.iter().enumerate().map(|(at, item)| (item.test, (at, item))).collect(),
+            members: members(problem, plan)?,
             ordered: tests(true),
             related: tests(false),
             oversize: plan.oversize.iter().map(|oversize| (oversize.bundle, &oversize.part)).collect(),
-        }
-    }
-
-    fn item(&self, test: u32) -> &Item {
-        self.items[&test].1
+        })
     }
 
     /// The scopes of a bundle.
-    fn scopes(&self, bundle: &Bundle) -> HashSet<u32> {
-        let scopes = bundle.tests.iter().flat_map(|&test| self.problem.scopes.of(self.item(test).scopes));
-        scopes.copied().collect()
+    fn scopes(&self, bundle: u32) -> HashSet<u32> {
+        // Neighbours mostly use the same.
+        let alike = self.members[bundle as usize].chunk_by(|a, b| a.1.scopes == b.1.scopes);
+        alike.flat_map(|alike| self.problem.scopes.of(alike[0].1.scopes)).copied().collect()
     }
 
-    /// Where each test is: (bundle, place).
-    fn each_test_once(&self) -> Result<HashMap<u32, (usize, usize)>, String> {
-        let mut places = HashMap::with_capacity(self.items.len());
-        for (number, bundle) in self.plan.bundles.iter().enumerate() {
-            if bundle.tests.is_empty() {
-                return Err(format!("bundle {number} is empty"));
-            }
-            for (place, test) in bundle.tests.iter().enumerate() {
-                if places.insert(*test, (number, place)).is_some() {
-                    return Err(format!("test {test} is there twice"));
-                }
-            }
+    fn relations_hold(&self) -> Result<(), String> {
+        // Where each related test is: (bundle, place).
+        let mut places: HashMap<u32, (usize, usize)> = HashMap::new();
+        for (number, bundle) in self.plan.bundles.iter().enumerate().filter(|_| !self.related.is_empty()) {
+            let own = bundle.tests.iter().enumerate().filter(|(_, test)| self.related.contains(test));
+            places.extend(own.map(|(place, test)| (*test, (number, place))));
         }
-        match places.keys().find(|test| !self.items.contains_key(test)) {
-            Some(test) => Err(format!("test {test} is no item")),
-            None if places.len() < self.items.len() => {
-                Err(format!("{} of {} tests", places.len(), self.items.len()))
-            }
-            None => Ok(places),
-        }
-    }
-
-    fn relations_hold(&self, places: &HashMap<u32, (usize, usize)>) -> Result<(), String> {
         for relation in &self.problem.relations {
             let own: Vec<_> = relation.tests.iter().filter_map(|test| places.get(test)).collect();
             if own.windows(2).any(|pair| pair[0].0 != pair[1].0) {
@@ -105,20 +95,19 @@ impl<'a> Check<'a> {
         if said < self.plan.oversize.len() { Err("a bundle is oversize twice".into()) } else { Ok(()) }
     }
 
-    fn figures_are_right(&self, bundle: &Bundle) -> Result<(), String> {
+    fn figures_are_right(&self, bundle: &Bundle, members: &Members) -> Result<(), String> {
         let scopes = &self.problem.scopes;
-        if bundle.tests.iter().any(|&test| self.item(test).environment != bundle.environment) {
+        if members.of.iter().any(|(_, item)| item.environment != bundle.environment) {
             return Err(format!("not all of it is of environment {}", bundle.environment));
         }
-        let micros = bundle.tests.iter().fold(0u64, |sum, &test| sum.saturating_add(self.item(test).micros));
+        let micros = members.of.iter().fold(0u64, |sum, (_, item)| sum.saturating_add(item.micros));
         let fixed = self.problem.fixed_ms.saturating_mul(1000);
-        let used = self.scopes(bundle);
-        let setup = used.iter().fold(fixed, |sum, &scope| sum.saturating_add(scopes.micros(scope)));
+        let setup = members.scopes.iter().fold(fixed, |sum, &scope| sum.saturating_add(scopes.micros(scope)));
         if (micros, setup) != (bundle.micros, bundle.setup_micros) {
             return Err(format!("says {} + {}, is {micros} + {setup}", bundle.micros, bundle.setup_micros));
         }
         // What is beyond counting is the greatest number.
-        let deviation = self.deviation(bundle).min(u64::MAX as f64);
+        let deviation = self.deviation(bundle, members).min(u64::MAX as f64);
         if (bundle.sd_micros as f64 - deviation).abs() > ROUNDING + deviation * 1e-9 {
             return Err(format!("says it deviates by {}, does by {deviation}", bundle.sd_micros));
         }
@@ -126,16 +115,16 @@ impl<'a> Check<'a> {
     }
 
     /// The standard deviation of a bundle, by the definition.
-    fn deviation(&self, bundle: &Bundle) -> f64 {
-        let square = |test: &u32| (self.item(*test).sd_micros as f64).powi(2);
+    fn deviation(&self, bundle: &Bundle, members: &Members) -> f64 {
+        let square = |(_, item): &Member| (item.sd_micros as f64).powi(2);
         let common = bundle.total_micros() as f64 * f64::from(self.problem.risk.common_permille) / 1000.0;
-        (bundle.tests.iter().map(square).sum::<f64>() + common.powi(2)).sqrt()
+        (members.of.iter().map(square).sum::<f64>() + common.powi(2)).sqrt()
     }
 
-    fn limits_hold(&self, bundle: &Bundle, oversize: Option<&Part>) -> Result<(), String> {
+    fn limits_hold(&self, bundle: &Bundle, members: &Members, oversize: Option<&Part>) -> Result<(), String> {
         let most = self.problem.max_tests_per_bundle.max(1) as usize;
         let cap = self.problem.cap_ms.saturating_mul(1000).min(u64::MAX - 1);
-        let margin = self.deviation(bundle) * f64::from(self.problem.risk.z_milli) / 1000.0;
+        let margin = self.deviation(bundle, members) * f64::from(self.problem.risk.z_milli) / 1000.0;
         let total = bundle.total_micros();
         // In whole numbers where nothing varies; else the plan rounds up, which is at most a microsecond or two.
         let is_over = |cap: u64, rounding: f64| {
@@ -154,7 +143,7 @@ impl<'a> Check<'a> {
             }
             None if is_over(cap, 0.0) => Err(format!("{total} and {margin} are over the cap")),
             // Over the effective cap only for a piece that would else not be worth its setup.
-            None if is_over(self.plan.cap_micros, 0.0) && !self.is_piece(bundle) => {
+            None if is_over(self.plan.cap_micros, 0.0) && !self.is_piece(members) => {
                 Err(format!("{total} and {margin} are over the effective cap"))
             }
             None => Ok(()),
@@ -162,16 +151,16 @@ impl<'a> Check<'a> {
     }
 
     /// Whether all tests of a bundle use the same scopes, which cost something. A relation may use more than each of its tests.
-    fn is_piece(&self, bundle: &Bundle) -> bool {
-        let used = self.scopes(bundle);
+    fn is_piece(&self, members: &Members) -> bool {
+        let used = &members.scopes;
         let costs = used.iter().any(|&scope| self.problem.scopes.micros(scope) > 0);
-        let mut free = bundle.tests.iter().filter(|test| !self.related.contains(test));
-        costs && free.all(|&test| self.problem.scopes.of(self.item(test).scopes).len() == used.len())
+        let mut free = members.of.iter().filter(|(_, item)| !self.related.contains(&item.test));
+        costs && free.all(|(_, item)| self.problem.scopes.of(item.scopes).len() == used.len())
     }
 
-    fn order_is_the_frameworks(&self, bundle: &Bundle) -> Result<(), String> {
-        let free = bundle.tests.iter().filter(|test| !self.ordered.contains(test));
-        if free.map(|test| self.items[test].0).is_sorted() {
+    fn order_is_the_frameworks(&self, members: &Members) -> Result<(), String> {
+        let free = members.of.iter().filter(|(_, item)| !self.ordered.contains(&item.test));
+        if free.map(|(position, _)| position).is_sorted() {
             Ok(())
         } else {
             Err("is not in the framework's order".into())
@@ -181,7 +170,7 @@ impl<'a> Check<'a> {
     /// Every scope that is in several bundles is paid again in each but one.
     fn setups_are_counted(&self) -> Result<(), String> {
         let mut times: HashMap<u32, u64> = HashMap::new();
-        for scope in self.plan.bundles.iter().flat_map(|bundle| self.scopes(bundle)) {
+        for scope in (0..self.plan.bundles.len() as u32).flat_map(|bundle| self.scopes(bundle)) {
             *times.entry(scope).or_default() += 1;
         }
         let again = |(scope, times): (u32, u64)| self.problem.scopes.micros(scope).saturating_mul(times - 1);
@@ -191,6 +180,31 @@ impl<'a> Check<'a> {
         } else {
             Err(format!("says {} of setup are repeated, {repeated} are", self.plan.repeated_setup_micros))
         }
+    }
+}
+
+/// Of each bundle, its tests' positions and items; each test is there once.
+fn members<'a>(problem: &'a Problem, plan: &'a Plan) -> Result<Vec<Vec<Member<'a>>>, String> {
+    let positions: HashMap<u32, usize> =
+        problem.items.iter().enumerate().map(|(position, item)| (item.test, position)).collect();
+    let mut seen = vec![false; problem.items.len()];
+    let mut member = |test: &u32| match positions.get(test) {
+        Some(&position) if std::mem::replace(&mut seen[position], true) => {
+            Err(format!("test {test} is there twice"))
+        }
+        Some(&position) => Ok((position, &problem.items[position])),
+        None => Err(format!("test {test} is no item")),
+    };
+    let mut members = Vec::with_capacity(plan.bundles.len());
+    for (number, bundle) in plan.bundles.iter().enumerate() {
+        if bundle.tests.is_empty() {
+            return Err(format!("bundle {number} is empty"));
+        }
+        members.push(bundle.tests.iter().map(&mut member).collect::<Result<Vec<_>, _>>()?);
+    }
+    match seen.iter().filter(|seen| **seen).count() {
+        all if all == seen.len() => Ok(members),
+        some => Err(format!("{some} of {} tests", seen.len())),
     }
 }
 

@@ -7,6 +7,9 @@ use super::sizes::{Sizes, ceil};
 pub fn l2(sizes: &Sizes) -> u64 {
     let (all, capacity) = (&sizes.sizes, sizes.capacity);
     let halves = sizes.longer_than(capacity / 2);
+    if halves == 0 {
+        return ceil(sizes.sum(0, all.len()), capacity);
+    }
     // Each distinct size is a threshold, at the end of its stretch; without any below half, the long ones are counted.
     let mut best = halves as u64;
     let mut end = halves;

@@ -7,7 +7,7 @@ mod dff;
 mod l2;
 mod setup;
 mod sizes;
-mod weights;
+pub mod weights;
 
 use crate::load::{Capacity, Load};
 use crate::plan::Bound;

@@ -9,7 +9,10 @@ use crate::load::{Capacity, Load};
 
 /// The capacity as a weight has at most so many bits, so that rounding the others down loses nothing to speak of.
 const BITS: u32 = 50;
+/// Microseconds that rounding makes of a quantile, and more.
+const TOLERANCE: u64 = 4;
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Weights {
     pub capacity: u64,
     /// For a mean, and for a variance; shifted right by `shift`.
@@ -29,6 +32,63 @@ impl Weights {
             Self::of_chord(meet(capacity, least, false)?, meet(capacity, greatest, true)?)
         };
         by_chord().unwrap_or_else(|| Self::of_means(most_mean(capacity)))
+    }
+
+    /// By wedges of the plane, so many where there are two rays to it: whatever fits weighs no more than the capacity by one of
+    /// these. The narrower they are, the nearer are their chords to the curve.
+    pub fn of_wedges(capacity: &Capacity, loads: &[Load], setups: bool, wedges: u32) -> Vec<Self> {
+        if !varies(capacity, loads) {
+            return vec![Self::of_means(most_mean(capacity))];
+        }
+        let by_chords = || {
+            let (least, greatest) = ratios(loads, setups)?;
+            let rays = rays(least, greatest, wedges);
+            let chord = |pair: &[Ratio]| {
+                Self::of_chord(meet(capacity, pair[0], false)?, meet(capacity, pair[1], true)?)
+            };
+            rays.windows(2).map(chord).collect::<Option<Vec<_>>>()
+        };
+        by_chords().unwrap_or_else(|| vec![Self::of(capacity, loads, setups)])
+    }
+
+    /// By lines that touch the curve from below, so that what weighs, rounded up, no more than the capacity by one of these fits.
+    /// They touch where bundles like these lie. There may be none.
+    pub fn of_tangents(capacity: &Capacity, bundles: &[Load], tangents: u32) -> Vec<Self> {
+        if !varies(capacity, bundles) {
+            return vec![Self::of_means(most_mean(capacity))];
+        }
+        let ratio = |load: &Load| load.variance as f64 / (load.micros as f64).max(1.0);
+        let most = bundles.iter().map(ratio).fold(0.0, f64::max);
+        let least = bundles.iter().map(ratio).fold(most, f64::min).max(most / 100.0);
+        // Evenly by deviation.
+        let (from, to) = (least.sqrt(), most.sqrt());
+        let steps = f64::from(tangents.max(2) - 1);
+        let rays = (0..tangents.max(1)).map(|ray| (from + (to - from) * f64::from(ray) / steps).powi(2));
+        let mut lines: Vec<Self> = rays.filter_map(|ratio| Self::of_tangent(capacity, ratio)).collect();
+        lines.dedup();
+        lines
+    }
+
+    /// The line that touches the curve where its variance is so much per mean.
+    fn of_tangent(capacity: &Capacity, ratio: f64) -> Option<Self> {
+        // Less by what rounding can make up for.
+        let capacity = Capacity { cap: capacity.cap.checked_sub(TOLERANCE)?, ..*capacity };
+        let (z, common) = is_convex(&capacity)?;
+        let variance = |micros: u64| (ratio * micros as f64).ceil() as u128;
+        let fits = |micros| capacity.left(&Load { micros, variance: variance(micros), tests: 0 }).is_some();
+        let (mut low, mut high) = (0, capacity.room());
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            if fits(middle) { low = middle } else { high = middle - 1 }
+        }
+        let mean = low.saturating_add(capacity.fixed) as f64;
+        let slope = 2.0 * (capacity.cap as f64 - mean) / (z * z) + 2.0 * common * common * mean;
+        let per_mean = slope.ceil() as u128;
+        let touched = per_mean.checked_mul(u128::from(low))?.checked_add(variance(low))?;
+        let shift = (u128::BITS - touched.leading_zeros()).saturating_sub(BITS);
+        let capacity =
+            u64::try_from(touched >> shift).ok().filter(|&capacity| capacity > 0 && per_mean > 0)?;
+        Some(Self { capacity, per_mean, per_variance: 1, shift })
     }
 
     fn of_means(capacity: u64) -> Self {
@@ -54,6 +114,15 @@ impl Weights {
         let of_variance = load.variance.checked_mul(self.per_variance);
         let sum = of_mean.and_then(|mean| mean.checked_add(of_variance?));
         sum.map_or(self.capacity, |sum| u64::try_from(sum >> self.shift).unwrap_or(u64::MAX))
+    }
+
+    /// At least the weight of such a load.
+    pub fn weight_up(&self, load: &Load) -> u64 {
+        let of_mean = u128::from(load.micros).checked_mul(self.per_mean);
+        let of_variance = load.variance.checked_mul(self.per_variance);
+        let below = (1u128 << self.shift) - 1;
+        let sum = of_mean.and_then(|mean| mean.checked_add(of_variance?)?.checked_add(below));
+        sum.and_then(|sum| u64::try_from(sum >> self.shift).ok()).unwrap_or(u64::MAX)
     }
 
     /// At most the weight of a setup of so long.
@@ -103,11 +172,7 @@ fn meet(capacity: &Capacity, (variance, mean): Ratio, up: bool) -> Option<(u128,
         let product = variance.checked_mul(u128::from(m))?;
         Some(if up { product.div_ceil(mean) } else { product / mean })
     };
-    // Below this the curve is convex.
-    let slope = u64::from(capacity.risk.z_milli) * u64::from(capacity.risk.common_permille);
-    if slope >= 1_000_000 {
-        return None;
-    }
+    is_convex(capacity)?;
     let (mut low, mut high) = (0, capacity.room().saturating_add(1));
     while low < high {
         let middle = low.midpoint(high);
@@ -117,6 +182,34 @@ fn meet(capacity: &Capacity, (variance, mean): Ratio, up: bool) -> Option<(u128,
     // Two more than the rounding of quantiles can make up for.
     let beyond = low.checked_add(2)?;
     Some((u128::from(beyond), at(beyond)?))
+}
+
+/// The quantile and the common factor, if what fits lies under a convex curve.
+fn is_convex(capacity: &Capacity) -> Option<(f64, f64)> {
+    let (z, common) = (capacity.risk.z_milli, capacity.risk.common_permille);
+    let is_convex = z > 0 && u64::from(z) * u64::from(common) < 1_000_000;
+    is_convex.then(|| (f64::from(z) / 1000.0, f64::from(common) / 1000.0))
+}
+
+/// Whether these have deviations of their own that count.
+pub fn varies(capacity: &Capacity, loads: &[Load]) -> bool {
+    capacity.risk.z_milli > 0 && loads.iter().any(|load| load.variance > 0)
+}
+
+/// From the least to the greatest, evenly by deviation.
+fn rays(least: Ratio, greatest: Ratio, wedges: u32) -> Vec<Ratio> {
+    let root = |ratio: Ratio| (ratio.0 as f64 / ratio.1 as f64).sqrt();
+    let (from, to) = (root(least), root(greatest));
+    let mut rays = vec![least];
+    for ray in 1..wedges {
+        let ratio = (from + (to - from) * f64::from(ray) / f64::from(wedges)).powi(2);
+        let ratio = ((ratio * 65_536.0) as u128, 65_536);
+        if is_less(rays[rays.len() - 1], ratio) && is_less(ratio, greatest) {
+            rays.push(ratio);
+        }
+    }
+    rays.push(greatest);
+    rays
 }
 
 /// The longest mean that fits if nothing varies by itself.
@@ -160,6 +253,43 @@ mod tests {
             }
             assert!(fullest > weights.capacity / 10 * 8, "{fullest} of {}", weights.capacity);
         }
+    }
+
+    #[test]
+    fn wedges_and_tangents_are_near_the_curve_on_either_side() {
+        let capacity = Capacity { cap: 600_000, fixed: 20_000, max_tests: 99, risk: Risk::of(0.1, 0.1) };
+        let load = |i: u64| Load {
+            micros: 40_000 + i % 90_000,
+            variance: u128::from(i * i % 900) * 1_000_000,
+            tests: 1,
+        };
+        let loads: Vec<Load> = (0..400).map(|i| load(i * 7_919)).collect();
+        let bundles: Vec<Load> = loads
+            .chunks(6)
+            .map(|few| few.iter().fold(Load::default(), |sum, load| sum.plus(*load)))
+            .collect();
+        let wedges = Weights::of_wedges(&capacity, &loads, true, 8);
+        let tangents = Weights::of_tangents(&capacity, &bundles, 5);
+        assert_eq!((wedges.len(), tangents.len()), (8, 5));
+        let (mut fit, mut by_tangent, mut by_chord) = (0, 0, 0);
+        for first in 0..loads.len() {
+            for many in 3..9 {
+                let bundle: Vec<&Load> = loads.iter().cycle().skip(first).take(many).collect();
+                let whole = bundle.iter().fold(Load::default(), |sum, load| sum.plus(**load));
+                let weighs = |by: &Weights, up: bool| -> u64 {
+                    bundle.iter().map(|load| if up { by.weight_up(load) } else { by.weight(load) }).sum()
+                };
+                let fits = capacity.takes(&whole);
+                let inside = tangents.iter().any(|by| weighs(by, true) <= by.capacity);
+                let outside = wedges.iter().all(|by| weighs(by, false) > by.capacity);
+                assert!(fits || !inside, "{whole:?} is said to fit");
+                assert!(!fits || !outside, "{whole:?} is said not to fit");
+                fit += u32::from(fits);
+                by_tangent += u32::from(inside);
+                by_chord += u32::from(!outside);
+            }
+        }
+        assert!(by_tangent * 100 > fit * 97 && by_chord * 97 < fit * 100, "{by_tangent} {fit} {by_chord}");
     }
 
     #[test]

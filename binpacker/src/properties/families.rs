@@ -162,3 +162,54 @@ fn what_the_linear_program_does_not_round_up_to_is_proven() {
     let plan = by_solver(&sizes, 132, 300_000_000);
     assert_eq!((plan.bundles.len(), plan.lower_bound), (3, 3));
 }
+
+fn within(problem: &Problem, algorithm: Algorithm, steps: u64) -> Plan {
+    let plan = pack_within(problem, &Budget { algorithm, steps, ..Budget::default() }).unwrap();
+    assert_eq!(verify(problem, &plan), Ok(()));
+    plan
+}
+
+#[test]
+fn the_solver_packs_durations_that_vary() {
+    let (mut gaps, mut by_solver, mut by_columns) = (0, 0, 0);
+    for seed in 0..8 {
+        let mut random = Random::new(seed + 300);
+        let item = |test: u32| {
+            let micros = 150_000 + random.below(150_000);
+            Item { test, micros, sd_micros: micros * (10 + random.below(20)) / 100, ..Item::default() }
+        };
+        let items = (0..60).map(item).collect();
+        let risk = Risk::of(0.1, [0.0, 0.1][seed as usize % 2]);
+        let problem = Problem { risk, ..Problem::new(items, 600) };
+        let plan = within(&problem, Algorithm::Ilp, 60_000_000);
+        gaps += plan.gap();
+        by_solver += u32::from(plan.stage == Stage::Columns);
+        by_columns += u32::from(plan.bound == Bound::Columns);
+        assert_eq!(plan.unsolved, None);
+    }
+    assert!(gaps <= 4 && by_solver >= 4 && by_columns >= 2, "{gaps} too many; {by_solver}, {by_columns}");
+}
+
+#[test]
+fn the_solver_packs_what_shares_setups() {
+    let (mut greedy, mut solved, mut least, mut proven) = (0, 0, 0, 0);
+    for seed in 0..8 {
+        let mut random = Random::new(seed + 400);
+        let mut scopes = Scopes::default();
+        let files: Vec<ScopeSet> =
+            (0..12).map(|_| scopes.add_alone(40_000 + random.below(8) * 10_000)).collect();
+        let item = |test: u32| Item {
+            test,
+            micros: 100_000 + random.below(30) * 10_000,
+            scopes: files[test as usize % files.len()],
+            ..Item::default()
+        };
+        let problem = Problem { scopes, ..Problem::new((0..60).map(item).collect(), 1_000) };
+        let plan = within(&problem, Algorithm::Auto, 60_000_000);
+        greedy += within(&problem, Algorithm::Greedy, 60_000_000).bundles.len();
+        solved += plan.bundles.len();
+        least += plan.lower_bound as usize;
+        proven += u32::from(plan.is_proven());
+    }
+    assert!(solved <= greedy && proven >= 4, "{greedy}, {solved}, at least {least}; {proven} proven");
+}

@@ -22,12 +22,13 @@ pub struct Arcs<'t> {
 }
 
 impl<'t> Arcs<'t> {
-    /// All of them; `None` if not even the sizes' sum fits, or it is too much to search.
+    /// All of them, of plain types; `None` if not even the sizes' sum fits, or it is too much to search.
     pub fn new(types: &'t Types, bins: u64) -> Option<Self> {
-        let cells = types.len() * (types.capacity + 1);
+        let view = types.plain_view();
+        let cells = types.len() * (view.capacity + 1);
         let sum: u64 =
-            types.sizes.iter().zip(&types.demands).map(|(&size, &n)| size as u64 * u64::from(n)).sum();
-        let waste = (bins * types.capacity as u64).checked_sub(sum)?;
+            view.sizes.iter().zip(&types.demands).map(|(&size, &n)| size as u64 * u64::from(n)).sum();
+        let waste = (bins * view.capacity as u64).checked_sub(sum)?;
         (cells as u64 <= MOST_CELLS).then(|| Self {
             types,
             bins,
@@ -49,11 +50,11 @@ impl<'t> Arcs<'t> {
     }
 
     fn width(&self) -> usize {
-        self.types.capacity + 1
+        self.types.plain_view().capacity + 1
     }
 
     fn copies(&self, kind: usize) -> u32 {
-        self.types.demands[kind].min((self.types.capacity / self.types.sizes[kind]) as u32)
+        self.types.demands[kind].min(self.types.plain_view().most(kind))
     }
 
     /// Of each type and load, the best value of types up to it that come to exactly the load, and leave one of it.
@@ -63,7 +64,7 @@ impl<'t> Arcs<'t> {
         best[0] = 0;
         let mut before = Vec::with_capacity(width * self.types.len());
         for (kind, &value) in values.iter().enumerate() {
-            let (size, alive) = (self.types.sizes[kind], &self.alive[kind * width..][..width]);
+            let (size, alive) = (self.types.plain_view().sizes[kind], &self.alive[kind * width..][..width]);
             for copy in 0..self.copies(kind) {
                 if copy + 1 == self.copies(kind) {
                     before.extend_from_slice(&best);
@@ -86,7 +87,8 @@ impl<'t> Arcs<'t> {
         let mut best: Vec<i64> = (0..width).map(|load| if ends(load) { 0 } else { NEVER }).collect();
         let mut left = 0;
         for kind in (0..self.types.len()).rev() {
-            let (size, value, copies) = (self.types.sizes[kind], values[kind] as i64, self.copies(kind));
+            let (size, value, copies) =
+                (self.types.plain_view().sizes[kind], values[kind] as i64, self.copies(kind));
             let was = self.alive[kind * width..][..width].to_vec();
             for copy in 0..copies {
                 if copy + 1 == copies {

@@ -1,13 +1,17 @@
 //! Diving: bins that the fractions of the master program ask for are settled, few at a time, and the program is solved again
 //! for the rest, until heuristics pack what is left well enough.
 
+use std::cmp::Reverse;
+
 use super::generation::Generation;
-use super::types::{Pattern, Types};
+use super::types::{Pattern, Types, View};
 use crate::budget::Steps;
 use crate::fit;
 use crate::load::{Capacity, Load};
 use crate::mbs;
 use crate::risk::Risk;
+use crate::scoped::{self, Bins, Piece, Rule};
+use crate::scopes::Scopes;
 
 /// Rounds of column generation after each settlement.
 const ROUNDS: u32 = 30;
@@ -101,7 +105,8 @@ fn settle(
     // The greatest first; of several, the fullest, then the one that was found first.
     let fullness = |column: usize| -> usize {
         let pattern = &generation.master.columns[column].pattern;
-        pattern.iter().map(|&(kind, times)| generation.types.sizes[kind as usize] * times as usize).sum()
+        let sizes = &generation.types.views[0].sizes;
+        pattern.iter().map(|&(kind, times)| sizes[kind as usize] * times as usize).sum()
     };
     open.sort_by(|a, b| {
         b.0.total_cmp(&a.0).then_with(|| fullness(b.1).cmp(&fullness(a.1))).then(a.1.cmp(&b.1))
@@ -118,30 +123,62 @@ fn settle(
     !settled.is_empty()
 }
 
-/// Bins for so many of each type: the better of best fit and minimum bin slack.
+/// Bins for so many of each type: the best of several heuristics.
 pub fn packed(types: &Types, demands: &[u32], steps: &mut Steps) -> Option<Vec<Pattern>> {
     let kinds: Vec<u32> =
         (0u32..).zip(demands).flat_map(|(kind, &n)| std::iter::repeat_n(kind, n as usize)).collect();
     if !steps.take(kinds.len() as u64 + 1) {
         return None;
     }
-    let size = |&kind: &u32| types.sizes[kind as usize] as u64;
-    let room = types.capacity as u64;
-    let capacity = Capacity { cap: room, fixed: 0, max_tests: u32::MAX, risk: Risk::default() };
-    let loads = kinds.iter().map(|kind| Load { micros: size(kind), ..Load::default() });
-    let mut bins = fit::best_fit(loads, &capacity);
-    let total: u64 = kinds.iter().map(size).sum();
-    if bins.len() as u64 > total.div_ceil(room.max(1)) && kinds.len() <= MBS_KINDS {
-        let sizes: Vec<(u64, u32)> = kinds.iter().map(|kind| (size(kind), 0)).collect();
-        let nodes = mbs::Room { nodes: NODES, ..mbs::Room::full(room, u32::MAX) };
-        let slack = mbs::bins(&sizes, nodes, steps);
-        bins = [Some(bins), slack].into_iter().flatten().min_by_key(Vec::len)?;
-    }
+    let bins = if types.is_plain() {
+        plainly(types.plain_view(), &kinds, steps)?
+    } else {
+        let by_view = types.views.iter().map(|view| with_setups(types, view, &kinds, steps));
+        by_view.flatten().min_by_key(Vec::len)?
+    };
     let pattern = |bin: Vec<u32>| {
-        let kinds: Vec<u32> = bin.into_iter().map(|place| kinds[place as usize]).collect();
-        let mut kinds = kinds;
+        let mut kinds: Vec<u32> = bin.into_iter().map(|place| kinds[place as usize]).collect();
         kinds.sort_unstable();
         kinds.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u32)).collect()
     };
     Some(bins.into_iter().map(pattern).collect())
+}
+
+/// The better of best fit and minimum bin slack: the places of each bin.
+fn plainly(view: &View, kinds: &[u32], steps: &mut Steps) -> Option<Vec<Vec<u32>>> {
+    let size = |&kind: &u32| view.sizes[kind as usize] as u64;
+    let room = view.capacity as u64;
+    let loads = kinds.iter().map(|kind| Load { micros: size(kind), ..Load::default() });
+    let bins = fit::best_fit(loads, &capacity(view));
+    let total: u64 = kinds.iter().map(size).sum();
+    if bins.len() as u64 <= total.div_ceil(room.max(1)) || kinds.len() > MBS_KINDS {
+        return Some(bins);
+    }
+    let sizes: Vec<(u64, u32)> = kinds.iter().map(|kind| (size(kind), 0)).collect();
+    let nodes = mbs::Room { nodes: NODES, ..mbs::Room::full(room, u32::MAX) };
+    let slack = mbs::bins(&sizes, nodes, steps);
+    [Some(bins), slack].into_iter().flatten().min_by_key(Vec::len)
+}
+
+fn capacity(view: &View) -> Capacity {
+    Capacity { cap: view.capacity as u64, fixed: 0, max_tests: u32::MAX, risk: Risk::default() }
+}
+
+/// The best of best fit class by class, and by size, where bins that have paid for the class go before others or not.
+fn with_setups(types: &Types, view: &View, kinds: &[u32], steps: &mut Steps) -> Option<Vec<Vec<u32>>> {
+    let mut scopes = Scopes::default();
+    let numbers: Vec<[u32; 1]> = view.setups.iter().map(|&setup| [scopes.add(setup as u64)]).collect();
+    let piece = |&kind: &u32| {
+        let micros = view.sizes[kind as usize] as u64;
+        Piece { load: Load { micros, ..Load::default() }, scopes: &numbers[types.classes[kind as usize]] }
+    };
+    let pieces: Vec<Piece> = kinds.iter().map(piece).collect();
+    let by_class: Vec<u32> = (0..kinds.len() as u32).collect();
+    let mut by_size = by_class.clone();
+    by_size.sort_by_key(|&place| (Reverse(pieces[place as usize].load.micros), place));
+    let ways = [(&by_class, Rule::SameScope), (&by_size, Rule::SameScope), (&by_size, Rule::Fullest)];
+    let found = ways
+        .into_iter()
+        .map(|(order, rule)| scoped::fit(&pieces, order, Bins::new(&scopes, &capacity(view)), rule, steps));
+    found.flatten().min_by_key(Vec::len)
 }

@@ -30,15 +30,15 @@ pub fn solve(arcs: &Arcs, steps: &mut Steps) -> Flow {
     if !steps.take(list.len() as u64 * STEPS_PER_ARC) {
         return Flow::Unknown;
     }
-    let types = arcs.types;
+    let (types, view) = (arcs.types, arcs.types.plain_view());
     let mut variables = ProblemVariables::new();
-    let mut out: Vec<Expression> = vec![Expression::default(); types.capacity + 1];
+    let mut out: Vec<Expression> = vec![Expression::default(); view.capacity + 1];
     let mut met: Vec<Expression> = vec![Expression::default(); types.len()];
-    let mut touched = vec![false; types.capacity + 1];
+    let mut touched = vec![false; view.capacity + 1];
     let mut flows: Vec<Variable> = Vec::with_capacity(list.len());
     for &(load, kind) in &list {
         let flow = variables.add(variable().integer().min(0).max(types.demands[kind]));
-        let end = load + types.sizes[kind];
+        let end = load + view.sizes[kind];
         out[load] += flow;
         out[end] -= flow;
         met[kind] += flow;
@@ -46,11 +46,11 @@ pub fn solve(arcs: &Arcs, steps: &mut Steps) -> Flow {
         flows.push(flow);
     }
     for load in
-        (0..types.capacity).filter(|&load| touched[load] && (types.capacity - load) as u64 <= arcs.waste)
+        (0..view.capacity).filter(|&load| touched[load] && (view.capacity - load) as u64 <= arcs.waste)
     {
         let rest = variables.add(variable().integer().min(0));
         out[load] += rest;
-        out[types.capacity] -= rest;
+        out[view.capacity] -= rest;
     }
     let mut model = variables
         .minimise(Expression::default())
@@ -63,11 +63,11 @@ pub fn solve(arcs: &Arcs, steps: &mut Steps) -> Flow {
         model = model.set_time_limit(seconds);
     }
     for (load, out) in
-        out.into_iter().enumerate().filter(|(load, _)| touched[*load] || *load == types.capacity)
+        out.into_iter().enumerate().filter(|(load, _)| touched[*load] || *load == view.capacity)
     {
         let supply = match load {
             0 => arcs.bins as f64,
-            load if load == types.capacity => -(arcs.bins as f64),
+            load if load == view.capacity => -(arcs.bins as f64),
             _ => 0.0,
         };
         model.add_constraint(constraint!(out == supply));
@@ -102,7 +102,7 @@ fn paths(arcs: &Arcs, list: &[(usize, usize)], mut flows: Vec<u32>) -> Option<Ve
             let next = (from..list.len()).take_while(|&at| list[at].0 == load).find(|&at| flows[at] > 0);
             let Some(at) = next else { break };
             flows[at] -= 1;
-            load += arcs.types.sizes[list[at].1];
+            load += arcs.types.plain_view().sizes[list[at].1];
             pattern.push((list[at].1 as u32, 1));
         }
         if pattern.is_empty() {

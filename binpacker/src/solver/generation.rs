@@ -13,6 +13,8 @@ const WORTH: u64 = ONE + ONE / 10_000_000;
 pub struct Generation<'t> {
     pub types: &'t Types,
     pub master: Master,
+    /// What its values have proven so far.
+    pub bound: u64,
     pricing: Pricing,
     backwards: bool,
 }
@@ -34,7 +36,7 @@ impl<'t> Generation<'t> {
         for bin in bins {
             master.add(bin.clone())?;
         }
-        Some(Self { types, master, pricing: Pricing::default(), backwards: false })
+        Some(Self { types, master, bound: 0, pricing: Pricing::default(), backwards: false })
     }
 
     /// In so many rounds at most, with sets of at most so many of each type. `None` if the steps did not suffice.
@@ -47,6 +49,9 @@ impl<'t> Generation<'t> {
             }
             let priced = self.pricing.best(self.types, limits, &values, self.backwards);
             self.backwards = !self.backwards;
+            if limits == self.types.demands {
+                self.bound = self.bound.max(farley(self.types, &values, priced.most));
+            }
             let mut new = false;
             for (_, pattern) in priced.patterns.into_iter().take_while(|(value, _)| *value > WORTH) {
                 new |= self.master.add(pattern)?;
@@ -58,12 +63,10 @@ impl<'t> Generation<'t> {
         None
     }
 
-    /// All of it, and the bound that its last values prove.
-    pub fn root(&mut self, steps: &mut Steps) -> Option<(Generated, u64)> {
+    /// All of it. What its values prove on the way is kept, even if it does not come to an end.
+    pub fn root(&mut self, steps: &mut Steps) -> Option<Generated> {
         let types = self.types;
-        let generated = self.run(&types.demands, u32::MAX, steps)?;
-        let bound = farley(types, &generated.values, generated.most);
-        Some((generated, bound))
+        self.run(&types.demands, u32::MAX, steps)
     }
 }
 
@@ -80,9 +83,8 @@ mod tests {
         let types = Types::exact(sizes, room).unwrap();
         let alone: Vec<Pattern> = (0..types.len() as u32).map(|kind| vec![(kind, 1)]).collect();
         let mut generation = Generation::new(&types, &alone).unwrap();
-        let (generated, bound) = generation.root(&mut Steps::new(u64::MAX, &|| false)).unwrap();
-        assert!(generated.converged);
-        bound
+        assert!(generation.root(&mut Steps::new(u64::MAX, &|| false)).unwrap().converged);
+        generation.bound
     }
 
     #[test]
@@ -93,5 +95,19 @@ mod tests {
         assert_eq!(bound(&[6, 6, 5, 5, 4, 4, 4], 10), 4);
         assert_eq!(bound(&[1; 1000], 10), 100);
         assert_eq!(bound(&[7], 10), 1);
+    }
+
+    #[test]
+    fn a_bound_is_there_before_the_end() {
+        let sizes: Vec<u64> = (0..60).map(|i| 300 + i * 37 % 199).collect();
+        let types = Types::exact(&sizes, 1_000).unwrap();
+        let alone: Vec<Pattern> = (0..types.len() as u32).map(|kind| vec![(kind, 1)]).collect();
+        let after = |steps: u64| {
+            let mut generation = Generation::new(&types, &alone).unwrap();
+            (generation.root(&mut Steps::new(steps, &|| false)).is_some(), generation.bound)
+        };
+        let (ended, whole) = after(u64::MAX);
+        let (ended_early, part) = after(15_000);
+        assert!(ended && !ended_early && 0 < part && part <= whole, "{part} of {whole}");
     }
 }

@@ -62,7 +62,7 @@ impl Master {
             .collect::<Option<_>>()?;
         // A larger slot may hold a smaller item: the value of a size is at most that of a larger one, which keeps the values
         // from swinging (Valerio de Carvalho 2005).
-        for pair in rows.windows(2) {
+        for (pair, _) in rows.windows(2).zip(&types.covers).filter(|(_, covers)| **covers) {
             model.try_add_column(0.0, 0.0.., [(pair[0], -1.0), (pair[1], 1.0)]).ok()?;
         }
         Some(Self {

@@ -1,4 +1,4 @@
-//! What closes the gap that greedy leaves where bins hold few items: column generation, which bounds, dives from it, and at last
+//! What closes the gap that greedy leaves where bins hold few things: column generation, which bounds, dives from it, and at last
 //! the arc-flow program.
 //!
 //! Floating point chooses here and proves nothing: values are whole numbers before a bound is made of them, and bins are filled
@@ -13,29 +13,43 @@ mod master;
 mod pricing;
 mod types;
 
-use std::collections::BTreeSet;
+pub use types::{Measured, Rounded, Types, scaled, tick};
 
 use crate::budget::Steps;
 use crate::plan::{Bound, Stage};
 use dive::DISCREPANCIES;
 use flow::Flow;
 use generation::Generation;
-use types::{Pattern, Rounded, Types};
+use types::Pattern;
 
 /// Ticks of a bin where sizes are too many or too fine, one after the other.
-const TICKS: [u32; 3] = [600, 1_200, 2_400];
-/// Ticks for the bound.
-const FINEST: u32 = 2_400;
+const TICKS: [u32; 5] = [600, 1_200, 2_400, 4_800, 9_600];
+/// Those that are for bounds too.
+const BOUND_TICKS: [u32; 3] = [600, 2_400, 9_600];
 /// More are even enough for greedy.
-const MOST_ROUNDED: usize = 20_000;
-/// Sizes below one in so many of a bin are not rounded: they fill what the others leave.
-const SMALL: u64 = 50;
+pub const MOST: usize = 20_000;
+/// What is below one in so many parts of a bin is not rounded: it fills what the others leave.
+pub const SMALL: u64 = 50;
 
-/// What is known of some sizes, and what is found.
-pub struct Gap<'s> {
-    /// None zero or over the room.
-    pub sizes: &'s [u64],
-    pub room: u64,
+/// What is packed, as the solver sees it, and what becomes of its bins.
+pub trait Goods {
+    /// How many there are.
+    fn len(&self) -> usize;
+
+    /// In ticks that nothing is lost by, if there are not too many.
+    fn exact(&self) -> Option<Types>;
+
+    /// In so many ticks to a bin: rounded up for bins, without what is small; rounded down for bounds, all of it.
+    fn rounded(&self, ticks: u32, way: Rounded) -> Types;
+
+    /// Bins of all, given bins of some: what is in none of these is in their gaps, or in more bins. `None` if something does not
+    /// fit.
+    fn filled(&self, bins: Vec<Vec<u32>>) -> Option<Vec<Vec<u32>>>;
+}
+
+/// What is known of some goods, and what is found.
+pub struct Gap<'g> {
+    goods: &'g dyn Goods,
     /// No packing has fewer bins, and one that is known has so many.
     pub lower: u64,
     pub upper: u64,
@@ -43,11 +57,13 @@ pub struct Gap<'s> {
     pub bound: Option<Bound>,
     /// The places of a packing with `upper` bins, if it was found here, and by what.
     pub bins: Option<(Vec<Vec<u32>>, Stage)>,
+    /// Something was not too much to be searched.
+    pub was_searched: bool,
 }
 
-impl<'s> Gap<'s> {
-    pub fn new(sizes: &'s [u64], room: u64, lower: u64, upper: u64) -> Self {
-        Self { sizes, room, lower, upper, bound: None, bins: None }
+impl<'g> Gap<'g> {
+    pub fn new(goods: &'g dyn Goods, lower: u64, upper: u64) -> Self {
+        Self { goods, lower, upper, bound: None, bins: None, was_searched: false }
     }
 
     fn is_closed(&self) -> bool {
@@ -64,77 +80,86 @@ impl<'s> Gap<'s> {
 
     /// Bins and bounds, as near to each other as the steps allow.
     pub fn close(&mut self, steps: &mut Steps) {
-        if let Some(types) = Types::exact(self.sizes, self.room) {
-            self.search(&types, true, None, steps);
+        if let Some(types) = self.goods.exact() {
+            self.search(&types, true, steps);
             return;
         }
-        let large: Vec<u32> = (0..self.sizes.len() as u32).filter(|&place| self.is_large(place)).collect();
-        let sizes: Vec<u64> = large.iter().map(|&place| self.sizes[place as usize]).collect();
-        for ticks in TICKS.into_iter().filter(|_| sizes.len() <= MOST_ROUNDED) {
-            let types = Types::rounded(&sizes, self.room, ticks, Rounded::Up);
-            if !self.is_closed() && types.is_small() {
-                let mut half = steps.fork();
-                self.search(&types, false, Some(&large), &mut half);
-                steps.join(half);
+        for ticks in TICKS {
+            if BOUND_TICKS.contains(&ticks) {
+                self.bound_in(ticks, steps);
             }
+            self.search_in(ticks, steps);
         }
-        self.bound_in_ticks(steps);
     }
 
     /// The bound of column generation alone.
     pub fn bound(&mut self, steps: &mut Steps) {
-        match Types::exact(self.sizes, self.room) {
+        match self.goods.exact() {
             Some(types) => self.bound_of(&types, steps),
-            None => self.bound_in_ticks(steps),
+            None => BOUND_TICKS.into_iter().for_each(|ticks| self.bound_in(ticks, steps)),
         }
     }
 
-    fn is_large(&self, place: u32) -> bool {
-        self.sizes[place as usize] >= self.room / SMALL
+    fn bound_in(&mut self, ticks: u32, steps: &mut Steps) {
+        if let Some(types) = self.rounded(ticks, Rounded::Down) {
+            let mut half = steps.fork();
+            self.bound_of(&types, &mut half);
+            steps.join(half);
+        }
     }
 
-    fn bound_in_ticks(&mut self, steps: &mut Steps) {
-        if self.sizes.len() > MOST_ROUNDED {
-            return;
+    fn search_in(&mut self, ticks: u32, steps: &mut Steps) {
+        if let Some(types) = self.rounded(ticks, Rounded::Up) {
+            let mut half = steps.fork();
+            self.search(&types, false, &mut half);
+            steps.join(half);
         }
-        let types = Types::rounded(self.sizes, self.room, FINEST, Rounded::Down);
-        if !self.is_closed() && types.is_small() {
-            self.bound_of(&types, steps);
+    }
+
+    /// If there is something to be gained, and it is not too much.
+    fn rounded(&self, ticks: u32, way: Rounded) -> Option<Types> {
+        if self.is_closed() || self.goods.len() > MOST {
+            return None;
         }
+        Some(self.goods.rounded(ticks, way)).filter(Types::is_small)
     }
 
     fn bound_of(&mut self, types: &Types, steps: &mut Steps) {
+        self.was_searched = true;
         let Some(bins) = dive::packed(types, &types.demands, steps) else { return };
         let Some(mut generation) = Generation::new(types, &bins) else { return };
-        if let Some((_, bound)) = generation.root(steps) {
-            self.raise(bound, Bound::Columns);
-        }
+        generation.root(steps);
+        self.raise(generation.bound, Bound::Columns);
     }
 
-    /// Column generation and dives over types, of some places or of all. Whether it proves a bound, too.
-    fn search(&mut self, types: &Types, proves: bool, of: Option<&[u32]>, steps: &mut Steps) {
+    /// Column generation and dives over types. Whether it proves a bound, too.
+    fn search(&mut self, types: &Types, proves: bool, steps: &mut Steps) {
+        self.was_searched = true;
         let Some(bins) = dive::packed(types, &types.demands, steps) else { return };
-        self.offer(types, &bins, of, Stage::Columns);
+        self.offer(types, &bins, Stage::Columns);
         if self.is_closed() {
             return;
         }
         let Some(mut generation) = Generation::new(types, &bins) else { return };
-        let Some((_, bound)) = generation.root(steps) else { return };
+        let root = generation.root(steps);
         if proves {
-            self.raise(bound, Bound::Columns);
+            self.raise(generation.bound, Bound::Columns);
+        }
+        if root.is_none() {
+            return;
         }
         let mut half = steps.fork();
         for discrepancy in DISCREPANCIES {
-            if self.is_closed() || half.left() == 0 || (!proves && bound >= self.upper) {
+            if self.is_closed() || half.left() == 0 || (!proves && generation.bound >= self.upper) {
                 break;
             }
             if let Some(bins) = dive::dive(&mut generation, (self.lower, self.upper), discrepancy, &mut half)
             {
-                self.offer(types, &bins, of, Stage::Columns);
+                self.offer(types, &bins, Stage::Columns);
             }
         }
         steps.join(half);
-        if proves {
+        if proves && types.is_plain() {
             self.prove(&mut generation, steps);
         }
     }
@@ -145,7 +170,7 @@ impl<'s> Gap<'s> {
         while !self.is_closed() {
             match exact::packed_into(generation, self.lower, steps) {
                 Flow::Found(bins) => {
-                    self.offer(types, &bins, None, Stage::ArcFlow);
+                    self.offer(types, &bins, Stage::ArcFlow);
                     return;
                 }
                 Flow::Infeasible => self.raise(self.lower + 1, Bound::ArcFlow),
@@ -154,42 +179,14 @@ impl<'s> Gap<'s> {
         }
     }
 
-    /// Takes bins that are fewer, of these places, with what is small in their gaps.
-    fn offer(&mut self, types: &Types, bins: &[Pattern], of: Option<&[u32]>, stage: Stage) {
+    /// Takes bins of these types that are fewer, with all else in their gaps.
+    fn offer(&mut self, types: &Types, bins: &[Pattern], stage: Stage) {
         let Some(mut places) = types.places(bins) else { return };
-        if let Some(of) = of {
-            places.iter_mut().flatten().for_each(|place| *place = of[*place as usize]);
-            self.fill(&mut places);
-        }
         places.retain(|bin| !bin.is_empty());
+        let Some(places) = self.goods.filled(places) else { return };
         if (places.len() as u64) < self.upper {
             self.upper = places.len() as u64;
             self.bins = Some((places, stage));
-        }
-    }
-
-    /// What is small, by best fit decreasing.
-    fn fill(&self, bins: &mut Vec<Vec<u32>>) {
-        let mut small: Vec<u32> =
-            (0..self.sizes.len() as u32).filter(|&place| !self.is_large(place)).collect();
-        small.sort_by_key(|&place| (std::cmp::Reverse(self.sizes[place as usize]), place));
-        let load = |bin: &Vec<u32>| bin.iter().map(|&place| self.sizes[place as usize]).sum::<u64>();
-        let mut open: BTreeSet<(u64, usize)> =
-            bins.iter().enumerate().map(|(bin, places)| (self.room - load(places), bin)).collect();
-        for place in small {
-            let size = self.sizes[place as usize];
-            let (left, bin) = match open.range((size, 0)..).next().copied() {
-                Some(found) => {
-                    open.remove(&found);
-                    found
-                }
-                None => {
-                    bins.push(Vec::new());
-                    (self.room, bins.len() - 1)
-                }
-            };
-            bins[bin].push(place);
-            open.insert((left - size, bin));
         }
     }
 }
