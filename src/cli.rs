@@ -254,7 +254,8 @@ pub struct HowArgs {
     /// solver [default: auto]
     #[arg(long, value_name = "NAME", value_parser = config::algorithm)]
     pub algorithm: Option<Algorithm>,
-    /// Stop planning after so long, with the best plan so far [default: it ends by itself, after about a second]
+    /// Stop planning after so long, with the best plan so far; where no bound proves a plan, what is longer than a second is used
+    /// [default: it ends by itself, after about a second]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_some)]
     pub time_limit: Option<Duration>,
     /// Kill a test that takes longer, and keep its stack [default: 10 times what it took before, at least 5m; 1h if it is new]

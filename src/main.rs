@@ -16,7 +16,6 @@ mod golden;
 mod memory;
 mod nearest;
 mod place;
-#[cfg_attr(not(test), expect(dead_code, reason = "a constant of the reporters that only their tests use"))]
 mod report;
 mod signals;
 mod state;

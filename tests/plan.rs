@@ -91,6 +91,10 @@ fn a_list_of_durations_is_planned_without_a_suite() {
         "{said}"
     );
 
+    assert!(plan(&["list.csv", "--cap", "10s", "--html", "pages/plan.html"]).status.success());
+    let page = std::fs::read_to_string(suite.path().join("pages/plan.html")).unwrap();
+    assert!(page.contains("<h1>plan: 3 bundles of 12 tests</h1>") && page.ends_with("</html>\n"), "{page}");
+
     suite.write("bad.csv", "test_id,seconds\na,1\nb,-1\n");
     let output = plan(&["bad.csv"]);
     let said = text(&output.stderr);

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Read;
 use std::time::{Duration, Instant};
 
-use seagull_binpacker::{Budget, Item, Plan as Packed, Problem, RelationItems, ScopeSet, Scopes};
+use seagull_binpacker::{
+    Budget, Item, Plan as Packed, Problem, RelationItems, STEPS, ScopeSet, Scopes, steps_within,
+};
 use seagull_domain::{
     Algorithm, Asked, Digest, Framework, Isolation, Manifest, PlanSummary, Planning, Relation, RunId,
     RunOverview, RunSpec, RunState, TestIndex, WithoutFailures,
@@ -304,7 +306,8 @@ fn pack(items: Vec<Item>, all: &Problem, planning: &Planning) -> Result<Packed, 
     let time_left = || limit.map(|limit| limit.saturating_sub(began.elapsed()));
     let late = || time_left().is_some_and(|left| left.is_zero());
     let algorithm = algorithm(planning.algorithm);
-    let budget = Budget { algorithm, cancelled: &late, time_left: &time_left, ..Budget::default() };
+    let steps = steps_within(limit, STEPS);
+    let budget = Budget { algorithm, steps, cancelled: &late, time_left: &time_left, ..Budget::default() };
     seagull_binpacker::pack_within(&problem, &budget).map_err(|error| error.to_string())
 }
 

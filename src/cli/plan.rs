@@ -15,6 +15,7 @@ Examples:
   seagull plan                             how the suite of this directory would be packed
   seagull plan --slots 8,16,32,64          what so many slots would take and cost
   seagull plan --timings tests.csv --cap 10m --scope-setup 4s --sandbox-start 20s
+  seagull plan --html plan.html            a page that shows each bundle
   zcat tests.csv.gz | seagull plan --timings - --output json | jq .bundle_count
 
 A file of timings has a line for each test, and a header that names its columns: test_id and seconds;
@@ -50,6 +51,9 @@ pub struct Plan {
     /// Also: what so many slots would take and cost, and beyond which of them more do not pay; numbers with commas
     #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub slots: Vec<u32>,
+    /// Write a page that draws each bundle to scale, the gap, and setup that is paid again: one file, with nothing to fetch
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// human or plain: a table and a histogram; json: one object
     #[arg(long, value_name = "FORM", default_value = "human")]
     pub output: Output,
@@ -86,12 +90,14 @@ pub struct PackingArgs {
     /// solver where it leaves a gap
     #[arg(long, value_name = "NAME", default_value = "auto", value_parser = config::algorithm)]
     pub algorithm: Algorithm,
-    /// Stop after so long with the best plan so far, which may then be another each time [default: never, as the steps end]
+    /// Stop after so long with the best plan so far, which may then be another each time; until then more is tried than without
+    /// it [default: never, as the steps end]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub time_limit: Option<Duration>,
-    /// How much to try, at most: the same steps give the same plan, on any machine. 30 million are about a second
-    #[arg(long, value_name = "STEPS", default_value_t = 10 * seagull_binpacker::STEPS)]
-    pub budget: u64,
+    /// How much to try, at most: the same steps give the same plan, on any machine [default: 300 million, which are about ten
+    /// seconds; 30 million for each second of a longer time limit]
+    #[arg(long, value_name = "STEPS")]
+    pub budget: Option<u64>,
     /// The same seed gives the same plan
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,

@@ -7,17 +7,14 @@ use seagull_domain::{TestIndex, Verdict};
 
 use super::Texts;
 use super::measured::partial;
+use super::page::{self, escaped};
 use super::tally::{Tally, TestRecord};
-use super::text::{clean, count, duration, micros, parts};
+use super::text::{count, duration, micros, parts};
 
 const STYLE: &str = "\
-body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:70em;padding:0 1em;color:#1b1f24;background:#fff}
-h1{font-size:1.4em}h2{font-size:1.1em;margin-top:2em}
-table{border-collapse:collapse;width:100%}td{padding:.15em .6em;border-bottom:1px solid #e4e7eb;vertical-align:top}
 td:first-child{white-space:nowrap}td:last-child{text-align:right;white-space:nowrap}
-code,pre{font:13px/1.45 ui-monospace,monospace;overflow-wrap:anywhere}pre{white-space:pre-wrap;background:#f6f8fa;padding:.8em}
-summary{cursor:pointer}.passed{color:#1a7f37}.failed,.not_executed{color:#b42318}.flaky{color:#9a6700}.skipped{color:#59636e}
-@media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}pre{background:#161b22}td{border-color:#30363d}
+.passed{color:#1a7f37}.failed,.not_executed{color:#b42318}.flaky{color:#9a6700}.skipped{color:#59636e}
+@media(prefers-color-scheme:dark){
 .passed{color:#3fb950}.failed,.not_executed{color:#ff7b72}.flaky{color:#d29922}.skipped{color:#9198a1}}
 ";
 
@@ -50,11 +47,7 @@ impl Page<'_> {
         let project = tally.spec.as_ref().map_or("seagull", |spec| spec.project.as_str());
         let verdict = tally.end.map_or("unfinished", |end| end.word());
         let title = format!("{}: {verdict}", escaped(project));
-        self.line(format_args!(
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n\
-             <style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>"
-        ));
+        self.out = page::head(&title, STYLE);
         let rev = tally.spec.as_ref().map_or("", |spec| spec.rev.as_str());
         let rev =
             if rev.is_empty() { String::new() } else { format!(", revision <code>{}</code>", escaped(rev)) };
@@ -152,24 +145,4 @@ fn word(record: &TestRecord) -> &'static str {
 
 fn shown(word: &str) -> &str {
     if word == "not_executed" { "not executed" } else { word }
-}
-
-/// Text that a browser shows as it is.
-fn escaped(text: &str) -> String {
-    let text = clean(text);
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_tests_say_is_no_part_of_the_page() {
-        assert_eq!(escaped("<b onclick='x'>&\"\u{1b}[31m"), "&lt;b onclick=&#39;x&#39;&gt;&amp;&quot;");
-    }
 }

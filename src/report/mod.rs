@@ -4,7 +4,7 @@
 pub mod around;
 mod choice;
 mod ci;
-mod file;
+pub mod file;
 mod html;
 mod human;
 mod json;
@@ -13,6 +13,7 @@ mod losses;
 mod measured;
 mod names;
 mod narrator;
+pub mod page;
 mod plain;
 mod summary;
 mod tally;

@@ -4,23 +4,28 @@
     reason = "a shell: planning has a limit of time, and says how long it took"
 )]
 
+mod page;
 mod show;
 mod slots;
 mod suite;
 mod timings;
 
 use std::io::{IsTerminal, stdout};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use seagull_binpacker::{Budget, Part, Plan, Problem, pack_within};
+use anyhow::Context;
+use seagull_binpacker::{Budget, Part, Plan, Problem, pack_within, steps_within};
 
 use crate::cli;
 use crate::commands::print;
 use crate::duration::millis;
 use crate::errors::usage;
-use crate::report::{Output, Paint};
+use crate::report::{Output, Paint, file};
 
 const CAP: Duration = Duration::from_secs(600);
+/// About ten seconds.
+const STEPS: u64 = 10 * seagull_binpacker::STEPS;
 
 /// A problem whose numbers have names.
 pub struct Named {
@@ -51,7 +56,7 @@ pub async fn run(args: cli::Plan) -> anyhow::Result<u8> {
     let budget = Budget {
         algorithm: seagull_scheduler::algorithm(args.packing.algorithm),
         seed: args.packing.seed,
-        steps: args.packing.budget,
+        steps: args.packing.budget.unwrap_or_else(|| steps_within(limit, STEPS)),
         cancelled: &late,
         time_left: &time_left,
     };
@@ -65,12 +70,26 @@ pub async fn run(args: cli::Plan) -> anyhow::Result<u8> {
     });
     let slots = slots.collect::<anyhow::Result<_>>()?;
     let planned = Planned { named, plan, took, slots };
+    if let Some(path) = &args.html {
+        write_page(&planned, path)?;
+    }
     let on = args.color.on(args.output.has_colors(stdout().is_terminal()));
     print(|out| match args.output {
         Output::Json => show::object(out, &planned),
         Output::Human | Output::Plain => show::text(out, &planned, Paint { on }),
     })?;
     Ok(0)
+}
+
+fn write_page(planned: &Planned, path: &Path) -> anyhow::Result<()> {
+    let written =
+        page::render(planned).map_err(anyhow::Error::from).and_then(|text| file::write(&text, path));
+    written.with_context(|| {
+        format!(
+            "cannot write the page {}\nhint: --html FILE names another; may it be written to?",
+            path.display()
+        )
+    })
 }
 
 /// The cap that is asked for, in milliseconds.

@@ -75,7 +75,7 @@ struct Blocker<'a> {
     cap_seconds: f64,
 }
 
-fn seconds(micros: u64) -> f64 {
+pub fn seconds(micros: u64) -> f64 {
     micros as f64 / 1e6
 }
 
@@ -128,7 +128,7 @@ pub fn object(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
 }
 
 impl Named {
-    fn environment(&self, bundle: &Bundle) -> &str {
+    pub fn environment(&self, bundle: &Bundle) -> &str {
         self.environments.get(bundle.environment as usize).map_or("", String::as_str)
     }
 
@@ -143,8 +143,7 @@ impl Named {
 
 pub fn text(out: &mut impl Write, planned: &Planned, paint: Paint) -> io::Result<()> {
     let Planned { named, plan, slots, .. } = planned;
-    verdict(out, planned, paint)?;
-    costs(out, plan)?;
+    summary(out, planned, paint)?;
     if !plan.bundles.is_empty() {
         writeln!(out)?;
         table(out, named, plan, paint)?;
@@ -157,6 +156,12 @@ pub fn text(out: &mut impl Write, planned: &Planned, paint: Paint) -> io::Result
         of_slots(out, slots, paint)?;
     }
     Ok(())
+}
+
+/// How many bundles, how few there could be, and what they pay.
+pub fn summary(out: &mut impl Write, planned: &Planned, paint: Paint) -> io::Result<()> {
+    verdict(out, planned, paint)?;
+    costs(out, &planned.plan)
 }
 
 /// How many bundles, and how few there could be.
@@ -223,7 +228,7 @@ fn table(out: &mut impl Write, named: &Named, plan: &Plan, paint: Paint) -> io::
 }
 
 /// How much of the cap a bundle takes.
-fn fill(bundle: &Bundle, plan: &Plan) -> f64 {
+pub fn fill(bundle: &Bundle, plan: &Plan) -> f64 {
     bundle.total_micros() as f64 / (plan.cap_micros as f64).max(1.0)
 }
 
@@ -253,7 +258,7 @@ fn histogram(out: &mut impl Write, plan: &Plan, paint: Paint) -> io::Result<()> 
 }
 
 /// What is over the cap, and what stands against a smaller one.
-fn exceptions(out: &mut impl Write, named: &Named, plan: &Plan, paint: Paint) -> io::Result<()> {
+pub fn exceptions(out: &mut impl Write, named: &Named, plan: &Plan, paint: Paint) -> io::Result<()> {
     for oversize in plan.oversize.iter().take(ROWS) {
         let what = name(&named.ids(&oversize.part));
         let why = "longer than the cap by itself, or of too many tests";
@@ -277,7 +282,7 @@ fn name(ids: &[&str]) -> String {
     }
 }
 
-fn of_slots(out: &mut impl Write, slots: &[Slots], paint: Paint) -> io::Result<()> {
+pub fn of_slots(out: &mut impl Write, slots: &[Slots], paint: Paint) -> io::Result<()> {
     let knee = slots::knee(slots);
     let head = format!(
         "{:>7}  {:>7}  {:>14}  {:>14}  {:>8}",
@@ -298,7 +303,7 @@ fn of_slots(out: &mut impl Write, slots: &[Slots], paint: Paint) -> io::Result<(
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use std::time::Duration;
 
     use seagull_binpacker::{Item, Problem, RelationItems, Risk, Scopes, pack};
@@ -306,7 +311,7 @@ mod tests {
     use super::*;
     use crate::golden;
 
-    fn planned(varies: bool) -> Planned {
+    pub fn planned(varies: bool) -> Planned {
         let mut scopes = Scopes::default();
         let files = [scopes.add_alone(4_000_000), scopes.add_alone(4_000_000)];
         let item = |test: u32| Item {
