@@ -265,8 +265,8 @@ mod tests {
                 code & 1,
                 code >> 1 & 1,
                 (code >> 2) % 3,
-                (code >> 2) / 3 & 1,
-                (code >> 2) / 6 & 1,
+                ((code >> 2) / 3) & 1,
+                ((code >> 2) / 6) & 1,
                 (code >> 2) / 12,
             ];
             (0..).zip(times).filter(|(_, n)| *n > 0).collect()

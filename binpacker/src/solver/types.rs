@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(types.covers, [false, false, true, false]);
         let bin = vec![(0, 2), (2, 2)];
         assert_eq!(types.residual([(&bin, 1)].into_iter()), [0, 1, 0, 0]);
-        assert_eq!(types.places(&[bin.clone()]), None);
+        assert_eq!(types.places(std::slice::from_ref(&bin)), None);
         assert_eq!(types.places(&[bin, vec![(1, 1)]]).unwrap()[0].len(), 3);
     }
 }
