@@ -239,8 +239,8 @@ STOPS = """
     def test_a(): pass
     def test_exit(): pytest.exit("enough")
     def test_hang():
-        open("hanging", "w").close()
         print("is hanging")
+        open("hanging", "w").close()
         time.sleep(1000)
     def test_die(): os._exit(0)
     def test_stop(request): request.session.shouldstop = "stop it"
@@ -288,9 +288,8 @@ class Endings:
         suite, worker = self.hang()
         worker.interrupt()
         told = self.assert_interrupted(suite, worker, (0, "KeyboardInterrupt"))
-        self.assertEqual(told["location"], "test_a.py:12")
-        for part in ("time.sleep(1000)", "----- Captured stdout call -----\nis hanging\n"):
-            self.assertIn(part, told["text"])
+        self.assertIn("in test_hang", told["text"])
+        self.assertIn("----- Captured stdout call -----\nis hanging\n", told["text"])
         self.assertEqual(worker.events[-1]["exit"], 2)
 
     def test_sigint_while_idle(self):
