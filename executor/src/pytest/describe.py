@@ -12,32 +12,6 @@ NEAR = 4096
 """Bytes: a line that ends so near to where a text is cut is cut off whole. Its part might be half a secret."""
 
 
-PLUGINS = {
-    "-n": "pytest-xdist (seagull's own is --slots N)",
-    "--cov": "pytest-cov",
-    "--no-cov": "pytest-cov",
-    "--timeout": "pytest-timeout",
-    "--reruns": "pytest-rerunfailures",
-    "--only-rerun": "pytest-rerunfailures",
-    "--randomly": "pytest-randomly",
-    "--asyncio": "pytest-asyncio",
-    "--html": "pytest-html",
-    "--self-contained-html": "pytest-html",
-    "--forked": "pytest-forked",
-    "--benchmark": "pytest-benchmark",
-    "--ds": "pytest-django",
-    "--reuse-db": "pytest-django",
-    "--create-db": "pytest-django",
-    "--mypy": "pytest-mypy",
-    "--order": "pytest-order",
-    "--alluredir": "allure-pytest",
-    "--snapshot": "syrupy",
-    "--report-log": "pytest-reportlog",
-    "--json-report": "pytest-json-report",
-}
-"""What has options, or options that begin so."""
-
-
 def clean(text):
     """The text as it arrives at the other end: without what UTF-8 cannot say (lone surrogates)."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
@@ -164,10 +138,11 @@ def exception_text(error):
 
 def describe_interruption(error, item, rootdir, limit):
     """What interrupted a test: an exception that pytest makes no report of."""
-    where = suite_frames(error).traceback[-1]
+    excinfo = suite_frames(error)
+    where = excinfo.traceback[-1]
     message = first_line(str(error)) or type(error).__name__
     captured = [("Captured {} {}".format(key, when), text) for when, key, text in item._report_sections]
-    text = exception_text(error) + "\n" + sections(captured)
+    text = "{}\n{}".format(excinfo.getrepr(style="short"), sections(captured))
     location = place(str(where.path), where.lineno + 1, rootdir)
     return {"message": message, "location": location, "text": bounded(text, limit)}
 
@@ -177,16 +152,6 @@ def exception_message(error):
         # The lines before are argparse's usage.
         return first_line(str(error).rpartition(": error: ")[2])
     return first_line("{}: {}".format(type(error).__name__, error))
-
-
-def of_plugin(message):
-    """Which plugin has an option that pytest does not know."""
-    options = re.findall(r" (-[\w-]+)", without("unrecognized arguments:", message)) if "unrecognized" in message else []
-    for option in options:
-        for start, plugin in PLUGINS.items():
-            if option == start or option.startswith(start + "-"):
-                return "{} is of {}, which is not installed for {}".format(option, plugin, sys.executable)
-    return ""
 
 
 def is_beside(message):

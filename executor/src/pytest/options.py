@@ -1,6 +1,8 @@
 """Options that own the session: those by which pytest would choose, distribute, stop early, or report on the whole run."""
 
 import os
+import re
+import sys
 
 WITHOUT_TESTS = {
     "collectonly": "--collect-only",
@@ -25,6 +27,31 @@ WITHOUT_EFFECT = (
     (REPORTS, "not written: no worker knows the whole run; use seagull's --junit FILE"),
 )
 """Options that have no effect, and what does instead."""
+
+PLUGINS = {
+    "-n": "pytest-xdist (seagull's own is --slots N)",
+    "--cov": "pytest-cov",
+    "--no-cov": "pytest-cov",
+    "--timeout": "pytest-timeout",
+    "--reruns": "pytest-rerunfailures",
+    "--only-rerun": "pytest-rerunfailures",
+    "--randomly": "pytest-randomly",
+    "--asyncio": "pytest-asyncio",
+    "--html": "pytest-html",
+    "--self-contained-html": "pytest-html",
+    "--forked": "pytest-forked",
+    "--benchmark": "pytest-benchmark",
+    "--ds": "pytest-django",
+    "--reuse-db": "pytest-django",
+    "--create-db": "pytest-django",
+    "--mypy": "pytest-mypy",
+    "--order": "pytest-order",
+    "--alluredir": "allure-pytest",
+    "--snapshot": "syrupy",
+    "--report-log": "pytest-reportlog",
+    "--json-report": "pytest-json-report",
+}
+"""Which plugin has an option, or options that begin so."""
 
 NEUTRAL = {
     **{"numprocesses": None, "maxprocesses": None, "dist": "no", "distload": False, "tx": [], "looponfail": False},
@@ -84,3 +111,13 @@ def one_process(option):
     for name, value in NEUTRAL.items():
         if hasattr(option, name):
             setattr(option, name, value)
+
+
+def of_plugin(message):
+    """Which plugin has an option that pytest does not know."""
+    unknown = message if message.startswith("unrecognized arguments:") else ""
+    for option in re.findall(r" (-[\w-]+)", unknown):
+        for start, plugin in PLUGINS.items():
+            if option == start or option.startswith(start + "-"):
+                return "{} is of {}, which is not installed for {}".format(option, plugin, sys.executable)
+    return ""

@@ -26,6 +26,7 @@ const OF_TESTS: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_EXE_", 
 pub type Given = HashMap<OsString, OsString>;
 
 /// What is sent beside a tree, so that its tests run without cargo.
+#[derive(Default)]
 pub struct Exported {
     /// The content of [`super::LIST`].
     pub list: String,

@@ -145,8 +145,7 @@ impl Archive {
             libraries: self.libraries(),
             targets,
         };
-        let (left_out, unsent) = Default::default();
-        Ok(Exported { list: list.to_json()?, files: self.files()?, left_out, unsent })
+        Ok(Exported { list: list.to_json()?, files: self.files()?, ..Exported::default() })
     }
 
     /// A binary's package, and where that is in the workspace.
