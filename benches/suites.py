@@ -17,7 +17,7 @@ SUITES = {
     "attrs": (["attrs==26.1.0", "hypothesis==6.170.17", "cloudpickle==3.1.3"], "attrs==26.1.0", ["tests"]),
     "pandas-series": (PANDAS, None, ["--pyargs", "pandas.tests.series"]),
     "pandas-frame": (PANDAS, None, ["--pyargs", "pandas.tests.frame"]),
-    "pandas": (PANDAS, None, ["--pyargs", "pandas"]),
+    "pandas": ([*PANDAS, "pyarrow==26.0.1"], None, ["--pyargs", "pandas"]),
     "empty": ([], None, []),
 }
 QUIET = ["-q", "--tb=no", "-o", "addopts=", "-p", "no:cacheprovider"]
@@ -35,7 +35,7 @@ class Suite(NamedTuple):
 def lay_out(name, slots, folder, tests):
     """A suite in a folder of its own; the empty one has so many tests."""
     packages, sdist, arguments = SUITES[name]
-    venv = record.venv(name.partition("-")[0], [*TOOLS, *packages])
+    venv = record.venv(name, [*TOOLS, *packages])
     directory, state = folder / "suite", folder / "state"
     for made in (directory, state):
         made.mkdir(parents=True)
