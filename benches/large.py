@@ -16,14 +16,14 @@ import record
 
 def core(executors):
     """What the bench prints, as lines."""
-    command = ["cargo", "bench", "--locked", "--profile", "dev", "-p", "seagull-scheduler-core", "--bench", "large"]
+    command = ["cargo", "bench", "--locked", "--profile", "dev", "--workspace", "--bench", "large"]
     said = subprocess.run([*command, "--", str(executors)], cwd=record.TOP, text=True, stdout=subprocess.PIPE, check=True)
     return said.stdout.strip().splitlines()
 
 
 def history(executors, tests):
     """What a history of a large fleet comes to, in a line."""
-    command = ["cargo", "test", "--locked", "-p", "seagull-simulation", "--test", "histories", "--", "a_large_fleet"]
+    command = ["cargo", "test", "--locked", "--workspace", "--test", "histories", "--", "a_large_fleet"]
     size = {"SEAGULL_SIM_EXECUTORS": str(executors), "SEAGULL_SIM_TESTS": str(tests)}
     said = subprocess.run(command, cwd=record.TOP, env={**os.environ, **size}, text=True, stderr=subprocess.PIPE, check=True)
     return next(line for line in said.stderr.splitlines() if "steps of cores" in line)

@@ -31,7 +31,7 @@ BOUNDS = {0: 1.06, 1: 1.08, 5: 1.12}
 
 def program():
     """The example, built."""
-    command = ["cargo", "build", "--locked", "-p", "seagull-simulation", "--example", "makespan"]
+    command = ["cargo", "build", "--locked", "--workspace", "--example", "makespan"]
     subprocess.run(command, cwd=record.TOP, check=True)
     return record.TARGET / "debug" / "examples" / "makespan"
 

@@ -21,7 +21,7 @@ fn result() {
     let (bpplib, durations) = (directory("--bpplib"), directory("--durations"));
     println!("# Packing\n\n{}\n", circumstances());
     println!(
-        "One thread. `cargo bench -p seagull-binpacker --bench packing -- --bpplib DIR --durations DIR`.\n"
+        "One thread. `cargo bench --profile dev --workspace --bench packing -- --bpplib DIR --durations DIR`.\n"
     );
     setups();
     few_a_bundle();

@@ -23,7 +23,7 @@ BOUND = 5.0
 
 def measured(name, state):
     """What a measurement of the scheduler's crate prints, as lines."""
-    command = ["cargo", "test", "--locked", "-p", "seagull-scheduler", "--lib", "--", "--ignored", "--nocapture", name]
+    command = ["cargo", "test", "--locked", "--workspace", "--lib", "--", "--ignored", "--nocapture", name]
     return subprocess.run(
         command,
         cwd=record.TOP, env={**os.environ, "SEAGULL_BENCH_STATE": str(state)}, text=True, stdout=subprocess.PIPE, check=True,

@@ -152,8 +152,8 @@ pub fn access(
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let given = [
         ("--scheduler", scheduler.map(client::name)),
-        ("--token-file", token.token_file.as_deref().map(path)),
-        ("--tls-ca", tls.tls_ca.as_deref().map(path)),
+        ("--token-file", scheduler.and(token.token_file.as_deref()).map(path)),
+        ("--tls-ca", scheduler.and(tls.tls_ca.as_deref()).map(path)),
         ("--state", state.map(path)),
     ];
     let given = given.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?]));

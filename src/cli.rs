@@ -78,9 +78,9 @@ Examples:
   seagull executor --scheduler https://ci.example.com:7878 --token-file token --notice ec2
   seagull executor drain e-one e-two --scheduler http://127.0.0.1:7878 --token-file token --wait
 
-Ctrl-C or SIGTERM once: it drains. It takes nothing new, gives back what has not started, lets what
-runs end within --drain-limit, gives back what does not, and leaves with exit code 0. Twice: it ends
-now, and the scheduler gives its tests to others.
+Ctrl-C, SIGTERM or a closed terminal once: it drains. It takes nothing new, gives back what has
+not started, lets what runs end within --drain-limit, gives back what does not, and leaves with
+exit code 0. Twice: it ends now, and the scheduler gives its tests to others.
 ";
 
 const DRAIN_LIMIT: &str = "2m";

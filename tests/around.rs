@@ -446,6 +446,14 @@ fn a_run_that_broke_off_goes_on_though_its_tests_left_files() {
         "{stderr}"
     );
     ran.suite.write("test_a.py", &source);
+    // Another folder of the repository is another suite, whatever it is called.
+    let (top, state) = (ran.suite.path(), ran.suite.beside("state"));
+    std::fs::create_dir(top.join("elsewhere")).unwrap();
+    let mut other = ran.suite.seagull(&[&["run"], &command[..]].concat());
+    other.arg("--state").arg(state).arg("--project").arg(top.file_name().unwrap());
+    let other = other.current_dir(top.join("elsewhere")).output().unwrap();
+    assert_eq!(other.status.code(), Some(2), "{}", said(&other));
+    assert!(said(&other).contains("workspace"), "{}", said(&other));
     let (events, code, stderr) = ran.suite.start(&command).end();
     assert_eq!(code, 0, "{stderr}");
     assert!(stderr.contains("that git does not track came since the run began"), "{stderr}");

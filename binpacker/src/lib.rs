@@ -1,8 +1,8 @@
 //! Packs tests into the fewest bundles under a cap, and proves how few there can be.
 //!
 //! No async, no I/O, no clock, no random number: a [`Problem`] in, a [`Plan`] out, the same plan for the same problem, seed and
-//! steps, on any number of threads. All feasibility and all bounds are decided in whole microseconds. `docs/packing.md`
-//! explains the method.
+//! steps, on any number of threads. All feasibility and all bounds are decided in whole microseconds, but for the bound of
+//! the arc-flow program, which is its solver's word. `docs/packing.md` explains the method.
 
 mod assemble;
 mod balance;

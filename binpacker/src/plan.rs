@@ -84,7 +84,7 @@ pub enum Bound {
 pub enum Stage {
     /// Best fit decreasing of blocks.
     Blocks,
-    /// A bin taken apart over the gaps of the others.
+    /// What is not full cut anew, or a bin taken apart over the gaps of the others.
     Split,
     /// Exact reduction, and bins that end with what fills them best.
     Completion,

@@ -165,8 +165,8 @@ impl<'u, 'p> Search<'u, 'p> {
         }
     }
 
-    /// What is not full cut anew, then the emptiest bin over the gaps of the others, where bundles are as long as they may be: else each piece of a scope is to
-    /// be worth its setup.
+    /// What is not full cut anew, then the emptiest bin over the gaps of the others, where bundles are as long as they may
+    /// be: else each piece of a scope is to be worth its setup.
     fn split(&mut self) {
         if self.limits.is_effective() {
             return;

@@ -10,6 +10,8 @@ mod evict;
 mod first;
 mod grpc;
 mod journal;
+mod own_options;
+mod pack;
 mod past;
 mod plan;
 #[cfg(test)]
@@ -19,7 +21,7 @@ mod service;
 mod watch;
 
 pub use journal::Error as JournalError;
-pub use plan::{Costs, algorithm, problem};
+pub use pack::{Costs, algorithm, problem};
 pub use seagull_scheduler_core::Settings;
 pub use server::{Error, Options, Server};
 pub use tonic::transport::Identity;

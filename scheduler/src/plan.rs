@@ -3,28 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Read;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use seagull_binpacker::{
-    Budget, Item, Plan as Packed, Problem, RelationItems, STEPS, ScopeSet, Scopes, steps_within,
-};
 use seagull_domain::{
-    Algorithm, Asked, Digest, Framework, Isolation, Manifest, PlanSummary, Planning, Relation, RunId,
-    RunOverview, RunSpec, RunState, TestIndex, WithoutFailures,
+    Digest, Manifest, PlanSummary, Relation, RunId, RunOverview, RunSpec, RunState, TestIndex,
 };
-use seagull_results::{Prediction, Selected, Selection};
+use seagull_results::{Prediction, Selection};
 use seagull_scheduler_core::Plan;
 
 use crate::first;
+use crate::own_options::{self, OwnSelection};
+use crate::pack::{Costs, pack_in_turn, summary};
 use crate::past;
 use crate::service::Service;
 
-/// A file's collection and fixtures, where nothing better is known.
-const SETUP_MICROS: u64 = 20_000;
-/// A bundle's fixed cost: workers are warm.
-const FIXED_MS: u64 = 10;
-/// What a new worker costs each slot, bundle or test that does not find one.
-const START_MS: u64 = 500;
 /// A manifest that is smaller than the last of the same arguments by this share (one in so many) is warned of.
 const SHRUNK: usize = 20;
 
@@ -53,10 +45,10 @@ pub(crate) fn make(
         empty_by_definition |= left.empty_by_definition;
         manifest = left.manifest;
     }
-    let fail_fast = own_fail_fast(spec, &mut manifest);
+    let fail_fast = own_options::fail_fast(spec, &mut manifest);
     let mut first = first(spec, &mut manifest);
     if manifest.asked.failed_first {
-        failed_first(service, spec, &mut manifest, &mut first)?;
+        own_options::failed_first(service, spec, &mut manifest, &mut first)?;
     }
     let timings = service.history.load(&spec.project).map_err(|error| error.to_string())?;
     let prediction = seagull_results::predict(&manifest, &timings);
@@ -107,89 +99,6 @@ fn first(spec: &RunSpec, manifest: &mut Manifest) -> Vec<bool> {
         manifest.warnings.push(format!("--changed: no test is in {files}, or in one that is named after it"));
     }
     first
-}
-
-/// What the suite's own options select by what tests came to before.
-struct OwnSelection {
-    option: &'static str,
-    select: &'static str,
-    /// What is said of the tests that are selected.
-    how: &'static str,
-    otherwise: WithoutFailures,
-}
-
-impl OwnSelection {
-    fn of(asked: &Asked) -> Option<Self> {
-        let failed = |otherwise| Self {
-            option: "--last-failed",
-            select: "last-failed",
-            how: "are known to have failed",
-            otherwise,
-        };
-        let stepwise = || Self {
-            option: "--stepwise",
-            select: "not-passed",
-            how: "have not passed",
-            otherwise: WithoutFailures::All,
-        };
-        asked.last_failed.map(failed).or_else(|| asked.stepwise.then(stepwise))
-    }
-
-    /// What it leaves, which is said. As in pytest that is everything where there is nothing of it, unless the suite
-    /// wants nothing then.
-    fn apply(&self, service: &Service, spec: &RunSpec, manifest: Manifest) -> Result<Selected, String> {
-        let mut selected = by_last_verdicts(service, spec, &manifest, self.select)?;
-        let (left, all) = (selected.manifest.len(), manifest.len());
-        if left == 0 && self.otherwise == WithoutFailures::All {
-            selected = Selected { manifest, empty_by_definition: false, unmatched: Vec::new() };
-        }
-        let Self { option, select, how, .. } = self;
-        selected
-            .manifest
-            .warnings
-            .push(format!("{option} is --select {select}: {left} of {all} tests {how}"));
-        Ok(selected)
-    }
-}
-
-fn by_last_verdicts(
-    service: &Service,
-    spec: &RunSpec,
-    manifest: &Manifest,
-    select: &str,
-) -> Result<Selected, String> {
-    let selection = Selection::parse(&[select.to_owned()]).map_err(|error| error.to_string())?;
-    selection.apply(manifest, &service.history, &spec.project).map_err(|error| error.to_string())
-}
-
-/// The suite's own `--failed-first`, which is said.
-fn failed_first(
-    service: &Service,
-    spec: &RunSpec,
-    manifest: &mut Manifest,
-    first: &mut [bool],
-) -> Result<(), String> {
-    let failed = by_last_verdicts(service, spec, manifest, "last-failed")?.manifest;
-    first::add(manifest, first, &failed);
-    let (tests, all) = (failed.len(), manifest.len());
-    manifest
-        .warnings
-        .push(format!("--failed-first: {tests} of {all} tests are known to have failed, and go first"));
-    Ok(())
-}
-
-/// After how many failures the suite's own `--maxfail` stops the run, which is said; the run's own option goes before it.
-fn own_fail_fast(spec: &RunSpec, manifest: &mut Manifest) -> Option<u32> {
-    let limit = manifest.asked.fail_fast.filter(|_| spec.fail_fast.is_none())?;
-    let options = if manifest.asked.stepwise {
-        format!("--stepwise is --fail-fast={limit}")
-    } else if limit == 1 {
-        "-x, or --maxfail=1, is --fail-fast".to_owned()
-    } else {
-        format!("--maxfail={limit} is --fail-fast={limit}")
-    };
-    manifest.warnings.push(format!("{options}: it stops the whole run"));
-    Some(limit)
 }
 
 /// Whether the runs that a run is selected by have ended, or broken off. Those that did a moment ago are `live`, and archived soon.
@@ -277,124 +186,12 @@ fn warn_if_shrunk(service: &Service, spec: &RunSpec, manifest: &mut Manifest) {
     }
 }
 
-/// Packs what goes first apart from the rest, and says how many of the bundles that makes.
-fn pack_in_turn(
-    manifest: &Manifest,
-    prediction: &Prediction,
-    spec: &RunSpec,
-    slots: u32,
-    first: &[bool],
-) -> Result<(Packed, u32), String> {
-    let mut all = problem(manifest, prediction, &Costs::of(spec), spec.cap_ms);
-    let items = std::mem::take(&mut all.items);
-    let (front, rest): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| first[item.test as usize]);
-    all.slots = (slots > 0).then_some(slots);
-    let pack = |items| pack(items, &all, &spec.planning);
-    if front.is_empty() || rest.is_empty() {
-        let all = if front.is_empty() { rest } else { front };
-        return Ok((pack(all)?, 0));
-    }
-    let front = pack(front)?;
-    let bundles = front.bundles.len() as u32;
-    Ok((front.followed_by(pack(rest)?), bundles))
-}
-
-/// Items that are packed apart have their relations with them.
-fn pack(items: Vec<Item>, all: &Problem, planning: &Planning) -> Result<Packed, String> {
-    let problem = Problem { items, ..all.clone() };
-    let (began, limit) = (Instant::now(), planning.limit_ms.map(Duration::from_millis));
-    let time_left = || limit.map(|limit| limit.saturating_sub(began.elapsed()));
-    let late = || time_left().is_some_and(|left| left.is_zero());
-    let algorithm = algorithm(planning.algorithm);
-    let steps = steps_within(limit, STEPS);
-    let budget = Budget { algorithm, steps, cancelled: &late, time_left: &time_left, ..Budget::default() };
-    seagull_binpacker::pack_within(&problem, &budget).map_err(|error| error.to_string())
-}
-
-/// What the packer calls it.
-pub fn algorithm(algorithm: Algorithm) -> seagull_binpacker::Algorithm {
-    match algorithm {
-        Algorithm::Greedy => seagull_binpacker::Algorithm::Greedy,
-        Algorithm::Ilp => seagull_binpacker::Algorithm::Ilp,
-        Algorithm::Auto => seagull_binpacker::Algorithm::Auto,
-    }
-}
-
-/// What is paid apart from tests.
-#[derive(Debug, Clone, Copy)]
-pub struct Costs {
-    /// By a bundle, for each file that it has tests of.
-    pub file_micros: u64,
-    /// By a bundle, for a worker to run in.
-    pub bundle_ms: u64,
-    /// By each test.
-    pub test_ms: u64,
-    /// By a slot, once, for the worker that runs all its bundles.
-    pub slot_ms: u64,
-}
-
-impl Costs {
-    pub fn of(spec: &RunSpec) -> Self {
-        let warm = Self { file_micros: SETUP_MICROS, bundle_ms: FIXED_MS, test_ms: 0, slot_ms: 0 };
-        match (&spec.environment.framework, spec.isolation) {
-            (Framework::Pytest, Isolation::Slot) => Self { slot_ms: START_MS, ..warm },
-            (Framework::Pytest, Isolation::Bundle) => Self { bundle_ms: START_MS, ..warm },
-            (Framework::Pytest, Isolation::Test) => Self { test_ms: START_MS, ..warm },
-            _ => warm,
-        }
-    }
-}
-
-/// What a manifest's tests are to the packer.
-pub fn problem(manifest: &Manifest, prediction: &Prediction, costs: &Costs, cap_ms: u64) -> Problem {
-    let mut scopes = Scopes::default();
-    let mut files: BTreeMap<&str, ScopeSet> = BTreeMap::new();
-    for file in &manifest.files {
-        files.entry(&file.path).or_insert_with(|| scopes.add_alone(costs.file_micros));
-    }
-    let item = |(test, (path, _)): (u32, (&str, &str))| Item {
-        test,
-        micros: prediction.micros[test as usize].saturating_add(costs.test_ms.saturating_mul(1000)),
-        scopes: files[path],
-        ..Item::default()
-    };
-    let related = |relation: &Relation| RelationItems {
-        ordered: relation.ordered,
-        tests: relation.tests.iter().map(|test| test.0).collect(),
-    };
-    Problem {
-        relations: manifest.relations.iter().map(related).collect(),
-        scopes,
-        fixed_ms: costs.bundle_ms,
-        uncertain: prediction.no_history,
-        ..Problem::new((0..).zip(manifest.tests()).map(item).collect(), cap_ms)
-    }
-}
-
-fn summary(plan: &Packed, prediction: &Prediction, costs: &Costs, slots: u32) -> PlanSummary {
-    let longest = plan.longest.as_ref().map_or(0, |longest| longest.micros);
-    // One slot has the worker that discovered the tests.
-    let start_ms = if slots.min(plan.bundles.len() as u32) > 1 { costs.slot_ms } else { 0 };
-    PlanSummary {
-        bundles: plan.bundles.len() as u32,
-        slots,
-        cap_ms: plan.cap_micros / 1000,
-        total_ms: prediction.micros.iter().sum::<u64>() / 1000,
-        longest_ms: longest / 1000,
-        makespan_ms: (plan.makespan_micros(slots) / 1000).saturating_add(start_ms),
-        lower_bound: plan.lower_bound,
-        bound: plan.bound.to_string(),
-        unknown: (prediction.micros.len() - prediction.known) as u32,
-        oversize: plan.oversize.len() as u32,
-        planning_ms: 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use seagull_domain::{FileTests, RunVerdict};
+    use seagull_domain::{Asked, FileTests, Isolation, RunVerdict};
 
     use super::*;
+    use crate::pack::{FIXED_MS, START_MS};
     use crate::service::tests::{self, Embedded};
 
     #[test]
@@ -463,46 +260,6 @@ mod tests {
         for text in ["failed@own", "not-passed@nope", "failed@", ""] {
             assert!(of(text).unwrap_err().contains("hint: "), "{text}");
         }
-    }
-
-    #[test]
-    fn what_the_suite_asks_for_is_done_and_said() {
-        let service = Embedded::new("r").service;
-        let suffixes = vec!["::a".to_owned(), "::b".to_owned()];
-        let manifest =
-            Manifest { files: vec![FileTests { path: "a.py".into(), suffixes }], ..Manifest::default() };
-        let left_by = |asked: Asked| {
-            let own = OwnSelection::of(&asked).unwrap();
-            let left = own.apply(&service, &tests::spec("r"), manifest.clone()).unwrap();
-            (left.manifest.len(), left.empty_by_definition, left.manifest.warnings.len())
-        };
-        let failed = |otherwise| left_by(Asked { last_failed: Some(otherwise), ..Asked::default() });
-        let stepwise = || left_by(Asked { stepwise: true, ..Asked::default() });
-        let goes_first = || {
-            let (mut manifest, mut first) = (manifest.clone(), vec![false; 2]);
-            failed_first(&service, &tests::spec("r"), &mut manifest, &mut first).unwrap();
-            assert_eq!(manifest.warnings.len(), 1);
-            first
-        };
-        assert!(OwnSelection::of(&Asked::default()).is_none());
-        assert_eq!((stepwise(), goes_first()), ((2, false, 1), vec![false; 2]));
-        assert_eq!(failed(WithoutFailures::All), (2, false, 1));
-        assert_eq!(failed(WithoutFailures::None), (0, false, 1));
-        let verdicts =
-            [("a.py::a", seagull_domain::Verdict::Passed), ("a.py::b", seagull_domain::Verdict::Failed)];
-        let rows = verdicts.into_iter().map(|(id, verdict)| (id.to_owned(), None, verdict));
-        service.history.record(&tests::passed(&"before".parse().unwrap(), &[]), rows).unwrap();
-        assert_eq!(failed(WithoutFailures::All), (1, false, 1));
-        assert_eq!((stepwise(), goes_first()), ((1, false, 1), vec![false, true]));
-
-        let stops = |runs, suites| {
-            let mut manifest = manifest.clone();
-            manifest.asked.fail_fast = suites;
-            let spec = RunSpec { fail_fast: runs, ..tests::spec("r") };
-            (own_fail_fast(&spec, &mut manifest), manifest.warnings.len())
-        };
-        assert_eq!(stops(None, Some(2)), (Some(2), 1));
-        assert_eq!((stops(Some(3), Some(2)), stops(None, None)), ((None, 0), (None, 0)));
     }
 
     #[test]

@@ -401,7 +401,7 @@ impl<'a, W: Write> Page<'a, W> {
                 writeln!(
                     self.out,
                     "nothing to run: no test is selected by {}\n\
-                     hint: if the last run did not pass all the same, seagull explain says why",
+                     hint: seagull runs lists the runs before, and seagull explain RUN says why one did not pass",
                     spec.select.join(" or ")
                 )
             }

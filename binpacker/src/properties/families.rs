@@ -118,13 +118,9 @@ fn whoever_is_told_to_stop_has_a_plan() {
     assert!(plan.repeatable && plan == pack_within(&problem, &few).unwrap());
 }
 
-/// Seeds, the best there is, and the plan of the solver alone.
+/// The plan of the solver alone.
 fn by_solver(sizes: &[u64], capacity_ms: u64, steps: u64) -> Plan {
-    let problem = of_sizes(sizes, capacity_ms);
-    let budget = Budget { algorithm: Algorithm::Ilp, steps, ..Budget::default() };
-    let plan = pack_within(&problem, &budget).unwrap();
-    assert_eq!(verify(&problem, &plan), Ok(()));
-    plan
+    within(&of_sizes(sizes, capacity_ms), Algorithm::Ilp, steps)
 }
 
 #[test]

@@ -190,8 +190,12 @@ impl Environment {
 }
 
 impl RunSpec {
-    /// How many losses a test is forgiven, if nothing else is said.
+    /// After how many losses a test is given up, if nothing else is said.
     pub const TEST_LOSSES: u32 = 3;
+
+    pub fn test_budget(&self) -> u32 {
+        self.test_losses.unwrap_or(Self::TEST_LOSSES)
+    }
 
     /// As all but executors see it.
     pub fn shown(&self) -> RunSpec {

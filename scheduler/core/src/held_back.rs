@@ -1,7 +1,8 @@
 //! The places that a run does without: slots where its worker does not start, a missing database of theirs for instance,
 //! all slots of executors that cannot discover its suite, and executors that are cordoned ([`crate::sick`]). They get
 //! nothing of the run while another place may do better, or they would spend the budgets of tests that could run there. A
-//! cordoned executor whose trial is due gets one attempt, the shortest; so does one whose last attempts were all red.
+//! cordoned executor whose trial is due gets one attempt, the shortest that never ran if there is one; so does one whose
+//! last attempts were all red.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,7 +51,7 @@ impl<'a> HeldBack<'a> {
         }
     }
 
-    /// Whether nothing is to be taken from others for it.
+    /// Whether it gets nothing of the run but a trial.
     pub fn is_no_help(&self, place: &Place) -> bool {
         self.is_tried(place.0) || self.slots.contains(place)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seagull_domain::{ExecutorId, InfraCause, Ledger, NotExecuted, Role, RunId, TestIndex, Verdict};
+use seagull_domain::{ExecutorId, InfraCause, Ledger, NotExecuted, Role, RunId, RunSpec, TestIndex, Verdict};
 
 use crate::assign::may_go_elsewhere;
 use crate::fact::What;
@@ -117,9 +117,8 @@ impl Step<'_> {
         let (losses, cause) = (state.discovery_losses, &state.discovery_lost_to);
         // What came back from one executor says little of another.
         let told = state.sick.len().saturating_sub(1) as u32;
-        let spent = losses.saturating_sub(told) >= self.state.settings.infra_budget
-            || (losses >= self.state.settings.infra_budget
-                && !self.state.has_untried(state, &BTreeSet::new()))
+        let spent = losses.saturating_sub(told) >= RunSpec::TEST_LOSSES
+            || (losses >= RunSpec::TEST_LOSSES && !self.state.has_untried(state, &BTreeSet::new()))
             || losses >= state.loss_budget();
         if state.phase == Phase::Discovering && spent {
             let message = format!("no discovery succeeded in {losses} attempts; the last: {cause}");
@@ -185,15 +184,11 @@ fn spent(state: &State, run: &Run, test: TestIndex) -> Option<NotExecuted> {
     if run.follows_poison(test) {
         return Some(UNREACHABLE);
     }
-    if known.losses >= run.spec.test_losses.unwrap_or(state.settings.infra_budget) {
+    if known.losses >= run.spec.test_budget() {
         return Some(NotExecuted::Infra(known.lost_to.unwrap_or(InfraCause::ExecutorLost)));
     }
     // One that is held back takes nothing of the run: to wait for it would give the test to the others for ever.
-    let untried = || {
-        let held_back = HeldBack::of(state, run);
-        let takes = |id, executor| held_back.leaves_any(id, executor) && !known.missing_on.contains(id);
-        state.executors.iter().any(|(id, executor)| takes(id, executor))
-    };
+    let untried = || may_go_elsewhere(state, &known.missing_on, &HeldBack::of(state, run));
     let was_there = || run.discovered_by().is_some_and(|executor| known.missing_on.contains(executor));
     match known.missing_on.len() {
         0 => None,

@@ -154,8 +154,8 @@ pub struct Test {
     /// Terminal results so far.
     #[serde(default)]
     pub executions: u32,
-    /// The attempts of those that failed, where it may be retried.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// The attempts of those that failed, where it may be retried. Snapshots of 0.1 may have one, by the field's name.
+    #[serde(default, rename = "failures", skip_serializing_if = "Vec::is_empty")]
     pub failed_in: Vec<AttemptId>,
     /// Executions lost to infrastructure causes.
     #[serde(default, skip_serializing_if = "is_zero")]

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, BootId, DesiredAttempt, Epoch, ExecutorId, InfraCause, Instant, RunId, RunSpec, Seq,
-    SlotIndex, SlotNumber, TestIndex,
+    AttemptId, BootId, DesiredAttempt, Epoch, ExecutorId, InfraCause, Instant, RunId, Seq, SlotIndex,
+    SlotNumber, TestIndex,
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,20 +20,13 @@ pub struct Settings {
     pub lease: Duration,
     /// The same after its connection closed.
     pub lease_closed: Duration,
-    /// How often a test's executions, or a run's discovery, may be lost to infrastructure causes.
-    pub infra_budget: u32,
     /// How many runs may be unfinished at a time.
     pub max_runs: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings {
-            lease: Duration::from_secs(15),
-            lease_closed: Duration::from_secs(3),
-            infra_budget: RunSpec::TEST_LOSSES,
-            max_runs: 1000,
-        }
+        Settings { lease: Duration::from_secs(15), lease_closed: Duration::from_secs(3), max_runs: 1000 }
     }
 }
 

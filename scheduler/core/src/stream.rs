@@ -84,7 +84,7 @@ pub fn project(fact: &Fact) -> Vec<RunEvent> {
 }
 
 fn lost(what: &What) -> Option<RunEvent> {
-    let (attempt, executor, cause, message, tests, charged, suspect, free) = match what {
+    match what {
         What::AttemptEnded {
             attempt,
             cause: EndCause::GaveBack(cause, message),
@@ -92,15 +92,30 @@ fn lost(what: &What) -> Option<RunEvent> {
             left,
             charged,
             free,
-        } => (attempt, executor, cause, message.clone(), left, charged.clone(), None, *free),
+        } => Some(RunEvent::AttemptLost {
+            attempt: *attempt,
+            executor: executor.clone(),
+            cause: *cause,
+            message: message.clone(),
+            tests: *left,
+            charged: charged.clone(),
+            suspect: None,
+            free: *free,
+        }),
         What::AttemptLost { attempt, cause, executor, left, charged, suspect, .. } => {
-            let charged = charged.iter().copied().collect();
-            (attempt, executor, cause, String::new(), left, charged, *suspect, false)
+            Some(RunEvent::AttemptLost {
+                attempt: *attempt,
+                executor: executor.clone(),
+                cause: *cause,
+                message: String::new(),
+                tests: *left,
+                charged: charged.iter().copied().collect(),
+                suspect: *suspect,
+                free: false,
+            })
         }
-        _ => return None,
-    };
-    let (attempt, executor, cause, tests) = (*attempt, executor.clone(), *cause, *tests);
-    Some(RunEvent::AttemptLost { attempt, executor, cause, message, tests, charged, suspect, free })
+        _ => None,
+    }
 }
 
 fn confirmed(generation: Generation, manifest: Digest, tests: u32, summary: &PlanSummary) -> Vec<RunEvent> {

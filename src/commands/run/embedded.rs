@@ -118,18 +118,20 @@ async fn submit(client: Client, spec: RunSpec, tree: Tree) -> anyhow::Result<Sub
 /// is said.
 async fn as_it_began(client: &Client, spec: RunSpec, tree: Tree) -> anyhow::Result<Option<RunSpec>> {
     let (Some(top), Some(begun)) = (tree.repository, client.begun(&spec.id).await) else { return Ok(None) };
-    let (rev, since) = (spec.rev.clone(), begun.submitted_at);
+    let since = begun.submitted_at;
     let look = move || git::revision_before(&top, &tree.written, since);
     let (then, newer) = tokio::task::spawn_blocking(look).await?;
-    let Workspace::InPlace { content, .. } = &begun.workspace else { return Ok(None) };
-    if then.content.is_empty() || then.content != *content || rev != begun.rev {
+    let Workspace::InPlace { directory, .. } = &spec.workspace else { return Ok(None) };
+    // Equal content is of an equal commit.
+    let workspace = Workspace::InPlace { directory: directory.clone(), content: then.content };
+    if newer.is_empty() || workspace != begun.workspace {
         return Ok(None);
     }
     let (files, named) = (report::count(report::number(newer.len()), "file"), newer.iter().take(NAMED));
     let named = named.map(|name| report::clean(name)).collect::<Vec<_>>().join(", ");
     let more = if newer.len() > NAMED { ", ..." } else { "" };
     say!("{files} that git does not track came since the run began, and do not count: {named}{more}");
-    Ok(Some(RunSpec { workspace: begun.workspace, ..spec }))
+    Ok(Some(RunSpec { workspace, ..spec }))
 }
 
 /// Looks at the working tree, opens the archive, if there is one, and makes the spec.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use seagull_domain::{
-    AttemptId, Counts, Evidence, ExecutorId, Framework, InfraCause, NotExecuted, Outcome, RunSpec,
-    RunVerdict, TestIndex, Verdict,
+    AttemptId, Counts, Evidence, ExecutorId, Framework, InfraCause, NotExecuted, Outcome, RunVerdict,
+    TestIndex, Verdict,
 };
 use serde::Serialize;
 
@@ -364,7 +364,7 @@ fn second_copy(out: &mut impl Write, story: &Story, copy: &Copied) -> io::Result
 
 /// What it lost, which came from its budget.
 fn paid(out: &mut impl Write, story: &Story) -> io::Result<()> {
-    let most = story.spec.test_losses.unwrap_or(RunSpec::TEST_LOSSES);
+    let most = story.spec.test_budget();
     for (number, loss) in (1..).zip(&story.paid) {
         let (attempt, executor, cause) = (loss.attempt, &loss.executor, loss.cause);
         writeln!(out, "loss {number} of at most {most}: {cause}, attempt {attempt} on {executor}")?;
@@ -444,7 +444,7 @@ fn sick(story: &Story) -> String {
 
 /// Why it has no result, where that is nobody's wish.
 fn lost_for_good(story: &Story, cause: InfraCause) -> String {
-    let most = story.spec.test_losses.unwrap_or(RunSpec::TEST_LOSSES);
+    let most = story.spec.test_budget();
     if number(story.paid.len()) >= most {
         return format!(
             "it was lost {}, as often as --test-losses allows; the last cause: {cause}",
