@@ -19,6 +19,8 @@ const FILES: [&str; 6] =
 const SECTIONS: [(&str, &str); 3] =
     [("pyproject.toml", "[tool.pytest"), ("setup.cfg", "[tool:pytest]"), ("tox.ini", "[pytest]")];
 
+/// Files of Python projects, whose tests are pytest's though nothing shows it.
+const OF_PYTHON: [&str; 4] = ["pyproject.toml", "setup.py", "setup.cfg", "tox.ini"];
 /// Files of suites that run by `[command]`.
 const OF_OTHERS: [&str; 9] = [
     "go.mod",
@@ -75,7 +77,10 @@ pub fn name(args: &cli::Run, place: &Place) -> (Name, Option<String>) {
         (Some(name), _) => (name, Some("--framework".to_owned())),
         (None, Some(name)) => (name, Some("seagull.toml".to_owned())),
         _ if args.paths.iter().any(is_python) => (Name::Pytest, Some("the paths that are given".to_owned())),
-        _ => (detect(&place.directory), sign(&place.directory)),
+        _ => {
+            let shown = shown(&place.directory, place.repository.as_deref());
+            shown.map_or((Name::Pytest, None), |(name, sign)| (name, Some(sign)))
+        }
     }
 }
 
@@ -138,10 +143,21 @@ pub fn pytest(python: &str) -> Vec<String> {
     }
 }
 
-/// By which file a directory shows what runs its tests.
-pub fn sign(directory: &Path) -> Option<String> {
-    let cargo = || directory.join("Cargo.toml").is_file().then(|| "Cargo.toml".to_owned());
-    pytest_sign(directory).or_else(cargo)
+/// What runs the tests of a directory, and which file shows it: the first there, or above it in its repository. The beginning
+/// of another project ends the search.
+pub fn shown(directory: &Path, top: Option<&Path>) -> Option<(Name, String)> {
+    let top = top.unwrap_or(directory);
+    for (height, above) in directory.ancestors().take_while(|above| above.starts_with(top)).enumerate() {
+        let cargo = || above.join("Cargo.toml").is_file().then(|| (Name::Cargo, "Cargo.toml".to_owned()));
+        let found = pytest_sign(above).map(|sign| (Name::Pytest, sign)).or_else(cargo);
+        if let Some((name, sign)) = found {
+            return Some((name, "../".repeat(height) + &sign));
+        }
+        if other_sign(above).is_some() || OF_PYTHON.iter().any(|file| above.join(file).is_file()) {
+            return None;
+        }
+    }
+    None
 }
 
 /// The file of another framework's suite, where nothing shows the one that runs.
@@ -153,15 +169,6 @@ pub fn sign_of_another(args: &cli::Run, place: &Place) -> Option<&'static str> {
 /// By which file a directory shows a framework that runs by `[command]`.
 pub fn other_sign(directory: &Path) -> Option<&'static str> {
     OF_OTHERS.into_iter().find(|file| directory.join(file).is_file())
-}
-
-/// Cargo where there is a `Cargo.toml` and no sign of a pytest suite, else pytest.
-pub fn detect(directory: &Path) -> Name {
-    if directory.join("Cargo.toml").is_file() && pytest_sign(directory).is_none() {
-        Name::Cargo
-    } else {
-        Name::Pytest
-    }
 }
 
 fn pytest_sign(directory: &Path) -> Option<String> {
@@ -206,7 +213,8 @@ mod tests {
             fs::write(path, text).unwrap();
         };
         let remove = |path: &str| fs::remove_file(directory.path().join(path)).unwrap();
-        assert_eq!(detect(directory.path()), Name::Pytest);
+        let shown = || shown(directory.path(), None);
+        assert_eq!(shown(), None);
         let another = || {
             let place = Place::at(directory.path().to_owned()).unwrap();
             sign_of_another(&cli::Run::default(), &place)
@@ -219,7 +227,7 @@ mod tests {
         write("tests/it.rs", "");
         write("tests/deep/test_a.py", "");
         write("pyproject.toml", "[build-system]");
-        assert_eq!(detect(directory.path()), Name::Cargo);
+        assert_eq!(shown(), Some((Name::Cargo, "Cargo.toml".to_owned())));
         for (file, text) in [
             ("conftest.py", ""),
             ("tests/test_a.py", ""),
@@ -228,9 +236,35 @@ mod tests {
             ("pyproject.toml", "[tool.pytest.ini_options]"),
         ] {
             write(file, text);
-            assert_eq!(detect(directory.path()), Name::Pytest, "{file}");
-            assert_eq!(sign(directory.path()).as_deref(), Some(file));
+            assert_eq!(shown(), Some((Name::Pytest, file.to_owned())));
             remove(file);
         }
+    }
+
+    #[test]
+    fn what_is_above_in_the_repository_shows_it_unless_another_project_begins_below() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path();
+        let write = |path: &str| {
+            fs::create_dir_all(top.join(path).parent().unwrap()).unwrap();
+            fs::write(top.join(path), "").unwrap();
+        };
+        for file in
+            ["repo/Cargo.toml", "repo/src/deep/lib.rs", "repo/python/pyproject.toml", "repo/go/x/go.mod"]
+        {
+            write(file);
+        }
+        write("repo/python/pkg/__init__.py");
+        let repo = top.join("repo");
+        let shown = |path: &str| shown(&repo.join(path), Some(&repo));
+        assert_eq!(shown("src/deep"), Some((Name::Cargo, "../../Cargo.toml".to_owned())));
+        assert_eq!((shown("python/pkg"), shown("go/x")), (None, None));
+        assert_eq!(
+            super::shown(&repo.join("src"), None),
+            None,
+            "without a repository only the directory counts"
+        );
+        write("repo/src/conftest.py");
+        assert_eq!(shown("src/deep"), Some((Name::Pytest, "../conftest.py".to_owned())));
     }
 }

@@ -181,7 +181,7 @@ fn what_did_not_pass_is_run_again_and_the_next_run_says_what_that_would_be() {
 
     let next = ran.suite.run(&["--slots", "1", "--run-id", "three"]);
     assert!(
-        next.stderr.contains("the last run, two: failed; --select not-passed would run 1 test"),
+        next.stderr.contains("the last run, two: failed; --select not-passed runs what did not pass and is still there, at most 1 test"),
         "{}",
         next.stderr
     );

@@ -14,6 +14,7 @@ static NOT_BUILT: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
 fn options<'a>(root: &'a Path, scratch: &'a Path) -> PackOptions<'a> {
     PackOptions {
         root,
+        directory: Path::new(""),
         scratch,
         exclude: &[],
         include: &NOTHING,
@@ -251,6 +252,21 @@ fn what_is_packed_unpacks_to_the_same() {
     assert_eq!(fs::metadata(out.join("a.py")).unwrap().mtime(), MODIFIED as i64);
     let again = pack(&PackOptions { root: &out, ..bench.options() }).unwrap();
     assert_eq!(again.digest, packed.digest);
+}
+
+#[test]
+fn a_directory_of_which_nothing_is_sent_can_start_no_suite() {
+    let bench = Bench::repository();
+    bench.write(&["a.py", "ignored/test_a.py"]);
+    fs::write(bench.root.join(".gitignore"), "ignored/\n").unwrap();
+    fs::create_dir(bench.root.join("empty")).unwrap();
+    for directory in ["ignored", "empty"] {
+        let options = PackOptions { directory: Path::new(directory), ..bench.options() };
+        let error = pack(&options).unwrap_err();
+        assert!(matches!(&error, PackError::NothingThere(there) if there.ends_with(directory)), "{error}");
+        let include = Patterns::parse("", &["ignored/*".to_owned()]).unwrap();
+        assert_eq!(pack(&PackOptions { include: &include, ..options }).is_ok(), directory == "ignored");
+    }
 }
 
 #[test]

@@ -154,16 +154,22 @@ def exception_message(error):
     return first_line("{}: {}".format(type(error).__name__, error))
 
 
-def is_beside(message):
-    """What to know where a module that is not found is in the working directory, as `python -m pytest` finds it."""
+def of_missing(message):
+    """What to know of a module that is not found: whose it is to be, or that it is in the working directory, as
+    `python -m pytest` finds it."""
     missing = re.search(r"ModuleNotFoundError: No module named '(\w+)", message)
-    here = os.getcwd()
-    if missing is None or here in sys.path or "" in sys.path:
+    if missing is None:
         return ""
-    name = missing.group(1)
-    if not (os.path.isdir(os.path.join(here, name)) or os.path.isfile(os.path.join(here, name + ".py"))):
+    name, here = missing.group(1), os.getcwd()
+    if os.path.isdir(os.path.join(here, name)) or os.path.isfile(os.path.join(here, name + ".py")):
+        if here in sys.path or "" in sys.path:
+            return ""
+        return (
+            "{} is in the working directory, which is not on sys.path: `python -m pytest` puts it there, and so does"
+            " `pythonpath = .` in pytest's configuration"
+        ).format(name)
+    if name in sys.modules:
         return ""
-    return (
-        "{} is in the working directory, which is not on sys.path: `python -m pytest` puts it there, and so does"
-        " `pythonpath = .` in pytest's configuration"
-    ).format(name)
+    return "{} is not installed for {} on {}: install it there, or have [setup] make an environment with it".format(
+        name, sys.executable, os.uname().nodename
+    )

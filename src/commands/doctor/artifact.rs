@@ -24,7 +24,7 @@ pub async fn examine(
     wanted: bool,
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
-    let (root, _) = match root(place) {
+    let (root, directory) = match root(place) {
         Ok(found) => found,
         Err(error) => return findings.tell(judged(Finding::error(CHECK, &error), wanted)),
     };
@@ -35,9 +35,10 @@ pub async fn examine(
     };
     let work = tokio::task::spawn_blocking(move || {
         let (root, scratch, include, omit) = (&from, &from, &include, &omit);
-        let built = &BTreeMap::new();
+        let (directory, built, exclude) = (Path::new(&directory), &BTreeMap::new(), &[]);
+        let (large, checkout) = (true, false);
         let options =
-            PackOptions { root, scratch, exclude: &[], include, omit, built, large: true, checkout: false };
+            PackOptions { root, directory, scratch, exclude, include, omit, built, large, checkout };
         measure(&options)
     });
     let finding = match findings.during("artifact", work).await? {

@@ -110,8 +110,9 @@ impl Source {
     /// Reads and compresses all files: blocks.
     pub fn pack(&self) -> anyhow::Result<Packed> {
         let Source { root, scratch, exclude, chosen: Chosen { include, omit }, built, .. } = self;
-        let (large, checkout) = (self.large, self.checkout);
-        let options = PackOptions { root, scratch, exclude, include, omit, built, large, checkout };
+        let (directory, large, checkout) = (Path::new(&self.directory), self.large, self.checkout);
+        let options =
+            PackOptions { root, directory, scratch, exclude, include, omit, built, large, checkout };
         let packed = artifact::pack(&options).map_err(refused);
         let packed = packed.with_context(|| format!("cannot pack {}", root.display()))?;
         tell_left_out(&packed.left_out);
@@ -148,9 +149,11 @@ pub fn size(bytes: u64) -> String {
 
 /// What is asked for and cannot be packed is for whoever asked to change.
 fn refused(error: PackError) -> anyhow::Error {
-    use PackError::{Empty, Git, Home, NoGit, TooLarge};
+    use PackError::{Empty, Git, Home, NoGit, NothingThere, TooLarge};
     match error {
-        Home(_) | Empty(_) | Git(_) | NoGit(_) | TooLarge { .. } => usage(error.to_string()),
+        Home(_) | Empty(_) | NothingThere(_) | Git(_) | NoGit(_) | TooLarge { .. } => {
+            usage(error.to_string())
+        }
         other => other.into(),
     }
 }

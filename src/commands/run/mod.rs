@@ -164,7 +164,9 @@ fn say_what_did_not_pass(start: &Start, last: Option<NotPassed>) {
     let Some(NotPassed { run, verdict, tests }) = last.filter(|_| start.base.is_none()) else { return };
     if tests > 0 {
         let tests = report::count(tests, "test");
-        say!("the last run, {run}: {verdict}; --select not-passed would run {tests} that did not pass");
+        say!(
+            "the last run, {run}: {verdict}; --select not-passed runs what did not pass and is still there, at most {tests}"
+        );
     }
 }
 
