@@ -91,7 +91,8 @@ impl History {
         |source| Error::Sqlite { path: self.path.clone(), source }
     }
 
-    /// Learns from an ended run: its verdict, and of each test the microseconds, where it was executed, and the verdict.
+    /// Learns from an ended run: its verdict, and of each test the microseconds, where it was executed, and the verdict. Of one
+    /// that failed they may only raise what is known.
     /// A run that was recorded before changes nothing.
     pub fn record(
         &self,
@@ -155,10 +156,10 @@ impl History {
         find().map_err(self.sqlite())
     }
 
-    /// What is known of the duration of one test; None if it was never executed.
+    /// What is known of the duration of one test; None if it never did but fail.
     pub fn timing(&self, project: &str, id: &str) -> Result<Option<Timing>, Error> {
         let select = "SELECT location, spread, runs, clips FROM tests
-            WHERE project = ?1 AND id = ?2 AND location NOT NULL";
+            WHERE project = ?1 AND id = ?2 AND runs > 0";
         let timing = |row: &rusqlite::Row| {
             Ok(Timing { location: row.get(0)?, spread: row.get(1)?, runs: row.get(2)?, clips: row.get(3)? })
         };
@@ -219,7 +220,7 @@ fn record(
     let mut statement = transaction.prepare(upsert)?;
     let mut count = 0u32;
     for (id, micros, verdict) in tests {
-        let failed = verdict == Verdict::Failed;
+        let failed = matches!(verdict, Verdict::Failed | Verdict::Quarantined);
         let before = known.get(&id);
         let now = micros.map(|micros| Timing::learn(before, micros, failed)).or(before);
         let (location, spread) = (now.map(|t| t.location), now.map(|t| t.spread));
@@ -400,6 +401,19 @@ pub(crate) mod tests {
         history.record(&ended(&run(4)), [("a".to_owned(), None, none)].into_iter()).unwrap();
         let last = history.last_verdicts("p").unwrap().unwrap();
         assert_eq!(last.of("a"), Some(LastVerdict::Failed), "it was not executed since it failed");
+    }
+
+    #[test]
+    fn a_failure_that_does_not_count_may_only_raise_either() {
+        let (_directory, history) = history();
+        history.record(&ended(&run(1)), [passed("a", 1000)].into_iter()).unwrap();
+        for (n, verdict) in [(2, Verdict::Failed), (3, Verdict::Quarantined)] {
+            history.record(&ended(&run(n)), [("a".to_owned(), Some(1), verdict)].into_iter()).unwrap();
+            assert_eq!(history.timing("p", "a").unwrap().unwrap().robust_micros(), 1000);
+        }
+        history.record(&ended(&run(4)), [("b".to_owned(), Some(1000), Verdict::Failed)].into_iter()).unwrap();
+        assert_eq!(history.timing("p", "b").unwrap(), None);
+        assert_eq!(history.load("p").unwrap().get("b").unwrap().robust_micros(), 1000);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use seagull_binpacker::{Budget, Part, Plan, Problem, pack_within, steps_within};
+use seagull_binpacker::{Budget, Part, Plan, Problem, steps_within};
 
 use crate::cli;
 use crate::commands::print;
@@ -60,7 +60,10 @@ pub async fn run(args: cli::Plan) -> anyhow::Result<u8> {
         cancelled: &late,
         time_left: &time_left,
     };
-    let pack = |problem: &Problem| pack_within(problem, &budget).map_err(|error| usage(error.to_string()));
+    let pack = |problem: &Problem| {
+        let plan = seagull_scheduler::pack(problem, args.costs.overrun, &budget);
+        plan.map_err(|error| usage(error.to_string()))
+    };
     let begun = Instant::now();
     let plan = pack(&named.problem)?;
     let took = begun.elapsed();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use seagull_binpacker::Risk;
 use seagull_domain::{RunSpec, Workspace};
 use seagull_results::History;
 use seagull_scheduler::Costs;
@@ -54,7 +55,8 @@ pub async fn problem(args: &cli::Plan) -> anyhow::Result<Named> {
     if let Some(start) = args.costs.sandbox_start {
         costs.bundle_ms = millis(start);
     }
-    let problem = seagull_scheduler::problem(&manifest, &prediction, &costs, spec.cap_ms);
+    let mut problem = seagull_scheduler::problem(&manifest, &prediction, &costs, spec.cap_ms);
+    problem.risk = Risk::of(args.costs.overrun, costs.common);
     Ok(Named { problem, tests: manifest.ids().collect(), environments: Vec::new() })
 }
 
