@@ -1,18 +1,20 @@
 //! Timings and verdicts of earlier runs, in SQLite. Several processes may write at a time.
 #![expect(clippy::disallowed_methods, reason = "a shell: SQLite blocks, and its users share one connection")]
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
-use seagull_domain::{Digest, NotPassed, RunId, RunVerdict, Verdict};
+use seagull_domain::{Digest, Manifest, NotPassed, RunId, RunVerdict, Verdict};
 
 use crate::Error;
 use crate::blobs::digest;
 use crate::find::{Finder, Found};
-use crate::forget::forget_now_and_then;
+use crate::forget::{forget_now_and_then, whole};
 use crate::last_verdicts::LastVerdicts;
+use crate::renamed::renamed;
 use crate::timing::{Timing, Timings};
 
 const BUSY: Duration = Duration::from_secs(30);
@@ -105,6 +107,19 @@ impl History {
     /// All timings of a project, in one pass.
     pub fn load(&self, project: &str) -> Result<Timings, Error> {
         load(&self.connection(), project).map_err(self.sqlite())
+    }
+
+    /// All timings of a project, and those of tests of a manifest that are called something else than before by what they were,
+    /// if it was discovered with the same arguments as the largest of its runs: of a part nobody knows what is gone.
+    pub fn load_for(
+        &self,
+        project: &str,
+        arguments: &[String],
+        manifest: &Manifest,
+    ) -> Result<Timings, Error> {
+        let ids: Vec<String> = manifest.ids().collect();
+        let ids = ids.iter().map(String::as_str);
+        load_for(&self.connection(), project, Some(fingerprint(arguments)), ids).map_err(self.sqlite())
     }
 
     /// The last verdict of each test of the project; None if no run of it has ended.
@@ -209,7 +224,8 @@ fn record(
         return Ok(());
     }
     let number = transaction.last_insert_rowid();
-    let known = load(&transaction, project)?;
+    let tests: Vec<_> = tests.collect();
+    let known = load_for(&transaction, project, arguments, tests.iter().map(|(id, ..)| id.as_str()))?;
     // A failure stays until its test is executed again: no run that is interrupted hides it.
     let upsert = "
         INSERT INTO tests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
@@ -235,17 +251,53 @@ fn record(
 }
 
 fn load(connection: &Connection, project: &str) -> rusqlite::Result<Timings> {
+    let mut timings = Timings::new();
+    each_timing(connection, project, |id, timing| timings.insert(id, timing))?;
+    Ok(timings)
+}
+
+fn load_for<'i>(
+    connection: &Connection,
+    project: &str,
+    arguments: Option<[u8; 32]>,
+    ids: impl Iterator<Item = &'i str>,
+) -> rusqlite::Result<Timings> {
+    if arguments.is_none() || arguments != whole(connection, project)? {
+        return load(connection, project);
+    }
+    let here: HashSet<&str> = ids.collect();
+    let (mut timings, mut gone) = (Timings::new(), Vec::new());
+    each_timing(connection, project, |id, timing| {
+        timings.insert(id, timing);
+        if !here.contains(id) {
+            gone.push((id.to_owned(), timing));
+        }
+    })?;
+    if !gone.is_empty() {
+        let new: Vec<&str> = here.into_iter().filter(|id| timings.get(id).is_none()).collect();
+        let ids: Vec<&str> = gone.iter().map(|(id, _)| id.as_str()).collect();
+        for (was, is) in renamed(&ids, &new) {
+            timings.insert(new[is], gone[was].1);
+        }
+    }
+    Ok(timings)
+}
+
+fn each_timing(
+    connection: &Connection,
+    project: &str,
+    mut take: impl FnMut(&str, Timing),
+) -> rusqlite::Result<()> {
     let select =
         "SELECT id, location, spread, runs, clips FROM tests WHERE project = ?1 AND location NOT NULL";
     let mut statement = connection.prepare_cached(select)?;
     let mut rows = statement.query([project])?;
-    let mut timings = Timings::new();
     while let Some(row) = rows.next()? {
         let timing =
             Timing { location: row.get(1)?, spread: row.get(2)?, runs: row.get(3)?, clips: row.get(4)? };
-        timings.insert(row.get_ref(0)?.as_str()?, timing);
+        take(row.get_ref(0)?.as_str()?, timing);
     }
-    Ok(timings)
+    Ok(())
 }
 
 fn not_passed(connection: &Connection, project: &str) -> rusqlite::Result<Option<NotPassed>> {
@@ -279,6 +331,8 @@ fn last_verdicts(connection: &Connection, project: &str) -> rusqlite::Result<Opt
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use seagull_domain::FileTests;
+
     use super::*;
     use crate::LastVerdict;
 
@@ -414,6 +468,34 @@ pub(crate) mod tests {
         history.record(&ended(&run(4)), [("b".to_owned(), Some(1000), Verdict::Failed)].into_iter()).unwrap();
         assert_eq!(history.timing("p", "b").unwrap(), None);
         assert_eq!(history.load("p").unwrap().get("b").unwrap().robust_micros(), 1000);
+    }
+
+    #[test]
+    fn a_moved_test_keeps_what_is_known_where_all_are_there() {
+        let (_directory, history) = history();
+        let rows = |folder: &str| ["a", "b"].map(|file| passed(&format!("{folder}/{file}.py::x"), 1000));
+        history.record(&ended(&run(1)), rows("old").into_iter()).unwrap();
+        let known = |id: &str, arguments: &[String]| {
+            let (path, suffix) = id.split_at(id.find("::").unwrap());
+            let file = FileTests { path: path.into(), suffixes: vec![suffix.into()] };
+            let manifest = Manifest { files: vec![file], ..Manifest::default() };
+            let timings = history.load_for("p", arguments, &manifest).unwrap();
+            timings.get(id).map(|timing| timing.runs)
+        };
+        assert_eq!(known("new/a.py::x", &[]), Some(1));
+        assert_eq!(known("new/c.py::x", &[]), None, "it may have been either");
+        assert_eq!(known("new/a.py::x", &["new".to_owned()]), None, "what was not asked for is not gone");
+        // What is learned is added to that.
+        let [a, b] = [2, 3].map(run);
+        let part = EndedRun { arguments: None, ..ended(&a) };
+        history.record(&part, [passed("part/a.py::x", 1000)].into_iter()).unwrap();
+        history.record(&ended(&b), rows("new").into_iter()).unwrap();
+        let runs = |id| history.timing("p", id).unwrap().map(|timing| timing.runs);
+        assert_eq!(
+            [runs("part/a.py::x"), runs("new/a.py::x"), runs("new/b.py::x")],
+            [Some(1), Some(1), Some(2)],
+            "an a.py is gone from two folders"
+        );
     }
 
     #[test]

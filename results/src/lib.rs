@@ -16,6 +16,7 @@ mod logs;
 mod manifest;
 mod predict;
 mod reading;
+mod renamed;
 mod select;
 mod shrinkage;
 mod timing;

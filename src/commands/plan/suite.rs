@@ -44,7 +44,8 @@ pub async fn problem(args: &cli::Plan) -> anyhow::Result<Named> {
         )));
     };
     manifest.warnings.iter().for_each(warn);
-    let timings = History::open(&state.directory.join("history.sqlite"))?.load(&spec.project)?;
+    let history = History::open(&state.directory.join("history.sqlite"))?;
+    let timings = history.load_for(&spec.project, &spec.arguments, &manifest)?;
     let prediction = seagull_results::predict(&manifest, &timings);
     let (tests, known) = (report::count(report::number(manifest.len()), "test"), prediction.known);
     say!("{tests} discovered, {known} of them with a history");
