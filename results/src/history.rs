@@ -11,8 +11,10 @@ use seagull_domain::{Digest, Manifest, NotPassed, RunId, RunVerdict, Verdict};
 
 use crate::Error;
 use crate::blobs::digest;
+use crate::calibration::Calibration;
 use crate::find::{Finder, Found};
 use crate::forget::{forget_now_and_then, whole};
+use crate::health::{Health, STALE_DAYS};
 use crate::last_verdicts::LastVerdicts;
 use crate::renamed::renamed;
 use crate::timing::{Timing, Timings};
@@ -20,7 +22,7 @@ use crate::timing::{Timing, Timings};
 const BUSY: Duration = Duration::from_secs(30);
 
 /// What each format adds to the one before; `PRAGMA user_version` says how many there are in a file.
-const FORMATS: [&str; 3] = [
+const FORMATS: [&str; 4] = [
     "
     DROP TABLE IF EXISTS runs;
     DROP TABLE IF EXISTS tests;
@@ -50,8 +52,19 @@ const FORMATS: [&str; 3] = [
     INSERT INTO runs SELECT number, project, run, 0, tests, verdict, arguments, NULL FROM old_runs;
     DROP TABLE old_runs;
     PRAGMA user_version = 3;",
+    "
+    ALTER TABLE runs ADD COLUMN bundles INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN within INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN predicted REAL NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN took REAL NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN excess REAL NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN squares REAL NOT NULL DEFAULT 0;
+    PRAGMA user_version = 4;",
 ];
 const FORMAT: i64 = FORMATS.len() as i64;
+/// What bundles came to is asked of so many runs.
+const CALIBRATED_BY: u32 = 50;
+const DAY_MS: u64 = 24 * 3600 * 1000;
 
 #[derive(Debug)]
 pub struct History {
@@ -71,6 +84,8 @@ pub struct EndedRun<'a> {
     pub arguments: Option<&'a [String]>,
     /// The manifest as it was discovered.
     pub discovered: Option<Digest>,
+    /// Which tests did not fail and were executed together, by their places among all.
+    pub bundles: &'a [Vec<usize>],
 }
 
 impl History {
@@ -104,7 +119,7 @@ impl History {
         record(&mut self.connection(), ended, tests).map_err(self.sqlite())
     }
 
-    /// All timings of a project, in one pass.
+    /// All timings of a project, in one pass, and how predictions came true in its last runs.
     pub fn load(&self, project: &str) -> Result<Timings, Error> {
         load(&self.connection(), project).map_err(self.sqlite())
     }
@@ -153,6 +168,11 @@ impl History {
     /// The project's last run that has ended, if that did not pass.
     pub fn not_passed(&self, project: &str) -> Result<Option<NotPassed>, Error> {
         not_passed(&self.connection(), project).map_err(self.sqlite())
+    }
+
+    /// What a project's history says of itself at `now` (Unix milliseconds).
+    pub fn health(&self, project: &str, now: u64) -> Result<Health, Error> {
+        health(&self.connection(), project, now).map_err(self.sqlite())
     }
 
     /// The ids of a project's tests that a text means.
@@ -212,7 +232,7 @@ fn record(
     ended: &EndedRun,
     tests: impl Iterator<Item = (String, Option<u64>, Verdict)>,
 ) -> rusqlite::Result<()> {
-    let EndedRun { project, run, submitted_at, verdict, arguments, discovered } = *ended;
+    let EndedRun { project, run, submitted_at, verdict, arguments, discovered, bundles } = *ended;
     // Immediate, so that what is learned from is still so when it is written.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let insert = "
@@ -226,6 +246,13 @@ fn record(
     let number = transaction.last_insert_rowid();
     let tests: Vec<_> = tests.collect();
     let known = load_for(&transaction, project, arguments, tests.iter().map(|(id, ..)| id.as_str()))?;
+    let common = known.calibration.common();
+    let mut calibration = Calibration::default();
+    for bundle in bundles {
+        let executed = bundle.iter().filter_map(|&place| tests.get(place));
+        let executed = executed.filter_map(|(id, micros, _)| known.get(id).zip(*micros));
+        calibration.add(executed, common);
+    }
     // A failure stays until its test is executed again: no run that is interrupted hides it.
     let upsert = "
         INSERT INTO tests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
@@ -245,13 +272,17 @@ fn record(
         count += 1;
     }
     drop(statement);
-    transaction.execute("UPDATE runs SET tests = ?2 WHERE number = ?1", params![number, count])?;
+    let Calibration { bundles, within, predicted, took, excess, squares } = calibration;
+    let update =
+        "UPDATE runs SET tests = ?2, bundles = ?3, within = ?4, predicted = ?5, took = ?6, excess = ?7,
+        squares = ?8 WHERE number = ?1";
+    transaction.execute(update, params![number, count, bundles, within, predicted, took, excess, squares])?;
     forget_now_and_then(&transaction, project)?;
     transaction.commit()
 }
 
 fn load(connection: &Connection, project: &str) -> rusqlite::Result<Timings> {
-    let mut timings = Timings::new();
+    let mut timings = Timings::calibrated(calibration(connection, project)?);
     each_timing(connection, project, |id, timing| timings.insert(id, timing))?;
     Ok(timings)
 }
@@ -266,7 +297,8 @@ fn load_for<'i>(
         return load(connection, project);
     }
     let here: HashSet<&str> = ids.collect();
-    let (mut timings, mut gone) = (Timings::new(), Vec::new());
+    let mut timings = Timings::calibrated(calibration(connection, project)?);
+    let mut gone = Vec::new();
     each_timing(connection, project, |id, timing| {
         timings.insert(id, timing);
         if !here.contains(id) {
@@ -298,6 +330,34 @@ fn each_timing(
         take(row.get_ref(0)?.as_str()?, timing);
     }
     Ok(())
+}
+
+fn calibration(connection: &Connection, project: &str) -> rusqlite::Result<Calibration> {
+    let select =
+        "SELECT total(bundles), total(within), total(predicted), total(took), total(excess), total(squares)
+        FROM (SELECT * FROM runs WHERE project = ?1 ORDER BY number DESC LIMIT ?2)";
+    connection.query_row(select, params![project, CALIBRATED_BY], |row| {
+        Ok(Calibration {
+            bundles: row.get::<_, f64>(0)? as u32,
+            within: row.get::<_, f64>(1)? as u32,
+            predicted: row.get(2)?,
+            took: row.get(3)?,
+            excess: row.get(4)?,
+            squares: row.get(5)?,
+        })
+    })
+}
+
+fn health(connection: &Connection, project: &str, now: u64) -> rusqlite::Result<Health> {
+    let known = "SELECT count(*), count(*) FILTER (WHERE submitted_at BETWEEN 1 AND ?2)
+        FROM tests JOIN runs ON runs.number = last_run WHERE tests.project = ?1 AND tests.runs > 0";
+    let old = now.saturating_sub(STALE_DAYS * DAY_MS);
+    let known = connection.query_row(known, params![project, old], |row| Ok((row.get(0)?, row.get(1)?)));
+    let alike = "SELECT coalesce(max(tests), 0) FROM
+        (SELECT count(*) AS tests FROM tests WHERE project = ?1 AND runs > 0 GROUP BY location)";
+    let alike = connection.query_row(alike, [project], |row| row.get(0));
+    let ((known, stale), alike) = (known?, alike?);
+    Ok(Health { known, stale, alike, calibration: calibration(connection, project)? })
 }
 
 fn not_passed(connection: &Connection, project: &str) -> rusqlite::Result<Option<NotPassed>> {
@@ -354,6 +414,7 @@ pub(crate) mod tests {
             verdict: RunVerdict::Passed,
             arguments: Some(&[]),
             discovered: None,
+            bundles: &[],
         }
     }
 
@@ -517,6 +578,29 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_history_knows_how_its_predictions_came_true_and_how_old_they_are() {
+        let (_directory, history) = history();
+        let rows = |micros: u64| (0..40).map(move |n| passed(&format!("t{n}"), micros + n));
+        let bundles = [(0..20).collect(), (20..40).collect()];
+        for n in 1..=4 {
+            let run = run(n);
+            let ended = EndedRun { submitted_at: DAY_MS, bundles: &bundles, ..ended(&run) };
+            history.record(&ended, rows(if n < 4 { 1_000_000 } else { 1_200_000 })).unwrap();
+        }
+        let calibration = history.load("p").unwrap().calibration;
+        assert_eq!(calibration.bundles, 2, "of one run: before it nothing was settled");
+        assert!((1.1..1.25).contains(&calibration.ratio().unwrap()), "{calibration:?}");
+        let health = |days: u64| history.health("p", days * DAY_MS).unwrap();
+        assert_eq!(health(30), Health { known: 40, stale: 0, alike: health(30).alike, calibration });
+        assert!(health(30).alike < 40, "durations that were measured differ");
+        assert_eq!(health(31).stale, 40);
+        let alike = (0..9).map(|n| passed(&format!("u{n}"), 5));
+        history.record(&EndedRun { submitted_at: 40 * DAY_MS, ..ended(&run(5)) }, alike).unwrap();
+        assert_eq!((health(41).known, health(41).stale), (49, 40));
+        assert_eq!(history.health("q", 0).unwrap(), Health::default());
+    }
+
+    #[test]
     fn several_writers_lose_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("history.sqlite");
@@ -550,7 +634,7 @@ pub(crate) mod tests {
         let newer = directory.path().join("newer");
         Connection::open(&newer).unwrap().pragma_update(None, "user_version", FORMAT + 1).unwrap();
         let error = History::open(&newer).unwrap_err().to_string();
-        assert!(error.contains("format 4") && error.contains("hint: "), "{error}");
+        assert!(error.contains("format 5") && error.contains("hint: "), "{error}");
     }
 
     #[test]

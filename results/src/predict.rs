@@ -21,6 +21,8 @@ pub struct Prediction {
     pub robust_micros: Vec<Option<u64>>,
     /// How many have one.
     pub known: usize,
+    /// The standard deviation of what durations of a bundle have in common, as a share of them.
+    pub common: f64,
     pub no_history: bool,
 }
 
@@ -38,6 +40,7 @@ pub fn limit_ms(robust_micros: Option<u64>) -> u64 {
 
 /// Predicts every test of a manifest.
 pub fn predict(manifest: &Manifest, timings: &Timings) -> Prediction {
+    let common = timings.calibration.common();
     let timings = of_tests(manifest, timings);
     let own: Vec<_> = timings.iter().map(|of| of.filter(|timing| timing.runs > 0)).collect();
     let known = own.iter().flatten().count();
@@ -45,7 +48,7 @@ pub fn predict(manifest: &Manifest, timings: &Timings) -> Prediction {
     let durations = durations(manifest, &own);
     let raised = durations.into_iter().zip(timings).map(|(expected, timing)| at_least(expected, timing));
     let (micros, sd_micros) = raised.map(|of| (of.mean_micros(), of.sd_micros())).unzip();
-    Prediction { micros, sd_micros, robust_micros, known, no_history: known == 0 }
+    Prediction { micros, sd_micros, robust_micros, known, common, no_history: known == 0 }
 }
 
 /// What is expected of a test, but no less than what its failures have taken.

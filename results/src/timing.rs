@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
+use crate::calibration::Calibration;
+
 /// The weight of the newest run.
 const WEIGHT: f32 = 0.2;
 /// A run counts as if it were at most this far from the location...
@@ -113,11 +115,17 @@ fn micros(log: f64) -> u64 {
 pub struct Timings {
     key: RandomState,
     by_id: HashMap<u64, Timing>,
+    /// How predictions came true so far.
+    pub calibration: Calibration,
 }
 
 impl Timings {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    pub fn calibrated(calibration: Calibration) -> Self {
+        Self { calibration, ..Self::default() }
     }
 
     pub fn insert(&mut self, id: &str, timing: Timing) {

@@ -1,13 +1,14 @@
 //! Errands: planning and archiving, off the actor's task. Each comes back as an event.
 #![expect(clippy::disallowed_methods, reason = "a shell: errands run beside the actor")]
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use seagull_domain::{
-    Digest, EndCause, Framework, Manifest, Outcome, Record, RunId, RunSpec, RunVerdict, Seq, TestIndex,
-    TestResult, Verdict,
+    AttemptId, Digest, EndCause, Framework, Manifest, Outcome, Record, RunId, RunSpec, RunVerdict, Seq,
+    TestIndex, TestResult, Verdict,
 };
 use seagull_results::EndedRun;
 use seagull_scheduler_core::{Event, Fact, Plan, PlanFailure, What};
@@ -184,6 +185,8 @@ struct Learned {
     discovered: Option<Digest>,
     manifest: Option<Digest>,
     took: Vec<Option<Took>>,
+    /// The attempt that each was executed by last.
+    attempts: Vec<Option<AttemptId>>,
     verdicts: Vec<Option<Verdict>>,
 }
 
@@ -196,9 +199,10 @@ impl Learned {
             }
             What::Planned { plan, .. } => self.confirmed(plan.manifest, plan.predicted_us.len()),
             What::Confirmed { manifest, tests, .. } => self.confirmed(manifest, tests as usize),
-            What::Recorded { records, .. } => {
+            What::Recorded { attempt, records, .. } => {
                 for (record, evidence) in records {
                     if let (Record::Result(result), None) = (record, evidence) {
+                        self.attempts[result.test.0 as usize] = Some(attempt);
                         let took = &mut self.took[result.test.0 as usize];
                         let next = Took::of(&result);
                         *took = Some(took.map_or(next, |took| took.then(next)));
@@ -218,6 +222,7 @@ impl Learned {
     fn confirmed(&mut self, manifest: Digest, tests: usize) {
         self.manifest = Some(manifest);
         self.took = vec![None; tests];
+        self.attempts = vec![None; tests];
         self.verdicts = vec![None; tests];
     }
 
@@ -230,6 +235,7 @@ impl Learned {
             self.manifest.map_or(Ok(Manifest::default()), |of| plan::load_manifest(service, &of))?;
         let rows = manifest.ids().zip(&self.took).zip(&self.verdicts);
         let rows = rows.filter_map(|((id, took), verdict)| Some((id, took.map(Took::micros), (*verdict)?)));
+        let bundles = self.bundles();
         let is_whole = self.manifest.is_some() && spec.select.is_empty();
         let arguments = is_whole.then_some(spec.arguments.as_slice());
         let ended = EndedRun {
@@ -239,8 +245,22 @@ impl Learned {
             verdict,
             arguments,
             discovered: self.discovered,
+            bundles: &bundles,
         };
         service.history.record(&ended, rows).map_err(|error| error.to_string())
+    }
+
+    /// Tests that did not fail, by the attempt that executed them, each by its place among those with a verdict.
+    fn bundles(&self) -> Vec<Vec<usize>> {
+        let decided = self.attempts.iter().zip(&self.took).zip(&self.verdicts);
+        let decided = decided.filter(|(_, verdict)| verdict.is_some());
+        let mut bundles: BTreeMap<AttemptId, Vec<usize>> = BTreeMap::new();
+        for (place, ((attempt, took), _)) in decided.enumerate() {
+            if let (Some(attempt), Some(Took::Whole(_))) = (attempt, took) {
+                bundles.entry(*attempt).or_default().push(place);
+            }
+        }
+        bundles.into_values().collect()
     }
 }
 

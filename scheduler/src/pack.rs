@@ -19,8 +19,6 @@ pub(crate) const FIXED_MS: u64 = 10;
 pub(crate) const START_MS: u64 = 500;
 /// How likely a bundle may be longer than the cap.
 const OVERRUN: f64 = 0.1;
-/// What the durations of a bundle have in common, where nothing better is known.
-const COMMON: f64 = 0.1;
 
 /// Packs what goes first apart from the rest, and says how many of the bundles that makes.
 pub(crate) fn pack_in_turn(
@@ -95,14 +93,11 @@ pub struct Costs {
     pub test_ms: u64,
     /// By a slot, once, for the worker that runs all its bundles.
     pub slot_ms: u64,
-    /// The standard deviation of what all durations of a bundle have in common, such as a slow machine, as a share of them.
-    pub common: f64,
 }
 
 impl Costs {
     pub fn of(spec: &RunSpec) -> Self {
-        let warm =
-            Self { file_micros: SETUP_MICROS, bundle_ms: FIXED_MS, test_ms: 0, slot_ms: 0, common: COMMON };
+        let warm = Self { file_micros: SETUP_MICROS, bundle_ms: FIXED_MS, test_ms: 0, slot_ms: 0 };
         match (&spec.environment.framework, spec.isolation) {
             (Framework::Pytest, Isolation::Slot) => Self { slot_ms: START_MS, ..warm },
             (Framework::Pytest, Isolation::Bundle) => Self { bundle_ms: START_MS, ..warm },
@@ -134,7 +129,7 @@ pub fn problem(manifest: &Manifest, prediction: &Prediction, costs: &Costs, cap_
         relations: manifest.relations.iter().map(related).collect(),
         scopes,
         fixed_ms: costs.bundle_ms,
-        risk: Risk::of(OVERRUN, costs.common),
+        risk: Risk::of(OVERRUN, prediction.common),
         uncertain: prediction.no_history,
         ..Problem::new((0..).zip(manifest.tests()).map(item).collect(), cap_ms)
     }
@@ -166,7 +161,7 @@ mod tests {
     /// So many tests of these microseconds, each with half of that as its deviation.
     fn problem(tests: u32, micros: u64, slots: u32) -> Problem {
         let item = |test| Item { test, micros, sd_micros: micros / 2, ..Item::default() };
-        let risk = Risk::of(OVERRUN, COMMON);
+        let risk = Risk::of(OVERRUN, 0.1);
         Problem { slots: Some(slots), risk, ..Problem::new((0..tests).map(item).collect(), 600_000) }
     }
 

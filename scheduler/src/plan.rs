@@ -52,6 +52,7 @@ pub(crate) fn make(
     }
     let timings = service.history.load_for(&spec.project, &spec.arguments, &found);
     let timings = timings.map_err(|error| error.to_string())?;
+    manifest.warnings.extend(timings.calibration.warning());
     let prediction = seagull_results::predict(&manifest, &timings);
     let digest = store_manifest(service, &manifest)?;
     let (packed, first) = pack_in_turn(&manifest, &prediction, spec, slots, &first)?;

@@ -18,7 +18,7 @@ use anyhow::Context;
 use seagull_binpacker::{Budget, Part, Plan, Problem, steps_within};
 
 use crate::cli;
-use crate::commands::print;
+use crate::commands::{health, print};
 use crate::duration::millis;
 use crate::errors::usage;
 use crate::report::{Output, Paint, file};
@@ -34,6 +34,8 @@ pub struct Named {
     pub tests: Vec<String>,
     /// Of the environments; empty where there is one without a name.
     pub environments: Vec<String>,
+    /// Of a suite, what its history says of itself.
+    pub history: Option<health::Report>,
 }
 
 /// A plan, and what it is shown with.
