@@ -105,7 +105,8 @@ fn everything_is_told(ran: &Ran) {
 
     let history = ran.objects(&["history", "test_second"]);
     assert_eq!((history.len(), text(&history[0], "verdict")), (1, "failed"));
-    assert!(ran.text(&["history", "test_second"]).contains("as 1 run taught"));
+    assert!(ran.text(&["history", "test_first"]).contains("as 1 run taught"));
+    assert!(ran.text(&["history", "test_second"]).contains("never did but fail"));
 
     // The stream once more, with the run's exit code.
     let watched = ran.ask(&["watch", "--output", "json"]);

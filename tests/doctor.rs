@@ -44,7 +44,7 @@ fn a_good_suite_is_good_step_by_step() {
     suite.write("seagull.toml", "[artifact]\nroot = '.'\n");
     let steps = steps(&suite, &[], 0);
     let names: Vec<_> = steps.iter().map(|(name, _)| name.as_str()).collect();
-    let expected = ["settings", "state", "framework", "interpreter", "pytest", "discovery", "ids"];
+    let expected = ["settings", "state", "framework", "interpreter", "pytest", "discovery", "history", "ids"];
     assert_eq!(names, [&expected[..], &["one test", "one bundle", "artifact"]].concat());
     assert!(steps.iter().all(|(_, finding)| finding["state"] == "ok"), "{steps:#?}");
     assert!(step(&steps, "discovery", "ok")["message"].as_str().unwrap().starts_with("31 tests in 1 file "));

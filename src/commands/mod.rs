@@ -4,6 +4,7 @@ mod around;
 mod doctor;
 mod drain;
 mod executor;
+mod health;
 mod init;
 mod manual;
 mod plan;

@@ -7,14 +7,17 @@ use std::time::Duration;
 use seagull_domain::{Framework, Manifest, RunSpec, Workspace};
 use seagull_executor::interpreter;
 use seagull_executor::setup::Prepared;
+use seagull_results::History;
 
 use super::Ground;
 use super::finding::{Finding, Findings};
 use super::trial::{self, Trial};
 use crate::again::{quoted, quoted_word};
 use crate::cli;
+use crate::commands::health;
 use crate::commands::run::spec;
 use crate::framework;
+use crate::fresh;
 use crate::place::Place;
 use crate::report::{count, number};
 
@@ -45,6 +48,7 @@ pub(super) async fn examine(
     };
     let suite = Suite { by_hand: by_hand(&spec, place, ground.prepared.as_ref()), spec, ground };
     let Some(first) = suite.discover(findings).await? else { return Ok(()) };
+    suite.history(&first, findings)?;
     let ids = suite.to_try(&first);
     let Some(one) = ids.first() else { return Ok(()) };
     let alone = suite.try_tests("one test", std::slice::from_ref(one), findings).await?;
@@ -138,13 +142,39 @@ impl Suite<'_> {
         Ok(Some(manifest))
     }
 
+    /// What earlier runs taught of the durations of these tests.
+    fn history(&self, manifest: &Manifest, findings: &mut Findings) -> anyhow::Result<()> {
+        const CHECK: &str = "history";
+        let path = self.ground.state.join("history.sqlite");
+        if !path.exists() {
+            return findings.tell(Finding::ok(CHECK, "none yet: the first run begins it"));
+        }
+        let RunSpec { project, arguments, .. } = &self.spec;
+        let read = || {
+            let history = History::open(&path)?;
+            let timings = history.load_for(project, arguments, manifest)?;
+            Ok((seagull_results::predict(manifest, &timings), history.health(project, fresh::unix_millis())?))
+        };
+        let (prediction, health) = match read() {
+            Ok(read) => read,
+            Err(error) => return findings.tell(Finding::error(CHECK, &error)),
+        };
+        let report = health::Report::of(&health, &prediction);
+        for warning in &report.warnings {
+            findings.tell(
+                Finding::warning(CHECK, warning).hint("runs of the whole suite teach what its tests take"),
+            )?;
+        }
+        findings.tell(Finding::ok(CHECK, report.line()))
+    }
+
     async fn try_tests(
         &self,
         check: &'static str,
         tests: &[String],
         findings: &Findings,
     ) -> anyhow::Result<Trial> {
-        let id = crate::fresh::run_id()?;
+        let id = fresh::run_id()?;
         let spec = RunSpec { id, select: tests.to_vec(), retries: 0, fail_fast: None, ..self.spec.clone() };
         let Ground { home, state, .. } = self.ground;
         let builds = spec.environment.framework == Framework::Cargo;
