@@ -158,7 +158,7 @@ fn what_takes_long_is_said_to_go_on() {
     let suite = Suite::of(&[("test_a.py", GOOD), ("conftest.py", "import time\ntime.sleep(3)\n")]);
     let output = doctor(&suite, &[], &[]);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("discovery: 2 s ..."), "{said}");
+    assert!(said.contains("discovery: 2."), "{said}");
 }
 
 #[test]

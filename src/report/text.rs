@@ -53,7 +53,7 @@ impl Paint {
     }
 }
 
-/// A duration with about two significant digits: `0.04 s`, `3.2 s`, `61 s`, `12 min 5 s`, `2 h 10 min`.
+/// A duration with about two significant digits: `0.04 s`, `3.2 s`, `58 s`, `1 min 4 s`, `2 h 10 min`.
 pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     let whole = seconds.round() as u64;
@@ -61,9 +61,9 @@ pub fn duration(duration: Duration) -> String {
         format!("{seconds:.2} s")
     } else if seconds < 9.95 {
         format!("{seconds:.1} s")
-    } else if whole < 120 {
+    } else if whole < 60 {
         format!("{whole} s")
-    } else if whole < 7200 {
+    } else if whole < 3600 {
         format!("{} min {} s", whole / 60, whole % 60)
     } else {
         format!("{} h {} min", whole / 3600, whole % 3600 / 60)
@@ -185,8 +185,11 @@ mod tests {
             (40, "0.04 s"),
             (996, "1.0 s"),
             (3_200, "3.2 s"),
-            (61_000, "61 s"),
+            (59_400, "59 s"),
+            (59_600, "1 min 0 s"),
+            (118_000, "1 min 58 s"),
             (725_000, "12 min 5 s"),
+            (3_600_000, "1 h 0 min"),
             (7_800_000, "2 h 10 min"),
         ];
         for (given, words) in table {

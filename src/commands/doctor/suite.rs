@@ -19,7 +19,7 @@ use crate::commands::run::spec;
 use crate::framework;
 use crate::fresh;
 use crate::place::Place;
-use crate::report::{count, number};
+use crate::report::{count, duration, number};
 
 /// Selects nothing: a discovery alone.
 const NOTHING: &str = "nothing, for a discovery alone";
@@ -137,8 +137,8 @@ impl Suite<'_> {
         }
         let files: BTreeSet<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
         let (tests, files) = (count(number(manifest.len()), "test"), count(number(files.len()), "file"));
-        let seconds = trial.took.as_secs_f64();
-        findings.tell(Finding::ok(CHECK, format!("{tests} in {files} in {seconds:.1} s")))?;
+        let took = duration(trial.took);
+        findings.tell(Finding::ok(CHECK, format!("{tests} in {files} in {took}")))?;
         Ok(Some(manifest))
     }
 
@@ -228,11 +228,11 @@ impl Suite<'_> {
         };
         let failed: Vec<&(String, Option<String>)> =
             trial.results.iter().filter(|(_, how)| how.is_some()).collect();
-        let seconds = trial.took.as_secs_f64();
+        let took = duration(trial.took);
         let finding = if trial.late {
             let said = format!(
-                "not over after {} s: {} of {tests} were executed",
-                LIMIT.as_secs(),
+                "not over after {}: {} of {tests} were executed",
+                duration(LIMIT),
                 trial.results.len()
             );
             Finding::warning(check, said)
@@ -248,12 +248,12 @@ impl Suite<'_> {
                 .hint("docs/command.md says what the run command is given, and has to do")
         } else if let Some((id, how)) = failed.first() {
             let how = how.as_deref().unwrap_or_default();
-            let said = format!("{} of {tests} failed in {seconds:.1} s: {id}: {how}", failed.len());
+            let said = format!("{} of {tests} failed in {took}: {id}: {how}", failed.len());
             Finding::warning(check, said).hints(alone(id))
         } else if tests == 1 {
-            Finding::ok(check, format!("{} is good in {seconds:.1} s", trial.results[0].0))
+            Finding::ok(check, format!("{} is good in {took}", trial.results[0].0))
         } else {
-            Finding::ok(check, format!("{tests} tests are good in {seconds:.1} s"))
+            Finding::ok(check, format!("{tests} tests are good in {took}"))
         };
         findings.tell(finding)
     }
