@@ -104,8 +104,9 @@ pub fn choose(args: &cli::Run, place: &Place) -> anyhow::Result<Framework> {
     }
 }
 
-/// The command line with which the framework alone lists the tests of a run.
-pub fn listing(spec: &RunSpec, python: &str) -> String {
+/// The command line with which the framework alone lists the tests of a run. `python` is its interpreter, where that is
+/// known.
+pub fn listing(spec: &RunSpec, python: Option<&str>) -> String {
     let arguments = spec.arguments.iter().map(String::as_str);
     match &spec.environment.framework {
         Framework::Pytest => {
@@ -133,9 +134,10 @@ pub fn listing(spec: &RunSpec, python: &str) -> String {
     }
 }
 
-/// pytest as a worker starts it: as its own command, where that is beside the interpreter. `-m pytest` finds modules of
-/// the working directory besides.
-pub fn pytest(python: &str) -> Vec<String> {
+/// pytest as a worker starts it: as its own command, where that is beside the interpreter, or where nothing is known of
+/// that. `-m pytest` finds modules of the working directory besides.
+pub fn pytest(python: Option<&str>) -> Vec<String> {
+    let Some(python) = python else { return vec!["pytest".to_owned()] };
     let script = Path::new(python).with_file_name("pytest");
     match script.to_str().filter(|_| python.contains('/') && script.is_file()) {
         Some(script) => vec![script.to_owned()],
@@ -197,11 +199,12 @@ mod tests {
     fn pytest_is_its_own_command_where_that_is_beside_the_interpreter() {
         let bin = tempfile::tempdir().unwrap();
         let python = bin.path().join("python").to_string_lossy().into_owned();
-        assert_eq!(pytest(&python), [&python, "-m", "pytest"]);
+        assert_eq!(pytest(Some(&python)), [&python, "-m", "pytest"]);
         let script = bin.path().join("pytest");
         fs::write(&script, "").unwrap();
-        assert_eq!(pytest(&python), [script.to_string_lossy()]);
-        assert_eq!(pytest("python3"), ["python3", "-m", "pytest"]);
+        assert_eq!(pytest(Some(&python)), [script.to_string_lossy()]);
+        assert_eq!(pytest(Some("python3")), ["python3", "-m", "pytest"]);
+        assert_eq!(pytest(None), ["pytest"]);
     }
 
     #[test]

@@ -81,12 +81,12 @@ struct ByHand {
 fn by_hand(spec: &RunSpec, place: &Place, prepared: Option<&Prepared>) -> ByHand {
     let found = || interpreter::find(&spec.environment.python, &place.directory).ok();
     let python = prepared.and_then(Prepared::python).or_else(found);
-    let python = python.map_or("python".into(), |python| python.to_string_lossy().into_owned());
-    let lists = framework::listing(spec, &python);
+    let python = python.map(|python| python.to_string_lossy().into_owned());
+    let lists = framework::listing(spec, python.as_deref());
     let arguments = spec.arguments.iter().map(String::as_str);
     match spec.environment.framework {
         Framework::Pytest => {
-            let program = framework::pytest(&python);
+            let program = framework::pytest(python.as_deref());
             let whole = Some(quoted(program.iter().map(String::as_str).chain(arguments)));
             ByHand { lists, whole, one: Some(quoted(program)) }
         }
