@@ -35,7 +35,7 @@ const OF_OTHERS: [&str; 9] = [
 ];
 /// What to do where there is one.
 pub const BY_COMMAND: &str =
-    "[command] in seagull.toml runs any framework: docs/command.md has recipes for Go, Jest and Maven";
+    "[command] in seagull.toml runs any framework: seagull docs command has recipes for Go, Jest and Maven";
 
 /// A framework by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub fn choose(args: &cli::Run, place: &Place) -> anyhow::Result<Framework> {
         (Name::Pytest, _) => Ok(Framework::Pytest),
         (Name::Cargo, _) => Ok(Framework::Cargo),
         (Name::Command, None) => Err(usage(
-            "the framework command needs [command] in seagull.toml\nhint: docs/command.md shows how",
+            "the framework command needs [command] in seagull.toml\nhint: seagull docs command shows how",
         )),
         (Name::Command, Some(commands)) => {
             let given = args.paths.iter().chain(&args.arguments).next();

@@ -233,7 +233,7 @@ fn a_suite_of_another_framework_is_told_of_the_recipes() {
         let output = suite.seagull(arguments).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{said}");
-        assert!(said.contains("package.json") && said.contains("docs/command.md has recipes"), "{said}");
+        assert!(said.contains("package.json") && said.contains("seagull docs command has recipes"), "{said}");
     }
     let hint = step(&steps(&suite, &[], 1), "framework", "warning")["hint"].to_string();
     assert!(hint.contains("package.json"), "{hint}");

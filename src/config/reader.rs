@@ -14,7 +14,7 @@ use crate::cli;
 use crate::errors::usage;
 use crate::nearest::nearest;
 
-const HINT: &str = "hint: docs/run.md shows every setting";
+const HINT: &str = "hint: seagull docs run shows every setting";
 
 /// The key of a line that sets one: what stands behind it may be a secret.
 fn key_of(line: &str) -> Option<&str> {

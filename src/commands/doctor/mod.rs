@@ -85,8 +85,10 @@ fn run_args(args: &cli::Doctor) -> cli::Run {
 
 fn settings(place: &Place, findings: &mut Findings) -> anyhow::Result<()> {
     const CHECK: &str = "settings";
-    for warning in &place.config.warnings {
-        findings.tell(Finding::warning(CHECK, warning).hint("docs/run.md has all settings"))?;
+    let warnings = &place.config.warnings;
+    for (number, warning) in (1..).zip(warnings) {
+        let hint = (number == warnings.len()).then(|| "seagull docs run has all settings".to_owned());
+        findings.tell(Finding::warning(CHECK, warning).hints(hint))?;
     }
     let said = place
         .config
@@ -193,7 +195,7 @@ fn judge_pytest(found: &Found, said: &str) -> (Finding, bool) {
     let python = found.path.display();
     // What is installed by hand there is on one machine, and kept.
     let by_setup =
-        (found.by == SETUP).then(|| "let [setup] run install it: docs/environment.md has recipes".to_owned());
+        (found.by == SETUP).then(|| "let [setup] run install it: seagull docs environment has recipes".to_owned());
     let mut numbers = said.split('.').map(|part| part.parse::<u32>().ok());
     match (numbers.next().flatten(), numbers.next().flatten()) {
         (Some(major), Some(minor)) if (major, minor) >= OLDEST_PYTEST => (Finding::ok(CHECK, said), true),

@@ -245,7 +245,7 @@ impl Suite<'_> {
             && matches!(self.spec.environment.framework, Framework::Command(_))
         {
             Finding::problem(check, first_lines(said))
-                .hint("docs/command.md says what the run command is given, and has to do")
+                .hint("seagull docs command says what the run command is given, and has to do")
         } else if let Some((id, how)) = failed.first() {
             let how = how.as_deref().unwrap_or_default();
             let said = format!("{} of {tests} failed in {took}: {id}: {how}", failed.len());
