@@ -378,7 +378,10 @@ mod tests {
         let twice = refusal("[env]\nKEY = 'a'\n[secrets]\nKEY = 'env:A'");
         assert!(twice.starts_with("/suite/seagull.toml: secrets.KEY: [env] sets it too\nhint: "), "{twice}");
         let strange = refusal("a = 1\ncap = = 3");
-        assert!(strange.starts_with("/suite/seagull.toml:2: cap: ") && !strange.contains("quotes"), "{strange}");
+        assert!(
+            strange.starts_with("/suite/seagull.toml:2: cap: ") && !strange.contains("quotes"),
+            "{strange}"
+        );
         assert!(!refusal("[run").contains("quotes"));
         let unquoted = refusal("[env]\nTOKEN = hunter2");
         assert!(unquoted.contains(":2: TOKEN: ") && !unquoted.contains("hunter2"), "{unquoted}");

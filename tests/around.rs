@@ -272,7 +272,11 @@ fn where_the_last_run_found_no_tests_others_are_to_be_named() {
     }
     let nothing = ran.ask(&["rerun", "deselected"]);
     assert_eq!(nothing.status.code(), Some(101), "{}", said(&nothing));
-    assert!(said(&nothing).contains("run deselected had no tests; the run itself: incomplete"), "{}", said(&nothing));
+    assert!(
+        said(&nothing).contains("run deselected had no tests; the run itself: incomplete"),
+        "{}",
+        said(&nothing)
+    );
     let watched = ran.ask(&["watch", "deselected"]);
     assert!(said(&watched).contains("what is discovered:     /"), "{}", said(&watched));
 }

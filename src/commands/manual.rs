@@ -80,9 +80,9 @@ fn text_of_page(name: Option<&str>) -> anyhow::Result<String> {
         return Ok(PAGES.iter().map(|(name, text)| format!("{name:<18}{}\n", title(text))).collect());
     };
     let found = PAGES.iter().find(|(page, _)| *page == name);
-    found.map(|(_, text)| (*text).to_owned()).ok_or_else(|| {
-        usage(format!("there is no page {name:?}\nhint: seagull docs lists them"))
-    })
+    found
+        .map(|(_, text)| (*text).to_owned())
+        .ok_or_else(|| usage(format!("there is no page {name:?}\nhint: seagull docs lists them")))
 }
 
 /// The command with all that it gives to its subcommands; `help` needs no page.
@@ -159,7 +159,10 @@ mod tests {
         known.sort_unstable();
         assert_eq!(there, known);
         let list = text_of_page(None).unwrap();
-        assert!(list.lines().all(|line| !line.contains('#') && line.split_whitespace().count() > 1), "{list}");
+        assert!(
+            list.lines().all(|line| !line.contains('#') && line.split_whitespace().count() > 1),
+            "{list}"
+        );
         assert!(text_of_page(Some("environment")).unwrap().contains("## Recipes"));
         assert!(text_of_page(Some("nonsense")).unwrap_err().is::<crate::errors::Usage>());
     }

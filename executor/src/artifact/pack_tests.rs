@@ -309,7 +309,9 @@ fn too_much_is_refused_with_the_largest_named_unless_meant() {
     let error = pack(&bench.options()).unwrap_err();
     let text = error.to_string();
     assert!(
-        matches!(error, PackError::TooLarge { .. }) && text.contains("large") && text.contains("hint:"),
+        matches!(error, PackError::TooLarge { .. })
+            && text.contains("large")
+            && text.contains("\n          5 B  small"),
         "{text}"
     );
     large.set_len(1_000_000).unwrap();

@@ -134,19 +134,11 @@ impl Source {
         let digest = packed.digest;
         if client.is_missing(digest).await? {
             let files = count(u32::try_from(packed.entries).unwrap_or(u32::MAX), "file");
-            say!("uploading {files}, {}", size(packed.bytes));
+            say!("uploading {files}, {}", artifact::size(packed.bytes));
             client.put_blob(digest, packed.file.path()).await?;
         }
         Ok(Workspace::Artifact { digest, directory: self.directory.clone() })
     }
-}
-
-/// `12.3 MB`, or `45 kB` where that says more.
-pub fn size(bytes: u64) -> String {
-    if bytes < 1_000_000 {
-        return format!("{} kB", bytes.div_ceil(1000));
-    }
-    format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
 /// What is asked for and cannot be packed is for whoever asked to change.
@@ -255,7 +247,10 @@ mod tests {
         fs::create_dir_all(suite.join("deep")).unwrap();
         let found = |directory: &Path| root(&Place::at(directory.to_owned()).unwrap());
         let missing = found(&suite).unwrap_err();
-        assert!(missing.is::<Usage>() && missing.to_string().ends_with("[artifact] root = \".\""), "{missing}");
+        assert!(
+            missing.is::<Usage>() && missing.to_string().ends_with("[artifact] root = \".\""),
+            "{missing}"
+        );
         for made in ["env/pyvenv.cfg", ".pytest_cache/x", "__pycache__/x", "src/x"] {
             fs::create_dir_all(suite.join(made).parent().unwrap()).unwrap();
             fs::write(suite.join(made), "").unwrap();
