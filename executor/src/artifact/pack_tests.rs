@@ -311,7 +311,7 @@ fn too_much_is_refused_with_the_largest_named_unless_meant() {
     assert!(
         matches!(error, PackError::TooLarge { .. })
             && text.contains("large")
-            && text.contains("\n          5 B  small"),
+            && text.contains("\n         17 B  small"),
         "{text}"
     );
     large.set_len(1_000_000).unwrap();
