@@ -1,5 +1,6 @@
 """What is said of a test: outcome, cause, message, location and text, from pytest's reports and exceptions."""
 
+import io
 import os
 import re
 import sys
@@ -63,13 +64,24 @@ def sections(captured):
     return "".join("----- {} -----\n{}\n".format(*section) for section in captured)
 
 
+def long_text(report):
+    """What pytest writes of a failure; `longreprtext` takes the first line's indent away."""
+    from _pytest._io import TerminalWriter
+
+    out = io.StringIO()
+    writer = TerminalWriter(out)
+    writer.hasmarkup = False
+    report.toterminal(writer)
+    return out.getvalue().strip("\n")
+
+
 def failure_text(report):
     """What failed, headed where it is not the test's own call."""
     head = "{} of ".format(report.when) if report.when in AROUND else ""
     subtest = hasattr(report, "context")
     head += report.head_line if subtest or head else ""
     own_sections = sections(report.sections) if subtest else ""
-    return ("===== {} =====\n".format(head) if head else "") + report.longreprtext + "\n" + own_sections
+    return ("===== {} =====\n".format(head) if head else "") + long_text(report) + "\n" + own_sections
 
 
 def describe(reports, rootdir, limit):
