@@ -19,6 +19,8 @@ const FILES: [&str; 6] =
 const SECTIONS: [(&str, &str); 3] =
     [("pyproject.toml", "[tool.pytest"), ("setup.cfg", "[tool:pytest]"), ("tox.ini", "[pytest]")];
 
+/// By which argument pytest takes names of packages.
+const PACKAGES: &str = "--pyargs";
 /// Files of Python projects, whose tests are pytest's though nothing shows it.
 const OF_PYTHON: [&str; 4] = ["pyproject.toml", "setup.py", "setup.cfg", "tox.ini"];
 /// Files of suites that run by `[command]`.
@@ -77,6 +79,9 @@ pub fn name(args: &cli::Run, place: &Place) -> (Name, Option<String>) {
         (Some(name), _) => (name, Some("--framework".to_owned())),
         (None, Some(name)) => (name, Some("seagull.toml".to_owned())),
         _ if args.paths.iter().any(is_python) => (Name::Pytest, Some("the paths that are given".to_owned())),
+        _ if args.arguments.iter().any(|argument| argument == PACKAGES) => {
+            (Name::Pytest, Some(PACKAGES.to_owned()))
+        }
         _ => {
             let shown = shown(&place.directory, place.repository.as_deref());
             shown.map_or((Name::Pytest, None), |(name, sign)| (name, Some(sign)))
@@ -205,6 +210,16 @@ mod tests {
         assert_eq!(pytest(Some(&python)), [script.to_string_lossy()]);
         assert_eq!(pytest(Some("python3")), ["python3", "-m", "pytest"]);
         assert_eq!(pytest(None), ["pytest"]);
+    }
+
+    #[test]
+    fn names_of_packages_are_for_pytest() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::at(directory.path().to_owned()).unwrap();
+        let mut args = cli::Run { arguments: vec!["networkx".into()], ..Default::default() };
+        assert_eq!(name(&args, &place), (Name::Pytest, None));
+        args.arguments.insert(0, PACKAGES.into());
+        assert_eq!(name(&args, &place), (Name::Pytest, Some(PACKAGES.into())));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 """What is said of a test: outcome, cause, message, location and text, from pytest's reports and exceptions."""
 
+import importlib.util
 import io
 import os
 import re
@@ -185,3 +186,15 @@ def of_missing(message):
     return "{} is not installed for {} on {}: install it there, or have [setup] make an environment with it".format(
         name, sys.executable, os.uname().nodename
     )
+
+
+def of_package(message):
+    """What to know where a path that is not there is the name of an installed package. Nothing of it is imported."""
+    missing = re.match(r"file or directory not found: ((\w+)(?:\.(?!py$)\w+)*)$", message)
+    try:
+        spec = importlib.util.find_spec(missing.group(2)) if missing else None
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or spec.submodule_search_locations is None:
+        return ""
+    return "it is the name of an installed package, whose tests run by: -- --pyargs {}".format(missing.group(1))
