@@ -167,7 +167,7 @@ pub struct TlsArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(after_help = RUN_EXAMPLES)]
 pub struct Run {
-    /// Files, directories or test ids; what the suite is configured with if none is given
+    /// Files, directories or test ids, of a Rust workspace cargo's filter; what the suite is configured with if none is given
     #[arg(value_name = "PATH")]
     pub paths: Vec<String>,
     /// Arguments for the framework, as they are
