@@ -20,7 +20,7 @@ pub use around::{Explain, FormArgs, FromArgs, History, Logs, Repro, Rerun, Resul
 pub use begin::{Doctor, Init};
 pub use fleet::{Drain, Executor, OfExecutors, Scheduler};
 pub use habits::refuse;
-pub use manual::{Completions, Man, Shell};
+pub use manual::{Completions, Docs, Man, Shell};
 pub use plan::{CostArgs, Plan};
 
 const EXAMPLES: &str = "\
@@ -136,6 +136,8 @@ pub enum Command {
     Completions(Completions),
     /// Print the manual page, or that of a command
     Man(Man),
+    /// Print a page of the documentation, as Markdown
+    Docs(Docs),
 }
 
 #[derive(Debug, Clone, Default, Args)]
@@ -165,7 +167,7 @@ pub struct TlsArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(after_help = RUN_EXAMPLES)]
 pub struct Run {
-    /// Files, directories or test ids; what the suite is configured with if none is given
+    /// Files, directories or test ids, of a Rust workspace cargo's filter; what the suite is configured with if none is given
     #[arg(value_name = "PATH")]
     pub paths: Vec<String>,
     /// Arguments for the framework, as they are

@@ -19,6 +19,8 @@ const FILES: [&str; 6] =
 const SECTIONS: [(&str, &str); 3] =
     [("pyproject.toml", "[tool.pytest"), ("setup.cfg", "[tool:pytest]"), ("tox.ini", "[pytest]")];
 
+/// By which argument pytest takes names of packages.
+const PACKAGES: &str = "--pyargs";
 /// Files of Python projects, whose tests are pytest's though nothing shows it.
 const OF_PYTHON: [&str; 4] = ["pyproject.toml", "setup.py", "setup.cfg", "tox.ini"];
 /// Files of suites that run by `[command]`.
@@ -35,7 +37,7 @@ const OF_OTHERS: [&str; 9] = [
 ];
 /// What to do where there is one.
 pub const BY_COMMAND: &str =
-    "[command] in seagull.toml runs any framework: docs/command.md has recipes for Go, Jest and Maven";
+    "[command] in seagull.toml runs any framework: seagull docs command has recipes for Go, Jest and Maven";
 
 /// A framework by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +79,9 @@ pub fn name(args: &cli::Run, place: &Place) -> (Name, Option<String>) {
         (Some(name), _) => (name, Some("--framework".to_owned())),
         (None, Some(name)) => (name, Some("seagull.toml".to_owned())),
         _ if args.paths.iter().any(is_python) => (Name::Pytest, Some("the paths that are given".to_owned())),
+        _ if args.arguments.iter().any(|argument| argument == PACKAGES) => {
+            (Name::Pytest, Some(PACKAGES.to_owned()))
+        }
         _ => {
             let shown = shown(&place.directory, place.repository.as_deref());
             shown.map_or((Name::Pytest, None), |(name, sign)| (name, Some(sign)))
@@ -90,7 +95,7 @@ pub fn choose(args: &cli::Run, place: &Place) -> anyhow::Result<Framework> {
         (Name::Pytest, _) => Ok(Framework::Pytest),
         (Name::Cargo, _) => Ok(Framework::Cargo),
         (Name::Command, None) => Err(usage(
-            "the framework command needs [command] in seagull.toml\nhint: docs/command.md shows how",
+            "the framework command needs [command] in seagull.toml\nhint: seagull docs command shows how",
         )),
         (Name::Command, Some(commands)) => {
             let given = args.paths.iter().chain(&args.arguments).next();
@@ -104,8 +109,9 @@ pub fn choose(args: &cli::Run, place: &Place) -> anyhow::Result<Framework> {
     }
 }
 
-/// The command line with which the framework alone lists the tests of a run.
-pub fn listing(spec: &RunSpec, python: &str) -> String {
+/// The command line with which the framework alone lists the tests of a run. `python` is its interpreter, where that is
+/// known.
+pub fn listing(spec: &RunSpec, python: Option<&str>) -> String {
     let arguments = spec.arguments.iter().map(String::as_str);
     match &spec.environment.framework {
         Framework::Pytest => {
@@ -133,9 +139,10 @@ pub fn listing(spec: &RunSpec, python: &str) -> String {
     }
 }
 
-/// pytest as a worker starts it: as its own command, where that is beside the interpreter. `-m pytest` finds modules of
-/// the working directory besides.
-pub fn pytest(python: &str) -> Vec<String> {
+/// pytest as a worker starts it: as its own command, where that is beside the interpreter, or where nothing is known of
+/// that. `-m pytest` finds modules of the working directory besides.
+pub fn pytest(python: Option<&str>) -> Vec<String> {
+    let Some(python) = python else { return vec!["pytest".to_owned()] };
     let script = Path::new(python).with_file_name("pytest");
     match script.to_str().filter(|_| python.contains('/') && script.is_file()) {
         Some(script) => vec![script.to_owned()],
@@ -197,11 +204,22 @@ mod tests {
     fn pytest_is_its_own_command_where_that_is_beside_the_interpreter() {
         let bin = tempfile::tempdir().unwrap();
         let python = bin.path().join("python").to_string_lossy().into_owned();
-        assert_eq!(pytest(&python), [&python, "-m", "pytest"]);
+        assert_eq!(pytest(Some(&python)), [&python, "-m", "pytest"]);
         let script = bin.path().join("pytest");
         fs::write(&script, "").unwrap();
-        assert_eq!(pytest(&python), [script.to_string_lossy()]);
-        assert_eq!(pytest("python3"), ["python3", "-m", "pytest"]);
+        assert_eq!(pytest(Some(&python)), [script.to_string_lossy()]);
+        assert_eq!(pytest(Some("python3")), ["python3", "-m", "pytest"]);
+        assert_eq!(pytest(None), ["pytest"]);
+    }
+
+    #[test]
+    fn names_of_packages_are_for_pytest() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::at(directory.path().to_owned()).unwrap();
+        let mut args = cli::Run { arguments: vec!["networkx".into()], ..Default::default() };
+        assert_eq!(name(&args, &place), (Name::Pytest, None));
+        args.arguments.insert(0, PACKAGES.into());
+        assert_eq!(name(&args, &place), (Name::Pytest, Some(PACKAGES.into())));
     }
 
     #[test]

@@ -261,14 +261,24 @@ fn a_gate_on_the_whole_is_no_failure_of_the_repeated_test() {
 #[test]
 fn where_the_last_run_found_no_tests_others_are_to_be_named() {
     let ran = Ran::here();
-    ran.suite.run(&["--run-id", "none", "test_a.py::test_none"]).expect_code(101);
-    let asked = ran.ask(&["logs", "test_first"]);
-    assert_eq!(asked.status.code(), Some(2), "{}", said(&asked));
+    for (run, selects) in
+        [("undiscovered", &["test_a.py::test_none"][..]), ("deselected", &["--", "-k", "nothing"])]
+    {
+        ran.suite.run(&[&["--run-id", run], selects].concat()).expect_code(101);
+        let asked = ran.ask(&["logs", "test_first"]);
+        assert_eq!(asked.status.code(), Some(2), "{}", said(&asked));
+        let hint = format!("hint: seagull explain {run} says why, and seagull runs lists others");
+        assert!(said(&asked).contains(&hint), "{}", said(&asked));
+    }
+    let nothing = ran.ask(&["rerun", "deselected"]);
+    assert_eq!(nothing.status.code(), Some(101), "{}", said(&nothing));
     assert!(
-        said(&asked).contains("hint: seagull explain none says why, and seagull runs lists others"),
+        said(&nothing).contains("run deselected had no tests; the run itself: incomplete"),
         "{}",
-        said(&asked)
+        said(&nothing)
     );
+    let watched = ran.ask(&["watch", "deselected"]);
+    assert!(said(&watched).contains("what is discovered:     /"), "{}", said(&watched));
 }
 
 #[test]

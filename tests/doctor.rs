@@ -135,7 +135,7 @@ fn the_interpreter_and_its_pytest_are_looked_at() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
-        said.contains("it cannot be imported: none here") && said.contains("-m pip install pytest"),
+        said.contains("it cannot be imported: none here") && said.contains("install --upgrade pytest"),
         "{said}"
     );
 }
@@ -158,7 +158,7 @@ fn what_takes_long_is_said_to_go_on() {
     let suite = Suite::of(&[("test_a.py", GOOD), ("conftest.py", "import time\ntime.sleep(3)\n")]);
     let output = doctor(&suite, &[], &[]);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("discovery: 2 s ..."), "{said}");
+    assert!(said.contains("discovery: 2."), "{said}");
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn a_suite_of_another_framework_is_told_of_the_recipes() {
         let output = suite.seagull(arguments).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{said}");
-        assert!(said.contains("package.json") && said.contains("docs/command.md has recipes"), "{said}");
+        assert!(said.contains("package.json") && said.contains("seagull docs command has recipes"), "{said}");
     }
     let hint = step(&steps(&suite, &[], 1), "framework", "warning")["hint"].to_string();
     assert!(hint.contains("package.json"), "{hint}");

@@ -42,6 +42,7 @@ pub async fn perform(command: Command) -> anyhow::Result<u8> {
         Command::Executor(args) => executor::run(*args).await,
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::page(&args),
+        Command::Docs(args) => manual::docs(&args),
     }
 }
 

@@ -282,7 +282,7 @@ impl<'a, W: Write> Page<'a, W> {
     fn makespan(&self) -> String {
         let clock = self.tally.clock;
         match clock.working {
-            _ if !clock.live => "replayed".to_owned(),
+            _ if !clock.live => "not known".to_owned(),
             Some(working) => duration(clock.ended.unwrap_or(clock.now) - working),
             None => "nothing ran".to_owned(),
         }

@@ -87,8 +87,8 @@ pub enum PackError {
     )]
     NoGit(io::Error),
     #[error(
-        "the artifact has {} MB, the largest files are{}\nhint: ignore what the tests do not need, or pass --yes",
-        .bytes / 1_000_000, list(.largest)
+        "the artifact has {}, the largest files are{}\nhint: ignore what the tests do not need, or pass --yes",
+        size(*.bytes), list(.largest)
     )]
     TooLarge { bytes: u64, largest: Vec<(PathBuf, u64)> },
     #[error("{} changed while it was packed", .0.display())]
@@ -100,10 +100,16 @@ pub enum PackError {
 }
 
 fn list(largest: &[(PathBuf, u64)]) -> String {
-    largest
-        .iter()
-        .map(|(path, bytes)| format!("\n  {:>8.1} MB  {}", *bytes as f64 / 1e6, path.display()))
-        .collect()
+    largest.iter().map(|(path, bytes)| format!("\n  {:>11}  {}", size(*bytes), path.display())).collect()
+}
+
+/// `12.3 MB`, or `45 kB` or `120 B` where that says more.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        ..1000 => format!("{bytes} B"),
+        1000..1_000_000 => format!("{} kB", bytes / 1000),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
 }
 
 /// Something that goes into the archive.

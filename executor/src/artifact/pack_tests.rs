@@ -201,6 +201,15 @@ fn submodules_and_repositories_inside_are_followed() {
 }
 
 #[test]
+fn what_python_keeps_stays_behind_unless_it_is_tracked() {
+    let bench = Bench::repository();
+    bench.write(&["a.py", "__pycache__/tracked.pyc"]);
+    bench.git(&["add", "."]);
+    bench.write(&["__pycache__/a.pyc", "d/__pycache__/b.pyc", "d/c.pyc"]);
+    assert_eq!(bench.packed(), ["__pycache__/tracked.pyc", "a.py", "d/c.pyc"]);
+}
+
+#[test]
 fn a_root_inside_a_repository_is_listed_and_an_ignored_one_walked() {
     let mut bench = Bench::repository();
     bench.write(&["top.py", "sub/a.py", "sub/b.o", "venv/lib/c.o", "venv/__pycache__/c.pyc"]);
@@ -300,7 +309,9 @@ fn too_much_is_refused_with_the_largest_named_unless_meant() {
     let error = pack(&bench.options()).unwrap_err();
     let text = error.to_string();
     assert!(
-        matches!(error, PackError::TooLarge { .. }) && text.contains("large") && text.contains("hint:"),
+        matches!(error, PackError::TooLarge { .. })
+            && text.contains("large")
+            && text.contains("\n         17 B  small"),
         "{text}"
     );
     large.set_len(1_000_000).unwrap();

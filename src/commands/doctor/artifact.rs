@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use seagull_executor::artifact::{MAX_BYTES, Measured, PackOptions, Reason, measure};
+use seagull_executor::artifact::{MAX_BYTES, Measured, PackOptions, Reason, measure, size};
 
 use super::finding::{Finding, Findings};
 use crate::cli;
-use crate::commands::run::artifact::{Chosen, left_out_by_reason, root, size};
+use crate::commands::run::artifact::{Chosen, left_out_by_reason, root};
 use crate::framework::{self, Name};
 use crate::place::Place;
 use crate::report::{count, number};
@@ -109,7 +109,7 @@ mod tests {
         };
         let describe = |measured: &Measured| describe(Path::new("/suite"), measured, false);
         let small = describe(&measured(1_500_000));
-        let said = "2 files, 1.5 MB in /suite; the largest: a.bin (1.5 MB), b (1 kB)";
+        let said = "2 files, 1.5 MB in /suite; the largest: a.bin (1.5 MB), b (1 B)";
         assert_eq!(small, Finding::ok(CHECK, said));
         let large = describe(&measured(MAX_BYTES + 1));
         assert!(large.state == State::Problem && large.hint.is_some());

@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::commands::print;
 use crate::errors::{self, Stderr, say};
-use crate::report::{Output, count};
+use crate::report::{Output, count, duration};
 
 /// What takes longer is said to go on, and so often.
 const QUIET: Duration = Duration::from_secs(2);
@@ -142,10 +142,10 @@ impl Findings {
                     return done;
                 }
                 _ = ticks.tick() => {
-                    let seconds = began.elapsed().as_secs();
+                    let since = duration(began.elapsed());
                     match self.live {
-                        true => drop(write!(Stderr, "\r\x1b[K{what}: {seconds} s ...")),
-                        false if told % LOG_TICKS == 0 => say!("{what}: {seconds} s ..."),
+                        true => drop(write!(Stderr, "\r\x1b[K{what}: {since} ...")),
+                        false if told % LOG_TICKS == 0 => say!("{what}: {since} ..."),
                         false => {}
                     }
                     told += 1;

@@ -19,7 +19,7 @@ use crate::commands::run::spec;
 use crate::framework;
 use crate::fresh;
 use crate::place::Place;
-use crate::report::{count, number};
+use crate::report::{count, duration, number};
 
 /// Selects nothing: a discovery alone.
 const NOTHING: &str = "nothing, for a discovery alone";
@@ -81,12 +81,12 @@ struct ByHand {
 fn by_hand(spec: &RunSpec, place: &Place, prepared: Option<&Prepared>) -> ByHand {
     let found = || interpreter::find(&spec.environment.python, &place.directory).ok();
     let python = prepared.and_then(Prepared::python).or_else(found);
-    let python = python.map_or("python".into(), |python| python.to_string_lossy().into_owned());
-    let lists = framework::listing(spec, &python);
+    let python = python.map(|python| python.to_string_lossy().into_owned());
+    let lists = framework::listing(spec, python.as_deref());
     let arguments = spec.arguments.iter().map(String::as_str);
     match spec.environment.framework {
         Framework::Pytest => {
-            let program = framework::pytest(&python);
+            let program = framework::pytest(python.as_deref());
             let whole = Some(quoted(program.iter().map(String::as_str).chain(arguments)));
             ByHand { lists, whole, one: Some(quoted(program)) }
         }
@@ -137,8 +137,8 @@ impl Suite<'_> {
         }
         let files: BTreeSet<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
         let (tests, files) = (count(number(manifest.len()), "test"), count(number(files.len()), "file"));
-        let seconds = trial.took.as_secs_f64();
-        findings.tell(Finding::ok(CHECK, format!("{tests} in {files} in {seconds:.1} s")))?;
+        let took = duration(trial.took);
+        findings.tell(Finding::ok(CHECK, format!("{tests} in {files} in {took}")))?;
         Ok(Some(manifest))
     }
 
@@ -228,11 +228,11 @@ impl Suite<'_> {
         };
         let failed: Vec<&(String, Option<String>)> =
             trial.results.iter().filter(|(_, how)| how.is_some()).collect();
-        let seconds = trial.took.as_secs_f64();
+        let took = duration(trial.took);
         let finding = if trial.late {
             let said = format!(
-                "not over after {} s: {} of {tests} were executed",
-                LIMIT.as_secs(),
+                "not over after {}: {} of {tests} were executed",
+                duration(LIMIT),
                 trial.results.len()
             );
             Finding::warning(check, said)
@@ -245,15 +245,15 @@ impl Suite<'_> {
             && matches!(self.spec.environment.framework, Framework::Command(_))
         {
             Finding::problem(check, first_lines(said))
-                .hint("docs/command.md says what the run command is given, and has to do")
+                .hint("seagull docs command says what the run command is given, and has to do")
         } else if let Some((id, how)) = failed.first() {
             let how = how.as_deref().unwrap_or_default();
-            let said = format!("{} of {tests} failed in {seconds:.1} s: {id}: {how}", failed.len());
+            let said = format!("{} of {tests} failed in {took}: {id}: {how}", failed.len());
             Finding::warning(check, said).hints(alone(id))
         } else if tests == 1 {
-            Finding::ok(check, format!("{} is good in {seconds:.1} s", trial.results[0].0))
+            Finding::ok(check, format!("{} is good in {took}", trial.results[0].0))
         } else {
-            Finding::ok(check, format!("{tests} tests are good in {seconds:.1} s"))
+            Finding::ok(check, format!("{tests} tests are good in {took}"))
         };
         findings.tell(finding)
     }

@@ -78,7 +78,7 @@ fn decides(spec: &RunSpec) -> &'static str {
     match &spec.environment.framework {
         Framework::Pytest => "the paths, the arguments after --, and pytest's testpaths, addopts and rootdir",
         Framework::Cargo | Framework::Built(_) => {
-            "the filter, the arguments after --, and the packages that cargo test takes here"
+            "the filter, which is a part of tests' names and no path, the arguments after --, and the packages that cargo test takes here"
         }
         Framework::Command(_) => "what [command] discover in seagull.toml writes, an id a line",
     }

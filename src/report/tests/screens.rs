@@ -209,9 +209,15 @@ fn what_several_workers_tell_alike_is_told_once() {
         script::event(RunEvent::SuiteError { error, executor: None })
     };
     let setup = "exit code 3 after 0.0 s:\nhi\nno package foo\nhint: name it";
-    for step in
-        [lost(1, setup), lost(2, setup), lost(3, "exit code 4"), error("boom"), error("boom"), error("bang")]
-    {
+    let slower = setup.replace("0.0 s", "1.5 s");
+    for step in [
+        lost(1, setup),
+        lost(2, &slower),
+        lost(3, "exit code 4"),
+        error("boom"),
+        error("boom"),
+        error("bang"),
+    ] {
         script.push((900, step));
     }
     script.push(end);

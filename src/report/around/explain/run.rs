@@ -102,6 +102,7 @@ pub fn explain_run(out: &mut impl Write, form: Form, tally: &Tally) -> io::Resul
 fn retries(out: &mut impl Write, tally: &Tally) -> io::Result<()> {
     let most = tally.spec.as_ref().map_or(0, |spec| spec.retries);
     match retried(tally) {
+        _ if tally.tests.is_empty() => Ok(()),
         0 if most == 0 => writeln!(out, "    no test was retried: --retries was 0"),
         retried => {
             let tests = count(retried, "test");
@@ -170,6 +171,9 @@ fn because(tally: &Tally) -> String {
         }
         (Some(RunVerdict::Incomplete), Some(102)) => {
             "nothing could start, for a cause that is not the tests'".to_owned()
+        }
+        (Some(RunVerdict::Incomplete), _) if !tally.discovery_failures.is_empty() => {
+            "its tests could not be discovered".to_owned()
         }
         (Some(RunVerdict::Incomplete), _) if counts.total == 0 => "there were no tests to run".to_owned(),
         (Some(RunVerdict::Incomplete), _) => {
