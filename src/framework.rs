@@ -20,7 +20,7 @@ const SECTIONS: [(&str, &str); 3] =
     [("pyproject.toml", "[tool.pytest"), ("setup.cfg", "[tool:pytest]"), ("tox.ini", "[pytest]")];
 
 /// By which argument pytest takes names of packages.
-const PACKAGES: &str = "--pyargs";
+pub const PACKAGES: &str = "--pyargs";
 /// Files of Python projects, whose tests are pytest's though nothing shows it.
 const OF_PYTHON: [&str; 4] = ["pyproject.toml", "setup.py", "setup.cfg", "tox.ini"];
 /// Files of suites that run by `[command]`.

@@ -111,7 +111,7 @@ fn slot_line(tally: &Tally, number: SlotNumber, slot: &SlotState, paint: Paint) 
     // A waiting slot has no time of interest.
     let busy = slot.test.is_some() || discovering;
     let since = if busy { duration(tally.clock.now - slot.since) } else { String::new() };
-    format!("  slot {number:<3} {since:>9}  {what}  {}", paint.dim(&slot.executor))
+    format!("  slot {number:<3} {since:>10}  {what}  {}", paint.dim(&slot.executor))
 }
 
 /// The bar has what the words leave of a line. Of a line that is too short for them they leave out the time that has gone.

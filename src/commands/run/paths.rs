@@ -5,13 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::cli;
 use crate::errors::usage;
-use crate::framework::{self, Name};
+use crate::framework::{self, Name, PACKAGES};
 use crate::git;
 use crate::nearest::nearest;
 use crate::place::Place;
-
-/// Where pytest is to take names of packages, nothing says which of them are paths.
-const PACKAGES: &str = "--pyargs";
 
 /// An error for the first path of a pytest run that surely is one and is not there.
 pub fn check(args: &cli::Run, place: &Place) -> anyhow::Result<()> {
