@@ -14,6 +14,6 @@ pub mod setup;
 pub mod supervisor;
 mod tail;
 
-pub use agent::{Error, Executor, Options};
+pub use agent::{Error, Executor, Options, jittered};
 pub use notice::Notice;
 pub use seagull_executor_core::last_lines;

@@ -2,12 +2,13 @@
 //!
 //! Facts and snapshots are JSON, so that a newer release reads what an older one wrote; the format's number says
 //! whether it can.
+#![expect(clippy::disallowed_methods, reason = "a shell: an epoch is no earlier than the time")]
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use seagull_domain::{Epoch, RunId, Seq};
@@ -88,13 +89,19 @@ impl Journal {
             CREATE TABLE IF NOT EXISTS submitted (run TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
             CREATE TABLE IF NOT EXISTS snapshot (one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER, body TEXT);";
         self.connection.execute_batch(schema).map_err(sqlite)?;
-        let get =
-            |key| self.connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0));
-        let found: Option<u32> = get("format").optional().map_err(sqlite)?;
+        let get = |key| {
+            let select = "SELECT value FROM meta WHERE key = ?1";
+            self.connection.query_row(select, [key], |row| row.get::<_, u64>(0))
+        };
+        let found =
+            get("format").optional().map_err(sqlite)?.map(|found| u32::try_from(found).unwrap_or(u32::MAX));
         if let Some(found) = found.filter(|found| *found > FORMAT) {
             return Err(Error::Newer { path: self.path.clone(), found });
         }
-        let epoch: u64 = get("epoch").optional().map_err(sqlite)?.map_or(1, |last: u32| u64::from(last) + 1);
+        let last = get("epoch").optional().map_err(sqlite)?;
+        // Of a state directory that is new, or came from a backup, executors may know a later one: time has gone on.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        let epoch = last.map_or(1, |last| last + 1).max(now);
         let set = "INSERT INTO meta VALUES ('format', ?1), ('epoch', ?2) ON CONFLICT DO UPDATE SET value = excluded.value";
         self.connection.execute(set, params![FORMAT, epoch]).map_err(sqlite)?;
         Ok(Epoch(epoch))
@@ -289,12 +296,16 @@ mod tests {
     fn a_second_scheduler_is_refused_and_epochs_rise() {
         let directory = tempfile::tempdir().unwrap();
         let (journal, state) = Journal::open(directory.path(), Settings::default()).unwrap();
-        assert_eq!(state.epoch, Epoch(1));
+        let first = state.epoch;
         let second = Journal::open(directory.path(), Settings::default());
         assert!(matches!(second, Err(Error::InUse { .. })));
         drop(journal);
-        let (_journal, state) = Journal::open(directory.path(), Settings::default()).unwrap();
-        assert_eq!(state.epoch, Epoch(2));
+        let (journal, state) = Journal::open(directory.path(), Settings::default()).unwrap();
+        assert!(state.epoch > first);
+        let elsewhere = tempfile::tempdir().unwrap();
+        let (_other, other) = Journal::open(elsewhere.path(), Settings::default()).unwrap();
+        assert!(other.epoch >= first, "executors of the first listen to a scheduler that has lost its state");
+        drop(journal);
     }
 
     #[test]
@@ -361,7 +372,7 @@ mod tests {
         assert!(lock(directory.path()).is_err());
         drop((journal, reader));
         let (_, state) = Journal::open(directory.path(), Settings::default()).unwrap();
-        assert_eq!((state.seq, state.epoch), (Seq(0), Epoch(1)));
+        assert_eq!(state.seq, Seq(0));
     }
 
     fn submitted(number: u64) -> (Seq, Fact) {

@@ -16,6 +16,7 @@ use std::time::Duration;
 use seagull_domain::{
     DrainState, NotPassed, RunId, RunOverview, RunSpec, SuiteError, TestHistory, TextRef, Whereabouts,
 };
+use seagull_executor::jittered;
 use seagull_proto::convert::{self, DrainAsked, HistoryAsked, ListAsked, TestAsked, TextAsked, Word};
 use seagull_proto::endpoint::{Authorized, blobs_client, runs_client};
 use seagull_proto::v1::blobs_client::BlobsClient;
@@ -302,7 +303,7 @@ fn refused(error: Error) -> anyhow::Error {
 
 /// How long to wait before another try.
 fn backoff(failures: u32) -> Duration {
-    (Duration::from_millis(50) * (1 << failures.min(7))).min(Duration::from_secs(5))
+    jittered((Duration::from_millis(50) * (1 << failures.min(7))).min(Duration::from_secs(5)))
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Calls to the scheduler: domain types in and out.
 #![expect(clippy::disallowed_methods, reason = "a shell: calls that failed are tried again after a while")]
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::time::Duration;
 
 use seagull_domain::{BundleContents, Desired, Digest, Report, RunId};
@@ -145,7 +147,13 @@ impl Patience {
 
 /// Longer and longer, to two seconds.
 pub(crate) fn backoff(failures: u32) -> Duration {
-    Duration::from_millis(50 << failures.min(5)).min(Duration::from_secs(2))
+    jittered(Duration::from_millis(50 << failures.min(5)).min(Duration::from_secs(2)))
+}
+
+/// Between half of it and all, by chance: what has lost the same scheduler does not come back at the same moment.
+pub fn jittered(wait: Duration) -> Duration {
+    let chance = RandomState::new().hash_one(()) % 512;
+    wait.mul_f64((512 + chance) as f64 / 1024.0)
 }
 
 /// Calls again until there is an answer that a retry will not change.

@@ -32,6 +32,7 @@ use crate::notice::{Notice, Source};
 use crate::sandbox::{Children, Home, ProcessSandbox};
 use crate::setup::{Setups, Tell};
 use call::Calls;
+pub use connection::jittered;
 use connection::{Connection, refuses_executor};
 use context::Contexts;
 use logs::Logs;

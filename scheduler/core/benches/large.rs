@@ -1,7 +1,7 @@
 //! Ten thousand executors and four million tests in one scheduler's core: what a step costs in each situation of a
 //! fleet's day, and how much memory all of it takes. Prints what `benches/large.py` records.
 //!
-//! `cargo bench --profile dev -p seagull-scheduler-core --bench large [-- EXECUTORS]`
+//! `cargo bench --profile dev --workspace --bench large [-- EXECUTORS]`
 #![expect(clippy::disallowed_methods, reason = "what steps take is measured")]
 
 mod fleet;

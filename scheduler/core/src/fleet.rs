@@ -12,6 +12,8 @@ use crate::state::Executor;
 pub struct Fleet {
     /// When to look at each executor: no later than it says by itself, but it may be sooner.
     due: BTreeSet<(Instant, ExecutorId)>,
+    /// When to look at the tests that each executor runs for one that is late.
+    late: BTreeSet<(Instant, ExecutorId)>,
     /// Executors that have a slot with room.
     pub(crate) with_room: BTreeSet<ExecutorId>,
     /// Of the executors that are not draining.
@@ -92,6 +94,27 @@ impl State {
         taken
     }
 
+    /// The executor has said what it runs.
+    pub(crate) fn look_for_late(&mut self, id: &ExecutorId) {
+        let Some(executor) = self.executors.get(id) else { return };
+        self.look_for_late_at(id, executor.running.values().map(|running| self.late_from(running)).min());
+    }
+
+    /// Nothing that it runs is of interest before.
+    pub(crate) fn look_for_late_at(&mut self, id: &ExecutorId, at: Option<Instant>) {
+        let Some(executor) = self.executors.get_mut(id).filter(|executor| executor.late_from != at) else {
+            return;
+        };
+        let known = std::mem::replace(&mut executor.late_from, at);
+        known.map(|known| self.fleet.late.remove(&(known, id.clone())));
+        self.fleet.late.extend(at.map(|at| (at, id.clone())));
+    }
+
+    /// Executors of which a test may be late by now.
+    pub(crate) fn with_late(&self, now: Instant) -> Vec<ExecutorId> {
+        self.fleet.late.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| id.clone()).collect()
+    }
+
     pub(crate) fn look_for_room(&mut self, id: &ExecutorId) {
         let room = self.room(id);
         let Some(executor) = self.executors.get_mut(id) else { return };
@@ -106,6 +129,9 @@ impl State {
         self.fleet.with_room.remove(id);
         if let Some(due) = executor.due {
             self.fleet.due.remove(&(due, id.clone()));
+        }
+        if let Some(late_from) = executor.late_from {
+            self.fleet.late.remove(&(late_from, id.clone()));
         }
         Some(executor)
     }
@@ -124,6 +150,8 @@ impl State {
             let due = executor.due.expect("each executor is due some time");
             assert!(due <= executor.ends(), "{id}: due {due:?}, which is too late");
             fresh.due.insert((due, id.clone()));
+            assert_eq!(executor.late_from.is_some(), !executor.running.is_empty(), "{id}: what may be late");
+            fresh.late.extend(executor.late_from.map(|at| (at, id.clone())));
             fresh.slots += executor.slots_that_count();
             fresh.set_room(id, !executor.room.is_empty());
         }

@@ -35,6 +35,7 @@ impl Executor {
             has: BTreeSet::new(),
             has_strays: false,
             running: BTreeMap::new(),
+            late_from: None,
             given: BTreeMap::new(),
             begun: BTreeMap::new(),
             past_cap: None,
@@ -113,6 +114,7 @@ impl Step<'_> {
     /// The journal was applied: waits for every executor it names, and asks again for all that was outstanding.
     pub fn recovered(&mut self) {
         let until = self.now + self.state.settings.lease;
+        self.state.young_until = until;
         let with_workers = self.state.runs.values().flat_map(|run| run.workers.keys());
         let named: Vec<_> = self.state.placed.keys().chain(with_workers).cloned().collect();
         for executor in named {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seagull_domain::{ExecutorId, InfraCause, Ledger, NotExecuted, Role, RunId, RunSpec, TestIndex, Verdict};
+use seagull_domain::{ExecutorId, InfraCause, Ledger, NotExecuted, Role, RunId, TestIndex, Verdict};
 
 use crate::assign::may_go_elsewhere;
 use crate::fact::What;
@@ -101,10 +101,16 @@ impl Step<'_> {
         }
     }
 
+    /// Whether who is there, and what runs there, is known: after a recovery executors report one after the other.
+    fn knows_executors(&self) -> bool {
+        self.now >= self.state.young_until
+    }
+
     /// Ends a run that loses more than it is worth to the others.
     fn give_up(&mut self, run: &RunId) {
         let Some(state) = self.state.runs.get(run) else { return };
-        let spent = state.losses >= state.loss_budget() || self.state.nothing_starts(run);
+        let nothing_starts = || self.knows_executors() && self.state.nothing_starts(run);
+        let spent = state.losses >= state.loss_budget() || nothing_starts();
         if let (true, Phase::Running, Some(cause)) =
             (spent && !state.all_decided(), state.phase, state.lost_to)
         {
@@ -117,8 +123,10 @@ impl Step<'_> {
         let (losses, cause) = (state.discovery_losses, &state.discovery_lost_to);
         // What came back from one executor says little of another.
         let told = state.sick.len().saturating_sub(1) as u32;
-        let spent = losses.saturating_sub(told) >= RunSpec::TEST_LOSSES
-            || (losses >= RunSpec::TEST_LOSSES && !self.state.has_untried(state, &BTreeSet::new()))
+        let most = state.spec.test_budget();
+        let has_untried = || !self.knows_executors() || self.state.has_untried(state, &BTreeSet::new());
+        let spent = losses.saturating_sub(told) >= most
+            || (losses >= most && !has_untried())
             || losses >= state.loss_budget();
         if state.phase == Phase::Discovering && spent {
             let message = format!("no discovery succeeded in {losses} attempts; the last: {cause}");

@@ -117,6 +117,7 @@ impl Step<'_> {
             known.done.clear();
             known.begun.clear();
         }
+        self.state.look_for_late(executor);
         let names = &mut self.state.names;
         names.retain(|(of, name)| of != executor || (name != boot && !earlier.contains(name)));
         names.extend(earlier.into_iter().chain([boot.clone()]).map(|boot| (executor.clone(), boot)));
@@ -323,6 +324,7 @@ impl Step<'_> {
             self.show(report, stopped, None);
         }
         self.seen_mut(report).running = running;
+        self.state.look_for_late(&report.executor);
     }
 
     /// Learns what it took from giving out an attempt to its first test.

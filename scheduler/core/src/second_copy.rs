@@ -10,6 +10,7 @@
 //! machine, in one tree, may get in each other's way.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use seagull_domain::{
@@ -29,6 +30,8 @@ use crate::take_back::{idle_slots, outstanding};
 const FAR: u64 = 3;
 /// and not before it has run for so long.
 const LEAST: Duration = Duration::from_secs(10);
+/// Until an executor is looked at once more, unless it reports.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// So many tests of a run get a copy, or one in so many, if that is more: what is late by the dozen is mispredicted.
 const MOST: usize = 10;
 const SHARE: usize = 100;
@@ -97,24 +100,38 @@ struct Late<'a> {
     taken: Duration,
 }
 
-/// The second copy that an idle slot is to get, if one is to: of those that have a place, of the test that has run for
-/// the longest.
-fn best_copy(state: &State, now: Instant) -> Option<Match> {
-    if !state.runs.values().any(Run::may_copy) {
+/// What is late on these executors, what has run for the longest first.
+fn late_on<'a>(state: &'a State, now: Instant, executors: &[ExecutorId]) -> Vec<Late<'a>> {
+    let known = executors.iter().filter_map(|id| state.executors.get_key_value(id));
+    let running = known.flat_map(|(id, executor)| executor.running.iter().map(move |at| (id, at)));
+    let mut late: Vec<_> = running.filter_map(|(id, at)| late(state, now, id, at)).collect();
+    late.sort_by_key(|late| (Reverse(late.taken), late.copy.beside));
+    late
+}
+
+/// The second copy that an idle slot is to get, if one is to: the first that has a place.
+fn best_copy(state: &State, late: &[Late]) -> Option<Match> {
+    if late.is_empty() {
         return None;
     }
     let idle = idle_slots(state);
-    if idle.len() <= outstanding(state) {
-        return None;
-    }
-    let running = state.executors.iter().flat_map(|(id, e)| e.running.iter().map(move |at| (id, at)));
-    let mut late: Vec<_> = running.filter_map(|(id, at)| late(state, now, id, at)).collect();
-    late.sort_by_key(|late| (Reverse(late.taken), late.copy.beside));
-    late.into_iter().find_map(|late| {
-        let (executor, slot) = place(state, &late, &idle)?;
+    let matched = late.iter().find_map(|late| {
+        let (executor, slot) = place(state, late, &idle)?;
         let (run, copy) = (late.id.clone(), Some(late.copy));
         Some(Match { run, bundle: None, copy, executor: executor.clone(), slot })
-    })
+    });
+    // What is being taken back may be for these slots.
+    matched.filter(|_| idle.len() > outstanding(state))
+}
+
+impl State {
+    /// When a test may be late: no run is ahead of its predictions.
+    pub(crate) fn late_from(&self, running: &Running) -> Instant {
+        let run = self.runs.get(&running.run);
+        let test = run.and_then(|run| run.tests.get(running.test.0 as usize));
+        let far_us = test.map_or(0, |test| test.predicted_us.saturating_mul(FAR));
+        running.since + LEAST.max(Duration::from_micros(far_us))
+    }
 }
 
 fn late<'a>(
@@ -149,9 +166,23 @@ fn place<'a>(state: &State, late: &Late, idle: &[Place<'a>]) -> Option<Place<'a>
 }
 
 impl Step<'_> {
-    /// One at a time: the next step looks again.
+    /// One at a time: the next step looks again. Where nothing is late, or nobody has room for it, that waits a while: a
+    /// fleet that stands still as a whole must not be looked through in each step.
     pub fn copy_late_test(&mut self, slots: u32) {
-        let Some(matched) = best_copy(self.state, self.now) else { return };
+        if !self.state.runs.values().any(Run::may_copy) {
+            return;
+        }
+        let executors = self.state.with_late(self.now);
+        let late = late_on(self.state, self.now, &executors);
+        let matched = best_copy(self.state, &late);
+        let waits = if matched.is_some() {
+            late.into_iter().map(|late| late.executor).collect()
+        } else {
+            BTreeSet::new()
+        };
+        let again: Vec<_> = executors.iter().filter(|id| !waits.contains(id)).cloned().collect();
+        again.iter().for_each(|id| self.state.look_for_late_at(id, Some(self.now + LOOK_AGAIN)));
+        let Some(matched) = matched else { return };
         let run = &self.state.runs[&matched.run];
         let worker = run.worker(&matched.executor, matched.slot).map(|worker| worker.number);
         let number =

@@ -103,9 +103,12 @@ impl State {
     }
 
     /// Whether so much came back, from everywhere, that no sandbox or worker of the run starts. What came back from some
-    /// executors says nothing of those that are busy.
+    /// executors says nothing of those that are busy, and nothing where there is none.
     pub(crate) fn nothing_starts(&self, run: &RunId) -> bool {
         let state = &self.runs[run];
+        if state.in_vain < NOTHING_STARTS {
+            return false;
+        }
         let mut takes = self.executors.iter().filter(|(_, executor)| executor.may_take());
         let slots: u32 = takes.clone().map(|(_, executor)| u32::from(executor.slots)).sum();
         let is_in_vain = |(id, _): (&ExecutorId, _)| state.in_vain_on(id) > 0;
@@ -113,6 +116,7 @@ impl State {
             let mut running = self.executors.values().flat_map(|executor| executor.running.values());
             running.any(|running| running.run == *run)
         };
-        state.in_vain >= NOTHING_STARTS + 2 * slots && takes.all(is_in_vain) && !something_runs()
+        let enough = slots > 0 && state.in_vain >= NOTHING_STARTS + 2 * slots;
+        enough && takes.all(is_in_vain) && !something_runs()
     }
 }

@@ -60,6 +60,9 @@ pub struct State {
     /// Of each run, what it takes of late from giving an attempt to a worker that waits to its first test, in microseconds.
     #[serde(skip)]
     pub starts_us: BTreeMap<RunId, u64>,
+    /// Until then executors may be there that have not reported since the recovery.
+    #[serde(skip)]
+    pub young_until: Instant,
     /// When it was last looked for what may be taken back.
     #[serde(skip)]
     pub looked_back: Instant,
@@ -117,6 +120,8 @@ pub struct Executor {
     pub has_strays: bool,
     /// What each slot runs, as last reported.
     pub running: BTreeMap<SlotIndex, Running>,
+    /// When it is looked whether one of these is late.
+    pub late_from: Option<Instant>,
     /// What workers that waited were given and have not come to yet, and when.
     pub given: BTreeMap<SlotIndex, (AttemptId, Instant)>,
     /// When each attempt of its was first reported to run.
@@ -171,6 +176,7 @@ impl State {
             judgements: BTreeMap::new(),
             losses: Losses::default(),
             starts_us: BTreeMap::new(),
+            young_until: Instant::default(),
             looked_back: Instant::default(),
             trials: BTreeMap::new(),
             names: VecDeque::new(),
