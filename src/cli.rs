@@ -5,6 +5,7 @@ mod begin;
 mod habits;
 mod manual;
 mod plan;
+mod services;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub use begin::{Doctor, Init};
 pub use habits::refuse;
 pub use manual::{Completions, Man, Shell};
 pub use plan::{CostArgs, Plan};
+pub use services::{Gc, Named, OfServices, ServiceLogs, ServiceShell, Services, Up};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -77,6 +79,7 @@ Examples:
   seagull executor --scheduler https://ci.example.com:7878 --token-file token --tls-ca ca.pem
   seagull executor --scheduler https://ci.example.com:7878 --token-file token --notice ec2
   seagull executor drain e-one e-two --scheduler http://127.0.0.1:7878 --token-file token --wait
+  seagull executor gc --dry-run
 
 Ctrl-C, SIGTERM or a closed terminal once: it drains. It takes nothing new, gives back what has
 not started, lets what runs end within --drain-limit, gives back what does not, and leaves with
@@ -156,6 +159,12 @@ pub enum Command {
     ///
     /// Fetches each run's artifact once, and runs its tests in sandboxes. May join and leave at any time.
     Executor(Box<Executor>),
+    /// Start, look at and remove the services that tests need, on a Docker engine
+    ///
+    /// Those of an environment of seagull.toml, in a network of their own: nothing else on the machine sees them but
+    /// through free ports of 127.0.0.1.
+    #[command(disable_help_subcommand = true)]
+    Services(Box<Services>),
     /// Print a script that completes commands and options in a shell
     Completions(Completions),
     /// Print the manual page, or that of a command
@@ -430,6 +439,10 @@ pub enum OfExecutors {
     ///
     /// Returns when each says that it drains. Costs no test anything: what an executor gives back runs elsewhere.
     Drain(Drain),
+    /// Remove what is left on the Docker engine of sandboxes whose lease has ended, or whose owner is dead
+    ///
+    /// Of all installations on this engine. What another machine or container owns goes by its lease alone.
+    Gc(Gc),
 }
 
 /// Options of `seagull executor drain`.
