@@ -72,7 +72,7 @@ impl Again {
     /// What lists the tests that are discovered, without us.
     pub fn listing(&self, spec: &RunSpec) -> String {
         let named = Some(spec.environment.python.as_str()).filter(|python| !python.is_empty());
-        framework::listing(spec, named.or(self.python.as_deref()).unwrap_or("python3"))
+        framework::listing(spec, named.or(self.python.as_deref()))
     }
 
     /// What looks at whether all is in place for the same suite.
@@ -236,7 +236,7 @@ mod tests {
         };
         let found = Some("/suite/.venv/bin/python");
         assert!(listing(found, &spec).starts_with("/suite/.venv/bin/python -m pytest "));
-        assert!(listing(None, &spec).starts_with("python3 -m pytest "));
+        assert!(listing(None, &spec).starts_with("pytest "));
         spec.environment.python = "/other/python".into();
         assert!(listing(found, &spec).starts_with("/other/python -m pytest "));
         let discover = ["/bin/sh", "-c", "./list \"$@\" | sort", "sh", "{args}"].map(str::to_owned).to_vec();

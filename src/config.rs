@@ -148,9 +148,10 @@ impl Config {
         let known: Vec<String> = readers.iter().flat_map(Reader::known).collect();
         #[cfg(test)]
         self.known.extend(known.iter().cloned().chain(named.iter().flat_map(Reader::known)));
-        for reader in readers.into_iter().chain(named) {
-            self.warnings.extend(reader.unknown(&known));
-        }
+        let readers = readers.into_iter().chain(named);
+        let mut unknown: Vec<_> = readers.flat_map(|reader| reader.unknown(&known)).collect();
+        unknown.sort_by_key(|(line, _)| *line);
+        self.warnings.extend(unknown.into_iter().map(|(_, warning)| warning));
     }
 }
 
@@ -312,17 +313,17 @@ mod tests {
             [environment.db]\nservices = ['db']\nservice = 'x'\n";
         let config = parse(text).unwrap();
         let expected = [
-            "/suite/seagull.toml:11: unknown key docker",
-            "/suite/seagull.toml:13: unknown key envs; did you mean env?",
             "/suite/seagull.toml:1: unknown key projekt; did you mean project?",
             "/suite/seagull.toml:2: unknown key slots; did you mean run.slots?",
-            "/suite/seagull.toml:10: unknown key setup.command",
+            "/suite/seagull.toml:4: unknown key run.slot; did you mean run.slots?",
             "/suite/seagull.toml:5: unknown key run.python; did you mean pytest.python?",
             "/suite/seagull.toml:6: unknown key run.retry; did you mean run.retries?",
             "/suite/seagull.toml:7: unknown key run.select; --select is for the command line only",
-            "/suite/seagull.toml:4: unknown key run.slot; did you mean run.slots?",
-            "/suite/seagull.toml:20: unknown key environment.db.service; did you mean environment.db.services?",
+            "/suite/seagull.toml:10: unknown key setup.command",
+            "/suite/seagull.toml:11: unknown key docker",
+            "/suite/seagull.toml:13: unknown key envs; did you mean env?",
             "/suite/seagull.toml:17: unknown key services.db.port; did you mean services.db.ports?",
+            "/suite/seagull.toml:20: unknown key environment.db.service; did you mean environment.db.services?",
         ];
         assert_eq!(config.warnings, expected);
     }
@@ -385,16 +386,21 @@ mod tests {
             ),
         ];
         for (text, expected) in table {
-            let hint = "hint: docs/run.md shows every setting";
+            let hint = "hint: seagull docs run shows every setting";
             assert_eq!(refusal(text), format!("/suite/seagull.toml:{expected}\n{hint}"), "{text}");
         }
         let twice = refusal("[env]\nKEY = 'a'\n[secrets]\nKEY = 'env:A'");
         assert!(twice.starts_with("/suite/seagull.toml: secrets.KEY: [env] sets it too\nhint: "), "{twice}");
-        assert!(refusal("a = 1\ncap = = 3").starts_with("/suite/seagull.toml:2: cap: "));
+        let strange = refusal("a = 1\ncap = = 3");
+        assert!(
+            strange.starts_with("/suite/seagull.toml:2: cap: ") && !strange.contains("quotes"),
+            "{strange}"
+        );
+        assert!(!refusal("[run").contains("quotes"));
         let unquoted = refusal("[env]\nTOKEN = hunter2");
         assert!(unquoted.contains(":2: TOKEN: ") && !unquoted.contains("hunter2"), "{unquoted}");
         assert!(
-            unquoted.contains("\nhint: docs/run.md shows every setting; a text stands in quotes"),
+            unquoted.contains("\nhint: seagull docs run shows every setting; a text stands in quotes"),
             "{unquoted}"
         );
     }

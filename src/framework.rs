@@ -19,6 +19,10 @@ const FILES: [&str; 6] =
 const SECTIONS: [(&str, &str); 3] =
     [("pyproject.toml", "[tool.pytest"), ("setup.cfg", "[tool:pytest]"), ("tox.ini", "[pytest]")];
 
+/// By which argument pytest takes names of packages.
+pub const PACKAGES: &str = "--pyargs";
+/// Files of Python projects, whose tests are pytest's though nothing shows it.
+const OF_PYTHON: [&str; 4] = ["pyproject.toml", "setup.py", "setup.cfg", "tox.ini"];
 /// Files of suites that run by `[command]`.
 const OF_OTHERS: [&str; 9] = [
     "go.mod",
@@ -33,7 +37,7 @@ const OF_OTHERS: [&str; 9] = [
 ];
 /// What to do where there is one.
 pub const BY_COMMAND: &str =
-    "[command] in seagull.toml runs any framework: docs/command.md has recipes for Go, Jest and Maven";
+    "[command] in seagull.toml runs any framework: seagull docs command has recipes for Go, Jest and Maven";
 
 /// A framework by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +79,13 @@ pub fn name(args: &cli::Run, place: &Place) -> (Name, Option<String>) {
         (Some(name), _) => (name, Some("--framework".to_owned())),
         (None, Some(name)) => (name, Some("seagull.toml".to_owned())),
         _ if args.paths.iter().any(is_python) => (Name::Pytest, Some("the paths that are given".to_owned())),
-        _ => (detect(&place.directory), sign(&place.directory)),
+        _ if args.arguments.iter().any(|argument| argument == PACKAGES) => {
+            (Name::Pytest, Some(PACKAGES.to_owned()))
+        }
+        _ => {
+            let shown = shown(&place.directory, place.repository.as_deref());
+            shown.map_or((Name::Pytest, None), |(name, sign)| (name, Some(sign)))
+        }
     }
 }
 
@@ -85,7 +95,7 @@ pub fn choose(args: &cli::Run, place: &Place) -> anyhow::Result<Framework> {
         (Name::Pytest, _) => Ok(Framework::Pytest),
         (Name::Cargo, _) => Ok(Framework::Cargo),
         (Name::Command, None) => Err(usage(
-            "the framework command needs [command] in seagull.toml\nhint: docs/command.md shows how",
+            "the framework command needs [command] in seagull.toml\nhint: seagull docs command shows how",
         )),
         (Name::Command, Some(commands)) => {
             let given = args.paths.iter().chain(&args.arguments).next();
@@ -99,8 +109,9 @@ pub fn choose(args: &cli::Run, place: &Place) -> anyhow::Result<Framework> {
     }
 }
 
-/// The command line with which the framework alone lists the tests of a run.
-pub fn listing(spec: &RunSpec, python: &str) -> String {
+/// The command line with which the framework alone lists the tests of a run. `python` is its interpreter, where that is
+/// known.
+pub fn listing(spec: &RunSpec, python: Option<&str>) -> String {
     let arguments = spec.arguments.iter().map(String::as_str);
     match &spec.environment.framework {
         Framework::Pytest => {
@@ -128,9 +139,10 @@ pub fn listing(spec: &RunSpec, python: &str) -> String {
     }
 }
 
-/// pytest as a worker starts it: as its own command, where that is beside the interpreter. `-m pytest` finds modules of
-/// the working directory besides.
-pub fn pytest(python: &str) -> Vec<String> {
+/// pytest as a worker starts it: as its own command, where that is beside the interpreter, or where nothing is known of
+/// that. `-m pytest` finds modules of the working directory besides.
+pub fn pytest(python: Option<&str>) -> Vec<String> {
+    let Some(python) = python else { return vec!["pytest".to_owned()] };
     let script = Path::new(python).with_file_name("pytest");
     match script.to_str().filter(|_| python.contains('/') && script.is_file()) {
         Some(script) => vec![script.to_owned()],
@@ -138,10 +150,21 @@ pub fn pytest(python: &str) -> Vec<String> {
     }
 }
 
-/// By which file a directory shows what runs its tests.
-pub fn sign(directory: &Path) -> Option<String> {
-    let cargo = || directory.join("Cargo.toml").is_file().then(|| "Cargo.toml".to_owned());
-    pytest_sign(directory).or_else(cargo)
+/// What runs the tests of a directory, and which file shows it: the first there, or above it in its repository. The beginning
+/// of another project ends the search.
+pub fn shown(directory: &Path, top: Option<&Path>) -> Option<(Name, String)> {
+    let top = top.unwrap_or(directory);
+    for (height, above) in directory.ancestors().take_while(|above| above.starts_with(top)).enumerate() {
+        let cargo = || above.join("Cargo.toml").is_file().then(|| (Name::Cargo, "Cargo.toml".to_owned()));
+        let found = pytest_sign(above).map(|sign| (Name::Pytest, sign)).or_else(cargo);
+        if let Some((name, sign)) = found {
+            return Some((name, "../".repeat(height) + &sign));
+        }
+        if other_sign(above).is_some() || OF_PYTHON.iter().any(|file| above.join(file).is_file()) {
+            return None;
+        }
+    }
+    None
 }
 
 /// The file of another framework's suite, where nothing shows the one that runs.
@@ -153,15 +176,6 @@ pub fn sign_of_another(args: &cli::Run, place: &Place) -> Option<&'static str> {
 /// By which file a directory shows a framework that runs by `[command]`.
 pub fn other_sign(directory: &Path) -> Option<&'static str> {
     OF_OTHERS.into_iter().find(|file| directory.join(file).is_file())
-}
-
-/// Cargo where there is a `Cargo.toml` and no sign of a pytest suite, else pytest.
-pub fn detect(directory: &Path) -> Name {
-    if directory.join("Cargo.toml").is_file() && pytest_sign(directory).is_none() {
-        Name::Cargo
-    } else {
-        Name::Pytest
-    }
 }
 
 fn pytest_sign(directory: &Path) -> Option<String> {
@@ -190,11 +204,22 @@ mod tests {
     fn pytest_is_its_own_command_where_that_is_beside_the_interpreter() {
         let bin = tempfile::tempdir().unwrap();
         let python = bin.path().join("python").to_string_lossy().into_owned();
-        assert_eq!(pytest(&python), [&python, "-m", "pytest"]);
+        assert_eq!(pytest(Some(&python)), [&python, "-m", "pytest"]);
         let script = bin.path().join("pytest");
         fs::write(&script, "").unwrap();
-        assert_eq!(pytest(&python), [script.to_string_lossy()]);
-        assert_eq!(pytest("python3"), ["python3", "-m", "pytest"]);
+        assert_eq!(pytest(Some(&python)), [script.to_string_lossy()]);
+        assert_eq!(pytest(Some("python3")), ["python3", "-m", "pytest"]);
+        assert_eq!(pytest(None), ["pytest"]);
+    }
+
+    #[test]
+    fn names_of_packages_are_for_pytest() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::at(directory.path().to_owned()).unwrap();
+        let mut args = cli::Run { arguments: vec!["networkx".into()], ..Default::default() };
+        assert_eq!(name(&args, &place), (Name::Pytest, None));
+        args.arguments.insert(0, PACKAGES.into());
+        assert_eq!(name(&args, &place), (Name::Pytest, Some(PACKAGES.into())));
     }
 
     #[test]
@@ -206,7 +231,8 @@ mod tests {
             fs::write(path, text).unwrap();
         };
         let remove = |path: &str| fs::remove_file(directory.path().join(path)).unwrap();
-        assert_eq!(detect(directory.path()), Name::Pytest);
+        let shown = || shown(directory.path(), None);
+        assert_eq!(shown(), None);
         let another = || {
             let place = Place::at(directory.path().to_owned()).unwrap();
             sign_of_another(&cli::Run::default(), &place)
@@ -219,7 +245,7 @@ mod tests {
         write("tests/it.rs", "");
         write("tests/deep/test_a.py", "");
         write("pyproject.toml", "[build-system]");
-        assert_eq!(detect(directory.path()), Name::Cargo);
+        assert_eq!(shown(), Some((Name::Cargo, "Cargo.toml".to_owned())));
         for (file, text) in [
             ("conftest.py", ""),
             ("tests/test_a.py", ""),
@@ -228,9 +254,35 @@ mod tests {
             ("pyproject.toml", "[tool.pytest.ini_options]"),
         ] {
             write(file, text);
-            assert_eq!(detect(directory.path()), Name::Pytest, "{file}");
-            assert_eq!(sign(directory.path()).as_deref(), Some(file));
+            assert_eq!(shown(), Some((Name::Pytest, file.to_owned())));
             remove(file);
         }
+    }
+
+    #[test]
+    fn what_is_above_in_the_repository_shows_it_unless_another_project_begins_below() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path();
+        let write = |path: &str| {
+            fs::create_dir_all(top.join(path).parent().unwrap()).unwrap();
+            fs::write(top.join(path), "").unwrap();
+        };
+        for file in
+            ["repo/Cargo.toml", "repo/src/deep/lib.rs", "repo/python/pyproject.toml", "repo/go/x/go.mod"]
+        {
+            write(file);
+        }
+        write("repo/python/pkg/__init__.py");
+        let repo = top.join("repo");
+        let shown = |path: &str| shown(&repo.join(path), Some(&repo));
+        assert_eq!(shown("src/deep"), Some((Name::Cargo, "../../Cargo.toml".to_owned())));
+        assert_eq!((shown("python/pkg"), shown("go/x")), (None, None));
+        assert_eq!(
+            super::shown(&repo.join("src"), None),
+            None,
+            "without a repository only the directory counts"
+        );
+        write("repo/src/conftest.py");
+        assert_eq!(shown("src/deep"), Some((Name::Pytest, "../conftest.py".to_owned())));
     }
 }

@@ -15,9 +15,10 @@ use seagull_executor::artifact;
 use crate::errors::usage;
 
 /// What running a suite leaves behind says nothing about what it was.
-const LEFT_BEHIND: [&str; 8] = [
+pub const LEFT_BEHIND: [&str; 9] = [
     "__pycache__",
     ".pytest_cache",
+    ".hypothesis",
     ".coverage*",
     "coverage.json",
     "coverage.lcov",

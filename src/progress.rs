@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::errors::{Stderr, say};
+use crate::report::duration;
 
 /// What takes longer is said to go on, and so often.
 const QUIET: Duration = Duration::from_secs(2);
@@ -45,10 +46,10 @@ impl Progress {
                     return done;
                 }
                 _ = ticks.tick() => {
-                    let (what, seconds) = (what(), began.elapsed().as_secs());
+                    let (what, since) = (what(), duration(began.elapsed()));
                     match self.live {
-                        true => drop(write!(Stderr, "\r\x1b[K{what}: {seconds} s ...")),
-                        false if told % LOG_TICKS == 0 => say!("{what}: {seconds} s ..."),
+                        true => drop(write!(Stderr, "\r\x1b[K{what}: {since} ...")),
+                        false if told % LOG_TICKS == 0 => say!("{what}: {since} ..."),
                         false => {}
                     }
                     told += 1;

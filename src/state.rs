@@ -2,9 +2,9 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -122,9 +122,13 @@ pub fn read_token(path: &Path) -> anyhow::Result<Token> {
     text.parse().map_err(|error| usage(format!("{}: {error}\n{hint}", path.display())))
 }
 
-/// Makes the directory, out of git's sight, and tries whether it can be written to.
+/// Makes the directory, for its owner alone and out of git's sight, and tries whether it can be written to.
 fn prepare(directory: &Path) -> io::Result<()> {
-    fs::create_dir_all(directory)?;
+    directory.parent().map_or(Ok(()), fs::create_dir_all)?;
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if !directory.is_dir() => return Err(error),
+        _ => {}
+    }
     tempfile::NamedTempFile::new_in(directory)?;
     let ignore = OpenOptions::new().write(true).create_new(true).open(directory.join(".gitignore"));
     match ignore {
@@ -189,6 +193,18 @@ mod tests {
         let state = State::open(Some(&given), &Place::at(suite).unwrap()).unwrap();
         assert_eq!(state.directory, given);
         assert_eq!(fs::read_dir(given).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_made_is_for_its_owner_and_what_was_there_stays_as_it_was() {
+        let root = tempfile::tempdir().unwrap();
+        let place = Place::at(root.path().to_owned()).unwrap();
+        let mode = |directory: &Path| fs::metadata(directory).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&State::open(None, &place).unwrap().directory), 0o700);
+        let given = root.path().join("given");
+        fs::create_dir(&given).unwrap();
+        fs::set_permissions(&given, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(mode(&State::open(Some(&given), &place).unwrap().directory), 0o755);
     }
 
     #[test]

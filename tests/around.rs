@@ -105,7 +105,8 @@ fn everything_is_told(ran: &Ran) {
 
     let history = ran.objects(&["history", "test_second"]);
     assert_eq!((history.len(), text(&history[0], "verdict")), (1, "failed"));
-    assert!(ran.text(&["history", "test_second"]).contains("as 1 run taught"));
+    assert!(ran.text(&["history", "test_first"]).contains("as 1 run taught"));
+    assert!(ran.text(&["history", "test_second"]).contains("never did but fail"));
 
     // The stream once more, with the run's exit code.
     let watched = ran.ask(&["watch", "--output", "json"]);
@@ -181,7 +182,7 @@ fn what_did_not_pass_is_run_again_and_the_next_run_says_what_that_would_be() {
 
     let next = ran.suite.run(&["--slots", "1", "--run-id", "three"]);
     assert!(
-        next.stderr.contains("the last run, two: failed; --select not-passed would run 1 test"),
+        next.stderr.contains("the last run, two: failed; --select not-passed runs what did not pass and is still there, at most 1 test"),
         "{}",
         next.stderr
     );
@@ -260,14 +261,24 @@ fn a_gate_on_the_whole_is_no_failure_of_the_repeated_test() {
 #[test]
 fn where_the_last_run_found_no_tests_others_are_to_be_named() {
     let ran = Ran::here();
-    ran.suite.run(&["--run-id", "none", "test_a.py::test_none"]).expect_code(101);
-    let asked = ran.ask(&["logs", "test_first"]);
-    assert_eq!(asked.status.code(), Some(2), "{}", said(&asked));
+    for (run, selects) in
+        [("undiscovered", &["test_a.py::test_none"][..]), ("deselected", &["--", "-k", "nothing"])]
+    {
+        ran.suite.run(&[&["--run-id", run], selects].concat()).expect_code(101);
+        let asked = ran.ask(&["logs", "test_first"]);
+        assert_eq!(asked.status.code(), Some(2), "{}", said(&asked));
+        let hint = format!("hint: seagull explain {run} says why, and seagull runs lists others");
+        assert!(said(&asked).contains(&hint), "{}", said(&asked));
+    }
+    let nothing = ran.ask(&["rerun", "deselected"]);
+    assert_eq!(nothing.status.code(), Some(101), "{}", said(&nothing));
     assert!(
-        said(&asked).contains("hint: seagull explain none says why, and seagull runs lists others"),
+        said(&nothing).contains("run deselected had no tests; the run itself: incomplete"),
         "{}",
-        said(&asked)
+        said(&nothing)
     );
+    let watched = ran.ask(&["watch", "deselected"]);
+    assert!(said(&watched).contains("what is discovered:     /"), "{}", said(&watched));
 }
 
 #[test]

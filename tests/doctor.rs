@@ -44,7 +44,7 @@ fn a_good_suite_is_good_step_by_step() {
     suite.write("seagull.toml", "[artifact]\nroot = '.'\n");
     let steps = steps(&suite, &[], 0);
     let names: Vec<_> = steps.iter().map(|(name, _)| name.as_str()).collect();
-    let expected = ["settings", "state", "framework", "interpreter", "pytest", "discovery", "ids"];
+    let expected = ["settings", "state", "framework", "interpreter", "pytest", "discovery", "history", "ids"];
     assert_eq!(names, [&expected[..], &["one test", "one bundle", "artifact"]].concat());
     assert!(steps.iter().all(|(_, finding)| finding["state"] == "ok"), "{steps:#?}");
     assert!(step(&steps, "discovery", "ok")["message"].as_str().unwrap().starts_with("31 tests in 1 file "));
@@ -85,7 +85,11 @@ fn what_stops_the_discovery_is_shown_with_what_to_compare() {
     step(&none, "framework", "warning");
 
     let some = self::steps(&Suite::named("broken_file"), &[], 0);
-    assert!(step(&some, "discovery", "warning")["message"].as_str().unwrap().contains("test_syntax.py"));
+    let said = |words: &str| {
+        let of_discovery = some.iter().filter(|(name, _)| name == "discovery");
+        of_discovery.filter_map(|(_, finding)| finding["message"].as_str()).any(|said| said.contains(words))
+    };
+    assert!(said("test_syntax.py") && said("no_such_module_anywhere is not installed for /"), "{some:#?}");
 }
 
 #[test]
@@ -131,7 +135,7 @@ fn the_interpreter_and_its_pytest_are_looked_at() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(
-        said.contains("it cannot be imported: none here") && said.contains("-m pip install pytest"),
+        said.contains("it cannot be imported: none here") && said.contains("install --upgrade pytest"),
         "{said}"
     );
 }
@@ -154,7 +158,7 @@ fn what_takes_long_is_said_to_go_on() {
     let suite = Suite::of(&[("test_a.py", GOOD), ("conftest.py", "import time\ntime.sleep(3)\n")]);
     let output = doctor(&suite, &[], &[]);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("discovery: 2 s ..."), "{said}");
+    assert!(said.contains("discovery: 2."), "{said}");
 }
 
 #[test]
@@ -229,7 +233,7 @@ fn a_suite_of_another_framework_is_told_of_the_recipes() {
         let output = suite.seagull(arguments).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{said}");
-        assert!(said.contains("package.json") && said.contains("docs/command.md has recipes"), "{said}");
+        assert!(said.contains("package.json") && said.contains("seagull docs command has recipes"), "{said}");
     }
     let hint = step(&steps(&suite, &[], 1), "framework", "warning")["hint"].to_string();
     assert!(hint.contains("package.json"), "{hint}");

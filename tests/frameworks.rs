@@ -124,7 +124,7 @@ fn a_batch_that_is_killed_though_no_test_alone_does_it_is_a_suite_error() {
 #[test]
 fn of_a_batch_that_hangs_only_the_test_that_does_times_out_and_its_processes_are_gone() {
     let suite = command(&["many::a", "many::hangs", "many::b"]);
-    let run = suite.run(&["--test-limit", "1s", "--slots", "1"]);
+    let run = suite.run(&["--test-limit", "3s", "--slots", "1"]);
     run.expect(100, &[("many::a", "passed"), ("many::hangs", "failed"), ("many::b", "passed")]);
     says(&run, "many::hangs", "cause", "timed out");
     suite.marked().all_gone_within(GONE);

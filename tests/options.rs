@@ -91,7 +91,7 @@ fn the_commands_own_fail_fast_goes_before_the_suites() {
 #[test]
 fn last_failed_is_a_selection() {
     let suite = suite("");
-    let all = "--last-failed is --select last-failed: 0 of 3 tests are known to have failed";
+    let all = "--last-failed is --select last-failed: 0 of 3 tests are known to have failed, so all run";
     // As in pytest everything runs where nothing is known to have failed.
     runs_whole(&suite.run(&["--", "--lf"]), &[all]);
     let run = suite.run(&["--", "--last-failed"]);

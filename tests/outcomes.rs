@@ -22,6 +22,9 @@ fn wrong_usage_of_pytest_is_told_in_its_words_alone() {
     };
     let nope = message(&["test_a.py::test_nope"]);
     assert!(nope.starts_with("not found: ") && nope.lines().count() <= 2, "{nope}");
+    let package = message(&["pluggy"]);
+    let hint = "file or directory not found: pluggy; it is the name of an installed package, whose tests run by: -- --pyargs pluggy";
+    assert_eq!(package, hint);
     let unknown = message(&["--", "--cov=shop", "--cov-report=xml"]);
     let cov = "unrecognized arguments: --cov=shop --cov-report=xml; --cov is of pytest-cov, which is not installed for ";
     assert!(unknown.starts_with(cov) && !unknown.contains("_pytest"), "{unknown}");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Finished, Running, Suite, is, text};
+use crate::harness::{Finished, Running, Suite, is, text, until};
 
 /// How long a process of a run may outlive it.
 const GONE: Duration = Duration::from_secs(1);
@@ -124,12 +124,8 @@ fn what_is_to_outlive_its_terminal_does() {
 
 fn torn_down_by(signals: &[Signal]) {
     let suite = Suite::named("long");
-    let mut run = suite.start(&[]);
-    let mut waiting = BTreeSet::new();
-    while waiting.len() < 2 {
-        let started = run.until(is("test_started"));
-        waiting.extend(Some(text(&started, "test").to_owned()).filter(|test| test.contains("waits")));
-    }
+    let run = suite.start(&[]);
+    until(|| ["waits-a", "waits-b"].iter().all(|file| suite.path().join(file).exists()));
     signals.iter().for_each(|signal| run.signal(*signal));
     let finished = run.finish();
     suite.marked().all_gone_within(GONE);

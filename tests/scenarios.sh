@@ -18,10 +18,10 @@ while [ $# -gt 0 ]; do
 done
 [ ${#scenarios[@]} -gt 0 ] || scenarios=(scenarios::)
 
-cargo test --locked --test integration --no-run
+cargo test --locked --workspace --test integration --no-run
 echo '| scenario | seed | faults | executors lost | tests | exit code | took |'
 echo '|---|---|---|---|---|---|---|'
 for scenario in "${scenarios[@]}"; do
     # Lines that tests print, and what is skipped, come out as they are said.
-    cargo test --quiet --locked --test integration -- "$scenario" --test-threads=1 --nocapture
+    cargo test --quiet --locked --workspace --test integration -- "$scenario" --test-threads=1 --nocapture
 done

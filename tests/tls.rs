@@ -122,7 +122,7 @@ fn what_is_wrong_with_a_connection_is_said_with_what_to_do() {
         (&elsewhere, &elsewhere.url, &ours, "127.0.0.1 is asked for, it has ci.example.com", "make one"),
         (&expired, &expired.url, &ours, "has expired", "renew it"),
         (&early, &early.url, &ours, "is not valid yet", "clock"),
-        (&itself, &itself.url, &ours, "is that of an authority", "docs/run.md"),
+        (&itself, &itself.url, &ours, "is that of an authority", "seagull docs run"),
         (&good, &http, &ours, "speaks TLS, and is asked without", "https://"),
         (&plain, &https, &ours, "does not speak TLS", "http://"),
     ];

@@ -10,6 +10,6 @@ mod unpack;
 pub use crate::kept::Pinned;
 pub use cache::{Cache, CacheError};
 pub use files::{BUILT, LeftOut, Reason, git};
-pub use pack::{MAX_BYTES, Measured, PackError, PackOptions, Packed, measure, pack};
+pub use pack::{MAX_BYTES, Measured, PackError, PackOptions, Packed, measure, pack, size};
 pub use patterns::{Named, Patterns};
 pub use unpack::{Limits, UnpackError, Unpacked, unpack};

@@ -248,7 +248,12 @@ fn spawn(options: &Options) -> io::Result<Pid> {
         // A test that signals its process group does not mean the supervisor.
         .process_group(0)
         .spawn()
-        .map_err(|error| io::Error::other(format!("{}: {error}", options.command[0].display())))?;
+        .map_err(|error| {
+            // Of a directory that is not there the system says the same.
+            let program = Path::new(&options.command[0]);
+            let missing = if options.cwd.is_dir() { program } else { &options.cwd };
+            io::Error::other(format!("{}: {error}", missing.display()))
+        })?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     pid.ok_or_else(|| io::Error::other("no process id"))
 }

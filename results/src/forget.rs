@@ -1,6 +1,6 @@
 //! What the history forgets, so that it does not grow for ever.
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 /// Runs are forgotten after so many others of their project, tests that so many whole runs did not have, and sooner
 /// those that only one run ever had (ids that are made up anew each time), unless they failed there.
@@ -9,6 +9,14 @@ const TESTS_KEPT: u32 = 100;
 const ONCE_SEEN_KEPT: u32 = 10;
 /// Forgetting reads all tests of a project, so it is done once in so many of its runs.
 const FORGET_EVERY: u32 = 8;
+/// A run is whole if it was asked for as the largest was: one of a part says nothing of the rest.
+const LARGEST: &str = "SELECT arguments FROM runs WHERE project = ?1 AND arguments NOT NULL
+    ORDER BY tests DESC, number DESC LIMIT 1";
+
+/// The arguments of whole runs.
+pub(crate) fn whole(connection: &Connection, project: &str) -> rusqlite::Result<Option<[u8; 32]>> {
+    connection.query_row(LARGEST, [project], |row| row.get(0)).optional()
+}
 
 pub(crate) fn forget_now_and_then(transaction: &Transaction, project: &str) -> rusqlite::Result<()> {
     let runs = "SELECT count(*) FROM runs WHERE project = ?1";
@@ -16,11 +24,9 @@ pub(crate) fn forget_now_and_then(transaction: &Transaction, project: &str) -> r
     if runs.is_multiple_of(FORGET_EVERY) { forget(transaction, project) } else { Ok(()) }
 }
 
-/// A run is whole if it was asked for as the largest was: one of a part says nothing of the rest.
 fn forget(transaction: &Transaction, project: &str) -> rusqlite::Result<()> {
     let any = "TRUE";
-    let whole = "arguments = (SELECT arguments FROM runs WHERE project = ?1 AND arguments NOT NULL
-        ORDER BY tests DESC, number DESC LIMIT 1)";
+    let whole = &format!("arguments = ({LARGEST})");
     let before = |which: &str, runs: u32| {
         let select = format!(
             "SELECT number FROM runs WHERE project = ?1 AND {which} ORDER BY number DESC LIMIT 1 OFFSET ?2"

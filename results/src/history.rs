@@ -1,24 +1,28 @@
 //! Timings and verdicts of earlier runs, in SQLite. Several processes may write at a time.
 #![expect(clippy::disallowed_methods, reason = "a shell: SQLite blocks, and its users share one connection")]
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
-use seagull_domain::{Digest, NotPassed, RunId, RunVerdict, Verdict};
+use seagull_domain::{Digest, Manifest, NotPassed, RunId, RunVerdict, Verdict};
 
 use crate::Error;
 use crate::blobs::digest;
+use crate::calibration::Calibration;
 use crate::find::{Finder, Found};
-use crate::forget::forget_now_and_then;
+use crate::forget::{forget_now_and_then, whole};
+use crate::health::{Health, STALE_DAYS};
 use crate::last_verdicts::LastVerdicts;
+use crate::renamed::renamed;
 use crate::timing::{Timing, Timings};
 
 const BUSY: Duration = Duration::from_secs(30);
 
 /// What each format adds to the one before; `PRAGMA user_version` says how many there are in a file.
-const FORMATS: [&str; 3] = [
+const FORMATS: [&str; 4] = [
     "
     DROP TABLE IF EXISTS runs;
     DROP TABLE IF EXISTS tests;
@@ -48,8 +52,19 @@ const FORMATS: [&str; 3] = [
     INSERT INTO runs SELECT number, project, run, 0, tests, verdict, arguments, NULL FROM old_runs;
     DROP TABLE old_runs;
     PRAGMA user_version = 3;",
+    "
+    ALTER TABLE runs ADD COLUMN bundles INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN within INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN predicted REAL NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN took REAL NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN excess REAL NOT NULL DEFAULT 0;
+    ALTER TABLE runs ADD COLUMN squares REAL NOT NULL DEFAULT 0;
+    PRAGMA user_version = 4;",
 ];
 const FORMAT: i64 = FORMATS.len() as i64;
+/// What bundles came to is asked of so many runs.
+const CALIBRATED_BY: u32 = 50;
+const DAY_MS: u64 = 24 * 3600 * 1000;
 
 #[derive(Debug)]
 pub struct History {
@@ -69,6 +84,8 @@ pub struct EndedRun<'a> {
     pub arguments: Option<&'a [String]>,
     /// The manifest as it was discovered.
     pub discovered: Option<Digest>,
+    /// Which tests did not fail and were executed together, by their places among all.
+    pub bundles: &'a [Vec<usize>],
 }
 
 impl History {
@@ -91,7 +108,8 @@ impl History {
         |source| Error::Sqlite { path: self.path.clone(), source }
     }
 
-    /// Learns from an ended run: its verdict, and of each test the microseconds, where it was executed, and the verdict.
+    /// Learns from an ended run: its verdict, and of each test the microseconds, where it was executed, and the verdict. Of one
+    /// that failed they may only raise what is known.
     /// A run that was recorded before changes nothing.
     pub fn record(
         &self,
@@ -101,9 +119,22 @@ impl History {
         record(&mut self.connection(), ended, tests).map_err(self.sqlite())
     }
 
-    /// All timings of a project, in one pass.
+    /// All timings of a project, in one pass, and how predictions came true in its last runs.
     pub fn load(&self, project: &str) -> Result<Timings, Error> {
         load(&self.connection(), project).map_err(self.sqlite())
+    }
+
+    /// All timings of a project, and those of tests of a manifest that are called something else than before by what they were,
+    /// if it was discovered with the same arguments as the largest of its runs: of a part nobody knows what is gone.
+    pub fn load_for(
+        &self,
+        project: &str,
+        arguments: &[String],
+        manifest: &Manifest,
+    ) -> Result<Timings, Error> {
+        let ids: Vec<String> = manifest.ids().collect();
+        let ids = ids.iter().map(String::as_str);
+        load_for(&self.connection(), project, Some(fingerprint(arguments)), ids).map_err(self.sqlite())
     }
 
     /// The last verdict of each test of the project; None if no run of it has ended.
@@ -139,6 +170,11 @@ impl History {
         not_passed(&self.connection(), project).map_err(self.sqlite())
     }
 
+    /// What a project's history says of itself at `now` (Unix milliseconds).
+    pub fn health(&self, project: &str, now: u64) -> Result<Health, Error> {
+        health(&self.connection(), project, now).map_err(self.sqlite())
+    }
+
     /// The ids of a project's tests that a text means.
     pub fn find(&self, project: &str, text: &str, limit: usize) -> Result<Found, Error> {
         let find = || {
@@ -155,10 +191,10 @@ impl History {
         find().map_err(self.sqlite())
     }
 
-    /// What is known of the duration of one test; None if it was never executed.
+    /// What is known of the duration of one test; None if it never did but fail.
     pub fn timing(&self, project: &str, id: &str) -> Result<Option<Timing>, Error> {
         let select = "SELECT location, spread, runs, clips FROM tests
-            WHERE project = ?1 AND id = ?2 AND location NOT NULL";
+            WHERE project = ?1 AND id = ?2 AND runs > 0";
         let timing = |row: &rusqlite::Row| {
             Ok(Timing { location: row.get(0)?, spread: row.get(1)?, runs: row.get(2)?, clips: row.get(3)? })
         };
@@ -196,7 +232,7 @@ fn record(
     ended: &EndedRun,
     tests: impl Iterator<Item = (String, Option<u64>, Verdict)>,
 ) -> rusqlite::Result<()> {
-    let EndedRun { project, run, submitted_at, verdict, arguments, discovered } = *ended;
+    let EndedRun { project, run, submitted_at, verdict, arguments, discovered, bundles } = *ended;
     // Immediate, so that what is learned from is still so when it is written.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let insert = "
@@ -208,7 +244,15 @@ fn record(
         return Ok(());
     }
     let number = transaction.last_insert_rowid();
-    let known = load(&transaction, project)?;
+    let tests: Vec<_> = tests.collect();
+    let known = load_for(&transaction, project, arguments, tests.iter().map(|(id, ..)| id.as_str()))?;
+    let common = known.calibration.common();
+    let mut calibration = Calibration::default();
+    for bundle in bundles {
+        let executed = bundle.iter().filter_map(|&place| tests.get(place));
+        let executed = executed.filter_map(|(id, micros, _)| known.get(id).zip(*micros));
+        calibration.add(executed, common);
+    }
     // A failure stays until its test is executed again: no run that is interrupted hides it.
     let upsert = "
         INSERT INTO tests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
@@ -219,7 +263,7 @@ fn record(
     let mut statement = transaction.prepare(upsert)?;
     let mut count = 0u32;
     for (id, micros, verdict) in tests {
-        let failed = verdict == Verdict::Failed;
+        let failed = matches!(verdict, Verdict::Failed | Verdict::Quarantined);
         let before = known.get(&id);
         let now = micros.map(|micros| Timing::learn(before, micros, failed)).or(before);
         let (location, spread) = (now.map(|t| t.location), now.map(|t| t.spread));
@@ -228,23 +272,92 @@ fn record(
         count += 1;
     }
     drop(statement);
-    transaction.execute("UPDATE runs SET tests = ?2 WHERE number = ?1", params![number, count])?;
+    let Calibration { bundles, within, predicted, took, excess, squares } = calibration;
+    let update =
+        "UPDATE runs SET tests = ?2, bundles = ?3, within = ?4, predicted = ?5, took = ?6, excess = ?7,
+        squares = ?8 WHERE number = ?1";
+    transaction.execute(update, params![number, count, bundles, within, predicted, took, excess, squares])?;
     forget_now_and_then(&transaction, project)?;
     transaction.commit()
 }
 
 fn load(connection: &Connection, project: &str) -> rusqlite::Result<Timings> {
+    let mut timings = Timings::calibrated(calibration(connection, project)?);
+    each_timing(connection, project, |id, timing| timings.insert(id, timing))?;
+    Ok(timings)
+}
+
+fn load_for<'i>(
+    connection: &Connection,
+    project: &str,
+    arguments: Option<[u8; 32]>,
+    ids: impl Iterator<Item = &'i str>,
+) -> rusqlite::Result<Timings> {
+    if arguments.is_none() || arguments != whole(connection, project)? {
+        return load(connection, project);
+    }
+    let here: HashSet<&str> = ids.collect();
+    let mut timings = Timings::calibrated(calibration(connection, project)?);
+    let mut gone = Vec::new();
+    each_timing(connection, project, |id, timing| {
+        timings.insert(id, timing);
+        if !here.contains(id) {
+            gone.push((id.to_owned(), timing));
+        }
+    })?;
+    if !gone.is_empty() {
+        let new: Vec<&str> = here.into_iter().filter(|id| timings.get(id).is_none()).collect();
+        let ids: Vec<&str> = gone.iter().map(|(id, _)| id.as_str()).collect();
+        for (was, is) in renamed(&ids, &new) {
+            timings.insert(new[is], gone[was].1);
+        }
+    }
+    Ok(timings)
+}
+
+fn each_timing(
+    connection: &Connection,
+    project: &str,
+    mut take: impl FnMut(&str, Timing),
+) -> rusqlite::Result<()> {
     let select =
         "SELECT id, location, spread, runs, clips FROM tests WHERE project = ?1 AND location NOT NULL";
     let mut statement = connection.prepare_cached(select)?;
     let mut rows = statement.query([project])?;
-    let mut timings = Timings::new();
     while let Some(row) = rows.next()? {
         let timing =
             Timing { location: row.get(1)?, spread: row.get(2)?, runs: row.get(3)?, clips: row.get(4)? };
-        timings.insert(row.get_ref(0)?.as_str()?, timing);
+        take(row.get_ref(0)?.as_str()?, timing);
     }
-    Ok(timings)
+    Ok(())
+}
+
+fn calibration(connection: &Connection, project: &str) -> rusqlite::Result<Calibration> {
+    let select =
+        "SELECT total(bundles), total(within), total(predicted), total(took), total(excess), total(squares)
+        FROM (SELECT * FROM runs WHERE project = ?1 ORDER BY number DESC LIMIT ?2)";
+    connection.query_row(select, params![project, CALIBRATED_BY], |row| {
+        Ok(Calibration {
+            bundles: row.get::<_, f64>(0)? as u32,
+            within: row.get::<_, f64>(1)? as u32,
+            predicted: row.get(2)?,
+            took: row.get(3)?,
+            excess: row.get(4)?,
+            squares: row.get(5)?,
+        })
+    })
+}
+
+fn health(connection: &Connection, project: &str, now: u64) -> rusqlite::Result<Health> {
+    let known = "SELECT count(*), count(*) FILTER (WHERE submitted_at BETWEEN 1 AND ?2)
+        FROM tests JOIN runs ON runs.number = last_run WHERE tests.project = ?1 AND tests.runs > 0";
+    let old = now.saturating_sub(STALE_DAYS * DAY_MS);
+    let known = connection.query_row(known, params![project, old], |row| Ok((row.get(0)?, row.get(1)?)));
+    let alike = "SELECT coalesce(max(tests), 0) FROM
+        (SELECT count(*) AS tests FROM tests WHERE project = ?1 AND runs > 0 GROUP BY location)";
+    let alike = connection.query_row(alike, [project], |row| row.get(0));
+    let ((known, stale), alike) = (known?, alike?);
+    Ok(Health { known, stale, alike, calibration: calibration(connection, project)? })
 }
 
 fn not_passed(connection: &Connection, project: &str) -> rusqlite::Result<Option<NotPassed>> {
@@ -278,6 +391,8 @@ fn last_verdicts(connection: &Connection, project: &str) -> rusqlite::Result<Opt
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use seagull_domain::FileTests;
+
     use super::*;
     use crate::LastVerdict;
 
@@ -299,6 +414,7 @@ pub(crate) mod tests {
             verdict: RunVerdict::Passed,
             arguments: Some(&[]),
             discovered: None,
+            bundles: &[],
         }
     }
 
@@ -403,6 +519,47 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_failure_that_does_not_count_may_only_raise_either() {
+        let (_directory, history) = history();
+        history.record(&ended(&run(1)), [passed("a", 1000)].into_iter()).unwrap();
+        for (n, verdict) in [(2, Verdict::Failed), (3, Verdict::Quarantined)] {
+            history.record(&ended(&run(n)), [("a".to_owned(), Some(1), verdict)].into_iter()).unwrap();
+            assert_eq!(history.timing("p", "a").unwrap().unwrap().robust_micros(), 1000);
+        }
+        history.record(&ended(&run(4)), [("b".to_owned(), Some(1000), Verdict::Failed)].into_iter()).unwrap();
+        assert_eq!(history.timing("p", "b").unwrap(), None);
+        assert_eq!(history.load("p").unwrap().get("b").unwrap().robust_micros(), 1000);
+    }
+
+    #[test]
+    fn a_moved_test_keeps_what_is_known_where_all_are_there() {
+        let (_directory, history) = history();
+        let rows = |folder: &str| ["a", "b"].map(|file| passed(&format!("{folder}/{file}.py::x"), 1000));
+        history.record(&ended(&run(1)), rows("old").into_iter()).unwrap();
+        let known = |id: &str, arguments: &[String]| {
+            let (path, suffix) = id.split_at(id.find("::").unwrap());
+            let file = FileTests { path: path.into(), suffixes: vec![suffix.into()] };
+            let manifest = Manifest { files: vec![file], ..Manifest::default() };
+            let timings = history.load_for("p", arguments, &manifest).unwrap();
+            timings.get(id).map(|timing| timing.runs)
+        };
+        assert_eq!(known("new/a.py::x", &[]), Some(1));
+        assert_eq!(known("new/c.py::x", &[]), None, "it may have been either");
+        assert_eq!(known("new/a.py::x", &["new".to_owned()]), None, "what was not asked for is not gone");
+        // What is learned is added to that.
+        let [a, b] = [2, 3].map(run);
+        let part = EndedRun { arguments: None, ..ended(&a) };
+        history.record(&part, [passed("part/a.py::x", 1000)].into_iter()).unwrap();
+        history.record(&ended(&b), rows("new").into_iter()).unwrap();
+        let runs = |id| history.timing("p", id).unwrap().map(|timing| timing.runs);
+        assert_eq!(
+            [runs("part/a.py::x"), runs("new/a.py::x"), runs("new/b.py::x")],
+            [Some(1), Some(1), Some(2)],
+            "an a.py is gone from two folders"
+        );
+    }
+
+    #[test]
     fn the_first_format_is_brought_up_to_this_one() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("history.sqlite");
@@ -418,6 +575,29 @@ pub(crate) mod tests {
         assert!(!history.last_verdicts("p").unwrap().unwrap().last_run_passed);
         history.record(&ended(&run(1)), [passed("a", 1000)].into_iter()).unwrap();
         assert!(History::open(&path).unwrap().last_verdicts("p").unwrap().unwrap().last_run_passed);
+    }
+
+    #[test]
+    fn a_history_knows_how_its_predictions_came_true_and_how_old_they_are() {
+        let (_directory, history) = history();
+        let rows = |micros: u64| (0..40).map(move |n| passed(&format!("t{n}"), micros + n));
+        let bundles = [(0..20).collect(), (20..40).collect()];
+        for n in 1..=4 {
+            let run = run(n);
+            let ended = EndedRun { submitted_at: DAY_MS, bundles: &bundles, ..ended(&run) };
+            history.record(&ended, rows(if n < 4 { 1_000_000 } else { 1_200_000 })).unwrap();
+        }
+        let calibration = history.load("p").unwrap().calibration;
+        assert_eq!(calibration.bundles, 2, "of one run: before it nothing was settled");
+        assert!((1.1..1.25).contains(&calibration.ratio().unwrap()), "{calibration:?}");
+        let health = |days: u64| history.health("p", days * DAY_MS).unwrap();
+        assert_eq!(health(30), Health { known: 40, stale: 0, alike: health(30).alike, calibration });
+        assert!(health(30).alike < 40, "durations that were measured differ");
+        assert_eq!(health(31).stale, 40);
+        let alike = (0..9).map(|n| passed(&format!("u{n}"), 5));
+        history.record(&EndedRun { submitted_at: 40 * DAY_MS, ..ended(&run(5)) }, alike).unwrap();
+        assert_eq!((health(41).known, health(41).stale), (49, 40));
+        assert_eq!(history.health("q", 0).unwrap(), Health::default());
     }
 
     #[test]
@@ -454,7 +634,7 @@ pub(crate) mod tests {
         let newer = directory.path().join("newer");
         Connection::open(&newer).unwrap().pragma_update(None, "user_version", FORMAT + 1).unwrap();
         let error = History::open(&newer).unwrap_err().to_string();
-        assert!(error.contains("format 4") && error.contains("hint: "), "{error}");
+        assert!(error.contains("format 5") && error.contains("hint: "), "{error}");
     }
 
     #[test]

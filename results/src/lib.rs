@@ -5,25 +5,30 @@
 
 mod archive;
 mod blobs;
+mod calibration;
 mod durable;
 mod error;
 mod find;
 mod forget;
 mod gone;
+mod health;
 mod history;
 mod last_verdicts;
 mod logs;
 mod manifest;
 mod predict;
 mod reading;
+mod renamed;
 mod select;
 mod shrinkage;
 mod timing;
 
 pub use archive::{Archive, Archived, ArchivedFacts, Draft};
 pub use blobs::{Blobs, Evicted, Writer, digest};
+pub use calibration::Calibration;
 pub use error::Error;
 pub use find::{Finder, Found};
+pub use health::{Health, STALE_DAYS};
 pub use history::{EndedRun, History};
 pub use last_verdicts::{LastVerdict, LastVerdicts};
 pub use logs::{LOG_BYTES, Logs};

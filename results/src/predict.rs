@@ -3,10 +3,10 @@
 use seagull_domain::Manifest;
 
 use crate::shrinkage::Shrinkage;
-use crate::timing::{Timing, Timings, micros};
+use crate::timing::{LogNormal, Timing, Timings};
 
-/// What a test is assumed to take where there is no history at all.
-const DEFAULT_MICROS: u64 = 50_000;
+/// What a test is assumed to take where there is no history at all: 50 ms, and nothing is said of how that varies.
+const UNKNOWN: LogNormal = LogNormal { location: 10.819_778_284_410_283, variance: 0.0 };
 
 const LIMIT_MS: u64 = 5 * 60 * 1000;
 const LIMIT_UNKNOWN_MS: u64 = 60 * 60 * 1000;
@@ -15,10 +15,14 @@ const LIMIT_UNKNOWN_MS: u64 = 60 * 60 * 1000;
 pub struct Prediction {
     /// Mean microseconds of each test, for packing.
     pub micros: Vec<u64>,
+    /// The standard deviation of each, in microseconds.
+    pub sd_micros: Vec<u64>,
     /// Microseconds that half of its runs stay below, for those with a history of their own.
     pub robust_micros: Vec<Option<u64>>,
     /// How many have one.
     pub known: usize,
+    /// The standard deviation of what durations of a bundle have in common, as a share of them.
+    pub common: f64,
     pub no_history: bool,
 }
 
@@ -36,21 +40,25 @@ pub fn limit_ms(robust_micros: Option<u64>) -> u64 {
 
 /// Predicts every test of a manifest.
 pub fn predict(manifest: &Manifest, timings: &Timings) -> Prediction {
-    let own = own(manifest, timings);
+    let common = timings.calibration.common();
+    let timings = of_tests(manifest, timings);
+    let own: Vec<_> = timings.iter().map(|of| of.filter(|timing| timing.runs > 0)).collect();
     let known = own.iter().flatten().count();
     let robust_micros = own.iter().map(|own| own.map(|timing| timing.robust_micros())).collect();
-    let micros = if known == 0 {
-        vec![DEFAULT_MICROS; own.len()]
-    } else if known == own.len() {
-        own.iter().flatten().map(Timing::mean_micros).collect()
-    } else {
-        around(manifest, &own)
-    };
-    Prediction { micros, robust_micros, known, no_history: known == 0 }
+    let durations = durations(manifest, &own);
+    let raised = durations.into_iter().zip(timings).map(|(expected, timing)| at_least(expected, timing));
+    let (micros, sd_micros) = raised.map(|of| (of.mean_micros(), of.sd_micros())).unzip();
+    Prediction { micros, sd_micros, robust_micros, known, common, no_history: known == 0 }
+}
+
+/// What is expected of a test, but no less than what its failures have taken.
+fn at_least(expected: LogNormal, timing: Option<Timing>) -> LogNormal {
+    let bound = timing.filter(|timing| timing.runs == 0).map(|timing| timing.duration());
+    bound.filter(|bound| bound.location > expected.log_mean()).unwrap_or(expected)
 }
 
 /// The timing of each test, where it has one.
-fn own(manifest: &Manifest, timings: &Timings) -> Vec<Option<Timing>> {
+fn of_tests(manifest: &Manifest, timings: &Timings) -> Vec<Option<Timing>> {
     let mut id = String::new();
     let timing = |(path, suffix): (&str, &str)| {
         id.clear();
@@ -61,15 +69,14 @@ fn own(manifest: &Manifest, timings: &Timings) -> Vec<Option<Timing>> {
     manifest.tests().map(timing).collect()
 }
 
-/// Means, with the unknown ones from what is known around them.
-fn around(manifest: &Manifest, own: &[Option<Timing>]) -> Vec<u64> {
-    let logs: Vec<Option<f64>> = own.iter().map(|own| own.map(|timing| timing.log_mean())).collect();
-    let shrinkage = Shrinkage::learn(manifest, &logs);
-    let mean = |(test, own): (usize, &Option<Timing>)| match own {
-        Some(timing) => timing.mean_micros(),
-        None => micros(shrinkage.log_mean(test)),
-    };
-    own.iter().enumerate().map(mean).collect()
+/// The duration of each test, with the unknown ones from what is known around them.
+fn durations(manifest: &Manifest, own: &[Option<Timing>]) -> Vec<LogNormal> {
+    let known: Vec<Option<LogNormal>> = own.iter().map(|own| own.map(|timing| timing.duration())).collect();
+    let is_any = known.iter().any(Option::is_some);
+    let logs = || known.iter().map(|known| known.map(LogNormal::log_mean)).collect::<Vec<_>>();
+    let around = (is_any && known.contains(&None)).then(|| Shrinkage::learn(manifest, &logs()));
+    let unknown = |test| around.as_ref().map_or(UNKNOWN, |around| around.duration(test));
+    (0..).zip(&known).map(|(test, known)| known.unwrap_or_else(|| unknown(test))).collect()
 }
 
 #[cfg(test)]
@@ -96,11 +103,40 @@ mod tests {
         // Of other tests is as good as none.
         for timings in [Timings::new(), timings(&[("gone.py::a", 5)])] {
             let prediction = predict(&manifest(), &timings);
-            assert_eq!(prediction.micros, [DEFAULT_MICROS; 4]);
+            assert!(prediction.micros.iter().all(|micros| (49_999..=50_000).contains(micros)));
             assert!(prediction.no_history);
             assert_eq!(prediction.limit_ms(0), 3_600_000);
         }
         assert!(predict(&Manifest::default(), &Timings::new()).micros.is_empty());
+    }
+
+    #[test]
+    fn a_test_that_only_failed_is_unknown_but_takes_at_least_as_long() {
+        let mut timings = timings(&[("slow/x.py::a", 60_000_000), ("fast/y.py::a", 1000)]);
+        timings.insert("slow/x.py::b", Timing::learn(None, 10, true));
+        timings.insert("fast/y.py::b", Timing::learn(None, 9_000_000, true));
+        let prediction = predict(&manifest(), &timings);
+        assert_eq!(
+            (prediction.known, prediction.limit_ms(1), prediction.limit_ms(3)),
+            (2, 3_600_000, 3_600_000)
+        );
+        assert!(prediction.micros[1] > 1_000_000, "that it failed at once says nothing: {prediction:?}");
+        assert!(prediction.micros[3] >= 9_000_000, "{prediction:?}");
+    }
+
+    #[test]
+    fn what_is_not_known_varies_more_than_what_is() {
+        let known = [("slow/x.py::a", 2_000_000), ("slow/x.py::b", 4_000_000), ("fast/y.py::a", 1000)];
+        let mut timings = timings(&known);
+        let varies = |prediction: &Prediction, test: usize| {
+            prediction.sd_micros[test] as f64 / prediction.micros[test] as f64
+        };
+        let first = predict(&manifest(), &timings);
+        assert!((0.3..0.35).contains(&varies(&first, 0)), "of one run: {}", varies(&first, 0));
+        assert!(varies(&first, 3) > varies(&first, 0), "{first:?}");
+        let same = |known, _| Some(Timing::learn(known, 2_000_000, false));
+        timings.insert(known[0].0, (0..20).fold(None, same).unwrap());
+        assert!(varies(&predict(&manifest(), &timings), 0) < 0.1, "that always took as long");
     }
 
     #[test]

@@ -380,6 +380,7 @@ mod tests {
                 verdict,
                 arguments: None,
                 discovered: None,
+                bundles: &[],
             };
             self.history.record(&ended, rows).unwrap();
         }

@@ -9,6 +9,8 @@ use std::hash::Hash;
 
 use seagull_domain::Manifest;
 
+use crate::timing::LogNormal;
+
 /// The variance of a suite's logarithms where it cannot be estimated.
 const DEFAULT_VARIANCE: f64 = 1.0;
 /// The part of the variance around them that tests of a scope keep, where it cannot be estimated.
@@ -52,11 +54,11 @@ impl Shrinkage {
         Shrinkage { levels }
     }
 
-    /// The logarithm of the mean duration of a test that is not known.
-    pub fn log_mean(&self, test: usize) -> f64 {
+    /// The duration of a test that is not known.
+    pub fn duration(&self, test: usize) -> LogNormal {
         let level = &self.levels[self.levels.len() - 1];
-        let (log, variance) = level.expected[level.scope_of[test] as usize];
-        log + variance.min(MOST_PRICED) / 2.0
+        let (location, variance) = level.expected[level.scope_of[test] as usize];
+        LogNormal { location, variance: variance.min(MOST_PRICED) }
     }
 }
 
@@ -172,7 +174,7 @@ mod tests {
             let mut sorted: Vec<f64> = known.iter().flatten().copied().collect();
             sorted.sort_by(f64::total_cmp);
             for test in (0..960).filter(|&test| new(test)) {
-                predicted += shrinkage.log_mean(test).exp();
+                predicted += shrinkage.duration(test).log_mean().exp();
                 actual += logs[test].exp();
                 blind += sorted[sorted.len() / 2].exp();
             }
@@ -196,7 +198,7 @@ mod tests {
         }
         logs[0] = None;
         let shrinkage = Shrinkage::learn(&manifest, &logs);
-        let at = |test| shrinkage.log_mean(test);
+        let at = |test| shrinkage.duration(test).log_mean();
         assert!((9.8..10.2).contains(&at(0)), "of its class: {}", at(0));
         assert!(at(9) > 8.0, "another class of its file: {}", at(9));
         assert!((4.0..9.0).contains(&at(48)), "another file: {}", at(48));
@@ -209,7 +211,9 @@ mod tests {
         logs[500] = Some(9.0);
         let shrinkage = Shrinkage::learn(&manifest, &logs);
         assert!(
-            (0..960).all(|test| (9.0..=9.0 + DEFAULT_VARIANCE / 2.0).contains(&shrinkage.log_mean(test)))
+            (0..960)
+                .all(|test| (9.0..=9.0 + DEFAULT_VARIANCE / 2.0)
+                    .contains(&shrinkage.duration(test).log_mean()))
         );
     }
 }

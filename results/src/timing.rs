@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
+use crate::calibration::Calibration;
+
 /// The weight of the newest run.
 const WEIGHT: f32 = 0.2;
 /// A run counts as if it were at most this far from the location...
@@ -27,6 +29,7 @@ pub struct Timing {
     pub location: f32,
     /// The variance around it.
     pub spread: f32,
+    /// 0 where it never did but fail: then the location is a lower bound, and all that is known.
     pub runs: u32,
     /// How many runs in a row were clipped: above the location if positive, below it if negative.
     pub clips: i8,
@@ -37,12 +40,14 @@ impl Timing {
     /// duration is a lower bound: it never lowers the location.
     pub fn learn(known: Option<Timing>, micros: u64, failed: bool) -> Timing {
         let log = (micros.max(1) as f64).ln() as f32;
-        let Some(known) = known else {
-            return Timing { location: log, spread: FIRST_SPREAD, runs: 1, clips: 0 };
-        };
+        let first = Timing { location: log, spread: FIRST_SPREAD, runs: u32::from(!failed), clips: 0 };
+        let Some(known) = known else { return first };
         let residual = log - known.location;
         if failed && residual < 0.0 {
             return known;
+        }
+        if known.runs == 0 {
+            return first;
         }
         let side = if residual.abs() > CLIP { residual.signum() as i8 } else { 0 };
         let clips = if side == known.clips.signum() { known.clips.saturating_add(side) } else { side };
@@ -62,24 +67,45 @@ impl Timing {
         }
     }
 
-    /// The logarithm of the mean duration, if durations are log-normal.
-    pub fn log_mean(&self) -> f64 {
-        f64::from(self.location) + f64::from(self.spread) / 2.0
+    pub(crate) fn duration(&self) -> LogNormal {
+        LogNormal { location: f64::from(self.location), variance: f64::from(self.spread) }
     }
 
     /// Microseconds that half of the runs stay below.
     pub fn robust_micros(&self) -> u64 {
         micros(f64::from(self.location))
     }
+}
 
-    /// Mean microseconds, for packing.
-    pub fn mean_micros(&self) -> u64 {
+/// A duration whose logarithm is normal.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct LogNormal {
+    /// Where the logarithm is expected, and its variance.
+    pub location: f64,
+    pub variance: f64,
+}
+
+impl LogNormal {
+    /// The logarithm of the mean.
+    pub fn log_mean(self) -> f64 {
+        self.location + self.variance / 2.0
+    }
+
+    /// Mean microseconds.
+    pub fn mean_micros(self) -> u64 {
         micros(self.log_mean())
+    }
+
+    /// The standard deviation in microseconds, but no more than the mean: whoever adds deviations takes the sum for normal,
+    /// and the 90 % quantile of a log-normal duration is never above 2.27 times its mean (exp(z^2 / 2)), which is what a
+    /// normal one has with a deviation of its mean.
+    pub fn sd_micros(self) -> u64 {
+        (self.mean_micros() as f64 * self.variance.exp_m1().sqrt().min(1.0)) as u64
     }
 }
 
 /// Microseconds of a logarithm: at least one, at most about a month.
-pub(crate) fn micros(log: f64) -> u64 {
+fn micros(log: f64) -> u64 {
     log.exp().clamp(1.0, 3e12) as u64
 }
 
@@ -89,11 +115,17 @@ pub(crate) fn micros(log: f64) -> u64 {
 pub struct Timings {
     key: RandomState,
     by_id: HashMap<u64, Timing>,
+    /// How predictions came true so far.
+    pub calibration: Calibration,
 }
 
 impl Timings {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    pub fn calibrated(calibration: Calibration) -> Self {
+        Self { calibration, ..Self::default() }
     }
 
     pub fn insert(&mut self, id: &str, timing: Timing) {
@@ -126,7 +158,7 @@ mod tests {
         let settled = after(&[1000; 10]);
         let thrown = Timing::learn(Some(settled), 1_000_000_000, false);
         assert!(thrown.robust_micros() < 1100, "{thrown:?}");
-        assert!(thrown.mean_micros() > settled.mean_micros() * 14 / 10, "{thrown:?}");
+        assert!(thrown.duration().mean_micros() > settled.duration().mean_micros() * 14 / 10, "{thrown:?}");
         assert_eq!(Timing::learn(Some(thrown), 1000, false).clips, 0);
     }
 
@@ -149,7 +181,22 @@ mod tests {
         let known = after(&[1_000_000; 5]);
         assert_eq!(Timing::learn(Some(known), 10, true), known);
         assert!(Timing::learn(Some(known), 60_000_000, true).location > known.location);
-        assert_eq!(Timing::learn(None, 500, true).robust_micros(), 500);
+    }
+
+    #[test]
+    fn failures_alone_are_a_bound_until_a_run_says_what_it_takes() {
+        let bound = [500, 90_000, 70].iter().fold(None, |known, &of| Some(Timing::learn(known, of, true)));
+        assert_eq!(bound.map(|bound| (bound.runs, bound.robust_micros())), Some((0, 90_000)));
+        assert_eq!(Timing::learn(bound, 1000, false), after(&[1000]));
+    }
+
+    #[test]
+    fn deviations_are_those_of_log_normal_durations_up_to_the_mean() {
+        let of = |variance| LogNormal { location: 14.0, variance };
+        assert_eq!((of(0.0).mean_micros(), of(0.0).sd_micros()), (1_202_604, 0));
+        // A mean of exp(14.045), and sqrt(exp(0.09) - 1) of that.
+        assert!((386_000..386_100).contains(&of(0.09).sd_micros()), "{}", of(0.09).sd_micros());
+        assert_eq!(of(4.0).sd_micros(), of(4.0).mean_micros());
     }
 
     #[test]
@@ -160,7 +207,7 @@ mod tests {
         }
         let known = known.unwrap();
         assert!(known.location.is_finite() && (0.0..=MOST_SQUARED).contains(&known.spread), "{known:?}");
-        assert!((1..=3_000_000_000_000).contains(&known.mean_micros()));
+        assert!((1..=3_000_000_000_000).contains(&known.duration().mean_micros()));
         assert_eq!((micros(f64::NEG_INFINITY), micros(f64::INFINITY)), (1, 3_000_000_000_000));
     }
 }

@@ -1,12 +1,14 @@
 //! Errands: planning and archiving, off the actor's task. Each comes back as an event.
 #![expect(clippy::disallowed_methods, reason = "a shell: errands run beside the actor")]
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 use seagull_domain::{
-    Digest, EndCause, Framework, Manifest, Record, RunId, RunSpec, RunVerdict, Seq, TestIndex, Verdict,
+    AttemptId, Digest, EndCause, Framework, Manifest, Outcome, Record, RunId, RunSpec, RunVerdict, Seq,
+    TestIndex, TestResult, Verdict,
 };
 use seagull_results::EndedRun;
 use seagull_scheduler_core::{Event, Fact, Plan, PlanFailure, What};
@@ -146,6 +148,35 @@ fn for_all(fact: &Fact) -> Result<Option<Vec<u8>>, String> {
     serde_json::to_vec(&shown).map(Some).map_err(|error| error.to_string())
 }
 
+/// What a test took. A failure may have ended early, or at a limit: it is less than any other execution, and the longest of
+/// several says most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Took {
+    Failed(u64),
+    Whole(u64),
+}
+
+impl Took {
+    fn of(result: &TestResult) -> Self {
+        if result.outcome == Outcome::Failed {
+            Self::Failed(result.micros())
+        } else {
+            Self::Whole(result.micros())
+        }
+    }
+
+    /// After another execution, which counts in its place if both are whole.
+    fn then(self, next: Self) -> Self {
+        if let (Self::Whole(_), Self::Whole(_)) = (self, next) { next } else { self.max(next) }
+    }
+
+    fn micros(self) -> u64 {
+        match self {
+            Self::Failed(micros) | Self::Whole(micros) => micros,
+        }
+    }
+}
+
 /// What an ended run says about its tests.
 #[derive(Default)]
 struct Learned {
@@ -153,7 +184,9 @@ struct Learned {
     verdict: Option<RunVerdict>,
     discovered: Option<Digest>,
     manifest: Option<Digest>,
-    micros: Vec<Option<u64>>,
+    took: Vec<Option<Took>>,
+    /// The attempt that each was executed by last.
+    attempts: Vec<Option<AttemptId>>,
     verdicts: Vec<Option<Verdict>>,
 }
 
@@ -166,10 +199,13 @@ impl Learned {
             }
             What::Planned { plan, .. } => self.confirmed(plan.manifest, plan.predicted_us.len()),
             What::Confirmed { manifest, tests, .. } => self.confirmed(manifest, tests as usize),
-            What::Recorded { records, .. } => {
+            What::Recorded { attempt, records, .. } => {
                 for (record, evidence) in records {
                     if let (Record::Result(result), None) = (record, evidence) {
-                        self.micros[result.test.0 as usize] = Some(result.micros());
+                        self.attempts[result.test.0 as usize] = Some(attempt);
+                        let took = &mut self.took[result.test.0 as usize];
+                        let next = Took::of(&result);
+                        *took = Some(took.map_or(next, |took| took.then(next)));
                     }
                 }
             }
@@ -185,7 +221,8 @@ impl Learned {
 
     fn confirmed(&mut self, manifest: Digest, tests: usize) {
         self.manifest = Some(manifest);
-        self.micros = vec![None; tests];
+        self.took = vec![None; tests];
+        self.attempts = vec![None; tests];
         self.verdicts = vec![None; tests];
     }
 
@@ -196,8 +233,9 @@ impl Learned {
         };
         let manifest =
             self.manifest.map_or(Ok(Manifest::default()), |of| plan::load_manifest(service, &of))?;
-        let rows = manifest.ids().zip(&self.micros).zip(&self.verdicts);
-        let rows = rows.filter_map(|((id, micros), verdict)| Some((id, *micros, (*verdict)?)));
+        let rows = manifest.ids().zip(&self.took).zip(&self.verdicts);
+        let rows = rows.filter_map(|((id, took), verdict)| Some((id, took.map(Took::micros), (*verdict)?)));
+        let bundles = self.bundles();
         let is_whole = self.manifest.is_some() && spec.select.is_empty();
         let arguments = is_whole.then_some(spec.arguments.as_slice());
         let ended = EndedRun {
@@ -207,8 +245,22 @@ impl Learned {
             verdict,
             arguments,
             discovered: self.discovered,
+            bundles: &bundles,
         };
         service.history.record(&ended, rows).map_err(|error| error.to_string())
+    }
+
+    /// Tests that did not fail, by the attempt that executed them, each by its place among those with a verdict.
+    fn bundles(&self) -> Vec<Vec<usize>> {
+        let decided = self.attempts.iter().zip(&self.took).zip(&self.verdicts);
+        let decided = decided.filter(|(_, verdict)| verdict.is_some());
+        let mut bundles: BTreeMap<AttemptId, Vec<usize>> = BTreeMap::new();
+        for (place, ((attempt, took), _)) in decided.enumerate() {
+            if let (Some(attempt), Some(Took::Whole(_))) = (attempt, took) {
+                bundles.entry(*attempt).or_default().push(place);
+            }
+        }
+        bundles.into_values().collect()
     }
 }
 
@@ -239,6 +291,16 @@ mod tests {
         assert!(!embedded.service.history.last_verdicts("p").unwrap().unwrap().last_run_passed);
         let archived = embedded.service.archive.read(&run, Seq(0)).unwrap().map(Result::unwrap);
         assert_eq!(archived.collect::<Vec<_>>(), embedded.service.journalled(&run, Seq(0), 9).unwrap());
+    }
+
+    #[test]
+    fn a_failure_says_how_long_a_test_takes_only_where_nothing_else_does() {
+        let after = |executions: &[Took]| executions.iter().copied().reduce(Took::then).map(Took::micros);
+        let (failed, whole) = (Took::Failed, Took::Whole);
+        assert_eq!(after(&[failed(900), whole(100)]), Some(100));
+        assert_eq!(after(&[whole(100), failed(900), failed(1)]), Some(100), "whatever came later");
+        assert_eq!(after(&[failed(900), failed(5)]), Some(900));
+        assert_eq!(after(&[whole(100), whole(70)]), Some(70));
     }
 
     #[test]

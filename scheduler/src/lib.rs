@@ -21,7 +21,7 @@ mod service;
 mod watch;
 
 pub use journal::Error as JournalError;
-pub use pack::{Costs, algorithm, problem};
+pub use pack::{Costs, algorithm, pack, problem};
 pub use seagull_scheduler_core::Settings;
 pub use server::{Error, Options, Server};
 pub use tonic::transport::Identity;

@@ -37,14 +37,16 @@ impl OwnSelection {
     pub fn apply(&self, service: &Service, spec: &RunSpec, manifest: Manifest) -> Result<Selected, String> {
         let mut selected = by_last_verdicts(service, spec, &manifest, self.select)?;
         let (left, all) = (selected.manifest.len(), manifest.len());
+        let mut so = "";
         if left == 0 && self.otherwise == WithoutFailures::All {
             selected = Selected { manifest, empty_by_definition: false, unmatched: Vec::new() };
+            so = ", so all run";
         }
         let Self { option, select, how, .. } = self;
         selected
             .manifest
             .warnings
-            .push(format!("{option} is --select {select}: {left} of {all} tests {how}"));
+            .push(format!("{option} is --select {select}: {left} of {all} tests {how}{so}"));
         Ok(selected)
     }
 }

@@ -50,7 +50,9 @@ pub(crate) fn make(
     if manifest.asked.failed_first {
         own_options::failed_first(service, spec, &mut manifest, &mut first)?;
     }
-    let timings = service.history.load(&spec.project).map_err(|error| error.to_string())?;
+    let timings = service.history.load_for(&spec.project, &spec.arguments, &found);
+    let timings = timings.map_err(|error| error.to_string())?;
+    manifest.warnings.extend(timings.calibration.warning());
     let prediction = seagull_results::predict(&manifest, &timings);
     let digest = store_manifest(service, &manifest)?;
     let (packed, first) = pack_in_turn(&manifest, &prediction, spec, slots, &first)?;

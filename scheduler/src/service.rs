@@ -156,6 +156,7 @@ pub(crate) mod tests {
             verdict: RunVerdict::Passed,
             arguments: Some(arguments),
             discovered: None,
+            bundles: &[],
         }
     }
 

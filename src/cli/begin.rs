@@ -42,7 +42,7 @@ pub struct Init {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = DOCTOR_EXAMPLES)]
 pub struct Doctor {
-    /// Files, directories or test ids; what the suite is configured with if none is given
+    /// Files, directories or test ids, of a Rust workspace cargo's filter; what the suite is configured with if none is given
     #[arg(value_name = "PATH")]
     pub paths: Vec<String>,
     /// Arguments for the framework, as they are

@@ -47,6 +47,9 @@ pub fn describe(error: &clap::Error, words: &[String]) -> String {
         lines.filter(|line| !line.trim().is_empty()).partition(|line| line.trim().starts_with("tip: "));
     // So do the numbers of the standard library.
     let mut text = said.join("\n").replace("invalid digit found in string", "expected a number") + "\n";
+    let tips = tips.iter().map(|tip| tip.trim().trim_start_matches("tip: ").to_owned());
+    // No command takes such values.
+    let tips = tips.filter(|tip| !tip.starts_with("to pass "));
     let tips: Vec<String> = match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(ContextValue::String(given))) if given.parse::<i64>().is_ok() => {
             vec!["no number here is less than 0".to_owned()]
@@ -56,13 +59,11 @@ pub fn describe(error: &clap::Error, words: &[String]) -> String {
                 "what is for the framework goes after --: seagull {first} -- {}",
                 whole(given, words)
             );
-            habit(given).into_iter().chain([own]).collect()
+            // What is called otherwise here is no slip of the finger.
+            let known = habit(given).map_or_else(|| tips.collect(), |habit| vec![habit]);
+            known.into_iter().chain([own]).collect()
         }
-        _ => {
-            let tips = tips.iter().map(|tip| tip.trim().trim_start_matches("tip: ").to_owned());
-            // No command takes such values.
-            tips.filter(|tip| !tip.starts_with("to pass ")).collect()
-        }
+        _ => tips.collect(),
     };
     for tip in tips {
         text += &format!("hint: {tip}\n");

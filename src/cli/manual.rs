@@ -1,4 +1,4 @@
-//! The options of what shells and manual readers ask for.
+//! The options of what shells and readers ask for.
 
 use std::path::PathBuf;
 
@@ -16,6 +16,13 @@ Examples:
   seagull man | man -l -               read it
   seagull man run | man -l -           that of a command
   seagull man --directory ~/.local/share/man/man1
+";
+
+const DOCS_EXAMPLES: &str = "\
+Examples:
+  seagull docs                         the pages there are
+  seagull docs run | less              the command: options, selection, settings, exit codes
+  seagull docs environment             recipes for [setup]
 ";
 
 /// Options of `seagull completions`.
@@ -43,4 +50,13 @@ pub struct Man {
     /// Write all pages into this directory instead
     #[arg(long, value_name = "DIR", conflicts_with = "command")]
     pub directory: Option<PathBuf>,
+}
+
+/// Options of `seagull docs`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = DOCS_EXAMPLES)]
+pub struct Docs {
+    /// The page [default: a list of all]
+    #[arg(value_name = "PAGE")]
+    pub page: Option<String>,
 }

@@ -33,7 +33,7 @@ Exit codes:
 #[derive(Debug, Clone, Args)]
 #[command(after_help = PLAN_EXAMPLES)]
 pub struct Plan {
-    /// Files, directories or test ids; what the suite is configured with if none is given
+    /// Files, directories or test ids, of a Rust workspace cargo's filter; what the suite is configured with if none is given
     #[arg(value_name = "PATH")]
     pub paths: Vec<String>,
     /// Arguments for the framework, as they are
@@ -77,7 +77,7 @@ pub struct CostArgs {
     /// What a bundle pays before its first test [default: 0s; of a suite: what it is in a run]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub sandbox_start: Option<Duration>,
-    /// How likely a bundle may be longer than the cap, where deviations are given: more than 0, at most 0.5
+    /// How likely a bundle may be longer than the cap, where durations vary: more than 0, at most 0.5
     #[arg(long, value_name = "SHARE", default_value = "0.1", value_parser = overrun)]
     pub overrun: f64,
 }

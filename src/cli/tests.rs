@@ -3,6 +3,8 @@
 use clap::CommandFactory;
 use clap::error::ErrorKind;
 
+use seagull_executor::notice::{Endpoint, Source};
+
 use super::*;
 use crate::golden;
 
@@ -174,16 +176,4 @@ fn an_executor_is_offered_or_others_are_drained() {
     }
     let source = executor("seagull executor --scheduler http://s:1 --notice gce");
     assert_eq!(source.unwrap_err(), ErrorKind::ValueValidation);
-}
-
-#[test]
-fn a_lease_is_at_least_a_second() {
-    assert_eq!(lease("1s"), Ok(Duration::from_secs(1)));
-    assert!(lease("999ms").is_err() && lease("soon").is_err());
-}
-
-#[test]
-fn labels_have_a_key_and_a_value() {
-    assert_eq!(label("a=b=c"), Ok(("a".into(), "b=c".into())));
-    assert!(label("=b").is_err() && label("a").is_err());
 }

@@ -90,7 +90,7 @@ fn describe(error: &rustls::Error) -> Problem {
 
 fn refused(error: &CertificateError) -> Problem {
     const RENEW: &str = "renew it and start the scheduler again, or set this machine's clock";
-    const MAKE: &str = "docs/run.md shows how to make one";
+    const MAKE: &str = "seagull docs run shows how to make one";
     let (why, hint) = match error {
         // Of another one that has the same name, too.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => (

@@ -11,7 +11,7 @@ use crate::cli;
 use crate::commands::print;
 use crate::config::{Config, FILE};
 use crate::errors::{say, usage};
-use crate::framework;
+use crate::framework::{self, Name};
 use crate::place::{self, Place};
 
 const TEMPLATE: &str = include_str!("init.toml");
@@ -24,8 +24,8 @@ pub fn run(args: &cli::Init) -> anyhow::Result<u8> {
     }
     let directory = env::current_dir().context("the working directory cannot be found")?;
     write(&directory, args.force)?;
-    match framework::sign(&directory) {
-        Some(sign) => say!("wrote {FILE} for {}, by {sign}", framework::detect(&directory)),
+    match framework::shown(&directory, place::repository(&directory).as_deref()) {
+        Some((name, sign)) => say!("wrote {FILE} for {name}, by {sign}"),
         None => match framework::other_sign(&directory) {
             None => say!("wrote {FILE}; nothing here shows which framework runs the tests, so pytest will"),
             Some(sign) => {
@@ -63,7 +63,9 @@ fn text(directory: &Path) -> String {
     let place = Place { directory: directory.to_owned(), repository: place::repository(directory), config };
     let project = toml::Value::String(place.project()).to_string();
     let text = TEMPLATE.replace("{project}", &project);
-    text.replace("{framework}", &framework::detect(directory).to_string())
+    let name =
+        framework::shown(directory, place.repository.as_deref()).map_or(Name::Pytest, |(name, _)| name);
+    text.replace("{framework}", &name.to_string())
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! `seagull completions` and `seagull man`: what shells and manual readers want to know of the command line.
+//! `seagull completions`, `seagull man` and `seagull docs`: what shells and readers want to know. The pages are in the
+//! binary, which may be all that somebody has.
 
 use std::io::Write;
 use std::iter;
@@ -11,6 +12,28 @@ use crate::commands::print;
 use crate::errors::usage;
 
 const NAME: &str = "seagull";
+
+macro_rules! page {
+    ($name:literal) => {
+        ($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/", $name, ".md")))
+    };
+}
+
+/// The documentation, by name.
+const PAGES: [(&str, &str); 12] = [
+    page!("run"),
+    page!("around"),
+    page!("events"),
+    page!("pytest"),
+    page!("environment"),
+    page!("sandboxes"),
+    page!("rust"),
+    page!("command"),
+    page!("fault-tolerance"),
+    page!("packing"),
+    page!("compatibility"),
+    page!("adapter-protocol"),
+];
 
 pub fn completions(args: &cli::Completions) -> anyhow::Result<u8> {
     let mut script = Vec::new();
@@ -43,6 +66,24 @@ pub fn page(args: &cli::Man) -> anyhow::Result<u8> {
     let text = text_of(args.command.as_deref())?;
     print(|out| out.write_all(&text))?;
     Ok(0)
+}
+
+pub fn docs(args: &cli::Docs) -> anyhow::Result<u8> {
+    let text = text_of_page(args.page.as_deref())?;
+    print(|out| out.write_all(text.as_bytes()))?;
+    Ok(0)
+}
+
+/// A page; without a name all names, each with its page's title.
+fn text_of_page(name: Option<&str>) -> anyhow::Result<String> {
+    let Some(name) = name else {
+        let title = |text: &str| text.lines().next().unwrap_or_default().trim_start_matches("# ").to_owned();
+        return Ok(PAGES.iter().map(|(name, text)| format!("{name:<18}{}\n", title(text))).collect());
+    };
+    let found = PAGES.iter().find(|(page, _)| *page == name);
+    found
+        .map(|(_, text)| (*text).to_owned())
+        .ok_or_else(|| usage(format!("there is no page {name:?}\nhint: seagull docs lists them")))
 }
 
 /// The command with all that it gives to its subcommands; `help` needs no page.
@@ -107,6 +148,24 @@ mod tests {
         for page in ["seagull.1", "seagull-repro.1", "seagull-executor-drain.1"] {
             assert!(all.join(page).exists(), "{page}");
         }
+    }
+
+    #[test]
+    fn each_page_of_the_documentation_is_in_the_binary() {
+        let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/docs")).unwrap();
+        let names = folder.filter_map(|entry| entry.unwrap().file_name().into_string().ok());
+        let mut there: Vec<_> = names.filter_map(|name| Some(name.strip_suffix(".md")?.to_owned())).collect();
+        there.sort();
+        let mut known = PAGES.map(|(name, _)| name);
+        known.sort_unstable();
+        assert_eq!(there, known);
+        let list = text_of_page(None).unwrap();
+        assert!(
+            list.lines().all(|line| !line.contains('#') && line.split_whitespace().count() > 1),
+            "{list}"
+        );
+        assert!(text_of_page(Some("environment")).unwrap().contains("## Recipes"));
+        assert!(text_of_page(Some("nonsense")).unwrap_err().is::<crate::errors::Usage>());
     }
 
     fn page_into(directory: &std::path::Path) {

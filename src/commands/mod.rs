@@ -4,6 +4,7 @@ mod around;
 mod doctor;
 mod drain;
 mod executor;
+mod health;
 mod init;
 mod manual;
 mod plan;
@@ -43,6 +44,7 @@ pub async fn perform(command: Command) -> anyhow::Result<u8> {
         Command::Services(args) => services::run(args.command).await,
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::page(&args),
+        Command::Docs(args) => manual::docs(&args),
     }
 }
 

@@ -55,7 +55,7 @@ fn read_identity((certificate, key): (&Path, &Path)) -> anyhow::Result<Identity>
         fs::read(path).map_err(|error| {
             usage(format!(
                 "cannot read {option} {}: {error}\n\
-                 hint: it takes a PEM file that this user may read; docs/run.md shows how to make one",
+                 hint: it takes a PEM file that this user may read; seagull docs run shows how to make one",
                 path.display()
             ))
         })

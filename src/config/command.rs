@@ -30,7 +30,7 @@ pub fn read(table: &mut Reader) -> anyhow::Result<Option<SuiteCommands>> {
         _ if !table.is_there() => Ok(None),
         (discover, _) => {
             let lacks = if discover.is_none() { "discover" } else { "run" };
-            Err(table.lacks(lacks, "docs/command.md shows both"))
+            Err(table.lacks(lacks, "seagull docs command shows both"))
         }
     }
 }
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn what_is_half_said_or_means_nothing_is_refused() {
         let table = [
-            ("", "/suite/seagull.toml:1: [command] needs discover\nhint: docs/command.md"),
+            ("", "/suite/seagull.toml:1: [command] needs discover\nhint: seagull docs command"),
             ("run = 'x'", "/suite/seagull.toml:1: [command] needs discover"),
             ("discover = 'x'", "/suite/seagull.toml:1: [command] needs run\n"),
             ("discover = 'x'\nrum = 'x'", "/suite/seagull.toml:1: [command] needs run; unknown key rum\n"),

@@ -40,6 +40,11 @@ impl Places {
         }
     }
 
+    /// The line of a key; 0, where it is not in the file.
+    pub fn line(&self, key: &str) -> usize {
+        self.keys.get(key).map_or(0, |(line, _)| *line)
+    }
+
     /// `FILE:LINE` of a key; the file alone, where it is not in it.
     pub fn at(&self, key: &str) -> String {
         match self.keys.get(key) {

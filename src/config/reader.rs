@@ -15,13 +15,19 @@ use crate::cli;
 use crate::errors::usage;
 use crate::nearest::nearest;
 
-const HINT: &str = "hint: docs/run.md shows every setting";
+const HINT: &str = "hint: seagull docs run shows every setting";
 
 /// The key of a line that sets one: what stands behind it may be a secret.
 fn key_of(line: &str) -> Option<&str> {
     let key = line.split_once('=')?.0.trim();
     let is_key = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     (!key.is_empty() && key.chars().all(is_key)).then_some(key)
+}
+
+/// Whether a line sets a key to what may be meant for a text.
+fn has_bare_value(line: &str) -> bool {
+    let value = line.split_once('=').and_then(|(_, value)| value.trim_start().chars().next());
+    value.is_some_and(|first| !"\"'[{=#".contains(first))
 }
 
 pub struct Reader {
@@ -51,8 +57,9 @@ impl Reader {
             let line = text.as_bytes()[..upto].iter().filter(|byte| **byte == b'\n').count() + 1;
             let key =
                 text.lines().nth(line - 1).and_then(key_of).map_or(String::new(), |key| format!("{key}: "));
-            let hint = format!("{HINT}; a text stands in quotes");
-            usage(format!("{}:{line}: {key}{}\n{hint}", file.display(), error.message()))
+            let is_bare = text.lines().nth(line - 1).is_some_and(has_bare_value);
+            let quotes = if is_bare { "; a text stands in quotes" } else { "" };
+            usage(format!("{}:{line}: {key}{}\n{HINT}{quotes}", file.display(), error.message()))
         })?;
         let places = Rc::new(Places::new(file, text));
         Ok(Self { places, prefix: String::new(), is_there: true, table, known: Vec::new() })
@@ -245,9 +252,9 @@ impl Reader {
         self.known.iter().map(|key| format!("{}{key}", self.prefix))
     }
 
-    /// A warning for each key that nothing asked for, with the nearest that is known here, or the value of the same name
-    /// in another table.
-    pub fn unknown(self, everywhere: &[String]) -> Vec<String> {
+    /// A warning for each key that nothing asked for, by its line, with the nearest that is known here, or the value of
+    /// the same name in another table.
+    pub fn unknown(self, everywhere: &[String]) -> Vec<(usize, String)> {
         let Self { places, prefix, table, known, .. } = self;
         let is_table = |known: &str| everywhere.iter().any(|other| other.starts_with(&format!("{known}.")));
         let elsewhere = |key: &str| {
@@ -266,7 +273,7 @@ impl Reader {
             };
             let name = format!("{prefix}{key}");
             let meant = meant.map(|meant| format!("; {meant}")).unwrap_or_default();
-            format!("{}: unknown key {name}{meant}", places.at(&name))
+            (places.line(&name), format!("{}: unknown key {name}{meant}", places.at(&name)))
         };
         table.keys().map(warn).collect()
     }

@@ -22,7 +22,7 @@ pub fn read(table: &mut Reader) -> anyhow::Result<Option<Setup>> {
     let inputs = patterns(table, "inputs")?;
     match run {
         Some(run) => Ok(Some(Setup { run, inputs: inputs.unwrap_or_default() })),
-        None if table.is_there() => Err(table.lacks("run", "docs/environment.md has recipes")),
+        None if table.is_there() => Err(table.lacks("run", "seagull docs environment has recipes")),
         None => Ok(None),
     }
 }
@@ -68,9 +68,9 @@ mod tests {
     #[test]
     fn what_means_nothing_is_refused() {
         let table = [
-            ("[setup]\ninputs = ['a']", "1: [setup] needs run\nhint: docs/environment.md"),
-            ("[setup]", "1: [setup] needs run\nhint: docs/environment.md"),
-            ("[setup]\nruns = 'a'", "1: [setup] needs run; unknown key runs\nhint: docs/environment.md"),
+            ("[setup]\ninputs = ['a']", "1: [setup] needs run\nhint: seagull docs environment"),
+            ("[setup]", "1: [setup] needs run\nhint: seagull docs environment"),
+            ("[setup]\nruns = 'a'", "1: [setup] needs run; unknown key runs\nhint: seagull docs environment"),
             ("\n[setup]\ncommand = 'a'", "2: [setup] needs run; unknown key command\n"),
             ("[setup]\nrun = 'a'\ninputs = 'a'", "3: setup.inputs = 'a': expected a list of texts"),
             (

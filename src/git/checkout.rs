@@ -173,8 +173,9 @@ mod tests {
             let (root, scratch) = (&*self.path(name), self.0.path());
             let (include, omit) = (&Patterns::default(), &Patterns::default());
             let built = &Default::default();
-            let (exclude, large) = (&[], false);
-            let options = PackOptions { root, scratch, exclude, include, omit, built, large, checkout };
+            let (directory, exclude, large) = (Path::new(""), &[], false);
+            let options =
+                PackOptions { root, directory, scratch, exclude, include, omit, built, large, checkout };
             pack(&options).unwrap()
         }
     }

@@ -4,9 +4,10 @@ use std::io::{self, LineWriter, Write};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use seagull_domain::{SlotNumber, StreamItem};
+use terminal_size::terminal_size_of;
 
 use super::narrator::{self, Narrator};
-use super::plain::progress_line;
+use super::plain::progress;
 use super::tally::{SlotState, Tally};
 use super::text::{Paint, duration, one_line};
 use super::{Closing, Reporter, summary};
@@ -14,11 +15,15 @@ use crate::errors::Stderr;
 
 /// So many slots have a line of their own.
 const SLOT_LINES: usize = 8;
-const BAR_WIDTH: u32 = 24;
+/// Columns of the bar at most, and at least where there is one.
+const BAR_WIDTH: usize = 24;
+const LEAST_BAR: usize = 8;
 const ID_WIDTH: usize = 200;
 
 pub struct Human<W> {
     screen: MultiProgress,
+    /// How many there are at this moment.
+    columns: fn() -> usize,
     lines: Vec<ProgressBar>,
     /// Where the summary goes once the display is gone.
     out: W,
@@ -28,18 +33,19 @@ pub struct Human<W> {
 
 impl Human<LineWriter<Stderr>> {
     pub fn on_stderr(paint: Paint) -> Self {
-        Self::new(ProgressDrawTarget::stderr_with_hz(15), LineWriter::new(Stderr), paint)
+        let columns = || terminal_size_of(io::stderr()).map_or(usize::MAX, |(width, _)| width.0.into());
+        Self::new(ProgressDrawTarget::stderr_with_hz(15), columns, LineWriter::new(Stderr), paint)
     }
 }
 
 impl<W: Write> Human<W> {
-    pub fn new(target: ProgressDrawTarget, out: W, paint: Paint) -> Self {
+    pub fn new(target: ProgressDrawTarget, columns: fn() -> usize, out: W, paint: Paint) -> Self {
         let screen = MultiProgress::with_draw_target(target);
-        Self { screen, lines: Vec::new(), out, paint, narrator: Narrator::new(paint) }
+        Self { screen, columns, lines: Vec::new(), out, paint, narrator: Narrator::new(paint) }
     }
 
     fn draw(&mut self, tally: &Tally) {
-        let frame = frame(tally, self.paint);
+        let frame = frame(tally, (self.columns)(), self.paint);
         while self.lines.len() > frame.len() {
             if let Some(line) = self.lines.pop() {
                 self.screen.remove(&line);
@@ -84,8 +90,8 @@ impl<W: Write + Send> Reporter for Human<W> {
 }
 
 /// The lines of the display, the bar first.
-pub fn frame(tally: &Tally, paint: Paint) -> Vec<String> {
-    let mut lines = vec![bar(tally, paint)];
+pub fn frame(tally: &Tally, columns: usize, paint: Paint) -> Vec<String> {
+    let mut lines = vec![bar(tally, columns, paint)];
     lines.extend(
         tally.slots.iter().take(SLOT_LINES).map(|(number, slot)| slot_line(tally, *number, slot, paint)),
     );
@@ -105,19 +111,30 @@ fn slot_line(tally: &Tally, number: SlotNumber, slot: &SlotState, paint: Paint) 
     // A waiting slot has no time of interest.
     let busy = slot.test.is_some() || discovering;
     let since = if busy { duration(tally.clock.now - slot.since) } else { String::new() };
-    format!("  slot {number:<3} {since:>9}  {what}  {}", paint.dim(&slot.executor))
+    format!("  slot {number:<3} {since:>10}  {what}  {}", paint.dim(&slot.executor))
 }
 
-fn bar(tally: &Tally, paint: Paint) -> String {
+/// The bar has what the words leave of a line. Of a line that is too short for them they leave out the time that has gone.
+fn bar(tally: &Tally, columns: usize, paint: Paint) -> String {
     let counts = tally.counts;
     if counts.total == 0 {
         let elapsed = tally.elapsed().map(duration).unwrap_or_default();
         return format!("{}  {elapsed}", narrator::discovering(tally));
     }
-    let part = |n: u32| (u64::from(n) * u64::from(BAR_WIDTH) / u64::from(counts.total)) as usize;
-    let done = part(counts.decided()).min(BAR_WIDTH as usize);
+    let (done, mut times) = progress(tally);
+    let words = |times: &[String]| [std::slice::from_ref(&done), times].concat().join(", ");
+    if times.len() > 1 && words(&times).len() > columns {
+        times.remove(0);
+    }
+    let words = words(&times);
+    let width = BAR_WIDTH.min(columns.saturating_sub(words.len() + 1));
+    if width < LEAST_BAR {
+        return words;
+    }
+    let part = u64::from(counts.decided()) * width as u64 / u64::from(counts.total);
+    let done = (part as usize).min(width);
     let full = "━".repeat(done);
     let full = if counts.failed > 0 { paint.bad(full) } else { paint.good(full) };
-    let rest = paint.dim("─".repeat(BAR_WIDTH as usize - done));
-    format!("{full}{rest} {}", progress_line(tally))
+    let rest = paint.dim("─".repeat(width - done));
+    format!("{full}{rest} {words}")
 }

@@ -33,7 +33,7 @@ pub use choice::{Color, Output};
 pub use measured::partial;
 use names::Names;
 pub use tally::{Covered, Tally};
-pub use text::{Paint, clean, count, micros, number, one_line, times};
+pub use text::{Paint, clean, count, duration, micros, number, one_line, times};
 
 use crate::again::Again;
 use crate::errors::Stderr;

@@ -8,7 +8,7 @@ use seagull_domain::{
 };
 
 use super::tally::Tally;
-use super::text::{Paint, clean, count, message, micros, millis, number, one_line};
+use super::text::{Paint, clean, count, message, micros, millis, number, one_line, timeless};
 
 /// So many tests are told of one by one; a run in which everything fails must not bury its log.
 const MOST: u32 = 200;
@@ -26,7 +26,7 @@ const LINES: usize = 12;
 pub struct Narrator {
     paint: Paint,
     told: u32,
-    /// Messages that need not be repeated, with what they are about.
+    /// Messages that need not be repeated, [`timeless`], with what they are about.
     said: HashSet<(String, String)>,
 }
 
@@ -243,16 +243,16 @@ impl Narrator {
         )
     }
 
-    /// What is said of something; of what was said already, only that.
+    /// What is said of something; of what was said already, whenever and however slowly, only that.
     fn anew(&mut self, what: &str, message: String) -> String {
-        let said = (what.to_owned(), message);
-        if self.said.contains(&said) && said.1.len() > AGAIN.len() {
+        let said = (what.to_owned(), timeless(&message));
+        if self.said.contains(&said) && message.len() > AGAIN.len() {
             return AGAIN.to_owned();
         }
         if self.said.len() < REMEMBERED {
-            self.said.insert(said.clone());
+            self.said.insert(said);
         }
-        said.1
+        message
     }
 }
 

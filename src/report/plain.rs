@@ -77,6 +77,12 @@ impl<W: Write + Send> Reporter for Plain<W> {
 
 /// ` 35 %  2417/6908, 2 failed, 1 flaky, 20 s, about 37 s left`
 pub fn progress_line(tally: &Tally) -> String {
+    let (counts, times) = progress(tally);
+    [&[counts], times.as_slice()].concat().join(", ")
+}
+
+/// How many are done, and the time that has gone and that is left, as far as it is known.
+pub fn progress(tally: &Tally) -> (String, Vec<String>) {
     let counts = tally.counts;
     let mut text =
         format!("{:>3} %  {}/{}", percent(counts.decided(), counts.total), counts.decided(), counts.total);
@@ -87,13 +93,8 @@ pub fn progress_line(tally: &Tally) -> String {
             text += &format!(", {number} {word}");
         }
     }
-    if let Some(elapsed) = tally.elapsed() {
-        text += &format!(", {}", duration(elapsed));
-    }
-    if let Some(remaining) = tally.remaining() {
-        text += &format!(", about {} left", duration(remaining));
-    }
-    text
+    let left = tally.remaining().map(|remaining| format!("about {} left", duration(remaining)));
+    (text, tally.elapsed().map(duration).into_iter().chain(left).collect())
 }
 
 fn percent(part: u32, whole: u32) -> u32 {

@@ -1,19 +1,18 @@
 //! What a person reads when a run is over: everything that is not green, where the time went, what to do next, and the
 //! verdict on the last line.
 
+mod next;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::io::{self, Write};
 
-use seagull_domain::{
-    ExecutorId, Framework, PlanSummary, RunSpec, RunVerdict, SuiteError, TestCause, TestIndex, Verdict,
-};
+use seagull_domain::{ExecutorId, PlanSummary, SuiteError, TestCause, TestIndex, Verdict};
 
 use super::ci::{Annotation, Kind, Lines, Log};
 use super::tally::{Execution, Tally, TestRecord};
 use super::text::{Paint, clean, count, duration, message, micros, millis, number, one_line, parts, times};
 use super::{Closing, Texts};
-use crate::framework;
 use crate::memory;
 
 /// So many failures are shown with what they printed; the rest in a line each.
@@ -283,7 +282,7 @@ impl<'a, W: Write> Page<'a, W> {
     fn makespan(&self) -> String {
         let clock = self.tally.clock;
         match clock.working {
-            _ if !clock.live => "replayed".to_owned(),
+            _ if !clock.live => "not known".to_owned(),
             Some(working) => duration(clock.ended.unwrap_or(clock.now) - working),
             None => "nothing ran".to_owned(),
         }
@@ -358,68 +357,6 @@ impl<'a, W: Write> Page<'a, W> {
         if told.is_empty() { Ok(()) } else { writeln!(self.out, "{}", told.join("; ")) }
     }
 
-    fn next_steps(&mut self, closing: &Closing) -> io::Result<()> {
-        let (counts, run) = (self.tally.counts, &self.tally.run);
-        writeln!(self.out)?;
-        if counts.total == 0 {
-            self.no_tests(closing)?;
-        }
-        if counts.total == 0 && self.tally.end == Some(RunVerdict::Incomplete) && !self.is_by_last_run() {
-            writeln!(self.out, "find out what is wrong: {}", closing.again.doctor())?;
-        }
-        if counts.failed > 0 {
-            writeln!(self.out, "rerun what failed:      {}", closing.again.failed(run))?;
-        }
-        if counts.not_executed > 0 {
-            writeln!(self.out, "run what did not pass:  {}", closing.again.not_passed(run))?;
-        }
-        if self.tally.end.is_none() {
-            writeln!(self.out, "let it go on:           the same command with --run-id {run}")?;
-        }
-        for (name, path) in closing.written {
-            writeln!(self.out, "{:<24}{}", format!("{name} report:"), path.display())?;
-        }
-        Ok(())
-    }
-
-    /// Whether only what tests came to before selects them.
-    fn is_by_last_run(&self) -> bool {
-        let by_last_run = |text: &String| text == "last-failed" || text == "not-passed";
-        let select = self.tally.spec.as_ref().map_or(&[][..], |spec| &spec.select);
-        !select.is_empty() && select.iter().all(by_last_run)
-    }
-
-    /// Why there may be no tests, where nothing else says it.
-    fn no_tests(&mut self, closing: &Closing) -> io::Result<()> {
-        let tally = self.tally;
-        match (tally.end, &tally.spec) {
-            (Some(RunVerdict::Passed), _) => writeln!(
-                self.out,
-                "nothing to run: the selection goes by the last run, which left nothing for it"
-            ),
-            (Some(RunVerdict::Incomplete), Some(spec)) if tally.plan.is_some() && self.is_by_last_run() => {
-                writeln!(
-                    self.out,
-                    "nothing to run: no test is selected by {}\n\
-                     hint: seagull runs lists the runs before, and seagull explain RUN says why one did not pass",
-                    spec.select.join(" or ")
-                )
-            }
-            (Some(RunVerdict::Incomplete), Some(spec)) if tally.plan.is_some() => {
-                let select = if spec.select.is_empty() { "" } else { "--select, " };
-                let (look, command) = (decides(spec), clean(&closing.again.listing(spec)));
-                writeln!(
-                    self.out,
-                    "nothing to run\nhint: look at {select}{look}\nwhat is discovered:     {command}"
-                )?;
-                closing.again.sign_of_another.map_or(Ok(()), |sign| {
-                    writeln!(self.out, "hint: there is a {sign}: {}", framework::BY_COMMAND)
-                })
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// `passed: 6908 tests in 61 s (6874 passed, 34 skipped) on 2 slots`
     fn verdict(&mut self) -> io::Result<()> {
         let tally = self.tally;
@@ -475,17 +412,6 @@ fn in_turn(executors: &[ExecutorId]) -> String {
         .into_iter()
         .map(|(executor, number)| format!("{executor}{}", often(number)));
     each.collect::<Vec<_>>().join(", ")
-}
-
-/// What decides which tests there are.
-fn decides(spec: &RunSpec) -> &'static str {
-    match &spec.environment.framework {
-        Framework::Pytest => "the paths, the arguments after --, and pytest's testpaths, addopts and rootdir",
-        Framework::Cargo | Framework::Built(_) => {
-            "the filter, the arguments after --, and the packages that cargo test takes here"
-        }
-        Framework::Command(_) => "what [command] discover in seagull.toml writes, an id a line",
-    }
 }
 
 fn predicted_bound(plan: &PlanSummary) -> u64 {

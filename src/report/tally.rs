@@ -335,7 +335,8 @@ impl Tally {
 
     /// How long the rest takes. The plan's makespan is believed until the run has taken longer, and the share of it
     /// that is left is the share of tests, or of predicted work, that is undone: the longest tests run first, so the
-    /// count alone lags behind. Where most of it was guessed, the pace so far is believed if it is slower.
+    /// count alone lags behind. Where most of it was guessed, the pace so far is believed as soon as there is one. Nothing
+    /// is said of a run that has hardly begun and takes longer than its plan.
     pub fn remaining(&self) -> Option<Duration> {
         let plan = self.plan.as_ref()?;
         let total = self.counts.total;
@@ -347,8 +348,12 @@ impl Tally {
         let predicted = u64::from(plan.unknown) * 2 <= u64::from(total);
         let done = if predicted { by_count.max(by_work.min(0.99)) } else { by_count };
         let taken = self.clock.now - self.clock.working?;
-        let pace = if predicted || done < ENOUGH { taken } else { taken.div_f64(done) };
-        let whole = pace.max(Duration::from_millis(plan.makespan_ms));
+        let planned = Duration::from_millis(plan.makespan_ms);
+        let whole = match done < ENOUGH {
+            true => Some(planned).filter(|planned| taken <= *planned)?,
+            false if predicted => taken.max(planned),
+            false => taken.div_f64(done),
+        };
         Some(whole.mul_f64((1.0 - done).clamp(0.0, 1.0)))
     }
 }

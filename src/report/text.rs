@@ -53,7 +53,7 @@ impl Paint {
     }
 }
 
-/// A duration with about two significant digits: `0.04 s`, `3.2 s`, `61 s`, `12 min 5 s`, `2 h 10 min`.
+/// A duration with about two significant digits: `0.04 s`, `3.2 s`, `58 s`, `1 min 4 s`, `2 h 10 min`.
 pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     let whole = seconds.round() as u64;
@@ -61,9 +61,9 @@ pub fn duration(duration: Duration) -> String {
         format!("{seconds:.2} s")
     } else if seconds < 9.95 {
         format!("{seconds:.1} s")
-    } else if whole < 120 {
+    } else if whole < 60 {
         format!("{whole} s")
-    } else if whole < 7200 {
+    } else if whole < 3600 {
         format!("{} min {} s", whole / 60, whole % 60)
     } else {
         format!("{} h {} min", whole / 3600, whole % 3600 / 60)
@@ -174,6 +174,23 @@ pub fn message(text: &str, limit: usize) -> String {
     one_line(&joined, limit)
 }
 
+/// The words of a text without its times of day, durations and rates: what two tellings of the same have in common.
+pub fn timeless(text: &str) -> String {
+    const UNITS: [&str; 9] = ["ms", "s", "sec", "seconds", "m", "min", "minutes", "h", "hours"];
+    let is_unit = |word: &str| UNITS.contains(&word) || word.ends_with("/s");
+    let bare = |word: &'_ &str| word.trim_matches(|c: char| c.is_ascii_punctuation()).to_owned();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let is_time = |place: usize| {
+        let (word, next) = (bare(&words[place]), words.get(place + 1).map(bare));
+        let letters = word.replace(|c: char| c.is_ascii_digit() || ".,:".contains(c), "");
+        let is_clock = word.contains(':') && !word.contains('.');
+        let is_number = letters.is_empty() && (is_clock || next.is_some_and(|next| is_unit(&next)));
+        letters.len() < word.len() && (is_number || is_unit(&letters))
+    };
+    let kept = (0..words.len()).filter(|place| !is_time(*place)).map(|place| words[place]);
+    kept.collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,12 +202,29 @@ mod tests {
             (40, "0.04 s"),
             (996, "1.0 s"),
             (3_200, "3.2 s"),
-            (61_000, "61 s"),
+            (59_400, "59 s"),
+            (59_600, "1 min 0 s"),
+            (118_000, "1 min 58 s"),
             (725_000, "12 min 5 s"),
+            (3_600_000, "1 h 0 min"),
             (7_800_000, "2 h 10 min"),
         ];
         for (given, words) in table {
             assert_eq!(millis(given), words);
+        }
+    }
+
+    #[test]
+    fn what_differs_in_its_times_alone_says_the_same() {
+        let told = |after: &str, rate: &str, eta: &str| {
+            format!(
+                "setup failed, exit code 1 after {after}:\n 62.0/62.0 kB {rate} MB/s eta {eta}\nno package a==2"
+            )
+        };
+        assert_eq!(timeless(&told("6.4 s", "3.1", "0:00:01")), timeless(&told("7.25 s", "12", "0:00:00")));
+        assert_eq!(timeless("resolved 4 packages in 12ms"), "resolved 4 packages in");
+        for said in ["exit code 1", "a.py:12: in test_5s", "version 1.2", "at 127.0.0.1:80", "line 3, in f"] {
+            assert_eq!(timeless(said), said);
         }
     }
 

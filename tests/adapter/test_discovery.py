@@ -113,15 +113,16 @@ class Discovery:
         said = {"test_a.py::test_a": "passed", "test_a.py::TestB": "failed not collected"}
         self.assertEqual(outcomes(events, tests), said)
 
-    def test_a_module_of_the_working_directory_has_a_sentence_on_where_it_is(self):
+    def test_a_module_that_is_not_found_has_a_sentence_on_where_it_is_or_is_to_be(self):
         files = {"mypkg/__init__.py": "", "tests/test_a.py": "import mypkg", "tests/test_b.py": "import mypkg, nowhere"}
         suite = self.suite({**files, "tests/test_c.py": "import nowhere"})
         warnings = [event["message"] for event in named(run_all(self.python, suite.folder), "warning")]
-        self.assertEqual(len(warnings), 1, warnings)
-        self.assertIn("mypkg is in the working directory", warnings[0])
-        self.assertIn("`pythonpath = .`", warnings[0])
+        beside, nowhere = warnings
+        self.assertIn("mypkg is in the working directory", beside)
+        self.assertIn("`pythonpath = .`", beside)
+        self.assertIn("nowhere is not installed for {} on ".format(self.python), nowhere)
         suite = self.suite({**files, "pytest.ini": "[pytest]\npythonpath = .\n"})
-        self.assertEqual(named(run_all(self.python, suite.folder), "warning"), [])
+        self.assertEqual([event["message"] for event in named(run_all(self.python, suite.folder), "warning")], [nowhere])
         failed = self.failed_discovery({"mypkg.py": "", "tests/conftest.py": "import mypkg"}, "tests")
         self.assertIn("mypkg is in the working directory", failed["message"])
 

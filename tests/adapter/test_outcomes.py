@@ -145,6 +145,12 @@ class Outcomes:
         self.assertGreater(finished["rss"], 5_000)
         self.assertLess(finished["rss"], 2_000_000)
 
+    def test_a_function_keeps_its_indent_in_the_text(self):
+        events, _ = self.run_suite({"test_a.py": "def test_bad():\n    x = 1\n    assert x == 2\n"})
+        lines = named(events, "finished")[0]["text"].splitlines()
+        self.assertIn("    def test_bad():", lines)
+        self.assertIn("        x = 1", lines)
+
     def test_output_of_all_phases_is_in_the_text(self):
         source = """
             import os, subprocess, sys, pytest

@@ -19,6 +19,7 @@ fn artifact(contents: &str) -> (Digest, Vec<u8>) {
     let nothing = Patterns::default();
     let packed = pack(&PackOptions {
         root: &root,
+        directory: Path::new(""),
         scratch: top.path(),
         exclude: &[],
         include: &nothing,

@@ -1,7 +1,7 @@
 //! Which files of a directory belong to the artifact: what git tracks or does not ignore; else all.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
@@ -56,6 +56,11 @@ pub(crate) fn is_internal(path: &Path) -> bool {
     path.components().any(|component| internal(component.as_os_str().to_str()))
 }
 
+/// What Python keeps for itself is left behind unless it is tracked.
+fn is_pythons(path: &Path) -> bool {
+    path.components().any(|component| component.as_os_str() == "__pycache__")
+}
+
 /// Untracked files with such names are left out.
 pub(crate) fn is_secret(path: &Path) -> bool {
     let Some(name) = path.file_name() else { return false };
@@ -99,7 +104,7 @@ fn from_git(root: &Path, inside: &Path, nesting: usize, found: &mut Candidates) 
             let nested = root.join(&path).symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
             if nested && nesting > 0 && root.join(&path).join(".git").exists() {
                 from_git(root, &path, nesting - 1, found)?;
-            } else if !nested || submodule {
+            } else if (!nested || submodule) && (tracked || !is_pythons(&path)) {
                 found.insert(path, tracked);
             }
         }
@@ -141,8 +146,7 @@ pub(super) fn walk(
     for entry in fs::read_dir(&directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let path = inside.join(entry.file_name());
-        let is_left_behind = !tracked && path.file_name() == Some(OsStr::new("__pycache__"));
-        if is_internal(&path) || is_left_behind {
+        if is_internal(&path) || (!tracked && is_pythons(&path)) {
             continue;
         }
         if entry.file_type().map_err(failed)?.is_dir() {

@@ -30,6 +30,8 @@ const POINTER_BYTES: u64 = 1024;
 pub struct PackOptions<'a> {
     /// The top of the work tree, or the root that is configured.
     pub root: &'a Path,
+    /// Where the suite is started, relative to the root: there has to be something.
+    pub directory: &'a Path,
     /// Where the packed file is put.
     pub scratch: &'a Path,
     /// Directories that never belong to it, such as the state directory, absolute.
@@ -72,6 +74,12 @@ pub enum PackError {
     Home(PathBuf),
     #[error("the artifact is empty: no file in {}", .0.display())]
     Empty(PathBuf),
+    #[error(
+        "nothing in {} belongs to the artifact: it is empty, or git ignores what is there\n\
+         hint: [artifact] include in seagull.toml names what goes along all the same",
+        .0.display()
+    )]
+    NothingThere(PathBuf),
     #[error("git cannot list the files: {0}\nhint: run `git status` there")]
     Git(String),
     #[error(
@@ -79,8 +87,8 @@ pub enum PackError {
     )]
     NoGit(io::Error),
     #[error(
-        "the artifact has {} MB, the largest files are{}\nhint: ignore what the tests do not need, or pass --yes",
-        .bytes / 1_000_000, list(.largest)
+        "the artifact has {}, the largest files are{}\nhint: ignore what the tests do not need, or pass --yes",
+        size(*.bytes), list(.largest)
     )]
     TooLarge { bytes: u64, largest: Vec<(PathBuf, u64)> },
     #[error("{} changed while it was packed", .0.display())]
@@ -92,16 +100,30 @@ pub enum PackError {
 }
 
 fn list(largest: &[(PathBuf, u64)]) -> String {
-    largest
-        .iter()
-        .map(|(path, bytes)| format!("\n  {:>8.1} MB  {}", *bytes as f64 / 1e6, path.display()))
-        .collect()
+    largest.iter().map(|(path, bytes)| format!("\n  {:>11}  {}", size(*bytes), path.display())).collect()
+}
+
+/// `12.3 MB`, or `45 kB` or `120 B` where that says more.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        ..1000 => format!("{bytes} B"),
+        1000..1_000_000 => format!("{} kB", bytes / 1000),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
 }
 
 /// Something that goes into the archive.
 enum Item {
     File { path: PathBuf, source: PathBuf, bytes: u64, executable: bool },
     Link { path: PathBuf, target: PathBuf },
+}
+
+impl Item {
+    fn path(&self) -> &Path {
+        match self {
+            Item::File { path, .. } | Item::Link { path, .. } => path,
+        }
+    }
 }
 
 /// What an artifact would have.
@@ -149,6 +171,9 @@ fn find(options: &PackOptions<'_>) -> Result<Found, PackError> {
     let mut found = look(&root, options)?;
     if found.items.is_empty() {
         return Err(PackError::Empty(root));
+    }
+    if !found.items.iter().any(|item| item.path().starts_with(options.directory)) {
+        return Err(PackError::NothingThere(root.join(options.directory)));
     }
     for (path, source) in options.built {
         found.take(source, Path::new(BUILT).join(path))?;

@@ -14,6 +14,7 @@ static NOT_BUILT: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
 fn options<'a>(root: &'a Path, scratch: &'a Path) -> PackOptions<'a> {
     PackOptions {
         root,
+        directory: Path::new(""),
         scratch,
         exclude: &[],
         include: &NOTHING,
@@ -200,6 +201,15 @@ fn submodules_and_repositories_inside_are_followed() {
 }
 
 #[test]
+fn what_python_keeps_stays_behind_unless_it_is_tracked() {
+    let bench = Bench::repository();
+    bench.write(&["a.py", "__pycache__/tracked.pyc"]);
+    bench.git(&["add", "."]);
+    bench.write(&["__pycache__/a.pyc", "d/__pycache__/b.pyc", "d/c.pyc"]);
+    assert_eq!(bench.packed(), ["__pycache__/tracked.pyc", "a.py", "d/c.pyc"]);
+}
+
+#[test]
 fn a_root_inside_a_repository_is_listed_and_an_ignored_one_walked() {
     let mut bench = Bench::repository();
     bench.write(&["top.py", "sub/a.py", "sub/b.o", "venv/lib/c.o", "venv/__pycache__/c.pyc"]);
@@ -254,6 +264,21 @@ fn what_is_packed_unpacks_to_the_same() {
 }
 
 #[test]
+fn a_directory_of_which_nothing_is_sent_can_start_no_suite() {
+    let bench = Bench::repository();
+    bench.write(&["a.py", "ignored/test_a.py"]);
+    fs::write(bench.root.join(".gitignore"), "ignored/\n").unwrap();
+    fs::create_dir(bench.root.join("empty")).unwrap();
+    for directory in ["ignored", "empty"] {
+        let options = PackOptions { directory: Path::new(directory), ..bench.options() };
+        let error = pack(&options).unwrap_err();
+        assert!(matches!(&error, PackError::NothingThere(there) if there.ends_with(directory)), "{error}");
+        let include = Patterns::parse("", &["ignored/*".to_owned()]).unwrap();
+        assert_eq!(pack(&PackOptions { include: &include, ..options }).is_ok(), directory == "ignored");
+    }
+}
+
+#[test]
 fn what_was_built_goes_below_a_name_that_no_file_of_the_users_has() {
     let bench = Bench::repository();
     bench.write(&["a.rs", ".seagull-built/mine", "d/.seagull-built/mine"]);
@@ -284,7 +309,9 @@ fn too_much_is_refused_with_the_largest_named_unless_meant() {
     let error = pack(&bench.options()).unwrap_err();
     let text = error.to_string();
     assert!(
-        matches!(error, PackError::TooLarge { .. }) && text.contains("large") && text.contains("hint:"),
+        matches!(error, PackError::TooLarge { .. })
+            && text.contains("large")
+            && text.contains("\n         17 B  small"),
         "{text}"
     );
     large.set_len(1_000_000).unwrap();

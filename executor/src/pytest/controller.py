@@ -60,7 +60,7 @@ def once_per_executor(config, settings):
     if shown is not None:
         yield (
             "{}: each executor of the run has a controller of its own, so what must be there once for all of them has to be"
-            " made once (docs/pytest.md says how); controller = true in [pytest] says that it is"
+            " made once (seagull docs pytest says how); controller = true in [pytest] says that it is"
         ).format(shown)
 
 

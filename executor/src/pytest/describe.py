@@ -1,5 +1,7 @@
 """What is said of a test: outcome, cause, message, location and text, from pytest's reports and exceptions."""
 
+import importlib.util
+import io
 import os
 import re
 import sys
@@ -63,13 +65,24 @@ def sections(captured):
     return "".join("----- {} -----\n{}\n".format(*section) for section in captured)
 
 
+def long_text(report):
+    """What pytest writes of a failure; `longreprtext` takes the first line's indent away."""
+    from _pytest._io import TerminalWriter
+
+    out = io.StringIO()
+    writer = TerminalWriter(out)
+    writer.hasmarkup = False
+    report.toterminal(writer)
+    return out.getvalue().strip("\n")
+
+
 def failure_text(report):
     """What failed, headed where it is not the test's own call."""
     head = "{} of ".format(report.when) if report.when in AROUND else ""
     subtest = hasattr(report, "context")
     head += report.head_line if subtest or head else ""
     own_sections = sections(report.sections) if subtest else ""
-    return ("===== {} =====\n".format(head) if head else "") + report.longreprtext + "\n" + own_sections
+    return ("===== {} =====\n".format(head) if head else "") + long_text(report) + "\n" + own_sections
 
 
 def describe(reports, rootdir, limit):
@@ -154,16 +167,34 @@ def exception_message(error):
     return first_line("{}: {}".format(type(error).__name__, error))
 
 
-def is_beside(message):
-    """What to know where a module that is not found is in the working directory, as `python -m pytest` finds it."""
+def of_missing(message):
+    """What to know of a module that is not found: whose it is to be, or that it is in the working directory, as
+    `python -m pytest` finds it."""
     missing = re.search(r"ModuleNotFoundError: No module named '(\w+)", message)
-    here = os.getcwd()
-    if missing is None or here in sys.path or "" in sys.path:
+    if missing is None:
         return ""
-    name = missing.group(1)
-    if not (os.path.isdir(os.path.join(here, name)) or os.path.isfile(os.path.join(here, name + ".py"))):
+    name, here = missing.group(1), os.getcwd()
+    if os.path.isdir(os.path.join(here, name)) or os.path.isfile(os.path.join(here, name + ".py")):
+        if here in sys.path or "" in sys.path:
+            return ""
+        return (
+            "{} is in the working directory, which is not on sys.path: `python -m pytest` puts it there, and so does"
+            " `pythonpath = .` in pytest's configuration"
+        ).format(name)
+    if name in sys.modules:
         return ""
-    return (
-        "{} is in the working directory, which is not on sys.path: `python -m pytest` puts it there, and so does"
-        " `pythonpath = .` in pytest's configuration"
-    ).format(name)
+    return "{} is not installed for {} on {}: install it there, or have [setup] make an environment with it".format(
+        name, sys.executable, os.uname().nodename
+    )
+
+
+def of_package(message):
+    """What to know where a path that is not there is the name of an installed package. Nothing of it is imported."""
+    missing = re.match(r"file or directory not found: ((\w+)(?:\.(?!py$)\w+)*)$", message)
+    try:
+        spec = importlib.util.find_spec(missing.group(2)) if missing else None
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or spec.submodule_search_locations is None:
+        return ""
+    return "it is the name of an installed package, whose tests run by: -- --pyargs {}".format(missing.group(1))

@@ -60,7 +60,7 @@ def pose_as_script(args):
 
 WITHOUT_PYTEST = (
     "hint: install it for that interpreter, or have [setup] make an environment with it on each executor: "
-    "docs/environment.md has recipes"
+    "seagull docs environment has recipes"
 )
 
 

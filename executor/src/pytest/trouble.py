@@ -28,7 +28,7 @@ class Trouble:
         # A conftest's own exception says more than the one that says a conftest failed.
         cause = getattr(error, "cause", None) or getattr(error, "excinfo", (None, None))[1] or error
         message = exception_message(error)
-        said = "; ".join(filter(None, [message, is_beside(message), of_plugin(message)]))
+        said = "; ".join(filter(None, [message, of_missing(message), of_package(message), of_plugin(message)]))
         self.broken(title, said, exception_text(cause))
         self.told = error
 

@@ -154,7 +154,7 @@ class Worker:
             self.trouble.broken("collection", message, text)
         else:
             self.collection.uncollected.setdefault(path, {"message": message, "text": bounded(text, self.limit)})
-            self.advise(is_beside(message))
+            self.advise(of_missing(message))
 
     def advise(self, advice):
         if advice and self.settings.get("discover") and advice not in self.advice:

@@ -36,7 +36,7 @@ pub async fn story(reach: &Reach, run: &RunName, test: &str) -> anyhow::Result<S
     match teller.close() {
         Ok(story) => Ok(story),
         Err(None) => Err(usage(format!(
-            "the tests of run {run} are not known\n\
+            "no tests of run {run} are known\n\
              hint: seagull explain {run} says why, and seagull runs lists others, which are given before the test"
         ))),
         Err(Some(found)) => Err(not_one(test, &found, &format!("run {run}"))),

@@ -3,10 +3,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use anyhow::Context;
 use seagull_domain::{Outcome, SlotNumber, SuiteCommands};
 use seagull_executor::adapters::command::{IDS, JUNIT, filled, reported};
+use serde::Deserialize;
 
 use super::command::Line;
 use crate::errors::usage;
@@ -42,9 +44,10 @@ const WITH_VALUE: [&str; 13] = [
     "--lockfile-path",
 ];
 
-/// A test of cargo's: its name in its binary, or a whole binary.
-pub struct CargoTest {
-    name: Option<String>,
+/// A test of cargo's: one of a binary, or a whole binary with what only builds it.
+pub enum CargoTest {
+    One,
+    Whole(Line),
 }
 
 /// A test of a suite's own command: where that reports.
@@ -76,20 +79,53 @@ pub fn cargo(story: &Story, slot: SlotNumber, directory: &Path) -> anyhow::Resul
         _ => return Err(unknown()),
     };
     let Given { options, filter, libtest } = Given::of(&story.spec.arguments);
-    let mut words = ["cargo", "test", "-p", package].map(str::to_owned).to_vec();
+    let mut words = ["cargo", "test", "-p"].map(str::to_owned).to_vec();
+    words.push(specification(directory, package));
     words.extend(target.into_iter().chain(options));
-    match name {
+    let line = |words| Line::of(words, story, directory, slot_variable(slot));
+    let test = match name {
         Some(name) => {
             words.push("--".to_owned());
             if libtest.iter().any(|word| word == "--ignored" || word == "--include-ignored") {
                 words.push("--include-ignored".to_owned());
             }
             words.extend(["--exact", "--nocapture", name].map(str::to_owned));
+            CargoTest::One
         }
-        None => words.extend(filter.into_iter().chain(std::iter::once("--".to_owned())).chain(libtest)),
+        None => {
+            let build = line(words.iter().cloned().chain(["--no-run".to_owned()]).collect());
+            words.extend(filter.into_iter().chain(std::iter::once("--".to_owned())).chain(libtest));
+            CargoTest::Whole(build)
+        }
+    };
+    Ok((line(words), test))
+}
+
+/// A package of the workspace as cargo takes it: with its version, where it depends on another of its name.
+fn specification(directory: &Path, package: &str) -> String {
+    let read = |above: &Path| fs::read_to_string(above.join("Cargo.lock")).ok();
+    let lock = directory.ancestors().find_map(read).and_then(|text| toml::from_str(&text).ok());
+    let Lock { package: packages } = lock.unwrap_or_default();
+    let named: Vec<_> = packages.iter().filter(|known| known.name == package).collect();
+    match named.iter().find(|known| known.source.is_none()) {
+        Some(own) if named.len() > 1 => format!("{package}@{}", own.version),
+        _ => package.to_owned(),
     }
-    let line = Line::of(words, story, directory, slot_variable(slot));
-    Ok((line, CargoTest { name: name.map(str::to_owned) }))
+}
+
+/// What is looked at of `Cargo.lock`.
+#[derive(Default, Deserialize)]
+struct Lock {
+    #[serde(default)]
+    package: Vec<Locked>,
+}
+
+#[derive(Deserialize)]
+struct Locked {
+    name: String,
+    version: String,
+    /// Packages of the workspace have none.
+    source: Option<String>,
 }
 
 /// Writes the file of ids into a folder, where the report goes, too.
@@ -118,8 +154,9 @@ impl CargoTest {
     /// What came of it, by what cargo wrote and how it ended; None if it did not come to the test. A test that ended its
     /// process did not pass.
     pub fn outcome(&self, said: &str, success: bool) -> Option<Outcome> {
-        if self.name.is_none() {
-            return Some(if success { Outcome::Passed } else { Outcome::Failed });
+        if let CargoTest::Whole(build) = self {
+            // cargo ends alike where a test fails and where there is nothing to run.
+            return if success { Some(Outcome::Passed) } else { succeeds(build).then_some(Outcome::Failed) };
         }
         let result = said.lines().rev().find_map(|line| line.strip_prefix("test result: "));
         let counts = |what: &str| {
@@ -131,6 +168,13 @@ impl CargoTest {
             _ => said.lines().any(|line| line == "running 1 test").then_some(Outcome::Failed),
         }
     }
+}
+
+/// Whether a command ends well, whatever it says.
+fn succeeds(line: &Line) -> bool {
+    let mut command = line.command();
+    let status = command.as_std_mut().stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
 }
 
 impl CommandTest {
@@ -197,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_rust_test_passes_only_if_libtest_says_so() {
-        let one = CargoTest { name: Some("t".into()) };
+        let one = CargoTest::One;
         let summed = |counts: &str| {
             format!("\nrunning 1 test\ntest t ... x\n\ntest result: x. {counts}; finished in 0s\n")
         };
@@ -215,7 +259,25 @@ mod tests {
         for (said, success, expected) in table {
             assert_eq!(one.outcome(&said, success), expected, "{said}");
         }
-        assert_eq!(CargoTest { name: None }.outcome("", true), Some(Outcome::Passed));
-        assert_eq!(CargoTest { name: None }.outcome("", false), Some(Outcome::Failed));
+    }
+
+    #[test]
+    fn a_package_is_told_from_another_of_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let member = directory.path().join("member");
+        fs::create_dir(&member).unwrap();
+        assert_eq!(specification(&member, "itoa"), "itoa");
+        let lock = |packages: &[(&str, &str, &str)]| {
+            let package = |(name, version, source): &(&str, &str, &str)| {
+                let source = if source.is_empty() { String::new() } else { format!("source = '{source}'\n") };
+                format!("[[package]]\nname = '{name}'\nversion = '{version}'\n{source}")
+            };
+            let text = packages.iter().map(package).collect::<String>();
+            fs::write(directory.path().join("Cargo.lock"), format!("version = 4\n{text}")).unwrap();
+        };
+        lock(&[("itoa", "1.0.18", "registry"), ("itoa", "1.0.19", ""), ("serde", "1.0.0", "registry")]);
+        assert_eq!(specification(&member, "itoa"), "itoa@1.0.19");
+        lock(&[("itoa", "1.0.19", ""), ("serde", "1.0.0", "registry")]);
+        assert_eq!(specification(&member, "itoa"), "itoa");
     }
 }

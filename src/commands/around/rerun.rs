@@ -28,7 +28,7 @@ pub async fn run(args: cli::Rerun) -> anyhow::Result<u8> {
         return Err(not_ended(&run));
     }
     let chosen = tally.tests.iter().filter(|test| part.has(test)).count();
-    let known = !tally.tests.is_empty();
+    let known = tally.plan.is_some();
     if tally.names.manifest.asked.coverage.is_some() {
         say!("{OF_A_PART}");
     }
@@ -64,8 +64,12 @@ fn nothing_to_do(tally: &Tally, part: Part) -> u8 {
         say!("run {run} broke off, and there is nothing to run again\nhint: {GOES_ON} {run}");
         return NOTHING;
     };
-    let how = if part == Part::Failed { "failed" } else { "is left: each passed" };
-    say!("no test of run {run} {how}; the run itself: {verdict}");
+    let none = match part {
+        _ if tally.tests.is_empty() => format!("run {run} had no tests"),
+        Part::Failed => format!("no test of run {run} failed"),
+        _ => format!("no test of run {run} is left: each passed"),
+    };
+    say!("{none}; the run itself: {verdict}");
     say_suite_errors(tally);
     match verdict {
         RunVerdict::Passed => 0,

@@ -3,6 +3,7 @@
 use std::future;
 
 use seagull_domain::RunId;
+use seagull_executor::interpreter;
 
 use super::{Reach, unread};
 use crate::again::{Again, access, quoted};
@@ -10,6 +11,7 @@ use crate::cli;
 use crate::client::Error;
 use crate::commands::run::{End, Interrupt, Screen, Session, follow};
 use crate::errors::INTERRUPTED;
+use crate::place::Place;
 use crate::report::Settings;
 use crate::signals::Signals;
 use crate::written::Written;
@@ -23,13 +25,15 @@ pub async fn run(args: cli::Watch) -> anyhow::Result<u8> {
     if let Some(state) = &reach.state {
         Written::of(state).add(args.report.files().paths());
     }
+    let here = reach.state.as_ref().and_then(|_| Place::here().ok());
+    let python = here.and_then(|place| interpreter::find("", &place.directory).ok());
     let settings = Settings {
         output: args.report.output,
         color: args.report.color,
         files: args.report.files(),
         // Whether it began before is not known, so that nothing is said about how long it takes.
         live: false,
-        again: Again::of_watched(&args.from),
+        again: Again::of_watched(&args.from).with_python(python),
     };
     let screen = Screen::new(run.clone(), settings);
     let joins = args.from.scheduler.is_some().then(|| {

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use seagull_executor::artifact::{MAX_BYTES, Measured, PackOptions, Reason, measure};
+use seagull_executor::artifact::{MAX_BYTES, Measured, PackOptions, Reason, measure, size};
 
 use super::finding::{Finding, Findings};
 use crate::cli;
-use crate::commands::run::artifact::{Chosen, left_out_by_reason, root, size};
+use crate::commands::run::artifact::{Chosen, left_out_by_reason, root};
 use crate::framework::{self, Name};
 use crate::place::Place;
 use crate::report::{count, number};
@@ -24,7 +24,7 @@ pub async fn examine(
     wanted: bool,
     findings: &mut Findings,
 ) -> anyhow::Result<()> {
-    let (root, _) = match root(place) {
+    let (root, directory) = match root(place) {
         Ok(found) => found,
         Err(error) => return findings.tell(judged(Finding::error(CHECK, &error), wanted)),
     };
@@ -35,9 +35,10 @@ pub async fn examine(
     };
     let work = tokio::task::spawn_blocking(move || {
         let (root, scratch, include, omit) = (&from, &from, &include, &omit);
-        let built = &BTreeMap::new();
+        let (directory, built, exclude) = (Path::new(&directory), &BTreeMap::new(), &[]);
+        let (large, checkout) = (true, false);
         let options =
-            PackOptions { root, scratch, exclude: &[], include, omit, built, large: true, checkout: false };
+            PackOptions { root, directory, scratch, exclude, include, omit, built, large, checkout };
         measure(&options)
     });
     let finding = match findings.during("artifact", work).await? {
@@ -108,7 +109,7 @@ mod tests {
         };
         let describe = |measured: &Measured| describe(Path::new("/suite"), measured, false);
         let small = describe(&measured(1_500_000));
-        let said = "2 files, 1.5 MB in /suite; the largest: a.bin (1.5 MB), b (1 kB)";
+        let said = "2 files, 1.5 MB in /suite; the largest: a.bin (1.5 MB), b (1 B)";
         assert_eq!(small, Finding::ok(CHECK, said));
         let large = describe(&measured(MAX_BYTES + 1));
         assert!(large.state == State::Problem && large.hint.is_some());

@@ -27,11 +27,14 @@ use finding::{Finding, Findings};
 const OLDEST_PYTEST: (u32, u32) = (7, 4);
 /// What an interpreter is found by that was prepared.
 const SETUP: &str = "[setup]";
-/// Python and pytest of an interpreter, a line each. What `-c` puts first on the path must not shadow them.
+/// Python of an interpreter, whether pip may install for it (PEP 668), and pytest, a line each. What `-c` puts first on
+/// the path must not shadow them.
 const VERSIONS: &str = "\
-import sys
+import os, sys, sysconfig
 sys.path[:] = [folder for folder in sys.path if folder]
 print(sys.version.split()[0])
+mark = os.path.join(sysconfig.get_path('stdlib'), 'EXTERNALLY-MANAGED')
+print('managed' if sys.prefix == sys.base_prefix and os.path.exists(mark) else 'own')
 try:
     import pytest
     print(pytest.__version__)
@@ -87,8 +90,10 @@ fn run_args(args: &cli::Doctor) -> cli::Run {
 
 fn settings(place: &Place, findings: &mut Findings) -> anyhow::Result<()> {
     const CHECK: &str = "settings";
-    for warning in &place.config.warnings {
-        findings.tell(Finding::warning(CHECK, warning).hint("docs/run.md has all settings"))?;
+    let warnings = &place.config.warnings;
+    for (number, warning) in (1..).zip(warnings) {
+        let hint = (number == warnings.len()).then(|| "seagull docs run has all settings".to_owned());
+        findings.tell(Finding::warning(CHECK, warning).hints(hint))?;
     }
     let said = place
         .config
@@ -162,7 +167,7 @@ async fn python(
         },
     };
     let path = found.path.display();
-    let (python, pytest) = match versions(&found.path, &place.directory).await {
+    let (python, packages, pytest) = match versions(&found.path, &place.directory).await {
         Ok(versions) => versions,
         Err(error) => {
             let problem = Finding::problem(CHECK, format!("{path}, by {}, does not work: {error}", found.by));
@@ -172,42 +177,62 @@ async fn python(
         }
     };
     findings.tell(Finding::ok(CHECK, format!("Python {python} at {path}, by {}", found.by)))?;
-    let (finding, works) = judge_pytest(&found, &pytest);
+    let (finding, works) = judge_pytest(&found, packages, &pytest);
     findings.tell(finding)?;
     Ok(works)
 }
 
+/// Who sees to the packages of an interpreter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packages {
+    /// pip may.
+    Pip,
+    /// The system alone: pip refuses to.
+    System,
+}
+
 /// What Python and pytest say of themselves.
-async fn versions(python: &Path, directory: &Path) -> Result<(String, String), String> {
+async fn versions(python: &Path, directory: &Path) -> Result<(String, Packages, String), String> {
     let mut command = tokio::process::Command::new(python);
     command.args(["-c", VERSIONS]).current_dir(directory).stdin(Stdio::null()).kill_on_drop(true);
     let output = command.output().await.map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout);
-    match text.trim().split_once('\n') {
-        Some((python, pytest)) if output.status.success() => Ok((python.to_owned(), pytest.to_owned())),
+    let mut lines = text.trim().splitn(3, '\n');
+    match (lines.next(), lines.next(), lines.next()) {
+        (Some(python), Some(packages), Some(pytest)) if output.status.success() => {
+            let packages = if packages == "managed" { Packages::System } else { Packages::Pip };
+            Ok((python.to_owned(), packages, pytest.to_owned()))
+        }
         _ => Err(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim())),
     }
 }
 
 /// Whether tests can be tried with what an interpreter says of its pytest.
-fn judge_pytest(found: &Found, said: &str) -> (Finding, bool) {
+fn judge_pytest(found: &Found, packages: Packages, said: &str) -> (Finding, bool) {
     const CHECK: &str = "pytest";
     let python = found.path.display();
-    // What is installed by hand there is on one machine, and kept.
-    let by_setup =
-        (found.by == SETUP).then(|| "let [setup] run install it: docs/environment.md has recipes".to_owned());
+    let install = match packages {
+        // What is installed by hand there is on one machine, and kept.
+        _ if found.by == SETUP => {
+            "let [setup] run install it: seagull docs environment has recipes".to_owned()
+        }
+        Packages::System => {
+            format!("{python} -m venv .venv && .venv/bin/pip install pytest, and .venv is found by itself")
+        }
+        Packages::Pip => {
+            format!("{python} -m pip install --upgrade pytest, or name another interpreter with --python")
+        }
+    };
     let mut numbers = said.split('.').map(|part| part.parse::<u32>().ok());
     match (numbers.next().flatten(), numbers.next().flatten()) {
         (Some(major), Some(minor)) if (major, minor) >= OLDEST_PYTEST => (Finding::ok(CHECK, said), true),
         (Some(_), Some(_)) => {
             let old = Finding::warning(CHECK, format!("{said} is older than 7.4, the oldest that is tried"));
-            (old.hint(by_setup.unwrap_or_else(|| format!("{python} -m pip install --upgrade pytest"))), true)
+            (old.hint(install), true)
         }
         _ => {
             let missing = Finding::problem(CHECK, format!("it cannot be imported: {said}"));
-            let here =
-                || format!("{python} -m pip install pytest, or name another interpreter with --python");
-            (missing.hint(by_setup.unwrap_or_else(here)), false)
+            (missing.hint(install), false)
         }
     }
 }
@@ -229,11 +254,17 @@ mod tests {
         ];
         for (said, state, works) in table {
             let found = |by| Found { path: "/env/bin/python".into(), by };
-            let (finding, tried) = judge_pytest(&found("PATH"), said);
+            let (finding, tried) = judge_pytest(&found("PATH"), Packages::Pip, said);
             assert_eq!((finding.state, tried), (state, works), "{said}");
             assert_eq!(finding.hint.is_some(), state != State::Ok, "{said}");
-            let (prepared, _) = judge_pytest(&found(SETUP), said);
-            assert!(prepared.hint.is_none_or(|hint| hint.starts_with("let [setup] run install it")));
+            for (by, packages, hint) in [
+                ("PATH", Packages::Pip, "/env/bin/python -m pip install --upgrade pytest"),
+                ("PATH", Packages::System, "/env/bin/python -m venv .venv && "),
+                (SETUP, Packages::System, "let [setup] run install it"),
+            ] {
+                let (finding, _) = judge_pytest(&found(by), packages, said);
+                assert!(finding.hint.is_none_or(|given| given.starts_with(hint)), "{hint}");
+            }
         }
     }
 }

@@ -7,16 +7,19 @@ use std::time::Duration;
 use seagull_domain::{Framework, Manifest, RunSpec, Workspace};
 use seagull_executor::interpreter;
 use seagull_executor::setup::Prepared;
+use seagull_results::History;
 
 use super::Ground;
 use super::finding::{Finding, Findings};
 use super::trial::{self, Trial};
 use crate::again::{quoted, quoted_word};
 use crate::cli;
+use crate::commands::health;
 use crate::commands::run::spec;
 use crate::framework;
+use crate::fresh;
 use crate::place::Place;
-use crate::report::{count, number};
+use crate::report::{count, duration, number};
 
 /// Selects nothing: a discovery alone.
 const NOTHING: &str = "nothing, for a discovery alone";
@@ -45,6 +48,7 @@ pub(super) async fn examine(
     };
     let suite = Suite { by_hand: by_hand(&spec, place, ground.prepared.as_ref()), spec, ground };
     let Some(first) = suite.discover(findings).await? else { return Ok(()) };
+    suite.history(&first, findings)?;
     let ids = suite.to_try(&first);
     let Some(one) = ids.first() else { return Ok(()) };
     let alone = suite.try_tests("one test", std::slice::from_ref(one), findings).await?;
@@ -77,12 +81,12 @@ struct ByHand {
 fn by_hand(spec: &RunSpec, place: &Place, prepared: Option<&Prepared>) -> ByHand {
     let found = || interpreter::find(&spec.environment.python, &place.directory).ok();
     let python = prepared.and_then(Prepared::python).or_else(found);
-    let python = python.map_or("python".into(), |python| python.to_string_lossy().into_owned());
-    let lists = framework::listing(spec, &python);
+    let python = python.map(|python| python.to_string_lossy().into_owned());
+    let lists = framework::listing(spec, python.as_deref());
     let arguments = spec.arguments.iter().map(String::as_str);
     match spec.environment.framework {
         Framework::Pytest => {
-            let program = framework::pytest(&python);
+            let program = framework::pytest(python.as_deref());
             let whole = Some(quoted(program.iter().map(String::as_str).chain(arguments)));
             ByHand { lists, whole, one: Some(quoted(program)) }
         }
@@ -133,9 +137,35 @@ impl Suite<'_> {
         }
         let files: BTreeSet<&str> = manifest.files.iter().map(|file| file.path.as_str()).collect();
         let (tests, files) = (count(number(manifest.len()), "test"), count(number(files.len()), "file"));
-        let seconds = trial.took.as_secs_f64();
-        findings.tell(Finding::ok(CHECK, format!("{tests} in {files} in {seconds:.1} s")))?;
+        let took = duration(trial.took);
+        findings.tell(Finding::ok(CHECK, format!("{tests} in {files} in {took}")))?;
         Ok(Some(manifest))
+    }
+
+    /// What earlier runs taught of the durations of these tests.
+    fn history(&self, manifest: &Manifest, findings: &mut Findings) -> anyhow::Result<()> {
+        const CHECK: &str = "history";
+        let path = self.ground.state.join("history.sqlite");
+        if !path.exists() {
+            return findings.tell(Finding::ok(CHECK, "none yet: the first run begins it"));
+        }
+        let RunSpec { project, arguments, .. } = &self.spec;
+        let read = || {
+            let history = History::open(&path)?;
+            let timings = history.load_for(project, arguments, manifest)?;
+            Ok((seagull_results::predict(manifest, &timings), history.health(project, fresh::unix_millis())?))
+        };
+        let (prediction, health) = match read() {
+            Ok(read) => read,
+            Err(error) => return findings.tell(Finding::error(CHECK, &error)),
+        };
+        let report = health::Report::of(&health, &prediction);
+        for warning in &report.warnings {
+            findings.tell(
+                Finding::warning(CHECK, warning).hint("runs of the whole suite teach what its tests take"),
+            )?;
+        }
+        findings.tell(Finding::ok(CHECK, report.line()))
     }
 
     async fn try_tests(
@@ -144,7 +174,7 @@ impl Suite<'_> {
         tests: &[String],
         findings: &Findings,
     ) -> anyhow::Result<Trial> {
-        let id = crate::fresh::run_id()?;
+        let id = fresh::run_id()?;
         let spec = RunSpec { id, select: tests.to_vec(), retries: 0, fail_fast: None, ..self.spec.clone() };
         let Ground { home, state, .. } = self.ground;
         let builds = spec.environment.framework == Framework::Cargo;
@@ -198,11 +228,11 @@ impl Suite<'_> {
         };
         let failed: Vec<&(String, Option<String>)> =
             trial.results.iter().filter(|(_, how)| how.is_some()).collect();
-        let seconds = trial.took.as_secs_f64();
+        let took = duration(trial.took);
         let finding = if trial.late {
             let said = format!(
-                "not over after {} s: {} of {tests} were executed",
-                LIMIT.as_secs(),
+                "not over after {}: {} of {tests} were executed",
+                duration(LIMIT),
                 trial.results.len()
             );
             Finding::warning(check, said)
@@ -215,15 +245,15 @@ impl Suite<'_> {
             && matches!(self.spec.environment.framework, Framework::Command(_))
         {
             Finding::problem(check, first_lines(said))
-                .hint("docs/command.md says what the run command is given, and has to do")
+                .hint("seagull docs command says what the run command is given, and has to do")
         } else if let Some((id, how)) = failed.first() {
             let how = how.as_deref().unwrap_or_default();
-            let said = format!("{} of {tests} failed in {seconds:.1} s: {id}: {how}", failed.len());
+            let said = format!("{} of {tests} failed in {took}: {id}: {how}", failed.len());
             Finding::warning(check, said).hints(alone(id))
         } else if tests == 1 {
-            Finding::ok(check, format!("{} is good in {seconds:.1} s", trial.results[0].0))
+            Finding::ok(check, format!("{} is good in {took}", trial.results[0].0))
         } else {
-            Finding::ok(check, format!("{tests} tests are good in {seconds:.1} s"))
+            Finding::ok(check, format!("{tests} tests are good in {took}"))
         };
         findings.tell(finding)
     }

@@ -15,10 +15,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use seagull_binpacker::{Budget, Part, Plan, Problem, pack_within, steps_within};
+use seagull_binpacker::{Budget, Part, Plan, Problem, steps_within};
 
 use crate::cli;
-use crate::commands::print;
+use crate::commands::{health, print};
 use crate::duration::millis;
 use crate::errors::usage;
 use crate::report::{Output, Paint, file};
@@ -34,6 +34,8 @@ pub struct Named {
     pub tests: Vec<String>,
     /// Of the environments; empty where there is one without a name.
     pub environments: Vec<String>,
+    /// Of a suite, what its history says of itself.
+    pub history: Option<health::Report>,
 }
 
 /// A plan, and what it is shown with.
@@ -60,7 +62,10 @@ pub async fn run(args: cli::Plan) -> anyhow::Result<u8> {
         cancelled: &late,
         time_left: &time_left,
     };
-    let pack = |problem: &Problem| pack_within(problem, &budget).map_err(|error| usage(error.to_string()));
+    let pack = |problem: &Problem| {
+        let plan = seagull_scheduler::pack(problem, args.costs.overrun, &budget);
+        plan.map_err(|error| usage(error.to_string()))
+    };
     let begun = Instant::now();
     let plan = pack(&named.problem)?;
     let took = begun.elapsed();

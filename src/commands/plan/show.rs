@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::slots::{self, Slots};
 use super::{Named, Planned};
+use crate::commands::health;
 use crate::report::{Paint, count, micros, number, one_line};
 
 /// Bundles in the table; what is behind them is in the histogram.
@@ -45,6 +46,9 @@ struct Object<'a> {
     slots: &'a [Slots],
     #[serde(skip_serializing_if = "Option::is_none")]
     knee: Option<u32>,
+    /// Of a suite, what its history says of itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<&'a health::Report>,
     bundles: Vec<AsObject<'a>>,
 }
 
@@ -121,6 +125,7 @@ pub fn object(out: &mut impl Write, planned: &Planned) -> io::Result<()> {
         blockers: plan.blockers.iter().map(|blocker| named.blocker(blocker)).collect(),
         slots,
         knee: slots::knee(slots),
+        history: named.history.as_ref(),
         bundles: plan.bundles.iter().map(bundle).collect(),
     };
     serde_json::to_writer(&mut *out, &object)?;
@@ -144,6 +149,10 @@ impl Named {
 pub fn text(out: &mut impl Write, planned: &Planned, paint: Paint) -> io::Result<()> {
     let Planned { named, plan, slots, .. } = planned;
     summary(out, planned, paint)?;
+    if let Some(history) = &named.history {
+        writeln!(out, "history: {}", history.line())?;
+        history.warnings.iter().try_for_each(|text| writeln!(out, "{} {text}", paint.odd("warning:")))?;
+    }
     if !plan.bundles.is_empty() {
         writeln!(out)?;
         table(out, named, plan, paint)?;
@@ -337,7 +346,7 @@ pub mod tests {
             let problem = Problem { slots: Some(slots), ..problem.clone() };
             Slots::of(slots, &pack(&problem).unwrap())
         });
-        let named = Named { problem, tests, environments };
+        let named = Named { problem, tests, environments, history: None };
         Planned { named, plan, took: Duration::from_millis(12), slots: slots.into() }
     }
 
@@ -359,7 +368,7 @@ pub mod tests {
     fn nothing_is_planned_too() {
         let problem = Problem::new(Vec::new(), 600_000);
         let plan = pack(&problem).unwrap();
-        let named = Named { problem, tests: Vec::new(), environments: Vec::new() };
+        let named = Named { problem, tests: Vec::new(), environments: Vec::new(), history: None };
         let planned = Planned { named, plan, took: Duration::ZERO, slots: Vec::new() };
         let mut out = Vec::new();
         text(&mut out, &planned, Paint::PLAIN).unwrap();

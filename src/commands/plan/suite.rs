@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use seagull_binpacker::Risk;
 use seagull_domain::{RunSpec, Workspace};
 use seagull_results::History;
 use seagull_scheduler::Costs;
@@ -9,6 +10,7 @@ use seagull_scheduler::Costs;
 use super::{CAP, Named};
 use crate::cli;
 use crate::commands::doctor::trial;
+use crate::commands::health;
 use crate::commands::run::{paths, spec};
 use crate::duration::millis;
 use crate::errors::{say, usage, warn};
@@ -43,10 +45,10 @@ pub async fn problem(args: &cli::Plan) -> anyhow::Result<Named> {
         )));
     };
     manifest.warnings.iter().for_each(warn);
-    let timings = History::open(&state.directory.join("history.sqlite"))?.load(&spec.project)?;
+    let history = History::open(&state.directory.join("history.sqlite"))?;
+    let timings = history.load_for(&spec.project, &spec.arguments, &manifest)?;
     let prediction = seagull_results::predict(&manifest, &timings);
-    let (tests, known) = (report::count(report::number(manifest.len()), "test"), prediction.known);
-    say!("{tests} discovered, {known} of them with a history");
+    say!("{} discovered", report::count(report::number(manifest.len()), "test"));
     let mut costs = Costs::of(&spec);
     if let Some(setup) = args.costs.scope_setup {
         costs.file_micros = millis(setup).saturating_mul(1000);
@@ -54,8 +56,11 @@ pub async fn problem(args: &cli::Plan) -> anyhow::Result<Named> {
     if let Some(start) = args.costs.sandbox_start {
         costs.bundle_ms = millis(start);
     }
-    let problem = seagull_scheduler::problem(&manifest, &prediction, &costs, spec.cap_ms);
-    Ok(Named { problem, tests: manifest.ids().collect(), environments: Vec::new() })
+    let mut problem = seagull_scheduler::problem(&manifest, &prediction, &costs, spec.cap_ms);
+    problem.risk = Risk::of(args.costs.overrun, prediction.common);
+    let health = history.health(&spec.project, fresh::unix_millis())?;
+    let history = Some(health::Report::of(&health, &prediction));
+    Ok(Named { problem, tests: manifest.ids().collect(), environments: Vec::new(), history })
 }
 
 /// A run of the same suite.

@@ -237,7 +237,7 @@ impl Timings {
             risk: if self.varies { Risk::of(costs.overrun, 0.0) } else { Risk::default() },
             ..Problem::new(self.items, cap_ms(costs))
         };
-        Named { problem, tests: self.tests, environments: self.environments.names }
+        Named { problem, tests: self.tests, environments: self.environments.names, history: None }
     }
 }
 
@@ -274,7 +274,7 @@ mod tests {
                     a.py,\"x[1,2]\",2.362198,0.5,db,,passed\n\
                     ,y,0.0000001,,,gpu,failed\n\
                     a.py,z,3,,db,,\n";
-        let Named { problem, tests, environments } = problem(text);
+        let Named { problem, tests, environments, .. } = problem(text);
         assert_eq!(tests, ["x[1,2]", "y", "z"]);
         assert_eq!(environments, ["", "gpu"]);
         let figures: Vec<_> = problem.items.iter().map(|i| (i.micros, i.sd_micros, i.environment)).collect();

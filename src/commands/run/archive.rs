@@ -50,7 +50,8 @@ impl Wanted {
         let Wanted { file, arguments, state } = self;
         let path = file.clone();
         let digest = tokio::task::spawn_blocking(move || digest(&path)).await?;
-        let digest = digest.map_err(|error| usage(format!("--archive {}: {error}", file.display())))?;
+        let digest =
+            digest.map_err(|error| usage(format!("--archive {}: {error}\n{HINT}", file.display())))?;
         let source = &file;
         let copy = |mut copy: File| async move { io::copy(&mut File::open(source)?, &mut copy).map(drop) };
         let refuse = |why: &dyn std::fmt::Display| {

@@ -1,6 +1,7 @@
 //! The files of a run on their way to the executors: packed, and uploaded unless they are there already.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -11,6 +12,7 @@ use super::Start;
 use super::spec::text;
 use crate::client::Client;
 use crate::errors::{say, usage, warn};
+use crate::git::LEFT_BEHIND;
 use crate::place::Place;
 use crate::report::count;
 
@@ -110,8 +112,9 @@ impl Source {
     /// Reads and compresses all files: blocks.
     pub fn pack(&self) -> anyhow::Result<Packed> {
         let Source { root, scratch, exclude, chosen: Chosen { include, omit }, built, .. } = self;
-        let (large, checkout) = (self.large, self.checkout);
-        let options = PackOptions { root, scratch, exclude, include, omit, built, large, checkout };
+        let (directory, large, checkout) = (Path::new(&self.directory), self.large, self.checkout);
+        let options =
+            PackOptions { root, directory, scratch, exclude, include, omit, built, large, checkout };
         let packed = artifact::pack(&options).map_err(refused);
         let packed = packed.with_context(|| format!("cannot pack {}", root.display()))?;
         tell_left_out(&packed.left_out);
@@ -131,26 +134,20 @@ impl Source {
         let digest = packed.digest;
         if client.is_missing(digest).await? {
             let files = count(u32::try_from(packed.entries).unwrap_or(u32::MAX), "file");
-            say!("uploading {files}, {}", size(packed.bytes));
+            say!("uploading {files}, {}", artifact::size(packed.bytes));
             client.put_blob(digest, packed.file.path()).await?;
         }
         Ok(Workspace::Artifact { digest, directory: self.directory.clone() })
     }
 }
 
-/// `12.3 MB`, or `45 kB` where that says more.
-pub fn size(bytes: u64) -> String {
-    if bytes < 1_000_000 {
-        return format!("{} kB", bytes.div_ceil(1000));
-    }
-    format!("{:.1} MB", bytes as f64 / 1e6)
-}
-
 /// What is asked for and cannot be packed is for whoever asked to change.
 fn refused(error: PackError) -> anyhow::Error {
-    use PackError::{Empty, Git, Home, NoGit, TooLarge};
+    use PackError::{Empty, Git, Home, NoGit, NothingThere, TooLarge};
     match error {
-        Home(_) | Empty(_) | Git(_) | NoGit(_) | TooLarge { .. } => usage(error.to_string()),
+        Home(_) | Empty(_) | NothingThere(_) | Git(_) | NoGit(_) | TooLarge { .. } => {
+            usage(error.to_string())
+        }
         other => other.into(),
     }
 }
@@ -165,9 +162,13 @@ pub fn root(place: &Place) -> anyhow::Result<(PathBuf, String)> {
         }
         (None, Some(top)) => top.clone(),
         (None, None) => {
+            let exclude = match not_of_the_suite(here).as_slice() {
+                [] => String::new(),
+                names => format!(" and exclude = {names:?}"),
+            };
             return Err(usage(format!(
                 "{} is in no git repository, so it is unclear what to send to the executors\n\
-                 hint: write to seagull.toml: [artifact] root = \".\"",
+                 hint: write to seagull.toml: [artifact] root = \".\"{exclude}",
                 here.display()
             )));
         }
@@ -178,6 +179,20 @@ pub fn root(place: &Place) -> anyhow::Result<(PathBuf, String)> {
     })?;
     let inside = text(&inside)?;
     Ok((root, inside))
+}
+
+/// What of a directory a repository would ignore, as far as its look tells: virtual environments, and what running a
+/// suite leaves behind.
+fn not_of_the_suite(directory: &Path) -> Vec<String> {
+    let left_behind = Patterns::parse("", &LEFT_BEHIND).unwrap_or_default();
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let is_made = |name: &String| {
+        directory.join(name).join("pyvenv.cfg").is_file() || left_behind.is_match(Path::new(name))
+    };
+    let mut names: Vec<String> = names.filter(is_made).filter(|name| name != "__pycache__").collect();
+    names.sort();
+    names
 }
 
 fn tell_left_out(left_out: &[LeftOut]) {
@@ -221,8 +236,6 @@ fn named<'a>(mut paths: impl Iterator<Item = &'a PathBuf>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use crate::errors::Usage;
 
@@ -234,7 +247,16 @@ mod tests {
         fs::create_dir_all(suite.join("deep")).unwrap();
         let found = |directory: &Path| root(&Place::at(directory.to_owned()).unwrap());
         let missing = found(&suite).unwrap_err();
-        assert!(missing.is::<Usage>() && missing.to_string().contains("\nhint: "));
+        assert!(
+            missing.is::<Usage>() && missing.to_string().ends_with("[artifact] root = \".\""),
+            "{missing}"
+        );
+        for made in ["env/pyvenv.cfg", ".pytest_cache/x", "__pycache__/x", "src/x"] {
+            fs::create_dir_all(suite.join(made).parent().unwrap()).unwrap();
+            fs::write(suite.join(made), "").unwrap();
+        }
+        let missing = found(&suite).unwrap_err().to_string();
+        assert!(missing.ends_with("root = \".\" and exclude = [\".pytest_cache\", \"env\"]"), "{missing}");
         fs::create_dir(base.join("repo/.git")).unwrap();
         assert_eq!(found(&suite).unwrap(), (base.join("repo"), "suite".to_owned()));
         fs::write(suite.join("seagull.toml"), "[artifact]\nroot = '.'").unwrap();

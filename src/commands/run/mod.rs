@@ -148,13 +148,16 @@ fn refuse_what_is_remote(at: &cli::WhereArgs) -> anyhow::Result<()> {
             )));
         }
     }
-    for (option, given) in [("--detach", at.detach), ("--orphan", at.orphan.is_some())] {
-        if given {
-            return Err(usage(format!(
-                "{option} is for runs on a scheduler: a run here ends with its command\n\
-                 hint: name a scheduler with --scheduler"
-            )));
-        }
+    let ends = "a run here ends with its command";
+    let others = [
+        ("--detach", at.detach, ends),
+        ("--orphan", at.orphan.is_some(), ends),
+        ("--yes", at.yes, "nothing is sent anywhere"),
+    ];
+    if let Some((option, _, why)) = others.into_iter().find(|(_, given, _)| *given) {
+        return Err(usage(format!(
+            "{option} is for runs on a scheduler: {why}\nhint: name a scheduler with --scheduler"
+        )));
     }
     Ok(())
 }
@@ -164,7 +167,9 @@ fn say_what_did_not_pass(start: &Start, last: Option<NotPassed>) {
     let Some(NotPassed { run, verdict, tests }) = last.filter(|_| start.base.is_none()) else { return };
     if tests > 0 {
         let tests = report::count(tests, "test");
-        say!("the last run, {run}: {verdict}; --select not-passed would run {tests} that did not pass");
+        say!(
+            "the last run, {run}: {verdict}; --select not-passed runs what did not pass and is still there, at most {tests}"
+        );
     }
 }
 

@@ -5,12 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::cli;
 use crate::errors::usage;
-use crate::framework::{self, Name};
+use crate::framework::{self, Name, PACKAGES};
+use crate::git;
 use crate::nearest::nearest;
 use crate::place::Place;
-
-/// Where pytest is to take names of packages, nothing says which of them are paths.
-const PACKAGES: &str = "--pyargs";
 
 /// An error for the first path of a pytest run that surely is one and is not there.
 pub fn check(args: &cli::Run, place: &Place) -> anyhow::Result<()> {
@@ -25,13 +23,15 @@ pub fn check(args: &cli::Run, place: &Place) -> anyhow::Result<()> {
         }
         let meant = meant(&place.directory, Path::new(path));
         let count = path.parse::<u32>().is_ok();
-        if !count && !is_path(path) && meant.is_none() {
+        let names_base = args.how.changed.as_deref() == Some("") && is_revision(place, path);
+        if !count && !names_base && !is_path(path) && meant.is_none() {
             continue;
         }
         let hint = match meant {
             _ if count && args.how.fail_fast == Some(1) => {
                 format!("--fail-fast={path} stops after {path} failures")
             }
+            _ if names_base => format!("--changed={path} goes by what differs from {path}"),
             Some(meant) => format!("did you mean {}?", meant.display()),
             None => format!("paths are relative to {}", place.directory.display()),
         };
@@ -45,8 +45,16 @@ fn is_path(given: &str) -> bool {
     !given.starts_with('@') && (given.contains('/') || given.ends_with(".py"))
 }
 
-/// The path with the first part that is not there replaced by what is, if that is like it.
+fn is_revision(place: &Place, given: &str) -> bool {
+    place.repository.as_deref().is_some_and(|top| git::named(top, given).is_some())
+}
+
+/// The path below a folder of tests, or with the first part that is not there replaced by what is, if that is like it.
 fn meant(directory: &Path, path: &Path) -> Option<PathBuf> {
+    let below = ["tests", "test"].map(|folder| Path::new(folder).join(path));
+    if let Some(below) = below.into_iter().find(|below| directory.join(below).exists()) {
+        return Some(below);
+    }
     let mut there = PathBuf::new();
     let mut parts = path.components();
     for part in parts.by_ref() {
@@ -95,6 +103,7 @@ mod tests {
             ("tests/unit/test_kart.py::test_x", "did you mean tests/unit/test_cart.py?"),
             ("test/unit/test_cart.py", "did you mean tests/unit/test_cart.py?"),
             ("test_a.py tets", "did you mean tests?"),
+            ("unit/test_cart.py::test_x", "did you mean tests/unit/test_cart.py?"),
             ("nowhere/at/all.py", "paths are relative to "),
             ("--fail-fast 3", "--fail-fast=3 stops after 3 failures"),
         ];

@@ -281,9 +281,9 @@ impl<'t> Teller<'t> {
         lives || (worker.attempt == attempt && stays())
     }
 
-    /// The error is what the text means instead of one test; None if the tests are not known.
+    /// The error is what the text means instead of one test; None if no tests are known.
     pub fn close(self) -> Result<Story, Option<Found>> {
-        let test = self.test.ok_or(None)?.map_err(Some)?;
+        let test = self.test.filter(|_| self.names.len() > 0).ok_or(None)?.map_err(Some)?;
         Ok(Story {
             run: self.run,
             test,

@@ -84,11 +84,13 @@ fn why_a_run_has_its_verdict() {
             script::orphaned(),
             "because it was cancelled as an orphan: nobody had watched it for 1h (--orphan)",
         ),
-        (script::undiscovered(), "because "),
+        (script::undiscovered(), "because its tests could not be discovered\n"),
+        (script::nothing(), "because there were no tests to run\n"),
         (script::green(), "because every test has a verdict"),
     ] {
         let text = explain(Form::HUMAN, &script);
         assert!(text.contains(because), "{because}: {text}");
+        assert!(!tally(&script).tests.is_empty() || !text.contains("--retries"), "{text}");
     }
 }
 

@@ -17,6 +17,9 @@ use crate::report::tally::Tally;
 use crate::report::text::Paint;
 use crate::report::{Report, Reporter, ci, html, junit};
 
+/// Columns of a wide terminal.
+const WIDE: usize = 110;
+
 #[test]
 fn that_tests_went_elsewhere_is_said_with_the_reason_and_the_setting() {
     let back = |why| script::event(RunEvent::TakenBack { attempt: AttemptId(1), tests: 2, why });
@@ -206,9 +209,15 @@ fn what_several_workers_tell_alike_is_told_once() {
         script::event(RunEvent::SuiteError { error, executor: None })
     };
     let setup = "exit code 3 after 0.0 s:\nhi\nno package foo\nhint: name it";
-    for step in
-        [lost(1, setup), lost(2, setup), lost(3, "exit code 4"), error("boom"), error("boom"), error("bang")]
-    {
+    let slower = setup.replace("0.0 s", "1.5 s");
+    for step in [
+        lost(1, setup),
+        lost(2, &slower),
+        lost(3, "exit code 4"),
+        error("boom"),
+        error("boom"),
+        error("bang"),
+    ] {
         script.push((900, step));
     }
     script.push(end);
@@ -238,7 +247,7 @@ fn the_terminal_shows_what_happened_above_the_bar() {
     let terminal = InMemoryTerm::new(40, 110);
     let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
     let paper = Paper::default();
-    let mut report = report(Human::new(target, paper.clone(), Paint { on: true }), true);
+    let mut report = report(Human::new(target, || WIDE, paper.clone(), Paint { on: true }), true);
     script::play(&mut report, &script::first_half());
     report.tick(Instant(9500)).unwrap();
     golden::check("human-half.txt", &(terminal.contents() + "\n"));
@@ -258,7 +267,27 @@ fn a_slot_that_discovers_is_not_waiting() {
         tally.apply(&StreamItem { seq: Seq(1), event: *event });
     }
     tally.clock.now = Instant(3200);
-    golden::check("frame-discovering.txt", &(frame(&tally, Paint::PLAIN).join("\n") + "\n"));
+    golden::check("frame-discovering.txt", &(frame(&tally, WIDE, Paint::PLAIN).join("\n") + "\n"));
+}
+
+#[test]
+fn the_bar_has_what_the_words_leave_and_the_time_left_is_read() {
+    let at: [fn() -> usize; 3] = [|| 56, || 45, || 38];
+    let lines = at.map(|columns| {
+        let terminal = InMemoryTerm::new(60, columns() as u16);
+        let target = ProgressDrawTarget::term_like(Box::new(terminal.clone()));
+        let mut report = report(Human::new(target, columns, Paper::default(), Paint::PLAIN), true);
+        script::play(&mut report, &script::first_half());
+        report.tick(Instant(9500)).unwrap();
+        let said = terminal.contents();
+        said.lines().find(|line| line.contains(" %  ")).unwrap().to_owned()
+    });
+    let expected = [
+        "━━────────  20 %  2/10, 1 failed, 9.5 s, about 18 s left",
+        " 20 %  2/10, 1 failed, 9.5 s, about 18 s left",
+        " 20 %  2/10, 1 failed, about 18 s left",
+    ];
+    assert_eq!(lines, expected);
 }
 
 #[test]
@@ -271,7 +300,7 @@ fn more_slots_than_lines_are_counted() {
         assert!(!tally.live(&live), "a repeat is no news");
     }
     tally.clock.now = Instant(75_000);
-    golden::check("frame-many-slots.txt", &(frame(&tally, Paint::PLAIN).join("\n") + "\n"));
+    golden::check("frame-many-slots.txt", &(frame(&tally, WIDE, Paint::PLAIN).join("\n") + "\n"));
 }
 
 /// The report of a script, written where Jenkins would look for it.

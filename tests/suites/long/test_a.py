@@ -6,6 +6,7 @@ def test_first_a():
 
 
 def test_waits_a(service, resource):
+    open("waits-a", "w").close()
     while True:
         signal.pause()
 

@@ -6,6 +6,7 @@ def test_first_b():
 
 
 def test_waits_b(service, resource):
+    open("waits-b", "w").close()
     while True:
         signal.pause()
 

@@ -318,6 +318,22 @@ mod tests {
         assert!(!entry.environment.contains_key("CARGO_BIN_EXE_part"));
     }
 
+    /// What cargo-nextest 0.9.148 wrote for itoa 1.0.19: other paths, and of the packages only that one.
+    #[test]
+    fn what_nextest_itself_has_packed_is_read() {
+        let (_top, archive) = unpacked(
+            include_str!("../../../tests/nextest/binaries-metadata.json"),
+            include_str!("../../../tests/nextest/cargo-metadata.json"),
+        );
+        let archive = archive.unwrap();
+        assert_eq!(archive.packages(), BTreeMap::from([("itoa", PathBuf::new())]));
+        let List { targets, .. } = serde_json::from_str(&archive.export(&[]).unwrap().list).unwrap();
+        assert_eq!(targets.keys().collect::<Vec<_>>(), ["itoa::lib", "itoa::test/test"]);
+        let entry = &targets["itoa::test/test"];
+        assert_eq!(entry.program, Path::new("target/debug/deps/test-0bd839bf8a48126d"));
+        assert_eq!(entry.environment["CARGO_PKG_RUST_VERSION"], "1.68");
+    }
+
     #[test]
     fn what_is_no_archive_or_leads_out_of_one_is_refused() {
         let table = [
