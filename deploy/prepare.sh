@@ -33,12 +33,15 @@ if [ ${#packages[@]} -gt 0 ]; then
     fi
 fi
 
-# Some scenarios cut networks, and let clocks jump; where that cannot be had they are skipped, which is said.
+# Some tests cut networks, let clocks jump, and start services; where that cannot be had they are skipped, which is said.
 beside=()
 case " $* " in
     *" test "*)
         command -v ip >/dev/null || beside+=(iproute2)
         compgen -G "/usr/lib/*/faketime/libfaketimeMT.so.1" >/dev/null || beside+=(libfaketime)
+        command -v dockerd >/dev/null || beside+=(docker.io)
+        command -v iptables >/dev/null || beside+=(iptables)
+        command -v curl >/dev/null || beside+=(curl)
         ;;
 esac
 if [ ${#beside[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

@@ -6,6 +6,7 @@ mod fleet;
 mod habits;
 mod manual;
 mod plan;
+mod services;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +23,7 @@ pub use fleet::{Drain, Executor, OfExecutors, Scheduler};
 pub use habits::refuse;
 pub use manual::{Completions, Docs, Man, Shell};
 pub use plan::{CostArgs, Plan};
+pub use services::{Gc, Named, OfServices, ServiceLogs, ServiceShell, Services, Up};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -132,6 +134,12 @@ pub enum Command {
     ///
     /// Fetches each run's artifact once, and runs its tests in sandboxes. May join and leave at any time.
     Executor(Box<Executor>),
+    /// Start, look at and remove the services that tests need, on a Docker engine
+    ///
+    /// Those of an environment of seagull.toml, in a network of their own: nothing else on the machine sees them but
+    /// through free ports of 127.0.0.1.
+    #[command(disable_help_subcommand = true)]
+    Services(Box<Services>),
     /// Print a script that completes commands and options in a shell
     Completions(Completions),
     /// Print the manual page, or that of a command

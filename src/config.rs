@@ -3,6 +3,7 @@
 mod command;
 mod places;
 mod reader;
+mod services;
 mod setup;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use seagull_domain::{Algorithm, Isolation, SecretSource, SuiteCommands};
+use seagull_executor::docker::Definition;
 
 use crate::duration;
 use crate::errors::usage;
@@ -47,6 +49,8 @@ pub struct Config {
     pub pass_env: Vec<String>,
     pub secrets: BTreeMap<String, SecretSource>,
     pub run: RunDefaults,
+    /// By name, each with the services that it needs.
+    pub environments: BTreeMap<String, Definition>,
     /// What a person should know, a sentence each.
     pub warnings: Vec<String>,
     /// Every key that was asked for, whether it is there or not.
@@ -131,18 +135,23 @@ impl Config {
         }
         let mut run = reader.table("run")?;
         config.run = run_defaults(&mut run)?;
-        config.tell_unknown([reader, command, pytest, cargo, artifact, setup, run]);
+        let [services, environment] = [reader.table("services")?, reader.table("environment")?];
+        let (environments, named) = services::read(services, environment, file)?;
+        config.environments = environments;
+        config.tell_unknown([reader, command, pytest, cargo, artifact, setup, run], named);
         Ok(config)
     }
 
-    /// Warns of what nothing asked for, once all is read.
-    fn tell_unknown<const N: usize>(&mut self, readers: [Reader; N]) {
+    /// Warns of what nothing asked for, once all is read. What is meant may be in another table, but in none of those
+    /// whose names are the suite's own.
+    fn tell_unknown<const N: usize>(&mut self, readers: [Reader; N], named: Vec<Reader>) {
         let known: Vec<String> = readers.iter().flat_map(Reader::known).collect();
-        let mut unknown: Vec<_> = readers.into_iter().flat_map(|reader| reader.unknown(&known)).collect();
+        #[cfg(test)]
+        self.known.extend(known.iter().cloned().chain(named.iter().flat_map(Reader::known)));
+        let readers = readers.into_iter().chain(named);
+        let mut unknown: Vec<_> = readers.flat_map(|reader| reader.unknown(&known)).collect();
         unknown.sort_by_key(|(line, _)| *line);
         self.warnings.extend(unknown.into_iter().map(|(_, warning)| warning));
-        #[cfg(test)]
-        self.known.extend(known);
     }
 }
 
@@ -300,7 +309,8 @@ mod tests {
     #[test]
     fn unknown_keys_are_warned_of_with_the_nearest_known_one() {
         let text = "projekt = 'x'\nslots = 3\n[run]\nslot = 3\npython = 'x'\nretry = 1\nselect = 'a'\n\
-            [setup]\nrun = 'a'\ncommand = 'x'\n[docker]\nimage = 'x'\n[environment]\nA = 'x'\n";
+            [setup]\nrun = 'a'\ncommand = 'x'\n[docker]\nimage = 'x'\n[envs]\nA = 'x'\n[services.db]\nimage = 'x'\nport = 1\n\
+            [environment.db]\nservices = ['db']\nservice = 'x'\n";
         let config = parse(text).unwrap();
         let expected = [
             "/suite/seagull.toml:1: unknown key projekt; did you mean project?",
@@ -311,7 +321,9 @@ mod tests {
             "/suite/seagull.toml:7: unknown key run.select; --select is for the command line only",
             "/suite/seagull.toml:10: unknown key setup.command",
             "/suite/seagull.toml:11: unknown key docker",
-            "/suite/seagull.toml:13: unknown key environment; did you mean env?",
+            "/suite/seagull.toml:13: unknown key envs; did you mean env?",
+            "/suite/seagull.toml:17: unknown key services.db.port; did you mean services.db.ports?",
+            "/suite/seagull.toml:20: unknown key environment.db.service; did you mean environment.db.services?",
         ];
         assert_eq!(config.warnings, expected);
     }
@@ -320,7 +332,8 @@ mod tests {
     fn described(schema: &serde_json::Value, prefix: &str) -> Vec<String> {
         let parts = schema["properties"].as_object().into_iter().flatten();
         let keys = parts.flat_map(|(key, part)| {
-            let inside = described(part, &format!("{prefix}{key}."));
+            let named = described(&part["additionalProperties"], &format!("{prefix}{key}.any."));
+            let inside = described(part, &format!("{prefix}{key}.")).into_iter().chain(named);
             std::iter::once(format!("{prefix}{key}")).chain(inside)
         });
         keys.collect()
@@ -330,7 +343,8 @@ mod tests {
     fn the_schema_has_the_keys_that_are_read() {
         let text = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/seagull.schema.json"));
         let schema: serde_json::Value = serde_json::from_str(text).unwrap();
-        let known = parse("").unwrap().known;
+        let every = "[services.any]\nimage = 'x'\n[environment.any]\nservices = ['any']\n";
+        let known = parse(every).unwrap().known;
         assert_eq!(described(&schema, "").into_iter().collect::<std::collections::BTreeSet<_>>(), known);
         let (properties, _) = text.split_once("\"$defs\"").unwrap();
         for key in schema["properties"].as_object().unwrap().keys() {

@@ -16,6 +16,7 @@ mod golden;
 mod memory;
 mod nearest;
 mod place;
+mod progress;
 mod report;
 mod signals;
 mod state;
@@ -33,6 +34,8 @@ use clap::Parser;
 const SUPERVISE: &str = "supervise";
 /// What workers of frameworks without a process of ours are started as; likewise.
 const ADAPT: &str = "adapt";
+/// What guards of sandboxes on a Docker engine are started as; likewise.
+const GUARD: &str = "guard";
 /// How long the end waits for what still runs in the background.
 const PARTING: Duration = Duration::from_millis(500);
 
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
             return seagull_executor::supervisor::main(env::args_os().skip(2));
         }
         Some(first) if first == ADAPT => return seagull_executor::adapters::main(env::args_os().skip(2)),
+        Some(first) if first == GUARD => return seagull_executor::docker::guard_main(env::args_os().skip(2)),
         _ => {}
     }
     let cli = cli::Cli::try_parse().unwrap_or_else(|error| cli::refuse(&error));

@@ -59,12 +59,17 @@ impl State {
 
     /// The directory that [`State::open`] would choose, if a run has made it; nothing is made.
     pub fn find(given: Option<&Path>, place: &Place) -> Option<State> {
+        State::having(RUNS, given, place)
+    }
+
+    /// The directory that [`State::open`] would choose, if this is in it; nothing is made.
+    pub fn having(name: &str, given: Option<&Path>, place: &Place) -> Option<State> {
         let suite = suite(place);
         let places = match given {
             Some(given) => vec![absolute(given)],
             None => [Some(suite.join(NAME)), users_own(suite).ok()].into_iter().flatten().collect(),
         };
-        let directory = places.into_iter().find(|directory| directory.join(RUNS).is_dir())?;
+        let directory = places.into_iter().find(|directory| directory.join(name).is_dir())?;
         Some(State { directory })
     }
 

@@ -291,3 +291,19 @@ fn errors_that_know_nothing_better_name_the_doctor() {
     assert_eq!(output.status.code(), Some(101));
     assert!(said.contains(&format!("find out what is wrong: seagull doctor --state {state}\n")), "{said}");
 }
+
+#[test]
+fn an_engine_is_looked_for_only_where_services_need_one() {
+    let suite = Suite::of(&[("test_a.py", GOOD)]);
+    let settings = "[artifact]\nroot = '.'\n[services.a]\nimage = 'x'\n[environment.e]\nservices = ['a']\n";
+    suite.write("seagull.toml", settings);
+    let nowhere = suite.beside("nowhere").display().to_string();
+    let output = doctor(&suite, &[], &[("DOCKER_HOST", &format!("unix://{nowhere}"))]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let expected = format!(
+        "problem   docker      no Docker engine answers at unix://{nowhere}: there is no such socket\n"
+    );
+    assert!(said.contains(&expected), "{said}");
+    assert!(said.contains("hint: start Docker, or say where it is with DOCKER_HOST"), "{said}");
+}

@@ -21,5 +21,6 @@ mod remote;
 mod renewal;
 mod rust;
 mod scenarios;
+mod services;
 mod structure;
 mod tls;

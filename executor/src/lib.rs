@@ -3,6 +3,8 @@
 pub mod adapters;
 mod agent;
 pub mod artifact;
+pub mod docker;
+mod http;
 pub mod interpreter;
 mod kept;
 pub mod notice;

@@ -9,7 +9,7 @@ use seagull_domain::ExecutorId;
 use seagull_executor::notice::{Endpoint, Source};
 use tonic::transport::Uri;
 
-use super::{StateArgs, TlsArgs, TokenArgs, url};
+use super::{Gc, StateArgs, TlsArgs, TokenArgs, url};
 use crate::duration;
 
 const SCHEDULER_EXAMPLES: &str = "\
@@ -28,6 +28,7 @@ Examples:
   seagull executor --scheduler https://ci.example.com:7878 --token-file token --tls-ca ca.pem
   seagull executor --scheduler https://ci.example.com:7878 --token-file token --notice ec2
   seagull executor drain e-one e-two --scheduler http://127.0.0.1:7878 --token-file token --wait
+  seagull executor gc --dry-run
 
 Ctrl-C, SIGTERM or a closed terminal once: it drains. It takes nothing new, gives back what has
 not started, lets what runs end within --drain-limit, gives back what does not, and leaves with
@@ -103,6 +104,10 @@ pub enum OfExecutors {
     ///
     /// Returns when each says that it drains. Costs no test anything: what an executor gives back runs elsewhere.
     Drain(Drain),
+    /// Remove what is left on the Docker engine of sandboxes whose lease has ended, or whose owner is dead
+    ///
+    /// Of all installations on this engine. What another machine or container owns goes by its lease alone.
+    Gc(Gc),
 }
 
 /// Options of `seagull executor drain`.

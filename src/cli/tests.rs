@@ -36,6 +36,12 @@ fn the_help_is_as_approved() {
         "scheduler",
         "executor",
         "executor drain",
+        "executor gc",
+        "services",
+        "services up",
+        "services down",
+        "services logs",
+        "services shell",
     ] {
         golden::check(&format!("help-{}.txt", name.replace(' ', "-")), &help(Some(name)));
     }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use seagull_executor::notice::Source;
 use seagull_executor::{Executor, Notice, Options};
 
-use super::drain;
+use super::{drain, services};
 use crate::cli::{self, OfExecutors};
 use crate::client::{self, Client};
 use crate::errors::{INTERRUPTED, say};
@@ -18,8 +18,10 @@ use crate::signals::Signals;
 use crate::state::State;
 
 pub async fn run(args: cli::Executor) -> anyhow::Result<u8> {
-    if let Some(OfExecutors::Drain(args)) = args.command {
-        return drain::run(&args).await;
+    match args.command {
+        Some(OfExecutors::Drain(args)) => return drain::run(&args).await,
+        Some(OfExecutors::Gc(args)) => return services::gc::run(&args).await,
+        None => {}
     }
     let mut signals = Signals::new()?;
     let scheduler = args.scheduler.context("no scheduler is named")?;

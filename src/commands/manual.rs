@@ -20,12 +20,13 @@ macro_rules! page {
 }
 
 /// The documentation, by name.
-const PAGES: [(&str, &str); 11] = [
+const PAGES: [(&str, &str); 12] = [
     page!("run"),
     page!("around"),
     page!("events"),
     page!("pytest"),
     page!("environment"),
+    page!("sandboxes"),
     page!("rust"),
     page!("command"),
     page!("fault-tolerance"),

@@ -10,6 +10,7 @@ mod manual;
 mod plan;
 pub mod run;
 mod scheduler;
+mod services;
 
 use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write, stdout};
 use std::thread;
@@ -40,6 +41,7 @@ pub async fn perform(command: Command) -> anyhow::Result<u8> {
         Command::Doctor(args) => doctor::run(*args).await,
         Command::Scheduler(args) => scheduler::run(args).await,
         Command::Executor(args) => executor::run(*args).await,
+        Command::Services(args) => services::run(args.command).await,
         Command::Completions(args) => manual::completions(&args),
         Command::Man(args) => manual::page(&args),
         Command::Docs(args) => manual::docs(&args),

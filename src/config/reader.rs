@@ -9,6 +9,7 @@ use toml::{Table, Value};
 
 use super::command::Words;
 use super::places::Places;
+use super::services::are_absolute;
 use super::setup::is_variable;
 use crate::cli;
 use crate::errors::usage;
@@ -38,6 +39,16 @@ pub struct Reader {
     known: Vec<&'static str>,
 }
 
+/// The name of a table of one's own: it becomes a host's name, and a part of variables' names.
+fn is_name(text: &str) -> bool {
+    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    text.len() <= 40
+        && text.chars().all(is_inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+        && !text.is_empty()
+}
+
 impl Reader {
     pub fn new(file: &Path, text: &str) -> anyhow::Result<Self> {
         let table = text.parse::<Table>().map_err(|error| {
@@ -65,6 +76,23 @@ impl Reader {
         let (places, prefix) = (self.places.clone(), format!("{}{key}.", self.prefix));
         let is_there = table.is_some();
         Ok(Reader { places, prefix, is_there, table: table.unwrap_or_default(), known: Vec::new() })
+    }
+
+    /// The tables in this one, whatever their names. `instead`: what to do where there is something else.
+    pub fn tables(self, instead: &str) -> anyhow::Result<Vec<(String, Reader)>> {
+        let Self { places, prefix, table, .. } = self;
+        let read = |(name, value): (String, Value)| {
+            let key = format!("{prefix}{name}");
+            let bad =
+                |expected: &str| usage(format!("{}: {key}: {expected}\nhint: {instead}", places.at(&key)));
+            let Value::Table(table) = value else { return Err(bad("expected a table")) };
+            if !is_name(&name) || name == "localhost" {
+                return Err(bad("expected a name of small letters, digits and hyphens, at most 40"));
+            }
+            let (places, prefix) = (places.clone(), format!("{key}."));
+            Ok((name, Reader { places, prefix, is_there: true, table, known: Vec::new() }))
+        };
+        table.into_iter().map(read).collect()
     }
 
     /// Whether the table is there, be it empty.
@@ -110,6 +138,25 @@ impl Reader {
         let texts = texts.ok_or_else(|| self.bad(key, "expected a list of texts"))?;
         check(&texts).map_err(|expected| self.bad(key, &expected))?;
         Ok(Some(texts))
+    }
+
+    /// A list of numbers of ports.
+    pub fn ports(&mut self, key: &'static str) -> anyhow::Result<Option<Vec<u16>>> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        let port = |value: &Value| value.as_integer()?.try_into().ok().filter(|port| *port > 0);
+        let ports = value.as_array().and_then(|values| values.iter().map(port).collect());
+        ports.map(Some).ok_or_else(|| self.bad(key, "expected a list of numbers from 1 to 65535"))
+    }
+
+    /// Says what is wrong with the table as a whole.
+    pub fn refuse_all(&self, expected: &str) -> anyhow::Error {
+        let table = self.prefix.trim_end_matches('.');
+        usage(format!("{}: {table}: {expected}\n{HINT}", self.places.at(table)))
+    }
+
+    /// Says what is wrong with the value of a key.
+    pub fn refuse(&self, key: &str, expected: &str) -> anyhow::Error {
+        self.bad(key, expected)
     }
 
     /// A program and its arguments, or a line for the shell.
@@ -169,11 +216,26 @@ impl Reader {
 
     /// As [`Reader::texts`], each parsed.
     pub fn all<T>(self, parse: impl Fn(&str) -> Result<T, String>) -> anyhow::Result<BTreeMap<String, T>> {
+        let is_name = |key: &str| match is_variable(key) {
+            true => Ok(()),
+            false => Err("expected the name of a variable".to_owned()),
+        };
+        self.each(is_name, parse)
+    }
+
+    /// All keys of the table, which are paths in a container, with texts.
+    pub fn paths(self) -> anyhow::Result<BTreeMap<String, String>> {
+        self.each(|key| are_absolute(&[key.to_owned()]), |text| Ok(text.to_owned()))
+    }
+
+    fn each<T>(
+        self,
+        check: impl Fn(&str) -> Result<(), String>,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> anyhow::Result<BTreeMap<String, T>> {
         let Self { places, prefix, table, .. } = self;
         let parsed = |(key, value): (String, Value)| {
-            let name =
-                if is_variable(&key) { Ok(()) } else { Err("expected the name of a variable".to_owned()) };
-            let text = name.and_then(|()| value.as_str().ok_or_else(|| "expected a text".to_owned()));
+            let text = check(&key).and_then(|()| value.as_str().ok_or_else(|| "expected a text".to_owned()));
             let bad = |expected| {
                 // The value may be secret.
                 let key = format!("{prefix}{key}");

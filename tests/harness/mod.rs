@@ -1,6 +1,7 @@
 //! What the cases stand on: suites in directories of their own, running commands, and what they said.
 
 mod chance;
+mod docker;
 mod finished;
 mod marked;
 mod place;
@@ -11,6 +12,7 @@ mod schema;
 mod suite;
 
 pub use chance::Chance;
+pub use docker::{DECLARING, Docker, IMAGE, Question, Way, When};
 pub use finished::Finished;
 pub use place::{Namespace, Place, skip};
 pub use python::Packages;

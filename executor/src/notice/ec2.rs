@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 
-use super::http::{Answer, ask};
 use super::{Notice, POLL};
+use crate::http::{Answer, ask};
 use crate::setup::Tell;
 
 const TOKEN: &str = "/latest/api/token";

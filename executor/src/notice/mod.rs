@@ -3,7 +3,6 @@
 
 mod ec2;
 mod file;
-mod http;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,23 +1,14 @@
 //! What was found at each step: a line on standard output as soon as it is known, and the exit code in the end.
-#![expect(clippy::disallowed_methods, reason = "a shell: what takes long is said to")]
 
-use std::env;
-use std::io::{self, IsTerminal, Write};
-use std::pin::pin;
-use std::time::Duration;
+use std::io::Write;
 
 use serde::Serialize;
-use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::commands::print;
-use crate::errors::{self, Stderr, say};
-use crate::report::{Output, count, duration};
+use crate::errors;
+use crate::progress::Progress;
+use crate::report::{Output, count};
 
-/// What takes longer is said to go on, and so often.
-const QUIET: Duration = Duration::from_secs(2);
-const TICK: Duration = Duration::from_secs(1);
-/// A log that nobody watches is told less often.
-const LOG_TICKS: u32 = 10;
 const CHECK_WIDTH: usize = 12;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -92,17 +83,15 @@ impl Finding {
 
 pub struct Findings {
     json: bool,
-    /// Whether a line may be written over.
-    live: bool,
+    progress: Progress,
     warnings: u32,
     problems: u32,
 }
 
 impl Findings {
     pub fn new(output: Output) -> Findings {
-        let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let live = output == Output::Human && io::stderr().is_terminal() && !is_dumb;
-        Findings { json: output == Output::Json, live, warnings: 0, problems: 0 }
+        let progress = Progress::new(output == Output::Human);
+        Findings { json: output == Output::Json, progress, warnings: 0, problems: 0 }
     }
 
     pub fn tell(&mut self, finding: Finding) -> anyhow::Result<()> {
@@ -128,30 +117,7 @@ impl Findings {
 
     /// Waits for what may take long, and says meanwhile that it goes on.
     pub async fn during<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
-        let began = Instant::now();
-        let mut ticks = tokio::time::interval_at(began + QUIET, TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut work = pin!(work);
-        let mut told = 0;
-        loop {
-            tokio::select! {
-                done = &mut work => {
-                    if self.live && told > 0 {
-                        let _ = write!(Stderr, "\r\x1b[K");
-                    }
-                    return done;
-                }
-                _ = ticks.tick() => {
-                    let since = duration(began.elapsed());
-                    match self.live {
-                        true => drop(write!(Stderr, "\r\x1b[K{what}: {since} ...")),
-                        false if told % LOG_TICKS == 0 => say!("{what}: {since} ..."),
-                        false => {}
-                    }
-                    told += 1;
-                }
-            }
-        }
+        self.progress.during(|| what.to_owned(), work).await
     }
 }
 
@@ -181,11 +147,16 @@ mod tests {
 
     #[test]
     fn problems_are_the_exit_code() {
-        let mut findings = Findings { json: true, live: false, warnings: 0, problems: 0 };
+        let mut findings = Findings { json: true, progress: Progress::new(false), warnings: 0, problems: 0 };
         findings.tell(Finding::warning("a", "b")).unwrap();
         assert_eq!((findings.warnings, findings.problems), (1, 0));
         findings.tell(Finding::problem("a", "b").hint("c")).unwrap();
         assert_eq!(findings.close("").unwrap(), 1);
-        assert_eq!(Findings { json: true, live: false, warnings: 3, problems: 0 }.close("").unwrap(), 0);
+        assert_eq!(
+            Findings { json: true, progress: Progress::new(false), warnings: 3, problems: 0 }
+                .close("")
+                .unwrap(),
+            0
+        );
     }
 }

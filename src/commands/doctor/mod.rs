@@ -1,6 +1,7 @@
 //! `seagull doctor`: looks step by step at whether all is in place for a run, and says what to do where it is not.
 
 mod artifact;
+mod docker;
 mod finding;
 mod scheduler;
 mod setup;
@@ -69,6 +70,7 @@ async fn examine(args: &cli::Doctor, findings: &mut Findings) -> anyhow::Result<
         let ground = Ground { home: home.path(), state: &state, prepared };
         suite::examine(&run, &place, &ground, findings).await?;
     }
+    docker::examine(&place, findings).await?;
     artifact::examine(&run, &place, args.scheduler.is_some(), findings).await?;
     match &args.scheduler {
         Some(url) => scheduler::examine(url, (&args.token, &args.tls), findings).await,

@@ -14,13 +14,13 @@ const BYTES: usize = 16 << 10;
 
 /// What was answered.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub body: String,
 }
 
 /// Asks `address`; headers are lines without their ends.
-pub(super) async fn ask(address: &str, method: &str, path: &str, headers: &[String]) -> io::Result<Answer> {
+pub(crate) async fn ask(address: &str, method: &str, path: &str, headers: &[String]) -> io::Result<Answer> {
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "no answer in time");
     tokio::time::timeout(PATIENCE, exchange(address, &request(address, method, path, headers)))
         .await

@@ -1,0 +1,166 @@
+//! A service as an engine is asked for it: limits, rights, mounts, ports.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use bollard::models::{
+    ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, Mount, MountType,
+    MountVolumeOptions, NetworkingConfig, PortBinding, PortMap,
+};
+
+use super::definition::Service;
+use super::labels::Labels;
+use super::vault;
+
+/// What a service may say before its oldest words are dropped: two files of so much.
+const LOG_SIZE: &str = "20m";
+/// Ports are published here only.
+const LOOPBACK: &str = "127.0.0.1";
+
+/// `volumes`: paths that the image declares as volumes. They become volumes with labels, for those that an engine makes
+/// by itself have none and could not be found again.
+pub fn body(name: &str, service: &Service, labels: &Labels, volumes: &[String]) -> ContainerCreateBody {
+    let own = labels.on(Some(name));
+    let network = network_name(labels);
+    let endpoint = EndpointSettings { aliases: Some(vec![name.to_owned()]), ..Default::default() };
+    ContainerCreateBody {
+        image: Some(service.image.clone()),
+        cmd: service.command.clone(),
+        user: service.rights.user.clone(),
+        env: Some(service.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+        hostname: Some(name.to_owned()),
+        exposed_ports: Some(service.ports.iter().map(|port| key(*port)).collect()),
+        labels: Some(own.clone()),
+        host_config: Some(HostConfig {
+            network_mode: Some(network.clone()),
+            mounts: Some([secrets(name, service, labels), mounts(service, &own, volumes)].concat()),
+            ..host(service)
+        }),
+        networking_config: Some(NetworkingConfig {
+            endpoints_config: Some(HashMap::from([(network, endpoint)])),
+        }),
+        ..Default::default()
+    }
+}
+
+fn host(service: &Service) -> HostConfig {
+    let memory = service.limits.memory_kib.and_then(|kib| i64::try_from(kib * 1024).ok());
+    let log = HashMap::from([
+        ("max-size".to_owned(), LOG_SIZE.to_owned()),
+        ("max-file".to_owned(), "2".to_owned()),
+    ]);
+    HostConfig {
+        privileged: Some(false),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        cap_add: Some(service.rights.capabilities.clone()),
+        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        readonly_rootfs: Some(service.rights.read_only),
+        pids_limit: Some(service.limits.pids.into()),
+        memory,
+        // No swap on top of it.
+        memory_swap: memory,
+        nano_cpus: service.limits.millicpus.map(|cpus| i64::from(cpus) * 1_000_000),
+        tmpfs: Some(service.tmpfs.iter().map(|path| (path.clone(), String::new())).collect()),
+        port_bindings: Some(bindings(&service.ports)),
+        log_config: Some(HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(log) }),
+        ..Default::default()
+    }
+}
+
+/// Each at a free port, so that two sandboxes never collide.
+fn bindings(ports: &[u16]) -> PortMap {
+    let free = || PortBinding { host_ip: Some(LOOPBACK.to_owned()), host_port: Some(String::new()) };
+    ports.iter().map(|port| (key(*port), Some(vec![free()]))).collect()
+}
+
+/// The engine is told where secrets are, and not what they are.
+fn secrets(name: &str, service: &Service, labels: &Labels) -> Vec<Mount> {
+    match service.secrets.is_empty() {
+        true => Vec::new(),
+        false => vec![shown(&vault::path(labels, name), vault::INSIDE)],
+    }
+}
+
+/// What of this machine is shown in a container.
+fn shown(outside: &Path, inside: &str) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(outside.to_string_lossy().into_owned()),
+        target: Some(inside.to_owned()),
+        read_only: Some(true),
+        ..Default::default()
+    }
+}
+
+fn mounts(service: &Service, labels: &HashMap<String, String>, volumes: &[String]) -> Vec<Mount> {
+    let files = service.files.iter().map(|(inside, outside)| shown(outside, inside));
+    let covered = |path: &&String| service.tmpfs.contains(path) || service.files.contains_key(*path);
+    let volumes = volumes.iter().filter(|path| !covered(path)).map(|path| Mount {
+        typ: Some(MountType::VOLUME),
+        target: Some(path.clone()),
+        volume_options: Some(MountVolumeOptions { labels: Some(labels.clone()), ..Default::default() }),
+        ..Default::default()
+    });
+    files.chain(volumes).collect()
+}
+
+/// The names of a sandbox's network and containers. Services find each other by aliases; these are for people.
+pub fn network_name(labels: &Labels) -> String {
+    format!("seagull-{}-{}", labels.environment, labels.sandbox)
+}
+
+pub fn container_name(labels: &Labels, service: &str) -> String {
+    format!("{}-{service}", network_name(labels))
+}
+
+/// A port as an engine writes it.
+pub fn key(port: u16) -> String {
+    format!("{port}/tcp")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::definition::tests::service;
+    use super::super::definition::{Limits, Rights};
+    use super::super::labels::tests::labels;
+    use super::*;
+
+    #[test]
+    fn a_container_may_do_no_more_than_is_written() {
+        let host = body("pg", &service(&[]), &labels(), &[]).host_config.unwrap();
+        assert_eq!(host.privileged, Some(false));
+        assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
+        assert_eq!(host.cap_add, Some(Vec::new()));
+        assert_eq!(host.security_opt, Some(vec!["no-new-privileges".to_owned()]));
+        assert_eq!((host.pids_limit, host.memory, host.nano_cpus), (Some(1024), None, None));
+        let limits = Limits { memory_kib: Some(2048), millicpus: Some(1500), pids: 9 };
+        let rights = Rights { capabilities: vec!["CHOWN".to_owned()], read_only: true, user: None };
+        let host =
+            body("pg", &Service { limits, rights, ..service(&[]) }, &labels(), &[]).host_config.unwrap();
+        assert_eq!(host.cap_add, Some(vec!["CHOWN".to_owned()]));
+        assert_eq!((host.memory, host.memory_swap), (Some(2 << 20), Some(2 << 20)));
+        assert_eq!((host.nano_cpus, host.pids_limit), (Some(1_500_000_000), Some(9)));
+        assert_eq!(host.readonly_rootfs, Some(true));
+    }
+
+    #[test]
+    fn a_service_is_found_by_its_name_inside_and_on_loopback_outside() {
+        let body = body("pg", &Service { ports: vec![5432], ..service(&[]) }, &labels(), &[]);
+        let endpoints = body.networking_config.unwrap().endpoints_config.unwrap();
+        assert_eq!(endpoints["seagull-db-s1"].aliases, Some(vec!["pg".to_owned()]));
+        let bindings = body.host_config.unwrap().port_bindings.unwrap();
+        let binding = &bindings["5432/tcp"].as_ref().unwrap()[0];
+        assert_eq!(binding.host_ip.as_deref(), Some("127.0.0.1"));
+    }
+
+    #[test]
+    fn every_object_is_labelled_the_volumes_of_an_image_too() {
+        let service = Service { tmpfs: vec!["/cache".to_owned()], ..service(&[]) };
+        let body = body("pg", &service, &labels(), &["/data".to_owned(), "/cache".to_owned()]);
+        assert_eq!(Labels::read(&body.labels.unwrap()), Some(labels()));
+        let mounts = body.host_config.unwrap().mounts.unwrap();
+        assert_eq!(mounts.iter().map(|mount| mount.target.as_deref()).collect::<Vec<_>>(), [Some("/data")]);
+        let volume = mounts[0].volume_options.as_ref().unwrap().labels.as_ref().unwrap();
+        assert_eq!(Labels::read(volume), Some(labels()));
+    }
+}

@@ -1,0 +1,242 @@
+//! What is written of services and environments, and in which order services start.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use seagull_domain::SecretSource;
+use serde::Serialize;
+
+/// A container that tests need.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Service {
+    pub image: String,
+    /// Instead of the image's own.
+    pub command: Option<Vec<String>>,
+    pub env: BTreeMap<String, String>,
+    /// Names of files in `/run/secrets`, and where what is in them is found.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// Paths inside, and what is shown there, read-only.
+    pub files: BTreeMap<String, PathBuf>,
+    /// Paths inside that are in memory.
+    pub tmpfs: Vec<String>,
+    /// Ports inside. The first is the service's own.
+    pub ports: Vec<u16>,
+    /// The service's address as tests want it, with `{host}` and `{port}`.
+    pub url: Option<String>,
+    pub ready: Ready,
+    /// Lines for the shell in the container, run in this order once it is ready.
+    pub prepare: Vec<String>,
+    /// Services that are ready and prepared before this one starts.
+    pub depends_on: Vec<String>,
+    pub limits: Limits,
+    pub rights: Rights,
+}
+
+/// When a service can be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ready {
+    pub probe: Probe,
+    /// From its start on.
+    pub within: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Probe {
+    /// The container runs.
+    Started,
+    /// A connection to this port is taken.
+    Tcp(u16),
+    /// Such a question to this port is answered with a status below 400.
+    Http(u16, String),
+    /// This program ends well in the container.
+    Command(Vec<String>),
+    /// A line of the log has this in it.
+    Log(String),
+    /// The health check of the image says so.
+    Health,
+}
+
+/// What a container may take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    pub memory_kib: Option<u64>,
+    /// Thousandths of a core.
+    pub millicpus: Option<u32>,
+    /// Processes and threads.
+    pub pids: u32,
+}
+
+impl Limits {
+    pub const PIDS: u32 = 1024;
+}
+
+/// What a container may do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Rights {
+    /// Instead of the image's own.
+    pub user: Option<String>,
+    /// All others are dropped.
+    pub capabilities: Vec<String>,
+    /// Whether only `tmpfs` can be written to.
+    pub read_only: bool,
+}
+
+/// What tests need around them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Environment {
+    pub services: Vec<String>,
+    /// Variables of whatever uses the services.
+    pub env: BTreeMap<String, String>,
+}
+
+/// An environment with every service that it needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Definition {
+    pub name: String,
+    pub environment: Environment,
+    pub services: BTreeMap<String, Service>,
+}
+
+/// Why an environment cannot be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Impossible {
+    /// There is no such service; whoever names it, the environment itself if it is no service.
+    Unknown { service: String, named_by: Option<String> },
+    /// Each depends on the next, and the last on the first.
+    Circle(Vec<String>),
+}
+
+impl Definition {
+    /// Takes what an environment names of all services, and what that depends on.
+    pub fn of(
+        name: &str,
+        environment: &Environment,
+        all: &BTreeMap<String, Service>,
+    ) -> Result<Definition, Impossible> {
+        let mut services = BTreeMap::new();
+        let mut wanted: Vec<(String, Option<String>)> =
+            environment.services.iter().rev().map(|service| (service.clone(), None)).collect();
+        while let Some((service, named_by)) = wanted.pop() {
+            if services.contains_key(&service) {
+                continue;
+            }
+            let Some(found) = all.get(&service) else {
+                return Err(Impossible::Unknown { service, named_by });
+            };
+            let needs = found.depends_on.iter().rev();
+            wanted.extend(needs.map(|need| (need.clone(), Some(service.clone()))));
+            services.insert(service, found.clone());
+        }
+        let definition = Definition { name: name.to_owned(), environment: environment.clone(), services };
+        match definition.circle() {
+            Some(circle) => Err(Impossible::Circle(circle)),
+            None => Ok(definition),
+        }
+    }
+
+    /// The services that have not begun and wait for none that is not done.
+    pub fn next(&self, begun: &BTreeSet<String>, done: &BTreeSet<String>) -> Vec<String> {
+        let waits = |service: &Service| service.depends_on.iter().any(|need| !done.contains(need));
+        let free = self.services.iter().filter(|(name, service)| !begun.contains(*name) && !waits(service));
+        free.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Differs where anything that is written differs.
+    pub fn digest(&self) -> String {
+        let text = serde_json::to_string(self).unwrap_or_default();
+        blake3::hash(text.as_bytes()).to_hex()[..16].to_owned()
+    }
+
+    fn circle(&self) -> Option<Vec<String>> {
+        let mut done = BTreeSet::new();
+        loop {
+            let next = self.next(&done, &done);
+            if next.is_empty() {
+                break;
+            }
+            done.extend(next);
+        }
+        // Whoever is left waits for another that is left: following them comes round.
+        let mut path: Vec<&String> = vec![self.services.keys().find(|name| !done.contains(*name))?];
+        loop {
+            let last = path[path.len() - 1];
+            let next = self.services[last].depends_on.iter().find(|need| !done.contains(*need))?;
+            if let Some(start) = path.iter().position(|name| *name == next) {
+                return Some(path[start..].iter().map(|name| (*name).clone()).collect());
+            }
+            path.push(next);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A service that depends on these.
+    pub fn service(depends_on: &[&str]) -> Service {
+        Service {
+            image: "image:1".to_owned(),
+            command: None,
+            env: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            files: BTreeMap::new(),
+            tmpfs: Vec::new(),
+            ports: Vec::new(),
+            url: None,
+            ready: Ready { probe: Probe::Started, within: Duration::from_secs(60) },
+            prepare: Vec::new(),
+            depends_on: depends_on.iter().map(|name| (*name).to_owned()).collect(),
+            limits: Limits { memory_kib: None, millicpus: None, pids: Limits::PIDS },
+            rights: Rights::default(),
+        }
+    }
+
+    fn define(services: &[&str], all: &[(&str, &[&str])]) -> Result<Definition, Impossible> {
+        let all = all.iter().map(|(name, needs)| ((*name).to_owned(), service(needs))).collect();
+        let services = services.iter().map(|name| (*name).to_owned()).collect();
+        Definition::of("env", &Environment { services, env: BTreeMap::new() }, &all)
+    }
+
+    fn set(names: &[&str]) -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn an_environment_has_what_its_services_depend_on_and_nothing_else() {
+        let all: [(&str, &[&str]); 4] =
+            [("app", &["db", "cache"]), ("db", &[]), ("cache", &["db"]), ("no", &[])];
+        let definition = define(&["app"], &all).unwrap();
+        assert_eq!(definition.services.keys().collect::<Vec<_>>(), ["app", "cache", "db"]);
+        assert_eq!(definition.next(&set(&[]), &set(&[])), ["db"]);
+        assert_eq!(definition.next(&set(&["db"]), &set(&[])), [""; 0]);
+        assert_eq!(definition.next(&set(&["db"]), &set(&["db"])), ["cache"]);
+        assert_eq!(definition.next(&set(&["db", "cache"]), &set(&["db", "cache"])), ["app"]);
+    }
+
+    #[test]
+    fn what_cannot_be_is_named() {
+        let unknown = |service: &str, named_by: Option<&str>| {
+            Err(Impossible::Unknown { service: service.to_owned(), named_by: named_by.map(str::to_owned) })
+        };
+        assert_eq!(define(&["db"], &[]), unknown("db", None));
+        assert_eq!(define(&["app"], &[("app", &["db"])]), unknown("db", Some("app")));
+        let circle =
+            |names: &[&str]| Err(Impossible::Circle(names.iter().map(|name| (*name).to_owned()).collect()));
+        assert_eq!(define(&["a"], &[("a", &["a"])]), circle(&["a"]));
+        let all: [(&str, &[&str]); 4] = [("a", &["b"]), ("b", &["ok", "c"]), ("c", &["b"]), ("ok", &[])];
+        assert_eq!(define(&["a"], &all), circle(&["b", "c"]));
+    }
+
+    #[test]
+    fn a_change_changes_the_digest() {
+        let all = |image: &str| {
+            BTreeMap::from([("a".to_owned(), Service { image: image.to_owned(), ..service(&[]) })])
+        };
+        let environment = Environment { services: vec!["a".to_owned()], env: BTreeMap::new() };
+        let digest = |image| Definition::of("env", &environment, &all(image)).unwrap().digest();
+        assert_eq!(digest("x:1"), digest("x:1"));
+        assert_ne!(digest("x:1"), digest("x:2"));
+    }
+}

@@ -1,0 +1,291 @@
+//! The engine, and what is asked of it for one object.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a shell: what is asked for is done whether or not it is still waited for"
+)]
+
+use std::collections::BTreeMap;
+use std::env;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bollard::Docker;
+use bollard::container::LogOutput;
+use bollard::errors::Error as Answer;
+use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
+use bollard::models::{ContainerCreateBody, HealthStatusEnum, NetworkCreateRequest};
+use bollard::query_parameters::{
+    CreateContainerOptions, CreateImageOptions, LogsOptions, WaitContainerOptions,
+};
+use tokio::sync::RwLock;
+use tokio_stream::{Stream, StreamExt};
+
+use super::error::Error;
+
+/// Where an engine is if nothing says otherwise.
+const SOCKET: &str = "unix:///var/run/docker.sock";
+/// Of what a program in a container says, so much is kept.
+const SAID: usize = 16 << 10;
+
+#[derive(Clone)]
+pub struct Engine {
+    pub(super) docker: Docker,
+    /// Read by each call that makes something, while it is under way; whether more may be made.
+    making: Arc<RwLock<bool>>,
+}
+
+/// What a container is, as far as anybody asks.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub running: bool,
+    pub healthy: Option<bool>,
+    pub out_of_memory: bool,
+    pub address: Option<IpAddr>,
+    /// Ports inside, and where they are on loopback.
+    pub published: BTreeMap<u16, u16>,
+}
+
+/// How a program in a container ended.
+pub struct Ran {
+    pub code: i64,
+    pub said: String,
+}
+
+impl Engine {
+    /// The one that `DOCKER_HOST` names, a socket; else that of this machine.
+    pub async fn connect() -> Result<Engine, Error> {
+        let address = env::var("DOCKER_HOST").unwrap_or_else(|_| SOCKET.to_owned());
+        let unreachable = |why: String| Error::Unreachable { address: address.clone(), why };
+        if !address.starts_with("unix://") {
+            return Err(unreachable("it is not named by a socket".to_owned()));
+        }
+        let docker = Docker::connect_with_unix_defaults().map_err(|error| unreachable(said(&error)))?;
+        let docker = docker.negotiate_version().await.map_err(|error| unreachable(said(&error)))?;
+        Ok(Engine { docker, making: Arc::new(RwLock::new(true)) })
+    }
+
+    /// `20.10.24 (API 1.41)`.
+    pub async fn version(&self) -> Result<String, Error> {
+        let version = self.docker.version().await.map_err(refused("say its version"))?;
+        let [engine, api] = [version.version, version.api_version].map(Option::unwrap_or_default);
+        Ok(format!("{engine} (API {api})"))
+    }
+
+    /// Whether an image is here, and the paths that it declares as volumes.
+    pub async fn volumes_of(&self, image: &str) -> Result<Option<Vec<String>>, Error> {
+        match self.docker.inspect_image(image).await {
+            Ok(found) => Ok(Some(found.config.and_then(|config| config.volumes).unwrap_or_default())),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(refused(&format!("look at the image {image}"))(error)),
+        }
+    }
+
+    /// Fetches an image; `tell` has how many bytes of how many are here, of what is known so far.
+    pub async fn pull(&self, image: &str, tell: impl Fn(u64, u64)) -> Result<(), Error> {
+        let options = CreateImageOptions { from_image: Some(tagged(image)), ..Default::default() };
+        let mut layers: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+        let mut steps = std::pin::pin!(self.docker.create_image(Some(options), None, None));
+        while let Some(step) = steps.next().await {
+            let failed = |error| Error::Image { image: image.to_owned(), why: said(&error) };
+            let step = step.map_err(failed)?;
+            let detail = step.progress_detail.filter(|_| step.status.as_deref() == Some("Downloading"));
+            if let (Some(layer), Some(detail)) = (step.id, detail) {
+                let [here, all] = [detail.current, detail.total].map(|n| n.and_then(|n| n.try_into().ok()));
+                layers.insert(layer, (here.unwrap_or(0), all.unwrap_or(0)));
+                let sum = |of: fn(&(u64, u64)) -> u64| layers.values().map(of).sum();
+                tell(sum(|layer| layer.0), sum(|layer| layer.1));
+            }
+        }
+        Ok(())
+    }
+
+    pub async fn create_network(&self, request: NetworkCreateRequest) -> Result<(), Error> {
+        let what = refused(&format!("make the network {}", request.name));
+        let docker = self.docker.clone();
+        self.make(async move { docker.create_network(request).await.map(drop) }).await.map_err(what)
+    }
+
+    pub async fn create_container(&self, name: String, body: ContainerCreateBody) -> Result<(), Error> {
+        let what = refused(&format!("make the container {name}"));
+        let docker = self.docker.clone();
+        let options = CreateContainerOptions { name: Some(name), ..Default::default() };
+        self.make(async move { docker.create_container(Some(options), body).await.map(drop) })
+            .await
+            .map_err(what)
+    }
+
+    pub async fn start_container(&self, name: &str) -> Result<(), Error> {
+        let (docker, own) = (self.docker.clone(), name.to_owned());
+        let what = refused(&format!("start the container {name}"));
+        self.make(async move { docker.start_container(&own, None).await }).await.map_err(what)
+    }
+
+    /// Waits for all that is being made, also by calls that nobody waits for any more, and lets nothing more be made: what
+    /// there is then can be found and removed.
+    pub async fn settle(&self) {
+        *self.making.write().await = false;
+    }
+
+    pub async fn inspect(&self, container: &str) -> Result<Seen, Error> {
+        let what = refused(&format!("look at the container {container}"));
+        let found = self.docker.inspect_container(container, None).await.map_err(what)?;
+        let state = found.state.unwrap_or_default();
+        let health = state.health.and_then(|health| health.status);
+        let health =
+            health.filter(|status| !matches!(status, HealthStatusEnum::EMPTY | HealthStatusEnum::NONE));
+        let network = found.network_settings.unwrap_or_default();
+        let endpoints = network.networks.unwrap_or_default();
+        let published = network.ports.unwrap_or_default().into_iter().filter_map(|(inside, outside)| {
+            let inside = inside.strip_suffix("/tcp")?.parse().ok()?;
+            Some((inside, outside?.first()?.host_port.as_ref()?.parse().ok()?))
+        });
+        Ok(Seen {
+            running: state.running == Some(true),
+            healthy: health.map(|status| status == HealthStatusEnum::HEALTHY),
+            out_of_memory: state.oom_killed == Some(true),
+            address: endpoints.values().find_map(|endpoint| endpoint.ip_address.as_ref()?.parse().ok()),
+            published: published.collect(),
+        })
+    }
+
+    /// Waits for the end of a container; its exit code.
+    pub async fn wait(&self, container: &str) -> Result<i64, Error> {
+        let options = WaitContainerOptions { condition: "not-running".to_owned() };
+        let mut ends = std::pin::pin!(self.docker.wait_container(container, Some(options)));
+        match ends.next().await {
+            Some(Ok(end)) => Ok(end.status_code),
+            Some(Err(Answer::DockerContainerWaitError { code, .. })) => Ok(code),
+            Some(Err(error)) => Err(refused(&format!("wait for the container {container}"))(error)),
+            None => Err(Error::Refused {
+                what: format!("wait for the container {container}"),
+                why: "it broke off".to_owned(),
+            }),
+        }
+    }
+
+    /// Runs a program in a container to its end.
+    pub async fn run(&self, container: &str, command: &[String]) -> Result<Ran, Error> {
+        let what = || refused(&format!("run a program in the container {container}"));
+        let options = CreateExecOptions {
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            cmd: Some(command.to_vec()),
+            ..Default::default()
+        };
+        let exec = self.docker.create_exec(container, options).await.map_err(what())?;
+        let started = self.docker.start_exec(&exec.id, None::<StartExecOptions>).await.map_err(what())?;
+        let mut text = String::new();
+        if let StartExecResults::Attached { mut output, .. } = started {
+            while let Some(Ok(piece)) = output.next().await {
+                text += &piece.to_string();
+                // Its end says why it failed.
+                let cut = text.len().saturating_sub(SAID);
+                let cut = (cut..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+                text.drain(..cut);
+            }
+        }
+        let ended = self.docker.inspect_exec(&exec.id).await.map_err(what())?;
+        // Without a code it could not even be started.
+        Ok(Ran { code: ended.exit_code.unwrap_or(127), said: text })
+    }
+
+    /// What a container said: so many last lines, or all, and all that it will say if it is followed.
+    pub fn log(
+        &self,
+        container: &str,
+        lines: Option<usize>,
+        follow: bool,
+    ) -> impl Stream<Item = Result<LogOutput, Error>> + use<> {
+        let what = refused(&format!("read the log of the container {container}"));
+        let tail = lines.map_or("all".to_owned(), |lines| lines.to_string());
+        let options = LogsOptions { follow, stdout: true, stderr: true, tail, ..Default::default() };
+        let (docker, container) = (self.docker.clone(), container.to_owned());
+        let pieces: std::pin::Pin<Box<dyn Stream<Item = _> + Send>> =
+            Box::pin(docker.logs(&container, Some(options)));
+        pieces.map(move |piece| piece.map_err(&what))
+    }
+
+    /// The last lines of a container; none where they cannot be read.
+    pub async fn last_lines(&self, container: &str, lines: usize) -> String {
+        let mut pieces = self.log(container, Some(lines), false);
+        let mut text = String::new();
+        while let Some(Ok(piece)) = pieces.next().await {
+            text += &piece.to_string();
+        }
+        text
+    }
+
+    /// A call that is given up goes on, and [`Engine::settle`] waits for it.
+    async fn make<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = Result<T, Answer>> + Send + 'static,
+    ) -> Result<T, Answer> {
+        let under_way = self.making.clone().read_owned().await;
+        if !*under_way {
+            return Err(std::io::Error::other("the sandbox is being removed").into());
+        }
+        let task = tokio::spawn(async move {
+            let made = call.await;
+            drop(under_way);
+            made
+        });
+        task.await.unwrap_or_else(|error| Err(std::io::Error::other(error).into()))
+    }
+}
+
+/// Without a tag an engine would fetch every one there is.
+fn tagged(image: &str) -> String {
+    let name = image.rsplit('/').next().unwrap_or(image);
+    if name.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
+}
+
+pub(super) fn is_missing(error: &Answer) -> bool {
+    matches!(error, Answer::DockerResponseServerError { status_code: 404, .. })
+}
+
+/// An object is being removed already, or something still uses it.
+pub(super) fn is_busy(error: &Answer) -> bool {
+    matches!(error, Answer::DockerResponseServerError { status_code: 403 | 409, .. })
+}
+
+/// What the engine itself says.
+pub(super) fn said(error: &Answer) -> String {
+    match error {
+        Answer::DockerResponseServerError { message, .. } => message.trim().to_owned(),
+        Answer::DockerStreamError { error } => error.trim().to_owned(),
+        Answer::SocketNotFoundError(_) => "there is no such socket".to_owned(),
+        Answer::RequestTimeoutError => "it did not answer in time".to_owned(),
+        other => causes(other),
+    }
+}
+
+/// The innermost cause: what is around it says only that a request failed.
+fn causes(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .last()
+        .map(ToString::to_string)
+        .unwrap_or_default()
+}
+
+pub(super) fn refused(what: &str) -> impl Fn(Answer) -> Error + use<> {
+    let what = what.to_owned();
+    move |error| Error::Refused { what: what.clone(), why: said(&error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_image_is_fetched_and_not_all_of_a_name() {
+        let table = [
+            ("redis", "redis:latest"),
+            ("redis:7", "redis:7"),
+            ("registry:5000/team/redis", "registry:5000/team/redis:latest"),
+            ("redis@sha256:0", "redis@sha256:0"),
+        ];
+        for (image, expected) in table {
+            assert_eq!(tagged(image), expected);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What goes wrong with sandboxes of services, in words for whoever wrote the settings.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Of a service's log, so many lines are told.
+pub const LINES: usize = 12;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// There is no engine to speak to.
+    Unreachable { address: String, why: String },
+    /// The engine refused something, or could not do it.
+    Refused { what: String, why: String },
+    /// An image is not here and cannot be fetched.
+    Image { image: String, why: String },
+    /// A service cannot have its secrets.
+    Secrets { service: String, why: String },
+    /// `awaited`: what has not come; `log`: the service's last lines.
+    NotReady { service: String, awaited: String, within: Duration, log: String },
+    /// A service ended before it was ready.
+    Ended { service: String, how: String, log: String },
+    /// A line of `prepare` failed.
+    Prepare { service: String, line: String, how: String, said: String },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Unreachable { address, why } => write!(
+                f,
+                "no Docker engine answers at {address}: {why}\n\
+                 hint: start Docker, or say where it is with DOCKER_HOST=unix:///PATH"
+            ),
+            Error::Refused { what, why } => write!(f, "the Docker engine cannot {what}: {why}"),
+            Error::Image { image, why } => write!(
+                f,
+                "the image {image} is not here and cannot be fetched: {why}\n\
+                 hint: build it, or fetch it with docker pull {image}"
+            ),
+            Error::Secrets { service, why } => write!(
+                f,
+                "{service} cannot have its secrets: {why}\n\
+                 hint: [services.{service}] secrets says where each is found"
+            ),
+            Error::NotReady { service, awaited, within, log } => write!(
+                f,
+                "{service} is not ready within {}: {awaited}{}\n\
+                 hint: [services.{service}] ready says what is waited for, and within how long",
+                seconds(*within),
+                quoted(log)
+            ),
+            Error::Ended { service, how, log } => write!(
+                f,
+                "{service} ended before it was ready: {how}{}\n\
+                 hint: [services.{service}] user, capabilities, tmpfs and memory say what it may use",
+                quoted(log)
+            ),
+            Error::Prepare { service, line, how, said } => {
+                write!(f, "{service} cannot be prepared: {line:?} {how}{}", quoted(said))
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+fn seconds(duration: Duration) -> String {
+    match duration.subsec_millis() {
+        0 => format!("{} s", duration.as_secs()),
+        _ => format!("{:.1} s", duration.as_secs_f64()),
+    }
+}
+
+/// The last lines of what was said, below the line that it belongs to.
+fn quoted(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let last = &lines[lines.len().saturating_sub(LINES)..];
+    if last.is_empty() {
+        return "; it said nothing".to_owned();
+    }
+    last.iter().fold("; it said last:".to_owned(), |text, line| format!("{text}\n  {line}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_ends_with_the_last_lines_of_the_service() {
+        let log: String = (0..20).map(|n| format!("line {n}\n\n")).collect();
+        let within = Duration::from_secs(3);
+        let (service, awaited) = ("pg".to_owned(), "port 1 takes no connection".to_owned());
+        let text = Error::NotReady { service, awaited, within, log }.to_string();
+        let begin =
+            "pg is not ready within 3 s: port 1 takes no connection; it said last:\n  line 8\n  line 9\n";
+        assert!(text.starts_with(begin), "{text}");
+        assert!(text.contains("\n  line 19\nhint: "), "{text}");
+        let how = "exit code 1".to_owned();
+        let silent = Error::Ended { service: "pg".to_owned(), how, log: "\n".to_owned() }.to_string();
+        assert!(
+            silent.starts_with("pg ended before it was ready: exit code 1; it said nothing\n"),
+            "{silent}"
+        );
+    }
+}

@@ -1,0 +1,174 @@
+//! The guard of an owner: a process of its own, which outlives the owner and removes what that leaves on the engine.
+//!
+//! It is there before the first object. Its stdin is the owner; the end of it means that the owner is dead, unless a byte
+//! came before: then the objects are to stay until their lease ends. While it lives it keeps a file locked that all
+//! objects name, so that anybody can see whether they have someone who sees to them.
+#![expect(clippy::disallowed_methods, reason = "a shell: it waits, and removes what is found")]
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use super::engine::Engine;
+use super::error::Error;
+use super::labels::Filter;
+use super::owner::lock;
+use super::vault;
+use crate::sandbox::own_program;
+
+/// What it says when it does.
+const GUARDS: &str = "guards";
+/// The objects stay until their lease ends.
+const KEEP: u8 = b'k';
+/// A call that the dead owner was about to make may be under way still: the engine is asked again so often after it had
+/// nothing left, after pauses that double, from the first, together some six seconds.
+const LOOKS: u32 = 6;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// An engine that does not answer is asked again for so long.
+const TRIES: u32 = 120;
+const AGAIN: Duration = Duration::from_secs(5);
+/// How often objects that stay are looked for: whoever removed them may not have known of the guard.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// The owner's end.
+#[derive(Debug)]
+pub struct Guard {
+    child: Child,
+}
+
+impl Guard {
+    /// Starts this program again as `seagull guard`; returns when it guards. `lease`: when it removes all in any case, in
+    /// seconds since 1970.
+    pub fn start(path: &Path, owner: &str, lease: u64) -> io::Result<Guard> {
+        let mut command = Command::new(own_program()?);
+        command.arg("guard").arg(path).args([owner, &lease.to_string()]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).current_dir("/");
+        let mut guard = Guard { child: command.spawn()? };
+        let mut said = String::new();
+        guard.child.stdout.take().map(|mut out| out.read_to_string(&mut said)).transpose()?;
+        match said.trim() {
+            GUARDS => Ok(guard),
+            "" => Err(io::Error::other("it ended at once")),
+            why => Err(io::Error::other(why.to_owned())),
+        }
+    }
+
+    /// Leaves the objects to the guard, until their lease ends.
+    pub fn keep(mut self) -> io::Result<()> {
+        let stdin = self.child.stdin.take();
+        stdin.map_or(Ok(()), |mut stdin| stdin.write_all(&[KEEP]))
+    }
+}
+
+/// Runs the guard with the arguments that follow `guard`: the file that it locks, the owner, and the lease.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<_> = arguments.into_iter().filter_map(|text| text.into_string().ok()).collect();
+    let [path, owner, lease] = arguments.as_slice() else { return usage() };
+    let Ok(lease) = lease.parse() else { return usage() };
+    let path = PathBuf::from(path);
+    // An interrupt from the terminal is for the owner.
+    let _ = rustix::process::setsid();
+    let locked = match lock(&path) {
+        Ok(locked) => locked,
+        Err(error) => {
+            let _ = writeln!(io::stdout(), "{}: {error}", path.display());
+            return ExitCode::FAILURE;
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let Ok(runtime) = runtime else { return ExitCode::FAILURE };
+    let cleared = runtime.block_on(guard(owner, lease));
+    vault::forget_owner(owner);
+    runtime.shutdown_background();
+    // While something is left, the file says that nobody sees to it.
+    if cleared {
+        forget(&path, locked);
+    }
+    ExitCode::SUCCESS
+}
+
+fn usage() -> ExitCode {
+    let _ = writeln!(io::stdout(), "usage: seagull guard FILE OWNER LEASE");
+    ExitCode::from(2)
+}
+
+/// The file goes before its lock does: nobody takes what has gone for the file of a dead owner.
+fn forget(path: &Path, locked: File) {
+    let _ = fs::remove_file(path);
+    drop(locked);
+}
+
+/// Waits until the objects are to go, and removes them; whether none is left.
+async fn guard(owner: &str, lease: u64) -> bool {
+    let Ok(mut terminated) = signal(SignalKind::terminate()) else { return false };
+    let (sender, owner_gone) = oneshot::channel();
+    // Reading a pipe blocks, and nothing else is to read it.
+    thread::spawn(move || sender.send(read_order()));
+    let filter = Filter::Owner(owner.to_owned());
+    // The owner waits for the end of this before it makes anything.
+    let _ = writeln!(io::stdout(), "{GUARDS}");
+    close_stdout();
+    let keeps = tokio::select! {
+        keeps = owner_gone => keeps.unwrap_or(false),
+        _ = terminated.recv() => return clear(&filter, 0).await,
+    };
+    if !keeps {
+        return clear(&filter, LOOKS).await;
+    }
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK.min(Duration::from_secs(lease.saturating_sub(now())))) => {}
+            _ = terminated.recv() => return clear(&filter, 0).await,
+        }
+        let is_empty = async { Ok::<_, Error>(Engine::connect().await?.list(&filter).await?.is_empty()) };
+        if now() >= lease || is_empty.await.unwrap_or(false) {
+            return clear(&filter, 0).await;
+        }
+    }
+}
+
+/// Whether the objects are to stay.
+fn read_order() -> bool {
+    let mut order = [0];
+    io::stdin().read_exact(&mut order).is_ok() && order == [KEEP]
+}
+
+fn close_stdout() {
+    if let Ok(nothing) = File::options().write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdout(&nothing);
+    }
+}
+
+/// Removes all that is found, and looks again so often; whether nothing is left.
+async fn clear(filter: &Filter, looks: u32) -> bool {
+    let mut pause = FIRST_PAUSE;
+    let mut clean = retrying(filter).await;
+    for _ in 0..looks {
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+        clean = retrying(filter).await;
+    }
+    clean
+}
+
+async fn retrying(filter: &Filter) -> bool {
+    for _ in 0..TRIES {
+        let cleared = async { Engine::connect().await?.clear(filter).await };
+        if cleared.await.is_ok() {
+            return true;
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+    false
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}

@@ -1,0 +1,233 @@
+//! A sandbox: its network, and each service in it, started in the order of what they depend on.
+#![expect(clippy::disallowed_methods, reason = "a shell: services start side by side")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::models::NetworkCreateRequest;
+use tokio::task::JoinSet;
+
+use super::address::{Address, variables};
+use super::container::{body, container_name, network_name};
+use super::definition::{Definition, Service};
+use super::engine::{Engine, Seen};
+use super::error::{Error, LINES};
+use super::labels::{Filter, Labels};
+use super::ready::ready;
+use super::vault;
+use crate::secrets::Secrets;
+
+/// How long a line of `prepare` may take.
+const PREPARE: Duration = Duration::from_secs(600);
+/// Where services are published.
+const LOOPBACK: &str = "127.0.0.1";
+
+/// What happens while a sandbox starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// Bytes that are here, of those that are known to be needed.
+    Fetching {
+        image: String,
+        here: u64,
+        all: u64,
+    },
+    Fetched {
+        image: String,
+    },
+    Starting {
+        service: String,
+    },
+    Preparing {
+        service: String,
+    },
+    /// A service can be used; it is reached there from this machine.
+    Ready {
+        service: String,
+        address: Address,
+    },
+}
+
+type Tell = Arc<dyn Fn(Progress) + Send + Sync>;
+
+/// A sandbox that is up.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    pub labels: Labels,
+    /// Of each service, from this machine.
+    pub addresses: BTreeMap<String, Address>,
+}
+
+impl Sandbox {
+    /// Starts one; nothing is left of it if that fails. Whoever gives up waiting calls [`discard`].
+    pub async fn start(
+        engine: &Engine,
+        definition: &Arc<Definition>,
+        labels: &Labels,
+        tell: Tell,
+    ) -> Result<Sandbox, Error> {
+        let start =
+            Start { engine: engine.clone(), definition: definition.clone(), labels: labels.clone(), tell };
+        let started = start.all().await;
+        if started.is_err() {
+            // What cannot be removed now is left to the guard, as it would be if this process were killed.
+            let _ = discard(engine, labels).await;
+        }
+        let addresses = started?;
+        Ok(Sandbox { labels: labels.clone(), addresses })
+    }
+
+    /// One that is up already; none if a service of it does not run any more.
+    pub async fn find(
+        engine: &Engine,
+        definition: &Definition,
+        labels: &Labels,
+    ) -> Result<Option<Sandbox>, Error> {
+        let mut addresses = BTreeMap::new();
+        for (name, service) in &definition.services {
+            let seen = engine.inspect(&container_name(labels, name)).await?;
+            if !seen.running {
+                return Ok(None);
+            }
+            addresses.insert(name.clone(), address(service, &seen));
+        }
+        Ok(Some(Sandbox { labels: labels.clone(), addresses }))
+    }
+
+    /// What whoever uses the services from this machine has in its environment.
+    pub fn variables(&self, definition: &Definition) -> BTreeMap<String, String> {
+        let of_services = self.addresses.iter().filter_map(|(name, address)| {
+            definition.services.get(name).map(|service| variables(name, service, address))
+        });
+        let own = definition.environment.env.clone();
+        of_services.flatten().chain(own).collect()
+    }
+
+    /// The container of a service.
+    pub fn container(&self, service: &str) -> String {
+        container_name(&self.labels, service)
+    }
+}
+
+/// Removes all that there is of a sandbox, also what is only being made.
+pub async fn discard(engine: &Engine, labels: &Labels) -> Result<usize, Error> {
+    engine.settle().await;
+    let removed = engine.clear(&Filter::Sandbox(labels.sandbox.clone())).await;
+    vault::forget(labels);
+    removed
+}
+
+fn address(service: &Service, seen: &Seen) -> Address {
+    let ports = service.ports.iter().filter_map(|port| Some((*port, *seen.published.get(port)?)));
+    Address { host: LOOPBACK.to_owned(), ports: ports.collect() }
+}
+
+/// A sandbox that starts.
+#[derive(Clone)]
+struct Start {
+    engine: Engine,
+    definition: Arc<Definition>,
+    labels: Labels,
+    tell: Tell,
+}
+
+impl Start {
+    async fn all(&self) -> Result<BTreeMap<String, Address>, Error> {
+        let volumes = Arc::new(self.images().await?);
+        let request = NetworkCreateRequest {
+            name: network_name(&self.labels),
+            labels: Some(self.labels.on(None)),
+            ..Default::default()
+        };
+        self.engine.create_network(request).await?;
+        let (mut begun, mut done) = (BTreeSet::new(), BTreeSet::new());
+        let mut addresses = BTreeMap::new();
+        let mut services = JoinSet::new();
+        loop {
+            for name in self.definition.next(&begun, &done) {
+                begun.insert(name.clone());
+                let (start, volumes) = (self.clone(), volumes.clone());
+                services.spawn(async move { start.one(name, &volumes).await });
+            }
+            let Some(joined) = services.join_next().await else { return Ok(addresses) };
+            let (name, address) = joined.unwrap_or_else(|error| {
+                Err(Error::Refused { what: "start a service".to_owned(), why: error.to_string() })
+            })?;
+            done.insert(name.clone());
+            addresses.insert(name, address);
+        }
+    }
+
+    /// Sees to it that all images are here. Of each, the paths that it declares as volumes.
+    async fn images(&self) -> Result<BTreeMap<String, Vec<String>>, Error> {
+        let mut volumes = BTreeMap::new();
+        for service in self.definition.services.values() {
+            let image = &service.image;
+            if volumes.contains_key(image) {
+                continue;
+            }
+            let mut found = self.engine.volumes_of(image).await?;
+            if found.is_none() {
+                let fetching =
+                    |here, all| (self.tell)(Progress::Fetching { image: image.clone(), here, all });
+                fetching(0, 0);
+                self.engine.pull(image, fetching).await?;
+                (self.tell)(Progress::Fetched { image: image.clone() });
+                found = self.engine.volumes_of(image).await?;
+            }
+            volumes.insert(image.clone(), found.unwrap_or_default());
+        }
+        Ok(volumes)
+    }
+
+    async fn one(
+        &self,
+        name: String,
+        volumes: &BTreeMap<String, Vec<String>>,
+    ) -> Result<(String, Address), Error> {
+        let service = &self.definition.services[&name];
+        let container = container_name(&self.labels, &name);
+        (self.tell)(Progress::Starting { service: name.clone() });
+        self.secrets(&name, service)?;
+        let body = body(&name, service, &self.labels, &volumes[&service.image]);
+        self.engine.create_container(container.clone(), body).await?;
+        self.engine.start_container(&container).await?;
+        let seen = ready(&self.engine, &container, &name, service).await?;
+        if !service.prepare.is_empty() {
+            (self.tell)(Progress::Preparing { service: name.clone() });
+        }
+        for line in &service.prepare {
+            self.prepare(&container, &name, line).await?;
+        }
+        let address = address(service, &seen);
+        (self.tell)(Progress::Ready { service: name.clone(), address: address.clone() });
+        Ok((name, address))
+    }
+
+    fn secrets(&self, name: &str, service: &Service) -> Result<(), Error> {
+        if service.secrets.is_empty() {
+            return Ok(());
+        }
+        let kept =
+            |secrets: Secrets| vault::keep(&self.labels, name, &secrets).map_err(|error| error.to_string());
+        let kept = Secrets::find(&service.secrets).and_then(kept);
+        kept.map_err(|why| Error::Secrets { service: name.to_owned(), why })
+    }
+
+    async fn prepare(&self, container: &str, name: &str, line: &str) -> Result<(), Error> {
+        let failed = |how: String, said: String| {
+            Err(Error::Prepare { service: name.to_owned(), line: line.to_owned(), how, said })
+        };
+        let command = ["/bin/sh", "-ec", line].map(str::to_owned);
+        let running = self.engine.run(container, &command);
+        match tokio::time::timeout(PREPARE, running).await {
+            Ok(Ok(ran)) if ran.code == 0 => Ok(()),
+            Ok(Ok(ran)) => failed(format!("ends with {}", ran.code), ran.said),
+            Ok(Err(error)) => failed(error.to_string(), String::new()),
+            Err(_) => {
+                let log = self.engine.last_lines(container, LINES).await;
+                failed(format!("has not ended after {} s", PREPARE.as_secs()), log)
+            }
+        }
+    }
+}

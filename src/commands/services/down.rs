@@ -1,0 +1,56 @@
+//! `seagull services down`: an environment is gone, or all of them.
+
+use std::collections::BTreeSet;
+
+use seagull_executor::docker::{Engine, Kind, Object, terminate};
+
+use super::place;
+use super::site::Site;
+use crate::cli;
+use crate::errors::say;
+use crate::report::{count, number};
+use crate::state::State;
+
+pub async fn run(args: &cli::Named) -> anyhow::Result<u8> {
+    let place = place()?;
+    let engine = Engine::connect().await?;
+    let site = Site::open(&State::open(args.state.state.as_deref(), &place)?)?;
+    // Also one that seagull.toml does not have any more.
+    let wanted =
+        |object: &Object| args.environment.as_ref().is_none_or(|name| *name == object.labels.environment);
+    let environments: BTreeSet<String> = match &args.environment {
+        Some(name) => BTreeSet::from([name.clone()]),
+        None => site.objects(&engine).await?.into_iter().map(|object| object.labels.environment).collect(),
+    };
+    let _work = environments.iter().map(|name| site.work_on(name)).collect::<Result<Vec<_>, _>>()?;
+    let objects: Vec<Object> = site.objects(&engine).await?.into_iter().filter(wanted).collect();
+    engine.remove(&objects).await?;
+    objects
+        .iter()
+        .map(|object| site.lock(&object.labels.owner))
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .for_each(|lock| terminate(&lock));
+    for name in &environments {
+        site.forget(name);
+        match objects.iter().any(|object| object.labels.environment == *name) {
+            true => say!("{name} is down: {}", removed(&objects, name)),
+            false => say!("{name} is not up"),
+        }
+    }
+    if environments.is_empty() {
+        say!("nothing is up");
+    }
+    Ok(0)
+}
+
+/// `2 containers, 1 network removed`.
+fn removed(objects: &[Object], environment: &str) -> String {
+    let kinds = [(Kind::Container, "container"), (Kind::Network, "network"), (Kind::Volume, "volume")];
+    let counts = kinds.into_iter().filter_map(|(kind, word)| {
+        let of_kind =
+            objects.iter().filter(|object| object.kind == kind && object.labels.environment == environment);
+        Some(of_kind.count()).filter(|found| *found > 0).map(|found| count(number(found), word))
+    });
+    format!("{} removed", counts.collect::<Vec<_>>().join(", "))
+}

@@ -1,0 +1,70 @@
+//! `seagull executor gc`: removes what has outlived its lease or its owner.
+
+use std::io::Write;
+
+use anyhow::Context;
+use seagull_executor::docker::{
+    Engine, Filter, Kind, Object, Outlived, abandoned_secrets, remove_abandoned_secrets,
+};
+
+use super::place;
+use super::site::{DIRECTORY, Site, judge, now};
+use crate::cli;
+use crate::commands::print;
+use crate::duration;
+use crate::errors::say;
+use crate::report::{count, number};
+use crate::state::State;
+
+pub async fn run(args: &cli::Gc) -> anyhow::Result<u8> {
+    let place = place()?;
+    let engine = Engine::connect().await?;
+    let site = State::having(DIRECTORY, args.state.state.as_deref(), &place)
+        .map(|state| Site::open(&state))
+        .transpose()?;
+    let now = now();
+    let objects = engine.list(&Filter::Ours).await?;
+    let judged = objects.into_iter().filter_map(|object| {
+        let why = judge(site.as_ref(), &object.labels, now)?;
+        Some((object, why))
+    });
+    let (old, lines): (Vec<Object>, Vec<String>) = judged
+        .map(|(object, why)| {
+            let line = line(&object, why);
+            (object, line)
+        })
+        .unzip();
+    let secrets = abandoned_secrets();
+    let lines = lines.into_iter().chain(
+        secrets
+            .iter()
+            .map(|directory| format!("{:<9}  {}: its owner is dead", "secrets", directory.display())),
+    );
+    let lines: Vec<String> = lines.collect();
+    print(|out| lines.iter().try_for_each(|line| writeln!(out, "{line}")))?;
+    let said = count(number(lines.len()), "object");
+    match (lines.is_empty(), args.dry_run) {
+        (true, _) => say!("nothing on the Docker engine has outlived its owner or its lease"),
+        (false, true) => say!("{said} would be removed"),
+        (false, false) => {
+            engine.remove(&old).await.context("not everything could be removed")?;
+            secrets.iter().try_for_each(|directory| remove_abandoned_secrets(directory))?;
+            say!("{said} removed");
+        }
+    }
+    Ok(0)
+}
+
+fn line(object: &Object, why: Outlived) -> String {
+    let kind = match object.kind {
+        Kind::Container => "container",
+        Kind::Network => "network",
+        Kind::Volume => "volume",
+    };
+    let why = match why {
+        Outlived::Lease(seconds) => format!("its lease ended {} ago", duration::written(seconds * 1000)),
+        Outlived::Owner => "its owner is dead".to_owned(),
+    };
+    let Object { name, labels, .. } = object;
+    format!("{kind:<9}  {name}  of {}: {why}", labels.environment)
+}

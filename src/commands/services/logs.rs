@@ -1,0 +1,60 @@
+//! `seagull services logs`: what services say, each line with its service where there are several.
+
+use std::io::Write;
+
+use anyhow::anyhow;
+use seagull_executor::docker::{Engine, Kind, Object};
+use tokio::task::JoinSet;
+use tokio_stream::StreamExt;
+
+use super::site::Site;
+use super::{definition, place};
+use crate::cli;
+use crate::commands::print;
+use crate::errors::{INTERRUPTED, usage};
+use crate::nearest::nearest;
+use crate::signals::Signals;
+use crate::state::State;
+
+pub async fn run(args: &cli::ServiceLogs) -> anyhow::Result<u8> {
+    let place = place()?;
+    let definition = definition(&place, &args.named)?;
+    if let Some(service) = args.service.as_ref().filter(|service| !definition.services.contains_key(*service))
+    {
+        let meant = nearest(service, definition.services.keys().map(String::as_str));
+        let hint = meant.map(|name| format!("\nhint: did you mean {name}?")).unwrap_or_default();
+        return Err(usage(format!("{} has no service {service}{hint}", definition.name)));
+    }
+    let engine = Engine::connect().await?;
+    let site = Site::open(&State::open(args.named.state.state.as_deref(), &place)?)?;
+    let is_meant = |object: &Object| {
+        object.kind == Kind::Container
+            && object.labels.environment == definition.name
+            && args.service.as_ref().is_none_or(|service| object.service.as_ref() == Some(service))
+    };
+    let containers: Vec<Object> = site.objects(&engine).await?.into_iter().filter(is_meant).collect();
+    if containers.is_empty() {
+        let name = &definition.name;
+        return Err(anyhow!("{name} is not up\nhint: seagull services up {name}"));
+    }
+    let width = containers.iter().filter_map(|one| one.service.as_ref()).map(String::len).max().unwrap_or(0);
+    let mut signals = Signals::new()?;
+    let mut readers = JoinSet::new();
+    for container in &containers {
+        let service = container.service.clone().unwrap_or_default();
+        let prefix = if containers.len() > 1 { format!("{service:<width$} | ") } else { String::new() };
+        let pieces = engine.log(&container.id, Some(args.lines), args.follow);
+        readers.spawn(async move {
+            let mut pieces = std::pin::pin!(pieces);
+            while let Some(piece) = pieces.next().await {
+                let piece = piece?.to_string();
+                print(|out| piece.lines().try_for_each(|line| writeln!(out, "{prefix}{line}")))?;
+            }
+            anyhow::Ok(())
+        });
+    }
+    tokio::select! {
+        read = async { readers.join_all().await.into_iter().collect::<anyhow::Result<()>>() } => read.map(|()| 0),
+        () = signals.next() => Ok(INTERRUPTED),
+    }
+}

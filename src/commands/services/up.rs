@@ -1,0 +1,202 @@
+//! `seagull services up`: what is written is up and ready, or nothing is left.
+#![expect(clippy::disallowed_methods, reason = "a shell: it says how long each service took")]
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use anyhow::{Context, anyhow};
+use seagull_executor::docker::{
+    Definition, Engine, Guard, Kind, Labels, Object, Progress, Sandbox, discard, terminate,
+};
+
+use super::site::{Site, judge, now};
+use super::{definition, place};
+use crate::again::quoted;
+use crate::cli;
+use crate::commands::print;
+use crate::duration;
+use crate::errors::{INTERRUPTED, say};
+use crate::fresh;
+use crate::progress;
+use crate::report::{count, number};
+use crate::signals::Signals;
+use crate::state::State;
+
+pub async fn run(args: &cli::Up) -> anyhow::Result<u8> {
+    let place = place()?;
+    let definition = definition(&place, &args.named)?;
+    let mut signals = Signals::new()?;
+    let engine = Engine::connect().await?;
+    let site = Site::open(&State::open(args.named.state.state.as_deref(), &place)?)?;
+    let _work = site.work_on(&definition.name)?;
+    if let Some(sandbox) = standing(&engine, &site, &definition).await? {
+        say!("{} is up already, for another {}", definition.name, left(&sandbox.labels));
+        return tell(&sandbox, &definition).map(|()| 0);
+    }
+    let labels = labels(&site, &definition, now() + args.lease.as_secs().max(1))?;
+    let guard = Guard::start(&labels.lock, &labels.owner, labels.lease);
+    let guard = guard.context("the guard of the services cannot be started")?;
+    let began = Instant::now();
+    let sandbox = tokio::select! {
+        started = start(&engine, &definition, &labels) => started?,
+        () = signals.next() => {
+            say!("interrupted: removing what was begun");
+            discard(&engine, &labels).await?;
+            return Ok(INTERRUPTED);
+        }
+    };
+    if let Err(error) = guard.keep() {
+        discard(&engine, &labels).await?;
+        return Err(error).context("the guard of the services has ended");
+    }
+    site.set_whole(&definition.name, &labels.sandbox)?;
+    let (name, lease) = (&definition.name, duration::written(duration::millis(args.lease)));
+    say!(
+        "{name} is up in {:.1} s, for {lease}; seagull services down {name} removes it",
+        began.elapsed().as_secs_f64()
+    );
+    tell(&sandbox, &definition).map(|()| 0)
+}
+
+/// The sandbox if it is up, whole, and as it is written now. What is left of another is removed.
+async fn standing(engine: &Engine, site: &Site, definition: &Definition) -> anyhow::Result<Option<Sandbox>> {
+    let objects = site.objects(engine).await?;
+    let now = now();
+    let (old, kept): (Vec<Object>, Vec<Object>) =
+        objects.into_iter().partition(|object| judge(Some(site), &object.labels, now).is_some());
+    if !old.is_empty() {
+        engine.remove(&old).await?;
+        say!("removed {} that had been left behind", count(number(old.len()), "object"));
+    }
+    let own: Vec<Object> =
+        kept.into_iter().filter(|object| object.labels.environment == definition.name).collect();
+    let Some(labels) = own.first().map(|object| object.labels.clone()) else { return Ok(None) };
+    let is_running = |name: &String| {
+        own.iter().any(|object| {
+            object.kind == Kind::Container && object.service.as_ref() == Some(name) && object.running
+        })
+    };
+    let is_whole = site.whole(&definition.name).as_ref() == Some(&labels.sandbox);
+    if is_whole && labels.definition != definition.digest() {
+        let name = &definition.name;
+        return Err(anyhow!(
+            "{name} is up as it was written before seagull.toml changed\n\
+             hint: seagull services down {name} removes it, with its data"
+        ));
+    }
+    if is_whole
+        && definition.services.keys().all(is_running)
+        && let Some(sandbox) = Sandbox::find(engine, definition, &labels).await?
+    {
+        return Ok(Some(sandbox));
+    }
+    let ended: Vec<&str> =
+        definition.services.keys().filter(|name| !is_running(name)).map(String::as_str).collect();
+    match is_whole {
+        true => say!("{} has ended since; {} starts anew", ended.join(", "), definition.name),
+        false => say!("removing what was left of {}", definition.name),
+    }
+    engine.remove(&own).await?;
+    own.iter().for_each(|object| terminate(&site.lock(&object.labels.owner)));
+    Ok(None)
+}
+
+fn labels(site: &Site, definition: &Definition, lease: u64) -> anyhow::Result<Labels> {
+    let sandbox = fresh::hex(&fresh::bytes::<4>()?);
+    Ok(Labels {
+        installation: site.installation.clone(),
+        // A sandbox that no executor has sees to itself.
+        owner: sandbox.clone(),
+        lock: site.lock(&sandbox),
+        sandbox,
+        lease,
+        environment: definition.name.clone(),
+        definition: definition.digest(),
+    })
+}
+
+/// Starts it, and tells what happens.
+async fn start(engine: &Engine, definition: &Arc<Definition>, labels: &Labels) -> anyhow::Result<Sandbox> {
+    let progress = progress::Progress::new(true);
+    let width = definition.services.keys().map(String::len).max().unwrap_or(0);
+    let state = Arc::new(Mutex::new(Going::default()));
+    let began = Instant::now();
+    let tell = {
+        let state = state.clone();
+        move |step: Progress| {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(line) = state.take(step, began.elapsed().as_secs_f64(), width) {
+                progress.clear();
+                say!("{line}");
+            }
+        }
+    };
+    let what = || state.lock().unwrap_or_else(PoisonError::into_inner).what();
+    Ok(progress.during(what, Sandbox::start(engine, definition, labels, Arc::new(tell))).await?)
+}
+
+/// What goes on, from what is told.
+#[derive(Default)]
+struct Going {
+    fetching: Option<String>,
+    starting: BTreeSet<String>,
+}
+
+impl Going {
+    /// A line that stays, if there is one to say.
+    fn take(&mut self, step: Progress, seconds: f64, width: usize) -> Option<String> {
+        match step {
+            Progress::Fetching { image, here: 0, all: 0 } => {
+                self.fetching = Some(format!("fetching {image}"));
+                Some(format!("fetching {image}, which is not here"))
+            }
+            Progress::Fetching { image, here, all } => {
+                let [here, all] = [here, all].map(|bytes| bytes / 1_000_000);
+                self.fetching = Some(format!("fetching {image}, {here} of {all} MB"));
+                None
+            }
+            Progress::Fetched { .. } => {
+                self.fetching = None;
+                None
+            }
+            Progress::Starting { service } => {
+                self.starting.insert(service);
+                None
+            }
+            Progress::Preparing { service } => {
+                Some(format!("  {service:<width$}  ready after {seconds:.1} s, prepares"))
+            }
+            Progress::Ready { service, address } => {
+                self.starting.remove(&service);
+                let ports = address
+                    .ports
+                    .iter()
+                    .map(|(inside, port)| format!("  {}:{port} ({inside})", address.host));
+                Some(format!("  {service:<width$}  ready after {seconds:.1} s{}", ports.collect::<String>()))
+            }
+        }
+    }
+
+    fn what(&self) -> String {
+        let starting: Vec<&str> = self.starting.iter().map(String::as_str).collect();
+        let waited = if starting.is_empty() { "the Docker engine".to_owned() } else { starting.join(", ") };
+        self.fetching.clone().unwrap_or_else(|| format!("waiting for {waited}"))
+    }
+}
+
+/// Where the services are, as lines for a shell.
+fn tell(sandbox: &Sandbox, definition: &Definition) -> anyhow::Result<()> {
+    print(|out| {
+        sandbox
+            .variables(definition)
+            .iter()
+            .try_for_each(|(name, value)| writeln!(out, "export {name}={}", quoted([value.as_str()])))
+    })
+}
+
+/// Until the lease ends, in whole minutes.
+fn left(labels: &Labels) -> String {
+    duration::written(labels.lease.saturating_sub(now()).div_ceil(60) * 60_000)
+}

@@ -1,0 +1,341 @@
+//! `[services.NAME]` and `[environment.NAME]`: what tests need around them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use seagull_executor::docker::{Definition, Environment, Impossible, Limits, Probe, Ready, Rights, Service};
+
+use super::command::Words;
+use super::reader::Reader;
+use crate::duration;
+use crate::memory;
+use crate::nearest::nearest;
+
+/// How long a service may take to be ready.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// Every environment with the services that it needs, and what is to be asked for unknown keys.
+pub fn read(
+    services: Reader,
+    environments: Reader,
+    file: &Path,
+) -> anyhow::Result<(BTreeMap<String, Definition>, Vec<Reader>)> {
+    let directory = file.parent().unwrap_or(Path::new(""));
+    let mut tables = services.tables("a service is a table of its own, [services.NAME]")?;
+    let names: Vec<String> = tables.iter().map(|(name, _)| name.clone()).collect();
+    let mut readers = Vec::new();
+    let mut all = BTreeMap::new();
+    for (name, table) in &mut tables {
+        all.insert(name.clone(), service(table, &names, directory, &mut readers)?);
+    }
+    let everything = Environment { services: names.clone(), env: BTreeMap::new() };
+    if let Err(Impossible::Circle(circle)) = Definition::of("", &everything, &all) {
+        let table = tables.iter().find(|(name, _)| *name == circle[0]).map(|(_, table)| table);
+        let round = circle.iter().chain(&circle[..1]).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let expected = format!("expected services that can start before it, and not a circle: {round}");
+        return Err(table.map_or_else(
+            || anyhow::anyhow!(expected.clone()),
+            |table| table.refuse("depends-on", &expected),
+        ));
+    }
+    let mut definitions = BTreeMap::new();
+    for (name, mut table) in environments
+        .tables("an environment is a table of its own, [environment.NAME]; [env] sets variables")?
+    {
+        let services = table.texts_of("services", |wanted| are_services(wanted, &names))?;
+        let env = table.table("env")?.texts()?;
+        let Some(services) = services.filter(|services| !services.is_empty()) else {
+            return Err(table.lacks("services", "docs/sandboxes.md shows both"));
+        };
+        if let Ok(definition) = Definition::of(&name, &Environment { services, env }, &all) {
+            definitions.insert(name, definition);
+        }
+        readers.push(table);
+    }
+    readers.extend(tables.into_iter().map(|(_, table)| table));
+    Ok((definitions, readers))
+}
+
+fn service(
+    table: &mut Reader,
+    names: &[String],
+    directory: &Path,
+    readers: &mut Vec<Reader>,
+) -> anyhow::Result<Service> {
+    let image = table.text("image")?;
+    let command = table.words("command")?.map(words);
+    let env = table.table("env")?.texts()?;
+    let secrets = table.table("secrets")?.all(str::parse)?;
+    let files = table.table("files")?.paths()?;
+    let files = files.into_iter().map(|(inside, outside)| (inside, directory.join(outside))).collect();
+    let tmpfs = table.texts_of("tmpfs", are_absolute)?.unwrap_or_default();
+    let ports = table.ports("ports")?.unwrap_or_default();
+    let url = table.parsed("url", url)?;
+    let mut waited = table.table("ready")?;
+    let ready = ready(&mut waited, &ports)?;
+    let prepare = table.texts_of("prepare", |_| Ok(()))?.unwrap_or_default();
+    let depends_on = table.texts_of("depends-on", |wanted| are_services(wanted, names))?.unwrap_or_default();
+    let limits = Limits {
+        memory_kib: table.parsed("memory", memory::parse_kib)?,
+        millicpus: table.parsed("cpus", cpus)?,
+        pids: table.number("pids", 1..=4_194_304)?.unwrap_or(Limits::PIDS),
+    };
+    let rights = Rights {
+        user: table.text("user")?,
+        capabilities: table.texts_of("capabilities", are_capabilities)?.unwrap_or_default(),
+        read_only: table.truth("read-only")?.unwrap_or(false),
+    };
+    readers.push(waited);
+    let Some(image) = image.filter(|image| !image.is_empty()) else {
+        return Err(table.lacks("image", "docs/sandboxes.md shows every setting"));
+    };
+    Ok(Service {
+        image,
+        command,
+        env,
+        secrets,
+        files,
+        tmpfs,
+        ports,
+        url,
+        ready,
+        prepare,
+        depends_on,
+        limits,
+        rights,
+    })
+}
+
+/// At most one way to see that a service is ready; without one, its first port takes connections.
+fn ready(table: &mut Reader, ports: &[u16]) -> anyhow::Result<Ready> {
+    let within = table.parsed("within", duration::parse_some)?.unwrap_or(WITHIN);
+    let known = |port: u16| ports.contains(&port);
+    let tcp = table.number("tcp", 1..=u16::MAX)?;
+    if tcp.is_some_and(|port| !known(port)) {
+        return Err(table.refuse("tcp", "expected one of the service's ports"));
+    }
+    let http = table.parsed("http", |text| match http(text) {
+        Some((port, path)) if known(port) => Ok((port, path)),
+        Some(_) => Err("expected one of the service's ports".to_owned()),
+        None => Err("expected PORT/PATH, such as 8080/health".to_owned()),
+    })?;
+    let command = table.words("command")?.map(words);
+    let log = table.text("log")?.filter(|text| !text.is_empty());
+    let health = table.truth("health")?.unwrap_or(false);
+    let asked = [
+        tcp.map(Probe::Tcp),
+        http.map(|(port, path)| Probe::Http(port, path)),
+        command.map(Probe::Command),
+        log.map(Probe::Log),
+        health.then_some(Probe::Health),
+    ];
+    let mut asked = asked.into_iter().flatten();
+    let probe = asked.next();
+    if asked.next().is_some() {
+        return Err(table.refuse_all("expected one of tcp, http, command, log and health"));
+    }
+    let first = ports.first().map_or(Probe::Started, |port| Probe::Tcp(*port));
+    Ok(Ready { probe: probe.unwrap_or(first), within })
+}
+
+fn words(words: Words) -> Vec<String> {
+    match words {
+        Words::Program(words) => words,
+        Words::Shell(line) => ["/bin/sh", "-c", &line].map(str::to_owned).to_vec(),
+    }
+}
+
+fn http(text: &str) -> Option<(u16, String)> {
+    let (port, path) = text.split_once('/')?;
+    let clean = !path.contains(|c: char| c.is_whitespace() || c.is_control());
+    Some((port.parse().ok()?, format!("/{path}"))).filter(|_| clean)
+}
+
+fn url(text: &str) -> Result<String, String> {
+    let rest = text.replace("{host}", "").replace("{port}", "");
+    match rest.contains(['{', '}']) || !text.contains("{host}") {
+        true => Err("expected a text with {host} and {port}, and no other braces".to_owned()),
+        false => Ok(text.to_owned()),
+    }
+}
+
+/// A number of cores, in thousandths.
+fn cpus(text: &str) -> Result<u32, String> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let part = format!("{part:0<3}");
+    let digits = part.len() == 3 && part.bytes().all(|byte| byte.is_ascii_digit());
+    let cores = whole.parse::<u32>().ok().filter(|cores| digits && *cores <= 4096);
+    let cores = cores.and_then(|cores| Some(cores * 1000 + part.parse::<u32>().ok()?));
+    cores
+        .filter(|cores| *cores > 0)
+        .ok_or_else(|| "expected a number of cores as a text, such as \"1.5\"".to_owned())
+}
+
+fn are_services(wanted: &[String], names: &[String]) -> Result<(), String> {
+    let Some(unknown) = wanted.iter().find(|name| !names.contains(name)) else { return Ok(()) };
+    let meant = nearest(unknown, names.iter().map(String::as_str));
+    let meant = meant.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+    Err(format!("there is no [services.{unknown}]{meant}"))
+}
+
+pub fn are_absolute(paths: &[String]) -> Result<(), String> {
+    match paths.iter().all(|path| path.starts_with('/') && path.len() > 1) {
+        true => Ok(()),
+        false => Err("expected paths in the container, from its root".to_owned()),
+    }
+}
+
+/// All of them at once would be as good as a privileged container.
+fn are_capabilities(names: &[String]) -> Result<(), String> {
+    let is_one =
+        |name: &String| name != "ALL" && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    match names.iter().all(is_one) {
+        true => Ok(()),
+        false => Err("expected names of single capabilities, such as CHOWN".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::*;
+
+    fn parse(text: &str) -> anyhow::Result<Config> {
+        Config::parse(Path::new("/suite/seagull.toml"), text)
+    }
+
+    #[test]
+    fn an_environment_has_its_services_as_they_are_written() {
+        let text = r#"
+            [services.pg]
+            image = "postgres:16"
+            command = ["postgres", "-c", "fsync=off"]
+            env = { POSTGRES_DB = "app" }
+            secrets = { PASSWORD = "env:PG_PASSWORD" }
+            files = { "/docker-entrypoint-initdb.d/schema.sql" = "db/schema.sql" }
+            tmpfs = ["/var/lib/postgresql/data"]
+            ports = [5432]
+            url = "postgres://app@{host}:{port}/app"
+            ready = { command = "pg_isready", within = "30s" }
+            prepare = ["psql -f /schema.sql"]
+            memory = "512MiB"
+            cpus = "1.5"
+            pids = 200
+            user = "postgres"
+            capabilities = ["CHOWN"]
+            read-only = true
+            [services.api]
+            image = "api:1"
+            ports = [8080]
+            ready.http = "8080/health"
+            depends-on = ["pg"]
+            [environment.db]
+            services = ["api"]
+            env = { MODE = "test" }
+        "#;
+        let config = parse(text).unwrap();
+        assert_eq!(config.warnings, [""; 0]);
+        let db = &config.environments["db"];
+        assert_eq!(db.environment.env["MODE"], "test");
+        assert_eq!(db.services.keys().collect::<Vec<_>>(), ["api", "pg"]);
+        assert_eq!(db.services["api"].ready.probe, Probe::Http(8080, "/health".to_owned()));
+        let command = ["postgres", "-c", "fsync=off"].map(str::to_owned).to_vec();
+        let pg = Service {
+            image: "postgres:16".to_owned(),
+            command: Some(command),
+            env: BTreeMap::from([("POSTGRES_DB".to_owned(), "app".to_owned())]),
+            secrets: BTreeMap::from([("PASSWORD".to_owned(), "env:PG_PASSWORD".parse().unwrap())]),
+            files: BTreeMap::from([(
+                "/docker-entrypoint-initdb.d/schema.sql".to_owned(),
+                "/suite/db/schema.sql".into(),
+            )]),
+            tmpfs: vec!["/var/lib/postgresql/data".to_owned()],
+            ports: vec![5432],
+            url: Some("postgres://app@{host}:{port}/app".to_owned()),
+            ready: Ready {
+                probe: Probe::Command(["/bin/sh", "-c", "pg_isready"].map(str::to_owned).to_vec()),
+                within: Duration::from_secs(30),
+            },
+            prepare: vec!["psql -f /schema.sql".to_owned()],
+            depends_on: Vec::new(),
+            limits: Limits { memory_kib: Some(512 << 10), millicpus: Some(1500), pids: 200 },
+            rights: Rights {
+                user: Some("postgres".to_owned()),
+                capabilities: vec!["CHOWN".to_owned()],
+                read_only: true,
+            },
+        };
+        assert_eq!(db.services["pg"], pg);
+    }
+
+    #[test]
+    fn what_is_not_written_is_the_least() {
+        let probe = |more: &str| {
+            let text = format!("[services.a]\nimage = 'x'\n{more}\n[environment.e]\nservices = ['a']");
+            parse(&text).unwrap().environments["e"].services["a"].ready.probe.clone()
+        };
+        assert_eq!(probe(""), Probe::Started);
+        assert_eq!(probe("ports = [80, 81]"), Probe::Tcp(80));
+        assert_eq!(probe("ports = [80, 81]\nready.tcp = 81"), Probe::Tcp(81));
+        assert_eq!(probe("ready.log = 'up'"), Probe::Log("up".to_owned()));
+        assert_eq!(probe("ready.health = true"), Probe::Health);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_where_it_stands() {
+        let table = [
+            ("[services.a]", "1: [services.a] needs image\n"),
+            ("[services]\na = 'postgres'", "2: services.a: expected a table\nhint: a service is"),
+            ("[environment]\nA = 'x'", "2: environment.A: expected a table\nhint: an environment is a table"),
+            ("[services.A]\nimage = 'x'", "1: services.A: expected a name of small letters"),
+            ("[services.localhost]\nimage = 'x'", "1: services.localhost: expected a name"),
+            ("[environment.e]", "1: [environment.e] needs services\n"),
+            (
+                "[services.postgres]\nimage = 'x'\n[environment.e]\nservices = ['postgre']",
+                "4: environment.e.services = ['postgre']: there is no [services.postgre]; did you mean postgres?",
+            ),
+            (
+                "[services.a]\nimage = 'x'\ndepends-on = ['b']",
+                "3: services.a.depends-on = ['b']: there is no [services.b]\n",
+            ),
+            (
+                "[services.a]\nimage = 'x'\ndepends-on = ['b']\n[services.b]\nimage = 'x'\ndepends-on = ['a']",
+                "3: services.a.depends-on = ['b']: expected services that can start before it, and not a circle: a, b, a",
+            ),
+            ("[services.a]\nports = ['80']", "2: services.a.ports = ['80']: expected a list of numbers"),
+            ("[services.a]\nready.tcp = 80", "2: services.a.ready.tcp = 80: expected one of the service's"),
+            ("[services.a]\nready.http = 'x'", "2: services.a.ready.http = 'x': expected PORT/PATH"),
+            (
+                "[services.a]\nready = { log = 'x', health = true }",
+                "2: services.a.ready: expected one of tcp, http, command, log and health",
+            ),
+            ("[services.a]\nready.within = 3", "2: services.a.ready.within = 3: expected a duration"),
+            ("[services.a]\ntmpfs = ['x']", "2: services.a.tmpfs = ['x']: expected paths in the container"),
+            ("[services.a]\nfiles = { x = 'y' }", "2: services.a.files.x: expected paths in the container"),
+            (
+                "[services.a]\nsecrets = { A = 'hunter2' }",
+                "2: services.a.secrets.A: expected env:NAME or file:/PATH",
+            ),
+            ("[services.a]\nurl = 'x'", "2: services.a.url = 'x': expected a text with {host} and {port}"),
+            ("[services.a]\ncpus = 0", "2: services.a.cpus = 0: expected a number of cores"),
+            ("[services.a]\ncapabilities = ['ALL']", "2: services.a.capabilities = ['ALL']: expected names"),
+        ];
+        for (text, expected) in table {
+            let error = parse(text).unwrap_err();
+            assert!(error.is::<crate::errors::Usage>());
+            assert!(error.to_string().starts_with(&format!("/suite/seagull.toml:{expected}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn cores_are_read_as_thousandths() {
+        let table = [("2", 2000), ("0.5", 500), ("1.25", 1250), ("0.001", 1)];
+        for (text, expected) in table {
+            assert_eq!(cpus(text), Ok(expected));
+        }
+        for text in ["0", "", "-1", "1.2345", "x", "0.0", "5000"] {
+            assert!(cpus(text).is_err(), "{text:?} was taken");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! A real Docker engine for cases, and a way to it on which whoever asks can be killed at a given question.
+#![expect(clippy::disallowed_methods, reason = "a thread for each connection")]
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::thread;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use super::{Place, Suite, skip};
+
+/// An image with a shell and Python, and the same one with a volume `/data` and a health check that wants a file there.
+pub const IMAGE: &str = "seagull-test:1";
+pub const DECLARING: &str = "seagull-test:2";
+/// What `tests/docker.sh` exits with where there can be no engine.
+const NONE: i32 = 3;
+
+pub struct Docker {
+    directory: PathBuf,
+    /// The engine stays while this is locked.
+    _user: File,
+}
+
+impl Docker {
+    /// None, which is said, where there can be no engine.
+    pub fn get() -> Option<Docker> {
+        let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let target = Path::new(env!("CARGO_BIN_EXE_seagull")).parent().unwrap().parent().unwrap();
+        let directory = target.join("docker");
+        std::fs::create_dir_all(&directory).unwrap();
+        let users = OpenOptions::new().create(true).append(true).open(directory.join("users")).unwrap();
+        users.lock_shared().unwrap();
+        let output = Command::new(top.join("tests/docker.sh")).arg(&directory).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        if output.status.code() == Some(NONE) {
+            skip(&said);
+            return None;
+        }
+        assert!(output.status.success(), "{said}");
+        Some(Docker { directory, _user: users })
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("socket")
+    }
+
+    /// Where the engine's networks and published ports are.
+    pub fn place(&self) -> Place {
+        let keeper = std::fs::read_to_string(self.directory.join("namespace")).unwrap();
+        Place::of(&["nsenter", &format!("--net=/proc/{}/ns/net", keeper.trim())])
+    }
+
+    /// `seagull` there.
+    pub fn seagull(&self, suite: &Suite, arguments: &[&str]) -> Command {
+        self.seagull_through(&self.socket(), suite, arguments)
+    }
+
+    pub fn seagull_through(&self, socket: &Path, suite: &Suite, arguments: &[&str]) -> Command {
+        let mut command = suite.seagull(arguments);
+        command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
+        self.place().command(command)
+    }
+
+    /// What the engine answers.
+    #[track_caller]
+    pub fn ask(&self, path: &str) -> Value {
+        let mut curl = Command::new("curl");
+        curl.args(["-fsS", "--globoff", "--unix-socket"])
+            .arg(self.socket())
+            .arg(format!("http://engine{path}"));
+        let output = curl.output().unwrap();
+        assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// The names of all containers, networks and volumes that a suite has on the engine, as the engine lists them.
+    pub fn objects(&self, suite: &Suite) -> Vec<String> {
+        let id = suite.read(".seagull/sandboxes/installation");
+        let id = if id.is_empty() { "nobody" } else { id.trim() };
+        let filter = format!("filters=%7B%22label%22%3A%5B%22seagull.installation%3D{id}%22%5D%7D");
+        let lists = [
+            self.ask(&format!("/containers/json?all=1&{filter}")),
+            self.ask(&format!("/networks?{filter}")),
+            self.ask(&format!("/volumes?{filter}"))["Volumes"].clone(),
+        ];
+        let name = |object: &Value| {
+            let name = object["Name"].as_str().or(object["Names"][0].as_str());
+            name.unwrap_or_else(|| panic!("{object}")).trim_start_matches('/').to_owned()
+        };
+        lists.iter().flat_map(|list| list.as_array().into_iter().flatten().map(name)).collect()
+    }
+}
+
+/// When somebody is killed who asks the engine something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// The engine never hears of it.
+    Before,
+    /// The engine has only just heard of it.
+    During,
+    /// It is done, and whoever asked is not told.
+    After,
+}
+
+/// A question: how its first line begins, and what the path then has in it.
+pub type Question = (&'static str, &'static str);
+
+/// A way to the engine.
+pub struct Way {
+    pub socket: PathBuf,
+    victim: Arc<AtomicI32>,
+    /// How often somebody was killed.
+    killed: Arc<AtomicUsize>,
+}
+
+impl Way {
+    /// Kills the victim at the first such question.
+    pub fn new(docker: &Docker, socket: PathBuf, question: Question, when: When) -> Way {
+        let listener = UnixListener::bind(&socket).unwrap();
+        let (victim, killed) = (Arc::new(AtomicI32::new(0)), Arc::new(AtomicUsize::new(0)));
+        let hit = Hit { question, when, victim: victim.clone(), killed: killed.clone() };
+        let engine = docker.socket();
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let (hit, engine) = (hit.clone(), engine.clone());
+                thread::spawn(move || hit.pass(client, &engine));
+            }
+        });
+        Way { socket, victim, killed }
+    }
+
+    /// Who is to be killed.
+    pub fn aim(&self, process: u32) {
+        self.victim.store(process.try_into().unwrap(), Ordering::SeqCst);
+    }
+
+    pub fn has_killed(&self) -> bool {
+        self.killed.load(Ordering::SeqCst) > 0
+    }
+}
+
+#[derive(Clone)]
+struct Hit {
+    question: Question,
+    when: When,
+    victim: Arc<AtomicI32>,
+    killed: Arc<AtomicUsize>,
+}
+
+impl Hit {
+    /// Passes one connection on: one question and its answer.
+    fn pass(&self, mut client: UnixStream, engine: &Path) {
+        let mut head = [0; 16 << 10];
+        let Ok(length) = client.read(&mut head) else { return };
+        let text = String::from_utf8_lossy(&head[..length]);
+        let line = text.lines().next().unwrap_or_default();
+        let is_meant = line.starts_with(self.question.0)
+            && line.contains(self.question.1)
+            && self.killed.load(Ordering::SeqCst) == 0;
+        if is_meant && self.when == When::Before {
+            return self.kill();
+        }
+        let mut engine = UnixStream::connect(engine).unwrap();
+        engine.write_all(&head[..length]).unwrap();
+        if is_meant && self.when == When::During {
+            return self.kill();
+        }
+        let (mut from, mut to) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
+        thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut to);
+            let _ = to.shutdown(Shutdown::Write);
+        });
+        if is_meant {
+            // Something of the answer: it is done.
+            let _ = engine.read(&mut [0]);
+            return self.kill();
+        }
+        let _ = std::io::copy(&mut engine, &mut client);
+        let _ = client.shutdown(Shutdown::Both);
+    }
+
+    fn kill(&self) {
+        if self.killed.fetch_add(1, Ordering::SeqCst) == 0 {
+            let victim = self.victim.load(Ordering::SeqCst);
+            assert!(victim > 1, "nobody is aimed at");
+            let _ = kill(Pid::from_raw(victim), Signal::SIGKILL);
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! Services on a real Docker engine: up and ready, told of when they are not, and gone whatever happens.
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{DECLARING, Docker, IMAGE, Question, Running, Suite, Way, When, until};
+
+/// How long a guard may take to see that its owner is dead and to remove what there is, on a busy machine.
+const GUARDED: Duration = Duration::from_secs(120);
+
+fn suite(toml: &str) -> Suite {
+    let toml = toml.replace("IMAGE", IMAGE).replace("DECLARING", DECLARING);
+    Suite::of(&[("seagull.toml", &toml)])
+}
+
+/// A web server, and what depends on it and is prepared.
+const TWO: &str = r#"
+    [services.web]
+    image = "IMAGE"
+    command = ["python3", "-m", "http.server", "8000"]
+    ports = [8000]
+    ready.http = "8000/"
+    url = "http://{host}:{port}/"
+    [services.store]
+    image = "DECLARING"
+    command = "echo begins; touch /data/healthy; exec sleep 1000"
+    ready.health = true
+    depends-on = ["web"]
+    prepare = ["python3 -c 'import urllib.request as web; web.urlopen(\"http://web:8000/\")' && echo got >/data/got"]
+    [environment.both]
+    services = ["store"]
+    env = { MODE = "it's" }
+"#;
+
+/// One that says and does little.
+const ONE: &str = r#"
+    [services.one]
+    image = "DECLARING"
+    command = "echo begins; exec sleep 1000"
+    ready.command = "true"
+    prepare = ["true"]
+    [environment.one]
+    services = ["one"]
+"#;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[track_caller]
+fn said(output: &Output, code: i32) -> String {
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    stderr
+}
+
+fn shell(docker: &Docker, suite: &Suite, line: &str) -> Output {
+    let mut shell = suite.command("sh");
+    shell.args(["-c", line]).env("DOCKER_HOST", format!("unix://{}", docker.socket().display()));
+    docker.place().command(shell).output().unwrap()
+}
+
+#[test]
+fn services_are_up_and_found_and_gone() {
+    let Some(docker) = Docker::get() else { return };
+    let suite = suite(TWO);
+    let run = |arguments: &[&str]| docker.seagull(&suite, arguments).output().unwrap();
+    let up = run(&["services", "up"]);
+    let stderr = said(&up, 0);
+    assert!(stderr.contains("  web    ready after "), "{stderr}");
+    assert!(stderr.contains("both is up in "), "{stderr}");
+    // A shell that reads what it said reaches the server.
+    let program = env!("CARGO_BIN_EXE_seagull");
+    let line = format!(
+        "eval \"$({program} services up both)\"; echo \"$MODE\"; curl -fsS \"$SEAGULL_SERVICE_WEB_URL\""
+    );
+    let reached = shell(&docker, &suite, &line);
+    assert!(said(&reached, 0).contains("both is up already, for another 12h"));
+    let page = text(&reached.stdout);
+    assert!(page.starts_with("it's\n") && page.contains("Directory listing"), "{page}");
+    let variables = text(&run(&["services", "shell", "both", "--", "env"]).stdout);
+    assert!(variables.contains("SEAGULL_SERVICE_WEB_URL=http://127.0.0.1:"), "{variables}");
+    let logs = text(&run(&["services", "logs", "both"]).stdout);
+    assert!(logs.contains("store | begins\n") && logs.contains("web   | "), "{logs}");
+    assert_eq!(docker.objects(&suite).len(), 4, "two containers, a network and a volume");
+    assert_eq!(suite.marked().alive().len(), 1, "the guard");
+
+    let stderr = said(&run(&["services", "down"]), 0);
+    assert_eq!(stderr, "both is down: 2 containers, 1 network, 1 volume removed\n");
+    assert_eq!(docker.objects(&suite), [""; 0]);
+    suite.marked().all_gone_within(GUARDED);
+    assert_eq!(said(&run(&["services", "down", "both"]), 0), "both is not up\n");
+    let stderr = said(&run(&["services", "logs", "both"]), 1);
+    assert!(stderr.contains("both is not up\nhint: seagull services up both"), "{stderr}");
+}
+
+#[test]
+fn a_container_may_do_no_more_than_is_written() {
+    let Some(docker) = Docker::get() else { return };
+    let suite = suite(
+        r#"
+        [services.tight]
+        image = "IMAGE"
+        command = ["sh", "-c", "cat /proc/self/status; id -u; touch /x || echo refused; touch /memory/x && exec sleep 1000"]
+        tmpfs = ["/memory"]
+        user = "1000"
+        read-only = true
+        memory = "64MiB"
+        cpus = "0.5"
+        pids = 50
+        ready.log = "refused"
+        [environment.e]
+        services = ["tight"]
+        "#,
+    );
+    said(&docker.seagull(&suite, &["services", "up"]).output().unwrap(), 0);
+    let logs = docker.seagull(&suite, &["services", "logs", "e"]).output().unwrap();
+    let logs = text(&logs.stdout);
+    for line in ["CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", "1000"] {
+        assert!(logs.lines().any(|said| said == line), "no {line:?} in {logs}");
+    }
+    let name = docker.objects(&suite).into_iter().find(|name| name.ends_with("-tight")).unwrap();
+    let host = docker.ask(&format!("/containers/{name}/json"))["HostConfig"].clone();
+    assert_eq!((&host["Memory"], &host["PidsLimit"]), (&(64 << 20).into(), &50.into()));
+    assert_eq!((&host["NanoCpus"], &host["Privileged"]), (&500_000_000.into(), &false.into()));
+    said(&docker.seagull(&suite, &["services", "down"]).output().unwrap(), 0);
+}
+
+#[test]
+fn a_secret_is_in_no_place_but_the_container() {
+    let Some(docker) = Docker::get() else { return };
+    let suite = suite(
+        r#"
+        [services.a]
+        image = "IMAGE"
+        command = ["sh", "-c", "id -u; cat /run/secrets/KEY >/tmp/key && echo got it && exec sleep 1000"]
+        secrets = { KEY = "env:THE_KEY" }
+        user = "1000"
+        ready.log = "got it"
+        prepare = ["test $(cat /tmp/key) = hunter2hunter2"]
+        [environment.e]
+        services = ["a"]
+        "#,
+    );
+    let none = docker.seagull(&suite, &["services", "up"]).output().unwrap();
+    assert!(
+        said(&none, 1).contains(
+            "a cannot have its secrets: secret KEY, env:THE_KEY: there is no such variable\nhint: "
+        )
+    );
+    assert_eq!(docker.objects(&suite), [""; 0]);
+    let mut up = docker.seagull(&suite, &["services", "up"]);
+    said(&up.env("THE_KEY", "hunter2hunter2").output().unwrap(), 0);
+    let container = docker.objects(&suite).remove(0);
+    let inspected = docker.ask(&format!("/containers/{container}/json")).to_string();
+    assert!(inspected.contains("/run/secrets") && !inspected.contains("hunter2"), "{inspected}");
+    let guards = suite.marked().alive();
+    assert!(!guards.is_empty() && guards.iter().all(|(_, line)| !line.contains("hunter2")), "{guards:?}");
+    let directory = format!("/dev/shm/seagull-secrets-{}", container.split('-').nth(2).unwrap());
+    assert!(std::path::Path::new(&directory).exists());
+    suite.marked().kill();
+    suite.marked().all_gone_within(GUARDED);
+    let gc = docker.seagull(&suite, &["executor", "gc"]).output().unwrap();
+    said(&gc, 0);
+    assert!(!std::path::Path::new(&directory).exists());
+    assert_eq!(docker.objects(&suite), [""; 0]);
+}
+
+#[test]
+fn what_does_not_get_ready_is_told_with_its_last_lines() {
+    let Some(docker) = Docker::get() else { return };
+    let with = |settings: &str| {
+        let toml = format!("[services.a]\nimage = \"IMAGE\"\n{settings}\n[environment.e]\nservices = ['a']");
+        let suite = suite(&toml);
+        let stderr = said(&docker.seagull(&suite, &["services", "up"]).output().unwrap(), 1);
+        assert_eq!(docker.objects(&suite), [""; 0], "{stderr}");
+        stderr
+    };
+    let table = [
+        (
+            "command = 'echo no disk; exit 7'\nready.log = 'up'",
+            "a ended before it was ready: exit code 7; it said last:\n  no disk\nhint: ",
+        ),
+        (
+            "command = 'echo thinking; sleep 1000'\nports = [80]\nready.within = '5s'",
+            "a is not ready within 5 s: port 80 takes no connection; it said last:\n  thinking\nhint: ",
+        ),
+        (
+            "command = 'sleep 1000'\nready = { log = 'up', within = '300ms' }",
+            "a is not ready within 0.3 s: no line of its log has \"up\"; it said nothing\nhint: ",
+        ),
+        (
+            "command = 'sleep 1000'\nready = { command = 'echo not yet; exit 3', within = '10s' }",
+            "a is not ready within 10 s: \"/bin/sh\" ends with 3: not yet; it said nothing\nhint: ",
+        ),
+        (
+            "command = 'sleep 1000'\nready = { health = true, within = '5s' }",
+            "a is not ready within 5 s: its image has no health check; ",
+        ),
+        (
+            "command = 'sleep 1000'\nprepare = ['echo one', 'echo two; exit 4']",
+            "a cannot be prepared: \"echo two; exit 4\" ends with 4; it said last:\n  two\n",
+        ),
+        (
+            "command = ['python3', '-c', 'x = bytearray(1 << 30)']\nmemory = '32MiB'\nready.log = 'up'",
+            "a ended before it was ready: it was killed over its memory limit; ",
+        ),
+        ("command = ['nothing']", "the Docker engine cannot start the container seagull-e-"),
+        (
+            "command = 'sleep 1000'\nfiles = { '/x' = 'not-there' }",
+            "the Docker engine cannot make the container seagull-e-",
+        ),
+    ];
+    // Side by side, for some wait for a deadline.
+    std::thread::scope(|scope| {
+        for (settings, expected) in table {
+            let with = &with;
+            scope.spawn(move || {
+                let stderr = with(settings);
+                assert!(stderr.contains(&format!("error: {expected}")), "{settings}\n{stderr}");
+            });
+        }
+    });
+    let suite = suite("[services.a]\nimage = 'seagull.invalid/none'\n[environment.e]\nservices = ['a']");
+    let stderr = said(&docker.seagull(&suite, &["services", "up"]).output().unwrap(), 1);
+    let expected = "error: the image seagull.invalid/none is not here and cannot be fetched: ";
+    assert!(stderr.contains(expected), "{stderr}");
+}
+
+#[test]
+fn an_interrupt_removes_what_was_begun() {
+    let Some(docker) = Docker::get() else { return };
+    let suite = suite(&ONE.replace("\"true\"\n", "\"false\"\n"));
+    let up = docker.seagull(&suite, &["services", "up"]);
+    let mut up = Running::start(up, &suite.beside("stderr"));
+    until(|| docker.objects(&suite).iter().any(|name| name.ends_with("-one")));
+    // Another is told that somebody is at work.
+    let second = docker.seagull(&suite, &["services", "up"]).output().unwrap();
+    assert!(said(&second, 1).contains("another seagull services is at work on one\n"));
+    up.signal(Signal::SIGINT);
+    let (code, stderr) = up.wait();
+    assert_eq!(code, 130, "{stderr}");
+    assert!(stderr.contains("interrupted: removing what was begun"), "{stderr}");
+    assert_eq!(docker.objects(&suite), [""; 0]);
+    suite.marked().all_gone_within(GUARDED);
+}
+
+#[test]
+fn what_is_up_is_not_taken_for_what_is_written_since() {
+    let Some(docker) = Docker::get() else { return };
+    let suite = suite(ONE);
+    let up = || docker.seagull(&suite, &["services", "up"]).output().unwrap();
+    said(&up(), 0);
+    let first = docker.objects(&suite);
+    suite.write("seagull.toml", &ONE.replace("DECLARING", IMAGE));
+    let stderr = said(&up(), 1);
+    assert!(stderr.contains("one is up as it was written before seagull.toml changed\nhint: "), "{stderr}");
+    assert_eq!(docker.objects(&suite), first);
+    suite.write("seagull.toml", &ONE.replace("DECLARING", DECLARING));
+    // A service that ended is no service.
+    let container = first.iter().find(|name| name.ends_with("-one")).unwrap();
+    let mut curl = Command::new("curl");
+    curl.args(["-fsS", "-X", "POST", "--unix-socket"]).arg(docker.socket());
+    let killed = curl.arg(format!("http://engine/containers/{container}/kill")).output().unwrap();
+    assert!(killed.status.success());
+    let stderr = said(&up(), 0);
+    assert!(stderr.contains("one has ended since; one starts anew"), "{stderr}");
+    assert!(docker.objects(&suite).len() == 3 && !docker.objects(&suite).contains(container));
+    said(&docker.seagull(&suite, &["services", "down"]).output().unwrap(), 0);
+}
+
+/// Every kind of question that is asked until services are up.
+const QUESTIONS: [Question; 11] = [
+    ("GET", "/version"),
+    ("GET", "/containers/json"),
+    ("GET", "/images/"),
+    ("POST", "/networks/create"),
+    ("POST", "/containers/create"),
+    ("POST", "/start "),
+    ("GET", "-one/json"),
+    ("POST", "/wait"),
+    ("POST", "-one/exec"),
+    ("POST", "/exec/"),
+    ("GET", "/exec/"),
+];
+
+#[test]
+fn nothing_is_left_of_an_owner_that_is_killed_at_any_question() {
+    let Some(docker) = Docker::get() else { return };
+    let at = [When::Before, When::During, When::After];
+    let cases: Vec<_> = QUESTIONS.iter().flat_map(|question| at.map(|when| (*question, when))).collect();
+    // Begun one after the other, so that each does what it would alone; the guards work side by side.
+    let mut left = Vec::new();
+    for (question, when) in cases {
+        let suite = suite(ONE);
+        let way = Way::new(&docker, suite.beside("engine"), question, when);
+        let mut up = docker.seagull_through(&way.socket, &suite, &["services", "up"]);
+        // It waits until it is aimed at, as the same process.
+        let mut held = Command::new("sh");
+        held.args(["-c", "read _ <\"$0\"; exec \"$@\""]).arg(fifo(&suite));
+        held.arg(up.get_program()).args(up.get_args());
+        for (name, value) in up.get_envs() {
+            value.map(|value| held.env(name, value));
+        }
+        held.current_dir(suite.path());
+        up = held;
+        let mut up = Running::start(up, &suite.beside("stderr"));
+        way.aim(up.id());
+        std::fs::write(suite.beside("go"), "go\n").unwrap();
+        let (code, stderr) = up.wait();
+        assert_eq!(code, 137, "{question:?} {when:?}: {stderr}");
+        assert!(way.has_killed());
+        left.push((question, when, suite, way));
+    }
+    for (question, when, suite, _way) in &left {
+        suite.marked().all_gone_within(GUARDED);
+        assert_eq!(docker.objects(suite), [""; 0], "{question:?} {when:?}");
+    }
+}
+
+/// A pipe with a name.
+fn fifo(suite: &Suite) -> std::path::PathBuf {
+    let path = suite.beside("go");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    path
+}
+
+#[test]
+fn what_no_guard_sees_to_is_found_and_removed() {
+    let Some(docker) = Docker::get() else { return };
+    let suite = suite(ONE);
+    let run = |arguments: &[&str]| docker.seagull(&suite, arguments).output().unwrap();
+    said(&run(&["services", "up"]), 0);
+    let objects = docker.objects(&suite);
+    let gc = |arguments: &[&str]| {
+        let output = run(&[&["executor", "gc"], arguments].concat());
+        said(&output, 0);
+        let lines = text(&output.stdout);
+        objects
+            .iter()
+            .filter(|object| lines.contains(&format!("  {object}  of one: its owner is dead")))
+            .count()
+    };
+    assert_eq!(gc(&[]), 0, "its guard lives");
+    suite.marked().kill();
+    suite.marked().all_gone_within(GUARDED);
+    assert_eq!(docker.objects(&suite), objects, "nobody is left who would remove them");
+    assert_eq!(gc(&["--dry-run"]), 3);
+    assert_eq!(docker.objects(&suite), objects);
+    assert_eq!(gc(&[]), 3);
+    assert_eq!(docker.objects(&suite), [""; 0]);
+
+    // The next one that starts sees to it too.
+    said(&run(&["services", "up"]), 0);
+    suite.marked().kill();
+    suite.marked().all_gone_within(GUARDED);
+    let stderr = said(&run(&["services", "up"]), 0);
+    assert!(stderr.contains("removed 3 objects that had been left behind"), "{stderr}");
+    assert_eq!(docker.objects(&suite).len(), 3);
+    said(&run(&["services", "down"]), 0);
+}
+
+#[test]
+fn a_lease_ends_by_itself() {
+    let Some(docker) = Docker::get() else { return };
+    let suite = suite(ONE);
+    said(&docker.seagull(&suite, &["services", "up", "--lease", "1s"]).output().unwrap(), 0);
+    suite.marked().all_gone_within(GUARDED);
+    assert_eq!(docker.objects(&suite), [""; 0]);
+}
