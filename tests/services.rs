@@ -205,7 +205,7 @@ fn what_does_not_get_ready_is_told_with_its_last_lines() {
         ),
         (
             "command = ['python3', '-c', 'x = bytearray(1 << 30)']\nmemory = '32MiB'\nready.log = 'up'",
-            "a ended before it was ready: it was killed over its memory limit; ",
+            "a ended before it was ready: it was killed",
         ),
         ("command = ['nothing']", "the Docker engine cannot start the container seagull-e-"),
         (

@@ -20,13 +20,16 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// How long a program of a port that is published takes a connection before it says that nobody is behind it.
 const HELD: Duration = Duration::from_secs(1);
 
+/// The exit code of what ended by SIGKILL.
+const KILLED: i64 = 128 + 9;
+
 /// Returns what the container is by then.
 pub async fn ready(engine: &Engine, container: &str, name: &str, service: &Service) -> Result<Seen, Error> {
     let mut awaited = expected(&service.ready.probe);
     let probing = probe(engine, container, service, &mut awaited);
     let probed = tokio::select! {
         probed = tokio::time::timeout(service.ready.within, probing) => probed,
-        code = engine.wait(container) => return Err(ended(engine, container, name, code?).await),
+        code = engine.wait(container) => return Err(ended(engine, container, name, service, code?).await),
     };
     match probed {
         Ok(seen) => seen,
@@ -39,11 +42,15 @@ pub async fn ready(engine: &Engine, container: &str, name: &str, service: &Servi
     }
 }
 
-async fn ended(engine: &Engine, container: &str, name: &str, code: i64) -> Error {
+async fn ended(engine: &Engine, container: &str, name: &str, service: &Service, code: i64) -> Error {
     let seen = engine.inspect(container).await;
-    let how = match seen.is_ok_and(|seen| seen.out_of_memory) {
-        true => "it was killed over its memory limit".to_owned(),
-        false => format!("exit code {code}"),
+    let how = if seen.is_ok_and(|seen| seen.out_of_memory) {
+        "it was killed over its memory limit".to_owned()
+    } else if code == KILLED && service.limits.memory_kib.is_some() {
+        // The engine hears of the kernel's kill by an event that may come after the end, or never.
+        format!("it was killed (exit code {code}), probably over its memory limit")
+    } else {
+        format!("exit code {code}")
     };
     Error::Ended { service: name.to_owned(), how, log: engine.last_lines(container, LINES).await }
 }
