@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """What a developer waits for: the first test, the verdict, an upload, the help.
 
-    benches/waiting.py suites|crates|artifact|help [--rounds 5]
+    benches/waiting.py suites|crates|artifact|help [--rounds 5] [--suite NAME] [--only-first]
 
 suites: from Enter to the first test and to the verdict, for a first and a second run of seagull, for plain pytest and
-for pytest-xdist; the first test is when a plugin's hook is called in whichever process runs it. crates: until the first
+for pytest-xdist; the first test is when a plugin's hook is called in whichever process runs it. With --only-first each is
+interrupted then, the runs before seagull's second ones too: so a suite of hours can be measured. crates: until the first
 test is said to have ended and until the verdict, for cargo test, nextest (if it is there) and seagull, of what is built
 already, without documentation tests, which nextest does not run. artifact: a run on a
 scheduler's executor from a repository of 20,000 files, for the first time, unchanged, and with one file changed. help:
@@ -16,6 +17,7 @@ import pathlib
 import random
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -40,25 +42,34 @@ def pytest_runtest_setup():
 '''
 
 
-def first_and_verdict(command, suite, folder):
-    """Seconds from Enter to the first test, and to the end."""
-    first = folder / "first"
-    first.unlink(missing_ok=True)
-    own = {**suite.variables, "FIRST": str(first), "PYTHONPATH": str(folder)}
-    began = time.time()
+def start(command, suite, folder):
+    """Starts a command of a suite, which writes to `folder / "first"` when the first test begins."""
+    (folder / "first").unlink(missing_ok=True)
+    own = {**suite.variables, "FIRST": str(folder / "first"), "PYTHONPATH": str(folder)}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run([*command, "-p", "first_test"], cwd=suite.directory, env=own, **quiet)
-    ended = time.time()
-    return {"first test": float(first.read_text()) - began, "verdict": ended - began}
+    return subprocess.Popen([*command, "-p", "first_test"], cwd=suite.directory, env=own, **quiet)
 
 
-def measure_suite(name, folder):
+def first_and_verdict(command, suite, folder, only_first):
+    """Seconds from Enter to the first test, and to the end, if it is waited for."""
+    first, began = folder / "first", time.time()
+    with start(command, suite, folder) as process:
+        while only_first and not (first.exists() and first.read_text()):
+            assert process.poll() is None, command
+            time.sleep(0.01)
+        if only_first:
+            process.send_signal(signal.SIGINT)
+    measured = {"first test": float(first.read_text()) - began}
+    return measured if only_first else {**measured, "verdict": time.time() - began}
+
+
+def measure_suite(name, folder, only_first):
     """A function that measures one variant, by name."""
     suite = suites.lay_out(name, 2, folder, 0)
     (folder / "first_test.py").write_text(PLUGIN)
     [ours], [plain], [xdist] = (suite.commands[variant] for variant in ("seagull", "plain", "xdist-load"))
     state = ours.index("--state") + 1
-    run = lambda command: first_and_verdict(command, suite, folder)
+    run = lambda command: first_and_verdict(command, suite, folder, only_first)
     known, fresh = ours[state], iter(range(10**6))
     run(ours)
     return {
@@ -156,11 +167,12 @@ def main():
     parser.add_argument("what", choices=["suites", "crates", "artifact", "help"])
     parser.add_argument("--suite", choices=suites.SUITES, default="networkx", help="of suites: which")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only-first", action="store_true", help="of suites: not to the end")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = pathlib.Path(name)
         if options.what == "suites":
-            measured = in_turn(measure_suite(options.suite, folder), options.rounds)
+            measured = in_turn(measure_suite(options.suite, folder, options.only_first), options.rounds)
             report(f"waiting-{options.suite}", f"{options.suite}: what one waits for, 2 slots", measured)
         elif options.what == "crates":
             for specifier in compatibility.RUST:
