@@ -9,7 +9,6 @@ mod calibration;
 mod durable;
 mod error;
 mod find;
-mod forget;
 mod gone;
 mod health;
 mod history;

@@ -14,11 +14,11 @@ const LARGEST: &str = "SELECT arguments FROM runs WHERE project = ?1 AND argumen
     ORDER BY tests DESC, number DESC LIMIT 1";
 
 /// The arguments of whole runs.
-pub(crate) fn whole(connection: &Connection, project: &str) -> rusqlite::Result<Option<[u8; 32]>> {
+pub(super) fn whole(connection: &Connection, project: &str) -> rusqlite::Result<Option<[u8; 32]>> {
     connection.query_row(LARGEST, [project], |row| row.get(0)).optional()
 }
 
-pub(crate) fn forget_now_and_then(transaction: &Transaction, project: &str) -> rusqlite::Result<()> {
+pub(super) fn forget_now_and_then(transaction: &Transaction, project: &str) -> rusqlite::Result<()> {
     let runs = "SELECT count(*) FROM runs WHERE project = ?1";
     let runs: u32 = transaction.query_row(runs, [project], |row| row.get(0))?;
     if runs.is_multiple_of(FORGET_EVERY) { forget(transaction, project) } else { Ok(()) }

@@ -1,0 +1,147 @@
+//! Learning from an ended run.
+
+use rusqlite::{Connection, TransactionBehavior, params};
+use seagull_domain::Verdict;
+
+use super::forget::forget_now_and_then;
+use super::timings::load_for;
+use super::{EndedRun, History, fingerprint};
+use crate::Error;
+use crate::calibration::Calibration;
+use crate::timing::Timing;
+
+impl History {
+    /// Learns from an ended run: its verdict, and of each test the microseconds, where it was executed, and the verdict. Of one
+    /// that failed they may only raise what is known.
+    /// A run that was recorded before changes nothing.
+    pub fn record(
+        &self,
+        ended: &EndedRun,
+        tests: impl Iterator<Item = (String, Option<u64>, Verdict)>,
+    ) -> Result<(), Error> {
+        record(&mut self.connection(), ended, tests).map_err(self.sqlite())
+    }
+}
+
+fn record(
+    connection: &mut Connection,
+    ended: &EndedRun,
+    tests: impl Iterator<Item = (String, Option<u64>, Verdict)>,
+) -> rusqlite::Result<()> {
+    let EndedRun { project, run, submitted_at, verdict, arguments, discovered, bundles } = *ended;
+    // Immediate, so that what is learned from is still so when it is written.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let insert = "
+        INSERT OR IGNORE INTO runs (project, run, submitted_at, tests, verdict, arguments, discovered)
+        VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6)";
+    let (arguments, discovered) = (arguments.map(fingerprint), discovered.map(|digest| digest.0));
+    let row = params![project, run.as_str(), submitted_at, verdict.word(), arguments, discovered];
+    if transaction.execute(insert, row)? == 0 {
+        return Ok(());
+    }
+    let number = transaction.last_insert_rowid();
+    let tests: Vec<_> = tests.collect();
+    let known = load_for(&transaction, project, arguments, tests.iter().map(|(id, ..)| id.as_str()))?;
+    let common = known.calibration.common();
+    let mut calibration = Calibration::default();
+    for bundle in bundles {
+        let executed = bundle.iter().filter_map(|&place| tests.get(place));
+        let executed = executed.filter_map(|(id, micros, _)| known.get(id).zip(*micros));
+        calibration.add(executed, common);
+    }
+    // A failure stays until its test is executed again: no run that is interrupted hides it.
+    let upsert = "
+        INSERT INTO tests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+        ON CONFLICT (project, id) DO UPDATE SET
+            location = excluded.location, spread = excluded.spread, runs = excluded.runs, clips = excluded.clips,
+            verdict = iif(excluded.verdict = 'not_executed' AND verdict = 'failed', verdict, excluded.verdict),
+            last_run = excluded.last_run";
+    let mut statement = transaction.prepare(upsert)?;
+    let mut count = 0u32;
+    for (id, micros, verdict) in tests {
+        let failed = matches!(verdict, Verdict::Failed | Verdict::Quarantined);
+        let before = known.get(&id);
+        let now = micros.map(|micros| Timing::learn(before, micros, failed)).or(before);
+        let (location, spread) = (now.map(|t| t.location), now.map(|t| t.spread));
+        let (runs, clips) = now.map_or((0, 0), |timing| (timing.runs, timing.clips));
+        statement.execute(params![project, id, location, spread, runs, clips, verdict.word(), number])?;
+        count += 1;
+    }
+    drop(statement);
+    let Calibration { bundles, within, predicted, took, excess, squares } = calibration;
+    let update =
+        "UPDATE runs SET tests = ?2, bundles = ?3, within = ?4, predicted = ?5, took = ?6, excess = ?7,
+        squares = ?8 WHERE number = ?1";
+    transaction.execute(update, params![number, count, bundles, within, predicted, took, excess, squares])?;
+    forget_now_and_then(&transaction, project)?;
+    transaction.commit()
+}
+
+#[cfg(test)]
+mod tests {
+    use seagull_domain::Verdict;
+
+    use crate::LastVerdict;
+    use crate::history::EndedRun;
+    use crate::history::tests::{ended, history, passed, run};
+
+    #[test]
+    fn what_is_recorded_is_loaded_once() {
+        let (_directory, history) = history();
+        assert!(history.last_verdicts("p").unwrap().is_none());
+        let rows = || [passed("a\n::\0é", 1000), ("b".to_owned(), None, Verdict::Skipped)].into_iter();
+        history.record(&ended(&run(1)), rows()).unwrap();
+        history.record(&ended(&run(1)), rows()).unwrap();
+        let timings = history.load("p").unwrap();
+        assert_eq!(timings.len(), 1);
+        assert_eq!(timings.get("a\n::\0é").unwrap().runs, 1);
+        let last = history.last_verdicts("p").unwrap().unwrap();
+        assert_eq!((last.of("b"), last.of("c")), (Some(LastVerdict::Good), None));
+        assert!(history.load("other").unwrap().is_empty());
+        history.record(&ended(&run(2)), rows().take(1)).unwrap();
+        assert_eq!(history.load("p").unwrap().get("a\n::\0é").unwrap().runs, 2);
+        // Another run of an id that was free again.
+        history.record(&EndedRun { submitted_at: 1, ..ended(&run(1)) }, rows()).unwrap();
+        assert_eq!(history.load("p").unwrap().get("a\n::\0é").unwrap().runs, 3);
+    }
+
+    #[test]
+    fn a_test_that_a_run_did_not_execute_keeps_its_timing() {
+        let (_directory, history) = history();
+        history.record(&ended(&run(1)), [passed("a", 1000)].into_iter()).unwrap();
+        let none = Verdict::NotExecuted(seagull_domain::NotExecuted::Cancelled);
+        history.record(&ended(&run(2)), [("a".to_owned(), None, none)].into_iter()).unwrap();
+        assert_eq!(history.load("p").unwrap().get("a").unwrap().robust_micros(), 1000);
+        let last = history.last_verdicts("p").unwrap().unwrap();
+        assert_eq!(last.of("a"), Some(LastVerdict::NotGood));
+        history.record(&ended(&run(3)), [("a".to_owned(), Some(1), Verdict::Failed)].into_iter()).unwrap();
+        assert_eq!(history.load("p").unwrap().get("a").unwrap().robust_micros(), 1000);
+        history.record(&ended(&run(4)), [("a".to_owned(), None, none)].into_iter()).unwrap();
+        let last = history.last_verdicts("p").unwrap().unwrap();
+        assert_eq!(last.of("a"), Some(LastVerdict::Failed), "it was not executed since it failed");
+    }
+
+    #[test]
+    fn a_failure_that_does_not_count_may_only_raise_either() {
+        let (_directory, history) = history();
+        history.record(&ended(&run(1)), [passed("a", 1000)].into_iter()).unwrap();
+        for (n, verdict) in [(2, Verdict::Failed), (3, Verdict::Quarantined)] {
+            history.record(&ended(&run(n)), [("a".to_owned(), Some(1), verdict)].into_iter()).unwrap();
+            assert_eq!(history.timing("p", "a").unwrap().unwrap().robust_micros(), 1000);
+        }
+        history.record(&ended(&run(4)), [("b".to_owned(), Some(1000), Verdict::Failed)].into_iter()).unwrap();
+        assert_eq!(history.timing("p", "b").unwrap(), None);
+        assert_eq!(history.load("p").unwrap().get("b").unwrap().robust_micros(), 1000);
+    }
+
+    #[test]
+    fn a_quarter_of_a_million_tests_are_recorded_again_and_again() {
+        let (_directory, history) = history();
+        let rows = || (0..250_000).map(|n| passed(&format!("tests/test_{}.py::test[{n}]", n / 50), 1000));
+        history.record(&ended(&run(1)), rows()).unwrap();
+        history.record(&ended(&run(2)), rows()).unwrap();
+        let timings = history.load("p").unwrap();
+        assert_eq!(timings.len(), 250_000);
+        assert_eq!(timings.get("tests/test_7.py::test[377]").unwrap().runs, 2);
+    }
+}
