@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, Digest, EndCause, Framework, Manifest, Outcome, Record, RunId, RunSpec, RunVerdict, Seq,
-    TestIndex, TestResult, Verdict,
+    AttemptId, Digest, EndCause, Manifest, Outcome, Record, RunId, RunSpec, RunVerdict, Seq, TestIndex,
+    TestResult, Verdict,
 };
 use seagull_results::EndedRun;
-use seagull_scheduler_core::{Event, Fact, Plan, PlanFailure, What};
+use seagull_scheduler_core::{Event, Fact, PlanFailure, What};
 use tokio::sync::mpsc;
 
 use crate::actor::{Errand, Request};
+use crate::anticipate;
 use crate::evict::{evict, remove_own_journal};
 use crate::plan;
 use crate::service::{Service, parse};
@@ -44,7 +45,8 @@ async fn perform(service: Arc<Service>, errand: Errand) {
         Errand::Anticipate { spec, slots } => {
             let run = spec.id.clone();
             // Nothing waits for it: a run without goes on as well.
-            let Ok(Some((discovered, plan))) = blocking(move || anticipate(&service, &spec, slots)).await
+            let Ok(Some((discovered, plan))) =
+                blocking(move || anticipate::make(&service, &spec, slots)).await
             else {
                 return;
             };
@@ -75,25 +77,6 @@ async fn tidy(work: impl FnOnce() -> Result<(), String> + Send + 'static) {
             "warning: not all that is over the bounds of the state directory is removed: {error}"
         );
     }
-}
-
-/// The plan of what the last run with the same arguments discovered, if that is known and still there. A suite's own
-/// command may build what the other one runs: what runs before it has ended may be of yesterday. Tests that the run before
-/// did not find are left out: they may be called something else each time.
-fn anticipate(service: &Service, spec: &RunSpec, slots: u32) -> Result<Option<(Digest, Plan)>, String> {
-    if matches!(spec.environment.framework, Framework::Command(_)) {
-        return Ok(None);
-    }
-    let last = service.history.last_discovered(&spec.project, &spec.arguments);
-    let last = last.map_err(|error| error.to_string())?;
-    let kept: Vec<_> = last.into_iter().filter(|digest| service.blobs.contains(digest)).collect();
-    let expected = match kept.as_slice() {
-        [last, before] if last != before => plan::found_in_both(service, last, before)?,
-        [last, ..] => *last,
-        [] => return Ok(None),
-    };
-    let plan = plan::make(service, spec, expected, slots, None)?;
-    Ok((!plan.bundles.is_empty()).then_some((expected, plan)))
 }
 
 async fn blocking<T: Send + 'static>(
@@ -266,7 +249,7 @@ impl Learned {
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::{Counts, Environment, FileTests, SuiteCommands};
+    use seagull_domain::Counts;
 
     use super::*;
     use crate::service::tests::{Embedded, passed, spec};
@@ -301,41 +284,6 @@ mod tests {
         assert_eq!(after(&[whole(100), failed(900), failed(1)]), Some(100), "whatever came later");
         assert_eq!(after(&[failed(900), failed(5)]), Some(900));
         assert_eq!(after(&[whole(100), whole(70)]), Some(70));
-    }
-
-    #[test]
-    fn the_last_discovery_is_anticipated_but_not_of_a_command_that_may_build() {
-        let embedded = Embedded::new("r");
-        let service = &embedded.service;
-        let of = |names: &[&str]| {
-            let suffixes = names.iter().map(|name| (*name).to_owned()).collect();
-            let files = vec![FileTests { path: "a.py".into(), suffixes }];
-            plan::store_manifest(service, &Manifest { files, ..Manifest::default() }).unwrap()
-        };
-        let ended = |run: &str, discovered| {
-            let run = run.parse().unwrap();
-            let last = EndedRun { discovered: Some(discovered), ..passed(&run, &[]) };
-            service.history.record(&last, std::iter::empty()).unwrap();
-        };
-        let discovered = of(&["::x", "::y"]);
-        ended("before", discovered);
-        let expected = |spec: &RunSpec| {
-            anticipate(service, spec, 2).unwrap().map(|(digest, plan)| (digest, plan.predicted_us.len()))
-        };
-        assert_eq!(expected(&spec("r")), Some((discovered, 2)));
-        assert_eq!(expected(&RunSpec { arguments: vec!["b.py".into()], ..spec("r") }), None);
-        let commands =
-            SuiteCommands { discover: Vec::new(), run: Vec::new(), id: String::new(), batch_ms: 0 };
-        let framework = Framework::Command(Box::new(commands));
-        let environment = Environment { framework, ..Environment::default() };
-        assert_eq!(expected(&RunSpec { environment, ..spec("r") }), None);
-        // What only one of two runs has found may be there or not.
-        ended("next", of(&["::new", "::y", "::x"]));
-        assert_eq!(expected(&spec("r")), Some((of(&["::y", "::x"]), 2)));
-        ended("again", of(&["::new", "::y", "::x"]));
-        assert_eq!(expected(&spec("r")), Some((of(&["::new", "::y", "::x"]), 3)));
-        ended("gone", Digest([1; 32]));
-        assert_eq!(expected(&spec("r")), Some((of(&["::new", "::y", "::x"]), 3)));
     }
 
     #[tokio::test]

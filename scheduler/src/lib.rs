@@ -4,6 +4,7 @@
 //! archiving) run outside and come back as events.
 
 mod actor;
+mod anticipate;
 mod committer;
 mod errand;
 mod evict;
