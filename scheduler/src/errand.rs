@@ -81,7 +81,7 @@ async fn tidy(work: impl FnOnce() -> Result<(), String> + Send + 'static) {
 /// command may build what the other one runs: what runs before it has ended may be of yesterday. Tests that the run before
 /// did not find are left out: they may be called something else each time.
 fn anticipate(service: &Service, spec: &RunSpec, slots: u32) -> Result<Option<(Digest, Plan)>, String> {
-    if matches!(spec.environment.framework, Framework::Command(_)) {
+    if matches!(spec.suite.framework, Framework::Command(_)) {
         return Ok(None);
     }
     let last = service.history.last_discovered(&spec.project, &spec.arguments);
@@ -141,7 +141,7 @@ fn archive(service: &Service, run: &RunId) -> Result<(), String> {
 /// them no more.
 fn for_all(fact: &Fact) -> Result<Option<Vec<u8>>, String> {
     let What::Submitted(spec) = &fact.what else { return Ok(None) };
-    if spec.environment.passed.is_empty() {
+    if spec.suite.passed.is_empty() {
         return Ok(None);
     }
     let shown = Fact { run: fact.run.clone(), what: What::Submitted(Box::new(spec.shown())) };
@@ -266,7 +266,7 @@ impl Learned {
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::{Counts, Environment, FileTests, SuiteCommands};
+    use seagull_domain::{Counts, FileTests, Suite, SuiteCommands};
 
     use super::*;
     use crate::service::tests::{Embedded, passed, spec};
@@ -327,8 +327,8 @@ mod tests {
         let commands =
             SuiteCommands { discover: Vec::new(), run: Vec::new(), id: String::new(), batch_ms: 0 };
         let framework = Framework::Command(Box::new(commands));
-        let environment = Environment { framework, ..Environment::default() };
-        assert_eq!(expected(&RunSpec { environment, ..spec("r") }), None);
+        let suite = Suite { framework, ..Suite::default() };
+        assert_eq!(expected(&RunSpec { suite, ..spec("r") }), None);
         // What only one of two runs has found may be there or not.
         ended("next", of(&["::new", "::y", "::x"]));
         assert_eq!(expected(&spec("r")), Some((of(&["::y", "::x"]), 2)));

@@ -102,7 +102,7 @@ pub struct Costs {
 impl Costs {
     pub fn of(spec: &RunSpec) -> Self {
         let warm = Self { file_micros: SETUP_MICROS, bundle_ms: FIXED_MS, test_ms: 0, slot_ms: 0 };
-        match (&spec.environment.framework, spec.isolation) {
+        match (&spec.suite.framework, spec.isolation) {
             (Framework::Pytest, Isolation::Slot) => Self { slot_ms: START_MS, ..warm },
             (Framework::Pytest, Isolation::Bundle) => Self { bundle_ms: START_MS, ..warm },
             (Framework::Pytest, Isolation::Test) => Self { test_ms: START_MS, ..warm },

@@ -74,7 +74,7 @@ pub(crate) enum Event {
         #[serde(default)]
         batch_ms: Option<u64>,
         #[serde(default)]
-        environment: String,
+        found_with: String,
     },
     Warning {
         message: String,

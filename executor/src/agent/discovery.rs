@@ -34,9 +34,9 @@ impl Discovering {
     }
 
     /// What the framework says it discovers with.
-    pub fn begin(&mut self, environment: String) {
-        self.bytes += environment.len();
-        self.manifest.environment = environment;
+    pub fn begin(&mut self, found_with: String) {
+        self.bytes += found_with.len();
+        self.manifest.found_with = found_with;
     }
 
     /// Takes what a line of so many bytes said. The error is a sentence, and the end of the discovery.

@@ -72,13 +72,13 @@ impl Reader {
             Event::Uncollected {} | Event::Finishing {} => return None,
             Event::Collecting {} => WorkerEvent::Collecting,
             Event::Collected {} => WorkerEvent::FileCollected,
-            Event::Hello { dump_signal, batch_ms, environment } => {
-                let environment = fitted(environment, limits::REPORT_BYTES);
-                if voice.context.needs(voice.start.attempt).is_some_and(|needed| needed != environment) {
+            Event::Hello { dump_signal, batch_ms, found_with } => {
+                let found_with = fitted(found_with, limits::REPORT_BYTES);
+                if voice.context.needs(voice.start.attempt).is_some_and(|needed| needed != found_with) {
                     voice.say(WorkerEvent::EnvironmentDiffers);
                 }
                 if let Some(discovering) = &mut self.discovering {
-                    discovering.begin(environment);
+                    discovering.begin(found_with);
                 }
                 if let Some(millis) = batch_ms {
                     voice.say(WorkerEvent::Batches { micros: millis.saturating_mul(1000) });
@@ -125,7 +125,7 @@ impl Reader {
 
 /// Where the tests have processes of their own, as cargo's all have, a new worker around these would change nothing.
 fn renewal(spec: &RunSpec) -> Renewal {
-    match spec.environment.framework {
+    match spec.suite.framework {
         Framework::Pytest => Renewal { isolation: spec.isolation, memory_kib: spec.worker_memory_kib },
         Framework::Command(_) => Renewal { isolation: spec.isolation, memory_kib: None },
         Framework::Cargo | Framework::Built(_) => Renewal::default(),
@@ -188,12 +188,12 @@ mod tests {
         let spec = serde_json::json!({
             "id": "r", "owner": "o", "project": "p", "submitted_at": 0, "arguments": [], "cap_ms": 1, "retries": 0,
             "fail_fast": null, "grace_ms": 1, "seed": 1, "isolation": "test", "worker_memory_kib": 9,
-            "environment": {}, "workspace": {"in_place": {"directory": "/s"}},
+            "suite": {}, "workspace": {"in_place": {"directory": "/s"}},
         });
         let mut spec: RunSpec = serde_json::from_value(spec).unwrap();
         let asked = Renewal { isolation: Isolation::Test, memory_kib: Some(9) };
         assert_eq!(renewal(&spec), asked);
-        spec.environment.framework = Framework::Cargo;
+        spec.suite.framework = Framework::Cargo;
         assert_eq!(renewal(&spec), Renewal::default());
     }
 }

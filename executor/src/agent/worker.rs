@@ -161,7 +161,7 @@ async fn launch(shared: Shared, start: Start) -> Result<Launched, (InfraCause, S
     let (slot, worker, limit) = (start.slot, start.worker, context.start_limit());
     let _ = shared.events.send(Event::Worker { slot, worker, event: WorkerEvent::StartLimit(limit) }).await;
     let failed = |message| (InfraCause::SandboxFailed, message);
-    let secrets = Arc::new(Secrets::find(&context.spec.environment.secrets).map_err(failed)?);
+    let secrets = Arc::new(Secrets::find(&context.spec.suite.secrets).map_err(failed)?);
     let prepared = context.prepared(&shared.setups, &secrets).await.map_err(failed)?;
     let (home, name) = (shared.home.clone(), format!("{}-{}", name(&start), start.worker.0));
     let given = Given { secrets, prepared };
@@ -244,8 +244,8 @@ fn command(
     prepared: Option<&Prepared>,
     directory: &Path,
 ) -> Result<Vec<OsString>, String> {
-    let environment = &context.spec.environment;
-    if environment.framework != Framework::Pytest {
+    let suite = &context.spec.suite;
+    if suite.framework != Framework::Pytest {
         let own = own_program().map_err(|error| format!("this program cannot be found: {error}"))?;
         return Ok(vec![own.into(), "adapt".into(), directory.into()]);
     }
@@ -253,7 +253,7 @@ fn command(
         .map_err(|error| format!("cannot write the adapter: {error}"))?;
     let python = match prepared.and_then(Prepared::python) {
         Some(python) => python,
-        None => interpreter::find(&environment.python, &context.directory).map_err(|e| e.to_string())?,
+        None => interpreter::find(&suite.python, &context.directory).map_err(|e| e.to_string())?,
     };
     Ok(vec![python.into(), "-c".into(), BOOTSTRAP.into(), directory.into()])
 }
@@ -267,15 +267,15 @@ fn write_adapter(directory: &Path) -> std::io::Result<()> {
 /// made from sets are the same in each; the run's revision; what the run says; what was prepared, before whatever PATH that leaves; and
 /// secrets, which win.
 fn variables(context: &Context, given: &Given) -> Vec<(String, String)> {
-    let environment = &context.spec.environment;
+    let suite = &context.spec.suite;
     let mut variables = Vec::new();
-    if environment.framework.may_be_python() {
+    if suite.framework.may_be_python() {
         let hash_seed = std::env::var("PYTHONHASHSEED").unwrap_or_else(|_| context.spec.seed.to_string());
         variables.push(("PYTHONHASHSEED".to_owned(), hash_seed));
     }
     variables.extend(context.revision());
-    variables.extend(environment.passed.clone());
-    variables.extend(environment.variables.clone());
+    variables.extend(suite.passed.clone());
+    variables.extend(suite.variables.clone());
     if let Some(prepared) = &given.prepared {
         let said = variables.iter().rfind(|(name, _)| name == "PATH").map(|(_, path)| OsString::from(path));
         variables.extend(prepared.variables(said.or_else(|| std::env::var_os("PATH")).as_deref()));
@@ -299,7 +299,7 @@ fn configure(shared: &Shared, context: &Context, start: &Start, temporary: &Path
         output_limit: OUTPUT_LIMIT,
         framework: context.framework(),
         role: start.controller.then_some(Role::Controller),
-        controller: context.spec.environment.controller,
+        controller: context.spec.suite.controller,
         spread: matches!(context.spec.workspace, Workspace::Artifact { .. }),
     }
 }

@@ -56,7 +56,7 @@ class Worker:
         self.rootdir = str(config.rootpath)
         self.await_node(config)
         versions = {"python": sys.version.split()[0], "pytest": pytest.__version__}
-        versions["environment"] = environment(config, versions)
+        versions["found_with"] = found_with(config, versions)
         self.channel.event("hello", pid=os.getpid(), rootdir=self.rootdir, dump_signal=self.dump_signal, **versions)
         self.channel.flush()
         self.weigh(config)

@@ -11,6 +11,7 @@ pub mod outcome;
 pub mod overview;
 pub mod run;
 pub mod secret;
+pub mod suite;
 pub mod sync;
 pub mod time;
 pub mod verdict;
@@ -25,8 +26,9 @@ pub use id::{
 pub use manifest::{Asked, FileTests, Manifest, Relation, SkippedModule, WithoutFailures};
 pub use outcome::{Cause, InfraCause, Outcome, Sickness, SuiteError, TestCause, TestResult, TextRef};
 pub use overview::{NotPassed, PastRun, RERUN_OF, RunOverview, RunState, TestHistory};
-pub use run::{Algorithm, Environment, Isolation, Planning, RunSpec, Setup, Workspace};
+pub use run::{Algorithm, Isolation, Planning, RunSpec, Workspace};
 pub use secret::SecretSource;
+pub use suite::{Setup, Suite};
 pub use sync::{
     AttemptReport, AttemptState, Batch, BundleContents, Desired, DesiredAttempt, Discovery, Drain,
     DrainState, EndCause, Entry, Kind, Record, Report, Role, WorkerReport,

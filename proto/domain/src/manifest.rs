@@ -24,8 +24,8 @@ pub struct Manifest {
     pub asked: Asked,
     /// What it was found with besides the suite's files and arguments (interpreter, plugins, configuration), in the
     /// framework's words; empty where it does not say.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub environment: String,
+    #[serde(default, alias = "environment", skip_serializing_if = "String::is_empty")]
+    pub found_with: String,
 }
 
 /// What the suite's own options ask of the run as a whole, for no worker could do it.
@@ -116,7 +116,7 @@ impl Manifest {
     }
 
     /// The index in `new` of each of these tests that is there too, by file and name. None where a test may now come to
-    /// something else: in another environment, or related to other tests than before.
+    /// something else: found with something else, or related to other tests than before.
     pub fn moved(&self, new: &Manifest) -> Option<Vec<Option<TestIndex>>> {
         let mut places: HashMap<_, _> = new.tests().zip((0..).map(TestIndex)).collect();
         let moved: Vec<_> = self.tests().map(|test| places.remove(&test)).collect();
@@ -128,7 +128,7 @@ impl Manifest {
         let after = new.relations.iter().filter(|r| r.tests.iter().any(|test| known.contains(test)));
         let after: BTreeSet<_> =
             after.map(|r| (r.ordered, r.tests.iter().copied().map(Some).collect::<Vec<_>>())).collect();
-        (self.environment == new.environment && before == after).then_some(moved)
+        (self.found_with == new.found_with && before == after).then_some(moved)
     }
 
     /// The manifest of the tests that `keep` says true for; relations are cut to them.
@@ -165,7 +165,7 @@ impl Manifest {
             skipped_modules: self.skipped_modules.clone(),
             warnings: self.warnings.clone(),
             asked: self.asked.clone(),
-            environment: self.environment.clone(),
+            found_with: self.found_with.clone(),
         }
     }
 }
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn tests_of_other_relations_or_environments_do_not_move() {
+    fn tests_that_are_related_or_found_otherwise_do_not_move() {
         let ids = ["x", "y", "z"];
         let moves = |old: &[(bool, &[u32])], new: &[(bool, &[u32])]| {
             of(&["gone", "x", "y"], old).moved(&of(&ids, new)).is_some()
@@ -240,7 +240,7 @@ mod tests {
             !moves(&[(false, &[0, 1])], &[(false, &[0, 2])]),
             "another test in the place of the one that is gone"
         );
-        let updated = Manifest { environment: "pytest 9".into(), ..of(&ids, &[]) };
+        let updated = Manifest { found_with: "pytest 9".into(), ..of(&ids, &[]) };
         assert_eq!(of(&ids, &[]).moved(&updated), None);
     }
 }

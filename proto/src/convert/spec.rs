@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use prost::Message;
-use seagull_domain::{Built, Environment, Framework, Planning, RunSpec, SecretSource, Setup, Workspace};
+use seagull_domain::{Built, Framework, Planning, RunSpec, SecretSource, Setup, Suite, Workspace};
 
 use super::scalar::{self, Checked};
 use super::words::{self, Word};
@@ -25,23 +25,18 @@ impl From<RunSpec> for v1::RunSpec {
             deadline: spec.deadline,
             submitted_at: spec.submitted_at,
             workspace: Some(spec.workspace.into()),
-            environment: Some(v1::Environment {
-                python: spec.environment.python,
-                variables: spec.environment.variables,
-                passed: spec.environment.passed,
-                secrets: spec
-                    .environment
-                    .secrets
-                    .into_iter()
-                    .map(|(name, source)| (name, source.into()))
-                    .collect(),
-                setup: spec.environment.setup.map(|Setup { directory, run, inputs }| v1::Setup {
+            suite: Some(v1::Suite {
+                python: spec.suite.python,
+                variables: spec.suite.variables,
+                passed: spec.suite.passed,
+                secrets: spec.suite.secrets.into_iter().map(|(name, source)| (name, source.into())).collect(),
+                setup: spec.suite.setup.map(|Setup { directory, run, inputs }| v1::Setup {
                     directory,
                     run,
                     inputs,
                 }),
-                framework: Some(spec.environment.framework.into()),
-                controller: spec.environment.controller,
+                framework: Some(spec.suite.framework.into()),
+                controller: spec.suite.controller,
             }),
             arguments: spec.arguments,
             select: spec.select,
@@ -89,13 +84,13 @@ impl TryFrom<v1::RunSpec> for RunSpec {
         let some =
             |given: Option<u32>, field| given.map(|given| scalar::at_least_one(given, field)).transpose();
         let workspace: Workspace = scalar::required(message.workspace, "RunSpec.workspace")?.try_into()?;
-        let environment = scalar::required(message.environment, "RunSpec.environment")?;
-        let mut environment: Environment = environment.try_into()?;
+        let suite = scalar::required(message.suite, "RunSpec.suite")?;
+        let mut suite: Suite = suite.try_into()?;
         let place = |path, field| within(path, &workspace, field);
-        if let Some(setup) = &mut environment.setup {
+        if let Some(setup) = &mut suite.setup {
             setup.directory = place(std::mem::take(&mut setup.directory), "Setup.directory")?;
         }
-        if let Framework::Built(Built { list, tree }) = &mut environment.framework {
+        if let Framework::Built(Built { list, tree }) = &mut suite.framework {
             *list = place(std::mem::take(list), "Built.list")?;
             *tree = place(std::mem::take(tree), "Built.tree")?;
         }
@@ -109,7 +104,7 @@ impl TryFrom<v1::RunSpec> for RunSpec {
             deadline: message.deadline.map(|at| moment(at, "RunSpec.deadline")).transpose()?,
             submitted_at: moment(message.submitted_at, "RunSpec.submitted_at")?,
             workspace,
-            environment,
+            suite,
             arguments: arguments(message.arguments, "RunSpec.arguments")?,
             select: arguments(message.select, "RunSpec.select")?,
             cap_ms: millis(cap_ms, "RunSpec.cap_ms")?,
@@ -217,17 +212,17 @@ impl TryFrom<v1::Setup> for Setup {
     }
 }
 
-impl TryFrom<v1::Environment> for Environment {
+impl TryFrom<v1::Suite> for Suite {
     type Error = Invalid;
 
-    fn try_from(message: v1::Environment) -> Checked<Self> {
+    fn try_from(message: v1::Suite) -> Checked<Self> {
         Ok(Self {
-            python: scalar::without_nul(message.python, limits::PATH_BYTES, "Environment.python")?,
-            variables: variables(message.variables.into_iter(), "Environment.variables")?,
-            passed: variables(message.passed.into_iter(), "Environment.passed")?,
+            python: scalar::without_nul(message.python, limits::PATH_BYTES, "Suite.python")?,
+            variables: variables(message.variables.into_iter(), "Suite.variables")?,
+            passed: variables(message.passed.into_iter(), "Suite.passed")?,
             secrets: secrets(message.secrets.into_iter())?,
             setup: message.setup.map(Setup::try_from).transpose()?,
-            framework: scalar::required(message.framework, "Environment.framework")?.try_into()?,
+            framework: scalar::required(message.framework, "Suite.framework")?.try_into()?,
             controller: message.controller,
         })
     }
@@ -245,7 +240,7 @@ fn variables(
 fn secrets(
     sources: impl ExactSizeIterator<Item = (String, String)>,
 ) -> Checked<BTreeMap<String, SecretSource>> {
-    let field = "Environment.secrets";
+    let field = "Suite.secrets";
     scalar::bounded_count(sources.len(), limits::VARIABLES, field)?;
     let source = |text| {
         let text = scalar::text(text, limits::PATH_BYTES, field)?;

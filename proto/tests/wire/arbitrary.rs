@@ -316,7 +316,7 @@ impl Source {
                 let directory = self.pick(&["", ".", "a", "a/b c/é", "./..a"]).to_owned();
                 Workspace::Artifact { digest: self.digest(), directory }
             },
-            environment: Environment {
+            suite: Suite {
                 python: self.text(200),
                 variables: self.variables(),
                 passed: self.variables(),

@@ -53,7 +53,7 @@ pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
     })?;
     let (root, directory) = directories(&story)?;
     let given = Given::of(&story, &root, state)?;
-    match &story.spec.environment.framework {
+    match &story.spec.suite.framework {
         Framework::Pytest => pytest(&args, &story, execution, &directory, given).await,
         Framework::Cargo | Framework::Built(_) => {
             let (line, test) = others::cargo(&story, execution.slot, &directory)?;
@@ -94,12 +94,12 @@ impl Given {
     fn of(story: &Story, root: &Path, state: Option<PathBuf>) -> anyhow::Result<Given> {
         let prepared = prepared(story, root, state.as_deref())?;
         let active = prepared.as_ref().map(|prepared| prepared.variables(env::var_os("PATH").as_deref()));
-        let secrets = secrets(&story.spec.environment.secrets)?;
+        let secrets = secrets(&story.spec.suite.secrets)?;
         Ok(Given { state, prepared, active: active.unwrap_or_default(), secrets })
     }
 
     fn to(self, line: Line, story: &Story) -> Line {
-        line.beside(self.active).with_secrets(self.secrets, &story.spec.environment.secrets)
+        line.beside(self.active).with_secrets(self.secrets, &story.spec.suite.secrets)
     }
 }
 
@@ -137,14 +137,14 @@ async fn pytest(
 ) -> anyhow::Result<u8> {
     let python = match given.prepared.as_ref().and_then(Prepared::python) {
         Some(python) => python,
-        None => interpreter::find(&story.spec.environment.python, directory)?,
+        None => interpreter::find(&story.spec.suite.python, directory)?,
     };
     let around = [given.active.as_slice(), given.secrets.variables()].concat();
     let probe = probe(&python, directory, story, &around).await?;
     let home = identity(given.state.as_deref())?;
     let mut line = given.to(Line::new(story, execution, &probe, directory, args.alone), story);
     line.plug(IDENTITY.0, &home);
-    if let Some(giver) = probe.gives.as_ref().filter(|_| story.spec.environment.controller != Some(false)) {
+    if let Some(giver) = probe.gives.as_ref().filter(|_| story.spec.suite.controller != Some(false)) {
         let giver = one_line(giver, 200);
         say!(
             "what the suite's controller puts into workerinput is made anew (pytest_configure_node in {giver})"
@@ -213,13 +213,13 @@ fn directories(story: &Story) -> anyhow::Result<(PathBuf, PathBuf)> {
 
 /// What the run's setup made, here.
 fn prepared(story: &Story, root: &Path, state: Option<&Path>) -> anyhow::Result<Option<Prepared>> {
-    let Some(setup) = &story.spec.environment.setup else { return Ok(None) };
+    let Some(setup) = &story.spec.suite.setup else { return Ok(None) };
     let directory = root.join(&setup.directory);
     let directory = directory.canonicalize().unwrap_or(directory);
     let wanted = Wanted {
         setup: Setup { directory: spec::text(&directory)?, ..setup.clone() },
         directory,
-        variables: story.spec.environment.variables.clone(),
+        variables: story.spec.suite.variables.clone(),
         passed: Default::default(),
         secrets: Default::default(),
         limit: setup::limit(None),

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Component, Path};
 use std::time::Duration;
 
-use seagull_domain::{Built, Environment, Framework, Planning, RERUN_OF, RunSpec, Setup, Workspace};
+use seagull_domain::{Built, Framework, Planning, RERUN_OF, RunSpec, Setup, Suite, Workspace};
 use seagull_executor::setup::VERSION;
 use seagull_proto::limits;
 use seagull_results::Selection;
@@ -52,7 +52,7 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
         deadline: None,
         submitted_at: fresh::unix_millis(),
         workspace: files.workspace,
-        environment: Environment {
+        suite: Suite {
             python: python(args, place, remote),
             variables: variables(place, files.version),
             passed: if remote { passed(&place.config.pass_env) } else { BTreeMap::new() },
@@ -97,8 +97,8 @@ pub fn again(base: RunSpec, args: &cli::Run, files: Files) -> anyhow::Result<Run
     let mut labels = base.labels;
     labels.insert(RERUN_OF.to_owned(), base.id.to_string());
     // The values are told to executors alone.
-    let names: Vec<String> = base.environment.passed.into_keys().collect();
-    let environment = Environment { passed: passed(&names), ..base.environment };
+    let names: Vec<String> = base.suite.passed.into_keys().collect();
+    let suite = Suite { passed: passed(&names), ..base.suite };
     Ok(RunSpec {
         id: args.what.run_id.clone().map_or_else(fresh::run_id, Ok)?,
         owner: owner(),
@@ -107,7 +107,7 @@ pub fn again(base: RunSpec, args: &cli::Run, files: Files) -> anyhow::Result<Run
         submitted_at: fresh::unix_millis(),
         workspace: files.workspace,
         orphan_ms: base.orphan_ms.or_else(|| orphan(args, remote)),
-        environment,
+        suite,
         // They were the changes of that time.
         first: Vec::new(),
         ..base
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!((spec.project.as_str(), spec.rev.as_str()), ("p", "abc"));
         assert_eq!(spec.arguments, ["t.py", "-x"]);
         assert!(spec.flaky_fails && spec.fail_fast.is_none() && !spec.early_start && !spec.second_copy);
-        assert_eq!(spec.environment.variables["A"], "b");
+        assert_eq!(spec.suite.variables["A"], "b");
         assert!(seagull_proto::convert::submission(spec).is_ok());
     }
 
@@ -286,27 +286,26 @@ mod tests {
         let (_root, place) = place("pass-env = ['PATH', 'NOT_SET_HERE']\n[setup]\nrun = ['make', 'venv']\n");
         let spec = |arguments: &[&str], files| build(&args(arguments), &place, files).unwrap();
         let (there, here) = (spec(&[], packed()), spec(&[], in_place()));
-        let setup = there.environment.setup.clone().unwrap();
+        let setup = there.suite.setup.clone().unwrap();
         assert_eq!(
             (setup.directory.as_str(), setup.run),
             ("sub", vec!["make".to_owned(), "venv".to_owned()])
         );
-        assert_eq!(here.environment.setup.unwrap().directory, "/x");
-        assert_eq!(spec(&["--python", "python3"], packed()).environment.setup, None);
+        assert_eq!(here.suite.setup.unwrap().directory, "/x");
+        assert_eq!(spec(&["--python", "python3"], packed()).suite.setup, None);
         let path = BTreeMap::from([("PATH".to_owned(), std::env::var("PATH").unwrap())]);
-        assert_eq!((&there.environment.passed, here.environment.passed.len()), (&path, 0));
-        assert_eq!(there.environment.variables[VERSION], "1.0");
+        assert_eq!((&there.suite.passed, here.suite.passed.len()), (&path, 0));
+        assert_eq!(there.suite.variables[VERSION], "1.0");
         let changed = RunSpec { first: vec!["a.py".to_owned()], ..there.shown() };
         let again = again(changed, &args(&[]), packed()).unwrap();
-        assert_eq!((&again.environment, again.first.len()), (&there.environment, 0));
+        assert_eq!((&again.suite, again.first.len()), (&there.suite, 0));
         assert!(seagull_proto::convert::submission(there).is_ok());
     }
 
     #[test]
     fn an_interpreters_path_is_relative_to_where_it_was_written() {
         let (root, place) = place("[pytest]\npython = 'env/python'");
-        let find =
-            |arguments: &[&str], files| build(&args(arguments), &place, files).unwrap().environment.python;
+        let find = |arguments: &[&str], files| build(&args(arguments), &place, files).unwrap().suite.python;
         assert_eq!(find(&[], in_place()), root.path().join("env/python").to_string_lossy());
         assert_eq!(find(&["--python", "python3.11"], in_place()), "python3.11");
         assert_eq!(find(&["--python", "/usr/bin/python3"], in_place()), "/usr/bin/python3");

@@ -1,6 +1,6 @@
 //! The runs of a seed: their tests' scripts, and what their clients do.
 
-use seagull_domain::{Digest, Environment, Isolation, Outcome, Relation, RunSpec, TestIndex, Workspace};
+use seagull_domain::{Digest, Isolation, Outcome, Relation, RunSpec, Suite, TestIndex, Workspace};
 
 use super::{Anticipation, Discovery, Does, Judge, Judges, RunPlan, Script, TEST_KIB};
 use crate::random::Random;
@@ -147,7 +147,7 @@ fn spec(r: &mut Random, id: &str) -> RunSpec {
         deadline: None,
         submitted_at: 0,
         workspace: Workspace::Artifact { digest: Digest([1; 32]), directory: String::new() },
-        environment: Environment::default(),
+        suite: Suite::default(),
         arguments: Vec::new(),
         select: Vec::new(),
         cap_ms: 600_000,
