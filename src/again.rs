@@ -228,7 +228,7 @@ mod tests {
     fn the_tests_are_listed_by_the_interpreter_that_is_named_else_by_the_one_that_is_found() {
         let mut spec: RunSpec = serde_json::from_value(serde_json::json!({
             "id": "r-7", "owner": "o", "project": "p", "submitted_at": 0, "arguments": [], "cap_ms": 1, "retries": 0,
-            "fail_fast": null, "grace_ms": 1, "seed": 1, "suite": {}, "workspace": {"in_place": {"directory": "/s"}},
+            "fail_fast": null, "grace_ms": 1, "seed": 1, "environment": {}, "workspace": {"in_place": {"directory": "/s"}},
         }))
         .unwrap();
         let listing = |python: Option<&str>, spec: &RunSpec| {

@@ -141,7 +141,7 @@ pub(crate) mod tests {
     pub fn spec(run: &str) -> RunSpec {
         let spec = serde_json::json!({
             "id": run, "owner": "o", "project": "p", "submitted_at": 0, "arguments": [], "cap_ms": 1, "retries": 0,
-            "fail_fast": null, "grace_ms": 1, "seed": 1, "suite": {},
+            "fail_fast": null, "grace_ms": 1, "seed": 1, "environment": {},
             "workspace": {"in_place": {"directory": "/"}},
         });
         serde_json::from_value(spec).unwrap()

@@ -88,6 +88,11 @@ pub(crate) enum Event {
         #[serde(default)]
         ordered: bool,
     },
+    /// The tests name the environment that they need.
+    Needs {
+        tests: Vec<String>,
+        environment: String,
+    },
     Asks(Asked),
     Skipped {
         path: String,

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, Built, BundleContents, Digest, Framework, Manifest, RunId, RunSpec, TestIndex, Workspace,
+    AttemptId, Built, BundleContents, Definition, Digest, EnvironmentNumber, Framework, Isolation, Manifest,
+    RunId, RunSpec, TestIndex, Workspace,
 };
 use seagull_executor_core::Settings;
 use tokio::sync::OnceCell;
@@ -186,6 +187,33 @@ impl Context {
     /// How long a worker may take to start, with its setup.
     pub fn start_limit(&self) -> Duration {
         self.spec.start_limit_ms.map_or(Settings::default().start_limit, Duration::from_millis)
+    }
+
+    /// An environment of the run, with absolute paths of what its services are shown; none where that is nothing.
+    pub fn definition(&self, number: EnvironmentNumber) -> Result<Option<Definition>, String> {
+        let found = self.spec.suite.definition(number);
+        let mut found = found.map_err(|impossible| format!("its environment cannot be: {impossible:?}"))?;
+        for service in found.iter_mut().flat_map(|definition| definition.services.values_mut()) {
+            for path in service.files.values_mut() {
+                *path = self.root.join(&*path).to_string_lossy().into_owned();
+            }
+        }
+        Ok(found)
+    }
+
+    /// What an environment of the run says of variables.
+    pub fn variables_of(&self, number: EnvironmentNumber) -> BTreeMap<String, String> {
+        self.spec
+            .suite
+            .environment(number)
+            .map(|(_, environment)| environment.env.clone())
+            .unwrap_or_default()
+    }
+
+    /// What a sandbox of an environment lives for.
+    pub fn lives_for(&self, number: EnvironmentNumber) -> Isolation {
+        let definition = self.spec.suite.definition(number).ok().flatten();
+        definition.map_or(Isolation::Slot, |definition| definition.isolation())
     }
 
     /// What runs the tests, with absolute paths.

@@ -26,8 +26,8 @@ pub struct RunSpec {
     /// Unix milliseconds, by the client's clock.
     pub submitted_at: u64,
     pub workspace: Workspace,
-    /// Facts of 0.1 have it by another name.
-    #[serde(alias = "environment")]
+    /// Facts have it by the name that it had in 0.1.
+    #[serde(rename = "environment")]
     pub suite: Suite,
     /// Paths and arguments for the framework, as given.
     pub arguments: Vec<String>,

@@ -6,6 +6,7 @@ use std::path::{Component, Path};
 use prost::Message;
 use seagull_domain::{Built, Framework, Planning, RunSpec, SecretSource, Setup, Suite, Workspace};
 
+use super::environment::{checked, named};
 use super::scalar::{self, Checked};
 use super::words::{self, Word};
 use super::{Invalid, framework};
@@ -37,6 +38,13 @@ impl From<RunSpec> for v1::RunSpec {
                 }),
                 framework: Some(spec.suite.framework.into()),
                 controller: spec.suite.controller,
+                services: spec.suite.services.into_iter().map(|(name, one)| (name, one.into())).collect(),
+                environments: spec
+                    .suite
+                    .environments
+                    .into_iter()
+                    .map(|(name, one)| (name, one.into()))
+                    .collect(),
             }),
             arguments: spec.arguments,
             select: spec.select,
@@ -103,8 +111,8 @@ impl TryFrom<v1::RunSpec> for RunSpec {
             labels: scalar::labels(message.labels, "RunSpec.labels")?,
             deadline: message.deadline.map(|at| moment(at, "RunSpec.deadline")).transpose()?,
             submitted_at: moment(message.submitted_at, "RunSpec.submitted_at")?,
+            suite: checked(suite, &workspace)?,
             workspace,
-            suite,
             arguments: arguments(message.arguments, "RunSpec.arguments")?,
             select: arguments(message.select, "RunSpec.select")?,
             cap_ms: millis(cap_ms, "RunSpec.cap_ms")?,
@@ -134,7 +142,7 @@ impl TryFrom<v1::RunSpec> for RunSpec {
     }
 }
 
-fn memory(kib: u64, field: &'static str) -> Checked<u64> {
+pub(super) fn memory(kib: u64, field: &'static str) -> Checked<u64> {
     scalar::at_most(scalar::at_least_one(kib, field)?, limits::KIB, field)
 }
 
@@ -191,7 +199,7 @@ fn inside(path: String, field: &'static str) -> Checked<String> {
 }
 
 /// A place among the files of a run, which are there.
-fn within(path: String, workspace: &Workspace, field: &'static str) -> Checked<String> {
+pub(super) fn within(path: String, workspace: &Workspace, field: &'static str) -> Checked<String> {
     match workspace {
         Workspace::InPlace { .. } => absolute(path, field),
         Workspace::Artifact { .. } => inside(path, field),
@@ -220,15 +228,17 @@ impl TryFrom<v1::Suite> for Suite {
             python: scalar::without_nul(message.python, limits::PATH_BYTES, "Suite.python")?,
             variables: variables(message.variables.into_iter(), "Suite.variables")?,
             passed: variables(message.passed.into_iter(), "Suite.passed")?,
-            secrets: secrets(message.secrets.into_iter())?,
+            secrets: secrets(message.secrets.into_iter(), "Suite.secrets")?,
             setup: message.setup.map(Setup::try_from).transpose()?,
             framework: scalar::required(message.framework, "Suite.framework")?.try_into()?,
             controller: message.controller,
+            services: named(message.services, limits::SERVICES, "Suite.services")?,
+            environments: named(message.environments, limits::ENVIRONMENTS, "Suite.environments")?,
         })
     }
 }
 
-fn variables(
+pub(super) fn variables(
     variables: impl ExactSizeIterator<Item = (String, String)>,
     field: &'static str,
 ) -> Checked<BTreeMap<String, String>> {
@@ -237,10 +247,10 @@ fn variables(
     variables.map(|(name, text)| Ok((variable(name, field)?, value(text)?))).collect()
 }
 
-fn secrets(
+pub(super) fn secrets(
     sources: impl ExactSizeIterator<Item = (String, String)>,
+    field: &'static str,
 ) -> Checked<BTreeMap<String, SecretSource>> {
-    let field = "Suite.secrets";
     scalar::bounded_count(sources.len(), limits::VARIABLES, field)?;
     let source = |text| {
         let text = scalar::text(text, limits::PATH_BYTES, field)?;

@@ -66,7 +66,7 @@ fn damaged_messages_are_taken_or_refused_without_harm() {
 
 /// Changes a message that is good, and expects it to be refused for that field.
 #[track_caller]
-fn refused<T, M>(good: T, field: &str, spoil: impl FnOnce(&mut M))
+pub fn refused<T, M>(good: T, field: &str, spoil: impl FnOnce(&mut M))
 where
     T: TryFrom<M, Error = Invalid>,
     M: From<T> + Clone,

@@ -212,6 +212,7 @@ impl Fleet {
             }
         }
         let plan = Plan {
+            environments: Vec::new(),
             manifest: Digest([2; 32]),
             bundles: self.day.bundles(),
             predicted_us: self.day.predicted_us.clone(),
