@@ -263,7 +263,7 @@ mod tests {
         let spec = serde_json::json!({
             "id": "r-7", "owner": "o", "project": "p", "submitted_at": 0, "arguments": arguments, "cap_ms": 1,
             "retries": 0, "fail_fast": null, "grace_ms": 1, "seed": 42,
-            "suite": {"variables": {"DB": "a b"}}, "workspace": {"in_place": {"directory": "/s"}},
+            "environment": {"variables": {"DB": "a b"}}, "workspace": {"in_place": {"directory": "/s"}},
         });
         serde_json::from_value(spec).unwrap()
     }

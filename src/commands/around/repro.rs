@@ -18,6 +18,7 @@ use tokio::process::{ChildStdout, Command};
 
 use super::command::{self, Line, Probe};
 use super::others::{self, CargoTest, CommandTest};
+use super::surroundings::{self, Surroundings};
 use super::{Reach, logs};
 use crate::cli;
 use crate::commands::print;
@@ -52,18 +53,44 @@ pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
         usage(format!("{} was not executed in run {}\nhint: seagull explain says why", story.id, story.run))
     })?;
     let (root, directory) = directories(&story)?;
-    let given = Given::of(&story, &root, state)?;
+    let mut given = Given::of(&story, &root, state)?;
+    given.active.extend(
+        story.spec.suite.environment(story.environment).into_iter().flat_map(|(_, of)| of.env.clone()),
+    );
+    let Some(definition) = surroundings::definition(&story, &root)? else {
+        return repeat(&args, &story, execution, &directory, given).await;
+    };
+    if args.print {
+        let name = &definition.name;
+        say!("it needs the services of {name}: eval \"$(seagull services up {name})\" has them");
+        return repeat(&args, &story, execution, &directory, given).await;
+    }
+    let state = State::open(args.from.state.state.as_deref(), &Place::here()?)?;
+    let around = Surroundings::start(definition, &state, args.hold_on_failure).await?;
+    given.active.extend(around.variables());
+    let code = repeat(&args, &story, execution, &directory, given).await;
+    around.end(matches!(code, Ok(FAILED))).await?;
+    code
+}
+
+async fn repeat(
+    args: &cli::Repro,
+    story: &Story,
+    execution: &Execution,
+    directory: &Path,
+    given: Given,
+) -> anyhow::Result<u8> {
     match &story.spec.suite.framework {
-        Framework::Pytest => pytest(&args, &story, execution, &directory, given).await,
+        Framework::Pytest => pytest(args, story, execution, directory, given).await,
         Framework::Cargo | Framework::Built(_) => {
-            let (line, test) = others::cargo(&story, execution.slot, &directory)?;
-            other(&args, &story, execution, (given.to(line, &story), Judge::Cargo(test))).await
+            let (line, test) = others::cargo(story, execution.slot, directory)?;
+            other(args, story, execution, (given.to(line, story), Judge::Cargo(test))).await
         }
         Framework::Command(commands) => {
             let scratch = scratch()?;
-            let (line, test) = others::command(commands, &story, execution.slot, &directory, scratch.path())?;
-            let line = given.to(line, &story);
-            let code = other(&args, &story, execution, (line, Judge::Command(test))).await;
+            let (line, test) = others::command(commands, story, execution.slot, directory, scratch.path())?;
+            let line = given.to(line, story);
+            let code = other(args, story, execution, (line, Judge::Command(test))).await;
             if args.print {
                 // The line needs what is in it.
                 let _ = scratch.keep();
