@@ -330,3 +330,41 @@ fn executors_elsewhere_show_services_the_runs_files_and_a_lost_one_leaves_nothin
     scheduler.signal(Signal::SIGTERM);
     suite.marked().all_gone_within(GUARDED);
 }
+
+#[test]
+fn a_test_is_repeated_with_services_of_its_own_which_stay_after_a_failure_where_that_is_asked_for() {
+    let Some(docker) = Docker::get() else { return };
+    let suite = suite(&[("tests/db/test_a.py", "def test_x(keeper):\n    assert keeper('x') == ['y']\n")]);
+    run(&docker, &suite, &["tests"]).expect_counts(100, &[("failed", 1)]);
+    let seagull = |arguments: &[&str]| {
+        let output = docker.seagull(&suite, arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said, String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, said, _) = seagull(&["repro", "last", "test_x"]);
+    assert_eq!(code, Some(100), "{said}");
+    assert_eq!(docker.objects(&suite), [""; 0]);
+    suite.marked().all_gone_within(GUARDED);
+    let (code, said, _) = seagull(&["repro", "last", "test_x", "--hold-on-failure", "10m"]);
+    assert_eq!(code, Some(100), "{said}");
+    assert!(said.contains("db stays up for another 10m; seagull services shell db"), "{said}");
+    assert_eq!(docker.objects(&suite).len(), 2);
+    let (code, said, variables) = seagull(&["services", "shell", "db", "--", "env"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(variables.contains("SEAGULL_SERVICE_KEEPER_PORT="), "{variables}");
+    let (_, said, _) = seagull(&["repro", "last", "test_x", "--hold-on-failure", "10m"]);
+    assert!(said.contains("db is up already\nhint: seagull services down db"), "{said}");
+    // What a run's executor removes is its own.
+    run_beside(&docker, &suite);
+    assert_eq!(docker.objects(&suite).len(), 2);
+    let (_, said, _) = seagull(&["services", "down", "db"]);
+    assert_eq!(said, "db is down: 1 container, 1 network removed\n");
+    let (_, said, line) = seagull(&["repro", "last", "test_x", "--print"]);
+    assert!(said.contains("eval \"$(seagull services up db)\"") && line.contains("MODE=db"), "{said}{line}");
+    suite.marked().all_gone_within(GUARDED);
+}
+
+/// A run while something is up.
+fn run_beside(docker: &Docker, suite: &Suite) {
+    start(docker, suite, &["tests"]).finish().expect_counts(100, &[("failed", 1)]);
+}
