@@ -137,8 +137,9 @@ pub fn problem(
     cap_ms: u64,
 ) -> Problem {
     let mut scopes = Scopes::default();
-    let of_environments: Vec<u32> =
-        costs.environments_ms.iter().map(|millis| scopes.add(millis.saturating_mul(1000))).collect();
+    // Where nothing is known, no test is taken for too short to be worth a sandbox.
+    let costly = costs.environments_ms.iter().filter(|_| !prediction.no_history);
+    let of_environments: Vec<u32> = costly.map(|millis| scopes.add(millis.saturating_mul(1000))).collect();
     let environment = |test: u32| environments.get(test as usize).copied().unwrap_or_default();
     let mut files: BTreeMap<&str, u32> = BTreeMap::new();
     let mut sets: BTreeMap<(&str, EnvironmentNumber), ScopeSet> = BTreeMap::new();

@@ -211,7 +211,7 @@ fn warn_if_shrunk(service: &Service, spec: &RunSpec, manifest: &mut Manifest) {
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::{Asked, FileTests, Isolation, RunVerdict};
+    use seagull_domain::{Asked, Environment, FileTests, Isolation, RunVerdict};
 
     use super::*;
     use crate::pack::{FIXED_MS, START_MS};
@@ -310,6 +310,35 @@ mod tests {
         assert_eq!((bundles, first), (vec![vec![5], vec![0, 1, 2], vec![3, 4]], 1));
         assert_eq!(bound, 1, "of all six in one bundle nothing is proven");
         assert_eq!(packed(&["d.py"]), (longest_first, 0, packed(&[]).2, 1), "and said");
+    }
+
+    #[test]
+    fn tests_of_several_environments_are_packed_apart_and_their_sandboxes_are_paid() {
+        let file = |path: &str| FileTests {
+            path: path.into(),
+            suffixes: (0..4).map(|test| format!("::t{test}")).collect(),
+        };
+        let files = ["db/a.py", "db/b.py", "c.py", "d.py"].map(file).to_vec();
+        let manifest = Manifest { files, ..Manifest::default() };
+        let mut spec = RunSpec { cap_ms: 600_000, ..tests::spec("r") };
+        let db = Environment { services: vec!["pg".into()], tests: vec!["db".into()], ..Default::default() };
+        spec.suite.environments.insert("db".into(), db);
+        let environments = placed(&manifest, &spec).unwrap();
+        let packed = |no_history| {
+            let prediction = seagull_results::predict(&manifest, &Default::default());
+            let prediction = Prediction { no_history, ..prediction };
+            let (plan, _) =
+                pack_in_turn((&manifest, &environments), &prediction, &spec, 4, &[false; 16]).unwrap();
+            assert!(plan.bundles.iter().all(|bundle| {
+                let of_db = bundle.tests.iter().filter(|test| **test < 8).count();
+                of_db == 0 || of_db == bundle.tests.len()
+            }));
+            let of_db = |bundle: &&seagull_binpacker::Bundle| bundle.environment == 1;
+            let setup = plan.bundles.iter().filter(of_db).map(|bundle| bundle.setup_micros).min();
+            (plan.bundles.iter().filter(of_db).count(), setup.unwrap_or(0) > 1_000_000)
+        };
+        assert_eq!(packed(true), (2, false), "a file a bundle");
+        assert!(packed(false).1, "each pays for its sandbox");
     }
 
     #[test]
