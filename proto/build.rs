@@ -2,7 +2,8 @@
 
 use std::error::Error;
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
+    "proto/seagull/v1/environments.proto",
     "proto/seagull/v1/types.proto",
     "proto/seagull/v1/executors.proto",
     "proto/seagull/v1/runs.proto",

@@ -71,7 +71,7 @@ impl Again {
 
     /// What lists the tests that are discovered, without us.
     pub fn listing(&self, spec: &RunSpec) -> String {
-        let named = Some(spec.environment.python.as_str()).filter(|python| !python.is_empty());
+        let named = Some(spec.suite.python.as_str()).filter(|python| !python.is_empty());
         framework::listing(spec, named.or(self.python.as_deref()))
     }
 
@@ -237,11 +237,11 @@ mod tests {
         let found = Some("/suite/.venv/bin/python");
         assert!(listing(found, &spec).starts_with("/suite/.venv/bin/python -m pytest "));
         assert!(listing(None, &spec).starts_with("pytest "));
-        spec.environment.python = "/other/python".into();
+        spec.suite.python = "/other/python".into();
         assert!(listing(found, &spec).starts_with("/other/python -m pytest "));
         let discover = ["/bin/sh", "-c", "./list \"$@\" | sort", "sh", "{args}"].map(str::to_owned).to_vec();
         let commands = SuiteCommands { discover, run: Vec::new(), id: String::new(), batch_ms: 0 };
-        spec.environment.framework = Framework::Command(Box::new(commands));
+        spec.suite.framework = Framework::Command(Box::new(commands));
         spec.arguments = vec!["a b".into()];
         assert_eq!(listing(None, &spec), "./list 'a b' | sort");
     }

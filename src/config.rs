@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use seagull_domain::Definition;
 use seagull_domain::{Algorithm, Isolation, SecretSource, SuiteCommands};
-use seagull_executor::docker::Definition;
 
 use crate::duration;
 use crate::errors::usage;

@@ -113,7 +113,7 @@ pub fn choose(args: &cli::Run, place: &Place) -> anyhow::Result<Framework> {
 /// known.
 pub fn listing(spec: &RunSpec, python: Option<&str>) -> String {
     let arguments = spec.arguments.iter().map(String::as_str);
-    match &spec.environment.framework {
+    match &spec.suite.framework {
         Framework::Pytest => {
             let program = pytest(python);
             let words = program.iter().map(String::as_str).chain(["--collect-only", "-q"]);

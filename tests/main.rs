@@ -9,6 +9,7 @@ mod coverage;
 mod doctor;
 mod drain;
 mod environment;
+mod environments;
 mod frameworks;
 mod harness;
 mod losses;

@@ -50,6 +50,18 @@ pub const BUNDLE_ENTRIES: usize = 50_000;
 pub const ARGUMENTS: usize = 10_000;
 /// Environment variables of a run.
 pub const VARIABLES: usize = 4096;
+/// Services of a suite, and those that one needs.
+pub const SERVICES: usize = 100;
+/// Environments of a suite.
+pub const ENVIRONMENTS: usize = 1000;
+/// The name of a service or an environment.
+pub const NAME_BYTES: usize = 40;
+/// Ports, paths and lines of a service.
+pub const PARTS: usize = 1000;
+/// Processes of a service.
+pub const PIDS: u32 = 4_194_304;
+/// Thousandths of a core of a service.
+pub const MILLICPUS: u32 = 4_096_999;
 /// Labels of a run or an executor.
 pub const LABELS: usize = 64;
 /// Retries of a run.

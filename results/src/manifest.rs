@@ -40,6 +40,8 @@ pub fn decode_manifest(bytes: &[u8]) -> Result<Manifest, InvalidManifest> {
         Err(InvalidManifest::Bound("an id over 64 KiB"))
     } else if manifest.relations.iter().flat_map(|relation| &relation.tests).any(out_of_range) {
         Err(InvalidManifest::Bound("a relation of tests that are not in it"))
+    } else if manifest.environments.iter().flat_map(|needs| &needs.tests).any(out_of_range) {
+        Err(InvalidManifest::Bound("an environment of tests that are not in it"))
     } else {
         Ok(manifest)
     }

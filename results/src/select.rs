@@ -81,6 +81,11 @@ impl Selection {
         Ok(selection)
     }
 
+    /// Whether it goes by paths, ids and globs alone.
+    pub fn is_by_name(&self) -> bool {
+        !self.by_history() && self.of_runs.is_empty()
+    }
+
     /// The runs whose verdicts it goes by; it is to learn them before it is applied.
     pub fn runs(&self) -> impl Iterator<Item = &RunId> {
         self.of_runs.iter().map(|of| &of.run)

@@ -12,7 +12,7 @@ use crate::service::Service;
 /// command may build what the other one runs: what runs before it has ended may be of yesterday. Tests that the run before
 /// did not find are left out: they may be called something else each time.
 pub(crate) fn make(service: &Service, spec: &RunSpec, slots: u32) -> Result<Option<(Digest, Plan)>, String> {
-    if matches!(spec.environment.framework, Framework::Command(_)) {
+    if matches!(spec.suite.framework, Framework::Command(_)) {
         return Ok(None);
     }
     let last = service.history.last_discovered(&spec.project, &spec.arguments);
@@ -51,7 +51,7 @@ fn cheap_first(bundles: &mut Vec<Vec<TestIndex>>, manifest: &Manifest, slots: u3
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::{Environment, FileTests, SuiteCommands};
+    use seagull_domain::{FileTests, Suite, SuiteCommands};
     use seagull_results::EndedRun;
 
     use super::*;
@@ -81,8 +81,8 @@ mod tests {
         let commands =
             SuiteCommands { discover: Vec::new(), run: Vec::new(), id: String::new(), batch_ms: 0 };
         let framework = Framework::Command(Box::new(commands));
-        let environment = Environment { framework, ..Environment::default() };
-        assert_eq!(expected(&RunSpec { environment, ..spec("r") }), None);
+        let suite = Suite { framework, ..Suite::default() };
+        assert_eq!(expected(&RunSpec { suite, ..spec("r") }), None);
         // What only one of two runs has found may be there or not.
         ended("next", of(&["::new", "::y", "::x"]));
         assert_eq!(expected(&spec("r")), Some((of(&["::y", "::x"]), 2)));

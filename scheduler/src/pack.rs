@@ -8,7 +8,9 @@ use seagull_binpacker::{
     Budget, Error, Item, Plan as Packed, Problem, RelationItems, Risk, STEPS, ScopeSet, Scopes, pack_within,
     steps_within,
 };
-use seagull_domain::{Algorithm, Framework, Isolation, Manifest, PlanSummary, Relation, RunSpec};
+use seagull_domain::{
+    Algorithm, EnvironmentNumber, Framework, Isolation, Manifest, PlanSummary, Relation, RunSpec,
+};
 use seagull_results::Prediction;
 
 /// A file's collection and fixtures, where nothing better is known.
@@ -17,6 +19,9 @@ const SETUP_MICROS: u64 = 20_000;
 pub(crate) const FIXED_MS: u64 = 10;
 /// What a new worker costs each slot, bundle or test that does not find one.
 pub(crate) const START_MS: u64 = 500;
+/// What services cost a worker whose sandbox has some, until they are ready (PostgreSQL, with its `initdb`, and Redis are
+/// after 1.4 s on two cores).
+const SERVICES_MS: u64 = 1_500;
 /// How likely a bundle may be longer than the cap.
 const OVERRUN: f64 = 0.1;
 /// A plan with margins has a part of the steps, one in so many: the gap that is mostly left is hardly ever made smaller by
@@ -25,13 +30,13 @@ const WITH_MARGINS: u64 = 30;
 
 /// Packs what goes first apart from the rest, and says how many of the bundles that makes.
 pub(crate) fn pack_in_turn(
-    manifest: &Manifest,
+    (manifest, environments): (&Manifest, &[EnvironmentNumber]),
     prediction: &Prediction,
     spec: &RunSpec,
     slots: u32,
     first: &[bool],
 ) -> Result<(Packed, u32), String> {
-    let mut all = problem(manifest, prediction, &Costs::of(spec), spec.cap_ms);
+    let mut all = problem(manifest, prediction, &Costs::of(spec), environments, spec.cap_ms);
     let items = std::mem::take(&mut all.items);
     let (front, rest): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| first[item.test as usize]);
     all.slots = (slots > 0).then_some(slots);
@@ -87,7 +92,7 @@ pub fn algorithm(algorithm: Algorithm) -> seagull_binpacker::Algorithm {
 }
 
 /// What is paid apart from tests.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Costs {
     /// By a bundle, for each file that it has tests of.
     pub file_micros: u64,
@@ -97,12 +102,24 @@ pub struct Costs {
     pub test_ms: u64,
     /// By a slot, once, for the worker that runs all its bundles.
     pub slot_ms: u64,
+    /// By a bundle, for the sandbox and the worker of each environment, by number.
+    pub environments_ms: Vec<u64>,
 }
 
 impl Costs {
     pub fn of(spec: &RunSpec) -> Self {
-        let warm = Self { file_micros: SETUP_MICROS, bundle_ms: FIXED_MS, test_ms: 0, slot_ms: 0 };
-        match (&spec.environment.framework, spec.isolation) {
+        let suite = &spec.suite;
+        let numbers = (0..=suite.environments.len()).filter_map(|number| u16::try_from(number).ok());
+        let numbers = numbers.map(EnvironmentNumber);
+        let environments_ms = numbers.map(|number| match suite.environment(number) {
+            None => 0,
+            Some((_, environment)) if environment.services.is_empty() => START_MS,
+            Some(_) => START_MS + SERVICES_MS,
+        });
+        let (file_micros, bundle_ms) = (SETUP_MICROS, FIXED_MS);
+        let environments_ms = environments_ms.collect();
+        let warm = Self { file_micros, bundle_ms, test_ms: 0, slot_ms: 0, environments_ms };
+        match (&spec.suite.framework, spec.isolation) {
             (Framework::Pytest, Isolation::Slot) => Self { slot_ms: START_MS, ..warm },
             (Framework::Pytest, Isolation::Bundle) => Self { bundle_ms: START_MS, ..warm },
             (Framework::Pytest, Isolation::Test) => Self { test_ms: START_MS, ..warm },
@@ -111,19 +128,35 @@ impl Costs {
     }
 }
 
-/// What a manifest's tests are to the packer.
-pub fn problem(manifest: &Manifest, prediction: &Prediction, costs: &Costs, cap_ms: u64) -> Problem {
+/// What a manifest's tests are to the packer, with the environment of each, or nothing where all have the default one.
+pub fn problem(
+    manifest: &Manifest,
+    prediction: &Prediction,
+    costs: &Costs,
+    environments: &[EnvironmentNumber],
+    cap_ms: u64,
+) -> Problem {
     let mut scopes = Scopes::default();
-    let mut files: BTreeMap<&str, ScopeSet> = BTreeMap::new();
-    for file in &manifest.files {
-        files.entry(&file.path).or_insert_with(|| scopes.add_alone(costs.file_micros));
+    // Where nothing is known, no test is taken for too short to be worth a sandbox.
+    let costly = costs.environments_ms.iter().filter(|_| !prediction.no_history);
+    let of_environments: Vec<u32> = costly.map(|millis| scopes.add(millis.saturating_mul(1000))).collect();
+    let environment = |test: u32| environments.get(test as usize).copied().unwrap_or_default();
+    let mut files: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut sets: BTreeMap<(&str, EnvironmentNumber), ScopeSet> = BTreeMap::new();
+    for (test, (path, _)) in (0..).zip(manifest.tests()) {
+        let file = *files.entry(path).or_insert_with(|| scopes.add(costs.file_micros));
+        let environment = environment(test);
+        let sandbox = of_environments.get(usize::from(environment.0)).copied();
+        let sandbox = sandbox.filter(|sandbox| scopes.micros(*sandbox) > 0);
+        let both: Vec<u32> = sandbox.into_iter().chain([file]).collect();
+        sets.entry((path, environment)).or_insert_with(|| scopes.set(&both));
     }
     let item = |(test, (path, _)): (u32, (&str, &str))| Item {
         test,
         micros: prediction.micros[test as usize].saturating_add(costs.test_ms.saturating_mul(1000)),
         sd_micros: prediction.sd_micros[test as usize],
-        scopes: files[path],
-        ..Item::default()
+        scopes: sets[&(path, environment(test))],
+        environment: environment(test).0.into(),
     };
     let related = |relation: &Relation| RelationItems {
         ordered: relation.ordered,

@@ -6,7 +6,8 @@ use std::io::Read;
 use std::time::Instant;
 
 use seagull_domain::{
-    Digest, Manifest, PlanSummary, Relation, RunId, RunOverview, RunSpec, RunState, TestIndex,
+    Digest, EnvironmentNumber, Manifest, PlanSummary, Relation, RunId, RunOverview, RunSpec, RunState,
+    TestIndex,
 };
 use seagull_results::{Prediction, Selection};
 use seagull_scheduler_core::Plan;
@@ -55,11 +56,12 @@ pub(crate) fn make(
     manifest.warnings.extend(timings.calibration.warning());
     let prediction = seagull_results::predict(&manifest, &timings);
     let digest = store_manifest(service, &manifest)?;
-    let (packed, first) = pack_in_turn(&manifest, &prediction, spec, slots, &first)?;
+    let environments = placed(&manifest, spec)?;
+    let (packed, first) = pack_in_turn((&manifest, &environments), &prediction, spec, slots, &first)?;
     // What workers tell of the coverage has its tests by the numbers that they were given.
     let anticipated = anticipated.filter(|_| manifest.asked.coverage.is_none());
     let anticipated = anticipated.and_then(|digest| load_manifest(service, &digest).ok());
-    let moved = anticipated.and_then(|anticipated| anticipated.moved(&manifest));
+    let moved = anticipated.and_then(|before| moved(&before, (&manifest, &environments), spec));
     let limit_ms = |test| spec.test_limit_ms.unwrap_or_else(|| prediction.limit_ms(test));
     let limits_ms = (0..manifest.len()).map(limit_ms).collect();
     let planning_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -69,6 +71,7 @@ pub(crate) fn make(
     Ok(Plan {
         manifest: digest,
         relations: disjoint(&manifest.relations, &bundles),
+        environments,
         unknown: unknown(&prediction),
         bundles,
         predicted_us: prediction.micros,
@@ -80,6 +83,24 @@ pub(crate) fn make(
         first,
         moved,
     })
+}
+
+fn placed(manifest: &Manifest, spec: &RunSpec) -> Result<Vec<EnvironmentNumber>, String> {
+    seagull_results::environments(manifest, &spec.suite).map_err(|error| error.to_string())
+}
+
+/// Where the tests of an anticipated manifest are in this one. One whose environment is another now is not the same.
+fn moved(
+    before: &Manifest,
+    (manifest, environments): (&Manifest, &[EnvironmentNumber]),
+    spec: &RunSpec,
+) -> Option<Vec<Option<TestIndex>>> {
+    let moved = before.moved(manifest)?;
+    let earlier = placed(before, spec).ok()?;
+    let of = |all: &[EnvironmentNumber], place: usize| all.get(place).copied().unwrap_or_default();
+    let is_same = |place: usize, test: &TestIndex| of(&earlier, place) == of(environments, test.0 as usize);
+    let places = moved.into_iter().enumerate();
+    Some(places.map(|(place, test)| test.filter(|test| is_same(place, test))).collect())
 }
 
 /// Tests that have no history of their own.
@@ -190,7 +211,7 @@ fn warn_if_shrunk(service: &Service, spec: &RunSpec, manifest: &mut Manifest) {
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::{Asked, FileTests, Isolation, RunVerdict};
+    use seagull_domain::{Asked, Environment, FileTests, Isolation, RunVerdict};
 
     use super::*;
     use crate::pack::{FIXED_MS, START_MS};
@@ -278,7 +299,7 @@ mod tests {
             let changed = changed.iter().map(|path| (*path).to_owned()).collect();
             let spec = RunSpec { first: changed, cap_ms: 600_000, ..tests::spec("r") };
             let first = first(&spec, &mut manifest);
-            let (plan, first) = pack_in_turn(&manifest, &prediction, &spec, 2, &first).unwrap();
+            let (plan, first) = pack_in_turn((&manifest, &[]), &prediction, &spec, 2, &first).unwrap();
             let bundles: Vec<Vec<u32>> = plan.bundles.into_iter().map(|bundle| bundle.tests).collect();
             (bundles, first, plan.lower_bound, manifest.warnings.len())
         };
@@ -289,6 +310,35 @@ mod tests {
         assert_eq!((bundles, first), (vec![vec![5], vec![0, 1, 2], vec![3, 4]], 1));
         assert_eq!(bound, 1, "of all six in one bundle nothing is proven");
         assert_eq!(packed(&["d.py"]), (longest_first, 0, packed(&[]).2, 1), "and said");
+    }
+
+    #[test]
+    fn tests_of_several_environments_are_packed_apart_and_their_sandboxes_are_paid() {
+        let file = |path: &str| FileTests {
+            path: path.into(),
+            suffixes: (0..4).map(|test| format!("::t{test}")).collect(),
+        };
+        let files = ["db/a.py", "db/b.py", "c.py", "d.py"].map(file).to_vec();
+        let manifest = Manifest { files, ..Manifest::default() };
+        let mut spec = RunSpec { cap_ms: 600_000, ..tests::spec("r") };
+        let db = Environment { services: vec!["pg".into()], tests: vec!["db".into()], ..Default::default() };
+        spec.suite.environments.insert("db".into(), db);
+        let environments = placed(&manifest, &spec).unwrap();
+        let packed = |no_history| {
+            let prediction = seagull_results::predict(&manifest, &Default::default());
+            let prediction = Prediction { no_history, ..prediction };
+            let (plan, _) =
+                pack_in_turn((&manifest, &environments), &prediction, &spec, 4, &[false; 16]).unwrap();
+            assert!(plan.bundles.iter().all(|bundle| {
+                let of_db = bundle.tests.iter().filter(|test| **test < 8).count();
+                of_db == 0 || of_db == bundle.tests.len()
+            }));
+            let of_db = |bundle: &&seagull_binpacker::Bundle| bundle.environment == 1;
+            let setup = plan.bundles.iter().filter(of_db).map(|bundle| bundle.setup_micros).min();
+            (plan.bundles.iter().filter(of_db).count(), setup.unwrap_or(0) > 1_000_000)
+        };
+        assert_eq!(packed(true), (2, false), "a file a bundle");
+        assert!(packed(false).1, "each pays for its sandbox");
     }
 
     #[test]

@@ -2,12 +2,14 @@
 
 use std::num::NonZeroU32;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::Args;
 use seagull_domain::RunId;
 use tonic::transport::Uri;
 
 use super::{StateArgs, TlsArgs, TokenArgs, url};
+use crate::duration;
 use crate::report::{Color, Output};
 
 const RUNS_EXAMPLES: &str = "\
@@ -285,6 +287,9 @@ pub struct Repro {
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "0",
           conflicts_with = "print")]
     pub until_fail: Option<u32>,
+    /// Where the test has services: if it fails, keep them for so long after their start
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_some, conflicts_with = "print")]
+    pub hold_on_failure: Option<Duration>,
     #[command(flatten)]
     pub from: FromArgs,
 }

@@ -2,18 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
-use seagull_executor::docker::{Definition, Environment, Impossible, Limits, Probe, Ready, Rights, Service};
+use seagull_domain::{Definition, Environment, Impossible, Limits, Probe, Ready, Rights, Scope, Service};
+use seagull_results::Selection;
 
 use super::command::Words;
 use super::reader::Reader;
 use crate::duration;
 use crate::memory;
 use crate::nearest::nearest;
-
-/// How long a service may take to be ready.
-const WITHIN: Duration = Duration::from_secs(60);
 
 /// Every environment with the services that it needs, and what is to be asked for unknown keys.
 pub fn read(
@@ -29,7 +26,7 @@ pub fn read(
     for (name, table) in &mut tables {
         all.insert(name.clone(), service(table, &names, directory, &mut readers)?);
     }
-    let everything = Environment { services: names.clone(), env: BTreeMap::new() };
+    let everything = Environment { services: names.clone(), ..Environment::default() };
     if let Err(Impossible::Circle(circle)) = Definition::of("", &everything, &all) {
         let table = tables.iter().find(|(name, _)| *name == circle[0]).map(|(_, table)| table);
         let round = circle.iter().chain(&circle[..1]).map(String::as_str).collect::<Vec<_>>().join(", ");
@@ -45,10 +42,11 @@ pub fn read(
     {
         let services = table.texts_of("services", |wanted| are_services(wanted, &names))?;
         let env = table.table("env")?.texts()?;
+        let tests = table.texts_of("tests", are_selections)?.unwrap_or_default();
         let Some(services) = services.filter(|services| !services.is_empty()) else {
             return Err(table.lacks("services", "docs/sandboxes.md shows both"));
         };
-        if let Ok(definition) = Definition::of(&name, &Environment { services, env }, &all) {
+        if let Ok(definition) = Definition::of(&name, &Environment { services, env, tests }, &all) {
             definitions.insert(name, definition);
         }
         readers.push(table);
@@ -68,7 +66,8 @@ fn service(
     let env = table.table("env")?.texts()?;
     let secrets = table.table("secrets")?.all(str::parse)?;
     let files = table.table("files")?.paths()?;
-    let files = files.into_iter().map(|(inside, outside)| (inside, directory.join(outside))).collect();
+    let outside = |path: String| directory.join(path).to_string_lossy().into_owned();
+    let files = files.into_iter().map(|(inside, path)| (inside, outside(path))).collect();
     let tmpfs = table.texts_of("tmpfs", are_absolute)?.unwrap_or_default();
     let ports = table.ports("ports")?.unwrap_or_default();
     let url = table.parsed("url", url)?;
@@ -79,13 +78,14 @@ fn service(
     let limits = Limits {
         memory_kib: table.parsed("memory", memory::parse_kib)?,
         millicpus: table.parsed("cpus", cpus)?,
-        pids: table.number("pids", 1..=4_194_304)?.unwrap_or(Limits::PIDS),
+        pids: table.number("pids", 1..=4_194_304)?.unwrap_or(Limits::default().pids),
     };
     let rights = Rights {
         user: table.text("user")?,
         capabilities: table.texts_of("capabilities", are_capabilities)?.unwrap_or_default(),
         read_only: table.truth("read-only")?.unwrap_or(false),
     };
+    let scope = table.parsed("scope", scope)?.unwrap_or_default();
     readers.push(waited);
     let Some(image) = image.filter(|image| !image.is_empty()) else {
         return Err(table.lacks("image", "docs/sandboxes.md shows every setting"));
@@ -104,12 +104,14 @@ fn service(
         depends_on,
         limits,
         rights,
+        scope,
     })
 }
 
 /// At most one way to see that a service is ready; without one, its first port takes connections.
 fn ready(table: &mut Reader, ports: &[u16]) -> anyhow::Result<Ready> {
-    let within = table.parsed("within", duration::parse_some)?.unwrap_or(WITHIN);
+    let within = table.parsed("within", duration::parse_some)?;
+    let within_ms = within.map_or(Ready::default().within_ms, duration::millis);
     let known = |port: u16| ports.contains(&port);
     let tcp = table.number("tcp", 1..=u16::MAX)?;
     if tcp.is_some_and(|port| !known(port)) {
@@ -136,7 +138,7 @@ fn ready(table: &mut Reader, ports: &[u16]) -> anyhow::Result<Ready> {
         return Err(table.refuse_all("expected one of tcp, http, command, log and health"));
     }
     let first = ports.first().map_or(Probe::Started, |port| Probe::Tcp(*port));
-    Ok(Ready { probe: probe.unwrap_or(first), within })
+    Ok(Ready { probe: probe.unwrap_or(first), within_ms })
 }
 
 fn words(words: Words) -> Vec<String> {
@@ -172,6 +174,23 @@ fn cpus(text: &str) -> Result<u32, String> {
         .ok_or_else(|| "expected a number of cores as a text, such as \"1.5\"".to_owned())
 }
 
+fn scope(text: &str) -> Result<Scope, String> {
+    match text {
+        "bundle" => Ok(Scope::Bundle),
+        "slot" => Ok(Scope::Slot),
+        _ => Err("expected bundle or slot".to_owned()),
+    }
+}
+
+/// What tests are chosen by, whatever came of them before.
+fn are_selections(texts: &[String]) -> Result<(), String> {
+    let selection = Selection::parse(texts).map_err(|error| error.to_string())?;
+    match selection.is_by_name() {
+        true => Ok(()),
+        false => Err("expected paths, ids and globs of tests".to_owned()),
+    }
+}
+
 fn are_services(wanted: &[String], names: &[String]) -> Result<(), String> {
     let Some(unknown) = wanted.iter().find(|name| !names.contains(name)) else { return Ok(()) };
     let meant = nearest(unknown, names.iter().map(String::as_str));
@@ -198,6 +217,8 @@ fn are_capabilities(names: &[String]) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use seagull_domain::Isolation;
+
     use super::super::Config;
     use super::*;
 
@@ -225,6 +246,7 @@ mod tests {
             user = "postgres"
             capabilities = ["CHOWN"]
             read-only = true
+            scope = "bundle"
             [services.api]
             image = "api:1"
             ports = [8080]
@@ -233,11 +255,16 @@ mod tests {
             [environment.db]
             services = ["api"]
             env = { MODE = "test" }
+            tests = ["tests/db"]
         "#;
         let config = parse(text).unwrap();
         assert_eq!(config.warnings, [""; 0]);
         let db = &config.environments["db"];
         assert_eq!(db.environment.env["MODE"], "test");
+        assert_eq!(
+            (&db.environment.tests[..], db.isolation()),
+            (&["tests/db".to_owned()][..], Isolation::Bundle)
+        );
         assert_eq!(db.services.keys().collect::<Vec<_>>(), ["api", "pg"]);
         assert_eq!(db.services["api"].ready.probe, Probe::Http(8080, "/health".to_owned()));
         let command = ["postgres", "-c", "fsync=off"].map(str::to_owned).to_vec();
@@ -248,14 +275,14 @@ mod tests {
             secrets: BTreeMap::from([("PASSWORD".to_owned(), "env:PG_PASSWORD".parse().unwrap())]),
             files: BTreeMap::from([(
                 "/docker-entrypoint-initdb.d/schema.sql".to_owned(),
-                "/suite/db/schema.sql".into(),
+                "/suite/db/schema.sql".to_owned(),
             )]),
             tmpfs: vec!["/var/lib/postgresql/data".to_owned()],
             ports: vec![5432],
             url: Some("postgres://app@{host}:{port}/app".to_owned()),
             ready: Ready {
                 probe: Probe::Command(["/bin/sh", "-c", "pg_isready"].map(str::to_owned).to_vec()),
-                within: Duration::from_secs(30),
+                within_ms: 30_000,
             },
             prepare: vec!["psql -f /schema.sql".to_owned()],
             depends_on: Vec::new(),
@@ -265,6 +292,7 @@ mod tests {
                 capabilities: vec!["CHOWN".to_owned()],
                 read_only: true,
             },
+            scope: Scope::Bundle,
         };
         assert_eq!(db.services["pg"], pg);
     }
@@ -302,6 +330,11 @@ mod tests {
             (
                 "[services.a]\nimage = 'x'\ndepends-on = ['b']\n[services.b]\nimage = 'x'\ndepends-on = ['a']",
                 "3: services.a.depends-on = ['b']: expected services that can start before it, and not a circle: a, b, a",
+            ),
+            ("[services.a]\nscope = 'run'", "2: services.a.scope = 'run': expected bundle or slot\n"),
+            (
+                "[environment.e]\ntests = ['last-failed']",
+                "2: environment.e.tests = ['last-failed']: expected paths",
             ),
             ("[services.a]\nports = ['80']", "2: services.a.ports = ['80']: expected a list of numbers"),
             ("[services.a]\nready.tcp = 80", "2: services.a.ready.tcp = 80: expected one of the service's"),

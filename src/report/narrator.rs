@@ -258,7 +258,7 @@ impl Narrator {
 
 /// What is done before there are tests.
 pub fn discovering(tally: &Tally) -> &'static str {
-    let framework = tally.spec.as_deref().map(|spec| &spec.environment.framework);
+    let framework = tally.spec.as_deref().map(|spec| &spec.suite.framework);
     if framework == Some(&Framework::Cargo) {
         "building the tests, then discovering them"
     } else {

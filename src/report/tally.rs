@@ -274,7 +274,7 @@ impl Tally {
     }
 
     fn weigh(&mut self, result: &TestResult) {
-        let spec = self.spec.as_ref().filter(|spec| spec.environment.framework == Framework::Pytest);
+        let spec = self.spec.as_ref().filter(|spec| spec.suite.framework == Framework::Pytest);
         let limit = spec.and_then(|spec| spec.worker_memory_kib).filter(|_| result.last);
         if limit.is_some_and(|limit| result.peak_kib > limit) {
             self.work.over_memory += 1;

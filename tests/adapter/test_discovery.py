@@ -179,6 +179,28 @@ class Discovery:
             [["test_a.py::test_a", "test_a.py::TestB::test_b"], ["test_a.py::test_d", "test_a.py::test_e"]],
         )
 
+    def test_tests_name_the_environment_that_they_need_and_the_closest_marker_counts(self):
+        source = """
+            import pytest
+            pytestmark = pytest.mark.seagull(environment="web")
+            def test_a(): pass
+            class TestB:
+                pytestmark = pytest.mark.seagull(environment="db")
+                def test_b(self): pass
+                @pytest.mark.seagull(environment="cache")
+                @pytest.mark.seagull
+                def test_c(self): pass
+                @pytest.mark.seagull(other=1)
+                def test_d(self): pass
+            """
+        plain = "def test_e(): pass\ndef test_seagull(): pass"
+        config = "[pytest]\naddopts = --strict-markers\n"
+        events, _ = self.both({"test_a.py": source, "test_z.py": plain, "pytest.ini": config})
+        needs = {event["environment"]: event["tests"] for event in named(events, "needs")}
+        db = ["test_a.py::TestB::test_b", "test_a.py::TestB::test_d"]
+        expected = {"web": ["test_a.py::test_a"], "db": db, "cache": ["test_a.py::TestB::test_c"]}
+        self.assertEqual(needs, expected)
+
     def test_zero_tests(self):
         worker = self.worker(self.suite({"helper.py": ""}))
         self.assertEqual(worker.discovered(), [])

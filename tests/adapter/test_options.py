@@ -61,11 +61,11 @@ class Options:
         tests = ["test_a.py::test_a"]
         self.assertEqual(named(run_all(self.python, suite.folder, ["-x"], tests=tests), "asks"), [])
 
-    def test_an_environment_has_the_same_words_in_every_worker_until_it_changes(self):
+    def test_what_tests_are_found_with_has_the_same_words_in_every_worker_until_it_changes(self):
         suite, tests = self.suite({"test_a.py": "def test_a(): pass"}), ["test_a.py::test_a"]
 
         def said(**settings):
-            return named(run_all(self.python, suite.folder, **settings), "hello")[0]["environment"]
+            return named(run_all(self.python, suite.folder, **settings), "hello")[0]["found_with"]
 
         before = said()
         self.assertIn(" pytest {}.{}".format(*self.pytest_version()), before)

@@ -83,7 +83,12 @@ impl Docker {
 
     /// The names of all containers, networks and volumes that a suite has on the engine, as the engine lists them.
     pub fn objects(&self, suite: &Suite) -> Vec<String> {
-        let id = suite.read(".seagull/sandboxes/installation");
+        self.objects_in(&suite.path().join(".seagull"))
+    }
+
+    /// The same of a state directory.
+    pub fn objects_in(&self, state: &Path) -> Vec<String> {
+        let id = std::fs::read_to_string(state.join("sandboxes/installation")).unwrap_or_default();
         let id = if id.is_empty() { "nobody" } else { id.trim() };
         let filter = format!("filters=%7B%22label%22%3A%5B%22seagull.installation%3D{id}%22%5D%7D");
         let lists = [

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use seagull_domain::{
-    Batch, BundleContents, DesiredAttempt, EndCause, Entry, Generation, Record, RunId, SlotIndex, SlotNumber,
-    SuiteError, TestIndex,
+    Batch, BundleContents, DesiredAttempt, EndCause, Entry, EnvironmentNumber, Generation, Record, RunId,
+    SlotIndex, SlotNumber, SuiteError, TestIndex,
 };
 
 use crate::leave::is_drain;
@@ -15,6 +15,7 @@ pub struct Attempt {
     pub slot: SlotIndex,
     pub number: SlotNumber,
     pub slots: u32,
+    pub environment: EnvironmentNumber,
     pub discover: bool,
     /// The generation of the contents it works by; 0 while it has none.
     pub generation: Generation,
@@ -61,6 +62,7 @@ impl Attempt {
             slot: desired.slot,
             number: desired.number,
             slots: desired.slots,
+            environment: desired.environment,
             discover: desired.kind == seagull_domain::Kind::Discover,
             generation: Generation(0),
             anticipated: false,

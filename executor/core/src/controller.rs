@@ -11,7 +11,9 @@
 
 use std::time::Duration;
 
-use seagull_domain::{AttemptId, Instant, Record, RunId, SlotIndex, SlotNumber, SuiteError};
+use seagull_domain::{
+    AttemptId, EnvironmentNumber, Instant, Record, RunId, SlotIndex, SlotNumber, SuiteError,
+};
 
 use crate::message::{NodeOrder, Start};
 use crate::slot::{Death, Worker, past_start_limit};
@@ -151,6 +153,7 @@ impl State {
             attempt,
             number,
             slots,
+            environment: EnvironmentNumber::default(),
             discover: false,
             died: None,
             whole: false,

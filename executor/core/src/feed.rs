@@ -84,6 +84,7 @@ impl State {
         let id = self.new_worker();
         let state = self.attempts.get_mut(&attempt).expect("an open attempt");
         let (run, number, slots, discover) = (state.run.clone(), state.number, state.slots, state.discover);
+        let environment = state.environment;
         let died = state.died.clone();
         // A discovery is under way as soon as its worker is.
         state.fed += u32::from(discover);
@@ -91,10 +92,12 @@ impl State {
             id,
             run: run.clone(),
             number,
+            environment,
             phase: Phase::Starting,
             ready: false,
             worked: false,
             broken: None,
+            sandbox_broke: None,
             retired: false,
             has_last: false,
             differs: false,
@@ -126,6 +129,7 @@ impl State {
             attempt,
             number,
             slots,
+            environment,
             discover,
             died,
             whole,
@@ -196,7 +200,7 @@ impl State {
             return false;
         }
         let attempt = self.attempts.get(&worker.attempt);
-        let goes_on = worker.renewal.isolation == Isolation::Bundle
+        let goes_on = worker.lives_for() == Isolation::Bundle
             && attempt.is_some_and(|attempt| attempt.next(worker.whole).is_some());
         (over || !goes_on) && !attempt.is_some_and(|attempt| attempt.is_bound(worker.whole))
     }

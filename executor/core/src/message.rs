@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, BundleContents, Desired, Discovery, Generation, InfraCause, Isolation, RunId, SlotIndex,
-    SlotNumber, SuiteError, TestIndex, TestResult, TextRef,
+    AttemptId, BundleContents, Desired, Discovery, EnvironmentNumber, Generation, InfraCause, Isolation,
+    RunId, SlotIndex, SlotNumber, SuiteError, TestIndex, TestResult, TextRef,
 };
 
 use crate::Notice;
@@ -101,6 +101,8 @@ pub enum WorkerEvent {
     Ended,
     /// The process and all its descendants are gone.
     Exited(Exit),
+    /// Something that its tests need has ended, with a sentence that says what.
+    SandboxBroke(String),
     /// The worker could not be started, with a sentence that says why.
     NotStarted(InfraCause, String),
 }
@@ -124,6 +126,8 @@ impl From<String> for Failure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Renewal {
     pub isolation: Isolation,
+    /// What its sandbox lives for, whatever starts a process for its tests.
+    pub sandbox: Isolation,
     /// With more resident memory than this it runs no further test.
     pub memory_kib: Option<u64>,
 }
@@ -204,6 +208,7 @@ pub struct Start {
     pub attempt: AttemptId,
     pub number: SlotNumber,
     pub slots: u32,
+    pub environment: EnvironmentNumber,
     pub discover: bool,
     /// How the worker died that was to discover before it.
     pub died: Option<String>,

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use seagull_domain::{AttemptId, Entry, Instant, Isolation, RunId, SlotNumber, TestIndex};
+use seagull_domain::{AttemptId, Entry, EnvironmentNumber, Instant, Isolation, RunId, SlotNumber, TestIndex};
 
 use crate::controller::Node;
 use crate::{Attempt, Renewal, WorkerId};
@@ -25,6 +25,7 @@ pub struct Worker {
     pub id: WorkerId,
     pub run: RunId,
     pub number: SlotNumber,
+    pub environment: EnvironmentNumber,
     pub phase: Phase,
     /// Whether the framework ever said that it runs.
     pub ready: bool,
@@ -32,6 +33,8 @@ pub struct Worker {
     pub worked: bool,
     /// Why it will not run any test, in the framework's words.
     pub broken: Option<String>,
+    /// What of its sandbox has ended under it.
+    pub sandbox_broke: Option<String>,
     /// Whether nothing more is to run in it: it has run what does not count, or all that it lives for.
     pub retired: bool,
     /// Whether it knows that what it has is the last.
@@ -96,6 +99,8 @@ pub enum Death {
     Grace,
     /// It had not stopped when its executor had no more time.
     HandedBack,
+    /// Something of its sandbox has ended, which no test is to blame for.
+    SandboxBroke,
     /// It did not collect the file of the test within its limit; or, without one, not start or discover, or come to a
     /// test.
     Stuck(Option<TestIndex>),
@@ -106,7 +111,8 @@ impl Phase {
     pub fn is_interrupted(self) -> bool {
         matches!(
             self,
-            Phase::Finishing { interrupted: true, .. } | Phase::Dying(Death::Grace | Death::HandedBack)
+            Phase::Finishing { interrupted: true, .. }
+                | Phase::Dying(Death::Grace | Death::HandedBack | Death::SandboxBroke)
         )
     }
 }
@@ -153,15 +159,23 @@ impl Worker {
         }
     }
 
-    /// Whether it can work for an attempt it was not started for. Not for one of another number: that was given out
+    /// Whether it can work for an attempt it was not started for. Not for one of another environment, which has another
+    /// sandbox, nor for one of another number: that was given out
     /// anew, after the executor had been lost. And not for a discovery: only a new process collects anew.
     pub fn can_serve(&self, attempt: &Attempt) -> bool {
-        !self.retired && !attempt.discover && (&self.run, self.number) == (&attempt.run, attempt.number)
+        let own = (&self.run, self.number, self.environment);
+        !self.retired && !attempt.discover && own == (&attempt.run, attempt.number, attempt.environment)
     }
 
-    /// Whether it lives for less than what its slot runs. What starts a process for each batch is isolated by that.
+    /// What it lives for. What starts a process for each batch is isolated by that, but its sandbox is not.
+    pub fn lives_for(&self) -> Isolation {
+        let own = Some(self.renewal.isolation).filter(|isolation| *isolation != Isolation::Slot);
+        own.filter(|_| self.batch_us.is_none()).unwrap_or(self.renewal.sandbox)
+    }
+
+    /// Whether it lives for less than what its slot runs.
     pub fn is_isolated(&self) -> bool {
-        self.batch_us.is_none() && self.renewal.isolation != Isolation::Slot
+        self.lives_for() != Isolation::Slot
     }
 
     pub fn is_over_memory(&self) -> bool {
@@ -171,7 +185,11 @@ impl Worker {
     /// Whether it may get a test of the attempt before it asks for one. What would be too much for it, or what it was
     /// the last of, only shows when it does.
     pub fn takes_ahead(&self, attempt: AttemptId) -> bool {
-        let apart = match self.renewal.isolation {
+        let shortest = match self.renewal.isolation {
+            Isolation::Slot => self.renewal.sandbox,
+            shorter => shorter,
+        };
+        let apart = match shortest {
             Isolation::Slot => false,
             Isolation::Bundle => self.fed.back().is_some_and(|(of, _)| *of != attempt),
             Isolation::Test => true,

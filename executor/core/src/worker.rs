@@ -82,6 +82,7 @@ impl State {
                 let attempt = self.worker(slot).attempt;
                 self.record(attempt, Record::Coverage(data));
             }
+            WorkerEvent::SandboxBroke(message) => self.sandbox_broke(slot, message),
             WorkerEvent::Exited(exit) => self.exited(slot, &exit),
             WorkerEvent::NotStarted(cause, message) => self.not_started(slot, cause, message),
         }
@@ -191,6 +192,7 @@ impl State {
         } else if let Some((_, entry)) = worker.fed.front().copied().filter(|_| !spared) {
             self.front_of_dead(slot, &worker, entry, exit);
         }
+        self.give_back_broken(&worker);
         self.unfeed(slot);
         self.never_worked(&worker, &exit.how);
         self.last_words(&worker, exit);
@@ -261,6 +263,24 @@ impl State {
         self.fail_running(slot, entry, cause, Failure { text: exit.text, ..message.into() });
     }
 
+    /// What its tests need is gone: whatever it is at is interrupted, for what comes of it says nothing.
+    fn sandbox_broke(&mut self, slot: SlotIndex, message: String) {
+        let worker = self.slot_mut(slot).and_then(|s| s.worker.as_mut()).expect("it spoke");
+        if worker.ended || matches!(worker.phase, Phase::Dying(_)) {
+            return;
+        }
+        worker.sandbox_broke = Some(message);
+        self.kill(slot, Death::SandboxBroke);
+    }
+
+    /// The attempt that it was at goes elsewhere, where its tests find what they need.
+    fn give_back_broken(&mut self, worker: &Worker) {
+        if let Some(message) = worker.sandbox_broke.clone() {
+            let attempt = worker.fed.front().map_or(worker.attempt, |(attempt, _)| *attempt);
+            self.give_back(attempt, InfraCause::SandboxFailed, message);
+        }
+    }
+
     /// A worker that never came to a test, though it was not told to stop, is a sandbox that failed.
     fn never_worked(&mut self, worker: &Worker, how: &str) {
         let idle = !worker.ready || worker.came_to_no_test();
@@ -282,7 +302,7 @@ impl State {
             _ if !worker.ready || worker.ended || self.is_doubted(worker) => return,
             // That it may hang is why there was a second copy.
             Phase::Dying(Death::Grace) if self.is_superseded(worker) => return,
-            Phase::Dying(Death::HandedBack) => return,
+            Phase::Dying(Death::HandedBack | Death::SandboxBroke) => return,
             Phase::Dying(Death::Grace) => {
                 let grace = worker.grace_ms as f64 / 1000.0;
                 let message = format!("after {grace} s; --grace sets how long");

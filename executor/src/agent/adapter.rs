@@ -74,7 +74,7 @@ pub(crate) enum Event {
         #[serde(default)]
         batch_ms: Option<u64>,
         #[serde(default)]
-        environment: String,
+        found_with: String,
     },
     Warning {
         message: String,
@@ -87,6 +87,11 @@ pub(crate) enum Event {
         tests: Vec<String>,
         #[serde(default)]
         ordered: bool,
+    },
+    /// The tests name the environment that they need.
+    Needs {
+        tests: Vec<String>,
+        environment: String,
     },
     Asks(Asked),
     Skipped {

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, Built, BundleContents, Digest, Framework, Manifest, RunId, RunSpec, TestIndex, Workspace,
+    AttemptId, Built, BundleContents, Definition, Digest, EnvironmentNumber, Framework, Isolation, Manifest,
+    RunId, RunSpec, TestIndex, Workspace,
 };
 use seagull_executor_core::Settings;
 use tokio::sync::OnceCell;
@@ -157,7 +158,7 @@ impl Context {
         setups: &Setups,
         secrets: &Secrets,
     ) -> Result<Option<Arc<Prepared>>, String> {
-        let Some(setup) = &self.spec.environment.setup else { return Ok(None) };
+        let Some(setup) = &self.spec.suite.setup else { return Ok(None) };
         let asked = Instant::now();
         let mut attempted = self.setup.lock().await;
         match &*attempted {
@@ -165,12 +166,12 @@ impl Context {
             Some(Attempted::Failed(at, message)) if *at >= asked => return Err(message.clone()),
             _ => {}
         }
-        let environment = &self.spec.environment;
-        let passed = environment.passed.clone().into_iter().chain(self.revision());
+        let suite = &self.spec.suite;
+        let passed = suite.passed.clone().into_iter().chain(self.revision());
         let wanted = Wanted {
             directory: self.root.join(&setup.directory),
             setup: setup.clone(),
-            variables: environment.variables.clone(),
+            variables: suite.variables.clone(),
             passed: passed.collect(),
             secrets: secrets.clone(),
             limit: setup::limit(self.spec.start_limit_ms.map(Duration::from_millis)),
@@ -188,9 +189,36 @@ impl Context {
         self.spec.start_limit_ms.map_or(Settings::default().start_limit, Duration::from_millis)
     }
 
+    /// An environment of the run, with absolute paths of what its services are shown; none where that is nothing.
+    pub fn definition(&self, number: EnvironmentNumber) -> Result<Option<Definition>, String> {
+        let found = self.spec.suite.definition(number);
+        let mut found = found.map_err(|impossible| format!("its environment cannot be: {impossible:?}"))?;
+        for service in found.iter_mut().flat_map(|definition| definition.services.values_mut()) {
+            for path in service.files.values_mut() {
+                *path = self.root.join(&*path).to_string_lossy().into_owned();
+            }
+        }
+        Ok(found)
+    }
+
+    /// What an environment of the run says of variables.
+    pub fn variables_of(&self, number: EnvironmentNumber) -> BTreeMap<String, String> {
+        self.spec
+            .suite
+            .environment(number)
+            .map(|(_, environment)| environment.env.clone())
+            .unwrap_or_default()
+    }
+
+    /// What a sandbox of an environment lives for.
+    pub fn lives_for(&self, number: EnvironmentNumber) -> Isolation {
+        let definition = self.spec.suite.definition(number).ok().flatten();
+        definition.map_or(Isolation::Slot, |definition| definition.isolation())
+    }
+
     /// What runs the tests, with absolute paths.
     pub fn framework(&self) -> Framework {
-        let mut framework = self.spec.environment.framework.clone();
+        let mut framework = self.spec.suite.framework.clone();
         if let Framework::Built(Built { list, tree }) = &mut framework {
             for path in [list, tree] {
                 *path = self.root.join(&*path).to_string_lossy().into_owned();
@@ -210,12 +238,12 @@ impl Context {
         lock(&self.ids).get(&attempt)?.0.get(test)
     }
 
-    /// The environment without which the attempt is not to be begun: what is only anticipated of another one, it says
+    /// What a worker has to be found with, without which the attempt is not to be begun: what is only anticipated of another one, it says
     /// nothing of.
     pub fn needs(&self, attempt: AttemptId) -> Option<String> {
         let ids = lock(&self.ids);
         let (ids, _) = ids.get(&attempt).filter(|(_, anticipated)| *anticipated)?;
-        Some(ids.manifest.environment.clone()).filter(|environment| !environment.is_empty())
+        Some(ids.manifest.found_with.clone()).filter(|found_with| !found_with.is_empty())
     }
 }
 

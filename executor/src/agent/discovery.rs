@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use seagull_domain::{FileTests, Manifest, Relation, SkippedModule, TestIndex};
+use seagull_domain::{FileTests, Manifest, Needs, Relation, SkippedModule, TestIndex};
 use seagull_proto::limits::{BUNDLE_ENTRIES, TESTS};
 
 use super::adapter::Event;
@@ -18,6 +18,8 @@ pub(crate) struct Discovering {
     manifest: Manifest,
     /// Ids, and whether they are ordered.
     groups: Vec<(Vec<String>, bool)>,
+    /// Ids, and the environment that they name.
+    needs: Vec<(Vec<String>, String)>,
     duplicates: Vec<String>,
     /// How many ids there are in files, and in groups.
     tests: usize,
@@ -34,9 +36,9 @@ impl Discovering {
     }
 
     /// What the framework says it discovers with.
-    pub fn begin(&mut self, environment: String) {
-        self.bytes += environment.len();
-        self.manifest.environment = environment;
+    pub fn begin(&mut self, found_with: String) {
+        self.bytes += found_with.len();
+        self.manifest.found_with = found_with;
     }
 
     /// Takes what a line of so many bytes said. The error is a sentence, and the end of the discovery.
@@ -51,6 +53,10 @@ impl Discovering {
             Event::Relation { tests, ordered } => {
                 self.grouped += tests.len();
                 self.groups.push((tests, ordered));
+            }
+            Event::Needs { tests, environment } => {
+                self.grouped += tests.len();
+                self.needs.push((tests, environment));
             }
             Event::Skipped { path, reason } => {
                 self.manifest.skipped_modules.push(SkippedModule { path, reason });
@@ -83,7 +89,7 @@ impl Discovering {
 
     /// What was found; the framework passed over `deselected` tests.
     pub fn finish(mut self, deselected: u32) -> Manifest {
-        self.manifest.relations = self.relations();
+        (self.manifest.relations, self.manifest.environments) = self.told_of();
         if self.manifest.is_empty() {
             let passed_over =
                 if deselected > 0 { format!(" ({deselected} deselected)") } else { String::new() };
@@ -100,23 +106,27 @@ impl Discovering {
         self.manifest
     }
 
-    /// Each in the manifest's order, which is the framework's final one.
-    fn relations(&self) -> Vec<Relation> {
-        let related: HashSet<&str> =
-            self.groups.iter().flat_map(|(ids, _)| ids).map(String::as_str).collect();
-        if related.is_empty() {
-            return Vec::new();
+    /// Relations and environments, each in the manifest's order, which is the framework's final one.
+    fn told_of(&self) -> (Vec<Relation>, Vec<Needs>) {
+        let groups = self.groups.iter().map(|(ids, _)| ids);
+        let told = groups.chain(self.needs.iter().map(|(ids, _)| ids)).flatten();
+        let told: HashSet<&str> = told.map(String::as_str).collect();
+        if told.is_empty() {
+            return Default::default();
         }
-        let ids =
-            (0..).map(TestIndex).zip(self.manifest.ids()).filter(|(_, id)| related.contains(id.as_str()));
+        let ids = (0..).map(TestIndex).zip(self.manifest.ids()).filter(|(_, id)| told.contains(id.as_str()));
         let index: HashMap<String, TestIndex> = ids.map(|(test, id)| (id, test)).collect();
-        let relation = |(ids, ordered): &(Vec<String>, bool)| {
+        let tests = |ids: &[String]| {
             let mut tests: Vec<_> = ids.iter().filter_map(|id| index.get(id).copied()).collect();
             tests.sort_unstable();
             tests.dedup();
-            Relation { ordered: *ordered, tests }
+            tests
         };
-        self.groups.iter().map(relation).filter(|relation| relation.tests.len() > 1).collect()
+        let relations =
+            self.groups.iter().map(|(ids, ordered)| Relation { ordered: *ordered, tests: tests(ids) });
+        let needs =
+            self.needs.iter().map(|(ids, name)| Needs { environment: name.clone(), tests: tests(ids) });
+        (relations.filter(|relation| relation.tests.len() > 1).collect(), needs.collect())
     }
 }
 
@@ -154,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_become_relations_by_index() {
+    fn groups_and_environments_become_tests_by_index() {
         let mut discovering = Discovering::default();
         let events = [
             Event::Warning { message: "--last-failed ignored".into() },
@@ -166,6 +176,7 @@ mod tests {
                 ordered: false,
             },
             Event::Relation { tests: vec!["b.py::x".into(), "a.py::y".into()], ordered: true },
+            Event::Needs { tests: vec!["b.py::x".into(), "a.py::x".into()], environment: "db".into() },
             Event::Asks(Asked { fail_fast: Some(1), ..Asked::default() }),
             Event::Duplicate { id: "a.py::x".into() },
         ];
@@ -176,6 +187,8 @@ mod tests {
         assert_eq!(manifest.files.len(), 2);
         let relation = |ordered, tests: [u32; 2]| Relation { ordered, tests: tests.map(TestIndex).to_vec() };
         assert_eq!(manifest.relations, [relation(false, [2, 3]), relation(true, [1, 3])]);
+        let needs = Needs { environment: "db".into(), tests: [0, 3].map(TestIndex).to_vec() };
+        assert_eq!(manifest.environments, [needs]);
         assert_eq!(manifest.asked.fail_fast, Some(1));
         assert_eq!(manifest.warnings, ["--last-failed ignored", "1 duplicate id runs once: a.py::x"]);
     }

@@ -27,6 +27,7 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::artifact::Cache;
+use crate::docker::Keeper;
 use crate::kept::{ARTIFACTS, CACHE_BYTES, SETUPS, Shelf};
 use crate::notice::{Notice, Source};
 use crate::sandbox::{Children, Home, ProcessSandbox};
@@ -128,13 +129,14 @@ impl Agent {
         std::fs::create_dir_all(&options.state).map_err(in_state)?;
         let home = home_in(Home::PARENT.as_ref())?;
         let children = Arc::new(Children::become_subreaper().map_err(Error::Supervision)?);
-        let sandboxes = ProcessSandbox::new(children, home.path()).map_err(Error::Supervision)?;
+        let sandboxes = ProcessSandbox::new(children.clone(), home.path()).map_err(Error::Supervision)?;
         let boot = boot_id(home.path());
         let setups = options.setups.as_ref().unwrap_or(&options.state);
         let artifacts = Shelf::open(&options.state.join(ARTIFACTS), CACHE_BYTES).map_err(in_state)?;
         let cache = Cache::of(artifacts.beside(&setups.join(SETUPS)));
         let (sandboxes, home) = (Arc::new(sandboxes), Arc::new(home));
         let tell = options.tell;
+        let keeper = Keeper::new(&options.state, boot.as_str(), children, tell.clone());
         let setups = Setups::open(setups, CACHE_BYTES, sandboxes.clone(), home.clone(), tell.clone());
         let setups = setups.map_err(in_state)?;
         let connection = Connection::new(options.channel, &options.token);
@@ -146,6 +148,7 @@ impl Agent {
             logs: Logs::default(),
             sandboxes,
             home,
+            keeper,
             caches: options.state.join("caches"),
             events: sender,
         };
@@ -176,6 +179,7 @@ impl Agent {
             }
             self.calls.send_if_due(&mut self.core);
         }
+        self.shared.keeper.end().await;
         Ok(())
     }
 

@@ -5,7 +5,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use seagull_domain::{
-    Discovery, Framework, Manifest, RunSpec, SlotNumber, SuiteError, TestIndex, TestResult,
+    Discovery, Framework, Isolation, Manifest, Outcome, RunSpec, SlotNumber, SuiteError, TestIndex,
+    TestResult,
 };
 use seagull_executor_core::{Failure, Renewal, WorkerEvent};
 use seagull_proto::convert::{fit_result, fitted};
@@ -53,6 +54,7 @@ impl Reader {
             Event::Warning { .. }
             | Event::File { .. }
             | Event::Relation { .. }
+            | Event::Needs { .. }
             | Event::Asks(_)
             | Event::Skipped { .. }
             | Event::Duplicate { .. } => {
@@ -72,20 +74,21 @@ impl Reader {
             Event::Uncollected {} | Event::Finishing {} => return None,
             Event::Collecting {} => WorkerEvent::Collecting,
             Event::Collected {} => WorkerEvent::FileCollected,
-            Event::Hello { dump_signal, batch_ms, environment } => {
-                let environment = fitted(environment, limits::REPORT_BYTES);
-                if voice.context.needs(voice.start.attempt).is_some_and(|needed| needed != environment) {
+            Event::Hello { dump_signal, batch_ms, found_with } => {
+                let found_with = fitted(found_with, limits::REPORT_BYTES);
+                if voice.context.needs(voice.start.attempt).is_some_and(|needed| needed != found_with) {
                     voice.say(WorkerEvent::EnvironmentDiffers);
                 }
                 if let Some(discovering) = &mut self.discovering {
-                    discovering.begin(environment);
+                    discovering.begin(found_with);
                 }
                 if let Some(millis) = batch_ms {
                     voice.say(WorkerEvent::Batches { micros: millis.saturating_mul(1000) });
                 }
                 let dumps = dump_signal == Some(DUMP_SIGNAL);
                 voice.dumps.store(dumps, std::sync::atomic::Ordering::Relaxed);
-                voice.say(WorkerEvent::Renews(renewal(&voice.context.spec)));
+                let sandbox = voice.context.lives_for(voice.start.environment);
+                voice.say(WorkerEvent::Renews(renewal(&voice.context.spec, sandbox)));
                 WorkerEvent::Ready { grace_ms: voice.context.spec.grace_ms }
             }
             Event::DiscoveryFailed { message, text } => {
@@ -100,7 +103,7 @@ impl Reader {
                 self.started_at = unix_millis();
                 WorkerEvent::Started(TestIndex(test))
             }
-            Event::Finished(finished) => WorkerEvent::Finished(result(voice, *finished, self.started_at)),
+            Event::Finished(finished) => self.finished(*finished),
             Event::Missing { test, reason } => {
                 WorkerEvent::Missing { test: TestIndex(test), reason: fitted(reason, limits::LINE_BYTES) }
             }
@@ -121,15 +124,27 @@ impl Reader {
             Event::Ended {} => WorkerEvent::Ended,
         })
     }
+
+    /// A failure may well be that the test did not find what it needs.
+    fn finished(&self, finished: Finished) -> WorkerEvent {
+        let failed = finished.outcome == Outcome::Failed;
+        if let Some(services) = self.voice.services.as_ref().filter(|_| failed)
+            && let Some(error) = self.runtime.block_on(services.broken())
+        {
+            return WorkerEvent::SandboxBroke(error.to_string());
+        }
+        WorkerEvent::Finished(result(&self.voice, finished, self.started_at))
+    }
 }
 
 /// Where the tests have processes of their own, as cargo's all have, a new worker around these would change nothing.
-fn renewal(spec: &RunSpec) -> Renewal {
-    match spec.environment.framework {
-        Framework::Pytest => Renewal { isolation: spec.isolation, memory_kib: spec.worker_memory_kib },
-        Framework::Command(_) => Renewal { isolation: spec.isolation, memory_kib: None },
-        Framework::Cargo | Framework::Built(_) => Renewal::default(),
-    }
+fn renewal(spec: &RunSpec, sandbox: Isolation) -> Renewal {
+    let (isolation, memory_kib) = match spec.suite.framework {
+        Framework::Pytest => (spec.isolation, spec.worker_memory_kib),
+        Framework::Command(_) => (spec.isolation, None),
+        Framework::Cargo | Framework::Built(_) => (Isolation::Slot, None),
+    };
+    Renewal { isolation, sandbox, memory_kib }
 }
 
 /// Why there are no tests, as the framework says it: it is all there is to go by, so it is not left in a log.
@@ -179,8 +194,6 @@ fn result(voice: &Voice, finished: Finished, started_at: u64) -> TestResult {
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::Isolation;
-
     use super::*;
 
     #[test]
@@ -191,9 +204,11 @@ mod tests {
             "environment": {}, "workspace": {"in_place": {"directory": "/s"}},
         });
         let mut spec: RunSpec = serde_json::from_value(spec).unwrap();
-        let asked = Renewal { isolation: Isolation::Test, memory_kib: Some(9) };
-        assert_eq!(renewal(&spec), asked);
-        spec.environment.framework = Framework::Cargo;
-        assert_eq!(renewal(&spec), Renewal::default());
+        let asked = Renewal { isolation: Isolation::Test, memory_kib: Some(9), ..Renewal::default() };
+        assert_eq!(renewal(&spec, Isolation::Slot), asked);
+        spec.suite.framework = Framework::Cargo;
+        assert_eq!(renewal(&spec, Isolation::Slot), Renewal::default());
+        let sandbox = Isolation::Bundle;
+        assert_eq!(renewal(&spec, sandbox), Renewal { sandbox, ..Renewal::default() });
     }
 }

@@ -18,6 +18,7 @@ use super::connection::Connection;
 use super::context::{Context, Contexts};
 use super::link::Link;
 use super::logs::Logs;
+use crate::docker::{Held, Keeper, Services};
 use crate::interpreter;
 use crate::sandbox::{Handle, Home, ProcessSandbox, Sandbox, Spec, environment, own_program};
 use crate::secrets::Secrets;
@@ -68,6 +69,7 @@ pub(crate) struct Shared {
     pub sandboxes: Arc<ProcessSandbox>,
     /// Where sandboxes have their directories.
     pub home: Arc<Home>,
+    pub keeper: Arc<Keeper>,
     /// Where slots keep their framework caches.
     pub caches: PathBuf,
     pub events: mpsc::Sender<Event>,
@@ -87,6 +89,8 @@ pub(crate) struct Voice {
     pub dumps: Arc<AtomicBool>,
     /// Where it writes what belongs to no test.
     own_log: PathBuf,
+    /// What its tests need besides it.
+    pub services: Option<Services>,
     /// The file that a discovery is at.
     importing: Arc<Mutex<String>>,
 }
@@ -132,18 +136,22 @@ impl Voice {
 /// Starts a worker and serves it until it is gone. Whatever happens, the last event is `Exited` or `NotStarted`.
 pub(crate) async fn run(shared: Shared, start: Start, mut orders: mpsc::UnboundedReceiver<Order>) {
     let (events, slot, worker) = (shared.events.clone(), start.slot, start.worker);
+    let mut held = None;
     let launched = tokio::select! {
-        launched = launch(shared, start) => launched,
+        launched = launch(shared, start, &mut held) => launched,
         // Before it has started a worker is told nothing but to stop.
         _ = orders.recv() => {
-            let message = "it was stopped before the run, its files and its setup were there".to_owned();
-            Err((InfraCause::ArtifactUnavailable, message))
+            let what = "the run, its files, its setup and its services";
+            Err((InfraCause::ArtifactUnavailable, format!("it was stopped before {what} were there")))
         }
     };
     let event = match launched {
         Ok(launched) => WorkerEvent::Exited(launched.serve(orders).await),
         Err((cause, message)) => WorkerEvent::NotStarted(cause, message),
     };
+    if let Some(held) = held {
+        held.remove().await;
+    }
     let _ = events.send(Event::Worker { slot, worker, event }).await;
 }
 
@@ -155,20 +163,47 @@ struct Launched {
     configure: Configure,
 }
 
-async fn launch(shared: Shared, start: Start) -> Result<Launched, (InfraCause, String)> {
+/// `held`: what is to be removed after the worker, also if it does not start.
+async fn launch(
+    shared: Shared,
+    start: Start,
+    held: &mut Option<Held>,
+) -> Result<Launched, (InfraCause, String)> {
     let context = shared.contexts.get(&start.run).await;
     let context = context.map_err(|message| (InfraCause::ArtifactUnavailable, message))?;
     let (slot, worker, limit) = (start.slot, start.worker, context.start_limit());
     let _ = shared.events.send(Event::Worker { slot, worker, event: WorkerEvent::StartLimit(limit) }).await;
     let failed = |message| (InfraCause::SandboxFailed, message);
-    let secrets = Arc::new(Secrets::find(&context.spec.environment.secrets).map_err(failed)?);
+    let secrets = Arc::new(Secrets::find(&context.spec.suite.secrets).map_err(failed)?);
     let prepared = context.prepared(&shared.setups, &secrets).await.map_err(failed)?;
+    let services = services(&shared, &context, &start, held).await.map_err(failed)?;
     let (home, name) = (shared.home.clone(), format!("{}-{}", name(&start), start.worker.0));
-    let given = Given { secrets, prepared };
+    let given = Given { secrets, prepared, services };
     begin(shared, start, context, &given, &name).map_err(|message| {
         discard(&home, &name);
         failed(message)
     })
+}
+
+/// What its tests need is up before it starts. A controller runs no tests.
+async fn services(
+    shared: &Shared,
+    context: &Context,
+    start: &Start,
+    held: &mut Option<Held>,
+) -> Result<Option<Services>, String> {
+    let definition = context.definition(start.environment)?.filter(|_| !start.controller);
+    let Some(definition) = definition.filter(|definition| !definition.services.is_empty()) else {
+        return Ok(None);
+    };
+    let held = held.insert(
+        shared
+            .keeper
+            .hold(Arc::new(definition), &start.worker.0.to_string())
+            .await
+            .map_err(|e| e.to_string())?,
+    );
+    held.start().await.map(Some).map_err(|error| error.to_string())
 }
 
 /// What a person knows it by.
@@ -180,6 +215,7 @@ fn name(start: &Start) -> String {
 struct Given {
     secrets: Arc<Secrets>,
     prepared: Option<Arc<Prepared>>,
+    services: Option<Services>,
 }
 
 /// Nobody else removes the directories and the log of what does not start.
@@ -211,7 +247,7 @@ fn begin(
     let log = log_path(&shared.home, name);
     let spec = Spec {
         command: command(&context, given.prepared.as_deref(), &directory)?,
-        env: environment(std::env::vars_os(), &variables(&context, given), &temporary),
+        env: environment(std::env::vars_os(), &variables(&context, &start, given), &temporary),
         cwd: context.directory.clone(),
         directories: vec![directory, temporary.clone()],
         log: log.clone(),
@@ -230,6 +266,7 @@ fn begin(
             dumps: Arc::default(),
             own_log: log.clone(),
             importing: Arc::default(),
+            services: given.services.clone(),
         },
         handle,
         listener,
@@ -244,8 +281,8 @@ fn command(
     prepared: Option<&Prepared>,
     directory: &Path,
 ) -> Result<Vec<OsString>, String> {
-    let environment = &context.spec.environment;
-    if environment.framework != Framework::Pytest {
+    let suite = &context.spec.suite;
+    if suite.framework != Framework::Pytest {
         let own = own_program().map_err(|error| format!("this program cannot be found: {error}"))?;
         return Ok(vec![own.into(), "adapt".into(), directory.into()]);
     }
@@ -253,7 +290,7 @@ fn command(
         .map_err(|error| format!("cannot write the adapter: {error}"))?;
     let python = match prepared.and_then(Prepared::python) {
         Some(python) => python,
-        None => interpreter::find(&environment.python, &context.directory).map_err(|e| e.to_string())?,
+        None => interpreter::find(&suite.python, &context.directory).map_err(|e| e.to_string())?,
     };
     Ok(vec![python.into(), "-c".into(), BOOTSTRAP.into(), directory.into()])
 }
@@ -264,22 +301,24 @@ fn write_adapter(directory: &Path) -> std::io::Result<()> {
 }
 
 /// What a worker has beside this process's own: one hash seed for all workers of a run where Python may be, so that ids
-/// made from sets are the same in each; the run's revision; what the run says; what was prepared, before whatever PATH that leaves; and
-/// secrets, which win.
-fn variables(context: &Context, given: &Given) -> Vec<(String, String)> {
-    let environment = &context.spec.environment;
+/// made from sets are the same in each; the run's revision; what the run says; what was prepared, before whatever PATH that leaves; what
+/// its environment says, and where its services are; and secrets, which win.
+fn variables(context: &Context, start: &Start, given: &Given) -> Vec<(String, String)> {
+    let suite = &context.spec.suite;
     let mut variables = Vec::new();
-    if environment.framework.may_be_python() {
+    if suite.framework.may_be_python() {
         let hash_seed = std::env::var("PYTHONHASHSEED").unwrap_or_else(|_| context.spec.seed.to_string());
         variables.push(("PYTHONHASHSEED".to_owned(), hash_seed));
     }
     variables.extend(context.revision());
-    variables.extend(environment.passed.clone());
-    variables.extend(environment.variables.clone());
+    variables.extend(suite.passed.clone());
+    variables.extend(suite.variables.clone());
     if let Some(prepared) = &given.prepared {
         let said = variables.iter().rfind(|(name, _)| name == "PATH").map(|(_, path)| OsString::from(path));
         variables.extend(prepared.variables(said.or_else(|| std::env::var_os("PATH")).as_deref()));
     }
+    variables.extend(context.variables_of(start.environment));
+    variables.extend(given.services.iter().flat_map(Services::variables));
     variables.extend_from_slice(given.secrets.variables());
     variables
 }
@@ -299,7 +338,7 @@ fn configure(shared: &Shared, context: &Context, start: &Start, temporary: &Path
         output_limit: OUTPUT_LIMIT,
         framework: context.framework(),
         role: start.controller.then_some(Role::Controller),
-        controller: context.spec.environment.controller,
+        controller: context.spec.suite.controller,
         spread: matches!(context.spec.workspace, Workspace::Artifact { .. }),
     }
 }
@@ -316,10 +355,12 @@ fn cache_directory(caches: &Path, project: &str, slot: &str) -> PathBuf {
 impl Launched {
     async fn serve(mut self, mut orders: mpsc::UnboundedReceiver<Order>) -> Exit {
         let log = self.log.clone();
+        let watch = self.voice.services.clone().map(|services| watch(services, &self.voice));
         let heard = tokio::select! {
             heard = self.converse(&mut orders) => heard,
             never = keep_short(&log) => match never {},
         };
+        watch.iter().for_each(tokio::task::JoinHandle::abort);
         if heard.is_err() {
             self.handle.kill();
         }
@@ -405,6 +446,15 @@ impl Launched {
             (Some(Order::Feed { .. } | Order::Node(_) | Order::Finish), None) => {}
         }
     }
+}
+
+/// Tells once of a service that has ended.
+fn watch(services: Services, voice: &Voice) -> tokio::task::JoinHandle<()> {
+    let (events, slot, worker) = (voice.shared.events.clone(), voice.start.slot, voice.start.worker);
+    tokio::spawn(async move {
+        let event = WorkerEvent::SandboxBroke(services.broke().await.to_string());
+        let _ = events.send(Event::Worker { slot, worker, event }).await;
+    })
 }
 
 fn about_node(order: NodeOrder) -> Command {

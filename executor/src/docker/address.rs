@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::definition::Service;
+use seagull_domain::Service;
 
 /// Where a service is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +43,6 @@ fn variable(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::definition::tests::service;
     use super::*;
 
     #[test]
@@ -53,7 +52,7 @@ mod tests {
             let variables = variables("main-db", service, &address(ports));
             variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
         };
-        let plain = service(&[]);
+        let plain = Service::default();
         assert_eq!(said(&plain, &[]), ["SEAGULL_SERVICE_MAIN_DB_HOST=127.0.0.1"]);
         let expected = [
             "SEAGULL_SERVICE_MAIN_DB_HOST=127.0.0.1",

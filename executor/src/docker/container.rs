@@ -7,8 +7,8 @@ use bollard::models::{
     ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, Mount, MountType,
     MountVolumeOptions, NetworkingConfig, PortBinding, PortMap,
 };
+use seagull_domain::Service;
 
-use super::definition::Service;
 use super::labels::Labels;
 use super::vault;
 
@@ -93,7 +93,7 @@ fn shown(outside: &Path, inside: &str) -> Mount {
 }
 
 fn mounts(service: &Service, labels: &HashMap<String, String>, volumes: &[String]) -> Vec<Mount> {
-    let files = service.files.iter().map(|(inside, outside)| shown(outside, inside));
+    let files = service.files.iter().map(|(inside, outside)| shown(Path::new(outside), inside));
     let covered = |path: &&String| service.tmpfs.contains(path) || service.files.contains_key(*path);
     let volumes = volumes.iter().filter(|path| !covered(path)).map(|path| Mount {
         typ: Some(MountType::VOLUME),
@@ -120,14 +120,14 @@ pub fn key(port: u16) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::definition::tests::service;
-    use super::super::definition::{Limits, Rights};
+    use seagull_domain::{Limits, Rights};
+
     use super::super::labels::tests::labels;
     use super::*;
 
     #[test]
     fn a_container_may_do_no_more_than_is_written() {
-        let host = body("pg", &service(&[]), &labels(), &[]).host_config.unwrap();
+        let host = body("pg", &Service::default(), &labels(), &[]).host_config.unwrap();
         assert_eq!(host.privileged, Some(false));
         assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
         assert_eq!(host.cap_add, Some(Vec::new()));
@@ -135,8 +135,9 @@ mod tests {
         assert_eq!((host.pids_limit, host.memory, host.nano_cpus), (Some(1024), None, None));
         let limits = Limits { memory_kib: Some(2048), millicpus: Some(1500), pids: 9 };
         let rights = Rights { capabilities: vec!["CHOWN".to_owned()], read_only: true, user: None };
-        let host =
-            body("pg", &Service { limits, rights, ..service(&[]) }, &labels(), &[]).host_config.unwrap();
+        let host = body("pg", &Service { limits, rights, ..Service::default() }, &labels(), &[])
+            .host_config
+            .unwrap();
         assert_eq!(host.cap_add, Some(vec!["CHOWN".to_owned()]));
         assert_eq!((host.memory, host.memory_swap), (Some(2 << 20), Some(2 << 20)));
         assert_eq!((host.nano_cpus, host.pids_limit), (Some(1_500_000_000), Some(9)));
@@ -145,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_service_is_found_by_its_name_inside_and_on_loopback_outside() {
-        let body = body("pg", &Service { ports: vec![5432], ..service(&[]) }, &labels(), &[]);
+        let body = body("pg", &Service { ports: vec![5432], ..Service::default() }, &labels(), &[]);
         let endpoints = body.networking_config.unwrap().endpoints_config.unwrap();
         assert_eq!(endpoints["seagull-db-s1"].aliases, Some(vec!["pg".to_owned()]));
         let bindings = body.host_config.unwrap().port_bindings.unwrap();
@@ -155,7 +156,7 @@ mod tests {
 
     #[test]
     fn every_object_is_labelled_the_volumes_of_an_image_too() {
-        let service = Service { tmpfs: vec!["/cache".to_owned()], ..service(&[]) };
+        let service = Service { tmpfs: vec!["/cache".to_owned()], ..Service::default() };
         let body = body("pg", &service, &labels(), &["/data".to_owned(), "/cache".to_owned()]);
         assert_eq!(Labels::read(&body.labels.unwrap()), Some(labels()));
         let mounts = body.host_config.unwrap().mounts.unwrap();

@@ -40,6 +40,8 @@ pub struct Seen {
     pub running: bool,
     pub healthy: Option<bool>,
     pub out_of_memory: bool,
+    /// How it ended last, if it ever has.
+    pub code: Option<i64>,
     pub address: Option<IpAddr>,
     /// Ports inside, and where they are on loopback.
     pub published: BTreeMap<u16, u16>,
@@ -142,6 +144,7 @@ impl Engine {
         Ok(Seen {
             running: state.running == Some(true),
             healthy: health.map(|status| status == HealthStatusEnum::HEALTHY),
+            code: state.exit_code,
             out_of_memory: state.oom_killed == Some(true),
             address: endpoints.values().find_map(|endpoint| endpoint.ip_address.as_ref()?.parse().ok()),
             published: published.collect(),

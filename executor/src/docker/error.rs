@@ -20,6 +20,10 @@ pub enum Error {
     NotReady { service: String, awaited: String, within: Duration, log: String },
     /// A service ended before it was ready.
     Ended { service: String, how: String, log: String },
+    /// A service ended while it was used.
+    Gone { service: String, how: String, log: String },
+    /// Nobody would see to what is left of them.
+    Unguarded { why: String },
     /// A line of `prepare` failed.
     Prepare { service: String, line: String, how: String, said: String },
 }
@@ -56,6 +60,10 @@ impl fmt::Display for Error {
                  hint: [services.{service}] user, capabilities, tmpfs and memory say what it may use",
                 quoted(log)
             ),
+            Error::Gone { service, how, log } => {
+                write!(f, "{service} ended while tests used it: {how}{}", quoted(log))
+            }
+            Error::Unguarded { why } => write!(f, "the guard of the services cannot be started: {why}"),
             Error::Prepare { service, line, how, said } => {
                 write!(f, "{service} cannot be prepared: {line:?} {how}{}", quoted(said))
             }

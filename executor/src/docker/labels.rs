@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
+use seagull_domain::Definition;
+
 const INSTALLATION: &str = "seagull.installation";
 const OWNER: &str = "seagull.owner";
 const SANDBOX: &str = "seagull.sandbox";
@@ -69,6 +71,12 @@ impl Labels {
     }
 }
 
+/// Differs where anything that is written differs.
+pub fn digest(definition: &Definition) -> String {
+    let text = serde_json::to_string(definition).unwrap_or_default();
+    blake3::hash(text.as_bytes()).to_hex()[..16].to_owned()
+}
+
 fn is_id(text: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     (1..=100).contains(&text.len()) && text.chars().all(is_part)
@@ -98,6 +106,8 @@ impl Filter {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use seagull_domain::{Environment, Service};
+
     use super::*;
 
     pub fn labels() -> Labels {
@@ -110,6 +120,17 @@ pub(super) mod tests {
             environment: "db".to_owned(),
             definition: "d1".to_owned(),
         }
+    }
+
+    #[test]
+    fn a_change_changes_the_digest() {
+        let of = |image: &str| {
+            let service = Service { image: image.to_owned(), ..Service::default() };
+            let environment = Environment { services: vec!["a".to_owned()], ..Environment::default() };
+            digest(&Definition::of("env", &environment, &[("a".to_owned(), service)].into()).unwrap())
+        };
+        assert_eq!(of("x:1"), of("x:1"));
+        assert_ne!(of("x:1"), of("x:2"));
     }
 
     #[test]

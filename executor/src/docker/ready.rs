@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::time::Duration;
 
+use seagull_domain::{Probe, Service};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_stream::StreamExt;
 
-use super::definition::{Probe, Service};
 use super::engine::{Engine, Seen};
 use super::error::{Error, LINES};
 use crate::http;
@@ -25,34 +25,45 @@ const KILLED: i64 = 128 + 9;
 
 /// Returns what the container is by then.
 pub async fn ready(engine: &Engine, container: &str, name: &str, service: &Service) -> Result<Seen, Error> {
+    let within = Duration::from_millis(service.ready.within_ms);
     let mut awaited = expected(&service.ready.probe);
     let probing = probe(engine, container, service, &mut awaited);
     let probed = tokio::select! {
-        probed = tokio::time::timeout(service.ready.within, probing) => probed,
-        code = engine.wait(container) => return Err(ended(engine, container, name, service, code?).await),
+        probed = tokio::time::timeout(within, probing) => probed,
+        code = engine.wait(container) => {
+            let (how, log) = end_of(engine, container, service, Some(code?)).await;
+            return Err(Error::Ended { service: name.to_owned(), how, log });
+        }
     };
     match probed {
         Ok(seen) => seen,
         Err(_) => Err(Error::NotReady {
             service: name.to_owned(),
             awaited,
-            within: service.ready.within,
+            within,
             log: engine.last_lines(container, LINES).await,
         }),
     }
 }
 
-async fn ended(engine: &Engine, container: &str, name: &str, service: &Service, code: i64) -> Error {
-    let seen = engine.inspect(container).await;
-    let how = if seen.is_ok_and(|seen| seen.out_of_memory) {
+/// How a service ended, with the exit code that is known or that the engine has, and its last lines.
+pub async fn end_of(
+    engine: &Engine,
+    container: &str,
+    service: &Service,
+    code: Option<i64>,
+) -> (String, String) {
+    let seen = engine.inspect(container).await.ok();
+    let code = code.or(seen.as_ref().and_then(|seen| seen.code));
+    let how = if seen.is_some_and(|seen| seen.out_of_memory) {
         "it was killed over its memory limit".to_owned()
-    } else if code == KILLED && service.limits.memory_kib.is_some() {
+    } else if code == Some(KILLED) && service.limits.memory_kib.is_some() {
         // The engine hears of the kernel's kill by an event that may come after the end, or never.
-        format!("it was killed (exit code {code}), probably over its memory limit")
+        format!("it was killed (exit code {KILLED}), probably over its memory limit")
     } else {
-        format!("exit code {code}")
+        code.map_or("it is not there any more".to_owned(), |code| format!("exit code {code}"))
     };
-    Error::Ended { service: name.to_owned(), how, log: engine.last_lines(container, LINES).await }
+    (how, engine.last_lines(container, LINES).await)
 }
 
 /// Asks until it is ready; `awaited` has why it is not.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::models::NetworkCreateRequest;
+use seagull_domain::{Definition, Service};
 use tokio::task::JoinSet;
 
 use super::address::{Address, variables};
 use super::container::{body, container_name, network_name};
-use super::definition::{Definition, Service};
 use super::engine::{Engine, Seen};
 use super::error::{Error, LINES};
 use super::labels::{Filter, Labels};

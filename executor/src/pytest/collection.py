@@ -6,6 +6,8 @@ import contextlib
 STRETCH_CHARACTERS = 40_000
 """Of ids in one event; JSON makes at most six bytes of one, so that a line stays below 256 KiB."""
 
+NAMED_IN_A_LINE = 1000
+
 
 class Collection:
     """The items that are collected, and the files whose turn has not come. Files are collected whole, once."""
@@ -105,6 +107,19 @@ class Collection:
                 groups["_".join(sorted(names))].append(nodeid)
         return [tests for tests in groups.values() if len(tests) > 1]
 
+    def environments(self):
+        """The tests that name each environment that they need (`@pytest.mark.seagull(environment=...)`); the marker that is
+        closest to the test counts."""
+        needs = collections.defaultdict(list)
+        for nodeid, item in self.index.items():
+            if "seagull" not in item.keywords:
+                continue
+            names = (mark.kwargs.get("environment") for mark in item.iter_markers("seagull"))
+            name = next((name for name in names if name is not None), None)
+            if name is not None:
+                needs[str(name)].append(nodeid)
+        return needs
+
     def report(self):
         """Sends the discovery: the tests in the session's order and what a person should know of them."""
         event = self.channel.event
@@ -120,6 +135,9 @@ class Collection:
             event("relation", tests=tests)
         for tests in ordered_relations(self.session.config, self.index):
             event("relation", tests=tests, ordered=True)
+        for name, tests in self.environments().items():
+            for first in range(0, len(tests), NAMED_IN_A_LINE):
+                event("needs", tests=tests[first : first + NAMED_IN_A_LINE], environment=name)
         for path, reason in self.skipped.items():
             event("skipped", path=path, reason=reason)
         for nodeid in dict.fromkeys(self.duplicates):

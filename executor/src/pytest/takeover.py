@@ -16,7 +16,7 @@ def replaced(module, name, value):
     return lambda: setattr(module, name, original)
 
 
-def environment(config, versions):
+def found_with(config, versions):
     """What decides which tests there are, besides the suite's files and arguments; other words where that differs."""
     # The name of a distribution's directory says its version too, which would have to be read from a file.
     distributions = [dist for _, dist in config.pluginmanager.list_plugin_distinfo()]

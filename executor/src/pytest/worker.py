@@ -56,9 +56,10 @@ class Worker:
         self.rootdir = str(config.rootpath)
         self.await_node(config)
         versions = {"python": sys.version.split()[0], "pytest": pytest.__version__}
-        versions["environment"] = environment(config, versions)
+        versions["found_with"] = found_with(config, versions)
         self.channel.event("hello", pid=os.getpid(), rootdir=self.rootdir, dump_signal=self.dump_signal, **versions)
         self.channel.flush()
+        config.addinivalue_line("markers", "seagull(environment): the environment of seagull.toml that the test needs")
         self.weigh(config)
         one_process(config.option)
         self.take_identity(config)

@@ -14,7 +14,7 @@ use crate::process_tree::{Killed, Process, Tree, kill_tree};
 /// How long orphans are tried to be killed.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The supervisors among this process's children. **One per process**, shared by all that start sandboxes in it: the
+/// The supervisors among this process's children, and what else has a session of its own. **One per process**, shared by all that start sandboxes in it: the
 /// children of a supervisor that it does not know are taken for orphans.
 ///
 /// Orphans come to this process because it is a sub-reaper. They are told from children that other parts of the
@@ -37,6 +37,18 @@ impl Children {
         let mut supervisors = self.supervisors();
         let child = command.spawn()?;
         supervisors.extend(child.id().and_then(|pid| i32::try_from(pid).ok()));
+        Ok(child)
+    }
+
+    /// Starts another child in a session of its own, likewise. It is to stay for as long as this process does.
+    pub(crate) fn beside<T>(
+        &self,
+        pid: impl Fn(&T) -> u32,
+        start: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut supervisors = self.supervisors();
+        let child = start()?;
+        supervisors.extend(i32::try_from(pid(&child)).ok());
         Ok(child)
     }
 

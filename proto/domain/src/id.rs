@@ -145,6 +145,11 @@ number_id!(
     Seq(u64)
 );
 number_id!(
+    /// The number of an environment among its suite's, see [`crate::Suite::environment`]; 0 is what tests need that name
+    /// none.
+    EnvironmentNumber(u16)
+);
+number_id!(
     /// How often a journal was opened. An answer of an older epoch is ignored.
     Epoch(u64)
 );

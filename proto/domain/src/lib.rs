@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or draws a random number. The only dependency is serde's derive, because the
 //! journal and the snapshot are made of these types.
 
+pub mod environment;
 pub mod event;
 pub mod framework;
 pub mod id;
@@ -11,22 +12,25 @@ pub mod outcome;
 pub mod overview;
 pub mod run;
 pub mod secret;
+pub mod suite;
 pub mod sync;
 pub mod time;
 pub mod verdict;
 pub mod whereabouts;
 
+pub use environment::{Definition, Environment, Impossible, Limits, Probe, Ready, Rights, Scope, Service};
 pub use event::{Evidence, PlanSummary, Recall, RunEvent, SecondCopy, StreamItem};
 pub use framework::{Built, Framework, SuiteCommands};
 pub use id::{
-    AttemptId, BootId, BundleId, Digest, Epoch, ExecutorId, Generation, InvalidId, RunId, Seq, SlotIndex,
-    SlotNumber, TestIndex,
+    AttemptId, BootId, BundleId, Digest, EnvironmentNumber, Epoch, ExecutorId, Generation, InvalidId, RunId,
+    Seq, SlotIndex, SlotNumber, TestIndex,
 };
-pub use manifest::{Asked, FileTests, Manifest, Relation, SkippedModule, WithoutFailures};
+pub use manifest::{Asked, FileTests, Manifest, Needs, Relation, SkippedModule, WithoutFailures};
 pub use outcome::{Cause, InfraCause, Outcome, Sickness, SuiteError, TestCause, TestResult, TextRef};
 pub use overview::{NotPassed, PastRun, RERUN_OF, RunOverview, RunState, TestHistory};
-pub use run::{Algorithm, Environment, Isolation, Planning, RunSpec, Setup, Workspace};
+pub use run::{Algorithm, Isolation, Planning, RunSpec, Workspace};
 pub use secret::SecretSource;
+pub use suite::{Setup, Suite};
 pub use sync::{
     AttemptReport, AttemptState, Batch, BundleContents, Desired, DesiredAttempt, Discovery, Drain,
     DrainState, EndCause, Entry, Kind, Record, Report, Role, WorkerReport,

@@ -14,6 +14,9 @@ pub struct Manifest {
     /// Relations the framework told of (`xdist_group`, dependencies), by index in this manifest.
     #[serde(default)]
     pub relations: Vec<Relation>,
+    /// Tests that name the environment that they need.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub environments: Vec<Needs>,
     /// Files that are skipped whole: they have no test, so no entry and no verdict.
     #[serde(default)]
     pub skipped_modules: Vec<SkippedModule>,
@@ -24,8 +27,8 @@ pub struct Manifest {
     pub asked: Asked,
     /// What it was found with besides the suite's files and arguments (interpreter, plugins, configuration), in the
     /// framework's words; empty where it does not say.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub environment: String,
+    #[serde(default, alias = "environment", skip_serializing_if = "String::is_empty")]
+    pub found_with: String,
 }
 
 /// What the suite's own options ask of the run as a whole, for no worker could do it.
@@ -84,6 +87,13 @@ pub struct Relation {
     pub tests: Vec<TestIndex>,
 }
 
+/// Tests that need an environment, by its name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needs {
+    pub environment: String,
+    pub tests: Vec<TestIndex>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedModule {
     pub path: String,
@@ -109,17 +119,30 @@ impl Manifest {
         self.tests().map(|(path, suffix)| format!("{path}{suffix}"))
     }
 
+    /// The environment that each of these tests names.
+    pub fn named_environments(&self) -> HashMap<TestIndex, &str> {
+        let all = self.environments.iter();
+        all.flat_map(|needs| needs.tests.iter().map(|test| (*test, needs.environment.as_str()))).collect()
+    }
+
+    /// Every test's file, name, and the environment that it names, in order.
+    fn with_environments(&self) -> impl Iterator<Item = ((&str, &str), Option<&str>)> {
+        let named = self.named_environments();
+        let tests = (0..).map(TestIndex).zip(self.tests());
+        tests.map(move |(test, name)| (name, named.get(&test).copied()))
+    }
+
     /// The class (or `""`) of a suffix: what stands before its last `::` outside brackets.
     pub fn class_of(suffix: &str) -> &str {
         let name = &suffix[..suffix.find('[').unwrap_or(suffix.len())];
         name.rfind("::").map_or("", |end| &name[..end])
     }
 
-    /// The index in `new` of each of these tests that is there too, by file and name. None where a test may now come to
-    /// something else: in another environment, or related to other tests than before.
+    /// The index in `new` of each of these tests that is there too, by file, name and environment. None where a test may now come to
+    /// something else: found with something else, or related to other tests than before.
     pub fn moved(&self, new: &Manifest) -> Option<Vec<Option<TestIndex>>> {
-        let mut places: HashMap<_, _> = new.tests().zip((0..).map(TestIndex)).collect();
-        let moved: Vec<_> = self.tests().map(|test| places.remove(&test)).collect();
+        let mut places: HashMap<_, _> = new.with_environments().zip((0..).map(TestIndex)).collect();
+        let moved: Vec<_> = self.with_environments().map(|test| places.remove(&test)).collect();
         let known: BTreeSet<_> = moved.iter().flatten().collect();
         let there = |test: &TestIndex| moved.get(test.0 as usize).copied().flatten();
         let before =
@@ -128,7 +151,7 @@ impl Manifest {
         let after = new.relations.iter().filter(|r| r.tests.iter().any(|test| known.contains(test)));
         let after: BTreeSet<_> =
             after.map(|r| (r.ordered, r.tests.iter().copied().map(Some).collect::<Vec<_>>())).collect();
-        (self.environment == new.environment && before == after).then_some(moved)
+        (self.found_with == new.found_with && before == after).then_some(moved)
     }
 
     /// The manifest of the tests that `keep` says true for; relations are cut to them.
@@ -151,21 +174,20 @@ impl Manifest {
                 files.push(FileTests { path: file.path.clone(), suffixes });
             }
         }
-        let moved = |relation: &Relation| Relation {
-            ordered: relation.ordered,
-            tests: relation
-                .tests
-                .iter()
-                .filter_map(|t| renumbered.get(t.0 as usize).copied().flatten())
-                .collect(),
+        let left = |tests: &[TestIndex]| {
+            tests.iter().filter_map(|t| renumbered.get(t.0 as usize).copied().flatten()).collect::<Vec<_>>()
         };
+        let moved =
+            |relation: &Relation| Relation { ordered: relation.ordered, tests: left(&relation.tests) };
+        let needs = |needs: &Needs| Needs { tests: left(&needs.tests), ..needs.clone() };
         Manifest {
             files,
             relations: self.relations.iter().map(moved).filter(|r| r.tests.len() > 1).collect(),
+            environments: self.environments.iter().map(needs).filter(|n| !n.tests.is_empty()).collect(),
             skipped_modules: self.skipped_modules.clone(),
             warnings: self.warnings.clone(),
             asked: self.asked.clone(),
-            environment: self.environment.clone(),
+            found_with: self.found_with.clone(),
         }
     }
 }
@@ -195,7 +217,13 @@ mod tests {
             ],
             ..Manifest::default()
         };
+        let needs = |environment: &str, tests: &[u32]| Needs {
+            environment: environment.into(),
+            tests: tests.iter().copied().map(TestIndex).collect(),
+        };
+        let manifest = Manifest { environments: vec![needs("db", &[1, 4]), needs("web", &[0])], ..manifest };
         let kept = manifest.select(|path, suffix| path == "b" && suffix != "::t0");
+        assert_eq!(kept.environments, [needs("db", &[1])]);
         assert_eq!(kept.ids().collect::<Vec<_>>(), ["b::t1", "b::t2"]);
         assert_eq!(kept.relations, [Relation { ordered: false, tests: vec![TestIndex(0), TestIndex(1)] }]);
     }
@@ -218,6 +246,10 @@ mod tests {
         };
         assert_eq!(places(&["x", "y", "z"], &["z", "new", "x"]), [Some(2), None, Some(0)]);
         assert_eq!(places(&["x", "x"], &["x"]), [Some(0), None]);
+        let needs = vec![Needs { environment: "db".into(), tests: vec![TestIndex(0)] }];
+        let needing = Manifest { environments: needs, ..of(&["x", "y"], &[]) };
+        assert_eq!(of(&["x", "y"], &[]).moved(&needing), Some(vec![None, Some(TestIndex(1))]));
+        assert_eq!(needing.moved(&needing), Some(vec![Some(TestIndex(0)), Some(TestIndex(1))]));
         let elsewhere = Manifest {
             files: vec![FileTests { path: "b.py".into(), suffixes: vec!["x".into()] }],
             ..of(&[], &[])
@@ -226,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn tests_of_other_relations_or_environments_do_not_move() {
+    fn tests_that_are_related_or_found_otherwise_do_not_move() {
         let ids = ["x", "y", "z"];
         let moves = |old: &[(bool, &[u32])], new: &[(bool, &[u32])]| {
             of(&["gone", "x", "y"], old).moved(&of(&ids, new)).is_some()
@@ -240,7 +272,7 @@ mod tests {
             !moves(&[(false, &[0, 1])], &[(false, &[0, 2])]),
             "another test in the place of the one that is gone"
         );
-        let updated = Manifest { environment: "pytest 9".into(), ..of(&ids, &[]) };
+        let updated = Manifest { found_with: "pytest 9".into(), ..of(&ids, &[]) };
         assert_eq!(of(&ids, &[]).moved(&updated), None);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Framework, RERUN_OF, RunId, SecretSource};
+use crate::{Digest, RERUN_OF, RunId, Suite};
 
 /// A run as its client submits it. It never changes afterwards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +26,9 @@ pub struct RunSpec {
     /// Unix milliseconds, by the client's clock.
     pub submitted_at: u64,
     pub workspace: Workspace,
-    pub environment: Environment,
+    /// Facts have it by the name that it had in 0.1.
+    #[serde(rename = "environment")]
+    pub suite: Suite,
     /// Paths and arguments for the framework, as given.
     pub arguments: Vec<String>,
     /// Selections (`--select`), each a path, an id, a glob, `last-failed` or `not-passed`; all tests if empty.
@@ -141,54 +143,6 @@ pub enum Workspace {
     },
 }
 
-/// What the tests run with.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Environment {
-    /// The interpreter; found on the executor if empty.
-    #[serde(default)]
-    pub python: String,
-    /// Variables for the workers.
-    #[serde(default)]
-    pub variables: BTreeMap<String, String>,
-    /// Variables of the client's that the workers have too. Their values are for executors alone: whoever else reads
-    /// of the run sees empty ones.
-    #[serde(default)]
-    pub passed: BTreeMap<String, String>,
-    /// Variables whose values only executors know.
-    #[serde(default)]
-    pub secrets: BTreeMap<String, SecretSource>,
-    /// What is prepared once on each executor.
-    #[serde(default)]
-    pub setup: Option<Setup>,
-    /// What runs the tests.
-    #[serde(default)]
-    pub framework: Framework,
-    /// Whether each executor has a controller for the run; the suite shows if None.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub controller: Option<bool>,
-}
-
-/// A command that prepares an executor for the tests, into a directory that is kept for as long as its inputs are the
-/// same.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Setup {
-    /// Where it runs, and where its inputs are: absolute in place, else relative to the artifact's root.
-    pub directory: String,
-    /// Program and arguments.
-    pub run: Vec<String>,
-    /// Patterns of files.
-    #[serde(default)]
-    pub inputs: Vec<String>,
-}
-
-impl Environment {
-    /// As all but executors see it.
-    pub fn shown(&self) -> Environment {
-        let passed = self.passed.keys().map(|name| (name.clone(), String::new())).collect();
-        Environment { passed, ..self.clone() }
-    }
-}
-
 impl RunSpec {
     /// After how many losses a test is given up, if nothing else is said.
     pub const TEST_LOSSES: u32 = 3;
@@ -199,7 +153,7 @@ impl RunSpec {
 
     /// As all but executors see it.
     pub fn shown(&self) -> RunSpec {
-        RunSpec { environment: self.environment.shown(), ..self.clone() }
+        RunSpec { suite: self.suite.shown(), ..self.clone() }
     }
 
     /// How many losses end a run of so many tests: so many of a large run are a matter of course.
@@ -237,7 +191,7 @@ impl RunSpec {
             ("owner", self.owner == existing.owner),
             ("project", self.project == existing.project),
             ("workspace", self.workspace == existing.workspace),
-            ("environment", self.environment.shown() == existing.environment.shown()),
+            ("settings", self.suite.shown() == existing.suite.shown()),
             ("arguments", self.arguments == existing.arguments),
             ("selection", self.select == existing.select),
             ("cap", self.cap_ms == existing.cap_ms),
@@ -271,7 +225,7 @@ mod tests {
             deadline: None,
             submitted_at: 0,
             workspace: Workspace::InPlace { directory: "/suite".into(), content: String::new() },
-            environment: Environment::default(),
+            suite: Suite::default(),
             arguments: Vec::new(),
             select: Vec::new(),
             cap_ms: 600_000,
@@ -319,10 +273,10 @@ mod tests {
         assert_eq!(flaky.difference_from_ended(&spec), Some("flaky"));
         let passing = |value: &str| {
             let passed = BTreeMap::from([("TOKEN".to_owned(), value.to_owned())]);
-            RunSpec { environment: Environment { passed, ..Environment::default() }, ..spec.clone() }
+            RunSpec { suite: Suite { passed, ..Suite::default() }, ..spec.clone() }
         };
         assert_eq!(passing("a").difference(&passing("b")), None);
-        assert_eq!(passing("a").difference(&spec), Some("environment"));
+        assert_eq!(passing("a").difference(&spec), Some("settings"));
         assert_eq!(passing("a").shown(), passing(""));
     }
 }

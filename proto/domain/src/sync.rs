@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AttemptId, BootId, Digest, Epoch, ExecutorId, Generation, InfraCause, RunId, SlotIndex, SlotNumber,
-    SuiteError, TestIndex, TestResult, TextRef,
+    AttemptId, BootId, Digest, EnvironmentNumber, Epoch, ExecutorId, Generation, InfraCause, RunId,
+    SlotIndex, SlotNumber, SuiteError, TestIndex, TestResult, TextRef,
 };
 
 /// The state of an executor. An older report (by boot, then sequence) changes nothing.
@@ -153,6 +153,8 @@ pub struct DesiredAttempt {
     pub number: SlotNumber,
     /// How many slots the run knew of when the attempt was assigned; at least `number + 1`.
     pub slots: u32,
+    /// What its tests need.
+    pub environment: EnvironmentNumber,
     /// Contents of an older generation are to be replaced.
     pub generation: Generation,
     pub cancel: bool,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use seagull_domain::{Desired, DesiredAttempt, SlotIndex};
+use seagull_domain::{Desired, DesiredAttempt, EnvironmentNumber, SlotIndex};
 
 use super::Invalid;
 use super::scalar::{self, Checked};
@@ -74,6 +74,7 @@ impl From<DesiredAttempt> for v1::DesiredAttempt {
             generation: desired.generation.0,
             cancel: desired.cancel,
             superseded: desired.superseded,
+            environment: desired.environment.0.into(),
         }
     }
 }
@@ -97,8 +98,15 @@ impl TryFrom<v1::DesiredAttempt> for DesiredAttempt {
             generation: scalar::generation(message.generation, "DesiredAttempt.generation")?,
             cancel: message.cancel,
             superseded: message.superseded,
+            environment: environment(message.environment)?,
         })
     }
+}
+
+fn environment(number: u32) -> Checked<EnvironmentNumber> {
+    let field = "DesiredAttempt.environment";
+    let number = scalar::at_most(number, limits::ENVIRONMENTS as u32, field)?;
+    Ok(EnvironmentNumber(u16::try_from(number).unwrap_or_default()))
 }
 
 /// The index of one of so many slots.

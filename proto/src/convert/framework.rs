@@ -5,10 +5,10 @@ use seagull_domain::{Built, Framework, SuiteCommands};
 use super::Invalid;
 use super::scalar::{self, Checked};
 use super::spec::arguments;
-use crate::v1::environment;
+use crate::v1::suite;
 use crate::{limits, v1};
 
-impl From<Framework> for environment::Framework {
+impl From<Framework> for suite::Framework {
     fn from(framework: Framework) -> Self {
         match framework {
             Framework::Pytest => Self::Pytest(v1::Pytest {}),
@@ -22,15 +22,15 @@ impl From<Framework> for environment::Framework {
     }
 }
 
-impl TryFrom<environment::Framework> for Framework {
+impl TryFrom<suite::Framework> for Framework {
     type Error = Invalid;
 
-    fn try_from(message: environment::Framework) -> Checked<Self> {
+    fn try_from(message: suite::Framework) -> Checked<Self> {
         Ok(match message {
-            environment::Framework::Pytest(v1::Pytest {}) => Self::Pytest,
-            environment::Framework::Cargo(v1::Cargo {}) => Self::Cargo,
-            environment::Framework::Built(v1::Built { list, tree }) => Self::Built(Built { list, tree }),
-            environment::Framework::Command(commands) => Self::Command(commands.try_into()?),
+            suite::Framework::Pytest(v1::Pytest {}) => Self::Pytest,
+            suite::Framework::Cargo(v1::Cargo {}) => Self::Cargo,
+            suite::Framework::Built(v1::Built { list, tree }) => Self::Built(Built { list, tree }),
+            suite::Framework::Command(commands) => Self::Command(commands.try_into()?),
         })
     }
 }

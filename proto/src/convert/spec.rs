@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use prost::Message;
-use seagull_domain::{Built, Environment, Framework, Planning, RunSpec, SecretSource, Setup, Workspace};
+use seagull_domain::{Built, Framework, Planning, RunSpec, SecretSource, Setup, Suite, Workspace};
 
+use super::environment::{checked, named};
 use super::scalar::{self, Checked};
 use super::words::{self, Word};
 use super::{Invalid, framework};
@@ -25,23 +26,25 @@ impl From<RunSpec> for v1::RunSpec {
             deadline: spec.deadline,
             submitted_at: spec.submitted_at,
             workspace: Some(spec.workspace.into()),
-            environment: Some(v1::Environment {
-                python: spec.environment.python,
-                variables: spec.environment.variables,
-                passed: spec.environment.passed,
-                secrets: spec
-                    .environment
-                    .secrets
-                    .into_iter()
-                    .map(|(name, source)| (name, source.into()))
-                    .collect(),
-                setup: spec.environment.setup.map(|Setup { directory, run, inputs }| v1::Setup {
+            suite: Some(v1::Suite {
+                python: spec.suite.python,
+                variables: spec.suite.variables,
+                passed: spec.suite.passed,
+                secrets: spec.suite.secrets.into_iter().map(|(name, source)| (name, source.into())).collect(),
+                setup: spec.suite.setup.map(|Setup { directory, run, inputs }| v1::Setup {
                     directory,
                     run,
                     inputs,
                 }),
-                framework: Some(spec.environment.framework.into()),
-                controller: spec.environment.controller,
+                framework: Some(spec.suite.framework.into()),
+                controller: spec.suite.controller,
+                services: spec.suite.services.into_iter().map(|(name, one)| (name, one.into())).collect(),
+                environments: spec
+                    .suite
+                    .environments
+                    .into_iter()
+                    .map(|(name, one)| (name, one.into()))
+                    .collect(),
             }),
             arguments: spec.arguments,
             select: spec.select,
@@ -89,13 +92,13 @@ impl TryFrom<v1::RunSpec> for RunSpec {
         let some =
             |given: Option<u32>, field| given.map(|given| scalar::at_least_one(given, field)).transpose();
         let workspace: Workspace = scalar::required(message.workspace, "RunSpec.workspace")?.try_into()?;
-        let environment = scalar::required(message.environment, "RunSpec.environment")?;
-        let mut environment: Environment = environment.try_into()?;
+        let suite = scalar::required(message.suite, "RunSpec.suite")?;
+        let mut suite: Suite = suite.try_into()?;
         let place = |path, field| within(path, &workspace, field);
-        if let Some(setup) = &mut environment.setup {
+        if let Some(setup) = &mut suite.setup {
             setup.directory = place(std::mem::take(&mut setup.directory), "Setup.directory")?;
         }
-        if let Framework::Built(Built { list, tree }) = &mut environment.framework {
+        if let Framework::Built(Built { list, tree }) = &mut suite.framework {
             *list = place(std::mem::take(list), "Built.list")?;
             *tree = place(std::mem::take(tree), "Built.tree")?;
         }
@@ -108,8 +111,8 @@ impl TryFrom<v1::RunSpec> for RunSpec {
             labels: scalar::labels(message.labels, "RunSpec.labels")?,
             deadline: message.deadline.map(|at| moment(at, "RunSpec.deadline")).transpose()?,
             submitted_at: moment(message.submitted_at, "RunSpec.submitted_at")?,
+            suite: checked(suite, &workspace)?,
             workspace,
-            environment,
             arguments: arguments(message.arguments, "RunSpec.arguments")?,
             select: arguments(message.select, "RunSpec.select")?,
             cap_ms: millis(cap_ms, "RunSpec.cap_ms")?,
@@ -139,7 +142,7 @@ impl TryFrom<v1::RunSpec> for RunSpec {
     }
 }
 
-fn memory(kib: u64, field: &'static str) -> Checked<u64> {
+pub(super) fn memory(kib: u64, field: &'static str) -> Checked<u64> {
     scalar::at_most(scalar::at_least_one(kib, field)?, limits::KIB, field)
 }
 
@@ -196,7 +199,7 @@ fn inside(path: String, field: &'static str) -> Checked<String> {
 }
 
 /// A place among the files of a run, which are there.
-fn within(path: String, workspace: &Workspace, field: &'static str) -> Checked<String> {
+pub(super) fn within(path: String, workspace: &Workspace, field: &'static str) -> Checked<String> {
     match workspace {
         Workspace::InPlace { .. } => absolute(path, field),
         Workspace::Artifact { .. } => inside(path, field),
@@ -217,23 +220,25 @@ impl TryFrom<v1::Setup> for Setup {
     }
 }
 
-impl TryFrom<v1::Environment> for Environment {
+impl TryFrom<v1::Suite> for Suite {
     type Error = Invalid;
 
-    fn try_from(message: v1::Environment) -> Checked<Self> {
+    fn try_from(message: v1::Suite) -> Checked<Self> {
         Ok(Self {
-            python: scalar::without_nul(message.python, limits::PATH_BYTES, "Environment.python")?,
-            variables: variables(message.variables.into_iter(), "Environment.variables")?,
-            passed: variables(message.passed.into_iter(), "Environment.passed")?,
-            secrets: secrets(message.secrets.into_iter())?,
+            python: scalar::without_nul(message.python, limits::PATH_BYTES, "Suite.python")?,
+            variables: variables(message.variables.into_iter(), "Suite.variables")?,
+            passed: variables(message.passed.into_iter(), "Suite.passed")?,
+            secrets: secrets(message.secrets.into_iter(), "Suite.secrets")?,
             setup: message.setup.map(Setup::try_from).transpose()?,
-            framework: scalar::required(message.framework, "Environment.framework")?.try_into()?,
+            framework: scalar::required(message.framework, "Suite.framework")?.try_into()?,
             controller: message.controller,
+            services: named(message.services, limits::SERVICES, "Suite.services")?,
+            environments: named(message.environments, limits::ENVIRONMENTS, "Suite.environments")?,
         })
     }
 }
 
-fn variables(
+pub(super) fn variables(
     variables: impl ExactSizeIterator<Item = (String, String)>,
     field: &'static str,
 ) -> Checked<BTreeMap<String, String>> {
@@ -242,10 +247,10 @@ fn variables(
     variables.map(|(name, text)| Ok((variable(name, field)?, value(text)?))).collect()
 }
 
-fn secrets(
+pub(super) fn secrets(
     sources: impl ExactSizeIterator<Item = (String, String)>,
+    field: &'static str,
 ) -> Checked<BTreeMap<String, SecretSource>> {
-    let field = "Environment.secrets";
     scalar::bounded_count(sources.len(), limits::VARIABLES, field)?;
     let source = |text| {
         let text = scalar::text(text, limits::PATH_BYTES, field)?;

@@ -1,7 +1,7 @@
 //! Enums without data.
 
 use seagull_domain::{
-    Algorithm, DrainState, Evidence, InfraCause, Isolation, Kind, Outcome, Recall, Role, RunVerdict,
+    Algorithm, DrainState, Evidence, InfraCause, Isolation, Kind, Outcome, Recall, Role, RunVerdict, Scope,
     Sickness, TestCause,
 };
 
@@ -60,6 +60,7 @@ words!(InfraCause {
     EnvironmentDiffers,
 });
 words!(Sickness { NothingStarts, TestsFail });
+words!(Scope { Bundle, Slot });
 words!(Isolation { Slot, Bundle, Test });
 words!(Algorithm { Greedy, Ilp, Auto });
 words!(Kind { Discover, Run });

@@ -241,6 +241,7 @@ impl Source {
             generation: self.generation(),
             cancel: self.coin(),
             superseded: self.coin(),
+            environment: EnvironmentNumber(self.small(limits::ENVIRONMENTS as u32) as u16),
         }
     }
 
@@ -272,12 +273,12 @@ impl Source {
         BundleContents { generation, manifest, anticipated, entries }
     }
 
-    fn variables(&mut self) -> BTreeMap<String, String> {
+    pub fn variables(&mut self) -> BTreeMap<String, String> {
         let variables = self.list(5, |s| (format!("V{}", s.text(50).replace('=', "_")), s.text(500)));
         variables.into_iter().collect()
     }
 
-    fn secrets(&mut self) -> BTreeMap<String, SecretSource> {
+    pub fn secrets(&mut self) -> BTreeMap<String, SecretSource> {
         let source = |s: &mut Self| match s.coin() {
             true => SecretSource::Variable(format!("V{}", s.text(50).replace('=', "_"))),
             false => SecretSource::File(format!("/{}", s.text(50)).into()),
@@ -287,7 +288,7 @@ impl Source {
     }
 
     /// A path among a run's files.
-    fn place(&mut self, in_place: bool) -> String {
+    pub fn place(&mut self, in_place: bool) -> String {
         format!("{}d{}", if in_place { "/" } else { "" }, self.text(50).replace('/', "_"))
     }
 
@@ -316,7 +317,7 @@ impl Source {
                 let directory = self.pick(&["", ".", "a", "a/b c/é", "./..a"]).to_owned();
                 Workspace::Artifact { digest: self.digest(), directory }
             },
-            environment: Environment {
+            suite: Suite {
                 python: self.text(200),
                 variables: self.variables(),
                 passed: self.variables(),
@@ -324,6 +325,7 @@ impl Source {
                 setup: self.maybe(|s| s.setup(in_place)),
                 framework: self.framework(in_place),
                 controller: self.maybe(|s| s.coin()),
+                ..self.environments(in_place)
             },
             arguments: self.list(10, |s| s.text(300)),
             select: self.list(10, |s| s.text(300)),

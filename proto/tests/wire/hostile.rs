@@ -66,7 +66,7 @@ fn damaged_messages_are_taken_or_refused_without_harm() {
 
 /// Changes a message that is good, and expects it to be refused for that field.
 #[track_caller]
-fn refused<T, M>(good: T, field: &str, spoil: impl FnOnce(&mut M))
+pub fn refused<T, M>(good: T, field: &str, spoil: impl FnOnce(&mut M))
 where
     T: TryFrom<M, Error = Invalid>,
     M: From<T> + Clone,
@@ -260,8 +260,8 @@ fn a_place_that_may_be_out_of_an_artifact_is_refused() {
         change(&mut setup);
         move |m: &mut v1::RunSpec| {
             m.workspace = Some(packed());
-            let framework = Some(v1::environment::Framework::Pytest(v1::Pytest {}));
-            m.environment = Some(v1::Environment { framework, setup: Some(setup), ..Default::default() });
+            let framework = Some(v1::suite::Framework::Pytest(v1::Pytest {}));
+            m.suite = Some(v1::Suite { framework, setup: Some(setup), ..Default::default() });
         }
     };
     refused(Source(8).spec(), "Setup.run", setup(|m| m.run.clear()));
@@ -273,8 +273,8 @@ fn a_place_that_may_be_out_of_an_artifact_is_refused() {
         let built = v1::Built { list: list.into(), tree: tree.into() };
         move |m: &mut v1::RunSpec| {
             m.workspace = Some(packed());
-            let framework = Some(v1::environment::Framework::Built(built));
-            m.environment = Some(v1::Environment { framework, ..Default::default() });
+            let framework = Some(v1::suite::Framework::Built(built));
+            m.suite = Some(v1::Suite { framework, ..Default::default() });
         }
     };
     refused(Source(8).spec(), "Built.list", built("/opt", ""));
@@ -316,22 +316,22 @@ fn a_run_that_breaks_a_bound_is_refused() {
     bad("RunSpec.arguments", |m| m.arguments = vec![String::new(); limits::ARGUMENTS + 1]);
     bad("RunSpec.arguments", |m| m.arguments = vec!["a\0b".into()]);
     bad("RunSpec.select", |m| m.select = vec!["x".repeat(limits::ARGUMENT_BYTES + 1)]);
-    bad("RunSpec.environment", |m| m.environment = None);
+    bad("RunSpec.suite", |m| m.suite = None);
     // As that of a newer release, which is unknown here.
-    bad("Environment.framework", |m| m.environment = Some(v1::Environment::default()));
-    bad("Environment.python", |m| {
-        m.environment = Some(v1::Environment { python: "py\0".into(), ..Default::default() });
+    bad("Suite.framework", |m| m.suite = Some(v1::Suite::default()));
+    bad("Suite.python", |m| {
+        m.suite = Some(v1::Suite { python: "py\0".into(), ..Default::default() });
     });
     for (name, value) in [("", "v"), ("a=b", "v"), ("a\0", "v"), ("a", "v\0")] {
-        refused(Source(8).spec(), "Environment.variables", |m: &mut v1::RunSpec| {
+        refused(Source(8).spec(), "Suite.variables", |m: &mut v1::RunSpec| {
             let variables = [(name.to_owned(), value.to_owned())].into();
-            m.environment = Some(v1::Environment { variables, ..Default::default() });
+            m.suite = Some(v1::Suite { variables, ..Default::default() });
         });
     }
     for (name, source) in [("", "env:A"), ("a=b", "env:A"), ("a", "hunter2"), ("a", "file:b")] {
-        refused(Source(8).spec(), "Environment.secrets", |m: &mut v1::RunSpec| {
+        refused(Source(8).spec(), "Suite.secrets", |m: &mut v1::RunSpec| {
             let secrets = [(name.to_owned(), source.to_owned())].into();
-            m.environment = Some(v1::Environment { secrets, ..Default::default() });
+            m.suite = Some(v1::Suite { secrets, ..Default::default() });
         });
     }
     let commands = |change: fn(&mut v1::SuiteCommands)| {
@@ -342,9 +342,9 @@ fn a_run_that_breaks_a_bound_is_refused() {
             batch_ms: 1,
         };
         change(&mut commands);
-        let framework = Some(v1::environment::Framework::Command(commands));
+        let framework = Some(v1::suite::Framework::Command(commands));
         move |m: &mut v1::RunSpec| {
-            m.environment = Some(v1::Environment { framework, ..Default::default() });
+            m.suite = Some(v1::Suite { framework, ..Default::default() });
         }
     };
     refused(Source(8).spec(), "SuiteCommands.discover", commands(|m| m.discover.clear()));

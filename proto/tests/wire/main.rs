@@ -38,6 +38,7 @@ macro_rules! messages {
 }
 
 mod arbitrary;
+mod environments;
 mod hostile;
 mod kept;
 mod round_trip;

@@ -50,6 +50,7 @@ impl Fleet {
     fn plan(&self, of: u32) -> Plan {
         let bundles = (0..self.tests / TESTS_IN_BUNDLE).map(|bundle| bundle * TESTS_IN_BUNDLE);
         Plan {
+            environments: Vec::new(),
             manifest: Digest([8; 32]),
             bundles: bundles.map(|first| (first..first + TESTS_IN_BUNDLE).map(TestIndex).collect()).collect(),
             predicted_us: (0..self.tests).map(|test| 800_000 + u64::from((test * 7 + of) % 1000)).collect(),

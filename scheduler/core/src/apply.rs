@@ -142,6 +142,9 @@ impl Run {
             .collect();
         self.predicted_us = plan.predicted_us.iter().sum();
         self.relations.clone_from(&plan.relations);
+        for (test, environment) in self.tests.iter_mut().zip(&plan.environments) {
+            test.environment = *environment;
+        }
         plan.unknown.iter().for_each(|test| self.test_mut(*test).unknown = true);
         for (number, relation) in (1..).zip(&plan.relations) {
             for test in &relation.tests {
@@ -229,6 +232,8 @@ impl Run {
             self.hold(*test, *role);
         }
         let left_us = entries.iter().map(|(test, _)| self.test(*test).predicted_us).sum();
+        let environment =
+            entries.first().map_or_else(Default::default, |(test, _)| self.test(*test).environment);
         let attempt_state = Attempt {
             bundle: *bundle,
             executor: executor.clone(),
@@ -236,6 +241,7 @@ impl Run {
             slot: *slot,
             number: *number,
             slots: *slots,
+            environment,
             status: Status::Live,
             generation: Generation(1),
             place: (0..).zip(&entries).map(|(place, (test, _))| (*test, place)).collect(),
@@ -261,7 +267,7 @@ impl Run {
         if let Some(copy) = copy {
             self.copy(*copy, *attempt);
         }
-        let worker = Worker { number: *number, boot: boot.clone() };
+        let worker = Worker { number: *number, boot: boot.clone(), environment };
         self.workers.entry(executor.clone()).or_default().insert(*slot, worker);
     }
 

@@ -1,21 +1,23 @@
 //! Matching: which slot gets which work. One pure function over all runs and executors.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use seagull_domain::{AttemptId, BootId, BundleId, ExecutorId, RunId, SecondCopy, SlotIndex, SlotNumber};
+use seagull_domain::{
+    AttemptId, BootId, BundleId, EnvironmentNumber, ExecutorId, RunId, SecondCopy, SlotIndex, SlotNumber,
+};
 
 use crate::State;
+use crate::environments::Shares;
 use crate::fact::What;
 use crate::held_back::HeldBack;
+use crate::rooms::{Rooms, is_short};
 use crate::run::{Attempt, Bundle, Run};
 use crate::state::{Executor, Place};
 use crate::step::Step;
 use crate::suspects::is_early;
 use crate::take_back::For;
 
-/// A slot gets its *next* attempt when its current one has no more than this left.
-const NEXT_WHEN_LEFT_US: u64 = 1_000_000;
 /// An executor goes on reporting what it has done before it counts; so much of that is enough.
 const MOST_DONE: usize = 4096;
 
@@ -73,106 +75,6 @@ fn has_work(run: &Run) -> bool {
     run.wants_discovery() || (run.dispatches() && run.withdrawn == 0 && !run.pending.is_empty())
 }
 
-/// The slots that are not taken yet.
-struct Rooms<'a> {
-    idle: BTreeSet<Place<'a>>,
-    /// Executors of which all slots are idle.
-    unused: BTreeSet<&'a ExecutorId>,
-    /// Executors with nothing to do that are kept for suspects of a run.
-    kept: BTreeMap<&'a RunId, BTreeMap<BundleId, &'a ExecutorId>>,
-    /// Busy slots that would hold one more attempt of their run as next.
-    next: BTreeMap<&'a RunId, BTreeSet<Place<'a>>>,
-}
-
-impl<'a> Rooms<'a> {
-    fn of(state: &'a State) -> Rooms<'a> {
-        let mut rooms = Rooms {
-            idle: BTreeSet::new(),
-            unused: BTreeSet::new(),
-            kept: BTreeMap::new(),
-            next: BTreeMap::new(),
-        };
-        for id in &state.fleet.with_room {
-            let executor = &state.executors[id];
-            let idle = executor.room.values().filter(|run| run.is_none()).count();
-            if idle > 0 && idle == usize::from(executor.slots) && !executor.has_strays {
-                rooms.unused.insert(id);
-            }
-            for (slot, run) in &executor.room {
-                match run {
-                    None => rooms.idle.insert((id, *slot)),
-                    Some(run) => rooms.next.entry(run).or_default().insert((id, *slot)),
-                };
-            }
-        }
-        rooms.keep(state);
-        rooms
-    }
-
-    /// Nothing goes to reserved executors but, once they have nothing, what runs there alone.
-    fn keep(&mut self, state: &'a State) {
-        for (executor, (run, bundle)) in &state.reserved.executors {
-            if self.unused.contains(executor) {
-                self.kept.entry(run).or_default().insert(*bundle, executor);
-            }
-            self.clear(state, executor);
-        }
-    }
-
-    fn clear(&mut self, state: &'a State, executor: &'a ExecutorId) {
-        self.unused.remove(executor);
-        for (slot, run) in state.executors.get(executor).into_iter().flat_map(|of| &of.room) {
-            match run {
-                None => self.idle.remove(&(executor, *slot)),
-                Some(run) => self.next.get_mut(run).is_some_and(|next| next.remove(&(executor, *slot))),
-            };
-        }
-    }
-
-    /// Whether there is a slot for a bundle of the run.
-    fn has_any(&self, run: &RunId, bundle: &Bundle) -> bool {
-        if bundle.alone {
-            !self.unused.is_empty() || self.kept.contains_key(run)
-        } else {
-            !self.idle.is_empty() || self.next.get(run).is_some_and(|next| !next.is_empty())
-        }
-    }
-
-    /// An executor that is kept for the bundle, or at least for the run, and that is not kept any more.
-    fn take_kept(
-        &mut self,
-        run: &RunId,
-        bundle: BundleId,
-        goes: impl Fn(&ExecutorId) -> bool,
-    ) -> Option<&'a ExecutorId> {
-        let kept = self.kept.get_mut(run)?;
-        let own = kept.get_key_value(&bundle).filter(|(_, executor)| goes(executor));
-        let (&found, _) = own.or_else(|| kept.iter().find(|(_, executor)| goes(executor)))?;
-        let executor = kept.remove(&found);
-        if kept.is_empty() {
-            self.kept.remove(run);
-        }
-        executor
-    }
-
-    /// Whether the place was idle.
-    fn take_idle(&mut self, place: &Place<'a>) -> bool {
-        self.unused.remove(place.0);
-        self.idle.remove(place)
-    }
-
-    /// A bundle of the run goes there. Behind a short one there is room for another.
-    fn take(&mut self, place: Place<'a>, run: &'a RunId, bundle: &Bundle) {
-        let was_idle = self.take_idle(&place);
-        let next = self.next.entry(run).or_default();
-        if was_idle && is_short(bundle.predicted_us) {
-            next.insert(place);
-        } else {
-            next.remove(&place);
-        }
-    }
-}
-
 /// What a run has to give out.
 struct Work<'a> {
     id: &'a RunId,
@@ -183,19 +85,23 @@ struct Work<'a> {
     /// Those that were not looked at yet, what goes first first.
     bundles: Box<dyn Iterator<Item = (BundleId, &'a Bundle)> + 'a>,
     given: BTreeSet<BundleId>,
+    /// Those that would take a slot from another environment, and may when all else has one.
+    deferred: VecDeque<(BundleId, &'a Bundle)>,
+    shares: Shares,
     /// Relations that bundles given out so far have tests of.
     taken: BTreeSet<u32>,
     held_back: HeldBack<'a>,
-    /// The idle slots where the run has a worker, once they are asked for.
-    warm: Option<BTreeSet<Place<'a>>>,
+    /// The idle slots where the run has a worker of an environment, once they are asked for.
+    warm: BTreeMap<EnvironmentNumber, BTreeSet<Place<'a>>>,
 }
 
 impl<'a> Work<'a> {
     fn new(state: &'a State, id: &'a RunId, run: &'a Run, rest_us: u64) -> Work<'a> {
         let bundles = Box::new(run.in_turn(rest_us));
         let (discovers, held_back) = (run.wants_discovery(), HeldBack::of(state, run));
-        let (given, taken) = (BTreeSet::new(), BTreeSet::new());
-        Work { id, run, discovers, rest_us, bundles, given, taken, held_back, warm: None }
+        let (given, taken, deferred, warm) = Default::default();
+        let shares = Shares::of(run);
+        Work { id, run, discovers, rest_us, bundles, given, deferred, shares, taken, held_back, warm }
     }
 
     /// What finds no slot now finds none later: a slot that may hold something as next was idle before.
@@ -209,7 +115,7 @@ impl<'a> Work<'a> {
             rooms.take_idle(&place);
             return Some(self.matched(None, place));
         }
-        while let Some((id, bundle)) = self.bundles.next() {
+        while let Some((id, bundle, may_move)) = self.next_bundle() {
             if self.has_busy_relation(bundle) || self.run.has_to_wait(bundle) {
                 continue;
             }
@@ -218,19 +124,41 @@ impl<'a> Work<'a> {
                 if is_early(bundle, self.rest_us) {
                     continue;
                 }
-                break;
+                if may_move || self.deferred.is_empty() {
+                    break;
+                }
+                // What goes last waits for a whole executor, which what was put off does not.
+                self.bundles = Box::new(std::iter::empty());
+                continue;
             }
             let place = if bundle.alone {
                 self.place_alone(state, (id, bundle), rooms)
             } else {
                 self.best_place(state, bundle, rooms)
             };
-            if let Some(place) = place {
-                return Some(self.give((id, bundle), place, rooms));
+            match place {
+                Some(place) if !may_move && !bundle.alone && self.would_move(bundle, place) => {
+                    self.deferred.push_back((id, bundle));
+                }
+                Some(place) => return Some(self.give((id, bundle), place, rooms)),
+                None => {}
             }
         }
         let has_trials = self.held_back.has_trials();
         has_trials.then(|| self.next_trial(state, rooms.get_or_insert_with(|| Rooms::of(state)))).flatten()
+    }
+
+    /// The next to look at, and whether it may take a slot from another environment.
+    fn next_bundle(&mut self) -> Option<(BundleId, &'a Bundle, bool)> {
+        let next = self.bundles.next().map(|(id, bundle)| (id, bundle, false));
+        next.or_else(|| self.deferred.pop_front().map(|(id, bundle)| (id, bundle, true)))
+    }
+
+    /// Whether the place would go over to another environment, which has its share.
+    fn would_move(&self, bundle: &Bundle, place: Place) -> bool {
+        let environment = self.run.environment_of(bundle);
+        let worker = self.run.worker(place.0, place.1);
+        worker.is_some_and(|worker| worker.environment != environment) && !self.shares.is_due(environment)
     }
 
     /// When the others have what they can take, an executor that is on trial gets the shortest bundle: what fails there has
@@ -271,6 +199,8 @@ impl<'a> Work<'a> {
 
     fn give(&mut self, (id, bundle): (BundleId, &Bundle), place: Place<'a>, rooms: &mut Rooms<'a>) -> Match {
         rooms.take(place, self.id, bundle);
+        let before = self.run.worker(place.0, place.1).map(|worker| worker.environment);
+        self.shares.moved(before, self.run.environment_of(bundle), bundle);
         self.given.insert(id);
         self.taken.extend(self.run.relations_in(bundle));
         self.matched(Some(id), place)
@@ -301,24 +231,31 @@ impl<'a> Work<'a> {
         let executor = kept.or_else(|| unused.find(|id| goes(id)))?;
         let slots = (0..state.executors[executor].slots).map(|slot| (executor, SlotIndex(slot)));
         let free = slots.filter(|place| !self.held_back.contains(place));
-        let place = free.max_by_key(|place| (self.run.worker(place.0, place.1).is_some(), Reverse(*place)));
+        let environment = self.run.environment_of(bundle);
+        let place = free.max_by_key(|place| (self.run.has_worker_of(environment, place), Reverse(*place)));
         rooms.clear(state, executor);
         place
     }
 
-    /// Where the run has a worker already, if there is such a slot; a retry where it did not fail; never where the bundle
+    /// Where the run has a worker of its environment already, if there is such a slot; a retry where it did not fail; never where the bundle
     /// should not go, unless there is nowhere else.
     fn best_place(&mut self, state: &State, bundle: &Bundle, rooms: &Rooms<'a>) -> Option<Place<'a>> {
         let elsewhere = may_go_elsewhere(state, &bundle.avoid, &self.held_back);
         let avoids = |place: &Place| elsewhere && bundle.avoid.contains(place.0);
         let allowed = |place: &&Place| !avoids(place) && !self.held_back.is_no_help(place);
-        let has_worker = |place: &&Place| self.run.worker(place.0, place.1).is_some();
-        let warm = self.warm.get_or_insert_with(|| rooms.idle.iter().filter(has_worker).copied().collect());
-        while warm.first().is_some_and(|first| !rooms.idle.contains(first)) {
+        let environment = self.run.environment_of(bundle);
+        let (run, idle) = (self.run, &rooms.idle);
+        let warm = self.warm.entry(environment).or_insert_with(|| {
+            let has_worker = |place: &&Place| run.has_worker_of(environment, place);
+            idle.iter().filter(has_worker).copied().collect()
+        });
+        while warm.first().is_some_and(|first| !idle.contains(first)) {
             warm.pop_first();
         }
-        let warm = warm.iter().filter(|place| rooms.idle.contains(place));
-        let idle = warm.chain(&rooms.idle).filter(allowed);
+        let warm = warm.iter().filter(|place| idle.contains(place));
+        // A slot without a worker goes over to no other environment.
+        let cold = idle.iter().filter(|place| run.worker(place.0, place.1).is_none());
+        let idle = warm.chain(cold).chain(idle).filter(allowed);
         let failed_at = self.run.failed_at(bundle);
         let other = idle.clone().find(|place| !failed_at.contains(place));
         let next = || rooms.next.get(self.id)?.iter().find(allowed);
@@ -327,18 +264,16 @@ impl<'a> Work<'a> {
 }
 
 impl Run {
+    fn has_worker_of(&self, environment: EnvironmentNumber, place: &Place) -> bool {
+        self.worker(place.0, place.1).is_some_and(|worker| worker.environment == environment)
+    }
+
     /// Where a test that is to be retried failed: its workers may be why.
     fn failed_at(&self, bundle: &Bundle) -> Vec<Place<'_>> {
         let test = bundle.entries.last().map(|(test, _)| self.test(*test));
         let attempts = test.iter().flat_map(|test| &test.failed_in).map(|attempt| &self.attempts[attempt]);
         attempts.map(|attempt| (&attempt.executor, attempt.slot)).collect()
     }
-}
-
-/// Whether tests that take so long are so little that another attempt may wait behind them. Behind a single long test it
-/// would wait while other slots become idle.
-fn is_short(us: u64) -> bool {
-    us <= NEXT_WHEN_LEFT_US
 }
 
 impl Attempt {

@@ -22,6 +22,7 @@ pub(crate) fn desired(state: &State, executor: &ExecutorId) -> (Vec<DesiredAttem
             slot: attempt.slot,
             number: attempt.number,
             slots: attempt.slots,
+            environment: attempt.environment,
             generation: attempt.generation,
             cancel: run.is_cancelling() || attempt.withdrawn || attempt.superseded,
             superseded: attempt.superseded,

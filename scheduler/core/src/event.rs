@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use seagull_domain::{
-    BootId, Digest, ExecutorId, Generation, PlanSummary, Relation, Report, RunId, RunSpec, SuiteError,
-    TestIndex,
+    BootId, Digest, EnvironmentNumber, ExecutorId, Generation, PlanSummary, Relation, Report, RunId, RunSpec,
+    SuiteError, TestIndex,
 };
 use serde::{Deserialize, Serialize};
 
@@ -90,6 +90,9 @@ pub struct Plan {
     pub limits_ms: Vec<u64>,
     /// Disjoint.
     pub relations: Vec<Relation>,
+    /// The environment of each test; nothing where all have the default one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub environments: Vec<EnvironmentNumber>,
     /// Tests whose prediction is not from their own history.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<TestIndex>,

@@ -12,9 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::verdict::Seen;
 use seagull_domain::{
-    AttemptId, BootId, BundleContents, BundleId, Counts, Digest, Entry, ExecutorId, Generation, InfraCause,
-    NotExecuted, PlanSummary, Recall, Record, Relation, Role, RunSpec, RunVerdict, SlotIndex, SlotNumber,
-    TestIndex, Verdict,
+    AttemptId, BootId, BundleContents, BundleId, Counts, Digest, Entry, EnvironmentNumber, ExecutorId,
+    Generation, InfraCause, NotExecuted, PlanSummary, Recall, Record, Relation, Role, RunSpec, RunVerdict,
+    SlotIndex, SlotNumber, TestIndex, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -143,6 +143,8 @@ pub struct Test {
     /// The relation it belongs to; 0 for none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub relation: u32,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub environment: EnvironmentNumber,
     /// Whether it goes before tests of which that is not said.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub first: bool,
@@ -193,6 +195,10 @@ pub(crate) fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
+fn is_default(environment: &EnvironmentNumber) -> bool {
+    *environment == EnvironmentNumber::default()
+}
+
 fn is_none(number: &u64) -> bool {
     *number == 0
 }
@@ -229,6 +235,8 @@ pub struct Attempt {
     pub slot: SlotIndex,
     pub number: SlotNumber,
     pub slots: u32,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub environment: EnvironmentNumber,
     pub status: Status,
     pub generation: Generation,
     /// What has not been reported on, by place in the bundle.
@@ -287,6 +295,9 @@ pub enum Status {
 pub struct Worker {
     pub number: SlotNumber,
     pub boot: BootId,
+    /// Of what it was given last.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub environment: EnvironmentNumber,
 }
 
 impl Attempt {
@@ -425,6 +436,11 @@ impl Run {
     pub fn relation_of(&self, test: TestIndex) -> Option<&Relation> {
         let number = self.test(test).relation as usize;
         number.checked_sub(1).map(|place| &self.relations[place])
+    }
+
+    /// The environment that all of a bundle's tests need.
+    pub fn environment_of(&self, bundle: &Bundle) -> EnvironmentNumber {
+        bundle.entries.first().map_or_else(Default::default, |(test, _)| self.test(*test).environment)
     }
 
     /// The relations that a bundle has tests of.

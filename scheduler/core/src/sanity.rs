@@ -96,7 +96,15 @@ impl Run {
         assert_eq!(self.counts, counts, "{id}: counts");
         let in_order = self.pending.in_order().count();
         assert_eq!(in_order, self.pending.len(), "{id}: bundles in order");
+        for bundle in self.pending.values() {
+            let environment = self.environment_of(bundle);
+            let mixed = bundle.entries.iter().any(|(test, _)| self.test(*test).environment != environment);
+            assert!(!mixed, "{id}: a bundle of several environments");
+        }
         for attempt in self.attempts.values() {
+            let mixed =
+                attempt.left.values().any(|(test, _)| self.test(*test).environment != attempt.environment);
+            assert!(!mixed, "{id}: an attempt of several environments");
             let left: u64 = attempt.left.values().map(|(test, _)| self.test(*test).predicted_us).sum();
             assert_eq!(attempt.left_us, left, "{id}: what is left");
             assert_eq!(attempt.left.len(), attempt.place.len(), "{id}: places");

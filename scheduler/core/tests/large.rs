@@ -38,6 +38,7 @@ fn plan() -> Plan {
     let tests = BUNDLES * TESTS_IN_BUNDLE;
     let bundle = |first: u32| (first..first + TESTS_IN_BUNDLE).map(TestIndex).collect();
     Plan {
+        environments: Vec::new(),
         manifest: Digest([8; 32]),
         bundles: (0..BUNDLES).map(|index| bundle(index * TESTS_IN_BUNDLE)).collect(),
         predicted_us: (0..tests).map(|test| 2_000_000 + u64::from(test / 1000)).collect(),

@@ -90,6 +90,7 @@ impl World {
         let (_, effects) = world.report(Vec::new());
         assert!(effects.iter().any(|e| matches!(e, Effect::Plan { slots: 1, .. })), "{effects:?}");
         let plan = Plan {
+            environments: Vec::new(),
             manifest: Digest([8; 32]),
             bundles: vec![(0..3).map(TestIndex).collect()],
             predicted_us: vec![1000; 3],

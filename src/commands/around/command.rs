@@ -63,9 +63,9 @@ pub struct Line {
 /// The variables that the test's worker had, and this process may not have.
 pub fn variables(story: &Story) -> Vec<(String, String)> {
     let seed = || std::env::var("PYTHONHASHSEED").unwrap_or_else(|_| story.spec.seed.to_string());
-    let seed = story.spec.environment.framework.may_be_python().then(seed);
+    let seed = story.spec.suite.framework.may_be_python().then(seed);
     let seed = seed.map(|seed| ("PYTHONHASHSEED".to_owned(), seed));
-    let given = story.spec.environment.variables.clone();
+    let given = story.spec.suite.variables.clone();
     let rev = Some(story.spec.rev.clone()).filter(|rev| !rev.is_empty());
     let rev = rev.map(|rev| ("SEAGULL_REV".to_owned(), rev));
     seed.into_iter().chain(rev).chain(given).collect()
@@ -81,7 +81,7 @@ impl Line {
             ("SEAGULL_SLOT", slot.to_string()),
         ];
         let identity = identity.map(|(name, value)| (name.to_owned(), value));
-        let controller = story.spec.environment.controller.filter(|wanted| !wanted);
+        let controller = story.spec.suite.controller.filter(|wanted| !wanted);
         let controller = controller.map(|_| ("SEAGULL_CONTROLLER".to_owned(), "false".to_owned()));
         let before = if alone { &[] } else { execution.before.as_slice() };
         let tests = before.iter().chain([&execution.result.test]);

@@ -9,6 +9,7 @@ mod repro;
 mod rerun;
 mod results;
 mod runs;
+mod surroundings;
 mod watch;
 
 use std::path::PathBuf;

@@ -18,6 +18,7 @@ use tokio::process::{ChildStdout, Command};
 
 use super::command::{self, Line, Probe};
 use super::others::{self, CargoTest, CommandTest};
+use super::surroundings::{self, Surroundings};
 use super::{Reach, logs};
 use crate::cli;
 use crate::commands::print;
@@ -52,18 +53,44 @@ pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
         usage(format!("{} was not executed in run {}\nhint: seagull explain says why", story.id, story.run))
     })?;
     let (root, directory) = directories(&story)?;
-    let given = Given::of(&story, &root, state)?;
-    match &story.spec.environment.framework {
-        Framework::Pytest => pytest(&args, &story, execution, &directory, given).await,
+    let mut given = Given::of(&story, &root, state)?;
+    given.active.extend(
+        story.spec.suite.environment(story.environment).into_iter().flat_map(|(_, of)| of.env.clone()),
+    );
+    let Some(definition) = surroundings::definition(&story, &root)? else {
+        return repeat(&args, &story, execution, &directory, given).await;
+    };
+    if args.print {
+        let name = &definition.name;
+        say!("it needs the services of {name}: eval \"$(seagull services up {name})\" has them");
+        return repeat(&args, &story, execution, &directory, given).await;
+    }
+    let state = State::open(args.from.state.state.as_deref(), &Place::here()?)?;
+    let around = Surroundings::start(definition, &state, args.hold_on_failure).await?;
+    given.active.extend(around.variables());
+    let code = repeat(&args, &story, execution, &directory, given).await;
+    around.end(matches!(code, Ok(FAILED))).await?;
+    code
+}
+
+async fn repeat(
+    args: &cli::Repro,
+    story: &Story,
+    execution: &Execution,
+    directory: &Path,
+    given: Given,
+) -> anyhow::Result<u8> {
+    match &story.spec.suite.framework {
+        Framework::Pytest => pytest(args, story, execution, directory, given).await,
         Framework::Cargo | Framework::Built(_) => {
-            let (line, test) = others::cargo(&story, execution.slot, &directory)?;
-            other(&args, &story, execution, (given.to(line, &story), Judge::Cargo(test))).await
+            let (line, test) = others::cargo(story, execution.slot, directory)?;
+            other(args, story, execution, (given.to(line, story), Judge::Cargo(test))).await
         }
         Framework::Command(commands) => {
             let scratch = scratch()?;
-            let (line, test) = others::command(commands, &story, execution.slot, &directory, scratch.path())?;
-            let line = given.to(line, &story);
-            let code = other(&args, &story, execution, (line, Judge::Command(test))).await;
+            let (line, test) = others::command(commands, story, execution.slot, directory, scratch.path())?;
+            let line = given.to(line, story);
+            let code = other(args, story, execution, (line, Judge::Command(test))).await;
             if args.print {
                 // The line needs what is in it.
                 let _ = scratch.keep();
@@ -94,12 +121,12 @@ impl Given {
     fn of(story: &Story, root: &Path, state: Option<PathBuf>) -> anyhow::Result<Given> {
         let prepared = prepared(story, root, state.as_deref())?;
         let active = prepared.as_ref().map(|prepared| prepared.variables(env::var_os("PATH").as_deref()));
-        let secrets = secrets(&story.spec.environment.secrets)?;
+        let secrets = secrets(&story.spec.suite.secrets)?;
         Ok(Given { state, prepared, active: active.unwrap_or_default(), secrets })
     }
 
     fn to(self, line: Line, story: &Story) -> Line {
-        line.beside(self.active).with_secrets(self.secrets, &story.spec.environment.secrets)
+        line.beside(self.active).with_secrets(self.secrets, &story.spec.suite.secrets)
     }
 }
 
@@ -137,14 +164,14 @@ async fn pytest(
 ) -> anyhow::Result<u8> {
     let python = match given.prepared.as_ref().and_then(Prepared::python) {
         Some(python) => python,
-        None => interpreter::find(&story.spec.environment.python, directory)?,
+        None => interpreter::find(&story.spec.suite.python, directory)?,
     };
     let around = [given.active.as_slice(), given.secrets.variables()].concat();
     let probe = probe(&python, directory, story, &around).await?;
     let home = identity(given.state.as_deref())?;
     let mut line = given.to(Line::new(story, execution, &probe, directory, args.alone), story);
     line.plug(IDENTITY.0, &home);
-    if let Some(giver) = probe.gives.as_ref().filter(|_| story.spec.environment.controller != Some(false)) {
+    if let Some(giver) = probe.gives.as_ref().filter(|_| story.spec.suite.controller != Some(false)) {
         let giver = one_line(giver, 200);
         say!(
             "what the suite's controller puts into workerinput is made anew (pytest_configure_node in {giver})"
@@ -213,13 +240,13 @@ fn directories(story: &Story) -> anyhow::Result<(PathBuf, PathBuf)> {
 
 /// What the run's setup made, here.
 fn prepared(story: &Story, root: &Path, state: Option<&Path>) -> anyhow::Result<Option<Prepared>> {
-    let Some(setup) = &story.spec.environment.setup else { return Ok(None) };
+    let Some(setup) = &story.spec.suite.setup else { return Ok(None) };
     let directory = root.join(&setup.directory);
     let directory = directory.canonicalize().unwrap_or(directory);
     let wanted = Wanted {
         setup: Setup { directory: spec::text(&directory)?, ..setup.clone() },
         directory,
-        variables: story.spec.environment.variables.clone(),
+        variables: story.spec.suite.variables.clone(),
         passed: Default::default(),
         secrets: Default::default(),
         limit: setup::limit(None),

@@ -79,12 +79,12 @@ struct ByHand {
 }
 
 fn by_hand(spec: &RunSpec, place: &Place, prepared: Option<&Prepared>) -> ByHand {
-    let found = || interpreter::find(&spec.environment.python, &place.directory).ok();
+    let found = || interpreter::find(&spec.suite.python, &place.directory).ok();
     let python = prepared.and_then(Prepared::python).or_else(found);
     let python = python.map(|python| python.to_string_lossy().into_owned());
     let lists = framework::listing(spec, python.as_deref());
     let arguments = spec.arguments.iter().map(String::as_str);
-    match spec.environment.framework {
+    match spec.suite.framework {
         Framework::Pytest => {
             let program = framework::pytest(python.as_deref());
             let whole = Some(quoted(program.iter().map(String::as_str).chain(arguments)));
@@ -105,7 +105,7 @@ fn compare_with(command: impl Display) -> String {
 impl Suite<'_> {
     /// The ids of tests that can be asked for one by one: not those of files that cannot be collected.
     fn to_try(&self, manifest: &Manifest) -> Vec<String> {
-        let pytest = self.spec.environment.framework == Framework::Pytest;
+        let pytest = self.spec.suite.framework == Framework::Pytest;
         let tests = manifest.tests().filter(|(_, suffix)| !(pytest && suffix.is_empty()));
         tests.map(|(path, suffix)| format!("{path}{suffix}")).filter(|id| id.len() <= ID_BYTES).collect()
     }
@@ -128,7 +128,7 @@ impl Suite<'_> {
         }
         let uncollected: Vec<&str> =
             manifest.tests().filter(|(_, suffix)| suffix.is_empty()).map(|(path, _)| path).collect();
-        if !uncollected.is_empty() && self.spec.environment.framework == Framework::Pytest {
+        if !uncollected.is_empty() && self.spec.suite.framework == Framework::Pytest {
             let said = format!("{} cannot be collected: {}", uncollected.len(), named(&uncollected));
             if uncollected.len() == manifest.len() {
                 return findings.tell(Finding::problem(CHECK, said).hint(lists())).map(|()| None);
@@ -177,7 +177,7 @@ impl Suite<'_> {
         let id = fresh::run_id()?;
         let spec = RunSpec { id, select: tests.to_vec(), retries: 0, fail_fast: None, ..self.spec.clone() };
         let Ground { home, state, .. } = self.ground;
-        let builds = spec.environment.framework == Framework::Cargo;
+        let builds = spec.suite.framework == Framework::Cargo;
         let doing = if builds {
             format!("{check}, for which cargo builds what is not built")
         } else {
@@ -242,7 +242,7 @@ impl Suite<'_> {
         } else if trial.results.is_empty() {
             Finding::problem(check, "it was not executed".to_owned()).hints(compare())
         } else if let Some(said) = &trial.crashed
-            && matches!(self.spec.environment.framework, Framework::Command(_))
+            && matches!(self.spec.suite.framework, Framework::Command(_))
         {
             Finding::problem(check, first_lines(said))
                 .hint("seagull docs command says what the run command is given, and has to do")

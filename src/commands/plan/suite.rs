@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use seagull_binpacker::Risk;
-use seagull_domain::{RunSpec, Workspace};
+use seagull_domain::{EnvironmentNumber, RunSpec, Workspace};
 use seagull_results::History;
 use seagull_scheduler::Costs;
 
@@ -49,18 +49,25 @@ pub async fn problem(args: &cli::Plan) -> anyhow::Result<Named> {
     let timings = history.load_for(&spec.project, &spec.arguments, &manifest)?;
     let prediction = seagull_results::predict(&manifest, &timings);
     say!("{} discovered", report::count(report::number(manifest.len()), "test"));
+    let placed =
+        seagull_results::environments(&manifest, &spec.suite).map_err(|error| usage(error.to_string()))?;
     let mut costs = Costs::of(&spec);
     if let Some(setup) = args.costs.scope_setup {
         costs.file_micros = millis(setup).saturating_mul(1000);
     }
     if let Some(start) = args.costs.sandbox_start {
         costs.bundle_ms = millis(start);
+        costs.environments_ms.clear();
     }
-    let mut problem = seagull_scheduler::problem(&manifest, &prediction, &costs, spec.cap_ms);
+    let mut problem = seagull_scheduler::problem(&manifest, &prediction, &costs, &placed, spec.cap_ms);
     problem.risk = Risk::of(args.costs.overrun, prediction.common);
     let health = history.health(&spec.project, fresh::unix_millis())?;
     let history = Some(health::Report::of(&health, &prediction));
-    Ok(Named { problem, tests: manifest.ids().collect(), environments: Vec::new(), history })
+    let numbers = (0..=spec.suite.environments.len()).filter_map(|number| u16::try_from(number).ok());
+    let name =
+        |number| spec.suite.environment(EnvironmentNumber(number)).map_or("", |(name, _)| name).to_owned();
+    let environments = numbers.map(name).collect();
+    Ok(Named { problem, tests: manifest.ids().collect(), environments, history })
 }
 
 /// A run of the same suite.

@@ -200,7 +200,7 @@ impl Coverage {
             "failed": failed,
         });
         let mut command = Command::new(&python);
-        command.args(["-c", SCRIPT]).envs(&self.spec.environment.variables).current_dir(&self.directory);
+        command.args(["-c", SCRIPT]).envs(&self.spec.suite.variables).current_dir(&self.directory);
         // They would have the combination itself measured.
         command.env_remove("COVERAGE_PROCESS_START").env_remove("COVERAGE_PROCESS_CONFIG");
         if inside.is_some() {

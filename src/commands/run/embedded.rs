@@ -169,7 +169,7 @@ fn look(
 
 /// What an ended run had of an archive, in place as long as this lives.
 fn kept(base: &RunSpec, state: &Path) -> anyhow::Result<Option<Pinned>> {
-    let Framework::Built(built) = &base.environment.framework else { return Ok(None) };
+    let Framework::Built(built) = &base.suite.framework else { return Ok(None) };
     let list = Path::new(&built.list);
     let kept = Cache::of_state(state).and_then(|cache| cache.pin_of(list));
     let kept = kept.context("archives cannot be read")?.filter(|_| list.exists());

@@ -33,7 +33,7 @@ pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
     let client = crate::commands::client(&url, &token, &start.args.at.tls)?;
     let sending = sending(&start, client.clone())?;
     let mut spec = done!(start.unless_interrupted(sending).await);
-    let pytest = spec.environment.framework == Framework::Pytest;
+    let pytest = spec.suite.framework == Framework::Pytest;
     if pytest && std::env::var_os("PYTEST_ADDOPTS").is_some_and(|options| !options.is_empty()) {
         warn("PYTEST_ADDOPTS is not sent; set it in [env] of seagull.toml, or give its options after --");
     }

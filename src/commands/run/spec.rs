@@ -5,7 +5,9 @@ use std::ffi::OsString;
 use std::path::{Component, Path};
 use std::time::Duration;
 
-use seagull_domain::{Built, Environment, Framework, Planning, RERUN_OF, RunSpec, Setup, Workspace};
+use seagull_domain::{
+    Built, Environment, Framework, Planning, RERUN_OF, RunSpec, Service, Setup, Suite, Workspace,
+};
 use seagull_executor::setup::VERSION;
 use seagull_proto::limits;
 use seagull_results::Selection;
@@ -42,6 +44,7 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
     let remote = matches!(files.workspace, Workspace::Artifact { .. });
     let paths = if remote { portable(&args.paths, &place.directory)? } else { args.paths.clone() };
     let (how, defaults) = (&args.how, &place.config.run);
+    let settings = files.settings.clone();
     Ok(RunSpec {
         id: args.what.run_id.clone().map_or_else(fresh::run_id, Ok)?,
         owner: owner(),
@@ -52,7 +55,7 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
         deadline: None,
         submitted_at: fresh::unix_millis(),
         workspace: files.workspace,
-        environment: Environment {
+        suite: Suite {
             python: python(args, place, remote),
             variables: variables(place, files.version),
             passed: if remote { passed(&place.config.pass_env) } else { BTreeMap::new() },
@@ -63,6 +66,8 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
                 None => framework::choose(args, place)?,
             },
             controller: place.config.controller,
+            services: services(place, remote, &settings)?,
+            environments: environments(place),
         },
         arguments: paths.into_iter().chain(args.arguments.iter().cloned()).collect(),
         select: args.what.select.clone(),
@@ -97,8 +102,8 @@ pub fn again(base: RunSpec, args: &cli::Run, files: Files) -> anyhow::Result<Run
     let mut labels = base.labels;
     labels.insert(RERUN_OF.to_owned(), base.id.to_string());
     // The values are told to executors alone.
-    let names: Vec<String> = base.environment.passed.into_keys().collect();
-    let environment = Environment { passed: passed(&names), ..base.environment };
+    let names: Vec<String> = base.suite.passed.into_keys().collect();
+    let suite = Suite { passed: passed(&names), ..base.suite };
     Ok(RunSpec {
         id: args.what.run_id.clone().map_or_else(fresh::run_id, Ok)?,
         owner: owner(),
@@ -107,7 +112,7 @@ pub fn again(base: RunSpec, args: &cli::Run, files: Files) -> anyhow::Result<Run
         submitted_at: fresh::unix_millis(),
         workspace: files.workspace,
         orphan_ms: base.orphan_ms.or_else(|| orphan(args, remote)),
-        environment,
+        suite,
         // They were the changes of that time.
         first: Vec::new(),
         ..base
@@ -147,6 +152,44 @@ fn orphan(args: &cli::Run, remote: bool) -> Option<u64> {
 pub fn setup(args: &cli::Run, place: &Place, directory: String) -> Option<Setup> {
     let setup = place.config.setup.as_ref().filter(|_| args.what.suite.python.is_none())?;
     Some(Setup { directory, run: setup.run.clone(), inputs: setup.inputs.clone() })
+}
+
+fn environments(place: &Place) -> BTreeMap<String, Environment> {
+    let all = place.config.environments.iter();
+    all.map(|(name, definition)| (name.clone(), definition.environment.clone())).collect()
+}
+
+/// What environments need. `settings`: the directory of the settings, as the workspace has it.
+fn services(place: &Place, remote: bool, settings: &str) -> anyhow::Result<BTreeMap<String, Service>> {
+    let mut all = BTreeMap::new();
+    for (name, service) in place.config.environments.values().flat_map(|definition| &definition.services) {
+        let mut service = service.clone();
+        for (inside, path) in service.files.iter_mut().filter(|_| remote) {
+            let base = place.config.directory().unwrap_or(Path::new(""));
+            *path = within_artifact(Path::new(path), base, settings).ok_or_else(|| {
+                usage(format!(
+                    "services.{name}.files: what {inside} shows, {path}, is not among the files that executors get\n\
+                     hint: keep it in the repository; [artifact] root and include add to what is sent"
+                ))
+            })?;
+        }
+        all.insert(name.clone(), service);
+    }
+    Ok(all)
+}
+
+/// A path as the artifact has it, which has the directory of the settings at `settings`.
+fn within_artifact(path: &Path, base: &Path, settings: &str) -> Option<String> {
+    let mut inside: Vec<&str> = Path::new(settings).iter().filter_map(|part| part.to_str()).collect();
+    for part in path.strip_prefix(base).ok()?.components() {
+        match part {
+            Component::Normal(part) => inside.push(part.to_str()?),
+            Component::CurDir => {}
+            Component::ParentDir => drop(inside.pop()?),
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    Some(inside.join("/"))
 }
 
 fn variables(place: &Place, version: Option<String>) -> BTreeMap<String, String> {
@@ -269,7 +312,7 @@ mod tests {
         assert_eq!((spec.project.as_str(), spec.rev.as_str()), ("p", "abc"));
         assert_eq!(spec.arguments, ["t.py", "-x"]);
         assert!(spec.flaky_fails && spec.fail_fast.is_none() && !spec.early_start && !spec.second_copy);
-        assert_eq!(spec.environment.variables["A"], "b");
+        assert_eq!(spec.suite.variables["A"], "b");
         assert!(seagull_proto::convert::submission(spec).is_ok());
     }
 
@@ -286,27 +329,54 @@ mod tests {
         let (_root, place) = place("pass-env = ['PATH', 'NOT_SET_HERE']\n[setup]\nrun = ['make', 'venv']\n");
         let spec = |arguments: &[&str], files| build(&args(arguments), &place, files).unwrap();
         let (there, here) = (spec(&[], packed()), spec(&[], in_place()));
-        let setup = there.environment.setup.clone().unwrap();
+        let setup = there.suite.setup.clone().unwrap();
         assert_eq!(
             (setup.directory.as_str(), setup.run),
             ("sub", vec!["make".to_owned(), "venv".to_owned()])
         );
-        assert_eq!(here.environment.setup.unwrap().directory, "/x");
-        assert_eq!(spec(&["--python", "python3"], packed()).environment.setup, None);
+        assert_eq!(here.suite.setup.unwrap().directory, "/x");
+        assert_eq!(spec(&["--python", "python3"], packed()).suite.setup, None);
         let path = BTreeMap::from([("PATH".to_owned(), std::env::var("PATH").unwrap())]);
-        assert_eq!((&there.environment.passed, here.environment.passed.len()), (&path, 0));
-        assert_eq!(there.environment.variables[VERSION], "1.0");
+        assert_eq!((&there.suite.passed, here.suite.passed.len()), (&path, 0));
+        assert_eq!(there.suite.variables[VERSION], "1.0");
         let changed = RunSpec { first: vec!["a.py".to_owned()], ..there.shown() };
         let again = again(changed, &args(&[]), packed()).unwrap();
-        assert_eq!((&again.environment, again.first.len()), (&there.environment, 0));
+        assert_eq!((&again.suite, again.first.len()), (&there.suite, 0));
         assert!(seagull_proto::convert::submission(there).is_ok());
+    }
+
+    #[test]
+    fn environments_travel_with_the_files_that_their_services_are_shown() {
+        let toml = |path: &str| {
+            format!(
+                "[services.db]\nimage = 'x'\nfiles = {{ '/schema.sql' = '{path}' }}\n[services.idle]\nimage = 'x'\n\
+                 [environment.db]\nservices = ['db']\ntests = ['tests/db']\n"
+            )
+        };
+        let (root, place) = place(&toml("db/schema.sql"));
+        let spec = |files| build(&args(&[]), &place, files).unwrap();
+        let path = |spec: &RunSpec| spec.suite.services["db"].files["/schema.sql"].clone();
+        let (there, here) = (spec(packed()), spec(in_place()));
+        assert_eq!(path(&there), "sub/db/schema.sql");
+        assert_eq!(path(&here), root.path().join("db/schema.sql").to_string_lossy());
+        assert_eq!(there.suite.environments["db"].tests, ["tests/db"]);
+        assert_eq!(there.suite.services.len(), 1, "what no environment needs stays here");
+        for spec in [there, here] {
+            assert!(seagull_proto::convert::submission(spec).is_ok());
+        }
+        let (_root, place) = self::place(&toml("../schema.sql"));
+        assert_eq!(path(&build(&args(&[]), &place, packed()).unwrap()), "schema.sql");
+        for outside in ["/etc/hosts", "../../schema.sql"] {
+            let (_root, place) = self::place(&toml(outside));
+            let refused = build(&args(&[]), &place, packed()).unwrap_err().to_string();
+            assert!(refused.starts_with("services.db.files: what /schema.sql shows, "), "{refused}");
+        }
     }
 
     #[test]
     fn an_interpreters_path_is_relative_to_where_it_was_written() {
         let (root, place) = place("[pytest]\npython = 'env/python'");
-        let find =
-            |arguments: &[&str], files| build(&args(arguments), &place, files).unwrap().environment.python;
+        let find = |arguments: &[&str], files| build(&args(arguments), &place, files).unwrap().suite.python;
         assert_eq!(find(&[], in_place()), root.path().join("env/python").to_string_lossy());
         assert_eq!(find(&["--python", "python3.11"], in_place()), "python3.11");
         assert_eq!(find(&["--python", "/usr/bin/python3"], in_place()), "/usr/bin/python3");

@@ -27,7 +27,7 @@ pub async fn run(args: &cli::Named) -> anyhow::Result<u8> {
     engine.remove(&objects).await?;
     objects
         .iter()
-        .map(|object| site.lock(&object.labels.owner))
+        .map(|object| site.known.lock(&object.labels.owner))
         .collect::<BTreeSet<_>>()
         .into_iter()
         .for_each(|lock| terminate(&lock));

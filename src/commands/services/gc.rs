@@ -4,11 +4,11 @@ use std::io::Write;
 
 use anyhow::Context;
 use seagull_executor::docker::{
-    Engine, Filter, Kind, Object, Outlived, abandoned_secrets, remove_abandoned_secrets,
+    self, Engine, Filter, Kind, Object, Outlived, abandoned_secrets, remove_abandoned_secrets,
 };
 
 use super::place;
-use super::site::{DIRECTORY, Site, judge, now};
+use super::site::{Site, now};
 use crate::cli;
 use crate::commands::print;
 use crate::duration;
@@ -19,13 +19,13 @@ use crate::state::State;
 pub async fn run(args: &cli::Gc) -> anyhow::Result<u8> {
     let place = place()?;
     let engine = Engine::connect().await?;
-    let site = State::having(DIRECTORY, args.state.state.as_deref(), &place)
+    let site = State::having(docker::Site::DIRECTORY, args.state.state.as_deref(), &place)
         .map(|state| Site::open(&state))
         .transpose()?;
     let now = now();
     let objects = engine.list(&Filter::Ours).await?;
     let judged = objects.into_iter().filter_map(|object| {
-        let why = judge(site.as_ref(), &object.labels, now)?;
+        let why = docker::Site::judge(site.as_ref().map(|site| &site.known), &object.labels, now)?;
         Some((object, why))
     });
     let (old, lines): (Vec<Object>, Vec<String>) = judged

@@ -4,12 +4,12 @@ mod down;
 pub mod gc;
 mod logs;
 mod shell;
-mod site;
-mod up;
+pub mod site;
+pub mod up;
 
 use std::sync::Arc;
 
-use seagull_executor::docker::Definition;
+use seagull_domain::Definition;
 
 use crate::cli::{Named, OfServices};
 use crate::errors::{usage, warn};

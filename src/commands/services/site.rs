@@ -1,53 +1,29 @@
 //! What is known on this machine of sandboxes: the installation's name, who is at work, and which sandbox is whole.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
-use seagull_executor::docker::{Engine, Filter, Labels, Object, Outlived, Standing, outlived, standing};
+use seagull_executor::docker::{self, Engine, Object};
 
 use crate::fresh;
 use crate::state::State;
 
-pub const DIRECTORY: &str = "sandboxes";
-const INSTALLATION: &str = "installation";
-
 /// The directory `sandboxes` of a state directory.
 pub struct Site {
-    directory: PathBuf,
-    /// Names the state directory on every engine, so that nothing is taken for another's.
-    pub installation: String,
+    pub known: docker::Site,
 }
 
 impl Site {
     pub fn open(state: &State) -> anyhow::Result<Site> {
-        let directory = state.directory.join(DIRECTORY);
-        let failed = || format!("cannot use {}", directory.display());
-        fs::create_dir_all(&directory).with_context(failed)?;
-        let path = directory.join(INSTALLATION);
-        if !path.exists() {
-            let mut draft = tempfile::NamedTempFile::new_in(&directory).with_context(failed)?;
-            std::io::Write::write_all(&mut draft, fresh::hex(&fresh::bytes::<8>()?).as_bytes())?;
-            match draft.persist_noclobber(&path) {
-                Err(error) if error.error.kind() != ErrorKind::AlreadyExists => {
-                    return Err(error.error).with_context(failed);
-                }
-                _ => {}
-            }
-        }
-        let installation = fs::read_to_string(&path).with_context(failed)?.trim().to_owned();
-        Ok(Site { directory, installation })
-    }
-
-    /// The file that the guard of an owner keeps locked.
-    pub fn lock(&self, owner: &str) -> PathBuf {
-        self.directory.join(format!("{owner}.lock"))
+        let known = docker::Site::open(&state.directory);
+        let failed = || format!("cannot use {}", state.directory.join(docker::Site::DIRECTORY).display());
+        Ok(Site { known: known.with_context(failed)? })
     }
 
     /// Nobody else starts or removes an environment here while what is returned lives.
     pub fn work_on(&self, environment: &str) -> anyhow::Result<File> {
-        let path = self.directory.join(format!("{environment}.work"));
+        let path = self.known.directory.join(format!("{environment}.work"));
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = file.with_context(|| format!("cannot open {}", path.display()))?;
         match file.try_lock() {
@@ -77,28 +53,18 @@ impl Site {
     }
 
     fn record(&self, environment: &str) -> PathBuf {
-        self.directory.join(format!("{environment}.up"))
+        self.known.directory.join(format!("{environment}.up"))
     }
 
-    /// All objects of this installation.
+    /// All objects of this installation that persons have started. Executors see to their own.
     pub async fn objects(&self, engine: &Engine) -> anyhow::Result<Vec<Object>> {
-        Ok(engine.list(&Filter::Installation(self.installation.clone())).await?)
+        Ok(self.known.objects(engine).await?.into_iter().filter(is_a_persons).collect())
     }
 }
 
-/// Why an object is to go, if it is. Of this installation's own, a file that is not there belongs to nobody who lives.
-pub fn judge(site: Option<&Site>, labels: &Labels, now: u64) -> Option<Outlived> {
-    let is_own =
-        site.is_some_and(|site| site.installation == labels.installation && is_in(&labels.lock, site));
-    let standing = match standing(&labels.lock) {
-        Standing::Unknown if is_own => Standing::Dead,
-        seen => seen,
-    };
-    outlived(labels, now, standing)
-}
-
-fn is_in(lock: &Path, site: &Site) -> bool {
-    lock.parent() == Some(&site.directory)
+/// A sandbox that no executor has sees to itself.
+pub fn is_a_persons(object: &Object) -> bool {
+    object.labels.owner == object.labels.sandbox
 }
 
 /// In seconds since 1970.

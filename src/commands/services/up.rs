@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
+use seagull_domain::Definition;
 use seagull_executor::docker::{
-    Definition, Engine, Guard, Kind, Labels, Object, Progress, Sandbox, discard, terminate,
+    self, Engine, Guard, Kind, Labels, Object, Progress, Sandbox, digest, discard, terminate,
 };
 
-use super::site::{Site, judge, now};
+use super::site::{Site, is_a_persons, now};
 use super::{definition, place};
 use crate::again::quoted;
 use crate::cli;
@@ -62,16 +63,20 @@ pub async fn run(args: &cli::Up) -> anyhow::Result<u8> {
 
 /// The sandbox if it is up, whole, and as it is written now. What is left of another is removed.
 async fn standing(engine: &Engine, site: &Site, definition: &Definition) -> anyhow::Result<Option<Sandbox>> {
-    let objects = site.objects(engine).await?;
+    let objects = site.known.objects(engine).await?;
     let now = now();
-    let (old, kept): (Vec<Object>, Vec<Object>) =
-        objects.into_iter().partition(|object| judge(Some(site), &object.labels, now).is_some());
+    let (old, kept): (Vec<Object>, Vec<Object>) = objects
+        .into_iter()
+        .partition(|object| docker::Site::judge(Some(&site.known), &object.labels, now).is_some());
     if !old.is_empty() {
         engine.remove(&old).await?;
         say!("removed {} that had been left behind", count(number(old.len()), "object"));
     }
-    let own: Vec<Object> =
-        kept.into_iter().filter(|object| object.labels.environment == definition.name).collect();
+    let own: Vec<Object> = kept
+        .into_iter()
+        .filter(is_a_persons)
+        .filter(|object| object.labels.environment == definition.name)
+        .collect();
     let Some(labels) = own.first().map(|object| object.labels.clone()) else { return Ok(None) };
     let is_running = |name: &String| {
         own.iter().any(|object| {
@@ -79,7 +84,7 @@ async fn standing(engine: &Engine, site: &Site, definition: &Definition) -> anyh
         })
     };
     let is_whole = site.whole(&definition.name).as_ref() == Some(&labels.sandbox);
-    if is_whole && labels.definition != definition.digest() {
+    if is_whole && labels.definition != digest(definition) {
         let name = &definition.name;
         return Err(anyhow!(
             "{name} is up as it was written before seagull.toml changed\n\
@@ -99,26 +104,30 @@ async fn standing(engine: &Engine, site: &Site, definition: &Definition) -> anyh
         false => say!("removing what was left of {}", definition.name),
     }
     engine.remove(&own).await?;
-    own.iter().for_each(|object| terminate(&site.lock(&object.labels.owner)));
+    own.iter().for_each(|object| terminate(&site.known.lock(&object.labels.owner)));
     Ok(None)
 }
 
-fn labels(site: &Site, definition: &Definition, lease: u64) -> anyhow::Result<Labels> {
+pub fn labels(site: &Site, definition: &Definition, lease: u64) -> anyhow::Result<Labels> {
     let sandbox = fresh::hex(&fresh::bytes::<4>()?);
     Ok(Labels {
-        installation: site.installation.clone(),
+        installation: site.known.installation.clone(),
         // A sandbox that no executor has sees to itself.
         owner: sandbox.clone(),
-        lock: site.lock(&sandbox),
+        lock: site.known.lock(&sandbox),
         sandbox,
         lease,
         environment: definition.name.clone(),
-        definition: definition.digest(),
+        definition: digest(definition),
     })
 }
 
 /// Starts it, and tells what happens.
-async fn start(engine: &Engine, definition: &Arc<Definition>, labels: &Labels) -> anyhow::Result<Sandbox> {
+pub async fn start(
+    engine: &Engine,
+    definition: &Arc<Definition>,
+    labels: &Labels,
+) -> anyhow::Result<Sandbox> {
     let progress = progress::Progress::new(true);
     let width = definition.services.keys().map(String::len).max().unwrap_or(0);
     let state = Arc::new(Mutex::new(Going::default()));
@@ -197,6 +206,6 @@ fn tell(sandbox: &Sandbox, definition: &Definition) -> anyhow::Result<()> {
 }
 
 /// Until the lease ends, in whole minutes.
-fn left(labels: &Labels) -> String {
+pub fn left(labels: &Labels) -> String {
     duration::written(labels.lease.saturating_sub(now()).div_ceil(60) * 60_000)
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seagull_domain::{
-    AttemptId, Evidence, ExecutorId, InfraCause, Isolation, Manifest, Relation, RunEvent, RunId, RunSpec,
-    RunVerdict, Sickness, SlotNumber, StreamItem, TestCause, TestIndex, TestResult, Verdict, Whereabouts,
+    AttemptId, EnvironmentNumber, Evidence, ExecutorId, InfraCause, Isolation, Manifest, Relation, RunEvent,
+    RunId, RunSpec, RunVerdict, Sickness, SlotNumber, StreamItem, TestCause, TestIndex, TestResult, Verdict,
+    Whereabouts,
 };
 use seagull_results::{Finder, Found};
 
@@ -48,6 +49,7 @@ pub struct Story {
     pub whereabouts: Option<Whereabouts>,
     /// One more than the highest slot that executed something.
     pub slots: u32,
+    pub environment: EnvironmentNumber,
     names: Names,
 }
 
@@ -125,6 +127,8 @@ pub struct Teller<'t> {
     losses: Losses,
     stopped: Option<String>,
     end: Option<RunVerdict>,
+    /// Of each test, once they are known; nothing where all have the default one.
+    environments: Option<Vec<EnvironmentNumber>>,
     /// The worker of each slot.
     workers: BTreeMap<SlotNumber, Worker>,
     /// The slot of each attempt.
@@ -162,6 +166,7 @@ impl<'t> Teller<'t> {
             losses: Losses::default(),
             stopped: None,
             end: None,
+            environments: None,
             workers: BTreeMap::new(),
             attempts: BTreeMap::new(),
             slots: 0,
@@ -170,6 +175,7 @@ impl<'t> Teller<'t> {
 
     pub fn manifest(&mut self, manifest: &Arc<Manifest>) {
         self.names = Names::new(manifest.clone());
+        self.environments = None;
         let mut finder = Finder::new(self.text, CANDIDATES);
         manifest.ids().for_each(|id| finder.look_at(&id));
         let found = finder.found();
@@ -245,6 +251,7 @@ impl<'t> Teller<'t> {
         result: &TestResult,
     ) -> Vec<TestIndex> {
         let meant = self.is_meant(result.test);
+        self.look_up_environments();
         let known = self.workers.remove(&slot).filter(|worker| worker.executor == *executor);
         let known = known.filter(|worker| self.serves(worker, attempt, result.test));
         let new = || Worker { executor: executor.clone(), attempt, executed: Vec::new(), full: false };
@@ -270,7 +277,11 @@ impl<'t> Teller<'t> {
         let related = |relation: &Relation| {
             relation.tests.contains(&test) && last.is_some_and(|last| relation.tests.contains(last))
         };
-        let lives = match self.spec.as_ref().map(|spec| spec.isolation).unwrap_or_default() {
+        let environment = self.environment(test);
+        if last.is_some_and(|last| self.environment(*last) != environment) {
+            return false;
+        }
+        let lives = match self.isolation(environment) {
             Isolation::Slot => !worker.full,
             Isolation::Bundle => !worker.full && worker.attempt == attempt,
             Isolation::Test => false,
@@ -281,10 +292,34 @@ impl<'t> Teller<'t> {
         lives || (worker.attempt == attempt && stays())
     }
 
+    fn look_up_environments(&mut self) {
+        if let Some(spec) = self.spec.as_ref().filter(|_| self.environments.is_none()) {
+            let found = seagull_results::environments(&self.names.manifest, &spec.suite);
+            self.environments = Some(found.unwrap_or_default());
+        }
+    }
+
+    fn environment(&self, test: TestIndex) -> EnvironmentNumber {
+        let known = self.environments.as_deref().unwrap_or_default();
+        known.get(test.0 as usize).copied().unwrap_or_default()
+    }
+
+    /// What a worker of an environment lives for.
+    fn isolation(&self, environment: EnvironmentNumber) -> Isolation {
+        let Some(spec) = &self.spec else { return Isolation::default() };
+        let sandbox = spec.suite.definition(environment).ok().flatten();
+        match spec.isolation {
+            Isolation::Slot => sandbox.map_or(Isolation::Slot, |sandbox| sandbox.isolation()),
+            shorter => shorter,
+        }
+    }
+
     /// The error is what the text means instead of one test; None if no tests are known.
-    pub fn close(self) -> Result<Story, Option<Found>> {
-        let test = self.test.filter(|_| self.names.len() > 0).ok_or(None)?.map_err(Some)?;
+    pub fn close(mut self) -> Result<Story, Option<Found>> {
+        self.look_up_environments();
+        let test = self.test.take().filter(|_| self.names.len() > 0).ok_or(None)?.map_err(Some)?;
         Ok(Story {
+            environment: self.environment(test),
             run: self.run,
             test,
             id: self.names.id(test),

@@ -75,7 +75,7 @@ impl<W: Write> Page<'_, W> {
 
 /// What decides which tests there are.
 fn decides(spec: &RunSpec) -> &'static str {
-    match &spec.environment.framework {
+    match &spec.suite.framework {
         Framework::Pytest => "the paths, the arguments after --, and pytest's testpaths, addopts and rootdir",
         Framework::Cargo | Framework::Built(_) => {
             "the filter, which is a part of tests' names and no path, the arguments after --, and the packages that cargo test takes here"

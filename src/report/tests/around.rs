@@ -107,7 +107,7 @@ fn why_a_test_has_its_verdict() {
     ] {
         let mut unnamed = story(&script, "test_div[0]");
         unnamed.verdict = Some(Verdict::NotExecuted(NotExecuted::UnstableId));
-        unnamed.spec.environment.framework = framework;
+        unnamed.spec.suite.framework = framework;
         let text = written(|out| explain_test(out, Form::HUMAN, &unnamed, &[]));
         assert!(text.contains(because), "{text}");
     }

@@ -61,7 +61,7 @@ fn that_tests_went_elsewhere_is_said_with_the_reason_and_the_setting() {
 #[test]
 fn that_tests_are_built_is_said_and_what_did_not_start_below_its_line() {
     let mut spec = script::spec(0);
-    spec.environment.framework = Framework::Cargo;
+    spec.suite.framework = Framework::Cargo;
     let lost = RunEvent::AttemptLost {
         attempt: AttemptId(1),
         executor: script::executor("e-1"),
@@ -116,7 +116,7 @@ fn a_run_without_tests_says_where_to_look() {
     golden::check("plain-nothing.txt", &plain_output(&script::nothing(), true));
     let mut selected = script::nothing();
     spec_of(&mut selected).select = vec!["tests/gone".into()];
-    spec_of(&mut selected).environment.python = "/venv/bin/python".into();
+    spec_of(&mut selected).suite.python = "/venv/bin/python".into();
     let text = plain_output(&selected, true);
     assert!(text.contains("hint: look at --select, the paths"), "{text}");
     assert!(text.contains("what is discovered:     /venv/bin/python -m pytest "), "{text}");
@@ -127,7 +127,7 @@ fn a_run_without_tests_speaks_of_its_own_framework() {
     let mut script = script::nothing();
     let mut said = |framework, arguments: &[&str]| {
         let spec = spec_of(&mut script);
-        spec.environment.framework = framework;
+        spec.suite.framework = framework;
         spec.arguments = arguments.iter().map(ToString::to_string).collect();
         plain_output(&script, true)
     };

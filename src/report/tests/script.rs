@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seagull_domain::{
-    AttemptId, Counts, Digest, Environment, Evidence, ExecutorId, FileTests, Generation, InfraCause, Instant,
-    Manifest, NotExecuted, Outcome, PlanSummary, Recall, RunEvent, RunSpec, RunVerdict, SecondCopy, Seq,
-    Sickness, SkippedModule, SlotNumber, StreamItem, SuiteError, TestCause, TestIndex, TestResult, TextRef,
+    AttemptId, Counts, Digest, Evidence, ExecutorId, FileTests, Generation, InfraCause, Instant, Manifest,
+    NotExecuted, Outcome, PlanSummary, Recall, RunEvent, RunSpec, RunVerdict, SecondCopy, Seq, Sickness,
+    SkippedModule, SlotNumber, StreamItem, Suite, SuiteError, TestCause, TestIndex, TestResult, TextRef,
     Verdict, Workspace,
 };
 
@@ -75,7 +75,7 @@ pub fn spec(retries: u32) -> RunSpec {
         deadline: None,
         submitted_at: 0,
         workspace: Workspace::InPlace { directory: "/src/algebra".into(), content: String::new() },
-        environment: Environment::default(),
+        suite: Suite::default(),
         arguments: vec!["tests".into()],
         select: vec![],
         cap_ms: 600_000,

@@ -85,6 +85,7 @@ pub const KINDS: &[&str] = &[
     "met: run cancelled while it is judged",
     "met: two runs at a time",
     "met: worker for a whole collection",
+    "met: worker of a named environment",
     "met: controller started",
     "fault: message lost",
     "fault: message repeated",

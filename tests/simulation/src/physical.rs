@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seagull_domain::{AttemptId, BootId, ExecutorId, Outcome, Role, SlotIndex, SlotNumber, TestIndex};
+use seagull_domain::{
+    AttemptId, BootId, EnvironmentNumber, ExecutorId, Outcome, Role, SlotIndex, SlotNumber, TestIndex,
+};
 
 /// The runs, agents and workers of a history are known by their place in its lists.
 #[derive(Default)]
@@ -82,6 +84,8 @@ pub struct WorkerLife {
     pub agent: usize,
     pub slot: SlotIndex,
     pub number: SlotNumber,
+    /// Of its sandbox.
+    pub environment: EnvironmentNumber,
     /// The attempt it was started for.
     pub attempt: AttemptId,
     pub start: u64,

@@ -1,6 +1,10 @@
 //! The simplest planner: chunks in the framework's order, relations whole.
 
-use seagull_domain::{Digest, FileTests, Manifest, PlanSummary, Relation, TestIndex};
+use std::collections::BTreeMap;
+
+use seagull_domain::{
+    Digest, EnvironmentNumber, FileTests, Manifest, Needs, PlanSummary, Relation, TestIndex,
+};
 use seagull_scheduler_core::{Plan, PlanFailure};
 
 use crate::scenario::{Anticipation, RunPlan};
@@ -45,17 +49,24 @@ fn found(run: &RunPlan) -> Vec<TestIndex> {
 
 fn packed(run: &RunPlan, tests: &[TestIndex], manifest: Digest) -> Box<Plan> {
     let relations = relations(run, tests);
-    let mut bundles: Vec<Vec<TestIndex>> = vec![Vec::new()];
+    let environments: Vec<_> = tests.iter().map(|test| run.environment(*test)).collect();
+    let mut bundles: Vec<Vec<TestIndex>> = Vec::new();
+    let mut open: BTreeMap<EnvironmentNumber, usize> = BTreeMap::new();
     for unit in units(tests.len() as u32, &relations) {
-        if bundles.last().is_some_and(|last| last.len() >= run.chunk) {
+        let environment = environments[unit[0].0 as usize];
+        let place = open.get(&environment).copied().filter(|place| bundles[*place].len() < run.chunk);
+        let place = place.unwrap_or_else(|| {
             bundles.push(Vec::new());
-        }
-        bundles.last_mut().expect("there is one").extend(unit);
+            bundles.len() - 1
+        });
+        open.insert(environment, place);
+        bundles[place].extend(unit);
     }
     bundles.iter_mut().for_each(|bundle| bundle.sort_unstable());
     bundles.retain(|bundle| !bundle.is_empty());
     let first = bundles.len() as u32 / 3;
     Box::new(Plan {
+        environments,
         manifest,
         predicted_us: tests.iter().map(|test| run.script(*test).predicted_us).collect(),
         limits_ms: tests.iter().map(|test| run.script(*test).limit_ms).collect(),
@@ -83,7 +94,11 @@ fn relations(run: &RunPlan, tests: &[TestIndex]) -> Vec<Relation> {
 fn manifest(run: &RunPlan, tests: &[TestIndex]) -> Manifest {
     let file = |test: &TestIndex| FileTests { path: "a.py".into(), suffixes: vec![format!("::{test}")] };
     let files = tests.iter().map(file).collect();
-    Manifest { files, relations: relations(run, tests), ..Manifest::default() }
+    let needs = (0..)
+        .map(TestIndex)
+        .zip(tests)
+        .map(|(place, test)| Needs { environment: run.environment(*test).to_string(), tests: vec![place] });
+    Manifest { files, relations: relations(run, tests), environments: needs.collect(), ..Manifest::default() }
 }
 
 /// Each test alone, but relations as one, where their first test stands.

@@ -46,6 +46,8 @@ pub enum Plant {
     CordonForgotten,
     /// The second half of a *together* relation is planned as a bundle of its own.
     RelationCut,
+    /// Every sandbox is that of the default environment.
+    EnvironmentIgnored,
     /// A run that waits for its client's word is told that there is nothing to say.
     SilenceTakenForConsent,
 }

@@ -3,13 +3,15 @@
 mod faults;
 mod runs;
 
-use seagull_domain::{Outcome, Relation, RunSpec, TestIndex};
+use seagull_domain::{EnvironmentNumber, Outcome, Relation, RunSpec, TestIndex};
 
 use crate::machines::{ExecutorPlan, executor, sick};
 use crate::random::Random;
 use crate::trouble;
 use faults::faults;
-use runs::{anticipate, cut_short, judge, lengthen, may_be_orphaned, poison, run, second_run, slow_down};
+use runs::{
+    anticipate, cut_short, judge, lengthen, may_be_orphaned, poison, run, second_run, slow_down, surround,
+};
 
 /// How much memory each test leaves behind in its worker.
 pub const TEST_KIB: u64 = 1000;
@@ -39,6 +41,8 @@ pub struct RunPlan {
     /// Tests that are expected and are not in its manifest, though a worker may find them.
     pub gone: Vec<Script>,
     pub relations: Vec<Relation>,
+    /// What each test needs, also those that are only expected; nothing where all need the same.
+    pub environments: Vec<EnvironmentNumber>,
     pub cancelled_at: Option<u64>,
     /// It is cancelled as soon as its plan is asked for.
     pub cancelled_in_planning: bool,
@@ -217,6 +221,10 @@ impl Scenario {
             lengthen(r, &mut runs[0]);
         }
         runs.iter_mut().for_each(|run| slow_down(r, run));
+        let mut own = Random::new(seed ^ 0xE5);
+        runs.iter_mut()
+            .filter(|_| own.chance(400))
+            .for_each(|run| surround(&mut Random::new(seed ^ 0xE6), run));
         let mut scenario = Scenario { executors, runs, faults, message_bytes, crash_after, calm_at: 0 };
         trouble::add(r, &mut scenario);
         scenario.runs.iter_mut().for_each(|run| run.judge = r.chance(800).then(|| judge(r)));
@@ -237,6 +245,11 @@ fn expected_end(executors: &[ExecutorPlan], runs: &[RunPlan]) -> u64 {
 }
 
 impl RunPlan {
+    /// What a test needs around it.
+    pub fn environment(&self, test: TestIndex) -> EnvironmentNumber {
+        self.environments.get(test.0 as usize).copied().unwrap_or_default()
+    }
+
     /// What a test of it does, or, numbered after those, one that is only expected.
     pub fn script(&self, test: TestIndex) -> &Script {
         let index = test.0 as usize;

@@ -56,6 +56,11 @@ fn the_rest_of_a_relation_that_goes_to_another_slot() {
 }
 
 #[test]
+fn sandboxes_of_another_environment_than_the_tests_need() {
+    is_found_within(20, Plant::EnvironmentIgnored, "ran in environment 0, and needs");
+}
+
+#[test]
 fn a_batch_that_is_counted_twice() {
     is_found_within(100, Plant::BatchCountedTwice, "told twice");
 }

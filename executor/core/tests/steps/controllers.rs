@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use seagull_domain::{AttemptId, Kind, Record, SlotNumber, SuiteError};
+use seagull_domain::{AttemptId, EnvironmentNumber, Kind, Record, SlotNumber, SuiteError};
 use seagull_executor_core::{Effect, Event, NodeOrder, Start, WorkerEvent, WorkerId};
 
 use crate::world::{SLOT, World, entry, exited, feed, finish, interrupt, kill, run, wanted};
@@ -33,8 +33,20 @@ fn waiting(kind: Kind) -> World {
     }
     let (slot, worker, attempt) = (SLOT, WorkerId(2), AttemptId(1));
     let (number, slots, run, controller) = (NUMBER, 1, run(), true);
-    let (discover, whole) = (false, false);
-    let start = Start { slot, worker, run, attempt, number, slots, discover, died: None, whole, controller };
+    let (discover, whole, environment) = (false, false, EnvironmentNumber(0));
+    let start = Start {
+        slot,
+        worker,
+        run,
+        attempt,
+        number,
+        slots,
+        environment,
+        discover,
+        died: None,
+        whole,
+        controller,
+    };
     assert_eq!(world.worker(1, WorkerEvent::NodeWaits), [Effect::Start(start)]);
     world
 }

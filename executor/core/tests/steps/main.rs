@@ -3,6 +3,7 @@
 mod attempts;
 mod batches;
 mod controllers;
+mod environments;
 mod leaving;
 mod renewal;
 mod workers;

@@ -10,11 +10,11 @@ use crate::world::{World, entry, exited, feed, finish, passed, wanted};
 const LIMIT_KIB: u64 = 1000;
 
 fn isolated(isolation: Isolation) -> Renewal {
-    Renewal { isolation, memory_kib: None }
+    Renewal { isolation, ..Renewal::default() }
 }
 
 fn bounded() -> Renewal {
-    Renewal { isolation: Isolation::Slot, memory_kib: Some(LIMIT_KIB) }
+    Renewal { memory_kib: Some(LIMIT_KIB), ..Renewal::default() }
 }
 
 /// So short that many are given at a time.

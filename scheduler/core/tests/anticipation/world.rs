@@ -42,6 +42,7 @@ pub fn run() -> RunId {
 /// Four tests of ten seconds in two bundles.
 pub fn plan() -> Box<Plan> {
     Box::new(Plan {
+        environments: Vec::new(),
         manifest: MANIFEST,
         bundles: vec![vec![TestIndex(0), TestIndex(1)], vec![TestIndex(2), TestIndex(3)]],
         predicted_us: vec![10_000_000; 4],

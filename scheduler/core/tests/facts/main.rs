@@ -4,8 +4,8 @@
 //! that a line lacks needs a default.
 
 use seagull_domain::{
-    Algorithm, EndCause, Evidence, Framework, InfraCause, Isolation, NotExecuted, Outcome, Record, Role,
-    RunVerdict, TestCause, Verdict, Workspace,
+    Algorithm, EndCause, Evidence, Framework, InfraCause, Isolation, NotExecuted, Outcome, Probe, Record,
+    Role, RunVerdict, Scope, TestCause, Verdict, Workspace,
 };
 use seagull_scheduler_core::{Fact, What};
 use serde::de::DeserializeOwned;
@@ -58,6 +58,8 @@ fn each_value_that_a_fact_may_have_is_in_a_line() {
         variants::<Outcome>(),
         variants::<Record>(),
         variants::<Role>(),
+        variants::<Probe>(),
+        variants::<Scope>(),
         variants::<RunVerdict>(),
         variants::<TestCause>(),
         variants::<Verdict>(),

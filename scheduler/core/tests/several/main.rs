@@ -1,6 +1,7 @@
 //! Steps that take several executors, relations or take-backs: facts and effects compared as data.
 
 mod drains;
+mod environments;
 #[path = "../fixture/mod.rs"]
 mod fixture;
 mod judgement;

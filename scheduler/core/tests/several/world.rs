@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use seagull_domain::{
-    AttemptId, AttemptReport, AttemptState, Batch, Desired, Digest, Discovery, Drain, EndCause, Epoch,
-    Generation, InfraCause, Instant, Outcome, PlanSummary, Record, Relation, Report, Role, RunId, RunSpec,
-    SlotIndex, TestIndex, Verdict, WorkerReport,
+    AttemptId, AttemptReport, AttemptState, Batch, Desired, Digest, Discovery, Drain, EndCause, Environment,
+    Epoch, Generation, InfraCause, Instant, Outcome, PlanSummary, Record, Relation, Report, Role, RunId,
+    RunSpec, SlotIndex, TestIndex, Verdict, WorkerReport,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Plan, Settings, State, What};
 
@@ -50,6 +50,7 @@ pub fn came_back() -> AttemptState {
 pub fn plan(bundles: Vec<Vec<TestIndex>>, relations: Vec<Relation>, first: u32) -> Plan {
     let count = bundles.iter().map(Vec::len).sum::<usize>();
     Plan {
+        environments: Vec::new(),
         manifest: Digest([8; 32]),
         bundles,
         predicted_us: vec![10_000_000; count],
@@ -96,6 +97,23 @@ impl World {
         world.plans(plan);
         world.says("a", 2, AttemptState::Running(None));
         world.report("a", &[]);
+        world
+    }
+
+    /// A run of environments, of which the executors have something each.
+    pub fn running_in_environments(executors: &[&'static str], plan: Plan) -> World {
+        let mut world = World::of(0);
+        let named = ["x", "y"].map(|name| (name.to_owned(), Environment::default()));
+        let spec = &mut world.state.runs.get_mut(&run()).unwrap().spec;
+        spec.suite.environments = named.into();
+        for executor in executors {
+            world.report(executor, &[]);
+        }
+        let tests = plan.predicted_us.len() as u32;
+        let discovered = EndCause::Discovered(Discovery { manifest: Digest([7; 32]), tests });
+        world.says(executors[0], 1, AttemptState::Ended(discovered));
+        world.report(executors[0], &[]);
+        world.plans(plan);
         world
     }
 

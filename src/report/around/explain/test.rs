@@ -203,7 +203,7 @@ fn why(story: &Story) -> String {
                     .to_owned()
             }
             NotExecuted::FailFast => "the run stopped at --fail-fast before it had a result".to_owned(),
-            NotExecuted::UnstableId => match story.spec.environment.framework {
+            NotExecuted::UnstableId => match story.spec.suite.framework {
                 Framework::Command(_) => "it was discovered, and then the report did not name it".to_owned(),
                 _ => "it was discovered, and then not found again: its id changes from process to process"
                     .to_owned(),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, BundleContents, Desired, Digest, Discovery, Environment, Epoch, Generation, Instant,
-    PlanSummary, Report, RunId, RunSpec, Workspace,
+    AttemptId, BundleContents, Desired, Digest, Discovery, Epoch, Generation, Instant, PlanSummary, Report,
+    RunId, RunSpec, Suite, Workspace,
 };
 use seagull_executor_core::{WorkerEvent, WorkerId};
 use seagull_scheduler_core::{Call, Effect, Event, Plan, Settings, State, What};
@@ -212,6 +212,7 @@ impl Fleet {
             }
         }
         let plan = Plan {
+            environments: Vec::new(),
             manifest: Digest([2; 32]),
             bundles: self.day.bundles(),
             predicted_us: self.day.predicted_us.clone(),
@@ -249,7 +250,7 @@ fn spec() -> RunSpec {
         deadline: None,
         submitted_at: 0,
         workspace: Workspace::Artifact { digest: Digest([3; 32]), directory: String::new() },
-        environment: Environment::default(),
+        suite: Suite::default(),
         arguments: Vec::new(),
         select: Vec::new(),
         cap_ms: 600_000,

@@ -1,6 +1,6 @@
 //! Where things ran: relations, and the numbers of slots.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::{AttemptId, Isolation, Outcome, Recall, Relation, Role, RunEvent, TestIndex, Verdict};
 
@@ -24,6 +24,7 @@ pub fn check(story: &Story) -> Result<(), String> {
         }
     }
     renewed(story)?;
+    environments(story)?;
     numbers(story)
 }
 
@@ -163,6 +164,24 @@ fn renewed(story: &Story) -> Result<(), String> {
                 format!("worker {} was not renewed between {} and {}", a.worker, a.test, b.test)
             })?;
         }
+    }
+    Ok(())
+}
+
+/// A test runs in a worker of the environment that it needs, and what an executor is given at a time is of one.
+fn environments(story: &Story) -> Result<(), String> {
+    for execution in story.executions.iter().chain(&story.withdrawn_executions) {
+        let (is, needed) =
+            (story.physical.workers[execution.worker].environment, story.plan.environment(execution.test));
+        ensure(is == needed, || {
+            format!("test {} ran in environment {is}, and needs {needed}", execution.test)
+        })?;
+    }
+    let attempts: BTreeSet<_> = story.executions.iter().map(|execution| execution.attempt).collect();
+    for attempt in attempts {
+        let given = story.physical.given.get(&attempt).into_iter().flatten();
+        let needed: BTreeSet<_> = given.map(|test| story.plan.environment(*test)).collect();
+        ensure(needed.len() < 2, || format!("attempt {attempt} is of several environments: {needed:?}"))?;
     }
     Ok(())
 }

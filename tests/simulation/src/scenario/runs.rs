@@ -1,6 +1,9 @@
 //! The runs of a seed: their tests' scripts, and what their clients do.
 
-use seagull_domain::{Digest, Environment, Isolation, Outcome, Relation, RunSpec, TestIndex, Workspace};
+use seagull_domain::{
+    Digest, Environment, EnvironmentNumber, Isolation, Outcome, Relation, RunSpec, Suite, TestIndex,
+    Workspace,
+};
 
 use super::{Anticipation, Discovery, Does, Judge, Judges, RunPlan, Script, TEST_KIB};
 use crate::random::Random;
@@ -30,6 +33,7 @@ pub(super) fn run(r: &mut Random, seed: u64, index: usize, executors: usize) -> 
         tests: scripts,
         gone: Vec::new(),
         relations,
+        environments: Vec::new(),
         cancelled_at: None,
         cancelled_in_planning: false,
         lost_at: None,
@@ -97,6 +101,24 @@ pub(super) fn may_be_orphaned(r: &mut Random, run: &mut RunPlan) {
     run.lost_at = r.chance(800).then(|| r.within(0..=10_000));
 }
 
+/// Tests need two environments, or three, in stretches or at random; what is related needs the same.
+pub(super) fn surround(r: &mut Random, run: &mut RunPlan) {
+    let count = r.within(1..=2);
+    let stretch = r.within(1..=60);
+    let tests = (run.tests.len() + run.gone.len()) as u64;
+    let drawn = |r: &mut Random, test: u64| match stretch {
+        1..=10 => r.within(0..=count),
+        _ => test / stretch % (count + 1),
+    };
+    run.environments = (0..tests).map(|test| EnvironmentNumber(drawn(r, test) as u16)).collect();
+    for relation in &run.relations {
+        let of_first = run.environments[relation.tests[0].0 as usize];
+        relation.tests.iter().for_each(|test| run.environments[test.0 as usize] = of_first);
+    }
+    let names = (1..=count).map(|number| (format!("e{number}"), Environment::default()));
+    run.spec.suite.environments = names.collect();
+}
+
 /// Now and then it takes longer than a client is waited for that is not heard of.
 pub(super) fn judge(r: &mut Random) -> Judge {
     let takes_ms = if r.chance(900) { r.within(0..=5000) } else { r.within(100_000..=300_000) };
@@ -147,7 +169,7 @@ fn spec(r: &mut Random, id: &str) -> RunSpec {
         deadline: None,
         submitted_at: 0,
         workspace: Workspace::Artifact { digest: Digest([1; 32]), directory: String::new() },
-        environment: Environment::default(),
+        suite: Suite::default(),
         arguments: Vec::new(),
         select: Vec::new(),
         cap_ms: 600_000,

@@ -5,11 +5,12 @@ mod plays;
 
 use std::collections::{BTreeSet, VecDeque};
 
-use seagull_domain::{AttemptId, InfraCause, Sickness, SlotIndex, TestIndex};
+use seagull_domain::{AttemptId, EnvironmentNumber, InfraCause, Sickness, SlotIndex, TestIndex};
 use seagull_executor_core::{NodeOrder, Start, WorkerEvent, WorkerId};
 
 use crate::machines::Sick;
 use crate::physical::WorkerLife;
+use crate::plant::Plant;
 use crate::world::{Action, World};
 
 /// Tests of one file.
@@ -100,6 +101,14 @@ enum Death {
 pub type Place = (usize, SlotIndex);
 
 impl World {
+    /// The environment that a worker's sandbox is made for.
+    fn environment_of(&self, start: &Start) -> EnvironmentNumber {
+        match self.plant {
+            Some(Plant::EnvironmentIgnored) => EnvironmentNumber::default(),
+            _ => start.environment,
+        }
+    }
+
     pub fn start_worker(&mut self, agent: usize, start: &Start) {
         let (slot, id) = (start.slot, start.worker);
         if self.mishap(7) {
@@ -112,6 +121,9 @@ impl World {
                 if sick.at_once { InfraCause::ArtifactUnavailable } else { InfraCause::SandboxFailed };
             return self.not_started((agent, slot), id, cause, "the disk is full");
         }
+        if start.environment != EnvironmentNumber::default() {
+            self.census.count("met: worker of a named environment");
+        }
         if start.whole && !start.discover {
             self.census.count("met: worker for a whole collection");
         }
@@ -121,6 +133,7 @@ impl World {
             agent,
             slot,
             number: start.number,
+            environment: self.environment_of(start),
             attempt: start.attempt,
             start: self.now,
             end: None,

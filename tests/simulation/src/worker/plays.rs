@@ -15,7 +15,8 @@ impl World {
     pub(super) fn is_ready(&mut self, place: Place) {
         let run = self.at(place).run;
         let spec = &self.scenario.runs[run].spec;
-        let renewal = Renewal { isolation: spec.isolation, memory_kib: spec.worker_memory_kib };
+        let renewal =
+            Renewal { isolation: spec.isolation, memory_kib: spec.worker_memory_kib, ..Renewal::default() };
         let grace_ms = spec.grace_ms;
         self.say(place, WorkerEvent::Renews(renewal));
         self.say(place, WorkerEvent::Ready { grace_ms });

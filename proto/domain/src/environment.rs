@@ -1,14 +1,13 @@
 //! What is written of services and environments, and in which order services start.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-use std::time::Duration;
 
-use seagull_domain::SecretSource;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::{Isolation, SecretSource};
 
 /// A container that tests need.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
     pub image: String,
     /// Instead of the image's own.
@@ -16,8 +15,8 @@ pub struct Service {
     pub env: BTreeMap<String, String>,
     /// Names of files in `/run/secrets`, and where what is in them is found.
     pub secrets: BTreeMap<String, SecretSource>,
-    /// Paths inside, and what is shown there, read-only.
-    pub files: BTreeMap<String, PathBuf>,
+    /// Paths inside, and what is shown there, read-only: absolute if the run is in place, else inside the artifact.
+    pub files: BTreeMap<String, String>,
     /// Paths inside that are in memory.
     pub tmpfs: Vec<String>,
     /// Ports inside. The first is the service's own.
@@ -31,19 +30,34 @@ pub struct Service {
     pub depends_on: Vec<String>,
     pub limits: Limits,
     pub rights: Rights,
+    /// What it lives for.
+    pub scope: Scope,
+}
+
+/// What a service lives for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// One bundle, and its worker with it.
+    Bundle,
+    /// All that a worker lives for.
+    #[default]
+    Slot,
 }
 
 /// When a service can be used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {
     pub probe: Probe,
-    /// From its start on.
-    pub within: Duration,
+    /// From its start on, in milliseconds.
+    pub within_ms: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Probe {
     /// The container runs.
+    #[default]
     Started,
     /// A connection to this port is taken.
     Tcp(u16),
@@ -58,7 +72,7 @@ pub enum Probe {
 }
 
 /// What a container may take.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     pub memory_kib: Option<u64>,
     /// Thousandths of a core.
@@ -67,12 +81,20 @@ pub struct Limits {
     pub pids: u32,
 }
 
-impl Limits {
-    pub const PIDS: u32 = 1024;
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { memory_kib: None, millicpus: None, pids: 1024 }
+    }
+}
+
+impl Default for Ready {
+    fn default() -> Ready {
+        Ready { probe: Probe::Started, within_ms: 60_000 }
+    }
 }
 
 /// What a container may do.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rights {
     /// Instead of the image's own.
     pub user: Option<String>,
@@ -83,15 +105,19 @@ pub struct Rights {
 }
 
 /// What tests need around them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
     pub services: Vec<String>,
     /// Variables of whatever uses the services.
+    #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Paths, ids and globs of the tests that need it. A test's own word wins.
+    #[serde(default)]
+    pub tests: Vec<String>,
 }
 
 /// An environment with every service that it needs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definition {
     pub name: String,
     pub environment: Environment,
@@ -142,10 +168,10 @@ impl Definition {
         free.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Differs where anything that is written differs.
-    pub fn digest(&self) -> String {
-        let text = serde_json::to_string(self).unwrap_or_default();
-        blake3::hash(text.as_bytes()).to_hex()[..16].to_owned()
+    /// What a worker lives for that lives in it, if its run asks for no less.
+    pub fn isolation(&self) -> Isolation {
+        let is_short = self.services.values().any(|service| service.scope == Scope::Bundle);
+        if is_short { Isolation::Bundle } else { Isolation::Slot }
     }
 
     fn circle(&self) -> Option<Vec<String>> {
@@ -171,32 +197,19 @@ impl Definition {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
 
     /// A service that depends on these.
-    pub fn service(depends_on: &[&str]) -> Service {
-        Service {
-            image: "image:1".to_owned(),
-            command: None,
-            env: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            files: BTreeMap::new(),
-            tmpfs: Vec::new(),
-            ports: Vec::new(),
-            url: None,
-            ready: Ready { probe: Probe::Started, within: Duration::from_secs(60) },
-            prepare: Vec::new(),
-            depends_on: depends_on.iter().map(|name| (*name).to_owned()).collect(),
-            limits: Limits { memory_kib: None, millicpus: None, pids: Limits::PIDS },
-            rights: Rights::default(),
-        }
+    fn service(depends_on: &[&str]) -> Service {
+        let depends_on = depends_on.iter().map(|name| (*name).to_owned()).collect();
+        Service { depends_on, ..Service::default() }
     }
 
     fn define(services: &[&str], all: &[(&str, &[&str])]) -> Result<Definition, Impossible> {
         let all = all.iter().map(|(name, needs)| ((*name).to_owned(), service(needs))).collect();
         let services = services.iter().map(|name| (*name).to_owned()).collect();
-        Definition::of("env", &Environment { services, env: BTreeMap::new() }, &all)
+        Definition::of("env", &Environment { services, ..Environment::default() }, &all)
     }
 
     fn set(names: &[&str]) -> BTreeSet<String> {
@@ -227,16 +240,5 @@ pub(super) mod tests {
         assert_eq!(define(&["a"], &[("a", &["a"])]), circle(&["a"]));
         let all: [(&str, &[&str]); 4] = [("a", &["b"]), ("b", &["ok", "c"]), ("c", &["b"]), ("ok", &[])];
         assert_eq!(define(&["a"], &all), circle(&["b", "c"]));
-    }
-
-    #[test]
-    fn a_change_changes_the_digest() {
-        let all = |image: &str| {
-            BTreeMap::from([("a".to_owned(), Service { image: image.to_owned(), ..service(&[]) })])
-        };
-        let environment = Environment { services: vec!["a".to_owned()], env: BTreeMap::new() };
-        let digest = |image| Definition::of("env", &environment, &all(image)).unwrap().digest();
-        assert_eq!(digest("x:1"), digest("x:1"));
-        assert_ne!(digest("x:1"), digest("x:2"));
     }
 }

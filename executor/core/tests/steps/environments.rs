@@ -1,0 +1,88 @@
+//! Environments: a worker for each, and what becomes of tests whose services end under them.
+
+use seagull_domain::{AttemptState, EndCause, EnvironmentNumber, InfraCause, Isolation, Kind};
+use seagull_executor_core::{Effect, Renewal, WorkerEvent};
+
+use crate::world::{World, entry, exited, feed, finish, gave_back, passed, wanted};
+
+const BROKE: &str = "db ended while tests used it: exit code 1";
+
+fn broke() -> WorkerEvent {
+    WorkerEvent::SandboxBroke(BROKE.into())
+}
+
+#[test]
+fn an_attempt_of_another_environment_gets_a_worker_of_its_own_when_the_other_is_gone() {
+    let mut world = World::running(&[entry(0, 0)]);
+    let mut next = wanted(2, Kind::Run, 0);
+    next.environment = EnvironmentNumber(3);
+    world.desired.push(next);
+    world.answer(Vec::new());
+    world.contents(2, 1, &[entry(1, 0)]);
+    world.starts(0);
+    assert_eq!(world.worker(1, WorkerEvent::Next { peak_kib: 0 }), [], "the next test is for another worker");
+    assert_eq!(world.worker(1, passed(0)), [finish(1)]);
+    let effects = world.worker(1, exited());
+    assert!(matches!(&effects[..], [Effect::Start(start)] if start.environment == EnvironmentNumber(3)));
+    assert_eq!(world.worker(2, WorkerEvent::Ready { grace_ms: 1000 }), [feed(2, 2, &[1])]);
+}
+
+#[test]
+fn a_service_that_ends_under_a_test_is_no_failure_of_the_test() {
+    let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
+    world.starts(0);
+    assert!(matches!(world.worker(1, broke())[..], [Effect::Kill { dump_stacks: false, .. }]));
+    assert_eq!(world.worker(1, broke()), [], "once");
+    world.worker(1, exited());
+    assert_eq!((world.failures(), world.suite_errors()), (vec![], vec![]));
+    assert_eq!(world.report(1).state, gave_back(BROKE));
+}
+
+#[test]
+fn what_ran_before_its_service_ended_keeps_its_result_and_what_waits_behind_goes_on() {
+    let mut world = World::running(&[entry(0, 0), entry(1, 7), entry(2, 7)]);
+    world.desired.push(wanted(2, Kind::Run, 0));
+    world.answer(Vec::new());
+    world.contents(2, 1, &[entry(3, 0)]);
+    world.starts(0);
+    world.worker(1, WorkerEvent::Next { peak_kib: 0 });
+    world.worker(1, passed(0));
+    world.starts(1);
+    world.worker(1, broke());
+    let effects = world.worker(1, exited());
+    assert!(matches!(effects[..], [Effect::Start(_)]), "for the next attempt");
+    assert_eq!(world.records().len(), 1);
+    assert_eq!(world.report(1).state, gave_back(BROKE), "also where a relation has begun");
+    assert_eq!(world.report(2).state, AttemptState::Waiting);
+}
+
+#[test]
+fn a_discovery_whose_service_ends_is_given_back() {
+    let mut world = World::wanting(Kind::Discover);
+    world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
+    world.worker(1, broke());
+    world.worker(1, exited());
+    let cause = EndCause::GaveBack(InfraCause::SandboxFailed, BROKE.into());
+    assert_eq!(world.report(1).state, AttemptState::Ended(cause));
+}
+
+#[test]
+fn a_sandbox_for_one_bundle_ends_with_it_also_where_tests_have_processes_of_their_own() {
+    for batches in [false, true] {
+        let mut world = World::new();
+        world.desired = vec![wanted(1, Kind::Run, 0), wanted(2, Kind::Run, 0)];
+        world.answer(Vec::new());
+        world.contents(1, 1, &[entry(0, 0)]);
+        world.contents(2, 1, &[entry(1, 0)]);
+        if batches {
+            world.worker(1, WorkerEvent::Batches { micros: 10_000_000 });
+        }
+        world.worker(1, WorkerEvent::Renews(Renewal { sandbox: Isolation::Bundle, ..Renewal::default() }));
+        let effects = world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
+        assert_eq!(effects[0], feed(1, 1, &[0]), "{batches}");
+        world.starts(0);
+        world.worker(1, passed(0));
+        let effects = world.worker(1, exited());
+        assert!(matches!(effects[..], [Effect::Start(_)]), "{batches}: {effects:?}");
+    }
+}

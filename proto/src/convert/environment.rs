@@ -1,0 +1,74 @@
+//! Environments: each has what it needs, or is refused.
+
+use std::collections::BTreeMap;
+
+use seagull_domain::{Environment, Impossible, Suite, Workspace};
+
+use super::Invalid;
+use super::scalar::{self, Checked};
+use super::spec::{arguments, variables};
+use crate::{limits, v1};
+
+impl From<Environment> for v1::Environment {
+    fn from(environment: Environment) -> Self {
+        Self { services: environment.services, variables: environment.env, tests: environment.tests }
+    }
+}
+
+impl TryFrom<v1::Environment> for Environment {
+    type Error = Invalid;
+
+    fn try_from(message: v1::Environment) -> Checked<Self> {
+        let field = "Environment.services";
+        Ok(Self {
+            services: scalar::list(message.services, limits::SERVICES, field, |text| name(text, field))?,
+            env: variables(message.variables.into_iter(), "Environment.variables")?,
+            tests: arguments(message.tests, "Environment.tests")?,
+        })
+    }
+}
+
+/// The environments of a suite, whose services are there, and whose files are where they may be.
+pub(super) fn checked(mut suite: Suite, workspace: &Workspace) -> Checked<Suite> {
+    for path in suite.services.values_mut().flat_map(|service| service.files.values_mut()) {
+        *path = super::spec::within(std::mem::take(path), workspace, "Service.files")?;
+    }
+    let numbers = (0..=suite.environments.len()).filter_map(|number| u16::try_from(number).ok());
+    for number in numbers.map(seagull_domain::EnvironmentNumber) {
+        suite.definition(number).map_err(|impossible| {
+            Invalid::new(
+                "Suite.environments",
+                match impossible {
+                    Impossible::Unknown { service, .. } => {
+                        format!("need the service {service}, which is not there")
+                    }
+                    Impossible::Circle(circle) => {
+                        format!("need services that wait for each other: {}", circle.join(", "))
+                    }
+                },
+            )
+        })?;
+    }
+    Ok(suite)
+}
+
+/// Services or environments, by name.
+pub(super) fn named<M, T: TryFrom<M, Error = Invalid>>(
+    messages: BTreeMap<String, M>,
+    bound: usize,
+    field: &'static str,
+) -> Checked<BTreeMap<String, T>> {
+    scalar::bounded_count(messages.len(), bound, field)?;
+    messages.into_iter().map(|(text, message)| Ok((name(text, field)?, message.try_into()?))).collect()
+}
+
+/// The name of a service or an environment: it becomes a part of names of objects, variables and hosts.
+pub(super) fn name(text: String, field: &'static str) -> Checked<String> {
+    let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_name =
+        text.bytes().all(is_part) && !text.is_empty() && !text.starts_with('-') && !text.ends_with('-');
+    if is_name && text.len() <= limits::NAME_BYTES && text != "localhost" {
+        return Ok(text);
+    }
+    Err(Invalid::new(field, "has a name that is not 1 to 40 small letters, digits and hyphens"))
+}

@@ -1,0 +1,66 @@
+//! Environments: whose slot gets which bundle, and what executors are told of it.
+
+use seagull_domain::{AttemptId, AttemptState, EndCause, EnvironmentNumber, Outcome};
+
+use crate::world::{World, bundles, plan, result, run, tests};
+
+const A: EnvironmentNumber = EnvironmentNumber(1);
+const B: EnvironmentNumber = EnvironmentNumber(2);
+
+/// A run of bundles of one test each, of these environments, on the executors `a` and `b`.
+fn running(environments: &[EnvironmentNumber]) -> World {
+    let of_one = (0..environments.len() as u32).map(|test| tests([test])).collect();
+    let mut plan = plan(of_one, Vec::new(), 0);
+    plan.environments = environments.to_vec();
+    World::running_in_environments(&["a", "b"], plan)
+}
+
+fn environment(world: &World, attempt: AttemptId) -> EnvironmentNumber {
+    world.state.runs[&run()].attempts[&attempt].environment
+}
+
+#[test]
+fn a_slot_stays_with_its_environment_while_there_is_something_of_it() {
+    let mut world = running(&[A, B, A, B, A, B]);
+    let mut ran = Vec::new();
+    for _ in 0..12 {
+        for executor in ["a", "b"] {
+            let known = &world.state.runs[&run()];
+            let own = |attempt: &&(AttemptId, String)| attempt.1 == executor;
+            let live: Vec<_> =
+                known.live_attempts().map(|(id, attempt)| (id, attempt.executor.to_string())).collect();
+            let Some((attempt, _)) = live.iter().find(own).cloned() else { continue };
+            let test = known.attempts[&attempt].left.values().next().map(|(test, _)| test.0);
+            ran.push((executor, environment(&world, attempt)));
+            world.says(executor, attempt.0, AttemptState::Running(None));
+            let records: Vec<_> = test.into_iter().map(|test| (1, result(test, Outcome::Passed))).collect();
+            world.report(executor, &records);
+            world.says(executor, attempt.0, AttemptState::Ended(EndCause::Completed));
+            world.report(executor, &[]);
+        }
+    }
+    let of = |executor: &str| {
+        let own: Vec<_> = ran.iter().filter(|(of, _)| *of == executor).map(|(_, env)| *env).collect();
+        own
+    };
+    assert_eq!(of("a").len() + of("b").len(), 6, "{ran:?}");
+    let changes = |of: &[EnvironmentNumber]| of.windows(2).filter(|two| two[0] != two[1]).count();
+    assert_eq!((changes(&of("a")), changes(&of("b"))), (0, 0), "{ran:?}");
+}
+
+#[test]
+fn what_comes_back_goes_out_again_in_its_environment() {
+    let mut world = running(&[A, B]);
+    let live: Vec<_> = world.state.runs[&run()].live_attempts().map(|(id, _)| id).collect();
+    let (attempt, executor) = {
+        let known = &world.state.runs[&run()].attempts;
+        let of_b = live.iter().copied().find(|id| known[id].environment == B).expect("it was given out");
+        (of_b, if known[&of_b].executor.as_str() == "a" { "a" } else { "b" })
+    };
+    world.says(executor, attempt.0, crate::world::came_back());
+    let facts = world.report(executor, &[]);
+    assert_eq!(bundles(&facts).len(), 1, "{facts:?}");
+    let known = &world.state.runs[&run()];
+    let again = known.pending.values().next().expect("it waits for another executor, which is busy");
+    assert_eq!(known.environment_of(again), B);
+}

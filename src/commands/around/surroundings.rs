@@ -1,0 +1,103 @@
+//! What a test had around it in a run, started anew for its repetition, and removed after it or kept for a while.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use seagull_domain::Definition;
+use seagull_executor::docker::{Engine, Guard, Labels, Sandbox, discard};
+
+use crate::commands::services::site::{Site, now};
+use crate::commands::services::up;
+use crate::errors::{say, usage};
+use crate::report::around::Story;
+use crate::signals::Signals;
+use crate::state::State;
+
+/// It ends long before, with whoever repeats the test.
+const LEASE: Duration = Duration::from_secs(12 * 3600);
+
+pub struct Surroundings {
+    site: Site,
+    engine: Engine,
+    definition: Arc<Definition>,
+    labels: Labels,
+    guard: Guard,
+    sandbox: Sandbox,
+    hold: Option<Duration>,
+    /// Nobody else starts or removes the environment here meanwhile.
+    _work: File,
+}
+
+/// The environment of a test with services, and paths as they are here; none where it has none.
+pub fn definition(story: &Story, root: &Path) -> anyhow::Result<Option<Definition>> {
+    let found = story.spec.suite.definition(story.environment);
+    let found = found.map_err(|why| anyhow!("the test's environment cannot be: {why:?}"))?;
+    let found = found.filter(|definition| !definition.services.is_empty());
+    Ok(found.map(|mut definition| {
+        for path in definition.services.values_mut().flat_map(|service| service.files.values_mut()) {
+            *path = root.join(&*path).to_string_lossy().into_owned();
+        }
+        definition
+    }))
+}
+
+impl Surroundings {
+    /// Starts them; nothing is left of them where that fails or is interrupted. `hold`: how long, from now on, they stay if
+    /// the test fails.
+    pub async fn start(
+        definition: Definition,
+        state: &State,
+        hold: Option<Duration>,
+    ) -> anyhow::Result<Surroundings> {
+        let mut signals = Signals::new()?;
+        let definition = Arc::new(definition);
+        let site = Site::open(state)?;
+        let work = site.work_on(&definition.name)?;
+        if hold.is_some() && site.whole(&definition.name).is_some() {
+            let name = &definition.name;
+            return Err(usage(format!(
+                "--hold-on-failure: {name} is up already\nhint: seagull services down {name} removes it"
+            )));
+        }
+        let engine = Engine::connect().await?;
+        let labels = up::labels(&site, &definition, now() + hold.unwrap_or(LEASE).as_secs().max(1))?;
+        let guard = Guard::start(&labels.lock, &labels.owner, labels.lease);
+        let guard = guard.context("the guard of the services cannot be started")?;
+        let sandbox = tokio::select! {
+            started = up::start(&engine, &definition, &labels) => started?,
+            () = signals.next() => {
+                discard(&engine, &labels).await?;
+                return Err(anyhow!("interrupted"));
+            }
+        };
+        Ok(Surroundings { site, engine, definition, labels, guard, sandbox, hold, _work: work })
+    }
+
+    /// Where they are, as whoever uses them has it beside the variables of the environment.
+    pub fn variables(&self) -> BTreeMap<String, String> {
+        let all = self.sandbox.variables(&self.definition).into_iter();
+        all.filter(|(name, _)| !self.definition.environment.env.contains_key(name)).collect()
+    }
+
+    /// Removes them, or leaves them to their guard for as long as was asked for after a failure.
+    pub async fn end(self, failed: bool) -> anyhow::Result<()> {
+        if self.hold.is_some() && failed {
+            let name = self.definition.name.clone();
+            self.site.set_whole(&name, &self.labels.sandbox)?;
+            self.guard.keep().context("the guard of the services has ended")?;
+            say!(
+                "{name} stays up for another {}; seagull services shell {name} is a shell that has it, \
+                 seagull services down {name} removes it",
+                up::left(&self.labels)
+            );
+            return Ok(());
+        }
+        discard(&self.engine, &self.labels).await?;
+        self.guard.end();
+        Ok(())
+    }
+}

@@ -1,0 +1,370 @@
+//! Runs whose tests need services on a real Docker engine: each worker has its own, and nothing is left of them.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Docker, Finished, IMAGE, Question, Running, Suite, Way, When, is, text, until};
+
+/// How long a guard may take to see that its owner is dead and to remove what there is, on a busy machine.
+const GUARDED: Duration = Duration::from_secs(120);
+
+/// A service that keeps what it is told, a line each, and answers with all of it.
+const KEEPER: &str = r#"
+import socketserver
+lines = []
+class Answer(socketserver.StreamRequestHandler):
+    def handle(self):
+        line = self.rfile.readline()
+        if line == b"end\n":
+            import os
+            print("told to end", flush=True)
+            os._exit(3)
+        lines.append(line)
+        self.wfile.write(b"".join(lines))
+print("listens", flush=True)
+socketserver.ThreadingTCPServer(("", 7000), Answer).serve_forever()
+"#;
+
+const CONFTEST: &str = r#"
+import os, pathlib, socket, time
+import pytest
+
+PLACE = pathlib.Path(os.environ["MEETING_PLACE"])
+
+def tell(line, name="KEEPER"):
+    where = os.environ["SEAGULL_SERVICE_%s_HOST" % name], int(os.environ["SEAGULL_SERVICE_%s_PORT" % name])
+    with socket.create_connection(where) as connection:
+        connection.sendall(line.encode() + b"\n")
+        return connection.makefile().read().splitlines()
+
+def meet(name, others):
+    (PLACE / name).touch()
+    end = time.monotonic() + 60
+    while not all((PLACE / other).exists() for other in others):
+        assert time.monotonic() < end, "the others are not there"
+        time.sleep(0.02)
+
+@pytest.fixture
+def keeper():
+    return tell
+
+@pytest.fixture
+def meeting():
+    return meet
+"#;
+
+const TOML: &str = r#"
+    [services.keeper]
+    image = "IMAGE"
+    command = ["python3", "/keeper.py"]
+    files = { "/keeper.py" = "keeper.py" }
+    ports = [7000]
+    user = "1000"
+    [environment.db]
+    services = ["keeper"]
+    env = { MODE = "db" }
+    tests = ["tests/db"]
+    [environment.other]
+    services = ["keeper"]
+    env = { MODE = "other" }
+"#;
+
+/// What each test of the environment does: nobody but its own worker has spoken to its keeper.
+const ALONE: &str = r#"
+import os
+def test_first(keeper, meeting):
+    assert os.environ["MODE"] == "db"
+    meeting("NAME", ["a", "b"])
+    assert set(keeper("%d" % os.getpid())) == {str(os.getpid())}
+def test_second(keeper):
+    assert set(keeper("%d" % os.getpid())) == {str(os.getpid())}
+    place = os.environ["MEETING_PLACE"]
+    open(os.path.join(place, "url-" + os.environ["SEAGULL_SERVICE_KEEPER_URL"].rpartition(":")[2]), "w").close()
+"#;
+
+fn suite(files: &[(&str, &str)]) -> Suite {
+    let toml = TOML.replace("IMAGE", IMAGE);
+    let base = [("seagull.toml", toml.as_str()), ("keeper.py", KEEPER), ("tests/conftest.py", CONFTEST)];
+    Suite::of(&[&base, files].concat())
+}
+
+fn start(docker: &Docker, suite: &Suite, arguments: &[&str]) -> Running {
+    let slots: &[&str] = if arguments.contains(&"--slots") { &[] } else { &["--slots", "2"] };
+    let all = [&["run", "--output", "json"], slots, arguments].concat();
+    Running::start(docker.seagull(suite, &all), &suite.beside("stderr"))
+}
+
+fn run(docker: &Docker, suite: &Suite, arguments: &[&str]) -> Finished {
+    let finished = start(docker, suite, arguments).finish();
+    assert_eq!(docker.objects(suite), [""; 0], "on the engine, at the run's end");
+    suite.marked().all_gone_within(Duration::from_secs(10));
+    finished
+}
+
+#[test]
+fn each_worker_has_services_of_its_own_and_tests_of_other_environments_run_in_other_workers() {
+    let Some(docker) = Docker::get() else { return };
+    let of = |name: &str| ALONE.replace("NAME", name);
+    let (a, b) = (of("a"), of("b"));
+    let plain = "import os\ndef test_plain():\n    assert not [n for n in os.environ if n.startswith('SEAGULL_SERVICE')]\n";
+    let marked = "import os, pytest\n@pytest.mark.seagull(environment='other')\ndef test_marked(keeper):\n    \
+                  assert os.environ['MODE'] == 'other' and keeper('x') == ['x']\n\
+                  def test_beside():\n    assert 'MODE' not in os.environ\n";
+    let suite = suite(&[
+        ("tests/db/test_a.py", &a),
+        ("tests/db/test_b.py", &b),
+        ("tests/test_plain.py", plain),
+        ("tests/test_marked.py", marked),
+    ]);
+    let finished = run(&docker, &suite, &["tests", "--", "--strict-markers"]);
+    let passed = [
+        "tests/db/test_a.py::test_first",
+        "tests/db/test_a.py::test_second",
+        "tests/db/test_b.py::test_first",
+        "tests/db/test_b.py::test_second",
+        "tests/test_marked.py::test_beside",
+        "tests/test_marked.py::test_marked",
+        "tests/test_plain.py::test_plain",
+    ];
+    finished.expect(0, &passed.map(|test| (test, "passed")));
+    let places = std::fs::read_dir(suite.beside("meet")).unwrap();
+    let names = places.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+    let ports: BTreeSet<String> = names.filter(|name| name.starts_with("url-")).collect();
+    assert_eq!(ports.len(), 2, "two sandboxes at once: {ports:?}");
+}
+
+#[test]
+fn a_service_for_one_bundle_is_new_in_the_next() {
+    let Some(docker) = Docker::get() else { return };
+    let alone = "def test_x(keeper):\n    assert keeper('x') == ['x']\n";
+    let suite = suite(&[("tests/db/test_a.py", alone), ("tests/db/test_b.py", alone)]);
+    let toml = suite.read("seagull.toml").replace("user = ", "scope = \"bundle\"\n    user = ");
+    suite.write("seagull.toml", &toml);
+    let finished = run(&docker, &suite, &["--slots", "1", "--cap", "1s", "tests"]);
+    finished.expect_counts(0, &[("passed", 2)]);
+}
+
+#[test]
+fn what_does_not_start_is_an_infrastructure_cause_with_the_services_last_words() {
+    let Some(docker) = Docker::get() else { return };
+    let suite = suite(&[
+        ("tests/db/test_a.py", "def test_x():\n    pass\n"),
+        ("tests/test_b.py", "def test_y():\n    pass\n"),
+    ]);
+    suite.write("keeper.py", "print('no disk')\nraise SystemExit(7)\n");
+    let finished = run(&docker, &suite, &["tests"]);
+    finished.expect(
+        101,
+        &[
+            ("tests/db/test_a.py::test_x", "not_executed: sandbox start failed"),
+            ("tests/test_b.py::test_y", "passed"),
+        ],
+    );
+    let lost = finished.all("attempt_lost");
+    let said = lost.iter().find(|event| text(event, "cause") == "sandbox start failed").expect("it is told");
+    assert!(
+        said.to_string().contains("keeper ended before it was ready: exit code 7; it said last:\\n  no disk"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_service_that_ends_under_a_test_is_not_the_tests_fault() {
+    let Some(docker) = Docker::get() else { return };
+    // It has the service end the first time only.
+    let test = "def test_x(keeper, tmp_path):\n    import os, pathlib, time\n    \
+                once = pathlib.Path(os.environ['MEETING_PLACE']) / 'once'\n    \
+                if not once.exists():\n        once.touch()\n        keeper('end')\n        time.sleep(60)\n    \
+                assert keeper('x') == ['x']\n";
+    let failing = test
+        .replace("time.sleep(60)", "assert False, 'what the service does not hear'")
+        .replace("once'", "twice'");
+    let suite = suite(&[("tests/db/test_a.py", test), ("tests/db/test_b.py", &failing)]);
+    let finished = run(&docker, &suite, &["tests"]);
+    finished.expect_counts(0, &[("passed", 2)]);
+    let said: Vec<String> = finished.all("attempt_lost").iter().map(|event| event.to_string()).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    for said in said {
+        assert!(said.contains("keeper ended while tests used it: exit code 3; it said last:"), "{said}");
+        assert!(said.contains("told to end"), "{said}");
+    }
+}
+
+/// A question that is asked at each stage of a run with services.
+const STAGES: [(Question, When); 6] = [
+    (("POST", "/networks/create"), When::After),
+    (("POST", "/containers/create"), When::During),
+    (("POST", "/start "), When::After),
+    (("GET", "-keeper/json"), When::After),
+    (("POST", "/wait"), When::During),
+    (("DELETE", "/containers/"), When::During),
+];
+
+#[test]
+fn nothing_is_left_of_a_run_that_is_killed_at_any_stage() {
+    let Some(docker) = Docker::get() else { return };
+    let mut left = Vec::new();
+    for (question, when) in STAGES {
+        let suite =
+            suite(&[("tests/db/test_a.py", "def test_x(keeper):\n    assert keeper('x') == ['x']\n")]);
+        let way = Way::new(&docker, suite.beside("engine"), question, when);
+        let arguments = ["run", "--output", "json", "--slots", "1", "tests"];
+        let run = docker.seagull_through(&way.socket, &suite, &arguments);
+        // It waits until it is aimed at, as the same process.
+        let fifo = suite.beside("go");
+        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let mut held = Command::new("sh");
+        held.args(["-c", "read _ <\"$0\"; exec \"$@\""])
+            .arg(&fifo)
+            .arg(run.get_program())
+            .args(run.get_args());
+        for (name, value) in run.get_envs() {
+            match value {
+                Some(value) => held.env(name, value),
+                None => held.env_remove(name),
+            };
+        }
+        held.current_dir(suite.path());
+        let mut run = Running::start(held, &suite.beside("stderr"));
+        way.aim(run.id());
+        std::fs::write(&fifo, "go\n").unwrap();
+        let (code, stderr) = run.wait();
+        assert_eq!(code, 137, "{question:?} {when:?}: {stderr}");
+        assert!(way.has_killed());
+        left.push((question, when, suite, way));
+    }
+    for (question, when, suite, _way) in &left {
+        suite.marked().all_gone_within(GUARDED);
+        assert_eq!(docker.objects(suite), [""; 0], "{question:?} {when:?}");
+        // And the run can be run again.
+        let finished = run(&docker, suite, &["tests"]);
+        finished.expect_counts(0, &[("passed", 1)]);
+    }
+}
+
+#[test]
+fn a_run_that_is_killed_while_its_tests_run_leaves_nothing_nor_does_one_that_is_interrupted() {
+    let Some(docker) = Docker::get() else { return };
+    for signal in [Signal::SIGKILL, Signal::SIGINT] {
+        let suite = suite(&[(
+            "tests/db/test_a.py",
+            "def test_x(keeper):\n    keeper('x')\n    __import__('time').sleep(60)\n",
+        )]);
+        let mut running = start(&docker, &suite, &["--grace", "1s", "tests"]);
+        running.until(is("test_started"));
+        until(|| docker.objects(&suite).len() == 2);
+        running.signal(signal);
+        running.wait();
+        suite.marked().all_gone_within(GUARDED);
+        assert_eq!(docker.objects(&suite), [""; 0], "{signal}");
+    }
+}
+
+#[test]
+fn what_an_executor_leaves_whose_guard_was_killed_with_it_is_removed_by_the_next() {
+    let Some(docker) = Docker::get() else { return };
+    let suite = suite(&[(
+        "tests/db/test_a.py",
+        "def test_x(keeper):\n    keeper('x')\n    __import__('time').sleep(60)\n",
+    )]);
+    let mut running = start(&docker, &suite, &["tests"]);
+    running.until(is("test_started"));
+    suite.marked().kill();
+    running.wait();
+    suite.marked().all_gone_within(GUARDED);
+    assert_eq!(docker.objects(&suite).len(), 2, "nobody was left to remove them");
+    suite.write("tests/db/test_a.py", "def test_x(keeper):\n    keeper('x')\n");
+    let mut next = start(&docker, &suite, &["tests"]);
+    next.until(is("run_finished"));
+    until(|| docker.objects(&suite).is_empty());
+    next.wait();
+    suite.marked().all_gone_within(GUARDED);
+}
+
+#[test]
+fn executors_elsewhere_show_services_the_runs_files_and_a_lost_one_leaves_nothing() {
+    let Some(docker) = Docker::get() else { return };
+    let test = "import os, time\ndef test_x(keeper):\n    assert set(keeper(str(os.getpid()))) == {str(os.getpid())}\n    \
+                time.sleep(3)\n";
+    let suite = suite(&[("tests/db/test_a.py", test), ("tests/db/test_b.py", test)]);
+    suite.write(".gitignore", ".seagull\n");
+    let beside = |name: &str| suite.beside(name).into_os_string().into_string().unwrap();
+    for arguments in [
+        &["init", "--quiet"][..],
+        &["add", "."],
+        &["-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "suite"],
+    ] {
+        assert!(Command::new("git").current_dir(suite.path()).args(arguments).status().unwrap().success());
+    }
+    let begin = |name: &str, arguments: &[&str]| {
+        Running::start(docker.seagull(&suite, arguments), &suite.beside(&format!("{name}-stderr")))
+    };
+    let state = beside("scheduler");
+    let mut scheduler = begin("scheduler", &["scheduler", "--listen", "127.0.0.1:0", "--state", &state]);
+    let line = scheduler.line().unwrap_or_else(|| panic!("no scheduler: {}", scheduler.stderr()));
+    let url = line.strip_prefix("listening on ").expect("it says where").to_owned();
+    let token = beside("scheduler/token");
+    let at = ["--scheduler", &url, "--token-file", &token];
+    let executors = ["e-one", "e-two"].map(|name| {
+        let own = beside(name);
+        begin(name, &[&["executor"], &at[..], &["--slots", "1", "--state", &own, "--id", name]].concat())
+    });
+    let mut running = begin("run", &[&["run", "--output", "json"], &at[..], &["tests"]].concat());
+    let first = text(&running.until(is("test_started")), "executor").to_owned();
+    let [one, two] = executors;
+    let (killed, kept) = if first == "e-one" { (one, two) } else { (two, one) };
+    killed.signal(Signal::SIGKILL);
+    let finished = running.finish();
+    finished.expect_counts(0, &[("passed", 2)]);
+    assert_eq!(finished.all("executor_lost").len(), 1);
+    until(|| docker.objects_in(&suite.beside(&first)).is_empty());
+    kept.signal(Signal::SIGTERM);
+    let (_, code, stderr) = kept.end();
+    assert_eq!(code, 0, "{stderr}");
+    for name in ["e-one", "e-two"] {
+        assert_eq!(docker.objects_in(&suite.beside(name)), [""; 0], "{name}");
+    }
+    scheduler.signal(Signal::SIGTERM);
+    suite.marked().all_gone_within(GUARDED);
+}
+
+#[test]
+fn a_test_is_repeated_with_services_of_its_own_which_stay_after_a_failure_where_that_is_asked_for() {
+    let Some(docker) = Docker::get() else { return };
+    let suite = suite(&[("tests/db/test_a.py", "def test_x(keeper):\n    assert keeper('x') == ['y']\n")]);
+    run(&docker, &suite, &["tests"]).expect_counts(100, &[("failed", 1)]);
+    let seagull = |arguments: &[&str]| {
+        let output = docker.seagull(&suite, arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said, String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, said, _) = seagull(&["repro", "last", "test_x"]);
+    assert_eq!(code, Some(100), "{said}");
+    assert_eq!(docker.objects(&suite), [""; 0]);
+    suite.marked().all_gone_within(GUARDED);
+    let (code, said, _) = seagull(&["repro", "last", "test_x", "--hold-on-failure", "10m"]);
+    assert_eq!(code, Some(100), "{said}");
+    assert!(said.contains("db stays up for another 10m; seagull services shell db"), "{said}");
+    assert_eq!(docker.objects(&suite).len(), 2);
+    let (code, said, variables) = seagull(&["services", "shell", "db", "--", "env"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(variables.contains("SEAGULL_SERVICE_KEEPER_PORT="), "{variables}");
+    let (_, said, _) = seagull(&["repro", "last", "test_x", "--hold-on-failure", "10m"]);
+    assert!(said.contains("db is up already\nhint: seagull services down db"), "{said}");
+    // What a run's executor removes is its own.
+    run_beside(&docker, &suite);
+    assert_eq!(docker.objects(&suite).len(), 2);
+    let (_, said, _) = seagull(&["services", "down", "db"]);
+    assert_eq!(said, "db is down: 1 container, 1 network removed\n");
+    let (_, said, line) = seagull(&["repro", "last", "test_x", "--print"]);
+    assert!(said.contains("eval \"$(seagull services up db)\"") && line.contains("MODE=db"), "{said}{line}");
+    suite.marked().all_gone_within(GUARDED);
+}
+
+/// A run while something is up.
+fn run_beside(docker: &Docker, suite: &Suite) {
+    start(docker, suite, &["tests"]).finish().expect_counts(100, &[("failed", 1)]);
+}
