@@ -251,6 +251,7 @@ impl Source {
             version: self.number(),
             attempts: (0..self.within(0, 20)).map(|n| self.desired_attempt(AttemptId(first + n))).collect(),
             runs: self.list(5, Self::id),
+            cancelled: self.list(5, Self::id),
             acknowledged: self.list(20, |s| (s.attempt(), s.small(limits::SMALL_NUMBER))),
             lease_ms: self.within(0, limits::MILLIS),
             drain_ms: self.maybe(|s| s.within(0, limits::MILLIS)),

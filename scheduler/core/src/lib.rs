@@ -37,6 +37,7 @@ mod suspects;
 mod take_back;
 mod whereabouts;
 
+pub use desired::Wanted;
 pub use drain::AskedToLeave;
 pub use effect::{Effect, Refusal};
 pub use event::{Call, Event, Plan, PlanFailure};

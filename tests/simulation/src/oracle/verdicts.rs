@@ -64,8 +64,7 @@ fn is_true(story: &Story, told: &Told, verdicts: &[Option<(usize, Verdict)>]) ->
         execution.attempt == told.attempt
             && agent.executor == told.executor
             && worker.number.0 == told.slot
-            && (execution.ended == Ended::With(told.result.outcome)
-                || (execution.ended, told.result.outcome) == (Ended::Killed, Outcome::Failed))
+            && execution.ended == Ended::With(told.result.outcome)
     });
     let what = || format!("attempt {} of test {test}: {:?}", told.attempt, told.result.outcome);
     let execution = real.next().ok_or_else(|| format!("told but never happened: {}", what()))?;
@@ -156,7 +155,7 @@ fn budget(story: &Story) -> usize {
 /// What is paid from the run's budget: each executor, and each attempt that came back.
 pub fn is_loss(event: &RunEvent) -> bool {
     match event {
-        RunEvent::AttemptLost { cause, .. } => {
+        RunEvent::AttemptLost { cause, free: false, .. } => {
             !matches!(cause, InfraCause::Drained | InfraCause::SpotNotice | InfraCause::ExecutorLost)
         }
         RunEvent::ExecutorLost { cause, .. } => cause.is_charged(),
@@ -186,6 +185,7 @@ pub fn budget_of_run(story: &Story) -> usize {
 /// What may have been paid from the test's budget.
 fn losses(story: &Story, test: TestIndex) -> usize {
     let paid = |event: &&RunEvent| match event {
+        event if is_broken_off(event) => false, // Counted below, by what happened.
         RunEvent::AttemptLost { attempt, cause, .. } => may_have_paid(story, *attempt, *cause, test),
         _ => false,
     };
@@ -289,6 +289,12 @@ fn unreachable_tests(story: &Story, test: TestIndex) -> usize {
         )
     };
     if before.take_while(|of| **of < test).any(ends_worker) { budget(story) } else { 0 }
+}
+
+/// Whether it tells that the rest of an *ordered* relation pays, because its worker ended: it is all that is charged where
+/// the run pays nothing.
+pub fn is_broken_off(event: &RunEvent) -> bool {
+    matches!(event, RunEvent::AttemptLost { free: true, charged, .. } if !charged.is_empty())
 }
 
 /// Attempts whose worker ran some of an *ordered* relation and ended before it came to the test: each is paid for.

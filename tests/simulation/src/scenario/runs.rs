@@ -86,7 +86,7 @@ pub(super) fn slow_down(r: &mut Random, run: &mut RunPlan) {
         if hangs {
             (script.does, script.limit_ms) = (Does::Hangs, slow_ms);
         } else {
-            (script.slow_ms, script.limit_ms) = (Some(slow_ms), slow_ms * 3);
+            (script.slow_ms, script.limit_ms) = (Some(slow_ms), slow_ms.max(script.duration_ms) * 3);
         }
     }
 }
