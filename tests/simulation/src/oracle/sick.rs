@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::{AttemptId, ExecutorId, InfraCause, Outcome, RunEvent, Seq, Sickness, TestIndex};
 
-use super::verdicts::is_charged;
+use super::verdicts::{is_broken_off, is_charged};
 use super::{Story, ensure};
 
 /// So many attempts in a row show it.
@@ -95,7 +95,9 @@ impl<'a> Ledger<'a> {
                 }
                 known.push((executor, result.outcome));
             }
-            RunEvent::AttemptLost { attempt, executor, cause, .. } if comes_back(*cause) => {
+            RunEvent::AttemptLost { attempt, executor, cause, .. }
+                if comes_back(*cause) && !is_broken_off(event) =>
+            {
                 let for_the_first_time = self.never_came_back(place, *attempt);
                 let signs = self.signs.entry(executor).or_default();
                 signs.began_elsewhere &= signs.surely > 0;
