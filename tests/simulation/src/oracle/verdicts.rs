@@ -9,7 +9,7 @@ use seagull_domain::{
 
 use super::{Story, Told, ensure};
 use crate::physical::{Ended, Execution};
-use crate::scenario::Does;
+use crate::scenario::{Discovery, Does};
 
 /// How many losses a test is forgiven, if its run does not say.
 const BUDGET: usize = 3;
@@ -18,6 +18,9 @@ const NOTHING_STARTED: usize = 10;
 
 pub fn check(story: &Story) -> Result<(), String> {
     let confirmed = story.events().any(|event| matches!(event, RunEvent::ManifestConfirmed { .. }));
+    if !confirmed {
+        was_not_discovered(story)?;
+    }
     let tests = if confirmed { story.plan.tests.len() as u32 } else { 0 };
     let mut verdicts = vec![None; tests as usize];
     for (place, event) in story.events().enumerate() {
@@ -42,6 +45,30 @@ pub fn check(story: &Story) -> Result<(), String> {
         fits_script(story, test, verdict)?;
     }
     Ok(())
+}
+
+/// A run whose tests never became known was stopped, or could not be discovered or planned, or lost so many discoveries.
+fn was_not_discovered(story: &Story) -> Result<(), String> {
+    let place = story.first(|event| matches!(event, RunEvent::DiscoveryFailed { .. }));
+    let Some(place) = place else {
+        return ensure(stopped_before(story, story.told.len()).is_some(), || {
+            "it ends without a manifest, and nobody says why".into()
+        });
+    };
+    let discoveries = story.events().filter_map(|event| match event {
+        RunEvent::AttemptAssigned { attempt, discovery: true, .. } => Some(*attempt),
+        _ => None,
+    });
+    let discoveries: BTreeSet<_> = discoveries.collect();
+    let lost = story.told[..place].iter().filter(|(_, _, event)| match event {
+        RunEvent::AttemptLost { attempt, cause, .. } => discoveries.contains(attempt) && is_charged(*cause),
+        _ => false,
+    });
+    let lost = lost.count();
+    let fails = story.plan.discovery != Discovery::Succeeds || story.plan.plan_fails;
+    ensure(fails || lost >= budget(story).min(budget_of_run(story)), || {
+        format!("its discovery is given up after {lost} losses")
+    })
 }
 
 /// Whether a test was being executed for its result at a time, on an executor that was not given up.
@@ -241,7 +268,7 @@ fn explained(story: &Story, test: TestIndex, place: usize, cause: NotExecuted) -
 }
 
 /// The executors that could not collect a test, as told up to a place. What lost attempts say late does not count.
-fn missing_on<'a>(story: &'a Story, test: TestIndex, place: usize) -> BTreeSet<&'a ExecutorId> {
+pub fn missing_on<'a>(story: &'a Story, test: TestIndex, place: usize) -> BTreeSet<&'a ExecutorId> {
     let (mut lost, mut missing_on) = (BTreeSet::new(), BTreeSet::new());
     for (_, _, event) in &story.told[..place] {
         match event {

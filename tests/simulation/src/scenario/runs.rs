@@ -150,7 +150,7 @@ fn spec(r: &mut Random, id: &str) -> RunSpec {
         environment: Environment::default(),
         arguments: Vec::new(),
         select: Vec::new(),
-        cap_ms: 600_000,
+        cap_ms: if r.chance(150) { r.within(500..=4000) } else { 600_000 },
         test_limit_ms: None,
         start_limit_ms: None,
         retries: r.within(0..=2) as u32,
