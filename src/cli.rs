@@ -247,8 +247,8 @@ pub struct HowArgs {
     /// Kill a test that takes longer, and keep its stack [default: 10 times what it took before, at least 5m; 1h if it is new]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_some)]
     pub test_limit: Option<Duration>,
-    /// Kill a worker that takes longer to start, to discover the tests, or to collect a file; a setup has nine tenths of it
-    /// [default: 10m]
+    /// Kill a worker that takes longer to start, to discover the tests, to collect a file, or to end its session; a setup
+    /// has nine tenths of it [default: 10m]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_some)]
     pub start_limit: Option<Duration>,
     /// Run a failed test again so often; failed and passed is flaky [default: 0]
@@ -271,7 +271,7 @@ pub struct HowArgs {
     /// run_started says which]
     #[arg(long, value_name = "N")]
     pub seed: Option<u32>,
-    /// How long an interrupted test, or a worker that ends, may tear down before it is killed [default: 10s]
+    /// How long a test that is interrupted, or a worker of a run that is, may tear down before it is killed [default: 10s]
     #[arg(long, value_name = "DURATION", value_parser = duration::parse)]
     pub grace: Option<Duration>,
     /// What a worker lives for: slot (all that its slot runs), bundle, or test (a new interpreter for each) [default:

@@ -1,6 +1,11 @@
-//! What is lost: executors that die with what they ran, and what becomes of the tests.
+//! What is lost: executors that die with what they ran, or stand still, and what becomes of the tests.
+#![expect(clippy::disallowed_methods, reason = "a standstill lasts for a while")]
 
-use crate::harness::{Suite, text};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+
+use crate::harness::{Suite, text, until};
 use crate::processes::Cluster;
 
 /// A test kills its executor, the parent of the process that watches over its worker.
@@ -122,4 +127,32 @@ def pytest_sessionstart():
     let cordoned = run.one("executor_cordoned");
     assert_eq!((text(cordoned, "executor"), text(cordoned, "reason")), ("b-sick", "nothing starts"));
     assert!(run.all("attempt_lost").iter().all(|lost| lost["charged"].as_array().unwrap().is_empty()));
+}
+
+#[test]
+fn a_standstill_that_ends_before_its_limit_is_not_charged_to_a_test() {
+    let sleeps = "import time\ndef test_sleeps():\n    open('began', 'w').close()\n    \
+                  for _ in range(100): time.sleep(0.02)\n";
+    let suite = Suite::of(&[("test_a.py", sleeps)]);
+    let run = suite.start(&["--test-limit", "6s"]);
+    until(|| suite.path().join("began").exists());
+    let all = suite.marked().alive();
+    assert!(all.len() >= 3, "the command, a supervisor, a worker: {all:?}");
+    all.iter().for_each(|(pid, _)| kill(*pid, Signal::SIGSTOP).unwrap());
+    std::thread::sleep(Duration::from_millis(4500));
+    all.iter().for_each(|(pid, _)| kill(*pid, Signal::SIGCONT).unwrap());
+    run.finish().expect(0, &[("test_a.py::test_sleeps", "passed")]);
+}
+
+#[test]
+fn slots_where_nothing_starts_cost_no_test_its_result_while_another_is_busy() {
+    let only_gw0 = "import os\nif os.environ.get('PYTEST_XDIST_WORKER') not in (None, 'gw0'): os._exit(3)\n";
+    let suite = Suite::of(&[
+        ("conftest.py", only_gw0),
+        ("test_a.py", "import time\ndef test_long(): time.sleep(10)\n"),
+        ("test_b.py", "def test_short(): pass\n"),
+    ]);
+    let run = suite.run(&["--slots", "4"]);
+    run.expect(0, &[("test_a.py::test_long", "passed"), ("test_b.py::test_short", "passed")]);
+    assert!(!run.all("attempt_lost").is_empty(), "others were tried");
 }

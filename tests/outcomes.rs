@@ -345,7 +345,7 @@ fn a_file_that_kills_the_discovery_is_a_suite_error() {
 }
 
 #[test]
-fn a_session_that_does_not_end_is_killed_after_the_grace_and_is_a_suite_error() {
+fn a_session_that_does_not_end_is_killed_after_its_limit_and_is_a_suite_error() {
     let source = "\
 import pytest, threading
 @pytest.fixture(scope='session')
@@ -355,9 +355,9 @@ def service():
 def test_with_service(service): pass
 ";
     let suite = Suite::of(&[("test_a.py", source)]);
-    let run = suite.run(&["--grace", "1s"]);
+    let run = suite.run(&["--grace", "1s", "--start-limit", "10s"]);
     run.expect(100, &[("test_a.py::test_with_service", "passed")]);
-    assert!(text(run.one("suite_error"), "title").contains("grace"));
+    assert!(text(run.one("suite_error"), "title").contains("did not end within its limit"));
     suite.marked().all_gone_within(std::time::Duration::from_secs(1));
 }
 

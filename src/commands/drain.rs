@@ -47,6 +47,7 @@ pub async fn run(args: &cli::Drain) -> anyhow::Result<u8> {
         if drains.are_done(args.wait) {
             break;
         }
+        drains.goes_on()?;
         tokio::time::sleep(AGAIN).await;
     }
     drains.check()?;
@@ -75,8 +76,8 @@ enum Stage {
     Unknown,
 }
 
-/// Each executor once, in the order in which they were named.
-struct Drains(Vec<(ExecutorId, Stage)>);
+/// Each executor once, in the order in which they were named; and how often the scheduler has answered.
+struct Drains(Vec<(ExecutorId, Stage)>, u32);
 
 impl Drains {
     fn of(names: &[ExecutorId]) -> Drains {
@@ -86,11 +87,12 @@ impl Drains {
                 drains.push((name.clone(), Stage::Waiting));
             }
         }
-        Drains(drains)
+        Drains(drains, 0)
     }
 
     /// Takes the scheduler's answer; what is new in it, as lines.
     fn hear(&mut self, states: &[DrainState], limit: &str) -> Vec<String> {
+        self.1 += 1;
         let mut lines = Vec::new();
         for ((executor, stage), state) in self.0.iter_mut().zip(states) {
             let next = match (*stage, state) {
@@ -121,9 +123,27 @@ impl Drains {
         })
     }
 
+    fn at(&self, stages: &[Stage]) -> Vec<&str> {
+        let at = self.0.iter().filter(|(_, stage)| stages.contains(stage));
+        at.map(|(executor, _)| executor.as_str()).collect()
+    }
+
+    /// One that is there, and asked all the time, says so soon: if it does not, it does not understand.
+    fn goes_on(&self) -> anyhow::Result<()> {
+        let deaf = self.at(&[Stage::Waiting, Stage::Asked]);
+        if deaf.is_empty() || AGAIN * self.1 < PATIENCE {
+            return Ok(());
+        }
+        Err(anyhow!(
+            "{} did not say within {} s that it drains; it gets nothing more\n\
+             hint: an executor of another release may know no drain; SIGTERM ends one on its own machine",
+            deaf.join(", "),
+            PATIENCE.as_secs()
+        ))
+    }
+
     fn check(&self) -> anyhow::Result<()> {
-        let unknown = self.0.iter().filter(|(_, stage)| *stage == Stage::Unknown);
-        let unknown: Vec<_> = unknown.map(|(executor, _)| executor.as_str()).collect();
+        let unknown = self.at(&[Stage::Unknown]);
         if unknown.is_empty() {
             return Ok(());
         }
@@ -170,6 +190,19 @@ mod tests {
         assert!(error.contains(AWAY) && error.contains("refused\nhint: "), "{error}");
         let refused = Error::from(tonic::Status::unauthenticated("no"));
         assert!(waiting(&refused, None).is_err(), "another try changes nothing");
+    }
+
+    #[test]
+    fn one_that_is_there_and_does_not_drain_is_not_asked_for_ever() {
+        let mut drains = Drains::of(&names(&["a", "b"]));
+        let rounds = u32::try_from(PATIENCE.as_millis() / AGAIN.as_millis()).unwrap();
+        for _ in 1..rounds {
+            drains.hear(&[DrainState::Asked, DrainState::Draining], "2m");
+            assert!(drains.goes_on().is_ok());
+        }
+        drains.hear(&[DrainState::Asked, DrainState::Draining], "2m");
+        let error = drains.goes_on().unwrap_err().to_string();
+        assert!(error.starts_with("a did not say within 60 s that it drains; "), "{error}");
     }
 
     #[test]

@@ -71,6 +71,9 @@ impl<W: Write + Send> Reporter for Human<W> {
     }
 
     fn tick(&mut self, tally: &Tally) -> io::Result<()> {
+        if let Some(text) = self.narrator.waits(tally) {
+            self.say(&text)?;
+        }
         self.draw(tally);
         Ok(())
     }

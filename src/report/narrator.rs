@@ -1,6 +1,7 @@
 //! The sentence that an event is worth to a person: what scrolls by above the bar, or down a CI log.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use seagull_domain::{
     ExecutorId, Framework, InfraCause, NotExecuted, Outcome, PlanSummary, Recall, RunEvent, Sickness,
@@ -21,6 +22,8 @@ const AGAIN: &str = "as before";
 const REMEMBERED: usize = 1000;
 /// Of a message, so many lines.
 const LINES: usize = 12;
+/// The sessions of workers may take so long to end without a word.
+const SESSIONS_TAKE: Duration = Duration::from_secs(10);
 
 /// Turns events into lines.
 pub struct Narrator {
@@ -28,11 +31,22 @@ pub struct Narrator {
     told: u32,
     /// Messages that need not be repeated, [`timeless`], with what they are about.
     said: HashSet<(String, String)>,
+    /// Whether it was told that sessions take long to end.
+    waits: bool,
 }
 
 impl Narrator {
     pub fn new(paint: Paint) -> Self {
-        Self { paint, told: 0, said: HashSet::new() }
+        Self { paint, told: 0, said: HashSet::new(), waits: false }
+    }
+
+    /// What to print as time passes, once.
+    pub fn waits(&mut self, tally: &Tally) -> Option<String> {
+        let waits = !self.waits && tally.ends_since().is_some_and(|since| since >= SESSIONS_TAKE);
+        self.waits |= waits;
+        let text = "every test has its verdict; sessions of workers have not ended yet (fixtures that tear down), \
+                    and --start-limit sets how long they may take";
+        waits.then(|| self.paint.dim(text))
     }
 
     /// What to print for an event, without the last line end.

@@ -62,6 +62,9 @@ impl<W: Write + Send> Reporter for Plain<W> {
     }
 
     fn tick(&mut self, tally: &Tally) -> io::Result<()> {
+        if let Some(text) = self.narrator.waits(tally) {
+            self.line(&text)?;
+        }
         self.progress(tally)
     }
 

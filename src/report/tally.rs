@@ -64,6 +64,8 @@ pub struct Clock {
     /// When the first tests were given to a slot. That may be before the plan: what is anticipated counts once it is
     /// confirmed.
     pub working: Option<Instant>,
+    /// When every test had its verdict.
+    pub decided: Option<Instant>,
     pub ended: Option<Instant>,
     /// Whether events arrive as they happen; a replayed stream says nothing about durations.
     pub live: bool,
@@ -136,7 +138,7 @@ impl Tally {
         Self {
             run,
             seq: Seq(0),
-            clock: Clock { now, started: now, working: None, ended: None, live },
+            clock: Clock { now, started: now, working: None, decided: None, ended: None, live },
             spec: None,
             names: Names::default(),
             expected: Names::default(),
@@ -291,7 +293,16 @@ impl Tally {
             let is_by_itself =
                 self.stopping.is_none() && matches!(verdict, Verdict::NotExecuted(NotExecuted::Infra(_)));
             self.given_up += u32::from(is_by_itself);
+            if self.counts.decided() == self.counts.total {
+                self.clock.decided.get_or_insert(self.clock.now);
+            }
         }
+    }
+
+    /// For how long nothing but the ends of sessions has been waited for, in a run that nobody stopped.
+    pub fn ends_since(&self) -> Option<Duration> {
+        let waits = self.clock.live && self.end.is_none() && self.stopping.is_none() && !self.judged;
+        self.clock.decided.filter(|_| waits).map(|decided| self.clock.now - decided)
     }
 
     /// Of a whole run that had tests and ended, and whose suite measures its coverage.

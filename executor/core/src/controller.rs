@@ -52,9 +52,10 @@ pub struct Controller {
 pub enum Phase {
     Starting,
     Ready,
-    /// Told to end; killed at the deadline.
+    /// Told to end; killed at the deadline, for this.
     Finishing {
         deadline: Instant,
+        death: Death,
     },
     /// Killed; waits for its end.
     Dying(Death),
@@ -87,10 +88,16 @@ impl Controller {
         self.phase != Phase::Failed
     }
 
-    pub(crate) fn excuse(&mut self, pause: Duration) {
+    pub(crate) fn paused(&mut self, pause: Duration) {
         self.active = self.active + pause;
-        if let Phase::Finishing { deadline } = &mut self.phase {
+        if let Phase::Finishing { deadline, .. } = &mut self.phase {
             *deadline = *deadline + pause;
+        }
+    }
+
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        if let Phase::Finishing { deadline, death: death @ Death::Unended } = &mut self.phase {
+            (*deadline, *death) = (now + Duration::from_millis(self.grace_ms), Death::Grace);
         }
     }
 }
@@ -279,7 +286,9 @@ impl State {
         let limit = controller.start_limit;
         let failure = match controller.phase {
             Phase::Finishing { .. } if controller.ended => None,
-            Phase::Finishing { .. } | Phase::Dying(Death::Grace) if !controller.opened => None,
+            Phase::Finishing { .. } | Phase::Dying(Death::Grace | Death::Unended) if !controller.opened => {
+                None
+            }
             Phase::Dying(Death::HandedBack) => None,
             Phase::Finishing { .. } => Some(("it died while its session finished", exit.how)),
             Phase::Dying(Death::Grace) => {
@@ -287,13 +296,16 @@ impl State {
                 let message = format!("after {grace} s; --grace sets how long");
                 Some(("it did not stop within the grace and was killed", message))
             }
+            Phase::Dying(Death::Unended) => {
+                Some(("its session did not end within its limit", past_start_limit(limit)))
+            }
             Phase::Dying(_) => Some(("it hung", past_start_limit(limit))),
             _ if said => None,
             _ => Some(("it ended before the workers did", exit.how)),
         };
         let is_over = matches!(
             controller.phase,
-            Phase::Finishing { .. } | Phase::Dying(Death::Grace | Death::HandedBack)
+            Phase::Finishing { .. } | Phase::Dying(Death::Grace | Death::Unended | Death::HandedBack)
         );
         let (slot, gone) = (controller.slot, (run.clone(), controller.number, controller.attempt));
         if let Some((title, message)) = failure {
@@ -349,13 +361,15 @@ impl State {
 
     /// What no worker has had anything of has nothing to clean up that would be worth the wait for its start.
     fn end_controller(&mut self, run: &RunId) {
-        let now = self.now;
-        let Some(controller) = self.controllers.get_mut(run) else { return };
+        let Some(controller) = self.controllers.get(run) else { return };
+        let (grace, limit) = (Duration::from_millis(controller.grace_ms), controller.start_limit);
+        let (time, death) = self.time_to_end(run, !controller.opened, grace, limit);
+        let deadline = self.now + time;
+        let controller = self.controllers.get_mut(run).expect("it is there");
         let (slot, worker) = (controller.slot, controller.id);
         match controller.phase {
             Phase::Starting | Phase::Ready => {
-                let deadline = now + Duration::from_millis(controller.grace_ms);
-                controller.phase = Phase::Finishing { deadline };
+                controller.phase = Phase::Finishing { deadline, death };
                 let (finish, stop) = (Effect::Finish { slot, worker }, Effect::Interrupt { slot, worker });
                 self.effects.push(if controller.opened { finish } else { stop });
             }
@@ -373,7 +387,7 @@ impl State {
         match controller.phase {
             Phase::Starting => Some(stuck),
             Phase::Ready => awaited().then_some(stuck),
-            Phase::Finishing { deadline } => Some(self.end_of_grace(deadline)),
+            Phase::Finishing { deadline, death } => Some(self.end_of_session(deadline, death)),
             Phase::Dying(_) | Phase::Failed => None,
         }
     }
@@ -387,7 +401,7 @@ impl State {
             if let Some((_, death)) = due {
                 controller.phase = Phase::Dying(death);
                 let (slot, worker) = (controller.slot, controller.id);
-                let dump_stacks = matches!(death, Death::Stuck(_));
+                let dump_stacks = death.is_a_hang();
                 self.effects.push(Effect::Kill { slot, worker, dump_stacks });
             }
         }

@@ -1,18 +1,32 @@
-//! Limits: a test that hangs, a worker that does not start, discover, collect or stop.
+//! Limits: a test that hangs, a worker that does not start, discover, collect or stop. They count the time in which this
+//! process goes on: what a machine that stood still had left to do it still has.
 
 use std::time::Duration;
 
-use seagull_domain::{Instant, SlotIndex};
+use seagull_domain::{Instant, RunId, SlotIndex};
 
 use crate::Effect;
 use crate::slot::{Death, Phase, Worker};
 use crate::state::State;
 
-/// We wake up within this of a deadline, unless we stood still.
+/// The core is told of something, if only that time has passed, at least this often.
+const STEPS_EVERY: Duration = Duration::from_secs(1);
+/// A shell that is late by more than this stood still, or has more to do than it can.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
 impl State {
-    /// When [`crate::Event::Tick`] is due.
+    /// When [`crate::Event::Tick`] is due at the latest, for a standstill to be noticed by the next.
+    pub fn steps_by(&self) -> Instant {
+        self.now + STEPS_EVERY
+    }
+
+    /// For how long the executor may have stood still, if it did: it was due to step and did not. Nobody knows since when,
+    /// so it counts from its last step on. To be asked before each step.
+    pub fn stood_still(&self, now: Instant) -> Option<Duration> {
+        (now - self.steps_by() > STANDSTILL).then(|| now - self.now)
+    }
+
+    /// When [`crate::Event::Tick`] is due because something ends.
     pub fn next_deadline(&self) -> Option<Instant> {
         let workers = self.slots.iter().filter_map(|slot| slot.worker.as_ref());
         let of_workers = workers.filter_map(|worker| self.deadline(worker)).map(|(at, _)| at);
@@ -23,7 +37,7 @@ impl State {
 
     fn deadline(&self, worker: &Worker) -> Option<(Instant, Death)> {
         match worker.phase {
-            Phase::Finishing { deadline, .. } => Some(self.end_of_grace(deadline)),
+            Phase::Finishing { deadline, death, .. } => Some(self.end_of_session(deadline, death)),
             Phase::Dying(_) => None,
             Phase::Starting if worker.node.waits() => None,
             Phase::Starting => Some((worker.active + worker.start_limit, Death::Stuck(None))),
@@ -44,13 +58,9 @@ impl State {
         }
     }
 
-    /// A deadline that is long past when we wake means that this process, or its machine, stood still. Workers are
-    /// not to blame for that: what they had left to do they still have, so their time begins anew where it stopped.
-    pub(crate) fn excuse(&mut self, now: Instant) {
-        if self.next_deadline().is_none_or(|at| now - at <= STANDSTILL) {
-            return;
-        }
-        let pause = now - self.now;
+    /// This process, or its machine, stood still. Workers are not to blame for that: limits are longer by the pause. When
+    /// its executor has to leave is said by others, whose time goes on.
+    pub(crate) fn paused(&mut self, pause: Duration) {
         for worker in self.slots.iter_mut().filter_map(|slot| slot.worker.as_mut()) {
             worker.active = worker.active + pause;
             if let Some((_, since)) = &mut worker.running {
@@ -61,7 +71,7 @@ impl State {
             }
         }
         for controller in self.controllers.values_mut() {
-            controller.excuse(pause);
+            controller.paused(pause);
         }
     }
 
@@ -80,7 +90,7 @@ impl State {
     pub(crate) fn kill(&mut self, slot: SlotIndex, death: Death) {
         let Some(worker) = self.slot_mut(slot).and_then(|slot| slot.worker.as_mut()) else { return };
         worker.phase = Phase::Dying(death);
-        let (worker, dump_stacks) = (worker.id, matches!(death, Death::TimedOut(..) | Death::Stuck(_)));
+        let (worker, dump_stacks) = (worker.id, death.is_a_hang());
         self.effects.push(Effect::Kill { slot, worker, dump_stacks });
     }
 
@@ -101,10 +111,46 @@ impl State {
     }
 
     fn wind_down(&mut self, slot: SlotIndex, interrupted: bool) -> Option<crate::WorkerId> {
-        let now = self.now;
-        let worker = self.slot_mut(slot)?.worker.as_mut()?;
-        let deadline = now + Duration::from_millis(worker.grace_ms);
-        worker.phase = Phase::Finishing { deadline, interrupted };
-        Some(worker.id)
+        let worker = self.slot_mut(slot)?.worker.as_ref()?;
+        let (id, run, limit) = (worker.id, worker.run.clone(), worker.start_limit);
+        let grace = Duration::from_millis(worker.grace_ms);
+        let (time, death) = self.time_to_end(&run, interrupted, grace, limit);
+        self.ends_within(slot, time, death, interrupted);
+        Some(id)
+    }
+
+    /// How long a session may take to end: what is cancelled only the grace, and what ends by itself as long as it takes
+    /// to start.
+    pub(crate) fn time_to_end(
+        &self,
+        run: &RunId,
+        interrupted: bool,
+        grace: Duration,
+        limit: Duration,
+    ) -> (Duration, Death) {
+        let is_cancelled = interrupted || self.cancelled.contains(run);
+        if is_cancelled { (grace, Death::Grace) } else { (limit, Death::Unended) }
+    }
+
+    pub(crate) fn ends_within(&mut self, slot: SlotIndex, time: Duration, death: Death, interrupted: bool) {
+        let deadline = self.now + time;
+        if let Some(worker) = self.slot_mut(slot).and_then(|slot| slot.worker.as_mut()) {
+            worker.phase = Phase::Finishing { deadline, death, interrupted };
+        }
+    }
+
+    /// Of a run that is cancelled while its sessions end these have only the grace from now on.
+    pub(crate) fn hurry(&mut self) {
+        let (now, cancelled) = (self.now, &self.cancelled);
+        for worker in self.slots.iter_mut().filter_map(|slot| slot.worker.as_mut()) {
+            if let Phase::Finishing { deadline, death: death @ Death::Unended, .. } = &mut worker.phase
+                && cancelled.contains(&worker.run)
+            {
+                (*deadline, *death) = (now + Duration::from_millis(worker.grace_ms), Death::Grace);
+            }
+        }
+        for (_, controller) in self.controllers.iter_mut().filter(|(run, _)| cancelled.contains(*run)) {
+            controller.hurry(now);
+        }
     }
 }

@@ -108,11 +108,11 @@ impl State {
         workers.filter(goes_on).filter_map(|worker| self.hand_back_at(worker)).min()
     }
 
-    /// When a process that was told to end is killed, and why: at the end of its grace, unless there is no time for that.
-    pub(crate) fn end_of_grace(&self, deadline: Instant) -> (Instant, Death) {
+    /// When a process that was told to end is killed, and why: at its deadline, unless there is no time for that.
+    pub(crate) fn end_of_session(&self, deadline: Instant, death: Death) -> (Instant, Death) {
         match &self.leaving {
             Some(leaving) if leaving.last <= deadline => (leaving.last, Death::HandedBack),
-            _ => (deadline, Death::Grace),
+            _ => (deadline, death),
         }
     }
 

@@ -34,6 +34,8 @@ pub enum Event {
     },
     /// Take nothing new, give back what has not started, let what runs end if there is time, and leave.
     Leave(Notice),
+    /// The executor itself stood still for so long; see [`crate::State::stood_still`].
+    Paused(Duration),
     Tick,
 }
 

@@ -81,9 +81,10 @@ pub struct Worker {
 pub enum Phase {
     Starting,
     Ready,
-    /// Told to finish, or interrupted; killed at the deadline.
+    /// Told to finish, or interrupted; killed at the deadline, for this.
     Finishing {
         deadline: Instant,
+        death: Death,
         interrupted: bool,
     },
     /// Killed; waits for its end.
@@ -95,8 +96,10 @@ pub enum Phase {
 pub enum Death {
     /// The test that ran was past its limit of so many milliseconds.
     TimedOut(TestIndex, u64),
-    /// It did not stop within the grace.
+    /// Its run was cancelled, or what it was at, and it did not stop within the grace.
     Grace,
+    /// Nobody cancelled anything, and its session did not end within the limit.
+    Unended,
     /// It had not stopped when its executor had no more time.
     HandedBack,
     /// Something of its sandbox has ended, which no test is to blame for.
@@ -106,13 +109,20 @@ pub enum Death {
     Stuck(Option<TestIndex>),
 }
 
+impl Death {
+    /// Whether where it stood is worth knowing.
+    pub(crate) fn is_a_hang(self) -> bool {
+        matches!(self, Death::TimedOut(..) | Death::Stuck(_) | Death::Unended)
+    }
+}
+
 impl Phase {
     /// Whether what it is at was stopped, and is not to blame for its end.
     pub fn is_interrupted(self) -> bool {
         matches!(
             self,
             Phase::Finishing { interrupted: true, .. }
-                | Phase::Dying(Death::Grace | Death::HandedBack | Death::SandboxBroke)
+                | Phase::Dying(Death::Grace | Death::Unended | Death::HandedBack | Death::SandboxBroke)
         )
     }
 }

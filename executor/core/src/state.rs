@@ -36,6 +36,8 @@ pub struct State {
     /// The newest desired state taken.
     pub known: (Epoch, u64),
     pub runs: BTreeSet<RunId>,
+    /// Of the others, those whose sessions have only the grace to end.
+    pub(crate) cancelled: BTreeSet<RunId>,
     pub attempts: BTreeMap<AttemptId, Attempt>,
     pub slots: Vec<Slot>,
     /// Of the runs that want one.
@@ -58,6 +60,7 @@ impl State {
             sequence: 0,
             known: (Epoch(0), 0),
             runs: BTreeSet::new(),
+            cancelled: BTreeSet::new(),
             attempts: BTreeMap::new(),
             slots: (0..slots).map(|_| Slot::default()).collect(),
             controllers: BTreeMap::new(),
@@ -70,7 +73,6 @@ impl State {
     }
 
     pub fn step(&mut self, now: Instant, event: Event) -> Vec<Effect> {
-        self.excuse(now);
         self.now = now;
         match event {
             Event::Desired(desired) => self.desired(*desired),
@@ -78,6 +80,7 @@ impl State {
             Event::NoContents { attempt, message } => self.no_contents(attempt, message),
             Event::Worker { slot, worker, event } => self.worker_event(slot, worker, event),
             Event::Leave(notice) => self.leave(notice),
+            Event::Paused(pause) => self.paused(pause),
             Event::Tick => {}
         }
         self.enforce_deadlines();

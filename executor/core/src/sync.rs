@@ -47,6 +47,8 @@ impl State {
         if self.leaving.is_none() {
             self.runs = desired.runs.into_iter().collect();
         }
+        self.cancelled = desired.cancelled.into_iter().collect();
+        self.hurry();
     }
 
     fn acknowledge(&mut self, desired: &Desired) {

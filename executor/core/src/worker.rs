@@ -125,7 +125,6 @@ impl State {
 
     fn interrupted(&mut self, slot: SlotIndex, test: Option<TestIndex>, failure: Failure) {
         let ours = self.worker(slot).phase.is_interrupted();
-        let deadline = self.now + std::time::Duration::from_millis(self.worker(slot).grace_ms);
         let front = self.worker(slot).fed.front().copied();
         match (test, front) {
             _ if ours => {}
@@ -135,9 +134,10 @@ impl State {
             }
             _ => {}
         }
-        let worker = self.slot_mut(slot).and_then(|s| s.worker.as_mut()).expect("it spoke");
+        let worker = self.worker(slot);
         if !matches!(worker.phase, Phase::Finishing { .. } | Phase::Dying(_)) {
-            worker.phase = Phase::Finishing { deadline, interrupted: true };
+            // Nobody cancelled it.
+            self.ends_within(slot, worker.start_limit, Death::Unended, true);
         }
     }
 
@@ -307,6 +307,9 @@ impl State {
                 let grace = worker.grace_ms as f64 / 1000.0;
                 let message = format!("after {grace} s; --grace sets how long");
                 ("a worker did not stop within the grace and was killed", message)
+            }
+            Phase::Dying(Death::Unended) => {
+                ("a worker's session did not end within its limit", past_start_limit(worker.start_limit))
             }
             Phase::Finishing { .. } => ("a worker died while its session finished", how),
             _ if !worker.is_between_tests() || worker.came_to_no_test() => return,

@@ -163,8 +163,9 @@ impl Agent {
     async fn run(mut self) -> Result<(), Error> {
         self.calls.urgent();
         while !self.left {
-            let core = self.core.next_deadline().map(|at| self.origin + Duration::from_millis(at.0));
-            let wake = core.into_iter().chain(self.calls.due()).min();
+            let core = self.core.next_deadline().into_iter().fold(self.core.steps_by(), Instant::min);
+            let core = self.origin + Duration::from_millis(core.0);
+            let wake = self.calls.due().into_iter().fold(core, tokio::time::Instant::min);
             tokio::select! {
                 Some(event) = self.events.recv() => self.events(event),
                 answer = self.calls.answer() => match answer {
@@ -175,7 +176,7 @@ impl Agent {
                     Err(_) => {}
                 },
                 Some(notice) = self.notices.recv() => self.step(Event::Leave(notice)),
-                () = sleep_until(wake) => self.step(Event::Tick),
+                () = tokio::time::sleep_until(wake) => self.step(Event::Tick),
             }
             self.calls.send_if_due(&mut self.core);
         }
@@ -200,7 +201,12 @@ impl Agent {
     fn step(&mut self, event: Event) {
         let now = Instant(u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX));
         let before = self.core.leaving.as_ref().map(|leaving| leaving.last);
-        for effect in self.core.step(now, event) {
+        let mut effects = match self.core.stood_still(now) {
+            Some(pause) => self.core.step(now, Event::Paused(pause)),
+            None => Vec::new(),
+        };
+        effects.extend(self.core.step(now, event));
+        for effect in effects {
             self.perform(effect);
         }
         match &self.core.leaving {
@@ -288,13 +294,6 @@ async fn fetch(shared: Shared, run: RunId, attempt: AttemptId, generation: Gener
         Err(message) => Event::NoContents { attempt, message },
     };
     let _ = shared.events.send(event).await;
-}
-
-async fn sleep_until(at: Option<tokio::time::Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }
 
 #[cfg(test)]

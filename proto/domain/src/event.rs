@@ -88,7 +88,7 @@ pub enum RunEvent {
         /// The one that may have been what its executor was lost by: until it has a result, it runs alone and last.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         suspect: Option<TestIndex>,
-        /// Not even the run pays for it: its executor is sick.
+        /// The run does not pay for it: its executor is sick, or its worker ended in an ordered relation.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         free: bool,
     },

@@ -123,6 +123,8 @@ pub struct Desired {
     pub attempts: Vec<DesiredAttempt>,
     /// Runs whose workers may live on; a worker of any other run finishes.
     pub runs: Vec<RunId>,
+    /// Of the others, those that stop before their time: their sessions have only the grace to end.
+    pub cancelled: Vec<RunId>,
     /// For each attempt with batches in the report: the last batch that is durable (or discarded).
     pub acknowledged: Vec<(AttemptId, u32)>,
     /// The lease, in milliseconds.

@@ -17,6 +17,7 @@ impl From<Desired> for v1::DesiredMessage {
             version: desired.version,
             attempts: desired.attempts.into_iter().map(Into::into).collect(),
             runs: desired.runs.into_iter().map(Into::into).collect(),
+            cancelled: desired.cancelled.into_iter().map(Into::into).collect(),
             acknowledged: acknowledged
                 .map(|(attempt, batch)| v1::Acknowledged { attempt: attempt.0, batch })
                 .collect(),
@@ -51,6 +52,9 @@ impl TryFrom<v1::DesiredMessage> for Desired {
             attempts,
             runs: scalar::list(message.runs, limits::RUNS, "DesiredMessage.runs", |run| {
                 scalar::id(run, "DesiredMessage.runs")
+            })?,
+            cancelled: scalar::list(message.cancelled, limits::RUNS, "DesiredMessage.cancelled", |run| {
+                scalar::id(run, "DesiredMessage.cancelled")
             })?,
             acknowledged: acknowledged.collect::<Checked<_>>()?,
             lease_ms: scalar::at_most(message.lease_ms, limits::MILLIS, "DesiredMessage.lease_ms")?,

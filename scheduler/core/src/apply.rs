@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use seagull_domain::{
-    AttemptId, Counts, Digest, EndCause, Evidence, ExecutorId, Generation, Recall, Record, Role, RunId,
-    SlotIndex, TestIndex, TestResult, Verdict,
+    AttemptId, Counts, Digest, EndCause, Evidence, ExecutorId, Generation, InfraCause, Recall, Record, Role,
+    RunId, SlotIndex, TestIndex, TestResult, Verdict,
 };
 
 use crate::fact::{Fact, What};
@@ -396,7 +396,10 @@ impl Run {
                     self.charge(attempt, *cause, message, charged);
                 }
             }
-            EndCause::Completed => self.charge_broken_relations(attempt),
+            EndCause::Completed => {
+                let broken = self.broken_relations(attempt);
+                broken.into_iter().for_each(|test| self.charge_test(test, InfraCause::SandboxFailed));
+            }
             _ => {}
         }
         self.close_attempt(attempt, Status::Ended);

@@ -74,10 +74,9 @@ impl Run {
 
     /// What is left of an *ordered* relation whose worker ended runs again with all that comes before it. That may end
     /// the worker again, so it is paid for, or it would go on for ever.
-    pub(crate) fn charge_broken_relations(&mut self, attempt: AttemptId) {
+    pub(crate) fn broken_relations(&self, attempt: AttemptId) -> Vec<TestIndex> {
         let left = self.attempts[&attempt].left.values().map(|(test, _)| *test);
         let is_ordered = |test: &TestIndex| self.relation_of(*test).is_some_and(|relation| relation.ordered);
-        let charged: Vec<_> = left.filter(is_ordered).collect();
-        charged.into_iter().for_each(|test| self.charge_test(test, InfraCause::SandboxFailed));
+        left.filter(|test| is_ordered(test) && self.pays(*test)).collect()
     }
 }

@@ -4,12 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::{Desired, DesiredAttempt, ExecutorId, Kind, RunId};
 
-use crate::run::Run;
+use crate::run::{Phase, Run};
 use crate::step::Step;
 use crate::{Effect, State};
 
-/// What an executor is to run, and the runs whose workers it may keep.
-pub(crate) fn desired(state: &State, executor: &ExecutorId) -> (Vec<DesiredAttempt>, BTreeSet<RunId>) {
+/// What is desired of an executor, as long as nothing changes it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// What it is to run.
+    attempts: Vec<DesiredAttempt>,
+    /// The runs whose workers it may keep.
+    runs: BTreeSet<RunId>,
+    /// Of the others, those that are cancelled.
+    cancelled: BTreeSet<RunId>,
+}
+
+fn wanted(state: &State, executor: &ExecutorId) -> Wanted {
     let placed = state.placed.get(executor).into_iter().flatten();
     let mut attempts: Vec<_> = placed.map(|(id, run)| (&state.runs[run], *id, run)).collect();
     attempts.sort_by_key(|(run, id, _)| (run.attempts[id].slot, *id));
@@ -35,8 +45,11 @@ pub(crate) fn desired(state: &State, executor: &ExecutorId) -> (Vec<DesiredAttem
         let has_worker = run.workers.contains_key(executor) && !run.is_cancelling();
         has_worker && (placed.contains(id) || !run.is_cordoned(executor))
     };
-    let wanted = state.runs.iter().filter(|(id, run)| is_wanted(id, run));
-    (attempts.collect(), wanted.map(|(id, _)| id.clone()).collect())
+    let wanted = state.runs.iter().filter(|(id, run)| is_wanted(id, run)).map(|(id, _)| id.clone());
+    let is_cancelled =
+        |run: &Run| matches!(run.phase, Phase::Stopping(_)) && run.workers.contains_key(executor);
+    let cancelled = state.runs.iter().filter(|(_, run)| is_cancelled(run)).map(|(id, _)| id.clone());
+    Wanted { attempts: attempts.collect(), runs: wanted.collect(), cancelled: cancelled.collect() }
 }
 
 impl Step<'_> {
@@ -51,7 +64,7 @@ impl Step<'_> {
 
     fn answer(&mut self, executor: &ExecutorId, reported: &[(seagull_domain::AttemptId, u32)]) {
         let (epoch, now, lease) = (self.state.epoch, self.now, self.state.settings.lease);
-        let (wanted, drain_ms) = (desired(self.state, executor), self.state.asked_to_leave(executor));
+        let (wanted, drain_ms) = (wanted(self.state, executor), self.state.asked_to_leave(executor));
         let Some(state) = self.state.executors.get_mut(executor) else { return };
         if state.desired != wanted || state.told_to_leave != drain_ms || state.version == 0 {
             (state.desired, state.told_to_leave) = (wanted, drain_ms);
@@ -70,8 +83,9 @@ impl Step<'_> {
         let desired = Desired {
             epoch,
             version: state.version,
-            attempts: state.desired.0.clone(),
-            runs: state.desired.1.iter().cloned().collect(),
+            attempts: state.desired.attempts.clone(),
+            runs: state.desired.runs.iter().cloned().collect(),
+            cancelled: state.desired.cancelled.iter().cloned().collect(),
             acknowledged,
             lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
             drain_ms: state.told_to_leave,

@@ -116,7 +116,7 @@ pub enum What {
         /// Whether nobody pays; see [`crate::sick`].
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         free: bool,
-        /// The tests that pay.
+        /// The tests that pay; for readers, where its worker ended in an *ordered* relation.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         charged: Vec<TestIndex>,
     },

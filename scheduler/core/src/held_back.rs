@@ -11,7 +11,8 @@ use seagull_domain::{ExecutorId, SlotIndex};
 use crate::run::Run;
 use crate::state::{Executor, Place, State};
 
-/// So many attempts of a run that a slot could not start, one after the other, show that it is the slot's fault.
+/// So many attempts of a run that a slot could not start, one after the other, show that it is the slot's fault. Where
+/// something began there, only those count of which nothing had come back before.
 pub(crate) const FAILED_STARTS: u32 = 2;
 
 #[derive(Debug, Default)]
@@ -106,6 +107,22 @@ impl State {
     /// Whether there is one beside the given ones from which nothing came back.
     pub(crate) fn has_untried(&self, run: &Run, beside: &BTreeSet<ExecutorId>) -> bool {
         self.has_one(run, |id| run.in_vain_on(id) == 0 && !beside.contains(id))
+    }
+
+    /// Whether there is another slot where all starts, as far as is known.
+    pub(crate) fn has_untried_slot(&self, run: &Run, than: Place) -> bool {
+        let held_back = HeldBack::all(self, run);
+        self.executors.iter().filter(|(id, executor)| executor.may_take() && !held_back.is_tried(id)).any(
+            |(id, executor)| {
+                let places = (0..executor.slots).map(|slot| (id, SlotIndex(slot)));
+                let runs =
+                    |place: &Place| executor.running.get(&place.1).is_some_and(|at| at.run == run.spec.id);
+                let starts = |place: &Place| run.failed_starts(*place) == 0 || runs(place);
+                places
+                    .filter(|place| *place != than && !held_back.contains(place))
+                    .any(|place| starts(&place))
+            },
+        )
     }
 
     /// Whether one of these executors is there, takes what the run has, and not just one attempt at a time.

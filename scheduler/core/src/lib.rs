@@ -39,6 +39,7 @@ mod suspects;
 mod take_back;
 mod whereabouts;
 
+pub use desired::Wanted;
 pub use drain::AskedToLeave;
 pub use effect::{Effect, Refusal};
 pub use event::{Call, Event, Plan, PlanFailure};

@@ -259,9 +259,13 @@ impl Step<'_> {
         }
         let came_back = matches!(&cause, EndCause::GaveBack(cause, _) if cause.is_charged());
         let state = &self.state.runs[run];
-        let who = came_back.then(|| self.state.who_pays(state, &state.attempts[&attempt]));
+        let who = came_back.then(|| self.state.who_pays(state, &state.attempts[&attempt], self.now));
         let free = who == Some(Pays::Nobody);
-        let charged = if who == Some(Pays::All) { state.charged(attempt) } else { Vec::new() };
+        let charged = match (who, &cause) {
+            (Some(Pays::All), _) => state.charged(attempt),
+            (None, EndCause::Completed) => state.broken_relations(attempt),
+            _ => Vec::new(),
+        };
         let ended = What::AttemptEnded { attempt, cause: cause.clone(), executor, left, free, charged };
         self.record(run, ended);
         self.judge_trial(run, attempt);

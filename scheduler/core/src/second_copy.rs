@@ -114,7 +114,7 @@ fn best_copy(state: &State, late: &[Late]) -> Option<Match> {
     if late.is_empty() {
         return None;
     }
-    let idle = idle_slots(state);
+    let idle: Vec<_> = idle_slots(state).collect();
     let matched = late.iter().find_map(|late| {
         let (executor, slot) = place(state, late, &idle)?;
         let (run, copy) = (late.id.clone(), Some(late.copy));

@@ -48,6 +48,7 @@ use crate::State;
 use crate::fact::What;
 use crate::held_back::{FAILED_STARTS, HeldBack};
 use crate::run::{Attempt, Phase, Run};
+use crate::state::Place;
 use crate::step::Step;
 
 /// So many attempts in a row that came back.
@@ -157,17 +158,19 @@ impl Run {
         }
     }
 
-    /// The attempt came back with what nothing was done of. If the same came back before, it may be its own doing.
+    /// The attempt came back with what nothing was done of. If the same came back before, it may be its own doing, but for
+    /// a slot where nothing ever began.
     pub(crate) fn came_back(&mut self, attempt: AttemptId, cause: InfraCause) {
+        let begun = self.has_begun_at(&self.attempts[&attempt]);
         let Attempt { executor, slot, in_vain, .. } = &self.attempts[&attempt];
         let signs = self.sick.entry(executor.clone()).or_default();
         signs.count_trial(attempt);
         signs.in_vain += 1;
+        if cause == InfraCause::SandboxFailed && (*in_vain == 0 || !begun) {
+            *signs.failed_starts.entry(*slot).or_default() += 1;
+        }
         if *in_vain > 0 {
             return;
-        }
-        if cause == InfraCause::SandboxFailed {
-            *signs.failed_starts.entry(*slot).or_default() += 1;
         }
         if signs.came_back.0 == 0 {
             signs.came_back.1 = self.went;
@@ -237,6 +240,19 @@ impl Run {
         self.sick.get(executor).is_some_and(|signs| signs.cordon.is_some())
     }
 
+    /// Whether anything of the run ever began in the attempt's slot.
+    fn has_begun_at(&self, attempt: &Attempt) -> bool {
+        let same = |of: &Attempt| {
+            (&of.executor, &of.boot, of.slot) == (&attempt.executor, &attempt.boot, attempt.slot)
+        };
+        self.attempts.values().any(|of| of.started && same(of))
+    }
+
+    /// How many attempts in a row a place could not start.
+    pub(crate) fn failed_starts(&self, place: Place) -> u32 {
+        self.sick.get(place.0).and_then(|signs| signs.failed_starts.get(&place.1)).copied().unwrap_or(0)
+    }
+
     /// Whether the executor's last attempts were all red.
     pub(crate) fn is_red_on(&self, executor: &ExecutorId) -> bool {
         self.sick.get(executor).is_some_and(|signs| signs.red.0.len() >= RED)
@@ -272,19 +288,21 @@ impl State {
     }
 
     /// Who is to pay for an attempt that comes back. Nobody, if the run does without its executor, or so much came back
-    /// from there in a row already. The run, but no test, if nothing ever began there. In either case only as long as there
-    /// is another executor that what comes back can go to.
-    pub(crate) fn who_pays(&self, run: &Run, attempt: &Attempt) -> Pays {
+    /// from there in a row already. The run, but no test, if nothing ever began in its slot. In either case only as long as
+    /// there may be another executor that what comes back can go to, or another slot where that is not so.
+    pub(crate) fn who_pays(&self, run: &Run, attempt: &Attempt, now: Instant) -> Pays {
         let executor = &attempt.executor;
         let does_without = || run.is_cordoned(executor) && HeldBack::of(self, run).is_tried(executor);
-        let has_begun = || run.attempts.values().any(|of| of.started && of.executor == *executor);
+        let has_begun = run.has_begun_at(attempt);
+        let another = || self.is_young(now) || self.has_untried(run, &attempt.was_on());
+        let another_slot = || !has_begun && self.has_untried_slot(run, (executor, attempt.slot));
         if attempt.bundle.is_some() && does_without() {
             Pays::Nobody
-        } else if attempt.bundle.is_none() || !self.has_untried(run, &attempt.was_on()) {
+        } else if attempt.bundle.is_none() || !(another() || another_slot()) {
             Pays::All
         } else if run.in_vain_on(executor) >= CAME_BACK {
             Pays::Nobody
-        } else if has_begun() {
+        } else if has_begun {
             Pays::All
         } else {
             Pays::Run

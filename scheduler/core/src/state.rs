@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, BootId, DesiredAttempt, Epoch, ExecutorId, InfraCause, Instant, RunId, Seq, SlotIndex,
-    SlotNumber, TestIndex,
+    AttemptId, BootId, Epoch, ExecutorId, InfraCause, Instant, RunId, Seq, SlotIndex, SlotNumber, TestIndex,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::desired::Wanted;
 use crate::drain::AskedToLeave;
 use crate::suspects::Losses;
 use crate::{Attempt, Call, Fleet, Reserved, Run, Watch};
@@ -111,7 +111,7 @@ pub struct Executor {
     pub held: Option<Held>,
     /// The version of `desired`; 0 while there is none.
     pub version: u64,
-    pub desired: (Vec<DesiredAttempt>, BTreeSet<RunId>),
+    pub desired: Wanted,
     /// The limit that it is told to leave within.
     pub told_to_leave: Option<u64>,
     /// The attempts that it last reported on.
@@ -215,6 +215,11 @@ impl State {
             .into_iter()
             .filter(|(id, run)| self.runs[*run].attempts[id].is_open());
         open.next().is_some_and(|(current, _)| current == attempt)
+    }
+
+    /// Whether who is there, and what runs there, is not all known: after a recovery executors report one after the other.
+    pub(crate) fn is_young(&self, now: Instant) -> bool {
+        now < self.young_until
     }
 
     /// Slots of the executors that are there.

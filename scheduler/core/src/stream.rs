@@ -1,6 +1,6 @@
 //! The stream of a run: what a fact means to its readers. Pure, so that it is the same after recovery.
 
-use seagull_domain::{Digest, EndCause, Generation, PlanSummary, Record, RunEvent, SuiteError};
+use seagull_domain::{Digest, EndCause, Generation, InfraCause, PlanSummary, Record, RunEvent, SuiteError};
 
 use crate::fact::{Fact, What};
 
@@ -33,9 +33,7 @@ pub fn project(fact: &Fact) -> Vec<RunEvent> {
         What::TakenBack { attempt, given, why, .. } => {
             vec![RunEvent::TakenBack { attempt: *attempt, tests: *given, why: *why }]
         }
-        What::AttemptEnded { cause: EndCause::GaveBack(..), .. } | What::AttemptLost { .. } => {
-            lost(&fact.what).into_iter().collect()
-        }
+        What::AttemptEnded { .. } | What::AttemptLost { .. } => lost(&fact.what).into_iter().collect(),
         What::Condemned { attempt, executor, slot, result } => vec![RunEvent::TestFinished {
             result: (**result).clone(),
             attempt: *attempt,
@@ -75,7 +73,6 @@ pub fn project(fact: &Fact) -> Vec<RunEvent> {
         | What::Provisional { .. }
         | What::Withdrawn
         | What::TakeBack { .. }
-        | What::AttemptEnded { .. }
         | What::GivenUp { .. }
         | What::WorkerEnded { .. }
         | What::JudgeFound
@@ -102,6 +99,21 @@ fn lost(what: &What) -> Option<RunEvent> {
             suspect: None,
             free: *free,
         }),
+        // Of what goes on without its worker, only that it is paid for is news.
+        What::AttemptEnded { attempt, cause: EndCause::Completed, executor, left, charged, .. }
+            if !charged.is_empty() =>
+        {
+            Some(RunEvent::AttemptLost {
+                attempt: *attempt,
+                executor: executor.clone(),
+                cause: InfraCause::SandboxFailed,
+                message: "its worker ended in the middle of an ordered relation".to_owned(),
+                tests: *left,
+                charged: charged.clone(),
+                suspect: None,
+                free: true,
+            })
+        }
         What::AttemptLost { attempt, cause, executor, left, charged, suspect, .. } => {
             Some(RunEvent::AttemptLost {
                 attempt: *attempt,

@@ -40,25 +40,26 @@ pub(crate) enum For {
 /// What to take back, one move for each idle slot: of the slots with most left to do, a tail worth half of what would be
 /// saved.
 pub(crate) fn best_take_backs(state: &State, now: Instant, of: For) -> Vec<TakeBack> {
-    let idle = idle_slots(state);
-    if idle.is_empty() {
-        return Vec::new();
-    }
-    let running = state.runs.iter().filter(|(_, run)| run.phase == Phase::Running);
-    let held_back: BTreeMap<_, _> = running.map(|(id, run)| (id, HeldBack::of(state, run))).collect();
-    let takes_any = |held_back: &HeldBack| idle.iter().any(|place| !held_back.is_no_help(place));
-    let useful = idle.iter().filter(|place| held_back.values().any(|held_back| !held_back.is_no_help(place)));
-    let moves = useful.count().saturating_sub(outstanding(state));
-    if moves == 0 {
-        return Vec::new();
-    }
     let mut victims = victims(state, now);
     let rest_us = state.rest_us();
     let is_late = |victim: &Victim| {
         let cost_us = cost_us(state, victim.run_id);
         victim.overdue_us > cost_us && victim.left_us.saturating_sub(rest_us) > cost_us
     };
-    victims.retain(|victim| takes_any(&held_back[victim.run_id]) && (of == For::Idle || is_late(victim)));
+    victims.retain(|victim| of == For::Idle || is_late(victim));
+    let runs: BTreeMap<_, _> = victims.iter().map(|victim| (victim.run_id, victim.run)).collect();
+    let mut held_back: BTreeMap<_, _> =
+        runs.iter().map(|(id, run)| (*id, HeldBack::of(state, run))).collect();
+    held_back.retain(|_, held_back| idle_slots(state).any(|place| !held_back.is_no_help(&place)));
+    victims.retain(|victim| held_back.contains_key(victim.run_id));
+    if victims.is_empty() {
+        return Vec::new();
+    }
+    // In a large fleet most slots may be idle: no more are looked at than there can be moves for.
+    let outstanding = outstanding(state);
+    let is_useful = |place: &Place| held_back.values().any(|held_back| !held_back.is_no_help(place));
+    let useful = idle_slots(state).filter(is_useful).take(victims.len() + outstanding);
+    let moves = useful.count().saturating_sub(outstanding);
     victims.sort_by_key(|victim| Reverse((victim.left_us, victim.id)));
     let take_back = |Victim { run_id, run, id, attempt, is_current, left_us, .. }| {
         let tests = tail(run, attempt, is_current, (left_us - cost_us(state, run_id)) / 2);
@@ -125,12 +126,12 @@ fn progress_us(state: &State, executor: &ExecutorId, slot: SlotIndex, now: Insta
     (taken_us.min(predicted_us), taken_us.saturating_sub(predicted_us))
 }
 
-pub(crate) fn idle_slots(state: &State) -> Vec<Place<'_>> {
+pub(crate) fn idle_slots(state: &State) -> impl Iterator<Item = Place<'_>> {
     // What waits for a suspect takes nothing else.
     let may_take = |id: &&ExecutorId| !state.reserved.executors.contains_key(*id);
     let with_room = state.fleet.with_room.iter().filter(may_take).map(|id| (id, &state.executors[id]));
     let rooms = with_room.flat_map(|(id, e)| e.room.iter().map(move |(slot, run)| ((id, *slot), run)));
-    rooms.filter(|(_, run)| run.is_none()).map(|(place, _)| place).collect()
+    rooms.filter(|(_, run)| run.is_none()).map(|(place, _)| place)
 }
 
 /// Moves under way: asked for and not answered, or answered and waiting for a slot.

@@ -4,8 +4,8 @@ use std::fs;
 
 use indicatif::{InMemoryTerm, ProgressDrawTarget};
 use seagull_domain::{
-    AttemptId, Framework, InfraCause, Instant, Outcome, Recall, RunEvent, RunSpec, Seq, StreamItem,
-    SuiteCommands, SuiteError, TestCause, Verdict,
+    AttemptId, Framework, InfraCause, Instant, NotExecuted, Outcome, Recall, RunEvent, RunSpec, Seq,
+    StreamItem, SuiteCommands, SuiteError, TestCause, Verdict,
 };
 
 use super::script::{self, Step};
@@ -186,6 +186,24 @@ fn a_green_run_is_short_and_a_replayed_one_tells_no_durations() {
 #[test]
 fn a_stream_that_breaks_off_leaves_tests_without_a_verdict() {
     golden::check("plain-broken-off.txt", &plain_output(&script::first_half(), true));
+}
+
+#[test]
+fn what_a_run_waits_for_whose_tests_are_all_decided_is_told_once() {
+    let told = |script: &script::Script, live| {
+        plain_output(script, live).matches("every test has its verdict; sessions of workers").count()
+    };
+    let mut script = script::green();
+    let (ended, end) = script.pop().unwrap();
+    script.push((ended + 9_000, end));
+    assert_eq!(told(&script, true), 0);
+    let (ended, end) = script.pop().unwrap();
+    script.push((ended + 60_000, end));
+    assert_eq!((told(&script, true), told(&script, false)), (1, 0));
+    let (_, end) = script.pop().unwrap();
+    script.push((ended, script::event(RunEvent::Stopping { reason: NotExecuted::Cancelled })));
+    script.push((ended + 60_000, end));
+    assert_eq!(told(&script, true), 0, "nobody waits for long");
 }
 
 #[test]

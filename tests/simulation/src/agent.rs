@@ -36,6 +36,8 @@ pub struct Agent {
     pub alive: bool,
     pub paused_until: u64,
     pub machine_paused_until: u64,
+    /// It stood still, and has done nothing since.
+    stood_still: bool,
     call: Option<Call>,
     /// The state changed: report at once.
     urgent: bool,
@@ -127,6 +129,7 @@ impl World {
             alive: true,
             paused_until: 0,
             machine_paused_until: 0,
+            stood_still: false,
             call: None,
             urgent: true,
             results: false,
@@ -150,7 +153,11 @@ impl World {
             return;
         }
         let now = agent.clock(self.now);
-        let effects = agent.core.step(now, event);
+        // Its shell steps often enough to notice.
+        let pause = std::mem::take(&mut agent.stood_still).then(|| agent.core.stood_still(now)).flatten();
+        let pause = pause.filter(|_| self.plant != Some(Plant::StandstillUnnoticed));
+        let mut effects = pause.map_or_else(Vec::new, |pause| agent.core.step(now, Event::Paused(pause)));
+        effects.extend(agent.core.step(now, event));
         if let Some(leaving) = &agent.core.leaving {
             let life = &mut self.physical.agents[id];
             life.leaves.get_or_insert(self.now);
@@ -391,11 +398,17 @@ impl World {
         if for_ms > LEASE_MS {
             self.census.count("fault: executor paused past its lease");
         }
+        if self.agents[id].paused_until <= self.now {
+            self.agent_step(id, Event::Tick);
+            self.agents[id].stood_still = true;
+        }
         let until = self.now + for_ms;
         let agent = &mut self.agents[id];
         agent.paused_until = agent.paused_until.max(until);
         if whole_machine {
+            let more = until.saturating_sub(agent.machine_paused_until.max(self.now));
             agent.machine_paused_until = agent.machine_paused_until.max(until);
+            self.machine_stands_still(id, more);
         }
     }
 

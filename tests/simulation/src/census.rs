@@ -76,6 +76,7 @@ pub const KINDS: &[&str] = &[
     "met: second copy",
     "met: slower copy cancelled",
     "met: given back by an executor that drains",
+    "met: given back past twice the cap",
     "met: early start under another manifest",
     "met: run cancelled",
     "met: run failed fast",
@@ -269,6 +270,9 @@ pub fn met(what: &What) -> Option<&'static str> {
         What::Bundled { avoid, entries, .. } if !avoid.is_empty() && entries.len() == 1 => Some("met: retry"),
         What::TakenBack { given: 1.., why: Recall::Drained, .. } => {
             Some("met: given back by an executor that drains")
+        }
+        What::TakenBack { given: 1.., why: Recall::PastCap, .. } => {
+            Some("met: given back past twice the cap")
         }
         What::TakenBack { kept, .. } if !kept.is_empty() => Some("met: asked back and kept"),
         What::Planned { plan, .. } if plan.moved.is_some() => Some("met: early start under another manifest"),

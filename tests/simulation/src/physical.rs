@@ -17,8 +17,7 @@ pub struct Physical {
     pub signs: Vec<(u64, Sign)>,
     /// Executors that an operator asked to leave.
     pub asked_to_leave: BTreeSet<String>,
-    /// Tests that were failed for something else that nobody could tell from their own doing: the whole machine stood
-    /// still until just after the limit, or is sick.
+    /// Tests that failed for something else that nobody could tell from their own doing: their machine is sick.
     pub unlucky: BTreeSet<(usize, TestIndex)>,
     /// What each attempt had to do when its agent first learned of it.
     pub given: BTreeMap<AttemptId, Vec<TestIndex>>,
@@ -132,8 +131,6 @@ pub enum Ended {
     With(Outcome),
     /// Stopped half way, on request.
     Interrupted,
-    /// Killed at a limit, perhaps another test's, because its machine had stood still: a failure, or nothing.
-    Killed,
     /// Gone with its machine.
     Gone,
 }

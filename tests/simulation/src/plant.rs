@@ -24,6 +24,8 @@ pub enum Plant {
     FactNotReplayed,
     /// The scheduler does not notice that it stood still.
     PauseUnnoticed,
+    /// An executor does not notice that it stood still.
+    StandstillUnnoticed,
     /// One effect of the recovery is not performed.
     EffectLostAtRecovery,
     /// What was kept of an anticipated plan is not told of when that is confirmed.

@@ -190,6 +190,13 @@ impl World {
         self.queue.insert((self.now + delay, self.next_tie), action);
     }
 
+    /// What a machine's processes have before them takes so much longer.
+    pub fn machine_stands_still(&mut self, id: usize, for_ms: u64) {
+        let is_its = |action: &Action| matches!(action, Action::Worker { agent, .. } if *agent == id);
+        let later: Vec<_> = self.queue.extract_if(.., |_, action| is_its(action)).collect();
+        self.queue.extend(later.into_iter().map(|((at, tie), action)| ((at + for_ms, tie), action)));
+    }
+
     /// What goes wrong by chance in so many of a thousand cases, as long as anything does.
     pub fn mishap(&mut self, per_mille: u64) -> bool {
         self.random.chance(per_mille) && self.now < self.scenario.calm_at

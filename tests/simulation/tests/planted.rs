@@ -76,6 +76,11 @@ fn a_standstill_of_the_scheduler_that_it_does_not_notice() {
 }
 
 #[test]
+fn a_standstill_of_an_executor_that_it_does_not_notice() {
+    is_found_within(200, Plant::StandstillUnnoticed, "Always(Passed) with");
+}
+
+#[test]
 fn silence_taken_for_consent() {
     is_found_within(100, Plant::SilenceTakenForConsent, "ends with what nobody said");
 }

@@ -174,15 +174,27 @@ fn a_worker_is_not_to_blame_for_a_controller_that_takes_too_long() {
 }
 
 #[test]
-fn a_controller_that_does_not_end_is_killed_at_the_grace() {
+fn a_controller_that_does_not_end_is_killed_and_at_the_grace_where_its_run_is_cancelled() {
     let mut world = over();
-    world.wait(Duration::from_millis(1500));
+    world.wait(Duration::from_secs(599));
+    assert_eq!(world.step(Event::Tick), []);
+    world.wait(Duration::from_secs(1));
+    assert_eq!(world.step(Event::Tick), [kill(2)]);
+    world.worker(2, exited());
+    let title = "the controller on e: its session did not end within its limit".to_owned();
+    let limit = "killed after 600 s, its limit; --start-limit sets it".to_owned();
+    assert_eq!(errors(&mut world), [(title, limit)]);
+    assert!(world.state.controllers.is_empty());
+
+    let mut world = over();
+    world.cancelled = vec![run()];
+    assert_eq!(world.answer(Vec::new()), []);
+    world.wait(Duration::from_secs(1));
     let effects = world.step(Event::Tick);
     assert!(matches!(effects[..], [Effect::Kill { worker: WorkerId(2), dump_stacks: false, .. }]));
     world.worker(2, exited());
     let title = "the controller on e: it did not stop within the grace and was killed".to_owned();
     assert_eq!(errors(&mut world), [(title, "after 1 s; --grace sets how long".to_owned())]);
-    assert!(world.state.controllers.is_empty());
 }
 
 #[test]

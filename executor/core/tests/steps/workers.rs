@@ -8,7 +8,7 @@ use seagull_domain::{
 };
 use seagull_executor_core::{Effect, Event, Failure, WorkerEvent};
 
-use crate::world::{World, entry, exited, feed, gave_back, interrupt, kill, passed, wanted};
+use crate::world::{World, entry, exited, feed, finish, gave_back, interrupt, kill, passed, run, wanted};
 
 #[test]
 fn only_the_test_that_was_past_its_limit_timed_out() {
@@ -35,14 +35,61 @@ fn a_request_that_crossed_with_a_test_on_its_way_takes_no_other() {
 
 #[test]
 fn a_test_that_hangs_is_killed_but_not_for_a_standstill_of_the_executor() {
+    // One that ends before the limit, and one that ends long after it.
+    for pause in [7, 60].map(Duration::from_secs) {
+        let mut world = World::running(&[entry(0, 0)]);
+        world.starts(0);
+        world.wait(Duration::from_secs(5));
+        world.step(Event::Tick);
+        world.wait(pause);
+        assert_eq!(world.state.stood_still(world.now), Some(pause));
+        assert_eq!(world.step(Event::Paused(pause)), [], "the test perhaps stood still, too");
+        assert_eq!(world.state.next_deadline(), Some(world.now + Duration::from_secs(5)));
+        world.wait(Duration::from_secs(5));
+        assert_eq!(world.step(Event::Tick), [kill(1)]);
+        world.worker(1, exited());
+        assert_eq!(world.failures(), [(0, Some(TestCause::TimedOut))]);
+    }
+}
+
+#[test]
+fn whoever_steps_in_time_did_not_stand_still() {
     let mut world = World::running(&[entry(0, 0)]);
-    world.starts(0);
-    world.wait(Duration::from_secs(60));
-    assert_eq!(world.step(Event::Tick), [], "the executor stood still, and the test perhaps too");
-    world.wait(Duration::from_secs(10));
+    world.step(Event::Tick);
+    let by = world.state.steps_by();
+    assert_eq!(world.state.stood_still(by + Duration::from_secs(1)), None);
+    assert_eq!(world.state.stood_still(by + Duration::from_millis(1001)), Some(Duration::from_millis(2001)));
+}
+
+#[test]
+fn a_session_that_nobody_cancelled_may_take_as_long_to_end_as_to_start() {
+    let mut world = World::finishing();
+    world.wait(Duration::from_secs(599));
+    assert_eq!(world.step(Event::Tick), []);
+    world.wait(Duration::from_secs(1));
     assert_eq!(world.step(Event::Tick), [kill(1)]);
     world.worker(1, exited());
-    assert_eq!(world.failures(), [(0, Some(TestCause::TimedOut))]);
+    assert_eq!(world.suite_errors(), ["killed after 600 s, its limit; --start-limit sets it"]);
+}
+
+#[test]
+fn a_run_that_is_cancelled_while_its_sessions_end_leaves_them_the_grace() {
+    for before in [true, false] {
+        let mut world = World::running(&[entry(0, 0)]);
+        world.starts(0);
+        world.worker(1, passed(0));
+        world.desired.clear();
+        world.runs.clear();
+        world.cancelled = if before { vec![run()] } else { Vec::new() };
+        assert_eq!(world.answer(vec![(AttemptId(1), 1)]), [finish(1)]);
+        world.wait(Duration::from_secs(if before { 0 } else { 60 }));
+        world.cancelled = vec![run()];
+        assert_eq!(world.answer(Vec::new()), []);
+        world.wait(Duration::from_secs(1));
+        assert!(matches!(world.step(Event::Tick)[..], [Effect::Kill { dump_stacks: false, .. }]));
+        world.worker(1, exited());
+        assert_eq!(world.suite_errors(), ["after 1 s; --grace sets how long"]);
+    }
 }
 
 #[test]
@@ -112,15 +159,6 @@ fn a_worker_that_had_ended_was_not_killed_at_the_grace() {
     world.worker(1, WorkerEvent::Ended);
     world.worker(1, exited());
     assert_eq!(world.suite_errors(), [""; 0]);
-}
-
-#[test]
-fn a_session_killed_at_the_grace_names_the_setting() {
-    let mut world = World::finishing();
-    world.wait(Duration::from_millis(1500));
-    world.step(Event::Tick);
-    world.worker(1, exited());
-    assert_eq!(world.suite_errors(), ["after 1 s; --grace sets how long"]);
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub struct World {
     pub version: u64,
     pub desired: Vec<DesiredAttempt>,
     pub runs: Vec<RunId>,
+    pub cancelled: Vec<RunId>,
     /// An operator's wish that it leave.
     pub drain_ms: Option<u64>,
 }
@@ -90,6 +91,7 @@ impl World {
             version: 0,
             desired: Vec::new(),
             runs: vec![run()],
+            cancelled: Vec::new(),
             drain_ms: None,
         }
     }
@@ -125,6 +127,7 @@ impl World {
             version: self.version,
             attempts: self.desired.clone(),
             runs: self.runs.clone(),
+            cancelled: self.cancelled.clone(),
             acknowledged,
             lease_ms: 15_000,
             drain_ms: self.drain_ms,

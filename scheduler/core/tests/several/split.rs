@@ -1,9 +1,12 @@
 //! Bundles of which nothing ran.
 
+use std::time::Duration;
+
 use seagull_domain::{
-    AttemptState, EndCause, InfraCause, NotExecuted, Outcome, Relation, Role, TestIndex, Verdict,
+    AttemptId, AttemptReport, AttemptState, Digest, Discovery, EndCause, Generation, InfraCause, NotExecuted,
+    Outcome, Relation, Role, SlotIndex, TestIndex, Verdict,
 };
-use seagull_scheduler_core::{Phase, What};
+use seagull_scheduler_core::{Attempt, Event, Phase, What};
 
 use crate::suspects::lose;
 use crate::world::*;
@@ -99,6 +102,109 @@ fn a_run_of_which_nothing_starts_ends_soon() {
     assert!(facts.contains(&What::Stopping { reason: NotExecuted::Infra(InfraCause::SandboxFailed) }));
     assert!(matches!(world.state.runs[&run()].phase, Phase::Ended { exit_code: 101, .. }));
     assert_eq!(world.state.runs[&run()].counts.not_executed, 64);
+}
+
+/// What an executor of which only the first slot starts anything says of all that it has.
+fn starts_in_its_first_slot(world: &mut World, executor: &'static str) {
+    let live = world.state.runs[&run()].live_attempts();
+    let report = |(attempt, known): (AttemptId, &Attempt)| {
+        let first = known.left.values().next().map(|(test, _)| *test);
+        let state = if known.slot == SlotIndex(0) { AttemptState::Running(first) } else { came_back() };
+        AttemptReport { attempt, run: run(), generation: Generation(1), kept: Vec::new(), state }
+    };
+    let attempts = live.filter(|(_, known)| known.executor.as_str() == executor).map(report).collect();
+    world.executors.get_mut(executor).unwrap().attempts = attempts;
+}
+
+/// A run of two tests apart, on an executor of so many slots that has discovered them.
+fn two_tests_on(slots: u16) -> World {
+    let mut world = World::of(0);
+    world.executors.entry("a").or_default().more_slots = slots - 1;
+    world.report("a", &[]);
+    let discovery = Discovery { manifest: Digest([7; 32]), tests: 2 };
+    world.says("a", 1, AttemptState::Ended(EndCause::Discovered(discovery)));
+    world.report("a", &[]);
+    world.planned(vec![tests([0]), tests([1])], Vec::new(), 0);
+    world
+}
+
+#[test]
+fn slots_in_which_nothing_starts_spend_nothing_of_a_test_while_another_may_start_it() {
+    for slots in [2, 4, 64] {
+        let mut world = two_tests_on(slots);
+        let (mut back, mut facts) = (0, Vec::new());
+        loop {
+            starts_in_its_first_slot(&mut world, "a");
+            let came_back = world.executors["a"].attempts.iter().filter(|a| a.state == came_back()).count();
+            if came_back == 0 {
+                break;
+            }
+            back += came_back;
+            facts.extend(world.report("a", &[]));
+            assert!(back <= 2 * usize::from(slots), "it does not end");
+        }
+        let state = &world.state.runs[&run()];
+        assert_eq!((decided(&facts), state.test(TestIndex(1)).losses), (Vec::new(), 0), "{slots} slots");
+        assert!(state.losses <= 3, "{} losses of the run", state.losses);
+        assert_eq!(back, 2 * usize::from(slots - 1), "each of the others twice, and then it waits");
+        let first = state.live_attempts().map(|(attempt, _)| attempt).next().unwrap();
+        world.says("a", first.0, AttemptState::Ended(EndCause::Completed));
+        let facts = world.report("a", &[(1, result(0, Outcome::Passed))]);
+        let given = assigned(&facts);
+        assert_eq!(given.len(), 1, "the slot that has started something");
+        assert_eq!(world.state.runs[&run()].attempts[&given[0].1].slot, SlotIndex(0));
+    }
+}
+
+#[test]
+fn a_test_that_starts_in_no_slot_of_the_only_executor_is_given_up() {
+    let mut world = two_tests_on(4);
+    let (mut back, mut facts) = (0, Vec::new());
+    while decided(&facts).is_empty() {
+        let live = world.state.runs[&run()].live_attempts().map(|(attempt, _)| attempt);
+        let report = |attempt| {
+            let (run, generation, kept, state) = (run(), Generation(1), Vec::new(), came_back());
+            AttemptReport { attempt, run, generation, kept, state }
+        };
+        let attempts: Vec<_> = live.map(report).collect();
+        back += attempts.len();
+        world.executors.get_mut("a").unwrap().attempts = attempts;
+        facts.extend(world.report("a", &[]));
+        assert!(back < 50, "it does not end");
+    }
+    let given_up = decided(&facts).into_iter().any(|(_, verdict)| verdict == GIVEN_UP);
+    assert!(given_up, "{:?}", decided(&facts));
+}
+
+#[test]
+fn what_comes_back_after_a_restart_costs_no_test_before_all_executors_are_known() {
+    let mut world = World::running(0, 1, Vec::new());
+    world.report("b", &[]);
+    world.restart();
+    world.says("a", 2, came_back());
+    world.report("a", &[]);
+    let state = &world.state.runs[&run()];
+    assert_eq!((state.losses, state.test(TestIndex(0)).losses), (1, 0), "another may be about to report");
+}
+
+#[test]
+fn a_restart_is_no_reason_to_give_a_run_up() {
+    let mut world = World::running(0, 1, Vec::new());
+    world.state.runs.get_mut(&run()).unwrap().in_vain = 8;
+    world.state.runs.get_mut(&run()).unwrap().lost_to = Some(InfraCause::SandboxFailed);
+    world.restart();
+    let phase = |world: &World| world.state.runs[&run()].phase;
+    assert_eq!(phase(&world), Phase::Running, "nobody was heard from");
+    world.now = world.now + Duration::from_secs(14);
+    world.says("a", 2, AttemptState::Running(Some(TestIndex(0))));
+    world.report("a", &[]);
+    world.now = world.now + Duration::from_secs(2);
+    world.step(Event::Tick);
+    world.report("a", &[]);
+    assert_eq!(phase(&world), Phase::Running, "one is at a test");
+    world.now = world.now + Duration::from_secs(16);
+    world.step(Event::Tick);
+    assert_eq!(phase(&world), Phase::Running, "nobody is there who could say anything");
 }
 
 #[test]

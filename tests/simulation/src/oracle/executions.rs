@@ -66,9 +66,7 @@ fn repeats(story: &Story, test: TestIndex) -> Result<(), String> {
     let runs: Vec<_> = story.of_test(test).filter(|execution| execution.role == Role::Run).collect();
     for (place, execution) in runs.iter().enumerate().skip(1) {
         let reason = runs[..place].iter().any(|before| match before.ended {
-            Ended::With(Outcome::Failed) | Ended::Interrupted | Ended::Killed | Ended::Gone | Ended::Not => {
-                true
-            }
+            Ended::With(Outcome::Failed) | Ended::Interrupted | Ended::Gone | Ended::Not => true,
             Ended::With(_) => !story.is_sound(before),
         });
         let is_copy = story.copies.get(&execution.attempt).is_some_and(|copy| copy.test == test);

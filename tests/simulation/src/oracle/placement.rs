@@ -64,7 +64,10 @@ fn was_in_vain(story: &Story, test: TestIndex) -> bool {
 
 /// Tests of a *together* relation run in one worker, unless it broke, was lost, or had to be another kind of worker.
 fn in_one_worker(story: &Story, relation: &Relation, executions: &[&Execution]) -> Result<(), String> {
-    let needs_another = |test: &TestIndex| story.plan.script(*test).does == Does::NeedsWholeCollection;
+    // What is not found and was only expected to be there goes elsewhere without a word.
+    let needs_another = |test: &TestIndex| {
+        matches!(story.plan.script(*test).does, Does::NeedsWholeCollection | Does::IsMissingOn(_))
+    };
     let missing = |event: &RunEvent| matches!(event, RunEvent::TestMissing { test, .. } if relation.tests.contains(test));
     if relation.tests.iter().any(needs_another) || story.events().any(missing) {
         return Ok(());

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seagull_domain::{AttemptId, ExecutorId, InfraCause, Outcome, RunEvent, Seq, Sickness, TestIndex};
+use seagull_domain::{
+    AttemptId, ExecutorId, InfraCause, NotExecuted, Outcome, RunEvent, Seq, Sickness, TestIndex, Verdict,
+};
 
-use super::verdicts::is_charged;
+use super::verdicts::{is_broken_off, is_charged, missing_on};
 use super::{Story, ensure};
 
 /// So many attempts in a row show it.
@@ -95,7 +97,9 @@ impl<'a> Ledger<'a> {
                 }
                 known.push((executor, result.outcome));
             }
-            RunEvent::AttemptLost { attempt, executor, cause, .. } if comes_back(*cause) => {
+            RunEvent::AttemptLost { attempt, executor, cause, .. }
+                if comes_back(*cause) && !is_broken_off(event) =>
+            {
                 let for_the_first_time = self.never_came_back(place, *attempt);
                 let signs = self.signs.entry(executor).or_default();
                 signs.began_elsewhere &= signs.surely > 0;
@@ -126,9 +130,24 @@ impl<'a> Ledger<'a> {
                     format!("{executor} is back without a trial")
                 })?;
             }
+            RunEvent::Verdict { test, verdict: Verdict::NotExecuted(NotExecuted::UnstableId) } => {
+                let missing_on = missing_on(self.story, *test, place);
+                let has_other = missing_on.len() == 1
+                    && missing_on.iter().any(|of| self.does_better(place, of, &missing_on));
+                ensure(!has_other, || format!("test {test} was looked for on {missing_on:?} only"))?;
+            }
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whether an executor that is none of these works, and nothing speaks against it.
+    fn does_better(&self, place: usize, than: &ExecutorId, beside: &BTreeSet<&ExecutorId>) -> bool {
+        let (seq, ..) = self.story.told[place];
+        let all: BTreeSet<_> = self.attempts.values().map(|of| of.executor).collect();
+        let red = all.into_iter().filter(|of| self.red_before(of, seq).len() >= IN_A_ROW);
+        let worse = self.cordoned().into_iter().chain(red).chain(beside.iter().copied()).collect();
+        self.story.works_elsewhere(place, than, &worse)
     }
 
     fn nothing_starts(&self, executor: &ExecutorId) -> bool {

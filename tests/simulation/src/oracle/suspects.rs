@@ -7,14 +7,17 @@ use crate::physical::Execution;
 
 /// A suspect that takes so long need not be the last.
 const LONG_US: u64 = 20_000_000;
+/// So long after its start a scheduler has heard from every executor that is there.
+const KNOWS_AFTER_MS: u64 = 20_000;
 
 pub fn check(story: &Story) -> Result<(), String> {
-    // A scheduler that has just started does not know what executors have.
-    if story.has_scheduler_faults {
-        return Ok(());
-    }
-    for (place, (_, _, event)) in story.told.iter().enumerate() {
+    for (place, (_, at, event)) in story.told.iter().enumerate() {
         let RunEvent::AttemptLost { attempt, cause: InfraCause::ExecutorLost, .. } = event else { continue };
+        // A scheduler that has just started does not know what executors have.
+        let life = story.physical.life_at(*at);
+        if life > 0 && *at < life + KNOWS_AFTER_MS {
+            continue;
+        }
         let Some(suspect) = in_flight(story, place, *attempt) else { continue };
         let later = story.told[place..].iter().map(|(_, _, event)| event);
         let result = later.take_while(|event| {

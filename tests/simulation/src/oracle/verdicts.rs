@@ -9,7 +9,7 @@ use seagull_domain::{
 
 use super::{Story, Told, ensure};
 use crate::physical::{Ended, Execution};
-use crate::scenario::Does;
+use crate::scenario::{Discovery, Does};
 
 /// How many losses a test is forgiven, if its run does not say.
 const BUDGET: usize = 3;
@@ -18,6 +18,9 @@ const NOTHING_STARTED: usize = 10;
 
 pub fn check(story: &Story) -> Result<(), String> {
     let confirmed = story.events().any(|event| matches!(event, RunEvent::ManifestConfirmed { .. }));
+    if !confirmed {
+        was_not_discovered(story)?;
+    }
     let tests = if confirmed { story.plan.tests.len() as u32 } else { 0 };
     let mut verdicts = vec![None; tests as usize];
     for (place, event) in story.events().enumerate() {
@@ -44,6 +47,30 @@ pub fn check(story: &Story) -> Result<(), String> {
     Ok(())
 }
 
+/// A run whose tests never became known was stopped, or could not be discovered or planned, or lost so many discoveries.
+fn was_not_discovered(story: &Story) -> Result<(), String> {
+    let place = story.first(|event| matches!(event, RunEvent::DiscoveryFailed { .. }));
+    let Some(place) = place else {
+        return ensure(stopped_before(story, story.told.len()).is_some(), || {
+            "it ends without a manifest, and nobody says why".into()
+        });
+    };
+    let discoveries = story.events().filter_map(|event| match event {
+        RunEvent::AttemptAssigned { attempt, discovery: true, .. } => Some(*attempt),
+        _ => None,
+    });
+    let discoveries: BTreeSet<_> = discoveries.collect();
+    let lost = story.told[..place].iter().filter(|(_, _, event)| match event {
+        RunEvent::AttemptLost { attempt, cause, .. } => discoveries.contains(attempt) && is_charged(*cause),
+        _ => false,
+    });
+    let lost = lost.count();
+    let fails = story.plan.discovery != Discovery::Succeeds || story.plan.plan_fails;
+    ensure(fails || lost >= budget(story).min(budget_of_run(story)), || {
+        format!("its discovery is given up after {lost} losses")
+    })
+}
+
 /// Whether a test was being executed for its result at a time, on an executor that was not given up.
 fn runs_at(story: &Story, test: TestIndex, time: u64) -> bool {
     let is_under_way =
@@ -64,8 +91,7 @@ fn is_true(story: &Story, told: &Told, verdicts: &[Option<(usize, Verdict)>]) ->
         execution.attempt == told.attempt
             && agent.executor == told.executor
             && worker.number.0 == told.slot
-            && (execution.ended == Ended::With(told.result.outcome)
-                || (execution.ended, told.result.outcome) == (Ended::Killed, Outcome::Failed))
+            && execution.ended == Ended::With(told.result.outcome)
     });
     let what = || format!("attempt {} of test {test}: {:?}", told.attempt, told.result.outcome);
     let execution = real.next().ok_or_else(|| format!("told but never happened: {}", what()))?;
@@ -156,7 +182,7 @@ fn budget(story: &Story) -> usize {
 /// What is paid from the run's budget: each executor, and each attempt that came back.
 pub fn is_loss(event: &RunEvent) -> bool {
     match event {
-        RunEvent::AttemptLost { cause, .. } => {
+        RunEvent::AttemptLost { cause, free: false, .. } => {
             !matches!(cause, InfraCause::Drained | InfraCause::SpotNotice | InfraCause::ExecutorLost)
         }
         RunEvent::ExecutorLost { cause, .. } => cause.is_charged(),
@@ -186,6 +212,7 @@ pub fn budget_of_run(story: &Story) -> usize {
 /// What may have been paid from the test's budget.
 fn losses(story: &Story, test: TestIndex) -> usize {
     let paid = |event: &&RunEvent| match event {
+        event if is_broken_off(event) => false, // Counted below, by what happened.
         RunEvent::AttemptLost { attempt, cause, .. } => may_have_paid(story, *attempt, *cause, test),
         _ => false,
     };
@@ -241,7 +268,7 @@ fn explained(story: &Story, test: TestIndex, place: usize, cause: NotExecuted) -
 }
 
 /// The executors that could not collect a test, as told up to a place. What lost attempts say late does not count.
-fn missing_on<'a>(story: &'a Story, test: TestIndex, place: usize) -> BTreeSet<&'a ExecutorId> {
+pub fn missing_on<'a>(story: &'a Story, test: TestIndex, place: usize) -> BTreeSet<&'a ExecutorId> {
     let (mut lost, mut missing_on) = (BTreeSet::new(), BTreeSet::new());
     for (_, _, event) in &story.told[..place] {
         match event {
@@ -289,6 +316,12 @@ fn unreachable_tests(story: &Story, test: TestIndex) -> usize {
         )
     };
     if before.take_while(|of| **of < test).any(ends_worker) { budget(story) } else { 0 }
+}
+
+/// Whether it tells that the rest of an *ordered* relation pays, because its worker ended: it is all that is charged where
+/// the run pays nothing.
+pub fn is_broken_off(event: &RunEvent) -> bool {
+    matches!(event, RunEvent::AttemptLost { free: true, charged, .. } if !charged.is_empty())
 }
 
 /// Attempts whose worker ran some of an *ordered* relation and ended before it came to the test: each is paid for.

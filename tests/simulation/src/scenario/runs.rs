@@ -90,7 +90,7 @@ pub(super) fn slow_down(r: &mut Random, run: &mut RunPlan) {
         if hangs {
             (script.does, script.limit_ms) = (Does::Hangs, slow_ms);
         } else {
-            (script.slow_ms, script.limit_ms) = (Some(slow_ms), slow_ms * 3);
+            (script.slow_ms, script.limit_ms) = (Some(slow_ms), slow_ms.max(script.duration_ms) * 3);
         }
     }
 }
@@ -172,7 +172,7 @@ fn spec(r: &mut Random, id: &str) -> RunSpec {
         suite: Suite::default(),
         arguments: Vec::new(),
         select: Vec::new(),
-        cap_ms: 600_000,
+        cap_ms: if r.chance(150) { r.within(500..=4000) } else { 600_000 },
         test_limit_ms: None,
         start_limit_ms: None,
         retries: r.within(0..=2) as u32,

@@ -130,15 +130,7 @@ impl World {
                 if !interrupted =>
             {
                 self.census.count("fault: worker killed at a limit");
-                let Execution { run, test, worker, .. } = self.physical.executions[execution];
-                let hangs = self.script(run, test).does == Does::Hangs;
-                let stood_still = self.agents[place.0].paused_until > self.physical.workers[worker].start;
-                if !hangs && stood_still {
-                    self.physical.unlucky.insert((run, test));
-                    self.end_execution(execution, Ended::Killed);
-                } else {
-                    self.end_execution(execution, Ended::With(Outcome::Failed));
-                }
+                self.end_execution(execution, Ended::With(Outcome::Failed));
             }
             Stage::Calling(execution) => {
                 self.end_execution(execution, Ended::Interrupted);
