@@ -11,12 +11,12 @@ use crate::calibration::Calibration;
 /// The weight of the newest run.
 const WEIGHT: f32 = 0.2;
 /// A run counts as if it were at most this far from the location...
-const CLIP: f32 = 0.4;
+pub(crate) const CLIP: f32 = 0.4;
 /// ...unless this many before it were over it to the same side: then the duration has changed.
 const CLIPS: i8 = 2;
 const CHANGED_WEIGHT: f32 = 0.5;
 /// While a test has fewer runs than this, each counts the same and none is clipped: the first ones are often cold.
-const SETTLED_RUNS: u32 = 3;
+pub(crate) const SETTLED_RUNS: u32 = 3;
 /// The spread (variance of the logarithm) that a test of one run is assumed to have.
 const FIRST_SPREAD: f32 = 0.1;
 /// One run adds no more than this squared residual to the spread.

@@ -10,7 +10,7 @@ use seagull_domain::{
     AttemptId, Digest, EndCause, Manifest, Outcome, Record, RunId, RunSpec, RunVerdict, Seq, TestIndex,
     TestResult, Verdict,
 };
-use seagull_results::EndedRun;
+use seagull_results::{EndedRun, Lineage};
 use seagull_scheduler_core::{Event, Fact, PlanFailure, What};
 use tokio::sync::mpsc;
 
@@ -222,7 +222,7 @@ impl Learned {
         let is_whole = self.manifest.is_some() && spec.select.is_empty();
         let arguments = is_whole.then_some(spec.arguments.as_slice());
         let ended = EndedRun {
-            project: &spec.project,
+            of: Lineage::of(spec),
             run,
             submitted_at: spec.submitted_at,
             verdict,
@@ -271,7 +271,9 @@ mod tests {
         embedded.append(&run, ended(RunVerdict::Incomplete));
         archive(&embedded.service, &run).unwrap();
         archive(&embedded.service, &run).unwrap();
-        assert!(!embedded.service.history.last_verdicts("p").unwrap().unwrap().last_run_passed);
+        assert!(
+            !embedded.service.history.last_verdicts(Lineage::trunk("p")).unwrap().unwrap().last_run_passed
+        );
         let archived = embedded.service.archive.read(&run, Seq(0)).unwrap().map(Result::unwrap);
         assert_eq!(archived.collect::<Vec<_>>(), embedded.service.journalled(&run, Seq(0), 9).unwrap());
     }

@@ -9,7 +9,7 @@ use seagull_domain::{
     Digest, EnvironmentNumber, Manifest, PlanSummary, Relation, RunId, RunOverview, RunSpec, RunState,
     TestIndex,
 };
-use seagull_results::{Prediction, Selection};
+use seagull_results::{Lineage, Prediction, Selection};
 use seagull_scheduler_core::Plan;
 
 use crate::first;
@@ -33,7 +33,7 @@ pub(crate) fn make(
     let found = load_manifest(service, &discovered)?;
     let selection = selection(service, spec)?;
     let selected =
-        selection.apply(&found, &service.history, &spec.project).map_err(|error| error.to_string())?;
+        selection.apply(&found, &service.history, Lineage::of(spec)).map_err(|error| error.to_string())?;
     let mut manifest = selected.manifest;
     let unmatched = selected.unmatched.iter().map(|text| format!("nothing matches the selection {text:?}"));
     manifest.warnings.extend(unmatched);
@@ -51,7 +51,7 @@ pub(crate) fn make(
     if manifest.asked.failed_first {
         own_options::failed_first(service, spec, &mut manifest, &mut first)?;
     }
-    let timings = service.history.load_for(&spec.project, &spec.arguments, &found);
+    let timings = service.history.load_for(Lineage::of(spec), &spec.arguments, &found);
     let timings = timings.map_err(|error| error.to_string())?;
     manifest.warnings.extend(timings.calibration.warning());
     let prediction = seagull_results::predict(&manifest, &timings);
@@ -197,7 +197,7 @@ pub(crate) fn found_in_both(service: &Service, last: &Digest, before: &Digest) -
 
 /// A suite that shrinks unnoticed is a false green.
 fn warn_if_shrunk(service: &Service, spec: &RunSpec, manifest: &mut Manifest) {
-    let last = service.history.last_manifest_len(&spec.project, &spec.arguments);
+    let last = service.history.last_manifest_len(Lineage::of(spec), &spec.arguments);
     let now = manifest.len();
     if let Ok(Some(last)) = last
         && now < last

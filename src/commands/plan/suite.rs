@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use seagull_binpacker::Risk;
 use seagull_domain::{EnvironmentNumber, RunSpec, Workspace};
-use seagull_results::History;
+use seagull_results::{History, Lineage};
 use seagull_scheduler::Costs;
 
 use super::{CAP, Named};
@@ -46,7 +46,7 @@ pub async fn problem(args: &cli::Plan) -> anyhow::Result<Named> {
     };
     manifest.warnings.iter().for_each(warn);
     let history = History::open(&state.directory.join("history.sqlite"))?;
-    let timings = history.load_for(&spec.project, &spec.arguments, &manifest)?;
+    let timings = history.load_for(Lineage::of(&spec), &spec.arguments, &manifest)?;
     let prediction = seagull_results::predict(&manifest, &timings);
     say!("{} discovered", report::count(report::number(manifest.len()), "test"));
     let placed =
@@ -61,7 +61,7 @@ pub async fn problem(args: &cli::Plan) -> anyhow::Result<Named> {
     }
     let mut problem = seagull_scheduler::problem(&manifest, &prediction, &costs, &placed, spec.cap_ms);
     problem.risk = Risk::of(args.costs.overrun, prediction.common);
-    let health = history.health(&spec.project, fresh::unix_millis())?;
+    let health = history.health(Lineage::of(&spec), fresh::unix_millis())?;
     let history = Some(health::Report::of(&health, &prediction));
     let numbers = (0..=spec.suite.environments.len()).filter_map(|number| u16::try_from(number).ok());
     let name =
