@@ -61,5 +61,5 @@ fn a_job_of_a_merge_request_is_of_its_branch() {
     suite.run(&["--select", "last-failed"]).expect(0, &[]);
     assert_eq!(job(&["--select", "last-failed"]), Some(100));
     let plan = suite.run(&["--branch", "fix", "--select", "last-failed"]);
-    assert_eq!(text(&plan.all("test_finished")[0], "test"), IT);
+    assert_eq!(text(plan.all("test_finished")[0], "test"), IT);
 }

@@ -20,6 +20,7 @@ use seagull_domain::{Digest, RunId, RunVerdict};
 use crate::Error;
 use crate::blobs::digest;
 use crate::lineage::Lineage;
+use crate::setups::Excess;
 
 const BUSY: Duration = Duration::from_secs(30);
 
@@ -48,6 +49,8 @@ pub struct EndedRun<'a> {
     pub discovered: Option<Digest>,
     /// Which tests did not fail and were executed together, by their places among all.
     pub bundles: &'a [Vec<usize>],
+    /// What began with tests, and what that took, which is no part of what these are said to have taken.
+    pub setups: &'a [Excess],
 }
 
 impl History {
@@ -103,6 +106,7 @@ pub(crate) mod tests {
             arguments: Some(&[]),
             discovered: None,
             bundles: &[],
+            setups: &[],
         }
     }
 

@@ -21,6 +21,7 @@ mod predict;
 mod reading;
 mod renamed;
 mod select;
+mod setups;
 mod shrinkage;
 mod timing;
 
@@ -38,4 +39,5 @@ pub use logs::{LOG_BYTES, Logs};
 pub use manifest::{InvalidManifest, decode_manifest, encode_manifest};
 pub use predict::{Prediction, limit_ms, predict};
 pub use select::{InvalidSelection, Selected, Selection};
+pub use setups::{Excess, Execution, Setup, Setups, WORKER, excesses};
 pub use timing::{Timing, Timings};

@@ -386,6 +386,7 @@ mod tests {
                 arguments: None,
                 discovered: None,
                 bundles: &[],
+                setups: &[],
             };
             self.history.record(&ended, rows).unwrap();
         }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
 use crate::calibration::Calibration;
+use crate::setups::Setups;
 
 /// The weight of the newest run.
 const WEIGHT: f32 = 0.2;
@@ -117,6 +118,8 @@ pub struct Timings {
     by_id: HashMap<u64, Timing>,
     /// How predictions came true so far.
     pub calibration: Calibration,
+    /// What scopes take to set up, which is no part of their tests' durations.
+    pub setups: Setups,
 }
 
 impl Timings {
@@ -124,8 +127,8 @@ impl Timings {
         Self::default()
     }
 
-    pub fn calibrated(calibration: Calibration) -> Self {
-        Self { calibration, ..Self::default() }
+    pub fn of_project(calibration: Calibration, setups: Setups) -> Self {
+        Self { calibration, setups, ..Self::default() }
     }
 
     pub fn insert(&mut self, id: &str, timing: Timing) {

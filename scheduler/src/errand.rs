@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use crate::actor::{Errand, Request};
 use crate::anticipate;
 use crate::evict::{evict, remove_own_journal};
+use crate::executed::Executed;
 use crate::plan;
 use crate::service::{Service, parse};
 
@@ -171,6 +172,7 @@ struct Learned {
     /// The attempt that each was executed by last.
     attempts: Vec<Option<AttemptId>>,
     verdicts: Vec<Option<Verdict>>,
+    executed: Executed,
 }
 
 impl Learned {
@@ -182,10 +184,12 @@ impl Learned {
             }
             What::Planned { plan, .. } => self.confirmed(plan.manifest, plan.predicted_us.len()),
             What::Confirmed { manifest, tests, .. } => self.confirmed(manifest, tests as usize),
-            What::Recorded { attempt, records, .. } => {
+            What::Recorded { attempt, executor, slot, records, .. } => {
+                let isolation = self.spec.as_ref().map(|spec| spec.isolation).unwrap_or_default();
                 for (record, evidence) in records {
                     if let (Record::Result(result), None) = (record, evidence) {
                         self.attempts[result.test.0 as usize] = Some(attempt);
+                        self.executed.add(isolation, (&executor, slot), attempt, &result);
                         let took = &mut self.took[result.test.0 as usize];
                         let next = Took::of(&result);
                         *took = Some(took.map_or(next, |took| took.then(next)));
@@ -207,6 +211,7 @@ impl Learned {
         self.took = vec![None; tests];
         self.attempts = vec![None; tests];
         self.verdicts = vec![None; tests];
+        self.executed = Executed::default();
     }
 
     /// A run without a manifest has no tests, but it was the project's last.
@@ -216,7 +221,18 @@ impl Learned {
         };
         let manifest =
             self.manifest.map_or(Ok(Manifest::default()), |of| plan::load_manifest(service, &of))?;
-        let rows = manifest.ids().zip(&self.took).zip(&self.verdicts);
+        let excesses = self.executed.excesses(&manifest);
+        let mut took = self.took.clone();
+        for (attempt, test, excess) in &excesses {
+            let test = test.0 as usize;
+            if let (Some(Took::Whole(micros)), true) =
+                (&mut took[test], self.attempts[test] == Some(*attempt))
+            {
+                *micros = micros.saturating_sub(excess.micros);
+            }
+        }
+        let setups: Vec<_> = excesses.into_iter().map(|(.., excess)| excess).collect();
+        let rows = manifest.ids().zip(&took).zip(&self.verdicts);
         let rows = rows.filter_map(|((id, took), verdict)| Some((id, took.map(Took::micros), (*verdict)?)));
         let bundles = self.bundles();
         let is_whole = self.manifest.is_some() && spec.select.is_empty();
@@ -229,6 +245,7 @@ impl Learned {
             arguments,
             discovered: self.discovered,
             bundles: &bundles,
+            setups: &setups,
         };
         service.history.record(&ended, rows).map_err(|error| error.to_string())
     }

@@ -14,7 +14,7 @@ use seagull_scheduler_core::Plan;
 
 use crate::first;
 use crate::own_options::{self, OwnSelection};
-use crate::pack::{Costs, pack_in_turn, summary};
+use crate::pack::{Costs, pack_in_turn, summary, with_setups};
 use crate::past;
 use crate::service::Service;
 
@@ -65,16 +65,18 @@ pub(crate) fn make(
     let limit_ms = |test| spec.test_limit_ms.unwrap_or_else(|| prediction.limit_ms(test));
     let limits_ms = (0..manifest.len()).map(limit_ms).collect();
     let planning_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let summary = PlanSummary { planning_ms, ..summary(&packed, &prediction, &Costs::of(spec), slots) };
+    let summary =
+        PlanSummary { planning_ms, ..summary(&packed, &prediction, &Costs::of(spec, &prediction), slots) };
     let bundles = packed.bundles.into_iter().map(|bundle| bundle.tests.into_iter().map(TestIndex).collect());
     let bundles: Vec<Vec<TestIndex>> = bundles.collect();
+    let predicted_us = with_setups(&manifest, &prediction, &bundles);
     Ok(Plan {
         manifest: digest,
         relations: disjoint(&manifest.relations, &bundles),
         environments,
         unknown: unknown(&prediction),
         bundles,
-        predicted_us: prediction.micros,
+        predicted_us,
         limits_ms,
         summary,
         empty_by_definition,

@@ -157,6 +157,7 @@ pub(crate) mod tests {
             arguments: Some(arguments),
             discovered: None,
             bundles: &[],
+            setups: &[],
         }
     }
 

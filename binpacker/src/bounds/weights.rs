@@ -124,11 +124,6 @@ impl Weights {
         let sum = of_mean.and_then(|mean| mean.checked_add(of_variance?)?.checked_add(below));
         sum.and_then(|sum| u64::try_from(sum >> self.shift).ok()).unwrap_or(u64::MAX)
     }
-
-    /// At most the weight of a setup of so long.
-    pub fn setup(&self, micros: u64) -> u64 {
-        self.weight(&Load { micros, ..Load::default() })
-    }
 }
 
 /// A variance per mean. Products of a variance and a mean below these are counted exactly.
@@ -297,6 +292,6 @@ mod tests {
         let capacity = Capacity { cap: 100, fixed: 10, max_tests: 9, risk: Risk::of(0.1, 0.0) };
         let load = Load { micros: 30, variance: 0, tests: 1 };
         let weights = Weights::of(&capacity, &[load], true);
-        assert_eq!((weights.capacity, weights.weight(&load), weights.setup(7)), (90, 30, 7));
+        assert_eq!((weights.capacity, weights.weight(&load)), (90, 30));
     }
 }

@@ -45,6 +45,8 @@ fn forget(transaction: &Transaction, project: &str) -> rusqlite::Result<()> {
         let [tests, once_seen] = bounds;
         transaction.execute(delete, params![project, branch, tests?, once_seen?])?;
     }
+    let delete = "DELETE FROM setups WHERE project = ?1 AND last_run < ?2";
+    transaction.execute(delete, params![project, before("", whole, TESTS_KEPT)?])?;
     let delete = "DELETE FROM runs WHERE project = ?1 AND number < ?2";
     transaction.execute(delete, params![project, before("", any, RUNS_KEPT)?])?;
     Ok(())

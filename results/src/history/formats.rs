@@ -49,6 +49,9 @@ const FORMATS: [&str; 5] = [
         PRIMARY KEY (project, id, branch)) WITHOUT ROWID;
     INSERT INTO tests SELECT project, id, '', location, spread, runs, clips, verdict, last_run FROM old_tests;
     DROP TABLE old_tests;
+    CREATE TABLE setups (
+        project TEXT NOT NULL, scope TEXT NOT NULL, micros REAL NOT NULL, samples INTEGER NOT NULL,
+        last_run INTEGER NOT NULL, PRIMARY KEY (project, scope)) WITHOUT ROWID;
     ALTER TABLE runs ADD COLUMN branch TEXT NOT NULL DEFAULT '';
     PRAGMA user_version = 5;",
 ];

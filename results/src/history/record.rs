@@ -1,5 +1,7 @@
 //! Learning from an ended run.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use seagull_domain::Verdict;
 
@@ -9,6 +11,7 @@ use super::{EndedRun, History, fingerprint};
 use crate::Error;
 use crate::calibration::Calibration;
 use crate::lineage::Lineage;
+use crate::setups::Setup;
 use crate::timing::{CLIP, SETTLED_RUNS, Timing, Timings};
 
 impl History {
@@ -29,7 +32,7 @@ fn record(
     ended: &EndedRun,
     tests: impl Iterator<Item = (String, Option<u64>, Verdict)>,
 ) -> rusqlite::Result<()> {
-    let EndedRun { of, run, submitted_at, verdict, arguments, discovered, bundles } = *ended;
+    let EndedRun { of, run, submitted_at, verdict, arguments, discovered, bundles, .. } = *ended;
     // Immediate, so that what is learned from is still so when it is written.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let insert = "
@@ -52,6 +55,7 @@ fn record(
     let count = tests.len() as u32;
     transaction.execute(update, params![number, count, bundles, within, predicted, took, excess, squares])?;
     write(&transaction, of, number, tests, &known)?;
+    write_setups(&transaction, of.project, number, known.setups.clone().learn(ended.setups))?;
     if of.branch.is_some() {
         drop_what_does_not_differ(&transaction, of, number)?;
     }
@@ -101,6 +105,22 @@ fn write(
         let (project, own, base) = (of.project, of.own(), of.base());
         let row = params![project, own, base, id, location, spread, runs, clips, number, verdict.word()];
         statement.execute(row)?;
+    }
+    Ok(())
+}
+
+fn write_setups(
+    transaction: &Transaction,
+    project: &str,
+    number: i64,
+    learned: BTreeMap<String, Setup>,
+) -> rusqlite::Result<()> {
+    let upsert = "
+        INSERT INTO setups VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (project, scope) DO UPDATE SET
+            micros = excluded.micros, samples = excluded.samples, last_run = excluded.last_run";
+    let mut statement = transaction.prepare(upsert)?;
+    for (scope, Setup { micros, samples }) in learned {
+        statement.execute(params![project, scope, micros, samples, number])?;
     }
     Ok(())
 }

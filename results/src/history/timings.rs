@@ -12,6 +12,7 @@ use crate::calibration::Calibration;
 use crate::health::{Health, STALE_DAYS};
 use crate::lineage::Lineage;
 use crate::renamed::renamed;
+use crate::setups::{Setup, Setups};
 use crate::timing::{Timing, Timings};
 
 /// What bundles came to is asked of so many runs.
@@ -50,7 +51,7 @@ impl History {
 }
 
 fn load(connection: &Connection, of: Lineage) -> rusqlite::Result<Timings> {
-    let mut timings = Timings::calibrated(calibration(connection, of.project)?);
+    let mut timings = begun(connection, of.project)?;
     each_timing(connection, of, |id, timing| timings.insert(id, timing))?;
     Ok(timings)
 }
@@ -65,7 +66,7 @@ pub(super) fn load_for<'i>(
         return load(connection, of);
     }
     let here: HashSet<&str> = ids.collect();
-    let mut timings = Timings::calibrated(calibration(connection, of.project)?);
+    let mut timings = begun(connection, of.project)?;
     let mut gone = Vec::new();
     each_timing(connection, of, |id, timing| {
         timings.insert(id, timing);
@@ -81,6 +82,17 @@ pub(super) fn load_for<'i>(
         }
     }
     Ok(timings)
+}
+
+/// Timings without any test.
+fn begun(connection: &Connection, project: &str) -> rusqlite::Result<Timings> {
+    let mut statement =
+        connection.prepare_cached("SELECT scope, micros, samples FROM setups WHERE project = ?1")?;
+    let setup = |row: &rusqlite::Row| {
+        Ok((row.get::<_, String>(0)?, Setup { micros: row.get(1)?, samples: row.get(2)? }))
+    };
+    let setups = statement.query_map([project], setup)?.collect::<rusqlite::Result<_>>()?;
+    Ok(Timings::of_project(calibration(connection, project)?, Setups(setups)))
 }
 
 fn each_timing(
@@ -166,6 +178,28 @@ mod tests {
             [Some(1), Some(1), Some(2)],
             "an a.py is gone from two folders"
         );
+    }
+
+    #[test]
+    fn what_scopes_take_is_kept_and_a_test_may_take_so_much_longer() {
+        let (_directory, history) = history();
+        let excess = |micros| [crate::Excess { place: 0, scopes: vec!["a.py".to_owned()], micros }];
+        for n in 1..=20 {
+            let setups = &excess(90_000_000);
+            history
+                .record(&EndedRun { setups, ..ended(&run(n)) }, [passed("a.py::x", 1000)].into_iter())
+                .unwrap();
+        }
+        let files = vec![FileTests { path: "a.py".into(), suffixes: vec!["::x".into()] }];
+        let manifest = Manifest { files, ..Manifest::default() };
+        let prediction = crate::predict(&manifest, &history.load_for(TRUNK, &[], &manifest).unwrap());
+        assert_eq!(prediction.setups.micros("a.py"), 90_000_000);
+        assert!(prediction.micros[0] < 2000 && prediction.limit_ms(0) > 890_000, "{prediction:?}");
+        // What no whole run of the main branch sets up any more is forgotten.
+        for n in 100..210 {
+            history.record(&ended(&run(n)), [passed("a.py::x", 1000)].into_iter()).unwrap();
+        }
+        assert_eq!(history.load(TRUNK).unwrap().setups, crate::Setups::default());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use seagull_binpacker::Risk;
 use seagull_domain::{EnvironmentNumber, RunSpec, Workspace};
-use seagull_results::{History, Lineage};
+use seagull_results::{History, Lineage, Setups};
 use seagull_scheduler::Costs;
 
 use super::{CAP, Named};
@@ -47,13 +47,14 @@ pub async fn problem(args: &cli::Plan) -> anyhow::Result<Named> {
     manifest.warnings.iter().for_each(warn);
     let history = History::open(&state.directory.join("history.sqlite"))?;
     let timings = history.load_for(Lineage::of(&spec), &spec.arguments, &manifest)?;
-    let prediction = seagull_results::predict(&manifest, &timings);
+    let mut prediction = seagull_results::predict(&manifest, &timings);
     say!("{} discovered", report::count(report::number(manifest.len()), "test"));
     let placed =
         seagull_results::environments(&manifest, &spec.suite).map_err(|error| usage(error.to_string()))?;
-    let mut costs = Costs::of(&spec);
+    let mut costs = Costs::of(&spec, &prediction);
     if let Some(setup) = args.costs.scope_setup {
         costs.file_micros = millis(setup).saturating_mul(1000);
+        prediction.setups = Setups::default();
     }
     if let Some(start) = args.costs.sandbox_start {
         costs.bundle_ms = millis(start);
