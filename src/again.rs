@@ -32,6 +32,8 @@ impl Again {
         let (suite, at) = (&args.what.suite, &args.at);
         let given = [
             ("--project", suite.project.clone()),
+            ("--branch", suite.branch.clone()),
+            ("--base-branch", suite.base_branch.clone()),
             ("--framework", suite.framework.map(|name| name.to_string())),
             ("--python", suite.python.clone()),
         ];

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use seagull_domain::{Algorithm, Isolation, RunId};
+use seagull_proto::limits;
 use tonic::transport::Uri;
 
 use crate::report::{Color, Files, Output};
@@ -216,6 +217,13 @@ pub struct SuiteArgs {
     /// The name history is kept under [default: the repository's name and the folder in it]
     #[arg(long, value_name = "NAME")]
     pub project: Option<String>,
+    /// The branch whose history counts first, and is added to [default: of the CI's job, else git's]
+    #[arg(long, value_name = "NAME", value_parser = branch)]
+    pub branch: Option<String>,
+    /// The branch that this one was made from, whose history counts next; that of the main branch comes last [default: what the
+    /// CI's job is to be merged into, else what git knows]
+    #[arg(long, value_name = "NAME", value_parser = branch)]
+    pub base_branch: Option<String>,
     /// What runs the tests: pytest, cargo or command [default: command where seagull.toml has [command], cargo where
     /// there is a Cargo.toml and no pytest suite, else pytest]
     #[arg(long, value_name = "NAME")]
@@ -356,6 +364,12 @@ pub fn is_option_of_run(name: &str) -> bool {
 }
 
 /// The address of a scheduler.
+fn branch(text: &str) -> Result<String, String> {
+    let fits = (1..=limits::WORD_BYTES).contains(&text.len());
+    fits.then(|| text.to_owned())
+        .ok_or_else(|| format!("expected a name of at most {} bytes", limits::WORD_BYTES))
+}
+
 fn url(text: &str) -> Result<Uri, String> {
     let expected = || "expected https://HOST:PORT or http://HOST:PORT".to_owned();
     let uri: Uri = text.parse().map_err(|_| expected())?;

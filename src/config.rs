@@ -32,6 +32,8 @@ pub struct Config {
     /// Where it was found.
     pub file: Option<PathBuf>,
     pub project: Option<String>,
+    /// What all others are made from.
+    pub main_branch: Option<String>,
     pub framework: Option<framework::Name>,
     pub command: Option<SuiteCommands>,
     /// As it is written.
@@ -109,6 +111,7 @@ impl Config {
         let mut reader = Reader::new(file, text)?;
         let mut config = Config { file: Some(file.to_owned()), ..Config::default() };
         config.project = reader.text("project")?;
+        config.main_branch = reader.text("main-branch")?;
         config.framework = reader.parsed("framework", str::parse)?;
         config.pass_env = reader.texts_of("pass-env", setup::names)?.unwrap_or_default();
         let mut command = reader.table("command")?;

@@ -1,6 +1,7 @@
 //! The `seagull` command.
 
 mod again;
+mod branch;
 mod cli;
 mod client;
 mod commands;

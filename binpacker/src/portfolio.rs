@@ -25,6 +25,8 @@ enum Order {
     HeaviestScope,
     /// What costs the most setup first, then the longest.
     DearestScope,
+    /// What varies most for its length first: it costs least among its like.
+    Alike,
     /// The longest first, after a change by chance.
     Jittered(u64),
 }
@@ -62,6 +64,12 @@ impl Portfolio<'_, '_> {
         (tried.into_iter().filter_map(|(packing, _)| packing).reduce(better), cancelled)
     }
 
+    /// The packing of units with their like, if there are steps for it.
+    pub fn alike(&self, steps: &mut Steps) -> Option<Packing> {
+        let suffices = steps.left() >= self.numbers.len() as u64 * STEPS_EACH;
+        if suffices { self.member(Order::Alike, Rule::Fullest, steps) } else { None }
+    }
+
     fn member(&self, order: Order, rule: Rule, steps: &mut Steps) -> Option<Packing> {
         let pieces: Vec<Piece> =
             self.numbers.iter().map(|&number| packing::piece(self.units, number)).collect();
@@ -86,6 +94,10 @@ impl Portfolio<'_, '_> {
         let mut places: Vec<u32> = (0..self.numbers.len() as u32).collect();
         match order {
             Order::Longest => places.sort_by_key(|&p| (Reverse(micros(p)), p)),
+            Order::Alike => places.sort_by(|&a, &b| {
+                let ratio = |p: u32| unit(p).load.variance as f64 / (micros(p) as f64).max(1.0);
+                ratio(b).total_cmp(&ratio(a)).then(micros(b).cmp(&micros(a))).then(a.cmp(&b))
+            }),
             Order::Jittered(seed) => {
                 places.sort_by_cached_key(|&p| (Reverse(jittered(micros(p), seed, p)), p))
             }

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use crate::balance;
 use crate::blocks::{Block, Blocks};
 use crate::bounds::Bounds;
-use crate::bounds::weights::Weights;
+use crate::bounds::weights::{Weights, varies};
 use crate::budget::{Algorithm, Budget, Steps};
 use crate::cap::Limits;
 use crate::complete;
@@ -107,10 +107,10 @@ impl<'u, 'p> Search<'u, 'p> {
     /// All stages, until a bound proves the packing.
     pub fn run(mut self) -> Found {
         if !self.units.problem.uncertain {
-            let stages = [Self::slack, Self::split, Self::portfolio, Self::solve];
+            let stages = [Self::slack, Self::split, Self::alike, Self::portfolio, Self::solve];
             let stages = match self.algorithm {
-                Algorithm::Greedy => &stages[..3],
-                Algorithm::Ilp => &stages[3..],
+                Algorithm::Greedy => &stages[..4],
+                Algorithm::Ilp => &stages[4..],
                 Algorithm::Auto => &stages[..],
             };
             for stage in stages {
@@ -226,25 +226,40 @@ impl<'u, 'p> Search<'u, 'p> {
         }
     }
 
+    /// Where durations vary, single units with their like.
+    fn alike(&mut self) {
+        let loads = self.numbers.iter().map(|&number| self.units.unit(number).load);
+        if self.limits.is_effective() || !varies(&self.capacity, &loads.collect::<Vec<_>>()) {
+            return;
+        }
+        let mut steps = self.steps.split(1);
+        let packing = self.members().alike(&mut steps);
+        self.steps = steps;
+        self.offer(packing, Stage::Portfolio);
+    }
+
     /// Single units, where bundles are as long as they may be, likewise.
     fn portfolio(&mut self) {
         if self.limits.is_effective() {
             return;
         }
-        let portfolio = Portfolio {
+        let shared = self.algorithm == Algorithm::Auto;
+        // The members' steps are not taken from these, so the solver has its own half.
+        let solvers = if shared { self.steps.fork() } else { self.steps.split(1) };
+        let (packing, cancelled) = self.members().best(&self.steps);
+        self.steps = solvers;
+        self.cancelled |= cancelled;
+        self.offer(packing, Stage::Portfolio);
+    }
+
+    fn members(&self) -> Portfolio<'_, 'p> {
+        Portfolio {
             units: self.units,
             numbers: &self.numbers,
             capacity: self.capacity,
             seed: self.seed,
             target: self.bound.0,
-        };
-        let shared = self.algorithm == Algorithm::Auto;
-        // The members' steps are not taken from these, so the solver has its own half.
-        let solvers = if shared { self.steps.fork() } else { self.steps.split(1) };
-        let (packing, cancelled) = portfolio.best(&self.steps);
-        self.steps = solvers;
-        self.cancelled |= cancelled;
-        self.offer(packing, Stage::Portfolio);
+        }
     }
 
     /// The solver, over units; and over blocks, where these have no sizes of their own. What it does not model is left to greedy,

@@ -85,13 +85,14 @@ mod tests {
     use super::*;
 
     fn prediction(tests: usize, known: usize) -> Prediction {
+        let of_none = crate::predict(&seagull_domain::Manifest::default(), &crate::Timings::new());
         Prediction {
             micros: vec![1; tests],
             sd_micros: vec![0; tests],
             robust_micros: vec![None; tests],
             known,
-            common: 0.1,
             no_history: known == 0,
+            ..of_none
         }
     }
 

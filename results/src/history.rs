@@ -1,6 +1,8 @@
 //! Timings and verdicts of earlier runs, in SQLite. Several processes may write at a time.
 #![expect(clippy::disallowed_methods, reason = "a shell: SQLite blocks, and its users share one connection")]
 
+#[cfg(test)]
+mod branch_tests;
 mod discovered;
 mod forget;
 mod formats;
@@ -17,6 +19,8 @@ use seagull_domain::{Digest, RunId, RunVerdict};
 
 use crate::Error;
 use crate::blobs::digest;
+use crate::lineage::Lineage;
+use crate::setups::Excess;
 
 const BUSY: Duration = Duration::from_secs(30);
 
@@ -26,10 +30,15 @@ pub struct History {
     connection: Mutex<Connection>,
 }
 
+/// Each test of a project ?1 as a branch ?2 has it, else as its base ?3, else as the main branch: its columns are those of
+/// the row that has the most.
+const NEAREST: &str = "(SELECT id, location, spread, runs, clips, verdict, last_run, branch = ?2 AS own,
+    max((branch = ?2) * 2 + (branch = ?3)) FROM tests WHERE project = ?1 AND branch IN (?2, ?3, '') GROUP BY id)";
+
 /// An ended run, but for its tests.
 #[derive(Debug, Clone, Copy)]
 pub struct EndedRun<'a> {
-    pub project: &'a str,
+    pub of: Lineage<'a>,
     pub run: &'a RunId,
     /// Unix milliseconds. An id may be used again once its run is evicted.
     pub submitted_at: u64,
@@ -40,6 +49,8 @@ pub struct EndedRun<'a> {
     pub discovered: Option<Digest>,
     /// Which tests did not fail and were executed together, by their places among all.
     pub bundles: &'a [Vec<usize>],
+    /// What began with tests, and what that took, which is no part of what these are said to have taken.
+    pub setups: &'a [Excess],
 }
 
 impl History {
@@ -74,6 +85,8 @@ pub(crate) mod tests {
 
     use super::*;
 
+    pub(crate) const TRUNK: Lineage = Lineage { project: "p", branch: None };
+
     pub(crate) fn history() -> (tempfile::TempDir, History) {
         let directory = tempfile::tempdir().unwrap();
         let history = History::open(&directory.path().join("history.sqlite")).unwrap();
@@ -86,13 +99,14 @@ pub(crate) mod tests {
 
     pub(crate) fn ended(run: &RunId) -> EndedRun<'_> {
         EndedRun {
-            project: "p",
+            of: TRUNK,
             run,
             submitted_at: 0,
             verdict: RunVerdict::Passed,
             arguments: Some(&[]),
             discovered: None,
             bundles: &[],
+            setups: &[],
         }
     }
 

@@ -25,6 +25,17 @@ pub enum LastVerdict {
     NotGood,
 }
 
+impl LastVerdict {
+    /// By the history's word.
+    pub(crate) fn of_word(word: &str) -> Self {
+        match word {
+            "passed" | "skipped" | "flaky" => Self::Good,
+            "failed" => Self::Failed,
+            _ => Self::NotGood,
+        }
+    }
+}
+
 impl LastVerdicts {
     pub(crate) fn new(last_run_passed: bool) -> LastVerdicts {
         LastVerdicts { last_run_passed, ..LastVerdicts::default() }
@@ -32,11 +43,7 @@ impl LastVerdicts {
 
     /// A test's last verdict in the history's word, and the number of the last run that had it.
     pub(crate) fn add(&mut self, id: &str, word: &str, number: i64) {
-        let verdict = match word {
-            "passed" | "skipped" | "flaky" => LastVerdict::Good,
-            "failed" => LastVerdict::Failed,
-            _ => LastVerdict::NotGood,
-        };
+        let verdict = LastVerdict::of_word(word);
         self.by_id.insert(self.key.hash_one(id), (verdict, number));
         if verdict != LastVerdict::Good {
             self.open.push((id.to_owned(), verdict));

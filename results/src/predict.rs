@@ -2,6 +2,7 @@
 
 use seagull_domain::Manifest;
 
+use crate::setups::Setups;
 use crate::shrinkage::Shrinkage;
 use crate::timing::{LogNormal, Timing, Timings};
 
@@ -21,6 +22,10 @@ pub struct Prediction {
     pub robust_micros: Vec<Option<u64>>,
     /// How many have one.
     pub known: usize,
+    /// What scopes take to set up beside that.
+    pub setups: Setups,
+    /// Microseconds of what may be set up before each test.
+    pub setup_micros: Vec<u64>,
     /// The standard deviation of what durations of a bundle have in common, as a share of them.
     pub common: f64,
     pub no_history: bool,
@@ -29,7 +34,9 @@ pub struct Prediction {
 impl Prediction {
     /// Milliseconds after which a test is killed.
     pub fn limit_ms(&self, test: usize) -> u64 {
-        limit_ms(self.robust_micros.get(test).copied().flatten())
+        let setup = self.setup_micros.get(test).copied().unwrap_or_default();
+        let own = self.robust_micros.get(test).copied().flatten();
+        limit_ms(own.map(|micros| micros.saturating_add(setup)))
     }
 }
 
@@ -41,6 +48,8 @@ pub fn limit_ms(robust_micros: Option<u64>) -> u64 {
 /// Predicts every test of a manifest.
 pub fn predict(manifest: &Manifest, timings: &Timings) -> Prediction {
     let common = timings.calibration.common();
+    let setups = timings.setups.clone();
+    let setup_micros = manifest.tests().map(|(path, suffix)| setups.of_test(path, suffix)).collect();
     let timings = of_tests(manifest, timings);
     let own: Vec<_> = timings.iter().map(|of| of.filter(|timing| timing.runs > 0)).collect();
     let known = own.iter().flatten().count();
@@ -48,7 +57,8 @@ pub fn predict(manifest: &Manifest, timings: &Timings) -> Prediction {
     let durations = durations(manifest, &own);
     let raised = durations.into_iter().zip(timings).map(|(expected, timing)| at_least(expected, timing));
     let (micros, sd_micros) = raised.map(|of| (of.mean_micros(), of.sd_micros())).unzip();
-    Prediction { micros, sd_micros, robust_micros, known, common, no_history: known == 0 }
+    let no_history = known == 0;
+    Prediction { micros, sd_micros, robust_micros, known, setups, setup_micros, common, no_history }
 }
 
 /// What is expected of a test, but no less than what its failures have taken.

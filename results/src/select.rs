@@ -8,7 +8,7 @@ use seagull_domain::{Manifest, RunId, Verdict};
 use crate::gone::Gone;
 use crate::last_verdicts::{LastVerdict, LastVerdicts};
 use crate::reading::{Readings, Text};
-use crate::{Error, History};
+use crate::{Error, History, Lineage};
 
 const LAST_FAILED: &str = "last-failed";
 const NOT_PASSED: &str = "not-passed";
@@ -109,8 +109,8 @@ impl Selection {
     }
 
     /// The selected part of a manifest; all of it if nothing is selected by.
-    pub fn apply(&self, manifest: &Manifest, history: &History, project: &str) -> Result<Selected, Error> {
-        let last = if self.by_history() { history.last_verdicts(project)? } else { None };
+    pub fn apply(&self, manifest: &Manifest, history: &History, of: Lineage) -> Result<Selected, Error> {
+        let last = if self.by_history() { history.last_verdicts(of)? } else { None };
         Ok(self.select(manifest, last.as_ref()))
     }
 
@@ -379,19 +379,20 @@ mod tests {
             let run: RunId = format!("r{}", self.recorded).parse().unwrap();
             let rows = verdicts.iter().map(|(id, verdict)| ((*id).to_owned(), None, *verdict));
             let ended = EndedRun {
-                project: "p",
+                of: Lineage::trunk("p"),
                 run: &run,
                 submitted_at: 0,
                 verdict,
                 arguments: None,
                 discovered: None,
                 bundles: &[],
+                setups: &[],
             };
             self.history.record(&ended, rows).unwrap();
         }
 
         fn select(&self, terms: &[&str], manifest: &Manifest) -> (Vec<String>, bool) {
-            let selected = parse(terms).unwrap().apply(manifest, &self.history, "p").unwrap();
+            let selected = parse(terms).unwrap().apply(manifest, &self.history, Lineage::trunk("p")).unwrap();
             (selected.manifest.ids().collect(), selected.empty_by_definition)
         }
     }

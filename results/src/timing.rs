@@ -7,16 +7,17 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
 use crate::calibration::Calibration;
+use crate::setups::Setups;
 
 /// The weight of the newest run.
 const WEIGHT: f32 = 0.2;
 /// A run counts as if it were at most this far from the location...
-const CLIP: f32 = 0.4;
+pub(crate) const CLIP: f32 = 0.4;
 /// ...unless this many before it were over it to the same side: then the duration has changed.
 const CLIPS: i8 = 2;
 const CHANGED_WEIGHT: f32 = 0.5;
 /// While a test has fewer runs than this, each counts the same and none is clipped: the first ones are often cold.
-const SETTLED_RUNS: u32 = 3;
+pub(crate) const SETTLED_RUNS: u32 = 3;
 /// The spread (variance of the logarithm) that a test of one run is assumed to have.
 const FIRST_SPREAD: f32 = 0.1;
 /// One run adds no more than this squared residual to the spread.
@@ -117,6 +118,8 @@ pub struct Timings {
     by_id: HashMap<u64, Timing>,
     /// How predictions came true so far.
     pub calibration: Calibration,
+    /// What scopes take to set up, which is no part of their tests' durations.
+    pub setups: Setups,
 }
 
 impl Timings {
@@ -124,8 +127,8 @@ impl Timings {
         Self::default()
     }
 
-    pub fn calibrated(calibration: Calibration) -> Self {
-        Self { calibration, ..Self::default() }
+    pub fn of_project(calibration: Calibration, setups: Setups) -> Self {
+        Self { calibration, setups, ..Self::default() }
     }
 
     pub fn insert(&mut self, id: &str, timing: Timing) {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::{Digest, Framework, Manifest, RunSpec, TestIndex};
+use seagull_results::Lineage;
 use seagull_scheduler_core::Plan;
 
 use crate::plan;
@@ -15,7 +16,7 @@ pub(crate) fn make(service: &Service, spec: &RunSpec, slots: u32) -> Result<Opti
     if matches!(spec.suite.framework, Framework::Command(_)) {
         return Ok(None);
     }
-    let last = service.history.last_discovered(&spec.project, &spec.arguments);
+    let last = service.history.last_discovered(Lineage::of(spec), &spec.arguments);
     let last = last.map_err(|error| error.to_string())?;
     let kept: Vec<_> = last.into_iter().filter(|digest| service.blobs.contains(digest)).collect();
     let expected = match kept.as_slice() {

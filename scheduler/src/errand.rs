@@ -10,13 +10,14 @@ use seagull_domain::{
     AttemptId, Digest, EndCause, Manifest, Outcome, Record, RunId, RunSpec, RunVerdict, Seq, TestIndex,
     TestResult, Verdict,
 };
-use seagull_results::EndedRun;
+use seagull_results::{EndedRun, Lineage};
 use seagull_scheduler_core::{Event, Fact, PlanFailure, What};
 use tokio::sync::mpsc;
 
 use crate::actor::{Errand, Request};
 use crate::anticipate;
 use crate::evict::{evict, remove_own_journal};
+use crate::executed::Executed;
 use crate::plan;
 use crate::service::{Service, parse};
 
@@ -171,6 +172,7 @@ struct Learned {
     /// The attempt that each was executed by last.
     attempts: Vec<Option<AttemptId>>,
     verdicts: Vec<Option<Verdict>>,
+    executed: Executed,
 }
 
 impl Learned {
@@ -182,10 +184,12 @@ impl Learned {
             }
             What::Planned { plan, .. } => self.confirmed(plan.manifest, plan.predicted_us.len()),
             What::Confirmed { manifest, tests, .. } => self.confirmed(manifest, tests as usize),
-            What::Recorded { attempt, records, .. } => {
+            What::Recorded { attempt, executor, slot, records, .. } => {
+                let isolation = self.spec.as_ref().map(|spec| spec.isolation).unwrap_or_default();
                 for (record, evidence) in records {
                     if let (Record::Result(result), None) = (record, evidence) {
                         self.attempts[result.test.0 as usize] = Some(attempt);
+                        self.executed.add(isolation, (&executor, slot), attempt, &result);
                         let took = &mut self.took[result.test.0 as usize];
                         let next = Took::of(&result);
                         *took = Some(took.map_or(next, |took| took.then(next)));
@@ -207,6 +211,7 @@ impl Learned {
         self.took = vec![None; tests];
         self.attempts = vec![None; tests];
         self.verdicts = vec![None; tests];
+        self.executed = Executed::default();
     }
 
     /// A run without a manifest has no tests, but it was the project's last.
@@ -216,19 +221,31 @@ impl Learned {
         };
         let manifest =
             self.manifest.map_or(Ok(Manifest::default()), |of| plan::load_manifest(service, &of))?;
-        let rows = manifest.ids().zip(&self.took).zip(&self.verdicts);
+        let excesses = self.executed.excesses(&manifest);
+        let mut took = self.took.clone();
+        for (attempt, test, excess) in &excesses {
+            let test = test.0 as usize;
+            if let (Some(Took::Whole(micros)), true) =
+                (&mut took[test], self.attempts[test] == Some(*attempt))
+            {
+                *micros = micros.saturating_sub(excess.micros);
+            }
+        }
+        let setups: Vec<_> = excesses.into_iter().map(|(.., excess)| excess).collect();
+        let rows = manifest.ids().zip(&took).zip(&self.verdicts);
         let rows = rows.filter_map(|((id, took), verdict)| Some((id, took.map(Took::micros), (*verdict)?)));
         let bundles = self.bundles();
         let is_whole = self.manifest.is_some() && spec.select.is_empty();
         let arguments = is_whole.then_some(spec.arguments.as_slice());
         let ended = EndedRun {
-            project: &spec.project,
+            of: Lineage::of(spec),
             run,
             submitted_at: spec.submitted_at,
             verdict,
             arguments,
             discovered: self.discovered,
             bundles: &bundles,
+            setups: &setups,
         };
         service.history.record(&ended, rows).map_err(|error| error.to_string())
     }
@@ -271,7 +288,9 @@ mod tests {
         embedded.append(&run, ended(RunVerdict::Incomplete));
         archive(&embedded.service, &run).unwrap();
         archive(&embedded.service, &run).unwrap();
-        assert!(!embedded.service.history.last_verdicts("p").unwrap().unwrap().last_run_passed);
+        assert!(
+            !embedded.service.history.last_verdicts(Lineage::trunk("p")).unwrap().unwrap().last_run_passed
+        );
         let archived = embedded.service.archive.read(&run, Seq(0)).unwrap().map(Result::unwrap);
         assert_eq!(archived.collect::<Vec<_>>(), embedded.service.journalled(&run, Seq(0), 9).unwrap());
     }

@@ -8,6 +8,7 @@ mod anticipate;
 mod committer;
 mod errand;
 mod evict;
+mod executed;
 mod first;
 mod grpc;
 mod journal;

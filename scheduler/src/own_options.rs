@@ -1,7 +1,7 @@
 //! What a suite's own options ask of a run, by what its tests came to before.
 
 use seagull_domain::{Asked, Manifest, RunSpec, WithoutFailures};
-use seagull_results::{Selected, Selection};
+use seagull_results::{Lineage, Selected, Selection};
 
 use crate::first;
 use crate::service::Service;
@@ -58,7 +58,7 @@ fn by_last_verdicts(
     select: &str,
 ) -> Result<Selected, String> {
     let selection = Selection::parse(&[select.to_owned()]).map_err(|error| error.to_string())?;
-    selection.apply(manifest, &service.history, &spec.project).map_err(|error| error.to_string())
+    selection.apply(manifest, &service.history, Lineage::of(spec)).map_err(|error| error.to_string())
 }
 
 /// The suite's own `--failed-first`, which is said.

@@ -9,9 +9,9 @@ use seagull_binpacker::{
     steps_within,
 };
 use seagull_domain::{
-    Algorithm, EnvironmentNumber, Framework, Isolation, Manifest, PlanSummary, Relation, RunSpec,
+    Algorithm, EnvironmentNumber, Framework, Isolation, Manifest, PlanSummary, Relation, RunSpec, TestIndex,
 };
-use seagull_results::Prediction;
+use seagull_results::{Prediction, WORKER};
 
 /// A file's collection and fixtures, where nothing better is known.
 const SETUP_MICROS: u64 = 20_000;
@@ -25,8 +25,8 @@ const SERVICES_MS: u64 = 1_500;
 /// How likely a bundle may be longer than the cap.
 const OVERRUN: f64 = 0.1;
 /// A plan with margins has a part of the steps, one in so many: the gap that is mostly left is hardly ever made smaller by
-/// more (100,000 tests in 7,693 files: 794 bundles after a million steps, 793 after thirty).
-const WITH_MARGINS: u64 = 30;
+/// more (100,000 tests in 7,693 files, of 729 bundles at least: 740 after two million steps, 732 after three or thirty).
+const WITH_MARGINS: u64 = 10;
 
 /// Packs what goes first apart from the rest, and says how many of the bundles that makes.
 pub(crate) fn pack_in_turn(
@@ -36,7 +36,7 @@ pub(crate) fn pack_in_turn(
     slots: u32,
     first: &[bool],
 ) -> Result<(Packed, u32), String> {
-    let mut all = problem(manifest, prediction, &Costs::of(spec), environments, spec.cap_ms);
+    let mut all = problem(manifest, prediction, &Costs::of(spec, prediction), environments, spec.cap_ms);
     let items = std::mem::take(&mut all.items);
     let (front, rest): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| first[item.test as usize]);
     all.slots = (slots > 0).then_some(slots);
@@ -107,22 +107,23 @@ pub struct Costs {
 }
 
 impl Costs {
-    pub fn of(spec: &RunSpec) -> Self {
+    pub fn of(spec: &RunSpec, prediction: &Prediction) -> Self {
+        let start_ms = START_MS.saturating_add(prediction.setups.micros(WORKER) / 1000);
         let suite = &spec.suite;
         let numbers = (0..=suite.environments.len()).filter_map(|number| u16::try_from(number).ok());
         let numbers = numbers.map(EnvironmentNumber);
         let environments_ms = numbers.map(|number| match suite.environment(number) {
             None => 0,
-            Some((_, environment)) if environment.services.is_empty() => START_MS,
-            Some(_) => START_MS + SERVICES_MS,
+            Some((_, environment)) if environment.services.is_empty() => start_ms,
+            Some(_) => start_ms.saturating_add(SERVICES_MS),
         });
         let (file_micros, bundle_ms) = (SETUP_MICROS, FIXED_MS);
         let environments_ms = environments_ms.collect();
         let warm = Self { file_micros, bundle_ms, test_ms: 0, slot_ms: 0, environments_ms };
         match (&spec.suite.framework, spec.isolation) {
-            (Framework::Pytest, Isolation::Slot) => Self { slot_ms: START_MS, ..warm },
-            (Framework::Pytest, Isolation::Bundle) => Self { bundle_ms: START_MS, ..warm },
-            (Framework::Pytest, Isolation::Test) => Self { test_ms: START_MS, ..warm },
+            (Framework::Pytest, Isolation::Slot) => Self { slot_ms: start_ms, ..warm },
+            (Framework::Pytest, Isolation::Bundle) => Self { bundle_ms: start_ms, ..warm },
+            (Framework::Pytest, Isolation::Test) => Self { test_ms: start_ms, ..warm },
             _ => warm,
         }
     }
@@ -142,22 +143,29 @@ pub fn problem(
     let of_environments: Vec<u32> = costly.map(|millis| scopes.add(millis.saturating_mul(1000))).collect();
     let environment = |test: u32| environments.get(test as usize).copied().unwrap_or_default();
     let mut files: BTreeMap<&str, u32> = BTreeMap::new();
-    let mut sets: BTreeMap<(&str, EnvironmentNumber), ScopeSet> = BTreeMap::new();
-    for (test, (path, _)) in (0..).zip(manifest.tests()) {
-        let file = *files.entry(path).or_insert_with(|| scopes.add(costs.file_micros));
-        let environment = environment(test);
-        let sandbox = of_environments.get(usize::from(environment.0)).copied();
-        let sandbox = sandbox.filter(|sandbox| scopes.micros(*sandbox) > 0);
-        let both: Vec<u32> = sandbox.into_iter().chain([file]).collect();
-        sets.entry((path, environment)).or_insert_with(|| scopes.set(&both));
+    let mut classes: BTreeMap<(&str, &str), Option<u32>> = BTreeMap::new();
+    let mut sets: BTreeMap<(&str, &str, EnvironmentNumber), ScopeSet> = BTreeMap::new();
+    let mut items = Vec::with_capacity(manifest.len());
+    for (test, (path, suffix)) in (0..).zip(manifest.tests()) {
+        let (environment, class) = (environment(test), Manifest::class_of(suffix));
+        let set = *sets.entry((path, class, environment)).or_insert_with(|| {
+            let file = costs.file_micros.saturating_add(prediction.setups.micros(path));
+            let file = *files.entry(path).or_insert_with(|| scopes.add(file));
+            let of_class = prediction.setups.of_class(path, class);
+            let long = of_class >= SETUP_MICROS;
+            let class = *classes.entry((path, class)).or_insert_with(|| long.then(|| scopes.add(of_class)));
+            let sandbox = of_environments.get(usize::from(environment.0)).copied();
+            let sandbox = sandbox.filter(|sandbox| scopes.micros(*sandbox) > 0);
+            scopes.set(&sandbox.into_iter().chain([file]).chain(class).collect::<Vec<_>>())
+        });
+        items.push(Item {
+            test,
+            micros: prediction.micros[test as usize].saturating_add(costs.test_ms.saturating_mul(1000)),
+            sd_micros: prediction.sd_micros[test as usize],
+            scopes: set,
+            environment: environment.0.into(),
+        });
     }
-    let item = |(test, (path, _)): (u32, (&str, &str))| Item {
-        test,
-        micros: prediction.micros[test as usize].saturating_add(costs.test_ms.saturating_mul(1000)),
-        sd_micros: prediction.sd_micros[test as usize],
-        scopes: sets[&(path, environment(test))],
-        environment: environment(test).0.into(),
-    };
     let related = |relation: &Relation| RelationItems {
         ordered: relation.ordered,
         tests: relation.tests.iter().map(|test| test.0).collect(),
@@ -168,8 +176,34 @@ pub fn problem(
         fixed_ms: costs.bundle_ms,
         risk: Risk::of(OVERRUN, prediction.common),
         uncertain: prediction.no_history,
-        ..Problem::new((0..).zip(manifest.tests()).map(item).collect(), cap_ms)
+        ..Problem::new(items, cap_ms)
     }
+}
+
+/// Microseconds of each test, with what is set up before it in its bundle.
+pub(crate) fn with_setups(
+    manifest: &Manifest,
+    prediction: &Prediction,
+    bundles: &[Vec<TestIndex>],
+) -> Vec<u64> {
+    let mut micros = prediction.micros.clone();
+    if prediction.setups.0.is_empty() {
+        return micros;
+    }
+    let tests: Vec<(&str, &str)> = manifest.tests().collect();
+    for bundle in bundles {
+        let mut before = ("", "");
+        for TestIndex(test) in bundle {
+            let (path, suffix) = tests[*test as usize];
+            let class = Manifest::class_of(suffix);
+            let file = if path == before.0 { 0 } else { prediction.setups.micros(path) };
+            let of_class = if (path, class) == before { 0 } else { prediction.setups.of_class(path, class) };
+            let own = &mut micros[*test as usize];
+            *own = own.saturating_add(file).saturating_add(of_class);
+            before = (path, class);
+        }
+    }
+    micros
 }
 
 pub(crate) fn summary(plan: &Packed, prediction: &Prediction, costs: &Costs, slots: u32) -> PlanSummary {
@@ -217,6 +251,30 @@ mod tests {
         assert!(plan.bundles[0].sd_micros > 0 && plan.bundles[0].overrun_ppm < 1000);
         let with_margins = pack_within(&varies, &Budget::default()).unwrap();
         assert!(plan.bundles.len() < with_margins.bundles.len(), "or there would be nothing to choose");
+    }
+
+    #[test]
+    fn files_and_classes_that_take_long_to_set_up_are_scopes() {
+        let suffixes = ["::A::x", "::A::y", "::B::x", "::z"].map(str::to_owned).to_vec();
+        let manifest = Manifest {
+            files: vec![seagull_domain::FileTests { path: "a.py".into(), suffixes }],
+            ..Manifest::default()
+        };
+        let mut prediction = seagull_results::predict(&manifest, &Default::default());
+        let setup = |micros| seagull_results::Setup { micros, samples: 9 };
+        let known = [("a.py", 3e6), ("a.py::A", 5e6), ("a.py::B", 1e3), (WORKER, 2e6)];
+        prediction.setups.0 = known.map(|(scope, micros)| (scope.to_owned(), setup(micros))).into();
+        let environments_ms = Vec::new();
+        let costs = Costs { file_micros: 1_000, bundle_ms: 0, test_ms: 0, slot_ms: 0, environments_ms };
+        let problem = super::problem(&manifest, &prediction, &costs, &[], 600_000);
+        let paid = |test: usize| problem.scopes.sum(problem.scopes.of(problem.items[test].scopes));
+        assert_eq!([0, 1, 2, 3].map(paid), [8_001_000, 8_001_000, 3_001_000, 3_001_000]);
+        let tests = |tests: &[u32]| tests.iter().copied().map(TestIndex).collect::<Vec<_>>();
+        let micros = with_setups(&manifest, &prediction, &[tests(&[0, 2]), tests(&[1, 3])]);
+        let more: Vec<u64> = micros.iter().zip(&prediction.micros).map(|(with, own)| with - own).collect();
+        assert_eq!(more, [8_000_000, 8_000_000, 1_000, 0]);
+        let spec = crate::service::tests::spec("r");
+        assert_eq!(Costs::of(&spec, &prediction).slot_ms, START_MS + 2_000);
     }
 
     #[test]

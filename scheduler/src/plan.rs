@@ -9,12 +9,12 @@ use seagull_domain::{
     Digest, EnvironmentNumber, Manifest, PlanSummary, Relation, RunId, RunOverview, RunSpec, RunState,
     TestIndex,
 };
-use seagull_results::{Prediction, Selection};
+use seagull_results::{Lineage, Prediction, Selection};
 use seagull_scheduler_core::Plan;
 
 use crate::first;
 use crate::own_options::{self, OwnSelection};
-use crate::pack::{Costs, pack_in_turn, summary};
+use crate::pack::{Costs, pack_in_turn, summary, with_setups};
 use crate::past;
 use crate::service::Service;
 
@@ -33,7 +33,7 @@ pub(crate) fn make(
     let found = load_manifest(service, &discovered)?;
     let selection = selection(service, spec)?;
     let selected =
-        selection.apply(&found, &service.history, &spec.project).map_err(|error| error.to_string())?;
+        selection.apply(&found, &service.history, Lineage::of(spec)).map_err(|error| error.to_string())?;
     let mut manifest = selected.manifest;
     let unmatched = selected.unmatched.iter().map(|text| format!("nothing matches the selection {text:?}"));
     manifest.warnings.extend(unmatched);
@@ -51,7 +51,7 @@ pub(crate) fn make(
     if manifest.asked.failed_first {
         own_options::failed_first(service, spec, &mut manifest, &mut first)?;
     }
-    let timings = service.history.load_for(&spec.project, &spec.arguments, &found);
+    let timings = service.history.load_for(Lineage::of(spec), &spec.arguments, &found);
     let timings = timings.map_err(|error| error.to_string())?;
     manifest.warnings.extend(timings.calibration.warning());
     let prediction = seagull_results::predict(&manifest, &timings);
@@ -65,16 +65,18 @@ pub(crate) fn make(
     let limit_ms = |test| spec.test_limit_ms.unwrap_or_else(|| prediction.limit_ms(test));
     let limits_ms = (0..manifest.len()).map(limit_ms).collect();
     let planning_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let summary = PlanSummary { planning_ms, ..summary(&packed, &prediction, &Costs::of(spec), slots) };
+    let summary =
+        PlanSummary { planning_ms, ..summary(&packed, &prediction, &Costs::of(spec, &prediction), slots) };
     let bundles = packed.bundles.into_iter().map(|bundle| bundle.tests.into_iter().map(TestIndex).collect());
     let bundles: Vec<Vec<TestIndex>> = bundles.collect();
+    let predicted_us = with_setups(&manifest, &prediction, &bundles);
     Ok(Plan {
         manifest: digest,
         relations: disjoint(&manifest.relations, &bundles),
         environments,
         unknown: unknown(&prediction),
         bundles,
-        predicted_us: prediction.micros,
+        predicted_us,
         limits_ms,
         summary,
         empty_by_definition,
@@ -197,7 +199,7 @@ pub(crate) fn found_in_both(service: &Service, last: &Digest, before: &Digest) -
 
 /// A suite that shrinks unnoticed is a false green.
 fn warn_if_shrunk(service: &Service, spec: &RunSpec, manifest: &mut Manifest) {
-    let last = service.history.last_manifest_len(&spec.project, &spec.arguments);
+    let last = service.history.last_manifest_len(Lineage::of(spec), &spec.arguments);
     let now = manifest.len();
     if let Ok(Some(last)) = last
         && now < last

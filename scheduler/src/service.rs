@@ -130,7 +130,7 @@ pub(crate) fn parse(seq: Seq, body: &[u8]) -> Result<Fact, String> {
 #[cfg(test)]
 pub(crate) mod tests {
     use seagull_domain::RunVerdict;
-    use seagull_results::EndedRun;
+    use seagull_results::{EndedRun, Lineage};
     use seagull_scheduler_core::Settings;
     use tokio::sync::{broadcast, mpsc, watch};
 
@@ -150,13 +150,14 @@ pub(crate) mod tests {
     /// A run that ended before.
     pub fn passed<'a>(run: &'a RunId, arguments: &'a [String]) -> EndedRun<'a> {
         EndedRun {
-            project: "p",
+            of: Lineage::trunk("p"),
             run,
             submitted_at: 0,
             verdict: RunVerdict::Passed,
             arguments: Some(arguments),
             discovered: None,
             bundles: &[],
+            setups: &[],
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! A unit over a limit has a bundle to itself in every plan, so the bounds are of the rest, plus these.
 
+mod alike;
 mod chance;
 mod dff;
 mod l2;
@@ -12,9 +13,9 @@ pub mod weights;
 use crate::load::{Capacity, Load};
 use crate::plan::Bound;
 use crate::units::{Unit, Units};
+use alike::Measure;
 use setup::Class;
 use sizes::Sizes;
-use weights::Weights;
 
 /// What the bounds of some units, none of them over a limit, are made of.
 pub struct Bounds<'u, 'p> {
@@ -22,7 +23,7 @@ pub struct Bounds<'u, 'p> {
     capacity: Capacity,
     members: Vec<&'u Unit>,
     loads: Vec<Load>,
-    by: Weights,
+    by: Measure,
     weights: Vec<u64>,
     classes: Vec<Class>,
 }
@@ -33,7 +34,7 @@ impl<'u, 'p> Bounds<'u, 'p> {
         let loads: Vec<Load> = members.iter().map(|unit| unit.load).collect();
         let scopes = &units.problem.scopes;
         let setups = members.iter().any(|unit| scopes.sum(units.scopes(unit)) > 0);
-        let by = Weights::of(&capacity, &loads, setups);
+        let by = Measure::of(&capacity, &loads, setups);
         let weights: Vec<u64> = loads.iter().map(|load| by.weight(load)).collect();
         let classes = setup::classes(units, &members, &weights, &by);
         Self { units, capacity, members, loads, by, weights, classes }
@@ -99,6 +100,6 @@ impl<'u, 'p> Bounds<'u, 'p> {
             ))
         };
         let sizes = self.members.iter().zip(&self.weights).map(share).collect();
-        Sizes::of(sizes, self.by.capacity)
+        Sizes::of(sizes, self.by.capacity())
     }
 }

@@ -2,9 +2,9 @@
 
 use std::cmp::Reverse;
 
+use super::alike::Measure;
 use super::l2::l2;
 use super::sizes::{Sizes, ceil};
-use super::weights::Weights;
 use crate::problem::Scopes;
 use crate::units::{Unit, Units};
 
@@ -21,7 +21,7 @@ pub struct Class {
 }
 
 /// The scopes that cost something, ascending, with what the weights make of them.
-pub fn classes(units: &Units, members: &[&Unit], weights: &[u64], by: &Weights) -> Vec<Class> {
+pub fn classes(units: &Units, members: &[&Unit], weights: &[u64], by: &Measure) -> Vec<Class> {
     let scopes = &units.problem.scopes;
     let uses = members.iter().zip(weights).flat_map(|(unit, &weight)| {
         let costly = units.scopes(unit).iter().filter(|&&scope| scopes.micros(scope) > 0);
@@ -32,10 +32,10 @@ pub fn classes(units: &Units, members: &[&Unit], weights: &[u64], by: &Weights) 
     uses.chunk_by(|a, b| a.0 == b.0).map(|class| one(units, class, by)).collect()
 }
 
-fn one(units: &Units, class: &[(u32, Reverse<u64>, &Unit)], by: &Weights) -> Class {
+fn one(units: &Units, class: &[(u32, Reverse<u64>, &Unit)], by: &Measure) -> Class {
     let common = common(units, class.iter().map(|(_, _, unit)| *unit));
     let paid_with = by.setup(units.problem.scopes.sum(&common));
-    let room = by.capacity.saturating_sub(paid_with);
+    let room = by.capacity().saturating_sub(paid_with);
     let total = class.iter().map(|(_, weight, _)| u128::from(weight.0)).sum();
     let sizes = Sizes::of(class.iter().map(|(_, weight, _)| weight.0).collect(), room);
     let times = ceil(total, room).max(l2(&sizes)).max(1);
@@ -56,20 +56,20 @@ fn common<'u>(units: &'u Units, mut members: impl Iterator<Item = &'u Unit>) -> 
 }
 
 /// All loads and each scope as often as it must be paid, over what one bundle holds.
-pub fn minimum_class(weights: &[u64], classes: &[Class], scopes: &Scopes, by: &Weights) -> u64 {
+pub fn minimum_class(weights: &[u64], classes: &[Class], scopes: &Scopes, by: &Measure) -> u64 {
     let loads: u128 = weights.iter().map(|&weight| u128::from(weight)).sum();
     let setup = |class: &Class| u128::from(by.setup(scopes.micros(class.scope))) * u128::from(class.times);
     let total = loads + classes.iter().map(setup).sum::<u128>();
-    ceil(total, by.capacity).max(u64::from(!weights.is_empty()))
+    ceil(total, by.capacity()).max(u64::from(!weights.is_empty()))
 }
 
 /// What a unit of this weight has of its scopes' setups, so that the shares of units in a bundle never come to more than the
 /// bundle pays: by weight, of all that one bundle can hold of the scope.
-pub fn share(weight: u64, scopes: &[u32], classes: &[Class], of: &Scopes, by: &Weights) -> u64 {
+pub fn share(weight: u64, scopes: &[u32], classes: &[Class], of: &Scopes, by: &Measure) -> u64 {
     let of_one = |scope: &u32| {
         let class = &classes[classes.binary_search_by_key(scope, |class| class.scope).ok()?];
         let setup = u128::from(by.setup(of.micros(*scope)));
-        let held = class.total.min(u128::from(by.capacity.saturating_sub(class.paid_with)));
+        let held = class.total.min(u128::from(by.capacity().saturating_sub(class.paid_with)));
         let share = if class.total == 0 {
             setup / u128::from(class.units)
         } else {

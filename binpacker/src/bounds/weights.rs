@@ -124,20 +124,15 @@ impl Weights {
         let sum = of_mean.and_then(|mean| mean.checked_add(of_variance?)?.checked_add(below));
         sum.and_then(|sum| u64::try_from(sum >> self.shift).ok()).unwrap_or(u64::MAX)
     }
-
-    /// At most the weight of a setup of so long.
-    pub fn setup(&self, micros: u64) -> u64 {
-        self.weight(&Load { micros, ..Load::default() })
-    }
 }
 
 /// A variance per mean. Products of a variance and a mean below these are counted exactly.
-type Ratio = (u128, u128);
+pub(super) type Ratio = (u128, u128);
 const VARIANCE_BITS: u32 = 80;
 const MEAN_BITS: u32 = 47;
 
 /// The least and the greatest there are.
-fn ratios(loads: &[Load], setups: bool) -> Option<(Ratio, Ratio)> {
+pub(super) fn ratios(loads: &[Load], setups: bool) -> Option<(Ratio, Ratio)> {
     let mut least = setups.then_some((0, 1));
     let mut greatest: Option<Ratio> = None;
     for load in loads {
@@ -162,12 +157,12 @@ fn ratios(loads: &[Load], setups: bool) -> Option<(Ratio, Ratio)> {
     is_less(least, greatest).then_some((least, greatest))
 }
 
-fn is_less(a: Ratio, b: Ratio) -> bool {
+pub(super) fn is_less(a: Ratio, b: Ratio) -> bool {
     a.0 * b.1 < b.0 * a.1
 }
 
 /// A point on a ray, at or a little beyond where it meets the curve; its variance is rounded away from the other ray.
-fn meet(capacity: &Capacity, (variance, mean): Ratio, up: bool) -> Option<(u128, u128)> {
+pub(super) fn meet(capacity: &Capacity, (variance, mean): Ratio, up: bool) -> Option<(u128, u128)> {
     let at = |m: u64| {
         let product = variance.checked_mul(u128::from(m))?;
         Some(if up { product.div_ceil(mean) } else { product / mean })
@@ -197,7 +192,7 @@ pub fn varies(capacity: &Capacity, loads: &[Load]) -> bool {
 }
 
 /// From the least to the greatest, evenly by deviation.
-fn rays(least: Ratio, greatest: Ratio, wedges: u32) -> Vec<Ratio> {
+pub(super) fn rays(least: Ratio, greatest: Ratio, wedges: u32) -> Vec<Ratio> {
     let root = |ratio: Ratio| (ratio.0 as f64 / ratio.1 as f64).sqrt();
     let (from, to) = (root(least), root(greatest));
     let mut rays = vec![least];
@@ -297,6 +292,6 @@ mod tests {
         let capacity = Capacity { cap: 100, fixed: 10, max_tests: 9, risk: Risk::of(0.1, 0.0) };
         let load = Load { micros: 30, variance: 0, tests: 1 };
         let weights = Weights::of(&capacity, &[load], true);
-        assert_eq!((weights.capacity, weights.weight(&load), weights.setup(7)), (90, 30, 7));
+        assert_eq!((weights.capacity, weights.weight(&load)), (90, 30));
     }
 }

@@ -28,7 +28,7 @@ pub use id::{
 pub use manifest::{Asked, FileTests, Manifest, Needs, Relation, SkippedModule, WithoutFailures};
 pub use outcome::{Cause, InfraCause, Outcome, Sickness, SuiteError, TestCause, TestResult, TextRef};
 pub use overview::{NotPassed, PastRun, RERUN_OF, RunOverview, RunState, TestHistory};
-pub use run::{Algorithm, Isolation, Planning, RunSpec, Workspace};
+pub use run::{Algorithm, Branch, Isolation, Planning, RunSpec, Workspace};
 pub use secret::SecretSource;
 pub use suite::{Setup, Suite};
 pub use sync::{

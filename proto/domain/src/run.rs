@@ -18,6 +18,9 @@ pub struct RunSpec {
     pub priority: i32,
     #[serde(default)]
     pub rev: String,
+    /// None for the main branch, and where nobody knows of branches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<Branch>,
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
     /// Unix milliseconds by which its owner needs it.
@@ -82,6 +85,15 @@ pub struct RunSpec {
     /// Whether its client judges the suite as a whole before the run ends, where it measures its coverage.
     #[serde(default)]
     pub awaits_judgement: bool,
+}
+
+/// A branch beside the main one: what it does not know by its own runs is as on its base.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Branch {
+    pub name: String,
+    /// None for the main branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
 }
 
 /// How a run is planned.
@@ -221,6 +233,7 @@ mod tests {
             project: "p".into(),
             priority: 0,
             rev: String::new(),
+            branch: None,
             labels: BTreeMap::new(),
             deadline: None,
             submitted_at: 0,
@@ -253,7 +266,8 @@ mod tests {
         let bounded = RunSpec { worker_memory_kib: Some(1), ..spec.clone() };
         let first = vec!["a.py".to_owned()];
         let later = RunSpec { submitted_at: 1, grace_ms: 1, seed: 2, first, ..spec.clone() };
-        let later = RunSpec { orphan_ms: Some(1), priority: 1, awaits_judgement: true, ..later };
+        let branch = Some(Branch { name: "b".into(), base: None });
+        let later = RunSpec { orphan_ms: Some(1), priority: 1, awaits_judgement: true, branch, ..later };
         assert_eq!(flaky.difference(&spec), Some("flaky"));
         assert_eq!(project.difference(&spec), Some("project"));
         assert_eq!(isolated.difference(&spec), Some("isolation"));

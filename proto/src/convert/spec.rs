@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path};
 
 use prost::Message;
-use seagull_domain::{Built, Framework, Planning, RunSpec, SecretSource, Setup, Suite, Workspace};
+use seagull_domain::{Branch, Built, Framework, Planning, RunSpec, SecretSource, Setup, Suite, Workspace};
 
 use super::environment::{checked, named};
 use super::scalar::{self, Checked};
@@ -67,6 +67,9 @@ impl From<RunSpec> for v1::RunSpec {
             worker_memory_kib: spec.worker_memory_kib,
             first: spec.first,
             awaits_judgement: spec.awaits_judgement,
+            branch: spec
+                .branch
+                .map(|Branch { name, base }| v1::Branch { name, base: base.unwrap_or_default() }),
         }
     }
 }
@@ -138,7 +141,21 @@ impl TryFrom<v1::RunSpec> for RunSpec {
                 scalar::without_nul(path, limits::PATH_BYTES, "RunSpec.first")
             })?,
             awaits_judgement: message.awaits_judgement,
+            branch: message.branch.map(Branch::try_from).transpose()?,
         })
+    }
+}
+
+impl TryFrom<v1::Branch> for Branch {
+    type Error = Invalid;
+
+    fn try_from(message: v1::Branch) -> Checked<Self> {
+        if message.name.is_empty() {
+            return Err(Invalid::new("Branch.name", "is empty"));
+        }
+        let name = scalar::text(message.name, limits::WORD_BYTES, "Branch.name")?;
+        let base = scalar::text(message.base, limits::WORD_BYTES, "Branch.base")?;
+        Ok(Self { name, base: Some(base).filter(|base| !base.is_empty()) })
     }
 }
 

@@ -308,6 +308,12 @@ fn a_run_that_breaks_a_bound_is_refused() {
     bad("RunSpec.first", |m| m.first = vec![String::new(); limits::ARGUMENTS + 1]);
     bad("RunSpec.first", |m| m.first = vec!["x".repeat(limits::PATH_BYTES + 1)]);
     bad("RunSpec.first", |m| m.first = vec!["a\0b".into()]);
+    fn branch(name: &str, base: &str) -> Option<v1::Branch> {
+        Some(v1::Branch { name: name.into(), base: base.into() })
+    }
+    bad("Branch.name", |m| m.branch = branch("", "main"));
+    bad("Branch.name", |m| m.branch = branch(&"x".repeat(257), ""));
+    bad("Branch.base", |m| m.branch = branch("x", &"x".repeat(257)));
     bad("RunSpec.retries", |m| m.retries = u32::MAX);
     bad("RunSpec.test_losses", |m| m.test_losses = Some(0));
     bad("RunSpec.run_losses", |m| m.run_losses = Some(0));

@@ -7,6 +7,9 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 const RUNS_KEPT: u32 = 1000;
 const TESTS_KEPT: u32 = 100;
 const ONCE_SEEN_KEPT: u32 = 10;
+/// Of branches those that ran last are kept, so many and with so many tests in all, that are not as on the main branch.
+const BRANCHES_KEPT: usize = 200;
+const BRANCH_TESTS_KEPT: u64 = 1_000_000;
 /// Forgetting reads all tests of a project, so it is done once in so many of its runs.
 const FORGET_EVERY: u32 = 8;
 /// A run is whole if it was asked for as the largest was: one of a part says nothing of the rest.
@@ -25,30 +28,57 @@ pub(super) fn forget_now_and_then(transaction: &Transaction, project: &str) -> r
 }
 
 fn forget(transaction: &Transaction, project: &str) -> rusqlite::Result<()> {
-    let any = "TRUE";
-    let whole = &format!("arguments = ({LARGEST})");
-    let before = |which: &str, runs: u32| {
+    let (any, whole) = ("TRUE", &format!("branch = ?2 AND arguments = ({LARGEST})"));
+    let before = |branch: &str, which: &str, runs: u32| {
         let select = format!(
-            "SELECT number FROM runs WHERE project = ?1 AND {which} ORDER BY number DESC LIMIT 1 OFFSET ?2"
+            "SELECT number FROM runs WHERE project = ?1 AND {which} ORDER BY number DESC LIMIT 1 OFFSET ?3"
         );
-        let oldest = transaction.query_row(&select, params![project, runs - 1], |row| row.get::<_, i64>(0));
+        let parameters = params![project, branch, runs - 1];
+        let oldest = transaction.query_row(&select, parameters, |row| row.get::<_, i64>(0));
         oldest.optional().map(Option::unwrap_or_default)
     };
-    let delete = "DELETE FROM tests WHERE project = ?1
-        AND (last_run < ?2 OR (runs <= 1 AND verdict <> 'failed' AND last_run < ?3))";
-    let bounds = params![project, before(whole, TESTS_KEPT)?, before(whole, ONCE_SEEN_KEPT)?];
-    transaction.execute(delete, bounds)?;
+    let kept = forget_dead_branches(transaction, project)?;
+    let delete = "DELETE FROM tests WHERE project = ?1 AND branch = ?2
+        AND (last_run < ?3 OR (runs <= 1 AND verdict <> 'failed' AND last_run < ?4))";
+    for branch in kept.iter().map(String::as_str).chain([""]) {
+        let bounds = [TESTS_KEPT, ONCE_SEEN_KEPT].map(|runs| before(branch, whole, runs));
+        let [tests, once_seen] = bounds;
+        transaction.execute(delete, params![project, branch, tests?, once_seen?])?;
+    }
+    let delete = "DELETE FROM setups WHERE project = ?1 AND last_run < ?2";
+    transaction.execute(delete, params![project, before("", whole, TESTS_KEPT)?])?;
     let delete = "DELETE FROM runs WHERE project = ?1 AND number < ?2";
-    transaction.execute(delete, params![project, before(any, RUNS_KEPT)?])?;
+    transaction.execute(delete, params![project, before("", any, RUNS_KEPT)?])?;
     Ok(())
+}
+
+/// Branches are dead once so many others ran after them, or what those keep is much. Returns those that live.
+fn forget_dead_branches(transaction: &Transaction, project: &str) -> rusqlite::Result<Vec<String>> {
+    let select = "SELECT branch, count(*) FROM tests WHERE project = ?1 AND branch <> '' GROUP BY branch
+        ORDER BY (SELECT max(number) FROM runs WHERE project = ?1 AND runs.branch = tests.branch) DESC";
+    let mut statement = transaction.prepare(select)?;
+    let branches =
+        statement.query_map([project], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u64>(1)?)))?;
+    let (mut kept, mut rows) = (Vec::new(), 0);
+    for branch in branches {
+        let (branch, of_branch) = branch?;
+        rows += of_branch;
+        if kept.len() < BRANCHES_KEPT && (rows <= BRANCH_TESTS_KEPT || kept.is_empty()) {
+            kept.push(branch);
+        } else {
+            transaction
+                .execute("DELETE FROM tests WHERE project = ?1 AND branch = ?2", [project, &branch])?;
+        }
+    }
+    Ok(kept)
 }
 
 #[cfg(test)]
 mod tests {
     use seagull_domain::Verdict;
 
-    use crate::history::tests::{ended, history, passed, run};
-    use crate::{EndedRun, LastVerdict};
+    use crate::history::tests::{TRUNK, ended, history, passed, run};
+    use crate::{EndedRun, LastVerdict, Lineage};
 
     #[test]
     fn made_up_ids_and_gone_tests_are_forgotten() {
@@ -60,13 +90,15 @@ mod tests {
             let rows = rows.chain(gone).chain(failed);
             history.record(&ended(&run(n)), rows).unwrap();
             // When a project forgets does not depend on what others run.
-            history.record(&EndedRun { project: "other", ..ended(&run(n)) }, std::iter::empty()).unwrap();
+            history
+                .record(&EndedRun { of: Lineage::trunk("other"), ..ended(&run(n)) }, std::iter::empty())
+                .unwrap();
         }
-        let timings = history.load("p").unwrap();
+        let timings = history.load(TRUNK).unwrap();
         assert!(timings.len() < 30, "{} are kept", timings.len());
         assert_eq!(timings.get("stays").unwrap().runs, 200);
         assert_eq!(timings.get("gone"), None);
-        let last = history.last_verdicts("p").unwrap().unwrap();
+        let last = history.last_verdicts(TRUNK).unwrap().unwrap();
         assert_eq!(last.of("failed"), Some(LastVerdict::Failed), "a failure is not forgotten that soon");
     }
 
@@ -84,8 +116,8 @@ mod tests {
                 .unwrap();
         }
         let known = || {
-            let failed = history.last_verdicts("p").unwrap().unwrap().of("failed");
-            (history.load("p").unwrap().len(), failed)
+            let failed = history.last_verdicts(TRUNK).unwrap().unwrap().of("failed");
+            (history.load(TRUNK).unwrap().len(), failed)
         };
         assert_eq!(known(), (21, Some(LastVerdict::Failed)));
         // Whole runs, smaller than the first.

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// What each format adds to the one before; `PRAGMA user_version` says how many there are in a file.
-const FORMATS: [&str; 4] = [
+const FORMATS: [&str; 5] = [
     "
     DROP TABLE IF EXISTS runs;
     DROP TABLE IF EXISTS tests;
@@ -41,6 +41,19 @@ const FORMATS: [&str; 4] = [
     ALTER TABLE runs ADD COLUMN excess REAL NOT NULL DEFAULT 0;
     ALTER TABLE runs ADD COLUMN squares REAL NOT NULL DEFAULT 0;
     PRAGMA user_version = 4;",
+    "
+    ALTER TABLE tests RENAME TO old_tests;
+    CREATE TABLE tests (
+        project TEXT NOT NULL, id TEXT NOT NULL, branch TEXT NOT NULL, location REAL, spread REAL,
+        runs INTEGER NOT NULL, clips INTEGER NOT NULL, verdict TEXT NOT NULL, last_run INTEGER NOT NULL,
+        PRIMARY KEY (project, id, branch)) WITHOUT ROWID;
+    INSERT INTO tests SELECT project, id, '', location, spread, runs, clips, verdict, last_run FROM old_tests;
+    DROP TABLE old_tests;
+    CREATE TABLE setups (
+        project TEXT NOT NULL, scope TEXT NOT NULL, micros REAL NOT NULL, samples INTEGER NOT NULL,
+        last_run INTEGER NOT NULL, PRIMARY KEY (project, scope)) WITHOUT ROWID;
+    ALTER TABLE runs ADD COLUMN branch TEXT NOT NULL DEFAULT '';
+    PRAGMA user_version = 5;",
 ];
 pub(super) const FORMAT: i64 = FORMATS.len() as i64;
 
@@ -68,7 +81,7 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
-    use crate::history::tests::{ended, passed, run};
+    use crate::history::tests::{TRUNK, ended, passed, run};
     use crate::{Error, History};
 
     #[test]
@@ -82,11 +95,11 @@ mod tests {
             INSERT INTO tests VALUES ('p', 'a', 7.0, 0.1, 3, 0, 'passed', 1);";
         old.execute_batch(rows).unwrap();
         let history = History::open(&path).unwrap();
-        assert_eq!(history.load("p").unwrap().get("a").unwrap().runs, 3);
+        assert_eq!(history.load(TRUNK).unwrap().get("a").unwrap().runs, 3);
         // What that run came to is not known, so it is no good news.
-        assert!(!history.last_verdicts("p").unwrap().unwrap().last_run_passed);
+        assert!(!history.last_verdicts(TRUNK).unwrap().unwrap().last_run_passed);
         history.record(&ended(&run(1)), [passed("a", 1000)].into_iter()).unwrap();
-        assert!(History::open(&path).unwrap().last_verdicts("p").unwrap().unwrap().last_run_passed);
+        assert!(History::open(&path).unwrap().last_verdicts(TRUNK).unwrap().unwrap().last_run_passed);
     }
 
     #[test]
@@ -108,7 +121,7 @@ mod tests {
             }
         });
         let history = History::open(&path).unwrap();
-        assert_eq!(history.load("p").unwrap().get("a").unwrap().runs, writers * runs);
+        assert_eq!(history.load(TRUNK).unwrap().get("a").unwrap().runs, writers * runs);
         let mode = "PRAGMA journal_mode";
         let mode: String = history.connection().query_row(mode, [], |row| row.get(0)).unwrap();
         assert_eq!(mode, "wal");
@@ -123,6 +136,6 @@ mod tests {
         let newer = directory.path().join("newer");
         Connection::open(&newer).unwrap().pragma_update(None, "user_version", FORMAT + 1).unwrap();
         let error = History::open(&newer).unwrap_err().to_string();
-        assert!(error.contains("format 5") && error.contains("hint: "), "{error}");
+        assert!(error.contains("format 6") && error.contains("hint: "), "{error}");
     }
 }

@@ -1,6 +1,8 @@
 //! Learning from an ended run.
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use seagull_domain::Verdict;
 
 use super::forget::forget_now_and_then;
@@ -8,7 +10,9 @@ use super::timings::load_for;
 use super::{EndedRun, History, fingerprint};
 use crate::Error;
 use crate::calibration::Calibration;
-use crate::timing::Timing;
+use crate::lineage::Lineage;
+use crate::setups::Setup;
+use crate::timing::{CLIP, SETTLED_RUNS, Timing, Timings};
 
 impl History {
     /// Learns from an ended run: its verdict, and of each test the microseconds, where it was executed, and the verdict. Of one
@@ -28,20 +32,43 @@ fn record(
     ended: &EndedRun,
     tests: impl Iterator<Item = (String, Option<u64>, Verdict)>,
 ) -> rusqlite::Result<()> {
-    let EndedRun { project, run, submitted_at, verdict, arguments, discovered, bundles } = *ended;
+    let EndedRun { of, run, submitted_at, verdict, arguments, discovered, bundles, .. } = *ended;
     // Immediate, so that what is learned from is still so when it is written.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let insert = "
-        INSERT OR IGNORE INTO runs (project, run, submitted_at, tests, verdict, arguments, discovered)
-        VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6)";
+        INSERT OR IGNORE INTO runs (project, run, submitted_at, tests, verdict, arguments, discovered, branch)
+        VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7)";
     let (arguments, discovered) = (arguments.map(fingerprint), discovered.map(|digest| digest.0));
-    let row = params![project, run.as_str(), submitted_at, verdict.word(), arguments, discovered];
+    let row =
+        params![of.project, run.as_str(), submitted_at, verdict.word(), arguments, discovered, of.own()];
     if transaction.execute(insert, row)? == 0 {
         return Ok(());
     }
     let number = transaction.last_insert_rowid();
     let tests: Vec<_> = tests.collect();
-    let known = load_for(&transaction, project, arguments, tests.iter().map(|(id, ..)| id.as_str()))?;
+    let known = load_for(&transaction, of, arguments, tests.iter().map(|(id, ..)| id.as_str()))?;
+    let Calibration { bundles, within, predicted, took, excess, squares } =
+        calibrate(bundles, &tests, &known);
+    let update =
+        "UPDATE runs SET tests = ?2, bundles = ?3, within = ?4, predicted = ?5, took = ?6, excess = ?7,
+        squares = ?8 WHERE number = ?1";
+    let count = tests.len() as u32;
+    transaction.execute(update, params![number, count, bundles, within, predicted, took, excess, squares])?;
+    write(&transaction, of, number, tests, &known)?;
+    write_setups(&transaction, of.project, number, known.setups.clone().learn(ended.setups))?;
+    if of.branch.is_some() {
+        drop_what_does_not_differ(&transaction, of, number)?;
+    }
+    forget_now_and_then(&transaction, of.project)?;
+    transaction.commit()
+}
+
+/// How what was known of bundles came true.
+fn calibrate(
+    bundles: &[Vec<usize>],
+    tests: &[(String, Option<u64>, Verdict)],
+    known: &Timings,
+) -> Calibration {
     let common = known.calibration.common();
     let mut calibration = Calibration::default();
     for bundle in bundles {
@@ -49,60 +76,96 @@ fn record(
         let executed = executed.filter_map(|(id, micros, _)| known.get(id).zip(*micros));
         calibration.add(executed, common);
     }
+    calibration
+}
+
+fn write(
+    transaction: &Transaction,
+    of: Lineage,
+    number: i64,
+    tests: Vec<(String, Option<u64>, Verdict)>,
+    known: &Timings,
+) -> rusqlite::Result<()> {
     // A failure stays until its test is executed again: no run that is interrupted hides it.
     let upsert = "
-        INSERT INTO tests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-        ON CONFLICT (project, id) DO UPDATE SET
+        INSERT INTO tests (project, branch, id, location, spread, runs, clips, last_run, verdict)
+        VALUES (?1, ?2, ?4, ?5, ?6, ?7, ?8, ?9, iif(?10 = 'not_executed' AND 'failed' = (
+            SELECT verdict FROM tests WHERE project = ?1 AND id = ?4 AND branch IN (?2, ?3, '')
+            ORDER BY branch = ?2 DESC, branch = ?3 DESC LIMIT 1), 'failed', ?10))
+        ON CONFLICT (project, id, branch) DO UPDATE SET
             location = excluded.location, spread = excluded.spread, runs = excluded.runs, clips = excluded.clips,
-            verdict = iif(excluded.verdict = 'not_executed' AND verdict = 'failed', verdict, excluded.verdict),
-            last_run = excluded.last_run";
+            verdict = excluded.verdict, last_run = excluded.last_run";
     let mut statement = transaction.prepare(upsert)?;
-    let mut count = 0u32;
     for (id, micros, verdict) in tests {
         let failed = matches!(verdict, Verdict::Failed | Verdict::Quarantined);
         let before = known.get(&id);
         let now = micros.map(|micros| Timing::learn(before, micros, failed)).or(before);
         let (location, spread) = (now.map(|t| t.location), now.map(|t| t.spread));
         let (runs, clips) = now.map_or((0, 0), |timing| (timing.runs, timing.clips));
-        statement.execute(params![project, id, location, spread, runs, clips, verdict.word(), number])?;
-        count += 1;
+        let (project, own, base) = (of.project, of.own(), of.base());
+        let row = params![project, own, base, id, location, spread, runs, clips, number, verdict.word()];
+        statement.execute(row)?;
     }
-    drop(statement);
-    let Calibration { bundles, within, predicted, took, excess, squares } = calibration;
-    let update =
-        "UPDATE runs SET tests = ?2, bundles = ?3, within = ?4, predicted = ?5, took = ?6, excess = ?7,
-        squares = ?8 WHERE number = ?1";
-    transaction.execute(update, params![number, count, bundles, within, predicted, took, excess, squares])?;
-    forget_now_and_then(&transaction, project)?;
-    transaction.commit()
+    Ok(())
+}
+
+fn write_setups(
+    transaction: &Transaction,
+    project: &str,
+    number: i64,
+    learned: BTreeMap<String, Setup>,
+) -> rusqlite::Result<()> {
+    let upsert = "
+        INSERT INTO setups VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (project, scope) DO UPDATE SET
+            micros = excluded.micros, samples = excluded.samples, last_run = excluded.last_run";
+    let mut statement = transaction.prepare(upsert)?;
+    for (scope, Setup { micros, samples }) in learned {
+        statement.execute(params![project, scope, micros, samples, number])?;
+    }
+    Ok(())
+}
+
+/// A branch keeps of its run what is not as on its base: another verdict, or a duration that is off by more than they
+/// vary. What is not good it keeps in any case, so that it does not become good there unnoticed.
+fn drop_what_does_not_differ(transaction: &Transaction, of: Lineage, number: i64) -> rusqlite::Result<()> {
+    let delete = "
+        DELETE FROM tests AS own
+        WHERE project = ?1 AND branch = ?2 AND last_run = ?4 AND clips = 0 AND verdict IN ('passed', 'skipped', 'flaky')
+        AND EXISTS (SELECT 1 FROM tests AS below WHERE below.project = ?1 AND below.id = own.id
+            AND below.branch = coalesce((SELECT branch FROM tests WHERE project = ?1 AND id = own.id AND branch = ?3), '')
+            AND below.verdict IN ('passed', 'skipped', 'flaky')
+            AND (below.location IS own.location
+                OR (below.runs >= ?5 AND abs(below.location - own.location) <= ?6)))";
+    let parameters = params![of.project, of.own(), of.base(), number, SETTLED_RUNS, CLIP];
+    transaction.execute(delete, parameters).map(drop)
 }
 
 #[cfg(test)]
 mod tests {
     use seagull_domain::Verdict;
 
-    use crate::LastVerdict;
     use crate::history::EndedRun;
-    use crate::history::tests::{ended, history, passed, run};
+    use crate::history::tests::{TRUNK, ended, history, passed, run};
+    use crate::{LastVerdict, Lineage};
 
     #[test]
     fn what_is_recorded_is_loaded_once() {
         let (_directory, history) = history();
-        assert!(history.last_verdicts("p").unwrap().is_none());
+        assert!(history.last_verdicts(TRUNK).unwrap().is_none());
         let rows = || [passed("a\n::\0é", 1000), ("b".to_owned(), None, Verdict::Skipped)].into_iter();
         history.record(&ended(&run(1)), rows()).unwrap();
         history.record(&ended(&run(1)), rows()).unwrap();
-        let timings = history.load("p").unwrap();
+        let timings = history.load(TRUNK).unwrap();
         assert_eq!(timings.len(), 1);
         assert_eq!(timings.get("a\n::\0é").unwrap().runs, 1);
-        let last = history.last_verdicts("p").unwrap().unwrap();
+        let last = history.last_verdicts(TRUNK).unwrap().unwrap();
         assert_eq!((last.of("b"), last.of("c")), (Some(LastVerdict::Good), None));
-        assert!(history.load("other").unwrap().is_empty());
+        assert!(history.load(Lineage::trunk("other")).unwrap().is_empty());
         history.record(&ended(&run(2)), rows().take(1)).unwrap();
-        assert_eq!(history.load("p").unwrap().get("a\n::\0é").unwrap().runs, 2);
+        assert_eq!(history.load(TRUNK).unwrap().get("a\n::\0é").unwrap().runs, 2);
         // Another run of an id that was free again.
         history.record(&EndedRun { submitted_at: 1, ..ended(&run(1)) }, rows()).unwrap();
-        assert_eq!(history.load("p").unwrap().get("a\n::\0é").unwrap().runs, 3);
+        assert_eq!(history.load(TRUNK).unwrap().get("a\n::\0é").unwrap().runs, 3);
     }
 
     #[test]
@@ -111,13 +174,13 @@ mod tests {
         history.record(&ended(&run(1)), [passed("a", 1000)].into_iter()).unwrap();
         let none = Verdict::NotExecuted(seagull_domain::NotExecuted::Cancelled);
         history.record(&ended(&run(2)), [("a".to_owned(), None, none)].into_iter()).unwrap();
-        assert_eq!(history.load("p").unwrap().get("a").unwrap().robust_micros(), 1000);
-        let last = history.last_verdicts("p").unwrap().unwrap();
+        assert_eq!(history.load(TRUNK).unwrap().get("a").unwrap().robust_micros(), 1000);
+        let last = history.last_verdicts(TRUNK).unwrap().unwrap();
         assert_eq!(last.of("a"), Some(LastVerdict::NotGood));
         history.record(&ended(&run(3)), [("a".to_owned(), Some(1), Verdict::Failed)].into_iter()).unwrap();
-        assert_eq!(history.load("p").unwrap().get("a").unwrap().robust_micros(), 1000);
+        assert_eq!(history.load(TRUNK).unwrap().get("a").unwrap().robust_micros(), 1000);
         history.record(&ended(&run(4)), [("a".to_owned(), None, none)].into_iter()).unwrap();
-        let last = history.last_verdicts("p").unwrap().unwrap();
+        let last = history.last_verdicts(TRUNK).unwrap().unwrap();
         assert_eq!(last.of("a"), Some(LastVerdict::Failed), "it was not executed since it failed");
     }
 
@@ -131,7 +194,7 @@ mod tests {
         }
         history.record(&ended(&run(4)), [("b".to_owned(), Some(1000), Verdict::Failed)].into_iter()).unwrap();
         assert_eq!(history.timing("p", "b").unwrap(), None);
-        assert_eq!(history.load("p").unwrap().get("b").unwrap().robust_micros(), 1000);
+        assert_eq!(history.load(TRUNK).unwrap().get("b").unwrap().robust_micros(), 1000);
     }
 
     #[test]
@@ -140,7 +203,7 @@ mod tests {
         let rows = || (0..250_000).map(|n| passed(&format!("tests/test_{}.py::test[{n}]", n / 50), 1000));
         history.record(&ended(&run(1)), rows()).unwrap();
         history.record(&ended(&run(2)), rows()).unwrap();
-        let timings = history.load("p").unwrap();
+        let timings = history.load(TRUNK).unwrap();
         assert_eq!(timings.len(), 250_000);
         assert_eq!(timings.get("tests/test_7.py::test[377]").unwrap().runs, 2);
     }

@@ -6,11 +6,13 @@ use rusqlite::{Connection, OptionalExtension, params};
 use seagull_domain::Manifest;
 
 use super::forget::whole;
-use super::{History, fingerprint};
+use super::{History, NEAREST, fingerprint};
 use crate::Error;
 use crate::calibration::Calibration;
 use crate::health::{Health, STALE_DAYS};
+use crate::lineage::Lineage;
 use crate::renamed::renamed;
+use crate::setups::{Setup, Setups};
 use crate::timing::{Timing, Timings};
 
 /// What bundles came to is asked of so many runs.
@@ -18,28 +20,23 @@ const CALIBRATED_BY: u32 = 50;
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
 impl History {
-    /// All timings of a project, in one pass, and how predictions came true in its last runs.
-    pub fn load(&self, project: &str) -> Result<Timings, Error> {
-        load(&self.connection(), project).map_err(self.sqlite())
+    /// All timings there are for a branch, in one pass, and how predictions came true in its last runs.
+    pub fn load(&self, of: Lineage) -> Result<Timings, Error> {
+        load(&self.connection(), of).map_err(self.sqlite())
     }
 
-    /// All timings of a project, and those of tests of a manifest that are called something else than before by what they were,
-    /// if it was discovered with the same arguments as the largest of its runs: of a part nobody knows what is gone.
-    pub fn load_for(
-        &self,
-        project: &str,
-        arguments: &[String],
-        manifest: &Manifest,
-    ) -> Result<Timings, Error> {
+    /// All timings there are for a branch, and those of tests of a manifest that are called something else than before by
+    /// what they were, if it was discovered with the same arguments as the largest of its runs: of a part nobody knows what is gone.
+    pub fn load_for(&self, of: Lineage, arguments: &[String], manifest: &Manifest) -> Result<Timings, Error> {
         let ids: Vec<String> = manifest.ids().collect();
         let ids = ids.iter().map(String::as_str);
-        load_for(&self.connection(), project, Some(fingerprint(arguments)), ids).map_err(self.sqlite())
+        load_for(&self.connection(), of, Some(fingerprint(arguments)), ids).map_err(self.sqlite())
     }
 
-    /// What is known of the duration of one test; None if it never did but fail.
+    /// What is known of the duration of one test, on the main branch or else where it ran last; None if it never did but fail.
     pub fn timing(&self, project: &str, id: &str) -> Result<Option<Timing>, Error> {
         let select = "SELECT location, spread, runs, clips FROM tests
-            WHERE project = ?1 AND id = ?2 AND runs > 0";
+            WHERE project = ?1 AND id = ?2 AND runs > 0 ORDER BY branch = '' DESC, last_run DESC LIMIT 1";
         let timing = |row: &rusqlite::Row| {
             Ok(Timing { location: row.get(0)?, spread: row.get(1)?, runs: row.get(2)?, clips: row.get(3)? })
         };
@@ -48,30 +45,30 @@ impl History {
     }
 
     /// What a project's history says of itself at `now` (Unix milliseconds).
-    pub fn health(&self, project: &str, now: u64) -> Result<Health, Error> {
-        health(&self.connection(), project, now).map_err(self.sqlite())
+    pub fn health(&self, of: Lineage, now: u64) -> Result<Health, Error> {
+        health(&self.connection(), of, now).map_err(self.sqlite())
     }
 }
 
-fn load(connection: &Connection, project: &str) -> rusqlite::Result<Timings> {
-    let mut timings = Timings::calibrated(calibration(connection, project)?);
-    each_timing(connection, project, |id, timing| timings.insert(id, timing))?;
+fn load(connection: &Connection, of: Lineage) -> rusqlite::Result<Timings> {
+    let mut timings = begun(connection, of.project)?;
+    each_timing(connection, of, |id, timing| timings.insert(id, timing))?;
     Ok(timings)
 }
 
 pub(super) fn load_for<'i>(
     connection: &Connection,
-    project: &str,
+    of: Lineage,
     arguments: Option<[u8; 32]>,
     ids: impl Iterator<Item = &'i str>,
 ) -> rusqlite::Result<Timings> {
-    if arguments.is_none() || arguments != whole(connection, project)? {
-        return load(connection, project);
+    if arguments.is_none() || arguments != whole(connection, of.project)? {
+        return load(connection, of);
     }
     let here: HashSet<&str> = ids.collect();
-    let mut timings = Timings::calibrated(calibration(connection, project)?);
+    let mut timings = begun(connection, of.project)?;
     let mut gone = Vec::new();
-    each_timing(connection, project, |id, timing| {
+    each_timing(connection, of, |id, timing| {
         timings.insert(id, timing);
         if !here.contains(id) {
             gone.push((id.to_owned(), timing));
@@ -87,15 +84,25 @@ pub(super) fn load_for<'i>(
     Ok(timings)
 }
 
+/// Timings without any test.
+fn begun(connection: &Connection, project: &str) -> rusqlite::Result<Timings> {
+    let mut statement =
+        connection.prepare_cached("SELECT scope, micros, samples FROM setups WHERE project = ?1")?;
+    let setup = |row: &rusqlite::Row| {
+        Ok((row.get::<_, String>(0)?, Setup { micros: row.get(1)?, samples: row.get(2)? }))
+    };
+    let setups = statement.query_map([project], setup)?.collect::<rusqlite::Result<_>>()?;
+    Ok(Timings::of_project(calibration(connection, project)?, Setups(setups)))
+}
+
 fn each_timing(
     connection: &Connection,
-    project: &str,
+    of: Lineage,
     mut take: impl FnMut(&str, Timing),
 ) -> rusqlite::Result<()> {
-    let select =
-        "SELECT id, location, spread, runs, clips FROM tests WHERE project = ?1 AND location NOT NULL";
-    let mut statement = connection.prepare_cached(select)?;
-    let mut rows = statement.query([project])?;
+    let select = format!("SELECT id, location, spread, runs, clips FROM {NEAREST} WHERE location NOT NULL");
+    let mut statement = connection.prepare_cached(&select)?;
+    let mut rows = statement.query([of.project, of.own(), of.base()])?;
     while let Some(row) = rows.next()? {
         let timing =
             Timing { location: row.get(1)?, spread: row.get(2)?, runs: row.get(3)?, clips: row.get(4)? };
@@ -120,16 +127,21 @@ fn calibration(connection: &Connection, project: &str) -> rusqlite::Result<Calib
     })
 }
 
-fn health(connection: &Connection, project: &str, now: u64) -> rusqlite::Result<Health> {
-    let known = "SELECT count(*), count(*) FILTER (WHERE submitted_at BETWEEN 1 AND ?2)
-        FROM tests JOIN runs ON runs.number = last_run WHERE tests.project = ?1 AND tests.runs > 0";
+fn health(connection: &Connection, of: Lineage, now: u64) -> rusqlite::Result<Health> {
+    let known = format!(
+        "SELECT count(*), count(*) FILTER (WHERE submitted_at BETWEEN 1 AND ?4)
+        FROM {NEAREST} AS known JOIN runs ON runs.number = last_run WHERE known.runs > 0"
+    );
     let old = now.saturating_sub(STALE_DAYS * DAY_MS);
-    let known = connection.query_row(known, params![project, old], |row| Ok((row.get(0)?, row.get(1)?)));
-    let alike = "SELECT coalesce(max(tests), 0) FROM
-        (SELECT count(*) AS tests FROM tests WHERE project = ?1 AND runs > 0 GROUP BY location)";
-    let alike = connection.query_row(alike, [project], |row| row.get(0));
+    let parameters = params![of.project, of.own(), of.base(), old];
+    let known = connection.query_row(&known, parameters, |row| Ok((row.get(0)?, row.get(1)?)));
+    let alike = format!(
+        "SELECT coalesce(max(tests), 0) FROM
+        (SELECT count(*) AS tests FROM {NEAREST} WHERE runs > 0 GROUP BY location)"
+    );
+    let alike = connection.query_row(&alike, [of.project, of.own(), of.base()], |row| row.get(0));
     let ((known, stale), alike) = (known?, alike?);
-    Ok(Health { known, stale, alike, calibration: calibration(connection, project)? })
+    Ok(Health { known, stale, alike, calibration: calibration(connection, of.project)? })
 }
 
 #[cfg(test)]
@@ -138,7 +150,7 @@ mod tests {
 
     use super::*;
     use crate::history::EndedRun;
-    use crate::history::tests::{ended, history, passed, run};
+    use crate::history::tests::{TRUNK, ended, history, passed, run};
 
     #[test]
     fn a_moved_test_keeps_what_is_known_where_all_are_there() {
@@ -149,7 +161,7 @@ mod tests {
             let (path, suffix) = id.split_at(id.find("::").unwrap());
             let file = FileTests { path: path.into(), suffixes: vec![suffix.into()] };
             let manifest = Manifest { files: vec![file], ..Manifest::default() };
-            let timings = history.load_for("p", arguments, &manifest).unwrap();
+            let timings = history.load_for(TRUNK, arguments, &manifest).unwrap();
             timings.get(id).map(|timing| timing.runs)
         };
         assert_eq!(known("new/a.py::x", &[]), Some(1));
@@ -169,6 +181,28 @@ mod tests {
     }
 
     #[test]
+    fn what_scopes_take_is_kept_and_a_test_may_take_so_much_longer() {
+        let (_directory, history) = history();
+        let excess = |micros| [crate::Excess { place: 0, scopes: vec!["a.py".to_owned()], micros }];
+        for n in 1..=20 {
+            let setups = &excess(90_000_000);
+            history
+                .record(&EndedRun { setups, ..ended(&run(n)) }, [passed("a.py::x", 1000)].into_iter())
+                .unwrap();
+        }
+        let files = vec![FileTests { path: "a.py".into(), suffixes: vec!["::x".into()] }];
+        let manifest = Manifest { files, ..Manifest::default() };
+        let prediction = crate::predict(&manifest, &history.load_for(TRUNK, &[], &manifest).unwrap());
+        assert_eq!(prediction.setups.micros("a.py"), 90_000_000);
+        assert!(prediction.micros[0] < 2000 && prediction.limit_ms(0) > 890_000, "{prediction:?}");
+        // What no whole run of the main branch sets up any more is forgotten.
+        for n in 100..210 {
+            history.record(&ended(&run(n)), [passed("a.py::x", 1000)].into_iter()).unwrap();
+        }
+        assert_eq!(history.load(TRUNK).unwrap().setups, crate::Setups::default());
+    }
+
+    #[test]
     fn a_history_knows_how_its_predictions_came_true_and_how_old_they_are() {
         let (_directory, history) = history();
         let rows = |micros: u64| (0..40).map(move |n| passed(&format!("t{n}"), micros + n));
@@ -178,16 +212,16 @@ mod tests {
             let ended = EndedRun { submitted_at: DAY_MS, bundles: &bundles, ..ended(&run) };
             history.record(&ended, rows(if n < 4 { 1_000_000 } else { 1_200_000 })).unwrap();
         }
-        let calibration = history.load("p").unwrap().calibration;
+        let calibration = history.load(TRUNK).unwrap().calibration;
         assert_eq!(calibration.bundles, 2, "of one run: before it nothing was settled");
         assert!((1.1..1.25).contains(&calibration.ratio().unwrap()), "{calibration:?}");
-        let health = |days: u64| history.health("p", days * DAY_MS).unwrap();
+        let health = |days: u64| history.health(TRUNK, days * DAY_MS).unwrap();
         assert_eq!(health(30), Health { known: 40, stale: 0, alike: health(30).alike, calibration });
         assert!(health(30).alike < 40, "durations that were measured differ");
         assert_eq!(health(31).stale, 40);
         let alike = (0..9).map(|n| passed(&format!("u{n}"), 5));
         history.record(&EndedRun { submitted_at: 40 * DAY_MS, ..ended(&run(5)) }, alike).unwrap();
         assert_eq!((health(41).known, health(41).stale), (49, 40));
-        assert_eq!(history.health("q", 0).unwrap(), Health::default());
+        assert_eq!(history.health(Lineage::trunk("q"), 0).unwrap(), Health::default());
     }
 }

@@ -3,11 +3,12 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use seagull_domain::{NotPassed, RunId, RunOverview, RunSpec};
+use seagull_domain::{Branch, NotPassed, RunId, RunOverview, RunSpec};
 use seagull_proto::convert::{DrainAsked, HistoryAsked, ListAsked, TestAsked, TextAsked, WatchAsked, Word};
 use seagull_proto::limits::CHUNK_BYTES;
 use seagull_proto::v1::runs_server::Runs;
 use seagull_proto::{PROTOCOL, agree, status, v1};
+use seagull_results::Lineage;
 use seagull_scheduler_core::{Event, Refusal};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
@@ -31,9 +32,10 @@ impl Face {
     }
 
     /// Nothing depends on it, so that it may fail.
-    async fn not_passed(&self, project: &str) -> Option<NotPassed> {
-        let (service, project) = (self.0.clone(), project.to_owned());
-        blocking(move || service.history.not_passed(&project)).await.ok().flatten()
+    async fn not_passed(&self, project: String, branch: Option<Branch>) -> Option<NotPassed> {
+        let service = self.0.clone();
+        let of = move || service.history.not_passed(Lineage { project: &project, branch: branch.as_ref() });
+        blocking(of).await.ok().flatten()
     }
 }
 
@@ -60,7 +62,7 @@ impl Runs for Face {
             let differs = difference.map_or(Ok(()), |difference| Err(status::run_differs(difference)));
             return differs.map(|()| Response::new(v1::SubmitResponse { attached: true, not_passed: None }));
         }
-        let (project, whole) = (spec.project.clone(), spec.select.is_empty());
+        let (project, branch, whole) = (spec.project.clone(), spec.branch.clone(), spec.select.is_empty());
         if !whole {
             let live = self.overviews().await?;
             // A run that is there already may have outlived those that it was selected by.
@@ -71,7 +73,8 @@ impl Runs for Face {
         let outcome = self.0.actor.ask(|reply| actor::Request::Submit { spec, reply }).await;
         match outcome.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))? {
             Ok(attached) => {
-                let not_passed = if whole && !attached { self.not_passed(&project).await } else { None };
+                let not_passed =
+                    if whole && !attached { self.not_passed(project, branch).await } else { None };
                 Ok(Response::new(v1::SubmitResponse { attached, not_passed: not_passed.map(Into::into) }))
             }
             Err(Refusal::Differs(difference)) => Err(status::run_differs(difference)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use seagull_domain::{Framework, Manifest, RunSpec, Workspace};
 use seagull_executor::interpreter;
 use seagull_executor::setup::Prepared;
-use seagull_results::History;
+use seagull_results::{History, Lineage};
 
 use super::Ground;
 use super::finding::{Finding, Findings};
@@ -149,11 +149,11 @@ impl Suite<'_> {
         if !path.exists() {
             return findings.tell(Finding::ok(CHECK, "none yet: the first run begins it"));
         }
-        let RunSpec { project, arguments, .. } = &self.spec;
+        let of = Lineage::of(&self.spec);
         let read = || {
             let history = History::open(&path)?;
-            let timings = history.load_for(project, arguments, manifest)?;
-            Ok((seagull_results::predict(manifest, &timings), history.health(project, fresh::unix_millis())?))
+            let timings = history.load_for(of, &self.spec.arguments, manifest)?;
+            Ok((seagull_results::predict(manifest, &timings), history.health(of, fresh::unix_millis())?))
         };
         let (prediction, health) = match read() {
             Ok(read) => read,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use seagull_binpacker::Risk;
 use seagull_domain::{EnvironmentNumber, RunSpec, Workspace};
-use seagull_results::History;
+use seagull_results::{History, Lineage, Setups};
 use seagull_scheduler::Costs;
 
 use super::{CAP, Named};
@@ -46,14 +46,15 @@ pub async fn problem(args: &cli::Plan) -> anyhow::Result<Named> {
     };
     manifest.warnings.iter().for_each(warn);
     let history = History::open(&state.directory.join("history.sqlite"))?;
-    let timings = history.load_for(&spec.project, &spec.arguments, &manifest)?;
-    let prediction = seagull_results::predict(&manifest, &timings);
+    let timings = history.load_for(Lineage::of(&spec), &spec.arguments, &manifest)?;
+    let mut prediction = seagull_results::predict(&manifest, &timings);
     say!("{} discovered", report::count(report::number(manifest.len()), "test"));
     let placed =
         seagull_results::environments(&manifest, &spec.suite).map_err(|error| usage(error.to_string()))?;
-    let mut costs = Costs::of(&spec);
+    let mut costs = Costs::of(&spec, &prediction);
     if let Some(setup) = args.costs.scope_setup {
         costs.file_micros = millis(setup).saturating_mul(1000);
+        prediction.setups = Setups::default();
     }
     if let Some(start) = args.costs.sandbox_start {
         costs.bundle_ms = millis(start);
@@ -61,7 +62,7 @@ pub async fn problem(args: &cli::Plan) -> anyhow::Result<Named> {
     }
     let mut problem = seagull_scheduler::problem(&manifest, &prediction, &costs, &placed, spec.cap_ms);
     problem.risk = Risk::of(args.costs.overrun, prediction.common);
-    let health = history.health(&spec.project, fresh::unix_millis())?;
+    let health = history.health(Lineage::of(&spec), fresh::unix_millis())?;
     let history = Some(health::Report::of(&health, &prediction));
     let numbers = (0..=spec.suite.environments.len()).filter_map(|number| u16::try_from(number).ok());
     let name =

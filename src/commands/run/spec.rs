@@ -6,12 +6,13 @@ use std::path::{Component, Path};
 use std::time::Duration;
 
 use seagull_domain::{
-    Built, Environment, Framework, Planning, RERUN_OF, RunSpec, Service, Setup, Suite, Workspace,
+    Branch, Built, Environment, Framework, Planning, RERUN_OF, RunSpec, Service, Setup, Suite, Workspace,
 };
 use seagull_executor::setup::VERSION;
 use seagull_proto::limits;
 use seagull_results::Selection;
 
+use crate::branch::Said;
 use crate::cli;
 use crate::duration::millis;
 use crate::errors::{say, usage, warn};
@@ -51,6 +52,7 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
         project: args.what.suite.project.clone().unwrap_or_else(|| place.project()),
         priority: 0,
         rev: files.rev,
+        branch: branch(args, place),
         labels: BTreeMap::new(),
         deadline: None,
         submitted_at: fresh::unix_millis(),
@@ -117,6 +119,22 @@ pub fn again(base: RunSpec, args: &cli::Run, files: Files) -> anyhow::Result<Run
         first: Vec::new(),
         ..base
     })
+}
+
+/// Whose history it goes by. Outside a repository only who says so has a branch.
+fn branch(args: &cli::Run, place: &Place) -> Option<Branch> {
+    let (suite, rev) = (&args.what.suite, args.at.rev.as_deref());
+    let job = Said::by_ci(|name| std::env::var(name).ok().filter(|_| place.repository.is_some()));
+    let said = Said {
+        // The job is of another revision.
+        branch: suite.branch.clone().or(job.branch.filter(|_| rev.is_none())),
+        base: suite.base_branch.clone().or(job.base.filter(|_| rev.is_none())),
+        main: place.config.main_branch.clone().or(job.main),
+    };
+    match &place.repository {
+        Some(top) => said.with_git(top, rev).branch(),
+        None => said.branch(),
+    }
 }
 
 /// The files that differ from a base, of which `--changed` is told; the default one is empty.

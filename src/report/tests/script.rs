@@ -96,6 +96,7 @@ pub fn spec(retries: u32) -> RunSpec {
         worker_memory_kib: None,
         first: Vec::new(),
         awaits_judgement: false,
+        branch: None,
     }
 }
 

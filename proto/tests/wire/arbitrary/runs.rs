@@ -109,6 +109,10 @@ impl Source {
             worker_memory_kib: self.maybe(|s| s.within(1, limits::KIB)),
             first: self.list(10, |s| s.text(300)),
             awaits_judgement: self.coin(),
+            branch: self.maybe(|s| Branch {
+                name: format!("b{}", s.text(limits::WORD_BYTES - 1)),
+                base: s.maybe(|s| format!("b{}", s.text(limits::WORD_BYTES - 1))),
+            }),
         }
     }
 

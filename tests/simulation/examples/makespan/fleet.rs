@@ -271,5 +271,6 @@ fn spec() -> RunSpec {
         worker_memory_kib: None,
         first: Vec::new(),
         awaits_judgement: false,
+        branch: None,
     }
 }

@@ -190,6 +190,7 @@ fn spec(r: &mut Random, id: &str) -> RunSpec {
         worker_memory_kib: r.chance(100).then(|| r.within(1..=5) * TEST_KIB),
         first: Vec::new(),
         awaits_judgement: false,
+        branch: None,
     }
 }
 
