@@ -95,6 +95,7 @@ impl Controller {
         }
     }
 
+    /// Of what its session may take to end, only the grace is left: for it is over, or its run is cancelled.
     pub(crate) fn hurry(&mut self, now: Instant) {
         if let Phase::Finishing { deadline, death: death @ Death::Unended } = &mut self.phase {
             (*deadline, *death) = (now + Duration::from_millis(self.grace_ms), Death::Grace);
@@ -243,7 +244,10 @@ impl State {
                 let title = "it did not start".to_owned();
                 self.controller_error(run, SuiteError { title, message, text: None });
             }
-            WorkerEvent::Ended => controller.ended = true,
+            WorkerEvent::Ended => {
+                controller.ended = true;
+                controller.hurry(now);
+            }
             WorkerEvent::Exited(exit) => self.controller_exited(run, exit),
             WorkerEvent::NotStarted(_, message) => {
                 self.controller_exited(run, Exit { how: message, text: None });

@@ -142,13 +142,8 @@ impl State {
     /// Of a run that is cancelled while its sessions end these have only the grace from now on.
     pub(crate) fn hurry(&mut self) {
         let (now, cancelled) = (self.now, &self.cancelled);
-        for worker in self.slots.iter_mut().filter_map(|slot| slot.worker.as_mut()) {
-            if let Phase::Finishing { deadline, death: death @ Death::Unended, .. } = &mut worker.phase
-                && cancelled.contains(&worker.run)
-            {
-                (*deadline, *death) = (now + Duration::from_millis(worker.grace_ms), Death::Grace);
-            }
-        }
+        let workers = self.slots.iter_mut().filter_map(|slot| slot.worker.as_mut());
+        workers.filter(|worker| cancelled.contains(&worker.run)).for_each(|worker| worker.hurry(now));
         for (_, controller) in self.controllers.iter_mut().filter(|(run, _)| cancelled.contains(*run)) {
             controller.hurry(now);
         }

@@ -133,6 +133,13 @@ pub(crate) fn past_start_limit(limit: Duration) -> String {
 }
 
 impl Worker {
+    /// Of what its session may take to end, only the grace is left: for it is over, or its run is cancelled.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        if let Phase::Finishing { deadline, death: death @ Death::Unended, .. } = &mut self.phase {
+            (*deadline, *death) = (now + Duration::from_millis(self.grace_ms), Death::Grace);
+        }
+    }
+
     /// What a test will take here, by how predictions fared of late.
     pub fn estimate_us(&self, entry: &Entry) -> u64 {
         let corrected =

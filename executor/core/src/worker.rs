@@ -64,7 +64,10 @@ impl State {
                 worker.wants = !crossed;
                 worker.peak_kib = worker.peak_kib.max(peak_kib);
             }
-            WorkerEvent::Ended => worker.ended = true,
+            WorkerEvent::Ended => {
+                worker.ended = true;
+                worker.hurry(now);
+            }
             WorkerEvent::Finished(result) => self.finished(slot, result),
             WorkerEvent::Missing { test, reason } => self.missing(slot, test, reason),
             WorkerEvent::Interrupted { test, failure } => self.interrupted(slot, test, failure),

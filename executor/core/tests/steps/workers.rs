@@ -73,6 +73,17 @@ fn a_session_that_nobody_cancelled_may_take_as_long_to_end_as_to_start() {
 }
 
 #[test]
+fn a_process_whose_session_is_over_has_only_the_grace() {
+    let mut world = World::finishing();
+    world.wait(Duration::from_secs(60));
+    world.worker(1, WorkerEvent::Ended);
+    world.wait(Duration::from_secs(1));
+    assert!(matches!(world.step(Event::Tick)[..], [Effect::Kill { .. }]));
+    world.worker(1, exited());
+    assert_eq!(world.suite_errors(), [""; 0]);
+}
+
+#[test]
 fn a_run_that_is_cancelled_while_its_sessions_end_leaves_them_the_grace() {
     for before in [true, false] {
         let mut world = World::running(&[entry(0, 0)]);

@@ -34,6 +34,8 @@ struct Story<'a> {
     /// In order, with the time from which each could be read.
     told: &'a [(Seq, u64, RunEvent)],
     physical: &'a Physical,
+    /// Executors that were given up, and when that was told of whichever run.
+    executors_lost: Vec<(u64, &'a str)>,
     /// All but those of attempts that were withdrawn, which never count, and of tests that its manifest does not have.
     executions: Vec<&'a Execution>,
     withdrawn_executions: Vec<&'a Execution>,
@@ -99,6 +101,13 @@ pub fn judge(world: &World) -> Result<Innocents, String> {
     Ok(innocents)
 }
 
+fn lost_at((_, at, event): &(Seq, u64, RunEvent)) -> Option<(u64, &str)> {
+    match event {
+        RunEvent::ExecutorLost { executor, .. } => Some((*at, executor.as_str())),
+        _ => None,
+    }
+}
+
 impl<'a> Story<'a> {
     fn new(world: &'a World, run: usize, plan: &'a RunPlan) -> Story<'a> {
         let told = world.clients[run].seen.as_slice();
@@ -122,6 +131,12 @@ impl<'a> Story<'a> {
             plan,
             told,
             physical: &world.physical,
+            executors_lost: world
+                .clients
+                .iter()
+                .flat_map(|client| &client.seen)
+                .filter_map(lost_at)
+                .collect(),
             executions,
             withdrawn_executions,
             run,

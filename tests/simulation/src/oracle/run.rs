@@ -105,8 +105,10 @@ impl Story<'_> {
             *given.entry(executor.as_str()).or_insert(true) &= sound;
         }
         let goes = |life: &&AgentLife| life.sick || life.died.is_some() || life.leaves.is_some();
-        let gone: BTreeSet<_> =
-            self.physical.agents.iter().filter(goes).map(|life| life.executor.as_str()).collect();
+        let gone = self.physical.agents.iter().filter(goes).map(|life| life.executor.as_str());
+        // What it had of other runs is told of those alone.
+        let lost = self.executors_lost.iter().filter(|(at, _)| *at <= self.told[place].1);
+        let gone: BTreeSet<_> = gone.chain(lost.map(|(_, executor)| *executor)).collect();
         given.into_iter().any(|(executor, sound)| sound && !gone.contains(executor))
     }
 
