@@ -10,6 +10,8 @@ const RECOVERS_MS: u64 = 120_000;
 const BAD_MS: u64 = 60_000;
 /// What an execution takes besides its test: a worker, a collection, a report.
 const OVERHEAD_MS: u64 = 300;
+/// Sessions that hang as they end, of a worker and of its controller.
+const SESSIONS_MS: u64 = 60_000;
 /// A client that is lost while it judges is waited for so long.
 const JUDGE_LOST_MS: u64 = 120_000;
 
@@ -82,7 +84,7 @@ impl Scenario {
         let slots = u64::from(self.executors[0].slots);
         let work: u64 = self.runs.iter().map(RunPlan::most_ms).sum();
         let judged = self.runs.iter().filter_map(|run| run.judge).map(|judge| judge.takes_ms + JUDGE_LOST_MS);
-        self.calm_at + RECOVERS_MS + work / slots + judged.max().unwrap_or(0)
+        self.calm_at + RECOVERS_MS + SESSIONS_MS + work / slots + judged.max().unwrap_or(0)
     }
 }
 

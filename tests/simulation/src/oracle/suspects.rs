@@ -53,6 +53,11 @@ fn in_flight(story: &Story, place: usize, attempt: AttemptId) -> Option<TestInde
     if told.is_empty() || story.events().any(retaken) || is_next(story, attempt) {
         return None;
     }
+    // What has to run before a test of an *ordered* relation may have been what ran.
+    let ordered = |test: &TestIndex| story.plan.relations.iter().any(|r| r.ordered && r.tests.contains(test));
+    if story.physical.given.get(&attempt)?.iter().any(ordered) {
+        return None;
+    }
     let first = story.physical.given.get(&attempt)?.iter().find(|test| !told.contains(test)).copied()?;
     let decided = |event: &RunEvent| matches!(event, RunEvent::Verdict { test, .. } if *test == first);
     let is_decided = story.told[..place].iter().any(|(_, _, event)| decided(event));
