@@ -19,6 +19,10 @@ pub fn check(story: &Story) -> Result<(), String> {
             continue;
         }
         let Some(suspect) = in_flight(story, place, *attempt) else { continue };
+        let began = story.of_test(suspect).any(|execution| execution.attempt == *attempt);
+        if story.has_scheduler_faults && !began {
+            continue;
+        }
         let later = story.told[place..].iter().map(|(_, _, event)| event);
         let result = later.take_while(|event| {
             !matches!(event, RunEvent::TestFinished { result, evidence: None, .. } if result.test == suspect)
