@@ -10,6 +10,8 @@ const RECOVERS_MS: u64 = 120_000;
 const BAD_MS: u64 = 60_000;
 /// What an execution takes besides its test: a worker, a collection, a report.
 const OVERHEAD_MS: u64 = 300;
+/// Sessions that hang as they end, of a worker and of its controller.
+const SESSIONS_MS: u64 = 60_000;
 /// A client that is lost while it judges is waited for so long.
 const JUDGE_LOST_MS: u64 = 120_000;
 
@@ -81,8 +83,13 @@ impl Scenario {
     pub fn over_by(&self) -> u64 {
         let slots = u64::from(self.executors[0].slots);
         let work: u64 = self.runs.iter().map(RunPlan::most_ms).sum();
+        // As many tests as may be in flight when the others are lost run one by one from then on.
+        let in_flight = self.executors.iter().map(|executor| usize::from(executor.slots)).sum();
+        let mut alone: Vec<_> = self.runs.iter().flat_map(|run| &run.tests).map(once_ms).collect();
+        alone.sort_unstable();
+        let alone: u64 = alone.iter().rev().take(in_flight).sum();
         let judged = self.runs.iter().filter_map(|run| run.judge).map(|judge| judge.takes_ms + JUDGE_LOST_MS);
-        self.calm_at + RECOVERS_MS + work / slots + judged.max().unwrap_or(0)
+        self.calm_at + RECOVERS_MS + SESSIONS_MS + work / slots + alone + judged.max().unwrap_or(0)
     }
 }
 
@@ -93,7 +100,11 @@ impl RunPlan {
         let once = |does: Does| matches!(does, Does::Always(_) | Does::FailsFirst(_));
         let bad = |does: Does| if once(does) { 0 } else { BAD_MS };
         let tests = self.tests.iter().chain(&self.gone);
-        let once_ms = |test: &Script| test.slow_ms.unwrap_or(0).max(test.duration_ms) + OVERHEAD_MS;
         tests.map(|test| executions * once_ms(test) + bad(test.does)).sum()
     }
+}
+
+/// How long one execution of a test takes at most, where it ends by itself.
+fn once_ms(test: &Script) -> u64 {
+    test.slow_ms.unwrap_or(0).max(test.duration_ms) + OVERHEAD_MS
 }

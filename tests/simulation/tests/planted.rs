@@ -110,7 +110,7 @@ fn half_of_a_bundle_that_was_cut_dropped() {
 
 #[test]
 fn attempts_that_were_red_forgotten() {
-    is_found_within(600, Plant::RedForgotten, "of its were red");
+    is_found_within(1000, Plant::RedForgotten, "of its were red");
 }
 
 #[test]

@@ -229,7 +229,12 @@ fn may_have_paid(story: &Story, attempt: AttemptId, cause: InfraCause, test: Tes
     };
     let left: Vec<_> = given.iter().filter(told).collect();
     let ordered = story.plan.relations.iter().find(|r| r.ordered && r.tests.contains(&test));
-    let is_one = left.iter().all(|of| **of == test || ordered.is_some_and(|r| r.tests.contains(of)));
+    // What was taken back is not told by name: it may have been all but the test.
+    let retaken = story
+        .events()
+        .any(|event| matches!(event, RunEvent::TakenBack { attempt: of, tests: 1.., .. } if *of == attempt));
+    let is_one =
+        retaken || left.iter().all(|of| **of == test || ordered.is_some_and(|r| r.tests.contains(of)));
     is_charged(cause) && given.contains(&test) && (is_one || cause == InfraCause::ExecutorLost)
 }
 
