@@ -348,18 +348,17 @@ impl Step<'_> {
         let ended = report.attempts.iter().filter(has_ended).map(|status| status.attempt);
         let placed = self.state.placed.get(&report.executor);
         let is_placed = |attempt: &AttemptId| placed.is_some_and(|placed| placed.contains_key(attempt));
-        let done: BTreeSet<_> = ended.filter(is_placed).collect();
+        // Where a report cannot hold all that is to be delivered, an attempt that has ended waits again in the next.
+        let known = self.state.executors.get(&report.executor);
+        let before = known.into_iter().flat_map(|known| known.done.iter().copied());
+        let done = before.chain(ended).filter(is_placed).collect();
         let is_stray = |status: &AttemptReport| !has_ended(&status) && !is_placed(&status.attempt);
         let has_strays = report.attempts.iter().any(is_stray);
         let runs = report.attempts.iter().filter(|status| matches!(status.state, AttemptState::Running(_)));
         let running: BTreeSet<_> = runs.map(|status| status.attempt).collect();
         let now = self.now;
-        // Where a report cannot hold all that is to be delivered, an attempt that has ended waits again in the next.
-        let placed = placed.cloned().unwrap_or_default();
         let executor = self.seen_mut(report);
-        executor.done.retain(|attempt| placed.contains_key(attempt));
-        executor.done.extend(done);
-        executor.has_strays = has_strays;
+        (executor.done, executor.has_strays) = (done, has_strays);
         executor.begun.retain(|attempt, _| running.contains(attempt));
         running.into_iter().for_each(|attempt| {
             executor.begun.entry(attempt).or_insert(now);
