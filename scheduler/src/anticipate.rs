@@ -24,9 +24,8 @@ pub(crate) fn make(service: &Service, spec: &RunSpec, slots: u32) -> Result<Opti
         [last, ..] => *last,
         [] => return Ok(None),
     };
-    let mut plan = plan::make(service, spec, expected, slots, None)?;
+    let (mut plan, manifest) = plan::make(service, spec, expected, slots, None)?;
     if plan.first == 0 {
-        let manifest = plan::load_manifest(service, &plan.manifest)?;
         plan.first = cheap_first(&mut plan.bundles, &manifest, slots);
     }
     Ok((!plan.bundles.is_empty()).then_some((expected, plan)))

@@ -39,7 +39,8 @@ async fn perform(service: Arc<Service>, errand: Errand) {
     let event = match errand {
         Errand::Plan { spec, generation, discovered, slots, anticipated } => {
             let run = spec.id.clone();
-            let make = move || plan::make(&service, &spec, discovered, slots, anticipated);
+            let make =
+                move || plan::make(&service, &spec, discovered, slots, anticipated).map(|(plan, _)| plan);
             let outcome = blocking(make).await;
             Event::Planned { run, generation, outcome: outcome.map(Box::new).map_err(PlanFailure) }
         }

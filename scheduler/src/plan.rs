@@ -21,14 +21,15 @@ use crate::service::Service;
 /// A manifest that is smaller than the last of the same arguments by this share (one in so many) is warned of.
 const SHRUNK: usize = 20;
 
-/// The plan of a run for so many slots, which says where the tests of the anticipated manifest are in it.
+/// The plan of a run for so many slots, which says where the tests of the anticipated manifest are in it; and the manifest
+/// that it is of.
 pub(crate) fn make(
     service: &Service,
     spec: &RunSpec,
     discovered: Digest,
     slots: u32,
     anticipated: Option<Digest>,
-) -> Result<Plan, String> {
+) -> Result<(Plan, Manifest), String> {
     let began = Instant::now();
     let found = load_manifest(service, &discovered)?;
     let selection = selection(service, spec)?;
@@ -70,7 +71,7 @@ pub(crate) fn make(
     let bundles = packed.bundles.into_iter().map(|bundle| bundle.tests.into_iter().map(TestIndex).collect());
     let bundles: Vec<Vec<TestIndex>> = bundles.collect();
     let predicted_us = with_setups(&manifest, &prediction, &bundles);
-    Ok(Plan {
+    let plan = Plan {
         manifest: digest,
         relations: disjoint(&manifest.relations, &bundles),
         environments,
@@ -84,7 +85,8 @@ pub(crate) fn make(
         to_judge: manifest.asked.coverage.is_some(),
         first,
         moved,
-    })
+    };
+    Ok((plan, manifest))
 }
 
 fn placed(manifest: &Manifest, spec: &RunSpec) -> Result<Vec<EnvironmentNumber>, String> {
@@ -126,7 +128,8 @@ fn first(spec: &RunSpec, manifest: &mut Manifest) -> Vec<bool> {
     first
 }
 
-/// Whether the runs that a run is selected by have ended, or broken off. Those that did a moment ago are `live`, and archived soon.
+/// Whether the runs that a run is selected by have ended, or broken off. Those that did a moment ago are `live`, and archived
+/// soon.
 pub(crate) fn check(service: &Service, spec: &RunSpec, live: &[RunOverview]) -> Result<(), String> {
     let selection = Selection::parse(&spec.select).map_err(|error| error.to_string())?;
     let ended = |run: &RunId| {
@@ -251,7 +254,7 @@ mod tests {
             store_manifest(service, &Manifest { files, ..Manifest::default() }).unwrap()
         };
         let plan = |names: &[&str], anticipated| {
-            make(service, &tests::spec("r"), of(names), 2, anticipated).unwrap()
+            make(service, &tests::spec("r"), of(names), 2, anticipated).unwrap().0
         };
         let before = plan(&["::x", "::y"], None);
         assert_eq!(before.moved, None);
@@ -262,7 +265,7 @@ mod tests {
         let files = vec![FileTests { path: "a.py".into(), suffixes: vec!["::y".into()] }];
         let measured = Manifest { files, asked, ..Manifest::default() };
         let measured = store_manifest(service, &measured).unwrap();
-        let plan = make(service, &tests::spec("r"), measured, 2, Some(before.manifest)).unwrap();
+        let plan = make(service, &tests::spec("r"), measured, 2, Some(before.manifest)).unwrap().0;
         assert_eq!(plan.moved, None, "what was measured is known by numbers");
     }
 
@@ -352,7 +355,7 @@ mod tests {
         let digest = store_manifest(service, &Manifest { files, ..Manifest::default() }).unwrap();
         let makespan = |isolation, slots| {
             let spec = RunSpec { isolation, cap_ms: 600_000, ..tests::spec("r") };
-            make(service, &spec, digest, slots, None).unwrap().summary.makespan_ms
+            make(service, &spec, digest, slots, None).unwrap().0.summary.makespan_ms
         };
         let alone = makespan(Isolation::Bundle, 2) - START_MS + FIXED_MS;
         assert_eq!(makespan(Isolation::Slot, 2), START_MS + alone);
