@@ -138,8 +138,8 @@ impl Manifest {
         name.rfind("::").map_or("", |end| &name[..end])
     }
 
-    /// The index in `new` of each of these tests that is there too, by file, name and environment. None where a test may now come to
-    /// something else: found with something else, or related to other tests than before.
+    /// The index in `new` of each of these tests that is there too, by file, name and environment. None where a test may now
+    /// come to something else: found with something else, or related to other tests than before.
     pub fn moved(&self, new: &Manifest) -> Option<Vec<Option<TestIndex>>> {
         let mut places: HashMap<_, _> = new.with_environments().zip((0..).map(TestIndex)).collect();
         let moved: Vec<_> = self.with_environments().map(|test| places.remove(&test)).collect();

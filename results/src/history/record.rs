@@ -15,8 +15,8 @@ use crate::setups::Setup;
 use crate::timing::{CLIP, SETTLED_RUNS, Timing, Timings};
 
 impl History {
-    /// Learns from an ended run: its verdict, and of each test the microseconds, where it was executed, and the verdict. Of one
-    /// that failed they may only raise what is known.
+    /// Learns from an ended run: its verdict, and of each test the microseconds, where it was executed, and the verdict. Of
+    /// one that failed they may only raise what is known.
     /// A run that was recorded before changes nothing.
     pub fn record(
         &self,
@@ -46,7 +46,7 @@ fn record(
     }
     let number = transaction.last_insert_rowid();
     let tests: Vec<_> = tests.collect();
-    let known = load_for(&transaction, of, arguments, tests.iter().map(|(id, ..)| id.as_str()))?;
+    let mut known = load_for(&transaction, of, arguments, tests.iter().map(|(id, ..)| id.as_str()))?;
     let Calibration { bundles, within, predicted, took, excess, squares } =
         calibrate(bundles, &tests, &known);
     let update =
@@ -55,7 +55,7 @@ fn record(
     let count = tests.len() as u32;
     transaction.execute(update, params![number, count, bundles, within, predicted, took, excess, squares])?;
     write(&transaction, of, number, tests, &known)?;
-    write_setups(&transaction, of.project, number, known.setups.clone().learn(ended.setups))?;
+    write_setups(&transaction, of.project, number, known.setups.learn(ended.setups))?;
     if of.branch.is_some() {
         drop_what_does_not_differ(&transaction, of, number)?;
     }

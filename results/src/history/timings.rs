@@ -26,7 +26,8 @@ impl History {
     }
 
     /// All timings there are for a branch, and those of tests of a manifest that are called something else than before by
-    /// what they were, if it was discovered with the same arguments as the largest of its runs: of a part nobody knows what is gone.
+    /// what they were, if it was discovered with the same arguments as the largest of its runs: of a part nobody knows what
+    /// is gone.
     pub fn load_for(&self, of: Lineage, arguments: &[String], manifest: &Manifest) -> Result<Timings, Error> {
         let ids: Vec<String> = manifest.ids().collect();
         let ids = ids.iter().map(String::as_str);

@@ -237,8 +237,8 @@ impl<'a> Work<'a> {
         place
     }
 
-    /// Where the run has a worker of its environment already, if there is such a slot; a retry where it did not fail; never where the bundle
-    /// should not go, unless there is nowhere else.
+    /// Where the run has a worker of its environment already, if there is such a slot; a retry where it did not fail; never
+    /// where the bundle should not go, unless there is nowhere else.
     fn best_place(&mut self, state: &State, bundle: &Bundle, rooms: &Rooms<'a>) -> Option<Place<'a>> {
         let elsewhere = may_go_elsewhere(state, &bundle.avoid, &self.held_back);
         let avoids = |place: &Place| elsewhere && bundle.avoid.contains(place.0);

@@ -10,6 +10,7 @@ use crate::state::Place;
 
 /// A slot gets its *next* attempt when its current one has no more than this left.
 const NEXT_WHEN_LEFT_US: u64 = 1_000_000;
+
 /// The slots that are not taken yet.
 pub(crate) struct Rooms<'a> {
     pub idle: BTreeSet<Place<'a>>,
