@@ -110,9 +110,7 @@ impl Costs {
     pub fn of(spec: &RunSpec, prediction: &Prediction) -> Self {
         let start_ms = START_MS.saturating_add(prediction.setups.micros(WORKER) / 1000);
         let suite = &spec.suite;
-        let numbers = (0..=suite.environments.len()).filter_map(|number| u16::try_from(number).ok());
-        let numbers = numbers.map(EnvironmentNumber);
-        let environments_ms = numbers.map(|number| match suite.environment(number) {
+        let environments_ms = suite.numbers().map(|number| match suite.environment(number) {
             None => 0,
             Some((_, environment)) if environment.services.is_empty() => start_ms,
             Some(_) => start_ms.saturating_add(SERVICES_MS),

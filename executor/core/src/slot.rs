@@ -177,8 +177,8 @@ impl Worker {
     }
 
     /// Whether it can work for an attempt it was not started for. Not for one of another environment, which has another
-    /// sandbox, nor for one of another number: that was given out
-    /// anew, after the executor had been lost. And not for a discovery: only a new process collects anew.
+    /// sandbox, nor for one of another number: that was given out anew, after the executor had been lost. And not for a
+    /// discovery: only a new process collects anew.
     pub fn can_serve(&self, attempt: &Attempt) -> bool {
         let own = (&self.run, self.number, self.environment);
         !self.retired && !attempt.discover && own == (&attempt.run, attempt.number, attempt.environment)
@@ -186,8 +186,8 @@ impl Worker {
 
     /// What it lives for. What starts a process for each batch is isolated by that, but its sandbox is not.
     pub fn lives_for(&self) -> Isolation {
-        let own = Some(self.renewal.isolation).filter(|isolation| *isolation != Isolation::Slot);
-        own.filter(|_| self.batch_us.is_none()).unwrap_or(self.renewal.sandbox)
+        let own = if self.batch_us.is_none() { self.renewal.isolation } else { Isolation::Slot };
+        own.max(self.renewal.sandbox)
     }
 
     /// Whether it lives for less than what its slot runs.
@@ -202,11 +202,7 @@ impl Worker {
     /// Whether it may get a test of the attempt before it asks for one. What would be too much for it, or what it was
     /// the last of, only shows when it does.
     pub fn takes_ahead(&self, attempt: AttemptId) -> bool {
-        let shortest = match self.renewal.isolation {
-            Isolation::Slot => self.renewal.sandbox,
-            shorter => shorter,
-        };
-        let apart = match shortest {
+        let apart = match self.renewal.isolation.max(self.renewal.sandbox) {
             Isolation::Slot => false,
             Isolation::Bundle => self.fed.back().is_some_and(|(of, _)| *of != attempt),
             Isolation::Test => true,

@@ -192,13 +192,8 @@ impl Context {
     /// An environment of the run, with absolute paths of what its services are shown; none where that is nothing.
     pub fn definition(&self, number: EnvironmentNumber) -> Result<Option<Definition>, String> {
         let found = self.spec.suite.definition(number);
-        let mut found = found.map_err(|impossible| format!("its environment cannot be: {impossible:?}"))?;
-        for service in found.iter_mut().flat_map(|definition| definition.services.values_mut()) {
-            for path in service.files.values_mut() {
-                *path = self.root.join(&*path).to_string_lossy().into_owned();
-            }
-        }
-        Ok(found)
+        let found = found.map_err(|impossible| format!("its environment cannot be: {impossible:?}"))?;
+        Ok(found.map(|definition| definition.below(&self.root)))
     }
 
     /// What an environment of the run says of variables.
@@ -238,8 +233,8 @@ impl Context {
         lock(&self.ids).get(&attempt)?.0.get(test)
     }
 
-    /// What a worker has to be found with, without which the attempt is not to be begun: what is only anticipated of another one, it says
-    /// nothing of.
+    /// What a worker has to be found with, without which the attempt is not to be begun: what is only anticipated of
+    /// another one, it says nothing of.
     pub fn needs(&self, attempt: AttemptId) -> Option<String> {
         let ids = lock(&self.ids);
         let (ids, _) = ids.get(&attempt).filter(|(_, anticipated)| *anticipated)?;

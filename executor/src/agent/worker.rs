@@ -196,13 +196,8 @@ async fn services(
     let Some(definition) = definition.filter(|definition| !definition.services.is_empty()) else {
         return Ok(None);
     };
-    let held = held.insert(
-        shared
-            .keeper
-            .hold(Arc::new(definition), &start.worker.0.to_string())
-            .await
-            .map_err(|e| e.to_string())?,
-    );
+    let sandbox = shared.keeper.hold(Arc::new(definition), &start.worker.0.to_string()).await;
+    let held = held.insert(sandbox.map_err(|error| error.to_string())?);
     held.start().await.map(Some).map_err(|error| error.to_string())
 }
 
@@ -301,8 +296,8 @@ fn write_adapter(directory: &Path) -> std::io::Result<()> {
 }
 
 /// What a worker has beside this process's own: one hash seed for all workers of a run where Python may be, so that ids
-/// made from sets are the same in each; the run's revision; what the run says; what was prepared, before whatever PATH that leaves; what
-/// its environment says, and where its services are; and secrets, which win.
+/// made from sets are the same in each; the run's revision; what the run says; what was prepared, before whatever PATH
+/// that leaves; what its environment says, and where its services are; and secrets, which win.
 fn variables(context: &Context, start: &Start, given: &Given) -> Vec<(String, String)> {
     let suite = &context.spec.suite;
     let mut variables = Vec::new();

@@ -1,6 +1,7 @@
 //! What is written of services and environments, and in which order services start.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -159,6 +160,15 @@ impl Definition {
             Some(circle) => Err(Impossible::Circle(circle)),
             None => Ok(definition),
         }
+    }
+
+    /// The same, with absolute paths of what its services are shown.
+    #[must_use]
+    pub fn below(mut self, root: &Path) -> Definition {
+        for path in self.services.values_mut().flat_map(|service| service.files.values_mut()) {
+            *path = root.join(&*path).to_string_lossy().into_owned();
+        }
+        self
     }
 
     /// The services that have not begun and wait for none that is not done.

@@ -118,8 +118,9 @@ pub enum Algorithm {
     Auto,
 }
 
-/// What a worker lives for: the less it is, the less do tests find of one another in their process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// What a worker lives for: the less it is, the less do tests find of one another in their process. The greater one is the
+/// shorter life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Isolation {
     /// All that its slot runs of the run.

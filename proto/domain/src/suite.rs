@@ -72,6 +72,12 @@ impl Suite {
         u16::try_from(place + 1).ok().map(EnvironmentNumber)
     }
 
+    /// The numbers of all environments, and the default one's.
+    pub fn numbers(&self) -> impl Iterator<Item = EnvironmentNumber> + use<> {
+        let last = u16::try_from(self.named().count()).unwrap_or(u16::MAX);
+        (0..=last).map(EnvironmentNumber)
+    }
+
     /// An environment with all that it needs; none where that is nothing.
     pub fn definition(&self, number: EnvironmentNumber) -> Result<Option<Definition>, Impossible> {
         let found = self.environment(number);

@@ -33,8 +33,7 @@ pub(super) fn checked(mut suite: Suite, workspace: &Workspace) -> Checked<Suite>
     for path in suite.services.values_mut().flat_map(|service| service.files.values_mut()) {
         *path = super::spec::within(std::mem::take(path), workspace, "Service.files")?;
     }
-    let numbers = (0..=suite.environments.len()).filter_map(|number| u16::try_from(number).ok());
-    for number in numbers.map(seagull_domain::EnvironmentNumber) {
+    for number in suite.numbers() {
         suite.definition(number).map_err(|impossible| {
             Invalid::new(
                 "Suite.environments",

@@ -37,12 +37,7 @@ pub fn definition(story: &Story, root: &Path) -> anyhow::Result<Option<Definitio
     let found = story.spec.suite.definition(story.environment);
     let found = found.map_err(|why| anyhow!("the test's environment cannot be: {why:?}"))?;
     let found = found.filter(|definition| !definition.services.is_empty());
-    Ok(found.map(|mut definition| {
-        for path in definition.services.values_mut().flat_map(|service| service.files.values_mut()) {
-            *path = root.join(&*path).to_string_lossy().into_owned();
-        }
-        definition
-    }))
+    Ok(found.map(|definition| definition.below(root)))
 }
 
 impl Surroundings {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use seagull_binpacker::Risk;
-use seagull_domain::{EnvironmentNumber, RunSpec, Workspace};
+use seagull_domain::{RunSpec, Workspace};
 use seagull_results::{History, Lineage, Setups};
 use seagull_scheduler::Costs;
 
@@ -64,10 +64,8 @@ pub async fn problem(args: &cli::Plan) -> anyhow::Result<Named> {
     problem.risk = Risk::of(args.costs.overrun, prediction.common);
     let health = history.health(Lineage::of(&spec), fresh::unix_millis())?;
     let history = Some(health::Report::of(&health, &prediction));
-    let numbers = (0..=spec.suite.environments.len()).filter_map(|number| u16::try_from(number).ok());
-    let name =
-        |number| spec.suite.environment(EnvironmentNumber(number)).map_or("", |(name, _)| name).to_owned();
-    let environments = numbers.map(name).collect();
+    let name = |number| spec.suite.environment(number).map_or("", |(name, _)| name).to_owned();
+    let environments = spec.suite.numbers().map(name).collect();
     Ok(Named { problem, tests: manifest.ids().collect(), environments, history })
 }
 

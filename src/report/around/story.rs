@@ -308,10 +308,7 @@ impl<'t> Teller<'t> {
     fn isolation(&self, environment: EnvironmentNumber) -> Isolation {
         let Some(spec) = &self.spec else { return Isolation::default() };
         let sandbox = spec.suite.definition(environment).ok().flatten();
-        match spec.isolation {
-            Isolation::Slot => sandbox.map_or(Isolation::Slot, |sandbox| sandbox.isolation()),
-            shorter => shorter,
-        }
+        spec.isolation.max(sandbox.map_or(Isolation::Slot, |sandbox| sandbox.isolation()))
     }
 
     /// The error is what the text means instead of one test; None if no tests are known.
