@@ -244,7 +244,7 @@ impl State {
                 let title = "it did not start".to_owned();
                 self.controller_error(run, SuiteError { title, message, text: None });
             }
-            WorkerEvent::Ended => {
+            WorkerEvent::Ended { .. } => {
                 controller.ended = true;
                 controller.hurry(now);
             }

@@ -116,6 +116,7 @@ impl State {
             start_limit: self.settings.start_limit,
             grace_ms: 10_000,
             ended: false,
+            exit: None,
             node: Default::default(),
             output: None,
             predicted_us: 1,

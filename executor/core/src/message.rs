@@ -99,8 +99,10 @@ pub enum WorkerEvent {
     SuiteError(SuiteError),
     /// Where what it measured of the suite's coverage lies.
     Coverage(TextRef),
-    /// The framework is done with its session; the process is about to end.
-    Ended,
+    /// The framework is done with its session; the process is about to end, with that exit code if it knows.
+    Ended {
+        exit: Option<i32>,
+    },
     /// The process and all its descendants are gone.
     Exited(Exit),
     /// Something that its tests need has ended, with a sentence that says what.

@@ -69,6 +69,8 @@ pub struct Worker {
     pub grace_ms: u64,
     /// Whether the framework said that its session is over.
     pub ended: bool,
+    /// The exit code that it ends with, by its own word.
+    pub exit: Option<i32>,
     pub node: Node,
     /// What it left for its controller.
     pub output: Option<String>,
@@ -213,6 +215,11 @@ impl Worker {
     /// Whether it is at nothing that belongs to a test.
     pub fn is_between_tests(&self) -> bool {
         self.running.is_none() && !self.collecting && !self.has_batch()
+    }
+
+    /// Whether its session ended, and its process in another way than it said.
+    pub fn ends_otherwise(&self, how: &str) -> bool {
+        self.ended && self.exit.is_some_and(|code| how != format!("exit code {code}"))
     }
 
     /// Whether it has tests and has come to none: they are not to blame for its end.

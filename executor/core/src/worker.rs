@@ -64,8 +64,8 @@ impl State {
                 worker.wants = !crossed;
                 worker.peak_kib = worker.peak_kib.max(peak_kib);
             }
-            WorkerEvent::Ended => {
-                worker.ended = true;
+            WorkerEvent::Ended { exit } => {
+                (worker.ended, worker.exit) = (true, exit);
                 worker.hurry(now);
             }
             WorkerEvent::Finished(result) => self.finished(slot, result),
@@ -302,6 +302,9 @@ impl State {
     fn last_words(&mut self, worker: &Worker, exit: &Exit) {
         let how = exit.how.clone();
         let (title, message) = match worker.phase {
+            Phase::Ready | Phase::Finishing { .. } if worker.ends_otherwise(&exit.how) => {
+                ("a worker died after its session", how)
+            }
             _ if !worker.ready || worker.ended || self.is_doubted(worker) => return,
             // That it may hang is why there was a second copy.
             Phase::Dying(Death::Grace) if self.is_superseded(worker) => return,

@@ -127,7 +127,7 @@ fn serve(directory: &Path) -> io::Result<()> {
         }
     };
     channel.say(&last);
-    channel.say(&Event::Ended {});
+    channel.say(&Event::Ended { exit: None });
     Ok(())
 }
 
@@ -146,7 +146,7 @@ fn session(channel: &mut Channel, adapter: &mut dyn Adapter, configure: &Configu
     }
     while let Some(command) = channel.next() {
         match command {
-            Command::Run { tests } => adapter.run(tests, channel)?,
+            Command::Run { tests, .. } => adapter.run(tests, channel)?,
             Command::Finish => break,
             // It is configured once, and neither has nor is a controller.
             _ => {}

@@ -1,5 +1,7 @@
 //! The adapter protocol: what workers are told and what they say, as JSON lines. Specified in `docs/adapter-protocol.md`.
 
+use std::collections::BTreeMap;
+
 use seagull_domain::{Asked, Framework, Outcome, TestCause};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,9 @@ pub(crate) enum Command {
     Configure(Box<Configure>),
     Run {
         tests: Vec<(u32, String)>,
+        /// Of their files, what hooks made of the tests in the discovery, where they changed any.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        hooked: BTreeMap<String, String>,
     },
     /// To a worker: what its controller has for it, as that wrote it.
     Node {
@@ -93,6 +98,11 @@ pub(crate) enum Event {
         tests: Vec<String>,
         environment: String,
     },
+    /// Hooks have changed tests of the file.
+    Hooked {
+        path: String,
+        digest: String,
+    },
     Asks(Asked),
     Skipped {
         path: String,
@@ -161,7 +171,10 @@ pub(crate) enum Event {
         data: String,
     },
     Finishing {},
-    Ended {},
+    Ended {
+        #[serde(default)]
+        exit: Option<i32>,
+    },
 }
 
 /// What the core keeps as it is must not be too long. The error is a sentence.
@@ -273,7 +286,7 @@ mod tests {
 
     #[test]
     fn commands_are_flat_objects() {
-        let run = Command::Run { tests: vec![(1, "a.py::t".into())] };
+        let run = Command::Run { tests: vec![(1, "a.py::t".into())], hooked: BTreeMap::new() };
         assert_eq!(serde_json::to_string(&run).unwrap(), r#"{"command":"run","tests":[[1,"a.py::t"]]}"#);
         assert_eq!(serde_json::to_string(&Command::Finish).unwrap(), r#"{"command":"finish"}"#);
     }

@@ -60,10 +60,20 @@ impl Ids {
         Ids { starts: sums.collect(), manifest }
     }
 
-    pub fn get(&self, test: TestIndex) -> Option<String> {
+    fn place(&self, test: TestIndex) -> Option<(&str, &str)> {
         let file = self.starts.partition_point(|start| *start <= test.0).checked_sub(1)?;
         let suffix = self.manifest.files[file].suffixes.get((test.0 - self.starts[file]) as usize)?;
-        Some(format!("{}{suffix}", self.manifest.files[file].path))
+        Some((&self.manifest.files[file].path, suffix))
+    }
+
+    pub fn get(&self, test: TestIndex) -> Option<String> {
+        self.place(test).map(|(path, suffix)| format!("{path}{suffix}"))
+    }
+
+    /// What hooks made of its file's tests, if they changed any, by the file's path.
+    fn hooked(&self, test: TestIndex) -> Option<(String, String)> {
+        let (path, digest) = self.manifest.hooked.get_key_value(self.place(test)?.0)?;
+        Some((path.clone(), digest.clone()))
     }
 }
 
@@ -228,9 +238,10 @@ impl Context {
         (!rev.is_empty()).then(|| (REVISION.to_owned(), rev.clone()))
     }
 
-    /// The id of a test of an attempt.
-    pub fn id(&self, attempt: AttemptId, test: TestIndex) -> Option<String> {
-        lock(&self.ids).get(&attempt)?.0.get(test)
+    /// The id of a test of an attempt, and what hooks made of its file's tests.
+    pub fn id(&self, attempt: AttemptId, test: TestIndex) -> Option<(String, Option<(String, String)>)> {
+        let ids = lock(&self.ids).get(&attempt)?.0.clone();
+        Some((ids.get(test)?, ids.hooked(test)))
     }
 
     /// What a worker has to be found with, without which the attempt is not to be begun: what is only anticipated of

@@ -61,6 +61,9 @@ impl Discovering {
             Event::Skipped { path, reason } => {
                 self.manifest.skipped_modules.push(SkippedModule { path, reason });
             }
+            Event::Hooked { path, digest } => {
+                self.manifest.hooked.insert(path, digest);
+            }
             Event::Asks(asked) => self.manifest.asked = asked,
             Event::Duplicate { id } => self.duplicates.push(id),
             _ => {}

@@ -57,7 +57,8 @@ impl Reader {
             | Event::Needs { .. }
             | Event::Asks(_)
             | Event::Skipped { .. }
-            | Event::Duplicate { .. } => {
+            | Event::Duplicate { .. }
+            | Event::Hooked { .. } => {
                 let excess = self.discovering.as_mut()?.take(event, bytes).err()?;
                 self.discovering = None;
                 WorkerEvent::DiscoveryFailed(excess)
@@ -121,7 +122,7 @@ impl Reader {
                 text: voice.log(&voice.with_log(text)),
             }),
             Event::Coverage { data } => WorkerEvent::Coverage(voice.log(&data)?),
-            Event::Ended {} => WorkerEvent::Ended,
+            Event::Ended { exit } => WorkerEvent::Ended { exit },
         })
     }
 

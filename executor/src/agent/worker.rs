@@ -1,6 +1,7 @@
 //! One worker: a sandbox with the framework's process in it, its socket, and what goes over it.
 #![expect(clippy::disallowed_methods, reason = "a shell: a worker's end takes real time")]
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -410,14 +411,17 @@ impl Launched {
 
     async fn feed(&self, link: &Link, attempt: AttemptId, tests: Vec<TestIndex>) {
         self.voice.attempt.store(attempt.0, Ordering::Relaxed);
-        let mut known = Vec::new();
+        let (mut known, mut hooked) = (Vec::new(), BTreeMap::new());
         for test in tests {
             match self.voice.context.id(attempt, test) {
-                Some(id) => known.push((test.0, id)),
+                Some((id, hooks)) => {
+                    known.push((test.0, id));
+                    hooked.extend(hooks);
+                }
                 None => self.voice.tell_unknown(test).await,
             }
         }
-        link.send(&Command::Run { tests: known });
+        link.send(&Command::Run { tests: known, hooked });
     }
 
     async fn obey(&mut self, order: Option<Order>, link: Option<&Link>) {

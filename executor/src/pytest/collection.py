@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import hashlib
 
 STRETCH_CHARACTERS = 40_000
 """Of ids in one event; JSON makes at most six bytes of one, so that a line stays below 256 KiB."""
@@ -10,13 +11,20 @@ NAMED_IN_A_LINE = 1000
 
 
 class Collection:
-    """The items that are collected, and the files whose turn has not come. Files are collected whole, once."""
+    """The items that are collected, and the files whose turn has not come. Files are collected whole, once.
+
+    Hooks and fixtures may want the whole suite. Where they show it, they get it: whoever reads `session.items` has it
+    collected; a hook that fails with a part of it, or does with a file's tests what it did not do in the discovery, is
+    called again with all of them.
+    """
 
     def __init__(self, channel, lazy):
         self.channel, self.lazy = channel, lazy
         self.session = None
         self.index = {}
-        self.deferred = {}
+        self.deferred, self.places = {}, {}
+        self.hooked = {}
+        """Of each file with tests that hooks have changed in the discovery, what they are now."""
         self.duplicates, self.deselected = [], 0
         self.uncollected, self.skipped = {}, {}
 
@@ -24,12 +32,47 @@ class Collection:
         self.session = session
         if self.lazy:
             session.genitems = self.genitems
+            session.perform_collect = self.perform_collect
+
+    def perform_collect(self, *args, **kwargs):
+        """In place of the session's: hooks that will not have an empty suite get the whole one."""
+        collect = type(self.session).perform_collect
+        with self.whole_if_refused(*args, **kwargs):
+            collect(self.session, *args, **kwargs)
+        return self.session.items
+
+    def begin(self):
+        """The items so far are known; whoever reads the session's from here on has all of them collected."""
+        self.index, self.duplicates = {}, []
+        self.add(list.__iter__(self.session.items))
+
+    @contextlib.contextmanager
+    def whole_if_refused(self, *args, **kwargs):
+        try:
+            yield
+        except pytest.exit.Exception:
+            raise
+        except Exception:
+            if not self.lazy:
+                raise
+            self.collect_whole(*args, **kwargs)
+
+    def collect_whole(self, *args, **kwargs):
+        """Collects all there is as pytest does. Modules are imported already, their items are new."""
+        self.lazy, self.deferred, self.index = False, {}, {}
+        # pytest 7 has no file twice.
+        getattr(self.session.config.pluginmanager, "_duplicatepaths", set()).clear()
+        with collection_warnings(self.session.config):
+            type(self.session).perform_collect(self.session, *args, **kwargs)
+        self.add(self.session.items)
 
     def genitems(self, node):
         """In place of the session's: files are put aside, everything else is collected as always."""
         is_file = isinstance(node, pytest.File) and not isinstance(node, pytest.Package)
         if is_file and self.lazy:
-            nodes = self.deferred.setdefault(clean(node.nodeid), [])
+            path = clean(node.nodeid)
+            self.places.setdefault(path, len(self.places))
+            nodes = self.deferred.setdefault(path, [])
             if node not in nodes:
                 nodes.append(node)
             return ()
@@ -62,19 +105,41 @@ class Collection:
         return nodeid if nodeid in self.deferred else None
 
     def collect(self, path):
-        session, config, nodes = self.session, self.session.config, self.deferred.pop(path)
         self.channel.event("collecting", path=path)
         self.channel.flush()
-        began, items, self.lazy = clock(), [], False
-        with collection_warnings(config):
-            for node in nodes:
-                items.extend(session.genitems(node))
-            config.hook.pytest_collection_modifyitems(session=session, config=config, items=items)
-        self.lazy = True
+        began = clock()
+        with self.whole_if_refused():
+            if self.gather(path) != self.hooked.get(path, ""):
+                self.collect_whole()
+        self.channel.event("collected", path=path, seconds=round(clock() - began, 6))
+
+    def gather(self, path):
+        """Collects one file; what hooks have made of its tests."""
+        session, config, nodes = self.session, self.session.config, self.deferred.pop(path)
+        items, self.lazy = [], False
+        try:
+            with collection_warnings(config):
+                for node in nodes:
+                    items.extend(session.genitems(node))
+                before = traits(items)
+                config.hook.pytest_collection_modifyitems(session=session, config=config, items=items)
+        finally:
+            self.lazy = True
         session.items.extend(items)
         session.testscollected += len(items)
         self.add(items)
-        self.channel.event("collected", path=path, seconds=round(clock() - began, 6))
+        return "".join(hook_changes(before, items).values())
+
+    def complete(self):
+        """Collects all files whose turn has not come."""
+        if not self.lazy:
+            return
+        while self.deferred and self.lazy:
+            with self.whole_if_refused():
+                self.gather(next(iter(self.deferred)))
+        if self.lazy:
+            place = lambda item: self.places.get(clean(item.nodeid).partition("::")[0], -1)
+            list.sort(self.session.items, key=place)
 
     def chain(self, nodeid):
         """The collectors above a test, as far as they are known without collecting its file; None if none are."""
@@ -135,6 +200,8 @@ class Collection:
             event("relation", tests=tests)
         for tests in ordered_relations(self.session.config, self.index):
             event("relation", tests=tests, ordered=True)
+        for path, digest in self.hooked.items():
+            event("hooked", path=path, digest=digest)
         for name, tests in self.environments().items():
             for first in range(0, len(tests), NAMED_IN_A_LINE):
                 event("needs", tests=tests[first : first + NAMED_IN_A_LINE], environment=name)
@@ -144,6 +211,64 @@ class Collection:
             event("duplicate", id=nodeid)
         event("discovered", tests=len(self.index) + len(entries), deselected=self.deselected)
         self.channel.flush()
+
+
+def collected_first(cls):
+    """Makes what reads a list wait until all is collected."""
+
+    def reader(method):
+        def read(self, *args):
+            self.be_complete()
+            return method(self, *args)
+
+        return read
+
+    for name in "__iter__ __reversed__ __len__ __getitem__ __contains__ __eq__ __ne__ __add__ index count copy".split():
+        setattr(cls, name, reader(getattr(list, name)))
+    return cls
+
+
+@collected_first
+class Items(list):
+    """The session's items where files are collected as they are reached: who looks at them has the rest collected."""
+
+    def __init__(self, collection, items):
+        super().__init__(items)
+        self._collection = collection
+
+    def be_complete(self):
+        self._collection.complete()
+        items = self._collection.session.items
+        if type(items) is list:
+            # All was collected anew.
+            list.__setitem__(self, slice(None), items)
+
+
+def traits(items):
+    """Of each item, what tells whether a hook has changed its marks or its fixtures."""
+    return {id(item): (len(item.own_markers), len(getattr(item, "fixturenames", ()))) for item in items}
+
+
+def hook_changes(before, items):
+    """{file: digest} of the marks and fixtures of those items that have others than before."""
+    files = collections.defaultdict(list)
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if before.get(id(item)) != (len(item.own_markers), len(fixtures)):
+            nodeid = clean(item.nodeid)
+            marks = sorted((mark.name, settled(mark.args), settled(mark.kwargs)) for mark in item.own_markers)
+            files[nodeid.partition("::")[0]].append(repr((nodeid, marks, sorted(fixtures))))
+    digest = lambda lines: hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "replace")).hexdigest()[:16]
+    return {path: digest(lines) for path, lines in files.items()}
+
+
+def settled(value):
+    """A text of a mark's arguments that is the same in each process."""
+    if isinstance(value, (tuple, list)):
+        return "[" + ",".join(map(settled, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(sorted(settled(key) + ":" + settled(value[key]) for key in value)) + "}"
+    return repr(value) if isinstance(value, (str, bytes, int, float, type(None))) else type(value).__name__
 
 
 def collection_warnings(config):

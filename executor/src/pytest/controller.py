@@ -165,7 +165,8 @@ class ControllerTrouble(Trouble):
 
     def __init__(self, channel, limit):
         super().__init__(channel, limit)
-        self.collected = True
+        # That tests fail, its workers tell.
+        self.collected = self.failed = True
 
     def suite_error(self, title, message, text):
         # The executor adds what was written.

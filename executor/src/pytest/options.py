@@ -76,6 +76,8 @@ def without_effect(config):
             yield "{} {}".format(", ".join(found), why)
     if getattr(config.option, "capture", None) == "no":
         yield "-s: what tests write is shown nowhere; without -s it is with the test"
+    if getattr(config.option, "max_warnings", None) is not None:
+        yield "--max-warnings ignored: no worker knows the warnings of all"
     if getattr(config.option, "randomly_seed", None) == "last":
         yield "--randomly-seed=last ignored: workers know of no earlier run; use seagull's --seed N"
 

@@ -1,6 +1,10 @@
 """What is told beside the tests: errors outside of all tests, and the end."""
 
 
+FAILED, INTERRUPTED, NO_TESTS = 1, 2, 5
+"""Exit codes of pytest that tests, or their absence, explain."""
+
+
 class Trouble:
     """Errors outside of all tests: before the collection is done they are the end of it, after it suite errors."""
 
@@ -8,6 +12,12 @@ class Trouble:
         self.channel, self.limit = channel, limit
         self.collected = False
         self.told = None
+        self.failed = self.interrupted = False
+
+    def explains(self, report):
+        """A report that pytest's exit code is of."""
+        if report.outcome == "failed":
+            self.failed = True
 
     def suite_error(self, title, message, text):
         self.channel.event("suite_error", title=title, message=message, text=bounded(text, self.limit))
@@ -36,6 +46,10 @@ class Trouble:
         if not self.collected and self.told is None:
             message = "pytest ended with exit code {} without collecting".format(code)
             self.broken("pytest", message + "; where no tests are to run, use pytest itself", "")
+        expected = (0, NO_TESTS, FAILED * self.failed, INTERRUPTED * self.interrupted)
+        if self.collected and self.told is None and code not in expected:
+            message = "pytest ended with exit code {}, which no test explains".format(code)
+            self.suite_error("session finish", message, "")
         self.channel.event("ended", exit=code)
         self.channel.flush()
         self.channel.close()

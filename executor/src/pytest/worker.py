@@ -1,6 +1,7 @@
 """The plugin: takes pytest over where the executor decides, runs the tests it sends, and reports each."""
 
 import collections
+import itertools
 import os
 import sys
 
@@ -29,6 +30,7 @@ class Worker:
         self.trouble = Trouble(channel, self.limit)
         self.coverage = Coverage(channel, settings.get("basetemp"))
         self.queue, self.finish, self.asked = collections.deque(), False, False
+        self.red = set()
         self.session, self.rootdir, self.advice = None, "", set()
         self.reports, self.raised, self.ordinal, self.waited = [], [], 0, 0.0
         self.current = self.item = self.promised = None
@@ -131,10 +133,17 @@ class Worker:
         if self.settings.get("discover") and isinstance(collector, pytest.File):
             self.tell_import(clean(collector.nodeid))
 
-    @hookimpl(tryfirst=True)
-    def pytest_collection_modifyitems(self):
-        if self.settings.get("discover"):
+    @hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_collection_modifyitems(self, session, items):
+        discovers = self.settings.get("discover")
+        if discovers:
             self.tell_import("")
+            before = traits(items)
+        yield
+        if discovers:
+            self.collection.hooked = hook_changes(before, items)
+        elif self.collection.lazy:
+            session.items = Items(self.collection, items)
 
     def tell_import(self, path):
         self.channel.event("importing", path=path)
@@ -146,6 +155,7 @@ class Worker:
     def pytest_collectreport(self, report):
         if report.outcome == "passed":
             return
+        self.trouble.explains(report)
         message, _ = message_and_location(report, self.rootdir)
         path = clean(report.nodeid)
         text = report.longreprtext + "\n" + sections(report.sections)
@@ -169,7 +179,8 @@ class Worker:
         if self.trouble.told is not None:
             return True
         self.trouble.collected = True
-        self.collection.add(session.items)
+        self.collection.begin()
+        self.take_teardown(session)
         if self.settings.get("discover"):
             self.collection.report()
         try:
@@ -209,6 +220,8 @@ class Worker:
         if item is None:
             self.tell_absent(test, nodeid)
             return
+        if test in self.red:
+            self.forget_failures(item)
         if self.promised is not item:
             self.tear_down_to(item, "fixture teardown")
         nextitem = self.promised = self.collection.index.get(self.queue[0][1]) if self.queue else None
@@ -225,8 +238,18 @@ class Worker:
         self.current = None
         self.coverage.between_tests()
 
+    def forget_failures(self, item):
+        """pytest keeps what a fixture has raised for as long as the fixture. A test that runs again has it set up again."""
+        self.promised = None
+        self.tear_down_to(self.session, "fixture teardown")
+        fixtures = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+        for definition in itertools.chain.from_iterable(fixtures.values()):
+            if definition.cached_result and definition.cached_result[2] is not None:
+                definition.cached_result = None
+
     def pytest_runtest_logreport(self, report):
         reports = self.reports
+        self.trouble.explains(report)
         if report.when == "setup" and reports:
             # A plugin runs the item once more.
             if all(report.outcome == "passed" for report in reports):
@@ -249,7 +272,7 @@ class Worker:
         try:
             if capture:
                 capture.resume_global_capture()
-            self.session._setupstate.teardown_exact(node)
+            self.teardown_exact(node)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -264,6 +287,31 @@ class Worker:
 
     # The successor.
 
+    def take_teardown(self, session):
+        """A test's teardown is told what comes next when it is due, and never ends the session's fixtures: an error in these
+        is no test's."""
+        state = session._setupstate
+        self.teardown_exact = exact = state.teardown_exact
+        state.teardown_exact = lambda nextitem: exact(session if nextitem is None else nextitem)
+        hooks_of, everywhere = session.gethookproxy, session.config.hook
+        shared = Hooks(everywhere, self.due)
+
+        def gethookproxy(path):
+            hooks = hooks_of(path)
+            return shared if hooks is everywhere else Hooks(hooks, self.due)
+
+        session.gethookproxy = gethookproxy
+
+    def due(self, nextitem):
+        """What pytest would have said is next: nothing at the end, and the item where it is collected."""
+        if type(nextitem) is not Successor:
+            return nextitem
+        self.await_successor()
+        if not self.queue:
+            return None if self.finish else nextitem
+        item = self.collection.index.get(self.queue[0][1])
+        return nextitem if item is None else item
+
     def receive(self, timeout):
         """Takes the commands that come within `timeout`; whether any did."""
         commands = self.channel.receive(timeout)
@@ -275,6 +323,7 @@ class Worker:
             self.asked = False
             if command["command"] == "run":
                 self.queue.extend(command["tests"])
+                self.collection.hooked.update(command.get("hooked", {}))
             elif command["command"] == "node":
                 self.node = command
             elif command["command"] == "finish":
@@ -307,7 +356,7 @@ class Worker:
         began = clock()
         item = self.collection.find(self.queue[0][1]) if self.queue else None
         self.waited += clock() - began
-        return item if item is not None else self.session
+        return item
 
     # What is told.
 
@@ -327,6 +376,8 @@ class Worker:
         seconds.update((report.when, round(report.duration, 6)) for report in reports if report.when in seconds)
         seconds["teardown"] = round(max(0.0, seconds["teardown"] - self.waited), 6)
         fields = describe(reports, self.rootdir, self.limit)
+        if fields["outcome"] == "failed":
+            self.red.add(self.current)
         known_by = {"test": self.current, "ordinal": self.ordinal, "last": last}
         self.channel.event("finished", **known_by, **seconds, rss=rss, **fields)
 
@@ -344,7 +395,7 @@ class Worker:
 
     def tell_interrupted(self, error):
         """In a test or, if there is no current one, between tests; goes with the next flush."""
-        self.interrupted = True
+        self.interrupted = self.trouble.interrupted = True
         fields = {"message": first_line(str(error))}
         if self.current is not None:
             fields = describe_interruption(error, self.item, self.rootdir, self.limit)
@@ -362,7 +413,8 @@ class Worker:
 class Successor:
     """Stands for the next item where it is not known yet: asks for it when something wants to know.
 
-    pytest asks in the teardown phase, by `listchain`; so the executor decides after the call phase what comes next.
+    pytest asks in the teardown phase, by `listchain`; so the executor decides after the call phase what comes next. As long
+    as nobody knows, it is an item without a module, a class, a parent.
     """
 
     def __init__(self, worker):
@@ -374,5 +426,27 @@ class Successor:
             self._chain = self._worker.next_chain()
         return self._chain
 
+    @property
+    def __class__(self):
+        return type(self._worker.next_item() or self)
+
     def __getattr__(self, name):
-        return getattr(self._worker.next_item(), name)
+        item = self._worker.next_item()
+        if item is None and not name.startswith("__"):
+            return None
+        return getattr(item, name)
+
+
+class Hooks:
+    """The hooks for a path; that of the teardown says what is next as it is known then."""
+
+    def __init__(self, hooks, due):
+        self._hooks, self._due = hooks, due
+
+    def __getattr__(self, name):
+        hook = getattr(self._hooks, name)
+        setattr(self, name, hook)
+        return hook
+
+    def pytest_runtest_teardown(self, item, nextitem):
+        return self._hooks.pytest_runtest_teardown(item=item, nextitem=self._due(nextitem))

@@ -1,6 +1,6 @@
 //! The manifest: the tests of a run, in the framework's final order.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,10 @@ pub struct Manifest {
     /// Tests that name the environment that they need.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub environments: Vec<Needs>,
+    /// What the suite's hooks made of a file's tests, as a digest of the adapter's, of the files where they changed any. A
+    /// worker that collects a file at a time holds what they do then against it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hooked: BTreeMap<String, String>,
     /// Files that are skipped whole: they have no test, so no entry and no verdict.
     #[serde(default)]
     pub skipped_modules: Vec<SkippedModule>,
@@ -184,6 +188,7 @@ impl Manifest {
             files,
             relations: self.relations.iter().map(moved).filter(|r| r.tests.len() > 1).collect(),
             environments: self.environments.iter().map(needs).filter(|n| !n.tests.is_empty()).collect(),
+            hooked: self.hooked.clone(),
             skipped_modules: self.skipped_modules.clone(),
             warnings: self.warnings.clone(),
             asked: self.asked.clone(),

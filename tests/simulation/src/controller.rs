@@ -70,7 +70,7 @@ impl World {
                 if dies {
                     self.census.count("fault: controller died finishing");
                 } else {
-                    self.controller_says(agent, id, 1, WorkerEvent::Ended);
+                    self.controller_says(agent, id, 1, WorkerEvent::Ended { exit: None });
                 }
                 self.controller_exits(agent, id, dies, 2);
             }

@@ -60,7 +60,7 @@ fn a_relation_that_was_only_fed_ahead_goes_on_in_another_worker() {
 #[test]
 fn a_worker_of_another_number_is_not_used() {
     let mut world = World::finishing();
-    world.worker(1, WorkerEvent::Ended);
+    world.worker(1, WorkerEvent::Ended { exit: None });
     let effects = world.worker(1, exited());
     assert!(matches!(&effects[..], [Effect::Start(start)] if start.number == SlotNumber(5)), "{effects:?}");
 }
@@ -72,7 +72,7 @@ fn a_warm_worker_does_not_stand_in_the_way_of_a_discovery() {
     world.worker(1, passed(0));
     world.desired = vec![wanted(2, Kind::Discover, 0)];
     assert_eq!(world.answer(vec![(AttemptId(1), 1)]), [finish(1)]);
-    world.worker(1, WorkerEvent::Ended);
+    world.worker(1, WorkerEvent::Ended { exit: None });
     let effects = world.worker(1, exited());
     assert!(matches!(&effects[..], [Effect::Start(start)] if start.discover), "{effects:?}");
 }
@@ -120,7 +120,7 @@ fn a_relation_that_has_started_goes_before_what_needs_a_whole_collection() {
     assert_eq!(world.worker(1, passed(2)), []);
     world.starts(3);
     assert_eq!(world.worker(1, passed(3)), [finish(1)]);
-    world.worker(1, WorkerEvent::Ended);
+    world.worker(1, WorkerEvent::Ended { exit: None });
     assert!(matches!(&world.worker(1, exited())[..], [Effect::Start(start)] if start.whole));
 }
 
@@ -206,7 +206,7 @@ fn what_does_not_count_is_not_followed_by_anything_in_the_same_worker() {
     world.desired = vec![wanted(2, Kind::Run, 0)];
     world.answer(vec![(AttemptId(1), 1)]);
     assert_eq!(world.contents(2, 1, &[entry(0, 0)]), []);
-    world.worker(1, WorkerEvent::Ended);
+    world.worker(1, WorkerEvent::Ended { exit: None });
     assert!(matches!(&world.worker(1, exited())[..], [Effect::Start(start)] if start.worker == WorkerId(2)));
 }
 

@@ -71,7 +71,7 @@ fn over() -> World {
     world.runs.clear();
     assert_eq!(world.answer(Vec::new()), [interrupt(1)]);
     world.worker(1, WorkerEvent::NodeOutput("left".into()));
-    world.worker(1, WorkerEvent::Ended);
+    world.worker(1, WorkerEvent::Ended { exit: None });
     let output = Some("left".to_owned());
     let down = node(2, NodeOrder::Down { number: NUMBER, error: None, output });
     assert_eq!(world.worker(1, exited()), [down, finish(2)]);
@@ -90,7 +90,7 @@ fn errors(world: &mut World) -> Vec<(String, String)> {
 fn a_controller_lives_until_the_last_worker_is_gone_and_the_run_until_it_is() {
     let mut world = over();
     assert_eq!(world.state.next_report().workers.len(), 1, "the run has not ended");
-    world.worker(2, WorkerEvent::Ended);
+    world.worker(2, WorkerEvent::Ended { exit: None });
     assert_eq!(world.worker(2, exited()), []);
     assert!(world.state.next_report().workers.is_empty());
     assert_eq!(errors(&mut world), []);
@@ -134,7 +134,7 @@ fn a_worker_that_follows_is_a_node_of_the_same_controller() {
 fn a_controller_that_fails_is_told_of_once_and_workers_go_on_without() {
     let mut world = waiting(Kind::Run);
     world.worker(2, error("session start"));
-    world.worker(2, WorkerEvent::Ended);
+    world.worker(2, WorkerEvent::Ended { exit: None });
     assert_eq!(world.worker(2, exited()), [input(1, None)]);
     assert_eq!(world.worker(1, WorkerEvent::Ready { grace_ms: 1000 }), [feed(1, 1, &[0])]);
     world.starts(0);
@@ -227,12 +227,12 @@ fn what_was_said_in_an_attempt_that_does_not_count_is_said_again() {
 fn an_executor_leaves_when_its_controller_is_gone() {
     let mut world = running();
     assert_eq!(world.leave(6), [interrupt(1)], "there is just time for the grace");
-    world.worker(1, WorkerEvent::Ended);
+    world.worker(1, WorkerEvent::Ended { exit: None });
     world.desired.clear();
     assert!(world.worker(1, exited()).contains(&finish(2)));
     world.answer(vec![(AttemptId(1), 1)]);
     assert!(!world.state.next_report().workers.is_empty());
-    world.worker(2, WorkerEvent::Ended);
+    world.worker(2, WorkerEvent::Ended { exit: None });
     world.worker(2, exited());
     assert!(world.state.next_report().workers.is_empty());
 }

@@ -41,7 +41,7 @@ fn what_runs_goes_on_and_what_has_not_started_goes_back_at_once() {
     world.worker(1, WorkerEvent::Next { peak_kib: 0 });
     assert_eq!(world.worker(1, passed(0)), [finish(1)]);
     assert_eq!(world.report(1).state, drained());
-    world.worker(1, WorkerEvent::Ended);
+    world.worker(1, WorkerEvent::Ended { exit: None });
     world.worker(1, exited());
     assert_eq!((world.failures(), world.suite_errors()), (vec![], vec![]));
 }
@@ -162,7 +162,7 @@ fn an_executor_leaves_when_the_scheduler_has_heard_that_it_has_nothing() {
     world.starts(0);
     assert_eq!(world.leave(6), [interrupt(1)]);
     world.worker(1, WorkerEvent::Interrupted { test: Some(TestIndex(0)), failure: Failure::default() });
-    world.worker(1, WorkerEvent::Ended);
+    world.worker(1, WorkerEvent::Ended { exit: None });
     world.worker(1, exited());
     assert_eq!(world.report(1).state, drained());
     world.desired.clear();

@@ -47,7 +47,7 @@ fn passes(world: &mut World, worker: u64, test: u32) -> Vec<Effect> {
 /// The session ends as it should, and the next worker starts.
 #[track_caller]
 fn is_followed(world: &mut World, worker: u64) {
-    assert_eq!(world.worker(worker, WorkerEvent::Ended), []);
+    assert_eq!(world.worker(worker, WorkerEvent::Ended { exit: None }), []);
     let effects = world.worker(worker, exited());
     assert!(matches!(&effects[..], [Effect::Start(start)] if start.worker.0 == worker + 1), "{effects:?}");
     assert_eq!(world.suite_errors(), [""; 0]);
@@ -120,7 +120,7 @@ fn a_worker_that_is_renewed_ends_as_any_other() {
     passes(&mut world, 1, 0);
     let error = SuiteError { title: "session finish".into(), message: "no".into(), text: None };
     world.worker(1, WorkerEvent::SuiteError(error));
-    world.worker(1, WorkerEvent::Ended);
+    world.worker(1, WorkerEvent::Ended { exit: None });
     world.worker(1, exited());
     assert_eq!(world.suite_errors(), ["no"]);
 

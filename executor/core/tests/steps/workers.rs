@@ -76,7 +76,7 @@ fn a_session_that_nobody_cancelled_may_take_as_long_to_end_as_to_start() {
 fn a_process_whose_session_is_over_has_only_the_grace() {
     let mut world = World::finishing();
     world.wait(Duration::from_secs(60));
-    world.worker(1, WorkerEvent::Ended);
+    world.worker(1, WorkerEvent::Ended { exit: None });
     world.wait(Duration::from_secs(1));
     assert!(matches!(world.step(Event::Tick)[..], [Effect::Kill { .. }]));
     world.worker(1, exited());
@@ -167,7 +167,7 @@ fn a_worker_that_had_ended_was_not_killed_at_the_grace() {
     let [Effect::Kill { dump_stacks: false, .. }] = world.step(Event::Tick)[..] else {
         panic!("it is killed")
     };
-    world.worker(1, WorkerEvent::Ended);
+    world.worker(1, WorkerEvent::Ended { exit: None });
     world.worker(1, exited());
     assert_eq!(world.suite_errors(), [""; 0]);
 }
@@ -178,14 +178,14 @@ fn a_session_that_ends_itself_between_tests_is_a_suite_error_and_the_rest_goes_o
     world.starts(0);
     world.worker(1, passed(0));
     world.worker(1, WorkerEvent::Interrupted { test: None, failure: Failure::from("enough".to_owned()) });
-    world.worker(1, WorkerEvent::Ended);
+    world.worker(1, WorkerEvent::Ended { exit: None });
     let effects = world.worker(1, exited());
     assert!(matches!(&effects[..], [Effect::Start(_)]), "{effects:?}");
     assert_eq!((world.suite_errors(), world.failures()), (vec!["enough".to_owned()], vec![]));
     // A worker that comes to no test at all would be followed by another for ever.
     world.worker(2, WorkerEvent::Ready { grace_ms: 1000 });
     world.worker(2, WorkerEvent::Interrupted { test: None, failure: Failure::default() });
-    world.worker(2, WorkerEvent::Ended);
+    world.worker(2, WorkerEvent::Ended { exit: None });
     assert_eq!(world.worker(2, exited()), []);
     assert_eq!(world.failures(), []);
     assert_eq!(world.report(1).state, gave_back("the worker ended before it ran any test: interrupted"));
@@ -267,7 +267,7 @@ fn a_worker_that_cannot_collect_gives_all_back_in_the_frameworks_words() {
     let lines =
         |numbers: std::ops::Range<u32>| numbers.map(|number| format!("\n{number}")).collect::<String>();
     world.worker(1, WorkerEvent::DiscoveryFailed(format!("no module named x{}", lines(0..20))));
-    world.worker(1, WorkerEvent::Ended);
+    world.worker(1, WorkerEvent::Ended { exit: None });
     assert_eq!(world.worker(1, exited()), [], "another worker would not fare better");
     assert_eq!(world.records(), []);
     let last = format!("the worker ended before it ran any test: no module named x{}", lines(12..20));
@@ -289,7 +289,7 @@ fn a_worker_that_ends_before_it_is_ready_says_why() {
         }
     };
     let broken = WorkerEvent::DiscoveryFailed("usage: no such option".into());
-    let (cause, message) = failed(vec![broken, WorkerEvent::Ended, exited()]);
+    let (cause, message) = failed(vec![broken, WorkerEvent::Ended { exit: None }, exited()]);
     assert_eq!(cause, InfraCause::SandboxFailed);
     assert_eq!(message, "the worker ended before it was ready: usage: no such option");
     assert_eq!(failed(vec![exited()]).1, "the worker ended before it was ready: signal 11");
@@ -383,7 +383,7 @@ fn what_a_worker_covered_is_delivered_though_it_tells_so_as_it_ends() {
     let mut world = World::finishing();
     let data = TextRef { log: AttemptId(1), offset: 0, length: 9 };
     world.worker(1, WorkerEvent::Coverage(data));
-    world.worker(1, WorkerEvent::Ended);
+    world.worker(1, WorkerEvent::Ended { exit: None });
     world.worker(1, exited());
     assert_eq!(world.records().last(), Some(&Record::Coverage(data)));
 }

@@ -275,7 +275,7 @@ impl World {
             }
             Finish::Clean | Finish::Hangs => {}
         }
-        self.say(place, WorkerEvent::Ended);
+        self.say(place, WorkerEvent::Ended { exit: None });
         self.is_gone(place, 0);
     }
 
