@@ -17,6 +17,7 @@ mod last_verdicts;
 mod lineage;
 mod logs;
 mod manifest;
+mod packed;
 mod predict;
 mod reading;
 mod renamed;
@@ -26,7 +27,10 @@ mod shrinkage;
 mod timing;
 
 pub use archive::{Archive, Archived, ArchivedFacts, Draft};
-pub use blobs::{Blobs, Evicted, Writer, digest};
+pub use blobs::{
+    Arrived, Blobs, Body, Evicted, Head, InvalidUrl, Key, Method, Presigned, Put, Remote, Store, StoreUrl,
+    Trouble, When, Why, Writer, digest, open as open_store,
+};
 pub use calibration::Calibration;
 pub use environments::environments;
 pub use error::Error;

@@ -20,6 +20,7 @@ use crate::evict::{evict, remove_own_journal};
 use crate::executed::Executed;
 use crate::plan;
 use crate::service::{Service, parse};
+use crate::uploads;
 
 /// Facts read at a time.
 const PAGE: u32 = 1000;
@@ -64,6 +65,9 @@ async fn finish(service: Arc<Service>, run: RunId) {
     archive_at_last(&service, &run).await;
     let (of, ended) = (service.clone(), run.clone());
     tidy(move || remove_own_journal(&of, &ended)).await;
+    let (of, ended) = (service.clone(), run.clone());
+    // What fails is tried again with all that waits.
+    let _ = blocking(move || uploads::pack(&of, &ended)).await;
     // Asked as long as there surely is an actor.
     let wanted = service.actor.ask(|reply| Request::Blobs { reply }).await;
     service.actor.tell(Event::Archived { run }).await;

@@ -68,6 +68,9 @@ fn settle(service: &Service, run: &RunId, is_kept: bool) -> Result<(), String> {
     if is_kept && !journal::exists(&directory) {
         return Ok(());
     }
+    // What the store is to have is not removed before it is on its way there.
+    let are_packed = service.logs(run).are_packed().map_err(|error| error.to_string())?;
+    let is_kept = is_kept || !are_packed;
     let Ok(_lock) = journal::lock(&directory) else { return Ok(()) };
     journal::remove(&directory).map_err(|error| error.to_string())?;
     if is_kept { Ok(()) } else { service.archive.remove(run).map_err(|error| error.to_string()) }
@@ -117,6 +120,25 @@ mod tests {
     }
 
     #[test]
+    fn a_run_whose_logs_are_to_go_to_a_store_stays_until_they_are_on_their_way() {
+        let store = tempfile::tempdir().unwrap();
+        let embedded = Embedded::new("own").with(&format!("file:{}/s", store.path().display()), u64::MAX);
+        for (run, age) in [("new", 1), ("old", 0)] {
+            embedded.archived(&run.parse().unwrap(), 1);
+            let ended = SystemTime::UNIX_EPOCH + Duration::from_secs(age);
+            File::open(at(&embedded, run).join("stream.jsonl")).unwrap().set_modified(ended).unwrap();
+        }
+        let old = "old".parse().unwrap();
+        let logs = embedded.service.logs(&old);
+        logs.write_at(seagull_domain::AttemptId(1), 0, b"text").unwrap();
+        evict_runs(&embedded.service, 1, u64::MAX).unwrap();
+        assert!(at(&embedded, "old").exists());
+        logs.pack().unwrap();
+        evict_runs(&embedded.service, 1, u64::MAX).unwrap();
+        assert!(!at(&embedded, "old").exists() && at(&embedded, "new").exists());
+    }
+
+    #[test]
     fn all_is_looked_at_only_now_and_then() {
         let embedded = Embedded::new("own");
         let run = "ended".parse().unwrap();
@@ -141,7 +163,13 @@ mod tests {
             let token: Token = "secret".parse().unwrap();
             let start = || {
                 let (journal, state) = (state.join("runs/r"), state.to_owned());
-                Server::start(Options { journal, state, settings: Settings::default(), token: token.clone() })
+                Server::start(Options {
+                    journal,
+                    state,
+                    blobs: None,
+                    settings: Settings::default(),
+                    token: token.clone(),
+                })
             };
             let server = loop {
                 match start() {

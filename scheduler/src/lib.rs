@@ -20,6 +20,7 @@ mod plan;
 mod recovery;
 mod server;
 mod service;
+mod uploads;
 mod watch;
 
 pub use journal::Error as JournalError;

@@ -305,7 +305,7 @@ mod tests {
         let suffixes = (0..3).map(|test| format!("::t{test}")).collect();
         let manifest =
             Manifest { files: vec![FileTests { path: "a.py".into(), suffixes }], ..Manifest::default() };
-        let mut writer = embedded.service.blobs.writer().unwrap();
+        let mut writer = embedded.service.blobs.writer(0).unwrap();
         writer.write(&seagull_results::encode_manifest(&manifest)).unwrap();
         let manifest = writer.finish(None).unwrap();
         let recorded = |records: Vec<Record>| What::Recorded {

@@ -187,7 +187,7 @@ pub(crate) fn load_manifest(service: &Service, digest: &Digest) -> Result<Manife
 
 pub(crate) fn store_manifest(service: &Service, manifest: &Manifest) -> Result<Digest, String> {
     let bytes = seagull_results::encode_manifest(manifest);
-    let mut writer = service.blobs.writer().map_err(|error| error.to_string())?;
+    let mut writer = service.blobs.writer(bytes.len() as u64).map_err(|error| error.to_string())?;
     writer.write(&bytes).map_err(|error| error.to_string())?;
     writer.finish(None).map_err(|error| error.to_string())
 }

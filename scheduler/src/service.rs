@@ -1,11 +1,11 @@
 //! What faces, watchers and errands share: the way to the actor, and the stores.
 #![expect(clippy::disallowed_methods, reason = "a shell: what the services share")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use seagull_domain::{RunId, RunSpec, Seq};
-use seagull_results::{Archive, ArchivedFacts, Blobs, History, Logs};
+use seagull_results::{Archive, ArchivedFacts, Blobs, History, Logs, Remote};
 use seagull_scheduler_core::{Fact, What};
 use tonic::Status;
 
@@ -16,6 +16,8 @@ use crate::journal::{self, Reader};
 pub(crate) struct Service {
     pub actor: Handle,
     pub blobs: Blobs,
+    /// The store behind the blobs, where the logs of ended runs go too.
+    pub remote: Option<Arc<Remote>>,
     pub history: History,
     pub archive: Archive,
     /// `STATE/runs`: a directory for each run, with its logs and its archived stream.
@@ -28,7 +30,7 @@ pub(crate) struct Service {
 impl Service {
     /// The logs of a run's attempts.
     pub fn logs(&self, run: &RunId) -> Logs {
-        Logs::new(&self.runs.join(run.as_str()).join("logs"))
+        logs_of(&self.runs, run).packed_into(self.remote.clone(), run)
     }
 
     /// Facts of a run after `after` that the journal has, each as JSON.
@@ -62,6 +64,11 @@ impl Service {
             _ => None,
         }))
     }
+}
+
+/// The logs of a run, by the directory of all runs.
+pub(crate) fn logs_of(runs: &Path, run: &RunId) -> Logs {
+    Logs::new(&runs.join(run.as_str()).join("logs"))
 }
 
 /// The facts of a run after a number, page by page: from the journal, or from the archive where the journal has
@@ -161,7 +168,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// The stores of an embedded run; what its actor would be asked comes out of `requests`.
+    /// The stores of a run; what its actor would be asked comes out of `requests`.
     pub struct Embedded {
         _state: tempfile::TempDir,
         pub service: Arc<Service>,
@@ -180,6 +187,7 @@ pub(crate) mod tests {
             let service = Service {
                 actor: Handle { requests: sender, live: broadcast::channel(1).0, durable },
                 blobs: Blobs::open(&path.join("blobs")).unwrap(),
+                remote: None,
                 history: History::open(&path.join("history.sqlite")).unwrap(),
                 archive: Archive::open(&runs).unwrap(),
                 journal: runs.join(run),
@@ -187,6 +195,15 @@ pub(crate) mod tests {
                 reader: Mutex::new(journal.reader().unwrap()),
             };
             Embedded { _state: state, service: Arc::new(service), journal, requests }
+        }
+
+        /// With a store behind, for which at most so many bytes wait.
+        pub fn with(mut self, store: &str, bound: u64) -> Embedded {
+            let service = Arc::get_mut(&mut self.service).unwrap();
+            let (runs, spool) = (service.runs.clone(), service.runs.with_file_name("spool"));
+            let remote = crate::server::remote(&store.parse().unwrap(), &runs, &spool, bound).unwrap();
+            service.remote = Some(remote);
+            self
         }
 
         /// Journals the facts of a run, the only ones.

@@ -15,6 +15,7 @@ use crate::duration;
 const SCHEDULER_EXAMPLES: &str = "\
 Examples:
   seagull scheduler --state /var/lib/seagull
+  seagull scheduler --blobs 's3://ci-results/seagull?region=eu-central-1'
   seagull scheduler --listen 0.0.0.0:7878 --tls-cert server.pem --tls-key server.key
 
 Clients and executors need the token that is made at the first start: pass them the file
@@ -46,6 +47,10 @@ pub struct Scheduler {
     pub listen: SocketAddr,
     #[command(flatten)]
     pub state: StateArgs,
+    /// Keep blobs and the logs of ended runs in this store too: s3://BUCKET/PREFIX?region=REGION, or file:/DIR; what waits for
+    /// it is in the state directory
+    #[arg(long, value_name = "URL", env = "SEAGULL_BLOBS")]
+    pub blobs: Option<String>,
     /// How long an executor may be silent before its tests go elsewhere
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = lease)]
     pub lease: Duration,

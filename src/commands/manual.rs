@@ -20,13 +20,14 @@ macro_rules! page {
 }
 
 /// The documentation, by name.
-const PAGES: [(&str, &str); 12] = [
+const PAGES: [(&str, &str); 13] = [
     page!("run"),
     page!("around"),
     page!("events"),
     page!("pytest"),
     page!("environment"),
     page!("sandboxes"),
+    page!("storage"),
     page!("rust"),
     page!("command"),
     page!("fault-tolerance"),

@@ -17,6 +17,7 @@ use std::thread;
 
 use anyhow::Context;
 use seagull_proto::Token;
+use seagull_results::StoreUrl;
 use tonic::transport::Uri;
 
 use crate::cli::{Command, TlsArgs, TokenArgs};
@@ -72,6 +73,12 @@ fn token(args: &TokenArgs) -> anyhow::Result<Token> {
         )
     })?;
     state::read_token(path)
+}
+
+/// The URL of a store. It is read here and not by the command line's reader, which repeats what it cannot take: it may have
+/// a secret in it.
+fn store_url(option: &str, text: &str) -> anyhow::Result<StoreUrl> {
+    text.parse().map_err(|error| usage(format!("{option}: {error}")))
 }
 
 /// A scheduler elsewhere, which is not spoken to yet.

@@ -90,6 +90,9 @@ impl Executors for Face {
         if !self.0.knows(&run).await? {
             return Err(Status::not_found("no such run"));
         }
+        if self.0.remote.is_some() && self.0.archive.contains(&run) {
+            return Err(Status::not_found("the run has ended, and its logs are on their way to the store"));
+        }
         let logs = self.0.logs(&run);
         let written = blocking(move || Ok::<_, String>(logs.write_at(attempt, offset, &data))).await?;
         let durable = match written {

@@ -73,6 +73,7 @@ impl Reach {
         let options = seagull_scheduler::Options {
             journal: scratch.path().to_owned(),
             state: state.directory.clone(),
+            blobs: None,
             settings: Settings::default(),
             token: token.clone(),
         };
