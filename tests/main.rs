@@ -24,5 +24,6 @@ mod renewal;
 mod rust;
 mod scenarios;
 mod services;
+mod stores;
 mod structure;
 mod tls;
