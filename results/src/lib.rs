@@ -1,7 +1,7 @@
 //! What is kept beyond a process: blobs, the logs of attempts, timings and verdicts of earlier runs, and ended runs.
 //! And what is made of it: predictions and selections, which are pure.
 //!
-//! Everything blocks; the shells call it from threads that may.
+//! Everything but the [`index`] blocks; the shells call it from threads that may.
 
 mod archive;
 mod blobs;
@@ -13,6 +13,7 @@ mod find;
 mod gone;
 mod health;
 mod history;
+pub mod index;
 mod last_verdicts;
 mod lineage;
 mod logs;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use seagull_domain::{Digest, RunId};
 
 use crate::journal;
+use crate::past;
 use crate::service::Service;
 
 /// Ended runs that are kept, the newest.
@@ -56,10 +57,17 @@ fn evict_runs(service: &Service, runs: usize, bytes: u64) -> Result<(), String> 
     let mut outcome = Ok(());
     for (newer, ended) in ended.iter().enumerate() {
         total += ended.bytes;
-        let is_kept = newer == 0 || (newer < runs && total <= bytes);
+        let is_kept = newer == 0 || (newer < runs && total <= bytes) || !is_indexed(service, &ended.run);
         outcome = outcome.and(settle(service, &ended.run, is_kept));
     }
     outcome
+}
+
+/// Whether all of an ended run is in an index elsewhere, if there is one.
+fn is_indexed(service: &Service, run: &RunId) -> bool {
+    let Some(spool) = &service.spool else { return true };
+    let ended = past::ended(service, run, 0);
+    ended.is_ok_and(|ended| spool.cursors.is_done(run, ended.submitted_at).unwrap_or(false))
 }
 
 /// Removes an ended run, or the journal that it has left. A run that some process has open stays as it is.
@@ -73,7 +81,13 @@ fn settle(service: &Service, run: &RunId, is_kept: bool) -> Result<(), String> {
     let is_kept = is_kept || !are_packed;
     let Ok(_lock) = journal::lock(&directory) else { return Ok(()) };
     journal::remove(&directory).map_err(|error| error.to_string())?;
-    if is_kept { Ok(()) } else { service.archive.remove(run).map_err(|error| error.to_string()) }
+    if is_kept {
+        return Ok(());
+    }
+    if let (Some(spool), Ok(ended)) = (&service.spool, past::ended(service, run, 0)) {
+        spool.cursors.forget(run, ended.submitted_at)?;
+    }
+    service.archive.remove(run).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -167,6 +181,7 @@ mod tests {
                     journal,
                     state,
                     blobs: None,
+                    index: None,
                     settings: Settings::default(),
                     token: token.clone(),
                 })

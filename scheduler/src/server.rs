@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use seagull_proto::Token;
+use seagull_results::index::{self, Address, Index, SqliteIndex};
 use seagull_results::{Archive, Blobs, History, Key, Remote, StoreUrl};
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
@@ -19,6 +20,7 @@ use tonic::transport::{Channel, Endpoint, Identity, ServerTlsConfig, Uri};
 
 use crate::actor::{Actor, Ends, Handle};
 use crate::committer::Committer;
+use crate::indexer::{self, Spool};
 use crate::journal::{self, Journal};
 use crate::service::{Service, logs_of};
 use crate::{Settings, errand, grpc, uploads};
@@ -44,6 +46,8 @@ pub struct Options {
     pub state: PathBuf,
     /// The store behind the state directory, where blobs and the logs of ended runs go.
     pub blobs: Option<StoreUrl>,
+    /// Where what runs come to is indexed; in the state directory if None.
+    pub index: Option<Address>,
     pub settings: Settings,
     pub token: Token,
 }
@@ -60,6 +64,8 @@ pub enum Error {
     Listen { address: SocketAddr, source: std::io::Error },
     #[error(transparent)]
     Store(seagull_results::Error),
+    #[error(transparent)]
+    Index(#[from] index::Error),
     #[error("nothing more can be kept: {0}")]
     Commit(String),
     #[error(
@@ -90,11 +96,16 @@ impl Server {
         let (live, _) = broadcast::channel(4096);
         let actor = Handle { requests, live: live.clone(), durable: committer.durable.clone() };
         let path = &options.state;
+        let (index, own_index, spool) = indices(path, options.index.as_ref())?;
         let remote = options
             .blobs
             .map(|url| remote(&url, &path.join("runs"), &path.join("spool"), SPOOL_BYTES))
             .transpose()?;
         let service = Service {
+            index,
+            own_index,
+            spool: spool.clone(),
+            hold: options.settings.lease / 3,
             actor,
             blobs: in_state(path, Blobs::open(&path.join("blobs")))?.with(remote.clone()),
             remote,
@@ -109,6 +120,9 @@ impl Server {
             tokio::spawn(uploads::run(Arc::downgrade(&service)));
         }
         tokio::spawn(errand::run(service.clone(), errand_queue));
+        if let Some(spool) = spool {
+            tokio::spawn(indexer::run(service.clone(), spool));
+        }
         let actor = Actor::new(state, committer, Ends { requests: receiver, errands, live });
         Ok(Server { service, token: options.token, silence, actor: tokio::spawn(actor.run()) })
     }
@@ -171,6 +185,18 @@ impl Server {
     }
 }
 
+/// The index to ask, the state directory's own if it is that, and what is known of one elsewhere.
+type Indices = (Arc<dyn Index>, Option<SqliteIndex>, Option<Arc<Spool>>);
+
+fn indices(state: &Path, address: Option<&Address>) -> Result<Indices, Error> {
+    let Some(address) = address else {
+        let own = in_state(state, SqliteIndex::open(&state.join("history.sqlite")))?;
+        return Ok((Arc::new(own.clone()), Some(own), None));
+    };
+    let spool = in_state(state, Spool::open(&state.join("index"), indexer::SPOOL_BYTES))?;
+    Ok((index::open(address)?, None, Some(Arc::new(spool))))
+}
+
 /// What is wrong, which transports wrap.
 fn cause(error: &tonic::transport::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
@@ -219,6 +245,7 @@ mod tests {
             journal,
             state: path,
             blobs: None,
+            index: None,
             settings: Settings::default(),
             token: token.clone(),
         };

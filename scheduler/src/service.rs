@@ -3,14 +3,17 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use seagull_domain::{RunId, RunSpec, Seq};
+use seagull_results::index::{Index, SqliteIndex};
 use seagull_results::{Archive, ArchivedFacts, Blobs, History, Logs, Remote};
 use seagull_scheduler_core::{Fact, What};
 use tonic::Status;
 
 use crate::actor::{self, Handle};
 use crate::grpc::blocking;
+use crate::indexer::Spool;
 use crate::journal::{self, Reader};
 
 pub(crate) struct Service {
@@ -20,6 +23,14 @@ pub(crate) struct Service {
     pub remote: Option<Arc<Remote>>,
     pub history: History,
     pub archive: Archive,
+    /// What runs came to, as it is searched.
+    pub index: Arc<dyn Index>,
+    /// The same, where it is the state directory's own.
+    pub own_index: Option<SqliteIndex>,
+    /// How far it is, where it is elsewhere.
+    pub spool: Option<Arc<Spool>>,
+    /// How long a report with results is held while there is no room for more to be indexed.
+    pub hold: Duration,
     /// `STATE/runs`: a directory for each run, with its logs and its archived stream.
     pub runs: PathBuf,
     /// The journal's directory: the state directory itself, or that of the one run.
@@ -184,7 +195,12 @@ pub(crate) mod tests {
             let (journal, _) = Journal::open(&runs.join(run), Settings::default()).unwrap();
             let (sender, requests) = mpsc::channel(16);
             let (_, durable) = watch::channel(Progress::default());
+            let index = SqliteIndex::open(&path.join("history.sqlite")).unwrap();
             let service = Service {
+                index: Arc::new(index.clone()),
+                own_index: Some(index),
+                spool: None,
+                hold: Duration::from_secs(1),
                 actor: Handle { requests: sender, live: broadcast::channel(1).0, durable },
                 blobs: Blobs::open(&path.join("blobs")).unwrap(),
                 remote: None,

@@ -20,7 +20,7 @@ macro_rules! page {
 }
 
 /// The documentation, by name.
-const PAGES: [(&str, &str); 13] = [
+const PAGES: [(&str, &str); 14] = [
     page!("run"),
     page!("around"),
     page!("events"),
@@ -28,6 +28,7 @@ const PAGES: [(&str, &str); 13] = [
     page!("environment"),
     page!("sandboxes"),
     page!("storage"),
+    page!("index"),
     page!("rust"),
     page!("command"),
     page!("fault-tolerance"),

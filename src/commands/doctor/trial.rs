@@ -44,6 +44,7 @@ pub async fn run(spec: RunSpec, limit: Duration, home: &Path, setups: &Path) -> 
         journal: state.journal(&spec.id),
         state: state.directory.clone(),
         blobs: None,
+        index: None,
         settings: Settings::default(),
         token: token.clone(),
     };
