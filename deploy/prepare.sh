@@ -43,8 +43,10 @@ case " $* " in
         command -v dockerd >/dev/null || beside+=(docker.io)
         command -v iptables >/dev/null || beside+=(iptables)
         command -v curl >/dev/null || beside+=(curl)
-        # It builds the S3 server.
+        # What builds the S3 server, and what gets and runs Elasticsearch.
         command -v go >/dev/null || beside+=(golang)
+        command -v mvn >/dev/null || beside+=(maven)
+        command -v java >/dev/null || beside+=(default-jre-headless)
         ;;
 esac
 if [ ${#beside[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

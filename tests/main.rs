@@ -13,6 +13,7 @@ mod environment;
 mod environments;
 mod frameworks;
 mod harness;
+mod index;
 mod losses;
 mod options;
 mod outcomes;

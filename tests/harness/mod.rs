@@ -3,6 +3,7 @@
 mod authority;
 mod chance;
 mod docker;
+mod elasticsearch;
 mod finished;
 mod marked;
 mod minio;
@@ -17,6 +18,7 @@ mod suite;
 pub use authority::Authority;
 pub use chance::Chance;
 pub use docker::{DECLARING, Docker, IMAGE, Question, Way, When};
+pub use elasticsearch::Elasticsearch;
 pub use finished::Finished;
 pub use minio::Minio;
 pub use place::{Namespace, Place, skip};
