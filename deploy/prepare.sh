@@ -33,7 +33,8 @@ if [ ${#packages[@]} -gt 0 ]; then
     fi
 fi
 
-# Some tests cut networks, let clocks jump, and start services; where that cannot be had they are skipped, which is said.
+# Some tests cut networks, let clocks jump, and start services and stores; where that cannot be had they are skipped,
+# which is said.
 beside=()
 case " $* " in
     *" test "*)
@@ -42,6 +43,10 @@ case " $* " in
         command -v dockerd >/dev/null || beside+=(docker.io)
         command -v iptables >/dev/null || beside+=(iptables)
         command -v curl >/dev/null || beside+=(curl)
+        # What builds the S3 server, and what gets and runs Elasticsearch.
+        command -v go >/dev/null || beside+=(golang)
+        command -v mvn >/dev/null || beside+=(maven)
+        command -v java >/dev/null || beside+=(default-jre-headless)
         ;;
 esac
 if [ ${#beside[@]} -gt 0 ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

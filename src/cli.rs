@@ -18,7 +18,9 @@ use tonic::transport::Uri;
 
 use crate::report::{Color, Files, Output};
 use crate::{config, duration, framework, memory};
-pub use around::{Explain, FormArgs, FromArgs, History, Logs, Repro, Rerun, Results, RunName, Runs, Watch};
+pub use around::{
+    Explain, FormArgs, FromArgs, History, Logs, Repro, Rerun, Results, RunName, Runs, Search, Tests, Watch,
+};
 pub use begin::{Doctor, Init};
 pub use fleet::{Drain, Executor, OfExecutors, Scheduler};
 pub use habits::refuse;
@@ -117,6 +119,14 @@ pub enum Command {
     ///
     /// From ended runs that are kept. Of runs that are not, only what they taught about durations is left.
     History(Box<History>),
+    /// Show which tests fail most, are flaky, slow, or slower than before
+    ///
+    /// Over the runs of some days, from the index.
+    Tests(Box<Tests>),
+    /// Search failures by the words of their messages and stacks
+    ///
+    /// Those that went wrong the same way are shown once, with how many there are, and the newest.
+    Search(Box<Search>),
     /// Write a seagull.toml to begin with
     ///
     /// Every setting is in it, commented out, with what it is for and its default. Overwrites one that is there
@@ -130,7 +140,7 @@ pub enum Command {
     /// Serve runs to executors, until interrupted
     ///
     /// Prints `listening on http://ADDRESS` (with a certificate `https`) on standard output once it can be reached.
-    Scheduler(Scheduler),
+    Scheduler(Box<Scheduler>),
     /// Offer this machine's slots to a scheduler, until interrupted
     ///
     /// Fetches each run's artifact once, and runs its tests in sandboxes. May join and leave at any time.

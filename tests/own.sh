@@ -8,11 +8,13 @@ what=(--locked --workspace)
 cargo test "${what[@]}" --no-run
 listed() { cargo test "${what[@]}" -- --list --format terse "$@" 2>/dev/null | grep -c ': test$' || true; }
 count=$(listed) ignored=$(listed --ignored)
-# The engine that some of them use is no process of theirs: it would end with the slot that began it.
-mkdir -p "$target/docker"
-exec 8>>"$target/docker/users"
-flock --shared 8
-tests/docker.sh "$target/docker" 8>&- || [ $? = 3 ]
+# The servers that some of them use are no processes of theirs: they would end with the slot that began them.
+mkdir -p "$target"/{docker,minio,elasticsearch/shared}
+exec 6>>"$target/docker/users" 7>>"$target/minio/users" 8>>"$target/elasticsearch/shared/users"
+for users in 6 7 8; do flock --shared $users; done
+for server in docker minio elasticsearch; do
+    "tests/$server.sh" "$target/$server" 6>&- 7>&- 8>&- || [ $? = 3 ]
+done
 run="own-$$-$(date +%s)"
 "$target/debug/seagull" run --state "$target/own" --run-id "$run" -- "${what[@]}"
 results=$("$target/debug/seagull" results "$run" --state "$target/own" --output json)

@@ -7,6 +7,7 @@ mod desired;
 mod drain;
 mod environment;
 mod event;
+mod found;
 mod framework;
 mod invalid;
 mod overview;
@@ -23,6 +24,7 @@ mod words;
 
 pub use blob::{BlobAsked, BlobPart, BlobPiece};
 pub use drain::DrainAsked;
+pub use found::{RankAsked, SearchAsked};
 pub use invalid::Invalid;
 pub use overview::{HistoryAsked, ListAsked};
 pub use request::{BundleAsked, LogChunk, RunDescription, TextAsked, Word, submission};

@@ -82,6 +82,9 @@ pub const JUDGED_ERRORS: usize = 20;
 pub const LISTED_RUNS: usize = 500;
 /// Ended runs that a test is searched in.
 pub const SEARCHED_RUNS: u32 = 100;
+/// Tests in a ranking, and groups of failures; and days that are looked at.
+pub const FOUND: u32 = 100;
+pub const DAYS: u32 = 3660;
 /// Ids that match, and bytes of them.
 pub const MATCHES: usize = 20;
 pub const MATCHES_BYTES: usize = 256 << 10;

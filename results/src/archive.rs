@@ -86,6 +86,11 @@ impl Archive {
         Ok([fact(&first)?, fact(&last)?])
     }
 
+    /// How long the stream of an ended run is; nothing where there is none.
+    pub fn stream_bytes(&self, run: &RunId) -> u64 {
+        self.path(run).metadata().map_or(0, |stream| stream.len())
+    }
+
     /// A stream to be written.
     pub fn draft(&self, run: &RunId) -> Result<Draft, Error> {
         let path = self.path(run);

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use seagull_domain::Digest;
 
+use crate::blobs::{Trouble, Why};
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{path}: {source}")]
@@ -14,6 +16,17 @@ pub enum Error {
     Newer { path: PathBuf, found: i64, known: i64 },
     #[error("a blob has the digest {found}, not {expected}")]
     Digest { expected: Digest, found: Digest },
+    #[error("no blob {0}")]
+    NoBlob(Digest),
+    #[error("{store}: {doing}: {trouble}")]
+    Store { store: String, doing: &'static str, trouble: Trouble },
+    #[error(
+        "{waiting} bytes wait for {store} already, which is more than may\nhint: seagull doctor --stores URL says what is wrong there"
+    )]
+    Full { store: String, waiting: u64 },
+    /// What was to be stored cannot be read, or is not what was said.
+    #[error("what was to be stored cannot be read: {0}")]
+    Source(std::io::Error),
     #[error("{path}, line {line} is damaged")]
     Damaged { path: PathBuf, line: usize },
     #[error("{path} does not begin and end with a fact")]
@@ -28,6 +41,11 @@ impl Error {
         use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         let Error::Io { source, .. } = self else { return false };
         matches!(source.kind(), FileTooLarge | QuotaExceeded | StorageFull)
+    }
+
+    /// Whether a store takes others, but not this one.
+    pub(crate) fn is_of_one_object(&self) -> bool {
+        !matches!(self, Error::Store { trouble, .. } if !matches!(trouble.why, Why::Taken | Why::Refused))
     }
 
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {

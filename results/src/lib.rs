@@ -1,7 +1,7 @@
 //! What is kept beyond a process: blobs, the logs of attempts, timings and verdicts of earlier runs, and ended runs.
 //! And what is made of it: predictions and selections, which are pure.
 //!
-//! Everything blocks; the shells call it from threads that may.
+//! Everything but the [`index`] blocks; the shells call it from threads that may.
 
 mod archive;
 mod blobs;
@@ -13,10 +13,12 @@ mod find;
 mod gone;
 mod health;
 mod history;
+pub mod index;
 mod last_verdicts;
 mod lineage;
 mod logs;
 mod manifest;
+mod packed;
 mod predict;
 mod reading;
 mod renamed;
@@ -26,7 +28,10 @@ mod shrinkage;
 mod timing;
 
 pub use archive::{Archive, Archived, ArchivedFacts, Draft};
-pub use blobs::{Blobs, Evicted, Writer, digest};
+pub use blobs::{
+    Arrived, Blobs, Body, Evicted, Head, InvalidUrl, Key, Method, Presigned, Put, Remote, Store, StoreUrl,
+    Trouble, When, Why, Writer, digest, open as open_store,
+};
 pub use calibration::Calibration;
 pub use environments::environments;
 pub use error::Error;

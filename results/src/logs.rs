@@ -4,11 +4,12 @@ use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use seagull_domain::{AttemptId, TextRef};
+use seagull_domain::{AttemptId, RunId, TextRef};
 
-use crate::Error;
-use crate::durable;
+use crate::blobs::{Key, Remote, gone};
+use crate::{Error, durable};
 
 /// The most that is kept of one log.
 pub const LOG_BYTES: u64 = 4 << 30;
@@ -19,6 +20,8 @@ const TEXT_BYTES: u64 = 16 << 20;
 pub struct Logs {
     directory: PathBuf,
     bound: u64,
+    /// Where logs go when their run has ended, and the run.
+    packed: Option<(Arc<Remote>, RunId)>,
 }
 
 impl Logs {
@@ -29,7 +32,13 @@ impl Logs {
 
     /// Logs of at most `bound` bytes each.
     pub fn bounded(directory: &Path, bound: u64) -> Logs {
-        Logs { directory: directory.to_owned(), bound }
+        Logs { directory: directory.to_owned(), bound, packed: None }
+    }
+
+    /// Those of this run, which are packed into a store when it has ended.
+    #[must_use]
+    pub fn packed_into(self, remote: Option<Arc<Remote>>, run: &RunId) -> Logs {
+        Logs { packed: remote.map(|remote| (remote, run.clone())), ..self }
     }
 
     fn path(&self, log: AttemptId) -> PathBuf {
@@ -68,7 +77,7 @@ impl Logs {
     pub fn read(&self, text: TextRef) -> Result<Option<Vec<u8>>, Error> {
         let path = self.path(text.log);
         let file = match File::open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => return self.read_packed(text),
             file => file.map_err(Error::io(&path))?,
         };
         let length = file.metadata().map_err(Error::io(&path))?.len();
@@ -76,6 +85,58 @@ impl Logs {
         let mut bytes = vec![0; usize::try_from(wanted).unwrap_or(0)];
         file.read_exact_at(&mut bytes, text.offset).map_err(Error::io(&path))?;
         Ok(Some(bytes))
+    }
+
+    fn read_packed(&self, text: TextRef) -> Result<Option<Vec<u8>>, Error> {
+        let Some((remote, run)) = &self.packed else { return Ok(None) };
+        let log = Key::Log(run.clone(), text.log);
+        remote.text(&log, text.offset, u64::from(text.length).min(TEXT_BYTES))
+    }
+
+    /// Packs the logs that are here and do not wait for the store yet. Each stays until [`Self::forget`].
+    pub fn pack(&self) -> Result<(), Error> {
+        let Some((remote, run)) = &self.packed else { return Ok(()) };
+        for (log, path) in self.unpacked()? {
+            // One that has arrived meanwhile is not there any more.
+            if let Some(mut file) = there(&path, File::open(&path))? {
+                remote.pack(&Key::Log(run.clone(), log), &mut file)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every log is packed.
+    pub fn are_packed(&self) -> Result<bool, Error> {
+        Ok(self.packed.is_none() || self.unpacked()?.is_empty())
+    }
+
+    fn unpacked(&self) -> Result<Vec<(AttemptId, PathBuf)>, Error> {
+        let Some((remote, run)) = &self.packed else { return Ok(Vec::new()) };
+        let Some(entries) = there(&self.directory, std::fs::read_dir(&self.directory))? else {
+            return Ok(Vec::new());
+        };
+        let logs = entries.filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let log: AttemptId = path.file_name()?.to_str()?.strip_suffix(".log")?.parse().ok()?;
+            (!remote.has_packed(&Key::Log(run.clone(), log))).then_some((log, path))
+        });
+        let mut logs: Vec<_> = logs.collect();
+        logs.sort();
+        Ok(logs)
+    }
+
+    /// Removes a log that is kept elsewhere.
+    pub fn forget(&self, log: AttemptId) -> Result<(), Error> {
+        let path = self.path(log);
+        gone(std::fs::remove_file(&path)).map_err(Error::io(&path))
+    }
+}
+
+/// None for what is not there.
+fn there<T>(path: &Path, asked: std::io::Result<T>) -> Result<Option<T>, Error> {
+    match asked {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        asked => asked.map(Some).map_err(Error::io(path)),
     }
 }
 

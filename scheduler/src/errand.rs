@@ -18,8 +18,11 @@ use crate::actor::{Errand, Request};
 use crate::anticipate;
 use crate::evict::{evict, remove_own_journal};
 use crate::executed::Executed;
+use crate::own_index::Entry;
+use crate::past::now;
 use crate::plan;
 use crate::service::{Service, parse};
+use crate::uploads;
 
 /// Facts read at a time.
 const PAGE: u32 = 1000;
@@ -64,6 +67,9 @@ async fn finish(service: Arc<Service>, run: RunId) {
     archive_at_last(&service, &run).await;
     let (of, ended) = (service.clone(), run.clone());
     tidy(move || remove_own_journal(&of, &ended)).await;
+    let (of, ended) = (service.clone(), run.clone());
+    // What fails is tried again with all that waits.
+    let _ = blocking(move || uploads::pack(&of, &ended)).await;
     // Asked as long as there surely is an actor.
     let wanted = service.actor.ask(|reply| Request::Blobs { reply }).await;
     service.actor.tell(Event::Archived { run }).await;
@@ -106,6 +112,7 @@ async fn archive_at_last(service: &Arc<Service>, run: &RunId) {
 fn archive(service: &Service, run: &RunId) -> Result<(), String> {
     let mut learned = Learned::default();
     let mut draft = service.archive.draft(run).map_err(|error| error.to_string())?;
+    let mut entry = Entry::new(service, run, now());
     let mut after = Seq(0);
     loop {
         let page = service.journalled(run, after, PAGE)?;
@@ -114,11 +121,15 @@ fn archive(service: &Service, run: &RunId) -> Result<(), String> {
         for (seq, body) in page {
             let fact = parse(seq, &body)?;
             let body = for_all(&fact)?.unwrap_or(body);
+            if let Some(entry) = &mut entry {
+                entry.take(seq, fact.what.clone())?;
+            }
             learned.take(fact.what);
             draft.write(seq, &body).map_err(|error| error.to_string())?;
         }
     }
     learned.keep(service, run)?;
+    entry.as_mut().map_or(Ok(()), Entry::keep)?;
     draft.finish().map_err(|error| error.to_string())
 }
 

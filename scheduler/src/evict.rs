@@ -8,6 +8,7 @@ use std::time::Duration;
 use seagull_domain::{Digest, RunId};
 
 use crate::journal;
+use crate::past;
 use crate::service::Service;
 
 /// Ended runs that are kept, the newest.
@@ -56,10 +57,17 @@ fn evict_runs(service: &Service, runs: usize, bytes: u64) -> Result<(), String> 
     let mut outcome = Ok(());
     for (newer, ended) in ended.iter().enumerate() {
         total += ended.bytes;
-        let is_kept = newer == 0 || (newer < runs && total <= bytes);
+        let is_kept = newer == 0 || (newer < runs && total <= bytes) || !is_indexed(service, &ended.run);
         outcome = outcome.and(settle(service, &ended.run, is_kept));
     }
     outcome
+}
+
+/// Whether all of an ended run is in an index elsewhere, if there is one.
+fn is_indexed(service: &Service, run: &RunId) -> bool {
+    let Some(spool) = &service.spool else { return true };
+    let ended = past::ended(service, run, 0);
+    ended.is_ok_and(|ended| spool.cursors.is_done(run, ended.submitted_at).unwrap_or(false))
 }
 
 /// Removes an ended run, or the journal that it has left. A run that some process has open stays as it is.
@@ -68,9 +76,18 @@ fn settle(service: &Service, run: &RunId, is_kept: bool) -> Result<(), String> {
     if is_kept && !journal::exists(&directory) {
         return Ok(());
     }
+    // What the store is to have is not removed before it is on its way there.
+    let are_packed = service.logs(run).are_packed().map_err(|error| error.to_string())?;
+    let is_kept = is_kept || !are_packed;
     let Ok(_lock) = journal::lock(&directory) else { return Ok(()) };
     journal::remove(&directory).map_err(|error| error.to_string())?;
-    if is_kept { Ok(()) } else { service.archive.remove(run).map_err(|error| error.to_string()) }
+    if is_kept {
+        return Ok(());
+    }
+    if let (Some(spool), Ok(ended)) = (&service.spool, past::ended(service, run, 0)) {
+        spool.cursors.forget(run, ended.submitted_at)?;
+    }
+    service.archive.remove(run).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -117,6 +134,25 @@ mod tests {
     }
 
     #[test]
+    fn a_run_whose_logs_are_to_go_to_a_store_stays_until_they_are_on_their_way() {
+        let store = tempfile::tempdir().unwrap();
+        let embedded = Embedded::new("own").with(&format!("file:{}/s", store.path().display()), u64::MAX);
+        for (run, age) in [("new", 1), ("old", 0)] {
+            embedded.archived(&run.parse().unwrap(), 1);
+            let ended = SystemTime::UNIX_EPOCH + Duration::from_secs(age);
+            File::open(at(&embedded, run).join("stream.jsonl")).unwrap().set_modified(ended).unwrap();
+        }
+        let old = "old".parse().unwrap();
+        let logs = embedded.service.logs(&old);
+        logs.write_at(seagull_domain::AttemptId(1), 0, b"text").unwrap();
+        evict_runs(&embedded.service, 1, u64::MAX).unwrap();
+        assert!(at(&embedded, "old").exists());
+        logs.pack().unwrap();
+        evict_runs(&embedded.service, 1, u64::MAX).unwrap();
+        assert!(!at(&embedded, "old").exists() && at(&embedded, "new").exists());
+    }
+
+    #[test]
     fn all_is_looked_at_only_now_and_then() {
         let embedded = Embedded::new("own");
         let run = "ended".parse().unwrap();
@@ -141,7 +177,14 @@ mod tests {
             let token: Token = "secret".parse().unwrap();
             let start = || {
                 let (journal, state) = (state.join("runs/r"), state.to_owned());
-                Server::start(Options { journal, state, settings: Settings::default(), token: token.clone() })
+                Server::start(Options {
+                    journal,
+                    state,
+                    blobs: None,
+                    index: None,
+                    settings: Settings::default(),
+                    token: token.clone(),
+                })
             };
             let server = loop {
                 match start() {

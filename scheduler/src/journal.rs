@@ -195,6 +195,11 @@ pub(crate) fn exists(directory: &Path) -> bool {
     FILES.iter().any(|name| directory.join(name).exists())
 }
 
+/// How long a directory's journal is.
+pub(crate) fn bytes(directory: &Path) -> u64 {
+    FILES.iter().map(|name| directory.join(name).metadata().map_or(0, |file| file.len())).sum()
+}
+
 /// Removes a directory's journal, which its caller has locked or open; who has it open goes on as if it were there.
 pub(crate) fn remove(directory: &Path) -> Result<(), Error> {
     for path in FILES.map(|name| directory.join(name)) {

@@ -6,12 +6,16 @@
 mod actor;
 mod anticipate;
 mod committer;
+mod cursors;
+mod documents;
 mod errand;
 mod evict;
 mod executed;
 mod first;
 mod grpc;
+mod indexer;
 mod journal;
+mod own_index;
 mod own_options;
 mod pack;
 mod past;
@@ -20,6 +24,7 @@ mod plan;
 mod recovery;
 mod server;
 mod service;
+mod uploads;
 mod watch;
 
 pub use journal::Error as JournalError;

@@ -1,18 +1,22 @@
 //! What is told of runs besides their streams: lists of them, the verdicts of one, and what a test came to in each.
 #![expect(clippy::disallowed_methods, reason = "a shell: a run that ends at this moment ends now")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use seagull_domain::{
-    Counts, Digest, ExecutorId, Manifest, NotExecuted, Outcome, PastRun, Record, RunId, RunOverview,
-    RunState, Seq, TestHistory, TestIndex, Verdict,
+    Counts, NotExecuted, RunId, RunOverview, RunState, Seq, TestHistory, TestIndex, Verdict,
 };
 use seagull_proto::convert::{HistoryAsked, ListAsked};
 use seagull_proto::limits;
+use seagull_results::index::Window;
 use seagull_scheduler_core::What;
+use tonic::Status;
 
+use crate::grpc::blocking;
 use crate::journal::{self, Reader};
+use crate::own_index;
 use crate::plan::load_manifest;
 use crate::service::{Service, parse};
 
@@ -43,12 +47,20 @@ pub(crate) fn list(
     Ok(runs)
 }
 
+/// Adds runs that are not listed yet.
+pub(crate) fn add_older(listed: &mut Vec<RunOverview>, indexed: Vec<RunOverview>, limit: usize) {
+    let is_listed: HashSet<_> = listed.iter().map(|run| run.run.clone()).collect();
+    listed.extend(indexed.into_iter().filter(|run| !is_listed.contains(&run.run)));
+    listed.sort_by(|a, b| (b.submitted_at, &b.run).cmp(&(a.submitted_at, &a.run)));
+    listed.truncate(limit);
+}
+
 /// By this machine's clock.
 pub(crate) fn now() -> u64 {
     unix_millis(SystemTime::now())
 }
 
-fn unix_millis(at: SystemTime) -> u64 {
+pub(crate) fn unix_millis(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -61,7 +73,7 @@ fn ended_now(mut run: RunOverview) -> RunOverview {
 }
 
 /// An archived run, from the ends of its stream.
-fn ended(service: &Service, run: &RunId, at: u64) -> Result<RunOverview, String> {
+pub(crate) fn ended(service: &Service, run: &RunId, at: u64) -> Result<RunOverview, String> {
     let [first, last] = service.archive.ends(run).map_err(|error| error.to_string())?;
     match (parse(Seq(0), &first)?.what, parse(Seq(0), &last)?.what) {
         (What::Submitted(spec), What::Ended { verdict, counts, exit_code, suite_errors }) => {
@@ -163,121 +175,59 @@ pub(crate) fn verdicts(service: &Service, run: &RunId) -> Result<Vec<(String, Ve
 }
 
 /// What is kept of the test that is meant, if it is one.
-pub(crate) fn history(service: &Service, asked: &HistoryAsked) -> Result<TestHistory, String> {
-    let found = service.history.find(&asked.project, &asked.test, limits::MATCHES);
-    let found = found.map_err(|error| error.to_string())?;
-    let history = TestHistory { tests: found.ids, matching: found.matching, ..TestHistory::default() };
+pub(crate) async fn history(service: Arc<Service>, asked: HistoryAsked) -> Result<TestHistory, Status> {
+    let (of, project) = (service.clone(), asked.project.clone());
+    let runs = usize::try_from(asked.runs).unwrap_or(usize::MAX);
+    let history = blocking(move || known(&of, &asked)).await?;
     let [id] = history.tests.as_slice() else { return Ok(history) };
     if history.matching != 1 {
         return Ok(history);
     }
+    let (runs, searched) =
+        service.index.history(&project, id, runs).await.map_err(|error| refused(&error))?;
+    Ok(TestHistory { runs, searched, ..history })
+}
+
+/// Archived runs that are made good before they are searched, where they are not indexed yet.
+const MADE_GOOD: usize = 20;
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
+/// Sees to it that what was archived before there was an index is in it.
+pub(crate) async fn make_good(service: &Arc<Service>, project: &str) -> Result<(), Status> {
+    let (service, project) = (service.clone(), project.to_owned());
+    blocking(move || own_index::make_good(&service, &project, MADE_GOOD)).await
+}
+
+/// The last so many days.
+pub(crate) fn window(days: u32) -> Window {
+    let until = now().saturating_add(1);
+    Window { since: until.saturating_sub(u64::from(days) * DAY_MS), until }
+}
+
+/// What an index does not answer.
+pub(crate) fn refused(error: &seagull_results::index::Error) -> Status {
+    Status::failed_precondition(error.to_string())
+}
+
+/// Which tests are meant, and what is known of the one, if it is one.
+fn known(service: &Service, asked: &HistoryAsked) -> Result<TestHistory, String> {
+    let found = service.history.find(&asked.project, &asked.test, limits::MATCHES);
+    let found = found.map_err(|error| error.to_string())?;
+    let history = TestHistory { tests: found.ids, matching: found.matching, ..TestHistory::default() };
+    let [id] = history.tests.as_slice() else { return Ok(history) };
     let timing = service.history.timing(&asked.project, id).map_err(|error| error.to_string())?;
-    let (mut runs, mut searched) = (Vec::new(), 0);
-    for (run, at) in service.archive.newest().map_err(|error| error.to_string())? {
-        if searched == asked.runs {
-            break;
-        }
-        let of_project = ended(service, &run, unix_millis(at)).is_ok_and(|run| run.project == asked.project);
-        if of_project {
-            searched += 1;
-            // One whose manifest is not kept any more says nothing of its tests.
-            runs.extend(past(service, &run, id).unwrap_or_default());
-        }
-    }
+    own_index::make_good(service, &asked.project, usize::try_from(asked.runs).unwrap_or(usize::MAX))?;
     let typical_us = timing.map(|timing| timing.robust_micros());
     let learned_from = timing.map_or(0, |timing| timing.runs);
-    Ok(TestHistory { typical_us, learned_from, runs, searched, ..history })
-}
-
-/// What a test came to in an archived run; None where the run did not have it.
-fn past(service: &Service, run: &RunId, id: &str) -> Result<Option<PastRun>, String> {
-    let mut past = Past::default();
-    for fact in service.archive.read(run, Seq(0)).map_err(|error| error.to_string())? {
-        let (seq, body) = fact.map_err(|error| error.to_string())?;
-        if past.may_concern(&body) {
-            past.take(service, id, parse(seq, &body)?.what)?;
-        }
-    }
-    Ok(past.close(run))
-}
-
-/// What the facts of a run say of one test.
-#[derive(Default)]
-struct Past {
-    submitted_at: u64,
-    test: Option<TestIndex>,
-    /// What stands in a fact that is about the test.
-    marks: Vec<String>,
-    verdict: Option<Verdict>,
-    results: u32,
-    failed: u32,
-    last: Option<(u64, ExecutorId)>,
-}
-
-impl Past {
-    /// Most facts of a run are about other tests, and need not be read to know it.
-    fn may_concern(&self, body: &[u8]) -> bool {
-        let Ok(text) = std::str::from_utf8(body) else { return false };
-        let is_bulk = text.contains("\"recorded\":") || text.contains("\"decided\":");
-        !is_bulk || self.marks.iter().any(|mark| text.contains(mark.as_str()))
-    }
-
-    fn take(&mut self, service: &Service, id: &str, what: What) -> Result<(), String> {
-        match what {
-            What::Submitted(spec) => self.submitted_at = spec.submitted_at,
-            What::Planned { plan, .. } => self.find(service, &plan.manifest, id)?,
-            What::Confirmed { manifest, .. } => self.find(service, &manifest, id)?,
-            What::Recorded { records, executor, .. } => {
-                for (record, evidence) in records {
-                    if let (Record::Result(result), None) = (record, evidence)
-                        && Some(result.test) == self.test
-                    {
-                        self.results += 1;
-                        self.failed += u32::from(result.outcome == Outcome::Failed);
-                        self.last = Some((result.micros(), executor.clone()));
-                    }
-                }
-            }
-            What::Condemned { result, executor, .. } if Some(result.test) == self.test => {
-                self.results += 1;
-                self.failed += 1;
-                self.last = Some((result.micros(), executor));
-            }
-            What::Decided { verdicts } => {
-                let decided = verdicts.into_iter().find(|(test, _)| Some(*test) == self.test);
-                self.verdict = decided.map(|(_, verdict)| verdict).or(self.verdict);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn find(&mut self, service: &Service, manifest: &Digest, id: &str) -> Result<(), String> {
-        let manifest: Manifest = load_manifest(service, manifest)?;
-        let place = manifest.tests().position(|(path, suffix)| id.strip_prefix(path) == Some(suffix));
-        self.test = place.and_then(|place| u32::try_from(place).ok()).map(TestIndex);
-        let marks = |test| vec![format!("\"test\":{test},"), format!("[{test},")];
-        self.marks = self.test.map(marks).unwrap_or_default();
-        Ok(())
-    }
-
-    fn close(self, run: &RunId) -> Option<PastRun> {
-        let (micros, executor) = self.last.unzip();
-        Some(PastRun {
-            run: run.clone(),
-            submitted_at: self.submitted_at,
-            verdict: self.verdict?,
-            results: self.results,
-            failed: self.failed,
-            micros,
-            executor,
-        })
-    }
+    Ok(TestHistory { typical_us, learned_from, ..history })
 }
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::{AttemptId, FileTests, Generation, PlanSummary, RunVerdict, SlotNumber, TestResult};
+    use seagull_domain::{
+        AttemptId, FileTests, Generation, Manifest, Outcome, PastRun, PlanSummary, Record, RunVerdict,
+        SlotNumber, TestResult,
+    };
     use seagull_scheduler_core::Fact;
 
     use super::*;
@@ -305,7 +255,7 @@ mod tests {
         let suffixes = (0..3).map(|test| format!("::t{test}")).collect();
         let manifest =
             Manifest { files: vec![FileTests { path: "a.py".into(), suffixes }], ..Manifest::default() };
-        let mut writer = embedded.service.blobs.writer().unwrap();
+        let mut writer = embedded.service.blobs.writer(0).unwrap();
         writer.write(&seagull_results::encode_manifest(&manifest)).unwrap();
         let manifest = writer.finish(None).unwrap();
         let recorded = |records: Vec<Record>| What::Recorded {
@@ -438,7 +388,10 @@ mod tests {
         embedded.service.history.record(&crate::service::tests::passed(&run, &[]), rows.into_iter()).unwrap();
         let history = |test: &str| {
             let asked = HistoryAsked { project: "p".into(), test: test.into(), runs: 9 };
-            history(&embedded.service, &asked).unwrap()
+            tokio::runtime::Runtime::new()
+                .unwrap()
+                .block_on(history(embedded.service.clone(), asked))
+                .unwrap()
         };
         let known = history("t0");
         assert_eq!(

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Read;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use seagull_domain::{
     Digest, EnvironmentNumber, Manifest, PlanSummary, Relation, RunId, RunOverview, RunSpec, RunState,
     TestIndex,
 };
-use seagull_results::{Lineage, Prediction, Selection};
+use seagull_results::index::Learned;
+use seagull_results::{Lineage, Prediction, Selection, Timings};
 use seagull_scheduler_core::Plan;
 
 use crate::first;
@@ -18,6 +19,8 @@ use crate::pack::{Costs, pack_in_turn, summary, with_setups};
 use crate::past;
 use crate::service::Service;
 
+/// How long a plan waits for what an index elsewhere has learned.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// A manifest that is smaller than the last of the same arguments by this share (one in so many) is warned of.
 const SHRUNK: usize = 20;
 
@@ -53,7 +56,12 @@ pub(crate) fn make(
         own_options::failed_first(service, spec, &mut manifest, &mut first)?;
     }
     let timings = service.history.load_for(Lineage::of(spec), &spec.arguments, &found);
-    let timings = timings.map_err(|error| error.to_string())?;
+    let mut timings = timings.map_err(|error| error.to_string())?;
+    if timings.is_empty()
+        && let Err(why) = learn_from_index(service, &spec.project, &mut timings)
+    {
+        manifest.warnings.push(why);
+    }
     manifest.warnings.extend(timings.calibration.warning());
     let prediction = seagull_results::predict(&manifest, &timings);
     let digest = store_manifest(service, &manifest)?;
@@ -105,6 +113,21 @@ fn moved(
     let is_same = |place: usize, test: &TestIndex| of(&earlier, place) == of(environments, test.0 as usize);
     let places = moved.into_iter().enumerate();
     Some(places.map(|(place, test)| test.filter(|test| is_same(place, test))).collect())
+}
+
+/// Takes what an index elsewhere has learned of a project that is new here. Planning does not wait for long: without it, it
+/// goes by what it has.
+fn learn_from_index(service: &Service, project: &str, timings: &mut Timings) -> Result<(), String> {
+    if service.spool.is_none() {
+        return Ok(());
+    }
+    let mut take = |learned: Learned| timings.insert(&learned.0, learned.timing());
+    let learned = tokio::time::timeout(PATIENCE, service.index.timings(project, &mut take));
+    match tokio::runtime::Handle::current().block_on(learned) {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(format!("durations are guessed: {error}")),
+        Err(_) => Err(format!("durations are guessed: the index has not told them within {PATIENCE:?}")),
+    }
 }
 
 /// Tests that have no history of their own.
@@ -187,7 +210,7 @@ pub(crate) fn load_manifest(service: &Service, digest: &Digest) -> Result<Manife
 
 pub(crate) fn store_manifest(service: &Service, manifest: &Manifest) -> Result<Digest, String> {
     let bytes = seagull_results::encode_manifest(manifest);
-    let mut writer = service.blobs.writer().map_err(|error| error.to_string())?;
+    let mut writer = service.blobs.writer(bytes.len() as u64).map_err(|error| error.to_string())?;
     writer.write(&bytes).map_err(|error| error.to_string())?;
     writer.finish(None).map_err(|error| error.to_string())
 }

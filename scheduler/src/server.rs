@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use seagull_proto::Token;
-use seagull_results::{Archive, Blobs, History};
+use seagull_results::index::{self, Address, Index, SqliteIndex};
+use seagull_results::{Archive, Blobs, History, Key, Remote, StoreUrl};
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -19,9 +20,10 @@ use tonic::transport::{Channel, Endpoint, Identity, ServerTlsConfig, Uri};
 
 use crate::actor::{Actor, Ends, Handle};
 use crate::committer::Committer;
+use crate::indexer::{self, Spool};
 use crate::journal::{self, Journal};
-use crate::service::Service;
-use crate::{Settings, errand, grpc};
+use crate::service::{Service, logs_of};
+use crate::{Settings, errand, grpc, uploads};
 
 /// How many requests wait for the core before callers wait too.
 const QUEUE: usize = 1024;
@@ -33,12 +35,19 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// again: a client without a network is gone. Not before the lease is over, which says what silence of executors means.
 const SILENCE: Duration = Duration::from_secs(20);
 
+/// What may wait for the store before large blobs are refused, and the logs of ended runs wait unpacked.
+const SPOOL_BYTES: u64 = 20 << 30;
+
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Where the journal is: the state directory itself, or the directory of an embedded run.
     pub journal: PathBuf,
     /// The state directory: history, blobs, runs.
     pub state: PathBuf,
+    /// The store behind the state directory, where blobs and the logs of ended runs go.
+    pub blobs: Option<StoreUrl>,
+    /// Where what runs come to is indexed; in the state directory if None.
+    pub index: Option<Address>,
     pub settings: Settings,
     pub token: Token,
 }
@@ -53,6 +62,10 @@ pub enum Error {
         "cannot listen on {address}: {source}\nhint: --listen takes another address; port 0 is any that is free"
     )]
     Listen { address: SocketAddr, source: std::io::Error },
+    #[error(transparent)]
+    Store(seagull_results::Error),
+    #[error(transparent)]
+    Index(#[from] index::Error),
     #[error("nothing more can be kept: {0}")]
     Commit(String),
     #[error(
@@ -83,9 +96,19 @@ impl Server {
         let (live, _) = broadcast::channel(4096);
         let actor = Handle { requests, live: live.clone(), durable: committer.durable.clone() };
         let path = &options.state;
+        let (index, own_index, spool) = indices(path, options.index.as_ref())?;
+        let remote = options
+            .blobs
+            .map(|url| remote(&url, &path.join("runs"), &path.join("spool"), SPOOL_BYTES))
+            .transpose()?;
         let service = Service {
+            index,
+            own_index,
+            spool: spool.clone(),
+            hold: options.settings.lease / 3,
             actor,
-            blobs: in_state(path, Blobs::open(&path.join("blobs")))?,
+            blobs: in_state(path, Blobs::open(&path.join("blobs")))?.with(remote.clone()),
+            remote,
             history: in_state(path, History::open(&path.join("history.sqlite")))?,
             archive: in_state(path, Archive::open(&path.join("runs")))?,
             runs: path.join("runs"),
@@ -93,7 +116,13 @@ impl Server {
             reader,
         };
         let service = Arc::new(service);
+        if service.remote.is_some() {
+            tokio::spawn(uploads::run(Arc::downgrade(&service)));
+        }
         tokio::spawn(errand::run(service.clone(), errand_queue));
+        if let Some(spool) = spool {
+            tokio::spawn(indexer::run(service.clone(), spool));
+        }
         let actor = Actor::new(state, committer, Ends { requests: receiver, errands, live });
         Ok(Server { service, token: options.token, silence, actor: tokio::spawn(actor.run()) })
     }
@@ -156,9 +185,34 @@ impl Server {
     }
 }
 
+/// The index to ask, the state directory's own if it is that, and what is known of one elsewhere.
+type Indices = (Arc<dyn Index>, Option<SqliteIndex>, Option<Arc<Spool>>);
+
+fn indices(state: &Path, address: Option<&Address>) -> Result<Indices, Error> {
+    let Some(address) = address else {
+        let own = in_state(state, SqliteIndex::open(&state.join("history.sqlite")))?;
+        return Ok((Arc::new(own.clone()), Some(own), None));
+    };
+    let spool = in_state(state, Spool::open(&state.join("index"), indexer::SPOOL_BYTES))?;
+    Ok((index::open(address)?, None, Some(Arc::new(spool))))
+}
+
 /// What is wrong, which transports wrap.
 fn cause(error: &tonic::transport::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// The store, with what waits for it in a directory. A log that has arrived there is not kept here any more.
+pub(crate) fn remote(url: &StoreUrl, runs: &Path, spool: &Path, bound: u64) -> Result<Arc<Remote>, Error> {
+    let runs = runs.to_owned();
+    let arrived = move |key: &Key| {
+        if let Key::Log(run, attempt) = key {
+            // One that stays takes room, and is told of where it is removed with its run.
+            let _ = logs_of(&runs, run).forget(*attempt);
+        }
+    };
+    let opened = Remote::open(url, spool, bound, Box::new(arrived));
+    opened.map(Arc::new).map_err(Error::Store)
 }
 
 fn in_state<T, E: std::fmt::Display>(path: &Path, opened: Result<T, E>) -> Result<T, Error> {
@@ -187,7 +241,14 @@ mod tests {
     fn start(state: &Path) -> (Server, Token) {
         let token: Token = "secret".parse().unwrap();
         let [journal, path] = [state.to_owned(), state.to_owned()];
-        let options = Options { journal, state: path, settings: Settings::default(), token: token.clone() };
+        let options = Options {
+            journal,
+            state: path,
+            blobs: None,
+            index: None,
+            settings: Settings::default(),
+            token: token.clone(),
+        };
         (Server::start(options).unwrap(), token)
     }
 

@@ -1,23 +1,36 @@
 //! What faces, watchers and errands share: the way to the actor, and the stores.
 #![expect(clippy::disallowed_methods, reason = "a shell: what the services share")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use seagull_domain::{RunId, RunSpec, Seq};
-use seagull_results::{Archive, ArchivedFacts, Blobs, History, Logs};
+use seagull_results::index::{Index, SqliteIndex};
+use seagull_results::{Archive, ArchivedFacts, Blobs, History, Logs, Remote};
 use seagull_scheduler_core::{Fact, What};
 use tonic::Status;
 
 use crate::actor::{self, Handle};
 use crate::grpc::blocking;
+use crate::indexer::Spool;
 use crate::journal::{self, Reader};
 
 pub(crate) struct Service {
     pub actor: Handle,
     pub blobs: Blobs,
+    /// The store behind the blobs, where the logs of ended runs go too.
+    pub remote: Option<Arc<Remote>>,
     pub history: History,
     pub archive: Archive,
+    /// What runs came to, as it is searched.
+    pub index: Arc<dyn Index>,
+    /// The same, where it is the state directory's own.
+    pub own_index: Option<SqliteIndex>,
+    /// How far it is, where it is elsewhere.
+    pub spool: Option<Arc<Spool>>,
+    /// How long a report with results is held while there is no room for more to be indexed.
+    pub hold: Duration,
     /// `STATE/runs`: a directory for each run, with its logs and its archived stream.
     pub runs: PathBuf,
     /// The journal's directory: the state directory itself, or that of the one run.
@@ -28,7 +41,7 @@ pub(crate) struct Service {
 impl Service {
     /// The logs of a run's attempts.
     pub fn logs(&self, run: &RunId) -> Logs {
-        Logs::new(&self.runs.join(run.as_str()).join("logs"))
+        logs_of(&self.runs, run).packed_into(self.remote.clone(), run)
     }
 
     /// Facts of a run after `after` that the journal has, each as JSON.
@@ -62,6 +75,11 @@ impl Service {
             _ => None,
         }))
     }
+}
+
+/// The logs of a run, by the directory of all runs.
+pub(crate) fn logs_of(runs: &Path, run: &RunId) -> Logs {
+    Logs::new(&runs.join(run.as_str()).join("logs"))
 }
 
 /// The facts of a run after a number, page by page: from the journal, or from the archive where the journal has
@@ -161,7 +179,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// The stores of an embedded run; what its actor would be asked comes out of `requests`.
+    /// The stores of a run; what its actor would be asked comes out of `requests`.
     pub struct Embedded {
         _state: tempfile::TempDir,
         pub service: Arc<Service>,
@@ -177,9 +195,15 @@ pub(crate) mod tests {
             let (journal, _) = Journal::open(&runs.join(run), Settings::default()).unwrap();
             let (sender, requests) = mpsc::channel(16);
             let (_, durable) = watch::channel(Progress::default());
+            let index = SqliteIndex::open(&path.join("history.sqlite")).unwrap();
             let service = Service {
+                index: Arc::new(index.clone()),
+                own_index: Some(index),
+                spool: None,
+                hold: Duration::from_secs(1),
                 actor: Handle { requests: sender, live: broadcast::channel(1).0, durable },
                 blobs: Blobs::open(&path.join("blobs")).unwrap(),
+                remote: None,
                 history: History::open(&path.join("history.sqlite")).unwrap(),
                 archive: Archive::open(&runs).unwrap(),
                 journal: runs.join(run),
@@ -187,6 +211,15 @@ pub(crate) mod tests {
                 reader: Mutex::new(journal.reader().unwrap()),
             };
             Embedded { _state: state, service: Arc::new(service), journal, requests }
+        }
+
+        /// With a store behind, for which at most so many bytes wait.
+        pub fn with(mut self, store: &str, bound: u64) -> Embedded {
+            let service = Arc::get_mut(&mut self.service).unwrap();
+            let (runs, spool) = (service.runs.clone(), service.runs.with_file_name("spool"));
+            let remote = crate::server::remote(&store.parse().unwrap(), &runs, &spool, bound).unwrap();
+            service.remote = Some(remote);
+            self
         }
 
         /// Journals the facts of a run, the only ones.

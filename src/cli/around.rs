@@ -79,6 +79,24 @@ Runs pytest itself, in the suite's directory, with the order, the seed and the v
 test's last failed execution. Exits with 100 if the test fails, with 0 if it passes.
 ";
 
+const TESTS_EXAMPLES: &str = "\
+Examples:
+  seagull tests                        what failed in most runs of the last week
+  seagull tests --flaky --days 30
+  seagull tests --slower --limit 5     what takes longer than the week before
+  seagull tests --slowest --output json
+";
+
+const SEARCH_EXAMPLES: &str = "\
+Examples:
+  seagull search                       what goes wrong most, of the last week
+  seagull search connection refused    failures whose text has both words
+  seagull search TimeoutError --days 90 --output json
+
+Failures that went wrong the same way are shown once: the same message but for numbers and
+addresses, by the same functions.
+";
+
 /// A run by name, or the last one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunName {
@@ -215,6 +233,56 @@ pub struct History {
     pub from: FromArgs,
     #[command(flatten)]
     pub form: FormArgs,
+}
+
+/// Options of `seagull tests`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = TESTS_EXAMPLES)]
+pub struct Tests {
+    /// Those that failed in most runs (this is the default)
+    #[arg(long, group = "ranking")]
+    pub failing: bool,
+    /// Those that both passed and failed on the same revision, on most revisions
+    #[arg(long, group = "ranking")]
+    pub flaky: bool,
+    /// Those that took longest, on average, where they passed
+    #[arg(long, group = "ranking")]
+    pub slowest: bool,
+    /// Those that take longer than in as many days before, by most
+    #[arg(long, group = "ranking")]
+    pub slower: bool,
+    #[command(flatten)]
+    pub window: WindowArgs,
+    #[command(flatten)]
+    pub from: FromArgs,
+    #[command(flatten)]
+    pub form: FormArgs,
+}
+
+/// Options of `seagull search`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = SEARCH_EXAMPLES)]
+pub struct Search {
+    /// Words that the failure's message or stack has, all of them; any failure if there are none
+    #[arg(value_name = "WORD")]
+    pub words: Vec<String>,
+    #[command(flatten)]
+    pub window: WindowArgs,
+    #[command(flatten)]
+    pub from: FromArgs,
+    #[command(flatten)]
+    pub form: FormArgs,
+}
+
+/// Which runs are looked at, and how much is shown.
+#[derive(Debug, Clone, Args)]
+pub struct WindowArgs {
+    /// Over the runs of the last so many days
+    #[arg(long, value_name = "N", default_value = "7", value_parser = clap::value_parser!(u32).range(1..=3660))]
+    pub days: u32,
+    /// The first so many
+    #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub limit: u32,
 }
 
 /// Options of `seagull watch`.

@@ -15,6 +15,8 @@ use crate::duration;
 const SCHEDULER_EXAMPLES: &str = "\
 Examples:
   seagull scheduler --state /var/lib/seagull
+  seagull scheduler --blobs 's3://ci-results/seagull?region=eu-central-1'
+  seagull scheduler --index 'es+https://es.example.com:9200?api-key=env:ES_KEY'
   seagull scheduler --listen 0.0.0.0:7878 --tls-cert server.pem --tls-key server.key
 
 Clients and executors need the token that is made at the first start: pass them the file
@@ -46,6 +48,13 @@ pub struct Scheduler {
     pub listen: SocketAddr,
     #[command(flatten)]
     pub state: StateArgs,
+    /// Keep blobs and the logs of ended runs in this store too: s3://BUCKET/PREFIX?region=REGION, or file:/DIR; what waits for
+    /// it is in the state directory
+    #[arg(long, value_name = "URL", env = "SEAGULL_BLOBS", hide_env_values = true)]
+    pub blobs: Option<String>,
+    /// Where results are indexed: es+https://HOST:PORT/PREFIX, es+http:// or sqlite:PATH [default: in the state directory]
+    #[arg(long, value_name = "URL", env = "SEAGULL_INDEX", hide_env_values = true)]
+    pub index: Option<String>,
     /// How long an executor may be silent before its tests go elsewhere
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = lease)]
     pub lease: Duration,

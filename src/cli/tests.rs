@@ -33,6 +33,8 @@ fn the_help_is_as_approved() {
         "rerun",
         "repro",
         "history",
+        "tests",
+        "search",
         "scheduler",
         "executor",
         "executor drain",

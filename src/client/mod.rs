@@ -14,10 +14,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use seagull_domain::{
-    DrainState, NotPassed, RunId, RunOverview, RunSpec, SuiteError, TestHistory, TextRef, Whereabouts,
+    DrainState, FailureGroup, NotPassed, Ranked, RunId, RunOverview, RunSpec, SuiteError, TestHistory,
+    TextRef, Whereabouts,
 };
 use seagull_executor::jittered;
-use seagull_proto::convert::{self, DrainAsked, HistoryAsked, ListAsked, TestAsked, TextAsked, Word};
+use seagull_proto::convert::{
+    self, DrainAsked, HistoryAsked, ListAsked, RankAsked, SearchAsked, TestAsked, TextAsked, Word,
+};
 use seagull_proto::endpoint::{Authorized, blobs_client, runs_client};
 use seagull_proto::v1::blobs_client::BlobsClient;
 use seagull_proto::v1::runs_client::RunsClient;
@@ -186,6 +189,20 @@ impl Client {
         let request = v1::HistoryRequest::from(asked);
         let answer = self.insist(|| async { Ok(self.runs.clone().history(request.clone()).await?) }).await?;
         TestHistory::try_from(answer.into_inner()).map_err(Error::new)
+    }
+
+    /// The first tests of a project by a ranking.
+    pub async fn rank(&self, asked: RankAsked) -> Result<Vec<Ranked>, Error> {
+        let request = v1::RankRequest::from(asked);
+        let answer = self.insist(|| async { Ok(self.runs.clone().rank(request.clone()).await?) }).await?;
+        Vec::try_from(answer.into_inner()).map_err(Error::new)
+    }
+
+    /// Failures of a project that have some words.
+    pub async fn search(&self, asked: SearchAsked) -> Result<Vec<FailureGroup>, Error> {
+        let request = v1::SearchRequest::from(asked);
+        let answer = self.insist(|| async { Ok(self.runs.clone().search(request.clone()).await?) }).await?;
+        Vec::try_from(answer.into_inner()).map_err(Error::new)
     }
 
     /// Asks executors to leave, once; how far each has come, in their order.

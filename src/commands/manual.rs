@@ -20,13 +20,15 @@ macro_rules! page {
 }
 
 /// The documentation, by name.
-const PAGES: [(&str, &str); 12] = [
+const PAGES: [(&str, &str); 14] = [
     page!("run"),
     page!("around"),
     page!("events"),
     page!("pytest"),
     page!("environment"),
     page!("sandboxes"),
+    page!("storage"),
+    page!("index"),
     page!("rust"),
     page!("command"),
     page!("fault-tolerance"),

@@ -17,6 +17,8 @@ use std::thread;
 
 use anyhow::Context;
 use seagull_proto::Token;
+use seagull_results::StoreUrl;
+use seagull_results::index;
 use tonic::transport::Uri;
 
 use crate::cli::{Command, TlsArgs, TokenArgs};
@@ -37,9 +39,11 @@ pub async fn perform(command: Command) -> anyhow::Result<u8> {
         Command::Rerun(args) => around::rerun(*args).await,
         Command::Repro(args) => around::repro(*args).await,
         Command::History(args) => around::history(*args).await,
+        Command::Tests(args) => around::tests(*args).await,
+        Command::Search(args) => around::search(*args).await,
         Command::Init(args) => init::run(&args),
         Command::Doctor(args) => doctor::run(*args).await,
-        Command::Scheduler(args) => scheduler::run(args).await,
+        Command::Scheduler(args) => scheduler::run(*args).await,
         Command::Executor(args) => executor::run(*args).await,
         Command::Services(args) => services::run(args.command).await,
         Command::Completions(args) => manual::completions(&args),
@@ -72,6 +76,17 @@ fn token(args: &TokenArgs) -> anyhow::Result<Token> {
         )
     })?;
     state::read_token(path)
+}
+
+/// The URL of a store. It is read here and not by the command line's reader, which repeats what it cannot take: it may have
+/// a secret in it.
+fn store_url(option: &str, text: &str) -> anyhow::Result<StoreUrl> {
+    text.parse().map_err(|error| usage(format!("{option}: {error}")))
+}
+
+/// The address of an index, read here for the same reason.
+fn index_address(option: &str, text: &str) -> anyhow::Result<index::Address> {
+    text.parse().map_err(|error: index::Error| usage(format!("{option}: {error}")))
 }
 
 /// A scheduler elsewhere, which is not spoken to yet.

@@ -25,6 +25,8 @@ pub async fn run(args: cli::Scheduler) -> anyhow::Result<u8> {
             args.listen
         )));
     }
+    let blobs = args.blobs.as_deref().map(|text| super::store_url("--blobs", text)).transpose()?;
+    let index = args.index.as_deref().map(|text| super::index_address("--index", text)).transpose()?;
     let scheme = if identity.is_some() { "https" } else { "http" };
     let mut signals = Signals::new()?;
     let state = State::open(args.state.state.as_deref(), &Place::here()?)?;
@@ -33,6 +35,8 @@ pub async fn run(args: cli::Scheduler) -> anyhow::Result<u8> {
     let options = Options {
         journal: state.directory.clone(),
         state: state.directory.clone(),
+        blobs,
+        index,
         settings: Settings { lease: args.lease, lease_closed, ..defaults },
         token: state.token()?,
     };

@@ -1,20 +1,28 @@
 //! What the cases stand on: suites in directories of their own, running commands, and what they said.
 
+mod authority;
 mod chance;
 mod docker;
+mod elasticsearch;
 mod finished;
 mod marked;
+mod minio;
 mod place;
 mod plain;
+mod proxy;
 mod python;
 mod running;
 mod schema;
 mod suite;
 
+pub use authority::Authority;
 pub use chance::Chance;
 pub use docker::{DECLARING, Docker, IMAGE, Question, Way, When};
+pub use elasticsearch::Elasticsearch;
 pub use finished::Finished;
+pub use minio::Minio;
 pub use place::{Namespace, Place, skip};
+pub use proxy::{Fault, Proxy, Request};
 pub use python::Packages;
 pub use running::{Running, until};
 pub use suite::Suite;

@@ -5,6 +5,7 @@
 
 pub mod environment;
 pub mod event;
+pub mod found;
 pub mod framework;
 pub mod id;
 pub mod manifest;
@@ -20,6 +21,7 @@ pub mod whereabouts;
 
 pub use environment::{Definition, Environment, Impossible, Limits, Probe, Ready, Rights, Scope, Service};
 pub use event::{Evidence, PlanSummary, Recall, RunEvent, SecondCopy, StreamItem};
+pub use found::{CameTo, FailureGroup, Ranked, Ranking};
 pub use framework::{Built, Framework, SuiteCommands};
 pub use id::{
     AttemptId, BootId, BundleId, Digest, EnvironmentNumber, Epoch, ExecutorId, Generation, InvalidId, RunId,

@@ -1,8 +1,8 @@
 //! Enums without data.
 
 use seagull_domain::{
-    Algorithm, DrainState, Evidence, InfraCause, Isolation, Kind, Outcome, Recall, Role, RunVerdict, Scope,
-    Sickness, TestCause,
+    Algorithm, DrainState, Evidence, InfraCause, Isolation, Kind, Outcome, Ranking, Recall, Role, RunVerdict,
+    Scope, Sickness, TestCause,
 };
 
 use super::Invalid;
@@ -65,6 +65,7 @@ words!(Isolation { Slot, Bundle, Test });
 words!(Algorithm { Greedy, Ilp, Auto });
 words!(Kind { Discover, Run });
 words!(DrainState { Absent, Unheard, Asked, Draining });
+words!(Ranking { Failing, Flaky, Slowest, Slower });
 words!(Recall { Idle, PastCap, Drained, Cordoned });
 words!(Role { Run, Predecessor });
 words!(Evidence { Predecessor, AfterDecision });

@@ -471,6 +471,29 @@ fn a_list_or_a_history_that_breaks_a_bound_is_refused() {
 }
 
 #[test]
+fn what_was_found_is_refused_where_it_breaks_a_bound() {
+    let asked = || RankAsked { project: "p".into(), ranking: Ranking::Flaky, days: 7, limit: 9 };
+    refused(asked(), "RankRequest.days", |m: &mut v1::RankRequest| m.days = 0);
+    refused(asked(), "RankRequest.limit", |m: &mut v1::RankRequest| m.limit = 101);
+    refused(asked(), "RankRequest.ranking", |m: &mut v1::RankRequest| m.ranking = 0);
+    let asked = || SearchAsked { project: "p".into(), text: "t".into(), days: 7, limit: 9 };
+    refused(asked(), "SearchRequest.text", |m: &mut v1::SearchRequest| m.text = "t".repeat(3073));
+    refused(asked(), "SearchRequest.days", |m: &mut v1::SearchRequest| m.days = 3661);
+    let ranked = || vec![Source(3).ranked()];
+    refused(ranked(), "RankResponse.tests", |m: &mut v1::RankResponse| {
+        m.tests = vec![m.tests[0].clone(); 101]
+    });
+    refused(ranked(), "RankResponse.tests", |m: &mut v1::RankResponse| {
+        m.tests[0].test = "t".repeat(limits::MATCHES_BYTES + 1);
+    });
+    let groups = || vec![Source(3).failures()];
+    refused(groups(), "FailureGroup.run", |m: &mut v1::SearchResponse| m.groups[0].run = "../x".into());
+    refused(groups(), "FailureGroup.tests", |m: &mut v1::SearchResponse| {
+        (m.groups[0].failures, m.groups[0].tests) = (1, 2);
+    });
+}
+
+#[test]
 fn a_judgement_that_breaks_a_bound_is_refused() {
     let error = || SuiteError { title: "coverage".into(), message: "too little".into(), text: None };
     let word = || Word { run: "run".parse().unwrap(), errors: Some(vec![error()]) };

@@ -5,8 +5,8 @@ use std::fmt::Debug;
 use prost::Message;
 use seagull_domain::*;
 use seagull_proto::convert::{
-    BlobAsked, BlobPart, BlobPiece, BundleAsked, DrainAsked, HistoryAsked, ListAsked, LogChunk,
-    RunDescription, TestAsked, TextAsked, WatchAsked, Watched, Word, fit_result, pack_items,
+    BlobAsked, BlobPart, BlobPiece, BundleAsked, DrainAsked, HistoryAsked, ListAsked, LogChunk, RankAsked,
+    RunDescription, SearchAsked, TestAsked, TextAsked, WatchAsked, Watched, Word, fit_result, pack_items,
 };
 use seagull_proto::{Invalid, PROTOCOL, limits, v1};
 
@@ -44,6 +44,8 @@ fn every_type_arrives_as_it_was_sent() {
         round_trip::<RunSpec, v1::SubmitRequest>(s.spec());
         round_trip::<Watched, v1::WatchMessage>(s.watched());
         round_trip::<TestHistory, v1::HistoryResponse>(s.history());
+        round_trip::<Vec<Ranked>, v1::RankResponse>(s.list(20, Source::ranked));
+        round_trip::<Vec<FailureGroup>, v1::SearchResponse>(s.list(20, Source::failures));
         round_trip::<Word, v1::JudgeRequest>(s.word());
         round_trip::<Vec<RunOverview>, v1::ListResponse>(s.list(20, Source::overview));
         let (run, verdict, tests) = (s.id(), RunVerdict::Failed, s.small(limits::TESTS));
@@ -69,6 +71,13 @@ fn small_questions_and_answers_arrive_as_they_were_sent() {
     }
     let asked = HistoryAsked { project: "p".into(), test: "t".into(), runs: limits::SEARCHED_RUNS };
     round_trip::<HistoryAsked, v1::HistoryRequest>(asked);
+    let (project, text) = ("p".to_owned(), "no route".to_owned());
+    for ranking in [Ranking::Failing, Ranking::Flaky, Ranking::Slowest, Ranking::Slower] {
+        let asked = RankAsked { project: project.clone(), ranking, days: limits::DAYS, limit: 1 };
+        round_trip::<RankAsked, v1::RankRequest>(asked);
+    }
+    let asked = SearchAsked { project, text, days: 1, limit: limits::FOUND };
+    round_trip::<SearchAsked, v1::SearchRequest>(asked);
     let asked = DrainAsked { executors: vec![s.id(), s.id()], limit_ms: limits::MILLIS };
     round_trip::<DrainAsked, v1::DrainRequest>(asked);
     use DrainState::{Absent, Asked, Draining, Unheard};

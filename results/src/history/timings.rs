@@ -20,6 +20,11 @@ const CALIBRATED_BY: u32 = 50;
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
 impl History {
+    /// Tells all timings there are for a branch.
+    pub fn each_timing(&self, of: Lineage, take: impl FnMut(&str, Timing)) -> Result<(), Error> {
+        each_timing(&self.connection(), of, take).map_err(self.sqlite())
+    }
+
     /// All timings there are for a branch, in one pass, and how predictions came true in its last runs.
     pub fn load(&self, of: Lineage) -> Result<Timings, Error> {
         load(&self.connection(), of).map_err(self.sqlite())

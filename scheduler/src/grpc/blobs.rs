@@ -9,6 +9,7 @@ use seagull_proto::convert::{BlobAsked, BlobPart, BlobPiece};
 use seagull_proto::limits::CHUNK_BYTES;
 use seagull_proto::v1;
 use seagull_proto::v1::blobs_server::Blobs;
+use seagull_results::Error;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
@@ -20,6 +21,17 @@ pub(crate) struct Face(pub Arc<Service>);
 
 type Pieces = Pin<Box<dyn Stream<Item = Result<v1::GetResponse, Status>> + Send>>;
 
+/// What a store does not do at the moment it does later, so that whoever wants a blob waits for it.
+fn refused(error: &Error) -> Status {
+    let said = error.to_string();
+    match error {
+        Error::NoBlob(_) => Status::not_found(said),
+        Error::Full { .. } => Status::resource_exhausted(said),
+        Error::Store { trouble, .. } if trouble.why.passes() => Status::unavailable(said),
+        _ => Status::internal(said),
+    }
+}
+
 #[tonic::async_trait]
 impl Blobs for Face {
     type GetStream = Pieces;
@@ -29,7 +41,9 @@ impl Blobs for Face {
         request: Request<v1::MissingRequest>,
     ) -> Result<Response<v1::MissingResponse>, Status> {
         let digests: Vec<seagull_domain::Digest> = request.into_inner().try_into()?;
-        let missing: Vec<_> = digests.into_iter().filter(|digest| !self.0.blobs.contains(digest)).collect();
+        let blobs = self.0.blobs.clone();
+        let look = move || digests.into_iter().filter(|digest| !blobs.contains(digest)).collect::<Vec<_>>();
+        let missing = blocking(move || Ok::<_, String>(look())).await?;
         Ok(Response::new(missing.into()))
     }
 
@@ -43,7 +57,8 @@ impl Blobs for Face {
             return Err(Status::invalid_argument("the first message is not the header"));
         };
         let blobs = self.0.blobs.clone();
-        let mut writer = blocking(move || blobs.writer()).await?;
+        let writer = blocking(move || Ok::<_, String>(blobs.writer(size))).await?;
+        let mut writer = writer.map_err(|error| refused(&error))?;
         let mut received = 0;
         while let Some(part) = parts.next().await {
             let BlobPart::Data(data) = part?.try_into()? else {
@@ -64,14 +79,12 @@ impl Blobs for Face {
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<Pieces>, Status> {
         let BlobAsked { digest, offset } = request.into_inner().try_into()?;
-        if !self.0.blobs.contains(&digest) {
-            return Err(Status::not_found(format!("no blob {digest}")));
-        }
         let blobs = self.0.blobs.clone();
+        let found = blocking(move || Ok::<_, String>(blobs.read(&digest))).await?;
+        let mut file = found.map_err(|error| refused(&error))?;
         let (sender, pieces) = tokio::sync::mpsc::channel(4);
         tokio::task::spawn_blocking(move || {
-            let read = || -> std::io::Result<()> {
-                let mut file = blobs.read(&digest).map_err(std::io::Error::other)?;
+            let mut read = || -> std::io::Result<()> {
                 let mut size = Some(file.metadata()?.len());
                 file.seek(SeekFrom::Start(offset))?;
                 loop {

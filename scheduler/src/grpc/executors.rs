@@ -52,6 +52,10 @@ impl Executors for Face {
         let message = request.into_inner();
         agree(message.protocol)?;
         let report = Box::new(Report::try_from(message)?);
+        // Nothing is dropped: what is not acknowledged is reported again, and slower.
+        if let Some(spool) = self.0.spool.as_ref().filter(|_| !report.batches.is_empty()) {
+            spool.room(self.0.hold).await;
+        }
         let executor = Some((report.executor.clone(), report.boot.clone(), report.sequence));
         let mut gone = Gone { service: self.0.clone(), executor };
         let answer = self.0.actor.ask(|reply| actor::Request::Report { report, reply }).await;
@@ -89,6 +93,9 @@ impl Executors for Face {
         let LogChunk { run, attempt, offset, data } = request.into_inner().try_into()?;
         if !self.0.knows(&run).await? {
             return Err(Status::not_found("no such run"));
+        }
+        if self.0.remote.is_some() && self.0.archive.contains(&run) {
+            return Err(Status::not_found("the run has ended, and its logs are on their way to the store"));
         }
         let logs = self.0.logs(&run);
         let written = blocking(move || Ok::<_, String>(logs.write_at(attempt, offset, &data))).await?;

@@ -4,7 +4,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use seagull_domain::{Branch, NotPassed, RunId, RunOverview, RunSpec};
-use seagull_proto::convert::{DrainAsked, HistoryAsked, ListAsked, TestAsked, TextAsked, WatchAsked, Word};
+use seagull_proto::convert::{
+    DrainAsked, HistoryAsked, ListAsked, RankAsked, SearchAsked, TestAsked, TextAsked, WatchAsked, Word,
+};
 use seagull_proto::limits::CHUNK_BYTES;
 use seagull_proto::v1::runs_server::Runs;
 use seagull_proto::{PROTOCOL, agree, status, v1};
@@ -121,7 +123,13 @@ impl Runs for Face {
         let asked = ListAsked::try_from(request.into_inner())?;
         let live = self.overviews().await?;
         let service = self.0.clone();
-        let listed = blocking(move || past::list(&service, live, &asked)).await?;
+        let (project, limit) = (asked.project.clone(), asked.limit);
+        let mut listed = blocking(move || past::list(&service, live, &asked)).await?;
+        if listed.len() < limit {
+            // Older ones, of which only the index knows. Without it the list is of those that are here.
+            let indexed = self.0.index.runs(project.as_deref(), limit).await.unwrap_or_default();
+            past::add_older(&mut listed, indexed, limit);
+        }
         Ok(Response::new(listed.into()))
     }
 
@@ -130,9 +138,25 @@ impl Runs for Face {
         request: Request<v1::HistoryRequest>,
     ) -> Result<Response<v1::HistoryResponse>, Status> {
         let asked = HistoryAsked::try_from(request.into_inner())?;
-        let service = self.0.clone();
-        let history = blocking(move || past::history(&service, &asked)).await?;
+        let history = past::history(self.0.clone(), asked).await?;
         Ok(Response::new(history.into()))
+    }
+
+    async fn rank(&self, request: Request<v1::RankRequest>) -> Result<Response<v1::RankResponse>, Status> {
+        let RankAsked { project, ranking, days, limit } = request.into_inner().try_into()?;
+        past::make_good(&self.0, &project).await?;
+        let ranked = self.0.index.ranked(&project, ranking, past::window(days), limit as usize).await;
+        Ok(Response::new(ranked.map_err(|error| past::refused(&error))?.into()))
+    }
+
+    async fn search(
+        &self,
+        request: Request<v1::SearchRequest>,
+    ) -> Result<Response<v1::SearchResponse>, Status> {
+        let SearchAsked { project, text, days, limit } = request.into_inner().try_into()?;
+        past::make_good(&self.0, &project).await?;
+        let groups = self.0.index.search(&project, &text, past::window(days), limit as usize).await;
+        Ok(Response::new(groups.map_err(|error| past::refused(&error))?.into()))
     }
 
     async fn drain(&self, request: Request<v1::DrainRequest>) -> Result<Response<v1::DrainResponse>, Status> {

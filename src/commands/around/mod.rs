@@ -5,10 +5,12 @@ mod explain;
 mod history;
 mod logs;
 mod others;
+mod ranking;
 mod repro;
 mod rerun;
 mod results;
 mod runs;
+mod search;
 mod surroundings;
 mod watch;
 
@@ -35,10 +37,12 @@ use crate::state::State;
 pub use explain::run as explain;
 pub use history::run as history;
 pub use logs::run as logs;
+pub use ranking::run as tests;
 pub use repro::run as repro;
 pub use rerun::run as rerun;
 pub use results::run as results;
 pub use runs::run as runs;
+pub use search::run as search;
 pub use watch::run as watch;
 
 const NO_RUNS: &str =
@@ -73,6 +77,8 @@ impl Reach {
         let options = seagull_scheduler::Options {
             journal: scratch.path().to_owned(),
             state: state.directory.clone(),
+            blobs: None,
+            index: None,
             settings: Settings::default(),
             token: token.clone(),
         };

@@ -5,6 +5,7 @@ mod docker;
 mod finding;
 mod scheduler;
 mod setup;
+mod stores;
 mod suite;
 pub(super) mod trial;
 
@@ -49,10 +50,18 @@ pub async fn run(args: cli::Doctor) -> anyhow::Result<u8> {
         outcome = examine(&args, &mut findings) => outcome?,
         () = signals.next() => return Ok(INTERRUPTED),
     }
+    if !args.stores.is_empty() {
+        return findings.close("seagull scheduler --blobs URL");
+    }
     findings.close(&Again::of(&run_args(&args)).run())
 }
 
 async fn examine(args: &cli::Doctor, findings: &mut Findings) -> anyhow::Result<()> {
+    if !args.stores.is_empty() {
+        let urls: Result<Vec<_>, _> =
+            args.stores.iter().map(|text| super::store_url("--stores", text)).collect();
+        return stores::examine(&urls?, findings).await;
+    }
     let place = match Place::here() {
         Ok(place) => place,
         // Nothing can be looked at by settings that cannot be read.

@@ -43,6 +43,8 @@ pub async fn run(spec: RunSpec, limit: Duration, home: &Path, setups: &Path) -> 
     let options = seagull_scheduler::Options {
         journal: state.journal(&spec.id),
         state: state.directory.clone(),
+        blobs: None,
+        index: None,
         settings: Settings::default(),
         token: token.clone(),
     };

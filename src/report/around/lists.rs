@@ -92,7 +92,7 @@ fn counts(counts: &Counts) -> String {
 }
 
 /// Columns as wide as their widest cell, the last one as it is.
-fn table(
+pub fn table(
     out: &mut impl Write,
     heads: &[&str],
     rows: &[Vec<String>],

@@ -1,6 +1,7 @@
 //! What is told around a run, as data on standard output: lists, results, histories, and why.
 
 mod explain;
+mod found;
 mod lists;
 mod results;
 mod story;
@@ -14,6 +15,7 @@ use super::choice::{Color, Output};
 use super::text::Paint;
 
 pub use explain::{explain_run, explain_test};
+pub use found::{failures, ranked};
 pub use lists::{history, runs};
 pub use results::{Part, ended, log, results};
 pub use story::{Execution, Story, Teller};

@@ -265,6 +265,30 @@ impl Source {
         }
     }
 
+    pub fn ranked(&mut self) -> Ranked {
+        Ranked {
+            test: self.text(300),
+            runs: self.small(u32::MAX),
+            count: self.small(u32::MAX),
+            micros: self.maybe(|s| s.within(0, limits::MOMENT)),
+            before: self.maybe(|s| s.within(0, limits::MOMENT)),
+        }
+    }
+
+    pub fn failures(&mut self) -> FailureGroup {
+        let failures = self.small(u32::MAX);
+        FailureGroup {
+            fingerprint: self.text(limits::WORD_BYTES),
+            failures,
+            tests: self.small(failures),
+            message: self.text(limits::LINE_BYTES),
+            location: self.text(limits::LOCATION_BYTES),
+            test: self.text(300),
+            run: self.id(),
+            at: self.within(0, limits::MOMENT),
+        }
+    }
+
     pub fn history(&mut self) -> TestHistory {
         TestHistory {
             tests: self.list(limits::MATCHES as u64, |s| s.text(300)),

@@ -1,10 +1,10 @@
-//! Blobs in a directory, known by their digest only. Any number of processes may write at a time: a blob appears whole
+//! Blobs in a directory, each a file that is named by its digest. Any number of processes may write at a time: a blob appears whole
 //! or not at all. A blob's modification time says when it was last wanted.
 #![expect(clippy::disallowed_methods, reason = "a shell: blobs keep when they were last wanted")]
 
 use std::collections::HashSet;
 use std::fs::{DirEntry, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +14,7 @@ use tempfile::{Builder, NamedTempFile};
 use crate::Error;
 use crate::durable;
 
-const UNFINISHED: &str = ".unfinished-";
+pub(super) const UNFINISHED: &str = ".unfinished-";
 /// An unfinished blob that was not written to for so long has lost its writer.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -24,7 +24,7 @@ pub fn digest(bytes: &[u8]) -> Digest {
 }
 
 #[derive(Debug, Clone)]
-pub struct Blobs {
+pub(super) struct Directory {
     directory: PathBuf,
 }
 
@@ -37,10 +37,10 @@ pub struct Evicted {
     pub kept_bytes: u64,
 }
 
-impl Blobs {
-    pub fn open(directory: &Path) -> Result<Blobs, Error> {
+impl Directory {
+    pub fn open(directory: &Path) -> Result<Directory, Error> {
         durable::create_directory(directory)?;
-        Ok(Blobs { directory: directory.to_owned() })
+        Ok(Directory { directory: directory.to_owned() })
     }
 
     /// `ab/cdef...`, so that no directory grows without bound.
@@ -49,24 +49,20 @@ impl Blobs {
         self.directory.join(&name[..2]).join(&name[2..])
     }
 
-    /// Whether the blob is there. Asking for it counts as wanting it, so that it is not evicted next.
-    pub fn contains(&self, digest: &Digest) -> bool {
-        self.read(digest).is_ok()
-    }
-
     /// The blob; its length is the file's. It stays readable through this even if it is evicted meanwhile.
     pub fn read(&self, digest: &Digest) -> Result<File, Error> {
         let path = self.path(digest);
-        let file = File::open(&path).map_err(Error::io(&path))?;
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::NoBlob(*digest)),
+            file => file.map_err(Error::io(&path))?,
+        };
         // A store that can only be read knows no order of use.
         let _ = file.set_modified(SystemTime::now());
         Ok(file)
     }
 
     pub fn writer(&self) -> Result<Writer, Error> {
-        let file = Builder::new().prefix(UNFINISHED).tempfile_in(&self.directory);
-        let file = file.map_err(Error::io(&self.directory))?;
-        Ok(Writer { blobs: self.clone(), file, hasher: Box::default() })
+        Ok(Writer { blobs: self.clone(), file: unfinished(&self.directory)?, hasher: Box::default() })
     }
 
     /// Removes the blobs that were wanted longest ago until at most `bound` bytes are left, never a pinned one; and
@@ -100,7 +96,7 @@ impl Blobs {
         for entry in entries(&self.directory)? {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with(UNFINISHED) {
-                self.remove_if_abandoned(&entry)?;
+                remove_if_abandoned(&entry)?;
             } else if name.len() == 2 {
                 for blob in entries(&entry.path())? {
                     kept.extend(Kept::of(&name, &blob));
@@ -109,14 +105,20 @@ impl Blobs {
         }
         Ok(kept)
     }
+}
 
-    fn remove_if_abandoned(&self, entry: &DirEntry) -> Result<(), Error> {
-        let age = entry.metadata().ok().and_then(|metadata| metadata.modified().ok()?.elapsed().ok());
-        if age.is_some_and(|age| age > ABANDONED) {
-            gone(std::fs::remove_file(entry.path())).map_err(Error::io(&entry.path()))?;
-        }
-        Ok(())
+/// A file that appears when it is finished.
+pub(super) fn unfinished(directory: &Path) -> Result<NamedTempFile, Error> {
+    Builder::new().prefix(UNFINISHED).tempfile_in(directory).map_err(Error::io(directory))
+}
+
+pub(super) fn remove_if_abandoned(entry: &DirEntry) -> Result<(), Error> {
+    let age = entry.metadata().ok().and_then(|metadata| metadata.modified().ok()?.elapsed().ok());
+    let is_unfinished = entry.file_name().to_string_lossy().starts_with(UNFINISHED);
+    if is_unfinished && age.is_some_and(|age| age > ABANDONED) {
+        gone(std::fs::remove_file(entry.path())).map_err(Error::io(&entry.path()))?;
     }
+    Ok(())
 }
 
 /// A blob as an eviction sees it.
@@ -150,8 +152,8 @@ pub(crate) fn gone(removed: std::io::Result<()>) -> std::io::Result<()> {
 
 /// A blob under way; dropped unfinished, it leaves nothing.
 #[derive(Debug)]
-pub struct Writer {
-    blobs: Blobs,
+pub(super) struct Writer {
+    blobs: Directory,
     file: NamedTempFile,
     hasher: Box<blake3::Hasher>,
 }
@@ -164,14 +166,42 @@ impl Writer {
 
     /// Makes the blob durable and visible, if it is the expected one.
     pub fn finish(self, expected: Option<Digest>) -> Result<Digest, Error> {
+        self.check(expected)?.keep()
+    }
+
+    /// Makes the blob durable, if it is the expected one.
+    pub fn check(self, expected: Option<Digest>) -> Result<Whole, Error> {
         let found = Digest(*self.hasher.finalize().as_bytes());
         if let Some(expected) = expected.filter(|expected| *expected != found) {
             return Err(Error::Digest { expected, found });
         }
-        let path = self.blobs.path(&found);
+        self.file.as_file().sync_all().map_err(Error::io(self.file.path()))?;
+        Ok(Whole { blobs: self.blobs, file: self.file, digest: found })
+    }
+}
+
+/// A blob that is durable and not visible yet.
+pub(super) struct Whole {
+    blobs: Directory,
+    file: NamedTempFile,
+    digest: Digest,
+}
+
+impl Whole {
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Makes it visible.
+    pub fn keep(self) -> Result<Digest, Error> {
+        let path = self.blobs.path(&self.digest);
         durable::create_directory(path.parent().unwrap_or(&self.blobs.directory))?;
         durable::persist(self.file, &path)?;
-        Ok(found)
+        Ok(self.digest)
     }
 }
 
@@ -181,19 +211,19 @@ mod tests {
 
     use super::*;
 
-    fn store() -> (tempfile::TempDir, Blobs) {
+    fn store() -> (tempfile::TempDir, Directory) {
         let directory = tempfile::tempdir().unwrap();
-        let blobs = Blobs::open(&directory.path().join("blobs")).unwrap();
+        let blobs = Directory::open(&directory.path().join("blobs")).unwrap();
         (directory, blobs)
     }
 
-    fn put(blobs: &Blobs, bytes: &[u8]) -> Digest {
+    fn put(blobs: &Directory, bytes: &[u8]) -> Digest {
         let mut writer = blobs.writer().unwrap();
         writer.write(bytes).unwrap();
         writer.finish(None).unwrap()
     }
 
-    fn unfinished(blobs: &Blobs) -> usize {
+    fn unfinished(blobs: &Directory) -> usize {
         entries(&blobs.directory).unwrap().iter().filter(|entry| entry.path().is_file()).count()
     }
 
@@ -211,7 +241,7 @@ mod tests {
         let mut writer = blobs.writer().unwrap();
         writer.write(b"other").unwrap();
         assert!(matches!(writer.finish(Some(stored)), Err(Error::Digest { .. })));
-        assert!(!blobs.contains(&digest(b"other")));
+        assert!(blobs.read(&digest(b"other")).is_err());
         assert_eq!(unfinished(&blobs), 0, "an unfinished blob was left");
     }
 
@@ -231,7 +261,7 @@ mod tests {
         let left: Vec<bool> = stored.iter().map(|blob| blobs.path(blob).exists()).collect();
         assert_eq!(left, [true, true, false, false]);
         assert_eq!(blobs.evict(0, &pinned).unwrap().kept_bytes, 100);
-        assert!(blobs.contains(&stored[0]));
+        assert!(blobs.read(&stored[0]).is_ok());
     }
 
     #[test]

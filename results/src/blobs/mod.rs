@@ -1,0 +1,217 @@
+//! Blobs, known by their digest only: in a directory, and where there is one in a store that many share. What is written
+//! is durable in the directory when it is acknowledged and goes up in the background; what is read and not there comes
+//! down. So nothing waits for the store but who wants what only the store has.
+
+mod checked;
+mod directory;
+mod file;
+mod key;
+mod s3;
+mod spool;
+mod store;
+mod trouble;
+mod url;
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use seagull_domain::Digest;
+
+pub use self::directory::{Evicted, digest};
+pub(crate) use self::directory::{entries, gone};
+pub use self::key::Key;
+pub use self::spool::Arrived;
+use self::spool::Spool;
+pub use self::store::{Body, Head, Method, Presigned, Put, Store, When, open};
+pub use self::trouble::{Trouble, Why};
+pub use self::url::{InvalidUrl, StoreUrl};
+use crate::Error;
+use crate::packed::{self, Damaged, Table};
+
+/// How much of a blob is read at a time.
+const PIECE: usize = 256 << 10;
+/// How often a blob that arrives damaged is fetched.
+const FETCHES: u32 = 3;
+/// Larger ones are refused while too much waits for the store; what a verdict may wait for is smaller.
+const SMALL_BYTES: u64 = 16 << 20;
+/// Tables of packed logs that are kept in memory.
+const TABLES: usize = 256;
+
+#[derive(Debug, Clone)]
+pub struct Blobs {
+    directory: directory::Directory,
+    remote: Option<Arc<Remote>>,
+}
+
+/// A store behind the directory.
+#[derive(Debug)]
+pub struct Remote {
+    name: String,
+    store: Arc<dyn Store>,
+    spool: Spool,
+    /// The most that may wait for the store before large blobs are refused.
+    bound: u64,
+    tables: Mutex<HashMap<Key, Arc<Table>>>,
+}
+
+impl Remote {
+    /// `spool` is a directory on the same file system as the blobs and the logs. `arrived` is called from a thread of its
+    /// own when an object is durable at the store.
+    pub fn open(url: &StoreUrl, spool: &Path, bound: u64, arrived: Arrived) -> Result<Remote, Error> {
+        let (name, store) = (url.to_string(), open(url)?);
+        let spool = Spool::open(spool, &name, store.clone(), arrived)?;
+        Ok(Remote { name, store, spool, bound, tables: Mutex::default() })
+    }
+
+    /// Whether more waits for the store than may.
+    pub fn is_full(&self) -> bool {
+        self.spool.bytes() > self.bound
+    }
+
+    /// Whether a log is packed and waits for the store.
+    pub fn has_packed(&self, log: &Key) -> bool {
+        self.spool.has(log)
+    }
+
+    /// Packs a log for the store, from its text.
+    pub fn pack(&self, log: &Key, text: &mut dyn Read) -> Result<(), Error> {
+        self.spool.write(log, |out| packed::pack(text, out))
+    }
+
+    /// A piece of a packed log's text; None where there is no such log.
+    pub fn text(&self, log: &Key, offset: u64, length: u64) -> Result<Option<Vec<u8>>, Error> {
+        let Some(table) = self.table(log)? else { return Ok(None) };
+        let Some(piece) = table.piece(offset..offset.saturating_add(length)) else {
+            return Ok(Some(Vec::new()));
+        };
+        let Some(bytes) = self.bytes(log, piece.range.clone())? else { return Ok(None) };
+        table.unpack(&piece, &bytes).map(Some).map_err(|damage| self.damaged(damage))
+    }
+
+    fn table(&self, log: &Key) -> Result<Option<Arc<Table>>, Error> {
+        #[expect(clippy::disallowed_methods, reason = "a shell: readers share what they know")]
+        let tables = || self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = tables().get(log) {
+            return Ok(Some(known.clone()));
+        }
+        let Some(head) = self.store.head(log)? else { return Ok(None) };
+        let end = head.bytes.saturating_sub(packed::TABLE_BYTES)..head.bytes;
+        let Some(bytes) = self.bytes(log, end)? else { return Ok(None) };
+        let table = Arc::new(Table::of_end(&bytes, head.bytes).map_err(|damage| self.damaged(damage))?);
+        let mut tables = tables();
+        if tables.len() >= TABLES {
+            tables.clear();
+        }
+        tables.insert(log.clone(), table.clone());
+        Ok(Some(table))
+    }
+
+    fn bytes(&self, key: &Key, range: std::ops::Range<u64>) -> Result<Option<Vec<u8>>, Error> {
+        let Some(mut body) = self.store.get(key, range)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        body.read_to_end(&mut bytes).map_err(|error| self.broken(&error))?;
+        Ok(Some(bytes))
+    }
+
+    fn damaged(&self, damage: Damaged) -> Error {
+        let trouble = Trouble { why: Why::Corrupt, said: damage.to_string() };
+        Error::Store { store: self.name.clone(), doing: "get", trouble }
+    }
+
+    fn broken(&self, error: &std::io::Error) -> Error {
+        let trouble = Trouble { why: Why::Away, said: error.to_string() };
+        Error::Store { store: self.name.clone(), doing: "get", trouble }
+    }
+}
+
+impl Blobs {
+    /// Blobs in a directory alone.
+    pub fn open(directory: &Path) -> Result<Blobs, Error> {
+        Ok(Blobs { directory: directory::Directory::open(directory)?, remote: None })
+    }
+
+    #[must_use]
+    pub fn with(self, remote: Option<Arc<Remote>>) -> Blobs {
+        Blobs { remote, ..self }
+    }
+
+    /// Whether the blob is there. Asking for it counts as wanting it, so that it is not evicted next. One that only the
+    /// store has does not count while the store is away, or is about to take it for old.
+    pub fn contains(&self, digest: &Digest) -> bool {
+        let is_remote = |remote: &Arc<Remote>| {
+            !remote.spool.is_stuck() && spool::is_fresh(&*remote.store, &Key::Blob(*digest)).unwrap_or(false)
+        };
+        self.directory.read(digest).is_ok() || self.remote.as_ref().is_some_and(is_remote)
+    }
+
+    /// The blob; its length is the file's. It stays readable through this even if it is evicted meanwhile.
+    pub fn read(&self, digest: &Digest) -> Result<File, Error> {
+        match (self.directory.read(digest), &self.remote) {
+            (Err(Error::NoBlob(_)), Some(remote)) => {
+                for _ in 1..FETCHES {
+                    match self.fetch(remote, digest) {
+                        Err(Error::Digest { .. }) => {}
+                        fetched => return fetched.and_then(|()| self.directory.read(digest)),
+                    }
+                }
+                self.fetch(remote, digest).and_then(|()| self.directory.read(digest))
+            }
+            (read, _) => read,
+        }
+    }
+
+    /// Brings a blob down.
+    fn fetch(&self, remote: &Remote, digest: &Digest) -> Result<(), Error> {
+        let body = remote.store.get(&Key::Blob(*digest), 0..u64::MAX)?;
+        let mut body = body.ok_or(Error::NoBlob(*digest))?;
+        let mut writer = self.directory.writer()?;
+        let mut piece = vec![0; PIECE];
+        loop {
+            let length = body.read(&mut piece).map_err(|error| remote.broken(&error))?;
+            if length == 0 {
+                return writer.finish(Some(*digest)).map(drop);
+            }
+            writer.write(&piece[..length])?;
+        }
+    }
+
+    /// For a blob of about so many bytes. Refused where it is large and too much waits for the store already.
+    pub fn writer(&self, bytes: u64) -> Result<Writer, Error> {
+        if let Some(remote) = self.remote.as_ref().filter(|remote| bytes > SMALL_BYTES && remote.is_full()) {
+            return Err(Error::Full { store: remote.name.clone(), waiting: remote.spool.bytes() });
+        }
+        Ok(Writer { writer: self.directory.writer()?, remote: self.remote.clone() })
+    }
+
+    /// Removes the blobs that were wanted longest ago until at most `bound` bytes are left in the directory, never a
+    /// pinned one; and what writers that died have left. What waits for the store is not lost by it.
+    pub fn evict(&self, bound: u64, pinned: &HashSet<Digest>) -> Result<Evicted, Error> {
+        self.directory.evict(bound, pinned)
+    }
+}
+
+/// A blob under way; dropped unfinished, it leaves nothing.
+#[derive(Debug)]
+pub struct Writer {
+    writer: directory::Writer,
+    remote: Option<Arc<Remote>>,
+}
+
+impl Writer {
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.writer.write(bytes)
+    }
+
+    /// Makes the blob durable and visible, if it is the expected one. Where there is a store, that it goes there is
+    /// durable too.
+    pub fn finish(self, expected: Option<Digest>) -> Result<Digest, Error> {
+        let whole = self.writer.check(expected)?;
+        if let Some(remote) = &self.remote {
+            remote.spool.take(&Key::Blob(whole.digest()), whole.path())?;
+        }
+        whole.keep()
+    }
+}

@@ -1,0 +1,276 @@
+//! The index in Elasticsearch, or what speaks its language.
+#![expect(clippy::disallowed_methods, reason = "a shell: what is known of indices is shared")]
+
+mod ask;
+mod mapping;
+mod wire;
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use seagull_domain::{CameTo, FailureGroup, PastRun, Ranked, Ranking, RunId, RunOverview};
+use serde_json::{Value, json};
+
+use self::wire::{Answer, Wire};
+use super::address::ElasticAddress;
+use super::document::{Document, Kind, Learned};
+use super::{Error, Fate, Index, PAGE, ResultsAsked, TakeLearned, Window, bulk};
+
+/// Bytes and documents of one bulk request.
+const BULK_BYTES: usize = 5 << 20;
+const BULK_DOCUMENTS: usize = 10_000;
+/// Parts of a project's timings in one answer.
+const PARTS: usize = 64;
+/// Tests that are looked at for those that have become slower: the slowest. No other has become slower by more than the
+/// last of these takes.
+const CANDIDATES: usize = 10_000;
+/// Tests, each with a revision, of which it is asked whether they passed there, too; and in one question.
+const MOST_PAIRS: usize = 50_000;
+const PAIRS: usize = 1000;
+
+const FOREIGN: &str =
+    "another prefix (es+https://HOST:PORT/PREFIX) keeps apart what is not seagull's, or another release's";
+
+#[derive(Debug)]
+pub struct Elastic {
+    address: ElasticAddress,
+    wire: Wire,
+    /// Indices that are there with our mapping.
+    known: Mutex<HashSet<String>>,
+}
+
+impl Elastic {
+    /// Reads the authority's certificate; asks nothing yet.
+    pub fn new(address: &ElasticAddress) -> Result<Elastic, Error> {
+        Ok(Elastic { address: address.clone(), wire: Wire::new(address)?, known: Mutex::default() })
+    }
+
+    fn indices(&self, kind: Kind) -> String {
+        mapping::pattern(&self.address, kind)
+    }
+
+    async fn install(&self, kind: Kind) -> Result<(), Error> {
+        let name = mapping::name(&self.address, kind);
+        let path = format!("_index_template/{name}");
+        if let Answer::Yes(found) = self.wire.get(&path).await? {
+            let found = &found["index_templates"][0]["index_template"];
+            if let Some(why) = mapping::foreign(found, kind) {
+                return Err(self.wire.refused(format!("its template {name} {why}"), FOREIGN));
+            }
+        }
+        self.wire.put(&path, &mapping::template(&self.address, kind)).await.map(drop)
+    }
+
+    /// Sees to it that an index is there and has our mapping.
+    async fn ensure(&self, index: &str, kind: Kind) -> Result<(), Error> {
+        if self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(index) {
+            return Ok(());
+        }
+        self.wire.put(index, &json!({})).await?;
+        self.check(index, kind).await?;
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(index.to_owned());
+        Ok(())
+    }
+
+    /// Whether indices, where there are any, have our mapping.
+    async fn check(&self, indices: &str, kind: Kind) -> Result<(), Error> {
+        let path = format!("{indices}/_mapping?ignore_unavailable=true&allow_no_indices=true");
+        let Answer::Yes(found) = self.wire.get(&path).await? else { return Ok(()) };
+        let found = found.as_object().ok_or_else(|| self.garbage())?;
+        for (name, of) in found {
+            if let Some(why) = mapping::foreign(&of["mappings"], kind) {
+                return Err(self.wire.refused(format!("the mapping of its index {name} {why}"), FOREIGN));
+            }
+        }
+        Ok(())
+    }
+
+    fn garbage(&self) -> Error {
+        self.wire.unavailable("its answer is not what was asked for")
+    }
+
+    fn understood<T>(&self, answer: Option<T>) -> Result<T, Error> {
+        answer.ok_or_else(|| self.garbage())
+    }
+
+    async fn search(&self, kind: Kind, body: &Value) -> Result<Value, Error> {
+        self.wire.search(&self.indices(kind), body).await
+    }
+
+    /// Tests and their scores, the first by a ranking.
+    async fn scores(
+        &self,
+        project: &str,
+        ranking: Ranking,
+        window: Window,
+        limit: usize,
+    ) -> Result<Vec<(String, f64)>, Error> {
+        let asked = match ranking {
+            Ranking::Failing => ask::failing(project, window, limit),
+            Ranking::Slowest => ask::slowest(project, window, limit, None),
+            Ranking::Flaky => return self.flaky(project, window, limit).await,
+            Ranking::Slower => return self.slower(project, window, limit).await,
+        };
+        self.understood(ask::scored(&self.search(Kind::Results, &asked).await?))
+    }
+
+    async fn slower(&self, project: &str, window: Window, limit: usize) -> Result<Vec<(String, f64)>, Error> {
+        let asked = ask::slowest(project, window, CANDIDATES, None);
+        let now = self.understood(ask::scored(&self.search(Kind::Results, &asked).await?))?;
+        let tests: Vec<&str> = now.iter().map(|(test, _)| test.as_str()).collect();
+        let asked = ask::slowest(project, window.before(), CANDIDATES, Some(&tests));
+        let before = self.understood(ask::scored(&self.search(Kind::Results, &asked).await?))?;
+        Ok(ask::slower(now, before, limit))
+    }
+
+    async fn flaky(&self, project: &str, window: Window, limit: usize) -> Result<Vec<(String, f64)>, Error> {
+        let mut pairs = Vec::new();
+        let mut after = None;
+        loop {
+            let asked = ask::pairs(project, window, &["failed", "flaky"], None, after.as_ref());
+            let page = self.understood(ask::paired(&self.search(Kind::Results, &asked).await?))?;
+            pairs.extend(page.pairs);
+            after = page.after;
+            if after.is_none() || pairs.len() >= MOST_PAIRS {
+                break;
+            }
+        }
+        let failed: Vec<_> =
+            pairs.iter().filter(|pair| !pair.both && !pair.revision.is_empty()).cloned().collect();
+        let mut passed = HashSet::new();
+        for chunk in failed.chunks(PAIRS) {
+            let mut after = None;
+            loop {
+                let asked = ask::pairs(project, window, &["passed"], Some(chunk), after.as_ref());
+                let page = self.understood(ask::paired(&self.search(Kind::Results, &asked).await?))?;
+                passed.extend(page.pairs.into_iter().map(|pair| (pair.test, pair.revision)));
+                after = page.after;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(ask::flaky(pairs, &passed, limit))
+    }
+}
+
+#[async_trait]
+impl Index for Elastic {
+    async fn prepare(&self) -> Result<(), Error> {
+        for kind in Kind::ALL {
+            self.check(&self.indices(kind), kind).await?;
+            self.install(kind).await?;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, documents: &[Document]) -> Result<Vec<Fate>, Error> {
+        let mut frame = bulk::Frame::new(BULK_BYTES);
+        let mut names = HashMap::new();
+        for document in documents.iter().take(BULK_DOCUMENTS) {
+            let (kind, at) = (document.kind(), document.of.at);
+            let index = match names.entry((kind, at)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let index = mapping::index(&self.address, kind, at);
+                    self.ensure(&index, kind).await?;
+                    new.insert(index)
+                }
+            };
+            if !frame.add(&bulk::lines(document, index)) {
+                break;
+            }
+        }
+        let mut sent = frame.documents();
+        while sent > 0 {
+            match self.wire.bulk(frame.first(sent).to_vec()).await? {
+                Answer::Yes(answer) => {
+                    let fates = self.understood(bulk::fates(&answer, sent))?;
+                    if fates.iter().any(|fate| matches!(fate, Fate::Again(_))) {
+                        // An index may be gone meanwhile.
+                        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                    }
+                    return Ok(fates);
+                }
+                Answer::TooLarge if sent > 1 => sent /= 2,
+                Answer::TooLarge => {
+                    return Ok(vec![Fate::Rejected("it is larger than the index takes".to_owned())]);
+                }
+                Answer::NotFound | Answer::Exists => return Err(self.garbage()),
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    async fn runs(&self, project: Option<&str>, limit: usize) -> Result<Vec<RunOverview>, Error> {
+        let answer = self.search(Kind::Runs, &ask::runs(project, limit)).await?;
+        self.understood(ask::overviews(&answer))
+    }
+
+    async fn results(&self, run: &RunId, asked: &ResultsAsked) -> Result<Option<Vec<CameTo>>, Error> {
+        let newest = self.search(Kind::Runs, &ask::newest(run)).await?;
+        let Some(key) = self.understood(ask::keys(&newest))?.into_iter().next() else { return Ok(None) };
+        let limit = asked.limit.min(PAGE);
+        let answer = self.search(Kind::Results, &ask::results(&key, asked, limit)).await?;
+        self.understood(ask::came_to(&answer)).map(Some)
+    }
+
+    async fn history(&self, project: &str, test: &str, runs: usize) -> Result<(Vec<PastRun>, u32), Error> {
+        let newest = self.search(Kind::Runs, &ask::runs(Some(project), runs)).await?;
+        let keys = self.understood(ask::keys(&newest))?;
+        let answer = self.search(Kind::Results, &ask::history(project, test, &keys)).await?;
+        let past = self.understood(ask::past(&answer, &keys))?;
+        Ok((past, u32::try_from(keys.len()).unwrap_or(u32::MAX)))
+    }
+
+    async fn ranked(
+        &self,
+        project: &str,
+        ranking: Ranking,
+        window: Window,
+        limit: usize,
+    ) -> Result<Vec<Ranked>, Error> {
+        let scores = self.scores(project, ranking, window, limit).await?;
+        let tests: Vec<&str> = scores.iter().map(|(test, _)| test.as_str()).collect();
+        let mut means = Vec::new();
+        for window in [window, window.before()] {
+            let answer = self.search(Kind::Results, &ask::means(project, window, &tests)).await?;
+            means.push(self.understood(ask::meant(&answer))?);
+        }
+        let is_counted = matches!(ranking, Ranking::Failing | Ranking::Flaky);
+        let ranked = scores.into_iter().map(|(test, score)| {
+            let (runs, micros) = means[0].get(&test).copied().unwrap_or_default();
+            let before = means[1].get(&test).and_then(|(_, micros)| *micros);
+            Ranked { test, runs, count: if is_counted { score as u32 } else { 0 }, micros, before }
+        });
+        Ok(ranked.collect())
+    }
+
+    async fn search(
+        &self,
+        project: &str,
+        text: &str,
+        window: Window,
+        limit: usize,
+    ) -> Result<Vec<FailureGroup>, Error> {
+        let words = super::words(text);
+        let answer = self.search(Kind::Results, &ask::failures(project, &words, window, limit)).await?;
+        self.understood(ask::groups(&answer))
+    }
+
+    async fn timings(&self, project: &str, take: TakeLearned<'_>) -> Result<usize, Error> {
+        let (mut after, mut count) = (None, 0);
+        loop {
+            let answer = self.search(Kind::Timings, &ask::timings(project, after, PARTS)).await?;
+            let parts = self.understood(ask::parts(&answer))?;
+            let Some((last, _)) = parts.last() else { return Ok(count) };
+            after = Some(*last);
+            for learned in parts.into_iter().flat_map(|(_, learned): (u32, Vec<Learned>)| learned) {
+                count += 1;
+                take(learned);
+            }
+        }
+    }
+}

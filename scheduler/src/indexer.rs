@@ -1,0 +1,400 @@
+//! The indexer: follows the streams of runs and writes what they come to into an index elsewhere. Runs do not wait for it:
+//! what it has not written yet is in their streams, which are its spool.
+#![expect(clippy::disallowed_methods, reason = "a shell: a task beside the actor, and files have ages")]
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use seagull_domain::{Digest, Manifest, RunId, Seq, TextRef};
+use seagull_results::Lineage;
+use seagull_results::index::{
+    Body, DeadLetters, Document, Learned, Listener, Pace, TimingsBody, deliver, part,
+};
+use seagull_scheduler_core::{Fact, What};
+use tokio::sync::watch;
+
+use crate::actor::Request;
+use crate::cursors::{Cursor, Cursors};
+use crate::documents::{Projection, Sources};
+use crate::past::now;
+use crate::plan;
+use crate::service::{Facts, Service};
+
+/// Facts read at a time, and documents after which they are written.
+const PAGE: u32 = 200;
+const DOCUMENTS: usize = 10_000;
+/// How fast what has waited is written.
+const PACE: Pace = Pace { most: 20_000 };
+/// Facts that come one after the other are written together.
+const GATHER: Duration = Duration::from_millis(300);
+/// How often it is looked whether there are runs of which nobody has told.
+const LOOK: Duration = Duration::from_secs(5);
+/// Tests of the runs that are followed at a time; at least one run is.
+const TESTS: usize = 4_000_000;
+/// Bytes of streams that may wait to be indexed before executors are slowed.
+pub(crate) const SPOOL_BYTES: u64 = 20 << 30;
+const WAITS: &str = "hint: results wait in their streams, and are indexed when that is over";
+/// After an error of our own.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// An index elsewhere, and how far it is.
+pub(crate) struct Spool {
+    pub cursors: Cursors,
+    letters: DeadLetters,
+    bound: u64,
+    full: watch::Sender<bool>,
+}
+
+impl Spool {
+    /// In a directory of the state's.
+    pub fn open(directory: &Path, bound: u64) -> Result<Spool, String> {
+        std::fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+        Ok(Spool {
+            cursors: Cursors::open(&directory.join("cursors.sqlite"))?,
+            letters: DeadLetters::new(&directory.join("dead-letters.jsonl")),
+            bound,
+            full: watch::Sender::new(false),
+        })
+    }
+
+    /// Waits while more is to be indexed than may wait, but no longer than this.
+    pub async fn room(&self, at_most: Duration) {
+        let mut full = self.full.subscribe();
+        let _ = tokio::time::timeout(at_most, full.wait_for(|full| !full)).await;
+    }
+
+    /// Whether so many bytes are more than may wait.
+    fn weigh(&self, bytes: u64) {
+        self.full.send_if_modified(|full| std::mem::replace(full, bytes > self.bound) != *full);
+    }
+}
+
+/// Indexes until the scheduler ends.
+pub(crate) async fn run(service: Arc<Service>, spool: Arc<Spool>) {
+    let mut durable = service.actor.durable.clone();
+    let desk = Desk { service, spool, archived: HashMap::new() };
+    let mut indexer = Indexer { desk, followed: BTreeMap::new(), unreadable: HashSet::new() };
+    let mut is_prepared = false;
+    let mut told = String::new();
+    loop {
+        durable.mark_unchanged();
+        let outcome =
+            if is_prepared { indexer.round().await } else { indexer.desk.prepare().await.map(|()| true) };
+        match outcome {
+            Ok(true) => is_prepared = true,
+            Ok(false) => {
+                tokio::select! {
+                    changed = durable.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        tokio::time::sleep(GATHER).await;
+                    }
+                    () = tokio::time::sleep(LOOK) => {}
+                }
+            }
+            Err(error) => {
+                if told != error {
+                    warn(&format!("{error}\n{WAITS}"));
+                }
+                told = error;
+                indexer.desk.weigh();
+                // What is half done is begun anew from its cursor.
+                indexer.followed.clear();
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn warn(text: &str) {
+    let _ = writeln!(std::io::stderr(), "warning: {text}");
+}
+
+struct Indexer {
+    desk: Desk,
+    followed: BTreeMap<RunId, Follower>,
+    /// Runs whose stream, or manifest, cannot be read: they are tried again by the next process.
+    unreadable: HashSet<RunId>,
+}
+
+/// Where streams are read and documents are written.
+struct Desk {
+    service: Arc<Service>,
+    spool: Arc<Spool>,
+    /// Archived streams of which all is indexed, by when they were written.
+    archived: HashMap<RunId, SystemTime>,
+}
+
+/// A run as far as it has been read.
+struct Follower {
+    run: RunId,
+    submitted_at: u64,
+    cursor: Cursor,
+    facts: Facts,
+    read: VecDeque<(Seq, Fact)>,
+    projection: Projection,
+    /// Whether the main branch learns from it.
+    is_trunk: bool,
+    ended: bool,
+}
+
+impl Indexer {
+    /// Writes something of each run; says whether there was anything.
+    async fn round(&mut self) -> Result<bool, String> {
+        self.look().await?;
+        let mut has_written = false;
+        for run in self.followed.keys().cloned().collect::<Vec<_>>() {
+            let Some(follower) = self.followed.remove(&run) else { continue };
+            match self.desk.read(follower).await {
+                Ok((follower, upto, documents)) => {
+                    let (follower, written) = self.desk.advance(follower, upto, documents).await?;
+                    has_written |= written;
+                    self.followed.extend(follower.map(|follower| (run, follower)));
+                }
+                Err(error) => {
+                    warn(&format!("run {run} cannot be indexed, and is kept: {error}"));
+                    self.unreadable.insert(run);
+                }
+            }
+        }
+        if *self.desk.spool.full.borrow() {
+            self.desk.weigh();
+        }
+        Ok(has_written)
+    }
+
+    /// Follows the runs there are: those that have waited longest first, as long as there is room for them.
+    async fn look(&mut self) -> Result<(), String> {
+        let live = self.desk.service.actor.ask(|reply| Request::Overviews { reply }).await;
+        let live = live.ok_or("the scheduler is shutting down")?;
+        let archived = self.desk.service.archive.newest().map_err(|error| error.to_string())?;
+        let is_there: HashSet<_> = archived.iter().map(|(run, _)| run.clone()).collect();
+        self.desk.archived.retain(|run, _| is_there.contains(run));
+        let waiting = archived.into_iter().rev();
+        let waiting: Vec<_> = waiting.filter(|(run, at)| self.desk.archived.get(run) != Some(at)).collect();
+        let runs = waiting.into_iter().map(|(run, at)| (run, Some(at)));
+        for (run, at) in runs.chain(live.into_iter().map(|run| (run.run, None))) {
+            let tests: usize = self.followed.values().map(|follower| follower.projection.ids().len()).sum();
+            if tests > TESTS && !self.followed.is_empty() {
+                break;
+            }
+            if self.followed.contains_key(&run) || self.unreadable.contains(&run) {
+                continue;
+            }
+            match self.desk.follow(&run).await? {
+                Some(follower) if follower.cursor.done => {
+                    self.desk.archived.extend(at.map(|at| (run, at)));
+                }
+                Some(follower) => {
+                    self.followed.insert(run, follower);
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Desk {
+    async fn prepare(&self) -> Result<(), String> {
+        self.service.index.prepare().await.map_err(|error| error.to_string())
+    }
+
+    /// None where its stream has not begun.
+    async fn follow(&self, run: &RunId) -> Result<Option<Follower>, String> {
+        let (service, spool, run) = (self.service.clone(), self.spool.clone(), run.clone());
+        blocking(move || {
+            let mut facts = Facts::of(service, run.clone(), Seq(0));
+            let read: VecDeque<_> = facts.page(1)?.into();
+            let Some((_, Fact { what: What::Submitted(spec), .. })) = read.front() else { return Ok(None) };
+            let (submitted_at, is_trunk) = (spec.submitted_at, spec.branch.is_none());
+            let cursor = spool.cursors.get(&run, submitted_at, now())?;
+            let projection = Projection::new(cursor.at);
+            Ok(Some(Follower { run, submitted_at, cursor, facts, read, projection, is_trunk, ended: false }))
+        })
+        .await
+    }
+
+    async fn read(&self, mut follower: Follower) -> Result<(Follower, Seq, Vec<Document>), String> {
+        let service = self.service.clone();
+        blocking(move || {
+            let (upto, documents) = follower.next(&service)?;
+            Ok((follower, upto, documents))
+        })
+        .await
+    }
+
+    /// Writes what was read of a run up to a fact. None comes back where all of it is written.
+    async fn advance(
+        &self,
+        mut follower: Follower,
+        upto: Seq,
+        documents: Vec<Document>,
+    ) -> Result<(Option<Follower>, bool), String> {
+        let has_written = upto > follower.cursor.seq;
+        if has_written {
+            self.write(documents).await?;
+            follower.cursor.seq = upto;
+            self.spool.cursors.set(&follower.run, follower.submitted_at, follower.cursor)?;
+        }
+        if !follower.ended || !self.service.archive.contains(&follower.run) {
+            return Ok((Some(follower), has_written));
+        }
+        // Its timings are learned when it is archived.
+        let (service, of) = (self.service.clone(), follower.projection.of().cloned());
+        let ids: Vec<String> = follower.projection.ids().to_vec();
+        if let Some(of) = of.filter(|_| follower.is_trunk) {
+            let documents = blocking(move || {
+                let parts = timings(&service, &of.project, &ids)?;
+                let document = |body| Document { of: of.clone(), version: now(), body: Body::Timings(body) };
+                Ok(parts.into_iter().map(document).collect())
+            });
+            self.write(documents.await?).await?;
+        }
+        let done = Cursor { done: true, ..follower.cursor };
+        self.spool.cursors.set(&follower.run, follower.submitted_at, done)?;
+        self.weigh();
+        Ok((None, true))
+    }
+
+    async fn write(&self, documents: Vec<Document>) -> Result<(), String> {
+        let mut trouble = Trouble { desk: self, is_told: false };
+        let rejected = deliver(&*self.service.index, documents, PACE, &mut trouble).await;
+        if rejected.is_empty() {
+            return Ok(());
+        }
+        self.spool.letters.add(&rejected).map_err(|error| error.to_string())?;
+        let (path, why) = (self.spool.letters.path().display(), &rejected[0].1);
+        warn(&format!(
+            "{} documents that the index does not take are set aside in {path}, the first because {why}",
+            rejected.len()
+        ));
+        Ok(())
+    }
+
+    /// How much waits to be indexed, from above: streams of which not all is, and the journal.
+    fn weigh(&self) {
+        let streams = self.service.archive.newest().unwrap_or_default();
+        let waiting = streams.iter().filter(|(run, at)| self.archived.get(run) != Some(at));
+        let streams: u64 = waiting.map(|(run, _)| self.service.archive.stream_bytes(run)).sum();
+        self.spool.weigh(streams + crate::journal::bytes(&self.service.journal));
+    }
+}
+
+/// What is told of an index that takes nothing, once in a row.
+struct Trouble<'a> {
+    desk: &'a Desk,
+    is_told: bool,
+}
+
+impl Listener for Trouble<'_> {
+    fn in_vain(&mut self, why: &str, _: Duration) {
+        if !std::mem::replace(&mut self.is_told, true) {
+            warn(&format!("{why}\n{WAITS}"));
+        }
+        self.desk.weigh();
+    }
+
+    fn goes_on(&mut self) {
+        self.is_told = false;
+        warn("the index takes results again");
+        self.desk.weigh();
+    }
+}
+
+impl Follower {
+    /// The documents of the next facts, and the last of these: up to where its cursor is they are only read.
+    fn next(&mut self, service: &Arc<Service>) -> Result<(Seq, Vec<Document>), String> {
+        let mut documents = Vec::new();
+        let mut upto = self.cursor.seq;
+        let mut sources = Kept { service, run: self.run.clone(), ended_at: None };
+        while documents.len() < DOCUMENTS {
+            let Some((seq, fact)) = self.read.pop_front() else {
+                self.read = self.facts.page(PAGE)?.into();
+                if self.read.is_empty() {
+                    break;
+                }
+                continue;
+            };
+            self.ended |= matches!(fact.what, What::Ended { .. });
+            let brought = self.projection.take(seq, fact.what, &mut sources)?;
+            if seq > self.cursor.seq {
+                upto = seq;
+                documents.extend(brought);
+            }
+        }
+        Ok((upto, documents))
+    }
+}
+
+/// The main branch's timings of the parts that these tests are in, whatever else is in them.
+fn timings(service: &Service, project: &str, ids: &[String]) -> Result<Vec<TimingsBody>, String> {
+    let wanted: HashSet<u32> = ids.iter().map(|id| part(id)).collect();
+    let mut parts: BTreeMap<u32, Vec<Learned>> = BTreeMap::new();
+    let learned = service.history.each_timing(Lineage::trunk(project), |id, timing| {
+        let part = part(id);
+        if wanted.contains(&part) {
+            parts.entry(part).or_default().push(Learned::new(id.to_owned(), timing));
+        }
+    });
+    learned.map_err(|error| error.to_string())?;
+    Ok(parts.into_iter().map(|(part, learned)| TimingsBody { part, learned }).collect())
+}
+
+/// Manifests and texts of a run, where the scheduler keeps them.
+pub(crate) struct Kept<'a> {
+    pub service: &'a Service,
+    pub run: RunId,
+    /// None where it ends while it is read.
+    pub ended_at: Option<u64>,
+}
+
+impl Sources for Kept<'_> {
+    fn manifest(&mut self, digest: &Digest) -> Result<Manifest, String> {
+        plan::load_manifest(self.service, digest)
+    }
+
+    fn ended_at(&self) -> u64 {
+        self.ended_at.unwrap_or_else(now)
+    }
+
+    fn text(&mut self, text: TextRef) -> String {
+        let wanted = TextRef { length: text.length.min(TEXT_BYTES), ..text };
+        let bytes = self.service.logs(&self.run).read(wanted).ok().flatten().unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+/// Of a text, its beginning.
+const TEXT_BYTES: u32 = 8 << 10;
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn reports_wait_while_there_is_no_room_but_not_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let spool = Spool::open(&directory.path().join("index"), 100).unwrap();
+        let long = Duration::from_secs(3600);
+        let waits = async |at_most| tokio::time::timeout(Duration::ZERO, spool.room(at_most)).await.is_err();
+        spool.weigh(100);
+        assert!(!waits(long).await);
+        spool.weigh(101);
+        assert!(waits(long).await);
+        spool.room(Duration::ZERO).await;
+        // Whoever waits goes on as soon as there is room.
+        tokio::join!(spool.room(long), async { spool.weigh(7) });
+        assert!(!waits(long).await);
+    }
+}

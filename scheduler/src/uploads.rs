@@ -1,0 +1,112 @@
+//! The logs of ended runs on their way to the store: each is packed into one object, which waits there in the spool. A log
+//! may grow until its run has ended (by a worker that is torn down, by an executor that comes back late), so they are not
+//! packed before.
+#![expect(clippy::disallowed_methods, reason = "a shell: it looks after them now and then")]
+
+use std::io::Write;
+use std::sync::Weak;
+use std::time::Duration;
+
+use seagull_domain::RunId;
+use tokio::task::spawn_blocking;
+
+use crate::service::Service;
+
+/// How often it is looked for runs whose logs are not packed: because the process ended, the disk or the spool was full, or
+/// there was no store yet.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// Packs what is left over, as long as there is somebody who has the service.
+pub(crate) async fn run(service: Weak<Service>) {
+    let mut told = None;
+    loop {
+        let Some(of) = service.upgrade() else { return };
+        let packed = spawn_blocking(move || pack_all(&of)).await;
+        let error = packed.unwrap_or_else(|error| Err(error.to_string())).err();
+        if let Some(error) = error.as_ref().filter(|error| told.as_ref() != Some(*error)) {
+            let _ =
+                writeln!(std::io::stderr(), "warning: logs of ended runs stay as they are for now: {error}");
+        }
+        told = error;
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+fn pack_all(service: &Service) -> Result<(), String> {
+    let ended = service.archive.newest().map_err(|error| error.to_string())?;
+    ended.iter().rev().try_for_each(|(run, _)| pack(service, run))
+}
+
+/// Packs the logs of an archived run, unless too much waits for the store. Done twice, it changes nothing.
+pub(crate) fn pack(service: &Service, run: &RunId) -> Result<(), String> {
+    match &service.remote {
+        Some(remote) if !remote.is_full() => service.logs(run).pack().map_err(|error| error.to_string()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use seagull_domain::{AttemptId, TextRef};
+
+    use super::*;
+    use crate::service::tests::Embedded;
+
+    fn until(mut there: impl FnMut() -> bool) {
+        while !there() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// A run that has ended, with the logs of two attempts.
+    fn ended(embedded: &Embedded, run: &str) -> RunId {
+        let run: RunId = run.parse().unwrap();
+        embedded.archived(&run, 1);
+        for attempt in [1, 2] {
+            let text = format!("text of {attempt}\n").repeat(1000);
+            embedded.service.logs(&run).write_at(AttemptId(attempt), 0, text.as_bytes()).unwrap();
+        }
+        run
+    }
+
+    #[test]
+    fn logs_of_ended_runs_are_read_from_the_store_when_they_are_there() {
+        let store = tempfile::tempdir().unwrap();
+        let embedded = Embedded::new("own").with(&format!("file:{}/s", store.path().display()), u64::MAX);
+        let service = &embedded.service;
+        let run = ended(&embedded, "r");
+        let text = TextRef { log: AttemptId(2), offset: 10, length: 20 };
+        let read = || service.logs(&run).read(text).unwrap();
+        let before = read().unwrap();
+        assert_eq!(before, b"text of 2\ntext of 2\n");
+        assert!(!service.logs(&run).are_packed().unwrap());
+        pack_all(service).unwrap();
+        pack_all(service).unwrap();
+        assert!(service.logs(&run).are_packed().unwrap());
+        let local = |attempt: u64| service.runs.join(format!("r/logs/{attempt}.log"));
+        until(|| !local(1).exists() && !local(2).exists());
+        assert_eq!(read(), Some(before));
+        let beyond = TextRef { offset: 1 << 40, ..text };
+        assert_eq!(service.logs(&run).read(beyond).unwrap(), Some(Vec::new()));
+        let none = TextRef { log: AttemptId(3), ..text };
+        assert_eq!(service.logs(&run).read(none).unwrap(), None);
+    }
+
+    #[test]
+    fn what_waits_for_a_store_that_is_away_is_bounded_and_nothing_is_lost() {
+        let keys = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(keys.path(), "[default]\naws_access_key_id = a\naws_secret_access_key = b\n").unwrap();
+        // Nobody listens there.
+        let url = format!("s3://bucket?endpoint=http://127.0.0.1:9&credentials={}", keys.path().display());
+        let embedded = Embedded::new("own").with(&url, 0);
+        let service = &embedded.service;
+        let runs = ["one", "two"].map(|run| ended(&embedded, run));
+        pack_all(service).unwrap();
+        pack_all(service).unwrap();
+        let are_packed = runs.map(|run| service.logs(&run).are_packed().unwrap());
+        assert_eq!(are_packed.iter().filter(|packed| **packed).count(), 1, "one is over the bound");
+        let logs =
+            ["one", "two"].map(|run| std::fs::read_dir(service.runs.join(run).join("logs")).unwrap().count());
+        assert_eq!(logs, [2, 2]);
+    }
+}

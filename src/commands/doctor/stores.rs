@@ -1,0 +1,132 @@
+//! Stores of blobs: whether what a scheduler does there can be done, by doing it.
+#![expect(clippy::disallowed_methods, reason = "a shell: it takes the time, and stores block")]
+
+use std::hash::{BuildHasher, RandomState};
+use std::io::Read;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use seagull_results::{Error, Key, Put, Store, StoreUrl, When, Why, digest, open_store};
+
+use super::finding::{Finding, Findings};
+
+/// What is written: as much as an attempt's log may have.
+const BYTES: usize = 1 << 20;
+/// The longest that a step may take before it is worth a word.
+const SLOW: Duration = Duration::from_secs(2);
+
+type Step = fn(&dyn Store, &Trial) -> Result<(), anyhow::Error>;
+
+/// The steps, each with the permission that it takes.
+const STEPS: [(&str, &str, Step); 5] = [
+    (
+        "absent",
+        "s3:GetObject, and s3:ListBucket, without which all that is not there is called forbidden",
+        absent,
+    ),
+    ("write", "s3:PutObject", write),
+    ("read", "s3:GetObject", read),
+    ("delete", "s3:DeleteObject", delete),
+    ("gone", "s3:ListBucket", absent),
+];
+
+pub async fn examine(urls: &[StoreUrl], findings: &mut Findings) -> anyhow::Result<()> {
+    for url in urls {
+        let name = url.to_string();
+        let store = match open_store(url) {
+            Ok(store) => store,
+            Err(error) => {
+                findings.tell(Finding::error("store", &error.into()))?;
+                continue;
+            }
+        };
+        findings.tell(Finding::ok("store", name))?;
+        let trial = Arc::new(Trial::new());
+        let mut written = false;
+        for (check, permission, step) in STEPS {
+            let (of, with) = (store.clone(), trial.clone());
+            let work = tokio::task::spawn_blocking(move || {
+                let began = Instant::now();
+                step(&*of, &with).map(|()| began.elapsed())
+            });
+            let done = findings.during(check, work).await?;
+            let is_over = done.is_err() && check != "read";
+            written = (written || (check == "write" && done.is_ok())) && check != "gone";
+            findings.tell(finding(check, permission, done))?;
+            if is_over {
+                break;
+            }
+        }
+        if written {
+            findings.tell(Finding::warning("left", format!("{} is still there", trial.key)))?;
+        }
+    }
+    Ok(())
+}
+
+fn finding(check: &'static str, permission: &str, done: anyhow::Result<Duration>) -> Finding {
+    match done {
+        Ok(took) if took > SLOW => Finding::warning(check, format!("{} ms, which is slow", took.as_millis()))
+            .hint("logs and artifacts go up in the background, but what is read from there takes as long"),
+        Ok(took) => Finding::ok(check, format!("{} ms", took.as_millis())),
+        Err(error) => {
+            let denied =
+                |error: &Error| matches!(error, Error::Store { trouble, .. } if trouble.why == Why::Denied);
+            let finding = Finding::error(check, &error);
+            if error.downcast_ref().is_some_and(denied) {
+                return finding
+                    .hint(format!("its policy must allow {permission}; seagull docs storage lists all"));
+            }
+            finding
+        }
+    }
+}
+
+/// A blob that nobody else has.
+struct Trial {
+    bytes: Vec<u8>,
+    key: Key,
+}
+
+impl Trial {
+    fn new() -> Trial {
+        let chance = RandomState::new();
+        let bytes: Vec<u8> = (0..BYTES / 8).flat_map(|i| chance.hash_one(i).to_le_bytes()).collect();
+        let key = Key::Blob(digest(&bytes));
+        Trial { bytes, key }
+    }
+}
+
+fn absent(store: &dyn Store, trial: &Trial) -> anyhow::Result<()> {
+    ensure!(store.head(&trial.key)?.is_none(), "{} is there, though nobody has written it", trial.key);
+    Ok(())
+}
+
+fn write(store: &dyn Store, trial: &Trial) -> anyhow::Result<()> {
+    let once = || store.put(&trial.key, &mut &trial.bytes[..], trial.bytes.len() as u64, When::Absent);
+    once()?;
+    let again = once()?;
+    ensure!(
+        again == Put::Existed,
+        "it writes what is there already though it is asked not to\n\
+         hint: it must know If-None-Match: a newer release of the server may"
+    );
+    Ok(())
+}
+
+fn read(store: &dyn Store, trial: &Trial) -> anyhow::Result<()> {
+    let mut bytes = Vec::new();
+    let mut read = |range| -> anyhow::Result<Vec<u8>> {
+        bytes.clear();
+        store.get(&trial.key, range)?.context("what was written is not there")?.read_to_end(&mut bytes)?;
+        Ok(std::mem::take(&mut bytes))
+    };
+    ensure!(read(0..u64::MAX)? == trial.bytes, "what is read is not what was written");
+    ensure!(read(7..99)? == trial.bytes[7..99], "a piece that is read is not what was written there");
+    Ok(())
+}
+
+fn delete(store: &dyn Store, trial: &Trial) -> anyhow::Result<()> {
+    Ok(store.delete(&trial.key)?)
+}

@@ -1,0 +1,105 @@
+//! A scheduler with an index elsewhere: runs do not wait for it, and all that they came to gets there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::harness::{Elasticsearch, Fault, Proxy, Running, Suite, text, until};
+use crate::processes::Cluster;
+
+const SUITE: &str = "
+import pytest
+def test_good(): pass
+@pytest.mark.parametrize('n', range(20))
+def test_many(n): pass
+def test_bad(): raise ValueError('the gasket of the starboard pump leaks')
+";
+const TESTS: u64 = 22;
+
+/// A way to the server on which nothing passes while it is down.
+fn way(server: &Elasticsearch) -> (Proxy, Arc<AtomicBool>) {
+    let is_down = Arc::new(AtomicBool::new(true));
+    let down = is_down.clone();
+    let proxy = Proxy::new(server.address(), move |_| {
+        if down.load(Ordering::SeqCst) { Fault::Status(503, "down".into()) } else { Fault::None }
+    });
+    (proxy, is_down)
+}
+
+fn objects(cluster: &Cluster, command: &[&str]) -> Vec<Value> {
+    let token = cluster.token().into_os_string().into_string().unwrap();
+    let at = ["--scheduler", &cluster.url, "--token-file", &token, "--output", "json"];
+    let output = cluster.suite.seagull(&[command, &at].concat()).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_run_ends_while_its_index_is_down_and_is_there_when_it_is_back() {
+    let Some(server) = Elasticsearch::get() else { return };
+    let (proxy, is_down) = way(&server);
+    let url = server.url_at(proxy.address);
+    let mut cluster = Cluster::start_with(Suite::of(&[("test_a.py", SUITE)]), &["--index", &url]);
+    let _executor = cluster.executor("e-one");
+    let came_to = [("passed", 21), ("failed", 1)];
+    cluster.start_run(&["--run-id", "first"]).finish().expect_counts(100, &came_to);
+    assert_eq!(server.count("results"), 0);
+    assert!(
+        cluster.scheduler.stderr().contains("results wait in their streams"),
+        "{}",
+        cluster.scheduler.stderr()
+    );
+
+    // The scheduler is killed in the outage, and the next one has another run.
+    cluster.scheduler.kill();
+    let state = cluster.suite.beside("scheduler").into_os_string().into_string().unwrap();
+    let address = cluster.url.strip_prefix("http://").unwrap().to_owned();
+    let command =
+        cluster.suite.seagull(&["scheduler", "--listen", &address, "--state", &state, "--index", &url]);
+    let mut again = Running::start(command, &cluster.suite.beside("scheduler-again"));
+    again.line().unwrap_or_else(|| panic!("no scheduler: {}", again.stderr()));
+    cluster.start_run(&["--run-id", "second"]).finish().expect_counts(100, &came_to);
+    is_down.store(false, Ordering::SeqCst);
+    until(|| server.count("timings") > 0 && server.count("results") == 2 * TESTS);
+    assert_eq!((server.count("runs"), server.count("bundles") > 0), (2, true));
+    // A discovery, and what ran the bundles.
+    assert!(server.count("attempts") >= 4);
+
+    let history = objects(&cluster, &["history", "test_bad"]);
+    let runs: Vec<_> = history.iter().map(|past| text(past, "run")).collect();
+    assert_eq!(runs, ["second", "first"]);
+    let found = objects(&cluster, &["search", "starboard", "LEAKS"]);
+    assert_eq!(
+        (found.len(), &found[0]["failures"], text(&found[0], "test")),
+        (1, &2.into(), "test_a.py::test_bad")
+    );
+    assert!(text(&found[0], "message").contains("gasket"));
+    let failing = objects(&cluster, &["tests"]);
+    assert_eq!(
+        (failing.len(), text(&failing[0], "test"), &failing[0]["count"]),
+        (1, "test_a.py::test_bad", &2.into())
+    );
+    assert_eq!(objects(&cluster, &["tests", "--slowest", "--limit", "5"]).len(), 5);
+    again.signal(Signal::SIGTERM);
+}
+
+#[test]
+fn a_state_directory_is_an_index_by_itself() {
+    let suite = Suite::of(&[("test_a.py", SUITE)]);
+    suite.run(&["--run-id", "first"]).expect_code(100);
+    let ask = |command: &[&str]| {
+        let state = suite.beside("state").into_os_string().into_string().unwrap();
+        let at = ["--output", "json", "--state", &state];
+        let output = suite.seagull(&[command, &at].concat()).output().unwrap();
+        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(ask(&["search", "starboard"]).contains("\"failures\":1"));
+    assert!(ask(&["tests", "--failing"]).contains("\"test\":\"test_a.py::test_bad\""));
+    assert_eq!(ask(&["tests", "--slowest"]).lines().count(), 20);
+    assert_eq!(ask(&["search", "port"]), "");
+    assert!(ask(&["history", "test_bad"]).contains("\"verdict\":\"failed\""));
+}

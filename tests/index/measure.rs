@@ -1,0 +1,177 @@
+//! What an index takes: the measurements of `benches/index.py`, which prints them.
+#![expect(clippy::disallowed_methods, reason = "it measures time")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
+
+use seagull_domain::Ranking;
+use seagull_results::index::{Index, Pace, Window, deliver};
+
+use super::faults::Heard;
+use super::story::{NOW, Row, Story, failed, passed};
+use super::{Backend, block_on};
+use crate::harness::Elasticsearch;
+
+const BULK: usize = 10_000;
+const BULK_BYTES: usize = 5 << 20;
+
+/// A run of so many tests, of which one in ten failed with a message of its own.
+fn story(tests: usize, run: &str) -> Story {
+    let ids: Vec<String> =
+        (0..tests).map(|n| format!("tests/unit/test_module_{}.py::TestClass::test_{n}", n / 50)).collect();
+    let messages: Vec<String> = (0..tests)
+        .map(|n| format!("AssertionError: expected 200, got {} from service {}", n % 600, n % 40))
+        .collect();
+    let rows: Vec<Row> = ids
+        .iter()
+        .zip(&messages)
+        .zip(0..)
+        .map(|((id, message), n)| if n % 10 == 0 { failed(id, message) } else { passed(id, 1000 + n) })
+        .collect();
+    Story::default().run(run, 0, "v", &rows)
+}
+
+fn tests() -> usize {
+    std::env::var("SEAGULL_BENCH_TESTS").ok().and_then(|tests| tests.parse().ok()).unwrap_or(100_000)
+}
+
+/// The same documents as bodies of bulk requests, for another set of indices.
+fn bodies(story: &Story, prefix: &str) -> Vec<Vec<u8>> {
+    let mut bodies = vec![Vec::new()];
+    let mut documents = 0;
+    for document in &story.documents {
+        let kind = document.kind().word();
+        let action = format!(
+            "{{\"index\":{{\"_index\":\"{prefix}-{kind}-v1-2026.11\",\"_id\":\"{}\",\"version\":{},\"version_type\":\"external_gte\"}}}}\n",
+            document.id(),
+            document.version
+        );
+        let lines = [action.as_bytes(), &document.source(), b"\n"].concat();
+        let last = bodies.last_mut().unwrap();
+        if documents == BULK || last.len() + lines.len() > BULK_BYTES {
+            bodies.push(lines);
+            documents = 1;
+        } else {
+            last.extend(lines);
+            documents += 1;
+        }
+    }
+    bodies
+}
+
+/// Posts bodies one after the other on one connection: what the server takes, and nothing besides.
+fn post(server: SocketAddr, bodies: &[Vec<u8>]) {
+    let stream = TcpStream::connect(server).unwrap();
+    stream.set_nodelay(true).unwrap();
+    let mut answers = BufReader::new(stream.try_clone().unwrap());
+    for body in bodies {
+        let head = format!(
+            "POST /_bulk?filter_path=errors HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        (&stream).write_all(head.as_bytes()).unwrap();
+        (&stream).write_all(body).unwrap();
+        let mut head = String::new();
+        while answers.read_line(&mut head).unwrap() > 2 {}
+        let head = head.to_ascii_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+        let answer = match length {
+            Some(length) => read(&mut answers, length.trim().parse().unwrap()),
+            None => chunks(&mut answers),
+        };
+        assert!(answer.starts_with(b"{\"errors\":false"), "{}", String::from_utf8_lossy(&answer));
+    }
+}
+
+fn read(answers: &mut impl Read, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    answers.read_exact(&mut bytes).unwrap();
+    bytes
+}
+
+/// An answer that comes in chunks, each with its length before it.
+fn chunks(answers: &mut impl BufRead) -> Vec<u8> {
+    let mut whole = Vec::new();
+    loop {
+        let mut line = String::new();
+        answers.read_line(&mut line).unwrap();
+        let length = usize::from_str_radix(line.trim(), 16).unwrap();
+        let mut chunk = read(answers, length + 2);
+        if length == 0 {
+            return whole;
+        }
+        chunk.truncate(length);
+        whole.extend(chunk);
+    }
+}
+
+/// Asks what people ask, and says what each took.
+fn ask(backend: &str, index: &dyn Index, run: &str) {
+    let window = Window { since: 0, until: NOW + 1 };
+    let told = |what: &str, begun: Instant| println!("{backend}|{what}|{:.3}", begun.elapsed().as_secs_f64());
+    block_on(async {
+        let begun = Instant::now();
+        index.history("p", "tests/unit/test_module_0.py::TestClass::test_7", 100).await.unwrap();
+        told("history of a test", begun);
+        for (what, ranking) in
+            [("most failing", Ranking::Failing), ("flakiest", Ranking::Flaky), ("slowest", Ranking::Slowest)]
+        {
+            let begun = Instant::now();
+            index.ranked("p", ranking, window, 20).await.unwrap();
+            told(what, begun);
+        }
+        let begun = Instant::now();
+        index.search("p", "expected service", window, 20).await.unwrap();
+        told("search in failures", begun);
+        let asked = seagull_results::index::ResultsAsked { limit: 1000, ..Default::default() };
+        let begun = Instant::now();
+        index.results(&run.parse().unwrap(), &asked).await.unwrap();
+        told("a page of 1,000 results", begun);
+    });
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn documents_a_second() {
+    let tests = tests();
+    let rate = |what: &str, count: usize, begun: Instant| {
+        let seconds = begun.elapsed().as_secs_f64();
+        println!("{what}|{count}|{seconds:.3}|{:.0}", count as f64 / seconds);
+    };
+    let stored = Backend::sqlite().unwrap();
+    let told = story(tests, "first");
+    let begun = Instant::now();
+    block_on(super::write(&*stored.index, &told));
+    rate("sqlite", told.documents.len(), begun);
+    ask("sqlite", &*stored.index, "first");
+    let bytes = stored._directory.path().join("index.sqlite").metadata().unwrap().len();
+    println!("sqlite bytes a result|{}", bytes / tests as u64);
+
+    let Some(server) = Elasticsearch::get() else { return };
+    let index = super::open(&server.url());
+    block_on(index.prepare()).unwrap();
+    // The server is warm, and its indices are there, before anything is measured.
+    block_on(super::write(&*index, &story(tests / 10, "warm")));
+    let pace = Pace { most: u32::MAX };
+    for round in 0..5 {
+        let told = story(tests, &format!("raw-{round}"));
+        let bodies = bodies(&told, &server.prefix);
+        let begun = Instant::now();
+        post(server.address(), &bodies);
+        rate("raw bulk", told.documents.len(), begun);
+        let told = story(tests, &format!("ours-{round}"));
+        let (count, mut heard) = (told.documents.len(), Heard::default());
+        let begun = Instant::now();
+        assert!(block_on(deliver(&*index, told.documents, pace, &mut heard)).is_empty());
+        rate("elasticsearch", count, begun);
+        assert!(heard.in_vain.is_empty(), "{:?}", heard.in_vain);
+    }
+    server.refresh();
+    ask("elasticsearch", &*index, "ours-0");
+    let stats = server.ask("GET", &format!("{}-results-*/_stats/store,docs", server.prefix), None);
+    let all = &stats["_all"]["primaries"];
+    let (bytes, documents) =
+        (all["store"]["size_in_bytes"].as_u64().unwrap(), all["docs"]["count"].as_u64().unwrap());
+    println!("elasticsearch bytes a result|{}", bytes / documents.max(1));
+}
