@@ -245,7 +245,11 @@ class Worker:
         fixtures = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
         for definition in itertools.chain.from_iterable(fixtures.values()):
             if definition.cached_result and definition.cached_result[2] is not None:
-                definition.cached_result = None
+                item._initrequest()
+                try:
+                    definition.finish(item._request)
+                except Exception as error:
+                    self.trouble.suite_error("fixture teardown", exception_message(error), exception_text(error))
 
     def pytest_runtest_logreport(self, report):
         reports = self.reports
