@@ -8,6 +8,7 @@ use seagull_domain::{
 };
 
 use crate::leave::is_drain;
+use crate::slot::Worker;
 
 #[derive(Debug, Clone)]
 pub struct Attempt {
@@ -100,11 +101,13 @@ impl Attempt {
         self.queue.front().or_else(|| self.unfound.front().filter(|_| whole))
     }
 
-    /// Whether something waits that belongs into the worker in which its relation has started.
-    pub fn is_bound(&self, whole: bool) -> bool {
-        let waiting = self.queue.iter().chain(self.unfound.iter().filter(|_| whole));
-        let mut related = waiting.filter(|entry| self.started_relations.contains(&entry.relation));
-        !self.started_relations.is_empty() && related.next().is_some()
+    /// Whether something waits that belongs into the worker that is at the attempt, because something of its relation
+    /// was fed to it.
+    pub fn is_bound(&self, worker: &Worker) -> bool {
+        let waiting = self.queue.iter().chain(self.unfound.iter().filter(|_| worker.whole));
+        let mut related =
+            waiting.filter(|entry| worker.relations.contains(&(worker.attempt, entry.relation)));
+        !worker.relations.is_empty() && related.next().is_some()
     }
 
     /// Has the next of a relation follow at once.

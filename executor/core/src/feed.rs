@@ -1,5 +1,7 @@
 //! Keeping workers busy: which worker a slot needs, and how much work it gets ahead.
 
+use std::collections::BTreeSet;
+
 use seagull_domain::{AttemptId, Entry, Isolation, SlotIndex, TestIndex};
 
 use crate::message::Start;
@@ -56,7 +58,7 @@ impl State {
     /// what others need, such as a worker that collects the whole suite.
     fn bound(&self, worker: &Worker) -> Option<(AttemptId, &Attempt)> {
         let attempt = self.attempts.get(&worker.attempt)?;
-        (attempt.is_open() && attempt.is_bound(worker.whole)).then_some((worker.attempt, attempt))
+        (attempt.is_open() && attempt.is_bound(worker)).then_some((worker.attempt, attempt))
     }
 
     /// Whether what the worker is at is to be stopped.
@@ -106,6 +108,7 @@ impl State {
             collected: false,
             whole: discover || whole,
             fed: Default::default(),
+            relations: BTreeSet::new(),
             running: None,
             limit_ms: 0,
             collecting: false,
@@ -168,6 +171,7 @@ impl State {
             worker.wants = false;
             worker.attempt = attempt;
             worker.fed.push_back((attempt, entry));
+            worker.relations.extend((entry.relation != 0).then_some((attempt, entry.relation)));
             waiting_us = with_it_us;
             let (worker, renewed) = (worker.id, worker.is_isolated() || worker.renewal.memory_kib.is_some());
             self.take_from_queue(attempt, entry, renewed);
@@ -203,7 +207,7 @@ impl State {
         let attempt = self.attempts.get(&worker.attempt);
         let goes_on = worker.lives_for() == Isolation::Bundle
             && attempt.is_some_and(|attempt| attempt.next(worker.whole).is_some());
-        (over || !goes_on) && !attempt.is_some_and(|attempt| attempt.is_bound(worker.whole))
+        (over || !goes_on) && !attempt.is_some_and(|attempt| attempt.is_bound(worker))
     }
 
     /// The next test of the slot's attempts, if its worker can run it.

@@ -5,7 +5,7 @@
 //!     └─────────┴─────────▶ Dying ─────┘
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use seagull_domain::{AttemptId, Entry, EnvironmentNumber, Instant, Isolation, RunId, SlotNumber, TestIndex};
@@ -50,6 +50,8 @@ pub struct Worker {
     pub whole: bool,
     /// What it has and has not reported on, in order, with the attempt of each.
     pub fed: VecDeque<(AttemptId, Entry)>,
+    /// Relations of which it was fed something, by attempt.
+    pub relations: BTreeSet<(AttemptId, u32)>,
     /// The test that runs, since when.
     pub running: Option<(TestIndex, Instant)>,
     /// How many milliseconds that may take; see [`Worker::limit`].

@@ -107,6 +107,7 @@ impl Step<'_> {
             let since = since.chain(&mut executor.alone_since).chain(&mut executor.closed);
             since.for_each(|since| *since = *since + pause);
         }
+        self.state.trials.values_mut().flatten().for_each(|trial| *trial = *trial + pause);
         self.extend_patience(pause);
         self.extend_judgements(pause);
     }

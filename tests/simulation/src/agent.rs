@@ -355,6 +355,9 @@ impl World {
     }
 
     fn is_given(&mut self, id: usize, attempt: AttemptId, contents: &BundleContents) {
+        if contents.generation > Generation(1) {
+            return;
+        }
         let Some(run) = self.agents[id].core.attempts.get(&attempt).map(|known| known.run.clone()) else {
             return;
         };

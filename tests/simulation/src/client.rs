@@ -124,8 +124,8 @@ impl World {
     /// For a moment the run's stream has another reader.
     fn another_reads(&mut self, run: usize) {
         for (begins, delay) in [(true, 2), (false, 500)] {
-            let message = ToScheduler::Watch { run, epoch: self.epoch, begins };
-            self.after(delay, Action::ToScheduler(message));
+            let message = ToScheduler::Watch { run, begins };
+            self.after(delay, Action::ToScheduler { epoch: self.epoch, message });
         }
     }
 
@@ -182,8 +182,8 @@ impl World {
     /// Its stream begins or ends; a connection does not lose that.
     fn client_watches(&mut self, run: usize, begins: bool) {
         self.clients[run].watching = begins.then_some(self.epoch);
-        let message = ToScheduler::Watch { run, epoch: self.epoch, begins };
-        self.after(2, Action::ToScheduler(message));
+        let message = ToScheduler::Watch { run, begins };
+        self.after(2, Action::ToScheduler { epoch: self.epoch, message });
     }
 
     pub fn client_is_cut_off(&mut self, run: usize) {
@@ -193,7 +193,8 @@ impl World {
         self.clients[run].unwatched.push(since);
         if let Some(epoch) = self.clients[run].watching.take() {
             let delay = self.random.within(2..=5000);
-            self.after(delay, Action::ToScheduler(ToScheduler::Watch { run, epoch, begins: false }));
+            let message = ToScheduler::Watch { run, begins: false };
+            self.after(delay, Action::ToScheduler { epoch, message });
         }
     }
 

@@ -1,4 +1,5 @@
-//! Messages between processes: most arrive within milliseconds, some are lost, repeated, or delayed past others.
+//! Messages between processes: most arrive within milliseconds, some are lost, repeated, or delayed past others. What is sent
+//! to a scheduler goes over a connection to its process, as TCP has it: it ends with that, and never comes to the next one.
 
 use seagull_domain::{
     AttemptId, BootId, BundleContents, Desired, ExecutorId, Generation, Report, RunId, SuiteError,
@@ -41,10 +42,9 @@ pub enum ToScheduler {
         run: usize,
         word: Option<Vec<SuiteError>>,
     },
-    /// A client's stream begins in this life of the scheduler, or ends.
+    /// A client's stream begins, or ends.
     Watch {
         run: usize,
-        epoch: u64,
         begins: bool,
     },
 }
@@ -107,7 +107,7 @@ impl World {
             return self.after(5, Action::ToAgent { agent: *agent, message: failed });
         }
         for delay in copies {
-            self.after(delay, Action::ToScheduler(message.clone()));
+            self.after(delay, Action::ToScheduler { epoch: self.epoch, message: message.clone() });
         }
     }
 

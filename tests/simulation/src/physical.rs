@@ -19,7 +19,7 @@ pub struct Physical {
     pub asked_to_leave: BTreeSet<String>,
     /// Tests that failed for something else that nobody could tell from their own doing: their machine is sick.
     pub unlucky: BTreeSet<(usize, TestIndex)>,
-    /// What each attempt had to do when its agent first learned of it.
+    /// What each attempt had to do, where its agent learned of all of it: some may have been asked back before.
     pub given: BTreeMap<AttemptId, Vec<TestIndex>>,
 }
 

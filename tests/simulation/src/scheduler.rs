@@ -145,13 +145,15 @@ impl World {
         }
     }
 
+    /// The process at the other end is gone, which who waits for an answer sees.
+    pub fn connection_broke(&mut self, message: &ToScheduler) {
+        if let ToScheduler::Report { agent, transport, .. } = *message {
+            self.after(1, Action::ToAgent { agent, message: ToAgent::Failed { transport } });
+        }
+    }
+
     pub fn scheduler_receives(&mut self, message: ToScheduler) {
-        let Some(life) = self.life.as_mut() else {
-            if let ToScheduler::Report { agent, transport, .. } = message {
-                self.after(1, Action::ToAgent { agent, message: ToAgent::Failed { transport } });
-            }
-            return;
-        };
+        let Some(life) = self.life.as_mut() else { return };
         match message {
             ToScheduler::Report { agent, transport, mut report } => {
                 if self.plant == Some(Plant::RetakenBeforeReportedGone) {
@@ -201,12 +203,10 @@ impl World {
             ToScheduler::Drain { executor, limit_ms } => {
                 self.step(Event::Drain { executors: vec![executor], limit_ms });
             }
-            ToScheduler::Watch { run, epoch, begins } if epoch == self.epoch => {
+            ToScheduler::Watch { run, begins } => {
                 let run = self.scenario.runs[run].spec.id.clone();
                 self.step(if begins { Event::Watched { run } } else { Event::Unwatched { run } });
             }
-            // Of a connection to a process that is gone.
-            ToScheduler::Watch { .. } => {}
         }
     }
 

@@ -25,7 +25,11 @@ const LOOKS_EVERY_MS: u64 = 10;
 
 /// Something that happens at its time.
 pub enum Action {
-    ToScheduler(ToScheduler),
+    /// To the scheduler's process that had this epoch when it was sent.
+    ToScheduler {
+        epoch: u64,
+        message: ToScheduler,
+    },
     ToAgent {
         agent: usize,
         message: ToAgent,
@@ -98,7 +102,7 @@ impl Action {
     fn is_of_scheduler(&self) -> bool {
         matches!(
             self,
-            Action::ToScheduler(_)
+            Action::ToScheduler { .. }
                 | Action::SchedulerTimer { .. }
                 | Action::Planned { .. }
                 | Action::Anticipated { .. }
@@ -275,8 +279,13 @@ impl World {
 
     /// What is postponed keeps its place among what comes at the same time.
     fn act(&mut self, tie: u64, action: Action) {
+        if let Action::ToScheduler { epoch, message } = &action
+            && (self.life.is_none() || *epoch != self.epoch)
+        {
+            return self.connection_broke(message);
+        }
         if let Some(until) = self.postponed(&action) {
-            if let Action::ToScheduler(message) = &action {
+            if let Action::ToScheduler { message, .. } = &action {
                 self.arrives_in_vain(message);
             }
             self.queue.insert((until, tie), action);
@@ -286,7 +295,7 @@ impl World {
             self.scheduler_turns();
         }
         match action {
-            Action::ToScheduler(message) => self.scheduler_receives(message),
+            Action::ToScheduler { message, .. } => self.scheduler_receives(message),
             Action::ToAgent { agent, message } => self.agent_receives(agent, message),
             Action::Says { agent, slot, worker, event } => self.worker_says(agent, slot, worker, event),
             Action::Order { agent, slot, worker, order } => self.order_arrives(agent, slot, worker, order),

@@ -81,6 +81,28 @@ fn what_is_related_runs_in_one_worker_and_what_stands_between_in_another() {
 }
 
 #[test]
+fn what_began_in_an_earlier_worker_does_not_bind_the_next_one() {
+    let mut world = world_of(&[short(0, 0), short(1, 7), short(2, 0), short(3, 7)]);
+    let workers: [&[u32]; 3] = [&[0], &[1, 3], &[2]];
+    // What the first three do not find, three look for that collect everything.
+    for (worker, tests) in (1..).zip([workers, workers].concat()) {
+        let mut effects = ready(&mut world, worker, isolated(Isolation::Test));
+        for (place, &test) in tests.iter().enumerate() {
+            let last = (place + 1 == tests.len()).then(|| finish(worker));
+            assert_eq!(effects, [feed(worker, 1, &[test])].into_iter().chain(last).collect::<Vec<_>>());
+            let missing = WorkerEvent::Missing { test: TestIndex(test), reason: String::new() };
+            effects =
+                if worker > 3 { passes(&mut world, worker, test) } else { world.worker(worker, missing) };
+        }
+        assert_eq!(effects, []);
+        if worker < 6 {
+            is_followed(&mut world, worker);
+        }
+    }
+    assert_eq!(world.report(1).state, AttemptState::Ended(EndCause::Completed));
+}
+
+#[test]
 fn a_worker_that_lives_for_a_bundle_ends_with_it() {
     let mut world = world_of(&[entry(0, 0), entry(1, 0)]);
     world.desired.push(wanted(2, Kind::Run, 0));

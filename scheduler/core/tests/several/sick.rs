@@ -205,6 +205,25 @@ fn a_cordoned_executor_is_tried_again_with_one_attempt_and_less_and_less_often()
 }
 
 #[test]
+fn a_standstill_of_the_scheduler_is_no_time_in_which_an_executor_gets_well() {
+    let mut world = world(0, 60, &["b", "c"]);
+    play(&mut world, &["b", "a", "c"], 4, STARTS_NOTHING);
+    let pause = Duration::from_secs(60);
+    world.now = world.now + pause;
+    world.step(Event::Paused(pause));
+    let mut given_in = |seconds| {
+        let mut facts = Vec::new();
+        for _ in 0..seconds {
+            world.now = world.now + Duration::from_secs(1);
+            facts.extend(world.step(Event::Tick).0);
+            ["a", "b", "c"].iter().for_each(|executor| facts.extend(world.report(executor, &[])));
+        }
+        given(&facts, "b")
+    };
+    assert_eq!([given_in(29), given_in(1)], [0, 1]);
+}
+
+#[test]
 fn on_trial_is_the_shortest_bundle_that_waits() {
     let sizes = [2; 30].into_iter().chain([1]).chain([2; 30]);
     let firsts = sizes.clone().scan(0, |next, size| Some(std::mem::replace(next, *next + size)));
