@@ -12,6 +12,7 @@ mod budget;
 mod cap;
 mod complete;
 mod cut;
+mod exchange;
 mod fit;
 mod load;
 mod mbs;

@@ -21,6 +21,11 @@ impl Load {
         }
     }
 
+    /// How much it varies for its length: what costs least among its like.
+    pub fn variance_per_mean(&self) -> f64 {
+        self.variance as f64 / (self.micros as f64).max(1.0)
+    }
+
     /// Without a part that was added.
     #[must_use]
     pub fn minus(self, part: Self) -> Self {

@@ -96,6 +96,8 @@ pub enum Stage {
     Columns,
     /// The solver: the arc-flow program.
     ArcFlow,
+    /// A bin taken apart, and what is over then in others exchanged until nothing is.
+    Exchange,
 }
 
 /// Why the solver had no say, or not in everything, where a gap is left.
@@ -231,6 +233,7 @@ impl fmt::Display for Stage {
             Self::Portfolio => "portfolio",
             Self::Columns => "column generation",
             Self::ArcFlow => "arc flow",
+            Self::Exchange => "exchange",
         })
     }
 }

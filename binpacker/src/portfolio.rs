@@ -95,7 +95,7 @@ impl Portfolio<'_, '_> {
         match order {
             Order::Longest => places.sort_by_key(|&p| (Reverse(micros(p)), p)),
             Order::Alike => places.sort_by(|&a, &b| {
-                let ratio = |p: u32| unit(p).load.variance as f64 / (micros(p) as f64).max(1.0);
+                let ratio = |p: u32| unit(p).load.variance_per_mean();
                 ratio(b).total_cmp(&ratio(a)).then(micros(b).cmp(&micros(a))).then(a.cmp(&b))
             }),
             Order::Jittered(seed) => {

@@ -59,8 +59,9 @@ impl<'p> Bins<'p> {
         let number = self.bins.len() as u32;
         self.bins.push(Bin::default());
         for piece in pieces {
-            self.put(number, piece);
+            self.add(number, piece);
         }
+        self.settle(number);
         number
     }
 
@@ -121,11 +122,25 @@ impl<'p> Bins<'p> {
     }
 
     fn put(&mut self, number: u32, piece: Piece) {
-        let unpaid = self.unpaid(&self.bins[number as usize], piece.scopes);
-        let bin = &mut self.bins[number as usize];
-        if let Some(left) = bin.left {
+        if let Some(left) = self.bins[number as usize].left {
             self.open.remove(&(left, number));
         }
+        self.add(number, piece);
+        self.settle(number);
+    }
+
+    /// What is left in a bin is told once all that is new in it was added.
+    fn settle(&mut self, number: u32) {
+        let bin = &mut self.bins[number as usize];
+        bin.left = self.capacity.left(&bin.load).filter(|_| bin.load.tests < self.capacity.max_tests);
+        if let Some(left) = bin.left {
+            self.open.insert((left, number));
+        }
+    }
+
+    fn add(&mut self, number: u32, piece: Piece) {
+        let unpaid = self.unpaid(&self.bins[number as usize], piece.scopes);
+        let bin = &mut self.bins[number as usize];
         for &scope in piece.scopes {
             let is_new = bin.scopes.binary_search(&scope).is_err();
             if is_new && self.scopes.micros(scope) > 0 {
@@ -142,10 +157,6 @@ impl<'p> Bins<'p> {
             scopes => bin.scopes = union(&bin.scopes, scopes),
         }
         bin.load = bin.load.plus(piece.load).with_setup(unpaid);
-        bin.left = self.capacity.left(&bin.load).filter(|_| bin.load.tests < self.capacity.max_tests);
-        if let Some(left) = bin.left {
-            self.open.insert((left, number));
-        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::budget::{Algorithm, Budget, Steps};
 use crate::cap::Limits;
 use crate::complete;
 use crate::cut;
+use crate::exchange::Exchange;
 use crate::fit;
 use crate::load::{Capacity, Load};
 use crate::mbs;
@@ -84,7 +85,7 @@ impl<'u, 'p> Search<'u, 'p> {
         let mut numbers: Vec<u32> = blocks.blocks.iter().flat_map(|block| block.units.clone()).collect();
         numbers.sort_unstable();
         let capacity = limits.soft;
-        let packing = of_blocks(units, &blocks.blocks, &capacity);
+        let packing = of_blocks(units, &longest_first(units, &blocks.blocks), &capacity);
         let mut search = Self {
             units,
             limits,
@@ -107,10 +108,11 @@ impl<'u, 'p> Search<'u, 'p> {
     /// All stages, until a bound proves the packing.
     pub fn run(mut self) -> Found {
         if !self.units.problem.uncertain {
-            let stages = [Self::slack, Self::split, Self::alike, Self::portfolio, Self::solve];
+            let stages =
+                [Self::slack, Self::split, Self::alike, Self::portfolio, Self::solve, Self::exchange];
             let stages = match self.algorithm {
                 Algorithm::Greedy => &stages[..4],
-                Algorithm::Ilp => &stages[4..],
+                Algorithm::Ilp => &stages[4..5],
                 Algorithm::Auto => &stages[..],
             };
             for stage in stages {
@@ -226,10 +228,18 @@ impl<'u, 'p> Search<'u, 'p> {
         }
     }
 
-    /// Where durations vary, single units with their like.
+    /// Where durations vary, blocks and then single units with their like.
     fn alike(&mut self) {
         let loads = self.numbers.iter().map(|&number| self.units.unit(number).load);
         if self.limits.is_effective() || !varies(&self.capacity, &loads.collect::<Vec<_>>()) {
+            return;
+        }
+        let mut blocks = longest_first(self.units, &self.blocks.blocks);
+        // A sort that leaves equal ones as they are.
+        blocks.sort_by(|(a, _), (b, _)| b.variance_per_mean().total_cmp(&a.variance_per_mean()));
+        let packing = of_blocks(self.units, &blocks, &self.capacity);
+        self.offer(Some(packing), Stage::Portfolio);
+        if self.is_proven() {
             return;
         }
         let mut steps = self.steps.split(1);
@@ -252,6 +262,19 @@ impl<'u, 'p> Search<'u, 'p> {
         self.offer(packing, Stage::Portfolio);
     }
 
+    /// One bin fewer, and another, as long as what is over then can be exchanged away.
+    fn exchange(&mut self) {
+        if self.can_be_exchanged() {
+            let exchange = Exchange::new(self.units, &self.packing, &self.capacity, self.seed);
+            let packing = exchange.fewer(self.bound.0, &mut self.steps);
+            self.offer(packing, Stage::Exchange);
+        }
+    }
+
+    fn can_be_exchanged(&self) -> bool {
+        self.algorithm == Algorithm::Auto && !self.limits.is_effective() && self.numbers.len() <= MOST
+    }
+
     fn members(&self) -> Portfolio<'_, 'p> {
         Portfolio {
             units: self.units,
@@ -265,6 +288,7 @@ impl<'u, 'p> Search<'u, 'p> {
     /// The solver, over units; and over blocks, where these have no sizes of their own. What it does not model is left to greedy,
     /// which is said.
     fn solve(&mut self) {
+        let for_exchange = self.can_be_exchanged().then(|| self.steps.fork());
         let pieces = self.pieces();
         let mut unsolved = pieces.as_ref().err().copied();
         let whole = pieces.as_ref().is_ok_and(|pieces| pieces.are_units);
@@ -280,6 +304,9 @@ impl<'u, 'p> Search<'u, 'p> {
             self.bound_by_columns();
         }
         self.unsolved = unsolved.filter(|_| !self.is_proven());
+        if let Some(steps) = for_exchange {
+            self.steps.join(steps);
+        }
     }
 
     fn pieces(&self) -> Result<Pieces, Unsolved> {
@@ -368,26 +395,32 @@ impl<'b> BySize<'b> {
     }
 }
 
-/// Best fit decreasing of blocks; without any history, each by itself.
-fn of_blocks(units: &Units, blocks: &[Block], capacity: &Capacity) -> Packing {
+/// Best fit of blocks, in this order; without any history, each by itself.
+fn of_blocks(units: &Units, blocks: &[(Load, &Block)], capacity: &Capacity) -> Packing {
     let scopes = &units.problem.scopes;
-    let total = |block: &Block| block.load.with_setup(scopes.sum(&block.scopes));
-    let mut by_load: Vec<(Load, &Block)> = blocks.iter().map(|block| (total(block), block)).collect();
-    by_load.sort_by_key(|(load, block)| (Reverse(load.micros), block.units.first().copied()));
     let fitted = if units.problem.uncertain {
-        (0..by_load.len() as u32).map(|place| vec![place]).collect()
-    } else if pieces::share(blocks.iter().map(|block| block.scopes.as_slice()), scopes) {
+        (0..blocks.len() as u32).map(|place| vec![place]).collect()
+    } else if pieces::share(blocks.iter().map(|(_, block)| block.scopes.as_slice()), scopes) {
         let pieces: Vec<Piece> =
-            by_load.iter().map(|(_, block)| Piece { load: block.load, scopes: &block.scopes }).collect();
+            blocks.iter().map(|(_, block)| Piece { load: block.load, scopes: &block.scopes }).collect();
         let order: Vec<u32> = (0..pieces.len() as u32).collect();
         let mut steps = Steps::new(u64::MAX, &|| false);
         scoped::fit(&pieces, &order, Bins::new(scopes, capacity), Rule::SameScope, &mut steps)
             .unwrap_or_default()
     } else {
-        fit::best_fit(by_load.iter().map(|(load, _)| *load), capacity)
+        fit::best_fit(blocks.iter().map(|(load, _)| *load), capacity)
     };
     let bin = |places: Vec<u32>| {
-        places.into_iter().flat_map(|place| by_load[place as usize].1.units.iter().copied()).collect()
+        places.into_iter().flat_map(|place| blocks[place as usize].1.units.iter().copied()).collect()
     };
     Packing::of(units, fitted.into_iter().map(bin).collect())
+}
+
+/// Blocks with what each comes to in a bin of its own, the longest first.
+fn longest_first<'b>(units: &Units, blocks: &'b [Block]) -> Vec<(Load, &'b Block)> {
+    let scopes = &units.problem.scopes;
+    let total = |block: &Block| block.load.with_setup(scopes.sum(&block.scopes));
+    let mut by_load: Vec<(Load, &Block)> = blocks.iter().map(|block| (total(block), block)).collect();
+    by_load.sort_by_key(|(load, block)| (Reverse(load.micros), block.units.first().copied()));
+    by_load
 }

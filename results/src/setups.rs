@@ -10,6 +10,8 @@ use seagull_domain::Manifest;
 
 /// The scope of a worker: what lives for all its tests.
 pub const WORKER: &str = "";
+/// The start of a worker, before any test, is a scope of its environment: this and its name. No file's path begins so.
+const START: &str = "/";
 /// The weight of the newest sample.
 const WEIGHT: f64 = 0.2;
 /// A scope that nothing is known of is not kept for less, in microseconds.
@@ -32,6 +34,13 @@ pub struct Excess {
     pub place: usize,
     pub scopes: Vec<String>,
     pub micros: u64,
+}
+
+impl Excess {
+    /// That it took so long to start a worker of an environment.
+    pub fn start(environment: &str, micros: u64) -> Self {
+        Self { place: 0, scopes: vec![format!("{START}{environment}")], micros }
+    }
 }
 
 /// Of all tests that a worker executed. Where each test of a file begins something, nothing is known of the file.
@@ -70,7 +79,8 @@ pub struct Setup {
     pub samples: u32,
 }
 
-/// What is known of the scopes of a project, by their ids: a file's path, with the class behind it, or [`WORKER`].
+/// What is known of the scopes of a project, by their ids: a file's path, with the class behind it, [`WORKER`],
+/// or an environment's with what stands before it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Setups(pub HashMap<String, Setup>);
 
@@ -78,6 +88,11 @@ impl Setups {
     /// Microseconds; 0 for what is not known.
     pub fn micros(&self, scope: &str) -> u64 {
         self.0.get(scope).map_or(0, |setup| setup.micros as u64)
+    }
+
+    /// Of a worker of an environment until it may set up its first test, if that is known.
+    pub fn of_start(&self, environment: &str) -> Option<u64> {
+        self.0.get(&format!("{START}{environment}")).map(|setup| setup.micros as u64)
     }
 
     /// Of a class of a file.

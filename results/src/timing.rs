@@ -127,7 +127,7 @@ impl Timings {
         Self::default()
     }
 
-    pub fn of_project(calibration: Calibration, setups: Setups) -> Self {
+    pub fn of_lineage(calibration: Calibration, setups: Setups) -> Self {
         Self { calibration, setups, ..Self::default() }
     }
 

@@ -10,7 +10,7 @@ use seagull_domain::{
     AttemptId, Digest, EndCause, Manifest, Outcome, Record, RunId, RunSpec, RunVerdict, Seq, TestIndex,
     TestResult, Verdict,
 };
-use seagull_results::{EndedRun, Lineage};
+use seagull_results::{EndedRun, Excess, Lineage};
 use seagull_scheduler_core::{Event, Fact, PlanFailure, What};
 use tokio::sync::mpsc;
 
@@ -197,11 +197,10 @@ impl Learned {
             What::Planned { plan, .. } => self.confirmed(plan.manifest, plan.predicted_us.len()),
             What::Confirmed { manifest, tests, .. } => self.confirmed(manifest, tests as usize),
             What::Recorded { attempt, executor, slot, records, .. } => {
-                let isolation = self.spec.as_ref().map(|spec| spec.isolation).unwrap_or_default();
                 for (record, evidence) in records {
                     if let (Record::Result(result), None) = (record, evidence) {
                         self.attempts[result.test.0 as usize] = Some(attempt);
-                        self.executed.add(isolation, (&executor, slot), attempt, &result);
+                        self.executed.add((&executor, slot), attempt, &result);
                         let took = &mut self.took[result.test.0 as usize];
                         let next = Took::of(&result);
                         *took = Some(took.map_or(next, |took| took.then(next)));
@@ -223,7 +222,8 @@ impl Learned {
         self.took = vec![None; tests];
         self.attempts = vec![None; tests];
         self.verdicts = vec![None; tests];
-        self.executed = Executed::default();
+        let isolation = self.spec.as_ref().map(|spec| spec.isolation).unwrap_or_default();
+        self.executed = Executed::new(isolation);
     }
 
     /// A run without a manifest has no tests, but it was the project's last.
@@ -233,7 +233,8 @@ impl Learned {
         };
         let manifest =
             self.manifest.map_or(Ok(Manifest::default()), |of| plan::load_manifest(service, &of))?;
-        let excesses = self.executed.excesses(&manifest);
+        let environments = seagull_results::environments(&manifest, &spec.suite).unwrap_or_default();
+        let excesses = self.executed.excesses(&manifest, &environments);
         let mut took = self.took.clone();
         for (attempt, test, excess) in &excesses {
             let test = test.0 as usize;
@@ -243,7 +244,10 @@ impl Learned {
                 *micros = micros.saturating_sub(excess.micros);
             }
         }
-        let setups: Vec<_> = excesses.into_iter().map(|(.., excess)| excess).collect();
+        let starts = self.executed.starts(&environments).into_iter();
+        let starts =
+            starts.filter_map(|(number, micros)| Some(Excess::start(spec.suite.name_of(number)?, micros)));
+        let setups: Vec<_> = excesses.into_iter().map(|(.., excess)| excess).chain(starts).collect();
         let rows = manifest.ids().zip(&took).zip(&self.verdicts);
         let rows = rows.filter_map(|((id, took), verdict)| Some((id, took.map(Took::micros), (*verdict)?)));
         let bundles = self.bundles();

@@ -17,9 +17,9 @@ use seagull_results::{Prediction, WORKER};
 const SETUP_MICROS: u64 = 20_000;
 /// A bundle's fixed cost: workers are warm.
 pub(crate) const FIXED_MS: u64 = 10;
-/// What a new worker costs each slot, bundle or test that does not find one.
+/// What a new worker costs each slot, bundle or test that does not find one, where nothing better is known.
 pub(crate) const START_MS: u64 = 500;
-/// What services cost a worker whose sandbox has some, until they are ready (PostgreSQL, with its `initdb`, and Redis are
+/// What services cost a worker beside that whose sandbox has some, until they are ready, where nothing better is known (PostgreSQL, with its `initdb`, and Redis are
 /// after 1.4 s on two cores).
 const SERVICES_MS: u64 = 1_500;
 /// How likely a bundle may be longer than the cap.
@@ -108,19 +108,26 @@ pub struct Costs {
 
 impl Costs {
     pub fn of(spec: &RunSpec, prediction: &Prediction) -> Self {
-        let start_ms = START_MS.saturating_add(prediction.setups.micros(WORKER) / 1000);
         let suite = &spec.suite;
-        let environments_ms = suite.numbers().map(|number| match suite.environment(number) {
-            None => 0,
-            Some((_, environment)) if environment.services.is_empty() => start_ms,
-            Some(_) => start_ms.saturating_add(SERVICES_MS),
-        });
+        let start_ms = |number| {
+            let services = suite.environment(number).is_some_and(|(_, found)| !found.services.is_empty());
+            let assumed = if services { START_MS + SERVICES_MS } else { START_MS };
+            let learned = suite.name_of(number).and_then(|name| prediction.setups.of_start(name));
+            let own = learned.map_or(assumed, |micros| micros / 1000);
+            own.saturating_add(prediction.setups.micros(WORKER) / 1000)
+        };
+        let starts_ms: Vec<u64> = suite.numbers().map(start_ms).collect();
+        let (start_ms, least_ms) = (starts_ms[0], starts_ms.iter().copied().min().unwrap_or_default());
+        let of_environment = |(number, start_ms)| suite.environment(number).map_or(0, |_| start_ms);
+        let environments_ms = suite.numbers().zip(starts_ms.iter().copied()).map(of_environment).collect();
         let (file_micros, bundle_ms) = (SETUP_MICROS, FIXED_MS);
-        let environments_ms = environments_ms.collect();
         let warm = Self { file_micros, bundle_ms, test_ms: 0, slot_ms: 0, environments_ms };
         match (&spec.suite.framework, spec.isolation) {
             (Framework::Pytest, Isolation::Slot) => Self { slot_ms: start_ms, ..warm },
-            (Framework::Pytest, Isolation::Bundle) => Self { bundle_ms: start_ms, ..warm },
+            (Framework::Pytest, Isolation::Bundle) => {
+                let environments_ms = starts_ms.into_iter().map(|start_ms| start_ms - least_ms).collect();
+                Self { bundle_ms: least_ms, environments_ms, ..warm }
+            }
             (Framework::Pytest, Isolation::Test) => Self { test_ms: start_ms, ..warm },
             _ => warm,
         }
@@ -273,6 +280,30 @@ mod tests {
         assert_eq!(more, [8_000_000, 8_000_000, 1_000, 0]);
         let spec = crate::service::tests::spec("r");
         assert_eq!(Costs::of(&spec, &prediction).slot_ms, START_MS + 2_000);
+    }
+
+    #[test]
+    fn a_start_takes_what_it_took_where_that_is_known() {
+        let mut prediction = seagull_results::predict(&Manifest::default(), &Default::default());
+        let known = [("default", 3_000_000), ("db", 9_000_000)];
+        let known = known.map(|(name, micros)| seagull_results::Excess::start(name, micros));
+        let known = known.map(|start| (start.scopes.concat(), start.micros as f64));
+        let setups = known.into_iter().chain([(WORKER.to_owned(), 1e6)]);
+        let setup = |(scope, micros)| (scope, seagull_results::Setup { micros, samples: 9 });
+        prediction.setups.0 = setups.map(setup).collect();
+        let mut spec = crate::service::tests::spec("r");
+        let with_services = |services: &[&str]| seagull_domain::Environment {
+            services: services.iter().map(|name| (*name).to_owned()).collect(),
+            ..Default::default()
+        };
+        let environments = [("db", &["postgres"][..]), ("web", &[]), ("z", &["redis"])];
+        spec.suite.environments =
+            environments.map(|(name, services)| (name.to_owned(), with_services(services))).into();
+        let costs = |isolation| Costs::of(&RunSpec { isolation, ..spec.clone() }, &prediction);
+        let slot = costs(Isolation::Slot);
+        assert_eq!((slot.slot_ms, slot.environments_ms), (4_000, vec![0, 10_000, 1_500, 3_000]));
+        let bundle = costs(Isolation::Bundle);
+        assert_eq!((bundle.bundle_ms, bundle.environments_ms), (1_500, vec![2_500, 8_500, 0, 1_500]));
     }
 
     #[test]

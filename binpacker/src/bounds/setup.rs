@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use super::alike::Measure;
 use super::l2::l2;
 use super::sizes::{Sizes, ceil};
+use crate::load::Load;
 use crate::problem::Scopes;
 use crate::units::{Unit, Units};
 
@@ -18,6 +19,9 @@ pub struct Class {
     /// Bundles that pay for it, at least.
     pub times: u64,
     pub units: u64,
+    /// By how much all of it in one bundle, with its setup, weighs more than its units and its setup by themselves; or than
+    /// these with one more setup, if that is less. None where its units use other scopes too.
+    pub more: u64,
 }
 
 /// The scopes that cost something, ascending, with what the weights make of them.
@@ -32,14 +36,32 @@ pub fn classes(units: &Units, members: &[&Unit], weights: &[u64], by: &Measure) 
     uses.chunk_by(|a, b| a.0 == b.0).map(|class| one(units, class, by)).collect()
 }
 
-fn one(units: &Units, class: &[(u32, Reverse<u64>, &Unit)], by: &Measure) -> Class {
-    let common = common(units, class.iter().map(|(_, _, unit)| *unit));
+fn one(units: &Units, members: &[(u32, Reverse<u64>, &Unit)], by: &Measure) -> Class {
+    let common = common(units, members.iter().map(|(_, _, unit)| *unit));
     let paid_with = by.setup(units.problem.scopes.sum(&common));
     let room = by.capacity().saturating_sub(paid_with);
-    let total = class.iter().map(|(_, weight, _)| u128::from(weight.0)).sum();
-    let sizes = Sizes::of(class.iter().map(|(_, weight, _)| weight.0).collect(), room);
+    let total = members.iter().map(|(_, weight, _)| u128::from(weight.0)).sum();
+    let sizes = Sizes::of(members.iter().map(|(_, weight, _)| weight.0).collect(), room);
     let times = ceil(total, room).max(l2(&sizes)).max(1);
-    Class { scope: class[0].0, total, paid_with, times, units: class.len() as u64 }
+    let mut class =
+        Class { scope: members[0].0, total, paid_with, times, units: members.len() as u64, more: 0 };
+    class.more = more(units, &class, members, by);
+    class
+}
+
+/// Whoever puts the class into one bundle has the weight of its whole load, which is no less than the weights of its parts and may
+/// be more where durations vary; and whoever does not pays one more setup.
+fn more(units: &Units, class: &Class, members: &[(u32, Reverse<u64>, &Unit)], by: &Measure) -> u64 {
+    let scopes = &units.problem.scopes;
+    let setup = scopes.micros(class.scope);
+    let alone = |unit: &Unit| scopes.sum(units.scopes(unit)) == setup;
+    if class.times > 1 || !members.iter().all(|(_, _, unit)| alone(unit)) {
+        return 0;
+    }
+    let whole = members.iter().fold(Load::default(), |sum, (_, _, unit)| sum.plus(unit.load));
+    let apart = class.total + u128::from(by.setup(setup));
+    let more = u128::from(by.weight(&whole.with_setup(setup))).saturating_sub(apart);
+    u64::try_from(more).unwrap_or(u64::MAX).min(by.setup(setup))
 }
 
 /// What all of these use.
@@ -58,7 +80,9 @@ fn common<'u>(units: &'u Units, mut members: impl Iterator<Item = &'u Unit>) -> 
 /// All loads and each scope as often as it must be paid, over what one bundle holds.
 pub fn minimum_class(weights: &[u64], classes: &[Class], scopes: &Scopes, by: &Measure) -> u64 {
     let loads: u128 = weights.iter().map(|&weight| u128::from(weight)).sum();
-    let setup = |class: &Class| u128::from(by.setup(scopes.micros(class.scope))) * u128::from(class.times);
+    let setup = |class: &Class| {
+        u128::from(by.setup(scopes.micros(class.scope))) * u128::from(class.times) + u128::from(class.more)
+    };
     let total = loads + classes.iter().map(setup).sum::<u128>();
     ceil(total, by.capacity()).max(u64::from(!weights.is_empty()))
 }
@@ -78,4 +102,39 @@ pub fn share(weight: u64, scopes: &[u32], classes: &[Class], of: &Scopes, by: &M
         u64::try_from(share).ok()
     };
     scopes.iter().filter_map(of_one).fold(0, u64::saturating_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::Capacity;
+    use crate::problem::{Item, Problem, Risk};
+
+    #[test]
+    fn a_class_in_one_bundle_weighs_its_whole_load_or_pays_twice() {
+        // Of a class half vary much and half little: apart, each with its like, they would weigh less.
+        let capacity = Capacity { cap: 600_000, fixed: 0, max_tests: 99, risk: Risk::of(0.1, 0.0) };
+        let more = |setup: u64| {
+            let mut scopes = Scopes::default();
+            let set = scopes.add_alone(setup);
+            let item = |test: u32| Item {
+                test,
+                micros: 10_000,
+                sd_micros: if test % 2 == 0 { 10_000 } else { 100 },
+                scopes: set,
+                ..Item::default()
+            };
+            let problem = Problem { scopes, ..Problem::new((0..8).map(item).collect(), 600) };
+            let units = Units::of(&problem).unwrap();
+            let members: Vec<&Unit> = units.units.iter().collect();
+            let loads: Vec<Load> = members.iter().map(|unit| unit.load).collect();
+            let by = Measure::of(&capacity, &loads, true);
+            let weights: Vec<u64> = loads.iter().map(|load| by.weight(load)).collect();
+            let class = &classes(&units, &members, &weights, &by)[0];
+            (class.more as f64 / by.setup(setup) as f64 * setup as f64) as u64
+        };
+        let whole = more(50_000);
+        assert!((1_000..49_000).contains(&whole), "{whole}");
+        assert!(more(500).abs_diff(500) <= 1, "{}", more(500));
+    }
 }

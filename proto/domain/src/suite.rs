@@ -72,6 +72,11 @@ impl Suite {
         u16::try_from(place + 1).ok().map(EnvironmentNumber)
     }
 
+    /// The name of the environment of a number, whether it needs anything or not.
+    pub fn name_of(&self, number: EnvironmentNumber) -> Option<&str> {
+        if number.0 == 0 { Some(Self::DEFAULT) } else { self.environment(number).map(|(name, _)| name) }
+    }
+
     /// The numbers of all environments, and the default one's.
     pub fn numbers(&self) -> impl Iterator<Item = EnvironmentNumber> + use<> {
         let last = u16::try_from(self.named().count()).unwrap_or(u16::MAX);

@@ -173,3 +173,46 @@ fn dead_branches_are_forgotten_and_their_runs_make_nothing_forgotten() {
     let health = runs.history.health(on(&branch("b249", None)), 0).unwrap();
     assert_eq!((health.known, runs.history.health(TRUNK, 0).unwrap().known), (3, 2));
 }
+
+#[test]
+fn setups_and_how_predictions_came_true_are_the_branchs_and_then_those_below() {
+    let (_directory, history) = history();
+    let feature = branch("feature", None);
+    let bundles = [(0..9).collect::<Vec<_>>()];
+    let mut recorded = 0;
+    let mut record = |of: Lineage, setup: u64, micros: u64, times: u32| {
+        for _ in 0..times {
+            recorded += 1;
+            let number = run(recorded);
+            let setups = [("a.py", 8_000_000), ("b.py", setup)].map(|(file, micros)| crate::Excess {
+                place: 0,
+                scopes: vec![file.to_owned()],
+                micros,
+            });
+            let ended = EndedRun { of, bundles: &bundles, setups: &setups, ..ended(&number) };
+            history.record(&ended, (0..9).map(|n| passed(&format!("t{n}"), micros))).unwrap();
+        }
+    };
+    let setups = |of| {
+        let setups = history.load(of).unwrap().setups;
+        [setups.micros("a.py"), setups.micros("b.py")]
+    };
+    record(TRUNK, 2_000_000, MICROS, 5);
+    record(on(&feature), 2_000_100, MICROS, 1);
+    let kept = || {
+        let count = "SELECT count(*) FROM setups WHERE branch = 'feature'";
+        history.connection().query_row(count, [], |row| row.get::<_, u32>(0)).unwrap()
+    };
+    assert_eq!((kept(), setups(on(&feature))), (0, [8_000_000, 2_000_000]), "that is as on the main branch");
+    let before = history.load(TRUNK).unwrap().calibration;
+    record(on(&feature), 20_000_000, MICROS * 2, 9);
+    assert_eq!((kept(), setups(TRUNK)), (1, [8_000_000, 2_000_000]));
+    assert!(setups(on(&feature))[1] > 15_000_000, "{:?}", setups(on(&feature)));
+    assert_eq!(history.load(TRUNK).unwrap().calibration, before);
+    assert!(history.load(on(&feature)).unwrap().calibration.bundles > before.bundles);
+    // With the branch what it has learned is forgotten.
+    for n in 0..210 {
+        record(on(&branch(&format!("b{n}"), None)), 90_000_000, MICROS, 1);
+    }
+    assert_eq!(kept(), 0);
+}

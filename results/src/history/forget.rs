@@ -7,9 +7,10 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 const RUNS_KEPT: u32 = 1000;
 const TESTS_KEPT: u32 = 100;
 const ONCE_SEEN_KEPT: u32 = 10;
-/// Of branches those that ran last are kept, so many and with so many tests in all, that are not as on the main branch.
+/// Of branches those that ran last are kept, so many and with so many tests and setups in all, that are not as on the main
+/// branch.
 const BRANCHES_KEPT: usize = 200;
-const BRANCH_TESTS_KEPT: u64 = 1_000_000;
+const BRANCH_ROWS_KEPT: u64 = 1_000_000;
 /// Forgetting reads all tests of a project, so it is done once in so many of its runs.
 const FORGET_EVERY: u32 = 8;
 /// A run is whole if it was asked for as the largest was: one of a part says nothing of the rest.
@@ -38,15 +39,14 @@ fn forget(transaction: &Transaction, project: &str) -> rusqlite::Result<()> {
         oldest.optional().map(Option::unwrap_or_default)
     };
     let kept = forget_dead_branches(transaction, project)?;
-    let delete = "DELETE FROM tests WHERE project = ?1 AND branch = ?2
+    let tests = "DELETE FROM tests WHERE project = ?1 AND branch = ?2
         AND (last_run < ?3 OR (runs <= 1 AND verdict <> 'failed' AND last_run < ?4))";
+    let setups = "DELETE FROM setups WHERE project = ?1 AND branch = ?2 AND last_run < ?3";
     for branch in kept.iter().map(String::as_str).chain([""]) {
-        let bounds = [TESTS_KEPT, ONCE_SEEN_KEPT].map(|runs| before(branch, whole, runs));
-        let [tests, once_seen] = bounds;
-        transaction.execute(delete, params![project, branch, tests?, once_seen?])?;
+        let old = before(branch, whole, TESTS_KEPT)?;
+        transaction.execute(tests, params![project, branch, old, before(branch, whole, ONCE_SEEN_KEPT)?])?;
+        transaction.execute(setups, params![project, branch, old])?;
     }
-    let delete = "DELETE FROM setups WHERE project = ?1 AND last_run < ?2";
-    transaction.execute(delete, params![project, before("", whole, TESTS_KEPT)?])?;
     let delete = "DELETE FROM runs WHERE project = ?1 AND number < ?2";
     transaction.execute(delete, params![project, before("", any, RUNS_KEPT)?])?;
     Ok(())
@@ -54,8 +54,9 @@ fn forget(transaction: &Transaction, project: &str) -> rusqlite::Result<()> {
 
 /// Branches are dead once so many others ran after them, or what those keep is much. Returns those that live.
 fn forget_dead_branches(transaction: &Transaction, project: &str) -> rusqlite::Result<Vec<String>> {
-    let select = "SELECT branch, count(*) FROM tests WHERE project = ?1 AND branch <> '' GROUP BY branch
-        ORDER BY (SELECT max(number) FROM runs WHERE project = ?1 AND runs.branch = tests.branch) DESC";
+    let select = "SELECT branch, count(*) FROM (SELECT branch FROM tests WHERE project = ?1 AND branch <> ''
+            UNION ALL SELECT branch FROM setups WHERE project = ?1 AND branch <> '') AS rows GROUP BY branch
+        ORDER BY (SELECT max(number) FROM runs WHERE project = ?1 AND runs.branch = rows.branch) DESC";
     let mut statement = transaction.prepare(select)?;
     let branches =
         statement.query_map([project], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u64>(1)?)))?;
@@ -63,11 +64,13 @@ fn forget_dead_branches(transaction: &Transaction, project: &str) -> rusqlite::R
     for branch in branches {
         let (branch, of_branch) = branch?;
         rows += of_branch;
-        if kept.len() < BRANCHES_KEPT && (rows <= BRANCH_TESTS_KEPT || kept.is_empty()) {
+        if kept.len() < BRANCHES_KEPT && (rows <= BRANCH_ROWS_KEPT || kept.is_empty()) {
             kept.push(branch);
         } else {
-            transaction
-                .execute("DELETE FROM tests WHERE project = ?1 AND branch = ?2", [project, &branch])?;
+            for table in ["tests", "setups"] {
+                let delete = format!("DELETE FROM {table} WHERE project = ?1 AND branch = ?2");
+                transaction.execute(&delete, [project, &branch])?;
+            }
         }
     }
     Ok(kept)

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 /// What each format adds to the one before; `PRAGMA user_version` says how many there are in a file.
-const FORMATS: [&str; 5] = [
+const FORMATS: [&str; 6] = [
     "
     DROP TABLE IF EXISTS runs;
     DROP TABLE IF EXISTS tests;
@@ -54,6 +54,14 @@ const FORMATS: [&str; 5] = [
         last_run INTEGER NOT NULL, PRIMARY KEY (project, scope)) WITHOUT ROWID;
     ALTER TABLE runs ADD COLUMN branch TEXT NOT NULL DEFAULT '';
     PRAGMA user_version = 5;",
+    "
+    ALTER TABLE setups RENAME TO old_setups;
+    CREATE TABLE setups (
+        project TEXT NOT NULL, scope TEXT NOT NULL, branch TEXT NOT NULL, micros REAL NOT NULL,
+        samples INTEGER NOT NULL, last_run INTEGER NOT NULL, PRIMARY KEY (project, scope, branch)) WITHOUT ROWID;
+    INSERT INTO setups SELECT project, scope, '', micros, samples, last_run FROM old_setups;
+    DROP TABLE old_setups;
+    PRAGMA user_version = 6;",
 ];
 pub(super) const FORMAT: i64 = FORMATS.len() as i64;
 
@@ -136,6 +144,6 @@ mod tests {
         let newer = directory.path().join("newer");
         Connection::open(&newer).unwrap().pragma_update(None, "user_version", FORMAT + 1).unwrap();
         let error = History::open(&newer).unwrap_err().to_string();
-        assert!(error.contains("format 6") && error.contains("hint: "), "{error}");
+        assert!(error.contains("format 7") && error.contains("hint: "), "{error}");
     }
 }

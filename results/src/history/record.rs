@@ -14,6 +14,10 @@ use crate::lineage::Lineage;
 use crate::setups::Setup;
 use crate::timing::{CLIP, SETTLED_RUNS, Timing, Timings};
 
+/// What a branch has learned of a setup is not kept if it is off by no more than so many microseconds and such a share.
+const SETUP_MICROS: f64 = 1_000.0;
+const SETUP_SHARE: f64 = 0.1;
+
 impl History {
     /// Learns from an ended run: its verdict, and of each test the microseconds, where it was executed, and the verdict. Of
     /// one that failed they may only raise what is known.
@@ -55,7 +59,7 @@ fn record(
     let count = tests.len() as u32;
     transaction.execute(update, params![number, count, bundles, within, predicted, took, excess, squares])?;
     write(&transaction, of, number, tests, &known)?;
-    write_setups(&transaction, of.project, number, known.setups.learn(ended.setups))?;
+    write_setups(&transaction, of, number, known.setups.learn(ended.setups))?;
     if of.branch.is_some() {
         drop_what_does_not_differ(&transaction, of, number)?;
     }
@@ -111,22 +115,22 @@ fn write(
 
 fn write_setups(
     transaction: &Transaction,
-    project: &str,
+    of: Lineage,
     number: i64,
     learned: BTreeMap<String, Setup>,
 ) -> rusqlite::Result<()> {
     let upsert = "
-        INSERT INTO setups VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (project, scope) DO UPDATE SET
+        INSERT INTO setups VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (project, scope, branch) DO UPDATE SET
             micros = excluded.micros, samples = excluded.samples, last_run = excluded.last_run";
     let mut statement = transaction.prepare(upsert)?;
     for (scope, Setup { micros, samples }) in learned {
-        statement.execute(params![project, scope, micros, samples, number])?;
+        statement.execute(params![of.project, scope, of.own(), micros, samples, number])?;
     }
     Ok(())
 }
 
-/// A branch keeps of its run what is not as on its base: another verdict, or a duration that is off by more than they
-/// vary. What is not good it keeps in any case, so that it does not become good there unnoticed.
+/// A branch keeps of its run what is not as on its base: another verdict, a duration that is off by more than they vary, a
+/// setup that is off by much. What is not good it keeps in any case, so that it does not become good there unnoticed.
 fn drop_what_does_not_differ(transaction: &Transaction, of: Lineage, number: i64) -> rusqlite::Result<()> {
     let delete = "
         DELETE FROM tests AS own
@@ -137,6 +141,13 @@ fn drop_what_does_not_differ(transaction: &Transaction, of: Lineage, number: i64
             AND (below.location IS own.location
                 OR (below.runs >= ?5 AND abs(below.location - own.location) <= ?6)))";
     let parameters = params![of.project, of.own(), of.base(), number, SETTLED_RUNS, CLIP];
+    transaction.execute(delete, parameters)?;
+    let delete = "
+        DELETE FROM setups AS own WHERE project = ?1 AND branch = ?2 AND last_run = ?4
+        AND EXISTS (SELECT 1 FROM setups AS below WHERE below.project = ?1 AND below.scope = own.scope
+            AND below.branch = coalesce((SELECT branch FROM setups WHERE project = ?1 AND scope = own.scope AND branch = ?3), '')
+            AND abs(below.micros - own.micros) <= ?5 + ?6 * below.micros)";
+    let parameters = params![of.project, of.own(), of.base(), number, SETUP_MICROS, SETUP_SHARE];
     transaction.execute(delete, parameters).map(drop)
 }
 

@@ -57,7 +57,7 @@ impl History {
 }
 
 fn load(connection: &Connection, of: Lineage) -> rusqlite::Result<Timings> {
-    let mut timings = begun(connection, of.project)?;
+    let mut timings = begun(connection, of)?;
     each_timing(connection, of, |id, timing| timings.insert(id, timing))?;
     Ok(timings)
 }
@@ -72,7 +72,7 @@ pub(super) fn load_for<'i>(
         return load(connection, of);
     }
     let here: HashSet<&str> = ids.collect();
-    let mut timings = begun(connection, of.project)?;
+    let mut timings = begun(connection, of)?;
     let mut gone = Vec::new();
     each_timing(connection, of, |id, timing| {
         timings.insert(id, timing);
@@ -91,14 +91,16 @@ pub(super) fn load_for<'i>(
 }
 
 /// Timings without any test.
-fn begun(connection: &Connection, project: &str) -> rusqlite::Result<Timings> {
-    let mut statement =
-        connection.prepare_cached("SELECT scope, micros, samples FROM setups WHERE project = ?1")?;
+fn begun(connection: &Connection, of: Lineage) -> rusqlite::Result<Timings> {
+    let nearest = "SELECT scope, micros, samples, max((branch = ?2) * 2 + (branch = ?3)) FROM setups
+        WHERE project = ?1 AND branch IN (?2, ?3, '') GROUP BY scope";
+    let mut statement = connection.prepare_cached(nearest)?;
     let setup = |row: &rusqlite::Row| {
         Ok((row.get::<_, String>(0)?, Setup { micros: row.get(1)?, samples: row.get(2)? }))
     };
-    let setups = statement.query_map([project], setup)?.collect::<rusqlite::Result<_>>()?;
-    Ok(Timings::of_project(calibration(connection, project)?, Setups(setups)))
+    let parameters = [of.project, of.own(), of.base()];
+    let setups = statement.query_map(parameters, setup)?.collect::<rusqlite::Result<_>>()?;
+    Ok(Timings::of_lineage(calibration(connection, of)?, Setups(setups)))
 }
 
 fn each_timing(
@@ -117,11 +119,12 @@ fn each_timing(
     Ok(())
 }
 
-fn calibration(connection: &Connection, project: &str) -> rusqlite::Result<Calibration> {
+/// By the last runs of the branch and of what it begins with.
+fn calibration(connection: &Connection, of: Lineage) -> rusqlite::Result<Calibration> {
     let select =
         "SELECT total(bundles), total(within), total(predicted), total(took), total(excess), total(squares)
-        FROM (SELECT * FROM runs WHERE project = ?1 ORDER BY number DESC LIMIT ?2)";
-    connection.query_row(select, params![project, CALIBRATED_BY], |row| {
+        FROM (SELECT * FROM runs WHERE project = ?1 AND branch IN (?2, ?3, '') ORDER BY number DESC LIMIT ?4)";
+    connection.query_row(select, params![of.project, of.own(), of.base(), CALIBRATED_BY], |row| {
         Ok(Calibration {
             bundles: row.get::<_, f64>(0)? as u32,
             within: row.get::<_, f64>(1)? as u32,
@@ -147,7 +150,7 @@ fn health(connection: &Connection, of: Lineage, now: u64) -> rusqlite::Result<He
     );
     let alike = connection.query_row(&alike, [of.project, of.own(), of.base()], |row| row.get(0));
     let ((known, stale), alike) = (known?, alike?);
-    Ok(Health { known, stale, alike, calibration: calibration(connection, of.project)? })
+    Ok(Health { known, stale, alike, calibration: calibration(connection, of)? })
 }
 
 #[cfg(test)]
