@@ -10,7 +10,7 @@ test: build
 	tests/run.sh
 
 soak:
-	SEAGULL_SIM_MINUTES=$(or $(MINUTES),480) SEAGULL_SIM_START=$(START) cargo test --locked -p seagull-simulation --test histories -- --nocapture
+	SEAGULL_SIM_MINUTES=$(or $(MINUTES),480) SEAGULL_SIM_START=$(START) cargo test --locked --workspace --test histories -- --nocapture
 
 build: prepare
 	cargo build --locked --workspace
