@@ -54,21 +54,27 @@ pub(crate) fn best_matching(state: &State) -> Vec<Match> {
     matches
 }
 
-/// Whether there is an executor beside those that are to be avoided.
-pub(crate) fn may_go_elsewhere(state: &State, avoid: &BTreeSet<ExecutorId>, held_back: &HeldBack) -> bool {
-    state.executors.iter().any(|(id, executor)| !avoid.contains(id) && held_back.leaves_any(id, executor))
+/// Whether there is an executor for what is of an environment beside those that are to be avoided.
+pub(crate) fn may_go_elsewhere(
+    state: &State,
+    avoid: &BTreeSet<ExecutorId>,
+    held_back: &HeldBack,
+    environment: EnvironmentNumber,
+) -> bool {
+    let takes = |(id, executor)| held_back.leaves_any(id, executor, environment);
+    state.executors.iter().any(|one| !avoid.contains(one.0) && takes(one))
 }
 
-/// Whether a bundle may go to an executor: not where it should not, unless there is nowhere else.
+/// Whether a bundle, with its environment, may go to an executor: not where it should not, unless there is nowhere else.
 pub(crate) fn may_go(
     state: &State,
-    bundle: &Bundle,
+    (bundle, environment): (&Bundle, EnvironmentNumber),
     held_back: &HeldBack,
     id: &ExecutorId,
     executor: &Executor,
 ) -> bool {
-    held_back.leaves_any(id, executor)
-        && (!bundle.avoid.contains(id) || !may_go_elsewhere(state, &bundle.avoid, held_back))
+    held_back.leaves_any(id, executor, environment)
+        && (!bundle.avoid.contains(id) || !may_go_elsewhere(state, &bundle.avoid, held_back, environment))
 }
 
 fn has_work(run: &Run) -> bool {
@@ -109,7 +115,9 @@ impl<'a> Work<'a> {
         if std::mem::take(&mut self.discovers) {
             // It does not go where something came back before, but waits for another executor.
             let rooms = rooms.get_or_insert_with(|| Rooms::of(state));
-            let mut free = rooms.idle.iter().filter(|place| !self.held_back.contains(place)).copied();
+            let default = EnvironmentNumber::default();
+            let mut free =
+                rooms.idle.iter().filter(|place| !self.held_back.contains(place, default)).copied();
             let any = free.clone().next().filter(|_| !state.has_untried(self.run, &BTreeSet::new()));
             let place = free.find(|place| self.run.in_vain_on(place.0) == 0).or(any)?;
             rooms.take_idle(&place);
@@ -188,7 +196,9 @@ impl<'a> Work<'a> {
             let is_held = self.given.contains(*id) || (bundle.alone && !is_unused);
             !is_held && !self.has_busy_relation(bundle) && !run.has_to_wait(bundle)
         };
-        let goes = |(_, bundle): &(&BundleId, &Bundle)| may_go(state, bundle, &self.held_back, id, executor);
+        let goes = |(_, bundle): &(&BundleId, &Bundle)| {
+            may_go(state, (bundle, run.environment_of(bundle)), &self.held_back, id, executor)
+        };
         let length = |(id, bundle): &(&BundleId, &Bundle)| {
             let is_new = bundle.entries.iter().any(|(test, _)| run.test(*test).executions == 0);
             (bundle.alone, !is_new, bundle.predicted_us, **id)
@@ -225,13 +235,14 @@ impl<'a> Work<'a> {
         (id, bundle): (BundleId, &Bundle),
         rooms: &mut Rooms<'a>,
     ) -> Option<Place<'a>> {
-        let goes = |id: &ExecutorId| may_go(state, bundle, &self.held_back, id, &state.executors[id]);
+        let environment = self.run.environment_of(bundle);
+        let goes =
+            |id: &ExecutorId| may_go(state, (bundle, environment), &self.held_back, id, &state.executors[id]);
         let kept = rooms.take_kept(self.id, id, goes);
         let mut unused = rooms.unused.iter().copied().filter(|id| !self.held_back.is_tried(id));
         let executor = kept.or_else(|| unused.find(|id| goes(id)))?;
         let slots = (0..state.executors[executor].slots).map(|slot| (executor, SlotIndex(slot)));
-        let free = slots.filter(|place| !self.held_back.contains(place));
-        let environment = self.run.environment_of(bundle);
+        let free = slots.filter(|place| !self.held_back.contains(place, environment));
         let place = free.max_by_key(|place| (self.run.has_worker_of(environment, place), Reverse(*place)));
         rooms.clear(state, executor);
         place
@@ -240,10 +251,10 @@ impl<'a> Work<'a> {
     /// Where the run has a worker of its environment already, if there is such a slot; a retry where it did not fail; never
     /// where the bundle should not go, unless there is nowhere else.
     fn best_place(&mut self, state: &State, bundle: &Bundle, rooms: &Rooms<'a>) -> Option<Place<'a>> {
-        let elsewhere = may_go_elsewhere(state, &bundle.avoid, &self.held_back);
-        let avoids = |place: &Place| elsewhere && bundle.avoid.contains(place.0);
-        let allowed = |place: &&Place| !avoids(place) && !self.held_back.is_no_help(place);
         let environment = self.run.environment_of(bundle);
+        let elsewhere = may_go_elsewhere(state, &bundle.avoid, &self.held_back, environment);
+        let avoids = |place: &Place| elsewhere && bundle.avoid.contains(place.0);
+        let allowed = |place: &&Place| !avoids(place) && !self.held_back.is_no_help(place, environment);
         let (run, idle) = (self.run, &rooms.idle);
         let warm = self.warm.entry(environment).or_insert_with(|| {
             let has_worker = |place: &&Place| run.has_worker_of(environment, place);
@@ -264,7 +275,7 @@ impl<'a> Work<'a> {
 }
 
 impl Run {
-    fn has_worker_of(&self, environment: EnvironmentNumber, place: &Place) -> bool {
+    pub(crate) fn has_worker_of(&self, environment: EnvironmentNumber, place: &Place) -> bool {
         self.worker(place.0, place.1).is_some_and(|worker| worker.environment == environment)
     }
 

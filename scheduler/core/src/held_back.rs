@@ -1,43 +1,54 @@
-//! The places that a run does without: slots where its worker does not start, a missing database of theirs for instance,
-//! all slots of executors that cannot discover its suite, and executors that are cordoned ([`crate::sick`]). They get
+//! The places that a run does without: slots where its worker of an environment does not start, a missing database of theirs
+//! for instance, for that environment; all slots of executors that cannot discover its suite, and executors that are cordoned ([`crate::sick`]). They get
 //! nothing of the run while another place may do better, or they would spend the budgets of tests that could run there. A
 //! cordoned executor whose trial is due gets one attempt, the shortest that never ran if there is one; so does one whose
 //! last attempts were all red.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seagull_domain::{ExecutorId, SlotIndex};
+use seagull_domain::{EnvironmentNumber, ExecutorId, SlotIndex};
 
 use crate::run::Run;
 use crate::state::{Executor, Place, State};
 
-/// So many attempts of a run that a slot could not start, one after the other, show that it is the slot's fault. Where
-/// something began there, only those count of which nothing had come back before.
+/// So many attempts of an environment of a run that a slot could not start, one after the other, show that it is the slot's
+/// fault. Where something of that began there, only those count of which nothing had come back before.
 pub(crate) const FAILED_STARTS: u32 = 2;
 
 #[derive(Debug, Default)]
 pub(crate) struct HeldBack<'a> {
-    slots: BTreeSet<Place<'a>>,
+    /// For an environment, or for all.
+    slots: BTreeSet<(Place<'a>, Option<EnvironmentNumber>)>,
     /// Executors that get one attempt at a time, with whether that may be now.
     tried: BTreeMap<&'a ExecutorId, bool>,
 }
 
 impl<'a> HeldBack<'a> {
-    /// Nothing, where nothing else would be left.
+    /// Nothing, where nothing else would be left; for an environment, where nothing would be left for that.
     pub fn of(state: &'a State, run: &'a Run) -> HeldBack<'a> {
-        let held_back = HeldBack::all(state, run);
-        let is_empty = held_back.slots.is_empty() && held_back.tried.is_empty();
-        let others = || state.executors.iter().any(|(id, executor)| held_back.leaves_any(id, executor));
-        if is_empty || others() { held_back } else { HeldBack::default() }
+        let mut held_back = HeldBack::all(state, run);
+        if held_back.slots.is_empty() && held_back.tried.is_empty() {
+            return held_back;
+        }
+        let lacks = |environment: &EnvironmentNumber| {
+            !state.executors.iter().any(|(id, executor)| held_back.leaves_any(id, executor, *environment))
+        };
+        let lacking: BTreeSet<_> = run.spec.suite.numbers().filter(lacks).collect();
+        if lacking.len() == run.spec.suite.numbers().count() {
+            return HeldBack::default();
+        }
+        held_back.slots.retain(|(_, of)| of.is_none_or(|environment| !lacking.contains(&environment)));
+        held_back
     }
 
     fn all(state: &'a State, run: &'a Run) -> HeldBack<'a> {
-        let counts =
-            run.sick.iter().flat_map(|(id, signs)| signs.failed_starts.iter().map(move |of| (id, of)));
-        let broken =
-            counts.filter(|(_, (_, count))| **count >= FAILED_STARTS).map(|(id, (slot, _))| (id, *slot));
+        let counts = run.sick.iter().flat_map(|(id, signs)| signs.failed_starts().map(move |of| (id, of)));
+        let broken = counts
+            .filter(|(_, (_, _, count))| *count >= FAILED_STARTS)
+            .map(|(id, (slot, of, _))| ((id, slot), Some(of)));
         let doubted = run.doubted.keys().filter_map(|id| Some((id, state.executors.get(id)?.slots)));
-        let doubted = doubted.flat_map(|(id, slots)| (0..slots).map(move |slot| (id, SlotIndex(slot))));
+        let doubted =
+            doubted.flat_map(|(id, slots)| (0..slots).map(move |slot| ((id, SlotIndex(slot)), None)));
         let cordoned = run.sick.iter().filter(|(_, signs)| signs.cordon.is_some());
         let is_paced = run.sick.keys().any(|id| run.is_red_on(id)) && has_no_red(state, run);
         let red = run.sick.keys().filter(|id| is_paced && run.is_red_on(id));
@@ -45,16 +56,22 @@ impl<'a> HeldBack<'a> {
         HeldBack { slots: broken.chain(doubted).collect(), tried: tried.collect() }
     }
 
-    pub fn contains(&self, place: &Place) -> bool {
+    /// Whether a place gets nothing of an environment.
+    pub fn contains(&self, place: &Place, environment: EnvironmentNumber) -> bool {
         match self.tried.get(place.0) {
             Some(is_to_be_tried) => !is_to_be_tried,
-            None => self.slots.contains(place),
+            None => self.is_broken(place, environment),
         }
     }
 
-    /// Whether it gets nothing of the run but a trial.
-    pub fn is_no_help(&self, place: &Place) -> bool {
-        self.is_tried(place.0) || self.slots.contains(place)
+    /// Whether it gets nothing of an environment but a trial.
+    pub fn is_no_help(&self, place: &Place, environment: EnvironmentNumber) -> bool {
+        self.is_tried(place.0) || self.is_broken(place, environment)
+    }
+
+    fn is_broken(&self, place: &Place, environment: EnvironmentNumber) -> bool {
+        let is_for = |of| !self.slots.is_empty() && self.slots.contains(&(*place, of));
+        is_for(None) || is_for(Some(environment))
     }
 
     pub fn is_tried(&self, executor: &ExecutorId) -> bool {
@@ -77,9 +94,9 @@ impl<'a> HeldBack<'a> {
         }
     }
 
-    /// Whether the executor has, or may turn out to have, a slot that takes something of the run.
-    pub fn leaves_any(&self, id: &ExecutorId, executor: &Executor) -> bool {
-        let is_sound = |slot| !self.slots.contains(&(id, SlotIndex(slot)));
+    /// Whether the executor has, or may turn out to have, a slot that takes something of an environment.
+    pub fn leaves_any(&self, id: &ExecutorId, executor: &Executor, environment: EnvironmentNumber) -> bool {
+        let is_sound = |slot| !self.is_broken(&(id, SlotIndex(slot)), environment);
         let sound = || self.slots.is_empty() || (0..executor.slots).any(is_sound);
         executor.may_take()
             && match self.tried.get(id) {
@@ -109,26 +126,32 @@ impl State {
         self.has_one(run, |id| run.in_vain_on(id) == 0 && !beside.contains(id))
     }
 
-    /// Whether there is another slot where all starts, as far as is known.
-    pub(crate) fn has_untried_slot(&self, run: &Run, than: Place) -> bool {
+    /// Whether there is another slot where all of an environment starts, as far as is known.
+    pub(crate) fn has_untried_slot(&self, run: &Run, than: Place, environment: EnvironmentNumber) -> bool {
         let held_back = HeldBack::all(self, run);
         self.executors.iter().filter(|(id, executor)| executor.may_take() && !held_back.is_tried(id)).any(
             |(id, executor)| {
                 let places = (0..executor.slots).map(|slot| (id, SlotIndex(slot)));
-                let runs =
-                    |place: &Place| executor.running.get(&place.1).is_some_and(|at| at.run == run.spec.id);
-                let starts = |place: &Place| run.failed_starts(*place) == 0 || runs(place);
+                let runs = |place: &Place| {
+                    let is_at_it = executor.running.get(&place.1).is_some_and(|at| at.run == run.spec.id);
+                    is_at_it && run.has_worker_of(environment, place)
+                };
+                let starts = |place: &Place| run.failed_starts(*place, environment) == 0 || runs(place);
                 places
-                    .filter(|place| *place != than && !held_back.contains(place))
+                    .filter(|place| *place != than && !held_back.contains(place, environment))
                     .any(|place| starts(&place))
             },
         )
     }
 
-    /// Whether one of these executors is there, takes what the run has, and not just one attempt at a time.
+    /// Whether one of these executors is there, takes something of what the run has, and not just one attempt at a time.
     fn has_one(&self, run: &Run, of: impl Fn(&ExecutorId) -> bool) -> bool {
         let held_back = HeldBack::all(self, run);
-        let takes = |id, executor: &Executor| executor.boot.is_some() && held_back.leaves_any(id, executor);
+        let environments: Vec<_> = run.spec.suite.numbers().collect();
+        let takes = |id, executor: &Executor| {
+            let leaves = |of: &EnvironmentNumber| held_back.leaves_any(id, executor, *of);
+            executor.boot.is_some() && environments.iter().any(leaves)
+        };
         self.executors.iter().any(|(id, executor)| of(id) && !held_back.is_tried(id) && takes(id, executor))
     }
 }

@@ -171,7 +171,8 @@ fn to_avoid(state: &State, run: &Run, origin: &Origin, tests: &[TestIndex]) -> B
     let deaths = known().flat_map(|test| &test.deaths).map(|death| &death.executor);
     let all: BTreeSet<_> = missing().chain(deaths).chain(&origin.avoid).cloned().collect();
     let held_back = HeldBack::of(state, run);
-    if may_go_elsewhere(state, &all, &held_back) {
+    let environment = known().next().map_or_else(Default::default, |test| test.environment);
+    if may_go_elsewhere(state, &all, &held_back, environment) {
         return all;
     }
     let last = run.attempts.get(&origin.attempt).map(|attempt| &attempt.executor);
@@ -191,7 +192,7 @@ fn spent(state: &State, run: &Run, test: TestIndex) -> Option<NotExecuted> {
         return Some(NotExecuted::Infra(known.lost_to.unwrap_or(InfraCause::ExecutorLost)));
     }
     // One that is held back takes nothing of the run: to wait for it would give the test to the others for ever.
-    let untried = || may_go_elsewhere(state, &known.missing_on, &HeldBack::of(state, run));
+    let untried = || may_go_elsewhere(state, &known.missing_on, &HeldBack::of(state, run), known.environment);
     let was_there = || run.discovered_by().is_some_and(|executor| known.missing_on.contains(executor));
     match known.missing_on.len() {
         0 => None,

@@ -75,7 +75,9 @@ impl State {
             let held_back = HeldBack::of(self, run);
             let goes = |bundle: &BundleId, executor: &ExecutorId| {
                 let known = self.executors.get(executor).filter(|known| known.slots > 0);
-                known.is_some_and(|of| may_go(self, &run.pending[bundle], &held_back, executor, of))
+                let bundle = &run.pending[bundle];
+                let bundle = (bundle, run.environment_of(bundle));
+                known.is_some_and(|of| may_go(self, bundle, &held_back, executor, of))
             };
             let wanted = share.saturating_sub(run.alone as usize);
             for (bundle, _) in run.ready(rest_us).take_while(|(_, bundle)| bundle.alone).take(wanted) {

@@ -157,9 +157,10 @@ fn late<'a>(
 /// An idle slot of another executor, where the run has a worker already, if there is such a one.
 fn place<'a>(state: &State, late: &Late, idle: &[Place<'a>]) -> Option<Place<'a>> {
     let held_back = HeldBack::of(state, late.run);
-    let missing_on = &late.run.test(late.copy.test).missing_on;
+    let test = late.run.test(late.copy.test);
     let may_go = |(id, slot): &Place| {
-        *id != late.executor && !missing_on.contains(*id) && !held_back.is_no_help(&(*id, *slot))
+        let is_elsewhere = *id != late.executor && !test.missing_on.contains(*id);
+        is_elsewhere && !held_back.is_no_help(&(*id, *slot), test.environment)
     };
     let free = idle.iter().copied().filter(may_go);
     free.max_by_key(|place| (late.run.worker(place.0, place.1).is_some(), Reverse(*place)))

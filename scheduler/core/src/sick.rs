@@ -12,7 +12,7 @@
 //! meanwhile an attempt began elsewhere, or there is an executor from which nothing came back. That one may well be busy:
 //! a sick executor is idle, and so is asked first for everything. What had come back before does not count: that may be
 //! its own doing ([`crate::split`]). One may be chance and two a slot's own fault, for which that slot alone is held
-//! back; where nothing begins elsewhere either, it is not the executor. All that an idle executor of many slots was given
+//! back, from what is of the same environment; where nothing begins elsewhere either, it is not the executor. All that an idle executor of many slots was given
 //! comes back at once: no more than the first [`CAME_BACK`] of a row are paid for.
 //!
 //! **Tests fail.** An attempt is *red* if most of what it executed for the first time in the run failed. The core knows
@@ -40,7 +40,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, ExecutorId, InfraCause, Instant, Outcome, RunId, Sickness, SlotIndex, TestResult,
+    AttemptId, EnvironmentNumber, ExecutorId, InfraCause, Instant, Outcome, RunId, Sickness, SlotIndex,
+    TestResult,
 };
 use serde::{Deserialize, Serialize};
 
@@ -68,9 +69,9 @@ const NEXT_AFTER_RED: Duration = Duration::from_secs(1);
 /// What speaks against an executor in a run since something last went well there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signs {
-    /// Of each slot, how many attempts in a row came back because their sandbox or worker did not start.
+    /// Of each slot and environment, how many attempts in a row came back because their sandbox or worker did not start.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub failed_starts: BTreeMap<SlotIndex, u32>,
+    pub not_started: BTreeMap<SlotIndex, BTreeMap<EnvironmentNumber, u32>>,
     /// How many attempts in a row came back.
     #[serde(default)]
     pub in_vain: u32,
@@ -132,7 +133,7 @@ impl Run {
         let state = &self.attempts[&attempt];
         self.went.begun += u32::from(!state.started);
         if let Some(signs) = self.sick.get_mut(&state.executor) {
-            signs.failed_starts.remove(&state.slot);
+            signs.has_started(state.slot, state.environment);
             (signs.in_vain, signs.came_back) = Default::default();
         }
         self.forget_sound(attempt);
@@ -162,12 +163,12 @@ impl Run {
     /// a slot where nothing ever began.
     pub(crate) fn came_back(&mut self, attempt: AttemptId, cause: InfraCause) {
         let begun = self.has_begun_at(&self.attempts[&attempt]);
-        let Attempt { executor, slot, in_vain, .. } = &self.attempts[&attempt];
+        let Attempt { executor, slot, environment, in_vain, .. } = &self.attempts[&attempt];
         let signs = self.sick.entry(executor.clone()).or_default();
         signs.count_trial(attempt);
         signs.in_vain += 1;
         if cause == InfraCause::SandboxFailed && (*in_vain == 0 || !begun) {
-            *signs.failed_starts.entry(*slot).or_default() += 1;
+            *signs.not_started.entry(*slot).or_default().entry(*environment).or_default() += 1;
         }
         if *in_vain > 0 {
             return;
@@ -219,7 +220,10 @@ impl Run {
         }
         let (came_back, then) = signs.came_back;
         let begun = self.went.begun - then.begun;
-        let failed = |slot| signs.failed_starts.get(&SlotIndex(slot)).is_some_and(|n| *n >= FAILED_STARTS);
+        let failed = |slot| {
+            let mut of_slot = signs.not_started.get(&SlotIndex(slot)).into_iter().flatten();
+            of_slot.any(|(_, count)| *count >= FAILED_STARTS)
+        };
         let enough = came_back >= CAME_BACK || (came_back > 0 && (0..slots).all(failed));
         if enough && (begun > 0 || untried()) {
             return Some(Diagnosis {
@@ -240,17 +244,17 @@ impl Run {
         self.sick.get(executor).is_some_and(|signs| signs.cordon.is_some())
     }
 
-    /// Whether anything of the run ever began in the attempt's slot.
+    /// Whether anything of the attempt's environment ever began in its slot.
     fn has_begun_at(&self, attempt: &Attempt) -> bool {
-        let same = |of: &Attempt| {
-            (&of.executor, &of.boot, of.slot) == (&attempt.executor, &attempt.boot, attempt.slot)
-        };
-        self.attempts.values().any(|of| of.started && same(of))
+        let place = |of: &Attempt| (of.executor.clone(), of.boot.clone(), of.slot, of.environment);
+        let own = place(attempt);
+        self.attempts.values().any(|of| of.started && place(of) == own)
     }
 
-    /// How many attempts in a row a place could not start.
-    pub(crate) fn failed_starts(&self, place: Place) -> u32 {
-        self.sick.get(place.0).and_then(|signs| signs.failed_starts.get(&place.1)).copied().unwrap_or(0)
+    /// How many attempts of an environment in a row a place could not start.
+    pub(crate) fn failed_starts(&self, place: Place, environment: EnvironmentNumber) -> u32 {
+        let of_slot = self.sick.get(place.0).and_then(|signs| signs.not_started.get(&place.1));
+        of_slot.and_then(|of_slot| of_slot.get(&environment)).copied().unwrap_or(0)
     }
 
     /// Whether the executor's last attempts were all red.
@@ -265,6 +269,22 @@ impl Run {
 }
 
 impl Signs {
+    /// Of each slot and environment, how many attempts in a row it could not start.
+    pub(crate) fn failed_starts(&self) -> impl Iterator<Item = (SlotIndex, EnvironmentNumber, u32)> {
+        let of_slot = |(slot, counts): (&SlotIndex, &BTreeMap<EnvironmentNumber, u32>)| {
+            let slot = *slot;
+            counts.clone().into_iter().map(move |(environment, count)| (slot, environment, count))
+        };
+        self.not_started.iter().flat_map(of_slot)
+    }
+
+    fn has_started(&mut self, slot: SlotIndex, environment: EnvironmentNumber) {
+        if let Some(of_slot) = self.not_started.get_mut(&slot) {
+            of_slot.remove(&environment);
+        }
+        self.not_started.retain(|_, of_slot| !of_slot.is_empty());
+    }
+
     fn count_trial(&mut self, attempt: AttemptId) {
         if let Some(cordon) = self.cordon.as_mut().filter(|cordon| attempt >= cordon.first) {
             cordon.failed_trials += 1;
@@ -295,7 +315,10 @@ impl State {
         let does_without = || run.is_cordoned(executor) && HeldBack::of(self, run).is_tried(executor);
         let has_begun = run.has_begun_at(attempt);
         let another = || self.is_young(now) || self.has_untried(run, &attempt.was_on());
-        let another_slot = || !has_begun && self.has_untried_slot(run, (executor, attempt.slot));
+        let another_slot = || {
+            let place = (executor, attempt.slot);
+            !has_begun && self.has_untried_slot(run, place, attempt.environment)
+        };
         if attempt.bundle.is_some() && does_without() {
             Pays::Nobody
         } else if attempt.bundle.is_none() || !(another() || another_slot()) {

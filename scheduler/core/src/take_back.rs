@@ -4,7 +4,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use seagull_domain::{AttemptId, ExecutorId, Instant, Recall, RunId, SlotIndex, TestIndex};
+use seagull_domain::{
+    AttemptId, EnvironmentNumber, ExecutorId, Instant, Recall, RunId, SlotIndex, TestIndex,
+};
 
 use crate::State;
 use crate::fact::What;
@@ -48,16 +50,20 @@ pub(crate) fn best_take_backs(state: &State, now: Instant, of: For) -> Vec<TakeB
     };
     victims.retain(|victim| of == For::Idle || is_late(victim));
     let runs: BTreeMap<_, _> = victims.iter().map(|victim| (victim.run_id, victim.run)).collect();
-    let mut held_back: BTreeMap<_, _> =
-        runs.iter().map(|(id, run)| (*id, HeldBack::of(state, run))).collect();
-    held_back.retain(|_, held_back| idle_slots(state).any(|place| !held_back.is_no_help(&place)));
-    victims.retain(|victim| held_back.contains_key(victim.run_id));
+    let held_back: BTreeMap<_, _> = runs.iter().map(|(id, run)| (*id, HeldBack::of(state, run))).collect();
+    let of = |victim: &Victim| (RunId::clone(victim.run_id), victim.attempt.environment);
+    let helps = |place: &Place, (run, environment): &(RunId, EnvironmentNumber)| {
+        !held_back[run].is_no_help(place, *environment)
+    };
+    let mut helped: BTreeSet<_> = victims.iter().map(of).collect();
+    helped.retain(|of| idle_slots(state).any(|place| helps(&place, of)));
+    victims.retain(|victim| helped.contains(&of(victim)));
     if victims.is_empty() {
         return Vec::new();
     }
     // In a large fleet most slots may be idle: no more are looked at than there can be moves for.
     let outstanding = outstanding(state);
-    let is_useful = |place: &Place| held_back.values().any(|held_back| !held_back.is_no_help(place));
+    let is_useful = |place: &Place| helped.iter().any(|of| helps(place, of));
     let useful = idle_slots(state).filter(is_useful).take(victims.len() + outstanding);
     let moves = useful.count().saturating_sub(outstanding);
     victims.sort_by_key(|victim| Reverse((victim.left_us, victim.id)));

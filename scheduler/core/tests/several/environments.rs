@@ -1,6 +1,7 @@
 //! Environments: whose slot gets which bundle, and what executors are told of it.
 
-use seagull_domain::{AttemptId, AttemptState, EndCause, EnvironmentNumber, Outcome};
+use seagull_domain::{AttemptId, AttemptState, EndCause, EnvironmentNumber, Outcome, SlotIndex};
+use seagull_scheduler_core::Signs;
 
 use crate::world::{World, bundles, plan, result, run, tests};
 
@@ -19,9 +20,8 @@ fn environment(world: &World, attempt: AttemptId) -> EnvironmentNumber {
     world.state.runs[&run()].attempts[&attempt].environment
 }
 
-#[test]
-fn a_slot_stays_with_its_environment_while_there_is_something_of_it() {
-    let mut world = running(&[A, B, A, B, A, B]);
+/// Plays all to its end; which executors ran what.
+fn play(world: &mut World) -> Vec<(&'static str, EnvironmentNumber)> {
     let mut ran = Vec::new();
     for _ in 0..12 {
         for executor in ["a", "b"] {
@@ -31,7 +31,7 @@ fn a_slot_stays_with_its_environment_while_there_is_something_of_it() {
                 known.live_attempts().map(|(id, attempt)| (id, attempt.executor.to_string())).collect();
             let Some((attempt, _)) = live.iter().find(own).cloned() else { continue };
             let test = known.attempts[&attempt].left.values().next().map(|(test, _)| test.0);
-            ran.push((executor, environment(&world, attempt)));
+            ran.push((executor, environment(world, attempt)));
             world.says(executor, attempt.0, AttemptState::Running(None));
             let records: Vec<_> = test.into_iter().map(|test| (1, result(test, Outcome::Passed))).collect();
             world.report(executor, &records);
@@ -39,13 +39,30 @@ fn a_slot_stays_with_its_environment_while_there_is_something_of_it() {
             world.report(executor, &[]);
         }
     }
-    let of = |executor: &str| {
-        let own: Vec<_> = ran.iter().filter(|(of, _)| *of == executor).map(|(_, env)| *env).collect();
-        own
-    };
-    assert_eq!(of("a").len() + of("b").len(), 6, "{ran:?}");
+    ran
+}
+
+fn on(executor: &str, ran: &[(&str, EnvironmentNumber)]) -> Vec<EnvironmentNumber> {
+    ran.iter().filter(|(of, _)| *of == executor).map(|(_, environment)| *environment).collect()
+}
+
+#[test]
+fn a_slot_stays_with_its_environment_while_there_is_something_of_it() {
+    let ran = play(&mut running(&[A, B, A, B, A, B]));
+    let [a, b] = ["a", "b"].map(|executor| on(executor, &ran));
+    assert_eq!(a.len() + b.len(), 6, "{ran:?}");
     let changes = |of: &[EnvironmentNumber]| of.windows(2).filter(|two| two[0] != two[1]).count();
-    assert_eq!((changes(&of("a")), changes(&of("b"))), (0, 0), "{ran:?}");
+    assert_eq!((changes(&a), changes(&b)), (0, 0), "{ran:?}");
+}
+
+#[test]
+fn a_slot_where_an_environment_does_not_start_is_held_back_for_that_alone() {
+    let mut world = running(&[B, B, A, A, B]);
+    let not_started = [(SlotIndex(0), [(B, 2)].into())].into();
+    let signs = Signs { not_started, ..Signs::default() };
+    world.state.runs.get_mut(&run()).unwrap().sick = [("a".parse().unwrap(), signs)].into();
+    let ran = play(&mut world);
+    assert_eq!((on("a", &ran), on("b", &ran)), (vec![A, A], vec![B, B, B]), "{ran:?}");
 }
 
 #[test]

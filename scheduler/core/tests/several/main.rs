@@ -17,9 +17,9 @@ mod world;
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, AttemptReport, AttemptState, Digest, Discovery, EndCause, Generation, InfraCause, NotExecuted,
-    Outcome, Record, Relation, Role, RunEvent, SlotIndex, SlotNumber, SuiteError, TestIndex, TextRef,
-    Verdict,
+    AttemptId, AttemptReport, AttemptState, Digest, Discovery, EndCause, EnvironmentNumber, Generation,
+    InfraCause, NotExecuted, Outcome, Record, Relation, Role, RunEvent, SlotIndex, SlotNumber, SuiteError,
+    TestIndex, TextRef, Verdict,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Fact, Plan, Signs, What, project};
 
@@ -255,8 +255,9 @@ fn an_id_that_others_than_its_discoverer_cannot_collect_shows_that_environments_
 fn what_is_missing_does_not_wait_for_an_executor_that_is_held_back() {
     let mut world = World::running(0, 1, Vec::new());
     world.report("b", &[]);
-    let failed_starts = [(seagull_domain::SlotIndex(0), 2)].into();
-    let signs = Signs { failed_starts, ..Signs::default() };
+    let of_slot = [(EnvironmentNumber::default(), 2)].into();
+    let not_started = [(seagull_domain::SlotIndex(0), of_slot)].into();
+    let signs = Signs { not_started, ..Signs::default() };
     world.state.runs.get_mut(&run()).unwrap().sick = [("b".parse().unwrap(), signs)].into();
     world.says("a", 2, AttemptState::Ended(EndCause::Completed));
     let missing = Record::Missing { test: TestIndex(0), reason: String::new() };
@@ -385,7 +386,7 @@ fn a_slot_whose_worker_does_not_start_gets_nothing_while_another_may_do_better()
     world.says("b", last.0, AttemptState::Running(None));
     world.report("b", &[(1, result(first.0, Outcome::Passed))]);
     let signs = &world.state.runs[&run()].sick[&"b".parse().unwrap()];
-    assert!(signs.failed_starts.is_empty(), "it does start");
+    assert!(signs.not_started.is_empty(), "it does start");
 }
 
 #[test]
