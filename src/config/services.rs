@@ -44,7 +44,7 @@ pub fn read(
         let env = table.table("env")?.texts()?;
         let tests = table.texts_of("tests", are_selections)?.unwrap_or_default();
         let Some(services) = services.filter(|services| !services.is_empty()) else {
-            return Err(table.lacks("services", "docs/sandboxes.md shows both"));
+            return Err(table.lacks("services", "seagull docs sandboxes shows both"));
         };
         if let Ok(definition) = Definition::of(&name, &Environment { services, env, tests }, &all) {
             definitions.insert(name, definition);
@@ -88,7 +88,7 @@ fn service(
     let scope = table.parsed("scope", scope)?.unwrap_or_default();
     readers.push(waited);
     let Some(image) = image.filter(|image| !image.is_empty()) else {
-        return Err(table.lacks("image", "docs/sandboxes.md shows every setting"));
+        return Err(table.lacks("image", "seagull docs sandboxes shows every setting"));
     };
     Ok(Service {
         image,

@@ -304,7 +304,8 @@ pub fn plan_line(plan: &PlanSummary) -> String {
         text += &format!("; {} longer than the cap, for one test or relation is", plan.oversize);
     }
     if plan.unknown > 0 {
-        text += &format!("; {} without a history of its own", count(plan.unknown, "test"));
+        let whose = if plan.unknown == 1 { "its" } else { "their" };
+        text += &format!("; {} without a history of {whose} own", count(plan.unknown, "test"));
     }
     text
 }

@@ -120,7 +120,7 @@ mod tests {
             let item = |test: u32| Item {
                 test,
                 micros: 10_000,
-                sd_micros: if test % 2 == 0 { 10_000 } else { 100 },
+                sd_micros: if test.is_multiple_of(2) { 10_000 } else { 100 },
                 scopes: set,
                 ..Item::default()
             };

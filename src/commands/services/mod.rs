@@ -55,5 +55,7 @@ fn definition(place: &Place, named: &Named) -> anyhow::Result<Arc<Definition>> {
 }
 
 fn none() -> anyhow::Error {
-    usage("seagull.toml has no [environment.NAME]\nhint: docs/sandboxes.md shows how services are written")
+    usage(
+        "seagull.toml has no [environment.NAME]\nhint: seagull docs sandboxes shows how services are written",
+    )
 }
