@@ -157,7 +157,10 @@ impl<'u, 'p> Exchange<'u, 'p> {
     /// not suffice with all of them.
     pub fn fewer(mut self, target: u64, steps: &mut Steps) -> Option<Packing> {
         let mut best = None;
-        while self.bins.len() as u64 > target && self.bins.len() > 1 && self.dissolve().is_some() {
+        while self.bins.len() as u64 > target.max(1)
+            && steps.take(self.bins.len() as u64)
+            && self.dissolve().is_some()
+        {
             let mut half = steps.fork();
             let found = self.anneal(&mut half);
             steps.join(half);
