@@ -13,6 +13,9 @@ use crate::slot::{Death, Phase, Worker, past_start_limit};
 use crate::state::State;
 use crate::{Exit, Failure, WorkerEvent, WorkerId};
 
+/// An end by SIGINT.
+const INTERRUPTED: &str = "signal 2";
+
 impl State {
     pub(crate) fn worker_event(&mut self, slot: SlotIndex, id: WorkerId, event: WorkerEvent) {
         let now = self.now;
@@ -302,7 +305,10 @@ impl State {
     fn last_words(&mut self, worker: &Worker, exit: &Exit) {
         let how = exit.how.clone();
         let (title, message) = match worker.phase {
-            Phase::Ready | Phase::Finishing { .. } if worker.ends_otherwise(&exit.how) => {
+            // An interrupt of ours may come when the framework does not listen any more.
+            Phase::Ready | Phase::Finishing { interrupted: false, .. }
+                if worker.ends_otherwise(&exit.how) && worker.broken.is_none() && how != INTERRUPTED =>
+            {
                 ("a worker died after its session", how)
             }
             _ if !worker.ready || worker.ended || self.is_doubted(worker) => return,

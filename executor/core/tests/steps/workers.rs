@@ -173,6 +173,20 @@ fn a_worker_that_had_ended_was_not_killed_at_the_grace() {
 }
 
 #[test]
+fn a_process_that_ends_in_another_way_than_its_session_is_a_suite_error() {
+    for (how, expected) in
+        [("exit code 1", vec![]), ("exit code 3", vec!["exit code 3"]), ("signal 2", vec![])]
+    {
+        let mut world = World::running(&[entry(0, 0)]);
+        world.starts(0);
+        world.worker(1, passed(0));
+        world.worker(1, WorkerEvent::Ended { exit: Some(1) });
+        world.worker(1, WorkerEvent::Exited(seagull_executor_core::Exit { how: how.to_owned(), text: None }));
+        assert_eq!(world.suite_errors(), expected, "{how}");
+    }
+}
+
+#[test]
 fn a_session_that_ends_itself_between_tests_is_a_suite_error_and_the_rest_goes_on() {
     let mut world = World::running(&[entry(0, 0), entry(1, 0), entry(2, 0)]);
     world.starts(0);
