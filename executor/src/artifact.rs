@@ -5,6 +5,7 @@ mod files;
 mod link;
 mod pack;
 mod patterns;
+mod restore;
 mod unpack;
 
 pub use crate::kept::Pinned;

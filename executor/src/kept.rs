@@ -82,6 +82,15 @@ impl Shelf {
         Ok(Some(Pinned { tree: entry.join(TREE), _lock: lock }))
     }
 
+    /// Looks at an entry that nobody uses, and evicts it unless it `stays`. It cannot come into use meanwhile.
+    pub fn check(&self, name: &str, stays: impl FnOnce(&Path) -> bool) -> io::Result<()> {
+        let entry = self.entry(name);
+        match unused(&entry) {
+            Unused::Locked(lock) if !stays(&entry) => evict(&entry, lock),
+            _ => Ok(()),
+        }
+    }
+
     /// Evicts what was used longest ago until so many more bytes fit, or only what is in use is left.
     pub fn make_room(&self, bytes: u64) -> io::Result<()> {
         let room = self.bound.saturating_sub(bytes);
@@ -165,18 +174,36 @@ impl Kept {
 
     /// `false` if it is in use.
     fn evict(&self) -> io::Result<bool> {
-        let Some(directory) = self.path.parent() else { return Ok(false) };
-        let Ok(lock) = File::open(self.path.join(SIZE)) else { return Ok(true) };
-        if lock.try_lock().is_err() || !same_file(&lock, &self.path.join(SIZE)) {
-            return Ok(false);
+        match unused(&self.path) {
+            Unused::Locked(lock) => evict(&self.path, lock).map(|()| true),
+            Unused::Gone => Ok(true),
+            Unused::InUse => Ok(false),
         }
-        // It vanishes at once, and its files with the work directory.
-        let work = Work::create(directory)?;
-        fs::rename(&self.path, work.path.join("evicted"))?;
-        // Nobody has to wait until its files are gone.
-        drop(lock);
-        Ok(true)
     }
+}
+
+/// What an entry is to whoever has no use for it.
+enum Unused {
+    /// Nobody uses it as long as this is held.
+    Locked(File),
+    Gone,
+    InUse,
+}
+
+fn unused(entry: &Path) -> Unused {
+    let Ok(lock) = File::open(entry.join(SIZE)) else { return Unused::Gone };
+    let is_free = lock.try_lock().is_ok() && same_file(&lock, &entry.join(SIZE));
+    if is_free { Unused::Locked(lock) } else { Unused::InUse }
+}
+
+/// It vanishes at once, and its files with the work directory.
+fn evict(entry: &Path, lock: File) -> io::Result<()> {
+    let directory = entry.parent().ok_or_else(|| io::Error::other("no parent directory"))?;
+    let work = Work::create(directory)?;
+    fs::rename(entry, work.path.join("evicted"))?;
+    // Nobody has to wait until its files are gone.
+    drop(lock);
+    Ok(())
 }
 
 #[cfg(test)]

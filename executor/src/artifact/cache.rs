@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use seagull_domain::Digest;
 
+use super::restore::{record, restore};
 use super::unpack::{Limits, UnpackError, unpack};
 use crate::kept::{ARTIFACTS, CACHE_BYTES, FILE_BYTES, Pinned, SETUPS, SIZE, Shelf, TREE, Work};
 
@@ -51,7 +52,7 @@ impl Cache {
     }
 
     /// The artifact's files. If it is not there it is fetched into the file that `fetch` is given, verified and
-    /// unpacked, once however many ask. May be given up at any time.
+    /// unpacked, once however many ask. Where nobody uses it, it is as it was unpacked. May be given up at any time.
     pub async fn get_or_fetch<F, G>(&self, digest: Digest, fetch: F) -> Result<Pinned, CacheError>
     where
         F: FnOnce(File) -> G,
@@ -59,6 +60,9 @@ impl Cache {
     {
         let turn = self.turn(digest);
         let _turn = turn.lock().await;
+        let shelf = self.shelf.clone();
+        let check = move || shelf.check(&digest.to_string(), restore);
+        tokio::task::spawn_blocking(check).await.map_err(io::Error::other)??;
         if let Some(pinned) = self.pin(digest)? {
             return Ok(pinned);
         }
@@ -103,6 +107,7 @@ fn keep(shelf: &Shelf, digest: Digest, work: &Work) -> Result<(), CacheError> {
     fs::create_dir(&entry)?;
     let limits = Limits { bytes: shelf.bound, entries: MAX_ENTRIES };
     let unpacked = unpack(io::BufReader::new(File::open(&archive)?), &entry.join(TREE), limits)?;
+    record(&entry)?;
     let size = unpacked.bytes + unpacked.entries * FILE_BYTES;
     fs::write(entry.join(SIZE), size.to_string())?;
     shelf.make_room(size)?;

@@ -71,6 +71,49 @@ async fn an_artifact_is_fetched_once_however_many_ask() {
 }
 
 #[tokio::test]
+async fn what_tests_left_is_gone_when_the_next_come_and_what_they_changed_is_fetched_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = Cache::open(directory.path(), 1 << 30).unwrap();
+    let (digest, bytes) = artifact("hello");
+    let tree = get(&cache, digest, &bytes).await.unwrap().path().to_owned();
+    let (file, left, bytecode) = (tree.join("file"), tree.join("left"), tree.join("__pycache__/file.pyc"));
+    let leave = || {
+        fs::create_dir_all(left.join("in")).unwrap();
+        fs::create_dir_all(bytecode.parent().unwrap()).unwrap();
+        fs::write(&bytecode, "").unwrap();
+        std::os::unix::fs::symlink("/", tree.join("link")).unwrap();
+    };
+    leave();
+    let in_use = cached(&cache, digest).await.expect("nothing has changed");
+    assert!(!left.exists() && !tree.join("link").is_symlink() && bytecode.exists());
+    // As others of the same files have it in use, it is what these made of it.
+    leave();
+    assert!(cached(&cache, digest).await.is_some() && left.exists());
+    drop(in_use);
+    let as_it_was = file.metadata().unwrap().modified().unwrap();
+    let changes: [&dyn Fn(); 4] = [
+        &|| {
+            fs::write(&file, "HELLO").unwrap();
+            File::options().append(true).open(&file).unwrap().set_modified(as_it_was).unwrap();
+        },
+        &|| fs::remove_file(&file).unwrap(),
+        &|| fs::rename(&file, tree.join("moved")).unwrap(),
+        &|| {
+            fs::remove_file(&file).unwrap();
+            fs::create_dir(&file).unwrap();
+        },
+    ];
+    for change in changes {
+        change();
+        assert!(cached(&cache, digest).await.is_none());
+        drop(get(&cache, digest, &bytes).await.unwrap());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "hello");
+        assert_eq!(fs::read_dir(&tree).unwrap().count(), 1);
+    }
+    assert_eq!(names(&directory), 1);
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_not_kept_and_can_be_fetched_again() {
     let directory = tempfile::tempdir().unwrap();
     let cache = Cache::open(directory.path(), 1 << 30).unwrap();
