@@ -7,9 +7,11 @@
 
 #![expect(clippy::disallowed_methods, reason = "a shell: dying takes real time")]
 
+mod mortal;
+
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -22,6 +24,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, wait};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
+use self::mortal::BECOME;
 use crate::process_tree::{Killed, Process, Tree, kill_tree};
 use crate::remove::remove_trees;
 use crate::sandbox::{End, Exit, Usage, remove_abandoned};
@@ -62,6 +65,10 @@ enum Ended {
 
 /// Runs the supervisor with the arguments that follow `supervise`; the environment is the command's.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut arguments = arguments.into_iter().peekable();
+    if arguments.next_if(|first| first == BECOME).is_some() {
+        return mortal::become_command(arguments);
+    }
     let Some(options) = Options::parse(arguments) else {
         let _ = writeln!(
             io::stderr(),
@@ -239,10 +246,10 @@ fn listen() -> io::Result<UnixStream> {
 fn spawn(options: &Options) -> io::Result<Pid> {
     let [stdout, stderr] =
         [io::stderr().as_fd().try_clone_to_owned()?, io::stderr().as_fd().try_clone_to_owned()?];
-    let child = Command::new(&options.command[0])
-        .args(&options.command[1..])
+    let (failure, telling) = io::pipe()?;
+    let mut child = mortal::command(&options.command)?
         .current_dir(&options.cwd)
-        .stdin(Stdio::null())
+        .stdin(OwnedFd::from(telling))
         .stdout(Stdio::from(stdout))
         .stderr(Stdio::from(stderr))
         // A test that signals its process group does not mean the supervisor.
@@ -250,10 +257,14 @@ fn spawn(options: &Options) -> io::Result<Pid> {
         .spawn()
         .map_err(|error| {
             // Of a directory that is not there the system says the same.
-            let program = Path::new(&options.command[0]);
-            let missing = if options.cwd.is_dir() { program } else { &options.cwd };
+            let missing = if options.cwd.is_dir() { Path::new(&options.command[0]) } else { &options.cwd };
             io::Error::other(format!("{}: {error}", missing.display()))
         })?;
+    let why = io::read_to_string(failure)?;
+    if !why.is_empty() {
+        child.wait()?;
+        return Err(io::Error::other(format!("{}: {why}", Path::new(&options.command[0]).display())));
+    }
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     pid.ok_or_else(|| io::Error::other("no process id"))
 }

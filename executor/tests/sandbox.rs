@@ -8,7 +8,7 @@ mod setup;
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, LazyLock};
@@ -321,6 +321,33 @@ async fn a_dead_executor_leaves_no_process_and_no_directory() {
     assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
     assert!(supervisor.wait().unwrap().success());
     assert!(!abandoned.path().exists());
+}
+
+/// An executor that is killed together with its supervisor.
+#[tokio::test]
+async fn a_command_dies_with_its_supervisor_though_nobody_is_left_to_kill_it() {
+    let bench = Bench::new();
+    let script = format!("{PRELUDE}\nsay('r')\nrest()");
+    let mut supervisor = bare_supervisor();
+    supervisor.arg("--directory").arg(&bench.directory).arg("--home").arg(bench.home.path());
+    supervisor.args([
+        "--cwd",
+        "/",
+        "--",
+        "python3",
+        "-c",
+        &format!("import os; print(os.getppid(), flush=True){script}"),
+    ]);
+    supervisor.env("CONNECTION", bench.home.path().join("socket")).stderr(Stdio::piped());
+    let mut supervisor = supervisor.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let stream = bench.connection(1).await;
+    let mut said = BufReader::new(supervisor.stderr.take().unwrap());
+    let mut pid = String::new();
+    said.read_line(&mut pid).unwrap();
+    let pid = rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    all_dead(stream).await;
+    assert!(!supervisor.wait().unwrap().success());
 }
 
 #[tokio::test]

@@ -88,14 +88,27 @@ fn create_temporary(home: &Path, parent: &Path, lock: &mut File) -> io::Result<O
 impl Drop for Home {
     fn drop(&mut self) {
         let _ = remove_tree(&self.temporary);
-        let _ = remove_tree(&self.path);
+        let _ = remove_home(&self.path);
     }
+}
+
+/// The lock goes last: what is cut off is found by the next executor.
+fn remove_home(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        match entry.file_type()? {
+            kind if kind.is_dir() => remove_tree(&entry.path())?,
+            _ if entry.file_name() == LOCK => {}
+            _ => fs::remove_file(entry.path())?,
+        }
+    }
+    remove_tree(path)
 }
 
 /// Removes the home of an executor that is dead; `false` if it is not.
 pub(crate) fn remove_abandoned(home: &Path) -> bool {
     let Ok(mut lock) = File::open(home.join(LOCK)) else { return !home.exists() };
-    lock.try_lock().is_ok() && remove_temporary(home, &mut lock).is_ok() && remove_tree(home).is_ok()
+    lock.try_lock().is_ok() && remove_temporary(home, &mut lock).is_ok() && remove_home(home).is_ok()
 }
 
 /// The lock's file says where it is, or is to be.
