@@ -127,6 +127,35 @@ fn a_broken_conftest_is_incomplete_and_its_traceback_is_shown() {
 }
 
 #[test]
+fn a_conftest_that_ends_or_hangs_its_process_is_incomplete_and_shown() {
+    let tests = ("test_a.py", "def test_a(): pass\n");
+    let dies = "import ctypes\ndef read_nothing(): ctypes.string_at(0)\nread_nothing()\n";
+    let hangs = "import threading\ndef wait_for_ever(): threading.Event().wait()\nwait_for_ever()\n";
+    for (conftest, expected) in [
+        (dies, ["ended during discovery with signal 11", "in read_nothing"]),
+        (hangs, ["limit of 5 s", "in wait_for_ever"]),
+    ] {
+        let run = Suite::of(&[("conftest.py", conftest), tests]).run(&["--start-limit", "5s"]);
+        run.expect(101, &[]);
+        let message = text(run.one("discovery_failed"), "message");
+        assert!(expected.iter().all(|words| message.contains(words)), "{message}");
+        assert!(run.all("attempt_lost").is_empty(), "it is no fault of the machine");
+    }
+}
+
+#[test]
+fn a_plugin_that_needs_a_controller_is_told_of_by_what_starts_one() {
+    let conftest = "def pytest_configure(config): config.workerinput['stash']\n";
+    let plugin = ("plugin.py", conftest);
+    let ini = ("pytest.ini", "[pytest]\naddopts = -p plugin\npythonpath = .\n");
+    let without = ("seagull.toml", "[pytest]\ncontroller = false\n");
+    let run = Suite::of(&[plugin, ini, without, ("test_a.py", "def test_a(): pass\n")]).run(&[]);
+    run.expect(101, &[]);
+    let message = text(run.one("discovery_failed"), "message");
+    assert!(message.contains("controller = true in seagull.toml"), "{message}");
+}
+
+#[test]
 fn no_tests_at_all_is_incomplete() {
     let run = Suite::named("no_tests").run(&[]);
     run.expect(101, &[]);
@@ -306,7 +335,9 @@ def test_last(meet): meet('last', 'first')
 
 #[test]
 fn nothing_that_starts_is_no_verdict_on_the_suite() {
-    let run = Suite::named("hang").run(&["--python", "/nowhere/python"]);
+    let suite = Suite::named("hang");
+    suite.write("seagull.toml", "[pytest]\npython = '/nowhere/python'\n");
+    let run = suite.run(&[]);
     run.expect(102, &[]);
     let finished = run.one("run_finished");
     assert_eq!(finished["verdict"], "incomplete");

@@ -7,8 +7,8 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::Duration;
 
-/// Bytes of what a dead process wrote.
-pub(crate) const LAST_WORDS: u64 = 16 << 10;
+/// Bytes of what a dead process wrote. They fit a report, with a sentence before them.
+pub(crate) const LAST_WORDS: u64 = 12 << 10;
 /// Bytes that a log may have, and how often it is looked at.
 const LOG_BYTES: u64 = 4 << 20;
 const LOOK: Duration = Duration::from_secs(1);

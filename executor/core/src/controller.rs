@@ -250,7 +250,7 @@ impl State {
             }
             WorkerEvent::Exited(exit) => self.controller_exited(run, exit),
             WorkerEvent::NotStarted(_, message) => {
-                self.controller_exited(run, Exit { how: message, text: None });
+                self.controller_exited(run, Exit::of(message));
             }
             _ => {}
         }

@@ -96,6 +96,7 @@ impl State {
             number,
             environment,
             phase: Phase::Starting,
+            connected: false,
             ready: false,
             worked: false,
             broken: None,

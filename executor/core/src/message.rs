@@ -41,6 +41,8 @@ pub enum Event {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum WorkerEvent {
+    /// The process has begun, and what speaks for the framework in it: what ends it from now on may be the suite.
+    Connected,
     /// The framework has started; `grace_ms` is the run's time to tear down.
     Ready {
         grace_ms: u64,
@@ -141,8 +143,30 @@ pub struct Renewal {
 pub struct Exit {
     /// In words: `signal 11 (SIGSEGV)`, `exit code 0`.
     pub how: String,
-    /// The end of what it wrote outside any test.
+    /// The file that a discovery was at; empty where there is none.
+    pub importing: String,
+    /// The end of what it wrote outside any test, and where it lies.
+    pub words: String,
     pub text: Option<TextRef>,
+}
+
+impl Exit {
+    /// How it ended, where nothing else is known of it.
+    pub fn of(how: impl Into<String>) -> Exit {
+        Exit { how: how.into(), importing: String::new(), words: String::new(), text: None }
+    }
+
+    /// How it ended, and at which file.
+    pub(crate) fn how_and_where(&self) -> String {
+        let at = if self.importing.is_empty() { "" } else { " while it imported " };
+        format!("{}{at}{}", self.how, self.importing)
+    }
+
+    /// A sentence about its end, and its words.
+    pub(crate) fn told(&self, sentence: String) -> String {
+        let words = self.words.trim_end();
+        if words.is_empty() { sentence } else { format!("{sentence}\n{words}") }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

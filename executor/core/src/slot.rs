@@ -27,6 +27,8 @@ pub struct Worker {
     pub number: SlotNumber,
     pub environment: EnvironmentNumber,
     pub phase: Phase,
+    /// Whether its process ever said anything.
+    pub connected: bool,
     /// Whether the framework ever said that it runs.
     pub ready: bool,
     /// Whether it has finished a test.

@@ -26,7 +26,9 @@ impl State {
             return;
         };
         match event {
+            WorkerEvent::Connected => worker.connected = true,
             WorkerEvent::Ready { grace_ms } => {
+                worker.connected = true;
                 (worker.grace_ms, worker.active, worker.ready) = (grace_ms, now, true);
                 if worker.phase == Phase::Starting {
                     worker.phase = Phase::Ready;
@@ -200,7 +202,7 @@ impl State {
         }
         self.give_back_broken(&worker);
         self.unfeed(slot);
-        self.never_worked(&worker, &exit.how);
+        self.never_worked(&worker, exit);
         self.last_words(&worker, exit);
         self.node_down(&worker, &exit.how);
         if let Some(slot) = self.slot_mut(slot) {
@@ -287,13 +289,16 @@ impl State {
         }
     }
 
-    /// A worker that never came to a test, though it was not told to stop, is a sandbox that failed.
-    fn never_worked(&mut self, worker: &Worker, how: &str) {
-        let idle = !worker.ready || worker.came_to_no_test();
+    /// A worker that never came to a test, though it was not told to stop, is a sandbox that failed. One that was to
+    /// discover may have died of the suite.
+    fn never_worked(&mut self, worker: &Worker, exit: &Exit) {
+        let idle = !self.was_discovering(worker) && (!worker.ready || worker.came_to_no_test());
         let why = match (&worker.broken, worker.phase) {
             (Some(words), _) => words.clone(),
-            (None, Phase::Starting | Phase::Ready) if idle => how.to_owned(),
-            (None, Phase::Dying(Death::Stuck(_))) if idle => past_start_limit(worker.start_limit),
+            (None, Phase::Starting | Phase::Ready) if idle => ends(&exit.told(exit.how.clone())),
+            (None, Phase::Dying(Death::Stuck(_))) if idle => {
+                ends(&exit.told(past_start_limit(worker.start_limit)))
+            }
             (None, _) => return,
         };
         let before = if worker.ready { "it ran any test" } else { "it was ready" };
@@ -338,9 +343,14 @@ impl State {
     /// A death while it discovers may be the machine's doing (its memory ran out): it is believed when it comes again, here
     /// or, where this executor leaves, elsewhere.
     fn is_doubted(&self, worker: &Worker) -> bool {
+        let by_itself = matches!(worker.phase, Phase::Starting | Phase::Ready);
+        by_itself && self.was_discovering(worker) && self.attempts[&worker.attempt].died.is_none()
+    }
+
+    /// Whether it had begun and was not done with what it was to find out.
+    fn was_discovering(&self, worker: &Worker) -> bool {
         let attempt = self.attempts.get(&worker.attempt);
-        worker.phase == Phase::Ready
-            && attempt.is_some_and(|a| a.discover && a.ended.is_none() && a.died.is_none())
+        worker.connected && attempt.is_some_and(|attempt| attempt.discover && attempt.ended.is_none())
     }
 
     fn discovers_again(&self, worker: &Worker) -> bool {
@@ -363,14 +373,21 @@ impl State {
         };
         attempt.fed = 0;
         if again {
-            attempt.died = Some(exit.how.clone());
+            attempt.died = Some(exit.how_and_where());
             return;
         }
+        let ended = || format!("the framework ended during discovery with {}", exit.how_and_where());
         let died = match worker.phase {
             Phase::Dying(Death::Stuck(_)) => {
-                format!("discovery took longer than its limit of {limit} s; --start-limit sets it")
+                let at = if exit.importing.is_empty() { "" } else { ", the last of it at " };
+                let at = format!("{at}{}", exit.importing);
+                exit.told(format!(
+                    "discovery took longer than its limit of {limit} s{at}; --start-limit sets it"
+                ))
             }
-            _ => format!("the framework ended during discovery with {}", exit.how),
+            Phase::Starting => exit.told(ended()),
+            // Its words are with a suite error.
+            _ => ended(),
         };
         attempt.ended = Some(attempt.stopping.take().unwrap_or(EndCause::DiscoveryFailed(died)));
     }

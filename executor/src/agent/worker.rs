@@ -115,10 +115,8 @@ impl Voice {
         *self.importing.lock().unwrap_or_else(PoisonError::into_inner) = path;
     }
 
-    /// As the end of a sentence that says how it ended.
     fn at_which_file(&self) -> String {
-        let path = self.importing.lock().unwrap_or_else(PoisonError::into_inner);
-        if path.is_empty() { String::new() } else { format!(" while it imported {path}") }
+        self.importing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn log(&self, text: &str) -> Option<TextRef> {
@@ -362,10 +360,11 @@ impl Launched {
         }
         let exit = self.handle.wait().await;
         self.tell_of_leftovers(&exit);
-        let text = self.voice.log(&self.voice.secrets.hidden_in(tail(&log, LAST_WORDS)));
+        let words = self.voice.secrets.hidden_in(tail(&log, LAST_WORDS));
+        let text = self.voice.log(&words);
         let _ = std::fs::remove_file(&log);
         let how = heard.map_or_else(|reason| format!("{}: {reason}", exit.end), |()| exit.end.to_string());
-        Exit { how: how + &self.voice.at_which_file(), text }
+        Exit { how, importing: self.voice.at_which_file(), words, text }
     }
 
     /// Serves a worker until its process is gone and all it said is heard. The error says why nobody listens to it.
@@ -379,6 +378,7 @@ impl Launched {
             }
         };
         let stream = stream.into_std().map_err(deaf)?;
+        self.is_connected().await;
         let (link, mut heard) = Link::open(stream, self.voice.clone()).map_err(deaf)?;
         link.send(&Command::Configure(Box::new(std::mem::take(&mut self.configure))));
         loop {
@@ -390,6 +390,15 @@ impl Launched {
         }
         let rest = tokio::time::timeout(DRAIN, heard.recv()).await;
         rest.ok().flatten().map_or(Ok(()), Err)
+    }
+
+    /// An adapter that is Python's takes the signal from its beginning on, where the system has it.
+    async fn is_connected(&self) {
+        let Start { slot, worker, .. } = self.voice.start;
+        let dumps = self.voice.context.spec.suite.framework == Framework::Pytest;
+        self.voice.dumps.store(dumps, Ordering::Relaxed);
+        let event = Event::Worker { slot, worker, event: WorkerEvent::Connected };
+        let _ = self.voice.shared.events.send(event).await;
     }
 
     fn tell_of_leftovers(&self, exit: &crate::sandbox::Exit) {

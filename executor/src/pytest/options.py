@@ -115,6 +115,13 @@ def one_process(option):
             setattr(option, name, value)
 
 
+def of_controller(text):
+    """A plugin that asks for what pytest-xdist's controller would have given it."""
+    if "workerinput" in text and "pytest_configure" in text:
+        return "a plugin expects a controller, as pytest-xdist has one: controller = true in seagull.toml starts one"
+    return ""
+
+
 def of_plugin(message):
     """Which plugin has an option that pytest does not know."""
     unknown = message if message.startswith("unrecognized arguments:") else ""

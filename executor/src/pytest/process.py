@@ -16,13 +16,14 @@ import sysconfig
 
 
 def arm_signals():
-    """SIGINT, even if the parent ignored it, and the stack dump: its signal and its descriptor.
+    """SIGINT, even if the parent ignored it, and the stack dump, of a crash too: its signal and its descriptor.
 
     The signal is None where there is none to spare. Capturing does not move the descriptor.
     """
     first = getattr(signal, "SIGRTMIN", None)
     dump_signal = None if first is None else int(first) + 11
     dump_fd = fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, 64)
+    faulthandler.enable(dump_fd)
     if dump_signal is not None:
         faulthandler.register(dump_signal, file=dump_fd, all_threads=True)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -13,6 +13,8 @@ class Trouble:
         self.collected = False
         self.told = None
         self.failed = self.interrupted = False
+        # Whether nothing was asked of a controller.
+        self.alone = False
 
     def explains(self, report):
         """A report that pytest's exit code is of."""
@@ -38,8 +40,12 @@ class Trouble:
         # A conftest's own exception says more than the one that says a conftest failed.
         cause = getattr(error, "cause", None) or getattr(error, "excinfo", (None, None))[1] or error
         message = exception_message(error)
-        said = "; ".join(filter(None, [message, of_missing(message), of_package(message), of_plugin(message)]))
-        self.broken(title, said, exception_text(cause))
+        text = exception_text(cause)
+        hints = [of_missing(message), of_package(message), of_plugin(message)]
+        if self.alone:
+            hints.append(of_controller(text))
+        said = "; ".join(filter(None, [message, *hints]))
+        self.broken(title, said, text)
         self.told = error
 
     def ended(self, code):

@@ -75,7 +75,8 @@ class Worker:
 
     def await_node(self, config):
         """Waits for what the controller has for this worker, if the suite wants one."""
-        if has_controller(config, self.settings):
+        self.trouble.alone = not has_controller(config, self.settings)
+        if not self.trouble.alone:
             self.channel.event("node")
             self.channel.flush()
             while self.node is None and not self.finish:

@@ -87,7 +87,7 @@ impl World {
     }
 
     fn controller_exits(&mut self, agent: usize, id: WorkerId, broke: bool, delay: u64) {
-        let event = WorkerEvent::Exited(Exit { how: "some way".into(), text: None });
+        let event = WorkerEvent::Exited(Exit::of("some way"));
         self.controller_says(agent, id, delay, event);
         self.controller_is_gone(agent, id, broke, delay);
     }

@@ -6,7 +6,7 @@ use seagull_domain::{
     AttemptId, AttemptState, Digest, Discovery, EndCause, InfraCause, Kind, Record, TestCause, TestIndex,
     TextRef,
 };
-use seagull_executor_core::{Effect, Event, Failure, WorkerEvent};
+use seagull_executor_core::{Effect, Event, Exit, Failure, WorkerEvent};
 
 use crate::world::{World, entry, exited, feed, finish, gave_back, interrupt, kill, passed, run, wanted};
 
@@ -181,7 +181,7 @@ fn a_process_that_ends_in_another_way_than_its_session_is_a_suite_error() {
         world.starts(0);
         world.worker(1, passed(0));
         world.worker(1, WorkerEvent::Ended { exit: Some(1) });
-        world.worker(1, WorkerEvent::Exited(seagull_executor_core::Exit { how: how.to_owned(), text: None }));
+        world.worker(1, WorkerEvent::Exited(Exit::of(how)));
         assert_eq!(world.suite_errors(), expected, "{how}");
     }
 }
@@ -307,6 +307,10 @@ fn a_worker_that_ends_before_it_is_ready_says_why() {
     assert_eq!(cause, InfraCause::SandboxFailed);
     assert_eq!(message, "the worker ended before it was ready: usage: no such option");
     assert_eq!(failed(vec![exited()]).1, "the worker ended before it was ready: signal 11");
+    let words = Exit { words: "Fatal Python error\n".into(), ..Exit::of("signal 6") };
+    let (cause, message) = failed(vec![WorkerEvent::Connected, WorkerEvent::Exited(words)]);
+    assert_eq!(cause, InfraCause::SandboxFailed);
+    assert_eq!(message, "the worker ended before it was ready: signal 6\nFatal Python error");
     let absent = WorkerEvent::NotStarted(InfraCause::ArtifactUnavailable, "gone".into());
     assert_eq!(failed(vec![absent]), (InfraCause::ArtifactUnavailable, "gone".into()));
 }
@@ -372,6 +376,29 @@ fn a_discovery_that_dies_is_tried_once_more() {
     let state = world.report(1).state;
     let AttemptState::Ended(EndCause::DiscoveryFailed(words)) = &state else { panic!("{state:?}") };
     assert!(words.starts_with("the framework ended during discovery with"), "{words}");
+}
+
+#[test]
+fn what_ends_a_discovery_before_the_framework_is_ready_may_be_the_suite_and_is_told() {
+    let mut world = World::wanting(Kind::Discover);
+    let died = || Exit { words: "Fatal Python error\n".into(), ..Exit::of("signal 11") };
+    world.worker(1, WorkerEvent::Connected);
+    let effects = world.worker(1, WorkerEvent::Exited(died()));
+    assert!(matches!(&effects[..], [Effect::Start(start)] if start.discover), "{effects:?}");
+    world.worker(2, WorkerEvent::Connected);
+    world.worker(2, WorkerEvent::Exited(died()));
+    let told = "the framework ended during discovery with signal 11\nFatal Python error";
+    assert_eq!(world.report(1).state, AttemptState::Ended(EndCause::DiscoveryFailed(told.into())));
+
+    let mut world = World::wanting(Kind::Discover);
+    world.worker(1, WorkerEvent::Connected);
+    world.wait(Duration::from_secs(600));
+    assert_eq!(world.step(Event::Tick), [kill(1)]);
+    let hung = Exit { importing: "conftest.py".into(), words: "in sleep".into(), ..Exit::of("signal 9") };
+    world.worker(1, WorkerEvent::Exited(hung));
+    let told = "discovery took longer than its limit of 600 s, the last of it at conftest.py; --start-limit sets \
+                it\nin sleep";
+    assert_eq!(world.report(1).state, AttemptState::Ended(EndCause::DiscoveryFailed(told.into())));
 }
 
 #[test]

@@ -78,7 +78,7 @@ pub fn gave_back(message: &str) -> AttemptState {
 }
 
 pub fn exited() -> WorkerEvent {
-    WorkerEvent::Exited(Exit { how: "signal 11".into(), text: None })
+    WorkerEvent::Exited(Exit::of("signal 11"))
 }
 
 impl World {

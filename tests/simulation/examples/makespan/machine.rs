@@ -145,7 +145,7 @@ impl Fleet {
 
     fn ends(&mut self, machine: usize) {
         self.says(machine, WorkerEvent::Ended { exit: None });
-        self.says(machine, WorkerEvent::Exited(Exit { how: "exit code 0".into(), text: None }));
+        self.says(machine, WorkerEvent::Exited(Exit::of("exit code 0")));
         self.machines[machine].worker = None;
     }
 

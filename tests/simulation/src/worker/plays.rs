@@ -293,7 +293,7 @@ impl World {
         }
         self.life(place).end = Some(self.now + delay);
         let worker = self.at(place).id;
-        let event = WorkerEvent::Exited(Exit { how: "some way".into(), text: None });
+        let event = WorkerEvent::Exited(Exit::of("some way"));
         self.after(delay + 1, Action::Says { agent: place.0, slot: place.1, worker, event });
     }
 }
