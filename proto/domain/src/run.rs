@@ -179,24 +179,6 @@ impl RunSpec {
         self.labels.get(RERUN_OF)?.parse().ok()
     }
 
-    /// What stops `self` from showing `ended`, a run of the same id. Nothing is executed, and suites write files, so that
-    /// these may have become others; another commit is another question.
-    pub fn difference_from_ended(&self, ended: &RunSpec) -> Option<&'static str> {
-        if self.rev != ended.rev {
-            return Some("commit");
-        }
-        let workspace = match (&self.workspace, &ended.workspace) {
-            (Workspace::InPlace { directory, .. }, Workspace::InPlace { directory: other, .. })
-            | (Workspace::Artifact { directory, .. }, Workspace::Artifact { directory: other, .. })
-                if directory == other =>
-            {
-                ended.workspace.clone()
-            }
-            _ => self.workspace.clone(),
-        };
-        RunSpec { workspace, ..self.clone() }.difference(ended)
-    }
-
     /// What stops `self` from attaching to `existing`, a run of the same id: the name of the first difference that
     /// makes it another run.
     pub fn difference(&self, existing: &RunSpec) -> Option<&'static str> {
@@ -281,11 +263,7 @@ mod tests {
             RunSpec { workspace, ..spec.clone() }
         };
         assert_eq!(changed("/suite", "b").difference(&spec), Some("workspace"));
-        assert_eq!(changed("/suite", "b").difference_from_ended(&spec), None);
-        assert_eq!(changed("/other", "").difference_from_ended(&spec), Some("workspace"));
-        let committed = RunSpec { rev: "abc".into(), ..spec.clone() };
-        assert_eq!(committed.difference_from_ended(&spec), Some("commit"));
-        assert_eq!(flaky.difference_from_ended(&spec), Some("flaky"));
+        assert_eq!(changed("/other", "").difference(&spec), Some("workspace"));
         let passing = |value: &str| {
             let passed = BTreeMap::from([("TOKEN".to_owned(), value.to_owned())]);
             RunSpec { suite: Suite { passed, ..Suite::default() }, ..spec.clone() }

@@ -97,7 +97,6 @@ impl Step<'_> {
     fn submit(&mut self, request: Call, spec: RunSpec) {
         let run = spec.id.clone();
         let refusal = match self.state.runs.get(&run) {
-            Some(ended) if ended.is_ended() => spec.difference_from_ended(&ended.spec).map(Refusal::Differs),
             Some(existing) => spec.difference(&existing.spec).map(Refusal::Differs),
             None if self.unfinished() >= self.state.settings.max_runs => Some(Refusal::TooManyRuns),
             None => None,

@@ -60,7 +60,7 @@ impl Runs for Face {
         agree(message.protocol)?;
         let spec = Box::new(RunSpec::try_from(message)?);
         if let Some(ended) = self.0.archived_spec(&spec.id).await? {
-            let difference = spec.difference_from_ended(&ended);
+            let difference = spec.difference(&ended);
             let differs = difference.map_or(Ok(()), |difference| Err(status::run_differs(difference)));
             return differs.map(|()| Response::new(v1::SubmitResponse { attached: true, not_passed: None }));
         }
