@@ -1,7 +1,7 @@
 //! Reservations: executors that get nothing more until they have nothing, each for a suspect that then runs there alone.
 //! Volatile: after a recovery others are chosen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use seagull_domain::{BundleId, ExecutorId, Instant, RunId};
@@ -10,6 +10,7 @@ use crate::State;
 use crate::assign::may_go;
 use crate::held_back::HeldBack;
 use crate::run::{Bundle, Run};
+use crate::take_back::victims;
 
 /// Reservations are looked at again after so long, though no suspect was placed and none has ended.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -51,7 +52,7 @@ impl State {
             return;
         }
         self.reserved = Reserved {
-            executors: self.reservations(waiting().collect(), rest_us),
+            executors: self.reservations(waiting().collect(), rest_us, now),
             waiting: figures.map(|(id, alone, pending)| (id.clone(), alone, pending)).collect(),
             of: self.executors.len(),
             at: now,
@@ -63,6 +64,7 @@ impl State {
         &self,
         waiting: Vec<(&RunId, &Run)>,
         rest_us: u64,
+        now: Instant,
     ) -> BTreeMap<ExecutorId, (RunId, BundleId)> {
         let mut reserved = BTreeMap::new();
         let runs = self.runs.values().filter(|run| run.goes_on()).count();
@@ -71,6 +73,7 @@ impl State {
             self.reserved.executors.iter().map(|(executor, (run, bundle))| ((run, *bundle), executor));
         let before: BTreeMap<_, _> = before.collect();
         let mut free = None;
+        let uneven = if waiting.is_empty() { BTreeSet::new() } else { self.uneven(now) };
         for (id, run) in waiting {
             let held_back = HeldBack::of(self, run);
             let goes = |bundle: &BundleId, executor: &ExecutorId| {
@@ -78,6 +81,7 @@ impl State {
                 let bundle = &run.pending[bundle];
                 let bundle = (bundle, run.environment_of(bundle));
                 known.is_some_and(|of| may_go(self, bundle, &held_back, executor, of))
+                    && !uneven.contains(executor)
             };
             let wanted = share.saturating_sub(run.alone as usize);
             for (bundle, _) in run.ready(rest_us).take_while(|(_, bundle)| bundle.alone).take(wanted) {
@@ -92,6 +96,14 @@ impl State {
             }
         }
         reserved
+    }
+
+    /// The executors on which an idle slot could take unstarted tests of a busy one: they are empty sooner than if it took
+    /// nothing.
+    fn uneven(&self, now: Instant) -> BTreeSet<&ExecutorId> {
+        let is_idle = |id: &ExecutorId| self.executors[id].room.values().any(Option::is_none);
+        let victims = victims(self, now).into_iter().filter(|victim| victim.attempt.left.len() > 1);
+        victims.map(|victim| &victim.attempt.executor).filter(|id| is_idle(id)).collect()
     }
 
     /// The executors that are not reserved, those first that have least to do.

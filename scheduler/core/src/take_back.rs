@@ -75,11 +75,11 @@ pub(crate) fn best_take_backs(state: &State, now: Instant, of: For) -> Vec<TakeB
 }
 
 /// An attempt that something may be taken of.
-struct Victim<'a> {
+pub(crate) struct Victim<'a> {
     run_id: &'a RunId,
     run: &'a Run,
     id: AttemptId,
-    attempt: &'a Attempt,
+    pub attempt: &'a Attempt,
     /// Whether it is its slot's current one.
     is_current: bool,
     /// What its slot has to do up to the attempt's end.
@@ -88,7 +88,7 @@ struct Victim<'a> {
     overdue_us: u64,
 }
 
-fn victims(state: &State, now: Instant) -> Vec<Victim<'_>> {
+pub(crate) fn victims(state: &State, now: Instant) -> Vec<Victim<'_>> {
     let mut victims = Vec::new();
     for (executor, placed) in &state.placed {
         let mut slots: BTreeMap<_, (u64, u64)> = BTreeMap::new();

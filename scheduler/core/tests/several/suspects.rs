@@ -230,6 +230,16 @@ fn an_executor_is_emptied_for_a_suspect_though_another_run_would_fill_it() {
 }
 
 #[test]
+fn idle_slots_help_the_others_of_an_executor_before_it_is_emptied_for_a_suspect() {
+    let mut world = World::running(0, 6, Vec::new());
+    world.report("b", &[]);
+    world.executors.get_mut("b").unwrap().more_slots = 1;
+    let facts = lose(&mut world, "a", &["b"]);
+    assert_eq!(assigned(&facts), [("b", AttemptId(3))]);
+    assert_eq!(asked_back(&facts), tests([4, 5]));
+}
+
+#[test]
 fn as_many_executors_are_emptied_as_are_the_run_s_share() {
     let pair = |index: u32| tests([2 * index, 2 * index + 1]);
     let relations = (0..7).map(|index| Relation { ordered: true, tests: pair(index) }).collect();
