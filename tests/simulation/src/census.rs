@@ -139,17 +139,6 @@ pub const KINDS: &[&str] = &[
     "fault: test interrupted",
 ];
 
-/// What takes a machine that is sick, or leaves while it has much to do, or is lost twice with a test, and a run that goes on for
-/// long.
-const SELDOM: &[&str] = &[
-    "fact: condemned",
-    "met: given back by an executor that drains",
-    "fact: executor cordoned",
-    "fact: executor back",
-    "met: machine on which nothing starts cordoned",
-    "met: machine on which tests fail cordoned",
-];
-
 impl Census {
     pub fn count(&mut self, kind: &'static str) {
         debug_assert!(KINDS.contains(&kind), "{kind} is not a listed kind");
@@ -183,10 +172,9 @@ impl Census {
         self.kinds.get(kind).copied().unwrap_or(0)
     }
 
-    /// Kinds seen less than `least` times, or those that are seldom less than a fifth of that.
+    /// Kinds seen less than `least` times.
     pub fn rare(&self, least: u64) -> Vec<&'static str> {
-        let least = |kind| if SELDOM.contains(kind) { least.div_ceil(5) } else { least };
-        KINDS.iter().filter(|kind| self.of(kind) < least(kind)).copied().collect()
+        KINDS.iter().filter(|kind| self.of(kind) < least).copied().collect()
     }
 }
 

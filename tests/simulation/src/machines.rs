@@ -37,8 +37,8 @@ pub fn executor(r: &mut Random, index: u64) -> ExecutorPlan {
 
 /// Never the first, so that every run can end.
 pub fn sick(r: &mut Random) -> Sick {
-    let sickness = if r.chance(400) { Sickness::NothingStarts } else { Sickness::TestsFail };
-    let from = if r.chance(700) { 0 } else { r.within(0..=10_000) };
-    let until = if r.chance(200) { u64::MAX } else { from + r.within(20_000..=50_000) };
+    let sickness = if r.chance(350) { Sickness::NothingStarts } else { Sickness::TestsFail };
+    let from = if r.chance(850) { 0 } else { r.within(0..=10_000) };
+    let until = if r.chance(150) { u64::MAX } else { from + r.within(15_000..=40_000) };
     Sick { sickness, from, until, at_once: r.chance(500) }
 }

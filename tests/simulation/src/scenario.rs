@@ -210,7 +210,7 @@ impl Scenario {
         }
         runs.iter_mut().for_each(|run| anticipate(r, run));
         let mut executors = executors;
-        if r.chance(300) {
+        if r.chance(600) {
             for _ in 0..r.within(1..=2) {
                 let place = 1 + r.index(executors.len() - 1);
                 executors[place].sick = Some(sick(r));
@@ -227,7 +227,7 @@ impl Scenario {
             .for_each(|run| surround(&mut Random::new(seed ^ 0xE6), run));
         let mut scenario = Scenario { executors, runs, faults, message_bytes, crash_after, calm_at: 0 };
         trouble::add(r, &mut scenario);
-        scenario.runs.iter_mut().for_each(|run| run.judge = r.chance(800).then(|| judge(r)));
+        scenario.runs.iter_mut().for_each(|run| run.judge = r.chance(900).then(|| judge(r)));
         scenario.runs.iter_mut().for_each(|run| cut_short(r, run));
         scenario
     }

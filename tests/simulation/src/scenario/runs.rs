@@ -10,7 +10,7 @@ use crate::random::Random;
 
 /// Long enough for what is sick to be found, and tried again; in bundles that are many.
 pub(super) fn lengthen(r: &mut Random, run: &mut RunPlan) {
-    let times = r.within(4..=10);
+    let times = r.within(6..=12);
     for test in &mut run.tests {
         test.duration_ms *= times;
         test.predicted_us *= times;
@@ -133,8 +133,8 @@ pub(super) fn judge(r: &mut Random) -> Judge {
 
 pub(super) fn anticipate(r: &mut Random, run: &mut RunPlan) {
     run.anticipation = match r.within(0..=99) {
-        0..=29 => Some(Anticipation::Right),
-        30..=84 if !run.tests.is_empty() => Some(Anticipation::Other(earlier(r, run))),
+        0..=24 => Some(Anticipation::Right),
+        25..=89 if !run.tests.is_empty() => Some(Anticipation::Other(earlier(r, run))),
         _ => None,
     };
 }
