@@ -7,6 +7,7 @@ mod habits;
 mod manual;
 mod plan;
 mod services;
+mod words;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,8 +17,9 @@ use seagull_domain::{Algorithm, Isolation, RunId};
 use seagull_proto::limits;
 use tonic::transport::Uri;
 
+use self::words::{algorithm, color, flaky, framework, isolation, new_run, output};
 use crate::report::{Color, Files, Output};
-use crate::{config, duration, framework, memory};
+use crate::{duration, framework, memory};
 pub use around::{
     Explain, FormArgs, FromArgs, History, Logs, Repro, Rerun, Results, RunName, Runs, Search, Tests, Watch,
 };
@@ -212,7 +214,7 @@ pub struct WhatArgs {
     pub select: Vec<String>,
     /// The run's name; an ended run of that name is shown again, one that was broken off goes on [default: time and
     /// chance]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = new_run)]
     pub run_id: Option<RunId>,
     /// Run the tests in an archive of cargo nextest (.tar.zst), in the workspace that it was made of; nothing is built
     #[arg(long, value_name = "FILE")]
@@ -236,7 +238,7 @@ pub struct SuiteArgs {
     pub base_branch: Option<String>,
     /// What runs the tests: pytest, cargo or command [default: command where seagull.toml has [command], cargo where
     /// there is a Cargo.toml and no pytest suite, else pytest]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = framework(), hide_possible_values = true)]
     pub framework: Option<framework::Name>,
     /// The interpreter, with all that is needed: [setup] does not run [default: of [setup], VIRTUAL_ENV, CONDA_PREFIX,
     /// .venv, PATH, the first there is]
@@ -256,7 +258,7 @@ pub struct HowArgs {
     pub cap: Option<Duration>,
     /// How bundles are found while no bound proves that fewer do not do: greedy; ilp, the solver; auto, greedy and then the
     /// solver [default: auto]
-    #[arg(long, value_name = "NAME", value_parser = config::algorithm)]
+    #[arg(long, value_name = "NAME", value_parser = algorithm(), hide_possible_values = true)]
     pub algorithm: Option<Algorithm>,
     /// Stop planning after so long, with the best plan so far; where no bound proves a plan, what is longer than a second is used
     /// [default: it ends by itself, after about a second]
@@ -283,7 +285,7 @@ pub struct HowArgs {
           value_parser = clap::value_parser!(u32).range(1..))]
     pub fail_fast: Option<u32>,
     /// Whether a flaky test is a failure: ok or fail [default: ok]
-    #[arg(long, value_name = "WORD", value_parser = config::flaky_fails)]
+    #[arg(long, value_name = "WORD", value_parser = flaky(), hide_possible_values = true)]
     pub flaky: Option<bool>,
     /// The seed of every worker, for pytest-randomly and, unless PYTHONHASHSEED is set, for hashes [default: chance;
     /// run_started says which]
@@ -294,7 +296,7 @@ pub struct HowArgs {
     pub grace: Option<Duration>,
     /// What a worker lives for: slot (all that its slot runs), bundle, or test (a new interpreter for each) [default:
     /// slot]
-    #[arg(long, value_name = "WORD", value_parser = config::isolation)]
+    #[arg(long, value_name = "WORD", value_parser = isolation(), hide_possible_values = true)]
     pub isolation: Option<Isolation>,
     /// Renew a worker that has more resident memory after a test, such as 2GiB [default: never]
     #[arg(long, value_name = "SIZE", value_parser = memory::parse_kib)]
@@ -325,10 +327,10 @@ pub struct ReportArgs {
     pub html: Option<PathBuf>,
     /// human: a live display, lines if this is no terminal; plain: lines without colours; json: events on standard
     /// output
-    #[arg(long, value_name = "FORM", default_value = "human")]
+    #[arg(long, value_name = "FORM", default_value = "human", value_parser = output(), hide_possible_values = true)]
     pub output: Output,
     /// auto, always or never
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = color(), hide_possible_values = true)]
     pub color: Color,
 }
 
@@ -373,13 +375,13 @@ pub fn is_option_of_run(name: &str) -> bool {
     run.get_arguments().any(|argument| argument.get_long() == Some(name))
 }
 
-/// The address of a scheduler.
 fn branch(text: &str) -> Result<String, String> {
     let fits = (1..=limits::WORD_BYTES).contains(&text.len());
     fits.then(|| text.to_owned())
         .ok_or_else(|| format!("expected a name of at most {} bytes", limits::WORD_BYTES))
 }
 
+/// The address of a scheduler.
 fn url(text: &str) -> Result<Uri, String> {
     let expected = || "expected https://HOST:PORT or http://HOST:PORT".to_owned();
     let uri: Uri = text.parse().map_err(|_| expected())?;

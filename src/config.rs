@@ -389,7 +389,7 @@ mod tests {
             ),
         ];
         for (text, expected) in table {
-            let hint = "hint: seagull docs run shows every setting";
+            let hint = "hint: seagull docs run and seagull docs sandboxes show every setting";
             assert_eq!(refusal(text), format!("/suite/seagull.toml:{expected}\n{hint}"), "{text}");
         }
         let twice = refusal("[env]\nKEY = 'a'\n[secrets]\nKEY = 'env:A'");
@@ -403,7 +403,7 @@ mod tests {
         let unquoted = refusal("[env]\nTOKEN = hunter2");
         assert!(unquoted.contains(":2: TOKEN: ") && !unquoted.contains("hunter2"), "{unquoted}");
         assert!(
-            unquoted.contains("\nhint: seagull docs run shows every setting; a text stands in quotes"),
+            unquoted.contains("\nhint: seagull docs run and seagull docs sandboxes show every setting; a text stands in quotes"),
             "{unquoted}"
         );
     }

@@ -324,9 +324,14 @@ fn inside_a_hook_of_another_repository_the_revision_is_the_suites_own() {
 #[test]
 fn a_usage_error_is_two_and_says_what_would_do() {
     let suite = Suite::named("retries");
-    for arguments in
-        [&["run", "--slots", "0"][..], &["run", "--no-such"], &["run", "--retries", "x"], &["walk"]]
-    {
+    let wrong: [&[&str]; 5] = [
+        &["run", "--slots", "0"],
+        &["run", "--no-such"],
+        &["run", "--retries", "x"],
+        &["run", "--python", "/nowhere/python"],
+        &["walk"],
+    ];
+    for arguments in wrong {
         let output = suite.seagull(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");

@@ -54,6 +54,12 @@ fn distribution_is_ours() {
 }
 
 #[test]
+fn a_bound_on_warnings_is_ignored_and_said() {
+    let said = "--max-warnings ignored: no worker knows the warnings of all";
+    runs_whole(&suite("--max-warnings=0").run(&[]), &[said]);
+}
+
+#[test]
 fn stopping_early_is_the_runs_and_is_said_once() {
     for (given, said) in [
         ("-x", "-x, or --maxfail=1, is --fail-fast: it stops the whole run"),

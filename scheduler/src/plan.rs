@@ -39,7 +39,11 @@ pub(crate) fn make(
     let selected =
         selection.apply(&found, &service.history, Lineage::of(spec)).map_err(|error| error.to_string())?;
     let mut manifest = selected.manifest;
-    let unmatched = selected.unmatched.iter().map(|text| format!("nothing matches the selection {text:?}"));
+    let unmatched = selected.unmatched.iter().map(|text| {
+        let alike = found.ids().filter(|id| id.contains(text.as_str())).count();
+        let hint = if alike == 0 { String::new() } else { format!("; *{text}* would match {alike}") };
+        format!("nothing matches the selection {text:?}{hint}")
+    });
     manifest.warnings.extend(unmatched);
     if spec.select.is_empty() {
         warn_if_shrunk(service, spec, &mut manifest);

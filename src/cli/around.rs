@@ -8,6 +8,7 @@ use clap::Args;
 use seagull_domain::RunId;
 use tonic::transport::Uri;
 
+use super::words::{color, new_run, output};
 use super::{StateArgs, TlsArgs, TokenArgs, url};
 use crate::duration;
 use crate::report::{Color, Output};
@@ -138,10 +139,10 @@ pub struct FromArgs {
 #[command(next_help_heading = "Output")]
 pub struct FormArgs {
     /// human: for a terminal; plain: without colours and relative times; json: an object a line
-    #[arg(long, value_name = "FORM", default_value = "human")]
+    #[arg(long, value_name = "FORM", default_value = "human", value_parser = output(), hide_possible_values = true)]
     pub output: Output,
     /// auto, always or never
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = color(), hide_possible_values = true)]
     pub color: Color,
 }
 
@@ -328,7 +329,7 @@ pub struct Rerun {
     #[arg(long, conflicts_with = "failed")]
     pub not_passed: bool,
     /// The new run's name [default: time and chance]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = new_run)]
     pub run_id: Option<RunId>,
     /// Tests at a time on this machine [default: its cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]

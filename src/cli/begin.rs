@@ -3,6 +3,7 @@
 use clap::Args;
 use tonic::transport::Uri;
 
+use super::words::output;
 use super::{StateArgs, SuiteArgs, TlsArgs, TokenArgs, url};
 use crate::report::Output;
 
@@ -64,6 +65,6 @@ pub struct Doctor {
     #[arg(long, value_name = "URL", num_args = 1.., conflicts_with_all = ["paths", "arguments", "scheduler"])]
     pub stores: Vec<String>,
     /// human or plain: a line for each step; json: an object for each
-    #[arg(long, value_name = "FORM", default_value = "human")]
+    #[arg(long, value_name = "FORM", default_value = "human", value_parser = output(), hide_possible_values = true)]
     pub output: Output,
 }

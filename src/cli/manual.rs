@@ -44,9 +44,9 @@ pub enum Shell {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = MAN_EXAMPLES)]
 pub struct Man {
-    /// The command that the page is of [default: seagull itself]
+    /// The command that the page is of, as `executor drain` [default: seagull itself]
     #[arg(value_name = "COMMAND")]
-    pub command: Option<String>,
+    pub command: Vec<String>,
     /// Write all pages into this directory instead
     #[arg(long, value_name = "DIR", conflicts_with = "command")]
     pub directory: Option<PathBuf>,

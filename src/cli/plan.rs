@@ -6,9 +6,10 @@ use std::time::Duration;
 use clap::Args;
 use seagull_domain::Algorithm;
 
+use super::words::{algorithm, color, output};
 use super::{StateArgs, SuiteArgs};
+use crate::duration;
 use crate::report::{Color, Output};
-use crate::{config, duration};
 
 const PLAN_EXAMPLES: &str = "\
 Examples:
@@ -55,10 +56,10 @@ pub struct Plan {
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// human or plain: a table and a histogram; json: one object
-    #[arg(long, value_name = "FORM", default_value = "human")]
+    #[arg(long, value_name = "FORM", default_value = "human", value_parser = output(), hide_possible_values = true)]
     pub output: Output,
     /// auto, always or never
-    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = color(), hide_possible_values = true)]
     pub color: Color,
     #[command(flatten)]
     pub state: StateArgs,
@@ -88,7 +89,7 @@ pub struct CostArgs {
 pub struct PackingArgs {
     /// greedy: best fit of blocks, and a portfolio while no bound proves the plan; ilp: the solver; auto: greedy, and the
     /// solver where it leaves a gap
-    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = config::algorithm)]
+    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = algorithm(), hide_possible_values = true)]
     pub algorithm: Algorithm,
     /// Stop after so long with the best plan so far, which may then be another each time; until then more is tried than without
     /// it [default: never, as the steps end]

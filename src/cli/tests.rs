@@ -92,7 +92,11 @@ fn nonsense_is_refused() {
         &["--scheduler", "http://x"],
     ];
     for arguments in table {
-        assert_eq!(run(arguments).unwrap_err(), ErrorKind::ValueValidation, "{arguments:?}");
+        let error = run(arguments).unwrap_err();
+        assert!(
+            matches!(error, ErrorKind::ValueValidation | ErrorKind::InvalidValue),
+            "{arguments:?}: {error}"
+        );
     }
 }
 
@@ -178,4 +182,21 @@ fn an_executor_is_offered_or_others_are_drained() {
     }
     let source = executor("seagull executor --scheduler http://s:1 --notice gce");
     assert_eq!(source.unwrap_err(), ErrorKind::ValueValidation);
+}
+
+#[test]
+fn words_are_known_and_the_last_run_is_no_name_for_a_new_one() {
+    let refused = |arguments: &[&str]| {
+        let error = Cli::try_parse_from([&["seagull"], arguments].concat()).unwrap_err().to_string();
+        error.lines().take(2).collect::<Vec<_>>().join("\n")
+    };
+    let output = refused(&["run", "--output", "yaml"]);
+    assert!(
+        output.contains("'yaml'") && output.contains("[possible values: human, plain, json]"),
+        "{output}"
+    );
+    for command in ["run", "rerun"] {
+        let named = refused(&[command, "--run-id", "last"]);
+        assert!(named.contains("last is whichever run was the last"), "{named}");
+    }
 }

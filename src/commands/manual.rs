@@ -65,7 +65,7 @@ pub fn page(args: &cli::Man) -> anyhow::Result<u8> {
         }
         return Ok(0);
     }
-    let text = text_of(args.command.as_deref())?;
+    let text = text_of(&args.command)?;
     print(|out| out.write_all(&text))?;
     Ok(0)
 }
@@ -100,17 +100,13 @@ fn manual(command: &clap::Command) -> clap_mangen::Man {
     clap_mangen::Man::new(command.clone()).source(source)
 }
 
-fn text_of(command: Option<&str>) -> anyhow::Result<Vec<u8>> {
+fn text_of(words: &[String]) -> anyhow::Result<Vec<u8>> {
     let all = built();
-    let command = match command {
-        None => &all,
-        Some(name) => {
-            let found = all.find_subcommand(name);
-            found.ok_or_else(|| {
-                usage(format!("there is no command {name:?}\nhint: seagull --help lists them"))
-            })?
-        }
-    };
+    let found = words.iter().try_fold(&all, |command, word| command.find_subcommand(word));
+    let command = found.ok_or_else(|| {
+        let name = words.join(" ");
+        usage(format!("there is no command {name:?}\nhint: seagull --help lists them"))
+    })?;
     let mut text = Vec::new();
     manual(command).render(&mut text)?;
     Ok(text)
@@ -126,7 +122,7 @@ mod tests {
             let mut script = Vec::new();
             write_completions(shell, &mut script);
             let script = String::from_utf8(script).unwrap();
-            for word in ["run", "rerun", "explain", "until-fail", "fail-fast"] {
+            for word in ["run", "rerun", "explain", "until-fail", "fail-fast", "plain", "bundle", "greedy"] {
                 assert!(script.contains(word), "{shell:?} knows no {word}");
             }
         }
@@ -134,16 +130,18 @@ mod tests {
 
     #[test]
     fn each_command_has_a_page_with_its_examples() {
-        let page = |command| String::from_utf8(text_of(command).unwrap()).unwrap();
-        assert!(page(None).contains("seagull") && page(None).contains("rerun"));
-        let run = page(Some("run"));
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let page = |command: &[&str]| String::from_utf8(text_of(&words(command)).unwrap()).unwrap();
+        assert!(page(&[]).contains("seagull") && page(&[]).contains("rerun"));
+        assert!(page(&["executor", "drain"]).contains(".TH seagull-executor-drain"));
+        let run = page(&["run"]);
         assert!(
             run.contains("seagull-run") && run.contains("fail\\-fast") && run.contains("Exit codes"),
             "{run}"
         );
         let title = run.lines().find(|line| line.starts_with(".TH seagull-run")).unwrap();
         assert!(title.contains(concat!("\"seagull ", env!("CARGO_PKG_VERSION"), "\"")), "{title}");
-        assert!(text_of(Some("nonsense")).unwrap_err().is::<crate::errors::Usage>());
+        assert!(text_of(&words(&["run", "nonsense"])).unwrap_err().is::<crate::errors::Usage>());
         let directory = tempfile::tempdir().unwrap();
         let all = directory.path().join("man1");
         page_into(&all);
@@ -171,7 +169,7 @@ mod tests {
     }
 
     fn page_into(directory: &std::path::Path) {
-        let args = cli::Man { command: None, directory: Some(directory.to_owned()) };
+        let args = cli::Man { command: Vec::new(), directory: Some(directory.to_owned()) };
         assert_eq!(super::page(&args).unwrap(), 0);
     }
 }

@@ -15,7 +15,7 @@ use crate::cli;
 use crate::errors::usage;
 use crate::nearest::nearest;
 
-const HINT: &str = "hint: seagull docs run shows every setting";
+const HINT: &str = "hint: seagull docs run and seagull docs sandboxes show every setting";
 
 /// The key of a line that sets one: what stands behind it may be a secret.
 fn key_of(line: &str) -> Option<&str> {

@@ -26,7 +26,7 @@ fn report(tally: &Tally, texts: Texts) -> Report {
     }
     let mut records = tally.tests.iter();
     for file in &tally.names.manifest.files {
-        let mut suite = TestSuite::new(&file.path);
+        let mut suite = TestSuite::new(attribute(&file.path));
         let mut total = Duration::ZERO;
         for (suffix, record) in file.suffixes.iter().zip(&mut records) {
             let case = test_case(&file.path, suffix, status(tally, record, texts), record);
@@ -54,7 +54,7 @@ fn test_case(path: &str, suffix: &str, status: TestCaseStatus, record: &TestReco
     let name = if name.is_empty() { path.rsplit('/').next().unwrap_or(path) } else { name };
     let time = main_run(record, &status).map(|run| Duration::from_micros(run.micros()));
     let mut case = TestCase::new(attribute(name), status);
-    case.set_classname(format!("{module}{}", class.replace("::", ".")));
+    case.set_classname(attribute(&format!("{module}{}", class.replace("::", "."))));
     case.time = time;
     case
 }

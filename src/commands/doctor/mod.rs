@@ -101,7 +101,8 @@ fn settings(place: &Place, findings: &mut Findings) -> anyhow::Result<()> {
     const CHECK: &str = "settings";
     let warnings = &place.config.warnings;
     for (number, warning) in (1..).zip(warnings) {
-        let hint = (number == warnings.len()).then(|| "seagull docs run has all settings".to_owned());
+        let hint = (number == warnings.len())
+            .then(|| "seagull docs run and seagull docs sandboxes show every setting".to_owned());
         findings.tell(Finding::warning(CHECK, warning).hints(hint))?;
     }
     let said = place

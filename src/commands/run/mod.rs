@@ -64,6 +64,7 @@ async fn begin(args: cli::Run, place: Place, base: Option<Box<RunSpec>>) -> anyh
     place.config.warnings.iter().for_each(warn);
     if base.is_none() {
         paths::check(&args, &place)?;
+        paths::check_interpreter(&args, &place)?;
         warn_of_inputs(&args, &place)?;
     }
     let state = State::open(args.at.state.state.as_deref(), &place)?;

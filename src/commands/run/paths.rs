@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use seagull_executor::interpreter;
+
 use crate::cli;
 use crate::errors::usage;
 use crate::framework::{self, Name, PACKAGES};
@@ -38,6 +40,13 @@ pub fn check(args: &cli::Run, place: &Place) -> anyhow::Result<()> {
         return Err(usage(format!("{path}: there is no such file or directory\nhint: {hint}")));
     }
     Ok(())
+}
+
+/// An error for an interpreter that is named for tests here and is not there.
+pub fn check_interpreter(args: &cli::Run, place: &Place) -> anyhow::Result<()> {
+    let named = args.what.suite.python.as_deref().filter(|_| args.at.scheduler.is_none());
+    let found = named.map_or(Ok(()), |python| interpreter::find(python, &place.directory).map(drop));
+    found.map_err(|error| usage(error.to_string()))
 }
 
 /// And no name of a package, nor a file of arguments.
