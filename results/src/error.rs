@@ -12,6 +12,11 @@ pub enum Error {
     Io { path: PathBuf, source: std::io::Error },
     #[error("{path}: {source}")]
     Sqlite { path: PathBuf, source: rusqlite::Error },
+    #[error(
+        "{path} is damaged: {source}\n\
+         hint: it has only what earlier runs taught; once it is moved away the next run begins another"
+    )]
+    History { path: PathBuf, source: rusqlite::Error },
     #[error("{path} has format {found}, this release reads up to {known}\nhint: use a newer seagull")]
     Newer { path: PathBuf, found: i64, known: i64 },
     #[error("a blob has the digest {found}, not {expected}")]

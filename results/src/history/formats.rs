@@ -89,8 +89,8 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
+    use crate::History;
     use crate::history::tests::{TRUNK, ended, passed, run};
-    use crate::{Error, History};
 
     #[test]
     fn the_first_format_is_brought_up_to_this_one() {
@@ -140,7 +140,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let garbage = directory.path().join("garbage");
         std::fs::write(&garbage, [7; 5000]).unwrap();
-        assert!(matches!(History::open(&garbage), Err(Error::Sqlite { .. })));
+        let error = History::open(&garbage).unwrap_err().to_string();
+        assert!(error.contains("garbage is damaged: ") && error.contains("hint: "), "{error}");
         let newer = directory.path().join("newer");
         Connection::open(&newer).unwrap().pragma_update(None, "user_version", FORMAT + 1).unwrap();
         let error = History::open(&newer).unwrap_err().to_string();
