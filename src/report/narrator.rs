@@ -298,7 +298,7 @@ pub fn plan_line(plan: &PlanSummary) -> String {
     );
     if plan.lower_bound > 0 {
         let bound = one_line(&plan.bound, ID_WIDTH);
-        text += &format!("; no plan needs fewer than {} ({bound})", count(plan.lower_bound, "bundle"));
+        text += &format!("; no plan has fewer than {} ({bound})", count(plan.lower_bound, "bundle"));
     }
     if plan.oversize > 0 {
         text += &format!("; {} longer than the cap, for one test or relation is", plan.oversize);
