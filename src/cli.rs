@@ -332,6 +332,9 @@ pub struct ReportArgs {
     /// auto, always or never
     #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = color(), hide_possible_values = true)]
     pub color: Color,
+    /// Show what tests print while they run, line by line
+    #[arg(long)]
+    pub live: bool,
 }
 
 impl ReportArgs {

@@ -68,6 +68,8 @@ async fn finish(service: Arc<Service>, run: RunId) {
     let (of, ended) = (service.clone(), run.clone());
     tidy(move || remove_own_journal(&of, &ended)).await;
     let (of, ended) = (service.clone(), run.clone());
+    tidy(move || of.outputs.forget(&ended).map_err(|error| error.to_string())).await;
+    let (of, ended) = (service.clone(), run.clone());
     // What fails is tried again with all that waits.
     let _ = blocking(move || uploads::pack(&of, &ended)).await;
     // Asked as long as there surely is an actor.

@@ -196,7 +196,8 @@ mod tests {
             let mut client = endpoint::runs_client(server.connect(), &token);
             let submitted = client.submit(submission(spec("r")).unwrap()).await.unwrap().into_inner();
             client.cancel(v1::CancelRequest::from("r".parse::<RunId>().unwrap())).await.unwrap();
-            let watch = WatchAsked { run: "r".parse().unwrap(), after: seagull_domain::Seq(0) };
+            let watch =
+                WatchAsked { run: "r".parse().unwrap(), after: seagull_domain::Seq(0), output: false };
             let mut stream = client.watch(v1::WatchRequest::from(watch)).await.unwrap().into_inner();
             let mut messages = 0;
             while stream.message().await.unwrap().is_some() {

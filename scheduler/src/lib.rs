@@ -15,6 +15,7 @@ mod first;
 mod grpc;
 mod indexer;
 mod journal;
+mod outputs;
 mod own_index;
 mod own_options;
 mod pack;

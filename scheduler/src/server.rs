@@ -22,6 +22,7 @@ use crate::actor::{Actor, Ends, Handle};
 use crate::committer::Committer;
 use crate::indexer::{self, Spool};
 use crate::journal::{self, Journal};
+use crate::outputs::Outputs;
 use crate::service::{Service, logs_of};
 use crate::{Settings, errand, grpc, uploads};
 
@@ -111,6 +112,8 @@ impl Server {
             remote,
             history: in_state(path, History::open(&path.join("history.sqlite")))?,
             archive: in_state(path, Archive::open(&path.join("runs")))?,
+            // Other processes look at the runs of embedded schedulers.
+            outputs: Arc::new(Outputs::new(&path.join("runs"), options.journal != options.state)),
             runs: path.join("runs"),
             journal: options.journal,
             reader,

@@ -15,6 +15,7 @@ use crate::actor::{self, Handle};
 use crate::grpc::blocking;
 use crate::indexer::Spool;
 use crate::journal::{self, Reader};
+use crate::outputs::Outputs;
 
 pub(crate) struct Service {
     pub actor: Handle,
@@ -31,6 +32,8 @@ pub(crate) struct Service {
     pub spool: Option<Arc<Spool>>,
     /// How long a report with results is held while there is no room for more to be indexed.
     pub hold: Duration,
+    /// What tests print while they run.
+    pub outputs: Arc<Outputs>,
     /// `STATE/runs`: a directory for each run, with its logs and its archived stream.
     pub runs: PathBuf,
     /// The journal's directory: the state directory itself, or that of the one run.
@@ -206,6 +209,7 @@ pub(crate) mod tests {
                 remote: None,
                 history: History::open(&path.join("history.sqlite")).unwrap(),
                 archive: Archive::open(&runs).unwrap(),
+                outputs: Arc::new(Outputs::new(&runs, true)),
                 journal: runs.join(run),
                 runs,
                 reader: Mutex::new(journal.reader().unwrap()),

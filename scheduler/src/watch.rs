@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seagull_domain::{RunEvent, RunId, Seq, StreamItem};
-use seagull_proto::convert::{LiveSlot, Watched, pack_items};
+use seagull_proto::convert::{LiveSlot, WatchAsked, Watched, pack_items};
 use seagull_proto::status;
 use seagull_proto::v1::WatchMessage;
 use seagull_scheduler_core::{Event, Fact, project};
@@ -18,11 +18,12 @@ use tonic::Status;
 use crate::actor::Live;
 use crate::grpc::blocking;
 use crate::journal;
+use crate::outputs::Following;
 use crate::service::{Facts, Service};
 
 /// Facts read at a time.
 const PAGE: u32 = 256;
-/// How often another process's journal is looked at.
+/// How often another process's journal is looked at, and what tests print.
 const LOOK: Duration = Duration::from_millis(100);
 
 type Message = Result<WatchMessage, Status>;
@@ -31,21 +32,27 @@ struct Watcher {
     service: Arc<Service>,
     run: RunId,
     after: Seq,
+    /// What tests print, if that is wanted.
+    output: Option<Following>,
+    /// Turns when some test has printed something.
+    told: tokio::sync::watch::Receiver<u64>,
     messages: mpsc::Sender<Message>,
 }
 
 pub(crate) async fn stream(
     service: Arc<Service>,
-    run: RunId,
-    after: Seq,
+    asked: WatchAsked,
 ) -> Result<impl Stream<Item = Message> + Send + 'static, Status> {
+    let WatchAsked { run, after, output } = asked;
     if service.of_another(&run).is_none() && !service.knows(&run).await? {
         return Err(Status::not_found(format!("no run {run}")));
     }
     let (messages, stream) = mpsc::channel(16);
     tokio::spawn(async move {
         let (failed, actor) = (messages.clone(), service.actor.clone());
-        let watcher = Watcher { service, run: run.clone(), after, messages };
+        let output = output.then(|| service.outputs.follow(&run));
+        let told = service.outputs.told();
+        let watcher = Watcher { service, run: run.clone(), after, output, told, messages };
         actor.tell(Event::Watched { run: run.clone() }).await;
         let outcome = watcher.run().await;
         actor.tell(Event::Unwatched { run }).await;
@@ -78,6 +85,7 @@ impl Watcher {
             if !empty {
                 continue;
             }
+            self.pass_output_on().await?;
             if reader.is_of_another() {
                 if gone {
                     return Err(status::broken_off());
@@ -105,6 +113,19 @@ impl Watcher {
         Ok(ended)
     }
 
+    /// Sends what tests have printed since the last time.
+    async fn pass_output_on(&mut self) -> Result<(), Status> {
+        let Some(mut output) = self.output.take() else { return Ok(()) };
+        self.told.mark_unchanged();
+        let news;
+        (news, output) = blocking(move || Ok::<_, String>((output.news(), output))).await?;
+        self.output = Some(output);
+        for printed in news {
+            self.send(Watched::Printed(printed).into()).await?;
+        }
+        Ok(())
+    }
+
     /// Waits until facts that another process writes are worth another look; says whether it is the last.
     async fn look_again(&self) -> Result<bool, Status> {
         tokio::select! {
@@ -115,9 +136,10 @@ impl Watcher {
         blocking(move || Ok::<_, String>(!journal::is_open(&directory))).await
     }
 
-    /// Waits for facts that may be the run's; passes live events on meanwhile. False when the scheduler ends.
+    /// Waits for facts that may be the run's, or for what tests print, if that is wanted; passes live events on meanwhile.
+    /// False when the scheduler ends.
     async fn wait(
-        &self,
+        &mut self,
         durable: &mut tokio::sync::watch::Receiver<crate::committer::Progress>,
         live: &mut broadcast::Receiver<Live>,
     ) -> Result<bool, Status> {
@@ -125,6 +147,10 @@ impl Watcher {
             tokio::select! {
                 changed = durable.changed() => return Ok(changed.is_ok()),
                 () = self.messages.closed() => return Ok(false),
+                Ok(()) = self.told.changed(), if self.output.is_some() => {
+                    tokio::time::sleep(LOOK).await;
+                    return Ok(true);
+                }
                 event = live.recv() => match event {
                     Ok(event) if event.run == self.run => self.send_live(event).await?,
                     Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}

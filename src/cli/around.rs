@@ -33,6 +33,8 @@ const LOGS_EXAMPLES: &str = "\
 Examples:
   seagull logs test_login              what it printed in the last run, in each of its executions
   seagull logs 20261124-191500-ab12cd 'tests/a.py::test_x[1]'
+  seagull logs last --follow           of all tests as they end, and while they run
+  seagull logs test_login --follow     until that test has its verdict
 ";
 
 const HISTORY_EXAMPLES: &str = "\
@@ -212,8 +214,15 @@ impl TestArgs {
 #[derive(Debug, Clone, Args)]
 #[command(after_help = LOGS_EXAMPLES)]
 pub struct Logs {
-    #[command(flatten)]
-    pub of: TestArgs,
+    /// The run's id, or last; alone, a test of the last run if no run is called so
+    #[arg(value_name = "RUN|TEST", default_value = "last")]
+    pub what: String,
+    /// The test's id, the end of it, or a part of it that no other has; every test of the run if there is none
+    #[arg(value_name = "TEST")]
+    pub test: Option<String>,
+    /// Go on until the run, or the test, is over, and show what tests print while they run
+    #[arg(long, short)]
+    pub follow: bool,
     #[command(flatten)]
     pub from: FromArgs,
     #[command(flatten)]

@@ -137,14 +137,13 @@ fn what_is_refused_is_said_as_all_errors_with_what_it_is_called_here() {
 #[test]
 fn a_test_alone_is_one_of_the_last_run() {
     let of = |line: &str| match Cli::try_parse_from(line.split(' ')).unwrap().command {
-        Command::Logs(logs) => logs.of.parts().map(|(run, test)| (run, test.to_owned())),
         Command::Repro(repro) => repro.of.parts().map(|(run, test)| (run, test.to_owned())),
         other => panic!("{other:?}"),
     };
-    assert_eq!(of("seagull logs test_x"), Ok((RunName::Last, "test_x".to_owned())));
+    assert_eq!(of("seagull repro test_x"), Ok((RunName::Last, "test_x".to_owned())));
     assert_eq!(of("seagull repro last a.py::test_x --alone"), Ok((RunName::Last, "a.py::test_x".to_owned())));
-    assert_eq!(of("seagull logs r-7 last"), Ok((RunName::Id("r-7".parse().unwrap()), "last".to_owned())));
-    assert_eq!(of("seagull logs a/b x").unwrap_err(), "a/b: expected a run's id, or last");
+    assert_eq!(of("seagull repro r-7 last"), Ok((RunName::Id("r-7".parse().unwrap()), "last".to_owned())));
+    assert_eq!(of("seagull repro a/b x").unwrap_err(), "a/b: expected a run's id, or last");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use seagull_domain::{Digest, Manifest, RunEvent, RunId, RunSpec, Seq, StreamItem};
-use seagull_proto::convert::{LiveSlot, WatchAsked, Watched};
+use seagull_proto::convert::{LiveSlot, Printed, WatchAsked, Watched};
 use seagull_proto::v1;
 use tokio::sync::mpsc;
 
@@ -23,6 +23,8 @@ pub enum Notice {
     Expected(Arc<Manifest>),
     Items(Vec<StreamItem>),
     Live(Vec<LiveSlot>),
+    /// What a test prints while it runs.
+    Printed(Printed),
     /// The connection is lost, for this reason; tries go on.
     Disconnected(String),
     Reconnected,
@@ -31,14 +33,14 @@ pub enum Notice {
 }
 
 impl Client {
-    /// Watches a run from its beginning to its end.
-    pub fn watch(&self, run: RunId) -> mpsc::Receiver<Notice> {
-        self.read(run, false)
+    /// Watches a run from its beginning to its end; with what tests print while they run, if that is wanted.
+    pub fn watch(&self, run: RunId, output: bool) -> mpsc::Receiver<Notice> {
+        self.read(run, Extent { output, until_now: false })
     }
 
     /// Watches a run from its beginning to where it is now.
     pub fn look_at(&self, run: RunId) -> mpsc::Receiver<Notice> {
-        self.read(run, true)
+        self.read(run, Extent { output: false, until_now: true })
     }
 
     /// What a run was asked for as, if there is one.
@@ -56,10 +58,10 @@ impl Client {
         None
     }
 
-    fn read(&self, run: RunId, until_now: bool) -> mpsc::Receiver<Notice> {
+    fn read(&self, run: RunId, extent: Extent) -> mpsc::Receiver<Notice> {
         let (notices, receiver) = mpsc::channel(16);
         let (client, position) = (self.clone(), Position::default());
-        let watcher = Watcher { client, run, position, expected: None, notices, lost: false, until_now };
+        let watcher = Watcher { client, run, position, expected: None, notices, lost: false, extent };
         tokio::spawn(watcher.run());
         receiver
     }
@@ -74,7 +76,15 @@ struct Watcher {
     notices: mpsc::Sender<Notice>,
     /// The loss of the connection was told, and not yet that it is back.
     lost: bool,
-    /// Nothing that happens from now on is wanted.
+    extent: Extent,
+}
+
+/// How much of a run is wanted.
+#[derive(Clone, Copy)]
+struct Extent {
+    /// What tests print while they run.
+    output: bool,
+    /// Nothing that happens from now on.
     until_now: bool,
 }
 
@@ -129,7 +139,8 @@ impl Watcher {
     }
 
     async fn read_on(&mut self) -> Result<(), Stop> {
-        let asked = WatchAsked { run: self.run.clone(), after: self.position.resume() };
+        let Extent { output, until_now } = self.extent;
+        let asked = WatchAsked { run: self.run.clone(), after: self.position.resume(), output };
         let answer =
             self.client.runs.clone().watch(v1::WatchRequest::from(asked)).await.map_err(Error::from)?;
         let mut messages = answer.into_inner();
@@ -150,7 +161,8 @@ impl Watcher {
                     }
                 }
                 Watched::Live { slots, .. } => self.tell(Notice::Live(slots)).await?,
-                Watched::CaughtUp { .. } if self.until_now => return Ok(()),
+                Watched::Printed(printed) => self.tell(Notice::Printed(printed)).await?,
+                Watched::CaughtUp { .. } if until_now => return Ok(()),
                 Watched::CaughtUp { .. } => {}
             }
         }

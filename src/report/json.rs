@@ -7,6 +7,7 @@ use seagull_domain::{
     Counts, Evidence, PlanSummary, RunEvent, RunSpec, SkippedModule, StreamItem, SuiteError, TestResult,
     TextRef, Verdict,
 };
+use seagull_proto::convert::Printed;
 use serde::Serialize;
 
 use super::tally::Tally;
@@ -81,6 +82,14 @@ enum Body<'a> {
         test: String,
         executor: &'a str,
         slot: u32,
+    },
+    Output {
+        test: &'a str,
+        attempt: u64,
+        executor: &'a str,
+        slot: u32,
+        offset: u64,
+        text: &'a str,
     },
     TestFinished {
         test: String,
@@ -217,6 +226,18 @@ impl<W: Write + Send> Reporter for Json<W> {
             slot: live.slot.0,
         };
         self.write(tally, tally.seq.0, "test_started", body)
+    }
+
+    fn printed(&mut self, tally: &Tally, printed: &Printed) -> io::Result<()> {
+        let body = Body::Output {
+            test: &printed.test,
+            attempt: printed.attempt.0,
+            executor: printed.executor.as_str(),
+            slot: printed.slot.0,
+            offset: printed.offset,
+            text: &printed.text,
+        };
+        self.write(tally, tally.seq.0, "output", body)
     }
 
     fn finish(&mut self, _: &Tally, _: &Closing) -> io::Result<()> {

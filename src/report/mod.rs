@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use seagull_domain::{ExecutorId, Instant, Manifest, RunId, SlotNumber, StreamItem, TestIndex, TextRef};
+use seagull_proto::convert::Printed;
 
 pub use around::Form;
 pub use choice::{Color, Output};
@@ -41,6 +42,8 @@ use crate::errors::Stderr;
 const FILE_HINT: &str = "hint: --junit FILE or --html FILE names another; may it be written to?";
 /// Texts of one report are fetched up to this many bytes together.
 const MAX_TEXTS: u64 = 256 << 20;
+/// Of a test's id before what it prints.
+const PRINTED_WIDTH: usize = 60;
 
 /// What a slot runs now. Not part of the stream: it is never replayed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +63,12 @@ pub trait Reporter: Send {
     /// A slot turned to another test.
     fn live(&mut self, _: &Tally, _: &Live) -> io::Result<()> {
         Ok(())
+    }
+
+    /// A test that runs has printed something.
+    fn printed(&mut self, _: &Tally, printed: &Printed) -> io::Result<()> {
+        let id = one_line(&printed.test, PRINTED_WIDTH);
+        printed.text.lines().try_for_each(|line| self.say(&format!("{id} | {}", clean(line))))
     }
 
     /// Time passed.
@@ -176,6 +185,10 @@ impl Report {
             return Ok(());
         }
         self.reporter.live(&self.tally, live)
+    }
+
+    pub fn printed(&mut self, printed: &Printed) -> io::Result<()> {
+        self.reporter.printed(&self.tally, printed)
     }
 
     /// To be called about ten times a second.

@@ -133,7 +133,12 @@ fn serve(directory: &Path) -> io::Result<()> {
 
 fn session(channel: &mut Channel, adapter: &mut dyn Adapter, configure: &Configure) -> Done<()> {
     adapter.prepare()?;
-    channel.say(&Event::Hello { dump_signal: None, batch_ms: adapter.batch_ms(), found_with: String::new() });
+    channel.say(&Event::Hello {
+        pid: None,
+        dump_signal: None,
+        batch_ms: adapter.batch_ms(),
+        found_with: String::new(),
+    });
     if configure.discover {
         let found = adapter.discover()?;
         for file in &found.files {

@@ -75,6 +75,8 @@ pub(crate) enum Role {
 pub(crate) enum Event {
     Hello {
         #[serde(default)]
+        pid: Option<u32>,
+        #[serde(default)]
         dump_signal: Option<i32>,
         #[serde(default)]
         batch_ms: Option<u64>,

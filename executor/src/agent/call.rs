@@ -5,8 +5,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use seagull_domain::Desired;
 use seagull_executor_core::State;
+use seagull_proto::convert;
 use tokio::time::Instant;
 use tonic::Status;
 
@@ -16,7 +16,7 @@ use super::logs::Logs;
 /// Results are reported at most this often.
 const RESULTS: Duration = Duration::from_millis(50);
 
-type Answer = Pin<Box<dyn Future<Output = Result<Desired, Status>> + Send>>;
+type Answer = Pin<Box<dyn Future<Output = Result<convert::Answer, Status>> + Send>>;
 
 pub(crate) struct Calls {
     connection: Connection,
@@ -93,7 +93,7 @@ impl Calls {
     }
 
     /// The answer to the call; waits for ever if there is none.
-    pub async fn answer(&mut self) -> Result<Desired, Status> {
+    pub async fn answer(&mut self) -> Result<convert::Answer, Status> {
         let Some(call) = &mut self.call else { return std::future::pending().await };
         let answer = call.answer.as_mut().await;
         self.call = None;

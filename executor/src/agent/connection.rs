@@ -5,8 +5,10 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::time::Duration;
 
-use seagull_domain::{BundleContents, Desired, Digest, Report, RunId};
-use seagull_proto::convert::{BlobAsked, BlobPart, BlobPiece, BundleAsked, LogChunk, RunDescription};
+use seagull_domain::{BundleContents, Digest, Report, RunId};
+use seagull_proto::convert::{
+    Answer, BlobAsked, BlobPart, BlobPiece, BundleAsked, LogChunk, OutputTold, RunDescription,
+};
 use seagull_proto::endpoint::{Authorized, blobs_client, executors_client};
 use seagull_proto::limits::CHUNK_BYTES;
 use seagull_proto::v1::blobs_client::BlobsClient;
@@ -53,7 +55,7 @@ impl Connection {
         }
     }
 
-    pub async fn synchronize(&self, report: Report) -> Result<Desired, Status> {
+    pub async fn synchronize(&self, report: Report) -> Result<Answer, Status> {
         let answer = self.executors.clone().synchronize(v1::ReportMessage::from(report)).await?;
         answer.into_inner().try_into().map_err(invalid)
     }
@@ -73,6 +75,11 @@ impl Connection {
     pub async fn put_log(&self, chunk: LogChunk) -> Result<u64, Status> {
         let answer = self.executors.clone().put_log(v1::PutLogRequest::from(chunk)).await?;
         Ok(answer.into_inner().durable)
+    }
+
+    /// Once: it is as well lost.
+    pub async fn tell_output(&self, told: OutputTold) -> Result<(), Status> {
+        self.executors.clone().tell_output(v1::OutputTold::from(told)).await.map(drop)
     }
 
     /// Stores a blob; one that is there already is the same.

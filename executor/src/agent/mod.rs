@@ -9,6 +9,7 @@ mod context;
 mod discovery;
 mod link;
 mod logs;
+mod output;
 mod reader;
 mod worker;
 
@@ -20,7 +21,7 @@ use std::time::Duration;
 use seagull_domain::{AttemptId, BootId, Desired, ExecutorId, Generation, Instant, RunId};
 use seagull_executor_core::{Effect, Event, Leaving, Settings, State, WorkerId};
 use seagull_proto::Token;
-use seagull_proto::convert::BundleAsked;
+use seagull_proto::convert::{Answer, BundleAsked};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tonic::Code;
@@ -37,6 +38,7 @@ pub use connection::jittered;
 use connection::{Connection, refuses_executor};
 use context::Contexts;
 use logs::Logs;
+use output::Followed;
 use worker::{Order, Shared};
 
 /// Events that wait for the agent before workers wait too.
@@ -142,10 +144,12 @@ impl Agent {
         let connection = Connection::new(options.channel, &options.token);
         let (sender, events) = mpsc::channel(QUEUE);
         let shared = Shared {
+            executor: options.id.clone(),
             contexts: Contexts::new(connection.clone(), cache, options.in_place),
             setups: Arc::new(setups),
             connection: connection.clone(),
             logs: Logs::default(),
+            followed: Followed::default(),
             sandboxes,
             home,
             keeper,
@@ -169,7 +173,10 @@ impl Agent {
             tokio::select! {
                 Some(event) = self.events.recv() => self.events(event),
                 answer = self.calls.answer() => match answer {
-                    Ok(desired) => self.desired(desired),
+                    Ok(Answer { desired, followed }) => {
+                        self.shared.followed.set(followed);
+                        self.desired(desired);
+                    }
                     Err(status) if refuses_executor(&status) => {
                         return Err(Error::Refused(status.message().to_owned()));
                     }

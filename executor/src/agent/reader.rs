@@ -42,6 +42,7 @@ impl Reader {
             serde_json::from_slice(line).map_err(|error| secrets.hidden_in(refusal(error)))?;
         bounded(&event)?;
         event.texts().into_iter().for_each(|text| secrets.hide(text));
+        self.voice.stage.hear(&event);
         if let Some(event) = self.hear(event, line.len()) {
             self.voice.say(event);
         }
@@ -75,7 +76,7 @@ impl Reader {
             Event::Uncollected {} | Event::Finishing {} => return None,
             Event::Collecting {} => WorkerEvent::Collecting,
             Event::Collected {} => WorkerEvent::FileCollected,
-            Event::Hello { dump_signal, batch_ms, found_with } => {
+            Event::Hello { dump_signal, batch_ms, found_with, .. } => {
                 let found_with = fitted(found_with, limits::REPORT_BYTES);
                 if voice.context.needs(voice.start.attempt).is_some_and(|needed| needed != found_with) {
                     voice.say(WorkerEvent::EnvironmentDiffers);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use seagull_domain::{AttemptId, Framework, InfraCause, TestIndex, TextRef, Workspace};
+use seagull_domain::{AttemptId, ExecutorId, Framework, InfraCause, TestIndex, TextRef, Workspace};
 use seagull_executor_core::{Event, Exit, NodeOrder, Start, WorkerEvent};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
@@ -19,6 +19,7 @@ use super::connection::Connection;
 use super::context::{Context, Contexts};
 use super::link::Link;
 use super::logs::Logs;
+use super::output::{self, Followed, Stage};
 use crate::docker::{Held, Keeper, Services};
 use crate::interpreter;
 use crate::sandbox::{Handle, Home, ProcessSandbox, Sandbox, Spec, environment, own_program};
@@ -63,10 +64,12 @@ pub(crate) enum Order {
 /// What workers share with their agent.
 #[derive(Clone)]
 pub(crate) struct Shared {
+    pub executor: ExecutorId,
     pub connection: Connection,
     pub contexts: Contexts,
     pub setups: Arc<Setups>,
     pub logs: Logs,
+    pub followed: Followed,
     pub sandboxes: Arc<ProcessSandbox>,
     /// Where sandboxes have their directories.
     pub home: Arc<Home>,
@@ -92,6 +95,8 @@ pub(crate) struct Voice {
     own_log: PathBuf,
     /// What its tests need besides it.
     pub services: Option<Services>,
+    /// What its test is, while it runs one.
+    pub stage: Stage,
     /// The file that a discovery is at.
     importing: Arc<Mutex<String>>,
 }
@@ -119,9 +124,12 @@ impl Voice {
         self.importing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    pub fn attempt(&self) -> AttemptId {
+        AttemptId(self.attempt.load(Ordering::Relaxed))
+    }
+
     pub fn log(&self, text: &str) -> Option<TextRef> {
-        let attempt = AttemptId(self.attempt.load(Ordering::Relaxed));
-        self.shared.logs.append(attempt, text)
+        self.shared.logs.append(self.attempt(), text)
     }
 
     /// With what a controller has written, which nobody hears of otherwise: it has no tests.
@@ -259,6 +267,7 @@ fn begin(
             attempt,
             dumps: Arc::default(),
             own_log: log.clone(),
+            stage: Stage::default(),
             importing: Arc::default(),
             services: given.services.clone(),
         },
@@ -348,11 +357,12 @@ fn cache_directory(caches: &Path, project: &str, slot: &str) -> PathBuf {
 
 impl Launched {
     async fn serve(mut self, mut orders: mpsc::UnboundedReceiver<Order>) -> Exit {
-        let log = self.log.clone();
+        let (log, voice) = (self.log.clone(), self.voice.clone());
         let watch = self.voice.services.clone().map(|services| watch(services, &self.voice));
         let heard = tokio::select! {
             heard = self.converse(&mut orders) => heard,
             never = keep_short(&log) => match never {},
+            never = output::tell(&voice) => match never {},
         };
         watch.iter().for_each(tokio::task::JoinHandle::abort);
         if heard.is_err() {

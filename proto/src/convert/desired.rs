@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use seagull_domain::{Desired, DesiredAttempt, EnvironmentNumber, SlotIndex};
+use seagull_domain::{Desired, DesiredAttempt, EnvironmentNumber, RunId, SlotIndex};
 
 use super::Invalid;
 use super::scalar::{self, Checked};
@@ -23,7 +23,34 @@ impl From<Desired> for v1::DesiredMessage {
                 .collect(),
             lease_ms: desired.lease_ms.min(limits::MILLIS),
             drain_ms: desired.drain_ms.map(|limit| limit.min(limits::MILLIS)),
+            followed: Vec::new(),
         }
+    }
+}
+
+/// The answer to a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub desired: Desired,
+    /// Runs of which somebody wants to see what tests print while they run.
+    pub followed: Vec<RunId>,
+}
+
+impl From<Answer> for v1::DesiredMessage {
+    fn from(answer: Answer) -> Self {
+        let followed = answer.followed.into_iter().map(Into::into).collect();
+        Self { followed, ..answer.desired.into() }
+    }
+}
+
+impl TryFrom<v1::DesiredMessage> for Answer {
+    type Error = Invalid;
+
+    fn try_from(mut message: v1::DesiredMessage) -> Checked<Self> {
+        let followed = std::mem::take(&mut message.followed);
+        let run = |run| scalar::id(run, "DesiredMessage.followed");
+        let followed = scalar::list(followed, limits::RUNS, "DesiredMessage.followed", run)?;
+        Ok(Self { desired: message.try_into()?, followed })
     }
 }
 

@@ -7,6 +7,7 @@ use prost::encoding::encoded_len_varint;
 use seagull_domain::{ExecutorId, RunId, Seq, SlotNumber, StreamItem, TestIndex};
 
 use super::Invalid;
+use super::printed::Printed;
 use super::scalar::{self, Checked};
 use crate::v1::watch_message;
 use crate::{limits, v1};
@@ -17,6 +18,8 @@ pub struct WatchAsked {
     pub run: RunId,
     /// Events with a higher number only.
     pub after: Seq,
+    /// With what tests print while they run.
+    pub output: bool,
 }
 
 /// A message of a run's stream.
@@ -32,6 +35,7 @@ pub enum Watched {
     CaughtUp {
         after: Seq,
     },
+    Printed(Printed),
 }
 
 /// What a slot does now.
@@ -78,6 +82,7 @@ impl From<Watched> for v1::WatchMessage {
                 slots: slots.into_iter().map(Into::into).collect(),
             }),
             Watched::CaughtUp { after } => watch_message::Message::CaughtUp(v1::CaughtUp { after: after.0 }),
+            Watched::Printed(printed) => watch_message::Message::Printed(printed.into()),
         })
     }
 }
@@ -99,6 +104,7 @@ impl TryFrom<v1::WatchMessage> for Watched {
             watch_message::Message::CaughtUp(caught_up) => {
                 Self::CaughtUp { after: scalar::seq(caught_up.after, "CaughtUp.after")? }
             }
+            watch_message::Message::Printed(printed) => Self::Printed(printed.try_into()?),
         })
     }
 }
@@ -123,7 +129,7 @@ impl TryFrom<v1::LiveSlot> for LiveSlot {
 
 impl From<WatchAsked> for v1::WatchRequest {
     fn from(asked: WatchAsked) -> Self {
-        Self { run: asked.run.into(), after: asked.after.0 }
+        Self { run: asked.run.into(), after: asked.after.0, output: asked.output }
     }
 }
 
@@ -134,6 +140,7 @@ impl TryFrom<v1::WatchRequest> for WatchAsked {
         Ok(Self {
             run: scalar::id(message.run, "WatchRequest.run")?,
             after: scalar::seq(message.after, "WatchRequest.after")?,
+            output: message.output,
         })
     }
 }

@@ -222,6 +222,28 @@ fn a_desired_state_that_breaks_a_bound_is_refused() {
 }
 
 #[test]
+fn output_that_breaks_a_bound_is_refused() {
+    let told = || OutputTold { run: "r".parse().unwrap(), printed: Source(3).printed() };
+    let bad = |field, spoil: fn(&mut v1::Printed)| {
+        refused(told(), field, |m: &mut v1::OutputTold| spoil(m.printed.as_mut().unwrap()));
+    };
+    refused(told(), "OutputTold.run", |m: &mut v1::OutputTold| m.run = "../r".into());
+    refused(told(), "OutputTold.printed", |m: &mut v1::OutputTold| m.printed = None);
+    bad("Printed.executor", |m| m.executor.clear());
+    bad("Printed.slot", |m| m.slot = u32::MAX);
+    bad("Printed.attempt", |m| m.attempt = u64::MAX);
+    bad("Printed.test", |m| m.test = "x".repeat(limits::PATH_BYTES + 1));
+    bad("Printed.offset", |m| m.offset = u64::MAX);
+    bad("Printed.text", |m| m.text = "x".repeat(limits::CHUNK_BYTES + 1));
+    let followed = |m: &mut v1::DesiredMessage| m.followed = vec!["..".into()];
+    refused(
+        Answer { desired: Source(0).desired(), followed: Vec::new() },
+        "DesiredMessage.followed",
+        followed,
+    );
+}
+
+#[test]
 fn a_bundle_that_breaks_a_bound_is_refused() {
     let bundle = || {
         let relation = |place| Entry {

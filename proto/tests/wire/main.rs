@@ -6,7 +6,7 @@ macro_rules! messages {
     ($of:ident) => {
         $of! {
             ReportMessage => Report,
-            DesiredMessage => Desired,
+            DesiredMessage => Answer,
             BundleContents => BundleContents,
             RunDescription => RunDescription,
             SubmitRequest => RunSpec,
@@ -27,6 +27,7 @@ macro_rules! messages {
             GetRunRequest => RunId,
             GetBundleRequest => BundleAsked,
             PutLogRequest => LogChunk,
+            OutputTold => OutputTold,
             ReadLogRequest => TextAsked,
             PutRequest => BlobPart,
             GetRequest => BlobAsked,

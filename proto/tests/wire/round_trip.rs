@@ -5,8 +5,9 @@ use std::fmt::Debug;
 use prost::Message;
 use seagull_domain::*;
 use seagull_proto::convert::{
-    BlobAsked, BlobPart, BlobPiece, BundleAsked, DrainAsked, HistoryAsked, ListAsked, LogChunk, RankAsked,
-    RunDescription, SearchAsked, TestAsked, TextAsked, WatchAsked, Watched, Word, fit_result, pack_items,
+    Answer, BlobAsked, BlobPart, BlobPiece, BundleAsked, DrainAsked, HistoryAsked, ListAsked, LogChunk,
+    OutputTold, RankAsked, RunDescription, SearchAsked, TestAsked, TextAsked, WatchAsked, Watched, Word,
+    fit_result, pack_items,
 };
 use seagull_proto::{Invalid, PROTOCOL, limits, v1};
 
@@ -40,6 +41,9 @@ fn every_type_arrives_as_it_was_sent() {
         let s = &mut Source(seed);
         round_trip::<Report, v1::ReportMessage>(s.report());
         round_trip::<Desired, v1::DesiredMessage>(s.desired());
+        let answer = Answer { desired: s.desired(), followed: s.list(5, Source::id) };
+        round_trip::<Answer, v1::DesiredMessage>(answer);
+        round_trip::<OutputTold, v1::OutputTold>(OutputTold { run: s.id(), printed: s.printed() });
         round_trip::<BundleContents, v1::BundleContents>(s.bundle(seed % 30));
         round_trip::<RunSpec, v1::SubmitRequest>(s.spec());
         round_trip::<Watched, v1::WatchMessage>(s.watched());
@@ -64,7 +68,7 @@ fn small_questions_and_answers_arrive_as_they_were_sent() {
     let (digest, attempt, generation) = (s.digest(), AttemptId(limits::NUMBER), Generation(7));
     round_trip::<RunId, v1::GetRunRequest>(run.clone());
     round_trip::<RunId, v1::CancelRequest>(run.clone());
-    round_trip::<WatchAsked, v1::WatchRequest>(WatchAsked { run: run.clone(), after: Seq(9) });
+    round_trip::<WatchAsked, v1::WatchRequest>(WatchAsked { run: run.clone(), after: Seq(9), output: true });
     round_trip::<BundleAsked, v1::GetBundleRequest>(BundleAsked { run: run.clone(), attempt, generation });
     for project in [None, Some("p".to_owned())] {
         round_trip::<ListAsked, v1::ListRequest>(ListAsked { project, limit: limits::LISTED_RUNS });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use seagull_domain::{BootId, ExecutorId, Report, RunId};
-use seagull_proto::convert::{BundleAsked, LogChunk, RunDescription};
+use seagull_proto::convert::{Answer, BundleAsked, LogChunk, OutputTold, RunDescription};
 use seagull_proto::v1::executors_server::Executors;
 use seagull_proto::{agree, status, v1};
 use seagull_scheduler_core::Event;
@@ -62,7 +62,8 @@ impl Executors for Face {
         gone.executor = None;
         let desired = answer.ok_or_else(status::superseded)?;
         let desired = desired.map_err(|actor::Displaced| status::displaced())?;
-        Ok(Response::new(desired.into()))
+        let followed = self.0.outputs.followed(&desired.runs);
+        Ok(Response::new(Answer { desired, followed }.into()))
     }
 
     async fn get_run(
@@ -104,5 +105,18 @@ impl Executors for Face {
             Err(error) => return Err(self.not_kept(error).await),
         };
         Ok(Response::new(v1::PutLogResponse { durable }))
+    }
+
+    async fn tell_output(
+        &self,
+        request: Request<v1::OutputTold>,
+    ) -> Result<Response<v1::OutputHeard>, Status> {
+        let OutputTold { run, printed } = request.into_inner().try_into()?;
+        let asked = run.clone();
+        let live = self.0.actor.ask(|reply| actor::Request::Run { run: asked, reply }).await.flatten();
+        live.ok_or_else(|| Status::not_found("no such run"))?;
+        let outputs = self.0.outputs.clone();
+        blocking(move || outputs.take(&run, printed)).await?;
+        Ok(Response::new(v1::OutputHeard {}))
     }
 }

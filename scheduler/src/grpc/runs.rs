@@ -85,8 +85,8 @@ impl Runs for Face {
     }
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Messages>, Status> {
-        let WatchAsked { run, after } = request.into_inner().try_into()?;
-        let stream = watch::stream(self.0.clone(), run, after).await?;
+        let asked = WatchAsked::try_from(request.into_inner())?;
+        let stream = watch::stream(self.0.clone(), asked).await?;
         Ok(Response::new(Box::pin(stream)))
     }
 

@@ -1,27 +1,94 @@
-//! `seagull logs`: what a test printed, in each of its executions.
+//! `seagull logs`: what tests printed, in each of their executions, and what they print while they run.
 
-use super::{Reach, Told, form, not_one};
+use anyhow::anyhow;
+use seagull_domain::RunId;
+use seagull_proto::convert::Printed;
+
+use super::{Reach, Told, form, not_one, unread};
 use crate::cli::{self, RunName};
+use crate::client::Notice;
 use crate::commands::print;
 use crate::errors::{say, usage};
-use crate::report::around::{self, Story};
+use crate::report::around::{self, Execution, Printing, Story};
 
 pub async fn run(args: cli::Logs) -> anyhow::Result<u8> {
-    let (run, test) = args.of.parts().map_err(usage)?;
     let reach = Reach::new(&args.from).await?;
-    let story = story(&reach, &run, test).await?;
-    let form = form(&args.form);
+    let (run, test) = match (args.what.parse::<RunName>(), &args.test) {
+        (Ok(run), Some(test)) => (run, Some(test.as_str())),
+        (Err(expected), Some(_)) => return Err(usage(format!("{}: {expected}", args.what))),
+        (Ok(RunName::Id(run)), None) if reach.client.begun(&run).await.is_some() => (RunName::Id(run), None),
+        (Ok(RunName::Last), None) => (RunName::Last, None),
+        (_, None) => (RunName::Last, Some(args.what.as_str())),
+    };
+    match test {
+        Some(test) if !args.follow => show_test(&reach, &args, &run, test).await?,
+        _ => show(&reach, &args, &reach.run(&run).await?, test).await?,
+    }
+    Ok(0)
+}
+
+async fn show_test(reach: &Reach, args: &cli::Logs, run: &RunName, test: &str) -> anyhow::Result<()> {
+    let story = story(reach, run, test).await?;
     if story.executions.is_empty() {
         say!("{} was not executed in run {}", story.id, story.run);
     }
     for execution in &story.executions {
-        let text = match execution.result.text {
-            Some(text) => Some(reach.client.text(&story.run, text).await?),
-            None => None,
-        };
-        print(|out| around::log(out, form, &story, execution, text.as_deref()))?;
+        show_execution(reach, args, (&story.run, &story.id), execution).await?;
     }
-    Ok(0)
+    Ok(())
+}
+
+async fn show_execution(
+    reach: &Reach,
+    args: &cli::Logs,
+    (run, id): (&RunId, &str),
+    execution: &Execution,
+) -> anyhow::Result<()> {
+    let text = match execution.result.text {
+        Some(text) => Some(reach.client.text(run, text).await?),
+        None => None,
+    };
+    print(|out| around::log(out, form(&args.form), (run, id), execution, text.as_deref()))
+}
+
+/// What tests of a run print, as far as there is anything; to its end, if it is followed.
+async fn show(reach: &Reach, args: &cli::Logs, run: &RunId, test: Option<&str>) -> anyhow::Result<()> {
+    let mut notices = match args.follow {
+        true => reach.client.watch(run.clone(), true),
+        false => reach.client.look_at(run.clone()),
+    };
+    let mut printing = Printing::new(test);
+    let (mut before, mut any): (Option<Printed>, bool) = (None, false);
+    while let Some(notice) = notices.recv().await {
+        match notice {
+            Notice::Manifest(manifest) => printing
+                .manifest(&manifest)
+                .map_err(|found| not_one(test.unwrap_or_default(), &found, &format!("run {run}")))?,
+            Notice::Items(items) => {
+                for (id, execution) in
+                    items.into_iter().filter_map(|item| printing.item(item)).collect::<Vec<_>>()
+                {
+                    show_execution(reach, args, (run, &id), &execution).await?;
+                    (before, any) = (None, true);
+                }
+            }
+            Notice::Printed(printed) if printing.shows(&printed) => {
+                print(|out| around::printed(out, form(&args.form), run, &printed, before.as_ref()))?;
+                (before, any) = (Some(printed), true);
+            }
+            Notice::Failed(error) => return Err(unread(run, error)),
+            Notice::Disconnected(why) if args.follow => say!("reconnecting: {why}"),
+            Notice::Disconnected(why) => return Err(anyhow!("{why}")),
+            Notice::Printed(_) | Notice::Expected(_) | Notice::Live(_) | Notice::Reconnected => {}
+        }
+        if printing.is_over() {
+            break;
+        }
+    }
+    if !any {
+        say!("nothing was printed in run {run}");
+    }
+    Ok(())
 }
 
 /// What the stream of a run says of the test that is meant.

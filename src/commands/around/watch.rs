@@ -46,6 +46,7 @@ pub async fn run(args: cli::Watch) -> anyhow::Result<u8> {
         screen,
         coverage: None,
         interrupt: Interrupt::Leave(LEAVING),
+        live: args.report.live,
         told: None,
         joins,
     };

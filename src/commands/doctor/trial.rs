@@ -65,7 +65,7 @@ pub async fn run(spec: RunSpec, limit: Duration, home: &Path, setups: &Path) -> 
         in_place: true,
     };
     let mut executor = Executor::start(options).context("tests cannot be executed here")?;
-    let mut notices = client.watch(run.clone());
+    let mut notices = client.watch(run.clone(), false);
     let mut watched = Watched::default();
     let began = Instant::now();
     let mut deadline = None;

@@ -62,6 +62,7 @@ pub async fn run(mut start: Start) -> anyhow::Result<u8> {
         screen,
         coverage,
         interrupt: Interrupt::Cancel(INTERRUPTING),
+        live: start.args.report.live,
         told: Some(tellings),
         joins: None,
     };

@@ -31,6 +31,8 @@ pub struct Session {
     /// Of a run of the suite here.
     pub coverage: Option<Coverage>,
     pub interrupt: Interrupt,
+    /// What tests print is shown while they run.
+    pub live: bool,
     /// What an executor of this process says beside.
     pub told: Option<mpsc::UnboundedReceiver<String>>,
     /// With what command an executor joins, where the run waits for some elsewhere.
@@ -58,7 +60,7 @@ pub async fn follow(
     signals: &mut Signals,
     trouble: impl Future<Output = anyhow::Error>,
 ) -> anyhow::Result<End> {
-    let mut notices = session.client.watch(session.run.clone());
+    let mut notices = session.client.watch(session.run.clone(), session.live);
     let (complaints, mut complaint) = mpsc::channel(1);
     let (counts, mut slots) = mpsc::channel(1);
     let mut told = session.told.take();

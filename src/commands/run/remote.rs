@@ -66,8 +66,8 @@ pub async fn run(mut start: Start, url: Uri) -> anyhow::Result<u8> {
     }
     let screen = Screen::new(run.clone(), start.settings(attached)).elsewhere();
     let joins = Some(with_access(&["seagull", "executor"], &start.args.at));
-    let interrupt = Interrupt::Cancel(INTERRUPTING);
-    let session = Session { client, run, screen, coverage, interrupt, told: None, joins };
+    let (interrupt, live) = (Interrupt::Cancel(INTERRUPTING), start.args.report.live);
+    let session = Session { client, run, screen, coverage, interrupt, live, told: None, joins };
     match follow::follow(session, &mut start.signals, future::pending()).await? {
         End::Finished(code) => Ok(code),
         End::Abandoned => Ok(INTERRUPTED),

@@ -64,6 +64,7 @@ impl Screen {
             Notice::Expected(manifest) => self.report.expected(manifest.clone()),
             Notice::Items(items) => self.items(items)?,
             Notice::Live(slots) => self.live(slots)?,
+            Notice::Printed(printed) => self.report.printed(printed).context(TOLD)?,
             Notice::Disconnected(why) => self.say(&format!("reconnecting: {}", without_hints(why)))?,
             Notice::Reconnected => self.say("connected again")?,
             Notice::Failed(_) => {}

@@ -3,6 +3,7 @@
 mod explain;
 mod found;
 mod lists;
+mod printing;
 mod results;
 mod story;
 mod waits;
@@ -17,7 +18,8 @@ use super::text::Paint;
 pub use explain::{explain_run, explain_test};
 pub use found::{failures, ranked};
 pub use lists::{history, runs};
-pub use results::{Part, ended, log, results};
+pub use printing::Printing;
+pub use results::{Part, ended, log, printed, results};
 pub use story::{Execution, Story, Teller};
 
 /// In which form data is written.

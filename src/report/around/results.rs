@@ -3,10 +3,11 @@
 use std::io::{self, IsTerminal, Write};
 
 use seagull_domain::{Evidence, RunId, SuiteError, TestIndex, Verdict};
+use seagull_proto::convert::Printed;
 use serde::Serialize;
 
 use super::lists::cause;
-use super::story::{Execution, Story};
+use super::story::Execution;
 use super::{Form, line, seconds};
 use crate::report::names::Names;
 use crate::report::tally::{self, Tally, TestRecord};
@@ -183,14 +184,14 @@ struct Log<'a> {
 pub fn log(
     out: &mut impl Write,
     form: Form,
-    story: &Story,
+    (run, id): (&RunId, &str),
     execution: &Execution,
     text: Option<&str>,
 ) -> io::Result<()> {
     if form.json {
         let object = Log {
-            run: story.run.as_str(),
-            test: &story.id,
+            run: run.as_str(),
+            test: id,
             attempt: execution.attempt.0,
             executor: execution.executor.as_str(),
             slot: execution.slot.0,
@@ -202,12 +203,56 @@ pub fn log(
         };
         return line(out, &object);
     }
-    let id = one_line(&story.id, MESSAGE_WIDTH);
-    writeln!(out, "{}", form.paint.bold(format!("── {id}: {} ──", execution.facts())))?;
+    writeln!(
+        out,
+        "{}",
+        form.paint.bold(format!("── {}: {} ──", one_line(id, MESSAGE_WIDTH), execution.facts()))
+    )?;
     match text {
         None => writeln!(out, "{}", form.paint.dim("nothing was captured")),
         // What is kept in a file is kept as it was.
         Some(text) if io::stdout().is_terminal() => writeln!(out, "{}", clean(text).trim_end()),
         Some(text) => writeln!(out, "{}", text.trim_end()),
+    }
+}
+
+#[derive(Serialize)]
+struct Output<'a> {
+    run: &'a str,
+    test: &'a str,
+    attempt: u64,
+    executor: &'a str,
+    slot: u32,
+    offset: u64,
+    output: &'a str,
+}
+
+/// What a test prints while it runs. `before`: what was shown last.
+pub fn printed(
+    out: &mut impl Write,
+    form: Form,
+    run: &RunId,
+    printed: &Printed,
+    before: Option<&Printed>,
+) -> io::Result<()> {
+    let Printed { executor, slot, attempt, test, offset, text } = printed;
+    if form.json {
+        let (executor, run) = (executor.as_str(), run.as_str());
+        let (attempt, slot, offset) = (attempt.0, slot.0, *offset);
+        return line(out, &Output { run, test, attempt, executor, slot, offset, output: text });
+    }
+    let end = before
+        .filter(|before| (before.attempt, &before.test) == (*attempt, test) && before.offset <= *offset);
+    let end = end.map(|before| before.offset + before.text.len() as u64);
+    if end.is_none() {
+        let place = format!("running, attempt {attempt} on {executor}, slot {slot}");
+        writeln!(out, "{}", form.paint.bold(format!("── {}: {place} ──", one_line(test, MESSAGE_WIDTH))))?;
+    }
+    if *offset > end.unwrap_or_default() {
+        writeln!(out, "{}", form.paint.dim("[...]"))?;
+    }
+    match io::stdout().is_terminal() {
+        true => writeln!(out, "{}", clean(text).trim_end()),
+        false => writeln!(out, "{}", text.trim_end()),
     }
 }

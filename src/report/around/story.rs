@@ -136,6 +136,16 @@ pub struct Teller<'t> {
     slots: u32,
 }
 
+/// The test that is meant; or which are, if that is not one.
+pub fn find(text: &str, manifest: &Manifest) -> Result<TestIndex, Found> {
+    let mut finder = Finder::new(text, CANDIDATES);
+    manifest.ids().for_each(|id| finder.look_at(&id));
+    let found = finder.found();
+    let only = found.ids.first().filter(|_| found.matching == 1);
+    let place = only.and_then(|only| manifest.ids().position(|id| id == *only));
+    place.and_then(|place| u32::try_from(place).ok()).map(TestIndex).ok_or(found)
+}
+
 /// A worker as far as the stream tells of it.
 struct Worker {
     executor: ExecutorId,
@@ -176,13 +186,7 @@ impl<'t> Teller<'t> {
     pub fn manifest(&mut self, manifest: &Arc<Manifest>) {
         self.names = Names::new(manifest.clone());
         self.environments = None;
-        let mut finder = Finder::new(self.text, CANDIDATES);
-        manifest.ids().for_each(|id| finder.look_at(&id));
-        let found = finder.found();
-        let only = found.ids.first().filter(|_| found.matching == 1);
-        let place = only.and_then(|only| manifest.ids().position(|id| id == *only));
-        let test = place.and_then(|place| u32::try_from(place).ok()).map(TestIndex);
-        self.test = Some(test.ok_or(found));
+        self.test = Some(find(self.text, manifest));
     }
 
     pub fn item(&mut self, item: StreamItem) {

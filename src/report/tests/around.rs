@@ -128,7 +128,7 @@ fn why_a_test_has_its_verdict() {
     assert!(hints.contains(" repro r-7 'tests/test_math.py::test_div[0]' --token-file 'a b'\n"), "{hints}");
     let printed = |form| {
         let execution = div.telling().unwrap();
-        written(|out| log(out, form, &div, execution, Some("words\n")))
+        written(|out| log(out, form, (&div.run, &div.id), execution, Some("words\n")))
     };
     assert!(printed(Form::HUMAN).ends_with("words\n") && printed(Form::JSON).contains(r#""text":"words\n""#));
 }

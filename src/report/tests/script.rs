@@ -9,6 +9,7 @@ use seagull_domain::{
     SkippedModule, SlotNumber, StreamItem, Suite, SuiteError, TestCause, TestIndex, TestResult, TextRef,
     Verdict, Workspace,
 };
+use seagull_proto::convert::Printed;
 
 use crate::commands::run::INTERRUPTING;
 use crate::report::{Live, Report};
@@ -18,6 +19,7 @@ pub enum Step {
     Manifest(Manifest),
     Expected(Manifest),
     Live(Live),
+    Printed(Printed),
     Say(&'static str),
 }
 
@@ -40,6 +42,7 @@ pub fn play(report: &mut Report, script: &Script) {
             Step::Manifest(manifest) => report.manifest(Arc::new(manifest.clone())),
             Step::Expected(manifest) => report.expected(Arc::new(manifest.clone())),
             Step::Live(live) => report.live(Instant(*at), live).unwrap(),
+            Step::Printed(printed) => report.printed(printed).unwrap(),
             Step::Say(text) => report.say(text).unwrap(),
         }
     }
@@ -158,6 +161,11 @@ fn copied(attempt: u64, on: &str, slot: u32, copy: SecondCopy) -> Step {
 
 pub fn runs(on: &str, slot: u32, test: u32) -> Step {
     Step::Live(Live { executor: executor(on), slot: SlotNumber(slot), test: Some(TestIndex(test)) })
+}
+
+fn prints(test: &str, text: &str) -> Step {
+    let (executor, slot, attempt) = (executor("e-1"), SlotNumber(0), AttemptId(10));
+    Step::Printed(Printed { executor, slot, attempt, test: test.into(), offset: 0, text: text.into() })
 }
 
 pub fn decided(test: u32, verdict: Verdict) -> Step {
@@ -513,6 +521,7 @@ pub fn green() -> Script {
             event(RunEvent::Plan(PlanSummary { bundles: 1, slots: 1, cap_ms: 5000, unknown: 2, ..plan() })),
         ),
         (500, assigned(10, "e-1", 0, false)),
+        (600, prints("test_a.py::test_x", "a line\nand \x1b[31mred\x1b[0m\n")),
         (700, ran("e-1", 0, 0, Outcome::Passed, 150).step()),
         (700, decided(0, Verdict::Passed)),
         (900, ran("e-1", 0, 1, Outcome::Passed, 160).step()),

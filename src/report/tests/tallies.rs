@@ -18,7 +18,7 @@ fn tally(script: &script::Script) -> Tally {
             Step::Event(event) => tally.apply(&StreamItem { seq: Seq(seq), event: (**event).clone() }),
             Step::Manifest(manifest) => tally.manifest(manifest.clone().into()),
             Step::Live(live) => drop(tally.live(live)),
-            Step::Expected(_) | Step::Say(_) => {}
+            Step::Expected(_) | Step::Printed(_) | Step::Say(_) => {}
         }
     }
     tally
@@ -59,6 +59,7 @@ fn again((at, step): &(u64, Step)) -> (u64, Step) {
         Step::Manifest(manifest) => Step::Manifest(manifest.clone()),
         Step::Expected(manifest) => Step::Expected(manifest.clone()),
         Step::Live(live) => Step::Live(live.clone()),
+        Step::Printed(printed) => Step::Printed(printed.clone()),
         Step::Say(text) => Step::Say(text),
     };
     (*at, step)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use seagull_domain::*;
-use seagull_proto::convert::{LiveSlot, Watched, Word};
+use seagull_proto::convert::{LiveSlot, Printed, Watched, Word};
 use seagull_proto::limits;
 
 use super::Source;
@@ -321,7 +321,7 @@ impl Source {
     }
 
     pub fn watched(&mut self) -> Watched {
-        match self.bits() % 3 {
+        match self.bits() % 4 {
             0 => Watched::Items(self.list(10, Self::item)),
             1 => Watched::Live {
                 after: Seq(self.number()),
@@ -331,7 +331,19 @@ impl Source {
                     test: s.maybe(Self::test),
                 }),
             },
+            2 => Watched::Printed(self.printed()),
             _ => Watched::CaughtUp { after: Seq(self.number()) },
+        }
+    }
+
+    pub fn printed(&mut self) -> Printed {
+        Printed {
+            executor: self.id(),
+            slot: self.slot(),
+            attempt: AttemptId(self.number()),
+            test: self.text(limits::PATH_BYTES),
+            offset: self.within(0, limits::LOG_BYTES),
+            text: self.text(3000),
         }
     }
 }
