@@ -4,6 +4,7 @@ mod around;
 mod begin;
 mod fleet;
 mod habits;
+mod keep;
 mod manual;
 mod plan;
 mod services;
@@ -26,6 +27,7 @@ pub use around::{
 pub use begin::{Doctor, Init};
 pub use fleet::{Drain, Executor, OfExecutors, Scheduler};
 pub use habits::refuse;
+pub use keep::{AgeArgs, Sweep};
 pub use manual::{Completions, Docs, Man, Shell};
 pub use plan::{CostArgs, Plan};
 pub use services::{Gc, Named, OfServices, ServiceLogs, ServiceShell, Services, Up};
@@ -129,6 +131,10 @@ pub enum Command {
     ///
     /// Those that went wrong the same way are shown once, with how many there are, and the newest.
     Search(Box<Search>),
+    /// Remove what is kept of old runs, by its age; keep some whatever their age
+    ///
+    /// Logs of what passed go first, then those of what failed, artifacts, results, and what is known of tests that are gone.
+    Gc(Box<Sweep>),
     /// Write a seagull.toml to begin with
     ///
     /// Every setting is in it, commented out, with what it is for and its default. Overwrites one that is there

@@ -51,6 +51,7 @@ pub struct Config {
     pub pass_env: Vec<String>,
     pub secrets: BTreeMap<String, SecretSource>,
     pub run: RunDefaults,
+    pub retention: Ages,
     /// By name, each with the services that it needs.
     pub environments: BTreeMap<String, Definition>,
     /// What a person should know, a sentence each.
@@ -80,6 +81,16 @@ pub struct RunDefaults {
     pub worker_memory: Option<u64>,
     pub early_start: Option<bool>,
     pub second_copy: Option<bool>,
+}
+
+/// `[retention]`: at which age what is kept may go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ages {
+    pub passed_logs: Option<Duration>,
+    pub failed_logs: Option<Duration>,
+    pub results: Option<Duration>,
+    pub timings: Option<Duration>,
+    pub artifacts: Option<Duration>,
 }
 
 impl Config {
@@ -138,10 +149,18 @@ impl Config {
         }
         let mut run = reader.table("run")?;
         config.run = run_defaults(&mut run)?;
+        let mut retention = reader.table("retention")?;
+        config.retention = Ages {
+            passed_logs: retention.parsed("passed-logs", duration::parse_age)?,
+            failed_logs: retention.parsed("failed-logs", duration::parse_age)?,
+            results: retention.parsed("results", duration::parse_age)?,
+            timings: retention.parsed("timings", duration::parse_age)?,
+            artifacts: retention.parsed("artifacts", duration::parse_age)?,
+        };
         let [services, environment] = [reader.table("services")?, reader.table("environment")?];
         let (environments, named) = services::read(services, environment, file)?;
         config.environments = environments;
-        config.tell_unknown([reader, command, pytest, cargo, artifact, setup, run], named);
+        config.tell_unknown([reader, command, pytest, cargo, artifact, setup, run, retention], named);
         Ok(config)
     }
 
@@ -273,6 +292,12 @@ mod tests {
             worker-memory = "2GiB"
             early-start = false
             second-copy = false
+            [retention]
+            passed-logs = "1d"
+            failed-logs = "2d"
+            results = "3d"
+            timings = "400d"
+            artifacts = "12h"
         "#;
         let config = parse(text).unwrap();
         assert_eq!(config.warnings, Vec::<String>::new());
@@ -307,6 +332,15 @@ mod tests {
             second_copy: Some(false),
         };
         assert_eq!(config.run, run);
+        let day = Duration::from_secs(86_400);
+        let ages = Ages {
+            passed_logs: Some(day),
+            failed_logs: Some(2 * day),
+            results: Some(3 * day),
+            timings: Some(400 * day),
+            artifacts: Some(day / 2),
+        };
+        assert_eq!(config.retention, ages);
     }
 
     #[test]

@@ -8,6 +8,19 @@ const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_
 
 /// Reads whole numbers, each with a unit. The error says what is expected.
 pub fn parse(text: &str) -> Result<Duration, String> {
+    let millis = parse_millis(text)?;
+    if millis > limits::MILLIS {
+        return Err(format!("expected at most {} days", limits::MILLIS / 86_400_000));
+    }
+    Ok(Duration::from_millis(millis))
+}
+
+/// An age, which may be of years.
+pub fn parse_age(text: &str) -> Result<Duration, String> {
+    parse_millis(text).map(Duration::from_millis)
+}
+
+fn parse_millis(text: &str) -> Result<u64, String> {
     let expected = || "expected a duration such as 500ms, 90s, 10m or 1h30m".to_owned();
     let mut millis: u64 = 0;
     let mut rest = text;
@@ -19,13 +32,9 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         millis = millis.saturating_add(number.saturating_mul(factor));
         rest = after;
         if rest.is_empty() {
-            break;
+            return Ok(millis);
         }
     }
-    if millis > limits::MILLIS {
-        return Err(format!("expected at most {} days", limits::MILLIS / 86_400_000));
-    }
-    Ok(Duration::from_millis(millis))
 }
 
 /// The same, but zero makes no sense.
@@ -80,6 +89,12 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(parse(text), Ok(Duration::from_millis(expected)), "{text}");
         }
+    }
+
+    #[test]
+    fn ages_may_be_long() {
+        assert!(parse("400d").is_err());
+        assert_eq!(parse_age("400d"), Ok(Duration::from_secs(400 * 86_400)));
     }
 
     #[test]

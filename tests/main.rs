@@ -14,6 +14,7 @@ mod environments;
 mod frameworks;
 mod harness;
 mod index;
+mod keep;
 mod live;
 mod losses;
 mod options;

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use seagull_domain::{RunId, Seq};
+use seagull_domain::{Digest, RunId, Seq};
 use tempfile::NamedTempFile;
 
 use crate::Error;
@@ -13,6 +13,8 @@ use crate::blobs::{entries, gone};
 use crate::durable;
 
 const STREAM: &str = "stream.jsonl";
+/// A file beside the stream of a run that somebody keeps: the blobs that it is made of, a line each.
+const PIN: &str = "pinned";
 /// A line is the opening, the number, the middle, the fact as it was given, the close.
 const OPENING: &[u8] = b"{\"seq\":";
 const MIDDLE: &[u8] = b",\"fact\":";
@@ -89,6 +91,30 @@ impl Archive {
     /// How long the stream of an ended run is; nothing where there is none.
     pub fn stream_bytes(&self, run: &RunId) -> u64 {
         self.path(run).metadata().map_or(0, |stream| stream.len())
+    }
+
+    /// The blobs that a run is made of that somebody keeps, whatever its age; None where nobody does.
+    pub fn pinned(&self, run: &RunId) -> Option<Vec<Digest>> {
+        let blobs = std::fs::read(self.directory.join(run.as_str()).join(PIN)).ok()?;
+        Some(String::from_utf8_lossy(&blobs).lines().filter_map(|line| line.parse().ok()).collect())
+    }
+
+    /// Keeps an ended run, which is made of these blobs. Durable when it returns.
+    pub fn pin(&self, run: &RunId, blobs: &[Digest]) -> Result<(), Error> {
+        let directory = self.directory.join(run.as_str());
+        let lines: String = blobs.iter().map(|digest| format!("{digest}\n")).collect();
+        let mut file = NamedTempFile::new_in(&directory).map_err(Error::io(&directory))?;
+        let path = directory.join(PIN);
+        let written = file.write_all(lines.as_bytes()).and_then(|()| file.as_file().sync_all());
+        written.map_err(Error::io(&path))?;
+        file.persist(&path).map_err(|error| Error::io(&path)(error.error))?;
+        durable::sync_directory(&directory)
+    }
+
+    /// Keeps a run no longer than others.
+    pub fn unpin(&self, run: &RunId) -> Result<(), Error> {
+        let path = self.directory.join(run.as_str()).join(PIN);
+        gone(std::fs::remove_file(&path)).map_err(Error::io(&path))
     }
 
     /// A stream to be written.

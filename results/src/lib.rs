@@ -22,6 +22,7 @@ mod packed;
 mod predict;
 mod reading;
 mod renamed;
+mod retention;
 mod select;
 mod setups;
 mod shrinkage;
@@ -29,8 +30,8 @@ mod timing;
 
 pub use archive::{Archive, Archived, ArchivedFacts, Draft};
 pub use blobs::{
-    Arrived, Blobs, Body, Evicted, Head, InvalidUrl, Key, Method, Presigned, Put, Remote, Store, StoreUrl,
-    Trouble, When, Why, Writer, digest, open as open_store,
+    ARTIFACT, Arrived, Blobs, Body, Evicted, FRESH, Head, InvalidUrl, Key, Method, Presigned, Put, Remote,
+    Store, StoreUrl, Trouble, When, Why, Writer, digest, open as open_store,
 };
 pub use calibration::Calibration;
 pub use environments::environments;
@@ -43,6 +44,7 @@ pub use lineage::Lineage;
 pub use logs::{LOG_BYTES, Logs};
 pub use manifest::{InvalidManifest, decode_manifest, encode_manifest};
 pub use predict::{Prediction, limit_ms, predict};
+pub use retention::{Class, Retention};
 pub use select::{InvalidSelection, Selected, Selection};
 pub use setups::{Excess, Execution, Setup, Setups, WORKER, excesses};
 pub use timing::{Timing, Timings};

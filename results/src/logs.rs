@@ -112,20 +112,35 @@ impl Logs {
 
     fn unpacked(&self) -> Result<Vec<(AttemptId, PathBuf)>, Error> {
         let Some((remote, run)) = &self.packed else { return Ok(Vec::new()) };
+        let mut logs = self.here()?;
+        logs.retain(|(log, _)| !remote.has_packed(&Key::Log(run.clone(), *log)));
+        Ok(logs)
+    }
+
+    fn here(&self) -> Result<Vec<(AttemptId, PathBuf)>, Error> {
         let Some(entries) = there(&self.directory, std::fs::read_dir(&self.directory))? else {
             return Ok(Vec::new());
         };
         let logs = entries.filter_map(|entry| {
             let path = entry.ok()?.path();
             let log: AttemptId = path.file_name()?.to_str()?.strip_suffix(".log")?.parse().ok()?;
-            (!remote.has_packed(&Key::Log(run.clone(), log))).then_some((log, path))
+            Some((log, path))
         });
         let mut logs: Vec<_> = logs.collect();
         logs.sort();
         Ok(logs)
     }
 
-    /// Removes a log that is kept elsewhere.
+    /// The logs that are here, and their lengths.
+    pub fn list(&self) -> Result<Vec<(AttemptId, u64)>, Error> {
+        let mut logs = Vec::new();
+        for (log, path) in self.here()? {
+            logs.extend(there(&path, path.metadata())?.map(|file| (log, file.len())));
+        }
+        Ok(logs)
+    }
+
+    /// Removes a log that is kept elsewhere, or not any more.
     pub fn forget(&self, log: AttemptId) -> Result<(), Error> {
         let path = self.path(log);
         gone(std::fs::remove_file(&path)).map_err(Error::io(&path))

@@ -23,15 +23,18 @@ const DONE: &str = ".evicted";
 /// For how long that is enough: it takes a look at every file.
 const PAUSE: Duration = Duration::from_secs(600);
 
-/// Removes what is over the bounds but for the blobs that are wanted, if that was not done a moment ago. The next time
-/// tries again what fails, or what the process's end breaks off.
+/// Removes what is over the bounds but for runs that somebody keeps and the blobs that are wanted, if that was not done a
+/// moment ago. The next time tries again what fails, or what the process's end breaks off.
 pub(crate) fn evict(service: &Service, wanted: &HashSet<Digest>) -> Result<(), String> {
     let done = service.runs.join(DONE);
     if age(&done).is_some_and(|age| age < PAUSE) {
         return Ok(());
     }
     let runs = evict_runs(service, RUNS, RUN_BYTES);
-    let blobs = service.blobs.evict(BLOB_BYTES, wanted);
+    let ended = service.archive.newest().map_err(|error| error.to_string())?;
+    let of_pinned = ended.iter().filter_map(|(run, _)| service.archive.pinned(run)).flatten();
+    let wanted = wanted.iter().copied().chain(of_pinned).collect();
+    let blobs = service.blobs.evict(BLOB_BYTES, &wanted);
     runs.and(blobs.map(drop).map_err(|error| error.to_string()))?;
     std::fs::write(&done, "\n").map_err(|error| format!("{}: {error}", done.display()))
 }
@@ -57,7 +60,10 @@ fn evict_runs(service: &Service, runs: usize, bytes: u64) -> Result<(), String> 
     let mut outcome = Ok(());
     for (newer, ended) in ended.iter().enumerate() {
         total += ended.bytes;
-        let is_kept = newer == 0 || (newer < runs && total <= bytes) || !is_indexed(service, &ended.run);
+        let is_kept = newer == 0
+            || (newer < runs && total <= bytes)
+            || service.archive.pinned(&ended.run).is_some()
+            || !is_indexed(service, &ended.run);
         outcome = outcome.and(settle(service, &ended.run, is_kept));
     }
     outcome
@@ -111,12 +117,13 @@ mod tests {
     #[test]
     fn the_newest_ended_runs_are_kept_and_none_that_is_open_is_removed() {
         let embedded = Embedded::new("own");
-        for (age, run) in (0..).zip(["own", "kept", "old", "open", "oldest"]) {
+        for (age, run) in (0..).zip(["own", "kept", "old", "open", "pinned", "oldest"]) {
             embedded.archived(&run.parse().unwrap(), 1);
             let ended = SystemTime::UNIX_EPOCH + Duration::from_secs(1000 - age);
             File::open(at(&embedded, run).join("stream.jsonl")).unwrap().set_modified(ended).unwrap();
         }
         std::fs::create_dir(at(&embedded, "oldest").join("logs")).unwrap();
+        embedded.service.archive.pin(&"pinned".parse().unwrap(), &[]).unwrap();
         std::fs::create_dir(at(&embedded, "unfinished")).unwrap();
         let journal = |run| Journal::open(&at(&embedded, run), Settings::default()).unwrap().0;
         drop(["kept", "old"].map(journal));
@@ -126,11 +133,12 @@ mod tests {
         evict_runs(&embedded.service, 2, u64::MAX).unwrap();
         let left = |run| (at(&embedded, run).exists(), journal::exists(&at(&embedded, run)));
         assert_eq!((left("own"), left("kept")), ((true, false), (true, false)), "journals of ended runs");
-        assert_eq!((left("old"), left("oldest")), ((false, false), (false, false)));
+        assert_eq!((left("old"), left("oldest"), left("pinned").0), ((false, false), (false, false), true));
         assert_eq!((left("open"), left("unfinished")), ((true, true), (true, false)));
 
         evict_runs(&embedded.service, 2, 0).unwrap();
         assert_eq!((left("own").0, left("kept").0, left("open").0), (true, false, true));
+        assert!(left("pinned").0);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod errand;
 mod evict;
 mod executed;
 mod first;
+mod gc;
 mod grpc;
 mod indexer;
 mod journal;
@@ -28,6 +29,7 @@ mod service;
 mod uploads;
 mod watch;
 
+pub use gc::{Sweep, Swept, pin, pinned, sweep};
 pub use journal::Error as JournalError;
 pub use pack::{Costs, algorithm, pack, problem};
 pub use seagull_scheduler_core::Settings;

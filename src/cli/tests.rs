@@ -35,6 +35,7 @@ fn the_help_is_as_approved() {
         "history",
         "tests",
         "search",
+        "gc",
         "scheduler",
         "executor",
         "executor drain",

@@ -1,5 +1,7 @@
 //! What every backend does: each case is run against each of them.
 
+use std::collections::HashSet;
+
 use seagull_domain::{NotExecuted, Ranking, RunState, RunVerdict, TestIndex, Verdict};
 use seagull_results::index::{Body, Learned, ResultsAsked, Window};
 
@@ -217,6 +219,32 @@ async fn timings_come_in_one_pass(backend: Backend) {
     assert_eq!(backend.index.timings("q", &mut |_| panic!("there is none")).await.unwrap(), 0);
 }
 
+async fn what_is_old_is_forgotten(backend: Backend) {
+    let rows = [failed("t", "TimeoutError")];
+    let story =
+        Story::default().run("old", 70, "v", &rows).run("kept", 70, "v", &rows).run("new", 0, "v", &rows);
+    backend.tell(&story.timings(1, vec![Learned("t".into(), 1.0, 0.1, 3, -1)])).await;
+    let index = &backend.index;
+    let kept = HashSet::from(["kept".parse().unwrap()]);
+    let forget = async |dry_run| {
+        let gone = index.forget(NOW - 35 * DAY, &kept, dry_run).await.unwrap();
+        backend.refresh();
+        let runs = index.runs(None, 9).await.unwrap();
+        (gone, runs.into_iter().map(|run| run.run.to_string()).collect::<Vec<_>>())
+    };
+    let (would, runs) = forget(true).await;
+    assert!(!would.is_empty() && runs.len() == 3, "{would:?} {runs:?}");
+    // Indices elsewhere go as a whole.
+    let left = if backend.elastic.is_some() { &["new"][..] } else { &["new", "kept"] };
+    assert_eq!(forget(false).await, (would, left.iter().map(|run| (*run).to_owned()).collect()));
+    assert_eq!(index.results(&"old".parse().unwrap(), &all()).await.unwrap(), None);
+    let all_time = Window { since: 0, ..WEEK };
+    let failures = index.search("p", "timeouterror", all_time, 9).await.unwrap();
+    assert_eq!(failures.iter().map(|group| group.failures).sum::<u32>() as usize, left.len());
+    assert_eq!(index.timings("p", &mut |_| {}).await.unwrap(), 1);
+    assert!(forget(false).await.0.is_empty());
+}
+
 async fn where_nothing_is_nothing_is_found(backend: Backend) {
     backend.index.prepare().await.unwrap();
     let index = &backend.index;
@@ -228,6 +256,7 @@ async fn where_nothing_is_nothing_is_found(backend: Backend) {
     }
     assert!(index.search("p", "x", WEEK, 9).await.unwrap().is_empty());
     assert_eq!(index.timings("p", &mut |_| {}).await.unwrap(), 0);
+    assert!(index.forget(NOW, &HashSet::new(), false).await.unwrap().is_empty());
 }
 
 macro_rules! cases {
@@ -257,5 +286,6 @@ cases!(
     tests_are_ranked,
     failures_are_searched_and_grouped,
     timings_come_in_one_pass,
+    what_is_old_is_forgotten,
     where_nothing_is_nothing_is_found,
 );

@@ -91,6 +91,32 @@ impl Directory {
         Ok(done)
     }
 
+    /// The blobs that were not wanted since then.
+    pub fn older(&self, than: SystemTime) -> Result<Vec<(Digest, u64, SystemTime)>, Error> {
+        let kept = self.kept()?.into_iter().filter(|blob| blob.wanted < than);
+        Ok(kept.map(|blob| (blob.digest, blob.bytes, blob.wanted)).collect())
+    }
+
+    /// The first bytes of a blob, which does not count as wanting it.
+    pub fn begins(&self, digest: &Digest) -> Result<[u8; 4], Error> {
+        let path = self.path(digest);
+        let mut bytes = [0; 4];
+        let mut file = File::open(&path).map_err(Error::io(&path))?;
+        // One that is shorter has nothing more.
+        let _ = std::io::Read::read(&mut file, &mut bytes).map_err(Error::io(&path))?;
+        Ok(bytes)
+    }
+
+    /// Removes a blob, unless it was wanted since then.
+    pub fn remove(&self, digest: &Digest, than: SystemTime) -> Result<(), Error> {
+        let path = self.path(digest);
+        let wanted = path.metadata().and_then(|file| file.modified());
+        if wanted.is_ok_and(|wanted| wanted < than) {
+            gone(std::fs::remove_file(&path)).map_err(Error::io(&path))?;
+        }
+        Ok(())
+    }
+
     fn kept(&self) -> Result<Vec<Kept>, Error> {
         let mut kept = Vec::new();
         for entry in entries(&self.directory)? {

@@ -17,20 +17,23 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use seagull_domain::Digest;
 
 pub use self::directory::{Evicted, digest};
 pub(crate) use self::directory::{entries, gone};
 pub use self::key::Key;
-pub use self::spool::Arrived;
 use self::spool::Spool;
+pub use self::spool::{Arrived, FRESH};
 pub use self::store::{Body, Head, Method, Presigned, Put, Store, When, open};
 pub use self::trouble::{Trouble, Why};
 pub use self::url::{InvalidUrl, StoreUrl};
 use crate::Error;
 use crate::packed::{self, Damaged, Table};
 
+/// How artifacts begin: they are packed by zstd, and manifests are text.
+pub const ARTIFACT: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// How much of a blob is read at a time.
 const PIECE: usize = 256 << 10;
 /// How often a blob that arrives damaged is fetched.
@@ -184,6 +187,21 @@ impl Blobs {
             return Err(Error::Full { store: remote.name.clone(), waiting: remote.spool.bytes() });
         }
         Ok(Writer { writer: self.directory.writer()?, remote: self.remote.clone() })
+    }
+
+    /// The blobs that were not wanted since then, with their bytes and when they were wanted.
+    pub fn older(&self, than: SystemTime) -> Result<Vec<(Digest, u64, SystemTime)>, Error> {
+        self.directory.older(than)
+    }
+
+    /// Whether a blob is an artifact, and no manifest.
+    pub fn is_artifact(&self, digest: &Digest) -> Result<bool, Error> {
+        self.directory.begins(digest).map(|bytes| bytes == ARTIFACT)
+    }
+
+    /// Removes a blob from the directory, unless it was wanted since then.
+    pub fn remove(&self, digest: &Digest, than: SystemTime) -> Result<(), Error> {
+        self.directory.remove(digest, than)
     }
 
     /// Removes the blobs that were wanted longest ago until at most `bound` bytes are left in the directory, never a

@@ -26,7 +26,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_secs(5);
 /// An object that is there and younger does not go up again. An older one does, so that a store's own rule about what is
 /// old does not take what is still in use.
-pub(super) const FRESH: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+pub const FRESH: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Called when an object is durable at the store.
 pub type Arrived = Box<dyn Fn(&Key) + Send + Sync>;

@@ -1,6 +1,9 @@
 //! What the history forgets, so that it does not grow for ever.
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use super::History;
+use crate::Error;
 
 /// Runs are forgotten after so many others of their project, tests that so many whole runs did not have, and sooner
 /// those that only one run ever had (ids that are made up anew each time), unless they failed there.
@@ -20,6 +23,42 @@ const LARGEST: &str = "SELECT arguments FROM runs WHERE project = ?1 AND argumen
 /// The arguments of whole runs.
 pub(super) fn whole(connection: &Connection, project: &str) -> rusqlite::Result<Option<[u8; 32]>> {
     connection.query_row(LARGEST, [project], |row| row.get(0)).optional()
+}
+
+impl History {
+    /// Forgets the tests that no run has had since then, in Unix milliseconds, with what their scopes took to set up; or
+    /// only counts the tests.
+    pub fn forget_before(&self, at: u64, only_count: bool) -> Result<u64, Error> {
+        let mut connection = self.connection();
+        let forgotten =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
+                let first_young = {
+                    // What is imported is older than its number.
+                    let select = "SELECT project, coalesce(min(CASE WHEN submitted_at >= ?1 THEN number END),
+                        max(number) + 1) FROM runs GROUP BY project";
+                    let mut statement = transaction.prepare(select)?;
+                    let rows = statement.query_map([at], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                    rows.collect::<rusqlite::Result<Vec<(String, i64)>>>()?
+                };
+                let mut tests = 0;
+                for (project, number) in first_young {
+                    let count = "SELECT count(*) FROM tests WHERE project = ?1 AND last_run < ?2";
+                    tests +=
+                        transaction.query_row(count, params![project, number], |row| row.get::<_, u64>(0))?;
+                    for table in ["tests", "setups"] {
+                        let delete = format!("DELETE FROM {table} WHERE project = ?1 AND last_run < ?2");
+                        transaction.execute(&delete, params![project, number])?;
+                    }
+                }
+                if only_count {
+                    transaction.rollback()?
+                } else {
+                    transaction.commit()?
+                }
+                Ok(tests)
+            });
+        forgotten.map_err(self.sqlite())
+    }
 }
 
 pub(super) fn forget_now_and_then(transaction: &Transaction, project: &str) -> rusqlite::Result<()> {
@@ -103,6 +142,29 @@ mod tests {
         assert_eq!(timings.get("gone"), None);
         let last = history.last_verdicts(TRUNK).unwrap().unwrap();
         assert_eq!(last.of("failed"), Some(LastVerdict::Failed), "a failure is not forgotten that soon");
+    }
+
+    #[test]
+    fn tests_that_no_run_had_for_long_are_forgotten() {
+        let (_directory, history) = history();
+        for (n, at) in [(0, 10), (1, 20), (2, 30)] {
+            let rows = [passed("stays", 10), passed(&format!("only-{n}"), 10)].into_iter();
+            let run = run(n);
+            history.record(&EndedRun { submitted_at: at, ..ended(&run) }, rows).unwrap();
+        }
+        assert_eq!(history.forget_before(30, true).unwrap(), 2);
+        assert_eq!(history.load(TRUNK).unwrap().len(), 4);
+        assert_eq!(history.forget_before(30, false).unwrap(), 2);
+        let timings = history.load(TRUNK).unwrap();
+        assert!(timings.len() == 2 && timings.get("only-2").is_some() && timings.get("stays").is_some());
+        assert_eq!(history.forget_before(30, false).unwrap(), 0);
+        // Old reports that were imported now say nothing of how old the rest is.
+        let imported = run(3);
+        history
+            .record(&EndedRun { submitted_at: 5, ..ended(&imported) }, [passed("new", 1)].into_iter())
+            .unwrap();
+        assert_eq!(history.forget_before(30, false).unwrap(), 0);
+        assert_eq!(history.forget_before(31, false).unwrap(), 3);
     }
 
     #[test]

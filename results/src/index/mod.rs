@@ -10,6 +10,7 @@ mod elastic;
 mod fingerprint;
 mod sqlite;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -111,6 +112,10 @@ pub trait Index: Send + Sync + fmt::Debug {
         window: Window,
         limit: usize,
     ) -> Result<Vec<FailureGroup>, Error>;
+
+    /// Removes what is of runs that were first seen before then, in Unix milliseconds, but for those in `kept` where runs can
+    /// be told apart; or only says what. Whole indices in Elasticsearch, runs in SQLite.
+    async fn forget(&self, before: u64, kept: &HashSet<RunId>, dry_run: bool) -> Result<Vec<String>, Error>;
 
     /// All timings of a project in one pass; how many there were.
     async fn timings(&self, project: &str, take: TakeLearned<'_>) -> Result<usize, Error>;

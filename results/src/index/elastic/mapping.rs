@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::index::address::ElasticAddress;
+use crate::index::address::{ElasticAddress, Period};
 use crate::index::document::Kind;
 
 /// Of every mapping. With another one the names of templates and indices are others: old indices stay as they are, and are
@@ -30,6 +30,18 @@ pub fn index(address: &ElasticAddress, kind: Kind, at: u64) -> String {
 /// All indices of a kind.
 pub fn pattern(address: &ElasticAddress, kind: Kind) -> String {
     format!("{}-*", name(address, kind))
+}
+
+/// Whether all that is in an index of ours, by its name, is of before then.
+pub fn is_over(address: &ElasticAddress, kind: Kind, index: &str, before: u64) -> bool {
+    let period = index.strip_prefix(&name(address, kind)).and_then(|rest| rest.strip_prefix('-'));
+    // Names of one length sort as their times do; of two lengths, as the shorter.
+    let now = |period: &str| match period.len() {
+        7 => Some(Period::Month.of(before)),
+        10 => Some(Period::Day.of(before)),
+        _ => None,
+    };
+    period.is_some_and(|period| now(period).is_some_and(|now| period < now.as_str()))
 }
 
 pub fn template(address: &ElasticAddress, kind: Kind) -> Value {
@@ -185,5 +197,17 @@ mod tests {
         assert!(foreign(&newer, Kind::Runs).unwrap().contains("\"mapping\":2"));
         assert_eq!(index(&address, Kind::Runs, 0), "p-runs-v1-1970.01.01");
         assert_eq!(index(&address, Kind::Timings, 0), "p-timings-v1-all");
+        let november = 1_795_737_600_000; // 2026-11-27
+        for (name, expected) in [
+            ("p-runs-v1-2026.10", true),
+            ("p-runs-v1-2026.11", false),
+            ("p-runs-v1-2026.11.26", true),
+            ("p-runs-v1-2026.11.27", false),
+            ("p-runs-v1-old", false),
+            ("p-runs-v2-2020.01", false),
+            ("p-results-v1-2020.01", false),
+        ] {
+            assert_eq!(is_over(&address, Kind::Runs, name, november), expected, "{name}");
+        }
     }
 }

@@ -260,6 +260,24 @@ impl Index for Elastic {
         self.understood(ask::groups(&answer))
     }
 
+    async fn forget(&self, before: u64, _: &HashSet<RunId>, dry_run: bool) -> Result<Vec<String>, Error> {
+        let mut old = Vec::new();
+        for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Timings) {
+            let path = format!("{}/_settings/index.creation_date", self.indices(kind));
+            let Answer::Yes(found) = self.wire.get(&path).await? else { continue };
+            let names = found.as_object().ok_or_else(|| self.garbage())?.keys();
+            old.extend(names.filter(|name| mapping::is_over(&self.address, kind, name, before)).cloned());
+        }
+        old.sort();
+        if !dry_run {
+            for name in &old {
+                self.wire.delete(name).await?;
+                self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+            }
+        }
+        Ok(old)
+    }
+
     async fn timings(&self, project: &str, take: TakeLearned<'_>) -> Result<usize, Error> {
         let (mut after, mut count) = (None, 0);
         loop {

@@ -73,6 +73,10 @@ impl Wire {
         self.ask(Method::Put, path, JSON, Some(body.to_string().into_bytes())).await
     }
 
+    pub async fn delete(&self, path: &str) -> Result<Answer, Error> {
+        self.ask(Method::Delete, path, JSON, None::<Vec<u8>>).await
+    }
+
     pub async fn bulk(&self, lines: Vec<u8>) -> Result<Answer, Error> {
         self.ask(Method::Post, "_bulk?filter_path=errors,items.*.status,items.*.error", LINES, Some(lines))
             .await

@@ -23,6 +23,13 @@ fn verdict_of(row: &Row) -> rusqlite::Result<Verdict> {
     verdict(word?.as_str()?, why?.as_str()?).ok_or_else(|| foreign("verdict"))
 }
 
+/// Runs that have ended and were first seen before then.
+pub fn seen_before(connection: &Connection, at: u64) -> rusqlite::Result<Vec<(i64, String)>> {
+    let select = "SELECT number, run FROM indexed_runs WHERE at < ?1 AND verdict IS NOT NULL ORDER BY number";
+    let mut statement = connection.prepare_cached(select)?;
+    statement.query_map([at], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
 pub fn has_ended(connection: &Connection, key: &str) -> rusqlite::Result<bool> {
     let select = "SELECT count(*) FROM indexed_runs WHERE key = ?1 AND verdict IS NOT NULL";
     connection.query_row(select, [key], |row| row.get::<_, i64>(0)).map(|count| count > 0)

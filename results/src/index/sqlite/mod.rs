@@ -7,6 +7,7 @@
 mod ask;
 mod store;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -193,6 +194,16 @@ impl Index for SqliteIndex {
     ) -> Result<Vec<FailureGroup>, Error> {
         let (project, words) = (project.to_owned(), super::words(text));
         self.on_thread(move |connection| ask::search(connection, &project, &words, window, limit)).await
+    }
+
+    async fn forget(&self, before: u64, kept: &HashSet<RunId>, dry_run: bool) -> Result<Vec<String>, Error> {
+        let mut old = self.on_thread(move |connection| ask::seen_before(connection, before)).await?;
+        old.retain(|(_, run)| !run.parse().is_ok_and(|run: RunId| kept.contains(&run)));
+        let (numbers, runs): (Vec<i64>, Vec<String>) = old.into_iter().unzip();
+        if !dry_run {
+            self.on_thread(move |connection| store::remove(connection, &numbers)).await?;
+        }
+        Ok(runs)
     }
 
     async fn timings(&self, project: &str, take: TakeLearned<'_>) -> Result<usize, Error> {

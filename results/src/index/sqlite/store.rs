@@ -210,7 +210,18 @@ fn forget(transaction: &Transaction, most_results: u64) -> rusqlite::Result<()> 
         let rows = statement.query_map([most_results], |row| row.get(0))?;
         rows.collect::<rusqlite::Result<_>>()?
     };
-    for run in &over {
+    forget_runs(transaction, &over)
+}
+
+/// Removes whole runs.
+pub fn remove(connection: &mut Connection, runs: &[i64]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    forget_runs(&transaction, runs)?;
+    transaction.commit()
+}
+
+fn forget_runs(transaction: &Transaction, runs: &[i64]) -> rusqlite::Result<()> {
+    for run in runs {
         for delete in [
             "DELETE FROM indexed_words WHERE rowid IN (SELECT number FROM indexed_failures WHERE run = ?1)",
             "DELETE FROM indexed_failures WHERE run = ?1",
@@ -222,7 +233,7 @@ fn forget(transaction: &Transaction, most_results: u64) -> rusqlite::Result<()> 
             transaction.prepare_cached(delete)?.execute([run])?;
         }
     }
-    if !over.is_empty() {
+    if !runs.is_empty() {
         let unused = "DELETE FROM indexed_tests WHERE NOT EXISTS
             (SELECT 1 FROM indexed_results WHERE test = indexed_tests.number)";
         transaction.execute(unused, [])?;

@@ -1,0 +1,84 @@
+//! How long what is kept stays. Pure.
+
+use std::time::{Duration, SystemTime};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The age at which what is kept of each class may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Logs of attempts in which nothing failed, and of the others.
+    pub passed_logs: Duration,
+    pub failed_logs: Duration,
+    /// Streams of ended runs, with all else that is kept of them, and what an index has of them.
+    pub results: Duration,
+    /// What is known of tests that no run has had for so long.
+    pub timings: Duration,
+    /// Artifacts that nobody has wanted for so long.
+    pub artifacts: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        Retention {
+            passed_logs: 7 * DAY,
+            failed_logs: 30 * DAY,
+            results: 90 * DAY,
+            timings: 365 * DAY,
+            artifacts: 14 * DAY,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    PassedLogs,
+    FailedLogs,
+    Results,
+    Timings,
+    Artifacts,
+}
+
+impl Class {
+    pub fn word(self) -> &'static str {
+        match self {
+            Class::PassedLogs => "passed-logs",
+            Class::FailedLogs => "failed-logs",
+            Class::Results => "results",
+            Class::Timings => "timings",
+            Class::Artifacts => "artifacts",
+        }
+    }
+}
+
+impl Retention {
+    pub fn of(&self, class: Class) -> Duration {
+        match class {
+            Class::PassedLogs => self.passed_logs,
+            Class::FailedLogs => self.failed_logs,
+            Class::Results => self.results,
+            Class::Timings => self.timings,
+            Class::Artifacts => self.artifacts,
+        }
+    }
+
+    /// When what may go now was kept, at the latest.
+    pub fn before(&self, class: Class, now: SystemTime) -> SystemTime {
+        now.checked_sub(self.of(class)).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_go_before_results_and_results_before_what_they_taught() {
+        let retention = Retention { artifacts: Duration::MAX, ..Retention::default() };
+        let order = [Class::PassedLogs, Class::FailedLogs, Class::Results, Class::Timings];
+        assert!(order.map(|class| retention.of(class)).is_sorted());
+        let now = SystemTime::UNIX_EPOCH + 8 * DAY;
+        assert_eq!(retention.before(Class::PassedLogs, now), SystemTime::UNIX_EPOCH + DAY);
+        assert_eq!(retention.before(Class::Artifacts, now), SystemTime::UNIX_EPOCH);
+    }
+}

@@ -1,0 +1,133 @@
+//! `seagull gc`: what is kept of ended runs goes by its age, but for runs that somebody keeps.
+#![expect(clippy::disallowed_methods, reason = "a shell: ages are of now, and stores block")]
+
+use std::collections::HashSet;
+use std::io::Write;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::anyhow;
+use seagull_domain::RunId;
+use seagull_results::index::{self, Address};
+use seagull_results::{Class, Retention};
+use seagull_scheduler::{Swept, pin, pinned, sweep};
+use serde::Serialize;
+
+use super::{index_address, print, store_url};
+use crate::cli;
+use crate::config::Ages;
+use crate::errors::{say, usage, warn};
+use crate::memory;
+use crate::place::Place;
+use crate::report::Output;
+use crate::state::State;
+
+pub async fn run(args: cli::Sweep) -> anyhow::Result<u8> {
+    let place = Place::here()?;
+    place.config.warnings.iter().for_each(warn);
+    let state = State::find(args.state.state.as_deref(), &place)
+        .ok_or_else(|| usage("nothing is kept here\nhint: --state names the directory of a scheduler"))?;
+    let state = state.directory;
+    if args.pins || !args.pin.is_empty() || !args.unpin.is_empty() {
+        return pins(&args, &state);
+    }
+    let retention = retention(&args.ages, &place.config.retention);
+    let blobs = args.blobs.as_deref().map(|text| store_url("--blobs", text)).transpose()?;
+    let index = args.index.as_deref().map(|text| index_address("--index", text)).transpose()?;
+    let now = SystemTime::now();
+    let asked =
+        seagull_scheduler::Sweep { state: state.clone(), blobs, retention, now, dry_run: args.dry_run };
+    let swept =
+        tokio::task::spawn_blocking(move || sweep(&asked)).await?.map_err(|error| anyhow!("{error}"))?;
+    let before = retention.before(Class::Results, now);
+    let before = before.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    let kept: HashSet<RunId> = pinned(&state).map_err(|error| anyhow!("{error}"))?.into_iter().collect();
+    let own = state.join("history.sqlite");
+    let own = own.is_file().then_some(Address::Sqlite(own));
+    let mut forgotten = Vec::new();
+    for address in own.into_iter().chain(index) {
+        let gone = index::open(&address)?.forget(before, &kept, args.dry_run).await?;
+        forgotten.extend(gone.into_iter().map(|removed| (address.to_string(), removed)));
+    }
+    show(&args, &swept, &forgotten)?;
+    Ok(0)
+}
+
+fn retention(given: &cli::AgeArgs, settings: &Ages) -> Retention {
+    let default = Retention::default();
+    let age = |given: Option<_>, set: Option<_>, default| given.or(set).unwrap_or(default);
+    Retention {
+        passed_logs: age(given.passed_logs, settings.passed_logs, default.passed_logs),
+        failed_logs: age(given.failed_logs, settings.failed_logs, default.failed_logs),
+        results: age(given.results, settings.results, default.results),
+        timings: age(given.timings, settings.timings, default.timings),
+        artifacts: age(given.artifacts, settings.artifacts, default.artifacts),
+    }
+}
+
+fn pins(args: &cli::Sweep, state: &Path) -> anyhow::Result<u8> {
+    let all = args.pin.iter().map(|run| (run, true)).chain(args.unpin.iter().map(|run| (run, false)));
+    for (run, is_kept) in all {
+        let done = pin(state, run, is_kept).map_err(|error| anyhow!("{error}"))?;
+        done.ok_or_else(|| {
+            usage(format!(
+                "no run {run} has ended here, or it is not kept any more\nhint: seagull runs lists them"
+            ))
+        })?;
+    }
+    if args.pins {
+        let runs = pinned(state).map_err(|error| anyhow!("{error}"))?;
+        print(|out| runs.iter().try_for_each(|run| writeln!(out, "{run}")))?;
+    }
+    Ok(0)
+}
+
+#[derive(Serialize)]
+struct Gone {
+    class: &'static str,
+    removed: u64,
+    bytes: u64,
+    dry_run: bool,
+}
+
+/// What an index forgets: a run, or a whole index of Elasticsearch.
+#[derive(Serialize)]
+struct Forgotten<'a> {
+    index: &'a str,
+    removed: &'a str,
+    dry_run: bool,
+}
+
+fn show(args: &cli::Sweep, swept: &Swept, forgotten: &[(String, String)]) -> anyhow::Result<()> {
+    let dry_run = args.dry_run;
+    print(|out| match args.form.output {
+        Output::Json => {
+            for (class, (removed, bytes)) in &swept.0 {
+                let gone = Gone { class: class.word(), removed: *removed, bytes: *bytes, dry_run };
+                serde_json::to_writer(&mut *out, &gone)?;
+                writeln!(out)?;
+            }
+            forgotten.iter().try_for_each(|(index, removed)| {
+                serde_json::to_writer(&mut *out, &Forgotten { index, removed, dry_run })?;
+                writeln!(out)
+            })
+        }
+        _ => {
+            for (class, (removed, bytes)) in &swept.0 {
+                let has_bytes = *class != Class::Timings;
+                let size = if has_bytes { memory::kib(bytes.div_ceil(1024)) } else { String::new() };
+                writeln!(out, "{}", format!("{:<12} {removed:>8} {size:>10}", class.word()).trim_end())?;
+            }
+            match forgotten.len() {
+                0 => Ok(()),
+                removed => writeln!(out, "{:<12} {removed:>8}", "index"),
+            }
+        }
+    })?;
+    match (swept.0.is_empty() && forgotten.is_empty(), dry_run) {
+        (true, _) => say!("nothing is older than it may be"),
+        (false, true) => say!("this would be removed"),
+        (false, false) => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! What is kept: it goes by its age, unless somebody keeps it.
+#![expect(clippy::disallowed_methods, reason = "runs are made older than they are")]
+
+use std::fs::File;
+use std::process::Output;
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use crate::harness::Suite;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+struct Kept {
+    suite: Suite,
+    state: String,
+}
+
+impl Kept {
+    fn new() -> Kept {
+        let suite = Suite::of(&[(
+            "test_a.py",
+            "def test_good(): print('fine')\ndef test_bad(): raise ValueError('broken pump')\n",
+        )]);
+        let state = suite.beside("state").into_os_string().into_string().unwrap();
+        Kept { suite, state }
+    }
+
+    /// A run that ended so many days ago.
+    fn ran(&self, run: &str, days: u32) {
+        self.suite.run(&["--run-id", run]).expect_code(100);
+        let stream = self.suite.beside("state/runs").join(run).join("stream.jsonl");
+        let file = File::options().write(true).open(stream).unwrap();
+        file.set_modified(SystemTime::now() - days * DAY).unwrap();
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Output {
+        self.suite.seagull(&[arguments, &["--state", &self.state]].concat()).output().unwrap()
+    }
+
+    #[track_caller]
+    fn text(&self, arguments: &[&str]) -> String {
+        let output = self.ask(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[track_caller]
+    fn objects(&self, arguments: &[&str]) -> Vec<Value> {
+        let lines = self.text(&[arguments, &["--output", "json"]].concat());
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Those of which there is a stream.
+    fn runs(&self) -> Vec<String> {
+        let runs = std::fs::read_dir(self.suite.beside("state/runs")).unwrap().map(Result::unwrap);
+        let runs = runs.filter(|run| run.path().join("stream.jsonl").exists());
+        let mut runs: Vec<_> = runs.map(|run| run.file_name().into_string().unwrap()).collect();
+        runs.sort();
+        runs
+    }
+}
+
+#[test]
+fn what_is_old_goes_unless_somebody_keeps_it() {
+    let kept = Kept::new();
+    for (run, days) in [("new", 0), ("logless", 40), ("old", 100), ("pinned", 100)] {
+        kept.ran(run, days);
+    }
+    kept.text(&["gc", "--pin", "pinned"]);
+    assert_eq!(kept.text(&["gc", "--pins"]), "pinned\n");
+    let nowhere = kept.ask(&["gc", "--pin", "nowhere"]);
+    let said = String::from_utf8_lossy(&nowhere.stderr).into_owned();
+    assert!(nowhere.status.code() == Some(2) && said.contains("no run nowhere has ended here"), "{said}");
+    let would = kept.objects(&["gc", "--dry-run"]);
+    let classes: Vec<_> = would.iter().filter_map(|gone| gone["class"].as_str()).collect();
+    assert_eq!(classes, ["failed-logs", "results"], "{would:?}");
+    assert!(would.iter().all(|gone| gone["dry_run"] == true), "{would:?}");
+    assert_eq!(kept.runs().len(), 4);
+    let gone = kept.objects(&["gc"]);
+    assert_eq!(gone.len(), would.len(), "{gone:?}");
+    assert_eq!(kept.runs(), ["logless", "new", "pinned"]);
+    assert!(kept.text(&["logs", "pinned", "test_bad"]).contains("broken pump"));
+    let without = kept.ask(&["logs", "logless", "test_bad"]);
+    assert!(!String::from_utf8_lossy(&without.stdout).contains("broken pump"));
+    // What a run came to is told longer than what it printed.
+    assert_eq!(kept.objects(&["results", "logless", "--failed"]).len(), 1);
+    assert!(kept.objects(&["gc"]).is_empty());
+    // Settings count, and options more.
+    kept.suite.write("seagull.toml", "[retention]\nresults = '30d'\n");
+    let would = kept.objects(&["gc", "--dry-run"]);
+    assert!(would.iter().any(|gone| gone["class"] == "results"), "{would:?}");
+    assert!(kept.objects(&["gc", "--dry-run", "--results", "50d"]).is_empty());
+    kept.text(&["gc", "--unpin", "pinned"]);
+    kept.text(&["gc"]);
+    assert_eq!(kept.runs(), ["new"]);
+}
