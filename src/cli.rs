@@ -27,7 +27,7 @@ pub use around::{
 pub use begin::{Doctor, Init};
 pub use fleet::{Drain, Executor, OfExecutors, Scheduler};
 pub use habits::refuse;
-pub use keep::{AgeArgs, Sweep};
+pub use keep::{AgeArgs, Export, Sweep};
 pub use manual::{Completions, Docs, Man, Shell};
 pub use plan::{CostArgs, Plan};
 pub use services::{Gc, Named, OfServices, ServiceLogs, ServiceShell, Services, Up};
@@ -135,6 +135,8 @@ pub enum Command {
     ///
     /// Logs of what passed go first, then those of what failed, artifacts, results, and what is known of tests that are gone.
     Gc(Box<Sweep>),
+    /// Write what ended runs came to as compressed JSON lines, for DuckDB, pandas and their like
+    Export(Box<Export>),
     /// Write a seagull.toml to begin with
     ///
     /// Every setting is in it, commented out, with what it is for and its default. Overwrites one that is there

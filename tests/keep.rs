@@ -1,4 +1,4 @@
-//! What is kept: it goes by its age, unless somebody keeps it.
+//! What is kept: it goes by its age, and leaves.
 #![expect(clippy::disallowed_methods, reason = "runs are made older than they are")]
 
 use std::fs::File;
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::harness::Suite;
+use crate::harness::{Suite, text};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -94,4 +94,44 @@ fn what_is_old_goes_unless_somebody_keeps_it() {
     kept.text(&["gc", "--unpin", "pinned"]);
     kept.text(&["gc"]);
     assert_eq!(kept.runs(), ["new"]);
+}
+
+fn lines(zstd: &std::path::Path) -> Vec<Value> {
+    let text = zstd::stream::decode_all(File::open(zstd).unwrap()).unwrap();
+    String::from_utf8(text).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn what_runs_came_to_is_exported_by_when_they_ended() {
+    let kept = Kept::new();
+    kept.ran("old", 50);
+    kept.ran("new", 0);
+    let file = kept.suite.beside("all.jsonl.zst");
+    let to = file.to_str().unwrap();
+    kept.text(&["export", "-o", to]);
+    let all = lines(&file);
+    let tests: Vec<_> =
+        all.iter().map(|line| (text(line, "run"), text(line, "test"), text(line, "verdict"))).collect();
+    let expected = ["old", "new"]
+        .into_iter()
+        .flat_map(|run| [(run, "test_a.py::test_good", "passed"), (run, "test_a.py::test_bad", "failed")]);
+    let (mut tests, mut expected) = (tests, expected.collect::<Vec<_>>());
+    tests.sort();
+    expected.sort();
+    assert_eq!(tests, expected);
+    let bad = all.iter().find(|line| line["verdict"] == "failed").unwrap();
+    assert!(
+        text(bad, "message").contains("broken pump") && text(bad, "stack").contains("test_a.py"),
+        "{bad}"
+    );
+    assert!(
+        bad["seconds"].is_f64() && bad["ended_at"].is_u64() && text(bad, "run_verdict") == "failed",
+        "{bad}"
+    );
+    kept.text(&["export", "--since", "30d", "-o", to]);
+    assert!(lines(&file).iter().all(|line| text(line, "run") == "new"));
+    kept.text(&["export", "--until", "30d", "-o", to]);
+    assert!(lines(&file).iter().all(|line| text(line, "run") == "old"));
+    kept.text(&["export", "--project", "other", "-o", to]);
+    assert!(lines(&file).is_empty());
 }

@@ -11,6 +11,7 @@ mod documents;
 mod errand;
 mod evict;
 mod executed;
+mod export;
 mod first;
 mod gc;
 mod grpc;
@@ -29,6 +30,7 @@ mod service;
 mod uploads;
 mod watch;
 
+pub use export::{Export, Exported, ResultLine, export};
 pub use gc::{Sweep, Swept, pin, pinned, sweep};
 pub use journal::Error as JournalError;
 pub use pack::{Costs, algorithm, pack, problem};

@@ -10,7 +10,7 @@ use seagull_domain::{
     TestIndex,
 };
 use seagull_results::index::Learned;
-use seagull_results::{Lineage, Prediction, Selection, Timings};
+use seagull_results::{Blobs, Lineage, Prediction, Selection, Timings};
 use seagull_scheduler_core::Plan;
 
 use crate::first;
@@ -206,8 +206,12 @@ fn disjoint(relations: &[Relation], bundles: &[Vec<TestIndex>]) -> Vec<Relation>
 }
 
 pub(crate) fn load_manifest(service: &Service, digest: &Digest) -> Result<Manifest, String> {
+    manifest_in(&service.blobs, digest)
+}
+
+pub(crate) fn manifest_in(blobs: &Blobs, digest: &Digest) -> Result<Manifest, String> {
     let mut bytes = Vec::new();
-    let mut file = service.blobs.read(digest).map_err(|error| error.to_string())?;
+    let mut file = blobs.read(digest).map_err(|error| error.to_string())?;
     file.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     seagull_results::decode_manifest(&bytes).map_err(|error| error.to_string())
 }

@@ -1,6 +1,7 @@
-//! The options of what is done with what is kept: it goes by its age.
+//! The options of what is done with what is kept: it goes by its age, or leaves.
 
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use seagull_domain::RunId;
@@ -17,6 +18,16 @@ Examples:
 
 Ages are of when a run ended, or an artifact was wanted last. May run beside a scheduler of the same
 state directory: once a night, say.
+";
+
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  seagull export --since 30d -o results.jsonl.zst
+  seagull export --since 2026-11-01 --until 2026-12-01 --all -o november.jsonl.zst
+  duckdb -c \"SELECT test, count(*) FROM 'results.jsonl.zst' WHERE verdict = 'failed' GROUP BY 1\"
+  python3 -c \"import pandas; print(pandas.read_json('results.jsonl.zst', lines=True).describe())\"
+
+An object a line for each test of each run that is kept, compressed by zstd.
 ";
 
 /// Options of `seagull gc`.
@@ -68,4 +79,74 @@ pub struct AgeArgs {
     /// Artifacts that nobody has wanted since [default: 14d]
     #[arg(long, value_name = "AGE", value_parser = duration::parse_age)]
     pub artifacts: Option<Duration>,
+}
+
+/// Options of `seagull export`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = EXPORT_EXAMPLES)]
+pub struct Export {
+    /// Where to; standard output if it is no terminal
+    #[arg(long, short = 'o', value_name = "FILE")]
+    pub to: Option<PathBuf>,
+    /// Runs that ended since: an age, or a day by UTC; all if it is not given
+    #[arg(long, value_name = "AGE|DAY", value_parser = moment)]
+    pub since: Option<Moment>,
+    /// Runs that ended before
+    #[arg(long, value_name = "AGE|DAY", value_parser = moment)]
+    pub until: Option<Moment>,
+    /// Of every project
+    #[arg(long, conflicts_with = "project")]
+    pub all: bool,
+    /// Of this project [default: the one here]
+    #[arg(long, value_name = "NAME")]
+    pub project: Option<String>,
+    /// The store that the scheduler of the state directory has as --blobs
+    #[arg(long, value_name = "URL", env = "SEAGULL_BLOBS", hide_env_values = true)]
+    pub blobs: Option<String>,
+    #[command(flatten)]
+    pub state: StateArgs,
+}
+
+/// A moment as people say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    Ago(Duration),
+    At(SystemTime),
+}
+
+impl Moment {
+    pub fn before(self, now: SystemTime) -> SystemTime {
+        match self {
+            Moment::Ago(age) => now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH),
+            Moment::At(at) => at,
+        }
+    }
+}
+
+fn moment(text: &str) -> Result<Moment, String> {
+    if let Ok(age) = duration::parse_age(text) {
+        return Ok(Moment::Ago(age));
+    }
+    let expected = |_| "expected an age such as 7d, or a day such as 2026-11-24".to_owned();
+    let day: jiff::civil::Date = text.parse().map_err(expected)?;
+    let midnight = day.to_zoned(jiff::tz::TimeZone::UTC).map_err(expected)?;
+    Ok(Moment::At(SystemTime::from(midnight.timestamp())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_ages_or_days() {
+        let day = Duration::from_secs(86_400);
+        assert_eq!(moment("30d"), Ok(Moment::Ago(30 * day)));
+        let at = SystemTime::UNIX_EPOCH + 20_000 * day;
+        assert_eq!(moment("2024-10-04"), Ok(Moment::At(at)));
+        assert_eq!(Moment::Ago(day).before(at), at - day);
+        assert_eq!(Moment::Ago(Duration::MAX).before(at), SystemTime::UNIX_EPOCH);
+        for bad in ["", "yesterday", "2024-13-01", "20241004T1"] {
+            assert!(moment(bad).is_err(), "{bad}");
+        }
+    }
 }

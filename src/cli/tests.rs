@@ -36,6 +36,7 @@ fn the_help_is_as_approved() {
         "tests",
         "search",
         "gc",
+        "export",
         "scheduler",
         "executor",
         "executor drain",

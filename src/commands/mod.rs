@@ -4,6 +4,7 @@ mod around;
 mod doctor;
 mod drain;
 mod executor;
+mod export;
 mod gc;
 mod health;
 mod init;
@@ -43,6 +44,7 @@ pub async fn perform(command: Command) -> anyhow::Result<u8> {
         Command::Tests(args) => around::tests(*args).await,
         Command::Search(args) => around::search(*args).await,
         Command::Gc(args) => gc::run(*args).await,
+        Command::Export(args) => export::run(*args).await,
         Command::Init(args) => init::run(&args),
         Command::Doctor(args) => doctor::run(*args).await,
         Command::Scheduler(args) => scheduler::run(*args).await,
