@@ -27,7 +27,7 @@ pub use around::{
 pub use begin::{Doctor, Init};
 pub use fleet::{Drain, Executor, OfExecutors, Scheduler};
 pub use habits::refuse;
-pub use keep::{AgeArgs, Export, Sweep};
+pub use keep::{AgeArgs, Export, Import, Sweep};
 pub use manual::{Completions, Docs, Man, Shell};
 pub use plan::{CostArgs, Plan};
 pub use services::{Gc, Named, OfServices, ServiceLogs, ServiceShell, Services, Up};
@@ -137,6 +137,10 @@ pub enum Command {
     Gc(Box<Sweep>),
     /// Write what ended runs came to as compressed JSON lines, for DuckDB, pandas and their like
     Export(Box<Export>),
+    /// Learn from JUnit reports of another CI, or from another state directory
+    ///
+    /// How long tests took and what they came to last: the first run is packed by it, and begins with what failed.
+    Import(Import),
     /// Write a seagull.toml to begin with
     ///
     /// Every setting is in it, commented out, with what it is for and its default. Overwrites one that is there

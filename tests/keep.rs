@@ -1,4 +1,4 @@
-//! What is kept: it goes by its age, and leaves.
+//! What is kept: it goes by its age, leaves, and comes from elsewhere.
 #![expect(clippy::disallowed_methods, reason = "runs are made older than they are")]
 
 use std::fs::File;
@@ -134,4 +134,41 @@ fn what_runs_came_to_is_exported_by_when_they_ended() {
     assert!(lines(&file).iter().all(|line| text(line, "run") == "old"));
     kept.text(&["export", "--project", "other", "-o", to]);
     assert!(lines(&file).is_empty());
+}
+
+const JUNIT: &str = r#"<testsuites><testsuite name="pytest">
+    <testcase classname="test_a" name="test_good" time="7.5"/>
+    <testcase classname="test_a" name="test_bad" time="0.5"><failure message="broken"/></testcase>
+    <testcase classname="gone.test_b.TestX" name="test_x" time="1"><skipped/></testcase>
+</testsuite></testsuites>"#;
+
+#[test]
+fn history_comes_from_reports_and_from_other_state_directories() {
+    let kept = Kept::new();
+    let reports = kept.suite.beside("reports/42");
+    std::fs::create_dir_all(&reports).unwrap();
+    std::fs::write(reports.join("junit.xml"), JUNIT).unwrap();
+    let directory = kept.suite.beside("reports").into_os_string().into_string().unwrap();
+    for _ in 0..2 {
+        kept.text(&["import", &directory]);
+        let known = &kept.objects(&["history", "test_good"]);
+        assert!(known.is_empty(), "of runs elsewhere only what they taught is known: {known:?}");
+        let said = kept.text(&["history", "test_good", "--output", "plain"]);
+        assert!(said.contains("7.5"), "{said}");
+    }
+    // The first run here begins with what failed there.
+    let run = kept.suite.run(&["--select", "last-failed"]);
+    run.expect(100, &[("test_a.py::test_bad", "failed")]);
+    kept.suite.run(&[]).expect_code(100);
+
+    let other = Kept::new();
+    let from = &kept.state;
+    let refused = kept.ask(&["import", from]);
+    assert!(refused.status.code() == Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
+    let project = text(&kept.objects(&["runs"])[0], "project").to_owned();
+    other.text(&["import", from]);
+    let said = other.text(&["history", "test_good", "--project", &project, "--output", "plain"]);
+    assert!(said.contains("as 1 run taught"), "{said}");
+    let nothing = other.ask(&["import", kept.suite.path().to_str().unwrap()]);
+    assert_eq!(nothing.status.code(), Some(2), "{}", String::from_utf8_lossy(&nothing.stderr));
 }

@@ -15,8 +15,10 @@ mod export;
 mod first;
 mod gc;
 mod grpc;
+mod import;
 mod indexer;
 mod journal;
+mod learned;
 mod outputs;
 mod own_index;
 mod own_options;
@@ -32,6 +34,7 @@ mod watch;
 
 pub use export::{Export, Exported, ResultLine, export};
 pub use gc::{Sweep, Swept, pin, pinned, sweep};
+pub use import::{Imported, import};
 pub use journal::Error as JournalError;
 pub use pack::{Costs, algorithm, pack, problem};
 pub use seagull_scheduler_core::Settings;

@@ -1,4 +1,4 @@
-//! The options of what is done with what is kept: it goes by its age, or leaves.
+//! The options of what is done with what is kept: it goes by its age, leaves, or comes from elsewhere.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -28,6 +28,16 @@ Examples:
   python3 -c \"import pandas; print(pandas.read_json('results.jsonl.zst', lines=True).describe())\"
 
 An object a line for each test of each run that is kept, compressed by zstd.
+";
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  seagull import build/test-results    a run: all XML files in it
+  seagull import jenkins/*/junit       several, the oldest first
+  seagull import reports --id '{classname}::{name}'
+  seagull import /old/checkout/.seagull
+
+What was learned from before is not learned again.
 ";
 
 /// Options of `seagull gc`.
@@ -103,6 +113,24 @@ pub struct Export {
     /// The store that the scheduler of the state directory has as --blobs
     #[arg(long, value_name = "URL", env = "SEAGULL_BLOBS", hide_env_values = true)]
     pub blobs: Option<String>,
+    #[command(flatten)]
+    pub state: StateArgs,
+}
+
+/// Options of `seagull import`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = IMPORT_EXAMPLES)]
+pub struct Import {
+    /// JUnit XML files, directories of them, each of which is a run, or state directories; the oldest first
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// How tests of a JUnit report are called: its testcases' attributes in braces, and {suite} [default: as pytest calls them,
+    /// with the files here]
+    #[arg(long, value_name = "PATTERN")]
+    pub id: Option<String>,
+    /// The project whose reports they are [default: the one here]
+    #[arg(long, value_name = "NAME")]
+    pub project: Option<String>,
     #[command(flatten)]
     pub state: StateArgs,
 }

@@ -37,6 +37,7 @@ fn the_help_is_as_approved() {
         "search",
         "gc",
         "export",
+        "import",
         "scheduler",
         "executor",
         "executor drain",

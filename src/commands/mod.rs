@@ -7,6 +7,7 @@ mod executor;
 mod export;
 mod gc;
 mod health;
+mod import;
 mod init;
 mod manual;
 mod plan;
@@ -45,6 +46,7 @@ pub async fn perform(command: Command) -> anyhow::Result<u8> {
         Command::Search(args) => around::search(*args).await,
         Command::Gc(args) => gc::run(*args).await,
         Command::Export(args) => export::run(*args).await,
+        Command::Import(args) => import::run(&args),
         Command::Init(args) => init::run(&args),
         Command::Doctor(args) => doctor::run(*args).await,
         Command::Scheduler(args) => scheduler::run(*args).await,

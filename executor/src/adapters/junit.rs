@@ -21,7 +21,7 @@ const FILES: usize = 10_000;
 
 /// What a report says, by id.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub struct Report {
     pub cases: HashMap<String, Case>,
     /// Why it ends before its end.
     pub broken: Option<String>,
@@ -29,7 +29,7 @@ pub(super) struct Report {
 
 /// What a report says of a test; of one that it names several times, the worst, and all that is said.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Case {
+pub struct Case {
     pub outcome: Outcome,
     pub cause: Option<TestCause>,
     /// Whether it failed before it passed: the command ran it again.
@@ -42,7 +42,7 @@ pub(super) struct Case {
 }
 
 impl Report {
-    /// Reads a file, or all `.xml` files of a directory. What is not there says nothing.
+    /// Reads a file, or all `.xml` files of a directory; `id`: how its testcases are called. What is not there says nothing.
     pub fn read(path: &Path, id: &str, text_limit: usize) -> Report {
         let mut report = Report::default();
         let mut left = REPORT_BYTES;

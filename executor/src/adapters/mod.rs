@@ -4,7 +4,7 @@
 pub mod cargo;
 mod channel;
 pub mod command;
-mod junit;
+pub mod junit;
 mod libtest;
 mod note;
 mod processes;
