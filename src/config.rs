@@ -5,6 +5,7 @@ mod places;
 mod reader;
 mod services;
 mod setup;
+mod test_container;
 
 use std::collections::BTreeMap;
 use std::fs;

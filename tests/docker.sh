@@ -45,7 +45,8 @@ libraries() {
     done
 }
 
-# A small image with a shell and Python, and a second with what images declare: a volume and a health check.
+# A small image with a shell and Python, a second with what images declare, a volume and a health check, and a third with
+# pytest.
 images() {
     rm -rf "$directory/tree"
     mkdir -p "$directory/tree"/{bin,usr/bin,usr/lib,etc,tmp,run,var,root,lib64,lib}
@@ -61,6 +62,11 @@ images() {
     import "tag=1"
     import "tag=2" "changes=VOLUME /data" \
         "changes=HEALTHCHECK --interval=200ms --retries=50 CMD [\"/bin/sh\", \"-c\", \"cat /data/healthy\"]"
+    "$(dirname "$0")/../deploy/venv.sh" "$directory/venv" pytest==9.2.0
+    packages=$("$directory/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    tar -C "$packages" --exclude='pip*' --exclude='setuptools*' --exclude=__pycache__ -c . |
+        tar -C "$directory/tree$python" -x
+    import "tag=3"
     rm -rf "$directory/tree"
 }
 import() {
@@ -94,4 +100,4 @@ if ! ask http://engine/_ping >/dev/null 2>&1; then
     # What cases that failed have left.
     for kind in containers networks volumes; do ask -X POST "http://engine/$kind/prune" >/dev/null; done
 fi
-ask "http://engine/images/$image:2/json" >/dev/null 2>&1 || images
+ask "http://engine/images/$image:3/json" >/dev/null 2>&1 || images

@@ -9,10 +9,10 @@ use nix::sys::signal::Signal;
 use crate::harness::{Docker, Finished, IMAGE, Question, Running, Suite, Way, When, is, text, until};
 
 /// How long a guard may take to see that its owner is dead and to remove what there is, on a busy machine.
-const GUARDED: Duration = Duration::from_secs(120);
+pub const GUARDED: Duration = Duration::from_secs(120);
 
 /// A service that keeps what it is told, a line each, and answers with all of it.
-const KEEPER: &str = r#"
+pub const KEEPER: &str = r#"
 import socketserver
 lines = []
 class Answer(socketserver.StreamRequestHandler):
@@ -91,13 +91,13 @@ fn suite(files: &[(&str, &str)]) -> Suite {
     Suite::of(&[&base, files].concat())
 }
 
-fn start(docker: &Docker, suite: &Suite, arguments: &[&str]) -> Running {
+pub fn start(docker: &Docker, suite: &Suite, arguments: &[&str]) -> Running {
     let slots: &[&str] = if arguments.contains(&"--slots") { &[] } else { &["--slots", "2"] };
     let all = [&["run", "--output", "json"], slots, arguments].concat();
     Running::start(docker.seagull(suite, &all), &suite.beside("stderr"))
 }
 
-fn run(docker: &Docker, suite: &Suite, arguments: &[&str]) -> Finished {
+pub fn run(docker: &Docker, suite: &Suite, arguments: &[&str]) -> Finished {
     let finished = start(docker, suite, arguments).finish();
     assert_eq!(docker.objects(suite), [""; 0], "on the engine, at the run's end");
     suite.marked().all_gone_within(Duration::from_secs(10));
@@ -206,11 +206,17 @@ const STAGES: [(Question, When); 6] = [
 #[test]
 fn nothing_is_left_of_a_run_that_is_killed_at_any_stage() {
     let Some(docker) = Docker::get() else { return };
+    killed_at_each(&docker, &STAGES, || {
+        suite(&[("tests/db/test_a.py", "def test_x(keeper):\n    assert keeper('x') == ['x']\n")])
+    });
+}
+
+/// Kills a run of one test at each of these stages. Nothing is left of any, and each can be run again.
+pub fn killed_at_each(docker: &Docker, stages: &[(Question, When)], suite: impl Fn() -> Suite) {
     let mut left = Vec::new();
-    for (question, when) in STAGES {
-        let suite =
-            suite(&[("tests/db/test_a.py", "def test_x(keeper):\n    assert keeper('x') == ['x']\n")]);
-        let way = Way::new(&docker, suite.beside("engine"), question, when);
+    for (question, when) in stages.iter().copied() {
+        let suite = suite();
+        let way = Way::new(docker, suite.beside("engine"), question, when);
         let arguments = ["run", "--output", "json", "--slots", "1", "tests"];
         let run = docker.seagull_through(&way.socket, &suite, &arguments);
         // It waits until it is aimed at, as the same process.
@@ -240,7 +246,7 @@ fn nothing_is_left_of_a_run_that_is_killed_at_any_stage() {
         suite.marked().all_gone_within(GUARDED);
         assert_eq!(docker.objects(suite), [""; 0], "{question:?} {when:?}");
         // And the run can be run again.
-        let finished = run(&docker, suite, &["tests"]);
+        let finished = run(docker, suite, &["tests"]);
         finished.expect_counts(0, &[("passed", 1)]);
     }
 }

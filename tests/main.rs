@@ -4,6 +4,7 @@
 mod around;
 mod branches;
 mod changed;
+mod containers;
 mod controllers;
 mod corners;
 mod coverage;

@@ -23,9 +23,12 @@ pub(crate) fn remove_trees(paths: &[PathBuf]) -> io::Result<()> {
     paths.iter().map(|path| remove_tree(path)).fold(Ok(()), Result::and)
 }
 
-/// What cannot be opened makes the removal fail, which says so.
+/// What cannot be opened makes the removal fail, which says so; but what is empty goes as it is, such as the kernel's directory
+/// for an overlay, which is of root's.
 fn open_directories(path: &Path) {
-    let _ = fs::set_permissions(path, fs::Permissions::from_mode(0o700));
+    if fs::set_permissions(path, fs::Permissions::from_mode(0o700)).is_err() {
+        let _ = fs::remove_dir(path);
+    }
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             open_directories(&entry.path());

@@ -1,4 +1,5 @@
 //! What a worker lives in: the one interface of all sandboxes.
+#![expect(clippy::disallowed_methods, reason = "a shell: what lives in a sandbox has a task of its own")]
 
 mod children;
 mod environment;
@@ -8,13 +9,13 @@ mod process;
 
 use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tokio::sync::{mpsc, watch};
 
 pub use children::Children;
 pub use environment::environment;
-pub use exit::{End, Exit, Usage};
+pub use exit::{End, Exit, OutOfMemory, Usage};
 pub use home::Home;
 pub(crate) use home::remove_abandoned;
 pub use process::ProcessSandbox;
@@ -23,34 +24,24 @@ pub(crate) use process::own_program;
 /// What is to live in a sandbox.
 #[derive(Debug, Clone)]
 pub struct Spec {
-    /// Program and arguments, with paths as they are inside.
+    /// Program and arguments.
     pub command: Vec<OsString>,
     /// The whole environment; see [`environment`].
     pub env: Vec<(OsString, OsString)>,
     pub cwd: PathBuf,
-    /// Owned by the sandbox: gone when it has ended.
+    /// Owned by the sandbox: gone when it has ended. The first is reached from inside, others may be.
     pub directories: Vec<PathBuf>,
     /// Takes stdout and stderr of everything inside that says nothing else. Not in any of `directories`.
     pub log: PathBuf,
-    /// What must be reachable from inside.
-    pub mounts: Vec<Mount>,
-}
-
-/// A path outside and where it is inside.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mount {
-    pub outside: PathBuf,
-    pub inside: PathBuf,
+    /// What the command works on, with `cwd` in it. All that is reached from inside has the same path there.
+    pub tree: PathBuf,
 }
 
 /// Starts sandboxes of one kind.
 pub trait Sandbox: Send + Sync {
-    /// Starts what is to live in the sandbox. An error is the machine's; a command that cannot be started ends as
-    /// [`End::NotStarted`].
+    /// Starts what is to live in the sandbox; must be called inside a runtime. An error is the machine's; a command that
+    /// cannot be started ends as [`End::NotStarted`].
     fn start(&self, spec: &Spec) -> io::Result<Handle>;
-
-    /// The path map: where a path outside is inside.
-    fn inside(&self, outside: &Path) -> PathBuf;
 }
 
 /// Something that lives in a sandbox. Dropping it kills everything inside.
@@ -61,13 +52,24 @@ pub struct Handle {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Order {
+pub(crate) enum Order {
     Interrupt,
     DumpStacks,
     Kill,
 }
 
 impl Handle {
+    /// Of what somebody attends to until its end, by the orders that come; when no more can, nobody wants it.
+    pub(crate) fn attended<A: Future<Output = Exit> + Send + 'static>(
+        attend: impl FnOnce(mpsc::UnboundedReceiver<Order>) -> A,
+    ) -> Handle {
+        let (orders, receiver) = mpsc::unbounded_channel();
+        let (sender, exit) = watch::channel(None);
+        let attended = attend(receiver);
+        tokio::spawn(async move { sender.send_replace(Some(attended.await)) });
+        Handle { orders, exit }
+    }
+
     /// Interrupts the main process, as Ctrl-C would.
     pub fn interrupt(&self) {
         self.order(Order::Interrupt);

@@ -199,7 +199,7 @@ impl Setups {
             cwd: wanted.directory.clone(),
             directories: vec![directory, temporary],
             log: log.to_path_buf(),
-            mounts: Vec::new(),
+            tree: wanted.directory.clone(),
         };
         let ended = self.end(&spec, limit).await;
         if ended.is_err() {

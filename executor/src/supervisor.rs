@@ -143,6 +143,7 @@ impl Supervisor {
             leftovers: u32::try_from(leftovers).unwrap_or(u32::MAX),
             surviving,
             directory_left: removed.err().map(|error| error.to_string()),
+            out_of_memory: None,
         }
     }
 

@@ -9,13 +9,13 @@ mod setup;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use seagull_executor::sandbox::{
-    Children, End, Exit, Handle, Home, Mount, ProcessSandbox, Sandbox, Spec, environment,
+    Children, End, Exit, Handle, Home, ProcessSandbox, Sandbox, Spec, environment,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -75,7 +75,7 @@ impl Bench {
             cwd: "/".into(),
             directories: vec![self.directory.clone(), self.temporary.clone()],
             log: self.log(),
-            mounts: Vec::new(),
+            tree: "/".into(),
         }
     }
 
@@ -364,14 +364,4 @@ async fn a_living_executor_keeps_its_home() {
     assert_eq!(exit.end, End::Signal(9));
     assert!(!bench.directory.exists());
     assert!(bench.home.path().exists());
-}
-
-#[tokio::test]
-async fn a_directory_cannot_be_elsewhere() {
-    let bench = Bench::new();
-    let sandbox = ProcessSandbox::new(CHILDREN.clone(), bench.home.path()).unwrap();
-    let mut spec = bench.spec(&["true"]);
-    spec.mounts = vec![Mount { outside: "/tmp".into(), inside: "/mnt".into() }];
-    assert!(sandbox.start(&spec).unwrap_err().to_string().contains("/tmp"));
-    assert_eq!(sandbox.inside(Path::new("/tmp/x")), Path::new("/tmp/x"));
 }

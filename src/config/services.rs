@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use seagull_domain::{Definition, Environment, Impossible, Limits, Probe, Ready, Rights, Scope, Service};
+use seagull_domain::{
+    Definition, Environment, Impossible, Limits, Network, Probe, Ready, Rights, Scope, Service,
+};
 use seagull_results::Selection;
 
 use super::command::Words;
 use super::reader::Reader;
+use super::test_container;
 use crate::duration;
 use crate::memory;
 use crate::nearest::nearest;
@@ -43,10 +46,17 @@ pub fn read(
         let services = table.texts_of("services", |wanted| are_services(wanted, &names))?;
         let env = table.table("env")?.texts()?;
         let tests = table.texts_of("tests", are_selections)?.unwrap_or_default();
-        let Some(services) = services.filter(|services| !services.is_empty()) else {
-            return Err(table.lacks("services", "seagull docs sandboxes shows both"));
-        };
-        if let Ok(definition) = Definition::of(&name, &Environment { services, env, tests }, &all) {
+        let container = test_container::read(&mut table)?;
+        let services = services.unwrap_or_default();
+        if services.is_empty() && container.is_none() {
+            return Err(table.lacks("services, or image", "seagull docs sandboxes shows both"));
+        }
+        let is_cut_off = container.as_ref().is_some_and(|container| container.network == Network::None);
+        if is_cut_off && !services.is_empty() {
+            return Err(table.refuse("network", "expected internal or egress, where there are services"));
+        }
+        let environment = Environment { services, env, tests, container };
+        if let Ok(definition) = Definition::of(&name, &environment, &all) {
             definitions.insert(name, definition);
         }
         readers.push(table);
@@ -163,7 +173,7 @@ fn url(text: &str) -> Result<String, String> {
 }
 
 /// A number of cores, in thousandths.
-fn cpus(text: &str) -> Result<u32, String> {
+pub(super) fn cpus(text: &str) -> Result<u32, String> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let part = format!("{part:0<3}");
     let digits = part.len() == 3 && part.bytes().all(|byte| byte.is_ascii_digit());
@@ -206,7 +216,7 @@ pub fn are_absolute(paths: &[String]) -> Result<(), String> {
 }
 
 /// All of them at once would be as good as a privileged container.
-fn are_capabilities(names: &[String]) -> Result<(), String> {
+pub(super) fn are_capabilities(names: &[String]) -> Result<(), String> {
     let is_one =
         |name: &String| name != "ALL" && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
     match names.iter().all(is_one) {
@@ -318,7 +328,19 @@ mod tests {
             ("[environment]\nA = 'x'", "2: environment.A: expected a table\nhint: an environment is a table"),
             ("[services.A]\nimage = 'x'", "1: services.A: expected a name of small letters"),
             ("[services.localhost]\nimage = 'x'", "1: services.localhost: expected a name"),
-            ("[environment.e]", "1: [environment.e] needs services\n"),
+            ("[environment.e]", "1: [environment.e] needs services, or image\n"),
+            (
+                "[environment.e]\nservices = []\nmemory = '1GiB'",
+                "3: environment.e.memory = '1GiB': expected image beside it",
+            ),
+            (
+                "[environment.e]\nimage = 'x'\nnetwork = 'lan'",
+                "3: environment.e.network = 'lan': expected none",
+            ),
+            (
+                "[services.a]\nimage = 'x'\n[environment.e]\nimage = 'x'\nservices = ['a']\nnetwork = 'none'",
+                "6: environment.e.network = 'none': expected internal or egress",
+            ),
             (
                 "[services.postgres]\nimage = 'x'\n[environment.e]\nservices = ['postgre']",
                 "4: environment.e.services = ['postgre']: there is no [services.postgre]; did you mean postgres?",

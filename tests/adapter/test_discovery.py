@@ -241,7 +241,7 @@ class Discovery:
         files = {"pytest.py": "raise ImportError('none here')"}
         failed = self.failed_discovery(files, env={"PYTHONPATH": "."})
         self.assertEqual(failed["message"], "pytest cannot be imported: none here")
-        self.assertIn("\nhint: install it for that interpreter, or have [setup] make", failed["text"])
+        self.assertIn("\nhint: install it for that interpreter, in the image", failed["text"])
 
     def test_an_overlong_error_says_how_much_is_left_out(self):
         files = {"conftest.py": "def pytest_collect_file(): raise RuntimeError('x' * 50_000)", "test_a.py": ""}

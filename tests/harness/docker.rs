@@ -17,9 +17,11 @@ use serde_json::Value;
 
 use super::{Place, Suite, skip};
 
-/// An image with a shell and Python, and the same one with a volume `/data` and a health check that wants a file there.
+/// An image with a shell and Python, the same one with a volume `/data` and a health check that wants a file there, and one
+/// with pytest.
 pub const IMAGE: &str = "seagull-test:1";
 pub const DECLARING: &str = "seagull-test:2";
+pub const WITH_PYTEST: &str = "seagull-test:3";
 /// What `tests/docker.sh` exits with where there can be no engine.
 const NONE: i32 = 3;
 

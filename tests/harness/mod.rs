@@ -17,7 +17,7 @@ mod suite;
 
 pub use authority::Authority;
 pub use chance::Chance;
-pub use docker::{DECLARING, Docker, IMAGE, Question, Way, When};
+pub use docker::{DECLARING, Docker, IMAGE, Question, WITH_PYTEST, Way, When};
 pub use elasticsearch::Elasticsearch;
 pub use finished::Finished;
 pub use minio::Minio;

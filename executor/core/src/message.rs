@@ -107,8 +107,8 @@ pub enum WorkerEvent {
     },
     /// The process and all its descendants are gone.
     Exited(Exit),
-    /// Something that its tests need has ended, with a sentence that says what.
-    SandboxBroke(String),
+    /// Something that its tests need has ended, or its machine had no memory left for them, with a sentence that says what.
+    SandboxBroke(InfraCause, String),
     /// The worker could not be started, with a sentence that says why.
     NotStarted(InfraCause, String),
 }
@@ -148,12 +148,20 @@ pub struct Exit {
     /// The end of what it wrote outside any test, and where it lies.
     pub words: String,
     pub text: Option<TextRef>,
+    /// Whether it was killed because its sandbox had no more memory left than it may have.
+    pub over_memory: bool,
 }
 
 impl Exit {
     /// How it ended, where nothing else is known of it.
     pub fn of(how: impl Into<String>) -> Exit {
-        Exit { how: how.into(), importing: String::new(), words: String::new(), text: None }
+        Exit {
+            how: how.into(),
+            importing: String::new(),
+            words: String::new(),
+            text: None,
+            over_memory: false,
+        }
     }
 
     /// How it ended, and at which file.

@@ -8,7 +8,9 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use seagull_domain::{AttemptId, Entry, EnvironmentNumber, Instant, Isolation, RunId, SlotNumber, TestIndex};
+use seagull_domain::{
+    AttemptId, Entry, EnvironmentNumber, InfraCause, Instant, Isolation, RunId, SlotNumber, TestIndex,
+};
 
 use crate::controller::Node;
 use crate::{Attempt, Renewal, WorkerId};
@@ -35,8 +37,8 @@ pub struct Worker {
     pub worked: bool,
     /// Why it will not run any test, in the framework's words.
     pub broken: Option<String>,
-    /// What of its sandbox has ended under it.
-    pub sandbox_broke: Option<String>,
+    /// What of its sandbox has ended under it, or why it was at an end.
+    pub sandbox_broke: Option<(InfraCause, String)>,
     /// Whether nothing more is to run in it: it has run what does not count, or all that it lives for.
     pub retired: bool,
     /// Whether it knows that what it has is the last.

@@ -90,7 +90,7 @@ impl State {
                 let attempt = self.worker(slot).attempt;
                 self.record(attempt, Record::Coverage(data));
             }
-            WorkerEvent::SandboxBroke(message) => self.sandbox_broke(slot, message),
+            WorkerEvent::SandboxBroke(cause, message) => self.sandbox_broke(slot, (cause, message)),
             WorkerEvent::Exited(exit) => self.exited(slot, &exit),
             WorkerEvent::NotStarted(cause, message) => self.not_started(slot, cause, message),
         }
@@ -262,6 +262,7 @@ impl State {
             // The test that it was killed for ended after all, just before; the next one is not to blame.
             (Phase::Dying(_), _) => return,
             _ if worker.is_between_tests() => return,
+            _ if exit.over_memory => (TestCause::OverMemory, exit.how.clone()),
             (_, running) => {
                 let collects = running.is_none() && worker.collecting;
                 let at = if collects { " while collecting the test's file" } else { "" };
@@ -272,20 +273,20 @@ impl State {
     }
 
     /// What its tests need is gone: whatever it is at is interrupted, for what comes of it says nothing.
-    fn sandbox_broke(&mut self, slot: SlotIndex, message: String) {
+    fn sandbox_broke(&mut self, slot: SlotIndex, broke: (InfraCause, String)) {
         let worker = self.slot_mut(slot).and_then(|s| s.worker.as_mut()).expect("it spoke");
         if worker.ended || matches!(worker.phase, Phase::Dying(_)) {
             return;
         }
-        worker.sandbox_broke = Some(message);
+        worker.sandbox_broke = Some(broke);
         self.kill(slot, Death::SandboxBroke);
     }
 
     /// The attempt that it was at goes elsewhere, where its tests find what they need.
     fn give_back_broken(&mut self, worker: &Worker) {
-        if let Some(message) = worker.sandbox_broke.clone() {
+        if let Some((cause, message)) = worker.sandbox_broke.clone() {
             let attempt = worker.fed.front().map_or(worker.attempt, |(attempt, _)| *attempt);
-            self.give_back(attempt, InfraCause::SandboxFailed, message);
+            self.give_back(attempt, cause, message);
         }
     }
 
@@ -448,7 +449,7 @@ impl State {
     }
 
     fn result(&mut self, attempt: AttemptId, entry: &Entry, result: TestResult) {
-        if matches!(result.cause, Some(TestCause::Crashed | TestCause::TimedOut)) {
+        if matches!(result.cause, Some(TestCause::Crashed | TestCause::TimedOut | TestCause::OverMemory)) {
             self.explain(attempt);
         }
         if let Some(state) = self.attempts.get_mut(&attempt).filter(|_| entry.relation != 0) {

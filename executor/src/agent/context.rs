@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a shell: what the agent's tasks share")]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -197,6 +197,16 @@ impl Context {
     /// How long a worker may take to start, with its setup.
     pub fn start_limit(&self) -> Duration {
         self.spec.start_limit_ms.map_or(Settings::default().start_limit, Duration::from_millis)
+    }
+
+    /// The files that a test may read: all of the artifact; in place, all of the repository.
+    pub fn tree(&self) -> &Path {
+        match &self.spec.workspace {
+            Workspace::Artifact { .. } => &self.root,
+            Workspace::InPlace { .. } => {
+                self.directory.ancestors().find(|at| at.join(".git").exists()).unwrap_or(&self.directory)
+            }
+        }
     }
 
     /// An environment of the run, with absolute paths of what its services are shown; none where that is nothing.

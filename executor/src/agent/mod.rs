@@ -7,6 +7,7 @@ mod call;
 mod connection;
 mod context;
 mod discovery;
+mod launch;
 mod link;
 mod logs;
 mod output;
@@ -138,7 +139,7 @@ impl Agent {
         let cache = Cache::of(artifacts.beside(&setups.join(SETUPS)));
         let (sandboxes, home) = (Arc::new(sandboxes), Arc::new(home));
         let tell = options.tell;
-        let keeper = Keeper::new(&options.state, boot.as_str(), children, tell.clone());
+        let keeper = Keeper::new(&options.state, home.path(), boot.as_str(), children, tell.clone());
         let setups = Setups::open(setups, CACHE_BYTES, sandboxes.clone(), home.clone(), tell.clone());
         let setups = setups.map_err(in_state)?;
         let connection = Connection::new(options.channel, &options.token);

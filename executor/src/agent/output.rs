@@ -40,8 +40,12 @@ impl Followed {
 }
 
 /// What a worker is at, as it says.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Stage(Arc<Mutex<At>>);
+#[derive(Debug, Clone)]
+pub(crate) struct Stage {
+    /// Whether its processes are this machine's: the number of one in a container is another's here.
+    here: bool,
+    at: Arc<Mutex<At>>,
+}
 
 #[derive(Debug, Clone, Default)]
 struct At {
@@ -52,15 +56,19 @@ struct At {
 }
 
 impl Stage {
+    pub fn new(here: bool) -> Stage {
+        Stage { here, at: Arc::default() }
+    }
+
     fn at(&self) -> MutexGuard<'_, At> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes what the worker says of itself.
     pub fn hear(&self, event: &Event) {
         let mut at = self.at();
         match event {
-            Event::Hello { pid, .. } => at.process = *pid,
+            Event::Hello { pid, .. } => at.process = pid.filter(|_| self.here),
             Event::Started { test } => {
                 at.test = Some(TestIndex(*test));
                 at.executions += 1;

@@ -5,8 +5,8 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use seagull_domain::{
-    Discovery, Framework, Isolation, Manifest, Outcome, RunSpec, SlotNumber, SuiteError, TestIndex,
-    TestResult,
+    Discovery, Framework, InfraCause, Isolation, Manifest, Outcome, RunSpec, SlotNumber, SuiteError,
+    TestIndex, TestResult,
 };
 use seagull_executor_core::{Failure, Renewal, WorkerEvent};
 use seagull_proto::convert::{fit_result, fitted};
@@ -133,7 +133,7 @@ impl Reader {
         if let Some(services) = self.voice.services.as_ref().filter(|_| failed)
             && let Some(error) = self.runtime.block_on(services.broken())
         {
-            return WorkerEvent::SandboxBroke(error.to_string());
+            return WorkerEvent::SandboxBroke(InfraCause::SandboxFailed, error.to_string());
         }
         WorkerEvent::Finished(result(&self.voice, finished, self.started_at))
     }

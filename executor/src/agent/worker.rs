@@ -1,51 +1,31 @@
-//! One worker: a sandbox with the framework's process in it, its socket, and what goes over it.
+//! One worker from its start to its end: what it is told, what it says, and how it ended.
 #![expect(clippy::disallowed_methods, reason = "a shell: a worker's end takes real time")]
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use seagull_domain::{AttemptId, ExecutorId, Framework, InfraCause, TestIndex, TextRef, Workspace};
+use seagull_domain::{AttemptId, ExecutorId, Framework, InfraCause, TestIndex, TextRef};
 use seagull_executor_core::{Event, Exit, NodeOrder, Start, WorkerEvent};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 
-use super::adapter::{Command, Configure, Role};
+use super::adapter::{Command, Configure};
 use super::connection::Connection;
 use super::context::{Context, Contexts};
+use super::launch::{Given, launch, name};
 use super::link::Link;
 use super::logs::Logs;
 use super::output::{self, Followed, Stage};
-use crate::docker::{Held, Keeper, Services};
-use crate::interpreter;
-use crate::sandbox::{Handle, Home, ProcessSandbox, Sandbox, Spec, environment, own_program};
+use crate::docker::{Keeper, Services};
+use crate::sandbox::{self, End, Handle, Home, OutOfMemory, ProcessSandbox};
 use crate::secrets::Secrets;
-use crate::setup::{Prepared, Setups};
+use crate::setup::Setups;
 use crate::tail::{LAST_WORDS, keep_short, tail};
 
-/// The adapter's files, which BOOTSTRAP executes.
-const ADAPTER: [(&str, &str); 12] = [
-    ("held.py", include_str!("../pytest/held.py")),
-    ("channel.py", include_str!("../pytest/channel.py")),
-    ("describe.py", include_str!("../pytest/describe.py")),
-    ("collection.py", include_str!("../pytest/collection.py")),
-    ("order.py", include_str!("../pytest/order.py")),
-    ("trouble.py", include_str!("../pytest/trouble.py")),
-    ("options.py", include_str!("../pytest/options.py")),
-    ("coverage.py", include_str!("../pytest/coverage.py")),
-    ("takeover.py", include_str!("../pytest/takeover.py")),
-    ("worker.py", include_str!("../pytest/worker.py")),
-    ("controller.py", include_str!("../pytest/controller.py")),
-    ("process.py", include_str!("../pytest/process.py")),
-];
-const BOOTSTRAP: &str = include_str!("../pytest/bootstrap.py");
-
-/// Bytes of text kept for one test.
-const OUTPUT_LIMIT: usize = 1 << 20;
 /// How long a worker has to write its stacks before it is killed.
 const DUMP: Duration = Duration::from_millis(500);
 /// How long what a dead worker had sent may take to arrive.
@@ -102,6 +82,20 @@ pub(crate) struct Voice {
 }
 
 impl Voice {
+    pub fn new(
+        shared: Shared,
+        start: Start,
+        context: Arc<Context>,
+        given: &Given,
+        own_log: PathBuf,
+    ) -> Voice {
+        let attempt = Arc::new(AtomicU64::new(start.attempt.0));
+        let (secrets, services) = (given.secrets.clone(), given.services.clone());
+        let stage = Stage::new(given.contained.is_none());
+        let (dumps, importing) = Default::default();
+        Voice { shared, start, context, secrets, attempt, dumps, own_log, services, stage, importing }
+    }
+
     /// Waits while the agent is behind; for the link's thread.
     pub fn say(&self, event: WorkerEvent) {
         let Start { slot, worker, .. } = self.start;
@@ -162,197 +156,13 @@ pub(crate) async fn run(shared: Shared, start: Start, mut orders: mpsc::Unbounde
     let _ = events.send(Event::Worker { slot, worker, event }).await;
 }
 
-struct Launched {
-    voice: Voice,
-    handle: Handle,
-    listener: UnixListener,
-    log: PathBuf,
-    configure: Configure,
-}
-
-/// `held`: what is to be removed after the worker, also if it does not start.
-async fn launch(
-    shared: Shared,
-    start: Start,
-    held: &mut Option<Held>,
-) -> Result<Launched, (InfraCause, String)> {
-    let context = shared.contexts.get(&start.run).await;
-    let context = context.map_err(|message| (InfraCause::ArtifactUnavailable, message))?;
-    let (slot, worker, limit) = (start.slot, start.worker, context.start_limit());
-    let _ = shared.events.send(Event::Worker { slot, worker, event: WorkerEvent::StartLimit(limit) }).await;
-    let failed = |message| (InfraCause::SandboxFailed, message);
-    let secrets = Arc::new(Secrets::find(&context.spec.suite.secrets).map_err(failed)?);
-    let prepared = context.prepared(&shared.setups, &secrets).await.map_err(failed)?;
-    let services = services(&shared, &context, &start, held).await.map_err(failed)?;
-    let (home, name) = (shared.home.clone(), format!("{}-{}", name(&start), start.worker.0));
-    let given = Given { secrets, prepared, services };
-    begin(shared, start, context, &given, &name).map_err(|message| {
-        discard(&home, &name);
-        failed(message)
-    })
-}
-
-/// What its tests need is up before it starts. A controller runs no tests.
-async fn services(
-    shared: &Shared,
-    context: &Context,
-    start: &Start,
-    held: &mut Option<Held>,
-) -> Result<Option<Services>, String> {
-    let definition = context.definition(start.environment)?.filter(|_| !start.controller);
-    let Some(definition) = definition.filter(|definition| !definition.services.is_empty()) else {
-        return Ok(None);
-    };
-    let sandbox = shared.keeper.hold(Arc::new(definition), &start.worker.0.to_string()).await;
-    let held = held.insert(sandbox.map_err(|error| error.to_string())?);
-    held.start().await.map(Some).map_err(|error| error.to_string())
-}
-
-/// What a person knows it by.
-fn name(start: &Start) -> String {
-    if start.controller { "controller".to_owned() } else { format!("gw{}", start.number) }
-}
-
-/// What an executor adds to what a run says of its environment.
-struct Given {
-    secrets: Arc<Secrets>,
-    prepared: Option<Arc<Prepared>>,
-    services: Option<Services>,
-}
-
-/// Nobody else removes the directories and the log of what does not start.
-fn discard(home: &Home, name: &str) {
-    let _ = std::fs::remove_file(log_path(home, name));
-    if let Err(error) = home.discard(name) {
-        let _ = writeln!(
-            std::io::stderr(),
-            "warning: the sandbox {name}, which did not start, cannot be removed: {error}"
-        );
-    }
-}
-
-/// Beside the sandbox's directory.
-fn log_path(home: &Home, name: &str) -> PathBuf {
-    home.path().join(format!("{name}.log"))
-}
-
-fn begin(
-    shared: Shared,
-    start: Start,
-    context: Arc<Context>,
-    given: &Given,
-    name: &str,
-) -> Result<Launched, String> {
-    let io = |error: std::io::Error| format!("cannot make sandbox {name}: {error}");
-    let [directory, temporary] = shared.home.sandbox(name).map_err(io)?;
-    let listener = UnixListener::bind(directory.join("socket")).map_err(io)?;
-    let log = log_path(&shared.home, name);
-    let spec = Spec {
-        command: command(&context, given.prepared.as_deref(), &directory)?,
-        env: environment(std::env::vars_os(), &variables(&context, &start, given), &temporary),
-        cwd: context.directory.clone(),
-        directories: vec![directory, temporary.clone()],
-        log: log.clone(),
-        mounts: Vec::new(),
-    };
-    let handle = shared.sandboxes.start(&spec).map_err(|error| error.to_string())?;
-    let configure = configure(&shared, &context, &start, &temporary);
-    let attempt = Arc::new(AtomicU64::new(start.attempt.0));
-    Ok(Launched {
-        voice: Voice {
-            shared,
-            start,
-            context,
-            secrets: given.secrets.clone(),
-            attempt,
-            dumps: Arc::default(),
-            own_log: log.clone(),
-            stage: Stage::default(),
-            importing: Arc::default(),
-            services: given.services.clone(),
-        },
-        handle,
-        listener,
-        log,
-        configure,
-    })
-}
-
-/// What speaks the adapter protocol for the suite's framework.
-fn command(
-    context: &Context,
-    prepared: Option<&Prepared>,
-    directory: &Path,
-) -> Result<Vec<OsString>, String> {
-    let suite = &context.spec.suite;
-    if suite.framework != Framework::Pytest {
-        let own = own_program().map_err(|error| format!("this program cannot be found: {error}"))?;
-        return Ok(vec![own.into(), "adapt".into(), directory.into()]);
-    }
-    write_adapter(&directory.join("adapter"))
-        .map_err(|error| format!("cannot write the adapter: {error}"))?;
-    let python = match prepared.and_then(Prepared::python) {
-        Some(python) => python,
-        None => interpreter::find(&suite.python, &context.directory).map_err(|e| e.to_string())?,
-    };
-    Ok(vec![python.into(), "-c".into(), BOOTSTRAP.into(), directory.into()])
-}
-
-fn write_adapter(directory: &Path) -> std::io::Result<()> {
-    std::fs::create_dir(directory)?;
-    ADAPTER.iter().try_for_each(|(name, source)| std::fs::write(directory.join(name), source))
-}
-
-/// What a worker has beside this process's own: one hash seed for all workers of a run where Python may be, so that ids
-/// made from sets are the same in each; the run's revision; what the run says; what was prepared, before whatever PATH
-/// that leaves; what its environment says, and where its services are; and secrets, which win.
-fn variables(context: &Context, start: &Start, given: &Given) -> Vec<(String, String)> {
-    let suite = &context.spec.suite;
-    let mut variables = Vec::new();
-    if suite.framework.may_be_python() {
-        let hash_seed = std::env::var("PYTHONHASHSEED").unwrap_or_else(|_| context.spec.seed.to_string());
-        variables.push(("PYTHONHASHSEED".to_owned(), hash_seed));
-    }
-    variables.extend(context.revision());
-    variables.extend(suite.passed.clone());
-    variables.extend(suite.variables.clone());
-    if let Some(prepared) = &given.prepared {
-        let said = variables.iter().rfind(|(name, _)| name == "PATH").map(|(_, path)| OsString::from(path));
-        variables.extend(prepared.variables(said.or_else(|| std::env::var_os("PATH")).as_deref()));
-    }
-    variables.extend(context.variables_of(start.environment));
-    variables.extend(given.services.iter().flat_map(Services::variables));
-    variables.extend_from_slice(given.secrets.variables());
-    variables
-}
-
-fn configure(shared: &Shared, context: &Context, start: &Start, temporary: &Path) -> Configure {
-    let cache = cache_directory(&shared.caches, &context.spec.project, &name(start));
-    Configure {
-        args: context.spec.arguments.clone(),
-        slot: start.number.0,
-        slots: start.slots,
-        run: context.spec.id.to_string(),
-        seed: context.spec.seed,
-        basetemp: temporary.join("basetemp").display().to_string(),
-        cache_dir: cache.display().to_string(),
-        discover: start.discover,
-        whole: start.whole,
-        output_limit: OUTPUT_LIMIT,
-        framework: context.framework(),
-        role: start.controller.then_some(Role::Controller),
-        controller: context.spec.suite.controller,
-        spread: matches!(context.spec.workspace, Workspace::Artifact { .. }),
-    }
-}
-
-/// The framework's cache for a slot's number, which one live worker of a run has, also among executors that share a
-/// state directory; or for controllers.
-fn cache_directory(caches: &Path, project: &str, slot: &str) -> PathBuf {
-    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
-    let name: String = project.chars().take(40).map(safe).collect();
-    let hash = blake3::hash(project.as_bytes()).to_hex();
-    caches.join(format!("{name}-{}", &hash[..12])).join(slot)
+/// A worker that has been started.
+pub(super) struct Launched {
+    pub voice: Voice,
+    pub handle: Handle,
+    pub listener: UnixListener,
+    pub log: PathBuf,
+    pub configure: Configure,
 }
 
 impl Launched {
@@ -370,11 +180,42 @@ impl Launched {
         }
         let exit = self.handle.wait().await;
         self.tell_of_leftovers(&exit);
+        self.tell_of_loss(&exit).await;
         let words = self.voice.secrets.hidden_in(tail(&log, LAST_WORDS));
         let text = self.voice.log(&words);
         let _ = std::fs::remove_file(&log);
-        let how = heard.map_or_else(|reason| format!("{}: {reason}", exit.end), |()| exit.end.to_string());
-        Exit { how, importing: self.voice.at_which_file(), words, text }
+        let over_memory = exit.out_of_memory == Some(OutOfMemory::Limit);
+        let end = if over_memory { self.over_memory(&exit) } else { exit.end.to_string() };
+        let how = heard.map_or_else(|reason| format!("{end}: {reason}"), |()| end.clone());
+        Exit { how, importing: self.voice.at_which_file(), words, text, over_memory }
+    }
+
+    /// Its container had no more memory than this.
+    fn over_memory(&self, exit: &sandbox::Exit) -> String {
+        let environment = self.voice.context.spec.suite.environment(self.voice.start.environment);
+        let (name, limit) = environment.map_or(("", None), |(name, environment)| {
+            (name, environment.container.as_ref().and_then(|container| container.limits.memory_kib))
+        });
+        let [limit, peak] =
+            [limit.map(|kib| kib >> 10), Some(exit.usage.peak_bytes >> 20).filter(|peak| *peak > 0)]
+                .map(|mib| mib.map(|mib| format!("{mib} MiB")));
+        let peak = peak.map(|peak| format!(", with a peak of {peak}")).unwrap_or_default();
+        let limit = limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
+        format!("over its memory limit{limit}: killed{peak}; [environment.{name}] memory sets it")
+    }
+
+    /// What it was at is not to blame.
+    async fn tell_of_loss(&self, exit: &sandbox::Exit) {
+        let (cause, why) = match (&exit.end, exit.out_of_memory) {
+            (End::SandboxLost(why), _) => (InfraCause::SandboxFailed, format!("the sandbox was lost: {why}")),
+            (_, Some(OutOfMemory::Machine)) => {
+                (InfraCause::MachineOutOfMemory, "the kernel killed something in the sandbox".to_owned())
+            }
+            _ => return,
+        };
+        let Start { slot, worker, .. } = self.voice.start;
+        let event = WorkerEvent::SandboxBroke(cause, why);
+        let _ = self.voice.shared.events.send(Event::Worker { slot, worker, event }).await;
     }
 
     /// Serves a worker until its process is gone and all it said is heard. The error says why nobody listens to it.
@@ -411,7 +252,7 @@ impl Launched {
         let _ = self.voice.shared.events.send(event).await;
     }
 
-    fn tell_of_leftovers(&self, exit: &crate::sandbox::Exit) {
+    fn tell_of_leftovers(&self, exit: &sandbox::Exit) {
         let (name, run) = (name(&self.voice.start), &self.voice.start.run);
         if exit.surviving > 0 {
             let count = exit.surviving;
@@ -470,7 +311,7 @@ impl Launched {
 fn watch(services: Services, voice: &Voice) -> tokio::task::JoinHandle<()> {
     let (events, slot, worker) = (voice.shared.events.clone(), voice.start.slot, voice.start.worker);
     tokio::spawn(async move {
-        let event = WorkerEvent::SandboxBroke(services.broke().await.to_string());
+        let event = WorkerEvent::SandboxBroke(InfraCause::SandboxFailed, services.broke().await.to_string());
         let _ = events.send(Event::Worker { slot, worker, event }).await;
     })
 }
@@ -481,21 +322,5 @@ fn about_node(order: NodeOrder) -> Command {
         NodeOrder::Configure { number } => Command::ConfigureNode { node: number.0 },
         NodeOrder::Ready { number } => Command::NodeReady { node: number.0 },
         NodeOrder::Down { number, error, output } => Command::NodeDown { node: number.0, error, output },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_project_has_caches_of_its_own_whatever_its_name() {
-        let directory = |project| cache_directory(Path::new("/c"), project, "gw3");
-        let name = directory("shop/unit tests").display().to_string();
-        assert!(name.starts_with("/c/shop_unit_tests-") && name.ends_with("/gw3"), "{name}");
-        assert_ne!(directory("shop/unit_tests"), directory("shop/unit tests"));
-        for odd in ["", "..", &"ü".repeat(128)] {
-            assert_eq!(directory(odd).components().count(), 4);
-        }
     }
 }

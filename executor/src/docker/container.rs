@@ -7,7 +7,7 @@ use bollard::models::{
     ContainerCreateBody, EndpointSettings, HostConfig, HostConfigLogConfig, Mount, MountType,
     MountVolumeOptions, NetworkingConfig, PortBinding, PortMap,
 };
-use seagull_domain::Service;
+use seagull_domain::{Limits, Service};
 
 use super::labels::Labels;
 use super::vault;
@@ -18,11 +18,16 @@ const LOG_SIZE: &str = "20m";
 const LOOPBACK: &str = "127.0.0.1";
 
 /// `volumes`: paths that the image declares as volumes. They become volumes with labels, for those that an engine makes
-/// by itself have none and could not be found again.
-pub fn body(name: &str, service: &Service, labels: &Labels, volumes: &[String]) -> ContainerCreateBody {
+/// by itself have none and could not be found again. `published`: ports that are reached from this machine.
+pub fn body(
+    name: &str,
+    service: &Service,
+    labels: &Labels,
+    volumes: &[String],
+    published: &[u16],
+) -> ContainerCreateBody {
     let own = labels.on(Some(name));
     let network = network_name(labels);
-    let endpoint = EndpointSettings { aliases: Some(vec![name.to_owned()]), ..Default::default() };
     ContainerCreateBody {
         image: Some(service.image.clone()),
         cmd: service.command.clone(),
@@ -34,17 +39,24 @@ pub fn body(name: &str, service: &Service, labels: &Labels, volumes: &[String]) 
         host_config: Some(HostConfig {
             network_mode: Some(network.clone()),
             mounts: Some([secrets(name, service, labels), mounts(service, &own, volumes)].concat()),
-            ..host(service)
+            readonly_rootfs: Some(service.rights.read_only),
+            port_bindings: Some(bindings(published)),
+            ..bounded(&service.limits, &service.rights.capabilities, &service.tmpfs)
         }),
-        networking_config: Some(NetworkingConfig {
-            endpoints_config: Some(HashMap::from([(network, endpoint)])),
-        }),
+        networking_config: Some(in_network(network, name)),
         ..Default::default()
     }
 }
 
-fn host(service: &Service) -> HostConfig {
-    let memory = service.limits.memory_kib.and_then(|kib| i64::try_from(kib * 1024).ok());
+/// In a network by this name.
+pub fn in_network(network: String, name: &str) -> NetworkingConfig {
+    let endpoint = EndpointSettings { aliases: Some(vec![name.to_owned()]), ..Default::default() };
+    NetworkingConfig { endpoints_config: Some(HashMap::from([(network, endpoint)])) }
+}
+
+/// What any container is bounded by.
+pub fn bounded(limits: &Limits, capabilities: &[String], tmpfs: &[String]) -> HostConfig {
+    let memory = limits.memory_kib.and_then(|kib| i64::try_from(kib * 1024).ok());
     let log = HashMap::from([
         ("max-size".to_owned(), LOG_SIZE.to_owned()),
         ("max-file".to_owned(), "2".to_owned()),
@@ -52,16 +64,14 @@ fn host(service: &Service) -> HostConfig {
     HostConfig {
         privileged: Some(false),
         cap_drop: Some(vec!["ALL".to_owned()]),
-        cap_add: Some(service.rights.capabilities.clone()),
+        cap_add: Some(capabilities.to_vec()),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
-        readonly_rootfs: Some(service.rights.read_only),
-        pids_limit: Some(service.limits.pids.into()),
+        pids_limit: Some(limits.pids.into()),
         memory,
         // No swap on top of it.
         memory_swap: memory,
-        nano_cpus: service.limits.millicpus.map(|cpus| i64::from(cpus) * 1_000_000),
-        tmpfs: Some(service.tmpfs.iter().map(|path| (path.clone(), String::new())).collect()),
-        port_bindings: Some(bindings(&service.ports)),
+        nano_cpus: limits.millicpus.map(|cpus| i64::from(cpus) * 1_000_000),
+        tmpfs: Some(tmpfs.iter().map(|path| (path.clone(), String::new())).collect()),
         log_config: Some(HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(log) }),
         ..Default::default()
     }
@@ -77,31 +87,43 @@ fn bindings(ports: &[u16]) -> PortMap {
 fn secrets(name: &str, service: &Service, labels: &Labels) -> Vec<Mount> {
     match service.secrets.is_empty() {
         true => Vec::new(),
-        false => vec![shown(&vault::path(labels, name), vault::INSIDE)],
+        false => vec![shown(&vault::path(labels, name), vault::INSIDE, true)],
     }
 }
 
 /// What of this machine is shown in a container.
-fn shown(outside: &Path, inside: &str) -> Mount {
+pub fn shown(outside: &Path, inside: &str, read_only: bool) -> Mount {
     Mount {
         typ: Some(MountType::BIND),
         source: Some(outside.to_string_lossy().into_owned()),
         target: Some(inside.to_owned()),
-        read_only: Some(true),
+        read_only: Some(read_only),
         ..Default::default()
     }
 }
 
 fn mounts(service: &Service, labels: &HashMap<String, String>, volumes: &[String]) -> Vec<Mount> {
-    let files = service.files.iter().map(|(inside, outside)| shown(Path::new(outside), inside));
+    let files = service.files.iter().map(|(inside, outside)| shown(Path::new(outside), inside, true));
     let covered = |path: &&String| service.tmpfs.contains(path) || service.files.contains_key(*path);
-    let volumes = volumes.iter().filter(|path| !covered(path)).map(|path| Mount {
-        typ: Some(MountType::VOLUME),
-        target: Some(path.clone()),
-        volume_options: Some(MountVolumeOptions { labels: Some(labels.clone()), ..Default::default() }),
-        ..Default::default()
-    });
+    let volumes = volumes.iter().filter(|path| !covered(path)).map(|path| volume(None, path, labels));
     files.chain(volumes).collect()
+}
+
+/// A volume, by its name where it has been made.
+pub fn volume(name: Option<String>, inside: &str, labels: &HashMap<String, String>) -> Mount {
+    let options = MountVolumeOptions {
+        labels: Some(labels.clone()),
+        // What has been made has all that is to be in it.
+        no_copy: Some(name.is_some()),
+        ..Default::default()
+    };
+    Mount {
+        typ: Some(MountType::VOLUME),
+        source: name,
+        target: Some(inside.to_owned()),
+        volume_options: Some(options),
+        ..Default::default()
+    }
 }
 
 /// The names of a sandbox's network and containers. Services find each other by aliases; these are for people.
@@ -127,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_container_may_do_no_more_than_is_written() {
-        let host = body("pg", &Service::default(), &labels(), &[]).host_config.unwrap();
+        let host = body("pg", &Service::default(), &labels(), &[], &[]).host_config.unwrap();
         assert_eq!(host.privileged, Some(false));
         assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
         assert_eq!(host.cap_add, Some(Vec::new()));
@@ -135,9 +157,8 @@ mod tests {
         assert_eq!((host.pids_limit, host.memory, host.nano_cpus), (Some(1024), None, None));
         let limits = Limits { memory_kib: Some(2048), millicpus: Some(1500), pids: 9 };
         let rights = Rights { capabilities: vec!["CHOWN".to_owned()], read_only: true, user: None };
-        let host = body("pg", &Service { limits, rights, ..Service::default() }, &labels(), &[])
-            .host_config
-            .unwrap();
+        let service = Service { limits, rights, ..Service::default() };
+        let host = body("pg", &service, &labels(), &[], &[]).host_config.unwrap();
         assert_eq!(host.cap_add, Some(vec!["CHOWN".to_owned()]));
         assert_eq!((host.memory, host.memory_swap), (Some(2 << 20), Some(2 << 20)));
         assert_eq!((host.nano_cpus, host.pids_limit), (Some(1_500_000_000), Some(9)));
@@ -146,7 +167,8 @@ mod tests {
 
     #[test]
     fn a_service_is_found_by_its_name_inside_and_on_loopback_outside() {
-        let body = body("pg", &Service { ports: vec![5432], ..Service::default() }, &labels(), &[]);
+        let service = Service { ports: vec![5432], ..Service::default() };
+        let body = body("pg", &service, &labels(), &[], &service.ports);
         let endpoints = body.networking_config.unwrap().endpoints_config.unwrap();
         assert_eq!(endpoints["seagull-db-s1"].aliases, Some(vec!["pg".to_owned()]));
         let bindings = body.host_config.unwrap().port_bindings.unwrap();
@@ -157,7 +179,7 @@ mod tests {
     #[test]
     fn every_object_is_labelled_the_volumes_of_an_image_too() {
         let service = Service { tmpfs: vec!["/cache".to_owned()], ..Service::default() };
-        let body = body("pg", &service, &labels(), &["/data".to_owned(), "/cache".to_owned()]);
+        let body = body("pg", &service, &labels(), &["/data".to_owned(), "/cache".to_owned()], &[]);
         assert_eq!(Labels::read(&body.labels.unwrap()), Some(labels()));
         let mounts = body.host_config.unwrap().mounts.unwrap();
         assert_eq!(mounts.iter().map(|mount| mount.target.as_deref()).collect::<Vec<_>>(), [Some("/data")]);

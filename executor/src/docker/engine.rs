@@ -13,9 +13,9 @@ use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::errors::Error as Answer;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
-use bollard::models::{ContainerCreateBody, HealthStatusEnum, NetworkCreateRequest};
+use bollard::models::{ContainerCreateBody, HealthStatusEnum, NetworkCreateRequest, VolumeCreateRequest};
 use bollard::query_parameters::{
-    CreateContainerOptions, CreateImageOptions, LogsOptions, WaitContainerOptions,
+    CreateContainerOptions, CreateImageOptions, KillContainerOptions, LogsOptions, WaitContainerOptions,
 };
 use tokio::sync::RwLock;
 use tokio_stream::{Stream, StreamExt};
@@ -107,6 +107,13 @@ impl Engine {
         self.make(async move { docker.create_network(request).await.map(drop) }).await.map_err(what)
     }
 
+    pub async fn create_volume(&self, request: VolumeCreateRequest) -> Result<(), Error> {
+        let name = request.name.clone().unwrap_or_default();
+        let what = refused(&format!("make the volume {name}"));
+        let docker = self.docker.clone();
+        self.make(async move { docker.create_volume(request).await.map(drop) }).await.map_err(what)
+    }
+
     pub async fn create_container(&self, name: String, body: ContainerCreateBody) -> Result<(), Error> {
         let what = refused(&format!("make the container {name}"));
         let docker = self.docker.clone();
@@ -120,6 +127,17 @@ impl Engine {
         let (docker, own) = (self.docker.clone(), name.to_owned());
         let what = refused(&format!("start the container {name}"));
         self.make(async move { docker.start_container(&own, None).await }).await.map_err(what)
+    }
+
+    /// Sends a signal to the first process of a container; one that does not run needs none.
+    pub async fn signal(&self, container: &str, signal: &str) -> Result<(), Error> {
+        let options = KillContainerOptions { signal: signal.to_owned() };
+        match self.docker.kill_container(container, Some(options)).await {
+            Err(error) if !is_missing(&error) && !is_busy(&error) => {
+                Err(refused(&format!("signal the container {container}"))(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Waits for all that is being made, also by calls that nobody waits for any more, and lets nothing more be made: what

@@ -22,7 +22,7 @@ use super::error::Error;
 use super::labels::Filter;
 use super::owner::lock;
 use super::vault;
-use crate::sandbox::own_program;
+use crate::sandbox::{own_program, remove_abandoned};
 
 /// What it says when it does.
 const GUARDS: &str = "guards";
@@ -46,10 +46,10 @@ pub struct Guard {
 
 impl Guard {
     /// Starts this program again as `seagull guard`; returns when it guards. `lease`: when it removes all in any case, in
-    /// seconds since 1970.
-    pub fn start(path: &Path, owner: &str, lease: u64) -> io::Result<Guard> {
+    /// seconds since 1970. `home`: the directory of an executor, which goes too.
+    pub fn start(path: &Path, owner: &str, lease: u64, home: Option<&Path>) -> io::Result<Guard> {
         let mut command = Command::new(own_program()?);
-        command.arg("guard").arg(path).args([owner, &lease.to_string()]);
+        command.arg("guard").arg(path).args([owner, &lease.to_string()]).args(home);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).current_dir("/");
         let mut guard = Guard { child: command.spawn()? };
         let mut said = String::new();
@@ -84,10 +84,11 @@ impl Guard {
     }
 }
 
-/// Runs the guard with the arguments that follow `guard`: the file that it locks, the owner, and the lease.
+/// Runs the guard with the arguments that follow `guard`: the file that it locks, the owner, the lease, and an executor's
+/// home.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<_> = arguments.into_iter().filter_map(|text| text.into_string().ok()).collect();
-    let [path, owner, lease] = arguments.as_slice() else { return usage() };
+    let [path, owner, lease, home @ ..] = arguments.as_slice() else { return usage() };
     let Ok(lease) = lease.parse() else { return usage() };
     let path = PathBuf::from(path);
     // An interrupt from the terminal is for the owner.
@@ -103,6 +104,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Ok(runtime) = runtime else { return ExitCode::FAILURE };
     let cleared = runtime.block_on(guard(owner, lease));
     vault::forget_owner(owner);
+    // One that lives sees to it itself.
+    for home in home {
+        remove_abandoned(Path::new(home));
+    }
     runtime.shutdown_background();
     // While something is left, the file says that nobody sees to it.
     if cleared {
@@ -112,7 +117,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    let _ = writeln!(io::stdout(), "usage: seagull guard FILE OWNER LEASE");
+    let _ = writeln!(io::stdout(), "usage: seagull guard FILE OWNER LEASE [HOME]");
     ExitCode::from(2)
 }
 

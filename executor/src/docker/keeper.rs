@@ -9,15 +9,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use seagull_domain::Definition;
 
+use super::contained::Contained;
 use super::engine::Engine;
 use super::error::Error;
 use super::guard::Guard;
 use super::labels::{Labels, digest};
 use super::objects::Object;
 use super::running::Services;
-use super::sandbox::{Progress, Sandbox, discard};
+use super::sandbox::{Progress, Reach, Sandbox, discard};
 use super::site::Site;
 use crate::sandbox::Children;
+use crate::secrets::Secrets;
 use crate::setup::Tell;
 
 /// Objects are to be gone by then at the latest, whatever becomes of the machine that would remove them; far longer than
@@ -27,6 +29,8 @@ const LOOK: Duration = Duration::from_secs(60);
 
 pub struct Keeper {
     state: PathBuf,
+    /// The executor's directory, which the guard removes with what it leaves on the engine.
+    home: PathBuf,
     owner: String,
     children: Arc<Children>,
     tell: Tell,
@@ -43,10 +47,11 @@ struct Guarded {
 
 impl Keeper {
     /// `boot`: what no other process has. Where there were sandboxes before, what is left of these is removed.
-    pub fn new(state: &Path, boot: &str, children: Arc<Children>, tell: Tell) -> Arc<Keeper> {
+    pub fn new(state: &Path, home: &Path, boot: &str, children: Arc<Children>, tell: Tell) -> Arc<Keeper> {
         let owner = blake3::hash(boot.as_bytes()).to_hex()[..16].to_owned();
-        let (state, guarded, live) = (state.to_owned(), Default::default(), Default::default());
-        let keeper = Arc::new(Keeper { state, owner, children, tell, guarded, live });
+        let (state, home) = (state.to_owned(), home.to_owned());
+        let (guarded, live) = Default::default();
+        let keeper = Arc::new(Keeper { state, home, owner, children, tell, guarded, live });
         if keeper.state.join(Site::DIRECTORY).is_dir() {
             keeper.look();
         }
@@ -105,10 +110,12 @@ impl Keeper {
             return Ok(site.clone());
         }
         let (state, owner, children) = (self.state.clone(), self.owner.clone(), self.children.clone());
+        let home = self.home.clone();
         let started = tokio::task::spawn_blocking(move || {
             let site = Site::open(&state)?;
             let lease = now() + LEASE.as_secs();
-            let guard = children.beside(Guard::pid, || Guard::start(&site.lock(&owner), &owner, lease))?;
+            let start = || Guard::start(&site.lock(&owner), &owner, lease, Some(&home));
+            let guard = children.beside(Guard::pid, start)?;
             Ok((site, guard))
         });
         let started: std::io::Result<_> =
@@ -162,8 +169,15 @@ impl Held {
                 tell(format!("fetching the image {image}"));
             }
         };
-        let sandbox = Sandbox::start(&self.engine, &self.definition, &self.labels, Arc::new(tell)).await?;
+        let (reach, tell) = (Reach::of(&self.definition), Arc::new(tell));
+        let sandbox = Sandbox::start(&self.engine, &self.definition, &self.labels, reach, tell).await?;
         Ok(Services::of(&self.engine, &self.definition, sandbox))
+    }
+
+    /// Where its tests run, once its services are up.
+    pub fn contained(&self, secrets: Arc<Secrets>) -> Contained {
+        let (engine, definition) = (self.engine.clone(), self.definition.clone());
+        Contained { engine, definition, labels: self.labels.clone(), secrets }
     }
 
     /// What cannot be removed now is when the engine is looked at.

@@ -1,11 +1,12 @@
 //! Sandboxes of services on a Docker engine: a network of its own with a container for each service, up and ready, and
 //! gone afterwards whatever happens to who made it.
 //!
-//! What becomes of what is written (`container`, `address`), what the objects say of themselves
-//! (`labels`) and which of them are to go (`lease`) is plain; `engine`, `ready`, `sandbox`, `running`,
+//! What becomes of what is written (`container`, `test_container`, `address`), what the objects say of themselves
+//! (`labels`) and which of them are to go (`lease`) is plain; `engine`, `ready`, `sandbox`, `contained`, `running`,
 //! `objects`, `vault`, `owner`, `site`, `guard` and `keeper` speak to the engine and to this machine.
 
 mod address;
+mod contained;
 mod container;
 mod engine;
 mod error;
@@ -19,9 +20,11 @@ mod ready;
 mod running;
 mod sandbox;
 mod site;
+mod test_container;
 mod vault;
 
 pub use address::{Address, variables};
+pub use contained::Contained;
 pub use engine::Engine;
 pub use error::Error;
 pub use guard::{Guard, main as guard_main};
@@ -31,6 +34,6 @@ pub use lease::{Outlived, outlived};
 pub use objects::{Kind, Object};
 pub use owner::{Standing, standing, terminate};
 pub use running::Services;
-pub use sandbox::{Progress, Sandbox, discard};
+pub use sandbox::{Progress, Reach, Sandbox, discard};
 pub use site::Site;
 pub use vault::{abandoned as abandoned_secrets, remove_abandoned as remove_abandoned_secrets};

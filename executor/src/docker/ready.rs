@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 const HELD: Duration = Duration::from_secs(1);
 
 /// The exit code of what ended by SIGKILL.
-const KILLED: i64 = 128 + 9;
+pub const KILLED: i64 = 128 + 9;
 
 /// Returns what the container is by then.
 pub async fn ready(engine: &Engine, container: &str, name: &str, service: &Service) -> Result<Seen, Error> {
@@ -142,10 +142,11 @@ async fn connects(port: u16, seen: &Seen) -> bool {
 }
 
 async fn answers(port: u16, path: &str, seen: &Seen) -> Result<(), String> {
-    let Some(published) = seen.published.get(&port) else {
+    let published = seen.published.get(&port).map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, *port)));
+    let Some(address) = published.or(seen.address.map(|address| SocketAddr::new(address, port))) else {
         return Err(format!("port {port} is not published"));
     };
-    match http::ask(&format!("127.0.0.1:{published}"), "GET", path, &[]).await {
+    match http::ask(&address.to_string(), "GET", path, &[]).await {
         Ok(answer) if answer.status < 400 => Ok(()),
         Ok(answer) => Err(format!("port {port} answers {path} with {}", answer.status)),
         Err(error) => Err(format!("port {port} does not answer {path}: {error}")),

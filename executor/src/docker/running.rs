@@ -14,8 +14,8 @@ use super::ready::end_of;
 use super::sandbox::Sandbox;
 
 /// An engine may be restarted under its containers, or not: how often, and after what, one that is away is asked again.
-const TRIES: u32 = 10;
-const AGAIN: Duration = Duration::from_secs(1);
+pub const TRIES: u32 = 10;
+pub const AGAIN: Duration = Duration::from_secs(1);
 /// How long it is waited for the answer whether a service runs.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -62,18 +62,9 @@ impl Services {
     }
 
     async fn end_of(&self, name: &str) -> Error {
-        let container = self.sandbox.container(name);
-        let mut tries = 0;
-        loop {
-            let waited = self.engine.wait(&container).await;
-            match (waited, self.engine.inspect(&container).await) {
-                (Ok(_), _) => return self.gone(name).await,
-                (Err(_), Ok(seen)) if !seen.running => return self.gone(name).await,
-                (Err(_), Ok(_)) => tries = 0,
-                (Err(_), Err(error)) if tries == TRIES => return error,
-                (Err(_), Err(_)) => tries += 1,
-            }
-            tokio::time::sleep(AGAIN).await;
+        match end(&self.engine, &self.sandbox.container(name)).await {
+            Ok(()) => self.gone(name).await,
+            Err(error) => error,
         }
     }
 
@@ -81,5 +72,21 @@ impl Services {
         let service = &self.definition.services[name];
         let (how, log) = end_of(&self.engine, &self.sandbox.container(name), service, None).await;
         Error::Gone { service: name.to_owned(), how, log }
+    }
+}
+
+/// Waits until a container does not run any more; the error says why nobody can tell.
+pub async fn end(engine: &Engine, container: &str) -> Result<(), Error> {
+    let mut tries = 0;
+    loop {
+        let waited = engine.wait(container).await;
+        match (waited, engine.inspect(container).await) {
+            (Ok(_), _) => return Ok(()),
+            (Err(_), Ok(seen)) if !seen.running => return Ok(()),
+            (Err(_), Ok(_)) => tries = 0,
+            (Err(_), Err(error)) if tries == TRIES => return Err(error),
+            (Err(_), Err(_)) => tries += 1,
+        }
+        tokio::time::sleep(AGAIN).await;
     }
 }

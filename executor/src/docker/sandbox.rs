@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::models::NetworkCreateRequest;
-use seagull_domain::{Definition, Service};
+use seagull_domain::{Definition, Network, Service};
 use tokio::task::JoinSet;
 
 use super::address::{Address, variables};
@@ -48,13 +48,60 @@ pub enum Progress {
     },
 }
 
+/// From where services are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// From this machine, where their ports are published.
+    Machine,
+    /// From the container of the tests, which is beside them.
+    Inside,
+}
+
+impl Reach {
+    /// That of what tests of an environment run in.
+    pub fn of(definition: &Definition) -> Reach {
+        if definition.environment.container.is_some() { Reach::Inside } else { Reach::Machine }
+    }
+
+    /// Whether the network of a sandbox, if it has one, leads nowhere else.
+    pub(super) fn network(self, definition: &Definition) -> Option<bool> {
+        let asked = definition.environment.container.as_ref().map(|container| container.network);
+        match (self, asked) {
+            (Reach::Machine, _) | (Reach::Inside, None) => Some(false),
+            (Reach::Inside, Some(Network::Egress)) => Some(false),
+            (Reach::Inside, Some(Network::Internal)) if !definition.services.is_empty() => Some(true),
+            (Reach::Inside, Some(Network::Internal | Network::None)) => None,
+        }
+    }
+
+    fn published(self, service: &Service) -> &[u16] {
+        match self {
+            Reach::Machine => &service.ports,
+            Reach::Inside => &[],
+        }
+    }
+
+    fn address(self, name: &str, service: &Service, seen: &Seen) -> Address {
+        let ports = service.ports.iter();
+        match self {
+            Reach::Machine => {
+                let ports = ports.filter_map(|port| Some((*port, *seen.published.get(port)?)));
+                Address { host: LOOPBACK.to_owned(), ports: ports.collect() }
+            }
+            Reach::Inside => {
+                Address { host: name.to_owned(), ports: ports.map(|port| (*port, *port)).collect() }
+            }
+        }
+    }
+}
+
 type Tell = Arc<dyn Fn(Progress) + Send + Sync>;
 
 /// A sandbox that is up.
 #[derive(Debug, Clone)]
 pub struct Sandbox {
     pub labels: Labels,
-    /// Of each service, from this machine.
+    /// Of each service, from where it is used.
     pub addresses: BTreeMap<String, Address>,
 }
 
@@ -64,20 +111,21 @@ impl Sandbox {
         engine: &Engine,
         definition: &Arc<Definition>,
         labels: &Labels,
+        reach: Reach,
         tell: Tell,
     ) -> Result<Sandbox, Error> {
-        let start =
-            Start { engine: engine.clone(), definition: definition.clone(), labels: labels.clone(), tell };
+        let (labels, definition) = (labels.clone(), definition.clone());
+        let start = Start { engine: engine.clone(), definition, labels, reach, tell };
         let started = start.all().await;
         if started.is_err() {
             // What cannot be removed now is left to the guard, as it would be if this process were killed.
-            let _ = discard(engine, labels).await;
+            let _ = discard(engine, &start.labels).await;
         }
         let addresses = started?;
-        Ok(Sandbox { labels: labels.clone(), addresses })
+        Ok(Sandbox { labels: start.labels, addresses })
     }
 
-    /// One that is up already; none if a service of it does not run any more.
+    /// One that is up already for this machine; none if a service of it does not run any more.
     pub async fn find(
         engine: &Engine,
         definition: &Definition,
@@ -89,12 +137,12 @@ impl Sandbox {
             if !seen.running {
                 return Ok(None);
             }
-            addresses.insert(name.clone(), address(service, &seen));
+            addresses.insert(name.clone(), Reach::Machine.address(name, service, &seen));
         }
         Ok(Some(Sandbox { labels: labels.clone(), addresses }))
     }
 
-    /// What whoever uses the services from this machine has in its environment.
+    /// What whoever uses the services has in its environment.
     pub fn variables(&self, definition: &Definition) -> BTreeMap<String, String> {
         let of_services = self.addresses.iter().filter_map(|(name, address)| {
             definition.services.get(name).map(|service| variables(name, service, address))
@@ -117,29 +165,28 @@ pub async fn discard(engine: &Engine, labels: &Labels) -> Result<usize, Error> {
     removed
 }
 
-fn address(service: &Service, seen: &Seen) -> Address {
-    let ports = service.ports.iter().filter_map(|port| Some((*port, *seen.published.get(port)?)));
-    Address { host: LOOPBACK.to_owned(), ports: ports.collect() }
-}
-
 /// A sandbox that starts.
 #[derive(Clone)]
 struct Start {
     engine: Engine,
     definition: Arc<Definition>,
     labels: Labels,
+    reach: Reach,
     tell: Tell,
 }
 
 impl Start {
     async fn all(&self) -> Result<BTreeMap<String, Address>, Error> {
         let volumes = Arc::new(self.images().await?);
-        let request = NetworkCreateRequest {
-            name: network_name(&self.labels),
-            labels: Some(self.labels.on(None)),
-            ..Default::default()
-        };
-        self.engine.create_network(request).await?;
+        if let Some(internal) = self.reach.network(&self.definition) {
+            let request = NetworkCreateRequest {
+                name: network_name(&self.labels),
+                labels: Some(self.labels.on(None)),
+                internal: Some(internal),
+                ..Default::default()
+            };
+            self.engine.create_network(request).await?;
+        }
         let (mut begun, mut done) = (BTreeSet::new(), BTreeSet::new());
         let mut addresses = BTreeMap::new();
         let mut services = JoinSet::new();
@@ -161,21 +208,23 @@ impl Start {
     /// Sees to it that all images are here. Of each, the paths that it declares as volumes.
     async fn images(&self) -> Result<BTreeMap<String, Vec<String>>, Error> {
         let mut volumes = BTreeMap::new();
-        for service in self.definition.services.values() {
-            let image = &service.image;
-            if volumes.contains_key(image) {
-                continue;
+        let images = match self.reach {
+            Reach::Machine => {
+                self.definition.services.values().map(|service| service.image.as_str()).collect()
             }
-            let mut found = self.engine.volumes_of(image).await?;
+            Reach::Inside => self.definition.images(),
+        };
+        for image in images.into_iter().map(str::to_owned) {
+            let mut found = self.engine.volumes_of(&image).await?;
             if found.is_none() {
                 let fetching =
                     |here, all| (self.tell)(Progress::Fetching { image: image.clone(), here, all });
                 fetching(0, 0);
-                self.engine.pull(image, fetching).await?;
+                self.engine.pull(&image, fetching).await?;
                 (self.tell)(Progress::Fetched { image: image.clone() });
-                found = self.engine.volumes_of(image).await?;
+                found = self.engine.volumes_of(&image).await?;
             }
-            volumes.insert(image.clone(), found.unwrap_or_default());
+            volumes.insert(image, found.unwrap_or_default());
         }
         Ok(volumes)
     }
@@ -189,7 +238,8 @@ impl Start {
         let container = container_name(&self.labels, &name);
         (self.tell)(Progress::Starting { service: name.clone() });
         self.secrets(&name, service)?;
-        let body = body(&name, service, &self.labels, &volumes[&service.image]);
+        let published = self.reach.published(service);
+        let body = body(&name, service, &self.labels, &volumes[&service.image], published);
         self.engine.create_container(container.clone(), body).await?;
         self.engine.start_container(&container).await?;
         let seen = ready(&self.engine, &container, &name, service).await?;
@@ -199,7 +249,7 @@ impl Start {
         for line in &service.prepare {
             self.prepare(&container, &name, line).await?;
         }
-        let address = address(service, &seen);
+        let address = self.reach.address(&name, service, &seen);
         (self.tell)(Progress::Ready { service: name.clone(), address: address.clone() });
         Ok((name, address))
     }

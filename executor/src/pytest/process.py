@@ -60,8 +60,8 @@ def pose_as_script(args):
 
 
 WITHOUT_PYTEST = (
-    "hint: install it for that interpreter, or have [setup] make an environment with it on each executor: "
-    "seagull docs environment has recipes"
+    "hint: install it for that interpreter, in the image where tests run in one, or have [setup] make an environment "
+    "with it on each executor: seagull docs environment has recipes"
 )
 
 

@@ -16,6 +16,18 @@ pub struct Exit {
     pub surviving: u32,
     /// Why a directory of the sandbox could not be removed.
     pub directory_left: Option<String>,
+    /// Whether the kernel has killed something of it for want of memory; only where somebody counts.
+    #[serde(default)]
+    pub out_of_memory: Option<OutOfMemory>,
+}
+
+/// Whose memory there was no more of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutOfMemory {
+    /// All of the sandbox together had what it may have.
+    Limit,
+    Machine,
 }
 
 /// The end of the main process.
@@ -28,6 +40,8 @@ pub enum End {
     NotStarted(String),
     /// The supervisor died first, so how the main process would have ended is unknown. It was killed.
     SupervisorLost,
+    /// The sandbox is gone, or nobody can tell, for a reason that is none of what lived in it.
+    SandboxLost(String),
 }
 
 /// What the processes of a sandbox used together, as far as they were waited for.
@@ -35,13 +49,20 @@ pub enum End {
 pub struct Usage {
     pub user_seconds: f64,
     pub system_seconds: f64,
-    /// Resident bytes of the largest process at its peak.
+    /// Resident bytes at the peak: of all together where somebody counts, else of the largest process.
     pub peak_bytes: u64,
 }
 
 impl Exit {
     pub(crate) fn of(end: End) -> Self {
-        Self { end, usage: Usage::default(), leftovers: 0, surviving: 0, directory_left: None }
+        Self {
+            end,
+            usage: Usage::default(),
+            leftovers: 0,
+            surviving: 0,
+            directory_left: None,
+            out_of_memory: None,
+        }
     }
 }
 
@@ -52,6 +73,7 @@ impl fmt::Display for End {
             End::Signal(signal) => write!(f, "signal {signal}"),
             End::NotStarted(reason) => write!(f, "not started: {reason}"),
             End::SupervisorLost => f.write_str("the death of its supervisor"),
+            End::SandboxLost(why) => write!(f, "the loss of its sandbox: {why}"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The process sandbox: a directory and a process tree on this machine, under a supervisor.
 
-#![expect(clippy::disallowed_methods, reason = "a shell: tends each supervisor in a task of its own")]
+#![expect(clippy::disallowed_methods, reason = "a shell: a supervisor that does not end is waited for")]
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Children, End, Exit, Handle, Order, Sandbox, Spec};
@@ -65,34 +65,14 @@ impl ProcessSandbox {
 }
 
 impl Sandbox for ProcessSandbox {
-    /// Must be called inside a runtime.
     fn start(&self, spec: &Spec) -> io::Result<Handle> {
-        if let Some(mount) = spec.mounts.iter().find(|mount| mount.outside != mount.inside) {
-            let reason = "a process sandbox cannot show a directory at another path";
-            return Err(annotate(&io::Error::other(reason), &mount.outside));
-        }
         let mut child = self
             .children
             .start(&mut self.command(spec)?)
             .map_err(|error| annotate(&error, Path::new(&self.supervisor[0])))?;
-        let (orders, order_receiver) = mpsc::unbounded_channel();
-        let (exit_sender, exit) = watch::channel(None);
-        let attendant = Attendant {
-            orders: order_receiver,
-            stdin: child.stdin.take(),
-            child,
-            children: self.children.clone(),
-            directories: spec.directories.clone(),
-        };
-        tokio::spawn(async move {
-            let exit = attendant.attend().await;
-            exit_sender.send_replace(Some(exit));
-        });
-        Ok(Handle { orders, exit })
-    }
-
-    fn inside(&self, outside: &Path) -> PathBuf {
-        outside.to_owned()
+        let stdin = child.stdin.take();
+        let (children, directories) = (self.children.clone(), spec.directories.clone());
+        Ok(Handle::attended(|orders| Attendant { orders, stdin, child, children, directories }.attend()))
     }
 }
 

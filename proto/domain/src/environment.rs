@@ -115,6 +115,38 @@ pub struct Environment {
     /// Paths, ids and globs of the tests that need it. A test's own word wins.
     #[serde(default)]
     pub tests: Vec<String>,
+    /// What the tests run in, if not on their executor's machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<TestContainer>,
+}
+
+/// A container that tests run in, beside their services.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestContainer {
+    pub image: String,
+    /// The interpreter inside.
+    pub python: String,
+    /// Paths inside that are in memory.
+    pub tmpfs: Vec<String>,
+    pub network: Network,
+    pub limits: Limits,
+    /// All others are dropped.
+    pub capabilities: Vec<String>,
+    /// Whether only `tmpfs` and the run's own files can be written to.
+    pub read_only: bool,
+}
+
+/// What tests in a container reach.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// Nothing but themselves.
+    None,
+    /// Their services.
+    #[default]
+    Internal,
+    /// Whatever their executor's engine does.
+    Egress,
 }
 
 /// An environment with every service that it needs.
@@ -160,6 +192,18 @@ impl Definition {
             Some(circle) => Err(Impossible::Circle(circle)),
             None => Ok(definition),
         }
+    }
+
+    /// Whether there is anything of it on an engine.
+    pub fn needs_engine(&self) -> bool {
+        !self.services.is_empty() || self.environment.container.is_some()
+    }
+
+    /// The images of it all.
+    pub fn images(&self) -> BTreeSet<&str> {
+        let services = self.services.values().map(|service| service.image.as_str());
+        let container = self.environment.container.iter().map(|container| container.image.as_str());
+        services.chain(container).collect()
     }
 
     /// The same, with absolute paths of what its services are shown.

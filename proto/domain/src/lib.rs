@@ -19,7 +19,9 @@ pub mod time;
 pub mod verdict;
 pub mod whereabouts;
 
-pub use environment::{Definition, Environment, Impossible, Limits, Probe, Ready, Rights, Scope, Service};
+pub use environment::{
+    Definition, Environment, Impossible, Limits, Network, Probe, Ready, Rights, Scope, Service, TestContainer,
+};
 pub use event::{Evidence, PlanSummary, Recall, RunEvent, SecondCopy, StreamItem};
 pub use found::{CameTo, FailureGroup, Ranked, Ranking};
 pub use framework::{Built, Framework, SuiteCommands};

@@ -2,16 +2,39 @@
 
 use std::collections::BTreeMap;
 
-use seagull_domain::{Environment, Impossible, Suite, Workspace};
+use seagull_domain::{Environment, Framework, Impossible, Limits, Network, Suite, TestContainer, Workspace};
 
 use super::Invalid;
 use super::scalar::{self, Checked};
+use super::service;
 use super::spec::{arguments, variables};
+use super::words::{self, Word};
 use crate::{limits, v1};
 
 impl From<Environment> for v1::Environment {
     fn from(environment: Environment) -> Self {
-        Self { services: environment.services, variables: environment.env, tests: environment.tests }
+        Self {
+            services: environment.services,
+            variables: environment.env,
+            tests: environment.tests,
+            container: environment.container.map(Into::into),
+        }
+    }
+}
+
+impl From<TestContainer> for v1::TestContainer {
+    fn from(container: TestContainer) -> Self {
+        Self {
+            image: container.image,
+            python: container.python,
+            tmpfs: container.tmpfs,
+            network: container.network.number(),
+            memory_kib: container.limits.memory_kib,
+            millicpus: container.limits.millicpus,
+            pids: container.limits.pids,
+            capabilities: container.capabilities,
+            read_only: container.read_only,
+        }
     }
 }
 
@@ -24,6 +47,27 @@ impl TryFrom<v1::Environment> for Environment {
             services: scalar::list(message.services, limits::SERVICES, field, |text| name(text, field))?,
             env: variables(message.variables.into_iter(), "Environment.variables")?,
             tests: arguments(message.tests, "Environment.tests")?,
+            container: message.container.map(TryInto::try_into).transpose()?,
+        })
+    }
+}
+
+impl TryFrom<v1::TestContainer> for TestContainer {
+    type Error = Invalid;
+
+    fn try_from(message: v1::TestContainer) -> Checked<Self> {
+        Ok(Self {
+            image: service::filled(message.image, "TestContainer.image")?,
+            python: service::filled(message.python, "TestContainer.python")?,
+            tmpfs: service::paths(message.tmpfs, "TestContainer.tmpfs")?,
+            network: words::word(message.network, "TestContainer.network")?,
+            limits: Limits {
+                memory_kib: service::memory_of(message.memory_kib, "TestContainer.memory_kib")?,
+                millicpus: service::cpus_of(message.millicpus, "TestContainer.millicpus")?,
+                pids: service::some(message.pids, limits::PIDS, "TestContainer.pids")?,
+            },
+            capabilities: service::capabilities(message.capabilities, "TestContainer.capabilities")?,
+            read_only: message.read_only,
         })
     }
 }
@@ -32,6 +76,15 @@ impl TryFrom<v1::Environment> for Environment {
 pub(super) fn checked(mut suite: Suite, workspace: &Workspace) -> Checked<Suite> {
     for path in suite.services.values_mut().flat_map(|service| service.files.values_mut()) {
         *path = super::spec::within(std::mem::take(path), workspace, "Service.files")?;
+    }
+    for environment in suite.environments.values() {
+        let Some(container) = &environment.container else { continue };
+        if suite.framework != Framework::Pytest {
+            return Err(Invalid::new("Suite.environments", "have an image, which only tests of pytest can"));
+        }
+        if container.network == Network::None && !environment.services.is_empty() {
+            return Err(Invalid::new("TestContainer.network", "is none, where there are services"));
+        }
     }
     for number in suite.numbers() {
         suite.definition(number).map_err(|impossible| {

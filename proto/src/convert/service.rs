@@ -61,7 +61,6 @@ impl TryFrom<v1::Service> for Service {
         })?;
         let probe = scalar::required(message.probe, "Service.probe")?;
         let within_ms = scalar::at_least_one(message.within_ms, "Service.within_ms")?;
-        let millicpus = message.millicpus.map(|cpus| some(cpus, limits::MILLICPUS, "Service.millicpus"));
         let user = message.user.map(|user| scalar::without_nul(user, limits::WORD_BYTES, "Service.user"));
         Ok(Self {
             image: filled(message.image, "Service.image")?,
@@ -69,9 +68,7 @@ impl TryFrom<v1::Service> for Service {
             env: variables(message.variables.into_iter(), "Service.variables")?,
             secrets: secrets(message.secrets)?,
             files: files(message.files)?,
-            tmpfs: scalar::list(message.tmpfs, limits::PARTS, "Service.tmpfs", |path| {
-                inside(path, "Service.tmpfs")
-            })?,
+            tmpfs: paths(message.tmpfs, "Service.tmpfs")?,
             ready: Ready {
                 probe: checked(probe, &ports)?,
                 within_ms: scalar::at_most(within_ms, limits::MILLIS, "Service.within_ms")?,
@@ -83,18 +80,13 @@ impl TryFrom<v1::Service> for Service {
                 name(text, "Service.depends_on")
             })?,
             limits: Limits {
-                memory_kib: message.memory_kib.map(|kib| memory(kib, "Service.memory_kib")).transpose()?,
-                millicpus: millicpus.transpose()?,
+                memory_kib: memory_of(message.memory_kib, "Service.memory_kib")?,
+                millicpus: cpus_of(message.millicpus, "Service.millicpus")?,
                 pids: some(message.pids, limits::PIDS, "Service.pids")?,
             },
             rights: Rights {
                 user: user.transpose()?,
-                capabilities: scalar::list(
-                    message.capabilities,
-                    limits::SERVICES,
-                    "Service.capabilities",
-                    capability,
-                )?,
+                capabilities: capabilities(message.capabilities, "Service.capabilities")?,
                 read_only: message.read_only,
             },
             scope: words::optional(message.scope, "Service.scope")?.unwrap_or_default(),
@@ -130,15 +122,28 @@ fn port(number: u32, field: &'static str) -> Checked<u16> {
     port.ok_or_else(|| Invalid::new(field, format!("has {number}, which is no port")))
 }
 
-fn some(number: u32, bound: u32, field: &'static str) -> Checked<u32> {
+pub(super) fn memory_of(kib: Option<u64>, field: &'static str) -> Checked<Option<u64>> {
+    kib.map(|kib| memory(kib, field)).transpose()
+}
+
+pub(super) fn cpus_of(millicpus: Option<u32>, field: &'static str) -> Checked<Option<u32>> {
+    millicpus.map(|cpus| some(cpus, limits::MILLICPUS, field)).transpose()
+}
+
+pub(super) fn some(number: u32, bound: u32, field: &'static str) -> Checked<u32> {
     scalar::at_most(scalar::at_least_one(number, field)?, bound, field)
 }
 
-fn filled(text: String, field: &'static str) -> Checked<String> {
+pub(super) fn filled(text: String, field: &'static str) -> Checked<String> {
     match text.is_empty() {
         true => Err(Invalid::new(field, "is empty")),
         false => scalar::without_nul(text, limits::PATH_BYTES, field),
     }
+}
+
+/// Paths in the container.
+pub(super) fn paths(paths: Vec<String>, field: &'static str) -> Checked<Vec<String>> {
+    scalar::list(paths, limits::PARTS, field, |path| inside(path, field))
 }
 
 /// A path in the container.
@@ -166,11 +171,15 @@ fn secrets(sources: BTreeMap<String, String>) -> Checked<BTreeMap<String, Secret
     }
 }
 
+pub(super) fn capabilities(names: Vec<String>, field: &'static str) -> Checked<Vec<String>> {
+    scalar::list(names, limits::SERVICES, field, |name| capability(name, field))
+}
+
 /// All of them at once would be as good as a privileged container.
-fn capability(name: String) -> Checked<String> {
+fn capability(name: String, field: &'static str) -> Checked<String> {
     let is_one = name != "ALL" && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
     match is_one && !name.is_empty() && name.len() <= limits::NAME_BYTES {
         true => Ok(name),
-        false => Err(Invalid::new("Service.capabilities", "has what is not the name of one")),
+        false => Err(Invalid::new(field, "has what is not the name of one")),
     }
 }

@@ -1,8 +1,8 @@
 //! Enums without data.
 
 use seagull_domain::{
-    Algorithm, DrainState, Evidence, InfraCause, Isolation, Kind, Outcome, Ranking, Recall, Role, RunVerdict,
-    Scope, Sickness, TestCause,
+    Algorithm, DrainState, Evidence, InfraCause, Isolation, Kind, Network, Outcome, Ranking, Recall, Role,
+    RunVerdict, Scope, Sickness, TestCause,
 };
 
 use super::Invalid;
@@ -61,6 +61,7 @@ words!(InfraCause {
 });
 words!(Sickness { NothingStarts, TestsFail });
 words!(Scope { Bundle, Slot });
+words!(Network { None, Internal, Egress });
 words!(Isolation { Slot, Bundle, Test });
 words!(Algorithm { Greedy, Ilp, Auto });
 words!(Kind { Discover, Run });

@@ -1,6 +1,8 @@
 //! Environments and services, drawn from a seed; and those that are refused.
 
-use seagull_domain::{Environment, Limits, Probe, Ready, Rights, Scope, Service, Suite};
+use seagull_domain::{
+    Environment, Limits, Network, Probe, Ready, Rights, Scope, Service, Suite, TestContainer,
+};
 use seagull_proto::{limits, v1};
 
 use crate::arbitrary::Source;
@@ -8,7 +10,7 @@ use crate::hostile::refused;
 
 impl Source {
     /// What a suite's tests need: services in a chain, and environments that name some of them.
-    pub fn environments(&mut self, in_place: bool) -> Suite {
+    pub fn environments(&mut self, in_place: bool, is_pytest: bool) -> Suite {
         let count = self.within(0, 5);
         let services = (0..count).map(|number| {
             let waits_for = (number > 0 && self.coin()).then(|| format!("s{}", number - 1));
@@ -19,12 +21,33 @@ impl Source {
             services: (0..count).filter(|_| s.coin()).map(|number| format!("s{number}")).collect(),
             env: s.variables(),
             tests: s.list(5, |s| s.text(300)),
+            container: s.maybe(Self::test_container).filter(|_| is_pytest),
         };
         let names = ["default", "db", "a-1", "0"].into_iter().filter(|_| self.coin()).collect::<Vec<_>>();
         Suite {
             environments: names.into_iter().map(|name| (name.to_owned(), environment(self))).collect(),
             services: services.into_iter().collect(),
             ..Suite::default()
+        }
+    }
+
+    fn test_container(&mut self) -> TestContainer {
+        TestContainer {
+            image: format!("i{}", self.text(200)),
+            python: format!("p{}", self.text(100)),
+            tmpfs: self.list(3, |s| format!("/p{}", s.text(100))),
+            network: self.pick(&[Network::Internal, Network::Egress]),
+            limits: self.limits(),
+            capabilities: self.list(3, |s| s.pick(&["CHOWN", "SYS_PTRACE"]).to_owned()),
+            read_only: self.coin(),
+        }
+    }
+
+    fn limits(&mut self) -> Limits {
+        Limits {
+            memory_kib: self.maybe(|s| s.within(1, limits::KIB)),
+            millicpus: self.maybe(|s| s.small(limits::MILLICPUS - 1) + 1),
+            pids: self.small(limits::PIDS - 1) + 1,
         }
     }
 
@@ -52,11 +75,7 @@ impl Source {
             url: self.maybe(|s| format!("u{}", s.text(100))),
             prepare: self.list(3, |s| s.text(300)),
             depends_on: waits_for.into_iter().collect(),
-            limits: Limits {
-                memory_kib: self.maybe(|s| s.within(1, limits::KIB)),
-                millicpus: self.maybe(|s| s.small(limits::MILLICPUS - 1) + 1),
-                pids: self.small(limits::PIDS - 1) + 1,
-            },
+            limits: self.limits(),
             rights: Rights {
                 user: self.maybe(|s| s.text(100)),
                 capabilities: self.list(3, |s| s.pick(&["CHOWN", "SYS_PTRACE"]).to_owned()),
@@ -128,4 +147,43 @@ fn environments_have_names_that_can_be_parts_of_others() {
             m.suite = Some(v1::Suite { framework, environments, ..Default::default() });
         });
     }
+}
+
+#[test]
+fn a_container_of_tests_that_asks_for_what_it_may_not_have_is_refused() {
+    let bad = |field, spoil: fn(&mut v1::TestContainer, &mut v1::Suite)| {
+        refused(Source(8).spec(), field, |m: &mut v1::RunSpec| {
+            let mut container = v1::TestContainer {
+                image: "x".into(),
+                python: "python3".into(),
+                network: v1::Network::Internal.into(),
+                pids: 1,
+                ..Default::default()
+            };
+            let framework = Some(v1::suite::Framework::Pytest(v1::Pytest {}));
+            let mut suite = v1::Suite { framework, ..Default::default() };
+            spoil(&mut container, &mut suite);
+            let services = suite.services.keys().cloned().collect();
+            let named = v1::Environment { services, container: Some(container), ..Default::default() };
+            suite.environments = [("e".to_owned(), named)].into();
+            m.suite = Some(suite);
+        });
+    };
+    bad("TestContainer.image", |m, _| m.image.clear());
+    bad("TestContainer.python", |m, _| m.python.clear());
+    bad("TestContainer.tmpfs", |m, _| m.tmpfs = vec!["tmp".into()]);
+    bad("TestContainer.network", |m, _| m.network = 0);
+    bad("TestContainer.memory_kib", |m, _| m.memory_kib = Some(0));
+    bad("TestContainer.millicpus", |m, _| m.millicpus = Some(0));
+    bad("TestContainer.pids", |m, _| m.pids = 0);
+    bad("TestContainer.capabilities", |m, _| m.capabilities = vec!["ALL".into()]);
+    bad("TestContainer.network", |m, suite| {
+        m.network = v1::Network::None.into();
+        let probe = Some(v1::service::Probe::Started(v1::Started {}));
+        let service = v1::Service { image: "x".into(), within_ms: 1, pids: 1, probe, ..Default::default() };
+        suite.services = [("s".to_owned(), service)].into();
+    });
+    bad("Suite.environments", |_, suite| {
+        suite.framework = Some(v1::suite::Framework::Cargo(v1::Cargo {}));
+    });
 }

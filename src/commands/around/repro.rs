@@ -52,6 +52,7 @@ pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
     let execution = story.telling().ok_or_else(|| {
         usage(format!("{} was not executed in run {}\nhint: seagull explain says why", story.id, story.run))
     })?;
+    in_no_image(&story)?;
     let (root, directory) = directories(&story)?;
     let mut given = Given::of(&story, &root, state)?;
     given.active.extend(
@@ -71,6 +72,18 @@ pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
     let code = repeat(&args, &story, execution, &directory, given).await;
     around.end(matches!(code, Ok(FAILED))).await?;
     code
+}
+
+/// On this machine it would be another test.
+fn in_no_image(story: &Story) -> anyhow::Result<()> {
+    let environment = story.spec.suite.environment(story.environment);
+    match environment.and_then(|(_, environment)| environment.container.as_ref()) {
+        None => Ok(()),
+        Some(container) => Err(usage(format!(
+            "{} ran in the image {}, where nothing is repeated\nhint: seagull run {} runs it there again",
+            story.id, container.image, story.id
+        ))),
+    }
 }
 
 async fn repeat(

@@ -60,7 +60,7 @@ impl Surroundings {
         }
         let engine = Engine::connect().await?;
         let labels = up::labels(&site, &definition, now() + hold.unwrap_or(LEASE).as_secs().max(1))?;
-        let guard = Guard::start(&labels.lock, &labels.owner, labels.lease);
+        let guard = Guard::start(&labels.lock, &labels.owner, labels.lease, None);
         let guard = guard.context("the guard of the services cannot be started")?;
         let sandbox = tokio::select! {
             started = up::start(&engine, &definition, &labels) => started?,

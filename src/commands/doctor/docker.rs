@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use seagull_domain::Definition;
 use seagull_executor::docker::Engine;
 
 use super::finding::{Finding, Findings};
@@ -15,8 +16,7 @@ pub async fn examine(place: &Place, findings: &mut Findings) -> anyhow::Result<(
     if environments.is_empty() {
         return Ok(());
     }
-    let images = environments.values().flat_map(|definition| definition.services.values());
-    let images: BTreeSet<&str> = images.map(|service| service.image.as_str()).collect();
+    let images: BTreeSet<&str> = environments.values().flat_map(Definition::images).collect();
     let look = async {
         let engine = Engine::connect().await?;
         let mut missing = Vec::new();
@@ -40,7 +40,7 @@ fn describe<'a>(version: &str, environments: impl Iterator<Item = &'a str>, miss
     match missing {
         [] => Finding::ok(CHECK, said),
         [first, ..] => Finding::warning(CHECK, format!("{said}; not here: {}", missing.join(", ")))
-            .hint(format!("the first start of its services fetches it, as does docker pull {first}")),
+            .hint(format!("the first start of what needs it fetches it, as does docker pull {first}")),
     }
 }
 

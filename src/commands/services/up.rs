@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, anyhow};
 use seagull_domain::Definition;
 use seagull_executor::docker::{
-    self, Engine, Guard, Kind, Labels, Object, Progress, Sandbox, digest, discard, terminate,
+    self, Engine, Guard, Kind, Labels, Object, Progress, Reach, Sandbox, digest, discard, terminate,
 };
 
 use super::site::{Site, is_a_persons, now};
@@ -37,7 +37,7 @@ pub async fn run(args: &cli::Up) -> anyhow::Result<u8> {
         return tell(&sandbox, &definition).map(|()| 0);
     }
     let labels = labels(&site, &definition, now() + args.lease.as_secs().max(1))?;
-    let guard = Guard::start(&labels.lock, &labels.owner, labels.lease);
+    let guard = Guard::start(&labels.lock, &labels.owner, labels.lease, None);
     let guard = guard.context("the guard of the services cannot be started")?;
     let began = Instant::now();
     let sandbox = tokio::select! {
@@ -143,7 +143,8 @@ pub async fn start(
         }
     };
     let what = || state.lock().unwrap_or_else(PoisonError::into_inner).what();
-    Ok(progress.during(what, Sandbox::start(engine, definition, labels, Arc::new(tell))).await?)
+    let started = Sandbox::start(engine, definition, labels, Reach::Machine, Arc::new(tell));
+    Ok(progress.during(what, started).await?)
 }
 
 /// What goes on, from what is told.

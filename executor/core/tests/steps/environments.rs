@@ -1,14 +1,16 @@
 //! Environments: a worker for each, and what becomes of tests whose services end under them.
 
-use seagull_domain::{AttemptState, EndCause, EnvironmentNumber, InfraCause, Isolation, Kind};
-use seagull_executor_core::{Effect, Renewal, WorkerEvent};
+use seagull_domain::{
+    AttemptState, EndCause, EnvironmentNumber, InfraCause, Isolation, Kind, Record, TestCause,
+};
+use seagull_executor_core::{Effect, Exit, Renewal, WorkerEvent};
 
 use crate::world::{World, entry, exited, feed, finish, gave_back, passed, wanted};
 
 const BROKE: &str = "db ended while tests used it: exit code 1";
 
 fn broke() -> WorkerEvent {
-    WorkerEvent::SandboxBroke(BROKE.into())
+    WorkerEvent::SandboxBroke(InfraCause::SandboxFailed, BROKE.into())
 }
 
 #[test]
@@ -54,6 +56,30 @@ fn what_ran_before_its_service_ended_keeps_its_result_and_what_waits_behind_goes
     assert_eq!(world.records().len(), 1);
     assert_eq!(world.report(1).state, gave_back(BROKE), "also where a relation has begun");
     assert_eq!(world.report(2).state, AttemptState::Waiting);
+}
+
+#[test]
+fn a_test_that_takes_more_memory_than_its_sandbox_has_is_charged_with_that() {
+    let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
+    world.starts(0);
+    let how = "over its memory limit of 64 MiB";
+    let exit = Exit { over_memory: true, ..Exit::of(how) };
+    let effects = world.worker(1, WorkerEvent::Exited(exit));
+    assert!(matches!(effects[..], [Effect::Start(_)]), "for the next test");
+    assert_eq!(world.failures(), [(0, Some(TestCause::OverMemory))]);
+    let Some(Record::Result(result)) = world.records().into_iter().next() else { panic!("no result") };
+    assert_eq!(result.message, how);
+}
+
+#[test]
+fn a_machine_without_memory_is_no_failure_of_the_test() {
+    let mut world = World::running(&[entry(0, 0)]);
+    world.starts(0);
+    world.worker(1, WorkerEvent::SandboxBroke(InfraCause::MachineOutOfMemory, "none left".into()));
+    world.worker(1, exited());
+    assert_eq!(world.failures(), []);
+    let cause = EndCause::GaveBack(InfraCause::MachineOutOfMemory, "none left".into());
+    assert_eq!(world.report(1).state, AttemptState::Ended(cause));
 }
 
 #[test]

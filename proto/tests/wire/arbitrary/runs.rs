@@ -58,6 +58,8 @@ impl Source {
 
     pub fn spec(&mut self) -> RunSpec {
         let in_place = self.coin();
+        let framework = self.framework(in_place);
+        let is_pytest = framework == Framework::Pytest;
         RunSpec {
             id: self.id(),
             owner: self.text(limits::WORD_BYTES),
@@ -82,9 +84,9 @@ impl Source {
                 passed: self.variables(),
                 secrets: self.secrets(),
                 setup: self.maybe(|s| s.setup(in_place)),
-                framework: self.framework(in_place),
+                framework,
                 controller: self.maybe(|s| s.coin()),
-                ..self.environments(in_place)
+                ..self.environments(in_place, is_pytest)
             },
             arguments: self.list(10, |s| s.text(300)),
             select: self.list(10, |s| s.text(300)),

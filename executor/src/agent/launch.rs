@@ -1,0 +1,279 @@
+//! Starting a worker: what its tests need, its sandbox with the framework's process in it, and how that is configured.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use seagull_domain::{Definition, Framework, InfraCause, Workspace};
+use seagull_executor_core::{Event, Start, WorkerEvent};
+use tokio::net::UnixListener;
+
+use super::adapter::{Configure, Role};
+use super::context::Context;
+use super::worker::{Launched, Shared, Voice};
+use crate::docker::{Contained, Held, Services};
+use crate::interpreter;
+use crate::sandbox::{Home, Sandbox, Spec, environment, own_program};
+use crate::secrets::Secrets;
+use crate::setup::Prepared;
+
+/// The adapter's files, which BOOTSTRAP executes.
+const ADAPTER: [(&str, &str); 12] = [
+    ("held.py", include_str!("../pytest/held.py")),
+    ("channel.py", include_str!("../pytest/channel.py")),
+    ("describe.py", include_str!("../pytest/describe.py")),
+    ("collection.py", include_str!("../pytest/collection.py")),
+    ("order.py", include_str!("../pytest/order.py")),
+    ("trouble.py", include_str!("../pytest/trouble.py")),
+    ("options.py", include_str!("../pytest/options.py")),
+    ("coverage.py", include_str!("../pytest/coverage.py")),
+    ("takeover.py", include_str!("../pytest/takeover.py")),
+    ("worker.py", include_str!("../pytest/worker.py")),
+    ("controller.py", include_str!("../pytest/controller.py")),
+    ("process.py", include_str!("../pytest/process.py")),
+];
+/// What a container begins with.
+const FIRST: &str = include_str!("../docker/first.py");
+const BOOTSTRAP: &str = include_str!("../pytest/bootstrap.py");
+
+/// Bytes of text kept for one test.
+const OUTPUT_LIMIT: usize = 1 << 20;
+/// Where tests in a container may write.
+const INSIDE: &str = "/tmp";
+
+/// `held`: what is to be removed after the worker, also if it does not start.
+pub(super) async fn launch(
+    shared: Shared,
+    start: Start,
+    held: &mut Option<Held>,
+) -> Result<Launched, (InfraCause, String)> {
+    let context = shared.contexts.get(&start.run).await;
+    let context = context.map_err(|message| (InfraCause::ArtifactUnavailable, message))?;
+    let (slot, worker, limit) = (start.slot, start.worker, context.start_limit());
+    let _ = shared.events.send(Event::Worker { slot, worker, event: WorkerEvent::StartLimit(limit) }).await;
+    let failed = |message| (InfraCause::SandboxFailed, message);
+    let secrets = Arc::new(Secrets::find(&context.spec.suite.secrets).map_err(failed)?);
+    let definition = needed(&context, &start).map_err(failed)?;
+    let in_image = definition.as_ref().is_some_and(|definition| definition.environment.container.is_some());
+    let prepared = match in_image {
+        // An image has all that is to be prepared.
+        true => None,
+        false => context.prepared(&shared.setups, &secrets).await.map_err(failed)?,
+    };
+    let services = match definition {
+        Some(definition) => Some(services(&shared, definition, &start, held).await.map_err(failed)?),
+        None => None,
+    };
+    let contained = held.as_ref().filter(|_| in_image).map(|held| held.contained(secrets.clone()));
+    let (home, name) = (shared.home.clone(), format!("{}-{}", name(&start), start.worker.0));
+    let given = Given { secrets, prepared, services, contained };
+    begin(shared, start, context, &given, &name).map_err(|message| {
+        discard(&home, &name);
+        failed(message)
+    })
+}
+
+/// What its tests need of an engine, if anything. A controller runs no tests.
+fn needed(context: &Context, start: &Start) -> Result<Option<Definition>, String> {
+    let definition = context.definition(start.environment)?.filter(|_| !start.controller);
+    Ok(definition.filter(Definition::needs_engine))
+}
+
+/// What its tests need is up before it starts.
+async fn services(
+    shared: &Shared,
+    definition: Definition,
+    start: &Start,
+    held: &mut Option<Held>,
+) -> Result<Services, String> {
+    let sandbox = shared.keeper.hold(Arc::new(definition), &start.worker.0.to_string()).await;
+    let held = held.insert(sandbox.map_err(|error| error.to_string())?);
+    held.start().await.map_err(|error| error.to_string())
+}
+
+/// What a person knows it by.
+pub(super) fn name(start: &Start) -> String {
+    if start.controller { "controller".to_owned() } else { format!("gw{}", start.number) }
+}
+
+/// What an executor adds to what a run says of its environment.
+pub(super) struct Given {
+    pub secrets: Arc<Secrets>,
+    pub prepared: Option<Arc<Prepared>>,
+    pub services: Option<Services>,
+    /// Where its tests run, if not in a process on this machine.
+    pub contained: Option<Contained>,
+}
+
+/// Nobody else removes the directories and the log of what does not start.
+fn discard(home: &Home, name: &str) {
+    let _ = std::fs::remove_file(log_path(home, name));
+    if let Err(error) = home.discard(name) {
+        let _ = writeln!(
+            std::io::stderr(),
+            "warning: the sandbox {name}, which did not start, cannot be removed: {error}"
+        );
+    }
+}
+
+/// Beside the sandbox's directory.
+fn log_path(home: &Home, name: &str) -> PathBuf {
+    home.path().join(format!("{name}.log"))
+}
+
+fn begin(
+    shared: Shared,
+    start: Start,
+    context: Arc<Context>,
+    given: &Given,
+    name: &str,
+) -> Result<Launched, String> {
+    let io = |error: std::io::Error| format!("cannot make sandbox {name}: {error}");
+    let [directory, temporary] = shared.home.sandbox(name).map_err(io)?;
+    let listener = UnixListener::bind(directory.join("socket")).map_err(io)?;
+    let log = log_path(&shared.home, name);
+    let spec = Spec {
+        command: command(&context, given, &directory, &log)?,
+        env: whole_environment(&context, &start, given, &temporary),
+        cwd: context.directory.clone(),
+        directories: vec![directory, temporary.clone()],
+        log: log.clone(),
+        tree: context.tree().to_owned(),
+    };
+    let sandbox: &dyn Sandbox = match &given.contained {
+        Some(contained) => contained,
+        None => &*shared.sandboxes,
+    };
+    let handle = sandbox.start(&spec).map_err(|error| error.to_string())?;
+    let configure = configure(&context, &start, &scratch(&shared, &context, &start, given, &temporary));
+    let voice = Voice::new(shared, start, context, given, log.clone());
+    Ok(Launched { voice, handle, listener, log, configure })
+}
+
+/// In a container, what an engine may know: secrets are files there.
+fn whole_environment(
+    context: &Context,
+    start: &Start,
+    given: &Given,
+    temporary: &Path,
+) -> Vec<(OsString, OsString)> {
+    let variables = variables(context, start, given);
+    if given.contained.is_none() {
+        let all = [variables, given.secrets.variables().to_vec()].concat();
+        return environment(std::env::vars_os(), &all, temporary);
+    }
+    // Whoever it is there may have no home.
+    let home = ("HOME".to_owned(), INSIDE.to_owned());
+    [home].into_iter().chain(variables).map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+/// Where a framework has its temporary files, and its cache, which in a container goes with it.
+struct Scratch {
+    basetemp: PathBuf,
+    cache: PathBuf,
+}
+
+fn scratch(shared: &Shared, context: &Context, start: &Start, given: &Given, temporary: &Path) -> Scratch {
+    let inside = Path::new(INSIDE);
+    match given.contained {
+        Some(_) => Scratch { basetemp: inside.join("basetemp"), cache: inside.join("cache") },
+        None => Scratch {
+            basetemp: temporary.join("basetemp"),
+            cache: cache_directory(&shared.caches, &context.spec.project, &name(start)),
+        },
+    }
+}
+
+/// What speaks the adapter protocol for the suite's framework.
+fn command(context: &Context, given: &Given, directory: &Path, log: &Path) -> Result<Vec<OsString>, String> {
+    let suite = &context.spec.suite;
+    if suite.framework != Framework::Pytest {
+        let own = own_program().map_err(|error| format!("this program cannot be found: {error}"))?;
+        return Ok(vec![own.into(), "adapt".into(), directory.into()]);
+    }
+    write_adapter(&directory.join("adapter"))
+        .map_err(|error| format!("cannot write the adapter: {error}"))?;
+    if let Some(contained) = &given.contained {
+        let text = format!("{FIRST}\n{BOOTSTRAP}");
+        let secrets = given.secrets.variables().iter().map(|(name, _)| name.into());
+        let command = [contained.python().into(), "-c".into(), text.into(), directory.into(), log.into()];
+        return Ok(command.into_iter().chain(secrets).collect());
+    }
+    let python = match given.prepared.as_deref().and_then(Prepared::python) {
+        Some(python) => python,
+        None => interpreter::find(&suite.python, &context.directory).map_err(|e| e.to_string())?,
+    };
+    Ok(vec![python.into(), "-c".into(), BOOTSTRAP.into(), directory.into()])
+}
+
+fn write_adapter(directory: &Path) -> std::io::Result<()> {
+    std::fs::create_dir(directory)?;
+    ADAPTER.iter().try_for_each(|(name, source)| std::fs::write(directory.join(name), source))
+}
+
+/// What a worker has beside this process's own: one hash seed for all workers of a run where Python may be, so that ids
+/// made from sets are the same in each; the run's revision; what the run says; what was prepared, before whatever PATH
+/// that leaves; and what its environment says, and where its services are. Secrets win over all.
+fn variables(context: &Context, start: &Start, given: &Given) -> Vec<(String, String)> {
+    let suite = &context.spec.suite;
+    let mut variables = Vec::new();
+    if suite.framework.may_be_python() {
+        let hash_seed = std::env::var("PYTHONHASHSEED").unwrap_or_else(|_| context.spec.seed.to_string());
+        variables.push(("PYTHONHASHSEED".to_owned(), hash_seed));
+    }
+    variables.extend(context.revision());
+    variables.extend(suite.passed.clone());
+    variables.extend(suite.variables.clone());
+    if let Some(prepared) = &given.prepared {
+        let said = variables.iter().rfind(|(name, _)| name == "PATH").map(|(_, path)| OsString::from(path));
+        variables.extend(prepared.variables(said.or_else(|| std::env::var_os("PATH")).as_deref()));
+    }
+    variables.extend(context.variables_of(start.environment));
+    variables.extend(given.services.iter().flat_map(Services::variables));
+    variables
+}
+
+fn configure(context: &Context, start: &Start, scratch: &Scratch) -> Configure {
+    Configure {
+        args: context.spec.arguments.clone(),
+        slot: start.number.0,
+        slots: start.slots,
+        run: context.spec.id.to_string(),
+        seed: context.spec.seed,
+        basetemp: scratch.basetemp.display().to_string(),
+        cache_dir: scratch.cache.display().to_string(),
+        discover: start.discover,
+        whole: start.whole,
+        output_limit: OUTPUT_LIMIT,
+        framework: context.framework(),
+        role: start.controller.then_some(Role::Controller),
+        controller: context.spec.suite.controller,
+        spread: matches!(context.spec.workspace, Workspace::Artifact { .. }),
+    }
+}
+
+/// The framework's cache for a slot's number, which one live worker of a run has, also among executors that share a
+/// state directory; or for controllers.
+fn cache_directory(caches: &Path, project: &str, slot: &str) -> PathBuf {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
+    let name: String = project.chars().take(40).map(safe).collect();
+    let hash = blake3::hash(project.as_bytes()).to_hex();
+    caches.join(format!("{name}-{}", &hash[..12])).join(slot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_project_has_caches_of_its_own_whatever_its_name() {
+        let directory = |project| cache_directory(Path::new("/c"), project, "gw3");
+        let name = directory("shop/unit tests").display().to_string();
+        assert!(name.starts_with("/c/shop_unit_tests-") && name.ends_with("/gw3"), "{name}");
+        assert_ne!(directory("shop/unit_tests"), directory("shop/unit tests"));
+        for odd in ["", "..", &"ü".repeat(128)] {
+            assert_eq!(directory(odd).components().count(), 4);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What of `[environment.NAME]` is about the container that its tests run in.
+
+use seagull_domain::{Limits, Network, TestContainer};
+
+use super::reader::Reader;
+use super::services::{are_absolute, are_capabilities, cpus};
+use crate::memory;
+
+/// The interpreter of an image that names none.
+const PYTHON: &str = "python3";
+
+/// What tests run in, where that is an image; nothing else says anything of it.
+pub fn read(table: &mut Reader) -> anyhow::Result<Option<TestContainer>> {
+    const NEEDS_IMAGE: &str = "expected image beside it, which it is about";
+    let image = table.text("image")?.filter(|image| !image.is_empty());
+    let python = table.text("python")?.filter(|python| !python.is_empty());
+    let network = table.parsed("network", network)?;
+    let tmpfs = table.texts_of("tmpfs", are_absolute)?;
+    let capabilities = table.texts_of("capabilities", are_capabilities)?;
+    let read_only = table.truth("read-only")?;
+    let (memory_kib, millicpus) = (table.parsed("memory", memory::parse_kib)?, table.parsed("cpus", cpus)?);
+    let pids = table.number("pids", 1..=4_194_304)?;
+    let Some(image) = image else {
+        let given = [
+            ("python", python.is_some()),
+            ("network", network.is_some()),
+            ("tmpfs", tmpfs.is_some()),
+            ("capabilities", capabilities.is_some()),
+            ("read-only", read_only.is_some()),
+            ("memory", memory_kib.is_some()),
+            ("cpus", millicpus.is_some()),
+            ("pids", pids.is_some()),
+        ];
+        return match given.iter().find(|(_, is_given)| *is_given) {
+            Some((key, _)) => Err(table.refuse(key, NEEDS_IMAGE)),
+            None => Ok(None),
+        };
+    };
+    Ok(Some(TestContainer {
+        image,
+        python: python.unwrap_or_else(|| PYTHON.to_owned()),
+        tmpfs: tmpfs.unwrap_or_default(),
+        network: network.unwrap_or_default(),
+        limits: Limits { memory_kib, millicpus, pids: pids.unwrap_or(Limits::default().pids) },
+        capabilities: capabilities.unwrap_or_default(),
+        read_only: read_only.unwrap_or(false),
+    }))
+}
+
+fn network(text: &str) -> Result<Network, String> {
+    match text {
+        "none" => Ok(Network::None),
+        "internal" => Ok(Network::Internal),
+        "egress" => Ok(Network::Egress),
+        _ => Err("expected none, internal or egress".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::Config;
+    use super::*;
+
+    #[test]
+    fn tests_may_have_an_image_of_their_own() {
+        let container = |more: &str| {
+            let text = format!("[environment.e]\nimage = 'shop:1'\n{more}");
+            let config = Config::parse(Path::new("/suite/seagull.toml"), &text).unwrap();
+            assert_eq!(config.warnings, [""; 0]);
+            config.environments["e"].environment.container.clone().unwrap()
+        };
+        let least = TestContainer {
+            image: "shop:1".to_owned(),
+            python: "python3".to_owned(),
+            ..TestContainer::default()
+        };
+        assert_eq!(container(""), least);
+        let more = "python = '/opt/bin/python'\nnetwork = 'egress'\ntmpfs = ['/tmp']\nmemory = '1GiB'\n\
+                    cpus = '2'\npids = 50\ncapabilities = ['SYS_PTRACE']\nread-only = true";
+        let all = TestContainer {
+            image: "shop:1".to_owned(),
+            python: "/opt/bin/python".to_owned(),
+            tmpfs: vec!["/tmp".to_owned()],
+            network: Network::Egress,
+            limits: Limits { memory_kib: Some(1 << 20), millicpus: Some(2000), pids: 50 },
+            capabilities: vec!["SYS_PTRACE".to_owned()],
+            read_only: true,
+        };
+        assert_eq!(container(more), all);
+    }
+}

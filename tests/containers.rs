@@ -1,0 +1,225 @@
+//! Tests in containers on a real Docker engine: what they find there, what becomes of them, and that nothing is left.
+
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+
+use crate::environments::{GUARDED, KEEPER, killed_at_each, run, start};
+use crate::harness::{Docker, IMAGE, Question, Suite, WITH_PYTEST, When, is, until};
+
+const TOML: &str = r#"
+    [services.keeper]
+    image = "IMAGE"
+    command = ["python3", "/keeper.py"]
+    files = { "/keeper.py" = "keeper.py" }
+    ports = [7000]
+    user = "1000"
+    [environment.db]
+    image = "PYTEST"
+    services = ["keeper"]
+    env = { MODE = "db" }
+    memory = "96MiB"
+    pids = 100
+    tests = ["tests/db"]
+    [environment.plain]
+    image = "PYTEST"
+    network = "none"
+    [secrets]
+    KEY = "env:THE_KEY"
+"#;
+
+const CONFTEST: &str = r#"
+import os, socket
+import pytest
+
+@pytest.fixture
+def keeper():
+    def tell(line):
+        where = os.environ["SEAGULL_SERVICE_KEEPER_HOST"], int(os.environ["SEAGULL_SERVICE_KEEPER_PORT"])
+        with socket.create_connection(where) as connection:
+            connection.sendall(line.encode() + b"\n")
+            return connection.makefile().read().splitlines()
+    return tell
+"#;
+
+/// What a test finds in its container.
+const INSIDE: &str = r#"
+import os, pathlib, socket
+def test_beside_its_services(keeper):
+    assert socket.gethostname() == "tests" and os.environ["MODE"] == "db"
+    assert os.environ["SEAGULL_SERVICE_KEEPER_URL"] == "tcp://keeper:7000"
+    assert keeper("x") == ["x"] and keeper("y") == ["x", "y"]
+def test_without_rights():
+    status = dict(line.split(":\t", 1) for line in open("/proc/self/status").read().splitlines() if ":\t" in line)
+    assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
+    assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2"
+    assert not os.path.exists("/var/run/docker.sock")
+    assert "MEETING_PLACE" not in os.environ
+def test_its_files_are_its_own(tmp_path):
+    here = pathlib.Path(__file__)
+    here.with_name("written").write_text("x")
+    here.write_text("changed")
+    pathlib.Path("seagull.toml").unlink()
+    (tmp_path / "x").touch()
+def test_secrets():
+    assert os.environ["KEY"] == "hunter2 is long"
+    assert b"hunter2" not in pathlib.Path("/proc/1/environ").read_bytes()
+"#;
+
+fn suite(files: &[(&str, &str)]) -> Suite {
+    let toml = TOML.replace("IMAGE", IMAGE).replace("PYTEST", WITH_PYTEST);
+    let base = [("seagull.toml", toml.as_str()), ("keeper.py", KEEPER), ("tests/conftest.py", CONFTEST)];
+    // The case's own process has the secret.
+    let files: Vec<(&str, &str)> = base.into_iter().chain(files.iter().copied()).collect();
+    let suite = Suite::of(&files);
+    let kept = suite.beside("key");
+    std::fs::write(&kept, "hunter2 is long\n").unwrap();
+    let toml = suite.read("seagull.toml").replace("env:THE_KEY", &format!("file:{}", kept.display()));
+    suite.write("seagull.toml", &toml);
+    suite
+}
+
+#[test]
+fn tests_run_in_an_image_beside_their_services_on_files_of_their_own() {
+    let Some(docker) = Docker::get() else { return };
+    let elsewhere = "import os, pytest, socket\n@pytest.mark.seagull(environment='plain')\ndef test_cut_off():\n    \
+                     assert os.listdir('/sys/class/net') == ['lo'] and 'MODE' not in os.environ\n\
+                     def test_on_the_machine():\n    assert 'MEETING_PLACE' in os.environ\n";
+    let suite = suite(&[("tests/db/test_in.py", INSIDE), ("tests/test_out.py", elsewhere)]);
+    let finished = run(&docker, &suite, &["tests"]);
+    finished.expect_counts(0, &[("passed", 6)]);
+    assert_eq!(suite.read("tests/db/test_in.py"), INSIDE);
+    assert!(!suite.path().join("tests/db/written").exists() && suite.path().join("seagull.toml").exists());
+}
+
+#[test]
+fn all_of_a_suite_may_run_in_an_image_also_the_discovery() {
+    let Some(docker) = Docker::get() else { return };
+    let test = "import socket\nassert socket.gethostname() == 'tests'\ndef test_x():\n    print('said')\n    assert 0\n";
+    let suite = suite(&[("tests/test_x.py", test)]);
+    let toml = suite.read("seagull.toml").replace("[environment.plain]", "[environment.default]");
+    suite.write("seagull.toml", &toml);
+    let finished = run(&docker, &suite, &["tests"]);
+    finished.expect_counts(100, &[("failed", 1)]);
+    let logs = docker.seagull(&suite, &["logs", "last", "test_x"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&logs.stdout).contains("said"), "{logs:?}");
+    let repro = docker.seagull(&suite, &["repro", "last", "test_x"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&repro.stderr).contains("ran in the image"), "{repro:?}");
+}
+
+#[test]
+fn a_test_that_takes_too_much_memory_is_told_so_also_where_a_child_of_it_does() {
+    let Some(docker) = Docker::get() else { return };
+    let test = "import subprocess, sys, time\ndef test_itself():\n    taken = bytearray(200 << 20)\n\
+                def test_child():\n    subprocess.run([sys.executable, '-c', 'x = bytearray(200 << 20)'])\n    time.sleep(60)\n\
+                def test_modest():\n    pass\n";
+    let suite = suite(&[("tests/db/test_a.py", test)]);
+    let finished = run(&docker, &suite, &["--slots", "1", "tests"]);
+    finished.expect_counts(100, &[("failed", 2), ("passed", 1)]);
+    for test in ["test_child", "test_itself"] {
+        let result = finished.result(&format!("tests/db/test_a.py::{test}"));
+        assert_eq!(result["cause"], "over its memory limit", "{result}");
+    }
+    let said = finished.all("test_finished").iter().map(|event| event.to_string()).collect::<String>();
+    assert!(said.contains("over its memory limit of 96 MiB: killed, with a peak of 9"), "{said}");
+    assert!(said.contains("[environment.db] memory sets it"), "{said}");
+}
+
+#[test]
+fn what_becomes_of_a_test_is_as_it_is_on_a_machine() {
+    let Some(docker) = Docker::get() else { return };
+    let test = "import os, signal, time\ndef test_dies():\n    os.kill(os.getpid(), signal.SIGSEGV)\n\
+                def test_exits():\n    os._exit(7)\n\
+                def test_hangs():\n    time.sleep(600)\n\
+                def test_kills_its_parent():\n    os.kill(os.getppid(), signal.SIGKILL)\n    time.sleep(600)\n\
+                def test_leaves_a_child():\n    os.fork() or time.sleep(600)\n";
+    let suite = suite(&[("tests/db/test_a.py", test)]);
+    let finished = run(&docker, &suite, &["--slots", "1", "--test-limit", "2s", "tests"]);
+    finished.expect_counts(100, &[("failed", 4), ("passed", 1)]);
+    let causes = [
+        ("test_dies", "crashed"),
+        ("test_exits", "crashed"),
+        ("test_hangs", "timed out"),
+        ("test_kills_its_parent", "crashed"),
+    ];
+    for (test, cause) in causes {
+        let result = finished.result(&format!("tests/db/test_a.py::{test}"));
+        assert_eq!(result["cause"], cause, "{result}");
+    }
+    let said = finished.all("test_finished").iter().map(|event| event.to_string()).collect::<String>();
+    assert!(said.contains("signal 11") && said.contains("exit code 7"), "{said}");
+    let logs = docker.seagull(&suite, &["logs", "last", "test_hangs"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&logs.stdout).contains("in test_hangs"), "its stack: {logs:?}");
+}
+
+#[test]
+fn a_container_that_is_killed_from_outside_is_not_the_tests_fault() {
+    let Some(docker) = Docker::get() else { return };
+    let suite = suite(&[("tests/db/test_a.py", "import time\ndef test_x():\n    time.sleep(5)\n")]);
+    let mut running = start(&docker, &suite, &["tests"]);
+    running.until(is("test_started"));
+    let container =
+        docker.objects(&suite).into_iter().find(|name| name.ends_with("-_tests")).expect("it runs");
+    let mut kill = Command::new("curl");
+    kill.args(["-fsS", "-X", "POST", "--unix-socket"]).arg(docker.socket());
+    assert!(kill.arg(format!("http://engine/containers/{container}/kill")).status().unwrap().success());
+    let finished = running.finish();
+    finished.expect_counts(0, &[("passed", 1)]);
+    let lost = finished.all("attempt_lost");
+    assert!(
+        lost[0].to_string().contains("the sandbox was lost: its container was killed from outside"),
+        "{lost:?}"
+    );
+    assert_eq!(docker.objects(&suite), [""; 0]);
+}
+
+#[test]
+fn an_image_that_cannot_run_tests_says_what_it_lacks() {
+    let Some(docker) = Docker::get() else { return };
+    let suite = suite(&[("tests/test_a.py", "def test_x():\n    pass\n")]);
+    let of = |python: &str, image: &str| {
+        let toml = format!("[environment.default]\nimage = '{image}'\npython = '{python}'\n");
+        suite.write("seagull.toml", &toml);
+        let finished = run(&docker, &suite, &["tests"]);
+        finished.all("discovery_failed")[0]["message"].as_str().unwrap().to_owned()
+    };
+    let said = of("python3", IMAGE);
+    assert!(said.contains("pytest cannot be imported") && said.contains("in the image"), "{said}");
+    let said = of("/opt/python", WITH_PYTEST);
+    assert!(said.contains("/opt/python: no such file"), "{said}");
+    let said = of("python3", "no.invalid/image:1");
+    assert!(said.contains("the image no.invalid/image:1 is not here and cannot be fetched"), "{said}");
+}
+
+/// Stages of a container's life that services do not have.
+const STAGES: [(Question, When); 6] = [
+    (("POST", "/volumes/create"), When::After),
+    (("POST", "_tests"), When::During),
+    (("POST", "_tests/start"), When::During),
+    (("POST", "_tests/start"), When::After),
+    (("POST", "_tests/wait"), When::During),
+    (("DELETE", "/volumes/"), When::During),
+];
+
+#[test]
+fn nothing_is_left_of_a_container_whose_run_is_killed_at_any_stage() {
+    let Some(docker) = Docker::get() else { return };
+    killed_at_each(&docker, &STAGES, || {
+        suite(&[("tests/db/test_a.py", "def test_x(keeper):\n    assert keeper('x') == ['x']\n")])
+    });
+}
+
+#[test]
+fn a_run_that_is_killed_or_interrupted_takes_its_containers_along() {
+    let Some(docker) = Docker::get() else { return };
+    for signal in [Signal::SIGKILL, Signal::SIGINT] {
+        let suite = suite(&[("tests/db/test_a.py", "import time\ndef test_x():\n    time.sleep(60)\n")]);
+        let mut running = start(&docker, &suite, &["--grace", "1s", "tests"]);
+        running.until(is("test_started"));
+        until(|| docker.objects(&suite).len() == 4);
+        running.signal(signal);
+        running.wait();
+        suite.marked().all_gone_within(GUARDED);
+        assert_eq!(docker.objects(&suite), [""; 0], "{signal}");
+    }
+}
