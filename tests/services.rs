@@ -82,6 +82,13 @@ fn services_are_up_and_found_and_gone() {
     assert!(page.starts_with("it's\n") && page.contains("Directory listing"), "{page}");
     let variables = text(&run(&["services", "shell", "both", "--", "env"]).stdout);
     assert!(variables.contains("SEAGULL_SERVICE_WEB_URL=http://127.0.0.1:"), "{variables}");
+    let told = run(&["services", "up", "both", "--output", "json"]);
+    let told: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!((&told["environment"], &told["variables"]["MODE"]), (&"both".into(), &"it's".into()));
+    let web = &told["services"]["web"];
+    assert_eq!(web["url"], format!("http://127.0.0.1:{}/", web["ports"]["8000"]));
+    let line = text(&run(&["services", "logs", "both", "store", "--output", "json"]).stdout);
+    assert_eq!(line, "{\"line\":\"begins\",\"service\":\"store\"}\n");
     let logs = text(&run(&["services", "logs", "both"]).stdout);
     assert!(logs.contains("store | begins\n") && logs.contains("web   | "), "{logs}");
     assert_eq!(docker.objects(&suite).len(), 4, "two containers, a network and a volume");

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::StateArgs;
 use crate::duration;
+use crate::report::Output;
 
 const UP_EXAMPLES: &str = "\
 Examples:
@@ -40,7 +41,7 @@ pub enum OfServices {
     /// `seagull services down`, or until their lease ends.
     Up(Up),
     /// Remove the services of an environment, or of all
-    Down(Named),
+    Down(Down),
     /// Show what the services of an environment say
     Logs(ServiceLogs),
     /// Run a shell, or a command, that has where the services of an environment are
@@ -62,6 +63,24 @@ pub struct Up {
     /// Remove them after so long, whatever happens
     #[arg(long, value_name = "DURATION", default_value = "12h", value_parser = duration::parse_some)]
     pub lease: Duration,
+    #[command(flatten)]
+    pub form: Told,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Down {
+    #[command(flatten)]
+    pub named: Named,
+    #[command(flatten)]
+    pub form: Told,
+}
+
+/// How it is told what became of services, or what they say.
+#[derive(Debug, Clone, Args)]
+pub struct Told {
+    /// human, plain: in words, and lines for a shell; json: an object a line
+    #[arg(long, value_name = "FORM", default_value = "human")]
+    pub output: Output,
 }
 
 /// Which environment.
@@ -88,6 +107,8 @@ pub struct ServiceLogs {
     /// So many last lines of each
     #[arg(long, value_name = "N", default_value = "100")]
     pub lines: usize,
+    #[command(flatten)]
+    pub form: Told,
 }
 
 #[derive(Debug, Clone, Args)]

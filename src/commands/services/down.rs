@@ -1,17 +1,21 @@
 //! `seagull services down`: an environment is gone, or all of them.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 
 use seagull_executor::docker::{Engine, Kind, Object, terminate};
+use serde_json::json;
 
 use super::place;
 use super::site::Site;
 use crate::cli;
+use crate::commands::print;
 use crate::errors::say;
-use crate::report::{count, number};
+use crate::report::{Output, count, number};
 use crate::state::State;
 
-pub async fn run(args: &cli::Named) -> anyhow::Result<u8> {
+pub async fn run(down: &cli::Down) -> anyhow::Result<u8> {
+    let args = &down.named;
     let place = place()?;
     let engine = Engine::connect().await?;
     let site = Site::open(&State::open(args.state.state.as_deref(), &place)?)?;
@@ -33,12 +37,18 @@ pub async fn run(args: &cli::Named) -> anyhow::Result<u8> {
         .for_each(|lock| terminate(&lock));
     for name in &environments {
         site.forget(name);
+        if down.form.output == Output::Json {
+            let removed = objects.iter().filter(|object| object.labels.environment == *name);
+            let removed: Vec<&str> = removed.map(|object| object.name.as_str()).collect();
+            print(|out| writeln!(out, "{}", json!({ "environment": name, "removed": removed })))?;
+            continue;
+        }
         match objects.iter().any(|object| object.labels.environment == *name) {
             true => say!("{name} is down: {}", removed(&objects, name)),
             false => say!("{name} is not up"),
         }
     }
-    if environments.is_empty() {
+    if environments.is_empty() && down.form.output != Output::Json {
         say!("nothing is up");
     }
     Ok(0)

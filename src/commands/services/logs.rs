@@ -4,6 +4,7 @@ use std::io::Write;
 
 use anyhow::anyhow;
 use seagull_executor::docker::{Engine, Kind, Object};
+use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 
@@ -13,6 +14,7 @@ use crate::cli;
 use crate::commands::print;
 use crate::errors::{INTERRUPTED, usage};
 use crate::nearest::nearest;
+use crate::report::Output;
 use crate::signals::Signals;
 use crate::state::State;
 
@@ -43,12 +45,17 @@ pub async fn run(args: &cli::ServiceLogs) -> anyhow::Result<u8> {
     for container in &containers {
         let service = container.service.clone().unwrap_or_default();
         let prefix = if containers.len() > 1 { format!("{service:<width$} | ") } else { String::new() };
+        let output = args.form.output;
+        let said = move |line: &str| match output {
+            Output::Json => json!({ "service": service, "line": line }).to_string(),
+            Output::Human | Output::Plain => format!("{prefix}{line}"),
+        };
         let pieces = engine.log(&container.id, Some(args.lines), args.follow);
         readers.spawn(async move {
             let mut pieces = std::pin::pin!(pieces);
             while let Some(piece) = pieces.next().await {
                 let piece = piece?.to_string();
-                print(|out| piece.lines().try_for_each(|line| writeln!(out, "{prefix}{line}")))?;
+                print(|out| piece.lines().try_for_each(|line| writeln!(out, "{}", said(line))))?;
             }
             anyhow::Ok(())
         });

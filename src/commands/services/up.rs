@@ -11,6 +11,7 @@ use seagull_domain::Definition;
 use seagull_executor::docker::{
     self, Engine, Guard, Kind, Labels, Object, Progress, Reach, Sandbox, digest, discard, terminate,
 };
+use serde_json::json;
 
 use super::site::{Site, is_a_persons, now};
 use super::{definition, place};
@@ -21,7 +22,7 @@ use crate::duration;
 use crate::errors::{INTERRUPTED, say};
 use crate::fresh;
 use crate::progress;
-use crate::report::{count, number};
+use crate::report::{Output, count, number};
 use crate::signals::Signals;
 use crate::state::State;
 
@@ -34,7 +35,7 @@ pub async fn run(args: &cli::Up) -> anyhow::Result<u8> {
     let _work = site.work_on(&definition.name)?;
     if let Some(sandbox) = standing(&engine, &site, &definition).await? {
         say!("{} is up already, for another {}", definition.name, left(&sandbox.labels));
-        return tell(&sandbox, &definition).map(|()| 0);
+        return tell(&sandbox, &definition, args.form.output).map(|()| 0);
     }
     let labels = labels(&site, &definition, now() + args.lease.as_secs().max(1))?;
     let guard = Guard::start(&labels.lock, &labels.owner, labels.lease, None);
@@ -58,7 +59,7 @@ pub async fn run(args: &cli::Up) -> anyhow::Result<u8> {
         "{name} is up in {:.1} s, for {lease}; seagull services down {name} removes it",
         began.elapsed().as_secs_f64()
     );
-    tell(&sandbox, &definition).map(|()| 0)
+    tell(&sandbox, &definition, args.form.output).map(|()| 0)
 }
 
 /// The sandbox if it is up, whole, and as it is written now. What is left of another is removed.
@@ -196,8 +197,25 @@ impl Going {
     }
 }
 
-/// Where the services are, as lines for a shell.
-fn tell(sandbox: &Sandbox, definition: &Definition) -> anyhow::Result<()> {
+/// Where the services are, as lines for a shell, or as an object.
+fn tell(sandbox: &Sandbox, definition: &Definition, output: Output) -> anyhow::Result<()> {
+    if output == Output::Json {
+        let services = sandbox.addresses.iter().filter_map(|(name, address)| {
+            let url = address.url(definition.services.get(name)?);
+            let ports = address.ports.iter().map(|(inside, port)| (inside.to_string(), json!(port)));
+            let ports: serde_json::Map<_, _> = ports.collect();
+            let container = sandbox.container(name);
+            let told = json!({ "host": address.host, "ports": ports, "url": url, "container": container });
+            Some((name.clone(), told))
+        });
+        let told = json!({
+            "environment": definition.name,
+            "lease": sandbox.labels.lease,
+            "services": services.collect::<serde_json::Map<_, _>>(),
+            "variables": sandbox.variables(definition),
+        });
+        return print(|out| writeln!(out, "{told}"));
+    }
     print(|out| {
         sandbox
             .variables(definition)
