@@ -43,6 +43,8 @@ case " $* " in
         command -v dockerd >/dev/null || beside+=(docker.io)
         command -v iptables >/dev/null || beside+=(iptables)
         command -v curl >/dev/null || beside+=(curl)
+        # What makes the image of examples/shop.
+        command -v debootstrap >/dev/null || beside+=(debootstrap)
         # What builds the S3 server, and what gets and runs Elasticsearch.
         command -v go >/dev/null || beside+=(golang)
         command -v mvn >/dev/null || beside+=(maven)

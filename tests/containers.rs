@@ -93,6 +93,15 @@ fn tests_run_in_an_image_beside_their_services_on_files_of_their_own() {
 }
 
 #[test]
+fn the_example_with_a_database_and_a_cache_passes() {
+    let Some(docker) = Docker::get() else { return };
+    if docker.shop() {
+        let suite = Suite::copied("examples/shop");
+        run(&docker, &suite, &[]).expect_counts(0, &[("passed", 201)]);
+    }
+}
+
+#[test]
 fn all_of_a_suite_may_run_in_an_image_also_the_discovery() {
     let Some(docker) = Docker::get() else { return };
     let test = "import socket\nassert socket.gethostname() == 'tests'\ndef test_x():\n    print('said')\n    assert 0\n";

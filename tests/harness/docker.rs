@@ -22,7 +22,7 @@ use super::{Place, Suite, skip};
 pub const IMAGE: &str = "seagull-test:1";
 pub const DECLARING: &str = "seagull-test:2";
 pub const WITH_PYTEST: &str = "seagull-test:3";
-/// What `tests/docker.sh` exits with where there can be no engine.
+/// What `tests/docker.sh` exits with where there can be no engine, and what makes an image where it cannot.
 const NONE: i32 = 3;
 
 pub struct Docker {
@@ -48,6 +48,19 @@ impl Docker {
         }
         assert!(output.status.success(), "{said}");
         Some(Docker { directory, _user: users })
+    }
+
+    /// Makes the image of `examples/shop`, if it is not there; false, which is said, where it cannot be made.
+    pub fn shop(&self) -> bool {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/shop/image.sh");
+        let host = format!("unix://{}", self.socket().display());
+        let output = Command::new(script).env("DOCKER_HOST", host).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() || output.status.code() == Some(NONE), "{said}");
+        if !output.status.success() {
+            skip(&said);
+        }
+        output.status.success()
     }
 
     pub fn socket(&self) -> PathBuf {

@@ -35,8 +35,13 @@ pub struct Suite {
 impl Suite {
     /// A copy of `tests/suites/NAME`.
     pub fn named(name: &str) -> Suite {
+        Suite::copied(&format!("tests/suites/{name}"))
+    }
+
+    /// A copy of a directory of the repository.
+    pub fn copied(directory: &str) -> Suite {
         let suite = Suite::of(&[]);
-        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suites").join(name), &suite.path());
+        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(directory), &suite.path());
         suite
     }
 
