@@ -452,3 +452,26 @@ fn older_versions_of_the_framework_have_the_same_verdicts() {
         teardown.one("suite_error");
     }
 }
+
+#[test]
+fn what_a_hook_keeps_of_the_whole_suite_is_there_in_every_worker() {
+    let conftest = "\
+import pytest
+def pytest_collection_modifyitems(config, items):
+    config.leaks = any(item.name == 'test_of_leaks' for item in items)
+@pytest.fixture(autouse=True)
+def leaks(request): assert request.config.leaks
+";
+    let tests =
+        "import pytest, time\n@pytest.mark.parametrize('n', range(8))\ndef test_n(n): time.sleep(0.05)\n";
+    let last = format!("{tests}def test_of_leaks(): pass\n");
+    let suite = Suite::of(&[
+        ("conftest.py", conftest),
+        ("test_a.py", tests),
+        ("test_b.py", tests),
+        ("test_c.py", &last),
+    ]);
+    for _ in 0..2 {
+        suite.run(&["--slots", "3"]).expect_counts(0, &[("passed", 25)]);
+    }
+}

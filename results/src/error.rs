@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rusqlite::ErrorCode;
 use seagull_domain::Digest;
 
 use crate::blobs::{Trouble, Why};
@@ -51,6 +52,16 @@ impl Error {
     /// Whether a store takes others, but not this one.
     pub(crate) fn is_of_one_object(&self) -> bool {
         !matches!(self, Error::Store { trouble, .. } if !matches!(trouble.why, Why::Taken | Why::Refused))
+    }
+
+    /// As the history's file is opened.
+    pub(crate) fn history(path: &Path) -> impl Fn(rusqlite::Error) -> Error + Copy + '_ {
+        |source| match source.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                Error::History { path: path.to_owned(), source }
+            }
+            _ => Error::Sqlite { path: path.to_owned(), source },
+        }
     }
 
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 use seagull_domain::{Digest, RunId, RunVerdict};
 
 use crate::Error;
@@ -55,12 +55,7 @@ pub struct EndedRun<'a> {
 
 impl History {
     pub fn open(path: &Path) -> Result<History, Error> {
-        let sqlite = |source: rusqlite::Error| match source.sqlite_error_code() {
-            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-                Error::History { path: path.to_owned(), source }
-            }
-            _ => Error::Sqlite { path: path.to_owned(), source },
-        };
+        let sqlite = Error::history(path);
         let mut connection = Connection::open(path).map_err(sqlite)?;
         connection.busy_timeout(BUSY).map_err(sqlite)?;
         let found = formats::prepare(&mut connection).map_err(sqlite)?;

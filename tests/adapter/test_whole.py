@@ -7,15 +7,15 @@ from driver import for_each_python, named, outcomes, run_all
 TWO = "def test_1(): {0}\ndef test_2(): {0}\n"
 
 
-def lazily(case, files, tests, **settings):
+def lazily(case, files, ids, **settings):
     """A worker's events that has discovered nothing itself, and had what hooks did in the discovery with its tests."""
     suite = case.suite(files)
     discovery = case.worker(suite)
-    case.assertEqual(sorted(discovery.discovered()), sorted(tests))
+    case.assertEqual(sorted(discovery.discovered()), sorted(ids))
     hooked = {event["path"]: event["digest"] for event in named(discovery.events, "hooked")}
     discovery.finish()
     worker = case.worker(suite, discover=False, **settings)
-    worker.send("run", tests=list(enumerate(tests)), hooked=hooked)
+    worker.send("run", tests=list(enumerate(ids)), hooked=hooked)
     worker.finish()
     return worker.events
 
@@ -76,6 +76,36 @@ class Whole:
         events = lazily(self, files, tests)
         self.assertEqual(set(outcomes(events, tests).values()), {"skipped xfailed"})
         self.assertEqual([event["path"] for event in named(events, "collecting")], ["test_b.py", "test_a.py"])
+
+    def test_how_many_there_are_is_known_though_few_are_collected(self):
+        conftest = "def pytest_sessionfinish(session): assert session.testscollected == 4"
+        test = "def test_1(request): assert request.session.testscollected == 4"
+        tests = ["test_a.py::test_1"]
+        events = lazily(self, {"conftest.py": conftest, "test_a.py": test}, tests, tests=4)
+        self.assertEqual(outcomes(events, tests), {"test_a.py::test_1": "passed"})
+        self.assertEqual(named(events, "suite_error"), [])
+
+    def test_what_hooks_of_the_suite_keep_is_of_all_of_it(self):
+        modify = "def pytest_collection_modifyitems(config, items):\n    "
+        keeps = {
+            modify + "config.wanted = any(item.name == 'test_2' for item in items)": "request.config.wanted",
+            modify + "for n, item in enumerate(items): item.number = n": "request.node.number < 4",
+            "IDS = set()\n" + modify + "IDS.update(item.nodeid for item in items)": "len(sys.modules['conftest'].IDS) == 4",
+            "SEEN = []\ndef pytest_itemcollected(item): SEEN.append(item)": "len(sys.modules['conftest'].SEEN) == 4",
+        }
+        test = "import sys\ndef test_1(request): assert {0}\ndef test_2(request): assert {0}\n"
+        for conftest, condition in keeps.items():
+            files = {"conftest.py": conftest, "test_a.py": test.format(condition), "test_b.py": test.format(condition)}
+            suite, tests = self.suite(files), ["test_%s.py::test_%d" % (name, n) for name in "ab" for n in (1, 2)]
+            discovery = self.worker(suite)
+            discovery.discovered()
+            hooked = {event["path"]: event["digest"] for event in named(discovery.events, "hooked")}
+            discovery.finish()
+            self.assertEqual(hooked, {"test_a.py": "whole", "test_b.py": "whole"}, conftest)
+            worker = self.worker(suite, discover=False, whole=True)
+            worker.send("run", tests=list(enumerate(tests)), hooked=hooked)
+            worker.finish()
+            self.assertEqual(outcomes(worker.events, tests), dict.fromkeys(tests, "passed"), conftest)
 
     def test_hooks_that_fail_without_the_whole_suite_get_it(self):
         for hook in ("modifyitems(items)", "finish(session)"):

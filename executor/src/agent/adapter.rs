@@ -49,6 +49,9 @@ pub(crate) struct Configure {
     pub cache_dir: String,
     pub discover: bool,
     pub whole: bool,
+    /// How many tests the suite has; 0 where that is not known.
+    #[serde(default)]
+    pub tests: u32,
     /// Bytes of text kept for one test.
     pub output_limit: usize,
     #[serde(default)]

@@ -19,6 +19,8 @@ use crate::artifact::{Cache, Pinned};
 use crate::secrets::Secrets;
 use crate::setup::{self, Prepared, Setups, Wanted};
 
+/// What a discovery says of each file instead of a digest, where hooks keep something that is of all of the suite.
+const WHOLE: &str = "whole";
 const REVISION: &str = "SEAGULL_REV";
 
 /// A run on this executor.
@@ -252,6 +254,19 @@ impl Context {
     pub fn id(&self, attempt: AttemptId, test: TestIndex) -> Option<(String, Option<(String, String)>)> {
         let ids = lock(&self.ids).get(&attempt)?.0.clone();
         Some((ids.get(test)?, ids.hooked(test)))
+    }
+
+    /// How many tests there are by an attempt's manifest.
+    pub fn tests(&self, attempt: AttemptId) -> u32 {
+        let ids = lock(&self.ids);
+        ids.get(&attempt).map_or(0, |(ids, _)| u32::try_from(ids.manifest.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Whether hooks of the suite keep something that is of all of it, so that a worker has to collect all of it.
+    pub fn is_of_the_whole(&self, attempt: AttemptId) -> bool {
+        let ids = lock(&self.ids);
+        let manifest = ids.get(&attempt).map(|(ids, _)| &ids.manifest);
+        manifest.is_some_and(|manifest| manifest.hooked.values().any(|digest| digest == WHOLE))
     }
 
     /// What a worker has to be found with, without which the attempt is not to be begun: what is only anticipated of

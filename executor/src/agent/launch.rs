@@ -19,10 +19,11 @@ use crate::secrets::Secrets;
 use crate::setup::Prepared;
 
 /// The adapter's files, which BOOTSTRAP executes.
-const ADAPTER: [(&str, &str); 12] = [
+const ADAPTER: [(&str, &str); 13] = [
     ("held.py", include_str!("../pytest/held.py")),
     ("channel.py", include_str!("../pytest/channel.py")),
     ("describe.py", include_str!("../pytest/describe.py")),
+    ("hooks.py", include_str!("../pytest/hooks.py")),
     ("collection.py", include_str!("../pytest/collection.py")),
     ("order.py", include_str!("../pytest/order.py")),
     ("trouble.py", include_str!("../pytest/trouble.py")),
@@ -244,7 +245,8 @@ fn configure(context: &Context, start: &Start, scratch: &Scratch) -> Configure {
         basetemp: scratch.basetemp.display().to_string(),
         cache_dir: scratch.cache.display().to_string(),
         discover: start.discover,
-        whole: start.whole,
+        tests: context.tests(start.attempt),
+        whole: start.whole || context.is_of_the_whole(start.attempt),
         output_limit: OUTPUT_LIMIT,
         framework: context.framework(),
         role: start.controller.then_some(Role::Controller),

@@ -2,7 +2,6 @@
 
 import collections
 import contextlib
-import hashlib
 
 STRETCH_CHARACTERS = 40_000
 """Of ids in one event; JSON makes at most six bytes of one, so that a line stays below 256 KiB."""
@@ -18,8 +17,10 @@ class Collection:
     called again with all of them.
     """
 
-    def __init__(self, channel, lazy):
+    def __init__(self, channel, lazy, tests=0):
         self.channel, self.lazy = channel, lazy
+        self.tests = tests
+        """How many the suite has, if that is known."""
         self.session = None
         self.index = {}
         self.deferred, self.places = {}, {}
@@ -39,6 +40,8 @@ class Collection:
         collect = type(self.session).perform_collect
         with self.whole_if_refused(*args, **kwargs):
             collect(self.session, *args, **kwargs)
+        if self.lazy:
+            self.session.testscollected = self.tests
         return self.session.items
 
     def begin(self):
@@ -126,7 +129,7 @@ class Collection:
         finally:
             self.lazy = True
         session.items.extend(items)
-        session.testscollected += len(items)
+        session.testscollected += 0 if self.tests else len(items)
         self.add(items)
         return "".join(hook_changes(before, items).values())
 
@@ -242,33 +245,6 @@ class Items(list):
         if type(items) is list:
             # All was collected anew.
             list.__setitem__(self, slice(None), items)
-
-
-def traits(items):
-    """Of each item, what tells whether a hook has changed its marks or its fixtures."""
-    return {id(item): (len(item.own_markers), len(getattr(item, "fixturenames", ()))) for item in items}
-
-
-def hook_changes(before, items):
-    """{file: digest} of the marks and fixtures of those items that have others than before."""
-    files = collections.defaultdict(list)
-    for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        if before.get(id(item)) != (len(item.own_markers), len(fixtures)):
-            nodeid = clean(item.nodeid)
-            marks = sorted((mark.name, settled(mark.args), settled(mark.kwargs)) for mark in item.own_markers)
-            files[nodeid.partition("::")[0]].append(repr((nodeid, marks, sorted(fixtures))))
-    digest = lambda lines: hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "replace")).hexdigest()[:16]
-    return {path: digest(lines) for path, lines in files.items()}
-
-
-def settled(value):
-    """A text of a mark's arguments that is the same in each process."""
-    if isinstance(value, (tuple, list)):
-        return "[" + ",".join(map(settled, value)) + "]"
-    if isinstance(value, dict):
-        return "{" + ",".join(sorted(settled(key) + ":" + settled(value[key]) for key in value)) + "}"
-    return repr(value) if isinstance(value, (str, bytes, int, float, type(None))) else type(value).__name__
 
 
 def collection_warnings(config):

@@ -25,7 +25,7 @@ class Worker:
         self.channel, self.settings = channel, settings
         self.dump_signal, self.dump_fd = dump_signal, dump_fd
         lazy = not (settings.get("discover") or settings.get("whole"))
-        self.collection = Collection(channel, lazy)
+        self.collection = Collection(channel, lazy, settings.get("tests") or 0)
         self.limit = settings.get("output_limit") or 1 << 20
         self.trouble = Trouble(channel, self.limit)
         self.coverage = Coverage(channel, settings.get("basetemp"))
@@ -139,10 +139,10 @@ class Worker:
         discovers = self.settings.get("discover")
         if discovers:
             self.tell_import("")
-            before = traits(items)
+            before = Before(session.config, items)
         yield
         if discovers:
-            self.collection.hooked = hook_changes(before, items)
+            self.collection.hooked = before.changes(items)
         elif self.collection.lazy:
             session.items = Items(self.collection, items)
 
@@ -454,4 +454,5 @@ class Hooks:
         return hook
 
     def pytest_runtest_teardown(self, item, nextitem):
+        __tracebackhide__ = True
         return self._hooks.pytest_runtest_teardown(item=item, nextitem=self._due(nextitem))

@@ -31,7 +31,7 @@ pub fn check(args: &cli::Run, place: &Place) -> anyhow::Result<()> {
         }
         let hint = match meant {
             _ if count && args.how.fail_fast == Some(1) => {
-                format!("--fail-fast={path} stops after {path} failures")
+                format!("--fail-fast={path} stops after so many failures: {path}")
             }
             _ if names_base => format!("--changed={path} goes by what differs from {path}"),
             Some(meant) => format!("did you mean {}?", meant.display()),

@@ -135,7 +135,7 @@ fn play(from: u64, goes_on: impl Fn() -> bool + Sync) -> Played {
 }
 
 fn replay(seed: u64) -> String {
-    format!("hint: SEAGULL_SIM_SEED={seed} cargo test -p seagull-simulation histories")
+    format!("hint: SEAGULL_SIM_SEED={seed} cargo test --locked --workspace --test histories histories")
 }
 
 /// To standard error past the capture of tests, so that the table is always seen.

@@ -69,7 +69,7 @@ pub struct SqliteIndex {
 
 impl SqliteIndex {
     pub fn open(path: &Path) -> Result<SqliteIndex, crate::Error> {
-        let sqlite = |source| crate::Error::Sqlite { path: path.to_owned(), source };
+        let sqlite = crate::Error::history(path);
         let mut connection = Connection::open(path).map_err(sqlite)?;
         connection.busy_timeout(BUSY).map_err(sqlite)?;
         let found = prepare(&mut connection).map_err(sqlite)?;
