@@ -66,7 +66,7 @@ async fn finish(service: Arc<Service>, run: RunId) {
     tidy(move || of.outputs.forget(&ended).map_err(|error| error.to_string())).await;
     let (of, ended) = (service.clone(), run.clone());
     // What fails is tried again with all that waits.
-    let _ = blocking(move || uploads::pack(&of, &ended)).await;
+    let _ = blocking(move || uploads::archived(&of, &ended)).await;
     // Asked as long as there surely is an actor.
     let wanted = service.actor.ask(|reply| Request::Blobs { reply }).await;
     service.actor.tell(Event::Archived { run }).await;

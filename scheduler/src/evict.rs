@@ -190,6 +190,7 @@ mod tests {
                     state,
                     blobs: None,
                     index: None,
+                    spool: u64::MAX,
                     settings: Settings::default(),
                     token: token.clone(),
                 })

@@ -14,13 +14,13 @@ use seagull_results::index::{
     Body, DeadLetters, Document, Learned, Listener, Pace, TimingsBody, deliver, part,
 };
 use seagull_scheduler_core::{Fact, What};
-use tokio::sync::watch;
 
 use crate::actor::Request;
 use crate::cursors::{Cursor, Cursors};
 use crate::documents::{Projection, Sources};
 use crate::past::now;
 use crate::plan;
+use crate::room::Elsewhere;
 use crate::service::{Facts, Service};
 
 /// Facts read at a time, and documents after which they are written.
@@ -34,8 +34,6 @@ const GATHER: Duration = Duration::from_millis(300);
 const LOOK: Duration = Duration::from_secs(5);
 /// Tests of the runs that are followed at a time; at least one run is.
 const TESTS: usize = 4_000_000;
-/// Bytes of streams that may wait to be indexed before executors are slowed.
-pub(crate) const SPOOL_BYTES: u64 = 20 << 30;
 const WAITS: &str = "hint: results wait in their streams, and are indexed when that is over";
 /// After an error of our own.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -44,31 +42,16 @@ const PAUSE: Duration = Duration::from_secs(5);
 pub(crate) struct Spool {
     pub cursors: Cursors,
     letters: DeadLetters,
-    bound: u64,
-    full: watch::Sender<bool>,
 }
 
 impl Spool {
     /// In a directory of the state's.
-    pub fn open(directory: &Path, bound: u64) -> Result<Spool, String> {
+    pub fn open(directory: &Path) -> Result<Spool, String> {
         std::fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
         Ok(Spool {
             cursors: Cursors::open(&directory.join("cursors.sqlite"))?,
             letters: DeadLetters::new(&directory.join("dead-letters.jsonl")),
-            bound,
-            full: watch::Sender::new(false),
         })
-    }
-
-    /// Waits while more is to be indexed than may wait, but no longer than this.
-    pub async fn room(&self, at_most: Duration) {
-        let mut full = self.full.subscribe();
-        let _ = tokio::time::timeout(at_most, full.wait_for(|full| !full)).await;
-    }
-
-    /// Whether so many bytes are more than may wait.
-    fn weigh(&self, bytes: u64) {
-        self.full.send_if_modified(|full| std::mem::replace(full, bytes > self.bound) != *full);
     }
 }
 
@@ -161,7 +144,7 @@ impl Indexer {
                 }
             }
         }
-        if *self.desk.spool.full.borrow() {
+        if self.desk.service.room.is_full(Elsewhere::Index) {
             self.desk.weigh();
         }
         Ok(has_written)
@@ -281,7 +264,8 @@ impl Desk {
         let streams = self.service.archive.newest().unwrap_or_default();
         let waiting = streams.iter().filter(|(run, at)| self.archived.get(run) != Some(at));
         let streams: u64 = waiting.map(|(run, _)| self.service.archive.stream_bytes(run)).sum();
-        self.spool.weigh(streams + crate::journal::bytes(&self.service.journal));
+        let bytes = streams + crate::journal::bytes(&self.service.journal);
+        self.service.room.weigh(Elsewhere::Index, bytes);
     }
 }
 
@@ -376,25 +360,4 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(error.to_string()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn reports_wait_while_there_is_no_room_but_not_for_ever() {
-        let directory = tempfile::tempdir().unwrap();
-        let spool = Spool::open(&directory.path().join("index"), 100).unwrap();
-        let long = Duration::from_secs(3600);
-        let waits = async |at_most| tokio::time::timeout(Duration::ZERO, spool.room(at_most)).await.is_err();
-        spool.weigh(100);
-        assert!(!waits(long).await);
-        spool.weigh(101);
-        assert!(waits(long).await);
-        spool.room(Duration::ZERO).await;
-        // Whoever waits goes on as soon as there is room.
-        tokio::join!(spool.room(long), async { spool.weigh(7) });
-        assert!(!waits(long).await);
-    }
 }

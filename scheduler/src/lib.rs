@@ -27,6 +27,7 @@ mod past;
 mod plan;
 #[cfg(test)]
 mod recovery;
+mod room;
 mod server;
 mod service;
 mod uploads;
@@ -37,6 +38,7 @@ pub use gc::{Sweep, Swept, pin, pinned, sweep};
 pub use import::{Imported, import};
 pub use journal::Error as JournalError;
 pub use pack::{Costs, algorithm, pack, problem};
+pub use room::SPOOL_BYTES;
 pub use seagull_scheduler_core::Settings;
 pub use server::{Error, Options, Server};
 pub use tonic::transport::Identity;

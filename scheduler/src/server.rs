@@ -23,6 +23,7 @@ use crate::committer::Committer;
 use crate::indexer::{self, Spool};
 use crate::journal::{self, Journal};
 use crate::outputs::Outputs;
+use crate::room::Room;
 use crate::service::{Service, logs_of};
 use crate::{Settings, errand, grpc, uploads};
 
@@ -37,7 +38,6 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(20);
 
 /// What may wait for the store before large blobs are refused, and the logs of ended runs wait unpacked.
-const SPOOL_BYTES: u64 = 20 << 30;
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -49,6 +49,8 @@ pub struct Options {
     pub blobs: Option<StoreUrl>,
     /// Where what runs come to is indexed; in the state directory if None.
     pub index: Option<Address>,
+    /// Bytes that may wait for the store, and as many for the index, before executors are slowed.
+    pub spool: u64,
     pub settings: Settings,
     pub token: Token,
 }
@@ -100,12 +102,13 @@ impl Server {
         let (index, own_index, spool) = indices(path, options.index.as_ref())?;
         let remote = options
             .blobs
-            .map(|url| remote(&url, &path.join("runs"), &path.join("spool"), SPOOL_BYTES))
+            .map(|url| remote(&url, &path.join("runs"), &path.join("spool"), options.spool))
             .transpose()?;
         let service = Service {
             index,
             own_index,
             spool: spool.clone(),
+            room: Room::new(options.spool),
             hold: options.settings.lease / 3,
             actor,
             blobs: in_state(path, Blobs::open(&path.join("blobs")))?.with(remote.clone()),
@@ -196,7 +199,7 @@ fn indices(state: &Path, address: Option<&Address>) -> Result<Indices, Error> {
         let own = in_state(state, SqliteIndex::open(&state.join("history.sqlite")))?;
         return Ok((Arc::new(own.clone()), Some(own), None));
     };
-    let spool = in_state(state, Spool::open(&state.join("index"), indexer::SPOOL_BYTES))?;
+    let spool = in_state(state, Spool::open(&state.join("index")))?;
     Ok((index::open(address)?, None, Some(Arc::new(spool))))
 }
 
@@ -249,6 +252,7 @@ mod tests {
             state: path,
             blobs: None,
             index: None,
+            spool: u64::MAX,
             settings: Settings::default(),
             token: token.clone(),
         };

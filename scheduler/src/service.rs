@@ -16,6 +16,7 @@ use crate::grpc::blocking;
 use crate::indexer::Spool;
 use crate::journal::{self, Reader};
 use crate::outputs::Outputs;
+use crate::room::Room;
 
 pub(crate) struct Service {
     pub actor: Handle,
@@ -30,7 +31,9 @@ pub(crate) struct Service {
     pub own_index: Option<SqliteIndex>,
     /// How far it is, where it is elsewhere.
     pub spool: Option<Arc<Spool>>,
-    /// How long a report with results is held while there is no room for more to be indexed.
+    /// What may wait for the store and the index.
+    pub room: Room,
+    /// How long a report with results is held while there is no room.
     pub hold: Duration,
     /// What tests print while they run.
     pub outputs: Arc<Outputs>,
@@ -203,6 +206,7 @@ pub(crate) mod tests {
                 index: Arc::new(index.clone()),
                 own_index: Some(index),
                 spool: None,
+                room: Room::new(u64::MAX),
                 hold: Duration::from_secs(1),
                 actor: Handle { requests: sender, live: broadcast::channel(1).0, durable },
                 blobs: Blobs::open(&path.join("blobs")).unwrap(),
@@ -223,6 +227,7 @@ pub(crate) mod tests {
             let (runs, spool) = (service.runs.clone(), service.runs.with_file_name("spool"));
             let remote = crate::server::remote(&store.parse().unwrap(), &runs, &spool, bound).unwrap();
             service.remote = Some(remote);
+            service.room = Room::new(bound);
             self
         }
 

@@ -10,11 +10,14 @@ use std::time::Duration;
 use seagull_domain::RunId;
 use tokio::task::spawn_blocking;
 
+use crate::room::Elsewhere;
 use crate::service::Service;
 
 /// How often it is looked for runs whose logs are not packed: because the process ended, the disk or the spool was full, or
 /// there was no store yet.
 const PAUSE: Duration = Duration::from_secs(60);
+/// The same, while there is no room for more.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 /// Packs what is left over, as long as there is somebody who has the service.
 pub(crate) async fn run(service: Weak<Service>) {
@@ -28,17 +31,38 @@ pub(crate) async fn run(service: Weak<Service>) {
                 writeln!(std::io::stderr(), "warning: logs of ended runs stay as they are for now: {error}");
         }
         told = error;
-        tokio::time::sleep(PAUSE).await;
+        let Some(of) = service.upgrade() else { return };
+        let pause = if of.room.is_full(Elsewhere::Store) { FULL_PAUSE } else { PAUSE };
+        drop(of);
+        tokio::time::sleep(pause).await;
     }
 }
 
 fn pack_all(service: &Service) -> Result<(), String> {
     let ended = service.archive.newest().map_err(|error| error.to_string())?;
-    ended.iter().rev().try_for_each(|(run, _)| pack(service, run))
+    let packed = ended.iter().rev().try_for_each(|(run, _)| pack(service, run));
+    packed.and(weigh(service))
+}
+
+/// Says how much waits for the store: what is on its way, and the logs of ended runs that are here.
+fn weigh(service: &Service) -> Result<(), String> {
+    let Some(remote) = &service.remote else { return Ok(()) };
+    let mut bytes = remote.waiting_bytes();
+    for (run, _) in service.archive.newest().map_err(|error| error.to_string())? {
+        let logs = service.logs(&run).list().map_err(|error| error.to_string())?;
+        bytes += logs.iter().map(|(_, bytes)| bytes).sum::<u64>();
+    }
+    service.room.weigh(Elsewhere::Store, bytes);
+    Ok(())
+}
+
+/// Packs the logs of a run that has just been archived.
+pub(crate) fn archived(service: &Service, run: &RunId) -> Result<(), String> {
+    pack(service, run).and_then(|()| weigh(service))
 }
 
 /// Packs the logs of an archived run, unless too much waits for the store. Done twice, it changes nothing.
-pub(crate) fn pack(service: &Service, run: &RunId) -> Result<(), String> {
+fn pack(service: &Service, run: &RunId) -> Result<(), String> {
     match &service.remote {
         Some(remote) if !remote.is_full() => service.logs(run).pack().map_err(|error| error.to_string()),
         _ => Ok(()),
@@ -103,6 +127,7 @@ mod tests {
         let runs = ["one", "two"].map(|run| ended(&embedded, run));
         pack_all(service).unwrap();
         pack_all(service).unwrap();
+        assert!(service.room.is_full(Elsewhere::Store));
         let are_packed = runs.map(|run| service.logs(&run).are_packed().unwrap());
         assert_eq!(are_packed.iter().filter(|packed| **packed).count(), 1, "one is over the bound");
         let logs =

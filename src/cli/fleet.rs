@@ -11,6 +11,7 @@ use tonic::transport::Uri;
 
 use super::{Gc, StateArgs, TlsArgs, TokenArgs, url};
 use crate::duration;
+use crate::memory;
 
 const SCHEDULER_EXAMPLES: &str = "\
 Examples:
@@ -55,6 +56,9 @@ pub struct Scheduler {
     /// Where results are indexed: es+https://HOST:PORT/PREFIX, es+http:// or sqlite:PATH [default: in the state directory]
     #[arg(long, value_name = "URL", env = "SEAGULL_INDEX", hide_env_values = true)]
     pub index: Option<String>,
+    /// How much may wait on this disk for the store, and as much for the index, before executors are slowed
+    #[arg(long, value_name = "SIZE", default_value = "20GiB", value_parser = memory::parse_kib)]
+    pub spool: u64,
     /// How long an executor may be silent before its tests go elsewhere
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = lease)]
     pub lease: Duration,

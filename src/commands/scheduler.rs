@@ -37,6 +37,7 @@ pub async fn run(args: cli::Scheduler) -> anyhow::Result<u8> {
         state: state.directory.clone(),
         blobs,
         index,
+        spool: args.spool << 10,
         settings: Settings { lease: args.lease, lease_closed, ..defaults },
         token: state.token()?,
     };

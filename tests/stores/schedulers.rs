@@ -2,10 +2,22 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
-use crate::harness::{Minio, Suite, until};
+use nix::sys::signal::Signal;
+
+use crate::harness::{Minio, Running, Suite, until};
 use crate::processes::Cluster;
+
+/// Of docs/storage.md, with the directory and its copy as arguments.
+const BACK_UP: &str = r#"
+    mkdir "$2"
+    for file in journal history; do
+        python3 -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).backup(sqlite3.connect(sys.argv[2]))' \
+            "$1/$file.sqlite" "$2/$file.sqlite"
+    done
+    cp -a "$1/runs" "$1/spool" "$1/token" "$2"
+"#;
 
 fn suite() -> Suite {
     Suite::of(&[(
@@ -89,6 +101,71 @@ fn a_verdict_does_not_wait_for_a_bucket_that_is_away() {
     minio.kill();
     let without = words(&cluster);
     assert!(without.contains("s3://") && !without.contains("words of the test"), "{without}");
+}
+
+#[test]
+fn executors_are_slowed_while_more_waits_than_may_and_nothing_is_lost() {
+    let Some(shared) = Minio::get() else { return };
+    let mut minio = shared.own(None);
+    let url = minio.url(&format!("{}/ci", minio.bucket()), "root", None);
+    minio.kill();
+    let much = "def test_says():\n    print('words of the test\\n' * 1000)\n    assert 0\n\ndef test_passes(): pass\n";
+    let suite = Suite::of(&[("test_a.py", much)]);
+    let cluster = Cluster::start_with(suite, &["--blobs", &url, "--spool", "1KiB", "--lease", "1s"]);
+    let _executor = cluster.executor("e-one");
+    let verdicts = [("test_a.py::test_says", "failed"), ("test_a.py::test_passes", "passed")];
+    cluster.start_run(&[]).finish().expect(100, &verdicts);
+    let says = |words: &str| until(|| cluster.scheduler.stderr().contains(words));
+    says("wait for the store: executors are slowed");
+    // From here on each report that brings results is held.
+    cluster.start_run(&[]).finish().expect(100, &verdicts);
+    assert!(logs_of(&cluster).len() >= 2 && words(&cluster).contains("words of the test"));
+    minio.start();
+    goes_up(&cluster);
+    says("executors are not slowed by it any more");
+    cluster.start_run(&[]).finish().expect(100, &verdicts);
+    goes_up(&cluster);
+    assert!(words(&cluster).contains("words of the test"));
+}
+
+/// A scheduler with what was copied from another's state directory.
+fn restored(cluster: &Cluster, url: &str, name: &str) -> Running {
+    let (state, copy) = (cluster.suite.beside("scheduler"), cluster.suite.beside("copy"));
+    fs::remove_dir_all(&state).unwrap();
+    assert!(Command::new("cp").arg("-a").args([&copy, &state]).status().unwrap().success());
+    let address = cluster.url.strip_prefix("http://").unwrap().to_owned();
+    let state = state.into_os_string().into_string().unwrap();
+    let command =
+        cluster.suite.seagull(&["scheduler", "--listen", &address, "--state", &state, "--blobs", url]);
+    let mut again = Running::start(command, &cluster.suite.beside(name));
+    again.line().unwrap_or_else(|| panic!("no scheduler: {}", again.stderr()));
+    again
+}
+
+/// As docs/storage.md says: the directory is copied while a scheduler works in it, without what the store has.
+#[test]
+fn a_state_directory_is_restored_from_a_copy_and_the_store() {
+    let store = tempfile::tempdir().unwrap();
+    let url = format!("file:{}/kept", store.path().display());
+    let mut cluster = Cluster::start_with(suite(), &["--blobs", &url]);
+    let _executor = cluster.executor("e-one");
+    cluster.start_run(&["--run-id", "before"]).finish().expect_code(100);
+    goes_up(&cluster);
+    let (state, copy) = (cluster.suite.beside("scheduler"), cluster.suite.beside("copy"));
+    let copied = Command::new("sh").args(["-ec", BACK_UP, "sh"]).args([&state, &copy]).status().unwrap();
+    assert!(copied.success() && !copy.join("blobs").exists());
+    cluster.start_run(&["--run-id", "after"]).finish().expect_code(100);
+    cluster.scheduler.kill();
+
+    let again = restored(&cluster, &url, "again");
+    assert!(words(&cluster).contains("words of the test"));
+    let runs = asked(&cluster, &["runs", "--all", "--output", "json"]);
+    let runs = String::from_utf8_lossy(&runs.stdout).into_owned();
+    assert!(runs.contains("\"before\"") && !runs.contains("\"after\""), "{runs}");
+    // The executor comes back by itself, and what failed before is known.
+    let run = cluster.start_run(&["--select", "last-failed"]).finish();
+    run.expect(100, &[("test_a.py::test_says", "failed")]);
+    again.signal(Signal::SIGTERM);
 }
 
 fn doctor(suite: &Suite, url: &str) -> (Option<i32>, String) {

@@ -69,9 +69,14 @@ impl Remote {
         Ok(Remote { name, store, spool, bound, tables: Mutex::default() })
     }
 
+    /// Bytes that are on their way to the store.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.spool.bytes()
+    }
+
     /// Whether more waits for the store than may.
     pub fn is_full(&self) -> bool {
-        self.spool.bytes() > self.bound
+        self.waiting_bytes() > self.bound
     }
 
     /// Whether a log is packed and waits for the store.

@@ -53,8 +53,8 @@ impl Executors for Face {
         agree(message.protocol)?;
         let report = Box::new(Report::try_from(message)?);
         // Nothing is dropped: what is not acknowledged is reported again, and slower.
-        if let Some(spool) = self.0.spool.as_ref().filter(|_| !report.batches.is_empty()) {
-            spool.room(self.0.hold).await;
+        if !report.batches.is_empty() {
+            self.0.room.wait(self.0.hold).await;
         }
         let executor = Some((report.executor.clone(), report.boot.clone(), report.sequence));
         let mut gone = Gone { service: self.0.clone(), executor };

@@ -79,6 +79,7 @@ impl Reach {
             state: state.directory.clone(),
             blobs: None,
             index: None,
+            spool: seagull_scheduler::SPOOL_BYTES,
             settings: Settings::default(),
             token: token.clone(),
         };

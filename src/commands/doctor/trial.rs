@@ -45,6 +45,7 @@ pub async fn run(spec: RunSpec, limit: Duration, home: &Path, setups: &Path) -> 
         state: state.directory.clone(),
         blobs: None,
         index: None,
+        spool: seagull_scheduler::SPOOL_BYTES,
         settings: Settings::default(),
         token: token.clone(),
     };
