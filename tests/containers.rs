@@ -1,7 +1,5 @@
 //! Tests in containers on a real Docker engine: what they find there, what becomes of them, and that nothing is left.
 
-use std::process::Command;
-
 use nix::sys::signal::Signal;
 
 use crate::environments::{GUARDED, KEEPER, killed_at_each, run, start};
@@ -66,7 +64,7 @@ def test_secrets():
     assert b"hunter2" not in pathlib.Path("/proc/1/environ").read_bytes()
 "#;
 
-fn suite(files: &[(&str, &str)]) -> Suite {
+pub fn suite(files: &[(&str, &str)]) -> Suite {
     let toml = TOML.replace("IMAGE", IMAGE).replace("PYTEST", WITH_PYTEST);
     let base = [("seagull.toml", toml.as_str()), ("keeper.py", KEEPER), ("tests/conftest.py", CONFTEST)];
     // The case's own process has the secret.
@@ -143,7 +141,7 @@ fn what_becomes_of_a_test_is_as_it_is_on_a_machine() {
                 def test_kills_its_parent():\n    os.kill(os.getppid(), signal.SIGKILL)\n    time.sleep(600)\n\
                 def test_leaves_a_child():\n    os.fork() or time.sleep(600)\n";
     let suite = suite(&[("tests/db/test_a.py", test)]);
-    let finished = run(&docker, &suite, &["--slots", "1", "--test-limit", "2s", "tests"]);
+    let finished = run(&docker, &suite, &["--slots", "1", "--test-limit", "5s", "tests"]);
     finished.expect_counts(100, &[("failed", 4), ("passed", 1)]);
     let causes = [
         ("test_dies", "crashed"),
@@ -167,11 +165,7 @@ fn a_container_that_is_killed_from_outside_is_not_the_tests_fault() {
     let suite = suite(&[("tests/db/test_a.py", "import time\ndef test_x():\n    time.sleep(5)\n")]);
     let mut running = start(&docker, &suite, &["tests"]);
     running.until(is("test_started"));
-    let container =
-        docker.objects(&suite).into_iter().find(|name| name.ends_with("-_tests")).expect("it runs");
-    let mut kill = Command::new("curl");
-    kill.args(["-fsS", "-X", "POST", "--unix-socket"]).arg(docker.socket());
-    assert!(kill.arg(format!("http://engine/containers/{container}/kill")).status().unwrap().success());
+    docker.kill_containers(&suite.path().join(".seagull"), "-_tests");
     let finished = running.finish();
     finished.expect_counts(0, &[("passed", 1)]);
     let lost = finished.all("attempt_lost");

@@ -13,21 +13,32 @@ image=seagull-test
 cannot() { echo "no Docker engine: $*" >&2; exit 3; }
 ask() { curl -fsS --unix-socket "$directory/socket" "$@"; }
 
-# In the namespaces: the engine, for as long as anybody uses it.
+# In the namespaces: the engine, for as long as anybody uses it. One that has answered is started again when it ends, as a
+# machine's own would be.
 serve() {
     mount --make-rprivate /
     ip link set lo up
     echo $$ >"$directory/namespace"
-    dockerd --data-root "$directory/data" --exec-root "$directory/exec" --pidfile "$directory/pid" \
-        --host "unix://$directory/socket" 9>&- &
+    begin
     idle=0
-    while kill -0 $! 2>/dev/null && [ $idle -lt 30 ]; do
-        sleep 2
+    has_answered=
+    while [ $idle -lt 60 ]; do
+        sleep 1
+        if ask http://engine/_ping >/dev/null 2>&1; then has_answered=1; fi
+        if ! kill -0 "$engine" 2>/dev/null; then
+            [ "$has_answered" ] || break
+            begin
+        fi
         if flock --nonblock --exclusive "$directory/users" true; then idle=$((idle + 1)); else idle=0; fi
     done
-    kill $! 2>/dev/null || true
+    kill "$engine" 2>/dev/null || true
     wait
     rm -f "$directory/socket" "$directory/namespace"
+}
+begin() {
+    dockerd --data-root "$directory/data" --exec-root "$directory/exec" --pidfile "$directory/pid" \
+        --host "unix://$directory/socket" 9>&- &
+    engine=$!
 }
 
 # Programs with the libraries that they need.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Docker, Finished, IMAGE, Question, Running, Suite, Way, When, is, text, until};
+use crate::harness::{Docker, Finished, IMAGE, Question, Running, Suite, Victim, Way, When, is, text, until};
 
 /// How long a guard may take to see that its owner is dead and to remove what there is, on a busy machine.
 pub const GUARDED: Duration = Duration::from_secs(120);
@@ -211,32 +211,36 @@ fn nothing_is_left_of_a_run_that_is_killed_at_any_stage() {
     });
 }
 
+/// A run of tests on one slot.
+pub const RUN: [&str; 6] = ["run", "--output", "json", "--slots", "1", "tests"];
+
+/// A command whose way to the engine knows which process it is before it asks anything.
+pub fn start_through(docker: &Docker, suite: &Suite, way: &Way, arguments: &[&str]) -> Running {
+    let run = docker.seagull_through(&way.socket, suite, arguments);
+    let fifo = suite.beside("go");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let mut held = Command::new("sh");
+    held.args(["-c", "read _ <\"$0\"; exec \"$@\""]).arg(&fifo).arg(run.get_program()).args(run.get_args());
+    for (name, value) in run.get_envs() {
+        match value {
+            Some(value) => held.env(name, value),
+            None => held.env_remove(name),
+        };
+    }
+    held.current_dir(suite.path());
+    let run = Running::start(held, &suite.beside("stderr"));
+    way.asks(run.id());
+    std::fs::write(&fifo, "go\n").unwrap();
+    run
+}
+
 /// Kills a run of one test at each of these stages. Nothing is left of any, and each can be run again.
 pub fn killed_at_each(docker: &Docker, stages: &[(Question, When)], suite: impl Fn() -> Suite) {
     let mut left = Vec::new();
     for (question, when) in stages.iter().copied() {
         let suite = suite();
-        let way = Way::new(docker, suite.beside("engine"), question, when);
-        let arguments = ["run", "--output", "json", "--slots", "1", "tests"];
-        let run = docker.seagull_through(&way.socket, &suite, &arguments);
-        // It waits until it is aimed at, as the same process.
-        let fifo = suite.beside("go");
-        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-        let mut held = Command::new("sh");
-        held.args(["-c", "read _ <\"$0\"; exec \"$@\""])
-            .arg(&fifo)
-            .arg(run.get_program())
-            .args(run.get_args());
-        for (name, value) in run.get_envs() {
-            match value {
-                Some(value) => held.env(name, value),
-                None => held.env_remove(name),
-            };
-        }
-        held.current_dir(suite.path());
-        let mut run = Running::start(held, &suite.beside("stderr"));
-        way.aim(run.id());
-        std::fs::write(&fifo, "go\n").unwrap();
+        let way = Way::new(docker, suite.beside("engine"), question, when, Victim::asker());
+        let mut run = start_through(docker, &suite, &way, &RUN);
         let (code, stderr) = run.wait();
         assert_eq!(code, 137, "{question:?} {when:?}: {stderr}");
         assert!(way.has_killed());

@@ -4,6 +4,7 @@
 mod around;
 mod branches;
 mod changed;
+mod chaos;
 mod containers;
 mod controllers;
 mod corners;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{DECLARING, Docker, IMAGE, Question, Running, Suite, Way, When, until};
+use crate::environments::start_through;
+use crate::harness::{DECLARING, Docker, IMAGE, Question, Running, Suite, Victim, Way, When, until};
 
 /// How long a guard may take to see that its owner is dead and to remove what there is, on a busy machine.
 const GUARDED: Duration = Duration::from_secs(120);
@@ -302,20 +303,8 @@ fn nothing_is_left_of_an_owner_that_is_killed_at_any_question() {
     let mut left = Vec::new();
     for (question, when) in cases {
         let suite = suite(ONE);
-        let way = Way::new(&docker, suite.beside("engine"), question, when);
-        let mut up = docker.seagull_through(&way.socket, &suite, &["services", "up"]);
-        // It waits until it is aimed at, as the same process.
-        let mut held = Command::new("sh");
-        held.args(["-c", "read _ <\"$0\"; exec \"$@\""]).arg(fifo(&suite));
-        held.arg(up.get_program()).args(up.get_args());
-        for (name, value) in up.get_envs() {
-            value.map(|value| held.env(name, value));
-        }
-        held.current_dir(suite.path());
-        up = held;
-        let mut up = Running::start(up, &suite.beside("stderr"));
-        way.aim(up.id());
-        std::fs::write(suite.beside("go"), "go\n").unwrap();
+        let way = Way::new(&docker, suite.beside("engine"), question, when, Victim::asker());
+        let mut up = start_through(&docker, &suite, &way, &["services", "up"]);
         let (code, stderr) = up.wait();
         assert_eq!(code, 137, "{question:?} {when:?}: {stderr}");
         assert!(way.has_killed());
@@ -325,13 +314,6 @@ fn nothing_is_left_of_an_owner_that_is_killed_at_any_question() {
         suite.marked().all_gone_within(GUARDED);
         assert_eq!(docker.objects(suite), [""; 0], "{question:?} {when:?}");
     }
-}
-
-/// A pipe with a name.
-fn fifo(suite: &Suite) -> std::path::PathBuf {
-    let path = suite.beside("go");
-    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
-    path
 }
 
 #[test]

@@ -25,10 +25,11 @@ pub const WITH_PYTEST: &str = "seagull-test:3";
 /// What `tests/docker.sh` exits with where there can be no engine, and what makes an image where it cannot.
 const NONE: i32 = 3;
 
+#[derive(Clone)]
 pub struct Docker {
     directory: PathBuf,
     /// The engine stays while this is locked.
-    _user: File,
+    _user: Arc<File>,
 }
 
 impl Docker {
@@ -47,7 +48,7 @@ impl Docker {
             return None;
         }
         assert!(output.status.success(), "{said}");
-        Some(Docker { directory, _user: users })
+        Some(Docker { directory, _user: Arc::new(users) })
     }
 
     /// Makes the image of `examples/shop`, if it is not there; false, which is said, where it cannot be made.
@@ -65,6 +66,29 @@ impl Docker {
 
     pub fn socket(&self) -> PathBuf {
         self.directory.join("socket")
+    }
+
+    /// Whether the engine is there.
+    pub fn answers(&self) -> bool {
+        let mut curl = Command::new("curl");
+        curl.args(["-fsS", "--unix-socket"]).arg(self.socket()).arg("http://engine/_ping");
+        curl.output().unwrap().status.success()
+    }
+
+    /// Has the engine killed, and started again by who sees to it.
+    pub fn kill(&self) {
+        let pid = std::fs::read_to_string(self.directory.join("pid")).unwrap();
+        let _ = kill(Pid::from_raw(pid.trim().parse().unwrap()), Signal::SIGKILL);
+    }
+
+    /// Kills containers of a state directory.
+    pub fn kill_containers(&self, state: &Path, ending: &str) {
+        for name in self.objects_in(state).iter().filter(|name| name.ends_with(ending)) {
+            let mut curl = Command::new("curl");
+            curl.args(["-sS", "-X", "POST", "--unix-socket"]).arg(self.socket());
+            // It may not run any more, or not yet.
+            let _ = curl.arg(format!("http://engine/containers/{name}/kill")).output();
+        }
     }
 
     /// Where the engine's networks and published ports are.
@@ -119,33 +143,51 @@ impl Docker {
     }
 }
 
-/// When somebody is killed who asks the engine something.
+/// When somebody is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
-    /// The engine never hears of it.
+    /// The engine has not heard of it.
     Before,
     /// The engine has only just heard of it.
     During,
-    /// It is done, and whoever asked is not told.
+    /// It is done, and nobody is told yet.
     After,
 }
 
 /// A question: how its first line begins, and what the path then has in it.
 pub type Question = (&'static str, &'static str);
 
+/// Who is killed.
+#[derive(Clone)]
+pub enum Victim {
+    /// Whoever asks, once it is known which process that is.
+    Asker(Arc<AtomicI32>),
+    Other(Arc<dyn Fn() + Send + Sync>),
+}
+
+impl Victim {
+    pub fn asker() -> Victim {
+        Victim::Asker(Arc::default())
+    }
+
+    pub fn other(kill: impl Fn() + Send + Sync + 'static) -> Victim {
+        Victim::Other(Arc::new(kill))
+    }
+}
+
 /// A way to the engine.
 pub struct Way {
     pub socket: PathBuf,
-    victim: Arc<AtomicI32>,
+    victim: Victim,
     /// How often somebody was killed.
     killed: Arc<AtomicUsize>,
 }
 
 impl Way {
     /// Kills the victim at the first such question.
-    pub fn new(docker: &Docker, socket: PathBuf, question: Question, when: When) -> Way {
+    pub fn new(docker: &Docker, socket: PathBuf, question: Question, when: When, victim: Victim) -> Way {
         let listener = UnixListener::bind(&socket).unwrap();
-        let (victim, killed) = (Arc::new(AtomicI32::new(0)), Arc::new(AtomicUsize::new(0)));
+        let killed: Arc<AtomicUsize> = Arc::default();
         let hit = Hit { question, when, victim: victim.clone(), killed: killed.clone() };
         let engine = docker.socket();
         thread::spawn(move || {
@@ -157,9 +199,11 @@ impl Way {
         Way { socket, victim, killed }
     }
 
-    /// Who is to be killed.
-    pub fn aim(&self, process: u32) {
-        self.victim.store(process.try_into().unwrap(), Ordering::SeqCst);
+    /// Which process asks.
+    pub fn asks(&self, process: u32) {
+        if let Victim::Asker(asker) = &self.victim {
+            asker.store(process.try_into().unwrap(), Ordering::SeqCst);
+        }
     }
 
     pub fn has_killed(&self) -> bool {
@@ -171,7 +215,7 @@ impl Way {
 struct Hit {
     question: Question,
     when: When,
-    victim: Arc<AtomicI32>,
+    victim: Victim,
     killed: Arc<AtomicUsize>,
 }
 
@@ -182,36 +226,51 @@ impl Hit {
         let Ok(length) = client.read(&mut head) else { return };
         let text = String::from_utf8_lossy(&head[..length]);
         let line = text.lines().next().unwrap_or_default();
-        let is_meant = line.starts_with(self.question.0)
-            && line.contains(self.question.1)
-            && self.killed.load(Ordering::SeqCst) == 0;
-        if is_meant && self.when == When::Before {
-            return self.kill();
+        let is_meant = line.starts_with(self.question.0) && line.contains(self.question.1);
+        let is_at = |when| is_meant && self.when == when;
+        if is_at(When::Before) && self.kill() {
+            return;
         }
-        let mut engine = UnixStream::connect(engine).unwrap();
-        engine.write_all(&head[..length]).unwrap();
-        if is_meant && self.when == When::During {
-            return self.kill();
+        // An engine that is away is away for whoever asks, too.
+        let Ok(mut engine) = UnixStream::connect(engine) else { return };
+        let _ = engine.write_all(&head[..length]);
+        if is_at(When::During) && self.kill() {
+            return;
         }
         let (mut from, mut to) = (client.try_clone().unwrap(), engine.try_clone().unwrap());
         thread::spawn(move || {
             let _ = std::io::copy(&mut from, &mut to);
             let _ = to.shutdown(Shutdown::Write);
         });
-        if is_meant {
+        if is_at(When::After) {
             // Something of the answer: it is done.
-            let _ = engine.read(&mut [0]);
-            return self.kill();
+            let mut first = [0];
+            let read = engine.read(&mut first).unwrap_or(0);
+            if self.kill() {
+                return;
+            }
+            let _ = client.write_all(&first[..read]);
         }
         let _ = std::io::copy(&mut engine, &mut client);
         let _ = client.shutdown(Shutdown::Both);
     }
 
-    fn kill(&self) {
-        if self.killed.fetch_add(1, Ordering::SeqCst) == 0 {
-            let victim = self.victim.load(Ordering::SeqCst);
-            assert!(victim > 1, "nobody is aimed at");
-            let _ = kill(Pid::from_raw(victim), Signal::SIGKILL);
+    /// Kills once; whether nobody is left who waits for an answer.
+    fn kill(&self) -> bool {
+        if self.killed.fetch_add(1, Ordering::SeqCst) > 0 {
+            return false;
+        }
+        match &self.victim {
+            Victim::Asker(asker) => {
+                let process = asker.load(Ordering::SeqCst);
+                assert!(process > 1, "nobody is known to ask");
+                let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
+                true
+            }
+            Victim::Other(kill) => {
+                kill();
+                false
+            }
         }
     }
 }

@@ -17,9 +17,10 @@ mod suite;
 
 pub use authority::Authority;
 pub use chance::Chance;
-pub use docker::{DECLARING, Docker, IMAGE, Question, WITH_PYTEST, Way, When};
+pub use docker::{DECLARING, Docker, IMAGE, Question, Victim, WITH_PYTEST, Way, When};
 pub use elasticsearch::Elasticsearch;
 pub use finished::Finished;
+pub use marked::Marked;
 pub use minio::Minio;
 pub use place::{Namespace, Place, skip};
 pub use proxy::{Fault, Proxy, Request};

@@ -84,6 +84,11 @@ impl Suite {
         fs::read_to_string(self.path().join(path)).unwrap_or_default()
     }
 
+    /// What all that was started here has in its environment.
+    pub fn mark(&self) -> &str {
+        &self.mark
+    }
+
     /// What is alive of all that was started here.
     pub fn marked(&self) -> Marked<'_> {
         Marked(&self.mark)
