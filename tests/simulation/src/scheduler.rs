@@ -301,7 +301,9 @@ impl World {
         }
         let all = life.undurable.is_empty();
         self.becomes_durable(facts);
-        if all && self.random.chance(10) {
+        let worth = self.census.steps >= self.snapshot_at + self.census.check_every;
+        if all && self.random.chance(10) && worth {
+            self.snapshot_at = self.census.steps;
             let life = self.life.as_ref().expect("it is alive");
             let body = serde_json::to_string(&life.state).expect("the state has only text keys");
             self.journal.snapshot(life.state.seq, body);

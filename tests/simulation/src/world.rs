@@ -136,6 +136,8 @@ pub struct World {
     /// Until when each executor is cut off.
     pub cut_until: Vec<u64>,
     pub clients_cut_until: u64,
+    /// The step at which the last snapshot was written.
+    pub snapshot_at: u64,
 }
 
 impl World {
@@ -162,9 +164,12 @@ impl World {
             next_transport: 0,
             cut_until: vec![0; executors],
             clients_cut_until: 0,
+            snapshot_at: 0,
         };
         let tests: usize = world.scenario.runs.iter().map(|run| run.tests.len()).sum();
-        world.census.check_every = if executors <= 50 && tests <= 5000 { 1 } else { 100 };
+        // A look at the whole takes as long as there are tests.
+        let is_small = executors <= 50 && tests <= 5000;
+        world.census.check_every = if is_small { 1 } else { (tests as u64 / 10).max(100) };
         world.begin();
         world
     }
