@@ -2,13 +2,16 @@
 //!
 //! Facts and snapshots are JSON, so that a newer release reads what an older one wrote; the format's number says
 //! whether it can.
-#![expect(clippy::disallowed_methods, reason = "a shell: an epoch is no earlier than the time")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a shell: an epoch is no earlier than the time, and locks are waited for"
+)]
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use seagull_domain::{Epoch, RunId, Seq};
@@ -19,6 +22,10 @@ const FORMAT: u32 = 2;
 const DATABASE: &str = "journal.sqlite";
 const LOCK: &str = "journal.lock";
 const BUSY: Duration = Duration::from_secs(10);
+/// A process that was killed has its lock until it is gone, which takes a moment: for so long another is not refused, and
+/// tries this often.
+const LETS_GO: Duration = Duration::from_secs(1);
+const TRIES_EVERY: Duration = Duration::from_millis(20);
 /// Fewer bytes of facts than this are read sooner than a snapshot is written.
 const WORTH_A_SNAPSHOT: usize = 64 << 20;
 /// The database, then what SQLite keeps beside it. Alone, the log means nothing; a database without it has lost facts.
@@ -66,7 +73,7 @@ impl Journal {
     pub fn open(directory: &Path, settings: Settings) -> Result<(Journal, State), Error> {
         let path = directory.join(DATABASE);
         std::fs::create_dir_all(directory).map_err(|source| Error::Io { path: path.clone(), source })?;
-        let lock = lock(directory)?;
+        let lock = lock_in_time(directory)?;
         let connection = connect(&path)?;
         let mut journal =
             Journal { path, connection, snapshot_bytes: 0, bytes_since_snapshot: 0, _lock: lock };
@@ -187,6 +194,17 @@ pub(crate) fn lock(directory: &Path) -> Result<File, Error> {
         Ok(file) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::InUse { path }),
         Err(TryLockError::Error(source)) => Err(Error::Io { path, source }),
+    }
+}
+
+/// As [`lock`], where who has it may be about to end.
+fn lock_in_time(directory: &Path) -> Result<File, Error> {
+    let until = Instant::now() + LETS_GO;
+    loop {
+        match lock(directory) {
+            Err(Error::InUse { .. }) if Instant::now() < until => std::thread::sleep(TRIES_EVERY),
+            outcome => return outcome,
+        }
     }
 }
 

@@ -41,6 +41,19 @@ fn a_second_scheduler_is_refused_and_epochs_rise() {
 }
 
 #[test]
+fn who_comes_before_the_last_one_is_gone_waits_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = lock(directory.path()).unwrap();
+    let (sender, opened) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| sender.send(Journal::open(directory.path(), Settings::default())).unwrap());
+        assert!(opened.recv_timeout(Duration::from_millis(100)).is_err(), "it is refused, or lets in two");
+        drop(first);
+        assert!(opened.recv().unwrap().is_ok());
+    });
+}
+
+#[test]
 fn readers_see_what_is_durable_of_their_run() {
     let directory = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(directory.path(), Settings::default()).unwrap();
