@@ -35,7 +35,7 @@ fn executors_are_killed() {
         let mut fleet = Fleet::of(Subject::chosen());
         let faults = round.faults(4, 20);
         let mut run = fleet.run(&["--test-losses", &losses(faults)]);
-        for moment in round.moments(faults, fleet.subject.tests()) {
+        for moment in round.kills(faults, fleet.subject.tests()) {
             reach(&mut run, moment);
             kill_executor(round, &mut fleet);
         }
@@ -64,7 +64,7 @@ fn schedulers_are_killed() {
         let mut run = fleet.run(&[]);
         run.until(is("run_started"));
         let watch = fleet.watch();
-        for moment in round.moments(faults, fleet.subject.tests()) {
+        for moment in round.kills(faults, fleet.subject.tests()) {
             reach(&mut run, moment);
             kill_scheduler(round, &mut fleet);
         }
@@ -82,7 +82,7 @@ fn executors_and_schedulers_are_killed() {
         let mut fleet = Fleet::of(Subject::chosen());
         let faults = round.faults(4, 20);
         let mut run = fleet.run(&["--test-losses", &losses(faults)]);
-        for moment in round.moments(faults, fleet.subject.tests()) {
+        for moment in round.kills(faults, fleet.subject.tests()) {
             reach(&mut run, moment);
             match round.chance.below(2) {
                 0 => kill_scheduler(round, &mut fleet),
@@ -101,7 +101,7 @@ fn a_run_here_is_killed() {
         let losses = losses(faults);
         let framework: Vec<_> = subject.arguments.iter().map(String::as_str).collect();
         let options = [&["--run-id", RUN, "--test-losses", &losses, "--"][..], &framework].concat();
-        for moment in round.moments(faults, subject.tests()) {
+        for moment in round.kills(faults, subject.tests()) {
             let mut run = subject.suite.start(&options);
             reach(&mut run, moment);
             round.pause(50);

@@ -51,6 +51,16 @@ impl Round {
         moments
     }
 
+    /// When processes are killed: one where nothing else goes wrong, before any test has finished or when few are left.
+    pub fn kills(&mut self, faults: u64, tests: usize) -> Vec<usize> {
+        let mut moments = self.moments(faults - 1, tests);
+        let last = tests as u64 * LAST_FAULT / 100;
+        let late = last + self.chance.below(tests as u64 - last);
+        moments.push(if self.chance.below(2) == 0 { 0 } else { late as usize });
+        moments.sort_unstable();
+        moments
+    }
+
     pub fn pause(&mut self, most_ms: u64) {
         std::thread::sleep(Duration::from_millis(self.chance.below(most_ms)));
     }
