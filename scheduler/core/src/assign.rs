@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::iter::Peekable;
 
 use seagull_domain::{
     AttemptId, BootId, BundleId, EnvironmentNumber, ExecutorId, RunId, SecondCopy, SlotIndex, SlotNumber,
@@ -89,7 +90,7 @@ struct Work<'a> {
     /// What slots have left to do.
     rest_us: u64,
     /// Those that were not looked at yet, what goes first first.
-    bundles: Box<dyn Iterator<Item = (BundleId, &'a Bundle)> + 'a>,
+    bundles: Peekable<Box<dyn Iterator<Item = (BundleId, &'a Bundle)> + 'a>>,
     given: BTreeSet<BundleId>,
     /// Those that would take a slot from another environment, and may when all else has one.
     deferred: VecDeque<(BundleId, &'a Bundle)>,
@@ -103,7 +104,8 @@ struct Work<'a> {
 
 impl<'a> Work<'a> {
     fn new(state: &'a State, id: &'a RunId, run: &'a Run, rest_us: u64) -> Work<'a> {
-        let bundles = Box::new(run.in_turn(rest_us));
+        let bundles: Box<dyn Iterator<Item = _>> = Box::new(run.in_turn(rest_us));
+        let bundles = bundles.peekable();
         let (discovers, held_back) = (run.wants_discovery(), HeldBack::of(state, run));
         let (given, taken, deferred, warm) = Default::default();
         let shares = Shares::of(run);
@@ -136,7 +138,7 @@ impl<'a> Work<'a> {
                     break;
                 }
                 // What goes last waits for a whole executor, which what was put off does not.
-                self.bundles = Box::new(std::iter::empty());
+                self.bundles.by_ref().for_each(drop);
                 continue;
             }
             let place = if bundle.alone {
@@ -156,9 +158,10 @@ impl<'a> Work<'a> {
         has_trials.then(|| self.next_trial(state, rooms.get_or_insert_with(|| Rooms::of(state)))).flatten()
     }
 
-    /// The next to look at, and whether it may take a slot from another environment.
+    /// The next to look at, and whether it may take a slot from another environment. What goes alone goes after all else.
     fn next_bundle(&mut self) -> Option<(BundleId, &'a Bundle, bool)> {
-        let next = self.bundles.next().map(|(id, bundle)| (id, bundle, false));
+        let is_turn = |(_, bundle): &(BundleId, &Bundle)| !bundle.alone || self.deferred.is_empty();
+        let next = self.bundles.next_if(is_turn).map(|(id, bundle)| (id, bundle, false));
         next.or_else(|| self.deferred.pop_front().map(|(id, bundle)| (id, bundle, true)))
     }
 
