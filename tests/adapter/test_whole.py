@@ -201,6 +201,28 @@ class Ends:
         worker.finish()
         self.assertEqual(outcomes(worker.events, {0: "1", 1: "2"}), {"1": "passed", "2": "passed"})
 
+    def test_an_interrupt_in_the_wait_for_the_next_leaves_the_test_what_it_came_to(self):
+        module = """
+            import pytest
+            @pytest.fixture
+            def two():
+                yield
+                raise ValueError("down")
+            def test_1(): pass
+            def test_2(two): pass
+        """
+        for test, outcome in (("test_a.py::test_1", "passed"), ("test_a.py::test_2", "failed")):
+            worker = self.worker(self.suite({"test_a.py": module}))
+            worker.discovered()
+            worker.run((0, test))
+            worker.until("started")
+            worker.until("next")
+            worker.interrupt()
+            worker.until("ended")
+            self.assertEqual([event["outcome"] for event in named(worker.events, "finished")], [outcome])
+            self.assertEqual(named(worker.events, "suite_error"), [])
+            self.assertEqual(len(named(worker.events, "interrupted")), 1)
+
     def test_a_session_fixture_outlives_the_last_test_that_knows_it_is_the_last(self):
         conftest = """
             import pytest

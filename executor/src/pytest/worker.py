@@ -34,7 +34,7 @@ class Worker:
         self.session, self.rootdir, self.advice = None, "", set()
         self.reports, self.raised, self.ordinal, self.waited = [], [], 0, 0.0
         self.current = self.item = self.promised = None
-        self.interrupted = False
+        self.interrupted, self.stopped = False, None
         self.restore = lambda: None
         self.node = None
 
@@ -202,6 +202,8 @@ class Worker:
             if test is None:
                 return
             self.run_test(*test)
+            if self.stopped is not None:
+                raise self.stopped
             if session.shouldfail or session.shouldstop:
                 raise session.Interrupted(session.shouldfail or session.shouldstop)
 
@@ -347,7 +349,11 @@ class Worker:
     def await_successor(self):
         began = clock()
         if not self.queue and not self.finish:
-            self.await_command(SUCCESSOR_WAIT)
+            try:
+                self.await_command(SUCCESSOR_WAIT)
+            except KeyboardInterrupt as error:
+                # The test has passed its call, and ends as if it were the last.
+                self.stopped, self.finish = error, True
         self.waited += clock() - began
 
     def next_chain(self):

@@ -11,6 +11,7 @@ use crate::framework::{self, Name, PACKAGES};
 use crate::git;
 use crate::nearest::nearest;
 use crate::place::Place;
+use crate::report::count;
 
 /// An error for the first path of a pytest run that surely is one and is not there.
 pub fn check(args: &cli::Run, place: &Place) -> anyhow::Result<()> {
@@ -24,18 +25,18 @@ pub fn check(args: &cli::Run, place: &Place) -> anyhow::Result<()> {
             continue;
         }
         let meant = meant(&place.directory, Path::new(path));
-        let count = path.parse::<u32>().is_ok();
+        let number = path.parse::<u32>().ok();
         let names_base = args.how.changed.as_deref() == Some("") && is_revision(place, path);
-        if !count && !names_base && !is_path(path) && meant.is_none() {
+        if number.is_none() && !names_base && !is_path(path) && meant.is_none() {
             continue;
         }
-        let hint = match meant {
-            _ if count && args.how.fail_fast == Some(1) => {
-                format!("--fail-fast={path} stops after so many failures: {path}")
+        let hint = match (number, meant) {
+            (Some(number), _) if args.how.fail_fast == Some(1) => {
+                format!("--fail-fast={path} stops after {}", count(number, "failure"))
             }
             _ if names_base => format!("--changed={path} goes by what differs from {path}"),
-            Some(meant) => format!("did you mean {}?", meant.display()),
-            None => format!("paths are relative to {}", place.directory.display()),
+            (_, Some(meant)) => format!("did you mean {}?", meant.display()),
+            (_, None) => format!("paths are relative to {}", place.directory.display()),
         };
         return Err(usage(format!("{path}: there is no such file or directory\nhint: {hint}")));
     }
