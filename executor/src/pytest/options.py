@@ -115,10 +115,13 @@ def one_process(option):
             setattr(option, name, value)
 
 
-def of_controller(text):
+def of_controller(error):
     """A plugin that asks for what pytest-xdist's controller would have given it."""
-    if "workerinput" in text and "pytest_configure" in text:
-        return "a plugin expects a controller, as pytest-xdist has one: controller = true in seagull.toml starts one"
+    trace = getattr(error, "__traceback__", None)
+    while trace is not None:
+        if "workerinput" in trace.tb_frame.f_code.co_names:
+            return "a plugin expects a controller, as pytest-xdist has one: controller = true in seagull.toml starts one"
+        trace = trace.tb_next
     return ""
 
 

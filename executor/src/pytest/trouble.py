@@ -43,7 +43,7 @@ class Trouble:
         text = exception_text(cause)
         hints = [of_missing(message), of_package(message), of_plugin(message)]
         if self.alone:
-            hints.append(of_controller(text))
+            hints.append(of_controller(cause))
         said = "; ".join(filter(None, [message, *hints]))
         self.broken(title, said, text)
         self.told = error
