@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::StateArgs;
+use super::words::output;
 use crate::duration;
 use crate::report::Output;
 
@@ -79,7 +80,7 @@ pub struct Down {
 #[derive(Debug, Clone, Args)]
 pub struct Told {
     /// human, plain: in words, and lines for a shell; json: an object a line
-    #[arg(long, value_name = "FORM", default_value = "human")]
+    #[arg(long, value_name = "FORM", default_value = "human", value_parser = output(), hide_possible_values = true)]
     pub output: Output,
 }
 

@@ -164,10 +164,14 @@ impl Exit {
         }
     }
 
+    /// The file that it was at, after these words; nothing where there is none.
+    pub(crate) fn at_file(&self, words: &str) -> String {
+        if self.importing.is_empty() { String::new() } else { format!("{words}{}", self.importing) }
+    }
+
     /// How it ended, and at which file.
     pub(crate) fn how_and_where(&self) -> String {
-        let at = if self.importing.is_empty() { "" } else { " while it imported " };
-        format!("{}{at}{}", self.how, self.importing)
+        format!("{}{}", self.how, self.at_file(" while it imported "))
     }
 
     /// A sentence about its end, and its words.

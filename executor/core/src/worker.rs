@@ -380,8 +380,7 @@ impl State {
         let ended = || format!("the framework ended during discovery with {}", exit.how_and_where());
         let died = match worker.phase {
             Phase::Dying(Death::Stuck(_)) => {
-                let at = if exit.importing.is_empty() { "" } else { ", the last of it at " };
-                let at = format!("{at}{}", exit.importing);
+                let at = exit.at_file(", the last of it at ");
                 exit.told(format!(
                     "discovery took longer than its limit of {limit} s{at}; --start-limit sets it"
                 ))

@@ -229,7 +229,7 @@ impl Launched {
             }
         };
         let stream = stream.into_std().map_err(deaf)?;
-        self.is_connected().await;
+        self.tell_connected().await;
         let (link, mut heard) = Link::open(stream, self.voice.clone()).map_err(deaf)?;
         link.send(&Command::Configure(Box::new(std::mem::take(&mut self.configure))));
         loop {
@@ -244,7 +244,7 @@ impl Launched {
     }
 
     /// An adapter that is Python's takes the signal from its beginning on, where the system has it.
-    async fn is_connected(&self) {
+    async fn tell_connected(&self) {
         let Start { slot, worker, .. } = self.voice.start;
         let dumps = self.voice.context.spec.suite.framework == Framework::Pytest;
         self.voice.dumps.store(dumps, Ordering::Relaxed);

@@ -129,7 +129,8 @@ class Collection:
         finally:
             self.lazy = True
         session.items.extend(items)
-        session.testscollected += 0 if self.tests else len(items)
+        if not self.tests:
+            session.testscollected += len(items)
         self.add(items)
         return "".join(hook_changes(before, items).values())
 

@@ -7,7 +7,6 @@ import sys
 WHOLE = "whole"
 """In place of a digest: hooks of the suite keep something that is of the suite as a whole."""
 
-
 LAZY = {"_obj", "_instance"}
 """Attributes that pytest sets when somebody looks."""
 
@@ -18,10 +17,11 @@ class Before:
     def __init__(self, config, items):
         self.config = config
         self.traits = traits(items)
-        self.keepers = [config, *own_plugins(config, "pytest_collection_modifyitems")]
-        self.kept = [kept(keeper) for keeper in self.keepers]
-        attributes = {}
-        self.attributes = {id(item): attributes.setdefault(names, names) for item, names in attributes_of(items)}
+        own = own_plugins(config, "pytest_collection_modifyitems")
+        # What plugins keep is theirs: where none of these hooks is the suite's, nothing is looked at.
+        self.kept = [(keeper, kept(keeper)) for keeper in (config, *own) if own]
+        attributes, looked_at = {}, items if own else ()
+        self.attributes = {id(item): attributes.setdefault(names, names) for item, names in attributes_of(looked_at)}
 
     def changes(self, items):
         """{file: digest} of tests that have other marks or fixtures; of all files, where that is not all."""
@@ -30,12 +30,13 @@ class Before:
         return hook_changes(self.traits, items)
 
     def is_kept(self, items):
-        """Whether hooks of the suite have set something elsewhere than in marks and fixtures. What plugins keep is theirs."""
-        if len(self.keepers) == 1:
-            return False
-        return any(differs(before, kept(keeper)) for before, keeper in zip(self.kept, self.keepers)) or any(
-            not (name in self.attributes.get(id(item), names) or name in LAZY or hasattr(type(item), name))
+        """Whether hooks of the suite have set something elsewhere than in marks and fixtures."""
+        if any(differs(before, kept(keeper)) for keeper, before in self.kept):
+            return True
+        return any(
+            not (name in self.attributes[id(item)] or name in LAZY or hasattr(type(item), name))
             for item, names in attributes_of(items)
+            if id(item) in self.attributes
             for name in names
         )
 
