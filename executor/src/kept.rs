@@ -73,21 +73,31 @@ impl Shelf {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             lock => lock?,
         };
-        lock.lock_shared()?;
-        // An eviction may have come between.
-        if !same_file(&lock, &entry.join(SIZE)) {
-            return Ok(None);
-        }
-        lock.set_modified(SystemTime::now())?;
-        Ok(Some(Pinned { tree: entry.join(TREE), _lock: lock }))
+        pinned(&entry, lock)
     }
 
-    /// Looks at an entry that nobody uses, and evicts it unless it `stays`. It cannot come into use meanwhile.
-    pub fn check(&self, name: &str, stays: impl FnOnce(&Path) -> bool) -> io::Result<()> {
+    /// Takes an entry that nobody uses, and evicts it unless it `stays`. It cannot come into use meanwhile.
+    pub fn take(&self, name: &str, stays: impl FnOnce(&Path) -> bool) -> io::Result<Taken> {
         let entry = self.entry(name);
         match unused(&entry) {
-            Unused::Locked(lock) if !stays(&entry) => evict(&entry, lock),
-            _ => Ok(()),
+            Unused::Locked(lock) if stays(&entry) => {
+                Ok(pinned(&entry, lock)?.map_or(Taken::InUse, Taken::Pinned))
+            }
+            Unused::Locked(lock) => evict(&entry, lock).map(|()| Taken::Gone),
+            Unused::Gone => Ok(Taken::Gone),
+            Unused::InUse => Ok(Taken::InUse),
+        }
+    }
+
+    /// Puts an entry that was made elsewhere in its place, in use at once; None if there is one already.
+    pub fn put(&self, made: &Path, name: &str) -> io::Result<Option<Pinned>> {
+        let lock = File::open(made.join(SIZE))?;
+        // Before anyone else can find it unused.
+        lock.lock_shared()?;
+        let entry = self.entry(name);
+        match fs::rename(made, &entry) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(None),
+            renamed => renamed.and_then(|()| pinned(&entry, lock)),
         }
     }
 
@@ -109,6 +119,23 @@ impl Shelf {
         }
         Ok(())
     }
+}
+
+/// What came of asking for an entry that nobody uses.
+pub(crate) enum Taken {
+    Pinned(Pinned),
+    InUse,
+    Gone,
+}
+
+/// None if an eviction has come between.
+fn pinned(entry: &Path, lock: File) -> io::Result<Option<Pinned>> {
+    lock.lock_shared()?;
+    if !same_file(&lock, &entry.join(SIZE)) {
+        return Ok(None);
+    }
+    lock.set_modified(SystemTime::now())?;
+    Ok(Some(Pinned { tree: entry.join(TREE), _lock: lock }))
 }
 
 pub(crate) fn same_file(file: &File, path: &Path) -> bool {

@@ -12,9 +12,13 @@ use seagull_domain::Digest;
 
 use super::restore::{record, restore};
 use super::unpack::{Limits, UnpackError, unpack};
-use crate::kept::{ARTIFACTS, CACHE_BYTES, FILE_BYTES, Pinned, SETUPS, SIZE, Shelf, TREE, Work};
+use crate::kept::{ARTIFACTS, CACHE_BYTES, FILE_BYTES, Pinned, SETUPS, SIZE, Shelf, TREE, Taken, Work};
 
 const MAX_ENTRIES: u64 = 5_000_000;
+/// How many runs of one artifact an executor may have at a time.
+const MAX_COPIES: u32 = 1000;
+/// Stands before the number of a copy that is not the first.
+const COPY: char = '-';
 
 #[derive(Debug)]
 pub struct Cache {
@@ -51,8 +55,9 @@ impl Cache {
         Self { shelf: Arc::new(shelf), fetching: Mutex::default() }
     }
 
-    /// The artifact's files. If it is not there it is fetched into the file that `fetch` is given, verified and
-    /// unpacked, once however many ask. Where nobody uses it, it is as it was unpacked. May be given up at any time.
+    /// The artifact's files as they were packed, for whoever asks alone: tests may change them. A copy that nobody uses is
+    /// taken; where there is none the artifact is fetched into the file that `fetch` is given, verified and unpacked. May be
+    /// given up at any time.
     pub async fn get_or_fetch<F, G>(&self, digest: Digest, fetch: F) -> Result<Pinned, CacheError>
     where
         F: FnOnce(File) -> G,
@@ -60,27 +65,30 @@ impl Cache {
     {
         let turn = self.turn(digest);
         let _turn = turn.lock().await;
-        let shelf = self.shelf.clone();
-        let check = move || shelf.check(&digest.to_string(), restore);
-        tokio::task::spawn_blocking(check).await.map_err(io::Error::other)??;
-        if let Some(pinned) = self.pin(digest)? {
-            return Ok(pinned);
+        for name in copies(digest) {
+            let shelf = self.shelf.clone();
+            let take = move || shelf.take(&name, restore);
+            match tokio::task::spawn_blocking(take).await.map_err(io::Error::other)?? {
+                Taken::Pinned(pinned) => return Ok(pinned),
+                Taken::InUse => {}
+                Taken::Gone => break,
+            }
         }
         let work = Work::create(&self.shelf.directory)?;
         let archive = work.path.join("archive");
         fetch(File::create_new(&archive)?).await.map_err(CacheError::Fetch)?;
         let shelf = self.shelf.clone();
         let keep = move || keep(&shelf, digest, &work);
-        tokio::task::spawn_blocking(keep).await.map_err(io::Error::other)??;
-        self.pin(digest)?.ok_or_else(|| io::Error::other("the artifact was evicted at once").into())
+        tokio::task::spawn_blocking(keep).await.map_err(io::Error::other)?
     }
 
-    /// The artifact that a file is of, in use as long as what is returned lives; None if it is not kept here.
+    /// The copy that a file is of, in use as long as what is returned lives; None if it is not kept here. What is not
+    /// changed may be of use to several.
     pub fn pin_of(&self, file: &Path) -> io::Result<Option<Pinned>> {
         let inside = file.strip_prefix(&self.shelf.directory).ok();
         let name = inside.and_then(|inside| inside.iter().next()).and_then(|name| name.to_str());
-        let digest = name.and_then(|name| name.parse().ok());
-        digest.map_or(Ok(None), |digest| self.pin(digest))
+        let name = name.filter(|name| name.split(COPY).next().is_some_and(|of| of.parse::<Digest>().is_ok()));
+        name.map_or(Ok(None), |name| self.shelf.pin(name))
     }
 
     fn turn(&self, digest: Digest) -> Arc<tokio::sync::Mutex<()>> {
@@ -90,14 +98,16 @@ impl Cache {
         fetching.insert(digest, Arc::downgrade(&turn));
         turn
     }
+}
 
-    fn pin(&self, digest: Digest) -> io::Result<Option<Pinned>> {
-        self.shelf.pin(&digest.to_string())
-    }
+/// What the copies of an artifact are called.
+fn copies(digest: Digest) -> impl Iterator<Item = String> + Send {
+    let others = (2..=MAX_COPIES).map(move |copy| format!("{digest}{COPY}{copy}"));
+    std::iter::once(digest.to_string()).chain(others)
 }
 
 /// Verifies and unpacks what was fetched, makes room, and puts it in its place.
-fn keep(shelf: &Shelf, digest: Digest, work: &Work) -> Result<(), CacheError> {
+fn keep(shelf: &Shelf, digest: Digest, work: &Work) -> Result<Pinned, CacheError> {
     let archive = work.path.join("archive");
     let found = Digest(*blake3::Hasher::new().update_reader(File::open(&archive)?)?.finalize().as_bytes());
     if found != digest {
@@ -111,11 +121,12 @@ fn keep(shelf: &Shelf, digest: Digest, work: &Work) -> Result<(), CacheError> {
     let size = unpacked.bytes + unpacked.entries * FILE_BYTES;
     fs::write(entry.join(SIZE), size.to_string())?;
     shelf.make_room(size)?;
-    match fs::rename(&entry, shelf.entry(&digest.to_string())) {
-        // Another process was faster.
-        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-        renamed => Ok(renamed?),
+    for name in copies(digest) {
+        if let Some(pinned) = shelf.put(&entry, &name)? {
+            return Ok(pinned);
+        }
     }
+    Err(io::Error::other(format!("{MAX_COPIES} runs use it at the same time")).into())
 }
 
 #[cfg(test)]

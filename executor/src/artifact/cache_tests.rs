@@ -2,7 +2,6 @@
 #![expect(clippy::disallowed_methods, reason = "a fetch that is given up has to be timed")]
 
 use std::io::Write;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
 use tempfile::TempDir;
@@ -47,27 +46,27 @@ fn names(directory: &TempDir) -> usize {
 }
 
 #[tokio::test]
-async fn an_artifact_is_fetched_once_however_many_ask() {
+async fn who_comes_at_the_same_time_has_a_copy_alone_and_who_comes_later_one_that_is_there() {
     let directory = tempfile::tempdir().unwrap();
     let cache = Cache::open(directory.path(), 1 << 30).unwrap();
     let (digest, bytes) = artifact("hello");
-    let fetches = AtomicU32::new(0);
-    let fetch = |mut file: File| {
-        fetches.fetch_add(1, Ordering::SeqCst);
-        let bytes = &bytes;
-        async move {
-            tokio::task::yield_now().await;
-            file.write_all(bytes)
-        }
-    };
-    let (one, two) = tokio::join!(cache.get_or_fetch(digest, fetch), cache.get_or_fetch(digest, fetch));
-    for pinned in [one.unwrap(), two.unwrap()] {
-        assert_eq!(fs::read_to_string(pinned.path().join("file")).unwrap(), "hello");
-    }
-    assert_eq!((fetches.into_inner(), names(&directory)), (1, 1));
-    // Another process, later.
-    let cache = Cache::open(directory.path(), 1 << 30).unwrap();
-    assert!(cached(&cache, digest).await.is_some());
+    let (one, two) = tokio::join!(get(&cache, digest, &bytes), get(&cache, digest, &bytes));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    fs::write(one.path().join("file"), "changed").unwrap();
+    assert_eq!(fs::read_to_string(two.path().join("file")).unwrap(), "hello");
+    // Another process.
+    let other = Cache::open(directory.path(), 1 << 30).unwrap();
+    assert!(cached(&other, digest).await.is_none());
+    let second = two.path().to_owned();
+    drop(two);
+    let again = cached(&other, digest).await.expect("nobody uses it");
+    assert_eq!(again.path(), second);
+    assert!(other.pin_of(&second.join("file")).unwrap().is_some());
+    assert_eq!(names(&directory), 2);
+    drop((one, again));
+    let (one, two) = (get(&cache, digest, &bytes).await.unwrap(), cached(&cache, digest).await.unwrap());
+    assert_eq!(fs::read_to_string(one.path().join("file")).unwrap(), "hello");
+    assert_eq!((two.path(), names(&directory)), (&*second, 2));
 }
 
 #[tokio::test]
@@ -84,12 +83,8 @@ async fn what_tests_left_is_gone_when_the_next_come_and_what_they_changed_is_fet
         std::os::unix::fs::symlink("/", tree.join("link")).unwrap();
     };
     leave();
-    let in_use = cached(&cache, digest).await.expect("nothing has changed");
+    assert!(cached(&cache, digest).await.is_some(), "nothing has changed");
     assert!(!left.exists() && !tree.join("link").is_symlink() && bytecode.exists());
-    // As others of the same files have it in use, it is what these made of it.
-    leave();
-    assert!(cached(&cache, digest).await.is_some() && left.exists());
-    drop(in_use);
     let as_it_was = file.metadata().unwrap().modified().unwrap();
     let changes: [&dyn Fn(); 4] = [
         &|| {
