@@ -231,9 +231,10 @@ fn forked_tests_run_each_in_a_child() {
 
 #[test]
 fn output_that_is_not_captured_is_said_to_be_lost() {
-    let said = "-s: what tests write is shown nowhere; without -s it is with the test";
-    runs_whole(&suite("-s").run(&[]), &[said]);
-    runs_whole(&suite("--capture=no ").run(&[]), &[said]);
+    for (given, named) in [("-s", "-s"), ("--capture=no ", "-s"), ("-p no:capture", "-p no:capture")] {
+        let said = format!("{named}: what tests write is shown nowhere; without {named} it is with the test");
+        runs_whole(&suite(given).run(&[]), &[&said]);
+    }
 }
 
 #[test]

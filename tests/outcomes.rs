@@ -145,8 +145,9 @@ fn a_conftest_that_ends_or_hangs_its_process_is_incomplete_and_shown() {
 
 #[test]
 fn a_plugin_that_needs_a_controller_is_told_of_by_what_starts_one() {
-    let conftest = "def pytest_configure(config): config.workerinput['stash']\n";
-    let plugin = ("plugin.py", conftest);
+    let source = "def given(config): return config.workerinput\n\
+                  def pytest_configure(config): given(config)['stash']\n";
+    let plugin = ("plugin.py", source);
     let ini = ("pytest.ini", "[pytest]\naddopts = -p plugin\npythonpath = .\n");
     let without = ("seagull.toml", "[pytest]\ncontroller = false\n");
     let run = Suite::of(&[plugin, ini, without, ("test_a.py", "def test_a(): pass\n")]).run(&[]);

@@ -1,6 +1,6 @@
 //! The JUnit report: one testcase for each test of the manifest, retries as the Jenkins plugin and surefire know them
 //! (`flakyFailure`, `rerunFailure`), suite errors as testcases of their own. Control characters that XML cannot hold
-//! are dropped by quick-junit.
+//! are dropped from texts by quick-junit.
 
 use std::time::Duration;
 
@@ -60,12 +60,21 @@ fn test_case(path: &str, suffix: &str, status: TestCaseStatus, record: &TestReco
 }
 
 /// Readers of XML turn a line end in an attribute into a space, so it is escaped, and so that no two names become one. Ids
-/// that pytest makes have none; the `\n` that it writes instead stays.
+/// that pytest makes have none; the `\n` that it writes instead stays. What XML cannot hold is written as pytest's report does.
 fn attribute(name: &str) -> String {
     let escapes = ["\\x5c", "\\x0a", "\\x0d", "\\x09"];
     let escaped = |name: String, escape: &&str| name.replace(escape, &escape.replace('\\', "\\x5c"));
     let name = escapes.iter().fold(name.to_owned(), escaped);
-    name.replace('\n', "\\x0a").replace('\r', "\\x0d").replace('\t', "\\x09")
+    let name = name.replace('\n', "\\x0a").replace('\r', "\\x0d").replace('\t', "\\x09");
+    let forbidden = |character: char| character < ' ' || matches!(character, '\u{fffe}' | '\u{ffff}');
+    if !name.contains(forbidden) {
+        return name;
+    }
+    let written = |character| match character {
+        _ if forbidden(character) => format!("#x{:02X}", u32::from(character)),
+        _ => character.to_string(),
+    };
+    name.chars().map(written).collect()
 }
 
 /// The execution that a testcase stands for: the first of the outcome that it reports.

@@ -282,7 +282,9 @@ impl<'a, W: Write> Page<'a, W> {
     fn makespan(&self) -> String {
         let clock = self.tally.clock;
         match clock.working {
-            _ if !clock.live => "not known".to_owned(),
+            _ if !clock.live => {
+                self.tally.work.span.map_or("not known".to_owned(), |(began, ended)| micros(ended - began))
+            }
             Some(working) => duration(clock.ended.unwrap_or(clock.now) - working),
             None => "nothing ran".to_owned(),
         }

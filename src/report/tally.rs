@@ -123,6 +123,9 @@ pub struct SlotState {
 pub struct Work {
     pub total_us: u64,
     pub longest_us: u64,
+    /// When the first of it began and the last ended, by the executors' clocks, in microseconds since 1970. A stream that
+    /// is read again later tells it as well.
+    pub span: Option<(u64, u64)>,
     /// Slots that executed something.
     pub slots: BTreeSet<SlotNumber>,
     /// After how many tests a worker had more memory than it may have, and so made room for a new one.
@@ -131,6 +134,16 @@ pub struct Work {
     pub copies: u32,
     /// The most of it in KiB, with the test.
     pub most_memory: Option<(u64, TestIndex)>,
+}
+
+impl Work {
+    fn extend(&mut self, result: &TestResult) {
+        // Not every framework says when.
+        let Some(began) = result.started_at.checked_mul(1000).filter(|began| *began > 0) else { return };
+        let ended = began.saturating_add(result.micros());
+        let (first, last) = self.span.unwrap_or((began, ended));
+        self.span = Some((first.min(began), last.max(ended)));
+    }
 }
 
 impl Tally {
@@ -268,6 +281,7 @@ impl Tally {
         }
         self.work.total_us = self.work.total_us.saturating_add(result.micros());
         self.work.longest_us = self.work.longest_us.max(result.micros());
+        self.work.extend(result);
         self.work.slots.insert(slot);
         self.weigh(result);
         if let Some(record) = self.tests.get_mut(result.test.0 as usize).filter(|_| counts) {

@@ -122,6 +122,30 @@ class Outcomes:
         self.assertEqual(named(events, "suite_error"), [])
         self.assertEqual(events[-1], {"event": "ended", "exit": 1})
 
+    def test_what_a_doctest_got_wrong(self):
+        files = {"a.txt": "Text.\n>>> 1\n2\n", "b.txt": ">>> 1 / 0\n1\n", "test_c.py": "def test_c(): pass\n"}
+        events, tests = self.run_suite(files, ["--doctest-glob=*.txt"])
+        told = [(tests[e["test"]][:5], e["message"], e["location"]) for e in named(events, "finished")[:2]]
+        expected = "ZeroDivisionError('division by zero')"
+        self.assertEqual(told, [("a.txt", "Expected: 2 Got: 1", "a.txt:2"), ("b.txt", expected, "b.txt:1")])
+
+    def test_several_teardowns_that_fail_are_at_no_line_of_pytest(self):
+        source = """
+            import pytest
+            @pytest.fixture
+            def one():
+                yield
+                raise ValueError("one")
+            @pytest.fixture
+            def two():
+                yield
+                raise ValueError("two")
+            def test_a(one, two): pass
+        """
+        finished = named(self.run_suite({"test_a.py": source})[0], "finished")[0]
+        self.assertEqual(finished["detail"], "error at teardown")
+        self.assertNotIn("_pytest", finished["location"])
+
     def test_every_test_is_started_then_finished_once(self):
         events, tests = self.run_suite({"test_a.py": OUTCOMES})
         pairs = [(e["event"], e["test"]) for e in events if e["event"] in ("started", "finished")]

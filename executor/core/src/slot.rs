@@ -120,7 +120,7 @@ pub enum Death {
 impl Death {
     /// Whether where it stood is worth knowing.
     pub(crate) fn is_a_hang(self) -> bool {
-        matches!(self, Death::TimedOut(..) | Death::Stuck(_) | Death::Unended)
+        matches!(self, Death::TimedOut(..) | Death::Stuck(_) | Death::Grace | Death::Unended)
     }
 }
 

@@ -45,14 +45,31 @@ def message_and_location(report, rootdir):
     """The first line of what a report says went wrong, and the `file:line` where."""
     longrepr = report.longrepr
     crash = getattr(longrepr, "reprcrash", None)
+    examples = getattr(longrepr, "reprlocation_lines", None)
     if isinstance(longrepr, tuple):
         path, line, message = longrepr
     elif crash is not None:
         path, line, message = crash.path, crash.lineno, crash.message
+    elif examples:
+        where, lines = examples[0]
+        path, line, message = where.path, where.lineno, of_example(lines)
     else:
         errors = [line[1:].strip() for line in report.longreprtext.split("\n") if line.startswith("E  ")]
         path, line, message = "", 0, (errors[-1] if errors else report.longreprtext)
-    return first_line(message), place(str(path), line, rootdir) if path else ""
+    # pytest itself raises the group of what several teardowns raised.
+    foreign = path and os.path.basename(os.path.dirname(str(path))) != "_pytest"
+    return first_line(message), place(str(path), line, rootdir) if foreign else ""
+
+
+def of_example(lines):
+    """What a doctest got wrong, without the source above it."""
+    lines = [line.strip() for line in lines]
+    for number, line in enumerate(lines):
+        if line.startswith("UNEXPECTED EXCEPTION: "):
+            return without("UNEXPECTED EXCEPTION: ", line)
+        if line.startswith("Expected"):
+            return " ".join(lines[number:])
+    return lines[-1] if lines else ""
 
 
 def place(path, line, rootdir):

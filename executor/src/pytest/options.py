@@ -1,8 +1,10 @@
 """Options that own the session: those by which pytest would choose, distribute, stop early, or report on the whole run."""
 
+import importlib.util
 import os
 import re
 import sys
+import types
 
 WITHOUT_TESTS = {
     "collectonly": "--collect-only",
@@ -74,8 +76,10 @@ def without_effect(config):
         found = given(config.option, flags)
         if found:
             yield "{} {}".format(", ".join(found), why)
-    if getattr(config.option, "capture", None) == "no":
-        yield "-s: what tests write is shown nowhere; without -s it is with the test"
+    has_capture = config.pluginmanager.hasplugin("capturemanager")
+    if not has_capture or config.option.capture == "no":
+        asked_for = "-s" if has_capture else "-p no:capture"
+        yield "{0}: what tests write is shown nowhere; without {0} it is with the test".format(asked_for)
     if getattr(config.option, "max_warnings", None) is not None:
         yield "--max-warnings ignored: no worker knows the warnings of all"
     if getattr(config.option, "randomly_seed", None) == "last":
@@ -115,14 +119,28 @@ def one_process(option):
             setattr(option, name, value)
 
 
-def of_controller(error):
-    """A plugin that asks for what pytest-xdist's controller would have given it."""
+def of_controller(error, alone):
+    """What a plugin needs that asks for what pytest-xdist's controller would have given it. Alone is who has none."""
+    if not expects_controller(error):
+        return ""
+    needed = ["controller = true in seagull.toml starts one"] if alone else []
+    if importlib.util.find_spec("xdist") is None:
+        needed.append("a plugin may give it nothing where pytest-xdist is not installed")
+    return "a plugin expects a controller, as pytest-xdist has one: {}".format("; ".join(needed)) if needed else ""
+
+
+def expects_controller(error):
     trace = getattr(error, "__traceback__", None)
     while trace is not None:
-        if "workerinput" in trace.tb_frame.f_code.co_names:
-            return "a plugin expects a controller, as pytest-xdist has one: controller = true in seagull.toml starts one"
+        frame = trace.tb_frame
+        asking = [frame.f_code]
+        # What is missing there may be looked up elsewhere than it was asked for.
+        if isinstance(error, KeyError) and frame.f_globals is not globals():
+            asking += [known.__code__ for known in frame.f_globals.values() if isinstance(known, types.FunctionType)]
+        if any("workerinput" in code.co_names for code in asking):
+            return True
         trace = trace.tb_next
-    return ""
+    return False
 
 
 def of_plugin(message):

@@ -41,9 +41,7 @@ class Trouble:
         cause = getattr(error, "cause", None) or getattr(error, "excinfo", (None, None))[1] or error
         message = exception_message(error)
         text = exception_text(cause)
-        hints = [of_missing(message), of_package(message), of_plugin(message)]
-        if self.alone:
-            hints.append(of_controller(cause))
+        hints = [of_missing(message), of_package(message), of_plugin(message), of_controller(cause, self.alone)]
         said = "; ".join(filter(None, [message, *hints]))
         self.broken(title, said, text)
         self.told = error

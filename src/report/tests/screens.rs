@@ -457,7 +457,7 @@ fn json_says_nothing_twice_about_a_slot_that_goes_on() {
 #[test]
 fn junit_escapes_what_xml_cannot_hold() {
     let names = names_in_junit(&["::t[\u{0}\u{1b}[31m<\"'&>\u{fffe}]"]);
-    assert_eq!(names, ["t[&lt;&quot;&apos;&amp;&gt;]"]);
+    assert_eq!(names, ["t[#x00#x1B[31m&lt;&quot;&apos;&amp;&gt;#xFFFE]"]);
 }
 
 /// A report of these tests of one file.

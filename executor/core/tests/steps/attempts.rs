@@ -8,8 +8,7 @@ use seagull_domain::{
 };
 use seagull_executor_core::{Effect, Event, Failure, WorkerEvent, WorkerId};
 
-use crate::world::interrupt;
-use crate::world::{World, contents, entry, exited, feed, finish, passed, run, wanted};
+use crate::world::{World, contents, entry, exited, feed, finish, interrupt, kill, passed, run, wanted};
 
 #[test]
 fn an_attempt_goes_from_its_contents_to_its_end() {
@@ -217,7 +216,7 @@ fn a_superseded_attempt_is_interrupted_and_that_it_hangs_is_no_error() {
     (world.desired[0].cancel, world.desired[0].superseded) = (true, true);
     assert_eq!(world.answer(Vec::new()), [interrupt(1)]);
     world.wait(Duration::from_millis(1500));
-    assert!(matches!(world.step(Event::Tick)[..], [Effect::Kill { dump_stacks: false, .. }]));
+    assert_eq!(world.step(Event::Tick), [kill(1)]);
     world.worker(1, exited());
     assert_eq!(world.suite_errors(), [""; 0]);
     assert_eq!(world.report(1).state, AttemptState::Ended(EndCause::Cancelled));

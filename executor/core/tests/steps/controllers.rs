@@ -190,8 +190,7 @@ fn a_controller_that_does_not_end_is_killed_and_at_the_grace_where_its_run_is_ca
     world.cancelled = vec![run()];
     assert_eq!(world.answer(Vec::new()), []);
     world.wait(Duration::from_secs(1));
-    let effects = world.step(Event::Tick);
-    assert!(matches!(effects[..], [Effect::Kill { worker: WorkerId(2), dump_stacks: false, .. }]));
+    assert_eq!(world.step(Event::Tick), [kill(2)]);
     world.worker(2, exited());
     let title = "the controller on e: it did not stop within the grace and was killed".to_owned();
     assert_eq!(errors(&mut world), [(title, "after 1 s; --grace sets how long".to_owned())]);

@@ -97,7 +97,7 @@ fn a_run_that_is_cancelled_while_its_sessions_end_leaves_them_the_grace() {
         world.cancelled = vec![run()];
         assert_eq!(world.answer(Vec::new()), []);
         world.wait(Duration::from_secs(1));
-        assert!(matches!(world.step(Event::Tick)[..], [Effect::Kill { dump_stacks: false, .. }]));
+        assert_eq!(world.step(Event::Tick), [kill(1)]);
         world.worker(1, exited());
         assert_eq!(world.suite_errors(), ["after 1 s; --grace sets how long"]);
     }
@@ -129,7 +129,7 @@ fn a_start_that_takes_long_holds_up_neither_a_cancelled_run_nor_an_executor_that
         };
         assert_eq!(effects, [interrupt(1)]);
         world.wait(Duration::from_secs(10));
-        assert!(matches!(world.step(Event::Tick)[..], [Effect::Kill { dump_stacks: false, .. }]));
+        assert_eq!(world.step(Event::Tick), [kill(1)]);
         world.worker(1, exited());
         assert_eq!(world.suite_errors(), [""; 0], "there was no session that could have had one");
         assert!(world.state.next_report().workers.is_empty());
@@ -164,9 +164,7 @@ fn a_worker_that_had_ended_was_not_killed_at_the_grace() {
     world.desired[0].cancel = true;
     world.answer(Vec::new());
     world.wait(Duration::from_millis(1500));
-    let [Effect::Kill { dump_stacks: false, .. }] = world.step(Event::Tick)[..] else {
-        panic!("it is killed")
-    };
+    assert_eq!(world.step(Event::Tick), [kill(1)]);
     world.worker(1, WorkerEvent::Ended { exit: None });
     world.worker(1, exited());
     assert_eq!(world.suite_errors(), [""; 0]);
