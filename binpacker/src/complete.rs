@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::budget::Steps;
 use crate::mbs;
+use crate::random::GOLDEN;
 
 /// So many of the last bins are packed once more.
 const END: usize = 64;
@@ -101,8 +102,7 @@ impl Left {
     /// One of at most this size; large and small ones in turn, so that what is left stays mixed.
     fn spread(&self, sizes: &[(u64, u32)], most: u64, turn: &mut u64) -> Option<(u64, u32)> {
         let (from, to) = (self.at_most(most)?.1, self.0.first()?.1);
-        // Multiples of the golden ratio are as even as can be.
-        *turn = turn.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        *turn = turn.wrapping_add(GOLDEN);
         let share = (u64::from(to.abs_diff(from)) * (*turn >> 32)) >> 32;
         self.at_most(sizes[from.min(to) as usize + share as usize].0)
     }

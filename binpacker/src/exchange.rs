@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use crate::budget::Steps;
 use crate::load::Capacity;
 use crate::packing::{self, Packing};
+use crate::random::Random;
 use crate::units::Units;
 
 /// What looking at an exchange takes.
@@ -69,26 +70,6 @@ struct Sum {
     mean: f64,
     variance: f64,
     tests: u32,
-}
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        ((u128::from(self.next()) * n as u128) >> 64) as usize
-    }
-
-    fn share(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
 }
 
 impl<'u, 'p> Exchange<'u, 'p> {

@@ -24,6 +24,7 @@ mod pieces;
 pub mod plan;
 mod portfolio;
 pub mod problem;
+mod random;
 mod reduce;
 mod risk;
 mod scoped;

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use crate::budget::Steps;
 use crate::load::Capacity;
 use crate::packing::{self, Packing};
+use crate::random::{GOLDEN, mixed};
 use crate::scoped::{self, Bins, Piece, Rule};
 use crate::split;
 use crate::units::Units;
@@ -132,11 +133,8 @@ fn members(costly: bool, seed: u64) -> Vec<(Order, Rule)> {
     members
 }
 
-/// A size, a little more by chance (SplitMix64 of seed and place).
+/// A size, a little more by chance, which seed and place name.
 fn jittered(micros: u64, seed: u64, place: u32) -> u64 {
-    let mut z = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(u64::from(place) + 1);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^= z >> 31;
-    micros.saturating_add(micros / 100 * (z % PERCENT) + micros % 100 * (z % PERCENT) / 100)
+    let percent = mixed(seed.wrapping_mul(GOLDEN).wrapping_add(u64::from(place) + 1)) % PERCENT;
+    micros.saturating_add(micros / 100 * percent + micros % 100 * percent / 100)
 }

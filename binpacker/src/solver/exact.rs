@@ -4,6 +4,7 @@ use super::arcs::Arcs;
 use super::flow::{self, Flow};
 use super::generation::{Generated, Generation};
 use crate::budget::Steps;
+use crate::random::{GOLDEN, mixed, share};
 
 /// Optimal values that arcs are cut by: each of demands that were moved by chance, by so much at most.
 const DUALS: u64 = 25;
@@ -46,7 +47,7 @@ fn moved(generation: &mut Generation, dual: u64, steps: &mut Steps) -> Option<Ge
     if dual == 0 {
         return generation.run(&demands, ROUNDS, steps);
     }
-    let by: Vec<f64> = (0..demands.len() as u64).map(|kind| MOVED * share(dual, kind)).collect();
+    let by: Vec<f64> = (0..demands.len() as u64).map(|kind| MOVED * named(dual, kind)).collect();
     let shift = generation.master.add_shift(&by)?;
     generation.master.shift(shift, 1.0);
     let generated = generation.run(&demands, ROUNDS, steps);
@@ -54,12 +55,7 @@ fn moved(generation: &mut Generation, dual: u64, steps: &mut Steps) -> Option<Ge
     generated
 }
 
-/// A number below one that two numbers name (SplitMix64).
-fn share(one: u64, other: u64) -> f64 {
-    let mut z =
-        one.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(other.wrapping_mul(0xD1B5_4A32_D192_ED03));
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^= z >> 31;
-    (z >> 11) as f64 / (1u64 << 53) as f64
+/// A number below one that two numbers name.
+fn named(one: u64, other: u64) -> f64 {
+    share(mixed(one.wrapping_mul(GOLDEN).wrapping_add(other.wrapping_mul(0xD1B5_4A32_D192_ED03))))
 }
