@@ -41,27 +41,21 @@ impl Docker {
         std::fs::create_dir_all(&directory).unwrap();
         let users = OpenOptions::new().create(true).append(true).open(directory.join("users")).unwrap();
         users.lock_shared().unwrap();
-        let output = Command::new(top.join("tests/docker.sh")).arg(&directory).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        if output.status.code() == Some(NONE) {
-            skip(&said);
-            return None;
-        }
-        assert!(output.status.success(), "{said}");
-        Some(Docker { directory, _user: Arc::new(users) })
+        can(Command::new(top.join("tests/docker.sh")).arg(&directory))
+            .then(|| Docker { directory, _user: Arc::new(users) })
     }
 
     /// Makes the image of `examples/shop`, if it is not there; false, which is said, where it cannot be made.
     pub fn shop(&self) -> bool {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/shop/image.sh");
-        let host = format!("unix://{}", self.socket().display());
-        let output = Command::new(script).env("DOCKER_HOST", host).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() || output.status.code() == Some(NONE), "{said}");
-        if !output.status.success() {
-            skip(&said);
-        }
-        output.status.success()
+        let mut script = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/shop/image.sh"));
+        can(script.env("DOCKER_HOST", format!("unix://{}", self.socket().display())))
+    }
+
+    /// A registry's program; None, which is said, where it cannot be had.
+    pub fn registry(&self) -> Option<PathBuf> {
+        let directory = self.directory.with_file_name("registry");
+        let mut script = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/registry.sh"));
+        can(script.arg(&directory)).then(|| directory.join("usr/bin/docker-registry"))
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -141,6 +135,18 @@ impl Docker {
         };
         lists.iter().flat_map(|list| list.as_array().into_iter().flatten().map(name)).collect()
     }
+}
+
+/// Whether a script has made what it is to make; false, which is said, where it cannot be made.
+#[track_caller]
+fn can(script: &mut Command) -> bool {
+    let output = script.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() || output.status.code() == Some(NONE), "{said}");
+    if !output.status.success() {
+        skip(&said);
+    }
+    output.status.success()
 }
 
 /// When somebody is killed.

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::env;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bollard::Docker;
+use bollard::auth::DockerCredentials;
 use bollard::container::LogOutput;
 use bollard::errors::Error as Answer;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
@@ -20,10 +22,16 @@ use bollard::query_parameters::{
 use tokio::sync::RwLock;
 use tokio_stream::{Stream, StreamExt};
 
+use super::credentials;
 use super::error::Error;
 
 /// Where an engine is if nothing says otherwise.
 const SOCKET: &str = "unix:///var/run/docker.sock";
+/// How long after a registry could not be asked it is asked again.
+const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
+/// What a registry says that will say the same again.
+const DEFINITE: [&str; 5] =
+    ["not found", "denied", "unauthorized", "no basic auth credentials", "manifest unknown"];
 /// Of what a program in a container says, so much is kept.
 const SAID: usize = 16 << 10;
 
@@ -82,14 +90,36 @@ impl Engine {
         }
     }
 
-    /// Fetches an image; `tell` has how many bytes of how many are here, of what is known so far.
+    /// Fetches an image; `tell` has how many bytes of how many are here, of what is known so far. A registry that is away for
+    /// a moment is asked again.
     pub async fn pull(&self, image: &str, tell: impl Fn(u64, u64)) -> Result<(), Error> {
+        let failed = |why| Error::Image { image: image.to_owned(), why };
+        let credentials = credentials::of(image).await.map_err(failed)?;
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            let error = match self.try_to_pull(image, credentials.clone(), &tell).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            let why = said(&error);
+            match pauses.next().filter(|_| !DEFINITE.iter().any(|words| why.contains(words))) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(failed(why)),
+            }
+        }
+    }
+
+    async fn try_to_pull(
+        &self,
+        image: &str,
+        credentials: Option<DockerCredentials>,
+        tell: &impl Fn(u64, u64),
+    ) -> Result<(), Answer> {
         let options = CreateImageOptions { from_image: Some(tagged(image)), ..Default::default() };
         let mut layers: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-        let mut steps = std::pin::pin!(self.docker.create_image(Some(options), None, None));
+        let mut steps = std::pin::pin!(self.docker.create_image(Some(options), None, credentials));
         while let Some(step) = steps.next().await {
-            let failed = |error| Error::Image { image: image.to_owned(), why: said(&error) };
-            let step = step.map_err(failed)?;
+            let step = step?;
             let detail = step.progress_detail.filter(|_| step.status.as_deref() == Some("Downloading"));
             if let (Some(layer), Some(detail)) = (step.id, detail) {
                 let [here, all] = [detail.current, detail.total].map(|n| n.and_then(|n| n.try_into().ok()));

@@ -40,7 +40,7 @@ impl fmt::Display for Error {
             Error::Image { image, why } => write!(
                 f,
                 "the image {image} is not here and cannot be fetched: {why}\n\
-                 hint: build it, or fetch it with docker pull {image}"
+                 hint: build it, or see whether docker pull {image} can fetch it; docker login for its registry"
             ),
             Error::Secrets { service, why } => write!(
                 f,

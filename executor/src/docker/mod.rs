@@ -8,6 +8,7 @@
 mod address;
 mod contained;
 mod container;
+mod credentials;
 mod engine;
 mod error;
 mod guard;
