@@ -13,18 +13,33 @@ const BATCH_RECORDS: usize = 200;
 const REPORT_BYTES: usize = 640 << 10;
 
 impl State {
-    /// The next report. An attempt is reported as ended only together with all it has to deliver.
+    /// What there is to deliver is in batches from now on; what comes later will be in others.
+    pub fn close_batches(&mut self) {
+        for (id, attempt) in &mut self.attempts {
+            attempt.make_batches(*id);
+        }
+    }
+
+    /// The next report, with as many closed batches as it has room for.
     pub fn next_report(&mut self) -> Report {
+        self.report_with(REPORT_BYTES)
+    }
+
+    /// The next report while nothing can be delivered.
+    pub fn report_without_results(&mut self) -> Report {
+        self.report_with(0)
+    }
+
+    /// An attempt is reported as ended only together with all it has to deliver.
+    fn report_with(&mut self, mut room: usize) -> Report {
         self.sequence += 1;
         if let Some(farewell) = &mut self.farewell {
             farewell.said = true;
         }
         let mut batches = Vec::new();
-        let mut room = REPORT_BYTES;
         let mut attempts = Vec::new();
         let running = self.running();
-        for (id, attempt) in &mut self.attempts {
-            attempt.make_batches(*id);
+        for (id, attempt) in &self.attempts {
             let complete = take_batches(attempt, &mut room, &mut batches);
             let test = running.iter().find(|(of, _)| of == id).map(|(_, test)| *test);
             attempts.push(attempt.status(*id, test, complete));
@@ -73,7 +88,7 @@ fn take_batches(attempt: &Attempt, room: &mut usize, batches: &mut Vec<Batch>) -
         *room = rest;
         batches.push(batch.clone());
     }
-    true
+    attempt.records.is_empty()
 }
 
 impl Attempt {

@@ -19,7 +19,8 @@ use tonic::Status;
 
 use super::connection::refuses_log;
 
-/// Bytes that may wait for the scheduler, of all logs together: few enough to be sent well within a lease.
+/// Bytes that may wait for the scheduler, of all logs together: few enough for the results that wait for them to be
+/// recorded soon.
 const PENDING_BYTES: usize = 32 << 20;
 /// Stands for texts that found no room.
 const LEFT_OUT: &str = "[left out: there was more text than could be kept]\n";

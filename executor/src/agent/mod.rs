@@ -174,14 +174,14 @@ impl Agent {
             tokio::select! {
                 Some(event) = self.events.recv() => self.events(event),
                 answer = self.calls.answer() => match answer {
-                    Ok(Answer { desired, followed }) => {
+                    Some(Ok(Answer { desired, followed })) => {
                         self.shared.followed.set(followed);
                         self.desired(desired);
                     }
-                    Err(status) if refuses_executor(&status) => {
+                    Some(Err(status)) if refuses_executor(&status) => {
                         return Err(Error::Refused(status.message().to_owned()));
                     }
-                    Err(_) => {}
+                    Some(Err(_)) | None => {}
                 },
                 Some(notice) = self.notices.recv() => self.step(Event::Leave(notice)),
                 () = tokio::time::sleep_until(wake) => self.step(Event::Tick),

@@ -200,10 +200,16 @@ impl World {
         self.next_transport += 1;
         let transport = self.next_transport;
         let agent = &mut self.agents[id];
-        let report = agent.core.next_report();
+        // Their text goes first, and may take its time.
+        let late = agent.results && self.random.chance(20);
+        agent.core.close_batches();
+        let report = if late { agent.core.report_without_results() } else { agent.core.next_report() };
         let call = Call { transport, sequence: report.sequence, delivers: !report.batches.is_empty() };
         let given_up = agent.call.replace(call);
-        (agent.urgent, agent.results, agent.last) = (false, false, Some(self.now));
+        (agent.urgent, agent.results, agent.last) = (false, late, Some(self.now));
+        if late {
+            self.census.count("fault: text late");
+        }
         if let Some(call) = given_up {
             self.closed(id, call.sequence);
         }

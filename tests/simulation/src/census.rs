@@ -93,6 +93,7 @@ pub const KINDS: &[&str] = &[
     "fault: message delayed",
     "fault: connection cut",
     "fault: call timed out",
+    "fault: text late",
     "fault: executor died",
     "fault: executor killed by a test",
     "fault: executor came back",

@@ -28,6 +28,21 @@ fn an_attempt_goes_from_its_contents_to_its_end() {
 }
 
 #[test]
+fn an_attempt_that_has_ended_waits_for_its_results() {
+    let mut world = World::running(&[entry(0, 0)]);
+    world.starts(0);
+    world.worker(1, passed(0));
+    let unclosed = world.state.next_report();
+    world.state.close_batches();
+    let withheld = world.state.report_without_results();
+    for report in [unclosed, withheld] {
+        assert!(report.batches.is_empty() && matches!(report.attempts[0].state, AttemptState::Running(_)));
+    }
+    assert_eq!(world.report(1).state, AttemptState::Ended(EndCause::Completed));
+    assert_eq!(world.records().len(), 1);
+}
+
+#[test]
 fn a_crash_fails_the_test_that_ran_and_the_rest_goes_on_in_a_new_worker() {
     let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
     world.starts(0);

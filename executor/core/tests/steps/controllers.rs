@@ -89,10 +89,10 @@ fn errors(world: &mut World) -> Vec<(String, String)> {
 #[test]
 fn a_controller_lives_until_the_last_worker_is_gone_and_the_run_until_it_is() {
     let mut world = over();
-    assert_eq!(world.state.next_report().workers.len(), 1, "the run has not ended");
+    assert_eq!(world.next_report().workers.len(), 1, "the run has not ended");
     world.worker(2, WorkerEvent::Ended { exit: None });
     assert_eq!(world.worker(2, exited()), []);
-    assert!(world.state.next_report().workers.is_empty());
+    assert!(world.next_report().workers.is_empty());
     assert_eq!(errors(&mut world), []);
     assert!(world.state.controllers.is_empty() && world.state.attempts.is_empty());
 }
@@ -205,7 +205,7 @@ fn a_controller_of_which_no_worker_had_anything_is_interrupted() {
     assert_eq!(world.worker(1, exited()), [interrupt(2)]);
     world.worker(2, exited());
     assert_eq!(errors(&mut world), []);
-    assert!(world.state.next_report().workers.is_empty());
+    assert!(world.next_report().workers.is_empty());
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn what_was_said_in_an_attempt_that_does_not_count_is_said_again() {
     world.desired.push(wanted(2, Kind::Run, 0));
     let effects = world.answer(vec![(AttemptId(1), 1)]);
     assert!(effects.contains(&feed(2, 2, &[])), "its log is another's from now on: {effects:?}");
-    let batches = world.state.next_report().batches;
+    let batches = world.next_report().batches;
     let of: Vec<_> = batches.iter().map(|batch| (batch.attempt, batch.records.len())).collect();
     assert_eq!(of, [(AttemptId(2), 1)]);
 }
@@ -230,10 +230,10 @@ fn an_executor_leaves_when_its_controller_is_gone() {
     world.desired.clear();
     assert!(world.worker(1, exited()).contains(&finish(2)));
     world.answer(vec![(AttemptId(1), 1)]);
-    assert!(!world.state.next_report().workers.is_empty());
+    assert!(!world.next_report().workers.is_empty());
     world.worker(2, WorkerEvent::Ended { exit: None });
     world.worker(2, exited());
-    assert!(world.state.next_report().workers.is_empty());
+    assert!(world.next_report().workers.is_empty());
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn leaving(seconds: u64) -> World {
 #[test]
 fn what_runs_goes_on_and_what_has_not_started_goes_back_at_once() {
     let mut world = leaving(60);
-    let report = world.state.next_report();
+    let report = world.next_report();
     assert_eq!(report.draining.unwrap().cause, InfraCause::Drained);
     assert_eq!(report.attempts[0].state, AttemptState::Running(Some(TestIndex(0))));
     // Nothing need be fetched to know that all but that is given back.
@@ -93,7 +93,7 @@ fn of_several_notices_the_one_with_least_time_holds() {
     world.leave(700);
     assert_eq!(world.state.leaving.as_ref().unwrap().last, Instant(595_000));
     world.step(Event::Leave(Notice::spot("EC2", Duration::from_secs(6))));
-    assert_eq!(world.state.next_report().draining.unwrap().cause, InfraCause::SpotNotice);
+    assert_eq!(world.next_report().draining.unwrap().cause, InfraCause::SpotNotice);
     world.worker(1, exited());
     let taken = EndCause::GaveBack(InfraCause::SpotNotice, "EC2".into());
     assert_eq!(world.report(1).state, AttemptState::Ended(taken));
@@ -123,7 +123,7 @@ fn an_operators_wish_comes_with_what_is_desired_and_is_heard_once() {
     world.starts(0);
     world.drain_ms = Some(60_000);
     assert_eq!(world.answer(Vec::new()), []);
-    assert_eq!(world.state.next_report().draining.unwrap().why, "an operator");
+    assert_eq!(world.next_report().draining.unwrap().why, "an operator");
     world.wait(Duration::from_secs(5));
     world.answer(Vec::new());
     assert_eq!(world.state.leaving.as_ref().unwrap().last, Instant(55_000), "its time began at first");
@@ -167,7 +167,7 @@ fn an_executor_leaves_when_the_scheduler_has_heard_that_it_has_nothing() {
     assert_eq!(world.report(1).state, drained());
     world.desired.clear();
     assert_eq!(world.answer(Vec::new()), [], "that it has nothing any more is not told yet");
-    let report = world.state.next_report();
+    let report = world.next_report();
     assert!(report.draining.is_some() && report.attempts.is_empty() && report.workers.is_empty());
     assert_eq!(world.answer(Vec::new()), [Effect::Left]);
 }

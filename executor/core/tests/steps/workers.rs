@@ -132,7 +132,7 @@ fn a_start_that_takes_long_holds_up_neither_a_cancelled_run_nor_an_executor_that
         assert_eq!(world.step(Event::Tick), [kill(1)]);
         world.worker(1, exited());
         assert_eq!(world.suite_errors(), [""; 0], "there was no session that could have had one");
-        assert!(world.state.next_report().workers.is_empty());
+        assert!(world.next_report().workers.is_empty());
     }
 }
 
@@ -270,7 +270,7 @@ fn workers_that_end_while_the_scheduler_is_away_do_not_fill_the_report() {
         world.worker(worker + 1, WorkerEvent::Ready { grace_ms: 1000 });
     }
     assert_eq!(world.failures().len(), 9);
-    assert_eq!(world.state.next_report().workers.len(), 2, "one that lives, and those that are gone");
+    assert_eq!(world.next_report().workers.len(), 2, "one that lives, and those that are gone");
 }
 
 #[test]

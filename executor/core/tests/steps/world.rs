@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use seagull_domain::{
     AttemptId, AttemptReport, AttemptState, BundleContents, Desired, DesiredAttempt, Digest, EndCause, Entry,
-    EnvironmentNumber, Epoch, Generation, InfraCause, Instant, Kind, Outcome, Record, Role, RunId, SlotIndex,
-    SlotNumber, TestCause, TestIndex, TestResult,
+    EnvironmentNumber, Epoch, Generation, InfraCause, Instant, Kind, Outcome, Record, Report, Role, RunId,
+    SlotIndex, SlotNumber, TestCause, TestIndex, TestResult,
 };
 use seagull_executor_core::{Effect, Event, Exit, Notice, Settings, State, WorkerEvent, WorkerId};
 
@@ -175,13 +175,19 @@ impl World {
         assert_eq!(self.worker(1, WorkerEvent::Started(TestIndex(test))), []);
     }
 
+    /// With all there is to deliver, if it has room.
+    pub fn next_report(&mut self) -> Report {
+        self.state.close_batches();
+        self.state.next_report()
+    }
+
     pub fn report(&mut self, attempt: u64) -> AttemptReport {
-        let attempts = self.state.next_report().attempts;
+        let attempts = self.next_report().attempts;
         attempts.into_iter().find(|report| report.attempt == AttemptId(attempt)).expect("it is reported")
     }
 
     pub fn records(&mut self) -> Vec<Record> {
-        self.state.next_report().batches.into_iter().flat_map(|batch| batch.records).collect()
+        self.next_report().batches.into_iter().flat_map(|batch| batch.records).collect()
     }
 
     /// The causes of failed results, by test.

@@ -241,6 +241,7 @@ impl Fleet {
         }
         let state = &mut self.machines[machine];
         if state.due(now).is_some_and(|at| at <= now) {
+            state.core.close_batches();
             let report = state.core.next_report();
             state.call = Some((report.sequence, !report.batches.is_empty()));
             (state.urgent, state.results, state.last) = (false, false, Some(now));

@@ -133,8 +133,8 @@ pub(super) fn judge(r: &mut Random) -> Judge {
 
 pub(super) fn anticipate(r: &mut Random, run: &mut RunPlan) {
     run.anticipation = match r.within(0..=99) {
-        0..=24 => Some(Anticipation::Right),
-        25..=89 if !run.tests.is_empty() => Some(Anticipation::Other(earlier(r, run))),
+        0..=29 => Some(Anticipation::Right),
+        30..=94 if !run.tests.is_empty() => Some(Anticipation::Other(earlier(r, run))),
         _ => None,
     };
 }
