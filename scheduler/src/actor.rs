@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "the shell of the core: time enters here")]
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use seagull_domain::{
@@ -13,6 +14,7 @@ use seagull_scheduler_core::{Call, Effect, Event, Phase, Refusal, Run, State};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::committer::{Committer, Progress, Work};
+use crate::disk::Disk;
 
 /// What faces and helpers ask of the actor.
 pub(crate) enum Request {
@@ -107,6 +109,7 @@ pub(crate) struct Actor {
     requests: mpsc::Receiver<Request>,
     errands: mpsc::UnboundedSender<Errand>,
     live: broadcast::Sender<Live>,
+    disk: Arc<Disk>,
     /// Effects with the fact they wait for.
     waiting: VecDeque<(Seq, Vec<Effect>)>,
     reports: BTreeMap<Call, oneshot::Sender<Result<Desired, Displaced>>>,
@@ -125,6 +128,7 @@ pub(crate) struct Ends {
     pub requests: mpsc::Receiver<Request>,
     pub errands: mpsc::UnboundedSender<Errand>,
     pub live: broadcast::Sender<Live>,
+    pub disk: Arc<Disk>,
 }
 
 impl Actor {
@@ -135,6 +139,7 @@ impl Actor {
             requests: ends.requests,
             errands: ends.errands,
             live: ends.live,
+            disk: ends.disk,
             waiting: VecDeque::new(),
             reports: BTreeMap::new(),
             submissions: BTreeMap::new(),
@@ -151,6 +156,7 @@ impl Actor {
         let mut durable = self.committer.durable.clone();
         self.step(Event::Recovered);
         loop {
+            self.disk.room().await;
             let timer = self.state.next_deadline().map(|at| self.origin + Duration::from_millis(at.0));
             tokio::select! {
                 request = self.requests.recv() => match request {
@@ -398,7 +404,8 @@ mod tests {
         let (committer, _work, _durable) = Committer::with_queue(Seq(0));
         let (_requests, receiver) = mpsc::channel(8);
         let (errands, _queue) = mpsc::unbounded_channel();
-        let ends = Ends { requests: receiver, errands, live: broadcast::channel(8).0 };
+        let disk = Arc::new(Disk::new(true));
+        let ends = Ends { requests: receiver, errands, live: broadcast::channel(8).0, disk };
         let settings = Settings::default();
         let mut actor = Actor::new(State::new(Epoch(1), settings), committer, ends);
         let (reply, answer) = oneshot::channel();
@@ -426,7 +433,8 @@ mod tests {
         let (requests, receiver) = mpsc::channel(8);
         let (errands, _queue) = mpsc::unbounded_channel();
         let handle = Handle { requests, live: broadcast::channel(8).0, durable: committer.durable.clone() };
-        let ends = Ends { requests: receiver, errands, live: handle.live.clone() };
+        let disk = Arc::new(Disk::new(true));
+        let ends = Ends { requests: receiver, errands, live: handle.live.clone(), disk };
         let state = State::new(Epoch(1), Settings::default());
         tokio::spawn(Actor::new(state, committer, ends).run());
 

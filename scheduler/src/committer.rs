@@ -1,12 +1,13 @@
 //! Group commit: a thread that makes batches of facts durable, as many at once as have come.
 #![expect(clippy::disallowed_methods, reason = "a shell: the journal's thread starts here")]
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use seagull_domain::{RunId, Seq};
 use seagull_scheduler_core::Fact;
 use tokio::sync::watch;
 
+use crate::disk::Disk;
 use crate::journal::{Error, Journal};
 
 pub(crate) enum Work {
@@ -35,11 +36,11 @@ pub(crate) struct Progress {
 }
 
 impl Committer {
-    pub fn start(mut journal: Journal, seq: Seq) -> Committer {
+    pub fn start(mut journal: Journal, seq: Seq, disk: Arc<Disk>) -> Committer {
         let (committer, queue, progress) = Committer::with_queue(seq);
         let run = move || {
             while let Ok(first) = queue.recv() {
-                match commit(&mut journal, first, &queue) {
+                match commit(&mut journal, first, &queue, &disk) {
                     Ok(Some(seq)) => progress.send_modify(|p| {
                         p.seq = seq;
                         p.wants_snapshot = journal.wants_snapshot();
@@ -67,7 +68,12 @@ impl Committer {
 }
 
 /// One transaction for all facts that wait; returns the last one's number.
-fn commit(journal: &mut Journal, first: Work, queue: &mpsc::Receiver<Work>) -> Result<Option<Seq>, Error> {
+fn commit(
+    journal: &mut Journal,
+    first: Work,
+    queue: &mpsc::Receiver<Work>,
+    disk: &Disk,
+) -> Result<Option<Seq>, Error> {
     let mut facts = Vec::new();
     let mut next = Some(first);
     let mut snapshot = None;
@@ -82,10 +88,10 @@ fn commit(journal: &mut Journal, first: Work, queue: &mpsc::Receiver<Work>) -> R
         next = queue.try_recv().ok();
     }
     if !facts.is_empty() {
-        journal.append(&facts)?;
+        disk.keep(Error::is_full, || journal.append(&facts))?;
     }
     if let Some((seq, body, runs)) = snapshot {
-        journal.snapshot(seq, &body, &runs)?;
+        disk.keep(Error::is_full, || journal.snapshot(seq, &body, &runs))?;
     }
     Ok(facts.last().map(|(seq, _)| *seq))
 }
@@ -102,7 +108,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (journal, state) = Journal::open(directory.path(), Settings::default()).unwrap();
         let reader = journal.reader().unwrap();
-        let mut committer = Committer::start(journal, state.seq);
+        let mut committer = Committer::start(journal, state.seq, Arc::new(Disk::new(true)));
         let run: RunId = "r".parse().unwrap();
         let what = What::Stopping { reason: NotExecuted::Cancelled };
         let fact = Fact { run: run.clone(), what };

@@ -49,6 +49,17 @@ pub enum Error {
     Damaged { path: PathBuf, seq: u64, source: serde_json::Error },
 }
 
+impl Error {
+    /// Whether there was no room on the disk, so that all is as it was before, and can be tried again.
+    pub fn is_full(&self) -> bool {
+        let Error::Sqlite { source, .. } = self else { return false };
+        let code = source.sqlite_error().map(|error| (error.code, error.extended_code));
+        code.is_some_and(|(code, extended)| {
+            code == rusqlite::ErrorCode::DiskFull || extended == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+        })
+    }
+}
+
 fn hint(source: &rusqlite::Error) -> &'static str {
     use rusqlite::ErrorCode::{DiskFull, SystemIoFailure};
     match source.sqlite_error_code() {
@@ -145,20 +156,23 @@ impl Journal {
         let path = self.path.clone();
         let sqlite = |source| Error::Sqlite { path: path.clone(), source };
         let transaction = self.connection.transaction().map_err(sqlite)?;
+        let mut bytes = 0;
         {
             let insert = "INSERT INTO facts (seq, run, body) VALUES (?1, ?2, ?3)";
             let mut statement = transaction.prepare_cached(insert).map_err(sqlite)?;
             let begin = "INSERT OR REPLACE INTO submitted (run, seq) VALUES (?1, ?2)";
             for (seq, fact) in facts {
                 let body = serde_json::to_string(fact).expect("a fact has only text keys");
-                self.bytes_since_snapshot += body.len();
+                bytes += body.len();
                 statement.execute(params![seq.0, fact.run.as_str(), body]).map_err(sqlite)?;
                 if let What::Submitted(_) = fact.what {
                     transaction.execute(begin, params![fact.run.as_str(), seq.0]).map_err(sqlite)?;
                 }
             }
         }
-        transaction.commit().map_err(sqlite)
+        transaction.commit().map_err(sqlite)?;
+        self.bytes_since_snapshot += bytes;
+        Ok(())
     }
 
     /// Whether recovery would read so much that a snapshot is worth its time: more than the snapshot, which is read too.

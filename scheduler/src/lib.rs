@@ -7,6 +7,7 @@ mod actor;
 mod anticipate;
 mod committer;
 mod cursors;
+mod disk;
 mod documents;
 mod errand;
 mod evict;

@@ -218,9 +218,12 @@ pub(crate) fn manifest_in(blobs: &Blobs, digest: &Digest) -> Result<Manifest, St
 
 pub(crate) fn store_manifest(service: &Service, manifest: &Manifest) -> Result<Digest, String> {
     let bytes = seagull_results::encode_manifest(manifest);
-    let mut writer = service.blobs.writer(bytes.len() as u64).map_err(|error| error.to_string())?;
-    writer.write(&bytes).map_err(|error| error.to_string())?;
-    writer.finish(None).map_err(|error| error.to_string())
+    let store = || {
+        let mut writer = service.blobs.writer(bytes.len() as u64)?;
+        writer.write(&bytes)?;
+        writer.finish(None)
+    };
+    service.disk.keep(seagull_results::Error::is_full, store).map_err(|error| error.to_string())
 }
 
 /// The part of a manifest that another has too.

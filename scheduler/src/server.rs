@@ -20,6 +20,7 @@ use tonic::transport::{Channel, Endpoint, Identity, ServerTlsConfig, Uri};
 
 use crate::actor::{Actor, Ends, Handle};
 use crate::committer::Committer;
+use crate::disk::Disk;
 use crate::indexer::{self, Spool};
 use crate::journal::{self, Journal};
 use crate::outputs::Outputs;
@@ -36,8 +37,6 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// A connection that is silent for so long is asked whether it lives, and closed if it does not answer for as long
 /// again: a client without a network is gone. Not before the lease is over, which says what silence of executors means.
 const SILENCE: Duration = Duration::from_secs(20);
-
-/// What may wait for the store before large blobs are refused, and the logs of ended runs wait unpacked.
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -93,7 +92,10 @@ impl Server {
         let silence = options.settings.lease.max(SILENCE);
         let (journal, state) = Journal::open(&options.journal, options.settings)?;
         let reader = Mutex::new(journal.reader()?);
-        let committer = Committer::start(journal, state.seq);
+        // Other processes look at the runs of embedded schedulers.
+        let is_embedded = options.journal != options.state;
+        let disk = Arc::new(Disk::new(!is_embedded));
+        let committer = Committer::start(journal, state.seq, disk.clone());
         let (requests, receiver) = mpsc::channel(QUEUE);
         let (errands, errand_queue) = mpsc::unbounded_channel();
         let (live, _) = broadcast::channel(4096);
@@ -115,8 +117,8 @@ impl Server {
             remote,
             history: in_state(path, History::open(&path.join("history.sqlite")))?,
             archive: in_state(path, Archive::open(&path.join("runs")))?,
-            // Other processes look at the runs of embedded schedulers.
-            outputs: Arc::new(Outputs::new(&path.join("runs"), options.journal != options.state)),
+            outputs: Arc::new(Outputs::new(&path.join("runs"), is_embedded)),
+            disk: disk.clone(),
             runs: path.join("runs"),
             journal: options.journal,
             reader,
@@ -129,7 +131,7 @@ impl Server {
         if let Some(spool) = spool {
             tokio::spawn(indexer::run(service.clone(), spool));
         }
-        let actor = Actor::new(state, committer, Ends { requests: receiver, errands, live });
+        let actor = Actor::new(state, committer, Ends { requests: receiver, errands, live, disk });
         Ok(Server { service, token: options.token, silence, actor: tokio::spawn(actor.run()) })
     }
 
@@ -245,11 +247,14 @@ mod tests {
     }
 
     fn start(state: &Path) -> (Server, Token) {
+        start_with(state, state)
+    }
+
+    fn start_with(journal: &Path, state: &Path) -> (Server, Token) {
         let token: Token = "secret".parse().unwrap();
-        let [journal, path] = [state.to_owned(), state.to_owned()];
         let options = Options {
-            journal,
-            state: path,
+            journal: journal.to_owned(),
+            state: state.to_owned(),
             blobs: None,
             index: None,
             spool: u64::MAX,
@@ -284,9 +289,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_a_log_has_no_room_the_scheduler_ends_instead_of_keeping_executors_waiting() {
+    async fn where_a_log_has_no_room_the_scheduler_of_one_run_ends() {
         let state = tempfile::tempdir().unwrap();
-        let (mut server, token) = start(state.path());
+        let (mut server, token) = start_with(&state.path().join("runs/r"), state.path());
         let mut executor = endpoint::executors_client(server.connect(), &token);
         let mut client = endpoint::runs_client(server.connect(), &token);
         client.submit(convert::submission(spec("r")).unwrap()).await.unwrap();

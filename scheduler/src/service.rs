@@ -12,6 +12,7 @@ use seagull_scheduler_core::{Fact, What};
 use tonic::Status;
 
 use crate::actor::{self, Handle};
+use crate::disk::Disk;
 use crate::grpc::blocking;
 use crate::indexer::Spool;
 use crate::journal::{self, Reader};
@@ -35,6 +36,8 @@ pub(crate) struct Service {
     pub room: Room,
     /// How long a report with results is held while there is no room.
     pub hold: Duration,
+    /// Room on the disk of the state directory.
+    pub disk: Arc<Disk>,
     /// What tests print while they run.
     pub outputs: Arc<Outputs>,
     /// `STATE/runs`: a directory for each run, with its logs and its archived stream.
@@ -213,6 +216,7 @@ pub(crate) mod tests {
                 remote: None,
                 history: History::open(&path.join("history.sqlite")).unwrap(),
                 archive: Archive::open(&runs).unwrap(),
+                disk: Arc::new(Disk::new(true)),
                 outputs: Arc::new(Outputs::new(&runs, true)),
                 journal: runs.join(run),
                 runs,

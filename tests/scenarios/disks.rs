@@ -1,13 +1,17 @@
 //! Disks that fill up.
 
 use std::fs;
+use std::time::Duration;
 
 use super::fleet::{Fleet, RUN, Settings, reach};
 use super::round::{GONE, play};
 use super::subject::Subject;
-use crate::harness::{Namespace, Place, Running};
+use crate::harness::{Namespace, Place, Running, until};
 
 const MOUNT: [&str; 1] = ["--mount"];
+/// What a scheduler says when its disk is full, and when it is not any more.
+const WAITS: &str = "until then nothing is acknowledged";
+const AGAIN: &str = "there is room on the disk again";
 
 /// A small disk beside the suite, which only those see who are in its place.
 struct Disk {
@@ -49,16 +53,26 @@ fn the_schedulers_disk_fills_up() {
         let Some(disk) = Disk::new(&subject, "scheduler", "32m") else { return };
         // The token is there too.
         let (place, executors) = (disk.place.clone(), vec![disk.place.clone(); 3]);
-        let mut fleet = Fleet::with(subject, Settings { place, executors, ..Settings::default() });
+        let mut fleet =
+            Fleet::with(subject, Settings { lease: "3s", place, executors, ..Settings::default() });
         let faults = round.faults(1, 4);
         let mut run = fleet.run(&[]);
+        let times = |said: &str, words: &str| said.matches(words).count();
         for moment in round.moments(faults, fleet.subject.tests()) {
             reach(&mut run, moment);
+            let before = times(&fleet.scheduler_says(), AGAIN);
             disk.fill();
-            let (code, said) = fleet.scheduler_ends();
-            assert_eq!(code, 1, "{said}");
-            says_that_it_is_full(&said);
-            // One that comes too early says the same, or finds a little room that is left.
+            until(|| times(&fleet.scheduler_says(), WAITS) == before + 1);
+            says_that_it_is_full(&fleet.scheduler_says());
+            // Longer than the lease.
+            std::thread::sleep(Duration::from_secs(5));
+            if round.chance.below(2) == 0 {
+                disk.free();
+                until(|| times(&fleet.scheduler_says(), AGAIN) == before + 1);
+                continue;
+            }
+            fleet.kill_scheduler();
+            // One that comes too early says so and ends, or finds a little room that is left.
             if let Err(said) = fleet.start_scheduler() {
                 says_that_it_is_full(&said);
             }

@@ -154,9 +154,9 @@ impl Fleet {
         self.scheduler.kill();
     }
 
-    /// The scheduler's exit code and last words, when it has ended by itself.
-    pub fn scheduler_ends(&mut self) -> (i32, String) {
-        self.scheduler.wait()
+    /// What the scheduler has said since it was started.
+    pub fn scheduler_says(&self) -> String {
+        self.scheduler.stderr()
     }
 
     /// Starts a scheduler on the same state, at the same address. What it says, if it cannot.

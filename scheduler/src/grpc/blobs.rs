@@ -28,6 +28,8 @@ fn refused(error: &Error) -> Status {
         Error::NoBlob(_) => Status::not_found(said),
         Error::Full { .. } => Status::resource_exhausted(said),
         Error::Store { trouble, .. } if trouble.why.passes() => Status::unavailable(said),
+        Error::Digest { .. } | Error::Source(_) => Status::data_loss(said),
+        _ if error.is_full() => Status::unavailable(said),
         _ => Status::internal(said),
     }
 }
@@ -68,12 +70,11 @@ impl Blobs for Face {
             if received > size {
                 return Err(Status::invalid_argument("more data than the header says"));
             }
-            writer = blocking(move || writer.write(&data).map(|()| writer)).await?;
+            let written = blocking(move || Ok::<_, String>(writer.write(&data).map(|()| writer))).await?;
+            writer = written.map_err(|error| refused(&error))?;
         }
-        let finish = move || writer.finish(Some(digest));
-        let finished =
-            tokio::task::spawn_blocking(finish).await.map_err(|e| Status::internal(e.to_string()))?;
-        finished.map_err(|error| Status::data_loss(error.to_string()))?;
+        let finished = blocking(move || Ok::<_, String>(writer.finish(Some(digest)))).await?;
+        finished.map_err(|error| refused(&error))?;
         Ok(Response::new(v1::PutResponse {}))
     }
 

@@ -33,8 +33,7 @@ impl Drop for Gone {
 }
 
 impl Face {
-    /// Without room, no result that names its text can be acknowledged, as without room for the journal: better that
-    /// the process ends, and executors wait for the next, than that they fall silent.
+    /// Without room no result that names its text can be acknowledged, as without room for the journal.
     async fn not_kept(&self, error: seagull_results::Error) -> Status {
         if error.is_full() {
             let _ = self.0.actor.requests.send(actor::Request::Broken(error.to_string())).await;
@@ -98,8 +97,10 @@ impl Executors for Face {
         if self.0.remote.is_some() && self.0.archive.contains(&run) {
             return Err(Status::not_found("the run has ended, and its logs are on their way to the store"));
         }
-        let logs = self.0.logs(&run);
-        let written = blocking(move || Ok::<_, String>(logs.write_at(attempt, offset, &data))).await?;
+        let (logs, disk) = (self.0.logs(&run), self.0.disk.clone());
+        let write =
+            move || disk.keep(seagull_results::Error::is_full, || logs.write_at(attempt, offset, &data));
+        let written = blocking(move || Ok::<_, String>(write())).await?;
         let durable = match written {
             Ok(durable) => durable,
             Err(error) => return Err(self.not_kept(error).await),

@@ -164,8 +164,12 @@ fn a_full_disk_is_told_and_what_was_durable_stays() {
     journal.connection.query_row("PRAGMA max_page_count = 40", [], |_| Ok(())).unwrap();
     let (full, error) =
         (1..).find_map(|number| Some((number, journal.append(&[submitted(number)]).err()?))).unwrap();
-    let error = error.to_string();
-    assert!(error.contains("database or disk is full\nhint: make room on the disk"), "{error}");
+    let told = error.to_string();
+    assert!(
+        error.is_full() && told.contains("database or disk is full\nhint: make room on the disk"),
+        "{told}"
+    );
+    assert!(journal.append(&[submitted(full)]).is_err_and(|error| error.is_full()), "it can be tried again");
     drop(journal);
     let (_, state) = Journal::open(directory.path(), Settings::default()).unwrap();
     assert_eq!((state.seq.0, state.runs.len() as u64), (full - 1, full - 1));
