@@ -22,6 +22,7 @@ use crate::past::now;
 use crate::plan;
 use crate::room::Elsewhere;
 use crate::service::{Facts, Service};
+use crate::told::Told;
 
 /// Facts read at a time, and documents after which they are written.
 const PAGE: u32 = 200;
@@ -41,6 +42,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// An index elsewhere, and how far it is.
 pub(crate) struct Spool {
     pub cursors: Cursors,
+    pub told: Told,
     letters: DeadLetters,
 }
 
@@ -50,6 +52,7 @@ impl Spool {
         std::fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
         Ok(Spool {
             cursors: Cursors::open(&directory.join("cursors.sqlite"))?,
+            told: Told::open(&directory.join("timings.sqlite"))?,
             letters: DeadLetters::new(&directory.join("dead-letters.jsonl")),
         })
     }

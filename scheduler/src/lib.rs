@@ -31,6 +31,7 @@ mod recovery;
 mod room;
 mod server;
 mod service;
+mod told;
 mod uploads;
 mod watch;
 

@@ -1,12 +1,13 @@
 //! A scheduler with an index elsewhere: runs do not wait for it, and all that they came to gets there.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Elasticsearch, Fault, Proxy, Running, Suite, text, until};
+use crate::harness::{Elasticsearch, Fault, Finished, Proxy, Running, Suite, text, until};
 use crate::processes::Cluster;
 
 const SUITE: &str = "
@@ -17,6 +18,9 @@ def test_many(n): pass
 def test_bad(): raise ValueError('the gasket of the starboard pump leaks')
 ";
 const TESTS: u64 = 22;
+/// What an index told is an hour old then.
+const AN_HOUR_LATER: &str = "import sqlite3, sys
+with sqlite3.connect(sys.argv[1]) as told: told.execute('UPDATE told SET at = at - 3600000')";
 
 /// A way to the server on which nothing passes while it is down.
 fn way(server: &Elasticsearch) -> (Proxy, Arc<AtomicBool>) {
@@ -84,6 +88,43 @@ fn a_run_ends_while_its_index_is_down_and_is_there_when_it_is_back() {
     );
     assert_eq!(objects(&cluster, &["tests", "--slowest", "--limit", "5"]).len(), 5);
     again.signal(Signal::SIGTERM);
+}
+
+#[test]
+fn plans_go_by_what_an_index_told_last_while_it_is_away() {
+    let Some(server) = Elasticsearch::get() else { return };
+    let (proxy, is_down) = way(&server);
+    is_down.store(false, Ordering::SeqCst);
+    let url = server.url_at(proxy.address);
+    let scheduler = || Cluster::start_with(Suite::of(&[("test_a.py", SUITE)]), &["--index", &url]);
+    let unknown = |run: &Finished| run.all("plan").last().unwrap()["unknown"].clone();
+    let warned = |run: &Finished| run.one("manifest_confirmed")["warnings"].to_string();
+    let run = |cluster: &Cluster, select: &[&str]| {
+        cluster.start_run(&[&["--project", "gaskets"], select].concat()).finish()
+    };
+    let first = scheduler();
+    let _executor = first.executor("e-one");
+    assert_eq!(unknown(&run(&first, &[])), TESTS);
+    until(|| server.count("timings") > 0);
+
+    // Another one knows nothing itself; what its first run executes is little of it all.
+    let other = scheduler();
+    let _executor = other.executor("e-one");
+    let one = run(&other, &["--select", "test_a.py::test_good"]);
+    assert_eq!((unknown(&one), warned(&one).as_str()), (0.into(), "[]"));
+    is_down.store(true, Ordering::SeqCst);
+    let told = other.suite.beside("scheduler/index/timings.sqlite");
+    assert!(Command::new("python3").args(["-c", AN_HOUR_LATER]).arg(told).status().unwrap().success());
+    let all = run(&other, &[]);
+    assert!(warned(&all).contains("durations are by what the index told 60 min ago: "), "{}", warned(&all));
+    assert_eq!(unknown(&all), 0);
+
+    // Who was never told anything guesses, and runs as well.
+    let third = scheduler();
+    let _executor = third.executor("e-one");
+    let guessed = run(&third, &[]);
+    assert!(warned(&guessed).contains("durations are guessed: "), "{}", warned(&guessed));
+    assert_eq!(unknown(&guessed), TESTS);
 }
 
 #[test]
