@@ -157,6 +157,48 @@ pub enum Workspace {
 }
 
 impl RunSpec {
+    /// The longest bundle, in milliseconds, if nothing else is said.
+    pub const CAP_MS: u64 = 600_000;
+    /// How long a worker may tear down after an interrupt, in milliseconds, likewise.
+    pub const GRACE_MS: u64 = 10_000;
+
+    /// A run of a whole suite of pytest's, with what holds where nothing else is said.
+    pub fn new(id: RunId, workspace: Workspace) -> RunSpec {
+        RunSpec {
+            id,
+            owner: String::new(),
+            project: String::new(),
+            priority: 0,
+            rev: String::new(),
+            branch: None,
+            labels: BTreeMap::new(),
+            deadline: None,
+            submitted_at: 0,
+            workspace,
+            suite: Suite::default(),
+            arguments: Vec::new(),
+            select: Vec::new(),
+            cap_ms: Self::CAP_MS,
+            test_limit_ms: None,
+            start_limit_ms: None,
+            retries: 0,
+            test_losses: None,
+            run_losses: None,
+            fail_fast: None,
+            flaky_fails: false,
+            early_start: true,
+            second_copy: true,
+            grace_ms: Self::GRACE_MS,
+            seed: 1,
+            orphan_ms: None,
+            planning: Planning::default(),
+            isolation: Isolation::Slot,
+            worker_memory_kib: None,
+            first: Vec::new(),
+            awaits_judgement: false,
+        }
+    }
+
     /// After how many losses a test is given up, if nothing else is said.
     pub const TEST_LOSSES: u32 = 3;
 
@@ -210,39 +252,8 @@ mod tests {
 
     #[test]
     fn a_run_differs_by_what_was_asked_for_and_not_by_when_or_by_chance() {
-        let spec = RunSpec {
-            id: "r".parse().unwrap(),
-            owner: "ada".into(),
-            project: "p".into(),
-            priority: 0,
-            rev: String::new(),
-            branch: None,
-            labels: BTreeMap::new(),
-            deadline: None,
-            submitted_at: 0,
-            workspace: Workspace::InPlace { directory: "/suite".into(), content: String::new() },
-            suite: Suite::default(),
-            arguments: Vec::new(),
-            select: Vec::new(),
-            cap_ms: 600_000,
-            test_limit_ms: None,
-            start_limit_ms: None,
-            retries: 0,
-            test_losses: None,
-            run_losses: None,
-            fail_fast: None,
-            flaky_fails: false,
-            early_start: true,
-            second_copy: true,
-            grace_ms: 10_000,
-            seed: 1,
-            orphan_ms: None,
-            planning: Planning::default(),
-            isolation: Isolation::Slot,
-            worker_memory_kib: None,
-            first: Vec::new(),
-            awaits_judgement: false,
-        };
+        let workspace = Workspace::InPlace { directory: "/suite".into(), content: String::new() };
+        let spec = RunSpec::new("r".parse().unwrap(), workspace);
         let flaky = RunSpec { flaky_fails: true, ..spec.clone() };
         let project = RunSpec { project: "q".into(), ..spec.clone() };
         let isolated = RunSpec { isolation: Isolation::Test, ..spec.clone() };

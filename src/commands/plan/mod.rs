@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use seagull_binpacker::{Budget, Part, Plan, Problem, steps_within};
+use seagull_domain::RunSpec;
 
 use crate::cli;
 use crate::commands::{health, print};
@@ -23,7 +24,6 @@ use crate::duration::millis;
 use crate::errors::usage;
 use crate::report::{Output, Paint, file};
 
-const CAP: Duration = Duration::from_secs(600);
 /// About ten seconds.
 const STEPS: u64 = 10 * seagull_binpacker::STEPS;
 
@@ -99,7 +99,7 @@ fn write_page(planned: &Planned, path: &Path) -> anyhow::Result<()> {
 
 /// The cap that is asked for, in milliseconds.
 fn cap_ms(costs: &cli::CostArgs) -> u64 {
-    millis(costs.cap.unwrap_or(CAP))
+    costs.cap.map_or(RunSpec::CAP_MS, millis)
 }
 
 impl Named {

@@ -7,7 +7,7 @@ use seagull_domain::{RunSpec, Workspace};
 use seagull_results::{History, Lineage, Setups};
 use seagull_scheduler::Costs;
 
-use super::{CAP, Named};
+use super::Named;
 use crate::cli;
 use crate::commands::doctor::trial;
 use crate::commands::health;
@@ -74,7 +74,7 @@ fn run_args(args: &cli::Plan, place: &Place) -> cli::Run {
     let mut run = cli::Run::default();
     (run.paths, run.arguments) = (args.paths.clone(), args.arguments.clone());
     run.what.suite = args.suite.clone();
-    run.how.cap = args.costs.cap.or(place.config.run.cap).or(Some(CAP));
+    run.how.cap = args.costs.cap.or(place.config.run.cap);
     run.at.state = args.state.clone();
     run
 }

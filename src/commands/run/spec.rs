@@ -22,8 +22,6 @@ use crate::git::{self, Changed};
 use crate::place::Place;
 use crate::report;
 
-const CAP: Duration = Duration::from_secs(600);
-const GRACE: Duration = Duration::from_secs(10);
 const ORPHAN: Duration = Duration::from_secs(3600);
 /// Of paths that have changed, in all.
 const CHANGED_BYTES: usize = 128 << 10;
@@ -47,16 +45,11 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
     let (how, defaults) = (&args.how, &place.config.run);
     let settings = files.settings.clone();
     Ok(RunSpec {
-        id: args.what.run_id.clone().map_or_else(fresh::run_id, Ok)?,
         owner: owner(),
         project: args.what.suite.project.clone().unwrap_or_else(|| place.project()),
-        priority: 0,
         rev: files.rev,
         branch: branch(args, place),
-        labels: BTreeMap::new(),
-        deadline: None,
         submitted_at: fresh::unix_millis(),
-        workspace: files.workspace,
         suite: Suite {
             python: python(args, place, remote),
             variables: variables(place, files.version),
@@ -73,7 +66,7 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
         },
         arguments: paths.into_iter().chain(args.arguments.iter().cloned()).collect(),
         select: args.what.select.clone(),
-        cap_ms: millis(how.cap.or(defaults.cap).unwrap_or(CAP)),
+        cap_ms: how.cap.or(defaults.cap).map_or(RunSpec::CAP_MS, millis),
         planning: Planning {
             algorithm: how.algorithm.or(defaults.algorithm).unwrap_or_default(),
             limit_ms: how.time_limit.or(defaults.time_limit).map(millis),
@@ -87,14 +80,13 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
         flaky_fails: how.flaky.or(defaults.flaky_fails).unwrap_or(false),
         early_start: !how.no_early_start && defaults.early_start.unwrap_or(true),
         second_copy: !how.no_second_copy && defaults.second_copy.unwrap_or(true),
-        grace_ms: millis(how.grace.or(defaults.grace).unwrap_or(GRACE)),
+        grace_ms: how.grace.or(defaults.grace).map_or(RunSpec::GRACE_MS, millis),
         seed: how.seed.map_or_else(fresh::seed, Ok)?,
         orphan_ms: orphan(args, remote),
         isolation: how.isolation.or(defaults.isolation).unwrap_or_default(),
         worker_memory_kib: how.worker_memory.or(defaults.worker_memory),
         first: how.changed.as_deref().map_or(Ok(Vec::new()), |base| changed(base, place))?,
-        // Only who follows a run judges it.
-        awaits_judgement: false,
+        ..RunSpec::new(args.what.run_id.clone().map_or_else(fresh::run_id, Ok)?, files.workspace)
     })
 }
 

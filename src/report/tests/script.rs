@@ -1,13 +1,12 @@
 //! A run as a script: everything that can happen to a test, and to an executor, once.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seagull_domain::{
     AttemptId, Counts, Digest, Evidence, ExecutorId, FileTests, Generation, InfraCause, Instant, Manifest,
     NotExecuted, Outcome, PlanSummary, Recall, RunEvent, RunSpec, RunVerdict, SecondCopy, Seq, Sickness,
-    SkippedModule, SlotNumber, StreamItem, Suite, SuiteError, TestCause, TestIndex, TestResult, TextRef,
-    Verdict, Workspace,
+    SkippedModule, SlotNumber, StreamItem, SuiteError, TestCause, TestIndex, TestResult, TextRef, Verdict,
+    Workspace,
 };
 use seagull_proto::convert::Printed;
 
@@ -68,38 +67,14 @@ pub fn executor(name: &str) -> ExecutorId {
 }
 
 pub fn spec(retries: u32) -> RunSpec {
+    let workspace = Workspace::InPlace { directory: "/src/algebra".into(), content: String::new() };
     RunSpec {
-        id: "r-7".parse().unwrap(),
         owner: "ada".into(),
         project: "algebra".into(),
-        priority: 0,
         rev: "4f2a".into(),
-        labels: BTreeMap::new(),
-        deadline: None,
-        submitted_at: 0,
-        workspace: Workspace::InPlace { directory: "/src/algebra".into(), content: String::new() },
-        suite: Suite::default(),
         arguments: vec!["tests".into()],
-        select: vec![],
-        cap_ms: 600_000,
-        test_limit_ms: None,
-        start_limit_ms: None,
         retries,
-        test_losses: None,
-        run_losses: None,
-        fail_fast: None,
-        flaky_fails: false,
-        early_start: true,
-        second_copy: true,
-        grace_ms: 10_000,
-        seed: 1,
-        orphan_ms: None,
-        planning: Default::default(),
-        isolation: Default::default(),
-        worker_memory_kib: None,
-        first: Vec::new(),
-        awaits_judgement: false,
-        branch: None,
+        ..RunSpec::new("r-7".parse().unwrap(), workspace)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use seagull_domain::{
     AttemptId, BundleContents, Desired, Digest, Discovery, Epoch, Generation, Instant, PlanSummary, Report,
-    RunId, RunSpec, Suite, Workspace,
+    RunId, RunSpec, Workspace,
 };
 use seagull_executor_core::{WorkerEvent, WorkerId};
 use seagull_scheduler_core::{Call, Effect, Event, Plan, Settings, State, What};
@@ -240,37 +240,11 @@ impl Fleet {
 }
 
 fn spec() -> RunSpec {
+    let workspace = Workspace::Artifact { digest: Digest([3; 32]), directory: String::new() };
     RunSpec {
-        id: run(),
         owner: "benchmark".into(),
         project: "makespan".into(),
-        priority: 0,
-        rev: String::new(),
-        labels: BTreeMap::new(),
-        deadline: None,
-        submitted_at: 0,
-        workspace: Workspace::Artifact { digest: Digest([3; 32]), directory: String::new() },
-        suite: Suite::default(),
-        arguments: Vec::new(),
-        select: Vec::new(),
-        cap_ms: 600_000,
-        test_limit_ms: None,
-        start_limit_ms: None,
-        retries: 0,
-        test_losses: None,
-        run_losses: None,
-        fail_fast: None,
-        flaky_fails: false,
         early_start: false,
-        second_copy: true,
-        grace_ms: 10_000,
-        seed: 1,
-        orphan_ms: None,
-        planning: Default::default(),
-        isolation: Default::default(),
-        worker_memory_kib: None,
-        first: Vec::new(),
-        awaits_judgement: false,
-        branch: None,
+        ..RunSpec::new(run(), workspace)
     }
 }

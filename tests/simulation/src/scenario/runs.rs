@@ -1,8 +1,7 @@
 //! The runs of a seed: their tests' scripts, and what their clients do.
 
 use seagull_domain::{
-    Digest, Environment, EnvironmentNumber, Isolation, Outcome, Relation, RunSpec, Suite, TestIndex,
-    Workspace,
+    Digest, Environment, EnvironmentNumber, Isolation, Outcome, Relation, RunSpec, TestIndex, Workspace,
 };
 
 use super::{Anticipation, Discovery, Does, Judge, Judges, RunPlan, Script, TEST_KIB};
@@ -159,38 +158,20 @@ fn earlier(r: &mut Random, run: &mut RunPlan) -> Vec<TestIndex> {
 }
 
 fn spec(r: &mut Random, id: &str) -> RunSpec {
+    let workspace = Workspace::Artifact { digest: Digest([1; 32]), directory: String::new() };
     RunSpec {
-        id: id.parse().expect("a safe id"),
         owner: "simulation".into(),
         project: "simulation".into(),
-        priority: 0,
-        rev: String::new(),
-        labels: Default::default(),
-        deadline: None,
-        submitted_at: 0,
-        workspace: Workspace::Artifact { digest: Digest([1; 32]), directory: String::new() },
-        suite: Suite::default(),
-        arguments: Vec::new(),
-        select: Vec::new(),
-        cap_ms: if r.chance(150) { r.within(500..=4000) } else { 600_000 },
-        test_limit_ms: None,
-        start_limit_ms: None,
+        cap_ms: if r.chance(150) { r.within(500..=4000) } else { RunSpec::CAP_MS },
         retries: r.within(0..=2) as u32,
         test_losses: r.chance(200).then(|| r.within(1..=5) as u32),
         run_losses: r.chance(300).then(|| r.within(1..=6) as u32),
-        fail_fast: None,
         flaky_fails: r.chance(200),
-        early_start: true,
         second_copy: r.chance(900),
         grace_ms: r.within(1000..=5000),
-        seed: 1,
-        orphan_ms: None,
-        planning: Default::default(),
         isolation: isolation(r),
         worker_memory_kib: r.chance(100).then(|| r.within(1..=5) * TEST_KIB),
-        first: Vec::new(),
-        awaits_judgement: false,
-        branch: None,
+        ..RunSpec::new(id.parse().expect("a safe id"), workspace)
     }
 }
 
