@@ -93,11 +93,10 @@ impl<'p> Bins<'p> {
     /// The fullest that takes it: (left then, bin).
     fn with_room(&self, piece: Piece, steps: &mut Steps) -> Option<(u64, u32)> {
         let alone = piece.load.with_setup(self.scopes.sum(piece.scopes));
-        let takes = |&(_, bin): &(u64, u32)| {
+        let mut takes = |&(_, bin): &(u64, u32)| {
             steps.take(1);
             self.left_with(bin, piece).map(|left| (left, bin))
         };
-        let mut takes = takes;
         let near = self.open.range((alone.micros, 0)..).take(SCAN).find_map(&mut takes);
         near.or_else(|| self.open.range((self.capacity.surely(&alone), 0)..).take(SCAN).find_map(takes))
     }

@@ -300,7 +300,8 @@ impl<'u, 'p> Search<'u, 'p> {
         {
             self.close(pieces);
         }
-        if !whole && !self.is_proven() {
+        // Of bundles that slots keep short it is not their number that counts.
+        if !whole && !self.limits.is_effective() && !self.is_proven() {
             self.bound_by_columns();
         }
         self.unsolved = unsolved.filter(|_| !self.is_proven());
@@ -328,7 +329,8 @@ impl<'u, 'p> Search<'u, 'p> {
         if pieces.are_units && gap.lower + bins > self.bound.0 {
             self.bound = (gap.lower + bins, gap.bound.unwrap_or(Bound::Reduction));
         }
-        let Some((found, stage)) = gap.bins else { return };
+        let all_settled = || rest.is_empty().then(|| (Vec::new(), Stage::Completion));
+        let Some((found, stage)) = gap.bins.or_else(all_settled) else { return };
         let found = found.into_iter().map(|bin| bin.into_iter().map(|at| rest[at as usize]).collect());
         let all: Vec<Vec<u32>> = settled.into_iter().chain(found).collect();
         let bins = pieces.bins(self.units, &all, self.capacity.max_tests);

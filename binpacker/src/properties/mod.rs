@@ -172,6 +172,17 @@ fn in_files(files: &[(u32, u64)], setup: u64, cap_ms: u64) -> Problem {
 }
 
 #[test]
+fn the_solver_alone_takes_what_exact_reduction_has_settled() {
+    // Pairs, each of which fills a bundle, in modules that cost nothing.
+    let pairs = (0..30).flat_map(|pair| [600_000_000 + pair * 1_000_000, 400_000_000 - pair * 1_000_000]);
+    let items = (0..).zip(pairs).map(|(test, micros)| Item { test, micros, ..Item::default() }).collect();
+    let problem = Problem::new(items, 1_000_000);
+    let budget = Budget { algorithm: Algorithm::Ilp, ..Budget::default() };
+    let plan = pack_within(&problem, &budget).unwrap();
+    assert_eq!((plan.bundles.len(), plan.lower_bound), (30, 30));
+}
+
+#[test]
 fn files_stay_whole_where_they_fit_and_are_dispatched_longest_first() {
     let plan = checked(&in_files(&[(4, 50_000), (4, 200_000), (2, 100_000)], 0, 1_000));
     let tests: Vec<_> = plan.bundles.iter().map(|b| b.tests.clone()).collect();

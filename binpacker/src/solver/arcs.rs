@@ -7,6 +7,8 @@ use super::types::Types;
 
 /// Cells of a table, at most.
 pub const MOST_CELLS: u64 = 6_000_000;
+/// Cells that a step goes over.
+const CELLS_PER_STEP: u64 = 8;
 /// No value is as low.
 const NEVER: i64 = i64::MIN / 4;
 
@@ -125,7 +127,7 @@ impl<'t> Arcs<'t> {
     pub fn steps(&self) -> u64 {
         let cells: u64 =
             (0..self.types.len()).map(|kind| u64::from(self.copies(kind))).sum::<u64>() * self.width() as u64;
-        cells / 8 + 1
+        cells / CELLS_PER_STEP + 1
     }
 }
 

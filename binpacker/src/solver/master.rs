@@ -12,8 +12,6 @@ use crate::budget::Steps;
 
 /// Iterations of one program, at most.
 const ITERATIONS: i32 = 20_000;
-/// Rows that an iteration goes over in a step.
-const ROWS_PER_STEP: u64 = 1;
 /// Begins with the last basis: the primal method where sets were added, the dual method where bounds have moved.
 const DUAL: i32 = 1;
 const PRIMAL: i32 = 4;
@@ -137,7 +135,7 @@ impl Master {
         model.try_set_option("simplex_strategy", strategy).ok()?;
         let solved = model.try_solve().ok()?;
         let iterations = u64::try_from(solved.simplex_iteration_count()).unwrap_or_default();
-        let enough = steps.take((iterations + 1) * (self.rows.len() as u64 / ROWS_PER_STEP + 1));
+        let enough = steps.take((iterations + 1) * (self.rows.len() as u64 + 1));
         let optimal = solved.status() == HighsModelStatus::Optimal;
         let (value, solution) = (solved.objective_value(), solved.get_solution());
         self.model = Some(Model::from(solved));

@@ -4,6 +4,8 @@ use super::types::{Pattern, Types, View};
 
 /// Sets that are told, at most.
 const PATTERNS: usize = 100;
+/// Cells of the table that take as long as a step.
+const CELLS_PER_STEP: u64 = 24;
 
 /// What a bin is worth in whole numbers. All sums of values are far below 2^53, so that they are exact in floating point, which is
 /// what a processor does many of at once.
@@ -190,9 +192,6 @@ fn take(row: Row, before: &[f64], after: &mut [f64], taken: &mut [bool]) {
         *after = if with > *without { with } else { *without };
     }
 }
-
-/// Cells of the table that take as long as a step.
-const CELLS_PER_STEP: u64 = 24;
 
 /// The bound that these values prove: in any packing into proper sets each bin is worth at most `most` (Farley 1990).
 pub fn farley(types: &Types, values: &[u64], most: u64) -> u64 {
