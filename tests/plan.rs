@@ -110,3 +110,37 @@ fn a_list_of_durations_is_planned_without_a_suite() {
     );
     assert_eq!(plan(&["none.csv"]).status.code(), Some(2));
 }
+
+#[test]
+fn what_is_said_of_planning_is_what_the_plan_goes_by() {
+    let suite = Suite::of(&[]);
+    let rows: String = (0..12).map(|i| format!("t{i},2.5,{}\n", 0.1 * f64::from(i % 3))).collect();
+    suite.write("list.csv", &format!("test_id,seconds,sd\n{rows}"));
+    let exact: String = (0..12).map(|i| format!("t{i},2.5\n")).collect();
+    suite.write("exact.csv", &format!("test_id,seconds\n{exact}"));
+    let plan = |line: &str| {
+        let arguments = ["plan", "--cap", "10s", "--output", "json", "--timings"].into_iter();
+        let mut object =
+            planned(&suite.seagull(&arguments.chain(line.split(' ')).collect::<Vec<_>>()).output().unwrap());
+        object.as_object_mut().unwrap().remove("seconds");
+        object
+    };
+    let bundles = |line: &str| plan(line)["bundle_count"].as_u64().unwrap();
+    for algorithm in ["greedy", "ilp", "auto"] {
+        assert_eq!(bundles(&format!("exact.csv --algorithm {algorithm}")), 3, "{algorithm}");
+    }
+    // Two of 2.5 s are what is left of ten.
+    assert_eq!(bundles("exact.csv --sandbox-start 5s"), 6);
+    assert_eq!((bundles("list.csv --overrun 0.5"), bundles("list.csv --overrun 0.001")), (3, 4));
+    let repeated = "list.csv --seed 7 --budget 1000";
+    assert_eq!(plan(repeated), plan(repeated));
+    assert_eq!(plan("list.csv --time-limit 1h")["repeatable"], true);
+    let slots = plan("exact.csv --slots 1,2,3,6");
+    assert_eq!(
+        (slots["slots"].as_array().unwrap().len(), &slots["knee"]),
+        (4, &Value::Null),
+        "each of them pays"
+    );
+    let refused = suite.seagull(&["plan", "--timings", "list.csv", "--branch", "b"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+}

@@ -41,7 +41,7 @@ pub struct Plan {
     #[arg(last = true, value_name = "FRAMEWORK ARGS")]
     pub arguments: Vec<String>,
     /// Plan these durations, and look at no suite; - is standard input
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["paths", "arguments", "project", "framework", "python"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["paths", "arguments", "project", "framework", "python", "branch", "base_branch", "state"])]
     pub timings: Option<PathBuf>,
     #[command(flatten)]
     pub suite: SuiteArgs,

@@ -276,7 +276,16 @@ impl<'a, W: Write> Page<'a, W> {
         writeln!(self.out, "all tests   {:<13}  {}", millis(plan.total_ms), micros(work.total_us))?;
         writeln!(self.out, "longest     {:<13}  {}", millis(plan.longest_ms), micros(work.longest_us))?;
         let least = predicted_bound(plan);
-        writeln!(self.out, "at least    {:<13}  {}", millis(least), micros(bound))
+        writeln!(self.out, "at least    {:<13}  {}", millis(least), micros(bound))?;
+        if plan.lower_bound == 0 {
+            return Ok(());
+        }
+        let fewest = match plan.bundles.saturating_sub(plan.lower_bound) {
+            0 => String::new(),
+            gap => format!(" than {}: a gap of {gap}", plan.lower_bound),
+        };
+        let bound = one_line(&plan.bound, ID_WIDTH);
+        writeln!(self.out, "bundles     {:<13}  no plan has fewer{fewest} ({bound})", plan.bundles)
     }
 
     fn makespan(&self) -> String {

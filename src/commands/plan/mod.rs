@@ -15,7 +15,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use seagull_binpacker::{Budget, Part, Plan, Problem, steps_within};
+use seagull_binpacker::{Algorithm, Budget, Part, Plan, Problem, steps_within};
 use seagull_domain::RunSpec;
 
 use crate::cli;
@@ -47,12 +47,11 @@ struct Planned {
 }
 
 pub async fn run(args: cli::Plan) -> anyhow::Result<u8> {
-    let began = Instant::now();
     let named = match &args.timings {
         Some(file) => timings::read(file)?.problem(&args.costs),
         None => suite::problem(&args).await?,
     };
-    let limit = args.packing.time_limit;
+    let (began, limit) = (Instant::now(), args.packing.time_limit);
     let late = || limit.is_some_and(|limit| began.elapsed() >= limit);
     let time_left = || limit.map(|limit| limit.saturating_sub(began.elapsed()));
     let budget = Budget {
@@ -62,16 +61,17 @@ pub async fn run(args: cli::Plan) -> anyhow::Result<u8> {
         cancelled: &late,
         time_left: &time_left,
     };
-    let pack = |problem: &Problem| {
-        let plan = seagull_scheduler::pack(problem, args.costs.overrun, &budget);
+    let pack = |problem: &Problem, budget: &Budget| {
+        let plan = seagull_scheduler::pack(problem, args.costs.overrun, budget);
         plan.map_err(|error| usage(error.to_string()))
     };
-    let begun = Instant::now();
-    let plan = pack(&named.problem)?;
-    let took = begun.elapsed();
+    let plan = pack(&named.problem, &budget)?;
+    let took = began.elapsed();
+    // How few bundles there can be is not asked of these.
+    let greedy = Budget { algorithm: Algorithm::Greedy, ..budget };
     let slots = args.slots.iter().map(|&slots| {
         let problem = Problem { slots: Some(slots), ..named.problem.clone() };
-        pack(&problem).map(|plan| slots::Slots::of(slots, &plan))
+        pack(&problem, &greedy).map(|plan| slots::Slots::of(slots, &plan))
     });
     let slots = slots.collect::<anyhow::Result<_>>()?;
     let planned = Planned { named, plan, took, slots };

@@ -270,7 +270,7 @@ fn histogram(out: &mut impl Write, plan: &Plan, paint: Paint) -> io::Result<()> 
 pub fn exceptions(out: &mut impl Write, named: &Named, plan: &Plan, paint: Paint) -> io::Result<()> {
     for oversize in plan.oversize.iter().take(ROWS) {
         let what = name(&named.ids(&oversize.part));
-        let why = "longer than the cap by itself, or of too many tests";
+        let why = "too much for a bundle by itself, with all that this pays";
         writeln!(out, "{} bundle {}: {what}: {why}", paint.odd("oversize"), oversize.bundle + 1)?;
     }
     if plan.oversize.len() > ROWS {

@@ -31,7 +31,7 @@ impl Slots {
 }
 
 /// The number of slots after which more do not pay: the next ones save less than half the time that as many would save if
-/// the work were shared evenly.
+/// the work were shared evenly. None if all of these pay.
 pub fn knee(table: &[Slots]) -> Option<u32> {
     let mut by_number: Vec<&Slots> = table.iter().collect();
     by_number.sort_by_key(|slots| slots.slots);
@@ -43,7 +43,7 @@ pub fn knee(table: &[Slots]) -> Option<u32> {
         saved > WORTH * even
     };
     let worth = by_number.windows(2).take_while(pays).count();
-    by_number.get(worth).map(|slots| slots.slots)
+    by_number.get(worth).filter(|_| worth + 1 < by_number.len()).map(|slots| slots.slots)
 }
 
 #[cfg(test)]
@@ -62,7 +62,7 @@ mod tests {
         };
         assert_eq!(knee(&[of(32, 24.0), of(8, 80.0), of(16, 41.0), of(64, 23.0)]), Some(32));
         assert_eq!(knee(&[of(1, 9.0), of(2, 9.0)]), Some(1));
-        assert_eq!(knee(&[of(1, 8.0), of(2, 4.0)]), Some(2));
+        assert_eq!(knee(&[of(1, 8.0), of(2, 4.0)]), None);
         assert_eq!(knee(&[]), None);
     }
 }

@@ -13,7 +13,7 @@ use crate::cli::CostArgs;
 use crate::duration::millis;
 use crate::errors::{usage, warn};
 use crate::nearest::nearest;
-use crate::report::one_line;
+use crate::report::{count, number, one_line};
 
 /// Columns that are looked at, and one that lists of durations often have.
 const COLUMNS: [&str; 7] = ["test_id", "seconds", "sd", "module", "group", "environment", "outcome"];
@@ -95,8 +95,9 @@ fn explain(error: &csv::Error) -> String {
         ErrorKind::UnequalLengths { pos, expected_len, len } => {
             let line = pos.as_ref().map_or(0, csv::Position::line);
             format!(
-                "line {line}: {len} fields under a header of {expected_len}\n\
-                 hint: a field with a comma or a quote in it goes in quotes, as \"a,b\""
+                "line {line}: {} under a header of {expected_len}\n\
+                 hint: a field with a comma or a quote in it goes in quotes, as \"a,b\"",
+                count(number(*len as usize), "field")
             )
         }
         ErrorKind::Utf8 { pos, .. } => {
@@ -234,6 +235,7 @@ impl Timings {
             relations: self.grouped.into_iter().map(relation).collect(),
             scopes,
             fixed_ms: costs.sandbox_start.map_or(0, millis),
+            max_tests_per_bundle: u32::MAX,
             risk: if self.varies { Risk::of(costs.overrun, 0.0) } else { Risk::default() },
             ..Problem::new(self.items, cap_ms(costs))
         };
