@@ -418,6 +418,18 @@ fn fail_fast_stops_the_rest() {
 }
 
 #[test]
+fn fail_fast_runs_nothing_after_the_failure_in_its_slot() {
+    let tests = "import pytest\n@pytest.mark.parametrize('n', range(30))\ndef test_n(n): assert n % 3 != 2\n";
+    for (given, addopts) in [(&["--fail-fast=2", "--slots", "1"][..], ""), (&["--slots", "1"], "--maxfail=2")]
+    {
+        let ini = format!("[pytest]\naddopts = {addopts}\n");
+        let run = Suite::of(&[("test_a.py", tests), ("pytest.ini", &ini)]).run(given);
+        run.expect_counts(100, &[("passed", 4), ("failed", 2), ("not_executed: fail-fast", 24)]);
+        assert_eq!(run.all("test_finished").last().unwrap()["outcome"], "failed");
+    }
+}
+
+#[test]
 fn fail_fast_counts_failed_tests_and_the_cap_bounds_bundles() {
     let source = "\
 import pytest, time

@@ -57,9 +57,10 @@ class Options:
             self.assertEqual(named(events, "asks"), [] if asks is None else [{"event": "asks", **asks}])
             self.assertEqual(len(named(events, "finished")), 2, args)
             self.assertNotIn("sub", os.listdir(suite.folder))
-        # Only the discovery is asked.
+        # A worker that discovers nothing is asked too, for it is what goes on after a failure, or does not.
         tests = ["test_a.py::test_a"]
-        self.assertEqual(named(run_all(self.python, suite.folder, ["-x"], tests=tests), "asks"), [])
+        asked = named(run_all(self.python, suite.folder, ["-x"], tests=tests), "asks")
+        self.assertEqual(asked, [{"event": "asks", "fail_fast": 1}])
 
     def test_what_tests_are_found_with_has_the_same_words_in_every_worker_until_it_changes(self):
         suite, tests = self.suite({"test_a.py": "def test_a(): pass"}), ["test_a.py::test_a"]

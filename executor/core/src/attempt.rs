@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use seagull_domain::{
-    Batch, BundleContents, DesiredAttempt, EndCause, Entry, EnvironmentNumber, Generation, Record, RunId,
-    SlotIndex, SlotNumber, SuiteError, TestIndex,
+    Batch, BundleContents, DesiredAttempt, EndCause, Entry, EnvironmentNumber, Generation, Outcome, Record,
+    RunId, SlotIndex, SlotNumber, SuiteError, TestIndex,
 };
 
 use crate::leave::is_drain;
@@ -139,10 +139,20 @@ impl Attempt {
         self.kept = here.difference(&wanted).copied().collect();
     }
 
-    /// Tests with records that the scheduler may not have.
+    /// Records that the scheduler may not have.
+    fn unheard(&self) -> impl Iterator<Item = &Record> {
+        self.outbox.iter().flat_map(|batch| &batch.records).chain(&self.records)
+    }
+
+    pub fn has_unheard_failure(&self) -> bool {
+        let failed =
+            |record: &Record| matches!(record, Record::Result(result) if result.outcome == Outcome::Failed);
+        self.unheard().any(failed)
+    }
+
+    /// Tests of these.
     fn undelivered(&self) -> impl Iterator<Item = TestIndex> {
-        let records = self.outbox.iter().flat_map(|batch| &batch.records).chain(&self.records);
-        records.filter_map(|record| match record {
+        self.unheard().filter_map(|record| match record {
             Record::Result(result) => Some(result.test),
             Record::Missing { test, .. } => Some(*test),
             Record::SuiteError(_) | Record::Coverage(_) => None,

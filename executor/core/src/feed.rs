@@ -115,6 +115,7 @@ impl State {
             collecting: false,
             wants: false,
             batch_us: None,
+            fails_fast: false,
             active: self.now,
             attempt,
             start_limit: self.settings.start_limit,
@@ -147,7 +148,7 @@ impl State {
     /// one go, when the last of the batch before is done.
     fn feed(&mut self, slot: SlotIndex) {
         let worker = self.slots[usize::from(slot.0)].worker.as_ref().filter(|worker| !worker.has_batch());
-        let Some(worker) = worker else { return };
+        let Some(worker) = worker.filter(|worker| !self.waits_for_word(worker)) else { return };
         let waiting = worker.fed.iter().skip(usize::from(worker.running.is_some()));
         let mut waiting_us: u64 = waiting.map(|(_, entry)| worker.estimate_us(entry)).sum();
         while let Some((attempt, entry)) = self.successor(slot) {
@@ -181,6 +182,12 @@ impl State {
                 return;
             }
         }
+    }
+
+    /// Whether a failure here may have ended its run, and the scheduler has not said yet.
+    fn waits_for_word(&self, worker: &Worker) -> bool {
+        let of_run = |attempt: &&Attempt| attempt.run == worker.run;
+        worker.fails_fast && self.attempts.values().filter(of_run).any(Attempt::has_unheard_failure)
     }
 
     /// Nothing more runs in a worker that has what it lives for, or is over its memory. While it is at a test it is told

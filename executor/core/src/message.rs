@@ -51,6 +51,8 @@ pub enum WorkerEvent {
     StartLimit(Duration),
     /// When the worker is to be renewed, if not only with its slot's run; before it is ready.
     Renews(Renewal),
+    /// A failure may be what ends its run: nothing more begins in it before the scheduler has heard of one.
+    FailsFast,
     /// It is not what the attempt it was started for is to run in; said before it is ready.
     EnvironmentDiffers,
     /// The framework runs what it has in one go: it gets tests worth so many microseconds when it has none, and
@@ -90,6 +92,8 @@ pub enum WorkerEvent {
     NodeOutput(String),
     /// The call phase of the current test is over, or there is none, and the worker has no successor.
     Next {
+        /// Whether that test has failed, by what is known of it.
+        failed: bool,
         /// Its highest resident memory so far; 0 where unknown.
         peak_kib: u64,
     },

@@ -66,6 +66,8 @@ pub struct Worker {
     pub wants: bool,
     /// How many microseconds of work it runs in one go; None if it runs test by test.
     pub batch_us: Option<u64>,
+    /// A failure may be what ends its run.
+    pub fails_fast: bool,
     /// When it last went on: the limit of starting, discovering and collecting counts from here.
     pub active: Instant,
     /// The attempt whose log and batches take what belongs to no test.
@@ -207,15 +209,15 @@ impl Worker {
         self.renewal.memory_kib.is_some_and(|limit| self.peak_kib > limit)
     }
 
-    /// Whether it may get a test of the attempt before it asks for one. What would be too much for it, or what it was
-    /// the last of, only shows when it does.
+    /// Whether it may get a test of the attempt before it asks for one. What would be too much for it, what it was the last
+    /// of, or that it was the last of all, only shows when it does.
     pub fn takes_ahead(&self, attempt: AttemptId) -> bool {
         let apart = match self.renewal.isolation.max(self.renewal.sandbox) {
             Isolation::Slot => false,
             Isolation::Bundle => self.fed.back().is_some_and(|(of, _)| *of != attempt),
             Isolation::Test => true,
         };
-        !apart && self.renewal.memory_kib.is_none()
+        !apart && self.renewal.memory_kib.is_none() && !self.fails_fast
     }
 
     /// Whether it is at nothing that belongs to a test.

@@ -63,10 +63,11 @@ impl State {
             WorkerEvent::Batches { micros } => (worker.batch_us, worker.whole) = (Some(micros), true),
             WorkerEvent::StartLimit(limit) => worker.start_limit = limit,
             WorkerEvent::Renews(renewal) => worker.renewal = renewal,
-            WorkerEvent::Next { peak_kib } => {
+            WorkerEvent::FailsFast => worker.fails_fast = true,
+            WorkerEvent::Next { failed, peak_kib } => {
                 // One that crossed with a test on its way asks for no other, which could not be taken back any more.
                 let crossed = worker.running.is_none() && !worker.fed.is_empty();
-                worker.wants = !crossed;
+                worker.wants = !(crossed || failed && worker.fails_fast);
                 worker.peak_kib = worker.peak_kib.max(peak_kib);
             }
             WorkerEvent::Ended { exit } => {

@@ -133,6 +133,8 @@ pub(crate) enum Event {
     },
     Next {
         #[serde(default)]
+        failed: bool,
+        #[serde(default)]
         rss: u64,
     },
     /// The worker waits for `Command::Node`.

@@ -51,6 +51,9 @@ impl Reader {
 
     fn hear(&mut self, event: Event, bytes: usize) -> Option<WorkerEvent> {
         let voice = &self.voice;
+        if matches!(&event, Event::Asks(asked) if asked.fail_fast.is_some()) {
+            voice.say(WorkerEvent::FailsFast);
+        }
         Some(match event {
             Event::Warning { .. }
             | Event::File { .. }
@@ -89,14 +92,13 @@ impl Reader {
                 }
                 let dumps = dump_signal == Some(DUMP_SIGNAL);
                 voice.dumps.store(dumps, std::sync::atomic::Ordering::Relaxed);
-                let sandbox = voice.context.lives_for(voice.start.environment);
-                voice.say(WorkerEvent::Renews(renewal(&voice.context.spec, sandbox)));
+                say_what_is_asked(voice);
                 WorkerEvent::Ready { grace_ms: voice.context.spec.grace_ms }
             }
             Event::DiscoveryFailed { message, text } => {
                 WorkerEvent::DiscoveryFailed(fitted(with_text(message, &text), limits::REPORT_BYTES))
             }
-            Event::Next { rss } => WorkerEvent::Next { peak_kib: rss },
+            Event::Next { failed, rss } => WorkerEvent::Next { failed, peak_kib: rss },
             Event::Node {} => WorkerEvent::NodeWaits,
             Event::NodeInput { node, input } => WorkerEvent::NodeInput { number: SlotNumber(node), input },
             Event::NodeReady {} => WorkerEvent::NodeReady,
@@ -136,6 +138,15 @@ impl Reader {
             return WorkerEvent::SandboxBroke(InfraCause::SandboxFailed, error.to_string());
         }
         WorkerEvent::Finished(result(&self.voice, finished, self.started_at))
+    }
+}
+
+/// What the run asks of its workers.
+fn say_what_is_asked(voice: &Voice) {
+    let (spec, sandbox) = (&voice.context.spec, voice.context.lives_for(voice.start.environment));
+    voice.say(WorkerEvent::Renews(renewal(spec, sandbox)));
+    if spec.fail_fast.is_some() {
+        voice.say(WorkerEvent::FailsFast);
     }
 }
 

@@ -100,9 +100,9 @@ class Worker:
         if self.settings.get("discover"):
             for message in [*without_effect(config), *once_per_executor(config, self.settings)]:
                 self.channel.event("warning", message=message)
-            asks = dict([*asked(config.option), *self.coverage.asked()])
-            if asks:
-                self.channel.event("asks", **asks)
+        asks = dict([*asked(config.option), *self.coverage.asked()])
+        if asks:
+            self.channel.event("asks", **asks)
 
     @hookimpl(tryfirst=True)
     def pytest_sessionstart(self, session):
@@ -342,7 +342,8 @@ class Worker:
             return True
         if not self.asked:
             self.asked = True
-            self.channel.event("next", rss=peak_memory())
+            failed = any(report.outcome == "failed" for report in self.reports)
+            self.channel.event("next", rss=peak_memory(), failed=failed)
         self.channel.flush()
         return self.receive(timeout)
 

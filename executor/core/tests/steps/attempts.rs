@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, AttemptState, BundleContents, EndCause, Epoch, Generation, InfraCause, Kind, SlotNumber,
-    TestCause, TestIndex,
+    AttemptId, AttemptState, BundleContents, EndCause, Epoch, Generation, InfraCause, Kind, Outcome,
+    SlotNumber, TestCause, TestIndex,
 };
 use seagull_executor_core::{Effect, Event, Failure, WorkerEvent, WorkerId};
 
@@ -14,7 +14,7 @@ use crate::world::{World, contents, entry, exited, feed, finish, interrupt, kill
 fn an_attempt_goes_from_its_contents_to_its_end() {
     let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
     world.starts(0);
-    assert_eq!(world.worker(1, WorkerEvent::Next { peak_kib: 0 }), [feed(1, 1, &[1])]);
+    assert_eq!(world.worker(1, WorkerEvent::Next { failed: false, peak_kib: 0 }), [feed(1, 1, &[1])]);
     world.worker(1, passed(0));
     world.starts(1);
     world.worker(1, passed(1));
@@ -65,7 +65,7 @@ fn what_is_left_of_a_relation_does_not_go_on_in_another_worker() {
 fn a_relation_that_was_only_fed_ahead_goes_on_in_another_worker() {
     let mut world = World::running(&[entry(0, 0), entry(1, 7), entry(2, 7)]);
     world.starts(0);
-    world.worker(1, WorkerEvent::Next { peak_kib: 0 });
+    world.worker(1, WorkerEvent::Next { failed: false, peak_kib: 0 });
     let effects = world.worker(1, exited());
     assert!(matches!(&effects[..], [Effect::Start(_)]), "{effects:?}");
     assert_eq!(world.worker(2, WorkerEvent::Ready { grace_ms: 1000 }), [feed(2, 1, &[1])]);
@@ -128,7 +128,7 @@ fn a_relation_that_has_started_goes_before_what_needs_a_whole_collection() {
     world.contents(2, 1, &[entry(2, 7), entry(3, 7)]);
     world.worker(1, WorkerEvent::Missing { test: TestIndex(0), reason: String::new() });
     world.starts(1);
-    assert_eq!(world.worker(1, WorkerEvent::Next { peak_kib: 0 }), [feed(1, 2, &[2])]);
+    assert_eq!(world.worker(1, WorkerEvent::Next { failed: false, peak_kib: 0 }), [feed(1, 2, &[2])]);
     assert_eq!(world.worker(1, passed(1)), [feed(1, 2, &[3])]);
     world.starts(2);
     assert_eq!(world.worker(1, passed(2)), []);
@@ -145,7 +145,7 @@ fn an_index_that_may_mean_two_tests_is_at_a_worker_once_at_a_time() {
     world.desired.push(wanted(2, Kind::Run, 0));
     world.answer(Vec::new());
     world.contents(2, 1, &[entry(0, 0)]);
-    assert_eq!(world.worker(1, WorkerEvent::Next { peak_kib: 0 }), []);
+    assert_eq!(world.worker(1, WorkerEvent::Next { failed: false, peak_kib: 0 }), []);
     assert_eq!(world.worker(1, passed(0)), [feed(1, 2, &[0])]);
 }
 
@@ -261,4 +261,23 @@ fn a_test_that_was_interrupted_for_us_is_not_failed_however_late_it_says_so() {
     world.worker(1, WorkerEvent::Interrupted { test: Some(TestIndex(0)), failure: Failure::default() });
     world.worker(1, exited());
     assert_eq!(world.failures(), []);
+}
+
+#[test]
+fn nothing_begins_after_a_failure_that_may_end_the_run_before_the_scheduler_has_heard_of_it() {
+    let mut world = World::wanting(Kind::Run);
+    world.contents(1, 1, &[entry(0, 0), entry(1, 0), entry(2, 0)]);
+    world.worker(1, WorkerEvent::FailsFast);
+    assert_eq!(world.worker(1, WorkerEvent::Ready { grace_ms: 1000 }), [feed(1, 1, &[0])]);
+    world.starts(0);
+    assert_eq!(world.worker(1, passed(0)), [feed(1, 1, &[1])], "no failure waits for anybody");
+    world.starts(1);
+    assert_eq!(world.worker(1, WorkerEvent::Next { failed: true, peak_kib: 1 }), []);
+    let WorkerEvent::Finished(mut failed) = passed(1) else { unreachable!("it says so") };
+    failed.outcome = Outcome::Failed;
+    assert_eq!(world.worker(1, WorkerEvent::Finished(failed)), []);
+    assert_eq!(world.worker(1, WorkerEvent::Next { failed: false, peak_kib: 1 }), []);
+    assert_eq!(world.answer(Vec::new()), []);
+    let batches = world.next_report().batches.len() as u32;
+    assert_eq!(world.answer(vec![(AttemptId(1), batches)]), [feed(1, 1, &[2])]);
 }

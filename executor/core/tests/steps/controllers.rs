@@ -150,7 +150,7 @@ fn a_controller_that_dies_is_told_of_and_the_tests_go_on() {
     assert_eq!(world.worker(2, exited()), []);
     let told = ("the controller on e: it ended before the workers did".to_owned(), "signal 11".to_owned());
     assert_eq!(errors(&mut world), [told]);
-    assert_eq!(world.worker(1, WorkerEvent::Next { peak_kib: 0 }), [feed(1, 1, &[1])]);
+    assert_eq!(world.worker(1, WorkerEvent::Next { failed: false, peak_kib: 0 }), [feed(1, 1, &[1])]);
 }
 
 #[test]

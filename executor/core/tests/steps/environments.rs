@@ -22,7 +22,11 @@ fn an_attempt_of_another_environment_gets_a_worker_of_its_own_when_the_other_is_
     world.answer(Vec::new());
     world.contents(2, 1, &[entry(1, 0)]);
     world.starts(0);
-    assert_eq!(world.worker(1, WorkerEvent::Next { peak_kib: 0 }), [], "the next test is for another worker");
+    assert_eq!(
+        world.worker(1, WorkerEvent::Next { failed: false, peak_kib: 0 }),
+        [],
+        "the next test is for another worker"
+    );
     assert_eq!(world.worker(1, passed(0)), [finish(1)]);
     let effects = world.worker(1, exited());
     assert!(matches!(&effects[..], [Effect::Start(start)] if start.environment == EnvironmentNumber(3)));
@@ -47,7 +51,7 @@ fn what_ran_before_its_service_ended_keeps_its_result_and_what_waits_behind_goes
     world.answer(Vec::new());
     world.contents(2, 1, &[entry(3, 0)]);
     world.starts(0);
-    world.worker(1, WorkerEvent::Next { peak_kib: 0 });
+    world.worker(1, WorkerEvent::Next { failed: false, peak_kib: 0 });
     world.worker(1, passed(0));
     world.starts(1);
     world.worker(1, broke());

@@ -38,7 +38,7 @@ fn what_runs_goes_on_and_what_has_not_started_goes_back_at_once() {
     let report = world.report(1);
     assert_eq!((report.generation, report.kept), (Generation(2), vec![TestIndex(0)]));
     assert_eq!(world.report(2).state, drained(), "nothing new is taken");
-    world.worker(1, WorkerEvent::Next { peak_kib: 0 });
+    world.worker(1, WorkerEvent::Next { failed: false, peak_kib: 0 });
     assert_eq!(world.worker(1, passed(0)), [finish(1)]);
     assert_eq!(world.report(1).state, drained());
     world.worker(1, WorkerEvent::Ended { exit: None });

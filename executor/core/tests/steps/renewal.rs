@@ -36,7 +36,7 @@ fn ready(world: &mut World, worker: u64, renewal: Renewal) -> Vec<Effect> {
 /// A test begins in a worker, and asks for the next.
 fn asks(world: &mut World, worker: u64, test: u32, peak_kib: u64) -> Vec<Effect> {
     assert_eq!(world.worker(worker, WorkerEvent::Started(TestIndex(test))), []);
-    world.worker(worker, WorkerEvent::Next { peak_kib })
+    world.worker(worker, WorkerEvent::Next { failed: false, peak_kib })
 }
 
 fn passes(world: &mut World, worker: u64, test: u32) -> Vec<Effect> {
@@ -169,7 +169,7 @@ fn no_test_follows_one_after_which_a_worker_has_too_much_memory() {
 fn a_question_that_crossed_with_a_test_is_not_answered_with_another() {
     let mut world = world_of(&[short(0, 0), short(1, 0)]);
     ready(&mut world, 1, bounded());
-    assert_eq!(world.worker(1, WorkerEvent::Next { peak_kib: 1 }), []);
+    assert_eq!(world.worker(1, WorkerEvent::Next { failed: false, peak_kib: 1 }), []);
     assert_eq!(asks(&mut world, 1, 0, 1), [feed(1, 1, &[1])]);
 }
 

@@ -14,7 +14,7 @@ use crate::world::{World, entry, exited, feed, finish, gave_back, interrupt, kil
 fn only_the_test_that_was_past_its_limit_timed_out() {
     let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
     world.starts(0);
-    world.worker(1, WorkerEvent::Next { peak_kib: 0 });
+    world.worker(1, WorkerEvent::Next { failed: false, peak_kib: 0 });
     world.wait(Duration::from_millis(10_001));
     assert_eq!(world.step(Event::Tick), [kill(1)]);
     // It ended after all, and the next one had begun, before the kill arrived.
@@ -28,9 +28,9 @@ fn only_the_test_that_was_past_its_limit_timed_out() {
 #[test]
 fn a_request_that_crossed_with_a_test_on_its_way_takes_no_other() {
     let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
-    assert_eq!(world.worker(1, WorkerEvent::Next { peak_kib: 0 }), []);
+    assert_eq!(world.worker(1, WorkerEvent::Next { failed: false, peak_kib: 0 }), []);
     world.starts(0);
-    assert_eq!(world.worker(1, WorkerEvent::Next { peak_kib: 0 }), [feed(1, 1, &[1])]);
+    assert_eq!(world.worker(1, WorkerEvent::Next { failed: false, peak_kib: 0 }), [feed(1, 1, &[1])]);
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn a_worker_that_has_worked_and_dies_between_two_tests_is_a_suite_error_and_the_
         world.worker(1, WorkerEvent::Collecting);
         world.worker(1, WorkerEvent::FileCollected);
         world.starts(0);
-        world.worker(1, WorkerEvent::Next { peak_kib: 0 });
+        world.worker(1, WorkerEvent::Next { failed: false, peak_kib: 0 });
         world.worker(1, passed(0));
         if hangs {
             world.wait(Duration::from_secs(600));

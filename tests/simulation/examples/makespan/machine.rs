@@ -158,7 +158,7 @@ impl Fleet {
             return if finishing {
                 self.ends(machine)
             } else {
-                self.says(machine, WorkerEvent::Next { peak_kib: 0 })
+                self.says(machine, WorkerEvent::Next { failed: false, peak_kib: 0 })
             };
         };
         if worker.attempt.replace(attempt) == Some(attempt) {

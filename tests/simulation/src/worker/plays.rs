@@ -17,8 +17,11 @@ impl World {
         let spec = &self.scenario.runs[run].spec;
         let renewal =
             Renewal { isolation: spec.isolation, memory_kib: spec.worker_memory_kib, ..Renewal::default() };
-        let grace_ms = spec.grace_ms;
+        let (grace_ms, fails_fast) = (spec.grace_ms, spec.fail_fast.is_some());
         self.say(place, WorkerEvent::Renews(renewal));
+        if fails_fast {
+            self.say(place, WorkerEvent::FailsFast);
+        }
         self.say(place, WorkerEvent::Ready { grace_ms });
         if self.at(place).discovers {
             let delay = self.random.within(50..=2000);
@@ -69,7 +72,7 @@ impl World {
             return self.finishes(place);
         }
         let peak_kib = self.at(place).ran * TEST_KIB;
-        self.say(place, WorkerEvent::Next { peak_kib });
+        self.say(place, WorkerEvent::Next { failed: false, peak_kib });
         let dies_in = self.random.chance(15).then_some(300);
         self.enter(place, Stage::Idle, dies_in);
     }
@@ -183,7 +186,8 @@ impl World {
             }
             _ if nothing_next => {
                 let peak_kib = (self.at(place).ran + 1) * TEST_KIB;
-                self.say(place, WorkerEvent::Next { peak_kib });
+                let failed = self.script(run, test).does == Does::Always(Outcome::Failed);
+                self.say(place, WorkerEvent::Next { failed, peak_kib });
                 self.enter(place, Stage::Waiting(execution), Some(1000));
             }
             _ => self.enter(place, Stage::TearingDown(execution), Some(1)),
