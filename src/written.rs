@@ -1,4 +1,4 @@
-//! The reports that commands have written: they are no change of the tree that they lie in.
+//! The reports and logs that commands have written: they are no change of the tree that they lie in.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -37,6 +37,12 @@ impl Written {
     pub fn all(&self) -> Vec<PathBuf> {
         fs::read_to_string(&self.0).unwrap_or_default().lines().map(PathBuf::from).collect()
     }
+}
+
+/// Where a shell has sent what this command prints: nobody has told it.
+pub fn outputs() -> Vec<PathBuf> {
+    let named = ["/dev/stdout", "/dev/stderr"].into_iter().filter_map(|path| fs::canonicalize(path).ok());
+    named.filter(|path| path.is_file()).collect()
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ fn everything_is_told(ran: &Ran) {
     let history = ran.objects(&["history", "test_second"]);
     assert_eq!((history.len(), text(&history[0], "verdict")), (1, "failed"));
     assert!(ran.text(&["history", "test_first"]).contains("as 1 run taught"));
-    assert!(ran.text(&["history", "test_second"]).contains("never did but fail"));
+    assert!(ran.text(&["history", "test_second"]).contains("no run of it was good"));
 
     // The stream once more, with the run's exit code.
     let watched = ran.ask(&["watch", "--output", "json"]);
@@ -416,15 +416,7 @@ fn littering() -> Ran {
         def test_last():\n    if not pathlib.Path('../wait').exists():\n\
         \x20       pathlib.Path('../wait').write_text('')\n        __import__('time').sleep(600)\n";
     let ran = Ran::of(&[("test_a.py", source)]);
-    let git = |arguments: &[&str]| {
-        let identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"];
-        let mut git = std::process::Command::new("git");
-        let status = git.current_dir(ran.suite.path()).args(identity).args(arguments).status();
-        assert!(status.unwrap().success(), "git {arguments:?}");
-    };
-    git(&["init", "--quiet"]);
-    git(&["add", "--all"]);
-    git(&["commit", "--quiet", "-m", "all"]);
+    ran.suite.commit();
     ran
 }
 
@@ -502,4 +494,19 @@ fn shells_and_readers_get_what_they_want() {
     assert!(std::process::Command::new("bash").args(["-n", "-c", &script]).status().unwrap().success());
     let output = suite.seagull(&["man", "explain"]).output().unwrap();
     assert!(output.stdout.starts_with(b".ie"), "{}", said(&output));
+}
+
+#[test]
+fn a_run_whose_log_is_in_its_own_tree_is_found_again_by_its_id() {
+    let suite = Suite::of(&[("test_a.py", "def test_a(): pass\n")]);
+    suite.commit();
+    let state = suite.beside("state").into_os_string().into_string().unwrap();
+    for code in [0, 0] {
+        let mut run = suite.seagull(&["run", "--run-id", "one", "--state", &state]);
+        let log =
+            std::fs::File::options().create(true).append(true).open(suite.path().join("nohup.out")).unwrap();
+        let status = run.stdout(log.try_clone().unwrap()).stderr(log).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{}", suite.read("nohup.out"));
+    }
+    assert!(suite.read("nohup.out").contains("run one is there already"), "{}", suite.read("nohup.out"));
 }

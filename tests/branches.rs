@@ -1,25 +1,17 @@
 //! Branches of real repositories: each goes by its own verdicts first.
 
-use std::process::Command;
-
 use crate::harness::{Suite, text};
 
 const TESTS: &str =
     "import pathlib\ndef test_it(): assert not pathlib.Path('broken').exists()\ndef test_other(): pass\n";
 const IT: &str = "test_a.py::test_it";
 
-fn git(suite: &Suite, arguments: &[&str]) {
-    let identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"];
-    let status = Command::new("git").current_dir(suite.path()).args(identity).args(arguments).status();
-    assert!(status.unwrap().success(), "git {arguments:?}");
-}
-
 fn on_main() -> Suite {
     let suite = Suite::of(&[("test_a.py", TESTS)]);
-    git(&suite, &["init", "--quiet"]);
-    git(&suite, &["symbolic-ref", "HEAD", "refs/heads/main"]);
-    git(&suite, &["add", "--all"]);
-    git(&suite, &["commit", "--quiet", "-m", "all"]);
+    suite.git(&["init", "--quiet"]);
+    suite.git(&["symbolic-ref", "HEAD", "refs/heads/main"]);
+    suite.git(&["add", "--all"]);
+    suite.git(&["commit", "--quiet", "-m", "all"]);
     suite
 }
 
@@ -27,17 +19,17 @@ fn on_main() -> Suite {
 fn what_failed_on_a_branch_is_selected_there_and_on_what_is_made_from_it() {
     let suite = on_main();
     suite.run(&[]).expect_counts(0, &[("passed", 2)]);
-    git(&suite, &["checkout", "--quiet", "-b", "feature"]);
+    suite.git(&["checkout", "--quiet", "-b", "feature"]);
     suite.write("broken", "");
-    git(&suite, &["add", "--all"]);
-    git(&suite, &["commit", "--quiet", "-m", "broken"]);
+    suite.git(&["add", "--all"]);
+    suite.git(&["commit", "--quiet", "-m", "broken"]);
     suite.run(&[]).expect_counts(100, &[("passed", 1), ("failed", 1)]);
-    git(&suite, &["checkout", "--quiet", "-b", "on-top"]);
+    suite.git(&["checkout", "--quiet", "-b", "on-top"]);
     suite.run(&["--select", "last-failed"]).expect(100, &[(IT, "failed")]);
-    git(&suite, &["checkout", "--quiet", "main"]);
+    suite.git(&["checkout", "--quiet", "main"]);
     suite.run(&["--select", "last-failed"]).expect(0, &[]);
     // Another branch is made from the main one.
-    git(&suite, &["checkout", "--quiet", "-b", "other"]);
+    suite.git(&["checkout", "--quiet", "-b", "other"]);
     suite.run(&["--select", "last-failed"]).expect(0, &[]);
     let asked = ["--select", "last-failed", "--branch", "feature"];
     suite.run(&asked).expect(0, &[(IT, "passed")]);
@@ -48,7 +40,7 @@ fn what_failed_on_a_branch_is_selected_there_and_on_what_is_made_from_it() {
 fn a_job_of_a_merge_request_is_of_its_branch() {
     let suite = on_main();
     suite.run(&[]).expect_counts(0, &[("passed", 2)]);
-    git(&suite, &["checkout", "--quiet", "--detach"]);
+    suite.git(&["checkout", "--quiet", "--detach"]);
     suite.write("broken", "");
     let state = suite.beside("state").into_os_string().into_string().unwrap();
     let job = |arguments: &[&str]| {

@@ -1,14 +1,6 @@
 //! `--changed`: what differs from where the work began runs first.
 
-use std::process::Command;
-
 use crate::harness::{Suite, text};
-
-fn git(suite: &Suite, arguments: &[&str]) {
-    let identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"];
-    let status = Command::new("git").current_dir(suite.path()).args(identity).args(arguments).status();
-    assert!(status.unwrap().success(), "git {arguments:?}");
-}
 
 /// Three files; of the first, each test takes a minute unless something failed before.
 fn committed() -> Suite {
@@ -18,9 +10,9 @@ fn committed() -> Suite {
         ("tests/test_y.py", "def test_it(): pass\n"),
         ("tests/test_z.py", "def test_it(): pass\n"),
     ]);
-    git(&suite, &["init", "--quiet"]);
-    git(&suite, &["add", "--all"]);
-    git(&suite, &["commit", "--quiet", "-m", "all"]);
+    suite.git(&["init", "--quiet"]);
+    suite.git(&["add", "--all"]);
+    suite.git(&["commit", "--quiet", "-m", "all"]);
     suite
 }
 
@@ -70,7 +62,7 @@ fn without_a_repository_or_a_base_it_is_wrong_usage() {
     let (_, code, stderr) = suite.start(&["--changed"]).end();
     assert_eq!(code, 2, "{stderr}");
     assert!(stderr.contains("is in no git repository\nhint: "), "{stderr}");
-    git(&suite, &["init", "--quiet"]);
+    suite.git(&["init", "--quiet"]);
     let (_, code, stderr) = suite.start(&["--changed=nowhere"]).end();
     assert_eq!(code, 2, "{stderr}");
     assert!(stderr.contains("--changed=nowhere: git knows no such commit here\nhint: "), "{stderr}");

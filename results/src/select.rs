@@ -184,6 +184,11 @@ impl OfRun {
             (_, Some(run)) => (true, run),
             (None, None) => return Ok(None),
         };
+        if run == "last" {
+            let of_the_last =
+                "last-failed and not-passed are of the last run; seagull runs lists the others".to_owned();
+            return Err(InvalidSelection::of(text, "last is no run's id", of_the_last));
+        }
         let named = run.parse().map(|run| Some(OfRun { run, not_passed }));
         named.map_err(|_| {
             InvalidSelection::of(text, "it names no run", "seagull runs lists the runs there are".to_owned())
@@ -334,6 +339,7 @@ mod tests {
             ("", "a path"),
             ("/t/a.py", "relative"),
             ("failed@", "seagull runs"),
+            ("not-passed@last", "last-failed and not-passed are of the last run"),
             ("not-passed@a/b", "seagull runs"),
             ("last_failed", "last-failed"),
             ("last-failed@r-1", "did you mean failed@r-1?"),

@@ -304,7 +304,7 @@ impl fmt::Display for Differs {
         write!(
             f,
             "there is a run {run} already, which differs in its {difference}\n\
-             hint: leave --run-id away for a new run, or ask for what it was; seagull results {run} shows it"
+             hint: leave --run-id out for a new run, or ask for what it was; seagull results {run} shows it"
         )
     }
 }

@@ -61,7 +61,8 @@ pub fn page(args: &cli::Man) -> anyhow::Result<u8> {
         let with_its_own = |command| iter::once(command).chain(clap::Command::get_subcommands(command));
         let commands = all.get_subcommands().flat_map(with_its_own).chain([&all]);
         for command in commands.filter(|command| !command.is_hide_set()) {
-            manual(command).generate_to(directory).with_context(failed)?;
+            let file = directory.join(manual(command).get_filename());
+            std::fs::write(file, rendered(command)?).with_context(failed)?;
         }
         return Ok(0);
     }
@@ -78,7 +79,7 @@ pub fn docs(args: &cli::Docs) -> anyhow::Result<u8> {
 
 /// A page; without a name all names, each with its page's title.
 fn text_of_page(name: Option<&str>) -> anyhow::Result<String> {
-    let Some(name) = name else {
+    let Some(name) = name.map(|name| name.trim_start_matches("docs/").trim_end_matches(".md")) else {
         let title = |text: &str| text.lines().next().unwrap_or_default().trim_start_matches("# ").to_owned();
         return Ok(PAGES.iter().map(|(name, text)| format!("{name:<18}{}\n", title(text))).collect());
     };
@@ -100,16 +101,23 @@ fn manual(command: &clap::Command) -> clap_mangen::Man {
     clap_mangen::Man::new(command.clone()).source(source)
 }
 
+/// clap_mangen calls what stands after the options extra.
+fn rendered(command: &clap::Command) -> anyhow::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    manual(command).render(&mut text)?;
+    Ok(String::from_utf8(text)?.replace(".SH EXTRA", ".SH EXAMPLES").into_bytes())
+}
+
 fn text_of(words: &[String]) -> anyhow::Result<Vec<u8>> {
     let all = built();
+    // As its file is called, too.
+    let words: Vec<&str> = words.iter().flat_map(|word| word.split('-')).collect();
     let found = words.iter().try_fold(&all, |command, word| command.find_subcommand(word));
     let command = found.ok_or_else(|| {
         let name = words.join(" ");
         usage(format!("there is no command {name:?}\nhint: seagull --help lists them"))
     })?;
-    let mut text = Vec::new();
-    manual(command).render(&mut text)?;
-    Ok(text)
+    rendered(command)
 }
 
 #[cfg(test)]
@@ -133,10 +141,13 @@ mod tests {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let page = |command: &[&str]| String::from_utf8(text_of(&words(command)).unwrap()).unwrap();
         assert!(page(&[]).contains("seagull") && page(&[]).contains("rerun"));
+        assert_eq!(page(&["executor-drain"]), page(&["executor", "drain"]));
         assert!(page(&["executor", "drain"]).contains(".TH seagull-executor-drain"));
         let run = page(&["run"]);
         assert!(
-            run.contains("seagull-run") && run.contains("fail\\-fast") && run.contains("Exit codes"),
+            run.contains("seagull-run")
+                && run.contains("fail\\-fast")
+                && run.contains(".SH EXAMPLES\nExamples:"),
             "{run}"
         );
         let title = run.lines().find(|line| line.starts_with(".TH seagull-run")).unwrap();

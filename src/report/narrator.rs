@@ -1,15 +1,15 @@
 //! The sentence that an event is worth to a person: what scrolls by above the bar, or down a CI log.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use seagull_domain::{
     ExecutorId, Framework, InfraCause, NotExecuted, Outcome, PlanSummary, Recall, RunEvent, Sickness,
-    TestCause, TestResult, Verdict,
+    SlotNumber, TestCause, TestIndex, TestResult, Verdict,
 };
 
 use super::tally::Tally;
-use super::text::{Paint, clean, count, message, micros, millis, number, one_line, timeless};
+use super::text::{Paint, clean, count, duration, message, micros, millis, number, one_line, timeless};
 
 /// So many tests are told of one by one; a run in which everything fails must not bury its log.
 const MOST: u32 = 200;
@@ -24,6 +24,8 @@ const REMEMBERED: usize = 1000;
 const LINES: usize = 12;
 /// The sessions of workers may take so long to end without a word.
 const SESSIONS_TAKE: Duration = Duration::from_secs(10);
+/// A test that runs for so long is told of, and again when that has doubled.
+const LONG: Duration = Duration::from_secs(30);
 
 /// Turns events into lines.
 pub struct Narrator {
@@ -33,11 +35,31 @@ pub struct Narrator {
     said: HashSet<(String, String)>,
     /// Whether it was told that sessions take long to end.
     waits: bool,
+    /// Of slots, the test that was told to run on, and how often.
+    long: BTreeMap<SlotNumber, (TestIndex, u32)>,
 }
 
 impl Narrator {
     pub fn new(paint: Paint) -> Self {
-        Self { paint, told: 0, said: HashSet::new(), waits: false }
+        Self { paint, told: 0, said: HashSet::new(), waits: false, long: BTreeMap::new() }
+    }
+
+    /// What takes long, for a log in which nobody sees what slots are at.
+    pub fn runs_on(&mut self, tally: &Tally) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (slot, state) in &tally.slots {
+            let Some(test) = state.test else { continue };
+            let since = tally.clock.now - state.since;
+            let told = self.long.get(slot).filter(|(of, _)| *of == test).map_or(0, |(_, told)| *told);
+            if since >= LONG.saturating_mul(1 << told.min(20)) {
+                self.long.insert(*slot, (test, told + 1));
+                let id = one_line(&tally.names.id(test), ID_WIDTH);
+                let where_it_is = format!("on {}, slot {slot}", state.executor);
+                let text = format!("still running after {}: {id} {where_it_is}", duration(since));
+                lines.push(self.paint.dim(text));
+            }
+        }
+        lines
     }
 
     /// What to print as time passes, once.

@@ -65,6 +65,9 @@ impl<W: Write + Send> Reporter for Plain<W> {
         if let Some(text) = self.narrator.waits(tally) {
             self.line(&text)?;
         }
+        for text in self.narrator.runs_on(tally) {
+            self.line(&text)?;
+        }
         self.progress(tally)
     }
 

@@ -99,6 +99,21 @@ impl Suite {
         self.packages.environment().join("bin/python")
     }
 
+    /// git in the suite's directory, as somebody.
+    #[track_caller]
+    pub fn git(&self, arguments: &[&str]) {
+        let identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"];
+        let status = Command::new("git").current_dir(self.path()).args(identity).args(arguments).status();
+        assert!(status.unwrap().success(), "git {arguments:?}");
+    }
+
+    /// A repository that has all of it.
+    pub fn commit(&self) {
+        self.git(&["init", "--quiet"]);
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "-m", "all"]);
+    }
+
     /// `seagull` with the suite's interpreter, in the suite's directory.
     pub fn seagull<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
         let mut command = self.command(env!("CARGO_BIN_EXE_seagull"));

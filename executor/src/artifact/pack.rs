@@ -80,7 +80,7 @@ pub enum PackError {
         .0.display()
     )]
     NothingThere(PathBuf),
-    #[error("git cannot list the files: {0}\nhint: run `git status` there")]
+    #[error("git cannot list the files: {}{}", .0, hint(.0))]
     Git(String),
     #[error(
         "git cannot be started: {0}\nhint: is it installed? it says which files of a repository belong to the artifact"
@@ -144,6 +144,11 @@ pub fn measure(options: &PackOptions<'_>) -> Result<Measured, PackError> {
     let Found { items, left_out, unmatched, .. } = find(options)?;
     let (bytes, largest) = sizes(&items);
     Ok(Measured { files: items.len(), bytes, largest, left_out, unmatched })
+}
+
+/// Where git says itself what to do, there is nothing to add.
+fn hint(said: &str) -> &'static str {
+    if said.contains("safe.directory") { "" } else { "\nhint: run `git status` there" }
 }
 
 /// Packs what belongs to the root. Directories without files are not part of it.

@@ -209,8 +209,9 @@ impl Suite<'_> {
         }
         let said = format!("{} are not in both of two discoveries: {}", differ.len(), named(&differ));
         findings.tell(Finding::problem(CHECK, said).hint(
-            "ids made of times, addresses, chance or the order of sets are others in each process, and such tests are not \
-             executed: give parameters ids of their own (pytest.param(..., id=\"...\"))",
+            "ids made of times, addresses, chance or the order of sets are others in each process: such tests are executed \
+             by the worker that discovered them, or not at all; give parameters ids of their own (pytest.param(..., \
+             id=\"...\"))",
         ))
     }
 

@@ -23,7 +23,7 @@ use super::{INTERRUPTING, Start, Step, done, id, say_attached, say_what_did_not_
 use crate::again;
 use crate::client::{Client, Submitted};
 use crate::errors::{INTERRUPTED, say, usage, warn};
-use crate::written::Written;
+use crate::written::{Written, outputs};
 use crate::{fresh, git, report};
 
 /// How long the ended run may take to be archived.
@@ -144,7 +144,8 @@ fn look(
     let wanted = Wanted::of(&args, &start.state.directory)?;
     let (written, here) = (Written::of(&start.state.directory), place.clone());
     let work = move |built| {
-        written.add(args.report.files().paths());
+        let outputs = outputs();
+        written.add(args.report.files().paths().chain(outputs.iter().map(PathBuf::as_path)));
         let revision = place.repository.as_deref().map(|top| git::revision(top, &written.all()));
         let revision = revision.unwrap_or_default();
         let workspace =

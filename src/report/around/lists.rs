@@ -143,9 +143,7 @@ pub fn history(out: &mut impl Write, form: Form, history: &TestHistory) -> io::R
             let learned = count(history.learned_from, "run");
             writeln!(out, "takes about {}, as {learned} taught", micros(typical))?;
         }
-        None => {
-            writeln!(out, "nothing is known of what it takes: it was never executed, or never did but fail")?
-        }
+        None => writeln!(out, "nothing is known of what it takes: no run of it was good")?,
     }
     let rows: Vec<_> = history.runs.iter().map(|past| past_row(form, past)).collect();
     table(out, &["run", "begun", "verdict", "took", "how"], &rows, |column, cell| match column {

@@ -447,6 +447,21 @@ fn slow_progress_is_told_every_ten_seconds() {
 }
 
 #[test]
+fn a_log_is_told_of_a_test_that_runs_on_each_time_it_has_doubled() {
+    let mut script = script::first_half();
+    script.push((10_000, script::runs("e-3", 2, 6)));
+    script.push((150_000, Step::Say("end")));
+    let text = plain_output(&script, true);
+    let told: Vec<&str> =
+        text.lines().filter(|line| line.contains("still running") && line.contains("e-3")).collect();
+    assert_eq!(told.len(), 3, "{text}");
+    assert!(
+        told[0].starts_with("still running after 30 s: ") && told[2].contains("after 2 min 0 s: "),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn json_says_nothing_twice_about_a_slot_that_goes_on() {
     let mut script = script::first_half();
     script.push((9300, script::runs("e-3", 2, 6)));
