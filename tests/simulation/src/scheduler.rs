@@ -16,6 +16,9 @@ use crate::world::{Action, World};
 
 /// Silence for so long loses an executor.
 const LEASE_MS: u64 = 15_000;
+/// A commit takes no longer, but for a disk that stalls. What comes meanwhile goes with the next: nothing waits for more
+/// than two.
+const COMMIT_MS: u64 = 1500;
 
 /// One life of the scheduler's process.
 pub struct Life {
@@ -272,13 +275,14 @@ impl World {
             let takes = if self.random.chance(950) {
                 self.random.within(0..=6)
             } else {
-                self.random.within(20..=1500)
+                self.random.within(20..=COMMIT_MS)
             };
             let stalls_ms = std::mem::take(&mut self.journal.stalls_ms);
             if stalls_ms > 0 {
                 self.census.count("fault: journal stalled");
             }
-            life.commits_until = life.commits_until.max(self.now) + takes + stalls_ms;
+            let until = (life.commits_until.max(self.now) + takes).min(self.now + 2 * COMMIT_MS);
+            life.commits_until = life.commits_until.max(until) + stalls_ms;
             life.undurable.push_back(outcome.facts);
             let delay = life.commits_until - self.now;
             self.after(delay, Action::Committed { epoch: self.epoch, seq });

@@ -7,7 +7,7 @@ use super::{Story, ensure};
 
 const PATIENCE_MS: u64 = 120_000;
 /// That it waits may be told so much later than it began to: the disk may have stalled.
-const COMMIT_MS: u64 = 26_000;
+const COMMIT_MS: u64 = 28_000;
 
 pub fn check(story: &Story) -> Result<(), String> {
     let Some((_, ended, RunEvent::RunFinished { verdict, counts, .. })) = story.told.last() else {

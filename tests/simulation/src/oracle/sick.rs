@@ -14,8 +14,8 @@ const IN_A_ROW: usize = 3;
 /// After so many red attempts in a row the next comes no sooner than in a second, after one more in two, and so on.
 const PAUSE_MS: u64 = 1000;
 const LONGEST_PAUSE_MS: u64 = 30_000;
-/// That an attempt has ended may be told so much later than it had.
-const COMMIT_MS: u64 = 2000;
+/// That an attempt has ended may be told so much later than the scheduler knew: its commit waits for one before it.
+const COMMIT_MS: u64 = 3000;
 /// A trial comes after this at the earliest, as far as times of telling tell.
 const TRIED_AFTER_MS: u64 = 25_000;
 
