@@ -25,7 +25,7 @@ pub use around::{
     Explain, FormArgs, FromArgs, History, Logs, Repro, Rerun, Results, RunName, Runs, Search, Tests, Watch,
 };
 pub use begin::{Doctor, Init};
-pub use fleet::{Drain, Executor, OfExecutors, Scheduler};
+pub use fleet::{Drain, Executor, FaceArgs, OfExecutors, ResultsProxy, Scheduler};
 pub use habits::refuse;
 pub use keep::{AgeArgs, Export, Import, Sweep};
 pub use manual::{Completions, Docs, Man, Shell};
@@ -155,6 +155,11 @@ pub enum Command {
     ///
     /// Prints `listening on http://ADDRESS` (with a certificate `https`) on standard output once it can be reached.
     Scheduler(Box<Scheduler>),
+    /// Serve what ended runs left in a store and an index, without their scheduler, until interrupted
+    ///
+    /// For results, logs and artifacts: all commands that read take its URL as --scheduler. It takes no runs.
+    #[command(name = "results-proxy")]
+    ResultsProxy(Box<ResultsProxy>),
     /// Offer this machine's slots to a scheduler, until interrupted
     ///
     /// Fetches each run's artifact once, and runs its tests in sandboxes. May join and leave at any time.

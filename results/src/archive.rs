@@ -13,8 +13,12 @@ use crate::blobs::{entries, gone};
 use crate::durable;
 
 const STREAM: &str = "stream.jsonl";
+/// What is read of a stream at a time.
+const BUFFER: usize = 1 << 20;
 /// A file beside the stream of a run that somebody keeps: the blobs that it is made of, a line each.
 const PIN: &str = "pinned";
+/// A file beside the stream of a run whose stream a store has.
+const STORED: &str = "stored";
 /// A line is the opening, the number, the middle, the fact as it was given, the close.
 const OPENING: &[u8] = b"{\"seq\":";
 const MIDDLE: &[u8] = b",\"fact\":";
@@ -117,6 +121,23 @@ impl Archive {
         gone(std::fs::remove_file(&path)).map_err(Error::io(&path))
     }
 
+    /// Whether a store has the stream of a run.
+    pub fn is_stored(&self, run: &RunId) -> bool {
+        self.directory.join(run.as_str()).join(STORED).exists()
+    }
+
+    /// Of a run that is here. That it is forgotten in a crash does no harm.
+    pub fn set_stored(&self, run: &RunId) -> Result<(), Error> {
+        let path = self.directory.join(run.as_str()).join(STORED);
+        std::fs::write(&path, "").map_err(Error::io(&path))
+    }
+
+    /// The stream of an ended run as it is kept.
+    pub fn stream(&self, run: &RunId) -> Result<File, Error> {
+        let path = self.path(run);
+        File::open(&path).map_err(Error::io(&path))
+    }
+
     /// A stream to be written.
     pub fn draft(&self, run: &RunId) -> Result<Draft, Error> {
         let path = self.path(run);
@@ -128,14 +149,8 @@ impl Archive {
 
     /// The facts after a number.
     pub fn read(&self, run: &RunId, after: Seq) -> Result<ArchivedFacts, Error> {
-        let path = self.path(run);
-        let file = File::open(&path).map_err(Error::io(&path))?;
-        let lines = BufReader::new(file).split(b'\n').zip(1..);
-        let parsed = lines.map(move |(bytes, line)| {
-            let bytes = bytes.map_err(Error::io(&path))?;
-            parse(&bytes).ok_or_else(|| Error::Damaged { path: path.clone(), line })
-        });
-        Ok(Box::new(parsed.filter(move |fact| fact.as_ref().map_or(true, |(seq, _)| *seq > after))))
+        let facts = facts(self.stream(run)?, self.path(run));
+        Ok(Box::new(facts.filter(move |fact| fact.as_ref().map_or(true, |(seq, _)| *seq > after))))
     }
 
     /// Removes all that is kept of an ended run, its stream last: what is interrupted can be done again.
@@ -152,6 +167,15 @@ impl Archive {
         let _ = std::fs::remove_dir(&directory);
         Ok(())
     }
+}
+
+/// The facts of a stream that is read from somewhere, which is called so in errors.
+pub fn facts(from: impl Read + Send + 'static, name: PathBuf) -> ArchivedFacts {
+    let lines = BufReader::with_capacity(BUFFER, from).split(b'\n').zip(1..);
+    Box::new(lines.map(move |(bytes, line)| {
+        let bytes = bytes.map_err(Error::io(&name))?;
+        parse(&bytes).ok_or_else(|| Error::Damaged { path: name.clone(), line })
+    }))
 }
 
 /// The stream of a run under way; it appears whole, when it is finished, or not at all.
@@ -178,7 +202,17 @@ impl Draft {
 
     /// Makes the stream durable and visible.
     pub fn finish(self) -> Result<(), Error> {
+        self.persist(None)
+    }
+
+    /// Likewise, of a run that ended then.
+    pub fn finish_at(self, at: SystemTime) -> Result<(), Error> {
+        self.persist(Some(at))
+    }
+
+    fn persist(self, at: Option<SystemTime>) -> Result<(), Error> {
         let file = self.file.into_inner().map_err(|error| Error::io(&self.path)(error.into_error()))?;
+        at.map_or(Ok(()), |at| file.as_file().set_modified(at)).map_err(Error::io(&self.path))?;
         durable::persist(file, &self.path)
     }
 }

@@ -28,7 +28,7 @@ mod setups;
 mod shrinkage;
 mod timing;
 
-pub use archive::{Archive, Archived, ArchivedFacts, Draft};
+pub use archive::{Archive, Archived, ArchivedFacts, Draft, facts};
 pub use blobs::{
     ARTIFACT, Arrived, Blobs, Body, Evicted, FRESH, Head, InvalidUrl, Key, Method, Presigned, Put, Remote,
     Store, StoreUrl, Trouble, When, Why, Writer, digest, open as open_store,

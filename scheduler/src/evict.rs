@@ -10,6 +10,7 @@ use seagull_domain::{Digest, RunId};
 use crate::journal;
 use crate::past;
 use crate::service::Service;
+use crate::uploads;
 
 /// Ended runs that are kept, the newest.
 const RUNS: usize = 1000;
@@ -83,8 +84,7 @@ fn settle(service: &Service, run: &RunId, is_kept: bool) -> Result<(), String> {
         return Ok(());
     }
     // What the store is to have is not removed before it is on its way there.
-    let are_packed = service.logs(run).are_packed().map_err(|error| error.to_string())?;
-    let is_kept = is_kept || !are_packed;
+    let is_kept = is_kept || !uploads::is_packed(service, run)?;
     let Ok(_lock) = journal::lock(&directory) else { return Ok(()) };
     journal::remove(&directory).map_err(|error| error.to_string())?;
     if is_kept {
@@ -155,7 +155,7 @@ mod tests {
         logs.write_at(seagull_domain::AttemptId(1), 0, b"text").unwrap();
         evict_runs(&embedded.service, 1, u64::MAX).unwrap();
         assert!(at(&embedded, "old").exists());
-        logs.pack().unwrap();
+        uploads::archived(&embedded.service, &old).unwrap();
         evict_runs(&embedded.service, 1, u64::MAX).unwrap();
         assert!(!at(&embedded, "old").exists() && at(&embedded, "new").exists());
     }
@@ -193,6 +193,7 @@ mod tests {
                     spool: u64::MAX,
                     settings: Settings::default(),
                     token: token.clone(),
+                    reads_only: false,
                 })
             };
             let server = loop {

@@ -86,6 +86,7 @@ fn said(error: impl std::fmt::Display) -> String {
 #[derive(Default)]
 struct Stored {
     logs: BTreeMap<RunId, Vec<(AttemptId, Head)>>,
+    streams: BTreeMap<RunId, Head>,
     blobs: Vec<(Digest, Head)>,
 }
 
@@ -129,6 +130,7 @@ impl Sweeper<'_> {
         if let Some(store) = &self.store {
             let tell = &mut |key, head| match key {
                 Key::Log(run, attempt) => stored.logs.entry(run).or_default().push((attempt, head)),
+                Key::Stream(run) => drop(stored.streams.insert(run, head)),
                 Key::Blob(digest) => stored.blobs.push((digest, head)),
             };
             store.list(tell).map_err(said)?;
@@ -146,7 +148,8 @@ impl Sweeper<'_> {
             if let Some(blobs) = self.archive.pinned(&ended.run) {
                 wanted.extend(blobs);
             } else if self.is_old(Class::Results, ended.at) && self.is_indexed(&ended.run)? {
-                self.run(&ended.run, ended.bytes, logs)?;
+                let stream = stored.streams.get(&ended.run).copied();
+                self.run((&ended.run, ended.bytes), logs, stream)?;
             } else if [Class::PassedLogs, Class::FailedLogs].iter().any(|class| self.is_old(*class, ended.at))
             {
                 self.logs(&ended.run, ended.at, logs)?;
@@ -158,6 +161,11 @@ impl Sweeper<'_> {
                 if self.is_old(Class::FailedLogs, head.modified) && !self.runs.join(run.as_str()).exists() {
                     self.stored_log(Class::FailedLogs, run, *attempt, *head)?;
                 }
+            }
+        }
+        for (run, head) in stored.streams.iter().filter(|(run, _)| !known.contains(run)) {
+            if self.is_old(Class::Results, head.modified) && !self.runs.join(run.as_str()).exists() {
+                self.delete(Class::Results, &Key::Stream(run.clone()), *head)?;
             }
         }
         Ok(wanted)
@@ -177,11 +185,19 @@ impl Sweeper<'_> {
         }
     }
 
-    fn run(&mut self, run: &RunId, bytes: u64, logs: &[(AttemptId, Head)]) -> Result<(), String> {
+    fn run(
+        &mut self,
+        (run, bytes): (&RunId, u64),
+        logs: &[(AttemptId, Head)],
+        stream: Option<Head>,
+    ) -> Result<(), String> {
         // Some process has it open, and is about it.
         let Ok(_lock) = journal::lock(&self.runs.join(run.as_str())) else { return Ok(()) };
         for (attempt, head) in logs {
             self.stored_log(Class::Results, run, *attempt, *head)?;
+        }
+        if let Some(head) = stream {
+            self.delete(Class::Results, &Key::Stream(run.clone()), head)?;
         }
         self.go(Class::Results, bytes, |this| {
             if let Some(cursors) = &this.cursors {
@@ -380,6 +396,25 @@ mod tests {
         pin(state, &kept, false).unwrap();
         assert_eq!(sweep(&sweep_of(&embedded, false)).unwrap().0.len(), 1);
         assert!(!archive.contains(&kept));
+    }
+
+    #[test]
+    fn streams_in_a_store_go_with_their_runs() {
+        let embedded = Embedded::new("own");
+        let directory = tempfile::tempdir().unwrap();
+        let url: StoreUrl = format!("file:{}/s", directory.path().display()).parse().unwrap();
+        let store = open_store(&url).unwrap();
+        let runs = [("young", 1), ("old", 91)].map(|(run, days)| ended(&embedded, run, days));
+        let runs = [&runs[..], &["gone".parse().unwrap()]].concat();
+        for run in &runs {
+            let key = Key::Stream(run.clone());
+            store.put(&key, &mut &b"text"[..], 4, seagull_results::When::Always).unwrap();
+            let path = directory.path().join(format!("s/{key}"));
+            File::options().write(true).open(path).unwrap().set_modified(now() - 91 * DAY).unwrap();
+        }
+        sweep(&Sweep { blobs: Some(url), ..sweep_of(&embedded, false) }).unwrap();
+        let is_there = |run: &RunId| store.head(&Key::Stream(run.clone())).unwrap().is_some();
+        assert_eq!(runs.iter().map(is_there).collect::<Vec<_>>(), [true, false, false]);
     }
 
     #[test]

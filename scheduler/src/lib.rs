@@ -5,6 +5,7 @@
 
 mod actor;
 mod anticipate;
+mod bring;
 mod committer;
 mod cursors;
 mod disk;

@@ -209,11 +209,16 @@ pub(crate) fn check(service: &Service, spec: &RunSpec, live: &[RunOverview]) -> 
     other.map_or(Ok(()), |run| Err(past::not_ended(run)))
 }
 
+/// The runs that a run is selected by.
+pub(crate) fn selected_by(spec: &RunSpec) -> Result<BTreeSet<RunId>, String> {
+    let selection = Selection::parse(&spec.select).map_err(|error| error.to_string())?;
+    Ok(selection.runs().cloned().collect())
+}
+
 /// What is selected, with what it has to know of other runs.
 fn selection(service: &Service, spec: &RunSpec) -> Result<Selection, String> {
     let mut selection = Selection::parse(&spec.select).map_err(|error| error.to_string())?;
-    let runs: BTreeSet<_> = selection.runs().cloned().collect();
-    for run in runs {
+    for run in selected_by(spec)? {
         selection.learn(&run, past::verdicts(service, &run)?.into_iter());
     }
     Ok(selection)

@@ -52,6 +52,8 @@ pub struct Options {
     pub spool: u64,
     pub settings: Settings,
     pub token: Token,
+    /// It serves what store and index have, and takes no runs.
+    pub reads_only: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +104,7 @@ impl Server {
         let actor = Handle { requests, live: live.clone(), durable: committer.durable.clone() };
         let path = &options.state;
         let (index, own_index, spool) = indices(path, options.index.as_ref())?;
+        let spool = spool.filter(|_| !options.reads_only);
         let remote = options
             .blobs
             .map(|url| remote(&url, &path.join("runs"), &path.join("spool"), options.spool))
@@ -112,6 +115,7 @@ impl Server {
             spool: spool.clone(),
             room: Room::new(options.spool),
             hold: options.settings.lease / 3,
+            reads_only: options.reads_only,
             actor,
             blobs: in_state(path, Blobs::open(&path.join("blobs")))?.with(remote.clone()),
             remote,
@@ -124,7 +128,7 @@ impl Server {
             reader,
         };
         let service = Arc::new(service);
-        if service.remote.is_some() {
+        if service.remote.is_some() && !options.reads_only {
             tokio::spawn(uploads::run(Arc::downgrade(&service)));
         }
         tokio::spawn(errand::run(service.clone(), errand_queue));
@@ -212,12 +216,13 @@ fn cause(error: &tonic::transport::Error) -> String {
 
 /// The store, with what waits for it in a directory. A log that has arrived there is not kept here any more.
 pub(crate) fn remote(url: &StoreUrl, runs: &Path, spool: &Path, bound: u64) -> Result<Arc<Remote>, Error> {
-    let runs = runs.to_owned();
-    let arrived = move |key: &Key| {
-        if let Key::Log(run, attempt) = key {
-            // One that stays takes room, and is told of where it is removed with its run.
-            let _ = logs_of(&runs, run).forget(*attempt);
-        }
+    let (runs, archive) = (runs.to_owned(), Archive::open(runs).map_err(Error::Store)?);
+    let arrived = move |key: &Key| match key {
+        // One that stays takes room, and is told of where it is removed with its run.
+        Key::Log(run, attempt) => drop(logs_of(&runs, run).forget(*attempt)),
+        // If that is not kept, or the run is not any more, it goes up again, or does not.
+        Key::Stream(run) => drop(archive.set_stored(run)),
+        Key::Blob(_) => {}
     };
     let opened = Remote::open(url, spool, bound, Box::new(arrived));
     opened.map(Arc::new).map_err(Error::Store)
@@ -260,6 +265,7 @@ mod tests {
             spool: u64::MAX,
             settings: Settings::default(),
             token: token.clone(),
+            reads_only: false,
         };
         (Server::start(options).unwrap(), token)
     }

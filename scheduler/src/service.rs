@@ -38,6 +38,8 @@ pub(crate) struct Service {
     pub hold: Duration,
     /// Room on the disk of the state directory.
     pub disk: Arc<Disk>,
+    /// It takes no runs.
+    pub reads_only: bool,
     /// What tests print while they run.
     pub outputs: Arc<Outputs>,
     /// `STATE/runs`: a directory for each run, with its logs and its archived stream.
@@ -48,6 +50,16 @@ pub(crate) struct Service {
 }
 
 impl Service {
+    /// Refuses what changes something where nothing may.
+    pub fn may_change(&self) -> Result<(), Status> {
+        if self.reads_only {
+            return Err(Status::failed_precondition(
+                "a results proxy only reads\nhint: --scheduler takes the URL of the scheduler itself",
+            ));
+        }
+        Ok(())
+    }
+
     /// The logs of a run's attempts.
     pub fn logs(&self, run: &RunId) -> Logs {
         logs_of(&self.runs, run).packed_into(self.remote.clone(), run)
@@ -211,6 +223,7 @@ pub(crate) mod tests {
                 spool: None,
                 room: Room::new(u64::MAX),
                 hold: Duration::from_secs(1),
+                reads_only: false,
                 actor: Handle { requests: sender, live: broadcast::channel(1).0, durable },
                 blobs: Blobs::open(&path.join("blobs")).unwrap(),
                 remote: None,

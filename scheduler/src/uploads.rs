@@ -1,5 +1,5 @@
-//! The logs of ended runs on their way to the store: each is packed into one object, which waits there in the spool. A log
-//! may grow until its run has ended (by a worker that is torn down, by an executor that comes back late), so they are not
+//! The logs and the streams of ended runs on their way to the store: each is packed into one object, which waits in the
+//! spool. A log may grow until its run has ended (by a worker that is torn down, by an executor that comes back late), so they are not
 //! packed before.
 #![expect(clippy::disallowed_methods, reason = "a shell: it looks after them now and then")]
 
@@ -8,6 +8,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use seagull_domain::RunId;
+use seagull_results::{Key, LOG_BYTES};
 use tokio::task::spawn_blocking;
 
 use crate::room::Elsewhere;
@@ -61,12 +62,29 @@ pub(crate) fn archived(service: &Service, run: &RunId) -> Result<(), String> {
     pack(service, run).and_then(|()| weigh(service))
 }
 
-/// Packs the logs of an archived run, unless too much waits for the store. Done twice, it changes nothing.
+/// Packs the logs and the stream of an archived run, unless too much waits for the store. Done twice, it changes nothing.
 fn pack(service: &Service, run: &RunId) -> Result<(), String> {
-    match &service.remote {
-        Some(remote) if !remote.is_full() => service.logs(run).pack().map_err(|error| error.to_string()),
-        _ => Ok(()),
+    let Some(remote) = service.remote.as_ref().filter(|remote| !remote.is_full()) else { return Ok(()) };
+    service.logs(run).pack().map_err(|error| error.to_string())?;
+    if is_stream_packed(service, run) {
+        return Ok(());
     }
+    let mut stream = service.archive.stream(run).map_err(|error| error.to_string())?;
+    remote.pack(&Key::Stream(run.clone()), &mut stream).map_err(|error| error.to_string())
+}
+
+/// Whether all of an archived run that the store is to have is there, or on its way.
+pub(crate) fn is_packed(service: &Service, run: &RunId) -> Result<bool, String> {
+    let are_packed = service.logs(run).are_packed().map_err(|error| error.to_string())?;
+    Ok(are_packed && is_stream_packed(service, run))
+}
+
+/// One that is longer than what can be packed stays here.
+fn is_stream_packed(service: &Service, run: &RunId) -> bool {
+    let Some(remote) = &service.remote else { return true };
+    service.archive.is_stored(run)
+        || remote.has_packed(&Key::Stream(run.clone()))
+        || service.archive.stream_bytes(run) > LOG_BYTES
 }
 
 #[cfg(test)]
@@ -109,6 +127,8 @@ mod tests {
         assert!(service.logs(&run).are_packed().unwrap());
         let local = |attempt: u64| service.runs.join(format!("r/logs/{attempt}.log"));
         until(|| !local(1).exists() && !local(2).exists());
+        until(|| service.archive.is_stored(&run));
+        assert!(store.path().join("s/streams/r.jsonl.zst").exists() && is_packed(service, &run).unwrap());
         assert_eq!(read(), Some(before));
         let beyond = TextRef { offset: 1 << 40, ..text };
         assert_eq!(service.logs(&run).read(beyond).unwrap(), Some(Vec::new()));

@@ -16,6 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use crate::actor::Live;
+use crate::bring::bring;
 use crate::grpc::blocking;
 use crate::journal;
 use crate::outputs::Following;
@@ -44,6 +45,7 @@ pub(crate) async fn stream(
     asked: WatchAsked,
 ) -> Result<impl Stream<Item = Message> + Send + 'static, Status> {
     let WatchAsked { run, after, output } = asked;
+    bring(&service, &run).await?;
     if service.of_another(&run).is_none() && !service.knows(&run).await? {
         return Err(Status::not_found(format!("no run {run}")));
     }

@@ -1,4 +1,4 @@
-//! The options of `seagull scheduler`, `seagull executor` and `seagull executor drain`.
+//! The options of `seagull scheduler`, `seagull results-proxy`, `seagull executor` and `seagull executor drain`.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -25,6 +25,15 @@ DIR/token, or a copy of it, with --token-file. Runs survive the scheduler: start
 same state directory, it goes on.
 ";
 
+const PROXY_EXAMPLES: &str = "\
+Examples:
+  seagull results-proxy --token-file token --listen 127.0.0.1:7879 \\
+      --blobs 's3://ci-results/seagull?region=eu-central-1' --index es+https://es.example.com:9200
+  seagull results RUN --scheduler http://127.0.0.1:7879 --token-file token
+
+It keeps nothing but copies: any number of them may run, and none is missed when it ends.
+";
+
 const EXECUTOR_EXAMPLES: &str = "\
 Examples:
   seagull executor --scheduler http://127.0.0.1:7878 --token-file token --slots 8 --label zone=a
@@ -44,9 +53,8 @@ const DRAIN_LIMIT: &str = "2m";
 #[derive(Debug, Clone, Args)]
 #[command(after_help = SCHEDULER_EXAMPLES)]
 pub struct Scheduler {
-    /// The address to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7878", value_parser = address)]
-    pub listen: SocketAddr,
+    #[command(flatten)]
+    pub face: FaceArgs,
     #[command(flatten)]
     pub state: StateArgs,
     /// Keep blobs and the logs of ended runs in this store too: s3://BUCKET/PREFIX?region=REGION, or file:/DIR; what waits for
@@ -62,6 +70,14 @@ pub struct Scheduler {
     /// How long an executor may be silent before its tests go elsewhere
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = lease)]
     pub lease: Duration,
+}
+
+/// Where a server can be reached, and how.
+#[derive(Debug, Clone, Args)]
+pub struct FaceArgs {
+    /// The address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7878", value_parser = address)]
+    pub listen: SocketAddr,
     /// Speak TLS with this certificate and what leads to its authority, a PEM file that is read at the start
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub tls_cert: Option<PathBuf>,
@@ -71,6 +87,22 @@ pub struct Scheduler {
     /// Listen beyond this machine though what is sent is not encrypted, the token neither
     #[arg(long, conflicts_with = "tls_cert")]
     pub insecure: bool,
+}
+
+/// Options of `seagull results-proxy`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = PROXY_EXAMPLES)]
+pub struct ResultsProxy {
+    #[command(flatten)]
+    pub face: FaceArgs,
+    #[command(flatten)]
+    pub token: TokenArgs,
+    /// The store of the scheduler, as it is told of it
+    #[arg(long, value_name = "URL", env = "SEAGULL_BLOBS", hide_env_values = true)]
+    pub blobs: String,
+    /// The index of the scheduler, without which runs are only found by their ids
+    #[arg(long, value_name = "URL", env = "SEAGULL_INDEX", hide_env_values = true)]
+    pub index: Option<String>,
 }
 
 /// Options of `seagull executor`.

@@ -39,6 +39,7 @@ fn the_help_is_as_approved() {
         "export",
         "import",
         "scheduler",
+        "results-proxy",
         "executor",
         "executor drain",
         "executor gc",

@@ -11,6 +11,7 @@ mod import;
 mod init;
 mod manual;
 mod plan;
+mod results_proxy;
 pub mod run;
 mod scheduler;
 mod services;
@@ -50,6 +51,7 @@ pub async fn perform(command: Command) -> anyhow::Result<u8> {
         Command::Init(args) => init::run(&args),
         Command::Doctor(args) => doctor::run(*args).await,
         Command::Scheduler(args) => scheduler::run(*args).await,
+        Command::ResultsProxy(args) => results_proxy::run(*args).await,
         Command::Executor(args) => executor::run(*args).await,
         Command::Services(args) => services::run(args.command).await,
         Command::Completions(args) => manual::completions(&args),

@@ -17,17 +17,9 @@ const ENDED: &str = "the scheduler has ended\n\
     hint: nothing that was acknowledged is lost; when it is started again, all goes on from there";
 
 pub async fn run(args: cli::Scheduler) -> anyhow::Result<u8> {
-    let identity = args.tls_cert.as_deref().zip(args.tls_key.as_deref()).map(read_identity).transpose()?;
-    if !args.listen.ip().is_loopback() && identity.is_none() && !args.insecure {
-        return Err(usage(format!(
-            "{} can be reached from other machines, and nothing that is sent is encrypted\n\
-             hint: speak TLS with --tls-cert and --tls-key, listen on 127.0.0.1, or accept that with --insecure",
-            args.listen
-        )));
-    }
+    let identity = identity(&args.face)?;
     let blobs = args.blobs.as_deref().map(|text| super::store_url("--blobs", text)).transpose()?;
     let index = args.index.as_deref().map(|text| super::index_address("--index", text)).transpose()?;
-    let scheme = if identity.is_some() { "https" } else { "http" };
     let mut signals = Signals::new()?;
     let state = State::open(args.state.state.as_deref(), &Place::here()?)?;
     let defaults = Settings::default();
@@ -40,18 +32,42 @@ pub async fn run(args: cli::Scheduler) -> anyhow::Result<u8> {
         spool: args.spool << 10,
         settings: Settings { lease: args.lease, lease_closed, ..defaults },
         token: state.token()?,
+        reads_only: false,
     };
     let mut server = Server::start(options).context("the scheduler cannot start")?;
-    let address = server.listen(args.listen, identity).await.map_err(|error| match error {
-        Error::Certificate(_) => usage(error.to_string()),
-        other => other.into(),
-    })?;
     say!("clients and executors need the token in {}", state.token_file().display());
-    super::print(|out| writeln!(out, "listening on {scheme}://{address}"))?;
+    listen(&server, &args.face, identity).await?;
     tokio::select! {
         () = signals.next() => Ok(0),
         error = server.failed() => Err(error).context(ENDED),
     }
+}
+
+/// What it proves itself by, which it needs beyond this machine.
+pub(super) fn identity(face: &cli::FaceArgs) -> anyhow::Result<Option<Identity>> {
+    let identity = face.tls_cert.as_deref().zip(face.tls_key.as_deref()).map(read_identity).transpose()?;
+    if !face.listen.ip().is_loopback() && identity.is_none() && !face.insecure {
+        return Err(usage(format!(
+            "{} can be reached from other machines, and nothing that is sent is encrypted\n\
+             hint: speak TLS with --tls-cert and --tls-key, listen on 127.0.0.1, or accept that with --insecure",
+            face.listen
+        )));
+    }
+    Ok(identity)
+}
+
+/// Listens, and says where.
+pub(super) async fn listen(
+    server: &Server,
+    face: &cli::FaceArgs,
+    identity: Option<Identity>,
+) -> anyhow::Result<()> {
+    let scheme = if identity.is_some() { "https" } else { "http" };
+    let address = server.listen(face.listen, identity).await.map_err(|error| match error {
+        Error::Certificate(_) => usage(error.to_string()),
+        other => other.into(),
+    })?;
+    super::print(|out| writeln!(out, "listening on {scheme}://{address}"))
 }
 
 /// A certificate and its key.

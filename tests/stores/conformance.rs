@@ -92,6 +92,9 @@ fn all_is_listed(store: &dyn Store) {
     let mut expected: Vec<_> = (0..5u8).map(|i| (put(store, &[i; 3]), 3)).collect();
     store.put(&log(70), &mut &b"text"[..], 4, When::Absent).unwrap();
     expected.push((log(70), 4));
+    let stream = Key::Stream("r-1".parse().unwrap());
+    store.put(&stream, &mut &b"facts"[..], 5, When::Absent).unwrap();
+    expected.push((stream, 5));
     expected.sort();
     let mut listed = Vec::new();
     store.list(&mut |key, head| listed.push((key, head.bytes))).unwrap();
@@ -111,7 +114,7 @@ fn a_directory_is_a_store() {
     std::fs::write(path.join("blobs/readme"), "").unwrap();
     let mut listed = 0;
     store.list(&mut |_, _| listed += 1).unwrap();
-    assert_eq!(listed, 6);
+    assert_eq!(listed, 7);
 }
 
 #[test]

@@ -36,24 +36,40 @@ fn logs_of(cluster: &Cluster) -> Vec<String> {
     logs.flatten().map(|log| log.unwrap().path().display().to_string()).collect()
 }
 
+/// Objects that wait for a store. What a scheduler that was killed was writing is none.
+pub fn waiting(spool: &Path) -> usize {
+    let names = fs::read_dir(spool).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_string_lossy().contains('+')).count()
+}
+
 /// What of a run is in the state directory goes to its store.
 fn goes_up(cluster: &Cluster) {
     let spool = cluster.suite.beside("scheduler/spool");
-    until(|| logs_of(cluster).is_empty() && entries(&spool) == 0);
+    until(|| logs_of(cluster).is_empty() && waiting(&spool) == 0);
 }
 
 fn asked(cluster: &Cluster, command: &[&str]) -> Output {
+    asked_at(cluster, &cluster.url, command)
+}
+
+fn asked_at(cluster: &Cluster, url: &str, command: &[&str]) -> Output {
     let token = cluster.token().into_os_string().into_string().unwrap();
-    cluster
-        .suite
-        .seagull(&[command, &["--scheduler", &cluster.url, "--token-file", &token]].concat())
-        .output()
-        .unwrap()
+    let command = [command, &["--scheduler", url, "--token-file", &token]].concat();
+    cluster.suite.seagull(&command).output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
+}
+
+/// Where a server listens that was just started.
+pub fn listens(server: &mut Running) -> String {
+    let line = server.line().unwrap_or_else(|| panic!("no server: {}", server.stderr()));
+    line.strip_prefix("listening on ").expect("it says where").to_owned()
 }
 
 fn words(cluster: &Cluster) -> String {
-    let output = asked(cluster, &["logs", "last", "test_says"]);
-    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    said(&asked(cluster, &["logs", "last", "test_says"]))
 }
 
 #[test]
@@ -78,6 +94,66 @@ fn what_runs_leave_is_in_the_store_and_read_from_there() {
     cluster.start_run(&[]).finish().expect_code(100);
     goes_up(&cluster);
     assert_eq!(entries(&logs), 2);
+}
+
+/// The stream of a run goes up, too.
+fn stream_goes_up(cluster: &Cluster, store: &Path, run: &str) {
+    until(|| store.join(format!("kept/streams/{run}.jsonl.zst")).exists());
+    goes_up(cluster);
+}
+
+#[test]
+fn what_ended_runs_left_is_read_without_their_scheduler() {
+    let store = tempfile::tempdir().unwrap();
+    let [url, index] = [("file", "kept"), ("sqlite", "index")]
+        .map(|(scheme, name)| format!("{scheme}:{}/{name}", store.path().display()));
+    let mut cluster = Cluster::start_with(suite(), &["--blobs", &url, "--index", &index]);
+    let _executor = cluster.executor("e-one");
+    cluster.start_run(&["--run-id", "first"]).finish().expect_code(100);
+    stream_goes_up(&cluster, store.path(), "first");
+    until(|| said(&asked(&cluster, &["history", "test_says"])).contains("first"));
+    cluster.scheduler.kill();
+
+    let token = cluster.token().into_os_string().into_string().unwrap();
+    let proxy = |name: &str| {
+        let options = ["--listen", "127.0.0.1:0", "--token-file", &token, "--blobs", &url, "--index", &index];
+        let command = cluster.suite.seagull(&[&["results-proxy"][..], &options].concat());
+        Running::start(command, &cluster.suite.beside(name))
+    };
+    let mut proxies = [proxy("p-one"), proxy("p-two")];
+    for at in proxies.each_mut().map(listens) {
+        let says = |command: &[&str], words: &str| {
+            let said = said(&asked_at(&cluster, &at, command));
+            assert!(said.contains(words), "{command:?}: {said}");
+        };
+        says(&["runs"], "first");
+        says(&["results", "last"], "test_a.py::test_says");
+        says(&["logs", "first", "test_says"], "words of the test");
+        says(&["history", "test_a.py::test_says"], "first");
+        says(&["results", "nothing"], "no run nothing");
+        says(&["run"], "a results proxy only reads\nhint: ");
+    }
+    for proxy in &proxies {
+        proxy.signal(Signal::SIGTERM);
+    }
+    for proxy in proxies {
+        assert_eq!(proxy.end().1, 0, "it leaves in peace");
+    }
+    // A scheduler without a disk of before has what had ended, and may select by it.
+    fs::remove_dir_all(cluster.suite.beside("scheduler/runs")).unwrap();
+    let mut again = scheduler_again(&cluster, &["--blobs", &url, "--index", &index], "scheduler-again");
+    listens(&mut again);
+    let rerun = cluster.start_run(&["--run-id", "second", "--select", "failed@first"]).finish();
+    rerun.expect(100, &[("test_a.py::test_says", "failed")]);
+    assert!(said(&asked(&cluster, &["logs", "first", "test_says"])).contains("words of the test"));
+}
+
+/// Another scheduler on the state directory and the address of one that is gone.
+pub fn scheduler_again(cluster: &Cluster, options: &[&str], name: &str) -> Running {
+    let state = cluster.suite.beside("scheduler").into_os_string().into_string().unwrap();
+    let address = cluster.url.strip_prefix("http://").unwrap();
+    let command = [&["scheduler", "--listen", address, "--state", &state], options].concat();
+    Running::start(cluster.suite.seagull(&command), &cluster.suite.beside(name))
 }
 
 #[test]
@@ -133,12 +209,8 @@ fn restored(cluster: &Cluster, url: &str, name: &str) -> Running {
     let (state, copy) = (cluster.suite.beside("scheduler"), cluster.suite.beside("copy"));
     fs::remove_dir_all(&state).unwrap();
     assert!(Command::new("cp").arg("-a").args([&copy, &state]).status().unwrap().success());
-    let address = cluster.url.strip_prefix("http://").unwrap().to_owned();
-    let state = state.into_os_string().into_string().unwrap();
-    let command =
-        cluster.suite.seagull(&["scheduler", "--listen", &address, "--state", &state, "--blobs", url]);
-    let mut again = Running::start(command, &cluster.suite.beside(name));
-    again.line().unwrap_or_else(|| panic!("no scheduler: {}", again.stderr()));
+    let mut again = scheduler_again(cluster, &["--blobs", url], name);
+    listens(&mut again);
     again
 }
 

@@ -116,8 +116,9 @@ impl Store for FileStore {
     }
 
     fn list(&self, tell: &mut dyn FnMut(Key, Head)) -> Result<(), Error> {
-        self.walk(&self.directory.join("blobs"), tell)?;
-        self.walk(&self.directory.join("logs"), tell)
+        ["blobs", "logs", "streams"]
+            .into_iter()
+            .try_for_each(|kind| self.walk(&self.directory.join(kind), tell))
     }
 
     fn presign(&self, _: &Key, _: Method, _: Duration) -> Result<Option<Presigned>, Error> {

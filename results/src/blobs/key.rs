@@ -1,16 +1,19 @@
-//! What an object of a store is called: a blob by its digest, the log of an attempt by its run and number.
+//! What an object of a store is called: a blob by its digest, the log of an attempt by its run and number, the stream of an
+//! ended run by its id.
 
 use std::fmt;
 use std::str::FromStr;
 
 use seagull_domain::{AttemptId, Digest, RunId};
 
-/// The name of an object, the same in every store: `blobs/ab/cdef...`, or `logs/RUN/ATTEMPT.zst`.
+/// The name of an object, the same in every store: `blobs/ab/cdef...`, `logs/RUN/ATTEMPT.zst`, or
+/// `streams/RUN.jsonl.zst`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     Blob(Digest),
     /// Apart from the blobs, so that a store's own rules can keep it for another time.
     Log(RunId, AttemptId),
+    Stream(RunId),
 }
 
 impl Key {
@@ -33,6 +36,7 @@ impl fmt::Display for Key {
                 write!(f, "blobs/{}/{}", &name[..2], &name[2..])
             }
             Key::Log(run, attempt) => write!(f, "logs/{run}/{attempt}.zst"),
+            Key::Stream(run) => write!(f, "streams/{run}.jsonl.zst"),
         }
     }
 }
@@ -52,6 +56,10 @@ impl FromStr for Key {
                 let attempt = name.strip_suffix(".zst").and_then(|name| name.parse().ok());
                 run.parse().ok().zip(attempt).map(|(run, attempt)| Key::Log(run, attempt)).ok_or(NoKey)
             }
+            ["streams", name] => {
+                let run = name.strip_suffix(".jsonl.zst").and_then(|run| run.parse().ok());
+                run.map(Key::Stream).ok_or(NoKey)
+            }
             _ => Err(NoKey),
         };
         // One name for each: neither `+7` nor capitals.
@@ -67,7 +75,8 @@ mod tests {
     fn a_key_is_read_from_its_name_and_from_no_other() {
         let digest = "ab".repeat(32);
         let log = Key::Log("r-1.x_Y".parse().unwrap(), AttemptId(70));
-        for key in [Key::Blob(digest.parse().unwrap()), log] {
+        let stream = Key::Stream("r-1.x_Y".parse().unwrap());
+        for key in [Key::Blob(digest.parse().unwrap()), log, stream] {
             assert_eq!(key.to_string().parse(), Ok(key.clone()));
             assert_eq!(Key::of_flat(&key.flat()), Some(key.clone()));
             assert!(!key.flat().contains('/'));

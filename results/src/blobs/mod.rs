@@ -84,9 +84,19 @@ impl Remote {
         self.spool.has(log)
     }
 
-    /// Packs a log for the store, from its text.
+    /// Packs a log or a stream for the store, from its text.
     pub fn pack(&self, log: &Key, text: &mut dyn Read) -> Result<(), Error> {
         self.spool.write(log, |out| packed::pack(text, out))
+    }
+
+    /// When an object was written; None where there is no such object.
+    pub fn modified(&self, key: &Key) -> Result<Option<SystemTime>, Error> {
+        Ok(self.store.head(key)?.map(|head| head.modified))
+    }
+
+    /// All text of a packed log or stream, read as it is asked for.
+    pub fn read(self: &Arc<Self>, key: &Key) -> impl Read + Send + use<> {
+        Text { remote: self.clone(), key: key.clone(), offset: 0 }
     }
 
     /// A piece of a packed log's text; None where there is no such log.
@@ -132,6 +142,23 @@ impl Remote {
     fn broken(&self, error: &std::io::Error) -> Error {
         let trouble = Trouble { why: Why::Away, said: error.to_string() };
         Error::Store { store: self.name.clone(), doing: "get", trouble }
+    }
+}
+
+/// The text of something that is packed at a store.
+struct Text {
+    remote: Arc<Remote>,
+    key: Key,
+    offset: u64,
+}
+
+impl Read for Text {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let piece = self.remote.text(&self.key, self.offset, into.len() as u64);
+        let piece = piece.map_err(std::io::Error::other)?.unwrap_or_default();
+        into[..piece.len()].copy_from_slice(&piece);
+        self.offset += piece.len() as u64;
+        Ok(piece.len())
     }
 }
 

@@ -56,8 +56,8 @@ struct State {
     bytes: u64,
     /// Failures in a row.
     failures: u32,
-    /// What was said last of the store.
-    told: Option<Why>,
+    /// What was said of the store since it took something last.
+    told: Vec<Why>,
     ended: bool,
 }
 
@@ -112,7 +112,7 @@ impl Spool {
 
     /// Whether the last that was heard of the store is that it takes nothing.
     pub fn is_stuck(&self) -> bool {
-        self.0.lock().told.is_some()
+        !self.0.lock().told.is_empty()
     }
 
     pub fn has(&self, key: &Key) -> bool {
@@ -193,7 +193,7 @@ impl Inner {
         match key {
             Key::Blob(_) if is_fresh(&*self.store, key)? => {}
             Key::Blob(_) => drop(self.store.put(key, &mut file, bytes, When::Always)?),
-            Key::Log(..) => {
+            Key::Log(..) | Key::Stream(_) => {
                 if self.store.put(key, &mut file, bytes, When::Absent)? == Put::Existed
                     && !self.is_same(key, &path)?
                 {
@@ -214,7 +214,11 @@ impl Inner {
         loop {
             let length = ours.read(&mut one).map_err(Error::io(path))?;
             other.clear();
-            theirs.by_ref().take(length.max(1) as u64).read_to_end(&mut other).map_err(Error::Source)?;
+            let read = theirs.by_ref().take(length.max(1) as u64).read_to_end(&mut other);
+            read.map_err(|error| {
+                let trouble = Trouble { why: Why::Away, said: error.to_string() };
+                Error::Store { store: self.name.clone(), doing: "get", trouble }
+            })?;
             if other != one[..length] {
                 return Ok(false);
             }
@@ -233,7 +237,7 @@ impl Inner {
         let mut state = self.lock();
         state.bytes = state.bytes.saturating_sub(sent.bytes);
         state.failures = 0;
-        if state.told.take().is_some() {
+        if !std::mem::take(&mut state.told).is_empty() {
             drop(state);
             say(&format!("{} is back; what waited goes up", self.name));
         }
@@ -253,8 +257,8 @@ impl Inner {
         state.failures += 1;
         let pause = LONGEST_PAUSE.min(FIRST_PAUSE * (1 << state.failures.div_ceil(AT_A_TIME as u32).min(10)));
         let Error::Store { trouble: Trouble { why, .. }, .. } = error else { return };
-        if state.told != Some(*why) {
-            state.told = Some(*why);
+        if !state.told.contains(why) {
+            state.told.push(*why);
             let (objects, bytes) = (state.waiting.len(), state.bytes);
             say(&format!(
                 "{error}\n{objects} objects, {bytes} bytes, wait in {} until it does",

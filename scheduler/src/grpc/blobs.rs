@@ -53,6 +53,7 @@ impl Blobs for Face {
         &self,
         request: Request<Streaming<v1::PutRequest>>,
     ) -> Result<Response<v1::PutResponse>, Status> {
+        self.0.may_change()?;
         let mut parts = request.into_inner();
         let first = parts.next().await.ok_or_else(|| Status::invalid_argument("an empty stream"))??;
         let BlobPart::Header { digest, size } = first.try_into()? else {

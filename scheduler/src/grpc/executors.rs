@@ -48,6 +48,7 @@ impl Executors for Face {
         &self,
         request: Request<v1::ReportMessage>,
     ) -> Result<Response<v1::DesiredMessage>, Status> {
+        self.0.may_change()?;
         let message = request.into_inner();
         agree(message.protocol)?;
         let report = Box::new(Report::try_from(message)?);
@@ -90,6 +91,7 @@ impl Executors for Face {
         &self,
         request: Request<v1::PutLogRequest>,
     ) -> Result<Response<v1::PutLogResponse>, Status> {
+        self.0.may_change()?;
         let LogChunk { run, attempt, offset, data } = request.into_inner().try_into()?;
         if !self.0.knows(&run).await? {
             return Err(Status::not_found("no such run"));
@@ -112,6 +114,7 @@ impl Executors for Face {
         &self,
         request: Request<v1::OutputTold>,
     ) -> Result<Response<v1::OutputHeard>, Status> {
+        self.0.may_change()?;
         let OutputTold { run, printed } = request.into_inner().try_into()?;
         let asked = run.clone();
         let live = self.0.actor.ask(|reply| actor::Request::Run { run: asked, reply }).await.flatten();

@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status};
 
 use super::blocking;
 use crate::actor;
+use crate::bring::bring;
 use crate::past;
 use crate::plan;
 use crate::service::Service;
@@ -56,6 +57,7 @@ impl Runs for Face {
         &self,
         request: Request<v1::SubmitRequest>,
     ) -> Result<Response<v1::SubmitResponse>, Status> {
+        self.0.may_change()?;
         let message = request.into_inner();
         agree(message.protocol)?;
         let spec = Box::new(RunSpec::try_from(message)?);
@@ -69,6 +71,9 @@ impl Runs for Face {
             let live = self.overviews().await?;
             // A run that is there already may have outlived those that it was selected by.
             if live.iter().all(|run| run.run != spec.id) {
+                for run in plan::selected_by(&spec).map_err(Status::invalid_argument)? {
+                    bring(&self.0, &run).await?;
+                }
                 plan::check(&self.0, &spec, &live).map_err(Status::invalid_argument)?;
             }
         }
@@ -94,12 +99,14 @@ impl Runs for Face {
         &self,
         request: Request<v1::CancelRequest>,
     ) -> Result<Response<v1::CancelResponse>, Status> {
+        self.0.may_change()?;
         let run = RunId::try_from(request.into_inner())?;
         self.0.actor.tell(Event::Cancel { run }).await;
         Ok(Response::new(v1::CancelResponse {}))
     }
 
     async fn judge(&self, request: Request<v1::JudgeRequest>) -> Result<Response<v1::JudgeResponse>, Status> {
+        self.0.may_change()?;
         let Word { run, errors: word } = request.into_inner().try_into()?;
         let heard = self.0.actor.ask(|reply| actor::Request::Judge { run, word, reply }).await;
         heard.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))?;
@@ -160,6 +167,7 @@ impl Runs for Face {
     }
 
     async fn drain(&self, request: Request<v1::DrainRequest>) -> Result<Response<v1::DrainResponse>, Status> {
+        self.0.may_change()?;
         let DrainAsked { executors, limit_ms } = request.into_inner().try_into()?;
         let ask = |reply| actor::Request::Drain { executors, limit_ms, reply };
         let states = self.0.actor.ask(ask).await;

@@ -82,6 +82,7 @@ impl Reach {
             spool: seagull_scheduler::SPOOL_BYTES,
             settings: Settings::default(),
             token: token.clone(),
+            reads_only: false,
         };
         let server = Server::start(options)?;
         let client = Client::new(server.connect(), &token);

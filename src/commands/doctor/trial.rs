@@ -48,6 +48,7 @@ pub async fn run(spec: RunSpec, limit: Duration, home: &Path, setups: &Path) -> 
         spool: seagull_scheduler::SPOOL_BYTES,
         settings: Settings::default(),
         token: token.clone(),
+        reads_only: false,
     };
     let mut server = Server::start(options).context("the trial cannot start")?;
     let channel = server.connect();

@@ -188,8 +188,16 @@ fn serve(start: &Start, run: &RunId, token: Token) -> anyhow::Result<Server> {
     let (state, journal) = (start.state.directory.clone(), start.state.journal(run));
     let settings = Settings::default();
     let spool = seagull_scheduler::SPOOL_BYTES;
-    let options =
-        seagull_scheduler::Options { journal, state, blobs: None, index: None, spool, settings, token };
+    let options = seagull_scheduler::Options {
+        journal,
+        state,
+        blobs: None,
+        index: None,
+        spool,
+        settings,
+        token,
+        reads_only: false,
+    };
     let follow = || {
         let words = ["seagull", "watch", run.as_str()].map(str::to_owned);
         let at = &start.args.at;
