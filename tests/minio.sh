@@ -51,10 +51,12 @@ fi
 if ! answers; then
     setsid "$0" "$directory" serve >"$directory/log" 2>&1 </dev/null 9>&- &
     keeper=$!
-    for _ in $(seq 300); do
+    for _ in $(seq 1200); do
         answers && exit
         kill -0 "$keeper" 2>/dev/null || cannot "it does not start: $(tail -n 3 "$directory/log")"
         sleep 0.1
     done
-    cannot "it does not answer: $(tail -n 3 "$directory/log")"
+    # There is one, so that nothing may be skipped.
+    echo "MinIO does not answer: $(tail -n 3 "$directory/log")" >&2
+    exit 1
 fi

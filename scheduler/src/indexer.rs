@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io::Write;
+use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -62,15 +63,18 @@ impl Spool {
 pub(crate) async fn run(service: Arc<Service>, spool: Arc<Spool>) {
     let mut durable = service.actor.durable.clone();
     let desk = Desk { service, spool, archived: HashMap::new() };
-    let mut indexer = Indexer { desk, followed: BTreeMap::new(), unreadable: HashSet::new() };
+    let mut indexer = Indexer { desk, followed: Vec::new(), unreadable: HashSet::new() };
     let mut is_prepared = false;
-    let mut told = String::new();
+    let mut told = HashSet::new();
     loop {
         durable.mark_unchanged();
         let outcome =
             if is_prepared { indexer.round().await } else { indexer.desk.prepare().await.map(|()| true) };
         match outcome {
-            Ok(true) => is_prepared = true,
+            Ok(true) => {
+                is_prepared = true;
+                told.clear();
+            }
             Ok(false) => {
                 tokio::select! {
                     changed = durable.changed() => {
@@ -83,10 +87,9 @@ pub(crate) async fn run(service: Arc<Service>, spool: Arc<Spool>) {
                 }
             }
             Err(error) => {
-                if told != error {
+                if told.insert(error.clone()) {
                     warn(&format!("{error}\n{WAITS}"));
                 }
-                told = error;
                 indexer.desk.weigh();
                 // What is half done is begun anew from its cursor.
                 indexer.followed.clear();
@@ -102,7 +105,8 @@ fn warn(text: &str) {
 
 struct Indexer {
     desk: Desk,
-    followed: BTreeMap<RunId, Follower>,
+    /// In the order in which they are written.
+    followed: Vec<Follower>,
     /// Runs whose stream, or manifest, cannot be read: they are tried again by the next process.
     unreadable: HashSet<RunId>,
 }
@@ -133,13 +137,13 @@ impl Indexer {
     async fn round(&mut self) -> Result<bool, String> {
         self.look().await?;
         let mut has_written = false;
-        for run in self.followed.keys().cloned().collect::<Vec<_>>() {
-            let Some(follower) = self.followed.remove(&run) else { continue };
+        for follower in mem::take(&mut self.followed) {
+            let run = follower.run.clone();
             match self.desk.read(follower).await {
                 Ok((follower, upto, documents)) => {
                     let (follower, written) = self.desk.advance(follower, upto, documents).await?;
                     has_written |= written;
-                    self.followed.extend(follower.map(|follower| (run, follower)));
+                    self.followed.extend(follower);
                 }
                 Err(error) => {
                     warn(&format!("run {run} cannot be indexed, and is kept: {error}"));
@@ -164,20 +168,18 @@ impl Indexer {
         let waiting: Vec<_> = waiting.filter(|(run, at)| self.desk.archived.get(run) != Some(at)).collect();
         let runs = waiting.into_iter().map(|(run, at)| (run, Some(at)));
         for (run, at) in runs.chain(live.into_iter().map(|run| (run.run, None))) {
-            let tests: usize = self.followed.values().map(|follower| follower.projection.ids().len()).sum();
+            let tests: usize = self.followed.iter().map(|follower| follower.projection.ids().len()).sum();
             if tests > TESTS && !self.followed.is_empty() {
                 break;
             }
-            if self.followed.contains_key(&run) || self.unreadable.contains(&run) {
+            if self.followed.iter().any(|follower| follower.run == run) || self.unreadable.contains(&run) {
                 continue;
             }
             match self.desk.follow(&run).await? {
                 Some(follower) if follower.cursor.done => {
                     self.desk.archived.extend(at.map(|at| (run, at)));
                 }
-                Some(follower) => {
-                    self.followed.insert(run, follower);
-                }
+                Some(follower) => self.followed.push(follower),
                 None => {}
             }
         }

@@ -28,12 +28,20 @@ pub struct Settings {
     pub place: Place,
     /// Where each executor is.
     pub executors: Vec<Place>,
+    /// What the scheduler is told of stores.
+    pub stores: Vec<String>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
         let executors = vec![Place::default(); 3];
-        Settings { lease: "15s", address: "127.0.0.1", place: Place::default(), executors }
+        Settings {
+            lease: "15s",
+            address: "127.0.0.1",
+            place: Place::default(),
+            executors,
+            stores: Vec::new(),
+        }
     }
 }
 
@@ -191,6 +199,7 @@ fn scheduler(subject: &Subject, settings: &Settings, address: &str, number: usiz
     if !address.starts_with("127.") {
         arguments.push("--insecure");
     }
+    arguments.extend(settings.stores.iter().map(String::as_str));
     let command = settings.place.command(subject.suite.seagull(&arguments));
     Running::start(command, &subject.suite.beside(&format!("scheduler-{number}-stderr")))
 }

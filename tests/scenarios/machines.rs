@@ -24,7 +24,13 @@ fn the_network_is_cut() {
         there.shell("ip addr add 10.177.0.2/24 dev far0 && ip link set far0 up");
 
         let executors = vec![here.clone(), there.clone(), there];
-        let settings = Settings { lease: "3s", address: "10.177.0.1", place: here.clone(), executors };
+        let settings = Settings {
+            lease: "3s",
+            address: "10.177.0.1",
+            place: here.clone(),
+            executors,
+            ..Settings::default()
+        };
         let fleet = Fleet::with(subject, settings);
         let faults = round.faults(1, 5);
         let mut run = fleet.run(&["--test-losses", &(faults + 1).to_string()]);

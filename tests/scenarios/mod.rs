@@ -9,5 +9,6 @@ mod fleet;
 mod machines;
 mod processes;
 mod round;
+mod stores;
 mod subject;
 mod tests;

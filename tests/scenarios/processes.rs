@@ -12,7 +12,7 @@ use super::subject::Subject;
 use crate::harness::{Finished, is, text};
 
 /// So many losses of a test that chance cannot spend them.
-fn losses(faults: u64) -> String {
+pub fn losses(faults: u64) -> String {
     (faults + 1).to_string()
 }
 
@@ -43,13 +43,13 @@ fn executors_are_killed() {
     });
 }
 
-fn kill_executor(round: &mut Round, fleet: &mut Fleet) {
+pub fn kill_executor(round: &mut Round, fleet: &mut Fleet) {
     round.pause(50);
     let (executor, by_itself) = (round.chance.below(fleet.executors()), round.chance.below(2) == 0);
     fleet.replace(executor, by_itself);
 }
 
-fn kill_scheduler(round: &mut Round, fleet: &mut Fleet) {
+pub fn kill_scheduler(round: &mut Round, fleet: &mut Fleet) {
     round.pause(50);
     fleet.kill_scheduler();
     round.pause(500);

@@ -3,6 +3,8 @@
 
 mod conformance;
 mod faults;
+mod measure;
+mod outage;
 mod schedulers;
 
 use std::io::Read;
@@ -11,6 +13,8 @@ use std::sync::Arc;
 use seagull_results::{Key, Store, When, digest, open_store};
 
 use crate::harness::Minio;
+
+pub use self::schedulers::waiting;
 
 fn open(url: &str) -> Arc<dyn Store> {
     open_store(&url.parse().unwrap_or_else(|error| panic!("{url}: {error}"))).unwrap()

@@ -1,0 +1,88 @@
+//! A day without stores, compressed: runs go on as if they were there, and when they are, they have everything.
+#![expect(clippy::disallowed_methods, reason = "a case and its proxies share what was seen")]
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use seagull_results::{Key, StoreUrl, open_store};
+
+use super::schedulers::{listens, scheduler_again, waiting};
+use crate::harness::{Elasticsearch, Fault, Minio, Proxy, Suite, until};
+use crate::processes::Cluster;
+
+const SUITE: &str = "
+def test_good(): print('words')
+def test_bad(): assert 0
+";
+const TESTS: u64 = 2;
+/// The runs of the day, whose names are not in their order.
+const RUNS: [&str; 6] = ["f", "b", "d", "a", "e", "c"];
+
+/// A server that is not to be reached, in one way or the other.
+fn down(requests: &AtomicUsize) -> Fault {
+    match requests.fetch_add(1, Ordering::SeqCst) % 2 {
+        0 => Fault::Status(503, "down".into()),
+        _ => Fault::Dropped,
+    }
+}
+
+#[test]
+fn a_day_without_stores_loses_nothing_and_is_made_up_for_in_order() {
+    let (Some(index), Some(minio)) = (Elasticsearch::get(), Minio::get()) else { return };
+    let is_down = Arc::new(AtomicBool::new(true));
+    let written: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (of, seen, requests) = (is_down.clone(), written.clone(), AtomicUsize::new(0));
+    let to_index = Proxy::new(index.address(), move |request| {
+        if of.load(Ordering::SeqCst) {
+            return down(&requests);
+        }
+        let body = String::from_utf8_lossy(&request.body);
+        let mut seen = seen.lock().unwrap();
+        for part in body.split("\"run\":\"").skip(1) {
+            let run = part.split('"').next().unwrap_or_default().to_owned();
+            if !seen.contains(&run) {
+                seen.push(run);
+            }
+        }
+        Fault::None
+    });
+    let (of, requests) = (is_down.clone(), AtomicUsize::new(0));
+    let to_store = Proxy::new(minio.address.parse().unwrap(), move |_| {
+        if of.load(Ordering::SeqCst) { down(&requests) } else { Fault::None }
+    });
+    let place = format!("{}/ci", minio.bucket());
+    let url = minio.url(&place, "root", Some(&to_store.address.to_string()));
+    let store: StoreUrl = minio.url(&place, "root", None).parse().unwrap();
+    let store = open_store(&store).unwrap();
+    let keys = || {
+        let mut keys = Vec::new();
+        store.list(&mut |key, _| keys.push(key)).unwrap();
+        keys
+    };
+    let options = ["--blobs", &url, "--index", &index.url_at(to_index.address)];
+    let mut cluster = Cluster::start_with(Suite::of(&[("test_a.py", SUITE)]), &options);
+    let _executor = cluster.executor("e-one");
+    let expected = [("test_a.py::test_good", "passed"), ("test_a.py::test_bad", "failed")];
+    let (before, after) = RUNS.split_at(RUNS.len() / 2);
+    for run in before {
+        cluster.start_run(&["--run-id", run]).finish().expect(100, &expected);
+    }
+    cluster.scheduler.kill();
+    let mut again = scheduler_again(&cluster, &options, "scheduler-again");
+    listens(&mut again);
+    for run in after {
+        cluster.start_run(&["--run-id", run]).finish().expect(100, &expected);
+    }
+    assert_eq!((index.count("runs"), keys()), (0, Vec::new()));
+
+    is_down.store(false, Ordering::SeqCst);
+    let runs = RUNS.len() as u64;
+    let streams = || keys().iter().filter(|key| matches!(key, Key::Stream(_))).count();
+    until(|| streams() == RUNS.len() && waiting(&cluster.suite.beside("scheduler/spool")) == 0);
+    // A run is written whole before the next, so that the last of them is the last.
+    until(|| index.count("runs") == runs);
+    assert_eq!(index.count("results"), runs * TESTS, "each once");
+    assert_eq!(*written.lock().unwrap(), RUNS);
+    let logs = |run: &str| keys().iter().any(|key| matches!(key, Key::Log(of, _) if of.as_str() == run));
+    assert!(RUNS.iter().all(|run| logs(run)), "{:?}", keys());
+}
