@@ -6,13 +6,16 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
 use seagull_domain::Ranking;
-use seagull_results::index::{Index, Pace, Window, deliver};
+use seagull_results::index::{Index, Learned, Pace, Window, deliver};
 
 use super::faults::Heard;
 use super::story::{NOW, Row, Story, failed, passed};
 use super::{Backend, block_on};
 use crate::harness::Elasticsearch;
 
+/// Results of one test, and tests of which timings are told.
+const HISTORY: u64 = 10_000;
+const TIMINGS: u64 = 1_000_000;
 const BULK: usize = 10_000;
 const BULK_BYTES: usize = 5 << 20;
 
@@ -114,9 +117,13 @@ fn ask(backend: &str, index: &dyn Index, run: &str) {
         let begun = Instant::now();
         index.history("p", "tests/unit/test_module_0.py::TestClass::test_7", 100).await.unwrap();
         told("history of a test", begun);
-        for (what, ranking) in
-            [("most failing", Ranking::Failing), ("flakiest", Ranking::Flaky), ("slowest", Ranking::Slowest)]
-        {
+        let rankings = [
+            ("most failing", Ranking::Failing),
+            ("flakiest", Ranking::Flaky),
+            ("slowest", Ranking::Slowest),
+            ("slower than before", Ranking::Slower),
+        ];
+        for (what, ranking) in rankings {
             let begun = Instant::now();
             index.ranked("p", ranking, window, 20).await.unwrap();
             told(what, begun);
@@ -129,6 +136,27 @@ fn ask(backend: &str, index: &dyn Index, run: &str) {
         index.results(&run.parse().unwrap(), &asked).await.unwrap();
         told("a page of 1,000 results", begun);
     });
+}
+
+/// Has a test have many results, and says what a page of its history takes; and what the timings of a million tests take.
+fn ask_of_much(backend: &str, index: &dyn Index) {
+    let told =
+        |what: String, begun: Instant| println!("{backend}|{what}|{:.3}", begun.elapsed().as_secs_f64());
+    let runs = (0..HISTORY).fold(Story::default(), |story, n| {
+        story.run(&format!("h{n}"), n % 28, "v", &[passed("tests/test_often.py::test", 1000 + n)])
+    });
+    block_on(super::write(index, &runs));
+    block_on(index.prepare()).unwrap();
+    let begun = Instant::now();
+    let (page, _) = block_on(index.history("p", "tests/test_often.py::test", 100)).unwrap();
+    assert_eq!(page.len(), 100);
+    told(format!("a page of the history of a test with {HISTORY} results"), begun);
+    let learned =
+        |n: u64| Learned(format!("tests/unit/test_{}.py::TestClass::test_{n}", n / 50), 7.5, 0.1, 9, 0);
+    block_on(super::write(index, &Story::default().timings(1, (0..TIMINGS).map(learned).collect())));
+    let begun = Instant::now();
+    assert!(block_on(index.timings("p", &mut |_| {})).unwrap() as u64 >= TIMINGS);
+    told(format!("timings of {TIMINGS} tests"), begun);
 }
 
 #[test]
@@ -145,6 +173,7 @@ fn documents_a_second() {
     block_on(super::write(&*stored.index, &told));
     rate("sqlite", told.documents.len(), begun);
     ask("sqlite", &*stored.index, "first");
+    ask_of_much("sqlite", &*stored.index);
     let bytes = stored._directory.path().join("index.sqlite").metadata().unwrap().len();
     println!("sqlite bytes a result|{}", bytes / tests as u64);
 
@@ -169,6 +198,7 @@ fn documents_a_second() {
     }
     server.refresh();
     ask("elasticsearch", &*index, "ours-0");
+    ask_of_much("elasticsearch", &*index);
     let stats = server.ask("GET", &format!("{}-results-*/_stats/store,docs", server.prefix), None);
     let all = &stats["_all"]["primaries"];
     let (bytes, documents) =
