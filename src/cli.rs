@@ -30,7 +30,7 @@ pub use habits::refuse;
 pub use keep::{AgeArgs, Export, Import, Sweep};
 pub use manual::{Completions, Docs, Man, Shell};
 pub use plan::{CostArgs, Plan};
-pub use services::{Down, Gc, Named, OfServices, ServiceLogs, ServiceShell, Services, Up};
+pub use services::{Down, Gc, Named, OfServices, ServiceLogs, ServiceShell, Services, Templates, Up};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -92,7 +92,7 @@ if [ "${2:-}" = serve ]; then
 fi
 [ "$(uname)" = Linux ] || cannot "this is no Linux"
 [ "$(id -u)" = 0 ] || cannot "only root can start one"
-for program in dockerd curl ip iptables unshare nsenter flock /usr/bin/python3; do
+for program in dockerd docker curl ip iptables unshare nsenter flock /usr/bin/python3; do
     command -v "$program" >/dev/null || cannot "$program is not installed (Debian: docker.io iptables curl iproute2)"
 done
 mkdir -p "$directory"
@@ -110,5 +110,7 @@ if ! ask http://engine/_ping >/dev/null 2>&1; then
     ask http://engine/_ping >/dev/null || cannot "it does not answer: $(tail -n 3 "$directory/log")"
     # What cases that failed have left.
     for kind in containers networks volumes; do ask -X POST "http://engine/$kind/prune" >/dev/null; done
+    export DOCKER_HOST="unix://$directory/socket"
+    docker images --quiet --filter label=seagull.template | xargs --no-run-if-empty docker rmi --force >/dev/null
 fi
 ask "http://engine/images/$image:3/json" >/dev/null 2>&1 || images

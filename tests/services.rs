@@ -344,6 +344,115 @@ fn what_is_up_is_not_taken_for_what_is_written_since() {
     said(&docker.seagull(&suite, &["services", "down"]).output().unwrap(), 0);
 }
 
+/// One that is prepared with a number that nobody knows, in a volume and beside it, and adds a line at each start.
+const SAVED: &str = r#"
+    [services.kept]
+    image = "DECLARING"
+    command = ["python3", "/kept.py"]
+    files = { "/kept.py" = "kept.py" }
+    ready.log = "ready"
+    prepare = [
+        "chmod 701 /data && mkdir -m 700 /data/own /beside",
+        "cat /proc/sys/kernel/random/uuid >/data/own/id && cat /data/own/id >/beside/id",
+    ]
+    template = true
+    [environment.kept]
+    services = ["kept"]
+"#;
+
+const KEPT: &str = "import os, signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n\
+                    os.path.exists('/data/own') and open('/data/own/starts', 'a').write('started\\n')\n\
+                    print('ready', flush=True)\nsignal.pause()\n";
+
+/// What is in its volume and beside it, as the container has it.
+fn kept(docker: &Docker, suite: &Suite) -> String {
+    let container = docker.objects(suite).into_iter().find(|name| name.ends_with("-kept")).unwrap();
+    let look = "cat /data/own/id /beside/id /data/own/starts; ls -ld /data /data/own; ls /data";
+    text(&shell(docker, suite, &format!("docker exec {container} sh -c '{look}' | cut -c1-36")).stdout)
+}
+
+#[test]
+fn what_a_service_is_once_it_is_prepared_is_saved_and_is_what_the_next_begins_with() {
+    let Some(docker) = Docker::get() else { return };
+    let suite = suite(SAVED);
+    suite.write("kept.py", KEPT);
+    let run = |arguments: &[&str]| docker.seagull(&suite, arguments).output().unwrap();
+    let up = || {
+        let stderr = said(&run(&["services", "up"]), 0);
+        let found = kept(&docker, &suite);
+        said(&run(&["services", "down"]), 0);
+        assert_eq!(docker.objects(&suite), [""; 0]);
+        (stderr, found)
+    };
+    let templates = || text(&run(&["services", "templates", "--output", "json"]).stdout);
+    let (stderr, first) = up();
+    assert!(
+        stderr.contains("  kept  prepared after ") && stderr.contains("is saved as a template"),
+        "{stderr}"
+    );
+    let lines: Vec<&str> = first.lines().collect();
+    assert!(lines.len() == 6 && lines[0].len() == 36 && lines[0] == lines[1], "{first}");
+    assert_eq!(lines[2], "started");
+    assert!(lines[3].starts_with("drwx-----x") && lines[4].starts_with("drwx------"), "{first}");
+    assert_eq!(lines[5], "own");
+    let made = templates();
+    let (stderr, second) = up();
+    assert!(
+        !stderr.contains("prepare") && first == second,
+        "what is written to one is not in the next: {stderr}{first}{second}"
+    );
+    assert!(made.lines().count() == 1 && made.contains("\"service\":\"kept\""), "{made}");
+    // What it came of has changed.
+    suite.write("kept.py", &format!("{KEPT}# new\n"));
+    let (_, third) = up();
+    assert!(third.lines().next() != first.lines().next(), "{third}");
+    assert_eq!(templates().lines().count(), 2);
+    said(&run(&["services", "up"]), 0);
+    let stderr = said(&run(&["services", "templates", "--remove"]), 0);
+    assert!(stderr.contains("stays: something runs with it\n1 template removed"), "{stderr}");
+    said(&run(&["services", "down"]), 0);
+    assert_eq!(said(&run(&["services", "templates", "--remove"]), 0), "1 template removed\n");
+    assert_eq!((templates(), docker.templates(&suite)), (String::new(), 0));
+    // It would not be what it is.
+    suite.write("kept.py", "import time\nprint('ready', flush=True)\ntime.sleep(1000)\n");
+    let stderr = said(&run(&["services", "up"]), 1);
+    assert!(
+        stderr.contains("kept cannot be a template: told to end, by SIGTERM, it has not within"),
+        "{stderr}"
+    );
+    assert_eq!((docker.objects(&suite).len(), docker.templates(&suite)), (0, 0));
+}
+
+/// What is asked while a template is made.
+const SAVING: [Question; 4] =
+    [("POST", "/stop"), ("PUT", "/archive"), ("GET", "/archive"), ("POST", "/commit")];
+
+#[test]
+fn nothing_is_left_of_an_owner_that_is_killed_while_it_makes_a_template() {
+    let Some(docker) = Docker::get() else { return };
+    let mut left = Vec::new();
+    for (question, when) in
+        SAVING.iter().flat_map(|question| [When::During, When::After].map(|when| (*question, when)))
+    {
+        let suite = suite(SAVED);
+        suite.write("kept.py", KEPT);
+        let way = Way::new(&docker, suite.beside("engine"), question, when, Victim::asker());
+        let mut up = start_through(&docker, &suite, &way, &["services", "up"]);
+        let (code, stderr) = up.wait();
+        assert_eq!(code, 137, "{question:?} {when:?}: {stderr}");
+        left.push((question, when, suite, way));
+    }
+    for (question, when, suite, _way) in &left {
+        suite.marked().all_gone_within(GUARDED);
+        assert_eq!(docker.objects(suite), [""; 0], "{question:?} {when:?}");
+        let run = |arguments: &[&str]| said(&docker.seagull(suite, arguments).output().unwrap(), 0);
+        run(&["services", "up"]);
+        run(&["services", "down"]);
+        run(&["services", "templates", "--remove"]);
+        assert_eq!(docker.templates(suite), 0, "{question:?} {when:?}");
+    }
+}
+
 /// Every kind of question that is asked until services are up.
 const QUESTIONS: [Question; 11] = [
     ("GET", "/version"),

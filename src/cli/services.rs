@@ -28,6 +28,13 @@ Examples:
   seagull services shell db -- pytest tests/db
 ";
 
+const TEMPLATES_EXAMPLES: &str = "\
+Examples:
+  seagull services templates               what there is
+  seagull services templates 3f9c --remove
+  seagull services templates --remove      all go
+";
+
 const GC_EXAMPLES: &str = "\
 Examples:
   seagull executor gc --dry-run            what would go, and why
@@ -47,6 +54,11 @@ pub enum OfServices {
     Logs(ServiceLogs),
     /// Run a shell, or a command, that has where the services of an environment are
     Shell(ServiceShell),
+    /// List or remove what is saved of services that were prepared
+    ///
+    /// A service with `template = true` is prepared once, saved as an image of the engine, and begins with that from then
+    /// on, until something that it came of changes.
+    Templates(Templates),
 }
 
 /// Options of `seagull services`.
@@ -120,6 +132,21 @@ pub struct ServiceShell {
     /// What to run instead of a shell
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = TEMPLATES_EXAMPLES)]
+pub struct Templates {
+    /// Only those whose key begins with this
+    #[arg(value_name = "KEY")]
+    pub keys: Vec<String>,
+    /// Remove them; what something runs with stays
+    #[arg(long)]
+    pub remove: bool,
+    #[command(flatten)]
+    pub state: StateArgs,
+    #[command(flatten)]
+    pub form: Told,
 }
 
 /// Options of `seagull executor gc`.

@@ -84,6 +84,7 @@ fn service(
     let mut waited = table.table("ready")?;
     let ready = ready(&mut waited, &ports)?;
     let prepare = table.texts_of("prepare", |_| Ok(()))?.unwrap_or_default();
+    let template = table.truth("template")?.unwrap_or(false);
     let depends_on = table.texts_of("depends-on", |wanted| are_services(wanted, names))?.unwrap_or_default();
     let limits = Limits {
         memory_kib: table.parsed("memory", memory::parse_kib)?,
@@ -96,6 +97,10 @@ fn service(
         read_only: table.truth("read-only")?.unwrap_or(false),
     };
     let scope = table.parsed("scope", scope)?.unwrap_or_default();
+    if template && (rights.read_only || !secrets.is_empty()) {
+        let expected = "expected no secrets, which it would keep, and no read-only beside it";
+        return Err(table.refuse("template", expected));
+    }
     readers.push(waited);
     let Some(image) = image.filter(|image| !image.is_empty()) else {
         return Err(table.lacks("image", "seagull docs sandboxes shows every setting"));
@@ -111,6 +116,7 @@ fn service(
         url,
         ready,
         prepare,
+        template,
         depends_on,
         limits,
         rights,
@@ -295,6 +301,7 @@ mod tests {
                 within_ms: 30_000,
             },
             prepare: vec!["psql -f /schema.sql".to_owned()],
+            template: false,
             depends_on: Vec::new(),
             limits: Limits { memory_kib: Some(512 << 10), millicpus: Some(1500), pids: 200 },
             rights: Rights {
@@ -373,6 +380,14 @@ mod tests {
                 "2: services.a.secrets.A: expected env:NAME or file:/PATH",
             ),
             ("[services.a]\nurl = 'x'", "2: services.a.url = 'x': expected a text with {host} and {port}"),
+            (
+                "[services.a]\ntemplate = true\nread-only = true",
+                "2: services.a.template = true: expected no secrets",
+            ),
+            (
+                "[services.a]\ntemplate = true\nsecrets = { A = 'env:A' }",
+                "2: services.a.template = true: expected no secrets",
+            ),
             ("[services.a]\ncpus = 0", "2: services.a.cpus = 0: expected a number of cores"),
             ("[services.a]\ncapabilities = ['ALL']", "2: services.a.capabilities = ['ALL']: expected names"),
         ];

@@ -119,11 +119,15 @@ impl Docker {
         self.objects_in(&suite.path().join(".seagull"))
     }
 
+    /// How many images are templates of a suite, or were to be.
+    pub fn templates(&self, suite: &Suite) -> usize {
+        let filter = of_installation(&suite.path().join(".seagull"));
+        self.ask(&format!("/images/json?{filter}")).as_array().unwrap().len()
+    }
+
     /// The same of a state directory.
     pub fn objects_in(&self, state: &Path) -> Vec<String> {
-        let id = std::fs::read_to_string(state.join("sandboxes/installation")).unwrap_or_default();
-        let id = if id.is_empty() { "nobody" } else { id.trim() };
-        let filter = format!("filters=%7B%22label%22%3A%5B%22seagull.installation%3D{id}%22%5D%7D");
+        let filter = of_installation(state);
         let lists = [
             self.ask(&format!("/containers/json?all=1&{filter}")),
             self.ask(&format!("/networks?{filter}")),
@@ -147,6 +151,13 @@ fn can(script: &mut Command) -> bool {
         skip(&said);
     }
     output.status.success()
+}
+
+/// What an engine is asked by for what a state directory has on it.
+fn of_installation(state: &Path) -> String {
+    let id = std::fs::read_to_string(state.join("sandboxes/installation")).unwrap_or_default();
+    let id = if id.is_empty() { "nobody" } else { id.trim() };
+    format!("filters=%7B%22label%22%3A%5B%22seagull.installation%3D{id}%22%5D%7D")
 }
 
 /// When somebody is killed.

@@ -87,7 +87,8 @@ impl Attendant {
     }
 
     async fn begin(&self) -> Result<(), Error> {
-        let volumes = self.engine.volumes_of(&self.container.image).await?.unwrap_or_default();
+        let image = self.engine.image(&self.container.image).await?;
+        let volumes = image.map(|image| image.volumes).unwrap_or_default();
         let has_secrets = !self.secrets.variables().is_empty();
         if has_secrets {
             let kept = vault::keep(&self.labels, TESTS, &self.secrets);

@@ -17,28 +17,37 @@ const LOG_SIZE: &str = "20m";
 /// Ports are published here only.
 const LOOPBACK: &str = "127.0.0.1";
 
-/// `volumes`: paths that the image declares as volumes. They become volumes with labels, for those that an engine makes
-/// by itself have none and could not be found again. `published`: ports that are reached from this machine.
+/// What a service begins with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Base {
+    pub image: String,
+    /// Paths that the image declares as volumes. They become volumes with labels, for those that an engine makes by itself
+    /// have none and could not be found again.
+    pub volumes: Vec<String>,
+    /// Whether it is a template, which has what is in the volumes aside.
+    pub template: bool,
+}
+
+/// `published`: ports that are reached from this machine.
 pub fn body(
     name: &str,
     service: &Service,
     labels: &Labels,
-    volumes: &[String],
+    base: &Base,
     published: &[u16],
 ) -> ContainerCreateBody {
-    let own = labels.on(Some(name));
     let network = network_name(labels);
     ContainerCreateBody {
-        image: Some(service.image.clone()),
+        image: Some(base.image.clone()),
         cmd: service.command.clone(),
         user: service.rights.user.clone(),
         env: Some(service.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         hostname: Some(name.to_owned()),
         exposed_ports: Some(service.ports.iter().map(|port| key(*port)).collect()),
-        labels: Some(own.clone()),
+        labels: Some(labels.on(Some(name))),
         host_config: Some(HostConfig {
             network_mode: Some(network.clone()),
-            mounts: Some([secrets(name, service, labels), mounts(service, &own, volumes)].concat()),
+            mounts: Some([secrets(name, service, labels), mounts(name, service, labels, base)].concat()),
             readonly_rootfs: Some(service.rights.read_only),
             port_bindings: Some(bindings(published)),
             ..bounded(&service.limits, &service.rights.capabilities, &service.tmpfs)
@@ -102,21 +111,40 @@ pub fn shown(outside: &Path, inside: &str, read_only: bool) -> Mount {
     }
 }
 
-fn mounts(service: &Service, labels: &HashMap<String, String>, volumes: &[String]) -> Vec<Mount> {
+fn mounts(name: &str, service: &Service, labels: &Labels, base: &Base) -> Vec<Mount> {
+    let own = labels.on(Some(name));
     let files = service.files.iter().map(|(inside, outside)| shown(Path::new(outside), inside, true));
-    let covered = |path: &&String| service.tmpfs.contains(path) || service.files.contains_key(*path);
-    let volumes = volumes.iter().filter(|path| !covered(path)).map(|path| volume(None, path, labels));
+    let volumes = kept(service, &base.volumes).enumerate().flat_map(|(number, path)| {
+        if !base.template {
+            return vec![volume(None, path, &own, true)];
+        }
+        // An engine fills a new volume with what the image has where it is mounted: once aside, for that.
+        let name = Some(format!("{}_{number}", container_name(labels, name)));
+        vec![volume(name.clone(), &aside(number, path), &own, true), volume(name, path, &own, false)]
+    });
     files.chain(volumes).collect()
 }
 
-/// A volume, by its name where it has been made.
-pub fn volume(name: Option<String>, inside: &str, labels: &HashMap<String, String>) -> Mount {
-    let options = MountVolumeOptions {
-        labels: Some(labels.clone()),
-        // What has been made has all that is to be in it.
-        no_copy: Some(name.is_some()),
-        ..Default::default()
-    };
+/// The volumes of an image that hold what a service writes there.
+pub fn kept<'a>(service: &'a Service, volumes: &'a [String]) -> impl Iterator<Item = &'a String> {
+    volumes.iter().filter(|path| !service.tmpfs.contains(path) && !service.files.contains_key(*path))
+}
+
+/// Where a template has what is in a volume.
+pub fn aside(number: usize, path: &str) -> String {
+    let name = Path::new(path).file_name().unwrap_or_default();
+    format!("{}/{}", place_aside(number), name.to_string_lossy())
+}
+
+/// The directory of it, which has nothing else.
+pub fn place_aside(number: usize) -> String {
+    format!("/.seagull/{number}")
+}
+
+/// A volume, by its name if it has one. `filled`: with what the image has there, if it is empty.
+pub fn volume(name: Option<String>, inside: &str, labels: &HashMap<String, String>, filled: bool) -> Mount {
+    let options =
+        MountVolumeOptions { labels: Some(labels.clone()), no_copy: Some(!filled), ..Default::default() };
     Mount {
         typ: Some(MountType::VOLUME),
         source: name,
@@ -149,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_container_may_do_no_more_than_is_written() {
-        let host = body("pg", &Service::default(), &labels(), &[], &[]).host_config.unwrap();
+        let host = body("pg", &Service::default(), &labels(), &Base::default(), &[]).host_config.unwrap();
         assert_eq!(host.privileged, Some(false));
         assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
         assert_eq!(host.cap_add, Some(Vec::new()));
@@ -158,7 +186,7 @@ mod tests {
         let limits = Limits { memory_kib: Some(2048), millicpus: Some(1500), pids: 9 };
         let rights = Rights { capabilities: vec!["CHOWN".to_owned()], read_only: true, user: None };
         let service = Service { limits, rights, ..Service::default() };
-        let host = body("pg", &service, &labels(), &[], &[]).host_config.unwrap();
+        let host = body("pg", &service, &labels(), &Base::default(), &[]).host_config.unwrap();
         assert_eq!(host.cap_add, Some(vec!["CHOWN".to_owned()]));
         assert_eq!((host.memory, host.memory_swap), (Some(2 << 20), Some(2 << 20)));
         assert_eq!((host.nano_cpus, host.pids_limit), (Some(1_500_000_000), Some(9)));
@@ -168,7 +196,7 @@ mod tests {
     #[test]
     fn a_service_is_found_by_its_name_inside_and_on_loopback_outside() {
         let service = Service { ports: vec![5432], ..Service::default() };
-        let body = body("pg", &service, &labels(), &[], &service.ports);
+        let body = body("pg", &service, &labels(), &Base::default(), &service.ports);
         let endpoints = body.networking_config.unwrap().endpoints_config.unwrap();
         assert_eq!(endpoints["seagull-db-s1"].aliases, Some(vec!["pg".to_owned()]));
         let bindings = body.host_config.unwrap().port_bindings.unwrap();
@@ -179,11 +207,26 @@ mod tests {
     #[test]
     fn every_object_is_labelled_the_volumes_of_an_image_too() {
         let service = Service { tmpfs: vec!["/cache".to_owned()], ..Service::default() };
-        let body = body("pg", &service, &labels(), &["/data".to_owned(), "/cache".to_owned()], &[]);
+        let volumes = vec!["/data".to_owned(), "/cache".to_owned()];
+        let base = Base { volumes, ..Base::default() };
+        let body = body("pg", &service, &labels(), &base, &[]);
         assert_eq!(Labels::read(&body.labels.unwrap()), Some(labels()));
         let mounts = body.host_config.unwrap().mounts.unwrap();
         assert_eq!(mounts.iter().map(|mount| mount.target.as_deref()).collect::<Vec<_>>(), [Some("/data")]);
         let volume = mounts[0].volume_options.as_ref().unwrap().labels.as_ref().unwrap();
         assert_eq!(Labels::read(volume), Some(labels()));
+    }
+
+    #[test]
+    fn a_volume_is_filled_with_what_a_template_has_aside() {
+        let volumes = vec!["/var/lib/pg".to_owned()];
+        let base = Base { volumes, template: true, ..Base::default() };
+        let mounts = mounts("pg", &Service::default(), &labels(), &base);
+        let told = mounts.iter().map(|mount| {
+            let no_copy = mount.volume_options.as_ref().unwrap().no_copy.unwrap();
+            (mount.source.as_deref().unwrap(), mount.target.as_deref().unwrap(), no_copy)
+        });
+        let name = "seagull-db-s1-pg_0";
+        assert_eq!(told.collect::<Vec<_>>(), [(name, "/.seagull/0/pg", false), (name, "/var/lib/pg", true)]);
     }
 }

@@ -55,6 +55,15 @@ pub struct Seen {
     pub published: BTreeMap<u16, u16>,
 }
 
+/// An image that is here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The digest of what it is.
+    pub id: String,
+    /// The paths that it declares as volumes.
+    pub volumes: Vec<String>,
+}
+
 /// How a program in a container ended.
 pub struct Ran {
     pub code: i64,
@@ -81,10 +90,13 @@ impl Engine {
         Ok(format!("{engine} (API {api})"))
     }
 
-    /// Whether an image is here, and the paths that it declares as volumes.
-    pub async fn volumes_of(&self, image: &str) -> Result<Option<Vec<String>>, Error> {
+    /// None if it is not here.
+    pub async fn image(&self, image: &str) -> Result<Option<Image>, Error> {
         match self.docker.inspect_image(image).await {
-            Ok(found) => Ok(Some(found.config.and_then(|config| config.volumes).unwrap_or_default())),
+            Ok(found) => {
+                let volumes = found.config.and_then(|config| config.volumes).unwrap_or_default();
+                Ok(Some(Image { id: found.id.unwrap_or_default(), volumes }))
+            }
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(refused(&format!("look at the image {image}"))(error)),
         }
@@ -267,7 +279,7 @@ impl Engine {
     }
 
     /// A call that is given up goes on, and [`Engine::settle`] waits for it.
-    async fn make<T: Send + 'static>(
+    pub(super) async fn make<T: Send + 'static>(
         &self,
         call: impl Future<Output = Result<T, Answer>> + Send + 'static,
     ) -> Result<T, Answer> {

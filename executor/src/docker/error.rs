@@ -26,6 +26,8 @@ pub enum Error {
     Unguarded { why: String },
     /// A line of `prepare` failed.
     Prepare { service: String, line: String, how: String, said: String },
+    /// What a service is once it is prepared cannot be saved.
+    Template { service: String, why: String },
 }
 
 impl fmt::Display for Error {
@@ -67,6 +69,11 @@ impl fmt::Display for Error {
             Error::Prepare { service, line, how, said } => {
                 write!(f, "{service} cannot be prepared: {line:?} {how}{}", quoted(said))
             }
+            Error::Template { service, why } => write!(
+                f,
+                "{service} cannot be a template: {why}\n\
+                 hint: [services.{service}] template = false prepares it each time"
+            ),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,6 +21,7 @@ use super::engine::Engine;
 use super::error::Error;
 use super::labels::Filter;
 use super::owner::lock;
+use super::site::now;
 use super::vault;
 use crate::sandbox::{own_program, remove_abandoned};
 
@@ -189,8 +190,4 @@ async fn retrying(filter: &Filter) -> bool {
         tokio::time::sleep(AGAIN).await;
     }
     false
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

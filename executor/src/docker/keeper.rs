@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use seagull_domain::Definition;
 
@@ -16,8 +16,8 @@ use super::guard::Guard;
 use super::labels::{Labels, digest};
 use super::objects::Object;
 use super::running::Services;
-use super::sandbox::{Progress, Reach, Sandbox, discard};
-use super::site::Site;
+use super::sandbox::{Progress, Reach, Sandbox, Start, discard};
+use super::site::{Site, now};
 use crate::sandbox::Children;
 use crate::secrets::Secrets;
 use crate::setup::Tell;
@@ -64,7 +64,7 @@ impl Keeper {
         let site = self.guarded().await?;
         let labels = Labels {
             lock: site.lock(&self.owner),
-            installation: site.installation,
+            installation: site.installation.clone(),
             owner: self.owner.clone(),
             sandbox: format!("{}-{name}", self.owner),
             lease: now() + LEASE.as_secs(),
@@ -72,7 +72,7 @@ impl Keeper {
             definition: digest(&definition),
         };
         self.live().insert(labels.sandbox.clone());
-        Ok(Held { keeper: self.clone(), engine, definition, labels })
+        Ok(Held { keeper: self.clone(), engine, site, definition, labels })
     }
 
     /// Removes what is on the engine though nobody holds it: of this executor, and of those of the same state directory
@@ -90,6 +90,7 @@ impl Keeper {
         };
         let left: Vec<Object> = objects.into_iter().filter(is_left).collect();
         engine.remove(&left).await?;
+        site.tidy(&engine, now()).await?;
         Ok(left.len())
     }
 
@@ -157,6 +158,7 @@ impl Keeper {
 pub struct Held {
     keeper: Arc<Keeper>,
     engine: Engine,
+    site: Site,
     definition: Arc<Definition>,
     labels: Labels,
 }
@@ -169,8 +171,15 @@ impl Held {
                 tell(format!("fetching the image {image}"));
             }
         };
-        let (reach, tell) = (Reach::of(&self.definition), Arc::new(tell));
-        let sandbox = Sandbox::start(&self.engine, &self.definition, &self.labels, reach, tell).await?;
+        let sandbox = Sandbox::start(Start {
+            engine: self.engine.clone(),
+            site: self.site.clone(),
+            definition: self.definition.clone(),
+            labels: self.labels.clone(),
+            reach: Reach::of(&self.definition),
+            tell: Arc::new(tell),
+        });
+        let sandbox = sandbox.await?;
         Ok(Services::of(&self.engine, &self.definition, sandbox))
     }
 
@@ -185,9 +194,4 @@ impl Held {
         let _ = discard(&self.engine, &self.labels).await;
         self.keeper.live().remove(&self.labels.sandbox);
     }
-}
-
-/// In seconds since 1970.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

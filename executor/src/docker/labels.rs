@@ -13,6 +13,10 @@ const LEASE: &str = "seagull.lease";
 const ENVIRONMENT: &str = "seagull.environment";
 const DEFINITION: &str = "seagull.definition";
 const SERVICE: &str = "seagull.service";
+/// Of an image that is a template, its key; and of whatever begins with it.
+pub(super) const TEMPLATE: &str = "seagull.template";
+/// What a template began with.
+pub(super) const OF: &str = "seagull.of";
 
 /// The labels that all objects of a sandbox have.
 #[derive(Debug, Clone, PartialEq, Eq)]

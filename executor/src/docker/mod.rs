@@ -2,8 +2,8 @@
 //! gone afterwards whatever happens to who made it.
 //!
 //! What becomes of what is written (`container`, `test_container`, `address`), what the objects say of themselves
-//! (`labels`) and which of them are to go (`lease`) is plain; `engine`, `ready`, `sandbox`, `contained`, `running`,
-//! `objects`, `vault`, `owner`, `site`, `guard` and `keeper` speak to the engine and to this machine.
+//! (`labels`) and which of them are to go (`lease`, `template`) is plain; `engine`, `ready`, `sandbox`, `templates`,
+//! `contained`, `running`, `objects`, `vault`, `owner`, `site`, `guard` and `keeper` speak to the engine and to this machine.
 
 mod address;
 mod contained;
@@ -21,12 +21,14 @@ mod ready;
 mod running;
 mod sandbox;
 mod site;
+mod template;
+mod templates;
 mod test_container;
 mod vault;
 
 pub use address::{Address, variables};
 pub use contained::Contained;
-pub use engine::Engine;
+pub use engine::{Engine, Image};
 pub use error::Error;
 pub use guard::{Guard, main as guard_main};
 pub use keeper::{Held, Keeper};
@@ -35,6 +37,7 @@ pub use lease::{Outlived, outlived};
 pub use objects::{Kind, Object};
 pub use owner::{Standing, standing, terminate};
 pub use running::Services;
-pub use sandbox::{Progress, Reach, Sandbox, discard};
+pub use sandbox::{Progress, Reach, Sandbox, Start, discard};
 pub use site::Site;
+pub use template::Template;
 pub use vault::{abandoned as abandoned_secrets, remove_abandoned as remove_abandoned_secrets};

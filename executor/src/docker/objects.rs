@@ -95,13 +95,16 @@ impl Engine {
     async fn remove_one(&self, object: &Object) -> Result<(), Answer> {
         let id = &object.id;
         match object.kind {
-            Kind::Container => {
-                let options = RemoveContainerOptions { v: true, force: true, link: false };
-                self.docker.remove_container(id, Some(options)).await
-            }
+            Kind::Container => self.remove_container(id).await,
             Kind::Network => self.docker.remove_network(id).await,
             Kind::Volume => self.docker.remove_volume(id, Some(RemoveVolumeOptions { force: true })).await,
         }
+    }
+
+    /// With the volumes that have no name.
+    pub(super) async fn remove_container(&self, id: &str) -> Result<(), Answer> {
+        let options = RemoveContainerOptions { v: true, force: true, link: false };
+        self.docker.remove_container(id, Some(options)).await
     }
 
     /// Removes all that are meant, until a list has none.

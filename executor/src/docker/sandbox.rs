@@ -10,11 +10,14 @@ use seagull_domain::{Definition, Network, Service};
 use tokio::task::JoinSet;
 
 use super::address::{Address, variables};
-use super::container::{body, container_name, network_name};
-use super::engine::{Engine, Seen};
+use super::container::{Base, body, container_name, kept, network_name};
+use super::engine::{Engine, Image, Seen, refused};
 use super::error::{Error, LINES};
 use super::labels::{Filter, Labels};
 use super::ready::ready;
+use super::site::{Site, now};
+use super::template::{image, key};
+use super::templates::Draft;
 use super::vault;
 use crate::secrets::Secrets;
 
@@ -39,6 +42,10 @@ pub enum Progress {
         service: String,
     },
     Preparing {
+        service: String,
+    },
+    /// It is prepared, and what it is is being saved.
+    Saving {
         service: String,
     },
     /// A service can be used; it is reached there from this machine.
@@ -96,6 +103,8 @@ impl Reach {
 }
 
 type Tell = Arc<dyn Fn(Progress) + Send + Sync>;
+/// Those that are here, by their names.
+type Images = BTreeMap<String, Image>;
 
 /// A sandbox that is up.
 #[derive(Debug, Clone)]
@@ -107,19 +116,11 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// Starts one; nothing is left of it if that fails. Whoever gives up waiting calls [`discard`].
-    pub async fn start(
-        engine: &Engine,
-        definition: &Arc<Definition>,
-        labels: &Labels,
-        reach: Reach,
-        tell: Tell,
-    ) -> Result<Sandbox, Error> {
-        let (labels, definition) = (labels.clone(), definition.clone());
-        let start = Start { engine: engine.clone(), definition, labels, reach, tell };
+    pub async fn start(start: Start) -> Result<Sandbox, Error> {
         let started = start.all().await;
         if started.is_err() {
             // What cannot be removed now is left to the guard, as it would be if this process were killed.
-            let _ = discard(engine, &start.labels).await;
+            let _ = discard(&start.engine, &start.labels).await;
         }
         let addresses = started?;
         Ok(Sandbox { labels: start.labels, addresses })
@@ -167,17 +168,19 @@ pub async fn discard(engine: &Engine, labels: &Labels) -> Result<usize, Error> {
 
 /// A sandbox that starts.
 #[derive(Clone)]
-struct Start {
-    engine: Engine,
-    definition: Arc<Definition>,
-    labels: Labels,
-    reach: Reach,
-    tell: Tell,
+pub struct Start {
+    pub engine: Engine,
+    /// What is known of templates.
+    pub site: Site,
+    pub definition: Arc<Definition>,
+    pub labels: Labels,
+    pub reach: Reach,
+    pub tell: Tell,
 }
 
 impl Start {
     async fn all(&self) -> Result<BTreeMap<String, Address>, Error> {
-        let volumes = Arc::new(self.images().await?);
+        let images = Arc::new(self.images().await?);
         if let Some(internal) = self.reach.network(&self.definition) {
             let request = NetworkCreateRequest {
                 name: network_name(&self.labels),
@@ -193,8 +196,8 @@ impl Start {
         loop {
             for name in self.definition.next(&begun, &done) {
                 begun.insert(name.clone());
-                let (start, volumes) = (self.clone(), volumes.clone());
-                services.spawn(async move { start.one(name, &volumes).await });
+                let (start, images) = (self.clone(), images.clone());
+                services.spawn(async move { start.one(name, images).await });
             }
             let Some(joined) = services.join_next().await else { return Ok(addresses) };
             let (name, address) = joined.unwrap_or_else(|error| {
@@ -205,9 +208,9 @@ impl Start {
         }
     }
 
-    /// Sees to it that all images are here. Of each, the paths that it declares as volumes.
-    async fn images(&self) -> Result<BTreeMap<String, Vec<String>>, Error> {
-        let mut volumes = BTreeMap::new();
+    /// Sees to it that all images are here.
+    async fn images(&self) -> Result<Images, Error> {
+        let mut all = BTreeMap::new();
         let images = match self.reach {
             Reach::Machine => {
                 self.definition.services.values().map(|service| service.image.as_str()).collect()
@@ -215,43 +218,80 @@ impl Start {
             Reach::Inside => self.definition.images(),
         };
         for image in images.into_iter().map(str::to_owned) {
-            let mut found = self.engine.volumes_of(&image).await?;
+            let mut found = self.engine.image(&image).await?;
             if found.is_none() {
                 let fetching =
                     |here, all| (self.tell)(Progress::Fetching { image: image.clone(), here, all });
                 fetching(0, 0);
                 self.engine.pull(&image, fetching).await?;
                 (self.tell)(Progress::Fetched { image: image.clone() });
-                found = self.engine.volumes_of(&image).await?;
+                found = self.engine.image(&image).await?;
             }
-            volumes.insert(image, found.unwrap_or_default());
+            all.extend(found.map(|found| (image, found)));
         }
-        Ok(volumes)
+        Ok(all)
     }
 
-    async fn one(
-        &self,
-        name: String,
-        volumes: &BTreeMap<String, Vec<String>>,
-    ) -> Result<(String, Address), Error> {
+    async fn one(&self, name: String, images: Arc<Images>) -> Result<(String, Address), Error> {
         let service = &self.definition.services[&name];
-        let container = container_name(&self.labels, &name);
         (self.tell)(Progress::Starting { service: name.clone() });
         self.secrets(&name, service)?;
-        let published = self.reach.published(service);
-        let body = body(&name, service, &self.labels, &volumes[&service.image], published);
-        self.engine.create_container(container.clone(), body).await?;
-        self.engine.start_container(&container).await?;
-        let seen = ready(&self.engine, &container, &name, service).await?;
-        if !service.prepare.is_empty() {
-            (self.tell)(Progress::Preparing { service: name.clone() });
-        }
-        for line in &service.prepare {
-            self.prepare(&container, &name, line).await?;
-        }
+        let volumes = images.get(&service.image).map(|image| image.volumes.clone()).unwrap_or_default();
+        let own = Base { image: service.image.clone(), volumes, template: false };
+        let seen = if service.template {
+            let image = self.template(&name, &own, &images).await?;
+            self.begin(&name, &Base { image, template: true, ..own }).await?
+        } else {
+            let seen = self.begin(&name, &own).await?;
+            self.prepare(&name).await?;
+            seen
+        };
         let address = self.reach.address(&name, service, &seen);
         (self.tell)(Progress::Ready { service: name.clone(), address: address.clone() });
         Ok((name, address))
+    }
+
+    /// A service is ready.
+    async fn begin(&self, name: &str, base: &Base) -> Result<Seen, Error> {
+        let service = &self.definition.services[name];
+        let container = container_name(&self.labels, name);
+        let body = body(name, service, &self.labels, base, self.reach.published(service));
+        self.engine.create_container(container.clone(), body).await?;
+        self.engine.start_container(&container).await?;
+        ready(&self.engine, &container, name, service).await
+    }
+
+    /// The image of what a service is once it is prepared: made, if it is not there.
+    async fn template(&self, name: &str, own: &Base, images: &Arc<Images>) -> Result<String, Error> {
+        let failed =
+            |error: std::io::Error| Error::Template { service: name.to_owned(), why: error.to_string() };
+        let (definition, of, all) = (self.definition.clone(), name.to_owned(), images.clone());
+        let key = tokio::task::spawn_blocking(move || key(&definition, &of, &all)).await;
+        let key = key.map_err(std::io::Error::other).flatten().map_err(failed)?;
+        let saved = image(&self.labels.installation, &key);
+        if self.engine.image(&saved).await?.is_none() {
+            let _turn = self.site.turn(&key).await.map_err(failed)?;
+            // Another may have made it meanwhile.
+            if self.engine.image(&saved).await?.is_none() {
+                self.save(name, own, &key).await?;
+                self.site.tidy(&self.engine, now()).await?;
+            }
+        }
+        self.site.used(&key);
+        Ok(saved)
+    }
+
+    async fn save(&self, name: &str, own: &Base, key: &str) -> Result<(), Error> {
+        let service = &self.definition.services[name];
+        self.begin(name, own).await?;
+        self.prepare(name).await?;
+        (self.tell)(Progress::Saving { service: name.to_owned() });
+        let volumes: Vec<&String> = kept(service, &own.volumes).collect();
+        let (labels, of) = (&self.labels, own.image.as_str());
+        self.engine.save(&Draft { key, of, labels, service: name, volumes: &volumes }).await?;
+        let container = container_name(labels, name);
+        let removed = self.engine.remove_container(&container).await;
+        removed.map_err(refused(&format!("remove the container {container}")))
     }
 
     fn secrets(&self, name: &str, service: &Service) -> Result<(), Error> {
@@ -264,7 +304,18 @@ impl Start {
         kept.map_err(|why| Error::Secrets { service: name.to_owned(), why })
     }
 
-    async fn prepare(&self, container: &str, name: &str, line: &str) -> Result<(), Error> {
+    async fn prepare(&self, name: &str) -> Result<(), Error> {
+        let service = &self.definition.services[name];
+        if !service.prepare.is_empty() {
+            (self.tell)(Progress::Preparing { service: name.to_owned() });
+        }
+        for line in &service.prepare {
+            self.run(&container_name(&self.labels, name), name, line).await?;
+        }
+        Ok(())
+    }
+
+    async fn run(&self, container: &str, name: &str, line: &str) -> Result<(), Error> {
         let failed = |how: String, said: String| {
             Err(Error::Prepare { service: name.to_owned(), line: line.to_owned(), how, said })
         };

@@ -66,9 +66,9 @@ fn mounts(container: &TestContainer, spec: &Spec, given: &Given) -> Vec<Mount> {
     let at = |path: &Path, read_only| shown(path, &path.to_string_lossy(), read_only);
     let secrets = vault::path(given.labels, TESTS);
     let secrets = given.has_secrets.then(|| shown(&secrets, vault::INSIDE, true));
-    let tree = volume(Some(container_name(given.labels, TREE)), &spec.tree.to_string_lossy(), &own);
+    let tree = volume(Some(container_name(given.labels, TREE)), &spec.tree.to_string_lossy(), &own, false);
     let fixed = [tree, at(&spec.directories[0], true), at(&spec.log, false)];
-    declared.map(|path| volume(None, path, &own)).chain(fixed).chain(secrets).collect()
+    declared.map(|path| volume(None, path, &own, true)).chain(fixed).chain(secrets).collect()
 }
 
 /// The directories for what is written to the tree: what it comes to, whose owner and mode are those of the tree's top, and

@@ -27,6 +27,9 @@ pub struct Service {
     pub ready: Ready,
     /// Lines for the shell in the container, run in this order once it is ready.
     pub prepare: Vec<String>,
+    /// Whether what it is then is saved, and is what each begins with.
+    #[serde(default)]
+    pub template: bool,
     /// Services that are ready and prepared before this one starts.
     pub depends_on: Vec<String>,
     pub limits: Limits,
@@ -222,6 +225,20 @@ impl Definition {
         free.map(|(name, _)| name.clone()).collect()
     }
 
+    /// A service and all that is up before it.
+    pub fn with_its_needs(&self, name: &str) -> BTreeMap<&str, &Service> {
+        let mut found = BTreeMap::new();
+        let mut wanted = vec![name];
+        while let Some(name) = wanted.pop() {
+            if let Some((name, service)) = self.services.get_key_value(name)
+                && found.insert(name.as_str(), service).is_none()
+            {
+                wanted.extend(service.depends_on.iter().map(String::as_str));
+            }
+        }
+        found
+    }
+
     /// What a worker lives for that lives in it, if its run asks for no less.
     pub fn isolation(&self) -> Isolation {
         let is_short = self.services.values().any(|service| service.scope == Scope::Bundle);
@@ -279,6 +296,7 @@ mod tests {
         assert_eq!(definition.next(&set(&[]), &set(&[])), ["db"]);
         assert_eq!(definition.next(&set(&["db"]), &set(&[])), [""; 0]);
         assert_eq!(definition.next(&set(&["db"]), &set(&["db"])), ["cache"]);
+        assert_eq!(definition.with_its_needs("cache").into_keys().collect::<Vec<_>>(), ["cache", "db"]);
         assert_eq!(definition.next(&set(&["db", "cache"]), &set(&["db", "cache"])), ["app"]);
     }
 

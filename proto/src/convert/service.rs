@@ -27,6 +27,7 @@ impl From<Service> for v1::Service {
             probe: Some(service.ready.probe.into()),
             within_ms: service.ready.within_ms,
             prepare: service.prepare,
+            template: service.template,
             depends_on: service.depends_on,
             memory_kib: service.limits.memory_kib,
             millicpus: service.limits.millicpus,
@@ -61,6 +62,9 @@ impl TryFrom<v1::Service> for Service {
         })?;
         let probe = scalar::required(message.probe, "Service.probe")?;
         let within_ms = scalar::at_least_one(message.within_ms, "Service.within_ms")?;
+        if message.template && (message.read_only || !message.secrets.is_empty()) {
+            return Err(Invalid::new("Service.template", "is of one with secrets, or that is read-only"));
+        }
         let user = message.user.map(|user| scalar::without_nul(user, limits::WORD_BYTES, "Service.user"));
         Ok(Self {
             image: filled(message.image, "Service.image")?,
@@ -76,6 +80,7 @@ impl TryFrom<v1::Service> for Service {
             ports,
             url: message.url.map(|url| filled(url, "Service.url")).transpose()?,
             prepare: arguments(message.prepare, "Service.prepare")?,
+            template: message.template,
             depends_on: scalar::list(message.depends_on, limits::SERVICES, "Service.depends_on", |text| {
                 name(text, "Service.depends_on")
             })?,

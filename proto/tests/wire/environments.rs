@@ -63,23 +63,25 @@ impl Source {
         ];
         let probe = probes[self.bits() as usize % probes.len()].clone();
         let path = |s: &mut Self| format!("/p{}", s.text(100));
+        let template = self.coin();
         Service {
             image: format!("i{}", self.text(200)),
             command: self.maybe(|s| vec!["run".to_owned(), s.text(100)]),
             env: self.variables(),
-            secrets: self.secrets(),
+            secrets: if template { Default::default() } else { self.secrets() },
             files: self.list(3, |s| (path(s), s.place(in_place))).into_iter().collect(),
             tmpfs: self.list(3, path),
             ready: Ready { probe, within_ms: self.within(1, limits::MILLIS) },
             ports,
             url: self.maybe(|s| format!("u{}", s.text(100))),
             prepare: self.list(3, |s| s.text(300)),
+            template,
             depends_on: waits_for.into_iter().collect(),
             limits: self.limits(),
             rights: Rights {
                 user: self.maybe(|s| s.text(100)),
                 capabilities: self.list(3, |s| s.pick(&["CHOWN", "SYS_PTRACE"]).to_owned()),
-                read_only: self.coin(),
+                read_only: !template && self.coin(),
             },
             scope: self.pick(&[Scope::Bundle, Scope::Slot]),
         }
@@ -134,6 +136,10 @@ fn a_service_that_asks_for_what_it_may_not_have_is_refused() {
     bad("Service.user", |m| m.user = Some("x".repeat(257)));
     bad("Service.capabilities", |m| m.capabilities = vec!["ALL".into()]);
     bad("Service.scope", |m| m.scope = 3);
+    bad("Service.template", |m| (m.template, m.read_only) = (true, true));
+    bad("Service.template", |m| {
+        (m.template, m.secrets) = (true, [("A".to_owned(), "env:A".to_owned())].into());
+    });
     bad("Suite.environments", |m| m.depends_on = vec!["t".into()]);
     bad("Suite.environments", |m| m.depends_on = vec!["s".into()]);
 }

@@ -63,7 +63,7 @@ impl Surroundings {
         let guard = Guard::start(&labels.lock, &labels.owner, labels.lease, None);
         let guard = guard.context("the guard of the services cannot be started")?;
         let sandbox = tokio::select! {
-            started = up::start(&engine, &definition, &labels) => started?,
+            started = up::start(&engine, &site, &definition, &labels) => started?,
             () = signals.next() => {
                 discard(&engine, &labels).await?;
                 return Err(anyhow!("interrupted"));

@@ -21,7 +21,7 @@ pub async fn examine(place: &Place, findings: &mut Findings) -> anyhow::Result<(
         let engine = Engine::connect().await?;
         let mut missing = Vec::new();
         for image in images {
-            if engine.volumes_of(image).await?.is_none() {
+            if engine.image(image).await?.is_none() {
                 missing.push(image);
             }
         }

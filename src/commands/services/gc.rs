@@ -4,7 +4,7 @@ use std::io::Write;
 
 use anyhow::Context;
 use seagull_executor::docker::{
-    self, Engine, Filter, Kind, Object, Outlived, abandoned_secrets, remove_abandoned_secrets,
+    self, Engine, Filter, Kind, Object, Outlived, Template, abandoned_secrets, remove_abandoned_secrets,
 };
 
 use super::place;
@@ -34,8 +34,15 @@ pub async fn run(args: &cli::Gc) -> anyhow::Result<u8> {
             (object, line)
         })
         .unzip();
+    let mut templates = engine.templates(&Filter::Ours).await?;
+    templates.retain(|template| template.expired(now).is_some());
     let secrets = abandoned_secrets();
-    let lines = lines.into_iter().chain(
+    let lines = lines.into_iter().chain(templates.iter().map(|template| {
+        let unused = duration::written(template.expired(now).unwrap_or(0) * 1000);
+        let Template { key, labels, .. } = template;
+        format!("{:<9}  {key}  of {}: not used for {unused}", "template", labels.environment)
+    }));
+    let lines = lines.chain(
         secrets
             .iter()
             .map(|directory| format!("{:<9}  {}: its owner is dead", "secrets", directory.display())),
@@ -48,6 +55,9 @@ pub async fn run(args: &cli::Gc) -> anyhow::Result<u8> {
         (false, true) => say!("{said} would be removed"),
         (false, false) => {
             engine.remove(&old).await.context("not everything could be removed")?;
+            for template in &templates {
+                engine.remove_template(template).await?;
+            }
             secrets.iter().try_for_each(|directory| remove_abandoned_secrets(directory))?;
             say!("{said} removed");
         }

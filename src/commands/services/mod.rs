@@ -5,6 +5,7 @@ pub mod gc;
 mod logs;
 mod shell;
 pub mod site;
+mod templates;
 pub mod up;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub async fn run(command: OfServices) -> anyhow::Result<u8> {
         OfServices::Down(args) => down::run(&args).await,
         OfServices::Logs(args) => logs::run(&args).await,
         OfServices::Shell(args) => shell::run(&args).await,
+        OfServices::Templates(args) => templates::run(&args).await,
     }
 }
 

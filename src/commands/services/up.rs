@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, anyhow};
 use seagull_domain::Definition;
 use seagull_executor::docker::{
-    self, Engine, Guard, Kind, Labels, Object, Progress, Reach, Sandbox, digest, discard, terminate,
+    self, Engine, Guard, Kind, Labels, Object, Progress, Reach, Sandbox, Start, digest, discard, terminate,
 };
 use serde_json::json;
 
@@ -42,7 +42,7 @@ pub async fn run(args: &cli::Up) -> anyhow::Result<u8> {
     let guard = guard.context("the guard of the services cannot be started")?;
     let began = Instant::now();
     let sandbox = tokio::select! {
-        started = start(&engine, &definition, &labels) => started?,
+        started = start(&engine, &site, &definition, &labels) => started?,
         () = signals.next() => {
             say!("interrupted: removing what was begun");
             discard(&engine, &labels).await?;
@@ -126,6 +126,7 @@ pub fn labels(site: &Site, definition: &Definition, lease: u64) -> anyhow::Resul
 /// Starts it, and tells what happens.
 pub async fn start(
     engine: &Engine,
+    site: &Site,
     definition: &Arc<Definition>,
     labels: &Labels,
 ) -> anyhow::Result<Sandbox> {
@@ -144,7 +145,14 @@ pub async fn start(
         }
     };
     let what = || state.lock().unwrap_or_else(PoisonError::into_inner).what();
-    let started = Sandbox::start(engine, definition, labels, Reach::Machine, Arc::new(tell));
+    let started = Sandbox::start(Start {
+        engine: engine.clone(),
+        site: site.known.clone(),
+        definition: definition.clone(),
+        labels: labels.clone(),
+        reach: Reach::Machine,
+        tell: Arc::new(tell),
+    });
     Ok(progress.during(what, started).await?)
 }
 
@@ -178,6 +186,9 @@ impl Going {
             }
             Progress::Preparing { service } => {
                 Some(format!("  {service:<width$}  ready after {seconds:.1} s, prepares"))
+            }
+            Progress::Saving { service } => {
+                Some(format!("  {service:<width$}  prepared after {seconds:.1} s, is saved as a template"))
             }
             Progress::Ready { service, address } => {
                 self.starting.remove(&service);
