@@ -148,6 +148,40 @@ fn a_service_for_one_bundle_is_new_in_the_next() {
 }
 
 #[test]
+fn a_sandbox_that_waits_for_the_next_bundle_is_the_next_ones_or_gone() {
+    let Some(docker) = Docker::get() else { return };
+    // The first bundle goes on until the next one's sandbox is there, or for ever.
+    let waits = "import os, pathlib, time\ndef test_x(keeper):\n    keeper('x')\n    \
+                 while not (pathlib.Path(os.environ['MEETING_PLACE']) / 'go').exists():\n        time.sleep(0.05)\n";
+    let alone = "def test_x(keeper):\n    assert keeper('x') == ['x']\n";
+    for signal in [None, Some(Signal::SIGKILL), Some(Signal::SIGINT)] {
+        let suite = suite(&[
+            ("tests/db/test_a.py", waits),
+            ("tests/db/test_b.py", waits),
+            ("tests/db/test_c.py", alone),
+        ]);
+        let toml = suite.read("seagull.toml").replace("user = ", "scope = \"bundle\"\n    user = ");
+        suite.write("seagull.toml", &toml);
+        let arguments = ["--slots", "1", "--cap", "1s", "--grace", "1s", "tests"];
+        let mut running = start(&docker, &suite, &arguments);
+        running.until(is("test_started"));
+        until(|| docker.objects(&suite).len() == 4);
+        match signal {
+            Some(signal) => {
+                running.signal(signal);
+                running.wait();
+            }
+            None => {
+                std::fs::write(suite.beside("meet").join("go"), "").unwrap();
+                running.finish().expect_counts(0, &[("passed", 3)]);
+            }
+        }
+        suite.marked().all_gone_within(GUARDED);
+        assert_eq!(docker.objects(&suite), [""; 0], "{signal:?}");
+    }
+}
+
+#[test]
 fn what_does_not_start_is_an_infrastructure_cause_with_the_services_last_words() {
     let Some(docker) = Docker::get() else { return };
     let suite = suite(&[

@@ -93,6 +93,10 @@ impl Handle {
         ended.unwrap_or_else(|| Exit::of(End::SupervisorLost))
     }
 
+    pub fn has_ended(&self) -> bool {
+        self.exit.borrow().is_some()
+    }
+
     /// An order to what has ended changes nothing.
     fn order(&self, order: Order) {
         let _ = self.orders.send(order);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use seagull_domain::{AttemptId, Entry, Isolation, SlotIndex, TestIndex};
+use seagull_domain::{AttemptId, Entry, EnvironmentNumber, Isolation, RunId, SlotIndex, TestIndex};
 
 use crate::message::Start;
 use crate::slot::{Phase, Worker};
@@ -52,6 +52,18 @@ impl State {
         let whole = attempt.queue.is_empty() && !attempt.unfound.is_empty();
         let needs = attempt.discover || !attempt.queue.is_empty() || whole;
         (attempt.is_ready() && needs).then_some((id, whole))
+    }
+
+    /// What a slot is going to start a worker for when its present one is gone, where that is known by now.
+    pub fn needs_next(&self, slot: SlotIndex) -> Option<(RunId, EnvironmentNumber)> {
+        let worker = self.slots[usize::from(slot.0)].worker.as_ref()?;
+        let has_tests =
+            |attempt: &Attempt| attempt.is_open() && !attempt.discover && attempt.next(true).is_some();
+        let again = worker.lives_for() == Isolation::Test;
+        let is_next = |id: AttemptId| if again { id >= worker.attempt } else { id > worker.attempt };
+        let (_, next) = self.queue(slot).find(|(id, attempt)| is_next(*id) && has_tests(attempt))?;
+        let goes_on = worker.can_serve(next) && !worker.is_isolated();
+        (!goes_on && self.runs.contains(&next.run)).then(|| (next.run.clone(), next.environment))
     }
 
     /// The attempt that the worker is at, if tests of a relation that has started there are still to run: they go before

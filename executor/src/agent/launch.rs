@@ -5,16 +5,17 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use seagull_domain::{Definition, Framework, InfraCause, Workspace};
+use seagull_domain::{Definition, EnvironmentNumber, Framework, InfraCause, Workspace};
 use seagull_executor_core::{Event, Start, WorkerEvent};
 use tokio::net::UnixListener;
 
 use super::adapter::{Configure, Role};
+use super::ahead::Ahead;
 use super::context::Context;
 use super::worker::{Launched, Shared, Voice};
 use crate::docker::{Contained, Held, Services};
 use crate::interpreter;
-use crate::sandbox::{Home, Sandbox, Spec, environment, own_program};
+use crate::sandbox::{self, Handle, Home, Sandbox, Spec, own_program};
 use crate::secrets::Secrets;
 use crate::setup::Prepared;
 
@@ -43,41 +44,86 @@ const OUTPUT_LIMIT: usize = 1 << 20;
 /// Where tests in a container may write.
 const INSIDE: &str = "/tmp";
 
-/// `held`: what is to be removed after the worker, also if it does not start.
+/// `held`: what is to be removed after the worker, also if it does not start. `ahead`: a sandbox that was made for it.
 pub(super) async fn launch(
     shared: Shared,
     start: Start,
+    ahead: &mut Option<Ahead>,
     held: &mut Option<Held>,
 ) -> Result<Launched, (InfraCause, String)> {
     let context = shared.contexts.get(&start.run).await;
     let context = context.map_err(|message| (InfraCause::ArtifactUnavailable, message))?;
     let (slot, worker, limit) = (start.slot, start.worker, context.start_limit());
     let _ = shared.events.send(Event::Worker { slot, worker, event: WorkerEvent::StartLimit(limit) }).await;
-    let failed = |message| (InfraCause::SandboxFailed, message);
-    let secrets = Arc::new(Secrets::find(&context.spec.suite.secrets).map_err(failed)?);
-    let definition = needed(&context, &start).map_err(failed)?;
+    let found = match ahead {
+        Some(ahead) => ahead.ready().await,
+        None => None,
+    };
+    *ahead = None;
+    let lodging = match found {
+        Some((lodging, its)) => {
+            *held = its;
+            lodging
+        }
+        None => {
+            let name = format!("{}-{}", name(&start), start.worker.0);
+            let wanted =
+                Wanted { context, environment: start.environment, controller: start.controller, name };
+            let lodged = lodge(&shared, wanted, held).await;
+            lodged.map_err(|message| (InfraCause::SandboxFailed, message))?
+        }
+    };
+    Ok(lodging.launched(shared, start))
+}
+
+/// A sandbox for a worker.
+pub(super) struct Wanted {
+    pub context: Arc<Context>,
+    pub environment: EnvironmentNumber,
+    /// One runs no tests.
+    pub controller: bool,
+    /// What no other of this executor has.
+    pub name: String,
+}
+
+/// A sandbox with the framework's process in it, which waits to be told what it is.
+pub(super) struct Lodging {
+    context: Arc<Context>,
+    given: Given,
+    handle: Handle,
+    listener: UnixListener,
+    log: PathBuf,
+    temporary: PathBuf,
+}
+
+/// Makes one; nothing is left of it on this machine if that fails. `held`: what is to be removed after it.
+pub(super) async fn lodge(
+    shared: &Shared,
+    wanted: Wanted,
+    held: &mut Option<Held>,
+) -> Result<Lodging, String> {
+    let context = &wanted.context;
+    let secrets = Arc::new(Secrets::find(&context.spec.suite.secrets)?);
+    let definition = needed(context, &wanted)?;
     let in_image = definition.as_ref().is_some_and(|definition| definition.environment.container.is_some());
     let prepared = match in_image {
         // An image has all that is to be prepared.
         true => None,
-        false => context.prepared(&shared.setups, &secrets).await.map_err(failed)?,
+        false => context.prepared(&shared.setups, &secrets).await?,
     };
     let services = match definition {
-        Some(definition) => Some(services(&shared, definition, &start, held).await.map_err(failed)?),
+        Some(definition) => Some(services(shared, definition, &wanted.name, held).await?),
         None => None,
     };
     let contained = held.as_ref().filter(|_| in_image).map(|held| held.contained(secrets.clone()));
-    let (home, name) = (shared.home.clone(), format!("{}-{}", name(&start), start.worker.0));
     let given = Given { secrets, prepared, services, contained };
-    begin(shared, start, context, &given, &name).map_err(|message| {
-        discard(&home, &name);
-        failed(message)
-    })
+    let name = wanted.name.clone();
+    begin(shared, wanted, given).inspect_err(|_| discard(&shared.home, &name))
 }
 
-/// What its tests need of an engine, if anything. A controller runs no tests.
-fn needed(context: &Context, start: &Start) -> Result<Option<Definition>, String> {
-    let definition = context.definition(start.environment)?.filter(|_| !start.controller);
+/// What its tests need of an engine, if anything.
+fn needed(context: &Context, wanted: &Wanted) -> Result<Option<Definition>, String> {
+    let definition = context.definition(wanted.environment)?.filter(|_| !wanted.controller);
     Ok(definition.filter(Definition::needs_engine))
 }
 
@@ -85,12 +131,37 @@ fn needed(context: &Context, start: &Start) -> Result<Option<Definition>, String
 async fn services(
     shared: &Shared,
     definition: Definition,
-    start: &Start,
+    name: &str,
     held: &mut Option<Held>,
 ) -> Result<Services, String> {
-    let sandbox = shared.keeper.hold(Arc::new(definition), &start.worker.0.to_string()).await;
+    let sandbox = shared.keeper.hold(Arc::new(definition), name).await;
     let held = held.insert(sandbox.map_err(|error| error.to_string())?);
     held.start().await.map_err(|error| error.to_string())
+}
+
+impl Lodging {
+    /// Whether it can still be lived in.
+    pub async fn is_sound(&self) -> bool {
+        let broken = match &self.given.services {
+            Some(services) => services.broken().await.is_some(),
+            None => false,
+        };
+        !broken && !self.handle.has_ended()
+    }
+
+    /// Nobody is going to live in it.
+    pub async fn end(self) {
+        self.handle.kill();
+        self.handle.wait().await;
+        let _ = std::fs::remove_file(&self.log);
+    }
+
+    fn launched(self, shared: Shared, start: Start) -> Launched {
+        let Lodging { context, given, handle, listener, log, temporary } = self;
+        let configure = configure(&context, &start, &scratch(&shared, &context, &start, &given, &temporary));
+        let voice = Voice::new(shared, start, context, &given, log.clone());
+        Launched { voice, handle, listener, log, configure }
+    }
 }
 
 /// What a person knows it by.
@@ -123,20 +194,15 @@ fn log_path(home: &Home, name: &str) -> PathBuf {
     home.path().join(format!("{name}.log"))
 }
 
-fn begin(
-    shared: Shared,
-    start: Start,
-    context: Arc<Context>,
-    given: &Given,
-    name: &str,
-) -> Result<Launched, String> {
+fn begin(shared: &Shared, wanted: Wanted, given: Given) -> Result<Lodging, String> {
+    let Wanted { context, environment, name, .. } = wanted;
     let io = |error: std::io::Error| format!("cannot make sandbox {name}: {error}");
-    let [directory, temporary] = shared.home.sandbox(name).map_err(io)?;
+    let [directory, temporary] = shared.home.sandbox(&name).map_err(io)?;
     let listener = UnixListener::bind(directory.join("socket")).map_err(io)?;
-    let log = log_path(&shared.home, name);
+    let log = log_path(&shared.home, &name);
     let spec = Spec {
-        command: command(&context, given, &directory, &log)?,
-        env: whole_environment(&context, &start, given, &temporary),
+        command: command(&context, &given, &directory, &log)?,
+        env: whole_environment(&context, environment, &given, &temporary),
         cwd: context.directory.clone(),
         directories: vec![directory, temporary.clone()],
         log: log.clone(),
@@ -147,22 +213,20 @@ fn begin(
         None => &*shared.sandboxes,
     };
     let handle = sandbox.start(&spec).map_err(|error| error.to_string())?;
-    let configure = configure(&context, &start, &scratch(&shared, &context, &start, given, &temporary));
-    let voice = Voice::new(shared, start, context, given, log.clone());
-    Ok(Launched { voice, handle, listener, log, configure })
+    Ok(Lodging { context, given, handle, listener, log, temporary })
 }
 
 /// In a container, what an engine may know: secrets are files there.
 fn whole_environment(
     context: &Context,
-    start: &Start,
+    environment: EnvironmentNumber,
     given: &Given,
     temporary: &Path,
 ) -> Vec<(OsString, OsString)> {
-    let variables = variables(context, start, given);
+    let variables = variables(context, environment, given);
     if given.contained.is_none() {
         let all = [variables, given.secrets.variables().to_vec()].concat();
-        return environment(std::env::vars_os(), &all, temporary);
+        return sandbox::environment(std::env::vars_os(), &all, temporary);
     }
     // Whoever it is there may have no home.
     let home = ("HOME".to_owned(), INSIDE.to_owned());
@@ -216,7 +280,7 @@ fn write_adapter(directory: &Path) -> std::io::Result<()> {
 /// What a worker has beside this process's own: one hash seed for all workers of a run where Python may be, so that ids
 /// made from sets are the same in each; the run's revision; what the run says; what was prepared, before whatever PATH
 /// that leaves; and what its environment says, and where its services are. Secrets win over all.
-fn variables(context: &Context, start: &Start, given: &Given) -> Vec<(String, String)> {
+fn variables(context: &Context, environment: EnvironmentNumber, given: &Given) -> Vec<(String, String)> {
     let suite = &context.spec.suite;
     let mut variables = Vec::new();
     if suite.framework.may_be_python() {
@@ -230,7 +294,7 @@ fn variables(context: &Context, start: &Start, given: &Given) -> Vec<(String, St
         let said = variables.iter().rfind(|(name, _)| name == "PATH").map(|(_, path)| OsString::from(path));
         variables.extend(prepared.variables(said.or_else(|| std::env::var_os("PATH")).as_deref()));
     }
-    variables.extend(context.variables_of(start.environment));
+    variables.extend(context.variables_of(environment));
     variables.extend(given.services.iter().flat_map(Services::variables));
     variables
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "the shell of the core: time enters here, and tasks start")]
 
 pub(crate) mod adapter;
+mod ahead;
 mod call;
 mod connection;
 mod context;
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use seagull_domain::{AttemptId, BootId, Desired, ExecutorId, Generation, Instant, RunId};
+use seagull_domain::{AttemptId, BootId, Desired, ExecutorId, Generation, Instant, RunId, SlotIndex};
 use seagull_executor_core::{Effect, Event, Leaving, Settings, State, WorkerId};
 use seagull_proto::Token;
 use seagull_proto::convert::{Answer, BundleAsked};
@@ -34,13 +35,14 @@ use crate::kept::{ARTIFACTS, CACHE_BYTES, SETUPS, Shelf};
 use crate::notice::{Notice, Source};
 use crate::sandbox::{Children, Home, ProcessSandbox};
 use crate::setup::{Setups, Tell};
+use ahead::Pool;
 use call::Calls;
 pub use connection::jittered;
 use connection::{Connection, refuses_executor};
 use context::Contexts;
 use logs::Logs;
 use output::Followed;
-use worker::{Order, Shared};
+use worker::{Beginning, Order, Shared};
 
 /// Events that wait for the agent before workers wait too.
 const QUEUE: usize = 4096;
@@ -120,6 +122,9 @@ struct Agent {
     calls: Calls,
     /// And controllers.
     workers: BTreeMap<WorkerId, mpsc::UnboundedSender<Order>>,
+    /// Of each slot, and of its controllers, the worker's that was started last.
+    tasks: BTreeMap<(SlotIndex, bool), JoinHandle<()>>,
+    pool: Pool,
     notices: mpsc::UnboundedReceiver<Notice>,
     tell: Tell,
     left: bool,
@@ -161,8 +166,8 @@ impl Agent {
         core.labels = options.labels;
         let calls = Calls::new(connection, shared.logs.clone());
         let origin = tokio::time::Instant::now();
-        let workers = BTreeMap::new();
-        Ok(Agent { core, shared, events, calls, workers, notices, tell, left: false, origin })
+        let (workers, tasks, pool) = Default::default();
+        Ok(Agent { core, shared, events, calls, workers, tasks, pool, notices, tell, left: false, origin })
     }
 
     async fn run(mut self) -> Result<(), Error> {
@@ -187,6 +192,10 @@ impl Agent {
                 () = tokio::time::sleep_until(wake) => self.step(Event::Tick),
             }
             self.calls.send_if_due(&mut self.core);
+        }
+        self.pool.end().await;
+        for task in self.tasks.into_values() {
+            let _ = task.await;
         }
         self.shared.keeper.end().await;
         Ok(())
@@ -217,6 +226,7 @@ impl Agent {
         for effect in effects {
             self.perform(effect);
         }
+        self.pool.keep(&self.core, &self.shared);
         match &self.core.leaving {
             Some(Leaving { drain, last }) if Some(*last) != before && !drain.why.is_empty() => {
                 let (cause, why, time) = (drain.cause, &drain.why, (*last - now).as_secs());
@@ -241,7 +251,10 @@ impl Agent {
                 self.workers.insert(start.worker, orders);
                 self.shared.logs.open(&start.run, start.attempt);
                 self.forget_runs();
-                tokio::spawn(worker::run(self.shared.clone(), start, receiver));
+                let (ahead, place) = (self.pool.take(&start), (start.slot, start.controller));
+                let before = self.tasks.remove(&place);
+                let beginning = Beginning { start, orders: receiver, ahead, before };
+                self.tasks.insert(place, tokio::spawn(worker::run(self.shared.clone(), beginning)));
             }
             Effect::Feed { worker, attempt, tests, .. } => {
                 self.shared.logs.open(&self.core.attempts[&attempt].run, attempt);

@@ -12,8 +12,10 @@ use seagull_domain::{AttemptId, ExecutorId, Framework, InfraCause, TestIndex, Te
 use seagull_executor_core::{Event, Exit, NodeOrder, Start, WorkerEvent};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use super::adapter::{Command, Configure};
+use super::ahead::Ahead;
 use super::connection::Connection;
 use super::context::{Context, Contexts};
 use super::launch::{Given, launch, name};
@@ -134,12 +136,24 @@ impl Voice {
     }
 }
 
-/// Starts a worker and serves it until it is gone. Whatever happens, the last event is `Exited` or `NotStarted`.
-pub(crate) async fn run(shared: Shared, start: Start, mut orders: mpsc::UnboundedReceiver<Order>) {
+/// What a worker has when it starts.
+pub(crate) struct Beginning {
+    pub start: Start,
+    pub orders: mpsc::UnboundedReceiver<Order>,
+    /// A sandbox that was made for it.
+    pub ahead: Option<Ahead>,
+    /// The task of the one before it in its slot, which may have something to remove yet.
+    pub before: Option<JoinHandle<()>>,
+}
+
+/// Starts a worker and serves it until it is gone, and what it had on an engine is removed. Whatever happens, the last event
+/// is `Exited` or `NotStarted`; what is removed on an engine after that holds up nobody, but the worker after the next.
+pub(crate) async fn run(shared: Shared, beginning: Beginning) {
+    let Beginning { start, mut orders, mut ahead, before } = beginning;
     let (events, slot, worker) = (shared.events.clone(), start.slot, start.worker);
     let mut held = None;
     let launched = tokio::select! {
-        launched = launch(shared, start, &mut held) => launched,
+        launched = launch(shared, start, &mut ahead, &mut held) => launched,
         // Before it has started a worker is told nothing but to stop.
         _ = orders.recv() => {
             let what = "the run, its files, its setup and its services";
@@ -150,10 +164,16 @@ pub(crate) async fn run(shared: Shared, start: Start, mut orders: mpsc::Unbounde
         Ok(launched) => WorkerEvent::Exited(launched.serve(orders).await),
         Err((cause, message)) => WorkerEvent::NotStarted(cause, message),
     };
+    if let Some(before) = before {
+        let _ = before.await;
+    }
+    let _ = events.send(Event::Worker { slot, worker, event }).await;
+    if let Some(ahead) = ahead {
+        ahead.end().await;
+    }
     if let Some(held) = held {
         held.remove().await;
     }
-    let _ = events.send(Event::Worker { slot, worker, event }).await;
 }
 
 /// A worker that has been started.
@@ -174,7 +194,7 @@ impl Launched {
             never = keep_short(&log) => match never {},
             never = output::tell(&voice) => match never {},
         };
-        watch.iter().for_each(tokio::task::JoinHandle::abort);
+        watch.iter().for_each(JoinHandle::abort);
         if heard.is_err() {
             self.handle.kill();
         }
@@ -308,7 +328,7 @@ impl Launched {
 }
 
 /// Tells once of a service that has ended.
-fn watch(services: Services, voice: &Voice) -> tokio::task::JoinHandle<()> {
+fn watch(services: Services, voice: &Voice) -> JoinHandle<()> {
     let (events, slot, worker) = (voice.shared.events.clone(), voice.start.slot, voice.start.worker);
     tokio::spawn(async move {
         let event = WorkerEvent::SandboxBroke(InfraCause::SandboxFailed, services.broke().await.to_string());

@@ -30,8 +30,8 @@ use crate::{fresh, git, report};
 const ARCHIVING: Duration = Duration::from_secs(60);
 /// Of files that came since, so many are named.
 const NAMED: usize = 3;
-/// How long workers without work may take to end.
-const LEAVING: Duration = Duration::from_secs(5);
+/// How long workers without work may take to end, and what they had on an engine to be removed.
+const LEAVING: Duration = Duration::from_secs(60);
 
 pub async fn run(mut start: Start) -> anyhow::Result<u8> {
     let looked = look(&start)?;

@@ -1,7 +1,7 @@
 //! Environments: a worker for each, and what becomes of tests whose services end under them.
 
 use seagull_domain::{
-    AttemptState, EndCause, EnvironmentNumber, InfraCause, Isolation, Kind, Record, TestCause,
+    AttemptState, EndCause, EnvironmentNumber, InfraCause, Isolation, Kind, Record, SlotIndex, TestCause,
 };
 use seagull_executor_core::{Effect, Exit, Renewal, WorkerEvent};
 
@@ -22,6 +22,8 @@ fn an_attempt_of_another_environment_gets_a_worker_of_its_own_when_the_other_is_
     world.answer(Vec::new());
     world.contents(2, 1, &[entry(1, 0)]);
     world.starts(0);
+    let next = world.state.needs_next(SlotIndex(0)).map(|(_, environment)| environment);
+    assert_eq!(next, Some(EnvironmentNumber(3)), "it can be made meanwhile");
     assert_eq!(
         world.worker(1, WorkerEvent::Next { failed: false, peak_kib: 0 }),
         [],
@@ -111,6 +113,14 @@ fn a_sandbox_for_one_bundle_ends_with_it_also_where_tests_have_processes_of_thei
         let effects = world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
         assert_eq!(effects[0], feed(1, 1, &[0]), "{batches}");
         world.starts(0);
+        assert!(world.state.needs_next(SlotIndex(0)).is_some());
+        let (mut drained, mut cancelled) = (world.clone(), world.clone());
+        drained.leave(60);
+        cancelled.desired.clear();
+        cancelled.answer(Vec::new());
+        for gone in [drained, cancelled] {
+            assert_eq!(gone.state.needs_next(SlotIndex(0)), None);
+        }
         world.worker(1, passed(0));
         let effects = world.worker(1, exited());
         assert!(matches!(effects[..], [Effect::Start(_)]), "{batches}: {effects:?}");

@@ -12,6 +12,7 @@ use seagull_executor_core::{Effect, Event, Exit, Notice, Settings, State, Worker
 pub const SLOT: SlotIndex = SlotIndex(0);
 
 /// An executor of one slot, and what its scheduler wants of it.
+#[derive(Clone)]
 pub struct World {
     pub state: State,
     pub now: Instant,

@@ -1,0 +1,176 @@
+//! Sandboxes ahead: what the next worker of a slot needs is made while the present one runs, so that its bundle begins at once.
+//! At most one for each slot, and only where its environment needs an engine and the machine has the memory.
+#![expect(clippy::disallowed_methods, reason = "a shell: each is made by a task of its own")]
+
+use std::collections::BTreeMap;
+
+use seagull_domain::{Definition, EnvironmentNumber, Limits, RunId, SlotIndex};
+use seagull_executor_core::{Start, State};
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::launch::{Lodging, Wanted, lodge};
+use super::worker::Shared;
+use crate::docker::Held;
+use crate::memory;
+
+/// What is taken to be needed of memory by what has no limit, in KiB.
+const UNLIMITED: u64 = 512 << 10;
+/// So much of the machine's memory stays free: a tenth.
+const FREE: u64 = 10;
+
+/// Of each slot, the sandbox that is ready for its next worker, or is being made.
+#[derive(Default)]
+pub(super) struct Pool {
+    ahead: BTreeMap<SlotIndex, Ahead>,
+    /// Those that are being removed.
+    ends: JoinSet<()>,
+    /// How many there have been: each has a name of its own.
+    made: u64,
+}
+
+/// A sandbox that nobody lives in yet.
+pub(super) struct Ahead {
+    what: (RunId, EnvironmentNumber),
+    /// Whoever drops it gives the sandbox up.
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Made>,
+    /// What the task came to, once somebody has waited for it.
+    made: Option<Made>,
+}
+
+/// What came of it. What is held is to be removed after what lives there.
+pub(super) struct Made {
+    lodging: Option<Lodging>,
+    held: Option<Held>,
+}
+
+impl Pool {
+    /// Has those that the slots need now, and no others.
+    pub fn keep(&mut self, core: &State, shared: &Shared) {
+        while self.ends.try_join_next().is_some() {}
+        for slot in (0..core.slots.len() as u16).map(SlotIndex) {
+            let wanted = core.needs_next(slot);
+            if self.ahead.get(&slot).is_some_and(|ahead| wanted.as_ref() != Some(&ahead.what)) {
+                self.give_up(slot);
+            }
+            if let (Some(what), None) = (wanted, self.ahead.get(&slot)) {
+                self.made += 1;
+                self.ahead.insert(slot, Ahead::begin(shared.clone(), what, format!("ahead-{}", self.made)));
+            }
+        }
+    }
+
+    /// The one of a worker that starts.
+    pub fn take(&mut self, start: &Start) -> Option<Ahead> {
+        let fits = |ahead: &Ahead| ahead.what == (start.run.clone(), start.environment);
+        if start.controller || !self.ahead.get(&start.slot).is_some_and(fits) {
+            return None;
+        }
+        self.ahead.remove(&start.slot)
+    }
+
+    /// All go; returns when they are gone.
+    pub async fn end(&mut self) {
+        let slots: Vec<SlotIndex> = self.ahead.keys().copied().collect();
+        slots.into_iter().for_each(|slot| self.give_up(slot));
+        while self.ends.join_next().await.is_some() {}
+    }
+
+    fn give_up(&mut self, slot: SlotIndex) {
+        if let Some(ahead) = self.ahead.remove(&slot) {
+            self.ends.spawn(ahead.end());
+        }
+    }
+}
+
+impl Ahead {
+    fn begin(shared: Shared, what: (RunId, EnvironmentNumber), name: String) -> Ahead {
+        let (stop, stopped) = oneshot::channel();
+        let (run, environment) = what.clone();
+        let task = tokio::spawn(async move {
+            let mut held = None;
+            let made = async {
+                let context = shared.contexts.get(&run).await.ok()?;
+                let definition = context.definition(environment).ok().flatten()?;
+                if !definition.needs_engine() || !has_room(&definition) {
+                    return None;
+                }
+                let wanted = Wanted { context, environment, controller: false, name };
+                lodge(&shared, wanted, &mut held).await.ok()
+            };
+            let lodging = tokio::select! {
+                lodging = made => lodging,
+                _ = stopped => None,
+            };
+            Made { lodging, held }
+        });
+        Ahead { what, stop, task, made: None }
+    }
+
+    /// Waits until it can be lived in; none if it cannot: then it goes. Called once; may be given up, and then there is
+    /// [`Ahead::end`].
+    pub async fn ready(&mut self) -> Option<(Lodging, Option<Held>)> {
+        self.made = Some((&mut self.task).await.ok()?);
+        let lodging = self.made.as_ref().and_then(|made| made.lodging.as_ref());
+        let is_sound = match lodging {
+            Some(lodging) => lodging.is_sound().await,
+            None => false,
+        };
+        match self.made.take()? {
+            Made { lodging: Some(lodging), held } if is_sound => Some((lodging, held)),
+            made => {
+                tokio::spawn(made.end());
+                None
+            }
+        }
+    }
+
+    /// Nobody is going to live there.
+    pub async fn end(self) {
+        drop(self.stop);
+        match self.made {
+            Some(made) => made.end().await,
+            None => {
+                if let Ok(made) = self.task.await {
+                    made.end().await;
+                }
+            }
+        }
+    }
+}
+
+impl Made {
+    async fn end(self) {
+        if let Some(lodging) = self.lodging {
+            lodging.end().await;
+        }
+        if let Some(held) = self.held {
+            held.remove().await;
+        }
+    }
+}
+
+/// Whether the machine has the memory for another.
+fn has_room(definition: &Definition) -> bool {
+    let services = definition.services.values().map(|service| &service.limits);
+    let limits = services.chain(definition.environment.container.as_ref().map(|container| &container.limits));
+    let needed = limits.map(|limits: &Limits| limits.memory_kib.unwrap_or(UNLIMITED)).sum();
+    memory::machine().is_some_and(|memory| fits(memory, needed))
+}
+
+/// All in KiB.
+fn fits(memory: memory::Machine, needed: u64) -> bool {
+    memory.available.saturating_sub(needed) >= memory.total / FREE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_keeps_some_of_its_memory() {
+        let machine = memory::Machine { total: 1000, available: 400 };
+        assert!(fits(machine, 300) && !fits(machine, 301) && !fits(machine, u64::MAX));
+    }
+}
