@@ -48,6 +48,7 @@ fn the_help_is_as_approved() {
         "services down",
         "services logs",
         "services shell",
+        "services templates",
     ] {
         golden::check(&format!("help-{}.txt", name.replace(' ', "-")), &help(Some(name)));
     }
