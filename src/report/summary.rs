@@ -291,9 +291,7 @@ impl<'a, W: Write> Page<'a, W> {
     fn makespan(&self) -> String {
         let clock = self.tally.clock;
         match clock.working {
-            _ if !clock.live => {
-                self.tally.work.span.map_or("not known".to_owned(), |(began, ended)| micros(ended - began))
-            }
+            _ if !clock.live => self.tally.elapsed().map_or("not known".to_owned(), duration),
             Some(working) => duration(clock.ended.unwrap_or(clock.now) - working),
             None => "nothing ran".to_owned(),
         }

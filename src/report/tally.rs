@@ -353,9 +353,13 @@ impl Tally {
         all
     }
 
-    /// From the first event to the last; none where the stream was replayed.
+    /// From the first event to the last. A stream that is read again says nothing of that: then from the first test's start
+    /// to the last one's end, if something ran.
     pub fn elapsed(&self) -> Option<Duration> {
-        self.clock.live.then(|| self.clock.ended.unwrap_or(self.clock.now) - self.clock.started)
+        if self.clock.live {
+            return Some(self.clock.ended.unwrap_or(self.clock.now) - self.clock.started);
+        }
+        self.work.span.map(|(began, ended)| Duration::from_micros(ended - began))
     }
 
     /// How long the rest takes. The plan's makespan is believed until the run has taken longer, and the share of it

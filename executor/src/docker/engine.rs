@@ -30,8 +30,8 @@ const SOCKET: &str = "unix:///var/run/docker.sock";
 /// How long after a registry could not be asked it is asked again.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
 /// What a registry says that will say the same again.
-const DEFINITE: [&str; 5] =
-    ["not found", "denied", "unauthorized", "no basic auth credentials", "manifest unknown"];
+const DEFINITE: [&str; 6] =
+    ["not found", "no such host", "denied", "unauthorized", "no basic auth credentials", "manifest unknown"];
 /// Of what a program in a container says, so much is kept.
 const SAID: usize = 16 << 10;
 
