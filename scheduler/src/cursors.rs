@@ -1,11 +1,11 @@
 //! How far each run is indexed, durably: a run is indexed from there on after a crash, and removed only when all of it is.
-#![expect(clippy::disallowed_methods, reason = "a shell: SQLite blocks")]
 
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{OptionalExtension, params};
 use seagull_domain::{RunId, Seq};
+
+use crate::database::Database;
 
 /// One format so far; `PRAGMA user_version` says so.
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS cursors (
@@ -24,26 +24,11 @@ pub(crate) struct Cursor {
     pub done: bool,
 }
 
-pub(crate) struct Cursors {
-    path: PathBuf,
-    connection: Mutex<Connection>,
-}
+pub(crate) struct Cursors(Database);
 
 impl Cursors {
     pub fn open(path: &Path) -> Result<Cursors, String> {
-        let connection = Connection::open(path).and_then(|connection| {
-            connection.pragma_update(None, "journal_mode", "WAL")?;
-            connection.pragma_update(None, "synchronous", "FULL")?;
-            connection.execute_batch(TABLE)?;
-            Ok(connection)
-        });
-        let connection = connection.map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(Cursors { path: path.to_owned(), connection: Mutex::new(connection) })
-    }
-
-    fn with<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, String> {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        work(&connection).map_err(|error| format!("{}: {error}", self.path.display()))
+        Database::open(path, TABLE).map(Cursors)
     }
 
     /// The cursor of a run; one that is new begins now.
@@ -51,7 +36,7 @@ impl Cursors {
         let select = "SELECT at, seq, done FROM cursors WHERE run = ?1 AND submitted_at = ?2";
         let cursor =
             |row: &rusqlite::Row| Ok(Cursor { at: row.get(0)?, seq: Seq(row.get(1)?), done: row.get(2)? });
-        let found = self.with(|connection| {
+        let found = self.0.with(|connection| {
             connection.query_row(select, params![run.as_str(), submitted_at], cursor).optional()
         });
         if let Some(found) = found? {
@@ -66,7 +51,7 @@ impl Cursors {
         let insert = "INSERT OR REPLACE INTO cursors VALUES (?1, ?2, ?3, ?4, ?5)";
         let Cursor { at, seq, done } = cursor;
         let row = params![run.as_str(), submitted_at, at, seq.0, done];
-        self.with(|connection| connection.execute(insert, row).map(drop))
+        self.0.with(|connection| connection.execute(insert, row).map(drop))
     }
 
     /// Whether all of a run is indexed.
@@ -74,13 +59,13 @@ impl Cursors {
         let select = "SELECT count(*) FROM cursors WHERE run = ?1 AND submitted_at = ?2 AND done";
         let count = |row: &rusqlite::Row| row.get::<_, u32>(0);
         let row = params![run.as_str(), submitted_at];
-        self.with(|connection| connection.query_row(select, row, count)).map(|count| count > 0)
+        self.0.with(|connection| connection.query_row(select, row, count)).map(|count| count > 0)
     }
 
     /// Of a run that is not kept any more.
     pub fn forget(&self, run: &RunId, submitted_at: u64) -> Result<(), String> {
         let delete = "DELETE FROM cursors WHERE run = ?1 AND submitted_at = ?2";
-        self.with(|connection| connection.execute(delete, params![run.as_str(), submitted_at]).map(drop))
+        self.0.with(|connection| connection.execute(delete, params![run.as_str(), submitted_at]).map(drop))
     }
 }
 

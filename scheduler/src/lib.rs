@@ -8,6 +8,7 @@ mod anticipate;
 mod bring;
 mod committer;
 mod cursors;
+mod database;
 mod disk;
 mod documents;
 mod errand;
