@@ -3,10 +3,9 @@
 
 use std::process::Output;
 
-use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Packages, Running, Suite, is, text, until};
+use crate::harness::{Packages, Running, Suite, text};
 use crate::processes::Cluster;
 
 /// The second test fails after the first in the same process, unless a file forgives it.
@@ -23,9 +22,9 @@ class TestDeep:
 ";
 
 /// A suite that is run through one way to state: options for `run`, and for what is done around it.
-struct Ran {
-    suite: Suite,
-    from: Vec<String>,
+pub struct Ran {
+    pub suite: Suite,
+    pub from: Vec<String>,
 }
 
 impl Ran {
@@ -33,7 +32,7 @@ impl Ran {
         Ran::of(&[("test_a.py", SOURCE)])
     }
 
-    fn of(files: &[(&str, &str)]) -> Ran {
+    pub fn of(files: &[(&str, &str)]) -> Ran {
         Ran::suite(Suite::of(files))
     }
 
@@ -43,20 +42,20 @@ impl Ran {
     }
 
     /// What a command answers.
-    fn ask(&self, arguments: &[&str]) -> Output {
+    pub fn ask(&self, arguments: &[&str]) -> Output {
         let from: Vec<_> = self.from.iter().map(String::as_str).collect();
         self.suite.seagull(&[arguments, &from].concat()).output().unwrap()
     }
 
     #[track_caller]
-    fn text(&self, arguments: &[&str]) -> String {
+    pub fn text(&self, arguments: &[&str]) -> String {
         let output = self.ask(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", said(&output));
         String::from_utf8(output.stdout).unwrap()
     }
 
     #[track_caller]
-    fn objects(&self, arguments: &[&str]) -> Vec<Value> {
+    pub fn objects(&self, arguments: &[&str]) -> Vec<Value> {
         let text = self.text(&[arguments, &["--output", "json"]].concat());
         text.lines()
             .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
@@ -64,7 +63,7 @@ impl Ran {
     }
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -362,130 +361,6 @@ fn a_skipped_test_is_said_to_be_skipped_again() {
 }
 
 #[test]
-fn a_run_of_another_process_is_watched_until_it_breaks_off() {
-    let suite = Suite::named("long");
-    let state = suite.beside("state").into_os_string().into_string().unwrap();
-    let mut run = suite.start(&["--run-id", "one"]);
-    run.until(|event| is("test_started")(event) && text(event, "test").contains("waits"));
-    let watch = |name: &str| {
-        let command = suite.seagull(&["watch", "one", "--output", "json", "--state", &state]);
-        Running::start(command, &suite.beside(name))
-    };
-    let mut watching = watch("watching");
-    watching.until(is("verdict"));
-    // Whoever leaves does not take the run along.
-    let leaving = watch("leaving");
-    leaving.signal(Signal::SIGINT);
-    let (_, code, _) = leaving.end();
-    assert!(code == 130, "{code}");
-    let ran = Ran { suite, from: vec!["--state".into(), state] };
-    assert_eq!(text(&ran.objects(&["runs"])[0], "state"), "under_way");
-    let open = ran.objects(&["results", "one", "--not-passed"]);
-    assert!(open.iter().any(|test| test["verdict"].is_null()), "{open:?}");
-
-    let not_ended = |ran: &Ran| {
-        let selected = ran.ask(&["run", "--select", "failed@one"]);
-        assert_eq!(selected.status.code(), Some(2), "{}", said(&selected));
-        assert!(said(&selected).contains("run one has not ended"), "{}", said(&selected));
-    };
-    not_ended(&ran);
-    let same = ran.ask(&["run", "--run-id", "one"]);
-    let hint = format!("hint: seagull watch one {} follows it", ran.from.join(" "));
-    assert!(said(&same).contains(&hint), "{}", said(&same));
-
-    run.signal(Signal::SIGKILL);
-    let (_, code, stderr) = watching.end();
-    assert_eq!(code, 1, "{stderr}");
-    assert!(stderr.contains("error: run one has broken off: its process is gone\n"), "{stderr}");
-    assert!(stderr.contains("hint: it goes on by the same command with --run-id one\n"), "{stderr}");
-    let why = ran.text(&["explain", "one"]);
-    assert!(
-        why.contains("it has broken off: its process is gone; the same command with --run-id one"),
-        "{why}"
-    );
-    let why = ran.text(&["explain", "one", text(&open[0], "test")]);
-    assert!(why.contains("the run has broken off before it had a result"), "{why}");
-    assert_eq!(text(&ran.objects(&["runs"])[0], "state"), "broken_off");
-}
-
-/// A suite whose tests write files that git sees; the last waits for a long time, once.
-fn littering() -> Ran {
-    let source = "import pathlib, pytest\n\
-        @pytest.mark.parametrize('n', range(4))\n\
-        def test_n(n):\n    pathlib.Path(f'out{n}.txt').write_text(str(n))\n    open('ran', 'a').write(str(n))\n\
-        def test_last():\n    if not pathlib.Path('../wait').exists():\n\
-        \x20       pathlib.Path('../wait').write_text('')\n        __import__('time').sleep(600)\n";
-    let ran = Ran::of(&[("test_a.py", source)]);
-    ran.suite.commit();
-    ran
-}
-
-/// Its run `one`, of one slot, killed in the last test.
-fn broken_off() -> Ran {
-    let ran = littering();
-    let mut run = ran.suite.start(&["--slots", "1", "--run-id", "one", "--no-early-start"]);
-    for _ in 0..4 {
-        run.until(is("verdict"));
-    }
-    until(|| ran.suite.beside("wait").exists());
-    run.signal(Signal::SIGKILL);
-    run.end();
-    ran
-}
-
-#[test]
-fn a_run_that_broke_off_goes_on_though_its_tests_left_files() {
-    let ran = broken_off();
-    let command = ["--slots", "1", "--run-id", "one", "--no-early-start"];
-    let junit = ran.suite.path().join("watched.xml").into_os_string().into_string().unwrap();
-    ran.ask(&["watch", "one", "--junit", &junit]);
-    // What git tracks has changed.
-    let source = ran.suite.read("test_a.py");
-    ran.suite.write("test_a.py", &format!("{source}\n"));
-    let (_, code, stderr) = ran.suite.start(&command).end();
-    assert_eq!(code, 2, "{stderr}");
-    assert!(
-        stderr.contains("hint: seagull rerun --state ") && stderr.contains(" one runs what has not"),
-        "{stderr}"
-    );
-    ran.suite.write("test_a.py", &source);
-    // Another folder of the repository is another suite, whatever it is called.
-    let (top, state) = (ran.suite.path(), ran.suite.beside("state"));
-    std::fs::create_dir(top.join("elsewhere")).unwrap();
-    let mut other = ran.suite.seagull(&[&["run"], &command[..]].concat());
-    other.arg("--state").arg(state).arg("--project").arg(top.file_name().unwrap());
-    let other = other.current_dir(top.join("elsewhere")).output().unwrap();
-    assert_eq!(other.status.code(), Some(2), "{}", said(&other));
-    assert!(said(&other).contains("workspace"), "{}", said(&other));
-    let (events, code, stderr) = ran.suite.start(&command).end();
-    assert_eq!(code, 0, "{stderr}");
-    assert!(stderr.contains("that git does not track came since the run began"), "{stderr}");
-    assert_eq!(events.iter().filter(|event| is("verdict")(event)).count(), 5);
-    assert_eq!(ran.suite.read("ran"), "0123", "what had a verdict ran again");
-
-    // Once it has ended, it is shown again, whatever files there are.
-    ran.suite.write("more.txt", "");
-    let shown = ran.suite.run(&command);
-    shown.expect_code(0);
-    assert_eq!(ran.suite.read("ran"), "0123");
-}
-
-#[test]
-fn what_a_run_that_broke_off_did_not_come_to_is_run_by_a_rerun_and_by_a_selection() {
-    let ran = broken_off();
-    let last = [("test_a.py::test_last", "passed")];
-    ran.suite.run(&["--slots", "1", "--run-id", "two", "--select", "not-passed@one"]).expect(0, &last);
-    let again = ran.ask(&["rerun", "one", "--run-id", "three"]);
-    assert_eq!(again.status.code(), Some(0), "{}", said(&again));
-    assert!(
-        said(&again).contains("rerun of run one: 1 test; 4 verdicts stand as they are"),
-        "{}",
-        said(&again)
-    );
-    assert_eq!(ran.suite.read("ran"), "0123");
-}
-
-#[test]
 fn shells_and_readers_get_what_they_want() {
     let suite = Suite::of(&[]);
     let output = suite.seagull(&["completions", "bash"]).output().unwrap();
@@ -494,19 +369,4 @@ fn shells_and_readers_get_what_they_want() {
     assert!(std::process::Command::new("bash").args(["-n", "-c", &script]).status().unwrap().success());
     let output = suite.seagull(&["man", "explain"]).output().unwrap();
     assert!(output.stdout.starts_with(b".ie"), "{}", said(&output));
-}
-
-#[test]
-fn a_run_whose_log_is_in_its_own_tree_is_found_again_by_its_id() {
-    let suite = Suite::of(&[("test_a.py", "def test_a(): pass\n")]);
-    suite.commit();
-    let state = suite.beside("state").into_os_string().into_string().unwrap();
-    for code in [0, 0] {
-        let mut run = suite.seagull(&["run", "--run-id", "one", "--state", &state]);
-        let log =
-            std::fs::File::options().create(true).append(true).open(suite.path().join("nohup.out")).unwrap();
-        let status = run.stdout(log.try_clone().unwrap()).stderr(log).status().unwrap();
-        assert_eq!(status.code(), Some(code), "{}", suite.read("nohup.out"));
-    }
-    assert!(suite.read("nohup.out").contains("run one is there already"), "{}", suite.read("nohup.out"));
 }

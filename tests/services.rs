@@ -1,6 +1,5 @@
 //! Services on a real Docker engine: up and ready, told of when they are not, and gone whatever happens.
 
-use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use crate::harness::{DECLARING, Docker, IMAGE, Question, Running, Suite, Victim,
 /// How long a guard may take to see that its owner is dead and to remove what there is, on a busy machine.
 const GUARDED: Duration = Duration::from_secs(120);
 
-fn suite(toml: &str) -> Suite {
+pub fn suite(toml: &str) -> Suite {
     let toml = toml.replace("IMAGE", IMAGE).replace("DECLARING", DECLARING);
     Suite::of(&[("seagull.toml", &toml)])
 }
@@ -37,7 +36,7 @@ const TWO: &str = r#"
 "#;
 
 /// One that says and does little.
-const ONE: &str = r#"
+pub const ONE: &str = r#"
     [services.one]
     image = "DECLARING"
     command = "echo begins; exec sleep 1000"
@@ -52,7 +51,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[track_caller]
-fn said(output: &Output, code: i32) -> String {
+pub fn said(output: &Output, code: i32) -> String {
     let stderr = text(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{stderr}");
     stderr
@@ -236,70 +235,6 @@ fn what_does_not_get_ready_is_told_with_its_last_lines() {
     let stderr = said(&docker.seagull(&suite, &["services", "up"]).output().unwrap(), 1);
     let expected = "error: the image seagull.invalid/none is not here and cannot be fetched: ";
     assert!(stderr.contains(expected), "{stderr}");
-}
-
-/// `user` and `secret`, as `htpasswd -B` writes them.
-const HTPASSWD: &str = "user:$2b$04$G5VN.L7qutZJkqK3muWp/eqrr8iTvgkD6y0ss9t4fWapYkg33qJtS\n";
-/// The same in base 64.
-const AUTH: &str = "dXNlcjpzZWNyZXQ=";
-const REGISTRY: &str = "127.0.0.1:5055";
-const PRIVATE: &str = "127.0.0.1:5055/private";
-
-#[test]
-fn an_image_is_fetched_with_the_credentials_that_a_login_has_left() {
-    let Some(docker) = Docker::get() else { return };
-    let Some(program) = docker.registry() else { return };
-    let suite = suite(&ONE.replace("\"DECLARING\"", &format!("\"{PRIVATE}:1\"")));
-    let top = suite.beside("registry");
-    std::fs::create_dir(&top).unwrap();
-    std::fs::write(top.join("users"), HTPASSWD).unwrap();
-    let config = format!(
-        "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {top}/data}}}}\nhttp: {{addr: '{REGISTRY}'}}\n\
-         auth: {{htpasswd: {{realm: private, path: {top}/users}}}}\n",
-        top = top.display()
-    );
-    std::fs::write(top.join("registry.yml"), config).unwrap();
-    let mut registry = Command::new(program);
-    registry.arg("serve").arg(top.join("registry.yml"));
-    let _registry = Running::start(docker.place().command(registry), &suite.beside("registry.log"));
-    let engine = |line: &str| {
-        let curl = format!("curl -fsS --retry 50 --retry-delay 1 --retry-connrefused {line}");
-        docker.place().shell(
-            &curl.replace("ENGINE", &format!("--unix-socket {} http://engine", docker.socket().display())),
-        );
-    };
-    engine(&format!("-u user:secret http://{REGISTRY}/v2/"));
-    engine(&format!("-X POST ENGINE/images/{DECLARING}/tag?repo={PRIVATE}\\&tag=1"));
-    let login = r#"{"username":"user","password":"secret"}"#;
-    engine(&format!(
-        "-X POST -H X-Registry-Auth:$(echo '{login}' | base64 -w0) ENGINE/images/{PRIVATE}/push?tag=1 >/dev/null"
-    ));
-    let helper = suite.beside("docker-credential-vault");
-    let answer =
-        r#"read -r server; [ "$server" = 127.0.0.1:5055 ] && echo '{"Username":"user","Secret":"secret"}'"#;
-    std::fs::write(&helper, format!("#!/bin/sh\n{answer}\n")).unwrap();
-    std::fs::set_permissions(&helper, PermissionsExt::from_mode(0o755)).unwrap();
-    let known = |config: &str| {
-        engine(&format!("-X DELETE ENGINE/images/{PRIVATE}:1 >/dev/null"));
-        std::fs::write(suite.beside("config.json"), config).unwrap();
-        let mut up = docker.seagull(&suite, &["services", "up"]);
-        let path = std::env::join_paths([
-            helper.parent().unwrap().into(),
-            "/usr/bin".into(),
-            std::path::PathBuf::from("/bin"),
-        ]);
-        up.env("DOCKER_CONFIG", helper.parent().unwrap()).env("PATH", path.unwrap()).output().unwrap()
-    };
-    let stderr = said(&known("{}"), 1);
-    assert!(stderr.contains("no basic auth credentials\nhint: "), "{stderr}");
-    engine(&format!("-X POST ENGINE/images/{DECLARING}/tag?repo={PRIVATE}\\&tag=1"));
-    for config in [
-        format!(r#"{{"auths": {{"{REGISTRY}": {{"auth": "{AUTH}"}}}}}}"#),
-        format!(r#"{{"credHelpers": {{"{REGISTRY}": "vault"}}}}"#),
-    ] {
-        said(&known(&config), 0);
-        said(&docker.seagull(&suite, &["services", "down"]).output().unwrap(), 0);
-    }
 }
 
 #[test]
