@@ -1,6 +1,7 @@
 //! From packed units to the plan: tests in their order, and what each bundle and the whole come to.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use crate::cap::Limits;
 use crate::load::Load;
@@ -54,18 +55,14 @@ pub fn assemble(units: &Units, limits: &Limits, found: Vec<Found>) -> Plan {
 fn bundle(units: &Units, limits: &Limits, bin: &[u32], oversize: bool) -> (Bundle, u32, Option<Part>) {
     let members = || bin.iter().map(|&number| units.unit(number));
     let items = &units.problem.items;
-    let mut positions: Vec<u32> = members().flat_map(|unit| units.positions(unit)).copied().collect();
-    positions.sort_unstable();
-    let first = positions.first().copied().unwrap_or_default();
     let oversize = members().next().filter(|_| oversize).map(|unit| part(units, unit));
-    let edges: Vec<(u32, u32)> = members().flat_map(|unit| units.edges(unit)).copied().collect();
-    let order = order::sorted(&positions, &edges).expect("each unit was put in order already");
+    let first = members().flat_map(|unit| units.positions(unit)).copied().min().unwrap_or_default();
     let setup = units.problem.scopes.sum(&packing::scopes(units, bin));
     let tests = members().fold(Load::default(), |sum, unit| sum.plus(unit.load));
     let whole = tests.with_setup(setup).with_setup(limits.hard.fixed);
     let risk = units.problem.risk;
     let bundle = Bundle {
-        tests: order.iter().map(|&p| items[p as usize].test).collect(),
+        tests: in_order(units, bin).into_iter().map(|p| items[p as usize].test).collect(),
         environment: members().next().map(|unit| unit.environment).unwrap_or_default(),
         micros: tests.micros,
         setup_micros: setup.saturating_add(limits.hard.fixed),
@@ -73,6 +70,33 @@ fn bundle(units: &Units, limits: &Limits, bin: &[u32], oversize: bool) -> (Bundl
         overrun_ppm: risk.overrun_ppm(whole.micros, whole.variance, limits.hard.cap),
     };
     (bundle, first, oversize)
+}
+
+/// The positions of a bin's tests in the order to run in: the framework's, except where an ordered relation says otherwise.
+/// Where slots are known, what takes longer than a bundle costs goes before all else, the longest first, for at the end of a
+/// run nothing makes up for it. What shares its first scope with it, its file, goes with it.
+fn in_order(units: &Units, bin: &[u32]) -> Vec<u32> {
+    let least = units.problem.slots.map_or(u64::MAX, |_| units.problem.fixed_micros());
+    let mut families: BTreeMap<Result<u32, u32>, Vec<u32>> = BTreeMap::new();
+    for &number in bin {
+        let scope = units.scopes(units.unit(number)).first().copied();
+        families.entry(scope.ok_or(number)).or_default().push(number);
+    }
+    let longest = |family: &Vec<u32>| family.iter().map(|&number| units.unit(number).load.micros).max();
+    let first = |family: &Vec<u32>| family.iter().map(|&number| units.unit(number).first).min();
+    let (mut long, others): (Vec<_>, Vec<_>) =
+        families.into_values().partition(|family| longest(family) > Some(least));
+    long.sort_by_key(|family| (Reverse(longest(family)), first(family)));
+    long.push(others.concat());
+    long.iter().flat_map(|family| by_framework(units, family)).collect()
+}
+
+fn by_framework(units: &Units, family: &[u32]) -> Vec<u32> {
+    let members = || family.iter().map(|&number| units.unit(number));
+    let mut positions: Vec<u32> = members().flat_map(|unit| units.positions(unit)).copied().collect();
+    positions.sort_unstable();
+    let edges: Vec<(u32, u32)> = members().flat_map(|unit| units.edges(unit)).copied().collect();
+    order::sorted(&positions, &edges).expect("each unit was put in order already")
 }
 
 /// What all bins pay, without what each scope costs once.

@@ -3,10 +3,10 @@
 use crate::load::{Capacity, Load};
 use crate::units::{Unit, Units};
 
-/// Bundles a slot should have, so that a slow one can be made up for.
-const BUNDLES_PER_SLOT: u64 = 4;
+/// Bundles a slot should have: the longest tests in its first, what can be taken back freely in its last.
+const BUNDLES_PER_SLOT: u64 = 3;
 /// A bundle should be this many times its fixed cost.
-const FIXED_COSTS_PER_BUNDLE: u64 = 10;
+pub const FIXED_COSTS_PER_BUNDLE: u64 = 10;
 
 /// What a bundle may come to.
 pub struct Limits {

@@ -34,6 +34,7 @@ mod solver;
 mod split;
 mod units;
 pub mod verify;
+mod waves;
 
 #[cfg(test)]
 mod properties;

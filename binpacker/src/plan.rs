@@ -35,7 +35,8 @@ pub struct Plan {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
-    /// In the framework's order, except where an ordered relation says otherwise.
+    /// In the framework's order, except where an ordered relation says otherwise; where slots are known, files with a test
+    /// that is longer than a bundle's fixed cost go first.
     pub tests: Vec<u32>,
     pub environment: u32,
     /// Predicted, of its tests.
@@ -107,7 +108,7 @@ pub enum Unsolved {
     Varies,
     /// Tests share scopes that cost something, and these are too many: they stayed in the blocks of greedy.
     Scopes,
-    /// Slots are known, for which bundles are kept shorter than the cap.
+    /// Slots are known, for which bundles are kept shorter than the cap, and the longest go first.
     Slots,
 }
 

@@ -38,7 +38,8 @@ pub struct Item {
     /// Its standard deviation; 0 where the duration is exact. Independent of the other tests': what all tests of a bundle
     /// have in common is [`Risk::common_permille`].
     pub sd_micros: u64,
-    /// What it uses, such as its file, its class, a fixture, a service profile.
+    /// What it uses, such as its file, its class, a fixture, a service profile. Of these the one that was added first is
+    /// what it stays next to in a bundle.
     pub scopes: ScopeSet,
     /// Tests of several environments are never in one bundle.
     pub environment: u32,

@@ -27,6 +27,7 @@ use crate::scoped::{self, Bins, Piece, Rule};
 use crate::solver::{Gap, MOST};
 use crate::split;
 use crate::units::Units;
+use crate::waves;
 
 /// Minimum bin slack is for bins of few blocks; each as full as can be found only where there are not too many.
 const MBS_BLOCKS_PER_BIN: u64 = 30;
@@ -85,7 +86,14 @@ impl<'u, 'p> Search<'u, 'p> {
         let mut numbers: Vec<u32> = blocks.blocks.iter().flat_map(|block| block.units.clone()).collect();
         numbers.sort_unstable();
         let capacity = limits.soft;
-        let packing = of_blocks(units, &longest_first(units, &blocks.blocks), &capacity);
+        let longest_first = longest_first(units, &blocks.blocks);
+        let packing = match units.problem.slots.filter(|_| limits.is_effective()) {
+            Some(slots) => {
+                let bins = waves::bins(&longest_first, &units.problem.scopes, &capacity, slots);
+                packing_of(units, &longest_first, bins)
+            }
+            None => of_blocks(units, &longest_first, &capacity),
+        };
         let mut search = Self {
             units,
             limits,
@@ -105,9 +113,12 @@ impl<'u, 'p> Search<'u, 'p> {
         search
     }
 
-    /// All stages, until a bound proves the packing.
+    /// All stages, until a bound proves the packing. Of bundles that slots keep short it is not their number that counts.
     pub fn run(mut self) -> Found {
-        if !self.units.problem.uncertain {
+        if self.limits.is_effective() {
+            let left = self.algorithm != Algorithm::Greedy && !self.is_proven();
+            self.unsolved = left.then_some(Unsolved::Slots);
+        } else if !self.units.problem.uncertain {
             let stages =
                 [Self::slack, Self::split, Self::alike, Self::portfolio, Self::solve, Self::exchange];
             let stages = match self.algorithm {
@@ -167,12 +178,8 @@ impl<'u, 'p> Search<'u, 'p> {
         }
     }
 
-    /// What is not full cut anew, then the emptiest bin over the gaps of the others, where bundles are as long as they may
-    /// be: else each piece of a scope is to be worth its setup.
+    /// What is not full cut anew, then the emptiest bin over the gaps of the others.
     fn split(&mut self) {
-        if self.limits.is_effective() {
-            return;
-        }
         let (target, capacity) = (self.bound.0, self.capacity);
         let cut = cut::anew(self.units, &self.packing, &capacity, &mut self.steps);
         self.offer(cut, Stage::Split);
@@ -231,7 +238,7 @@ impl<'u, 'p> Search<'u, 'p> {
     /// Where durations vary, blocks and then single units with their like.
     fn alike(&mut self) {
         let loads = self.numbers.iter().map(|&number| self.units.unit(number).load);
-        if self.limits.is_effective() || !varies(&self.capacity, &loads.collect::<Vec<_>>()) {
+        if !varies(&self.capacity, &loads.collect::<Vec<_>>()) {
             return;
         }
         let mut blocks = longest_first(self.units, &self.blocks.blocks);
@@ -248,11 +255,8 @@ impl<'u, 'p> Search<'u, 'p> {
         self.offer(packing, Stage::Portfolio);
     }
 
-    /// Single units, where bundles are as long as they may be, likewise.
+    /// Single units likewise.
     fn portfolio(&mut self) {
-        if self.limits.is_effective() {
-            return;
-        }
         let shared = self.algorithm == Algorithm::Auto;
         // The members' steps are not taken from these, so the solver has its own half.
         let solvers = if shared { self.steps.fork() } else { self.steps.split(1) };
@@ -272,7 +276,7 @@ impl<'u, 'p> Search<'u, 'p> {
     }
 
     fn can_be_exchanged(&self) -> bool {
-        self.algorithm == Algorithm::Auto && !self.limits.is_effective() && self.numbers.len() <= MOST
+        self.algorithm == Algorithm::Auto && self.numbers.len() <= MOST
     }
 
     fn members(&self) -> Portfolio<'_, 'p> {
@@ -289,10 +293,10 @@ impl<'u, 'p> Search<'u, 'p> {
     /// which is said.
     fn solve(&mut self) {
         let for_exchange = self.can_be_exchanged().then(|| self.steps.fork());
-        let pieces = self.pieces();
+        let pieces = Pieces::of(self.units, &self.numbers, &self.blocks, &self.capacity);
         let mut unsolved = pieces.as_ref().err().copied();
         let whole = pieces.as_ref().is_ok_and(|pieces| pieces.are_units);
-        if !whole && unsolved != Some(Unsolved::Slots) {
+        if !whole {
             unsolved = self.close_mixed().err();
         }
         if let Ok(pieces) = &pieces
@@ -300,21 +304,13 @@ impl<'u, 'p> Search<'u, 'p> {
         {
             self.close(pieces);
         }
-        // Of bundles that slots keep short it is not their number that counts.
-        if !whole && !self.limits.is_effective() && !self.is_proven() {
+        if !whole && !self.is_proven() {
             self.bound_by_columns();
         }
         self.unsolved = unsolved.filter(|_| !self.is_proven());
         if let Some(steps) = for_exchange {
             self.steps.join(steps);
         }
-    }
-
-    fn pieces(&self) -> Result<Pieces, Unsolved> {
-        if self.limits.is_effective() {
-            return Err(Unsolved::Slots);
-        }
-        Pieces::of(self.units, &self.numbers, &self.blocks, &self.capacity)
     }
 
     fn close(&mut self, pieces: &Pieces) {
@@ -412,10 +408,15 @@ fn of_blocks(units: &Units, blocks: &[(Load, &Block)], capacity: &Capacity) -> P
     } else {
         fit::best_fit(blocks.iter().map(|(load, _)| *load), capacity)
     };
+    packing_of(units, blocks, fitted)
+}
+
+/// Of the places of blocks in each bin.
+fn packing_of(units: &Units, blocks: &[(Load, &Block)], bins: Vec<Vec<u32>>) -> Packing {
     let bin = |places: Vec<u32>| {
         places.into_iter().flat_map(|place| blocks[place as usize].1.units.iter().copied()).collect()
     };
-    Packing::of(units, fitted.into_iter().map(bin).collect())
+    Packing::of(units, bins.into_iter().map(bin).collect())
 }
 
 /// Blocks with what each comes to in a bin of its own, the longest first.

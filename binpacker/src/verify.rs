@@ -185,13 +185,23 @@ impl<'a> Check<'a> {
         costs && free.all(|(_, item)| self.problem.scopes.of(item.scopes).len() == used.len())
     }
 
+    /// Where slots are known, within each file: what is long may go before others, and a relation is where one of its
+    /// files is.
     fn order_is_the_frameworks(&self, members: &Members) -> Result<(), String> {
-        let free = members.of.iter().filter(|(_, item)| !self.ordered.contains(&item.test));
-        if free.map(|(position, _)| position).is_sorted() {
-            Ok(())
-        } else {
-            Err("is not in the framework's order".into())
+        let by_file = self.problem.slots.is_some();
+        let moves = |item: &Item| by_file && self.related.contains(&item.test);
+        let free = members.of.iter().filter(|(_, item)| !self.ordered.contains(&item.test) && !moves(item));
+        let mut last: HashMap<Option<u32>, usize> = HashMap::new();
+        for (position, item) in free {
+            let file = self.problem.scopes.of(item.scopes).first().copied().filter(|_| by_file);
+            if by_file && file.is_none() {
+                continue;
+            }
+            if last.insert(file, *position).is_some_and(|last| last > *position) {
+                return Err("is not in the framework's order".into());
+            }
         }
+        Ok(())
     }
 
     /// Every scope that is in several bundles is paid again in each but one.

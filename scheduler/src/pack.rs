@@ -143,25 +143,27 @@ pub fn problem(
     cap_ms: u64,
 ) -> Problem {
     let mut scopes = Scopes::default();
+    let environment = |test: u32| environments.get(test as usize).copied().unwrap_or_default();
+    let mut files: BTreeMap<&str, u32> = BTreeMap::new();
+    for (path, _) in manifest.tests() {
+        let file = costs.file_micros.saturating_add(prediction.setups.micros(path));
+        files.entry(path).or_insert_with(|| scopes.add(file));
+    }
     // Where nothing is known, no test is taken for too short to be worth a sandbox.
     let costly = costs.environments_ms.iter().filter(|_| !prediction.no_history);
     let of_environments: Vec<u32> = costly.map(|millis| scopes.add(millis.saturating_mul(1000))).collect();
-    let environment = |test: u32| environments.get(test as usize).copied().unwrap_or_default();
-    let mut files: BTreeMap<&str, u32> = BTreeMap::new();
     let mut classes: BTreeMap<(&str, &str), Option<u32>> = BTreeMap::new();
     let mut sets: BTreeMap<(&str, &str, EnvironmentNumber), ScopeSet> = BTreeMap::new();
     let mut items = Vec::with_capacity(manifest.len());
     for (test, (path, suffix)) in (0..).zip(manifest.tests()) {
         let (environment, class) = (environment(test), Manifest::class_of(suffix));
         let set = *sets.entry((path, class, environment)).or_insert_with(|| {
-            let file = costs.file_micros.saturating_add(prediction.setups.micros(path));
-            let file = *files.entry(path).or_insert_with(|| scopes.add(file));
             let of_class = prediction.setups.of_class(path, class);
             let long = of_class >= SETUP_MICROS;
             let class = *classes.entry((path, class)).or_insert_with(|| long.then(|| scopes.add(of_class)));
             let sandbox = of_environments.get(usize::from(environment.0)).copied();
             let sandbox = sandbox.filter(|sandbox| scopes.micros(*sandbox) > 0);
-            scopes.set(&sandbox.into_iter().chain([file]).chain(class).collect::<Vec<_>>())
+            scopes.set(&[files[path]].into_iter().chain(sandbox).chain(class).collect::<Vec<_>>())
         });
         items.push(Item {
             test,

@@ -195,16 +195,28 @@ fn a_short_suite_still_fills_every_slot() {
     let problem = in_files(&[(1_000, 1_000)], 1_000, 600_000);
     let problem = Problem { slots: Some(2), ..problem };
     let plan = checked(&problem);
-    assert_eq!(plan.cap_micros, 125_125);
-    assert_eq!(plan.bundles.len(), 9);
-    assert_eq!(plan.repeated_setup_micros, 8_000);
-    assert!(plan.makespan_micros(2) < 700_000);
+    assert_eq!(plan.cap_micros, 166_834);
+    assert_eq!(plan.bundles.len(), 7);
+    assert_eq!(plan.repeated_setup_micros, 6_000);
+    assert!(plan.makespan_micros(2) < 520_000);
     // The longest test is the least that the cap can be.
     let problem = Problem { slots: Some(2), ..in_files(&[(100, 1_000), (1, 900_000)], 1_000, 600_000) };
     let plan = checked(&problem);
     assert_eq!(plan.cap_micros, 901_000);
     assert_eq!(plan.longest, Some(Longest { part: Part::Test(100), micros: 900_000 }));
     assert_eq!(plan.blockers[0], Blocker { part: Part::Test(100), micros: 900_000, cap_micros: 901_000 });
+}
+
+#[test]
+fn what_costs_more_than_a_bundle_goes_first_with_its_file() {
+    // Files of two tests of 10 ms, but for one of 40 ms and one of 90 ms; a bundle costs 30 ms.
+    let mut problem = in_files(&[(2, 10_000); 6], 1_000, 1_000);
+    (problem.items[5].micros, problem.items[8].micros) = (40_000, 90_000);
+    let order =
+        |problem: &Problem| checked(problem).bundles.iter().map(|b| b.tests.clone()).collect::<Vec<_>>();
+    assert_eq!(order(&problem), [(0..12).collect::<Vec<_>>()]);
+    let problem = Problem { slots: Some(1), fixed_ms: 30, ..problem };
+    assert_eq!(order(&problem), [[8, 9, 4, 5, 0, 1, 2, 3, 6, 7, 10, 11]]);
 }
 
 #[test]
