@@ -58,6 +58,8 @@ pub(crate) fn best_take_backs(state: &State, now: Instant, of: For) -> Vec<TakeB
     let mut helped: BTreeSet<_> = victims.iter().map(of).collect();
     helped.retain(|of| idle_slots(state).any(|place| helps(&place, of)));
     victims.retain(|victim| helped.contains(&of(victim)));
+    // What must not go where there is room would come back to its slot, and be taken back again.
+    victims.retain(|victim| idle_slots(state).any(|place| !victim.attempt.avoid.contains(place.0)));
     if victims.is_empty() {
         return Vec::new();
     }

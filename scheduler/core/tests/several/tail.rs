@@ -6,6 +6,7 @@ use std::time::Duration;
 use seagull_domain::{AttemptId, AttemptState, TestIndex};
 use seagull_scheduler_core::{Plan, What};
 
+use super::suspects::lose;
 use super::*;
 
 /// A run of tests that take so many seconds, on `a`.
@@ -81,6 +82,18 @@ fn in_a_large_fleet_too_idle_slots_get_what_is_taken_back_though_something_waits
     let facts = world.report("b", &[(1, result(500, Outcome::Failed)), (2, result(501, Outcome::Passed))]);
     assert_eq!(world.state.runs[&run()].pending.len(), 1, "its retry waits for the other executor");
     assert_eq!(asked_back(&facts).len(), 1);
+}
+
+#[test]
+fn nothing_is_taken_back_for_an_executor_that_it_must_not_go_to() {
+    let mut world = World::running(0, 5, Vec::new());
+    assert_eq!(assigned(&lose(&mut world, "a", &["b"])), [("b", AttemptId(3))], "what it had not begun");
+    world.says("b", 3, AttemptState::Running(None));
+    world.report("b", &[]);
+    world.executors.insert("a", Executor { boot: 1, ..Executor::default() });
+    assert_eq!(asked_back(&world.report("a", &[])), [], "it was lost there");
+    assert_eq!(assigned(&world.report("c", &[])), [("c", AttemptId(4))], "what was in flight there");
+    assert_eq!(asked_back(&world.report("d", &[])), tests([3, 4]));
 }
 
 #[test]
