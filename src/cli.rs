@@ -22,7 +22,8 @@ use self::words::{algorithm, color, flaky, framework, isolation, new_run, output
 use crate::report::{Color, Files, Output};
 use crate::{duration, framework, memory};
 pub use around::{
-    Explain, FormArgs, FromArgs, History, Logs, Repro, Rerun, Results, RunName, Runs, Search, Tests, Watch,
+    Attachments, Explain, FormArgs, FromArgs, History, Logs, Repro, Rerun, Results, RunName, Runs, Search,
+    Tests, Watch,
 };
 pub use begin::{Doctor, Init};
 pub use fleet::{Drain, Executor, FaceArgs, OfExecutors, ResultsProxy, Scheduler};
@@ -102,6 +103,10 @@ pub enum Command {
     Results(Box<Results>),
     /// Show what a test printed, in each of its executions
     Logs(Box<Logs>),
+    /// List the files that tests of a run have left, or fetch them
+    ///
+    /// Screenshots, traces, core dumps: `seagull docs attachments` says how tests leave them.
+    Attachments(Box<Attachments>),
     /// Follow a run that is under way, or show one that has ended again
     ///
     /// Shows what `seagull run` shows, from the run's beginning.

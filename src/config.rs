@@ -52,6 +52,8 @@ pub struct Config {
     pub pass_env: Vec<String>,
     pub secrets: BTreeMap<String, SecretSource>,
     pub run: RunDefaults,
+    /// Patterns of files that tests leave, relative to where they run.
+    pub attachments: Vec<String>,
     pub retention: Ages,
     /// By name, each with the services that it needs.
     pub environments: BTreeMap<String, Definition>,
@@ -92,6 +94,7 @@ pub struct Ages {
     pub results: Option<Duration>,
     pub timings: Option<Duration>,
     pub artifacts: Option<Duration>,
+    pub attachments: Option<Duration>,
 }
 
 impl Config {
@@ -150,6 +153,8 @@ impl Config {
         }
         let mut run = reader.table("run")?;
         config.run = run_defaults(&mut run)?;
+        let mut attachments = reader.table("attachments")?;
+        config.attachments = setup::patterns(&mut attachments, "patterns")?.unwrap_or_default();
         let mut retention = reader.table("retention")?;
         config.retention = Ages {
             passed_logs: retention.parsed("passed-logs", duration::parse_age)?,
@@ -157,11 +162,13 @@ impl Config {
             results: retention.parsed("results", duration::parse_age)?,
             timings: retention.parsed("timings", duration::parse_age)?,
             artifacts: retention.parsed("artifacts", duration::parse_age)?,
+            attachments: retention.parsed("attachments", duration::parse_age)?,
         };
         let [services, environment] = [reader.table("services")?, reader.table("environment")?];
         let (environments, named) = services::read(services, environment, file)?;
         config.environments = environments;
-        config.tell_unknown([reader, command, pytest, cargo, artifact, setup, run, retention], named);
+        let readers = [reader, command, pytest, cargo, artifact, setup, attachments, run, retention];
+        config.tell_unknown(readers, named);
         Ok(config)
     }
 
@@ -299,6 +306,9 @@ mod tests {
             results = "3d"
             timings = "400d"
             artifacts = "12h"
+            attachments = "5d"
+            [attachments]
+            patterns = ["screenshots/**/*.png", "core*"]
         "#;
         let config = parse(text).unwrap();
         assert_eq!(config.warnings, Vec::<String>::new());
@@ -311,6 +321,7 @@ mod tests {
             (vec!["build/*.so".to_owned()], vec!["data".to_owned()])
         );
         assert_eq!(config.pass_env, ["TOKEN"]);
+        assert_eq!(config.attachments, ["screenshots/**/*.png", "core*"]);
         assert_eq!(config.setup.unwrap().inputs, ["requirements.txt"]);
         assert_eq!(config.env, BTreeMap::from([("MODE".to_owned(), "test".to_owned())]));
         assert_eq!(config.secrets["KEY"], SecretSource::File("/run/key".into()));
@@ -340,6 +351,7 @@ mod tests {
             results: Some(3 * day),
             timings: Some(400 * day),
             artifacts: Some(day / 2),
+            attachments: Some(5 * day),
         };
         assert_eq!(config.retention, ages);
     }

@@ -2,6 +2,7 @@
 //! compares every verdict and the exit code with what is expected.
 
 mod around;
+mod attachments;
 mod branches;
 mod changed;
 mod chaos;

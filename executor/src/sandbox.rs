@@ -33,6 +33,8 @@ pub struct Spec {
     pub directories: Vec<PathBuf>,
     /// Takes stdout and stderr of everything inside that says nothing else. Not in any of `directories`.
     pub log: PathBuf,
+    /// A directory that what is inside writes to, and that stays when the sandbox is gone.
+    pub shared: Option<PathBuf>,
     /// What the command works on, with `cwd` in it. All that is reached from inside has the same path there.
     pub tree: PathBuf,
 }

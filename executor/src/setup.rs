@@ -199,6 +199,7 @@ impl Setups {
             cwd: wanted.directory.clone(),
             directories: vec![directory, temporary],
             log: log.to_path_buf(),
+            shared: None,
             tree: wanted.directory.clone(),
         };
         let ended = self.end(&spec, limit).await;

@@ -75,6 +75,7 @@ impl Bench {
             cwd: "/".into(),
             directories: vec![self.directory.clone(), self.temporary.clone()],
             log: self.log(),
+            shared: None,
             tree: "/".into(),
         }
     }

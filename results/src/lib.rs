@@ -4,6 +4,7 @@
 //! Everything but the [`index`] blocks; the shells call it from threads that may.
 
 mod archive;
+mod attachment;
 mod blobs;
 mod calibration;
 mod durable;
@@ -29,6 +30,7 @@ mod shrinkage;
 mod timing;
 
 pub use archive::{Archive, Archived, ArchivedFacts, Draft, facts};
+pub use attachment::{ATTACHMENT, pack_attachment, unpack_attachment};
 pub use blobs::{
     ARTIFACT, Arrived, Blobs, Body, Evicted, FRESH, Head, InvalidUrl, Key, Method, Presigned, Put, Remote,
     Store, StoreUrl, Trouble, When, Why, Writer, digest, open as open_store,

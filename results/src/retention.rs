@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::{ARTIFACT, ATTACHMENT};
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The age at which what is kept of each class may go.
@@ -16,6 +18,8 @@ pub struct Retention {
     pub timings: Duration,
     /// Artifacts that nobody has wanted for so long.
     pub artifacts: Duration,
+    /// Attachments of tests that nobody has wanted for so long.
+    pub attachments: Duration,
 }
 
 impl Default for Retention {
@@ -26,6 +30,7 @@ impl Default for Retention {
             results: 90 * DAY,
             timings: 365 * DAY,
             artifacts: 14 * DAY,
+            attachments: 30 * DAY,
         }
     }
 }
@@ -37,9 +42,22 @@ pub enum Class {
     Results,
     Timings,
     Artifacts,
+    Attachments,
 }
 
 impl Class {
+    /// What a blob is of, by how it begins: what is no artifact and no attachment is a manifest.
+    pub fn of_blob(begins: [u8; 4]) -> Class {
+        match begins {
+            ARTIFACT => Class::Artifacts,
+            ATTACHMENT => Class::Attachments,
+            _ => Class::Results,
+        }
+    }
+
+    /// All that blobs are of.
+    pub const OF_BLOBS: [Class; 3] = [Class::Artifacts, Class::Attachments, Class::Results];
+
     pub fn word(self) -> &'static str {
         match self {
             Class::PassedLogs => "passed-logs",
@@ -47,6 +65,7 @@ impl Class {
             Class::Results => "results",
             Class::Timings => "timings",
             Class::Artifacts => "artifacts",
+            Class::Attachments => "attachments",
         }
     }
 }
@@ -59,6 +78,7 @@ impl Retention {
             Class::Results => self.results,
             Class::Timings => self.timings,
             Class::Artifacts => self.artifacts,
+            Class::Attachments => self.attachments,
         }
     }
 

@@ -48,6 +48,7 @@ struct Seen {
     last: Option<(u64, ExecutorId)>,
     failure: Option<(String, String, Option<TextRef>)>,
     executions: Vec<Execution>,
+    attachments: Vec<String>,
 }
 
 impl Projection {
@@ -122,9 +123,7 @@ impl Projection {
             }
             What::Recorded { attempt, executor, slot, records, .. } => {
                 for (record, evidence) in records {
-                    if let (Record::Result(result), None) = (record, evidence) {
-                        self.result(result, attempt, &executor, slot);
-                    }
+                    self.recorded(record, evidence.is_none(), (attempt, &executor, slot));
                 }
                 Vec::new()
             }
@@ -218,6 +217,23 @@ impl Projection {
         Body::Bundle(BundleBody { bundle, tests, predicted, anew })
     }
 
+    fn recorded(
+        &mut self,
+        record: Record,
+        counts: bool,
+        (attempt, executor, slot): (AttemptId, &ExecutorId, SlotNumber),
+    ) {
+        match record {
+            Record::Result(result) if counts => self.result(result, attempt, executor, slot),
+            Record::Attached { test: Some(test), file } if file.blob.is_some() => {
+                if let Some(seen) = self.tests.get_mut(test.0 as usize) {
+                    seen.attachments.push(file.name);
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn result(&mut self, result: TestResult, attempt: AttemptId, executor: &ExecutorId, slot: SlotNumber) {
         let Some(seen) = self.tests.get_mut(result.test.0 as usize) else { return };
         seen.results += 1;
@@ -267,6 +283,7 @@ impl Projection {
             executor,
             failure,
             executions: seen.executions,
+            attachments: seen.attachments,
         })))
     }
 }

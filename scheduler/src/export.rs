@@ -63,6 +63,8 @@ pub struct ResultLine<'a> {
     pub location: &'a str,
     pub stack: &'a str,
     pub fingerprint: &'a str,
+    /// What files that it has left are called.
+    pub attachments: &'a [String],
 }
 
 /// Tells of each result. Blocks.
@@ -162,6 +164,7 @@ fn line<'a>(of: &'a Of, ended_at: u64, result: &'a ResultBody) -> ResultLine<'a>
         location: failure.map_or("", |failure| &failure.location),
         stack: failure.map_or("", |failure| &failure.stack),
         fingerprint: failure.map_or("", |failure| &failure.fingerprint),
+        attachments: &result.attachments,
     }
 }
 

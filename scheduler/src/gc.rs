@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use seagull_domain::{AttemptId, Digest, Outcome, Record, RunId, Seq, Workspace};
 use seagull_results::{
-    ARTIFACT, Archive, Blobs, Class, FRESH, Head, History, Key, Logs, Retention, Store, StoreUrl, open_store,
+    Archive, Blobs, Class, FRESH, Head, History, Key, Logs, Retention, Store, StoreUrl, open_store,
 };
 use seagull_scheduler_core::What;
 
@@ -246,7 +246,7 @@ impl Sweeper<'_> {
         self.go(class, head.bytes, |_| store.delete(key).map_err(said))
     }
 
-    /// Artifacts go by their own age, manifests with the results that they name.
+    /// Artifacts and attachments go by their own ages, manifests with the results that they name.
     fn blobs(&mut self, wanted: &HashSet<Digest>) -> Result<(), String> {
         let directory = self.sweep.state.join("blobs");
         if !directory.is_dir() {
@@ -254,11 +254,10 @@ impl Sweeper<'_> {
         }
         let blobs = Blobs::open(&directory).map_err(said)?;
         let before = |class| self.sweep.retention.before(class, self.sweep.now);
-        let latest = before(Class::Artifacts).max(before(Class::Results));
+        let latest = Class::OF_BLOBS.map(before).into_iter().max().unwrap_or(self.sweep.now);
         for (digest, bytes, at) in blobs.older(latest).map_err(said)? {
             // One that is gone meanwhile is none.
-            let Ok(is_artifact) = blobs.is_artifact(&digest) else { continue };
-            let class = if is_artifact { Class::Artifacts } else { Class::Results };
+            let Ok(class) = blobs.class(&digest) else { continue };
             if self.is_old(class, at) && !wanted.contains(&digest) {
                 self.go(class, bytes, |_| blobs.remove(&digest, latest).map_err(said))?;
             }
@@ -271,11 +270,11 @@ impl Sweeper<'_> {
         for (digest, head) in stored.blobs.iter().filter(|(digest, _)| !wanted.contains(digest)) {
             // It may have been wanted for so long without having gone up again.
             let wanted_at = head.modified + FRESH;
-            if ![Class::Artifacts, Class::Results].iter().any(|class| self.is_old(*class, wanted_at)) {
+            if !Class::OF_BLOBS.iter().any(|class| self.is_old(*class, wanted_at)) {
                 continue;
             }
             let key = Key::Blob(*digest);
-            let class = if is_artifact(&*store, &key)? { Class::Artifacts } else { Class::Results };
+            let Some(class) = class_of(&*store, &key)? else { continue };
             if self.is_old(class, wanted_at) {
                 self.delete(class, &key, *head)?;
             }
@@ -300,11 +299,14 @@ impl Sweeper<'_> {
     }
 }
 
-fn is_artifact(store: &dyn Store, key: &Key) -> Result<bool, String> {
-    let Some(body) = store.get(key, 0..ARTIFACT.len() as u64).map_err(said)? else { return Ok(true) };
-    let mut begins = Vec::new();
-    body.take(ARTIFACT.len() as u64).read_to_end(&mut begins).map_err(said)?;
-    Ok(begins == ARTIFACT)
+/// What a blob is of; None where it is gone meanwhile.
+fn class_of(store: &dyn Store, key: &Key) -> Result<Option<Class>, String> {
+    let mut begins = [0; 4];
+    let Some(body) = store.get(key, 0..begins.len() as u64).map_err(said)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    body.take(begins.len() as u64).read_to_end(&mut bytes).map_err(said)?;
+    begins[..bytes.len()].copy_from_slice(&bytes);
+    Ok(Some(Class::of_blob(begins)))
 }
 
 impl Told {
@@ -326,6 +328,11 @@ impl Told {
             What::Planned { plan, .. } => self.blobs.push(plan.manifest),
             What::Confirmed { manifest, .. } => self.blobs.push(manifest),
             What::Recorded { attempt, records, .. } => {
+                let attached = records.iter().filter_map(|(record, _)| match record {
+                    Record::Attached { file, .. } => file.blob,
+                    _ => None,
+                });
+                self.blobs.extend(attached);
                 let has_failed = |record: &Record| match record {
                     Record::Result(result) => result.outcome == Outcome::Failed,
                     Record::SuiteError(_) => true,
@@ -418,15 +425,17 @@ mod tests {
     }
 
     #[test]
-    fn artifacts_go_before_manifests_here_and_in_a_store() {
+    fn artifacts_go_before_attachments_and_these_before_manifests_here_and_in_a_store() {
         let embedded = Embedded::new("own");
         let directory = tempfile::tempdir().unwrap();
         let url: StoreUrl = format!("file:{}/s", directory.path().display()).parse().unwrap();
         let store = open_store(&url).unwrap();
         let state = embedded.service.runs.parent().unwrap();
         let blobs = Blobs::open(&state.join("blobs")).unwrap();
-        let [artifact, manifest] =
-            [&[ARTIFACT.as_slice(), b"rest"].concat()[..], b"{\"files\":[]}"].map(|bytes| {
+        let begun = |mark: [u8; 4]| [mark.as_slice(), b"rest"].concat();
+        let (artifact, attachment) = (begun(seagull_results::ARTIFACT), begun(seagull_results::ATTACHMENT));
+        let [artifact, attachment, manifest] =
+            [&artifact[..], &attachment[..], b"{\"files\":[]}"].map(|bytes| {
                 let mut writer = blobs.writer(0).unwrap();
                 writer.write(bytes).unwrap();
                 let digest = writer.finish(None).unwrap();
@@ -445,6 +454,11 @@ mod tests {
         assert_eq!(swept.0, BTreeMap::from([(Class::Artifacts, (2, 16))]));
         assert!(!blobs.contains(&artifact) && blobs.contains(&manifest));
         assert!(store.head(&Key::Blob(artifact)).unwrap().is_none());
-        assert!(store.head(&Key::Blob(manifest)).unwrap().is_some());
+        let all = [attachment, manifest].map(Key::Blob);
+        let are_there = || all.each_ref().map(|key| store.head(key).unwrap().is_some());
+        assert_eq!(are_there(), [true, true]);
+        let swept = sweep(&Sweep { now: now() + 30 * DAY, ..sweep_both }).unwrap();
+        assert_eq!(swept.0, BTreeMap::from([(Class::Attachments, (2, 16))]));
+        assert_eq!(are_there(), [false, true]);
     }
 }

@@ -1,6 +1,7 @@
 //! The options of what is done around a run: look, ask why, run again, repeat.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -35,6 +36,16 @@ Examples:
   seagull logs 20261124-191500-ab12cd 'tests/a.py::test_x[1]'
   seagull logs last --follow           of all tests as they end, and while they run
   seagull logs test_login --follow     until that test has its verdict
+";
+
+const ATTACHMENTS_EXAMPLES: &str = "\
+Examples:
+  seagull attachments                  what all tests of the last run have left
+  seagull attachments test_login       what that test has left
+  seagull attachments test_login --to shots
+  seagull attachments 20261124-191500-ab12cd --output json | jq -r .name
+
+Tests leave files in the directory SEAGULL_ATTACHMENTS, and where [attachments] patterns says.
 ";
 
 const HISTORY_EXAMPLES: &str = "\
@@ -223,6 +234,25 @@ pub struct Logs {
     /// Go on until the run, or the test, is over, and show what tests print while they run
     #[arg(long, short)]
     pub follow: bool,
+    #[command(flatten)]
+    pub from: FromArgs,
+    #[command(flatten)]
+    pub form: FormArgs,
+}
+
+/// Options of `seagull attachments`.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = ATTACHMENTS_EXAMPLES)]
+pub struct Attachments {
+    /// The run's id, or last; alone, a test of the last run if no run is called so
+    #[arg(value_name = "RUN|TEST", default_value = "last")]
+    pub what: String,
+    /// The test's id, the end of it, or a part of it that no other has; every test of the run if there is none
+    #[arg(value_name = "TEST")]
+    pub test: Option<String>,
+    /// Put the files into this directory
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
     #[command(flatten)]
     pub from: FromArgs,
     #[command(flatten)]

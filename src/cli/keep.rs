@@ -89,6 +89,9 @@ pub struct AgeArgs {
     /// Artifacts that nobody has wanted since [default: 14d]
     #[arg(long, value_name = "AGE", value_parser = duration::parse_age)]
     pub artifacts: Option<Duration>,
+    /// Attachments of tests that nobody has wanted since [default: 30d]
+    #[arg(long, value_name = "AGE", value_parser = duration::parse_age)]
+    pub attachments: Option<Duration>,
 }
 
 /// Options of `seagull export`.

@@ -28,6 +28,7 @@ fn the_help_is_as_approved() {
         "runs",
         "results",
         "logs",
+        "attachments",
         "explain",
         "watch",
         "rerun",

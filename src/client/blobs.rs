@@ -1,10 +1,11 @@
 //! Blobs to and from a scheduler: artifacts go there, manifests come back.
 
-use std::path::Path;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use bytes::Bytes;
-use seagull_domain::{Digest, Manifest};
+use seagull_domain::{Attachment, Digest, Manifest};
 use seagull_proto::convert::{BlobAsked, BlobPart, BlobPiece};
 use seagull_proto::limits::{BLOB_BYTES, CHUNK_BYTES};
 use seagull_proto::v1;
@@ -60,6 +61,27 @@ impl Client {
         seagull_results::decode_manifest(&bytes).map_err(Error::new)
     }
 
+    /// Fetches a file that a test has left, and verifies it; says where it is.
+    pub async fn attachment(&self, file: &Attachment, path: &Path) -> anyhow::Result<PathBuf> {
+        let digest = file.blob.context("it was too much to be kept")?;
+        let (directory, bytes) = (path.parent().context("it has no directory")?, file.bytes);
+        tokio::fs::create_dir_all(directory).await?;
+        let mut packed = tempfile::NamedTempFile::new_in(directory)?;
+        let mut hasher = blake3::Hasher::new();
+        let asked = v1::GetRequest::from(BlobAsked { digest, offset: 0 });
+        let gone =
+            |status| anyhow::Error::new(Error::from(status)).context("it is not kept any more, or never was");
+        let mut pieces = self.blobs.clone().get(asked).await.map_err(gone)?.into_inner();
+        while let Some(piece) = pieces.message().await.map_err(gone)? {
+            let piece = BlobPiece::try_from(piece)?;
+            hasher.update(&piece.data);
+            packed.write_all(&piece.data)?;
+        }
+        anyhow::ensure!(hasher.finalize().as_bytes() == &digest.0, "what is kept of it is damaged");
+        let path = path.to_owned();
+        tokio::task::spawn_blocking(move || unpack(packed, bytes, path)).await?
+    }
+
     async fn blob(&self, digest: Digest) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
         let asked = v1::GetRequest::from(BlobAsked { digest, offset: 0 });
@@ -77,4 +99,15 @@ impl Client {
             Err(Error::new(format!("blob {digest} has another digest")))
         }
     }
+}
+
+/// What is packed may be anything.
+fn unpack(packed: tempfile::NamedTempFile, bytes: u64, path: PathBuf) -> anyhow::Result<PathBuf> {
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
+    let unpacked = seagull_results::unpack_attachment(packed.reopen()?)?;
+    let length = std::io::copy(&mut unpacked.take(bytes + 1), &mut file)?;
+    anyhow::ensure!(length == bytes, "what is kept of it has another length");
+    file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+    file.persist(&path)?;
+    Ok(path)
 }

@@ -62,6 +62,7 @@ fn retention(given: &cli::AgeArgs, settings: &Ages) -> Retention {
         results: age(given.results, settings.results, default.results),
         timings: age(given.timings, settings.timings, default.timings),
         artifacts: age(given.artifacts, settings.artifacts, default.artifacts),
+        attachments: age(given.attachments, settings.attachments, default.attachments),
     }
 }
 

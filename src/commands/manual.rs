@@ -20,10 +20,11 @@ macro_rules! page {
 }
 
 /// The documentation, by name.
-const PAGES: [(&str, &str); 14] = [
+const PAGES: [(&str, &str); 15] = [
     page!("run"),
     page!("around"),
     page!("events"),
+    page!("attachments"),
     page!("pytest"),
     page!("environment"),
     page!("sandboxes"),

@@ -38,6 +38,7 @@ pub async fn perform(command: Command) -> anyhow::Result<u8> {
         Command::Runs(args) => around::runs(*args).await,
         Command::Results(args) => around::results(*args).await,
         Command::Logs(args) => around::logs(*args).await,
+        Command::Attachments(args) => around::attachments(*args).await,
         Command::Watch(args) => around::watch(*args).await,
         Command::Explain(args) => around::explain(*args).await,
         Command::Rerun(args) => around::rerun(*args).await,

@@ -2,10 +2,12 @@
 //! pass is on top, with what it said; below it every test, by file.
 
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 use seagull_domain::{TestIndex, Verdict};
 
 use super::Texts;
+use super::around::{Left, named};
 use super::measured::partial;
 use super::page::{self, escaped};
 use super::tally::{Tally, TestRecord};
@@ -18,12 +20,21 @@ td:first-child{white-space:nowrap}td:last-child{text-align:right;white-space:now
 .passed{color:#3fb950}.failed,.not_executed{color:#ff7b72}.flaky{color:#d29922}.skipped{color:#9198a1}}
 ";
 
+/// The directory beside a page that has what it links to.
+pub fn beside(page: &Path) -> PathBuf {
+    let mut name = page.file_stem().unwrap_or_default().to_owned();
+    name.push("-attachments");
+    page.with_file_name(name)
+}
+
 /// The page as text.
-pub fn render(tally: &Tally, texts: Texts) -> anyhow::Result<String> {
-    let mut page = Page { out: String::new(), tally, texts };
+pub fn render(tally: &Tally, texts: Texts, path: &Path) -> anyhow::Result<String> {
+    let beside = beside(path).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut page = Page { out: String::new(), tally, texts, beside };
     page.head();
     page.errors();
     page.not_passed();
+    page.others_left();
     page.files();
     page.out.push_str("</body>\n</html>\n");
     Ok(page.out)
@@ -33,6 +44,7 @@ struct Page<'a> {
     out: String,
     tally: &'a Tally,
     texts: Texts<'a>,
+    beside: String,
 }
 
 impl Page<'_> {
@@ -76,11 +88,8 @@ impl Page<'_> {
     }
 
     fn not_passed(&mut self) {
-        let wanted = |record: &TestRecord| {
-            !matches!(record.verdict, Some(Verdict::Passed | Verdict::Skipped | Verdict::Quarantined))
-        };
         let tally = self.tally;
-        let found: Vec<_> = tally.records().filter(|(_, record)| wanted(record)).collect();
+        let found: Vec<_> = tally.records().filter(|(_, record)| is_told(record)).collect();
         if found.is_empty() {
             return;
         }
@@ -109,7 +118,44 @@ impl Page<'_> {
             let facts = escaped(&facts.join(", "));
             self.line(format_args!("<p>{facts}</p>\n<pre>{}</pre>", escaped(&text)));
         }
+        for attached in &record.attached {
+            self.left(&Left { test: Some(self.tally.names.id(test)), attached });
+        }
         self.line(format_args!("</details>"));
+    }
+
+    /// A link to what was left, if it is kept.
+    fn left(&mut self, left: &Left) {
+        let named = escaped(&named(left.attached));
+        let place = left.place();
+        let parts = place.components().map(|part| linked(&part.as_os_str().to_string_lossy()));
+        let place: Vec<_> = [linked(&self.beside)].into_iter().chain(parts).collect();
+        match left.attached.file.blob {
+            Some(_) => {
+                self.line(format_args!("<p>attached: <a href=\"{}\">{named}</a></p>", place.join("/")))
+            }
+            None => self.line(format_args!("<p>attached: {named}</p>")),
+        }
+    }
+
+    /// What was left by tests that passed, and by nobody knows which.
+    fn others_left(&mut self) {
+        let tally = self.tally;
+        let passed = tally.records().filter(|(_, record)| !is_told(record));
+        let passed = passed.flat_map(|(test, record)| {
+            record.attached.iter().map(move |attached| Left { test: Some(tally.names.id(test)), attached })
+        });
+        let of_none = tally.attached.iter().map(|attached| Left { test: None, attached });
+        let others: Vec<_> = passed.chain(of_none).collect();
+        if others.is_empty() {
+            return;
+        }
+        self.line(format_args!("<h2>what others left</h2>"));
+        for left in others {
+            let test = left.test.as_deref().unwrap_or("of no test that is known");
+            self.line(format_args!("<p><code>{}</code></p>", escaped(test)));
+            self.left(&left);
+        }
     }
 
     fn files(&mut self) {
@@ -137,6 +183,20 @@ impl Page<'_> {
             self.line(format_args!("</table></details>"));
         }
     }
+}
+
+/// Whether it is told with what it said.
+fn is_told(record: &TestRecord) -> bool {
+    !matches!(record.verdict, Some(Verdict::Passed | Verdict::Skipped | Verdict::Quarantined))
+}
+
+/// A part of a path as one of a link.
+fn linked(part: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    part.bytes().map(byte).collect()
 }
 
 fn word(record: &TestRecord) -> &'static str {

@@ -4,8 +4,8 @@
 use std::io::{self, ErrorKind, Write};
 
 use seagull_domain::{
-    Counts, Evidence, PlanSummary, RunEvent, RunSpec, SkippedModule, StreamItem, SuiteError, TestResult,
-    TextRef, Verdict,
+    Attachment, Counts, Evidence, PlanSummary, RunEvent, RunSpec, SkippedModule, StreamItem, SuiteError,
+    TestResult, TextRef, Verdict,
 };
 use seagull_proto::convert::Printed;
 use serde::Serialize;
@@ -129,6 +129,14 @@ enum Body<'a> {
         executor: &'a str,
         slot: u32,
         data: TextRef,
+    },
+    Attached {
+        test: Option<String>,
+        name: &'a str,
+        bytes: u64,
+        blob: Option<String>,
+        #[serde(flatten)]
+        place: Place<'a>,
     },
     AttemptLost {
         attempt: u64,
@@ -289,6 +297,10 @@ fn project<'a>(tally: &'a Tally, event: &'a RunEvent) -> (&'static str, Body<'a>
         RunEvent::Coverage { data, executor, slot } => {
             ("coverage", Body::Coverage { executor: executor.as_str(), slot: slot.0, data: *data })
         }
+        RunEvent::Attached { test, file, attempt, executor, slot } => {
+            let place = Place { attempt: attempt.0, executor: executor.as_str(), slot: slot.0 };
+            ("attached", left(test.map(|test| tally.names.id(test)), file, place))
+        }
         RunEvent::AttemptLost { attempt, executor, cause, message, tests, charged, suspect, free } => {
             let (attempt, executor, cause) = (attempt.0, executor.as_str(), cause.word());
             let charged = charged.iter().map(|test| tally.names.id(*test)).collect();
@@ -381,6 +393,11 @@ fn finished<'a>(
         location: &result.location,
         text: result.text,
     }
+}
+
+fn left<'a>(test: Option<String>, file: &'a Attachment, place: Place<'a>) -> Body<'a> {
+    let blob = file.blob.map(|blob| blob.to_string());
+    Body::Attached { test, name: &file.name, bytes: file.bytes, blob, place }
 }
 
 fn decided<'a>(test: String, verdict: Verdict) -> Body<'a> {

@@ -2,6 +2,7 @@
 //! (`flakyFailure`, `rerunFailure`), suite errors as testcases of their own. Control characters that XML cannot hold
 //! are dropped from texts by quick-junit.
 
+use std::path::Path;
 use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
@@ -12,7 +13,7 @@ use super::measured::partial;
 use super::tally::{Execution, Tally, TestRecord};
 
 /// The report as XML. What quick-junit leaves of the characters that XML 1.0 forbids goes too.
-pub fn render(tally: &Tally, texts: Texts) -> anyhow::Result<String> {
+pub fn render(tally: &Tally, texts: Texts, _: &Path) -> anyhow::Result<String> {
     let mut text = report(tally, texts).to_string()?;
     text.retain(|character| !matches!(character, '\u{fffe}' | '\u{ffff}'));
     Ok(text)

@@ -26,7 +26,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use seagull_domain::{ExecutorId, Instant, Manifest, RunId, SlotNumber, StreamItem, TestIndex, TextRef};
+use seagull_domain::{
+    Attachment, ExecutorId, Instant, Manifest, RunId, SlotNumber, StreamItem, TestIndex, TextRef,
+};
 use seagull_proto::convert::Printed;
 
 pub use around::Form;
@@ -40,6 +42,8 @@ use crate::again::Again;
 use crate::errors::Stderr;
 
 const FILE_HINT: &str = "hint: --junit FILE or --html FILE names another; may it be written to?";
+/// Bytes of files that are fetched for a page.
+const MAX_LINKED: u64 = 1 << 30;
 /// Texts of one report are fetched up to this many bytes together.
 const MAX_TEXTS: u64 = 256 << 20;
 /// Of a test's id before what it prints.
@@ -110,7 +114,7 @@ pub struct Settings {
 }
 
 /// Makes the text of a report in a file.
-type Render = fn(&Tally, Texts) -> anyhow::Result<String>;
+type Render = fn(&Tally, Texts, &Path) -> anyhow::Result<String>;
 
 /// Where reports are written to, once the run has ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -227,6 +231,19 @@ impl Report {
         errors.chain(texts).take_while(fits).collect()
     }
 
+    /// What a page links to: files that tests have left, and where they are to be.
+    pub fn linked(&self) -> Vec<(Attachment, PathBuf)> {
+        let Some(page) = &self.files.html else { return Vec::new() };
+        let directory = html::beside(page);
+        let mut left = MAX_LINKED;
+        let kept = around::left(&self.tally).filter(|left| left.attached.file.blob.is_some());
+        let fits = |(file, _): &(Attachment, PathBuf)| {
+            left = left.saturating_sub(file.bytes.max(1));
+            left > 0
+        };
+        kept.map(|left| (left.attached.file.clone(), directory.join(left.place()))).take_while(fits).collect()
+    }
+
     /// Writes the reports, then lets the reporter close. One that cannot be written is an error, but the summary is
     /// printed all the same.
     pub fn finish(mut self, now: Instant, texts: Texts) -> anyhow::Result<()> {
@@ -238,7 +255,7 @@ impl Report {
         for (name, path, render) in reports {
             let Some(path) = path.as_deref() else { continue };
             let failed = || format!("cannot write the {name} report {}\n{FILE_HINT}", path.display());
-            let text = render(&self.tally, texts);
+            let text = render(&self.tally, texts, path);
             match text.and_then(|text| file::write(&text, path)).with_context(failed) {
                 Ok(()) => written.push((name, path)),
                 Err(error) => outcome = outcome.and(Err(error)),

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, Counts, ExecutorId, Framework, Generation, Instant, Manifest, NotExecuted, Outcome,
-    PlanSummary, RunEvent, RunId, RunSpec, RunVerdict, Seq, SlotNumber, StreamItem, SuiteError, TestCause,
-    TestIndex, TestResult, TextRef, Verdict,
+    Attachment, AttemptId, Counts, ExecutorId, Framework, Generation, Instant, Manifest, NotExecuted,
+    Outcome, PlanSummary, RunEvent, RunId, RunSpec, RunVerdict, Seq, SlotNumber, StreamItem, SuiteError,
+    TestCause, TestIndex, TestResult, TextRef, Verdict,
 };
 
 use super::Live;
@@ -41,6 +41,8 @@ pub struct Tally {
     /// When attempts were given out before the plan.
     early: BTreeMap<AttemptId, Instant>,
     pub suite_errors: Vec<SuiteError>,
+    /// What was left by nobody knows which test.
+    pub attached: Vec<Attached>,
     pub discovery_failures: Vec<String>,
     pub stopping: Option<NotExecuted>,
     /// Whether it waits, or has waited, for its client's word.
@@ -88,6 +90,15 @@ pub struct TestRecord {
     pub runs: Vec<Execution>,
     /// Why it was not found where it should have run.
     pub missing: Option<Box<str>>,
+    /// What it has left.
+    pub attached: Vec<Attached>,
+}
+
+/// A file that was left in an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    pub attempt: AttemptId,
+    pub file: Attachment,
 }
 
 /// One result of a test.
@@ -165,6 +176,7 @@ impl Tally {
             measured: Measured::default(),
             early: BTreeMap::new(),
             suite_errors: Vec::new(),
+            attached: Vec::new(),
             discovery_failures: Vec::new(),
             stopping: None,
             judged: false,
@@ -233,6 +245,13 @@ impl Tally {
                 self.clock.ended = Some(self.clock.now);
                 self.end = Some(*verdict);
                 self.exit_code = Some(*exit_code);
+            }
+            RunEvent::Attached { test, file, attempt, .. } => {
+                let attached = Attached { attempt: *attempt, file: file.clone() };
+                match test.and_then(|test| self.tests.get_mut(test.0 as usize)) {
+                    Some(record) => record.attached.push(attached),
+                    None => self.attached.push(attached),
+                }
             }
             RunEvent::TakenBack { .. }
             | RunEvent::Coverage { .. }

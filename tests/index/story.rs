@@ -119,5 +119,6 @@ fn result(position: u32, revision: &str, (test, verdict, micros, message): &Row)
         executor: micros.map(|_| executor()),
         failure,
         executions: Vec::new(),
+        attachments: Vec::new(),
     }))
 }

@@ -14,7 +14,7 @@ use seagull_results::{Key, Store, When, digest, open_store};
 
 use crate::harness::Minio;
 
-pub use self::schedulers::waiting;
+pub use self::schedulers::{listens, scheduler_again, waiting};
 
 fn open(url: &str) -> Arc<dyn Store> {
     open_store(&url.parse().unwrap_or_else(|error| panic!("{url}: {error}"))).unwrap()

@@ -155,7 +155,7 @@ impl Attempt {
         self.unheard().filter_map(|record| match record {
             Record::Result(result) => Some(result.test),
             Record::Missing { test, .. } => Some(*test),
-            Record::SuiteError(_) | Record::Coverage(_) => None,
+            Record::SuiteError(_) | Record::Coverage(_) | Record::Attached { .. } => None,
         })
     }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, BundleContents, Desired, Discovery, EnvironmentNumber, Generation, InfraCause, Isolation,
-    RunId, SlotIndex, SlotNumber, SuiteError, TestIndex, TestResult, TextRef,
+    Attachment, AttemptId, BundleContents, Desired, Discovery, EnvironmentNumber, Generation, InfraCause,
+    Isolation, RunId, SlotIndex, SlotNumber, SuiteError, TestIndex, TestResult, TextRef,
 };
 
 use crate::Notice;
@@ -105,6 +105,11 @@ pub enum WorkerEvent {
     SuiteError(SuiteError),
     /// Where what it measured of the suite's coverage lies.
     Coverage(TextRef),
+    /// A file was left, by a test if that is known; it is on its way.
+    Attached {
+        test: Option<TestIndex>,
+        file: Attachment,
+    },
     /// The framework is done with its session; the process is about to end, with that exit code if it knows.
     Ended {
         exit: Option<i32>,

@@ -130,5 +130,6 @@ fn size_of_record(record: &Record) -> usize {
         Record::Missing { reason, .. } => reason.len(),
         Record::SuiteError(error) => error.title.len() + error.message.len(),
         Record::Coverage(_) => 0,
+        Record::Attached { file, .. } => file.name.len(),
     }
 }

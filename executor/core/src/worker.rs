@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use seagull_domain::{
-    AttemptId, EndCause, Entry, InfraCause, Outcome, Record, SlotIndex, SuiteError, TestCause, TestIndex,
-    TestResult,
+    Attachment, AttemptId, EndCause, Entry, InfraCause, Outcome, Record, SlotIndex, SuiteError, TestCause,
+    TestIndex, TestResult,
 };
 
 use crate::controller::Node;
@@ -91,6 +91,7 @@ impl State {
                 let attempt = self.worker(slot).attempt;
                 self.record(attempt, Record::Coverage(data));
             }
+            WorkerEvent::Attached { test, file } => self.attached(slot, test, file),
             WorkerEvent::SandboxBroke(cause, message) => self.sandbox_broke(slot, (cause, message)),
             WorkerEvent::Exited(exit) => self.exited(slot, &exit),
             WorkerEvent::NotStarted(cause, message) => self.not_started(slot, cause, message),
@@ -184,6 +185,17 @@ impl State {
             attempt.ended = Some(stopped.unwrap_or(cause));
             self.report(false);
         }
+    }
+
+    /// To the attempt that the test is of; that it has not got is nobody's.
+    fn attached(&mut self, slot: SlotIndex, test: Option<TestIndex>, file: Attachment) {
+        let worker = self.worker(slot);
+        let of = worker.fed.iter().find(|(_, entry)| Some(entry.test) == test);
+        let (attempt, test) = match of {
+            Some((attempt, entry)) => (*attempt, Some(entry.test)),
+            None => (worker.attempt, None),
+        };
+        self.record(attempt, Record::Attached { test, file });
     }
 
     fn suite_error(&mut self, slot: SlotIndex, error: SuiteError) {

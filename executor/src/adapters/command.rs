@@ -45,6 +45,8 @@ struct Batch {
     unnamed: Vec<Test>,
     ran: Ran,
     report: Report,
+    /// What one that is unnamed has left.
+    attached: Option<u32>,
 }
 
 impl AnyCommand {
@@ -78,12 +80,13 @@ impl AnyCommand {
         let (first, asked) = (tests[0].0, tests.len());
         channel.say(&Event::Started { test: first });
         let (ran, report) = self.execute(&tests).map_err(|stop| stop.within(first))?;
-        // What the report does not say is shared evenly.
+        // What the report does not say is shared evenly. What several have left is nobody's.
         let share = ran.seconds / asked as f64;
+        let mut attached = if asked == 1 { self.processes.put_aside() } else { None };
         let mut unnamed = Vec::new();
         for (test, id) in tests {
             match report.cases.get(&id) {
-                Some(case) => self.tell(test, case, share, channel),
+                Some(case) => self.tell(test, case, (share, attached.take()), channel),
                 None => unnamed.push((test, id)),
             }
         }
@@ -91,7 +94,7 @@ impl AnyCommand {
         if self.worked {
             self.tell_of_crashes(channel);
         }
-        Ok(Batch { asked, unnamed, ran, report })
+        Ok(Batch { asked, unnamed, ran, report, attached })
     }
 
     fn execute(&self, tests: &[Test]) -> Done<(Ran, Report)> {
@@ -107,7 +110,7 @@ impl AnyCommand {
         Ok((ran, report))
     }
 
-    fn tell(&self, test: u32, case: &Case, share: f64, channel: &mut Channel) {
+    fn tell(&self, test: u32, case: &Case, (share, attached): (f64, Option<u32>), channel: &mut Channel) {
         channel.say(&Event::Started { test });
         let recovered = case.flaky && case.outcome == Outcome::Passed;
         if recovered {
@@ -127,6 +130,7 @@ impl AnyCommand {
             message: case.message.clone(),
             location: case.location.clone(),
             text: case.text.clone(),
+            attached,
             ..Finished::new(test, case.outcome)
         })));
     }
@@ -167,6 +171,7 @@ impl AnyCommand {
             rss: self.processes.peak_kib(),
             message: format!("crashed: the run command ended with {how}, without naming it{instead}"),
             text: batch.ran.text(self.output_limit),
+            attached: batch.attached,
             ..Finished::new(test, Outcome::Failed)
         });
         if self.worked {

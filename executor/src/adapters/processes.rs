@@ -1,6 +1,7 @@
 //! The commands that an adapter runs, one at a time: each in a process group of its own, with what it writes in files.
 #![expect(clippy::disallowed_methods, reason = "a shell: says how long a command took")]
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::net::Shutdown;
@@ -15,6 +16,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use signal_hook::consts::SIGINT;
 
 use super::Stop;
+use crate::agent::ATTACHMENTS;
 use crate::supervisor::usage;
 
 pub(super) struct Processes {
@@ -22,6 +24,10 @@ pub(super) struct Processes {
     directory: PathBuf,
     slot: u32,
     state: Arc<Mutex<State>>,
+    /// Where tests are told to leave files.
+    left: Option<PathBuf>,
+    /// How often what they left was put aside.
+    aside: Cell<u32>,
 }
 
 #[derive(Default)]
@@ -58,7 +64,19 @@ impl Processes {
             }
         };
         std::thread::Builder::new().name("interrupts".into()).spawn(pass_on)?;
-        Ok(Processes { directory: directory.to_owned(), slot, state })
+        let left = std::env::var_os(ATTACHMENTS).map(PathBuf::from);
+        Ok(Processes { directory: directory.to_owned(), slot, state, left, aside: Cell::new(0) })
+    }
+
+    /// Puts aside what a test has left, if it left anything: the number of the directory that has it.
+    pub fn put_aside(&self) -> Option<u32> {
+        let left = self.left.as_ref()?;
+        fs::read_dir(left).ok()?.next()?.ok()?;
+        let aside = self.aside.get() + 1;
+        fs::rename(left, left.with_file_name(aside.to_string())).ok()?;
+        self.aside.set(aside);
+        let _ = fs::create_dir(left);
+        Some(aside)
     }
 
     /// Runs a command to its end, with all it writes in one file.

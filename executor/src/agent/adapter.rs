@@ -237,6 +237,12 @@ pub(crate) struct Finished {
     pub location: String,
     #[serde(default)]
     pub text: String,
+    /// When it began, in Unix seconds, if its adapter says so; who hears of it does so later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<f64>,
+    /// The directory, beside the one that tests are told of, that its adapter has put aside what the test left in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached: Option<u32>,
 }
 
 impl Finished {
@@ -259,6 +265,8 @@ impl Finished {
             message,
             location,
             text,
+            began: None,
+            attached: None,
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use seagull_domain::Report;
@@ -11,6 +12,7 @@ use seagull_proto::convert;
 use tokio::time::Instant;
 use tonic::Status;
 
+use super::attachments::{Attachments, Packed};
 use super::connection::{Connection, backoff};
 use super::logs::Logs;
 
@@ -26,6 +28,7 @@ type Flush = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 pub(crate) struct Calls {
     connection: Connection,
     logs: Logs,
+    attachments: Attachments,
     text: Text,
     call: Option<Call>,
     /// The state changed: report at once.
@@ -57,10 +60,11 @@ struct Call {
 }
 
 impl Calls {
-    pub fn new(connection: Connection, logs: Logs) -> Calls {
+    pub fn new(connection: Connection, logs: Logs, attachments: Attachments) -> Calls {
         Calls {
             connection,
             logs,
+            attachments,
             text: Text::Idle,
             call: None,
             urgent: false,
@@ -104,10 +108,7 @@ impl Calls {
         match self.text {
             Text::Idle => {
                 core.close_batches();
-                let (connection, logs, ends) = (self.connection.clone(), self.logs.clone(), self.logs.ends());
-                let flush =
-                    Box::pin(async move { logs.flush(ends, |chunk| connection.put_log(chunk)).await });
-                self.text = Text::Goes { flush, since: Instant::now() };
+                self.text = Text::Goes { flush: self.flush(), since: Instant::now() };
                 (self.urgent, self.results) = (false, false);
             }
             Text::Goes { .. } => self.send(core.report_without_results()),
@@ -116,6 +117,20 @@ impl Calls {
                 self.send(core.next_report());
             }
         }
+    }
+
+    /// Sends all that results to be reported name.
+    fn flush(&self) -> Flush {
+        let (connection, logs, ends) = (self.connection.clone(), self.logs.clone(), self.logs.ends());
+        let (attachments, waiting) = (self.attachments.clone(), self.attachments.waiting());
+        Box::pin(async move {
+            logs.flush(ends, |chunk| connection.put_log(chunk)).await?;
+            let put = async |packed: Arc<Packed>| {
+                let file = packed.file.reopen().map_err(|error| Status::internal(error.to_string()))?;
+                connection.put_file(packed.digest, file).await
+            };
+            attachments.flush(waiting, put).await
+        })
     }
 
     fn send(&mut self, report: Report) {
@@ -269,7 +284,9 @@ mod tests {
         let (logs, attempt) = (Logs::default(), AttemptId(1));
         logs.open(&"r".parse().unwrap(), attempt);
         logs.append(attempt, "text");
-        let mut calls = Calls::new(connection, logs);
+        let directory = tempfile::tempdir().unwrap();
+        let attachments = Attachments::new(directory.path().to_owned()).unwrap();
+        let mut calls = Calls::new(connection, logs, attachments);
         let id = "e".parse().unwrap();
         let mut core = State::new(id, "b".parse().unwrap(), 1, Settings::default());
         assert_eq!(heard(&mut calls, &mut core, &mut reports).await, Some(1));

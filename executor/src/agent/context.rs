@@ -14,6 +14,7 @@ use seagull_executor_core::Settings;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
+use super::attachments::Claims;
 use super::connection::Connection;
 use crate::artifact::{Cache, Pinned};
 use crate::secrets::Secrets;
@@ -26,6 +27,8 @@ const REVISION: &str = "SEAGULL_REV";
 /// A run on this executor.
 pub(crate) struct Context {
     pub spec: RunSpec,
+    /// What is known of files that tests leave.
+    pub claims: Claims,
     /// Where its workers start.
     pub directory: PathBuf,
     /// What the setup's directory is relative to.
@@ -122,8 +125,8 @@ impl Contexts {
                 (pinned.path().to_owned(), pinned.path().join(directory), Some(pinned))
             }
         };
-        let (setup, manifests, ids) = Default::default();
-        Ok(Arc::new(Context { spec, directory, root, _artifact: artifact, setup, manifests, ids }))
+        let (setup, manifests, ids, claims) = Default::default();
+        Ok(Arc::new(Context { spec, claims, directory, root, _artifact: artifact, setup, manifests, ids }))
     }
 
     async fn unpacked(&self, digest: Digest) -> Result<Pinned, String> {

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use seagull_domain::{Definition, EnvironmentNumber, Framework, InfraCause, Workspace};
 use seagull_executor_core::{Event, Start, WorkerEvent};
@@ -11,16 +12,19 @@ use tokio::net::UnixListener;
 
 use super::adapter::{Configure, Role};
 use super::ahead::Ahead;
+use super::attachments::{Leavings, NOW};
 use super::context::Context;
 use super::worker::{Launched, Shared, Voice};
-use crate::docker::{Contained, Held, Services};
+use crate::artifact::Patterns;
+use crate::docker::{Contained, Held, Services, UPPER};
 use crate::interpreter;
+use crate::remove::remove_tree;
 use crate::sandbox::{self, Handle, Home, Sandbox, Spec, own_program};
 use crate::secrets::Secrets;
 use crate::setup::Prepared;
 
 /// The adapter's files, which BOOTSTRAP executes.
-const ADAPTER: [(&str, &str); 13] = [
+const ADAPTER: [(&str, &str); 14] = [
     ("held.py", include_str!("../pytest/held.py")),
     ("channel.py", include_str!("../pytest/channel.py")),
     ("describe.py", include_str!("../pytest/describe.py")),
@@ -30,6 +34,7 @@ const ADAPTER: [(&str, &str); 13] = [
     ("trouble.py", include_str!("../pytest/trouble.py")),
     ("options.py", include_str!("../pytest/options.py")),
     ("coverage.py", include_str!("../pytest/coverage.py")),
+    ("attachments.py", include_str!("../pytest/attachments.py")),
     ("takeover.py", include_str!("../pytest/takeover.py")),
     ("worker.py", include_str!("../pytest/worker.py")),
     ("controller.py", include_str!("../pytest/controller.py")),
@@ -39,6 +44,8 @@ const ADAPTER: [(&str, &str); 13] = [
 const FIRST: &str = include_str!("../docker/first.py");
 const BOOTSTRAP: &str = include_str!("../pytest/bootstrap.py");
 
+/// Tells tests where they may leave files.
+pub(crate) const ATTACHMENTS: &str = "SEAGULL_ATTACHMENTS";
 /// Bytes of text kept for one test.
 const OUTPUT_LIMIT: usize = 1 << 20;
 /// Where tests in a container may write.
@@ -94,6 +101,8 @@ pub(super) struct Lodging {
     listener: UnixListener,
     log: PathBuf,
     temporary: PathBuf,
+    /// Where its tests leave files.
+    left: PathBuf,
 }
 
 /// Makes one; nothing is left of it on this machine if that fails. `held`: what is to be removed after it.
@@ -154,12 +163,14 @@ impl Lodging {
         self.handle.kill();
         self.handle.wait().await;
         let _ = std::fs::remove_file(&self.log);
+        let _ = remove_tree(&self.left);
     }
 
     fn launched(self, shared: Shared, start: Start) -> Launched {
-        let Lodging { context, given, handle, listener, log, temporary } = self;
+        let Lodging { context, given, handle, listener, log, temporary, left } = self;
         let configure = configure(&context, &start, &scratch(&shared, &context, &start, &given, &temporary));
-        let voice = Voice::new(shared, start, context, &given, log.clone());
+        let leavings = leavings(&context, &start, given.contained.is_some(), (left, &temporary));
+        let voice = Voice::new(shared, start, context, &given, (log.clone(), leavings));
         Launched { voice, handle, listener, log, configure }
     }
 }
@@ -178,9 +189,24 @@ pub(super) struct Given {
     pub contained: Option<Contained>,
 }
 
+/// What a container's tests write to the tree is in an overlay of that.
+fn leavings(
+    context: &Context,
+    start: &Start,
+    contained: bool,
+    (left, temporary): (PathBuf, &Path),
+) -> Leavings {
+    let inside = context.directory.strip_prefix(context.tree()).unwrap_or(Path::new(""));
+    let tree = if contained { temporary.join(UPPER).join(inside) } else { context.directory.clone() };
+    // They were looked at when the run was asked for.
+    let patterns = Patterns::parse("", &context.spec.suite.attachments).unwrap_or_default();
+    Leavings { directory: left, tree, patterns, worker: start.worker, began: SystemTime::now() }
+}
+
 /// Nobody else removes the directories and the log of what does not start.
 fn discard(home: &Home, name: &str) {
     let _ = std::fs::remove_file(log_path(home, name));
+    let _ = remove_tree(&left_path(home, name));
     if let Err(error) = home.discard(name) {
         let _ = writeln!(
             std::io::stderr(),
@@ -194,18 +220,25 @@ fn log_path(home: &Home, name: &str) -> PathBuf {
     home.path().join(format!("{name}.log"))
 }
 
+/// Likewise: it is looked into when the sandbox is gone.
+fn left_path(home: &Home, name: &str) -> PathBuf {
+    home.path().join(format!("{name}.left"))
+}
+
 fn begin(shared: &Shared, wanted: Wanted, given: Given) -> Result<Lodging, String> {
     let Wanted { context, environment, name, .. } = wanted;
     let io = |error: std::io::Error| format!("cannot make sandbox {name}: {error}");
     let [directory, temporary] = shared.home.sandbox(&name).map_err(io)?;
     let listener = UnixListener::bind(directory.join("socket")).map_err(io)?;
-    let log = log_path(&shared.home, &name);
+    let (log, left) = (log_path(&shared.home, &name), left_path(&shared.home, &name));
+    std::fs::create_dir_all(left.join(NOW)).map_err(io)?;
     let spec = Spec {
         command: command(&context, &given, &directory, &log)?,
-        env: whole_environment(&context, environment, &given, &temporary),
+        env: whole_environment(&context, environment, &given, (&temporary, &left.join(NOW))),
         cwd: context.directory.clone(),
         directories: vec![directory, temporary.clone()],
         log: log.clone(),
+        shared: Some(left.clone()),
         tree: context.tree().to_owned(),
     };
     let sandbox: &dyn Sandbox = match &given.contained {
@@ -213,7 +246,7 @@ fn begin(shared: &Shared, wanted: Wanted, given: Given) -> Result<Lodging, Strin
         None => &*shared.sandboxes,
     };
     let handle = sandbox.start(&spec).map_err(|error| error.to_string())?;
-    Ok(Lodging { context, given, handle, listener, log, temporary })
+    Ok(Lodging { context, given, handle, listener, log, temporary, left })
 }
 
 /// In a container, what an engine may know: secrets are files there.
@@ -221,9 +254,10 @@ fn whole_environment(
     context: &Context,
     environment: EnvironmentNumber,
     given: &Given,
-    temporary: &Path,
+    (temporary, left): (&Path, &Path),
 ) -> Vec<(OsString, OsString)> {
-    let variables = variables(context, environment, given);
+    let mut variables = variables(context, environment, given);
+    variables.push((ATTACHMENTS.to_owned(), left.display().to_string()));
     if given.contained.is_none() {
         let all = [variables, given.secrets.variables().to_vec()].concat();
         return sandbox::environment(std::env::vars_os(), &all, temporary);

@@ -4,6 +4,7 @@
 
 pub(crate) mod adapter;
 mod ahead;
+mod attachments;
 mod call;
 mod connection;
 mod context;
@@ -36,10 +37,12 @@ use crate::notice::{Notice, Source};
 use crate::sandbox::{Children, Home, ProcessSandbox};
 use crate::setup::{Setups, Tell};
 use ahead::Pool;
+use attachments::Attachments;
 use call::Calls;
 pub use connection::jittered;
 use connection::{Connection, refuses_executor};
 use context::Contexts;
+pub(crate) use launch::ATTACHMENTS;
 use logs::Logs;
 use output::Followed;
 use worker::{Beginning, Order, Shared};
@@ -155,6 +158,7 @@ impl Agent {
             setups: Arc::new(setups),
             connection: connection.clone(),
             logs: Logs::default(),
+            attachments: Attachments::new(home.path().join("attachments")).map_err(in_state)?,
             followed: Followed::default(),
             sandboxes,
             home,
@@ -164,7 +168,7 @@ impl Agent {
         };
         let mut core = State::new(options.id, boot, options.slots, Settings::default());
         core.labels = options.labels;
-        let calls = Calls::new(connection, shared.logs.clone());
+        let calls = Calls::new(connection, shared.logs.clone(), shared.attachments.clone());
         let origin = tokio::time::Instant::now();
         let (workers, tasks, pool) = Default::default();
         Ok(Agent { core, shared, events, calls, workers, tasks, pool, notices, tell, left: false, origin })

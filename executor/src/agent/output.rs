@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use seagull_domain::{RunId, TestIndex};
 use seagull_proto::convert::{OutputTold, Printed};
@@ -51,6 +51,7 @@ pub(crate) struct Stage {
 struct At {
     process: Option<u32>,
     test: Option<TestIndex>,
+    since: Option<SystemTime>,
     /// How many executions have begun.
     executions: u64,
 }
@@ -64,13 +65,19 @@ impl Stage {
         self.at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The test that it is at, and since when, by what was heard.
+    pub fn test(&self) -> Option<(TestIndex, SystemTime)> {
+        let at = self.at();
+        at.test.map(|test| (test, at.since.unwrap_or_else(SystemTime::now)))
+    }
+
     /// Takes what the worker says of itself.
     pub fn hear(&self, event: &Event) {
         let mut at = self.at();
         match event {
             Event::Hello { pid, .. } => at.process = pid.filter(|_| self.here),
             Event::Started { test } => {
-                at.test = Some(TestIndex(*test));
+                (at.test, at.since) = (Some(TestIndex(*test)), Some(SystemTime::now()));
                 at.executions += 1;
             }
             Event::Finished(_) | Event::Interrupted { .. } => at.test = None,

@@ -2,7 +2,7 @@
 //! is stored as a manifest.
 #![expect(clippy::disallowed_methods, reason = "a shell: says when tests started")]
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use seagull_domain::{
     Discovery, Framework, InfraCause, Isolation, Manifest, Outcome, RunSpec, SlotNumber, SuiteError,
@@ -105,6 +105,7 @@ impl Reader {
             Event::NodeOutput { output } => WorkerEvent::NodeOutput(output),
             Event::Started { test } => {
                 self.started_at = unix_millis();
+                voice.context.claims.started(voice.start.worker);
                 WorkerEvent::Started(TestIndex(test))
             }
             Event::Finished(finished) => self.finished(*finished),
@@ -136,6 +137,13 @@ impl Reader {
             && let Some(error) = self.runtime.block_on(services.broken())
         {
             return WorkerEvent::SandboxBroke(InfraCause::SandboxFailed, error.to_string());
+        }
+        let began = Duration::try_from_secs_f64(finished.began.unwrap_or_default()).unwrap_or_default();
+        let heard = Duration::from_millis(self.started_at);
+        let began = UNIX_EPOCH + if began.is_zero() { heard } else { began.min(heard) };
+        self.voice.say_left(TestIndex(finished.test), finished.attached, failed.then_some(began));
+        if finished.last {
+            self.voice.context.claims.finished(self.voice.start.worker);
         }
         WorkerEvent::Finished(result(&self.voice, finished, self.started_at))
     }

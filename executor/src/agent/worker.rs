@@ -6,9 +6,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use seagull_domain::{AttemptId, ExecutorId, Framework, InfraCause, TestIndex, TextRef};
+use seagull_domain::{Attachment, AttemptId, ExecutorId, Framework, InfraCause, TestIndex, TextRef};
 use seagull_executor_core::{Event, Exit, NodeOrder, Start, WorkerEvent};
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::adapter::{Command, Configure};
 use super::ahead::Ahead;
+use super::attachments::{Attachments, Leavings};
 use super::connection::Connection;
 use super::context::{Context, Contexts};
 use super::launch::{Given, launch, name};
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     pub contexts: Contexts,
     pub setups: Arc<Setups>,
     pub logs: Logs,
+    pub attachments: Attachments,
     pub followed: Followed,
     pub sandboxes: Arc<ProcessSandbox>,
     /// Where sandboxes have their directories.
@@ -79,6 +81,8 @@ pub(crate) struct Voice {
     pub services: Option<Services>,
     /// What its test is, while it runs one.
     pub stage: Stage,
+    /// What its tests leave.
+    leavings: Arc<Leavings>,
     /// The file that a discovery is at.
     importing: Arc<Mutex<String>>,
 }
@@ -89,13 +93,50 @@ impl Voice {
         start: Start,
         context: Arc<Context>,
         given: &Given,
-        own_log: PathBuf,
+        (own_log, leavings): (PathBuf, Leavings),
     ) -> Voice {
+        let leavings = Arc::new(leavings);
         let attempt = Arc::new(AtomicU64::new(start.attempt.0));
         let (secrets, services) = (given.secrets.clone(), given.services.clone());
         let stage = Stage::new(given.contained.is_none());
         let (dumps, importing) = Default::default();
-        Voice { shared, start, context, secrets, attempt, dumps, own_log, services, stage, importing }
+        Voice {
+            shared,
+            start,
+            context,
+            secrets,
+            attempt,
+            dumps,
+            own_log,
+            services,
+            stage,
+            leavings,
+            importing,
+        }
+    }
+
+    /// Says what a test has left that has ended; for the link's thread.
+    pub fn say_left(&self, test: TestIndex, aside: Option<u32>, failed: Option<SystemTime>) {
+        let with = (&self.shared.attachments, &self.context.claims);
+        self.leavings.of_test((test, aside, failed), with, &mut |test, file| {
+            self.say(self.attached(test, file));
+        });
+    }
+
+    fn attached(&self, test: Option<TestIndex>, file: Attachment) -> WorkerEvent {
+        WorkerEvent::Attached { test, file: Attachment { name: self.secrets.hidden_in(file.name), ..file } }
+    }
+
+    /// Says what is left when all is over.
+    async fn say_rest(&self) {
+        let voice = self.clone();
+        let say = move || {
+            let with = (&voice.shared.attachments, &voice.context.claims);
+            voice
+                .leavings
+                .rest(voice.stage.test(), with, &mut |test, file| voice.say(voice.attached(test, file)));
+        };
+        let _ = tokio::task::spawn_blocking(say).await;
     }
 
     /// Waits while the agent is behind; for the link's thread.
@@ -200,6 +241,7 @@ impl Launched {
         }
         let exit = self.handle.wait().await;
         self.tell_of_leftovers(&exit);
+        self.voice.say_rest().await;
         self.tell_of_loss(&exit).await;
         let words = self.voice.secrets.hidden_in(tail(&log, LAST_WORDS));
         let text = self.voice.log(&words);

@@ -40,4 +40,5 @@ pub use running::Services;
 pub use sandbox::{Progress, Reach, Sandbox, Start, discard};
 pub use site::Site;
 pub use template::Template;
+pub(crate) use test_container::UPPER;
 pub use vault::{abandoned as abandoned_secrets, remove_abandoned as remove_abandoned_secrets};

@@ -15,6 +15,8 @@ use crate::sandbox::Spec;
 /// What no service is called: names of these have no underscore.
 pub const TESTS: &str = "_tests";
 const TREE: &str = "_tree";
+/// What is written to the tree, in a sandbox's directory.
+pub const UPPER: &str = "upper";
 /// What tests find by the name of their own machine.
 const HOSTNAME: &str = "tests";
 
@@ -68,6 +70,7 @@ fn mounts(container: &TestContainer, spec: &Spec, given: &Given) -> Vec<Mount> {
     let secrets = given.has_secrets.then(|| shown(&secrets, vault::INSIDE, true));
     let tree = volume(Some(container_name(given.labels, TREE)), &spec.tree.to_string_lossy(), &own, false);
     let fixed = [tree, at(&spec.directories[0], true), at(&spec.log, false)];
+    let fixed = fixed.into_iter().chain(spec.shared.iter().map(|path| at(path, false)));
     declared.map(|path| volume(None, path, &own, true)).chain(fixed).chain(secrets).collect()
 }
 
@@ -75,7 +78,7 @@ fn mounts(container: &TestContainer, spec: &Spec, given: &Given) -> Vec<Mount> {
 /// where the kernel works.
 pub fn writable(spec: &Spec) -> [PathBuf; 2] {
     let temporary = spec.directories.last().unwrap_or(&spec.tree);
-    ["upper", "work"].map(|name| temporary.join(name))
+    [UPPER, "work"].map(|name| temporary.join(name))
 }
 
 /// The tree with these.
@@ -115,6 +118,7 @@ mod tests {
             cwd: "/src/tests".into(),
             directories: vec!["/tmp/s/gw0".into(), "/var/tmp/s/gw0".into()],
             log: "/tmp/s/gw0.log".into(),
+            shared: Some("/tmp/s/gw0.left".into()),
             tree: "/src".into(),
         }
     }
@@ -155,7 +159,8 @@ mod tests {
         let mounts = mounts(&TestContainer::default(), &spec(), &given(&labels));
         let targets: Vec<_> =
             mounts.iter().map(|mount| (mount.target.as_deref().unwrap(), mount.read_only)).collect();
-        assert_eq!(targets, [("/src", None), ("/tmp/s/gw0", Some(true)), ("/tmp/s/gw0.log", Some(false))]);
+        let written = [("/tmp/s/gw0.log", Some(false)), ("/tmp/s/gw0.left", Some(false))];
+        assert_eq!(targets, [[("/src", None), ("/tmp/s/gw0", Some(true))], written].concat());
         let directories = vec!["/tmp/s/gw0".into(), "/t,\\/gw0".into()];
         let overlay = overlay(&labels, &Spec { tree: "/a:b".into(), directories, ..spec() });
         assert_eq!(overlay.name.as_ref(), mounts[0].source.as_ref());

@@ -6,7 +6,8 @@ import sys
 if sys.path and sys.path[0] == "":
     del sys.path[0]
 names = {"__name__": "seagull_adapter", "__builtins__": __builtins__}
-jobs = "held channel describe hooks collection order trouble options coverage takeover worker controller process"
+jobs = """held channel describe hooks collection order trouble options coverage attachments takeover worker controller
+    process"""
 for job in jobs.split():
     with open("{}/adapter/{}.py".format(sys.argv[1], job), "rb") as source:
         code = compile(source.read(), source.name, "exec", dont_inherit=True)

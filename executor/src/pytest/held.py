@@ -12,7 +12,7 @@ except ImportError as error:
     pytest, import_error = None, error
 
 # Bound here because tests patch the modules (freezegun, gevent, mock) while a teardown of theirs may need these.
-clock, mask_signals = time.perf_counter, signal.pthread_sigmask
+clock, now, mask_signals = time.perf_counter, time.time, signal.pthread_sigmask
 read, write, close, parent, leave = os.read, os.write, os.close, os.getppid, os._exit
 encode, decode = json.JSONEncoder(ensure_ascii=False).encode, json.JSONDecoder().decode
 getrusage, RUSAGE_SELF = resource.getrusage, resource.RUSAGE_SELF

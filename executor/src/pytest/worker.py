@@ -29,6 +29,7 @@ class Worker:
         self.limit = settings.get("output_limit") or 1 << 20
         self.trouble = Trouble(channel, self.limit)
         self.coverage = Coverage(channel, settings.get("basetemp"))
+        self.attachments = Attachments()
         self.queue, self.finish, self.asked = collections.deque(), False, False
         self.red = set()
         self.session, self.rootdir, self.advice = None, "", set()
@@ -228,7 +229,7 @@ class Worker:
         if self.promised is not item:
             self.tear_down_to(item, "fixture teardown")
         nextitem = self.promised = self.collection.index.get(self.queue[0][1]) if self.queue else None
-        self.current, self.item = test, item
+        self.current, self.item, self.began = test, item, now()
         self.ordinal, self.waited, self.reports, self.raised = 0, 0.0, [], []
         self.channel.unsent.append('{"event":"started","test":%d}\n' % test)
         self.channel.flush()
@@ -374,7 +375,8 @@ class Worker:
 
     def tell_finished(self, last):
         reports, rss = self.reports, peak_memory()
-        if len(reports) == 3 and last and self.ordinal == 0:
+        attached = self.attachments.put_aside() if last else None
+        if len(reports) == 3 and last and self.ordinal == 0 and attached is None:
             setup, call, teardown = reports
             passed = setup.outcome == call.outcome == teardown.outcome == "passed"
             if passed and not teardown.sections and not hasattr(call, "wasxfail"):
@@ -390,7 +392,9 @@ class Worker:
         fields = describe(reports, self.rootdir, self.limit)
         if fields["outcome"] == "failed":
             self.red.add(self.current)
-        known_by = {"test": self.current, "ordinal": self.ordinal, "last": last}
+        known_by = {"test": self.current, "ordinal": self.ordinal, "last": last, "began": self.began}
+        if attached is not None:
+            known_by["attached"] = attached
         self.channel.event("finished", **known_by, **seconds, rss=rss, **fields)
 
     def tell_absent(self, test, nodeid):

@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AttemptId, Counts, Digest, ExecutorId, Generation, InfraCause, NotExecuted, RunSpec, RunVerdict, Seq,
-    Sickness, SlotNumber, SuiteError, TestIndex, TestResult, TextRef, Verdict,
+    Attachment, AttemptId, Counts, Digest, ExecutorId, Generation, InfraCause, NotExecuted, RunSpec,
+    RunVerdict, Seq, Sickness, SlotNumber, SuiteError, TestIndex, TestResult, TextRef, Verdict,
 };
 
 /// An event with the number of the fact it projects. Several events may share one number; a reader resumes after it.
@@ -72,6 +72,15 @@ pub enum RunEvent {
     /// A worker has told what it measured of the suite's coverage.
     Coverage {
         data: TextRef,
+        executor: ExecutorId,
+        slot: SlotNumber,
+    },
+    /// A file was left by a test, or by nobody knows which of the attempt's.
+    Attached {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        test: Option<TestIndex>,
+        file: Attachment,
+        attempt: AttemptId,
         executor: ExecutorId,
         slot: SlotNumber,
     },

@@ -30,7 +30,9 @@ pub use id::{
     Seq, SlotIndex, SlotNumber, TestIndex,
 };
 pub use manifest::{Asked, FileTests, Manifest, Needs, Relation, SkippedModule, WithoutFailures};
-pub use outcome::{Cause, InfraCause, Outcome, Sickness, SuiteError, TestCause, TestResult, TextRef};
+pub use outcome::{
+    Attachment, Cause, InfraCause, Outcome, Sickness, SuiteError, TestCause, TestResult, TextRef,
+};
 pub use overview::{NotPassed, PastRun, RERUN_OF, RunOverview, RunState, TestHistory};
 pub use run::{Algorithm, Branch, Isolation, Planning, RunSpec, Workspace};
 pub use secret::SecretSource;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptId, TestIndex};
+use crate::{AttemptId, Digest, TestIndex};
 
 /// The outcome of one execution of a test. The framework's own word is kept in [`TestResult::detail`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -114,6 +114,26 @@ impl TestResult {
     /// Microseconds from the start of setup to the end of teardown.
     pub fn micros(&self) -> u64 {
         self.phases.iter().sum()
+    }
+}
+
+/// A file that a test left for whoever looks into it: a screenshot, a trace, a core dump.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// A relative path, as the test called it.
+    pub name: String,
+    /// Of the file itself.
+    pub bytes: u64,
+    /// The file, packed; None where it was not kept, because it is too much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob: Option<Digest>,
+}
+
+impl Attachment {
+    /// Whether a file may be called so wherever attachments are brought: no path leads out of its directory.
+    pub fn is_name(name: &str) -> bool {
+        let is_plain = |part: &str| !matches!(part, "" | "." | "..");
+        !name.contains(['\0', '\\']) && name.split('/').all(is_plain)
     }
 }
 

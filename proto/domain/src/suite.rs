@@ -31,6 +31,9 @@ pub struct Suite {
     /// Whether each executor has a controller for the run; the suite shows if None.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub controller: Option<bool>,
+    /// Patterns of files that tests leave for whoever looks into them, relative to where the tests run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<String, Service>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AttemptId, BootId, Digest, EnvironmentNumber, Epoch, ExecutorId, Generation, InfraCause, RunId,
-    SlotIndex, SlotNumber, SuiteError, TestIndex, TestResult, TextRef,
+    Attachment, AttemptId, BootId, Digest, EnvironmentNumber, Epoch, ExecutorId, Generation, InfraCause,
+    RunId, SlotIndex, SlotNumber, SuiteError, TestIndex, TestResult, TextRef,
 };
 
 /// The state of an executor. An older report (by boot, then sequence) changes nothing.
@@ -112,6 +112,12 @@ pub enum Record {
     SuiteError(SuiteError),
     /// What a worker measured of the suite's coverage, as its adapter tells it.
     Coverage(TextRef),
+    /// A file that was left by a test, or by nobody knows which of the attempt's.
+    Attached {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        test: Option<TestIndex>,
+        file: Attachment,
+    },
 }
 
 /// What the scheduler wants of an executor. One with an older (epoch, version) than the last is ignored.

@@ -75,6 +75,10 @@ impl From<RunEvent> for Event {
                 let (data, executor) = (Some(data.into()), executor.into());
                 Self::Coverage(v1::CoverageTold { data, executor, slot: slot.0 })
             }
+            RunEvent::Attached { test, file, attempt, executor, slot } => {
+                let (test, file, executor) = (test.map(|test| test.0), Some(file.into()), executor.into());
+                Self::Attached(v1::AttachmentTold { test, file, attempt: attempt.0, executor, slot: slot.0 })
+            }
             RunEvent::AttemptLost { .. }
             | RunEvent::ExecutorLost { .. }
             | RunEvent::ExecutorDrained { .. }
@@ -173,6 +177,13 @@ impl TryFrom<Event> for RunEvent {
                 data: scalar::required(message.data, "CoverageTold.data")?.try_into()?,
                 executor: scalar::id(message.executor, "CoverageTold.executor")?,
                 slot: slot(message.slot, "CoverageTold.slot")?,
+            },
+            Event::Attached(message) => Self::Attached {
+                test: message.test.map(|test| scalar::test(test, "AttachmentTold.test")).transpose()?,
+                file: scalar::required(message.file, "AttachmentTold.file")?.try_into()?,
+                attempt: scalar::attempt(message.attempt, "AttachmentTold.attempt")?,
+                executor: scalar::id(message.executor, "AttachmentTold.executor")?,
+                slot: slot(message.slot, "AttachmentTold.slot")?,
             },
             Event::AttemptLost(message) => attempt_lost(message)?,
             Event::ExecutorLost(message) => Self::ExecutorLost {

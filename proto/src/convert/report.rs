@@ -247,6 +247,10 @@ impl From<Record> for v1::Record {
             }),
             Record::SuiteError(error) => record::Record::SuiteError(error.into()),
             Record::Coverage(data) => record::Record::Coverage(data.into()),
+            Record::Attached { test, file } => {
+                let (test, file) = (test.map(|test| test.0), Some(file.into()));
+                record::Record::Attached(v1::Attached { test, file })
+            }
         };
         Self { record: Some(record) }
     }
@@ -264,6 +268,10 @@ impl TryFrom<v1::Record> for Record {
             },
             record::Record::SuiteError(error) => Self::SuiteError(error.try_into()?),
             record::Record::Coverage(data) => Self::Coverage(data.try_into()?),
+            record::Record::Attached(attached) => Self::Attached {
+                test: attached.test.map(|test| scalar::test(test, "Attached.test")).transpose()?,
+                file: scalar::required(attached.file, "Attached.file")?.try_into()?,
+            },
         })
     }
 }

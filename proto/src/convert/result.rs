@@ -1,6 +1,6 @@
 //! Results of tests, suite errors, and where their texts lie.
 
-use seagull_domain::{SuiteError, TestResult, TextRef};
+use seagull_domain::{Attachment, SuiteError, TestResult, TextRef};
 
 use super::Invalid;
 use super::scalar::{self, Checked};
@@ -87,6 +87,28 @@ impl TryFrom<v1::TestResult> for TestResult {
             message: scalar::text(message.message, limits::LINE_BYTES, "TestResult.message")?,
             location: scalar::text(message.location, limits::LOCATION_BYTES, "TestResult.location")?,
             text: text(message.text)?,
+        })
+    }
+}
+
+impl From<Attachment> for v1::Attachment {
+    fn from(file: Attachment) -> Self {
+        Self { name: file.name, bytes: file.bytes, blob: file.blob.map(scalar::digest_bytes) }
+    }
+}
+
+impl TryFrom<v1::Attachment> for Attachment {
+    type Error = Invalid;
+
+    fn try_from(message: v1::Attachment) -> Checked<Self> {
+        let name = scalar::text(message.name, limits::WORD_BYTES, "Attachment.name")?;
+        if !Attachment::is_name(&name) {
+            return Err(Invalid::new("Attachment.name", "is no relative path"));
+        }
+        Ok(Self {
+            name,
+            bytes: scalar::at_most(message.bytes, limits::MOMENT, "Attachment.bytes")?,
+            blob: message.blob.map(|digest| scalar::digest(&digest, "Attachment.blob")).transpose()?,
         })
     }
 }

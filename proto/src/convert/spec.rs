@@ -38,6 +38,7 @@ impl From<RunSpec> for v1::RunSpec {
                 }),
                 framework: Some(spec.suite.framework.into()),
                 controller: spec.suite.controller,
+                attachments: spec.suite.attachments,
                 services: spec.suite.services.into_iter().map(|(name, one)| (name, one.into())).collect(),
                 environments: spec
                     .suite
@@ -249,6 +250,9 @@ impl TryFrom<v1::Suite> for Suite {
             setup: message.setup.map(Setup::try_from).transpose()?,
             framework: scalar::required(message.framework, "Suite.framework")?.try_into()?,
             controller: message.controller,
+            attachments: scalar::list(message.attachments, limits::PARTS, "Suite.attachments", |pattern| {
+                inside(pattern, "Suite.attachments")
+            })?,
             services: named(message.services, limits::SERVICES, "Suite.services")?,
             environments: named(message.environments, limits::ENVIRONMENTS, "Suite.environments")?,
         })

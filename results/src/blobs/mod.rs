@@ -29,8 +29,8 @@ pub use self::spool::{Arrived, FRESH};
 pub use self::store::{Body, Head, Method, Presigned, Put, Store, When, open};
 pub use self::trouble::{Trouble, Why};
 pub use self::url::{InvalidUrl, StoreUrl};
-use crate::Error;
 use crate::packed::{self, Damaged, Table};
+use crate::{Class, Error};
 
 /// How artifacts begin: they are packed by zstd, and manifests are text.
 pub const ARTIFACT: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -226,9 +226,9 @@ impl Blobs {
         self.directory.older(than)
     }
 
-    /// Whether a blob is an artifact, and no manifest.
-    pub fn is_artifact(&self, digest: &Digest) -> Result<bool, Error> {
-        self.directory.begins(digest).map(|bytes| bytes == ARTIFACT)
+    /// What a blob is of.
+    pub fn class(&self, digest: &Digest) -> Result<Class, Error> {
+        self.directory.begins(digest).map(Class::of_blob)
     }
 
     /// Removes a blob from the directory, unless it was wanted since then.

@@ -163,6 +163,9 @@ pub struct ResultBody {
     pub failure: Option<Failure>,
     /// The first of them.
     pub executions: Vec<Execution>,
+    /// What files that it has left are called: for who exports, no index has them.
+    #[serde(skip)]
+    pub attachments: Vec<String>,
 }
 
 /// What went wrong, as it is searched.
@@ -359,6 +362,7 @@ pub(crate) mod tests {
             executor: Some(executor),
             failure: Some(failure),
             executions: Vec::new(),
+            attachments: Vec::new(),
         };
         let learned = vec![Learned("a.py::x".into(), 1.5, 0.1, 2, -1)];
         let bodies = [

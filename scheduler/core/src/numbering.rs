@@ -60,7 +60,8 @@ impl Attempt {
                 is_there
             }
             Record::Missing { test, .. } => numbering.renumber(test),
-            Record::SuiteError(_) | Record::Coverage(_) => true,
+            Record::Attached { test: Some(test), .. } => numbering.renumber(test),
+            Record::SuiteError(_) | Record::Coverage(_) | Record::Attached { test: None, .. } => true,
         });
         (records, discarded)
     }

@@ -431,7 +431,10 @@ impl Weighing<'_> {
         let (test, last) = match &record {
             Record::Result(result) => (result.test, result.last),
             Record::Missing { test, .. } => (*test, true),
-            Record::SuiteError(_) | Record::Coverage(_) => return (record, None),
+            Record::Attached { test: Some(test), file } if test.0 as usize >= self.run.tests.len() => {
+                return (Record::Attached { test: None, file: file.clone() }, None);
+            }
+            Record::SuiteError(_) | Record::Coverage(_) | Record::Attached { .. } => return (record, None),
         };
         // Before the manifest is confirmed there is none.
         if self.run.anticipated.is_some() || test.0 as usize >= self.run.tests.len() {

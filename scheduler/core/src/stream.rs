@@ -151,6 +151,13 @@ fn recorded(what: &What) -> Vec<RunEvent> {
             reason: reason.clone(),
         },
         Record::SuiteError(error) => suite_error(error, executor),
+        Record::Attached { test, file } => RunEvent::Attached {
+            test: *test,
+            file: file.clone(),
+            attempt: *attempt,
+            executor: executor.clone(),
+            slot: *slot,
+        },
         Record::Coverage(data) => RunEvent::Coverage { data: *data, executor: executor.clone(), slot: *slot },
     };
     records.iter().map(event).collect()

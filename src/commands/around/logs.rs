@@ -13,13 +13,7 @@ use crate::report::around::{self, Execution, Printing, Story};
 
 pub async fn run(args: cli::Logs) -> anyhow::Result<u8> {
     let reach = Reach::new(&args.from).await?;
-    let (run, test) = match (args.what.parse::<RunName>(), &args.test) {
-        (Ok(run), Some(test)) => (run, Some(test.as_str())),
-        (Err(expected), Some(_)) => return Err(usage(format!("{}: {expected}", args.what))),
-        (Ok(RunName::Id(run)), None) if reach.client.begun(&run).await.is_some() => (RunName::Id(run), None),
-        (Ok(RunName::Last), None) => (RunName::Last, None),
-        (_, None) => (RunName::Last, Some(args.what.as_str())),
-    };
+    let (run, test) = reach.meant(&args.what, args.test.as_deref()).await?;
     match test {
         Some(test) if !args.follow => show_test(&reach, &args, &run, test).await?,
         _ => show(&reach, &args, &reach.run(&run).await?, test).await?,

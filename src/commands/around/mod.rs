@@ -1,5 +1,6 @@
 //! What is done around a run: how its commands reach the runs there are, and which run and which test a person means.
 
+mod attachments;
 mod command;
 mod explain;
 mod history;
@@ -34,6 +35,7 @@ use crate::place::Place;
 use crate::report::{Form, number};
 use crate::state::State;
 
+pub use attachments::run as attachments;
 pub use explain::run as explain;
 pub use history::run as history;
 pub use logs::run as logs;
@@ -100,6 +102,23 @@ impl Reach {
             usage(format!(
                 "there is no run of project {project}\nhint: seagull runs --all lists those of others"
             ))
+        })
+    }
+
+    /// A run and a test of it, of words that may be either.
+    async fn meant<'a>(
+        &self,
+        what: &'a str,
+        test: Option<&'a str>,
+    ) -> anyhow::Result<(RunName, Option<&'a str>)> {
+        Ok(match (what.parse::<RunName>(), test) {
+            (Ok(run), Some(test)) => (run, Some(test)),
+            (Err(expected), Some(_)) => return Err(usage(format!("{what}: {expected}"))),
+            (Ok(RunName::Id(run)), None) if self.client.begun(&run).await.is_some() => {
+                (RunName::Id(run), None)
+            }
+            (Ok(RunName::Last), None) => (RunName::Last, None),
+            (_, None) => (RunName::Last, Some(what)),
         })
     }
 

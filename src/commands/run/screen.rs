@@ -128,6 +128,11 @@ impl Screen {
     /// Fetches what failing tests printed, and writes all reports.
     pub async fn finish(self, client: &Client, run: &RunId) -> anyhow::Result<()> {
         let fetched = fetch(client, run, self.report.texts()).await;
+        for (file, path) in self.report.linked() {
+            if let Err(error) = client.attachment(&file, &path).await {
+                errors::warn(clean(&format!("{}: {error:#}", path.display())));
+            }
+        }
         let now = self.now();
         // Whoever reports it has said so.
         let covered = self.report.coverage().filter(|_| matches!(self.asked, Asked::Left));

@@ -61,6 +61,7 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
                 None => framework::choose(args, place)?,
             },
             controller: place.config.controller,
+            attachments: place.config.attachments.clone(),
             services: services(place, remote, &settings)?,
             environments: environments(place),
         },

@@ -1,5 +1,6 @@
 //! What is told around a run, as data on standard output: lists, results, histories, and why.
 
+mod attachments;
 mod explain;
 mod found;
 mod lists;
@@ -15,12 +16,13 @@ use serde::Serialize;
 use super::choice::{Color, Output};
 use super::text::Paint;
 
+pub use attachments::{Left, attachment, left, named};
 pub use explain::{explain_run, explain_test};
 pub use found::{failures, ranked};
 pub use lists::{history, runs};
 pub use printing::Printing;
 pub use results::{Part, ended, log, printed, results};
-pub use story::{Execution, Story, Teller};
+pub use story::{Execution, Story, Teller, find};
 
 /// In which form data is written.
 #[derive(Debug, Clone, Copy)]

@@ -6,6 +6,7 @@ use seagull_domain::{Evidence, RunId, SuiteError, TestIndex, Verdict};
 use seagull_proto::convert::Printed;
 use serde::Serialize;
 
+use super::attachments::{FileObject, named};
 use super::lists::cause;
 use super::story::Execution;
 use super::{Form, line, seconds};
@@ -44,6 +45,7 @@ struct Object<'a> {
     cause: Option<String>,
     seconds: Option<f64>,
     results: Vec<ResultObject<'a>>,
+    attachments: Vec<FileObject<'a>>,
 }
 
 #[derive(Serialize)]
@@ -122,6 +124,7 @@ fn object<'a>(tally: &'a Tally, test: TestIndex, record: &'a TestRecord) -> Obje
         cause: record.verdict.and_then(cause),
         seconds: took(record).map(seconds),
         results: results.collect(),
+        attachments: record.attached.iter().map(FileObject::of).collect(),
     }
 }
 
@@ -144,7 +147,7 @@ fn row(
     for line in lines.into_iter().chain(record.missing.as_deref()).filter(|line| !line.is_empty()) {
         writeln!(out, "    {}", form.paint.dim(message(line, MESSAGE_WIDTH)))?;
     }
-    Ok(())
+    record.attached.iter().try_for_each(|file| writeln!(out, "    attached: {}", form.paint.dim(named(file))))
 }
 
 /// `run r-7: failed, 9 tests`, or where it stands.

@@ -12,6 +12,7 @@ use seagull_results::{Finder, Found};
 
 use crate::report::losses::Losses;
 use crate::report::names::Names;
+use crate::report::tally::Attached;
 use crate::report::text::{micros, one_line};
 
 /// So many ids are named where several are meant.
@@ -26,6 +27,8 @@ pub struct Story {
     pub spec: Box<RunSpec>,
     /// Everything that executed it, in order.
     pub executions: Vec<Execution>,
+    /// What it has left.
+    pub attached: Vec<Attached>,
     pub copy: Option<Copied>,
     /// Where it was not found, and why.
     pub missing: Vec<(ExecutorId, String)>,
@@ -117,6 +120,7 @@ pub struct Teller<'t> {
     names: Names,
     test: Option<Result<TestIndex, Found>>,
     executions: Vec<Execution>,
+    attached: Vec<Attached>,
     copy: Option<Copied>,
     missing: Vec<(ExecutorId, String)>,
     verdict: Option<Verdict>,
@@ -166,6 +170,7 @@ impl<'t> Teller<'t> {
             names: Names::default(),
             test: None,
             executions: Vec::new(),
+            attached: Vec::new(),
             copy: None,
             missing: Vec::new(),
             verdict: None,
@@ -205,6 +210,9 @@ impl<'t> Teller<'t> {
                     let execution = Execution { result, attempt, executor, slot, evidence, before };
                     self.executions.push(execution);
                 }
+            }
+            RunEvent::Attached { test: Some(test), file, attempt, .. } if self.is_meant(test) => {
+                self.attached.push(Attached { attempt, file });
             }
             RunEvent::TestMissing { test, executor, reason, .. } if self.is_meant(test) => {
                 self.missing.push((executor, reason));
@@ -326,6 +334,7 @@ impl<'t> Teller<'t> {
             id: self.names.id(test),
             spec: self.spec.ok_or(None)?,
             executions: self.executions,
+            attached: self.attached,
             copy: self.copy,
             missing: self.missing,
             verdict: self.verdict,

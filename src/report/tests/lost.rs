@@ -303,7 +303,9 @@ fn a_run_is_explained_with_what_became_of_its_coverage() {
     let partial =
         "\n    its coverage is partial: what 1 test covered is lost with their worker: test_a.py::test_x\n";
     assert!(text.contains(partial), "{text}");
-    for report in [junit::render(&tally, &|_| None), html::render(&tally, &|_| None)] {
+    for report in
+        [junit::render(&tally, &|_| None, "r".as_ref()), html::render(&tally, &|_| None, "r".as_ref())]
+    {
         assert!(report.unwrap().contains("coverage is partial: what 1 test"));
     }
     tally.judged = true;

@@ -355,7 +355,7 @@ fn the_html_report_is_one_page_with_every_test() {
         let mut report = report(Plain::new(paper, Paint::PLAIN, None), true);
         script::play(&mut report, script);
         report.tally.clock.now = Instant(24_600);
-        html::render(&report.tally, &script::text).unwrap()
+        html::render(&report.tally, &script::text, "out/report.html".as_ref()).unwrap()
     };
     let whole = page(&script::whole());
     assert_eq!(whole.matches("<tr>").count(), script::manifest().len());
@@ -481,7 +481,7 @@ fn names_in_junit(suffixes: &[&str]) -> Vec<String> {
     let suffixes = suffixes.iter().map(ToString::to_string).collect();
     let files = vec![seagull_domain::FileTests { path: "t.py".into(), suffixes }];
     tally.manifest(seagull_domain::Manifest { files, ..Default::default() }.into());
-    let xml = junit::render(&tally, &script::text).unwrap();
+    let xml = junit::render(&tally, &script::text, "junit.xml".as_ref()).unwrap();
     let cases = xml.split("<testcase name=\"").skip(1);
     cases.map(|case| case.split('"').next().unwrap().to_owned()).collect()
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use seagull_domain::{
-    AttemptId, Counts, Digest, Evidence, ExecutorId, FileTests, Generation, InfraCause, Instant, Manifest,
-    NotExecuted, Outcome, PlanSummary, Recall, RunEvent, RunSpec, RunVerdict, SecondCopy, Seq, Sickness,
-    SkippedModule, SlotNumber, StreamItem, SuiteError, TestCause, TestIndex, TestResult, TextRef, Verdict,
-    Workspace,
+    Attachment, AttemptId, Counts, Digest, Evidence, ExecutorId, FileTests, Generation, InfraCause, Instant,
+    Manifest, NotExecuted, Outcome, PlanSummary, Recall, RunEvent, RunSpec, RunVerdict, SecondCopy, Seq,
+    Sickness, SkippedModule, SlotNumber, StreamItem, SuiteError, TestCause, TestIndex, TestResult, TextRef,
+    Verdict, Workspace,
 };
 use seagull_proto::convert::Printed;
 
@@ -297,6 +297,11 @@ pub fn first_half() -> Script {
     script
 }
 
+fn attached(test: Option<u32>, file: Attachment) -> Step {
+    let (attempt, executor, slot) = (AttemptId(12), executor("e-3"), SlotNumber(2));
+    event(RunEvent::Attached { test: test.map(TestIndex), file, attempt, executor, slot })
+}
+
 /// To the end of a run in which everything happens.
 pub fn whole() -> Script {
     use Outcome::{Failed, Passed, Skipped};
@@ -322,6 +327,8 @@ pub fn whole() -> Script {
         executor: executor("e-1"),
         slot: SlotNumber(0),
     };
+    let shot = Attachment { name: "shots/login.png".into(), bytes: 20_480, blob: Some(Digest([7; 32])) };
+    let core = Attachment { name: "core.17".into(), bytes: 3 << 30, blob: None };
     let counts =
         Counts { total: 10, passed: 3, failed: 3, skipped: 1, flaky: 1, quarantined: 0, not_executed: 2 };
     script.extend([
@@ -360,7 +367,9 @@ pub fn whole() -> Script {
                 .text(1)
                 .step(),
         ),
+        (24_000, attached(Some(6), shot)),
         (24_000, decided(6, Verdict::Failed)),
+        (24_050, attached(None, core)),
         (24_100, event(missing)),
         (24_100, decided(9, Verdict::NotExecuted(NotExecuted::UnstableId))),
         (24_200, decided(8, Verdict::NotExecuted(NotExecuted::Infra(InfraCause::ExecutorLost)))),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, AttemptState, Digest, Discovery, EndCause, InfraCause, Kind, Record, TestCause, TestIndex,
-    TextRef,
+    Attachment, AttemptId, AttemptState, Digest, Discovery, EndCause, InfraCause, Kind, Record, TestCause,
+    TestIndex, TextRef,
 };
 use seagull_executor_core::{Effect, Event, Exit, Failure, WorkerEvent};
 
@@ -425,4 +425,16 @@ fn what_a_worker_covered_is_delivered_though_it_tells_so_as_it_ends() {
     world.worker(1, WorkerEvent::Ended { exit: None });
     world.worker(1, exited());
     assert_eq!(world.records().last(), Some(&Record::Coverage(data)));
+}
+
+#[test]
+fn what_is_left_is_of_the_attempt_that_has_its_test_and_else_of_no_test() {
+    let mut world = World::running(&[entry(0, 0)]);
+    world.starts(0);
+    let file = Attachment { name: "core.1".into(), bytes: 5, blob: None };
+    for test in [Some(TestIndex(0)), Some(TestIndex(99)), None] {
+        world.worker(1, WorkerEvent::Attached { test, file: file.clone() });
+    }
+    let left = |test| Record::Attached { test, file: file.clone() };
+    assert_eq!(world.records(), [left(Some(TestIndex(0))), left(None), left(None)]);
 }

@@ -104,6 +104,7 @@ impl Cargo {
             message: judged.message,
             location: judged.location,
             text: judged.text,
+            attached: self.processes.put_aside(),
             ..Finished::new(test, judged.outcome)
         })))
     }

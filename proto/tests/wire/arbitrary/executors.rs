@@ -32,11 +32,17 @@ impl Source {
         }
     }
 
+    pub fn attachment(&mut self) -> Attachment {
+        let name = self.pick(&["a", "shots/1.png", "core.7", "ä b/.c"]).to_owned();
+        Attachment { name, bytes: self.within(0, limits::MOMENT), blob: self.maybe(Self::digest) }
+    }
+
     pub fn record(&mut self) -> Record {
-        match self.bits() % 5 {
+        match self.bits() % 6 {
             0 => Record::Missing { test: self.test(), reason: self.text(limits::LINE_BYTES) },
             1 => Record::SuiteError(self.suite_error()),
             2 => Record::Coverage(self.text_ref()),
+            3 => Record::Attached { test: self.maybe(Self::test), file: self.attachment() },
             _ => Record::Result(self.result()),
         }
     }

@@ -9,7 +9,7 @@ use seagull_proto::limits;
 use super::Source;
 
 /// How many variants [`RunEvent`] has.
-pub const EVENTS: u64 = 20;
+pub const EVENTS: u64 = 21;
 
 impl Source {
     pub fn framework(&mut self, in_place: bool) -> Framework {
@@ -86,6 +86,7 @@ impl Source {
                 setup: self.maybe(|s| s.setup(in_place)),
                 framework,
                 controller: self.maybe(|s| s.coin()),
+                attachments: self.list(3, |s| s.pick(&["core*", "shots/**/*.png"]).to_owned()),
                 ..self.environments(in_place, is_pytest)
             },
             arguments: self.list(10, |s| s.text(300)),
@@ -225,6 +226,13 @@ impl Source {
             },
             17 => RunEvent::ExecutorBack { executor: self.id() },
             18 => RunEvent::JudgementAwaited { verdict: self.run_verdict() },
+            19 => RunEvent::Attached {
+                test: self.maybe(Self::test),
+                file: self.attachment(),
+                attempt,
+                executor: self.id(),
+                slot: self.slot(),
+            },
             _ => self.finished(),
         }
     }

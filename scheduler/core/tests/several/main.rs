@@ -17,9 +17,9 @@ mod world;
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, AttemptReport, AttemptState, Digest, Discovery, EndCause, EnvironmentNumber, Generation,
-    InfraCause, NotExecuted, Outcome, Record, Relation, Role, RunEvent, SlotIndex, SlotNumber, SuiteError,
-    TestIndex, TextRef, Verdict,
+    Attachment, AttemptId, AttemptReport, AttemptState, Digest, Discovery, EndCause, EnvironmentNumber,
+    Generation, InfraCause, NotExecuted, Outcome, Record, Relation, Role, RunEvent, SlotIndex, SlotNumber,
+    SuiteError, TestIndex, TextRef, Verdict,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Fact, Plan, Signs, What, project};
 
@@ -398,5 +398,22 @@ fn what_was_covered_is_passed_on_and_is_no_test_that_was_executed() {
     let executor = "a".parse().unwrap();
     let told = project(&Fact { run: run(), what });
     assert_eq!(told, [RunEvent::Coverage { data, executor, slot: SlotNumber(0) }]);
+    assert_eq!(world.state.runs[&run()].suite_errors, 0);
+}
+
+#[test]
+fn what_was_left_is_passed_on_with_its_test_if_there_is_such_a_one() {
+    let mut world = World::running(0, 1, Vec::new());
+    let file = Attachment { name: "shots/1.png".into(), bytes: 5, blob: Some(Digest([3; 32])) };
+    let left = |test| Record::Attached { test, file: file.clone() };
+    let facts = world.report("a", &[(1, left(Some(TestIndex(0)))), (2, left(Some(TestIndex(99))))]);
+    let told = facts.into_iter().flat_map(|what| project(&Fact { run: run(), what }));
+    let tests: Vec<_> = told
+        .map(|event| match event {
+            RunEvent::Attached { test, file: told, attempt: AttemptId(_), .. } if told == file => test,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(tests, [Some(TestIndex(0)), None]);
     assert_eq!(world.state.runs[&run()].suite_errors, 0);
 }

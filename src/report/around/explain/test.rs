@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::WIDTH;
 use crate::again::quoted;
+use crate::report::around::attachments::{FileObject, named};
 use crate::report::around::lists::cause;
 use crate::report::around::story::{Copied, Execution, Loss, Story};
 use crate::report::around::waits::{PlaceObject, place_object, waits};
@@ -22,6 +23,7 @@ struct TestObject<'a> {
     cause: Option<String>,
     because: String,
     executions: Vec<ExecutionObject<'a>>,
+    attachments: Vec<FileObject<'a>>,
     second_copy: Option<SecondCopyObject<'a>>,
     missing_on: Vec<&'a str>,
     losses: Vec<LossObject<'a>>,
@@ -85,6 +87,9 @@ pub fn explain_test(out: &mut impl Write, form: Form, story: &Story, access: &[S
     for (executor, reason) in &story.missing {
         writeln!(out, "not found on {executor}: {}", message(reason, WIDTH))?;
     }
+    for attached in &story.attached {
+        writeln!(out, "attached in attempt {}: {}", attached.attempt, named(attached))?;
+    }
     let retries = story.spec.retries;
     let results = story.executions.iter().filter(|execution| execution.evidence.is_none()).count();
     if results > 1 || retries > 0 {
@@ -110,6 +115,9 @@ pub fn explain_test(out: &mut impl Write, form: Form, story: &Story, access: &[S
             quoted(words.into_iter().chain(access.iter().map(String::as_str)))
         };
         writeln!(out, "what it printed:  {}", command("logs"))?;
+        if !story.attached.is_empty() {
+            writeln!(out, "what it left:     {}", command("attachments"))?;
+        }
         writeln!(out, "run it so again:  {}", command("repro"))?;
     }
     Ok(())
@@ -252,6 +260,7 @@ fn test_object(story: &Story) -> TestObject<'_> {
         cause: story.verdict.and_then(cause),
         because: why(story),
         executions: executions.collect(),
+        attachments: story.attached.iter().map(FileObject::of).collect(),
         second_copy: story.copy.as_ref().map(|copy| SecondCopyObject {
             attempt: copy.attempt.0,
             executor: copy.executor.as_str(),

@@ -1,0 +1,126 @@
+//! Files that tests leave: whose each is, and that they are had back, here and through a store.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::around::Ran;
+use crate::harness::{Minio, Suite, text, until};
+use crate::processes::Cluster;
+use crate::stores::{listens, scheduler_again, waiting};
+
+const SOURCE: &str = r#"
+import os, pathlib
+LEFT = pathlib.Path(os.environ["SEAGULL_ATTACHMENTS"])
+
+def test_leaves():
+    (LEFT / "trace").mkdir()
+    (LEFT / "trace/net.json").write_text("{}")
+    (LEFT / "page.png").write_text("shot of one")
+
+def test_none():
+    assert not list(LEFT.iterdir())
+
+def test_fails():
+    (LEFT / "page.png").write_text("shot of another")
+    pathlib.Path("shots").mkdir()
+    pathlib.Path("shots/late.png").write_text("by a tool")
+    assert 0
+
+def test_dies():
+    (LEFT / "state").write_text("last words")
+    os.kill(os.getpid(), 11)
+"#;
+const SETTINGS: &str = "[attachments]\npatterns = ['shots/**/*.png']\n";
+
+/// What the tests left, and each of it.
+fn expected() -> BTreeMap<(&'static str, &'static str), &'static str> {
+    BTreeMap::from([
+        (("test_a.py::test_leaves", "page.png"), "shot of one"),
+        (("test_a.py::test_leaves", "trace/net.json"), "{}"),
+        (("test_a.py::test_fails", "page.png"), "shot of another"),
+        (("test_a.py::test_fails", "shots/late.png"), "by a tool"),
+        (("test_a.py::test_dies", "state"), "last words"),
+    ])
+}
+
+#[track_caller]
+fn are_had_back(objects: &[Value]) {
+    let read = |object: &Value| fs::read_to_string(text(object, "path")).unwrap();
+    let found = objects.iter().map(|object| ((text(object, "test"), text(object, "name")), read(object)));
+    let found: BTreeMap<_, _> = found.collect();
+    let found: BTreeMap<_, _> = found.iter().map(|(of, text)| (*of, text.as_str())).collect();
+    assert_eq!(found, expected());
+}
+
+#[test]
+fn what_tests_leave_is_theirs_and_is_had_back() {
+    let ran = Ran::of(&[("test_a.py", SOURCE), ("seagull.toml", SETTINGS)]);
+    let page = ran.suite.beside("out/report.html").into_os_string().into_string().unwrap();
+    let finished = ran.suite.run(&["--run-id", "one", "--slots", "1", "--html", &page]);
+    finished.expect_code(100);
+    assert_eq!(finished.all("attached").len(), expected().len());
+
+    let to = ran.suite.beside("to").into_os_string().into_string().unwrap();
+    are_had_back(&ran.objects(&["attachments", "one", "--to", &to]));
+    let one = ran.objects(&["attachments", "last", "test_fails"]);
+    assert_eq!((one.len(), &one[0]["path"], &one[0]["kept"]), (2, &Value::Null, &true.into()));
+    assert!(ran.text(&["attachments"]).contains("test_a.py::test_dies: state, 1 KiB"));
+    let results = ran.objects(&["results", "--failed"]);
+    assert_eq!(text(&results[1]["attachments"][0], "name"), "state");
+    assert!(ran.text(&["explain", "test_dies"]).contains("state, 1 KiB"));
+
+    // The page links to what is beside it.
+    let html = fs::read_to_string(&page).unwrap();
+    let links: Vec<_> = html.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert_eq!(links.len(), expected().len(), "{html}");
+    for link in links {
+        assert!(Path::new(&page).with_file_name(link).is_file(), "{link}");
+    }
+
+    let exported = ran.suite.beside("results.zst").into_os_string().into_string().unwrap();
+    ran.text(&["export", "-o", &exported]);
+    let lines = zstd::decode_all(fs::File::open(&exported).unwrap()).unwrap();
+    assert!(String::from_utf8(lines).unwrap().contains(r#""attachments":["page.png","shots/late.png"]"#));
+}
+
+/// Through a scheduler that keeps them in a store, and is gone when they are asked for.
+fn outlive_their_scheduler(url: &str) {
+    let suite = Suite::of(&[("test_a.py", SOURCE), ("seagull.toml", SETTINGS)]);
+    let mut cluster = Cluster::start_with(suite, &["--blobs", url]);
+    let _executor = cluster.executor("e-one");
+    cluster.start_run(&["--run-id", "one"]).finish().expect_code(100);
+    let spool = cluster.suite.beside("scheduler/spool");
+    let blobs = cluster.suite.beside("scheduler/blobs");
+    until(|| waiting(&spool) == 0);
+    cluster.scheduler.kill();
+    // What is here is only a copy.
+    fs::remove_dir_all(&blobs).unwrap();
+    fs::create_dir(&blobs).unwrap();
+    let mut again = scheduler_again(&cluster, &["--blobs", url], "again");
+    listens(&mut again);
+    let token = cluster.token().into_os_string().into_string().unwrap();
+    let to: PathBuf = cluster.suite.beside("to");
+    let from = ["--scheduler", &cluster.url, "--token-file", &token, "--output", "json"];
+    let asked =
+        cluster.suite.seagull(&[&["attachments", "one", "--to", to.to_str().unwrap()][..], &from].concat());
+    let output = { asked }.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let objects: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    are_had_back(&objects);
+}
+
+#[test]
+fn they_outlive_their_scheduler_in_a_directory() {
+    let store = tempfile::tempdir().unwrap();
+    outlive_their_scheduler(&format!("file:{}/kept", store.path().display()));
+}
+
+#[test]
+fn they_outlive_their_scheduler_in_a_bucket() {
+    let Some(minio) = Minio::get() else { return };
+    outlive_their_scheduler(&minio.url(&minio.bucket(), "root", None));
+}
