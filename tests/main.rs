@@ -10,6 +10,7 @@ mod containers;
 mod controllers;
 mod corners;
 mod coverage;
+mod dashboards;
 mod doctor;
 mod drain;
 mod environment;

@@ -18,6 +18,7 @@ mod export;
 mod first;
 mod gc;
 mod grpc;
+mod http;
 mod import;
 mod indexer;
 mod journal;

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use seagull_domain::{
-    Counts, NotExecuted, RunId, RunOverview, RunState, Seq, TestHistory, TestIndex, Verdict,
+    Counts, FailureGroup, NotExecuted, Ranked, RunId, RunOverview, RunState, Seq, TestHistory, TestIndex,
+    Verdict,
 };
-use seagull_proto::convert::{HistoryAsked, ListAsked};
+use seagull_proto::convert::{HistoryAsked, ListAsked, RankAsked, SearchAsked};
 use seagull_proto::limits;
 use seagull_results::index::Window;
 use seagull_scheduler_core::What;
 use tonic::Status;
 
+use crate::actor::Request;
 use crate::grpc::blocking;
 use crate::journal::{self, Reader};
 use crate::own_index;
@@ -23,12 +25,47 @@ use crate::service::{Service, parse};
 /// Facts read at a time.
 const PAGE: u32 = 1000;
 
+/// The runs that the core has.
+pub(crate) async fn overviews(service: &Service) -> Result<Vec<RunOverview>, Status> {
+    let live = service.actor.ask(|reply| Request::Overviews { reply }).await;
+    live.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))
+}
+
+/// The newest runs that are known here or to the index.
+pub(crate) async fn listed(service: &Arc<Service>, asked: ListAsked) -> Result<Vec<RunOverview>, Status> {
+    let live = overviews(service).await?;
+    let of = service.clone();
+    let (project, limit) = (asked.project.clone(), asked.limit);
+    let mut listed = blocking(move || list(&of, live, &asked)).await?;
+    if listed.len() < limit {
+        // Older ones, of which only the index knows. Without it the list is of those that are here.
+        let indexed = service.index.runs(project.as_deref(), limit).await.unwrap_or_default();
+        add_older(&mut listed, indexed, limit);
+    }
+    Ok(listed)
+}
+
+/// The first of a project's tests by a ranking.
+pub(crate) async fn ranked(service: &Arc<Service>, asked: RankAsked) -> Result<Vec<Ranked>, Status> {
+    let RankAsked { project, ranking, days, limit } = asked;
+    make_good(service, &project).await?;
+    let ranked = service.index.ranked(&project, ranking, window(days), limit as usize).await;
+    ranked.map_err(|error| refused(&error))
+}
+
+/// Failures by their words.
+pub(crate) async fn searched(
+    service: &Arc<Service>,
+    asked: SearchAsked,
+) -> Result<Vec<FailureGroup>, Status> {
+    let SearchAsked { project, text, days, limit } = asked;
+    make_good(service, &project).await?;
+    let groups = service.index.search(&project, &text, window(days), limit as usize).await;
+    groups.map_err(|error| refused(&error))
+}
+
 /// The newest runs: those of `live`, which the core has, those of other processes, and those that are archived.
-pub(crate) fn list(
-    service: &Service,
-    live: Vec<RunOverview>,
-    asked: &ListAsked,
-) -> Result<Vec<RunOverview>, String> {
+fn list(service: &Service, live: Vec<RunOverview>, asked: &ListAsked) -> Result<Vec<RunOverview>, String> {
     let is_wanted = |run: &RunOverview| asked.project.as_ref().is_none_or(|project| run.project == *project);
     let mut runs: Vec<_> = live.into_iter().map(ended_now).filter(is_wanted).collect();
     runs.extend(others(service)?.into_iter().filter(is_wanted));
@@ -48,7 +85,7 @@ pub(crate) fn list(
 }
 
 /// Adds runs that are not listed yet.
-pub(crate) fn add_older(listed: &mut Vec<RunOverview>, indexed: Vec<RunOverview>, limit: usize) {
+fn add_older(listed: &mut Vec<RunOverview>, indexed: Vec<RunOverview>, limit: usize) {
     let is_listed: HashSet<_> = listed.iter().map(|run| run.run.clone()).collect();
     listed.extend(indexed.into_iter().filter(|run| !is_listed.contains(&run.run)));
     listed.sort_by(|a, b| (b.submitted_at, &b.run).cmp(&(a.submitted_at, &a.run)));
@@ -196,13 +233,13 @@ const MADE_GOOD: usize = 20;
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
 /// Sees to it that what was archived before there was an index is in it.
-pub(crate) async fn make_good(service: &Arc<Service>, project: &str) -> Result<(), Status> {
+async fn make_good(service: &Arc<Service>, project: &str) -> Result<(), Status> {
     let (service, project) = (service.clone(), project.to_owned());
     blocking(move || own_index::make_good(&service, &project, MADE_GOOD)).await
 }
 
 /// The last so many days.
-pub(crate) fn window(days: u32) -> Window {
+fn window(days: u32) -> Window {
     let until = now().saturating_add(1);
     Window { since: until.saturating_sub(u64::from(days) * DAY_MS), until }
 }

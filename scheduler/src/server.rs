@@ -142,6 +142,7 @@ impl Server {
     /// Serves TCP connections, by TLS if it has a certificate; returns the address once it can be reached.
     pub async fn listen(&self, address: SocketAddr, identity: Option<Identity>) -> Result<SocketAddr, Error> {
         let mut builder = tonic::transport::Server::builder()
+            .accept_http1(true)
             .tcp_nodelay(true)
             .http2_keepalive_interval(Some(self.silence))
             .http2_keepalive_timeout(Some(self.silence));

@@ -20,7 +20,7 @@ macro_rules! page {
 }
 
 /// The documentation, by name.
-const PAGES: [(&str, &str); 15] = [
+const PAGES: [(&str, &str); 16] = [
     page!("run"),
     page!("around"),
     page!("events"),
@@ -30,6 +30,7 @@ const PAGES: [(&str, &str); 15] = [
     page!("sandboxes"),
     page!("storage"),
     page!("index"),
+    page!("dashboards"),
     page!("rust"),
     page!("command"),
     page!("fault-tolerance"),

@@ -10,13 +10,18 @@ use std::sync::Arc;
 use seagull_proto::{Token, endpoint};
 use tonic::service::Routes;
 
+use crate::http;
 use crate::service::Service;
 
 /// All services of a scheduler; only calls that carry the token get in.
 pub(crate) fn routes(service: &Arc<Service>, token: &Token) -> Routes {
-    Routes::new(endpoint::executors_server(executors::Face(service.clone()), token))
+    let mut routes = Routes::new(endpoint::executors_server(executors::Face(service.clone()), token))
         .add_service(endpoint::runs_server(runs::Face(service.clone()), token))
-        .add_service(endpoint::blobs_server(blobs::Face(service.clone()), token))
+        .add_service(endpoint::blobs_server(blobs::Face(service.clone()), token));
+    let api = http::Api { service: service.clone(), token: token.clone() };
+    let router = routes.axum_router_mut();
+    *router = std::mem::take(router).route_service(&format!("{}/{{*question}}", http::ROOT), api);
+    routes
 }
 
 /// Runs blocking I/O off the async threads.

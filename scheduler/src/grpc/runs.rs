@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use seagull_domain::{Branch, NotPassed, RunId, RunOverview, RunSpec};
+use seagull_domain::{Branch, NotPassed, RunId, RunSpec};
 use seagull_proto::convert::{
     DrainAsked, HistoryAsked, ListAsked, RankAsked, SearchAsked, TestAsked, TextAsked, WatchAsked, Word,
 };
@@ -28,12 +28,6 @@ pub(crate) struct Face(pub Arc<Service>);
 type Messages = Pin<Box<dyn Stream<Item = Result<v1::WatchMessage, Status>> + Send>>;
 
 impl Face {
-    /// The runs that the core has.
-    async fn overviews(&self) -> Result<Vec<RunOverview>, Status> {
-        let live = self.0.actor.ask(|reply| actor::Request::Overviews { reply }).await;
-        live.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))
-    }
-
     /// Nothing depends on it, so that it may fail.
     async fn not_passed(&self, project: String, branch: Option<Branch>) -> Option<NotPassed> {
         let service = self.0.clone();
@@ -68,7 +62,7 @@ impl Runs for Face {
         }
         let (project, branch, whole) = (spec.project.clone(), spec.branch.clone(), spec.select.is_empty());
         if !whole {
-            let live = self.overviews().await?;
+            let live = past::overviews(&self.0).await?;
             // A run that is there already may have outlived those that it was selected by.
             if live.iter().all(|run| run.run != spec.id) {
                 for run in plan::selected_by(&spec).map_err(Status::invalid_argument)? {
@@ -128,16 +122,7 @@ impl Runs for Face {
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
         let asked = ListAsked::try_from(request.into_inner())?;
-        let live = self.overviews().await?;
-        let service = self.0.clone();
-        let (project, limit) = (asked.project.clone(), asked.limit);
-        let mut listed = blocking(move || past::list(&service, live, &asked)).await?;
-        if listed.len() < limit {
-            // Older ones, of which only the index knows. Without it the list is of those that are here.
-            let indexed = self.0.index.runs(project.as_deref(), limit).await.unwrap_or_default();
-            past::add_older(&mut listed, indexed, limit);
-        }
-        Ok(Response::new(listed.into()))
+        Ok(Response::new(past::listed(&self.0, asked).await?.into()))
     }
 
     async fn history(
@@ -150,20 +135,16 @@ impl Runs for Face {
     }
 
     async fn rank(&self, request: Request<v1::RankRequest>) -> Result<Response<v1::RankResponse>, Status> {
-        let RankAsked { project, ranking, days, limit } = request.into_inner().try_into()?;
-        past::make_good(&self.0, &project).await?;
-        let ranked = self.0.index.ranked(&project, ranking, past::window(days), limit as usize).await;
-        Ok(Response::new(ranked.map_err(|error| past::refused(&error))?.into()))
+        let asked = RankAsked::try_from(request.into_inner())?;
+        Ok(Response::new(past::ranked(&self.0, asked).await?.into()))
     }
 
     async fn search(
         &self,
         request: Request<v1::SearchRequest>,
     ) -> Result<Response<v1::SearchResponse>, Status> {
-        let SearchAsked { project, text, days, limit } = request.into_inner().try_into()?;
-        past::make_good(&self.0, &project).await?;
-        let groups = self.0.index.search(&project, &text, past::window(days), limit as usize).await;
-        Ok(Response::new(groups.map_err(|error| past::refused(&error))?.into()))
+        let asked = SearchAsked::try_from(request.into_inner())?;
+        Ok(Response::new(past::searched(&self.0, asked).await?.into()))
     }
 
     async fn drain(&self, request: Request<v1::DrainRequest>) -> Result<Response<v1::DrainResponse>, Status> {
