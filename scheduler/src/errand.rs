@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::actor::{Errand, Request};
 use crate::anticipate;
+use crate::elsewhere;
 use crate::evict::{evict, remove_own_journal};
 use crate::learned::Learned;
 use crate::own_index::Entry;
@@ -110,7 +111,7 @@ fn archive(service: &Service, run: &RunId) -> Result<(), String> {
     let mut learned = Learned::default();
     let mut draft = service.archive.draft(run).map_err(|error| error.to_string())?;
     let mut entry = Entry::new(service, run, now());
-    let mut after = Seq(0);
+    let (mut after, mut trunk) = (Seq(0), None);
     loop {
         let page = service.journalled(run, after, PAGE)?;
         let Some((last, _)) = page.last() else { break };
@@ -118,6 +119,9 @@ fn archive(service: &Service, run: &RunId) -> Result<(), String> {
         for (seq, body) in page {
             let fact = parse(seq, &body)?;
             let body = for_all(&fact)?.unwrap_or(body);
+            if let What::Submitted(spec) = &fact.what {
+                trunk = spec.branch.is_none().then(|| spec.project.clone());
+            }
             if let Some(entry) = &mut entry {
                 entry.take(seq, fact.what.clone())?;
             }
@@ -127,7 +131,10 @@ fn archive(service: &Service, run: &RunId) -> Result<(), String> {
     }
     learned.keep(&service.history, &service.blobs, run)?;
     entry.as_mut().map_or(Ok(()), Entry::keep)?;
-    draft.finish().map_err(|error| error.to_string())
+    draft.finish().map_err(|error| error.to_string())?;
+    // Without it, another scheduler guesses.
+    let _ = trunk.map(|project| elsewhere::copy(service, &project));
+    Ok(())
 }
 
 /// What everybody may read of a fact, if it is not the whole: some values are for executors alone, and an ended run needs

@@ -75,6 +75,11 @@ pub fn sweep(sweep: &Sweep) -> Result<Swept, String> {
     sweeper.blobs(&wanted)?;
     sweeper.stored_blobs(&stored, &wanted)?;
     sweeper.timings()?;
+    for (key, head) in &stored.timings {
+        if sweeper.is_old(Class::Timings, head.modified) {
+            sweeper.delete(Class::Timings, key, *head)?;
+        }
+    }
     Ok(sweeper.swept)
 }
 
@@ -88,6 +93,7 @@ struct Stored {
     logs: BTreeMap<RunId, Vec<(AttemptId, Head)>>,
     streams: BTreeMap<RunId, Head>,
     blobs: Vec<(Digest, Head)>,
+    timings: Vec<(Key, Head)>,
 }
 
 struct Sweeper<'a> {
@@ -132,6 +138,7 @@ impl Sweeper<'_> {
                 Key::Log(run, attempt) => stored.logs.entry(run).or_default().push((attempt, head)),
                 Key::Stream(run) => drop(stored.streams.insert(run, head)),
                 Key::Blob(digest) => stored.blobs.push((digest, head)),
+                key @ Key::Timings(_) => stored.timings.push((key, head)),
             };
             store.list(tell).map_err(said)?;
         }

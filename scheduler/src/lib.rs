@@ -11,6 +11,7 @@ mod cursors;
 mod database;
 mod disk;
 mod documents;
+mod elsewhere;
 mod errand;
 mod evict;
 mod executed;

@@ -3,27 +3,22 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Read;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use seagull_domain::{
     Digest, EnvironmentNumber, Manifest, PlanSummary, Relation, RunId, RunOverview, RunSpec, RunState,
     TestIndex,
 };
-use seagull_results::index::Learned;
 use seagull_results::{Blobs, Lineage, Prediction, Selection, Timings};
 use seagull_scheduler_core::Plan;
 
+use crate::elsewhere;
 use crate::first;
 use crate::own_options::{self, OwnSelection};
 use crate::pack::{Costs, pack_in_turn, summary, with_setups};
 use crate::past;
 use crate::service::Service;
-use crate::told::{Snapshot, Told};
 
-/// How long a plan waits for what an index elsewhere has learned.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// An index that told of a project a moment ago is not asked again.
-const FRESH_MS: u64 = 10 * 60 * 1000;
 /// History is lacking where it does not know this share of the tests (one in so many).
 const LACKING: usize = 20;
 /// A manifest that is smaller than the last of the same arguments by this share (one in so many) is warned of.
@@ -66,8 +61,8 @@ pub(crate) fn make(
     }
     let timings = service.history.load_for(Lineage::of(spec), &spec.arguments, &found);
     let mut timings = timings.map_err(|error| error.to_string())?;
-    if let Some(spool) = service.spool.as_ref().filter(|_| is_lacking(&found, &timings)) {
-        manifest.warnings.extend(learn_from_index(service, &spool.told, &spec.project, &mut timings));
+    if is_lacking(&found, &timings) {
+        manifest.warnings.extend(elsewhere::learn(service, &spec.project, &mut timings));
     }
     manifest.warnings.extend(timings.calibration.warning());
     let prediction = seagull_results::predict(&manifest, &timings);
@@ -125,55 +120,6 @@ fn moved(
 fn is_lacking(manifest: &Manifest, timings: &Timings) -> bool {
     let unknown = manifest.ids().filter(|id| timings.get(id).is_none()).count();
     unknown > manifest.len() / LACKING
-}
-
-/// Takes what an index elsewhere has learned of tests that are not known here. Planning does not wait for long: without it,
-/// it goes by what was told last, and where nothing was, by what it has. Returns what is to be said of that.
-fn learn_from_index(service: &Service, told: &Told, project: &str, timings: &mut Timings) -> Option<String> {
-    let last = told.get(project).unwrap_or_default();
-    let is_fresh = |last: &Snapshot| past::now().saturating_sub(last.at) < FRESH_MS;
-    let (snapshot, trouble) = match last {
-        Some(last) if is_fresh(&last) && !last.learned.is_empty() => (last, None),
-        last => match ask_index(service, project) {
-            Ok(snapshot) => {
-                // What is not kept is asked for again.
-                let _ = told.set(project, &snapshot);
-                (snapshot, None)
-            }
-            Err(why) => {
-                let instead = match &last {
-                    Some(last) => format!("by what the index told {}", ago(last.at)),
-                    None => "guessed".to_owned(),
-                };
-                (last.unwrap_or_default(), Some(format!("durations are {instead}: {why}")))
-            }
-        },
-    };
-    for learned in snapshot.learned {
-        if timings.get(&learned.0).is_none() {
-            timings.insert(&learned.0, learned.timing());
-        }
-    }
-    trouble
-}
-
-fn ask_index(service: &Service, project: &str) -> Result<Snapshot, String> {
-    let mut snapshot = Snapshot { at: past::now(), learned: Vec::new() };
-    let mut take = |learned: Learned| snapshot.learned.push(learned);
-    let learned = tokio::time::timeout(PATIENCE, service.index.timings(project, &mut take));
-    match tokio::runtime::Handle::current().block_on(learned) {
-        Ok(Ok(_)) => Ok(snapshot),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("it has not told more within {PATIENCE:?}")),
-    }
-}
-
-fn ago(at: u64) -> String {
-    match past::now().saturating_sub(at) / 60_000 {
-        0 => "a moment ago".to_owned(),
-        minutes @ 1..120 => format!("{minutes} min ago"),
-        minutes => format!("{} h ago", minutes / 60),
-    }
 }
 
 /// Tests that have no history of their own.

@@ -21,6 +21,7 @@ use tonic::transport::{Channel, Endpoint, Identity, ServerTlsConfig, Uri};
 use crate::actor::{Actor, Ends, Handle};
 use crate::committer::Committer;
 use crate::disk::Disk;
+use crate::elsewhere::Copies;
 use crate::indexer::{self, Spool};
 use crate::journal::{self, Journal};
 use crate::outputs::Outputs;
@@ -113,6 +114,7 @@ impl Server {
             index,
             own_index,
             spool: spool.clone(),
+            copies: Copies::default(),
             room: Room::new(options.spool),
             hold: options.settings.lease / 3,
             reads_only: options.reads_only,
@@ -223,7 +225,7 @@ pub(crate) fn remote(url: &StoreUrl, runs: &Path, spool: &Path, bound: u64) -> R
         Key::Log(run, attempt) => drop(logs_of(&runs, run).forget(*attempt)),
         // If that is not kept, or the run is not any more, it goes up again, or does not.
         Key::Stream(run) => drop(archive.set_stored(run)),
-        Key::Blob(_) => {}
+        Key::Blob(_) | Key::Timings(_) => {}
     };
     let opened = Remote::open(url, spool, bound, Box::new(arrived));
     opened.map(Arc::new).map_err(Error::Store)

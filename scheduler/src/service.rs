@@ -13,6 +13,7 @@ use tonic::Status;
 
 use crate::actor::{self, Handle};
 use crate::disk::Disk;
+use crate::elsewhere::Copies;
 use crate::grpc::blocking;
 use crate::indexer::Spool;
 use crate::journal::{self, Reader};
@@ -32,6 +33,8 @@ pub(crate) struct Service {
     pub own_index: Option<SqliteIndex>,
     /// How far it is, where it is elsewhere.
     pub spool: Option<Arc<Spool>>,
+    /// When what was learned was copied to the store.
+    pub copies: Copies,
     /// What may wait for the store and the index.
     pub room: Room,
     /// How long a report with results is held while there is no room.
@@ -221,6 +224,7 @@ pub(crate) mod tests {
                 index: Arc::new(index.clone()),
                 own_index: Some(index),
                 spool: None,
+                copies: Copies::default(),
                 room: Room::new(u64::MAX),
                 hold: Duration::from_secs(1),
                 reads_only: false,

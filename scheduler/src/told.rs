@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rusqlite::{OptionalExtension, params};
 use seagull_results::index::Learned;
+use serde::{Deserialize, Serialize};
 
 use crate::database::Database;
 
@@ -15,7 +16,7 @@ const TABLE: &str = "CREATE TABLE IF NOT EXISTS told (
 pub(crate) struct Told(Database);
 
 /// All that was told of a project.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Snapshot {
     /// Unix milliseconds.
     pub at: u64,

@@ -68,7 +68,11 @@ impl Elasticsearch {
     }
 
     pub fn kill(&self) {
-        kill(Pid::from_raw(self.read("pid").parse().unwrap()), Signal::SIGKILL).unwrap();
+        self.signal(Signal::SIGKILL);
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.read("pid").parse().unwrap()), signal).unwrap();
     }
 
     pub fn address(&self) -> SocketAddr {

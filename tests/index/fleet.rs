@@ -1,10 +1,12 @@
 //! A scheduler with an index elsewhere: runs do not wait for it, and all that they came to gets there.
 
+use std::collections::HashSet;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::Signal;
+use seagull_results::index::part;
 use serde_json::Value;
 
 use crate::harness::{Elasticsearch, Fault, Finished, Proxy, Running, Suite, text, until};
@@ -105,7 +107,10 @@ fn plans_go_by_what_an_index_told_last_while_it_is_away() {
     let first = scheduler();
     let _executor = first.executor("e-one");
     assert_eq!(unknown(&run(&first, &[])), TESTS);
-    until(|| server.count("timings") > 0);
+    let good = ["test_a.py::test_good".to_owned()].into_iter();
+    let known = good.chain((0..20).map(|n| format!("test_a.py::test_many[{n}]")));
+    let parts: HashSet<u32> = known.map(|id| part(&id)).collect();
+    until(|| server.count("timings") == parts.len() as u64);
 
     // Another one knows nothing itself; what its first run executes is little of it all.
     let other = scheduler();
@@ -125,6 +130,48 @@ fn plans_go_by_what_an_index_told_last_while_it_is_away() {
     let guessed = run(&third, &[]);
     assert!(warned(&guessed).contains("durations are guessed: "), "{}", warned(&guessed));
     assert_eq!(unknown(&guessed), TESTS);
+}
+
+/// Nothing of a run waits for its index: it ends though that answers nothing before the run has ended. The first plan asks it.
+#[test]
+fn a_run_ends_while_its_index_stands_still() {
+    let Some(server) = Elasticsearch::apart("standing") else { return };
+    let suite = Suite::of(&[("test_a.py", SUITE)]);
+    server.signal(Signal::SIGSTOP);
+    let cluster = Cluster::start_with(suite, &["--index", &server.url()]);
+    let _executor = cluster.executor("e-one");
+    let came_to = [("passed", 21), ("failed", 1)];
+    let run = cluster.start_run(&["--run-id", "one"]).finish();
+    let listed = objects(&cluster, &["results", "one"]);
+    server.signal(Signal::SIGCONT);
+    run.expect_counts(100, &came_to);
+    assert_eq!(listed.len() as u64, TESTS);
+    let warned = run.one("manifest_confirmed")["warnings"].to_string();
+    assert!(warned.contains("durations are guessed: it has not told all within 1s"), "{warned}");
+    until(|| server.count("timings") > 0 && server.count("results") == TESTS);
+}
+
+#[test]
+fn plans_go_by_the_copy_in_the_store_where_nobody_tells() {
+    let store = tempfile::tempdir().unwrap();
+    let blobs = format!("file:{}/kept", store.path().display());
+    let start = |options: &[&str]| {
+        let suite = Suite::of(&[("test_a.py", SUITE)]);
+        Cluster::start_with(suite, &[&["--blobs", &blobs], options].concat())
+    };
+    let planned = |cluster: &Cluster| {
+        let _executor = cluster.executor("e-one");
+        let run = cluster.start_run(&["--project", "gaskets"]).finish();
+        let warnings = run.one("manifest_confirmed")["warnings"].to_string();
+        (run.all("plan").last().unwrap()["unknown"].as_u64().unwrap(), warnings)
+    };
+    assert_eq!(planned(&start(&[])), (TESTS, "[]".to_owned()));
+    until(|| store.path().join("kept/timings").read_dir().is_ok_and(|copies| copies.count() == 1));
+    // One that has failed is never known.
+    assert_eq!(planned(&start(&[])), (1, "[]".to_owned()));
+    let (unknown, warnings) = planned(&start(&["--index", "es+http://127.0.0.1:9/case"]));
+    assert_eq!(unknown, 1);
+    assert!(warnings.contains("durations are by the copy in the store, of a moment ago: "), "{warnings}");
 }
 
 #[test]

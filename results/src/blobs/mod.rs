@@ -40,6 +40,8 @@ const PIECE: usize = 256 << 10;
 const FETCHES: u32 = 3;
 /// Larger ones are refused while too much waits for the store; what a verdict may wait for is smaller.
 const SMALL_BYTES: u64 = 16 << 20;
+/// The most that is read of what is read whole.
+const WHOLE_BYTES: u64 = 1 << 30;
 /// Tables of packed logs that are kept in memory.
 const TABLES: usize = 256;
 
@@ -87,6 +89,20 @@ impl Remote {
     /// Packs a log or a stream for the store, from its text.
     pub fn pack(&self, log: &Key, text: &mut dyn Read) -> Result<(), Error> {
         self.spool.write(log, |out| packed::pack(text, out))
+    }
+
+    /// Writes an object that may be there, packed by zstd.
+    pub fn replace(&self, key: &Key, bytes: &[u8]) -> Result<(), Error> {
+        self.spool.write(key, |out| zstd::stream::copy_encode(bytes, out, 0))
+    }
+
+    /// All of an object that is packed by zstd; None where there is no such object.
+    pub fn whole(&self, key: &Key) -> Result<Option<Vec<u8>>, Error> {
+        let Some(body) = self.store.get(key, 0..u64::MAX)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let unpacked = zstd::stream::read::Decoder::new(body).map_err(|error| self.broken(&error))?;
+        unpacked.take(WHOLE_BYTES).read_to_end(&mut bytes).map_err(|error| self.broken(&error))?;
+        Ok(Some(bytes))
     }
 
     /// When an object was written; None where there is no such object.

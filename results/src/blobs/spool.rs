@@ -192,7 +192,9 @@ impl Inner {
         let bytes = file.metadata().map_err(Error::io(&path))?.len();
         match key {
             Key::Blob(_) if is_fresh(&*self.store, key)? => {}
-            Key::Blob(_) => drop(self.store.put(key, &mut file, bytes, When::Always)?),
+            Key::Blob(_) | Key::Timings(_) => {
+                self.store.put(key, &mut file, bytes, When::Always)?;
+            }
             Key::Log(..) | Key::Stream(_) => {
                 if self.store.put(key, &mut file, bytes, When::Absent)? == Put::Existed
                     && !self.is_same(key, &path)?
