@@ -28,7 +28,7 @@ print("listens", flush=True)
 socketserver.ThreadingTCPServer(("", 7000), Answer).serve_forever()
 "#;
 
-const CONFTEST: &str = r#"
+pub const CONFTEST: &str = r#"
 import os, pathlib, socket, time
 import pytest
 

@@ -33,6 +33,7 @@ mod renewal;
 mod rust;
 mod scenarios;
 mod services;
+mod shared;
 mod stores;
 mod structure;
 mod tls;

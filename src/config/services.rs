@@ -30,10 +30,8 @@ pub fn read(
         all.insert(name.clone(), service(table, &names, directory, &mut readers)?);
     }
     let everything = Environment { services: names.clone(), ..Environment::default() };
-    if let Err(Impossible::Circle(circle)) = Definition::of("", &everything, &all) {
-        let table = tables.iter().find(|(name, _)| *name == circle[0]).map(|(_, table)| table);
-        let round = circle.iter().chain(&circle[..1]).map(String::as_str).collect::<Vec<_>>().join(", ");
-        let expected = format!("expected services that can start before it, and not a circle: {round}");
+    if let Some((name, expected)) = Definition::of("", &everything, &all).err().and_then(impossible) {
+        let table = tables.iter().find(|(other, _)| *other == name).map(|(_, table)| table);
         return Err(table.map_or_else(
             || anyhow::anyhow!(expected.clone()),
             |table| table.refuse("depends-on", &expected),
@@ -63,6 +61,24 @@ pub fn read(
     }
     readers.extend(tables.into_iter().map(|(_, table)| table));
     Ok((definitions, readers))
+}
+
+/// The service that cannot be as it is written, and what is expected of what it depends on.
+fn impossible(why: Impossible) -> Option<(String, String)> {
+    match why {
+        Impossible::Circle(circle) => {
+            let round = circle.iter().chain(&circle[..1]).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let expected = format!("expected services that can start before it, and not a circle: {round}");
+            Some((circle[0].clone(), expected))
+        }
+        Impossible::Outlives { service, needs } => {
+            let expected =
+                format!("expected services that live as long as it does; {needs} has another scope");
+            Some((service, expected))
+        }
+        // Said where it stands.
+        Impossible::Unknown { .. } => None,
+    }
 }
 
 fn service(
@@ -97,6 +113,10 @@ fn service(
         read_only: table.truth("read-only")?.unwrap_or(false),
     };
     let scope = table.parsed("scope", scope)?.unwrap_or_default();
+    let reset = table.texts_of("reset", |_| Ok(()))?.unwrap_or_default();
+    if scope == Scope::Bundle && !reset.is_empty() {
+        return Err(table.refuse("reset", "expected another scope than bundle, of which each is new"));
+    }
     if template && (rights.read_only || !secrets.is_empty()) {
         let expected = "expected no secrets, which it would keep, and no read-only beside it";
         return Err(table.refuse("template", expected));
@@ -117,6 +137,7 @@ fn service(
         ready,
         prepare,
         template,
+        reset,
         depends_on,
         limits,
         rights,
@@ -194,7 +215,9 @@ fn scope(text: &str) -> Result<Scope, String> {
     match text {
         "bundle" => Ok(Scope::Bundle),
         "slot" => Ok(Scope::Slot),
-        _ => Err("expected bundle or slot".to_owned()),
+        "run" => Ok(Scope::Run),
+        "executor" => Ok(Scope::Executor),
+        _ => Err("expected bundle, slot, run or executor".to_owned()),
     }
 }
 
@@ -302,6 +325,7 @@ mod tests {
             },
             prepare: vec!["psql -f /schema.sql".to_owned()],
             template: false,
+            reset: Vec::new(),
             depends_on: Vec::new(),
             limits: Limits { memory_kib: Some(512 << 10), millicpus: Some(1500), pids: 200 },
             rights: Rights {
@@ -360,7 +384,18 @@ mod tests {
                 "[services.a]\nimage = 'x'\ndepends-on = ['b']\n[services.b]\nimage = 'x'\ndepends-on = ['a']",
                 "3: services.a.depends-on = ['b']: expected services that can start before it, and not a circle: a, b, a",
             ),
-            ("[services.a]\nscope = 'run'", "2: services.a.scope = 'run': expected bundle or slot\n"),
+            (
+                "[services.a]\nscope = 'host'",
+                "2: services.a.scope = 'host': expected bundle, slot, run or executor\n",
+            ),
+            (
+                "[services.a]\nscope = 'bundle'\nreset = ['true']",
+                "3: services.a.reset = ['true']: expected another scope than bundle",
+            ),
+            (
+                "[services.a]\nimage = 'x'\nscope = 'executor'\ndepends-on = ['b']\n[services.b]\nimage = 'x'",
+                "4: services.a.depends-on = ['b']: expected services that live as long as it does; b has another scope",
+            ),
             (
                 "[environment.e]\ntests = ['last-failed']",
                 "2: environment.e.tests = ['last-failed']: expected paths",

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use seagull_domain::{AttemptId, Entry, EnvironmentNumber, Isolation, RunId, SlotIndex, TestIndex};
 
 use crate::message::Start;
-use crate::slot::{Phase, Worker};
+use crate::slot::{Cleaning, Phase, Worker};
 use crate::state::State;
 use crate::{Attempt, Effect, Renewal, WorkerId};
 
@@ -117,6 +117,7 @@ impl State {
             has_last: false,
             differs: false,
             renewal: Renewal::default(),
+            cleaning: Cleaning::default(),
             peak_kib: 0,
             collected: false,
             whole: discover || whole,
@@ -167,6 +168,9 @@ impl State {
             let suspect = self.attempts[&attempt].suspects > 0;
             let ahead = u64::try_from(self.settings.ahead.as_micros()).unwrap_or(u64::MAX);
             let worker = self.slots[usize::from(slot.0)].worker.as_mut().expect("it takes tests");
+            if worker.is_to_be_clean(attempt) {
+                return self.clean(slot);
+            }
             let (ahead, most) = worker.batch_us.map_or((ahead, MOST_AHEAD), |batch| (batch, MOST_IN_BATCH));
             // In another manifest an index means another test.
             let clashes = |(of, fed): &(AttemptId, Entry)| *of != attempt && fed.test == entry.test;
@@ -183,7 +187,7 @@ impl State {
                 worker.active = self.now;
             }
             worker.wants = false;
-            worker.attempt = attempt;
+            (worker.attempt, worker.cleaning) = (attempt, Cleaning::Undone);
             worker.fed.push_back((attempt, entry));
             worker.relations.extend((entry.relation != 0).then_some((attempt, entry.relation)));
             waiting_us = with_it_us;
@@ -193,6 +197,16 @@ impl State {
             if suspect {
                 return;
             }
+        }
+    }
+
+    /// Has the services of a worker made clean when the last test before has ended, with all its fixtures but the session's.
+    fn clean(&mut self, slot: SlotIndex) {
+        let worker = self.slots[usize::from(slot.0)].worker.as_mut().expect("it takes tests");
+        if worker.fed.is_empty() && worker.cleaning == Cleaning::Undone {
+            worker.cleaning = Cleaning::UnderWay;
+            let worker = worker.id;
+            self.effects.push(Effect::Reset { slot, worker });
         }
     }
 

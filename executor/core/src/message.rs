@@ -118,8 +118,19 @@ pub enum WorkerEvent {
     Exited(Exit),
     /// Something that its tests need has ended, or its machine had no memory left for them, with a sentence that says what.
     SandboxBroke(InfraCause, String),
+    /// What [`Effect::Reset`] asked for is done, well or not.
+    Reset {
+        clean: bool,
+    },
     /// The worker could not be started, with a sentence that says why.
     NotStarted(InfraCause, String),
+}
+
+impl WorkerEvent {
+    /// Whether nothing comes of the worker after it.
+    pub fn is_the_last(&self) -> bool {
+        matches!(self, WorkerEvent::Exited(_) | WorkerEvent::NotStarted(..))
+    }
 }
 
 /// What is said of a test that came to no report, or of a session that was interrupted.
@@ -145,6 +156,8 @@ pub struct Renewal {
     pub sandbox: Isolation,
     /// With more resident memory than this it runs no further test.
     pub memory_kib: Option<u64>,
+    /// Whether its services are to be made clean between two attempts.
+    pub resets: bool,
 }
 
 /// How a worker's process ended.
@@ -214,6 +227,11 @@ pub enum Effect {
     Node {
         worker: WorkerId,
         order: NodeOrder,
+    },
+    /// Make the worker's services clean for another attempt.
+    Reset {
+        slot: SlotIndex,
+        worker: WorkerId,
     },
     /// Nothing more will come: tear down and end.
     Finish {

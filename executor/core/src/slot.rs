@@ -46,6 +46,7 @@ pub struct Worker {
     /// Whether it is not what anticipated attempts are to run in.
     pub differs: bool,
     pub renewal: Renewal,
+    pub cleaning: Cleaning,
     /// Its highest resident memory, as far as it has told.
     pub peak_kib: u64,
     /// Whether it has said which tests there are, though the scheduler may not know yet.
@@ -99,6 +100,16 @@ pub enum Phase {
     },
     /// Killed; waits for its end.
     Dying(Death),
+}
+
+/// What becomes of what an attempt has left in a worker's services, where there is a way to make them clean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cleaning {
+    /// It stays, for it is only the same attempt's.
+    #[default]
+    Undone,
+    UnderWay,
+    Done,
 }
 
 /// Why a worker was killed.
@@ -218,6 +229,12 @@ impl Worker {
             Isolation::Test => true,
         };
         !apart && self.renewal.memory_kib.is_none() && !self.fails_fast
+    }
+
+    /// Whether its services are to be made clean before it gets tests of this attempt.
+    pub fn is_to_be_clean(&self, attempt: AttemptId) -> bool {
+        let used = self.worked || !self.fed.is_empty();
+        self.renewal.resets && used && attempt != self.attempt && self.cleaning != Cleaning::Done
     }
 
     /// Whether it is at nothing that belongs to a test.

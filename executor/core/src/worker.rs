@@ -9,7 +9,7 @@ use seagull_domain::{
 
 use crate::controller::Node;
 use crate::excerpt::ends;
-use crate::slot::{Death, Phase, Worker, past_start_limit};
+use crate::slot::{Cleaning, Death, Phase, Worker, past_start_limit};
 use crate::state::State;
 use crate::{Exit, Failure, WorkerEvent, WorkerId};
 
@@ -92,6 +92,10 @@ impl State {
                 self.record(attempt, Record::Coverage(data));
             }
             WorkerEvent::Attached { test, file } => self.attached(slot, test, file),
+            WorkerEvent::Reset { clean } => {
+                worker.cleaning = if clean { Cleaning::Done } else { Cleaning::Undone };
+                worker.retired |= !clean;
+            }
             WorkerEvent::SandboxBroke(cause, message) => self.sandbox_broke(slot, (cause, message)),
             WorkerEvent::Exited(exit) => self.exited(slot, &exit),
             WorkerEvent::NotStarted(cause, message) => self.not_started(slot, cause, message),

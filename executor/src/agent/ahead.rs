@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use seagull_domain::{Definition, EnvironmentNumber, Limits, RunId, SlotIndex};
+use seagull_domain::{Definition, EnvironmentNumber, Limits, RunId, Scope, SlotIndex};
 use seagull_executor_core::{Start, State};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
@@ -153,7 +153,9 @@ impl Made {
 
 /// Whether the machine has the memory for another.
 fn has_room(definition: &Definition) -> bool {
-    let services = definition.services.values().map(|service| &service.limits);
+    // What is shared is there, or is going to be in any case.
+    let own = definition.services.values().filter(|service| !Scope::SHARED.contains(&service.scope));
+    let services = own.map(|service| &service.limits);
     let limits = services.chain(definition.environment.container.as_ref().map(|container| &container.limits));
     let needed = limits.map(|limits: &Limits| limits.memory_kib.unwrap_or(UNLIMITED)).sum();
     memory::machine().is_some_and(|memory| fits(memory, needed))

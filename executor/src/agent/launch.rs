@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use seagull_domain::{Definition, EnvironmentNumber, Framework, InfraCause, Workspace};
+use seagull_domain::{Definition, EnvironmentNumber, Framework, InfraCause, SlotNumber, Workspace};
 use seagull_executor_core::{Event, Start, WorkerEvent};
 use tokio::net::UnixListener;
 
@@ -16,7 +16,7 @@ use super::attachments::{Leavings, NOW};
 use super::context::Context;
 use super::worker::{Launched, Shared, Voice};
 use crate::artifact::Patterns;
-use crate::docker::{Contained, Held, Services, UPPER};
+use crate::docker::{self, Contained, Held, Services, UPPER};
 use crate::interpreter;
 use crate::remove::remove_tree;
 use crate::sandbox::{self, Handle, Home, Sandbox, Spec, own_program};
@@ -51,6 +51,9 @@ const OUTPUT_LIMIT: usize = 1 << 20;
 /// Where tests in a container may write.
 const INSIDE: &str = "/tmp";
 
+/// How often a sandbox is made for a worker, of which something that others have used cannot be made clean.
+const TRIES: u32 = 2;
+
 /// `held`: what is to be removed after the worker, also if it does not start. `ahead`: a sandbox that was made for it.
 pub(super) async fn launch(
     shared: Shared,
@@ -62,25 +65,39 @@ pub(super) async fn launch(
     let context = context.map_err(|message| (InfraCause::ArtifactUnavailable, message))?;
     let (slot, worker, limit) = (start.slot, start.worker, context.start_limit());
     let _ = shared.events.send(Event::Worker { slot, worker, event: WorkerEvent::StartLimit(limit) }).await;
-    let found = match ahead {
+    let mut found = match ahead {
         Some(ahead) => ahead.ready().await,
         None => None,
     };
     *ahead = None;
-    let lodging = match found {
-        Some((lodging, its)) => {
-            *held = its;
-            lodging
+    let mut tries = 0;
+    loop {
+        let lodging = match found.take() {
+            Some((lodging, its)) => {
+                *held = its;
+                lodging
+            }
+            None => {
+                tries += 1;
+                let name = format!("{}-{}", name(&start), start.worker.0);
+                let (context, environment) = (context.clone(), start.environment);
+                let wanted = Wanted { context, environment, controller: start.controller, name };
+                let lodged = lodge(&shared, wanted, held).await;
+                lodged.map_err(|message| (InfraCause::SandboxFailed, message))?
+            }
+        };
+        let Err(error) = lodging.greet(start.number).await else {
+            return Ok(lodging.launched(shared, start));
+        };
+        lodging.end().await;
+        if let Some(held) = held.take() {
+            held.remove().await;
         }
-        None => {
-            let name = format!("{}-{}", name(&start), start.worker.0);
-            let wanted =
-                Wanted { context, environment: start.environment, controller: start.controller, name };
-            let lodged = lodge(&shared, wanted, held).await;
-            lodged.map_err(|message| (InfraCause::SandboxFailed, message))?
+        if tries == TRIES {
+            return Err((InfraCause::SandboxFailed, error));
         }
-    };
-    Ok(lodging.launched(shared, start))
+        shared.keeper.tell_of_reset(&name(&start), &error);
+    }
 }
 
 /// A sandbox for a worker.
@@ -121,7 +138,7 @@ pub(super) async fn lodge(
         false => context.prepared(&shared.setups, &secrets).await?,
     };
     let services = match definition {
-        Some(definition) => Some(services(shared, definition, &wanted.name, held).await?),
+        Some(definition) => Some(services(shared, context, definition, &wanted.name, held).await?),
         None => None,
     };
     let contained = held.as_ref().filter(|_| in_image).map(|held| held.contained(secrets.clone()));
@@ -139,11 +156,14 @@ fn needed(context: &Context, wanted: &Wanted) -> Result<Option<Definition>, Stri
 /// What its tests need is up before it starts.
 async fn services(
     shared: &Shared,
+    context: &Arc<Context>,
     definition: Definition,
     name: &str,
     held: &mut Option<Held>,
 ) -> Result<Services, String> {
-    let sandbox = shared.keeper.hold(Arc::new(definition), name).await;
+    let (run, name) = (context.spec.id.clone(), name.to_owned());
+    let wanted = docker::Wanted { definition: Arc::new(definition), run, name, files: context.clone() };
+    let sandbox = shared.keeper.hold(wanted).await;
     let held = held.insert(sandbox.map_err(|error| error.to_string())?);
     held.start().await.map_err(|error| error.to_string())
 }
@@ -156,6 +176,14 @@ impl Lodging {
             None => false,
         };
         !broken && !self.handle.has_ended()
+    }
+
+    /// What others have left in what it shares with them goes. The error is a sentence.
+    async fn greet(&self, number: SlotNumber) -> Result<(), String> {
+        match &self.given.services {
+            Some(services) => services.greet(number).await.map_err(|error| error.to_string()),
+            None => Ok(()),
+        }
     }
 
     /// Nobody is going to live in it.

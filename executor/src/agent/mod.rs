@@ -209,6 +209,7 @@ impl Agent {
         self.step(Event::Desired(Box::new(desired)));
         let attempts = &self.core.attempts;
         self.shared.logs.retain(|attempt| attempts.contains_key(attempt));
+        self.forget_runs();
     }
 
     /// All that has come, so that one report tells of it.
@@ -226,9 +227,13 @@ impl Agent {
             Some(pause) => self.core.step(now, Event::Paused(pause)),
             None => Vec::new(),
         };
+        let over = matches!(&event, Event::Worker { event, .. } if event.is_the_last());
         effects.extend(self.core.step(now, event));
         for effect in effects {
             self.perform(effect);
+        }
+        if over {
+            self.forget_runs();
         }
         self.pool.keep(&self.core, &self.shared);
         match &self.core.leaving {
@@ -265,6 +270,7 @@ impl Agent {
                 self.order(worker, Order::Feed { attempt, tests })
             }
             Effect::Node { worker, order } => self.order(worker, Order::Node(order)),
+            Effect::Reset { worker, .. } => self.order(worker, Order::Reset),
             Effect::Finish { worker, .. } => self.order(worker, Order::Finish),
             Effect::Interrupt { worker, .. } => self.order(worker, Order::Interrupt),
             Effect::Kill { worker, dump_stacks, .. } => self.order(worker, Order::Kill { dump_stacks }),
@@ -286,6 +292,7 @@ impl Agent {
         let has_controller = |run: &RunId| core.controllers.contains_key(run);
         let has_any = |run: &RunId| has_attempt(run) || has_worker(run) || has_controller(run);
         self.shared.contexts.retain(|run| core.runs.contains(run) || has_any(run));
+        self.shared.keeper.retain(|run| core.runs.contains(run) || has_any(run));
     }
 }
 

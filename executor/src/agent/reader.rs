@@ -15,6 +15,7 @@ use seagull_proto::limits;
 use super::adapter::{Event, Finished, bounded};
 use super::discovery::Discovering;
 use super::worker::Voice;
+use crate::docker::Services;
 use crate::supervisor::DUMP_SIGNAL;
 
 /// Hears one worker.
@@ -151,8 +152,10 @@ impl Reader {
 
 /// What the run asks of its workers.
 fn say_what_is_asked(voice: &Voice) {
-    let (spec, sandbox) = (&voice.context.spec, voice.context.lives_for(voice.start.environment));
-    voice.say(WorkerEvent::Renews(renewal(spec, sandbox)));
+    let (spec, environment) = (&voice.context.spec, voice.start.environment);
+    let resets = voice.services.as_ref().is_some_and(Services::resets);
+    let asked = renewal(spec, voice.context.lives_for(environment));
+    voice.say(WorkerEvent::Renews(Renewal { resets, ..asked }));
     if spec.fail_fast.is_some() {
         voice.say(WorkerEvent::FailsFast);
     }
@@ -165,7 +168,7 @@ fn renewal(spec: &RunSpec, sandbox: Isolation) -> Renewal {
         Framework::Command(_) => (spec.isolation, None),
         Framework::Cargo | Framework::Built(_) => (Isolation::Slot, None),
     };
-    Renewal { isolation, sandbox, memory_kib }
+    Renewal { isolation, sandbox, memory_kib, resets: false }
 }
 
 /// Why there are no tests, as the framework says it: it is all there is to go by, so it is not left in a log.

@@ -39,6 +39,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub(crate) enum Order {
     Feed { attempt: AttemptId, tests: Vec<TestIndex> },
     Node(NodeOrder),
+    Reset,
     Finish,
     Interrupt,
     Kill { dump_stacks: bool },
@@ -346,11 +347,29 @@ impl Launched {
         link.send(&Command::Run { tests: known, hooked });
     }
 
+    /// Orders are obeyed meanwhile.
+    fn reset(&self) {
+        let voice = self.voice.clone();
+        tokio::spawn(async move {
+            let Start { slot, worker, number, .. } = voice.start;
+            let clean = match &voice.services {
+                Some(services) => services.reset(number).await,
+                None => Ok(()),
+            };
+            if let Err(error) = &clean {
+                voice.shared.keeper.tell_of_reset(&name(&voice.start), &error.to_string());
+            }
+            let event = WorkerEvent::Reset { clean: clean.is_ok() };
+            let _ = voice.shared.events.send(Event::Worker { slot, worker, event }).await;
+        });
+    }
+
     async fn obey(&mut self, order: Option<Order>, link: Option<&Link>) {
         match (order, link) {
             (Some(Order::Feed { attempt, tests }), Some(link)) => self.feed(link, attempt, tests).await,
             (Some(Order::Node(order)), Some(link)) => link.send(&about_node(order)),
             (Some(Order::Finish), Some(link)) => link.send(&Command::Finish),
+            (Some(Order::Reset), _) => self.reset(),
             (Some(Order::Interrupt), _) => self.handle.interrupt(),
             (Some(Order::Kill { dump_stacks }), _) => {
                 if dump_stacks && self.voice.dumps.load(Ordering::Relaxed) {

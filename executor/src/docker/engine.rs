@@ -15,7 +15,10 @@ use bollard::auth::DockerCredentials;
 use bollard::container::LogOutput;
 use bollard::errors::Error as Answer;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
-use bollard::models::{ContainerCreateBody, HealthStatusEnum, NetworkCreateRequest, VolumeCreateRequest};
+use bollard::models::{
+    ContainerCreateBody, EndpointSettings, HealthStatusEnum, NetworkConnectRequest, NetworkCreateRequest,
+    VolumeCreateRequest,
+};
 use bollard::query_parameters::{
     CreateContainerOptions, CreateImageOptions, KillContainerOptions, LogsOptions, WaitContainerOptions,
 };
@@ -149,6 +152,18 @@ impl Engine {
         self.make(async move { docker.create_network(request).await.map(drop) }).await.map_err(what)
     }
 
+    /// Puts a container in another network too, by this name.
+    pub async fn connect_to(&self, network: &str, container: &str, name: &str) -> Result<(), Error> {
+        let endpoint = EndpointSettings { aliases: Some(vec![name.to_owned()]), ..Default::default() };
+        let request =
+            NetworkConnectRequest { container: container.to_owned(), endpoint_config: Some(endpoint) };
+        let (docker, own) = (self.docker.clone(), network.to_owned());
+        let connected = self.make(async move { docker.connect_network(&own, request).await });
+        connected
+            .await
+            .map_err(refused(&format!("connect the container {container} to the network {network}")))
+    }
+
     pub async fn create_volume(&self, request: VolumeCreateRequest) -> Result<(), Error> {
         let name = request.name.clone().unwrap_or_default();
         let what = refused(&format!("make the volume {name}"));
@@ -226,13 +241,14 @@ impl Engine {
         }
     }
 
-    /// Runs a program in a container to its end.
-    pub async fn run(&self, container: &str, command: &[String]) -> Result<Ran, Error> {
+    /// Runs a program in a container to its end, with these variables besides the container's.
+    pub async fn run(&self, container: &str, command: &[String], env: &[String]) -> Result<Ran, Error> {
         let what = || refused(&format!("run a program in the container {container}"));
         let options = CreateExecOptions {
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             cmd: Some(command.to_vec()),
+            env: Some(env.to_vec()),
             ..Default::default()
         };
         let exec = self.docker.create_exec(container, options).await.map_err(what())?;

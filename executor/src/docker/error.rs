@@ -24,8 +24,8 @@ pub enum Error {
     Gone { service: String, how: String, log: String },
     /// Nobody would see to what is left of them.
     Unguarded { why: String },
-    /// A line of `prepare` failed.
-    Prepare { service: String, line: String, how: String, said: String },
+    /// A line for its shell failed, so that it cannot be what it was to be.
+    Line { service: String, be: &'static str, line: String, how: String, said: String },
     /// What a service is once it is prepared cannot be saved.
     Template { service: String, why: String },
 }
@@ -66,8 +66,8 @@ impl fmt::Display for Error {
                 write!(f, "{service} ended while tests used it: {how}{}", quoted(log))
             }
             Error::Unguarded { why } => write!(f, "the guard of the services cannot be started: {why}"),
-            Error::Prepare { service, line, how, said } => {
-                write!(f, "{service} cannot be prepared: {line:?} {how}{}", quoted(said))
+            Error::Line { service, be, line, how, said } => {
+                write!(f, "{service} cannot be {be}: {line:?} {how}{}", quoted(said))
             }
             Error::Template { service, why } => write!(
                 f,

@@ -2,12 +2,14 @@
 //! by its guard; and what is left in spite of both, by looking at the engine every minute.
 #![expect(clippy::disallowed_methods, reason = "a shell: it looks again and again")]
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use seagull_domain::Definition;
+use seagull_domain::{Definition, Environment, RunId, Scope};
 
 use super::contained::Contained;
 use super::engine::Engine;
@@ -16,8 +18,10 @@ use super::guard::Guard;
 use super::labels::{Labels, digest};
 use super::objects::Object;
 use super::running::Services;
-use super::sandbox::{Progress, Reach, Sandbox, Start, discard};
+use super::sandbox::{Beside, Progress, Reach, Sandbox, Start, discard};
+use super::shared::{Common, Key, Share};
 use super::site::{Site, now};
+use super::template::with_contents;
 use crate::sandbox::Children;
 use crate::secrets::Secrets;
 use crate::setup::Tell;
@@ -26,6 +30,9 @@ use crate::setup::Tell;
 /// any worker lives.
 const LEASE: Duration = Duration::from_secs(7 * 24 * 3600);
 const LOOK: Duration = Duration::from_secs(60);
+/// What sandboxes that are shared are of, instead of an environment: no environment is called so. An engine publishes ports by
+/// the first network of a container, in the order of their names, and at others when that changes: it is this one.
+const SHARED: &str = "-shared";
 
 pub struct Keeper {
     state: PathBuf,
@@ -38,6 +45,19 @@ pub struct Keeper {
     guarded: tokio::sync::Mutex<Option<Guarded>>,
     /// Sandboxes that are held.
     live: Mutex<BTreeSet<String>>,
+    /// What of sandboxes they share, and how often there was one: each has a name of its own.
+    common: Common,
+    shared: AtomicU64,
+}
+
+/// A sandbox that somebody wants.
+pub struct Wanted {
+    pub definition: Arc<Definition>,
+    pub run: RunId,
+    /// What no other sandbox of this process has.
+    pub name: String,
+    /// What stays as long as anything that is shown of the run's files.
+    pub files: Arc<dyn Any + Send + Sync>,
 }
 
 struct Guarded {
@@ -50,29 +70,46 @@ impl Keeper {
     pub fn new(state: &Path, home: &Path, boot: &str, children: Arc<Children>, tell: Tell) -> Arc<Keeper> {
         let owner = blake3::hash(boot.as_bytes()).to_hex()[..16].to_owned();
         let (state, home) = (state.to_owned(), home.to_owned());
-        let (guarded, live) = Default::default();
-        let keeper = Arc::new(Keeper { state, home, owner, children, tell, guarded, live });
+        let (guarded, live, common, shared) = Default::default();
+        let keeper = Arc::new(Keeper { state, home, owner, children, tell, guarded, live, common, shared });
         if keeper.state.join(Site::DIRECTORY).is_dir() {
             keeper.look();
         }
         keeper
     }
 
-    /// A sandbox that is to start. `name`: what no other sandbox of this process has.
-    pub async fn hold(self: &Arc<Self>, definition: Arc<Definition>, name: &str) -> Result<Held, Error> {
+    /// A sandbox that is to start.
+    pub async fn hold(self: &Arc<Self>, wanted: Wanted) -> Result<Held, Error> {
         let engine = Engine::connect().await?;
         let site = self.guarded().await?;
-        let labels = Labels {
+        let labels = self.labels(&site, &wanted.definition, &wanted.name);
+        self.live().insert(labels.sandbox.clone());
+        Ok(Held { keeper: self.clone(), engine, site, wanted, labels, shares: Vec::new() })
+    }
+
+    fn labels(&self, site: &Site, definition: &Definition, name: &str) -> Labels {
+        Labels {
             lock: site.lock(&self.owner),
             installation: site.installation.clone(),
             owner: self.owner.clone(),
             sandbox: format!("{}-{name}", self.owner),
             lease: now() + LEASE.as_secs(),
             environment: definition.name.clone(),
-            definition: digest(&definition),
-        };
-        self.live().insert(labels.sandbox.clone());
-        Ok(Held { keeper: self.clone(), engine, site, definition, labels })
+            definition: digest(definition),
+        }
+    }
+
+    /// A worker's services could not be made clean for another bundle.
+    pub fn tell_of_reset(&self, worker: &str, error: &str) {
+        (self.tell)(format!("{worker} gets new services: {error}"));
+    }
+
+    /// What is shared in other runs than these goes when nobody uses it any more.
+    pub fn retain(self: &Arc<Self>, keep: impl Fn(&RunId) -> bool) {
+        if self.common.retain(keep) {
+            let keeper = self.clone();
+            tokio::spawn(async move { keeper.common.sweep().await });
+        }
     }
 
     /// Removes what is on the engine though nobody holds it: of this executor, and of those of the same state directory
@@ -81,11 +118,12 @@ impl Keeper {
         let failed = |error: std::io::Error| Error::Unguarded { why: error.to_string() };
         let site = Site::open(&self.state).map_err(failed)?;
         let engine = Engine::connect().await?;
+        self.common.sweep().await;
         // What begins after the list was made is not on it.
         let objects = site.objects(&engine).await?;
         let live = self.live().clone();
         let is_left = |object: &Object| match object.labels.owner == self.owner {
-            true => !live.contains(&object.labels.sandbox),
+            true => !live.contains(&object.labels.sandbox) && !self.common.has(&object.labels.sandbox),
             false => Site::judge(Some(&site), &object.labels, now()).is_some(),
         };
         let left: Vec<Object> = objects.into_iter().filter(is_left).collect();
@@ -94,8 +132,9 @@ impl Keeper {
         Ok(left.len())
     }
 
-    /// The guard goes: nothing is left for it.
+    /// What is shared goes, and the guard: nothing is left for it.
     pub async fn end(&self) {
+        self.common.end().await;
         if let Some(Guarded { guard, .. }) = self.guarded.lock().await.take() {
             let _ = tokio::task::spawn_blocking(move || guard.end()).await;
         }
@@ -154,38 +193,84 @@ impl Keeper {
     }
 }
 
+/// The digest of services: whatever else their environment is, and wherever the files are that they are shown.
+async fn written(part: Definition) -> Result<String, Error> {
+    let name = part.services.keys().next().cloned().unwrap_or_default();
+    let read = move || {
+        let services = part.services.iter();
+        let services = services.map(|(name, service)| Ok((name.clone(), with_contents(service)?)));
+        let services = services.collect::<std::io::Result<_>>()?;
+        Ok(digest(&Definition { environment: Environment::default(), services, ..part }))
+    };
+    let read: std::io::Result<String> =
+        tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    read.map_err(|error| Error::Refused { what: format!("show {name} its files"), why: error.to_string() })
+}
+
 /// A sandbox from before its first object until after its last.
 pub struct Held {
     keeper: Arc<Keeper>,
     engine: Engine,
     site: Site,
-    definition: Arc<Definition>,
+    wanted: Wanted,
     labels: Labels,
+    shares: Vec<Arc<Share>>,
 }
 
 impl Held {
-    pub async fn start(&self) -> Result<Services, Error> {
+    /// Starts it, beside what it shares with others.
+    pub async fn start(&mut self) -> Result<Services, Error> {
+        let mut beside = Beside::new();
+        for scope in Scope::SHARED {
+            if let Some(part) = self.wanted.definition.of_scope(scope) {
+                let (services, share) = self.share(scope, part, &beside).await?;
+                beside.extend(services.neighbours());
+                self.shares.push(Arc::new(share));
+            }
+        }
+        let definition = self.wanted.definition.clone();
+        let start = self.to_start(self.engine.clone(), definition.clone(), self.labels.clone(), beside);
+        let sandbox = Sandbox::start(start).await?;
+        Ok(Services::of(&self.engine, &definition, sandbox).with(self.shares.clone()))
+    }
+
+    async fn share(
+        &self,
+        scope: Scope,
+        part: Definition,
+        beside: &Beside,
+    ) -> Result<(Services, Share), Error> {
+        let reach = Reach::of(&part);
+        let part = Definition { name: SHARED.to_owned(), ..part };
+        let run = (scope == Scope::Run).then(|| self.wanted.run.clone());
+        let written = written(part.clone()).await?;
+        let place = format!("{reach:?} {:?}", reach.network(&part));
+        let around: String = beside.values().map(|neighbour| format!(" {}", neighbour.container)).collect();
+        let key = Key { run, definition: format!("{written} {place}{around}") };
+        let (keeper, part) = (&self.keeper, Arc::new(part));
+        let engine = Engine::connect().await?;
+        let start = || {
+            let name = format!("shared-{:06}", keeper.shared.fetch_add(1, Ordering::Relaxed) + 1);
+            let labels = keeper.labels(&self.site, &part, &name);
+            self.to_start(engine.clone(), part.clone(), labels, beside.clone())
+        };
+        keeper.common.share(key, self.wanted.files.clone(), start).await
+    }
+
+    fn to_start(&self, engine: Engine, definition: Arc<Definition>, labels: Labels, beside: Beside) -> Start {
         let tell = self.keeper.tell.clone();
         let tell = move |progress| {
             if let Progress::Fetching { image, here: 0, all: 0 } = progress {
                 tell(format!("fetching the image {image}"));
             }
         };
-        let sandbox = Sandbox::start(Start {
-            engine: self.engine.clone(),
-            site: self.site.clone(),
-            definition: self.definition.clone(),
-            labels: self.labels.clone(),
-            reach: Reach::of(&self.definition),
-            tell: Arc::new(tell),
-        });
-        let sandbox = sandbox.await?;
-        Ok(Services::of(&self.engine, &self.definition, sandbox))
+        let (site, reach) = (self.site.clone(), Reach::of(&definition));
+        Start { engine, site, definition, labels, reach, beside, tell: Arc::new(tell) }
     }
 
     /// Where its tests run, once its services are up.
     pub fn contained(&self, secrets: Arc<Secrets>) -> Contained {
-        let (engine, definition) = (self.engine.clone(), self.definition.clone());
+        let (engine, definition) = (self.engine.clone(), self.wanted.definition.clone());
         Contained { engine, definition, labels: self.labels.clone(), secrets }
     }
 
@@ -193,5 +278,7 @@ impl Held {
     pub async fn remove(self) {
         let _ = discard(&self.engine, &self.labels).await;
         self.keeper.live().remove(&self.labels.sandbox);
+        self.shares.iter().for_each(|share| share.end());
+        self.keeper.common.sweep().await;
     }
 }

@@ -2,8 +2,8 @@
 //! gone afterwards whatever happens to who made it.
 //!
 //! What becomes of what is written (`container`, `test_container`, `address`), what the objects say of themselves
-//! (`labels`) and which of them are to go (`lease`, `template`) is plain; `engine`, `ready`, `sandbox`, `templates`,
-//! `contained`, `running`, `objects`, `vault`, `owner`, `site`, `guard` and `keeper` speak to the engine and to this machine.
+//! (`labels`) and which of them are to go (`lease`, `template`) is plain; `engine`, `lines`, `ready`, `sandbox`, `shared`,
+//! `templates`, `contained`, `running`, `objects`, `vault`, `owner`, `site`, `guard` and `keeper` speak to the engine and to this machine.
 
 mod address;
 mod contained;
@@ -15,11 +15,13 @@ mod guard;
 mod keeper;
 mod labels;
 mod lease;
+mod lines;
 mod objects;
 mod owner;
 mod ready;
 mod running;
 mod sandbox;
+mod shared;
 mod site;
 mod template;
 mod templates;
@@ -31,13 +33,13 @@ pub use contained::Contained;
 pub use engine::{Engine, Image};
 pub use error::Error;
 pub use guard::{Guard, main as guard_main};
-pub use keeper::{Held, Keeper};
+pub use keeper::{Held, Keeper, Wanted};
 pub use labels::{Filter, Labels, digest};
 pub use lease::{Outlived, outlived};
 pub use objects::{Kind, Object};
 pub use owner::{Standing, standing, terminate};
 pub use running::Services;
-pub use sandbox::{Progress, Reach, Sandbox, Start, discard};
+pub use sandbox::{Beside, Progress, Reach, Sandbox, Start, discard};
 pub use site::Site;
 pub use template::Template;
 pub(crate) use test_container::UPPER;

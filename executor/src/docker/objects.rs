@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::errors::Error as Answer;
+use bollard::models::NetworkDisconnectRequest;
 use bollard::query_parameters::{
-    ListContainersOptions, ListNetworksOptions, ListVolumesOptions, RemoveContainerOptions,
-    RemoveVolumeOptions,
+    InspectNetworkOptions, ListContainersOptions, ListNetworksOptions, ListVolumesOptions,
+    RemoveContainerOptions, RemoveVolumeOptions,
 };
 
 use super::engine::{Engine, is_busy, is_missing, refused};
@@ -96,9 +97,28 @@ impl Engine {
         let id = &object.id;
         match object.kind {
             Kind::Container => self.remove_container(id).await,
-            Kind::Network => self.docker.remove_network(id).await,
+            Kind::Network => match self.docker.remove_network(id).await {
+                Err(error) if is_busy(&error) => {
+                    self.empty(id).await?;
+                    self.docker.remove_network(id).await
+                }
+                removed => removed,
+            },
             Kind::Volume => self.docker.remove_volume(id, Some(RemoveVolumeOptions { force: true })).await,
         }
+    }
+
+    /// Takes whatever there is out of a network: its own containers are gone, and others share theirs with it.
+    async fn empty(&self, network: &str) -> Result<(), Answer> {
+        let found = self.docker.inspect_network(network, None::<InspectNetworkOptions>).await?;
+        for container in found.containers.unwrap_or_default().into_keys() {
+            let request = NetworkDisconnectRequest { container, force: Some(true) };
+            match self.docker.disconnect_network(network, request).await {
+                Err(error) if !is_missing(&error) => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// With the volumes that have no name.

@@ -104,7 +104,7 @@ async fn ask(engine: &Engine, container: &str, probe: &Probe, seen: &Seen) -> Re
             false => Err(format!("port {port} takes no connection")),
         },
         Probe::Http(port, path) => answers(*port, path, seen).await,
-        Probe::Command(command) => match engine.run(container, command).await {
+        Probe::Command(command) => match engine.run(container, command, &[]).await {
             Ok(ran) if ran.code == 0 => Ok(()),
             Ok(ran) => Err(format!("{:?} ends with {}{}", command[0], ran.code, last_line(&ran.said))),
             Err(error) => Err(error.to_string()),

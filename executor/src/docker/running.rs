@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seagull_domain::Definition;
+use seagull_domain::{Definition, Scope, Service, SlotNumber};
 use tokio::task::JoinSet;
 
 use super::engine::Engine;
 use super::error::Error;
+use super::lines::Lines;
 use super::ready::end_of;
-use super::sandbox::Sandbox;
+use super::sandbox::{Beside, Sandbox};
+use super::shared::Share;
 
 /// An engine may be restarted under its containers, or not: how often, and after what, one that is away is asked again.
 pub const TRIES: u32 = 10;
@@ -24,11 +26,53 @@ pub struct Services {
     engine: Engine,
     definition: Arc<Definition>,
     sandbox: Sandbox,
+    /// The rights to those of its services that are shared.
+    shares: Vec<Arc<Share>>,
 }
 
 impl Services {
     pub fn of(engine: &Engine, definition: &Arc<Definition>, sandbox: Sandbox) -> Services {
-        Services { engine: engine.clone(), definition: definition.clone(), sandbox }
+        Services { engine: engine.clone(), definition: definition.clone(), sandbox, shares: Vec::new() }
+    }
+
+    pub(super) fn with(self, shares: Vec<Arc<Share>>) -> Services {
+        Services { shares, ..self }
+    }
+
+    /// Them, as other sandboxes have them beside their own.
+    pub(super) fn neighbours(&self) -> Beside {
+        self.sandbox.neighbours()
+    }
+
+    /// Whether anything is to be done between two bundles.
+    pub fn resets(&self) -> bool {
+        self.definition.resets()
+    }
+
+    /// Makes them clean for the first bundle of a worker, where somebody may have used some of them before.
+    pub async fn greet(&self, slot: SlotNumber) -> Result<(), Error> {
+        match self.shares.iter().any(|share| share.used_before) {
+            true => self.clean(slot, |service| Scope::SHARED.contains(&service.scope)).await,
+            false => Ok(()),
+        }
+    }
+
+    /// Makes them clean for another bundle.
+    pub async fn reset(&self, slot: SlotNumber) -> Result<(), Error> {
+        self.clean(slot, |_| true).await
+    }
+
+    /// `slot`: whose tests leave what is to go.
+    async fn clean(&self, slot: SlotNumber, which: impl Fn(&Service) -> bool) -> Result<(), Error> {
+        self.shares.iter().for_each(|share| share.begin_cleaning());
+        let env = [format!("SEAGULL_SLOT={}", slot.0)];
+        for (name, service) in self.definition.services.iter().filter(|(_, service)| which(service)) {
+            let container = self.sandbox.container(name);
+            let (engine, be) = (&self.engine, "reset");
+            Lines { engine, container: &container, service: name, be, env: &env }.run(&service.reset).await?;
+        }
+        self.shares.iter().for_each(|share| share.has_been_cleaned());
+        Ok(())
     }
 
     /// What whoever uses them from this machine has in its environment.

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bollard::models::NetworkCreateRequest;
 use seagull_domain::{Definition, Network, Service};
@@ -12,8 +11,9 @@ use tokio::task::JoinSet;
 use super::address::{Address, variables};
 use super::container::{Base, body, container_name, kept, network_name};
 use super::engine::{Engine, Image, Seen, refused};
-use super::error::{Error, LINES};
+use super::error::Error;
 use super::labels::{Filter, Labels};
+use super::lines::Lines;
 use super::ready::ready;
 use super::site::{Site, now};
 use super::template::{image, key};
@@ -21,8 +21,6 @@ use super::templates::Draft;
 use super::vault;
 use crate::secrets::Secrets;
 
-/// How long a line of `prepare` may take.
-const PREPARE: Duration = Duration::from_secs(600);
 /// Where services are published.
 const LOOPBACK: &str = "127.0.0.1";
 
@@ -112,6 +110,17 @@ pub struct Sandbox {
     pub labels: Labels,
     /// Of each service, from where it is used.
     pub addresses: BTreeMap<String, Address>,
+    beside: Beside,
+}
+
+/// Services of other sandboxes that are used in one as its own, by their names.
+pub type Beside = BTreeMap<String, Neighbour>;
+
+/// A service of another sandbox.
+#[derive(Debug, Clone)]
+pub struct Neighbour {
+    pub container: String,
+    pub address: Address,
 }
 
 impl Sandbox {
@@ -123,7 +132,7 @@ impl Sandbox {
             let _ = discard(&start.engine, &start.labels).await;
         }
         let addresses = started?;
-        Ok(Sandbox { labels: start.labels, addresses })
+        Ok(Sandbox { labels: start.labels, addresses, beside: start.beside })
     }
 
     /// One that is up already for this machine; none if a service of it does not run any more.
@@ -140,7 +149,7 @@ impl Sandbox {
             }
             addresses.insert(name.clone(), Reach::Machine.address(name, service, &seen));
         }
-        Ok(Some(Sandbox { labels: labels.clone(), addresses }))
+        Ok(Some(Sandbox { labels: labels.clone(), addresses, beside: Beside::new() }))
     }
 
     /// What whoever uses the services has in its environment.
@@ -154,7 +163,16 @@ impl Sandbox {
 
     /// The container of a service.
     pub fn container(&self, service: &str) -> String {
-        container_name(&self.labels, service)
+        let elsewhere = self.beside.get(service).map(|neighbour| neighbour.container.clone());
+        elsewhere.unwrap_or_else(|| container_name(&self.labels, service))
+    }
+
+    /// Its services, as another sandbox has them beside its own.
+    pub fn neighbours(&self) -> Beside {
+        let neighbour = |(name, address): (&String, &Address)| {
+            (name.clone(), Neighbour { container: self.container(name), address: address.clone() })
+        };
+        self.addresses.iter().map(neighbour).collect()
     }
 }
 
@@ -175,23 +193,20 @@ pub struct Start {
     pub definition: Arc<Definition>,
     pub labels: Labels,
     pub reach: Reach,
+    /// What of the definition is up elsewhere.
+    pub beside: Beside,
     pub tell: Tell,
 }
 
 impl Start {
     async fn all(&self) -> Result<BTreeMap<String, Address>, Error> {
         let images = Arc::new(self.images().await?);
-        if let Some(internal) = self.reach.network(&self.definition) {
-            let request = NetworkCreateRequest {
-                name: network_name(&self.labels),
-                labels: Some(self.labels.on(None)),
-                internal: Some(internal),
-                ..Default::default()
-            };
-            self.engine.create_network(request).await?;
-        }
-        let (mut begun, mut done) = (BTreeSet::new(), BTreeSet::new());
-        let mut addresses = BTreeMap::new();
+        self.network().await?;
+        let mut done: BTreeSet<String> = self.beside.keys().cloned().collect();
+        let mut begun = done.clone();
+        let beside = self.beside.iter();
+        let mut addresses: BTreeMap<_, _> =
+            beside.map(|(name, neighbour)| (name.clone(), neighbour.address.clone())).collect();
         let mut services = JoinSet::new();
         loop {
             for name in self.definition.next(&begun, &done) {
@@ -206,6 +221,25 @@ impl Start {
             done.insert(name.clone());
             addresses.insert(name, address);
         }
+    }
+
+    /// Its network, with what is up elsewhere in it by its name; none where nobody would be there besides.
+    async fn network(&self) -> Result<(), Error> {
+        let alone = self.definition.services.keys().all(|name| self.beside.contains_key(name));
+        let needed = self.reach == Reach::Inside || !alone;
+        let Some(internal) = self.reach.network(&self.definition).filter(|_| needed) else { return Ok(()) };
+        let name = network_name(&self.labels);
+        let request = NetworkCreateRequest {
+            name: name.clone(),
+            labels: Some(self.labels.on(None)),
+            internal: Some(internal),
+            ..Default::default()
+        };
+        self.engine.create_network(request).await?;
+        for (service, neighbour) in &self.beside {
+            self.engine.connect_to(&name, &neighbour.container, service).await?;
+        }
+        Ok(())
     }
 
     /// Sees to it that all images are here.
@@ -309,26 +343,8 @@ impl Start {
         if !service.prepare.is_empty() {
             (self.tell)(Progress::Preparing { service: name.to_owned() });
         }
-        for line in &service.prepare {
-            self.run(&container_name(&self.labels, name), name, line).await?;
-        }
-        Ok(())
-    }
-
-    async fn run(&self, container: &str, name: &str, line: &str) -> Result<(), Error> {
-        let failed = |how: String, said: String| {
-            Err(Error::Prepare { service: name.to_owned(), line: line.to_owned(), how, said })
-        };
-        let command = ["/bin/sh", "-ec", line].map(str::to_owned);
-        let running = self.engine.run(container, &command);
-        match tokio::time::timeout(PREPARE, running).await {
-            Ok(Ok(ran)) if ran.code == 0 => Ok(()),
-            Ok(Ok(ran)) => failed(format!("ends with {}", ran.code), ran.said),
-            Ok(Err(error)) => failed(error.to_string(), String::new()),
-            Err(_) => {
-                let log = self.engine.last_lines(container, LINES).await;
-                failed(format!("has not ended after {} s", PREPARE.as_secs()), log)
-            }
-        }
+        let container = container_name(&self.labels, name);
+        let (engine, be, env) = (&self.engine, "prepared", &[][..]);
+        Lines { engine, container: &container, service: name, be, env }.run(&service.prepare).await
     }
 }

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use seagull_domain::Definition;
+use seagull_domain::{Definition, Service};
 
 use super::engine::Image;
 use super::labels::Labels;
@@ -83,17 +83,23 @@ pub fn key(definition: &Definition, name: &str, images: &BTreeMap<String, Image>
     };
     text(name);
     for (name, service) in definition.with_its_needs(name) {
-        let mut service = service.clone();
-        for path in service.files.values_mut() {
-            let found = contents(Path::new(path));
-            let found = found.map_err(|error| io::Error::other(format!("{path}: {error}")))?;
-            *path = found.to_hex().to_string();
-        }
+        let service = with_contents(service)?;
         text(name);
         text(images.get(&service.image).map_or("", |image| &image.id));
         text(&serde_json::to_string(&service).map_err(io::Error::other)?);
     }
     Ok(hasher.finalize().to_hex()[..KEY].to_owned())
+}
+
+/// A service with what is in its files instead of where they are.
+pub fn with_contents(service: &Service) -> io::Result<Service> {
+    let mut service = service.clone();
+    for path in service.files.values_mut() {
+        let found = contents(Path::new(path));
+        let found = found.map_err(|error| io::Error::other(format!("{path}: {error}")))?;
+        *path = found.to_hex().to_string();
+    }
+    Ok(service)
 }
 
 /// Of a file, or of all that is in a directory.
@@ -120,7 +126,7 @@ fn contents(path: &Path) -> io::Result<blake3::Hash> {
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::{Environment, Service};
+    use seagull_domain::Environment;
 
     use super::super::labels::tests::labels;
     use super::*;

@@ -30,6 +30,9 @@ pub struct Service {
     /// Whether what it is then is saved, and is what each begins with.
     #[serde(default)]
     pub template: bool,
+    /// Lines for the shell in the container, run between two bundles that use it, so that the next finds it clean.
+    #[serde(default)]
+    pub reset: Vec<String>,
     /// Services that are ready and prepared before this one starts.
     pub depends_on: Vec<String>,
     pub limits: Limits,
@@ -38,8 +41,8 @@ pub struct Service {
     pub scope: Scope,
 }
 
-/// What a service lives for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What a service lives for, the shortest first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// One bundle, and its worker with it.
@@ -47,6 +50,15 @@ pub enum Scope {
     /// All that a worker lives for.
     #[default]
     Slot,
+    /// All workers of a run on an executor.
+    Run,
+    /// All workers of an executor.
+    Executor,
+}
+
+impl Scope {
+    /// Those of services that workers share, the longest first.
+    pub const SHARED: [Scope; 2] = [Scope::Executor, Scope::Run];
 }
 
 /// When a service can be used.
@@ -167,6 +179,8 @@ pub enum Impossible {
     Unknown { service: String, named_by: Option<String> },
     /// Each depends on the next, and the last on the first.
     Circle(Vec<String>),
+    /// A service that workers share depends on one that ends before it.
+    Outlives { service: String, needs: String },
 }
 
 impl Definition {
@@ -191,10 +205,25 @@ impl Definition {
             services.insert(service, found.clone());
         }
         let definition = Definition { name: name.to_owned(), environment: environment.clone(), services };
-        match definition.circle() {
-            Some(circle) => Err(Impossible::Circle(circle)),
-            None => Ok(definition),
+        match (definition.circle(), definition.outlives()) {
+            (Some(circle), _) => Err(Impossible::Circle(circle)),
+            (None, Some((service, needs))) => Err(Impossible::Outlives { service, needs }),
+            (None, None) => Ok(definition),
         }
+    }
+
+    /// The services of a scope; none where it has none.
+    pub fn of_scope(&self, scope: Scope) -> Option<Definition> {
+        let services = self.services.iter().filter(|(_, service)| service.scope == scope);
+        let services: BTreeMap<_, _> =
+            services.map(|(name, service)| (name.clone(), service.clone())).collect();
+        let (name, environment) = (self.name.clone(), self.environment.clone());
+        (!services.is_empty()).then_some(Definition { name, environment, services })
+    }
+
+    /// Whether any of its services is to be made clean between two bundles.
+    pub fn resets(&self) -> bool {
+        self.services.values().any(|service| !service.reset.is_empty())
     }
 
     /// Whether there is anything of it on an engine.
@@ -243,6 +272,14 @@ impl Definition {
     pub fn isolation(&self) -> Isolation {
         let is_short = self.services.values().any(|service| service.scope == Scope::Bundle);
         if is_short { Isolation::Bundle } else { Isolation::Slot }
+    }
+
+    fn outlives(&self) -> Option<(String, String)> {
+        let shared = self.services.iter().filter(|(_, service)| Scope::SHARED.contains(&service.scope));
+        let mut needs = shared
+            .flat_map(|(name, service)| service.depends_on.iter().map(move |need| (name, service, need)));
+        let ends = needs.find(|(_, service, need)| self.services[*need].scope < service.scope);
+        ends.map(|(name, _, need)| (name.clone(), need.clone()))
     }
 
     fn circle(&self) -> Option<Vec<String>> {
@@ -312,5 +349,13 @@ mod tests {
         assert_eq!(define(&["a"], &[("a", &["a"])]), circle(&["a"]));
         let all: [(&str, &[&str]); 4] = [("a", &["b"]), ("b", &["ok", "c"]), ("c", &["b"]), ("ok", &[])];
         assert_eq!(define(&["a"], &all), circle(&["b", "c"]));
+        let shared = Service { scope: Scope::Executor, ..service(&["b"]) };
+        let services = |scope| {
+            [("a".to_owned(), shared.clone()), ("b".to_owned(), Service { scope, ..service(&[]) })].into()
+        };
+        let both = Environment { services: vec!["a".to_owned()], ..Environment::default() };
+        assert!(Definition::of("e", &both, &services(Scope::Executor)).is_ok());
+        let ends = Impossible::Outlives { service: "a".to_owned(), needs: "b".to_owned() };
+        assert_eq!(Definition::of("e", &both, &services(Scope::Run)), Err(ends));
     }
 }

@@ -97,6 +97,9 @@ pub(super) fn checked(mut suite: Suite, workspace: &Workspace) -> Checked<Suite>
                     Impossible::Circle(circle) => {
                         format!("need services that wait for each other: {}", circle.join(", "))
                     }
+                    Impossible::Outlives { service, needs } => {
+                        format!("need the service {service}, which lives longer than {needs} that it needs")
+                    }
                 },
             )
         })?;

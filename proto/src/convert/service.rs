@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use seagull_domain::{Limits, Probe, Ready, Rights, SecretSource, Service};
+use seagull_domain::{Limits, Probe, Ready, Rights, Scope, SecretSource, Service};
 
 use super::Invalid;
 use super::environment::name;
@@ -28,6 +28,7 @@ impl From<Service> for v1::Service {
             within_ms: service.ready.within_ms,
             prepare: service.prepare,
             template: service.template,
+            reset: service.reset,
             depends_on: service.depends_on,
             memory_kib: service.limits.memory_kib,
             millicpus: service.limits.millicpus,
@@ -65,6 +66,10 @@ impl TryFrom<v1::Service> for Service {
         if message.template && (message.read_only || !message.secrets.is_empty()) {
             return Err(Invalid::new("Service.template", "is of one with secrets, or that is read-only"));
         }
+        let scope = words::optional(message.scope, "Service.scope")?.unwrap_or_default();
+        if scope == Scope::Bundle && !message.reset.is_empty() {
+            return Err(Invalid::new("Service.reset", "is of one that is for a bundle"));
+        }
         let user = message.user.map(|user| scalar::without_nul(user, limits::WORD_BYTES, "Service.user"));
         Ok(Self {
             image: filled(message.image, "Service.image")?,
@@ -81,6 +86,7 @@ impl TryFrom<v1::Service> for Service {
             url: message.url.map(|url| filled(url, "Service.url")).transpose()?,
             prepare: arguments(message.prepare, "Service.prepare")?,
             template: message.template,
+            reset: arguments(message.reset, "Service.reset")?,
             depends_on: scalar::list(message.depends_on, limits::SERVICES, "Service.depends_on", |text| {
                 name(text, "Service.depends_on")
             })?,
@@ -94,7 +100,7 @@ impl TryFrom<v1::Service> for Service {
                 capabilities: capabilities(message.capabilities, "Service.capabilities")?,
                 read_only: message.read_only,
             },
-            scope: words::optional(message.scope, "Service.scope")?.unwrap_or_default(),
+            scope,
         })
     }
 }

@@ -60,7 +60,7 @@ words!(InfraCause {
     EnvironmentDiffers,
 });
 words!(Sickness { NothingStarts, TestsFail });
-words!(Scope { Bundle, Slot });
+words!(Scope { Bundle, Slot, Run, Executor });
 words!(Network { None, Internal, Egress });
 words!(Isolation { Slot, Bundle, Test });
 words!(Algorithm { Greedy, Ilp, Auto });

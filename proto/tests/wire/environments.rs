@@ -12,9 +12,11 @@ impl Source {
     /// What a suite's tests need: services in a chain, and environments that name some of them.
     pub fn environments(&mut self, in_place: bool, is_pytest: bool) -> Suite {
         let count = self.within(0, 5);
+        // All of one, so that none outlives what it needs.
+        let scope = self.pick(&[Scope::Bundle, Scope::Slot, Scope::Run, Scope::Executor]);
         let services = (0..count).map(|number| {
             let waits_for = (number > 0 && self.coin()).then(|| format!("s{}", number - 1));
-            (format!("s{number}"), self.service(waits_for, in_place))
+            (format!("s{number}"), self.service(waits_for, scope, in_place))
         });
         let services: Vec<_> = services.collect();
         let environment = |s: &mut Self| Environment {
@@ -51,7 +53,7 @@ impl Source {
         }
     }
 
-    fn service(&mut self, waits_for: Option<String>, in_place: bool) -> Service {
+    fn service(&mut self, waits_for: Option<String>, scope: Scope, in_place: bool) -> Service {
         let ports = vec![1, 5432, u16::MAX];
         let probes = [
             Probe::Started,
@@ -64,6 +66,7 @@ impl Source {
         let probe = probes[self.bits() as usize % probes.len()].clone();
         let path = |s: &mut Self| format!("/p{}", s.text(100));
         let template = self.coin();
+        let reset = if scope == Scope::Bundle { Vec::new() } else { self.list(3, |s| s.text(300)) };
         Service {
             image: format!("i{}", self.text(200)),
             command: self.maybe(|s| vec!["run".to_owned(), s.text(100)]),
@@ -83,7 +86,8 @@ impl Source {
                 capabilities: self.list(3, |s| s.pick(&["CHOWN", "SYS_PTRACE"]).to_owned()),
                 read_only: !template && self.coin(),
             },
-            scope: self.pick(&[Scope::Bundle, Scope::Slot]),
+            reset,
+            scope,
         }
     }
 }
@@ -112,6 +116,10 @@ fn a_service_that_asks_for_what_it_may_not_have_is_refused() {
     };
     bad("Service.image", |m| m.image.clear());
     bad("Service.command", |m| m.command = vec!["a\0".into()]);
+    bad("Service.reset", |m| {
+        (m.reset, m.scope) = (vec!["true".into()], v1::Scope::Bundle as i32);
+    });
+    bad("Service.scope", |m| m.scope = 9);
     bad("Service.variables", |m| m.variables = [("a=b".to_owned(), String::new())].into());
     bad("Service.secrets", |m| m.secrets = [("A".to_owned(), "hunter2".to_owned())].into());
     bad("Service.secrets", |m| m.secrets = [("../a".to_owned(), "env:A".to_owned())].into());

@@ -9,7 +9,8 @@ use std::time::Instant;
 use anyhow::{Context, anyhow};
 use seagull_domain::Definition;
 use seagull_executor::docker::{
-    self, Engine, Guard, Kind, Labels, Object, Progress, Reach, Sandbox, Start, digest, discard, terminate,
+    self, Beside, Engine, Guard, Kind, Labels, Object, Progress, Reach, Sandbox, Start, digest, discard,
+    terminate,
 };
 use serde_json::json;
 
@@ -151,6 +152,7 @@ pub async fn start(
         definition: definition.clone(),
         labels: labels.clone(),
         reach: Reach::Machine,
+        beside: Beside::new(),
         tell: Arc::new(tell),
     });
     Ok(progress.during(what, started).await?)

@@ -300,6 +300,11 @@ impl World {
                     Action::Order { agent: id, slot, worker, order: Order::Feed { attempt, tests } },
                 );
             }
+            Effect::Reset { slot, worker } => {
+                self.census.count("services made clean");
+                let delay = self.random.within(1..=500);
+                self.after(delay, Action::Order { agent: id, slot, worker, order: Order::Reset });
+            }
             Effect::Finish { slot, worker } => {
                 self.after(0, Action::Order { agent: id, slot, worker, order: Order::Finish });
             }

@@ -75,7 +75,7 @@ impl World {
                 self.controller_exits(agent, id, dies, 2);
             }
             Order::Interrupt => self.controller_exits(agent, id, false, 1),
-            Order::Node(_) | Order::Feed { .. } => {}
+            Order::Node(_) | Order::Reset | Order::Feed { .. } => {}
         }
     }
 

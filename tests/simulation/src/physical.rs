@@ -97,6 +97,8 @@ pub struct WorkerLife {
     pub discovery_told: bool,
     /// When it had what its controller had for it.
     pub configured: Option<u64>,
+    /// When its services were made clean.
+    pub cleaned: Vec<u64>,
 }
 
 pub struct ControllerLife {

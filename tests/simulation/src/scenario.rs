@@ -245,6 +245,11 @@ fn expected_end(executors: &[ExecutorPlan], runs: &[RunPlan]) -> u64 {
 }
 
 impl RunPlan {
+    /// Whether its services are made clean between two bundles.
+    pub fn resets(&self) -> bool {
+        self.tests.len().is_multiple_of(4)
+    }
+
     /// What a test needs around it.
     pub fn environment(&self, test: TestIndex) -> EnvironmentNumber {
         self.environments.get(test.0 as usize).copied().unwrap_or_default()

@@ -1,9 +1,10 @@
 //! Environments: a worker for each, and what becomes of tests whose services end under them.
 
 use seagull_domain::{
-    AttemptState, EndCause, EnvironmentNumber, InfraCause, Isolation, Kind, Record, SlotIndex, TestCause,
+    AttemptId, AttemptState, EndCause, EnvironmentNumber, InfraCause, Isolation, Kind, Record, SlotIndex,
+    TestCause,
 };
-use seagull_executor_core::{Effect, Exit, Renewal, WorkerEvent};
+use seagull_executor_core::{Effect, Exit, Renewal, WorkerEvent, WorkerId};
 
 use crate::world::{World, entry, exited, feed, finish, gave_back, passed, wanted};
 
@@ -86,6 +87,34 @@ fn a_machine_without_memory_is_no_failure_of_the_test() {
     assert_eq!(world.failures(), []);
     let cause = EndCause::GaveBack(InfraCause::MachineOutOfMemory, "none left".into());
     assert_eq!(world.report(1).state, AttemptState::Ended(cause));
+}
+
+#[test]
+fn services_are_made_clean_between_two_attempts_or_replaced() {
+    let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
+    world.worker(1, WorkerEvent::Renews(Renewal { resets: true, ..Renewal::default() }));
+    world.desired.push(wanted(2, Kind::Run, 0));
+    world.answer(Vec::new());
+    world.contents(2, 1, &[entry(2, 0), entry(3, 0)]);
+    world.starts(0);
+    let next = WorkerEvent::Next { failed: false, peak_kib: 0 };
+    assert_eq!(world.worker(1, next.clone()), [feed(1, 1, &[1])], "of the same attempt");
+    world.worker(1, passed(0));
+    world.starts(1);
+    assert_eq!(world.worker(1, next.clone()), [], "its fixtures come down first");
+    let reset = Effect::Reset { slot: SlotIndex(0), worker: WorkerId(1) };
+    assert_eq!(world.worker(1, passed(1)), [reset]);
+    assert_eq!(world.worker(1, next), [], "it waits");
+    let (mut replaced, mut cancelled) = (world.clone(), world.clone());
+    assert_eq!(world.worker(1, WorkerEvent::Reset { clean: true }), [feed(1, 2, &[2, 3])]);
+    assert_eq!(replaced.worker(1, WorkerEvent::Reset { clean: false }), [finish(1)]);
+    let effects = replaced.worker(1, exited());
+    assert!(matches!(&effects[..], [Effect::Start(start)] if start.attempt == AttemptId(2)), "{effects:?}");
+    assert_eq!(replaced.report(2).state, AttemptState::Waiting, "it is not given back");
+    cancelled.desired.clear();
+    cancelled.runs.clear();
+    cancelled.answer(Vec::new());
+    assert_eq!(cancelled.worker(1, WorkerEvent::Reset { clean: true }), []);
 }
 
 #[test]

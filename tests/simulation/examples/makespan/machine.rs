@@ -129,7 +129,7 @@ impl Fleet {
                 self.ends(machine);
             }
             Effect::Kill { .. } => self.ends(machine),
-            Effect::Node { .. } | Effect::Left => {}
+            Effect::Reset { .. } | Effect::Node { .. } | Effect::Left => {}
         }
     }
 

@@ -145,7 +145,7 @@ fn is_taken_apart(story: &Story, event: &RunEvent, test: TestIndex) -> bool {
 }
 
 /// A worker runs no more than it lives for, and nothing more when it has too much memory, but for what is related to
-/// what it has run.
+/// what it has run; and no other attempt finds what one has left in its services.
 fn renewed(story: &Story) -> Result<(), String> {
     let spec = &story.plan.spec;
     let mut workers: BTreeMap<usize, Vec<&Execution>> = BTreeMap::new();
@@ -165,6 +165,11 @@ fn renewed(story: &Story) -> Result<(), String> {
             let fits = spec.worker_memory_kib.is_none_or(|limit| before * TEST_KIB <= limit);
             ensure((lives && fits) || story.plan.relations.iter().any(related), || {
                 format!("worker {} was not renewed between {} and {}", a.worker, a.test, b.test)
+            })?;
+            let cleaned = &story.physical.workers[a.worker].cleaned;
+            let is_clean = cleaned.iter().any(|at| a.end.is_none_or(|end| end <= *at) && *at <= b.start);
+            ensure(!story.plan.resets() || a.attempt == b.attempt || is_clean, || {
+                format!("what {} left was not made clean before {}", a.test, b.test)
             })?;
         }
     }

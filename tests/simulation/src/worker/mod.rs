@@ -18,8 +18,13 @@ const FILE: u32 = 10;
 
 #[derive(Debug, Clone)]
 pub enum Order {
-    Feed { attempt: AttemptId, tests: Vec<TestIndex> },
+    Feed {
+        attempt: AttemptId,
+        tests: Vec<TestIndex>,
+    },
     Node(NodeOrder),
+    /// Its services are made clean then.
+    Reset,
     Finish,
     Interrupt,
     Kill,
@@ -141,6 +146,7 @@ impl World {
             suite_errors: 0,
             discovery_told: false,
             configured: None,
+            cleaned: Vec::new(),
         });
         let life = self.physical.workers.len() - 1;
         let dies = self.mishap(7);

@@ -31,6 +31,11 @@ impl World {
                     _ => {}
                 }
             }
+            Order::Reset => {
+                let (clean, now) = (!self.mishap(100), self.now);
+                self.life(place).cleaned.extend(clean.then_some(now));
+                self.say(place, WorkerEvent::Reset { clean });
+            }
             Order::Interrupt => self.is_interrupted(place),
             Order::Kill => self.is_killed(place),
         }

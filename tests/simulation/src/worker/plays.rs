@@ -15,8 +15,13 @@ impl World {
     pub(super) fn is_ready(&mut self, place: Place) {
         let run = self.at(place).run;
         let spec = &self.scenario.runs[run].spec;
-        let renewal =
-            Renewal { isolation: spec.isolation, memory_kib: spec.worker_memory_kib, ..Renewal::default() };
+        let resets = self.scenario.runs[run].resets();
+        let renewal = Renewal {
+            isolation: spec.isolation,
+            memory_kib: spec.worker_memory_kib,
+            resets,
+            ..Renewal::default()
+        };
         let (grace_ms, fails_fast) = (spec.grace_ms, spec.fail_fast.is_some());
         self.say(place, WorkerEvent::Renews(renewal));
         if fails_fast {
