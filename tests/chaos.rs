@@ -1,5 +1,5 @@
 //! Who is killed, and when: nothing is left on the engine or on this machine, and no test is blamed. `make chaos` prints the
-//! table.
+//! table; `SEAGULL_CHAOS` has the parts of it that are wanted, such as `engine template`.
 
 use std::thread;
 
@@ -8,54 +8,143 @@ use nix::sys::signal::{Signal, kill};
 use crate::containers::suite;
 use crate::environments::{GUARDED, RUN, run, start_through};
 use crate::harness::{Docker, Finished, Marked, Question, Suite, Victim, Way, When, until};
+use crate::services::said;
 
-/// What is asked of the engine, in the order of a sandbox's life.
-const QUESTIONS: [(&str, Question); 11] = [
-    ("network", ("POST", "/networks/create")),
-    ("service made", ("POST", "/containers/create")),
-    ("service started", ("POST", "-keeper/start")),
-    ("service ready", ("GET", "-keeper/json")),
-    ("files", ("POST", "/volumes/create")),
-    ("tests' container made", ("POST", "_tests")),
-    ("tests' container started", ("POST", "_tests/start")),
-    ("tests awaited", ("POST", "_tests/wait")),
-    ("containers removed", ("DELETE", "/containers/")),
-    ("network removed", ("DELETE", "/networks/")),
-    ("files removed", ("DELETE", "/volumes/")),
+/// What a run asks of the engine for a sandbox, in order, each by how often it was asked before.
+struct Life {
+    name: &'static str,
+    stages: &'static [(&'static str, Question, usize)],
+    /// What is written of `keeper` besides.
+    keeper: &'static str,
+    /// How many tests, each in a bundle of its own.
+    tests: usize,
+    /// Who is killed, and from which stage on there is somebody to kill, or to see it.
+    victims: &'static [(&'static str, usize, usize)],
+}
+
+const LIVES: [Life; 4] = [
+    Life {
+        name: "plain",
+        stages: &[
+            ("network", ("POST", "/networks/create"), 0),
+            ("service made", ("POST", "/containers/create"), 0),
+            ("service started", ("POST", "-keeper/start"), 0),
+            ("service ready", ("GET", "-keeper/json"), 0),
+            ("files", ("POST", "/volumes/create"), 0),
+            ("tests' container made", ("POST", "_tests"), 0),
+            ("tests' container started", ("POST", "_tests/start"), 0),
+            ("tests awaited", ("POST", "_tests/wait"), 0),
+            ("containers removed", ("DELETE", "/containers/"), 0),
+            ("network removed", ("DELETE", "/networks/"), 0),
+            ("files removed", ("DELETE", "/volumes/"), 0),
+        ],
+        keeper: "",
+        tests: 1,
+        victims: &[
+            ("tests", 7, 9),
+            ("service", 3, 9),
+            ("guard", 0, 11),
+            ("executor", 0, 11),
+            ("engine", 0, 11),
+        ],
+    },
+    Life {
+        name: "template",
+        stages: &[
+            ("service told to end", ("POST", "-keeper/stop"), 0),
+            ("saved", ("POST", "/commit"), 0),
+            ("first one removed", ("DELETE", "-keeper"), 0),
+            ("made again, with it", ("POST", "/containers/create"), 1),
+            ("started again", ("POST", "-keeper/start"), 1),
+        ],
+        keeper: "template = true",
+        tests: 1,
+        victims: &[("guard", 0, 5), ("executor", 0, 5), ("engine", 0, 5)],
+    },
+    Life {
+        name: "ahead",
+        stages: &[
+            ("network", ("POST", "/networks/create"), 1),
+            ("service made", ("POST", "/containers/create"), 2),
+            ("service started", ("POST", "-keeper/start"), 1),
+            ("files", ("POST", "/volumes/create"), 1),
+            ("tests' container made", ("POST", "/containers/create"), 3),
+            ("tests' container started", ("POST", "_tests/start"), 1),
+        ],
+        keeper: "scope = 'bundle'",
+        tests: 2,
+        victims: &[("guard", 0, 6), ("executor", 0, 6), ("engine", 0, 6)],
+    },
+    Life {
+        name: "shared",
+        stages: &[
+            ("network", ("POST", "/networks/create"), 0),
+            ("service made", ("POST", "/containers/create"), 0),
+            ("service ready", ("GET", "-keeper/json"), 0),
+            ("joined", ("POST", "/connect"), 0),
+            ("left", ("POST", "/disconnect"), 0),
+            ("removed", ("DELETE", "/containers/"), 1),
+        ],
+        keeper: "scope = 'executor'",
+        tests: 1,
+        victims: &[("service", 2, 5), ("guard", 0, 6), ("executor", 0, 6), ("engine", 0, 6)],
+    },
 ];
-/// Who is killed, and from which question on there is somebody to kill, or to see it.
-const VICTIMS: [(&str, usize, usize); 5] =
-    [("tests", 7, 9), ("service", 3, 9), ("guard", 0, 11), ("executor", 0, 11), ("engine", 0, 11)];
-const TEST: &str = "def test_x(keeper):\n    assert keeper('x') == ['x']\n";
+
+/// The first goes on for as long as the sandbox of the second takes.
+const TESTS: [&str; 2] = ["a", "b"];
+const TEST: &str =
+    "import time\ndef test_x(keeper):\n    assert keeper('x') == ['x']\n    time.sleep(PAUSE)\n";
+/// Ends when it is told to.
+const ENDS: &str = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n";
 
 #[test]
-#[ignore = "takes minutes, and kills the engine of all cases"]
+#[ignore = "takes many minutes, and kills the engine of all cases"]
 fn nothing_is_left_and_no_test_is_blamed_whoever_is_killed_and_when() {
     let Some(docker) = Docker::get() else { return };
-    for (victim, from, to) in VICTIMS {
-        // One engine serves all.
-        let at_a_time = if victim == "engine" { 1 } else { 4 };
-        for questions in QUESTIONS[from..to].chunks(at_a_time) {
-            thread::scope(|scope| {
-                for (stage, question) in questions {
-                    let docker = &docker;
-                    scope.spawn(move || {
-                        let outcomes = [When::Before, When::During, When::After]
-                            .map(|when| outcome(docker, victim, *question, when));
-                        println!("| {victim} | {stage} | {} |", outcomes.join(" | "));
-                    });
-                }
-            });
+    let wanted = std::env::var("SEAGULL_CHAOS").unwrap_or_default();
+    let is_wanted = |words: [&str; 2]| wanted.split_whitespace().all(|word| words.contains(&word));
+    for life in &LIVES {
+        for (victim, from, to) in life.victims.iter().filter(|(victim, ..)| is_wanted([life.name, victim])) {
+            // One engine serves all.
+            let at_a_time = if *victim == "engine" { 1 } else { 4 };
+            for stages in life.stages[*from..*to].chunks(at_a_time) {
+                thread::scope(|scope| {
+                    for (stage, question, before) in stages {
+                        let docker = &docker;
+                        scope.spawn(move || {
+                            let outcomes = [When::Before, When::During, When::After]
+                                .map(|when| outcome(docker, life, victim, (*question, *before), when));
+                            println!("| {} | {victim} | {stage} | {} |", life.name, outcomes.join(" | "));
+                        });
+                    }
+                });
+            }
         }
     }
 }
 
 /// What the run came to; and nothing is left of it, and it can be run again.
-fn outcome(docker: &Docker, victim: &str, question: Question, when: When) -> String {
-    let suite = suite(&[("tests/db/test_a.py", TEST)]);
-    let told = format!("{victim} at {question:?} {when:?}");
-    let way = Way::new(docker, suite.beside("engine"), question, when, aimed_at(docker, &suite, victim));
-    let mut running = start_through(docker, &suite, &way, &RUN);
+fn outcome(
+    docker: &Docker,
+    life: &Life,
+    victim: &str,
+    (question, before): (Question, usize),
+    when: When,
+) -> String {
+    let suite = suite(&[]);
+    let pause = if life.tests > 1 { "5" } else { "0" };
+    for name in &TESTS[..life.tests] {
+        suite.write(&format!("tests/db/test_{name}.py"), &TEST.replace("PAUSE", pause));
+    }
+    suite.write("keeper.py", &format!("{ENDS}{}", suite.read("keeper.py")));
+    let settings = format!("user = \"1000\"\n{}", life.keeper);
+    suite.write("seagull.toml", &suite.read("seagull.toml").replacen("user = \"1000\"", &settings, 1));
+    let told = format!("{} {victim} at {question:?} {when:?}", life.name);
+    let victim_of = aimed_at(docker, &suite, victim);
+    let way = Way::at(docker, suite.beside("engine"), (question, before), when, victim_of);
+    let all = [&RUN[..], &["--cap", "1s"]].concat();
+    let mut running = start_through(docker, &suite, &way, &all);
     let came_to = match victim {
         "executor" => {
             assert_eq!(running.wait().0, 137, "{told}");
@@ -68,9 +157,11 @@ fn outcome(docker: &Docker, victim: &str, question: Question, when: When) -> Str
     suite.marked().all_gone_within(GUARDED);
     if !docker.objects(&suite).is_empty() {
         // What nobody was left to remove is when somebody looks.
-        run(docker, &suite, &["tests"]).expect_counts(0, &[("passed", 1)]);
+        run(docker, &suite, &["tests"]).expect_counts(0, &[("passed", life.tests)]);
     }
     assert_eq!(docker.objects(&suite), [""; 0], "{told}");
+    said(&docker.seagull(&suite, &["services", "templates", "--remove"]).output().unwrap(), 0);
+    assert_eq!(docker.templates(&suite), 0, "{told}");
     came_to
 }
 

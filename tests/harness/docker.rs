@@ -203,9 +203,21 @@ pub struct Way {
 impl Way {
     /// Kills the victim at the first such question.
     pub fn new(docker: &Docker, socket: PathBuf, question: Question, when: When, victim: Victim) -> Way {
+        Way::at(docker, socket, (question, 0), when, victim)
+    }
+
+    /// Kills the victim at such a question, when so many have been asked before.
+    pub fn at(
+        docker: &Docker,
+        socket: PathBuf,
+        (question, before): (Question, usize),
+        when: When,
+        victim: Victim,
+    ) -> Way {
         let listener = UnixListener::bind(&socket).unwrap();
         let killed: Arc<AtomicUsize> = Arc::default();
-        let hit = Hit { question, when, victim: victim.clone(), killed: killed.clone() };
+        let asked = Arc::default();
+        let hit = Hit { question, before, asked, when, victim: victim.clone(), killed: killed.clone() };
         let engine = docker.socket();
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
@@ -231,6 +243,9 @@ impl Way {
 #[derive(Clone)]
 struct Hit {
     question: Question,
+    before: usize,
+    /// How often it was asked by now.
+    asked: Arc<AtomicUsize>,
     when: When,
     victim: Victim,
     killed: Arc<AtomicUsize>,
@@ -243,7 +258,8 @@ impl Hit {
         let Ok(length) = client.read(&mut head) else { return };
         let text = String::from_utf8_lossy(&head[..length]);
         let line = text.lines().next().unwrap_or_default();
-        let is_meant = line.starts_with(self.question.0) && line.contains(self.question.1);
+        let is_such = line.starts_with(self.question.0) && line.contains(self.question.1);
+        let is_meant = is_such && self.asked.fetch_add(1, Ordering::SeqCst) >= self.before;
         let is_at = |when| is_meant && self.when == when;
         if is_at(When::Before) && self.kill() {
             return;
