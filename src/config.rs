@@ -23,6 +23,7 @@ use crate::framework;
 use crate::memory;
 pub use command::ARGUMENTS;
 use reader::Reader;
+pub use services::cpus;
 pub use setup::Setup;
 
 pub const FILE: &str = "seagull.toml";

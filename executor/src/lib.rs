@@ -7,7 +7,7 @@ pub mod docker;
 mod http;
 pub mod interpreter;
 mod kept;
-mod memory;
+pub mod machine;
 pub mod notice;
 mod process_tree;
 mod remove;

@@ -386,6 +386,7 @@ mod tests {
 
     fn report() -> Report {
         Report {
+            capacity: seagull_domain::Resources::UNBOUNDED,
             executor: "e".parse().unwrap(),
             boot: "b".parse().unwrap(),
             sequence: 1,

@@ -10,6 +10,7 @@ use seagull_executor::notice::{Endpoint, Source};
 use tonic::transport::Uri;
 
 use super::{Gc, StateArgs, TlsArgs, TokenArgs, url};
+use crate::config::cpus;
 use crate::duration;
 use crate::memory;
 
@@ -121,6 +122,12 @@ pub struct Executor {
     /// Tests at a time [default: this machine's cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub slots: Option<u16>,
+    /// How much memory its tests in containers, and services, may have together [default: nine tenths of this machine's]
+    #[arg(long, value_name = "SIZE", value_parser = memory::parse_kib)]
+    pub memory: Option<u64>,
+    /// How many cores they may have together [default: this machine's]
+    #[arg(long, value_name = "N", value_parser = cpus)]
+    pub cpus: Option<u32>,
     /// Where unpacked artifacts and the framework's caches are kept [default: .seagull beside seagull.toml, else at the
     /// top of the repository, else here]
     #[arg(long, value_name = "DIR")]

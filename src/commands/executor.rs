@@ -4,8 +4,9 @@ use std::process;
 use std::sync::Arc;
 
 use anyhow::Context;
+use seagull_domain::Resources;
 use seagull_executor::notice::Source;
-use seagull_executor::{Executor, Notice, Options};
+use seagull_executor::{Executor, Notice, Options, machine};
 
 use super::{drain, services};
 use crate::cli::{self, OfExecutors};
@@ -37,10 +38,16 @@ pub async fn run(args: cli::Executor) -> anyhow::Result<u8> {
         count(slots.into(), "slot"),
         client::name(&scheduler)
     );
+    let all = machine::capacity();
+    let capacity = Resources {
+        memory_kib: args.memory.unwrap_or(all.memory_kib),
+        millicpus: args.cpus.map_or(all.millicpus, u64::from),
+    };
     let labels = args.labels.into_iter().collect();
     let (state, setups) = (state.directory, None);
     let tell = Arc::new(|text: String| say!("{text}"));
-    let options = Options { id, slots, labels, state, setups, tell, channel, token, in_place: false };
+    let options =
+        Options { id, slots, capacity, labels, state, setups, tell, channel, token, in_place: false };
     let mut executor = Executor::start(options).context("the executor cannot start")?;
     for source in args.notice_files.into_iter().map(Source::File).chain(args.notices) {
         executor.heed(source, args.drain_limit);

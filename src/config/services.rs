@@ -200,7 +200,7 @@ fn url(text: &str) -> Result<String, String> {
 }
 
 /// A number of cores, in thousandths.
-pub(super) fn cpus(text: &str) -> Result<u32, String> {
+pub fn cpus(text: &str) -> Result<u32, String> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let part = format!("{part:0<3}");
     let digits = part.len() == 3 && part.bytes().all(|byte| byte.is_ascii_digit());

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use seagull_domain::{
-    Batch, BundleContents, DesiredAttempt, EndCause, Entry, EnvironmentNumber, Generation, Outcome, Record,
-    RunId, SlotIndex, SlotNumber, SuiteError, TestIndex,
+    Batch, BundleContents, DesiredAttempt, EndCause, Entry, Generation, Outcome, Record, RunId, SlotIndex,
+    SlotNumber, SuiteError, Surroundings, TestIndex,
 };
 
 use crate::leave::is_drain;
@@ -16,7 +16,7 @@ pub struct Attempt {
     pub slot: SlotIndex,
     pub number: SlotNumber,
     pub slots: u32,
-    pub environment: EnvironmentNumber,
+    pub surroundings: Surroundings,
     pub discover: bool,
     /// The generation of the contents it works by; 0 while it has none.
     pub generation: Generation,
@@ -63,7 +63,7 @@ impl Attempt {
             slot: desired.slot,
             number: desired.number,
             slots: desired.slots,
-            environment: desired.environment,
+            surroundings: desired.surroundings,
             discover: desired.kind == seagull_domain::Kind::Discover,
             generation: Generation(0),
             anticipated: false,

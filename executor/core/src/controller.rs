@@ -11,9 +11,7 @@
 
 use std::time::Duration;
 
-use seagull_domain::{
-    AttemptId, EnvironmentNumber, Instant, Record, RunId, SlotIndex, SlotNumber, SuiteError,
-};
+use seagull_domain::{AttemptId, Instant, Record, RunId, SlotIndex, SlotNumber, SuiteError, Surroundings};
 
 use crate::message::{NodeOrder, Start};
 use crate::slot::{Death, Worker, past_start_limit};
@@ -161,7 +159,7 @@ impl State {
             attempt,
             number,
             slots,
-            environment: EnvironmentNumber::default(),
+            surroundings: Surroundings::default(),
             discover: false,
             died: None,
             whole: false,

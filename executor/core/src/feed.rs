@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use seagull_domain::{AttemptId, Entry, EnvironmentNumber, Isolation, RunId, SlotIndex, TestIndex};
+use seagull_domain::{AttemptId, Entry, Isolation, RunId, SlotIndex, Surroundings, TestIndex};
 
 use crate::message::Start;
 use crate::slot::{Cleaning, Phase, Worker};
@@ -21,7 +21,13 @@ impl State {
         let needed = self.needed(slot);
         let worker = self.slots[usize::from(slot.0)].worker.as_ref();
         match (worker, needed) {
-            (None, Some((attempt, whole))) => self.start(slot, attempt, whole),
+            (None, Some((attempt, whole))) => {
+                if self.has_room(slot, self.attempts[&attempt].surroundings.needs) {
+                    self.start(slot, attempt, whole);
+                } else {
+                    self.make_room(slot);
+                }
+            }
             (Some(worker), needed) if worker.takes_tests() || worker.phase == Phase::Starting => {
                 let serves = |(attempt, whole): (AttemptId, bool)| {
                     worker.can_serve(&self.attempts[&attempt]) && (worker.whole || !whole)
@@ -54,8 +60,13 @@ impl State {
         (attempt.is_ready() && needs).then_some((id, whole))
     }
 
-    /// What a slot is going to start a worker for when its present one is gone, where that is known by now.
-    pub fn needs_next(&self, slot: SlotIndex) -> Option<(RunId, EnvironmentNumber)> {
+    /// What a slot is going to start a worker for when its present one is gone, where that is known by now, and there is
+    /// room for it beside that.
+    pub fn needs_next(&self, slot: SlotIndex) -> Option<(RunId, Surroundings)> {
+        self.wants_next(slot).filter(|(_, of)| self.has_room_ahead(slot, of.needs))
+    }
+
+    pub(crate) fn wants_next(&self, slot: SlotIndex) -> Option<(RunId, Surroundings)> {
         let worker = self.slots[usize::from(slot.0)].worker.as_ref()?;
         let has_tests =
             |attempt: &Attempt| attempt.is_open() && !attempt.discover && attempt.next(true).is_some();
@@ -63,7 +74,13 @@ impl State {
         let is_next = |id: AttemptId| if again { id >= worker.attempt } else { id > worker.attempt };
         let (_, next) = self.queue(slot).find(|(id, attempt)| is_next(*id) && has_tests(attempt))?;
         let goes_on = worker.can_serve(next) && !worker.is_isolated();
-        (!goes_on && self.runs.contains(&next.run)).then(|| (next.run.clone(), next.environment))
+        (!goes_on && self.runs.contains(&next.run)).then(|| (next.run.clone(), next.surroundings))
+    }
+
+    /// Whether its slot has nothing for it, and it has nothing.
+    pub(crate) fn has_nothing_to_do(&self, slot: SlotIndex, worker: &Worker) -> bool {
+        let is_idle = worker.takes_tests() && worker.fed.is_empty() && !self.is_discovering(worker);
+        is_idle && self.needed(slot).is_none() && self.bound(worker).is_none()
     }
 
     /// The attempt that the worker is at, if tests of a relation that has started there are still to run: they go before
@@ -98,7 +115,7 @@ impl State {
         let id = self.new_worker();
         let state = self.attempts.get_mut(&attempt).expect("an open attempt");
         let (run, number, slots, discover) = (state.run.clone(), state.number, state.slots, state.discover);
-        let environment = state.environment;
+        let surroundings = state.surroundings;
         let died = state.died.clone();
         // A discovery is under way as soon as its worker is.
         state.fed += u32::from(discover);
@@ -106,7 +123,7 @@ impl State {
             id,
             run: run.clone(),
             number,
-            environment,
+            surroundings,
             phase: Phase::Starting,
             connected: false,
             ready: false,
@@ -148,7 +165,7 @@ impl State {
             attempt,
             number,
             slots,
-            environment,
+            surroundings,
             discover,
             died,
             whole,

@@ -11,6 +11,7 @@ mod feed;
 mod leave;
 mod message;
 mod report;
+mod room;
 mod sanity;
 mod slot;
 mod state;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use seagull_domain::{
-    Attachment, AttemptId, BundleContents, Desired, Discovery, EnvironmentNumber, Generation, InfraCause,
-    Isolation, RunId, SlotIndex, SlotNumber, SuiteError, TestIndex, TestResult, TextRef,
+    Attachment, AttemptId, BundleContents, Desired, Discovery, Generation, InfraCause, Isolation, RunId, SlotIndex,
+    SlotNumber, SuiteError, Surroundings, TestIndex, TestResult, TextRef,
 };
 
 use crate::Notice;
@@ -275,7 +275,7 @@ pub struct Start {
     pub attempt: AttemptId,
     pub number: SlotNumber,
     pub slots: u32,
-    pub environment: EnvironmentNumber,
+    pub surroundings: Surroundings,
     pub discover: bool,
     /// How the worker died that was to discover before it.
     pub died: Option<String>,

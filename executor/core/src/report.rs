@@ -50,6 +50,7 @@ impl State {
             sequence: self.sequence,
             known: self.known,
             slots: self.slots.len() as u16,
+            capacity: self.capacity,
             labels: self.labels.clone(),
             draining: self.leaving.as_ref().map(|leaving| leaving.drain.clone()),
             attempts,

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use seagull_domain::Resources;
+
 use crate::State;
 use crate::controller::Node;
 
@@ -44,6 +46,14 @@ impl State {
             assert!(known, "{}: a worker waits for nobody", worker.run);
             assert!(!worker.has_last || worker.retired, "{}: a worker that has its last goes on", worker.run);
         }
+        let needs: Vec<_> =
+            workers().map(|w| w.surroundings.needs).filter(|needs| *needs != Resources::default()).collect();
+        let all = needs.iter().copied().reduce(Resources::and).unwrap_or_default();
+        assert!(
+            needs.len() < 2 || self.capacity.have_room(needs[1..].iter().copied(), needs[0]),
+            "workers need {all:?}, and there is {:?}",
+            self.capacity
+        );
         assert!(fed.is_empty(), "workers have tests of attempts that are forgotten: {fed:?}");
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, Entry, EnvironmentNumber, InfraCause, Instant, Isolation, RunId, SlotNumber, TestIndex,
+    AttemptId, Entry, InfraCause, Instant, Isolation, RunId, SlotNumber, Surroundings, TestIndex,
 };
 
 use crate::controller::Node;
@@ -27,7 +27,7 @@ pub struct Worker {
     pub id: WorkerId,
     pub run: RunId,
     pub number: SlotNumber,
-    pub environment: EnvironmentNumber,
+    pub surroundings: Surroundings,
     pub phase: Phase,
     /// Whether its process ever said anything.
     pub connected: bool,
@@ -197,12 +197,12 @@ impl Worker {
         }
     }
 
-    /// Whether it can work for an attempt it was not started for. Not for one of another environment, which has another
+    /// Whether it can work for an attempt it was not started for. Not for one of other surroundings, which has another
     /// sandbox, nor for one of another number: that was given out anew, after the executor had been lost. And not for a
     /// discovery: only a new process collects anew.
     pub fn can_serve(&self, attempt: &Attempt) -> bool {
-        let own = (&self.run, self.number, self.environment);
-        !self.retired && !attempt.discover && own == (&attempt.run, attempt.number, attempt.environment)
+        let own = (&self.run, self.number, self.surroundings);
+        !self.retired && !attempt.discover && own == (&attempt.run, attempt.number, attempt.surroundings)
     }
 
     /// What it lives for. What starts a process for each batch is isolated by that, but its sandbox is not.

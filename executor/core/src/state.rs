@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use seagull_domain::{AttemptId, BootId, EndCause, Epoch, ExecutorId, InfraCause, Instant, RunId, SlotIndex};
+use seagull_domain::{
+    AttemptId, BootId, EndCause, Epoch, ExecutorId, InfraCause, Instant, Resources, RunId, SlotIndex,
+};
 
 use crate::attempt::Attempt;
 use crate::controller::Controller;
@@ -31,6 +33,8 @@ pub struct State {
     pub executor: ExecutorId,
     pub boot: BootId,
     pub labels: BTreeMap<String, String>,
+    /// What its workers share.
+    pub capacity: Resources,
     pub settings: Settings,
     pub sequence: u64,
     /// The newest desired state taken.
@@ -56,6 +60,7 @@ impl State {
             executor,
             boot,
             labels: BTreeMap::new(),
+            capacity: Resources::UNBOUNDED,
             settings,
             sequence: 0,
             known: (Epoch(0), 0),

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use seagull_domain::{Definition, EnvironmentNumber, Limits, RunId, Scope, SlotIndex};
+use seagull_domain::{Definition, Limits, RunId, Scope, SlotIndex, Surroundings};
 use seagull_executor_core::{Start, State};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
@@ -12,12 +12,10 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::launch::{Lodging, Wanted, lodge};
 use super::worker::Shared;
 use crate::docker::Held;
-use crate::memory;
+use crate::machine;
 
 /// What is taken to be needed of memory by what has no limit, in KiB.
 const UNLIMITED: u64 = 512 << 10;
-/// So much of the machine's memory stays free: a tenth.
-const FREE: u64 = 10;
 
 /// Of each slot, the sandbox that is ready for its next worker, or is being made.
 #[derive(Default)]
@@ -31,7 +29,7 @@ pub(super) struct Pool {
 
 /// A sandbox that nobody lives in yet.
 pub(super) struct Ahead {
-    what: (RunId, EnvironmentNumber),
+    what: (RunId, Surroundings),
     /// Whoever drops it gives the sandbox up.
     stop: oneshot::Sender<()>,
     task: JoinHandle<Made>,
@@ -63,7 +61,7 @@ impl Pool {
 
     /// The one of a worker that starts.
     pub fn take(&mut self, start: &Start) -> Option<Ahead> {
-        let fits = |ahead: &Ahead| ahead.what == (start.run.clone(), start.environment);
+        let fits = |ahead: &Ahead| ahead.what == (start.run.clone(), start.surroundings);
         if start.controller || !self.ahead.get(&start.slot).is_some_and(fits) {
             return None;
         }
@@ -85,18 +83,18 @@ impl Pool {
 }
 
 impl Ahead {
-    fn begin(shared: Shared, what: (RunId, EnvironmentNumber), name: String) -> Ahead {
+    fn begin(shared: Shared, what: (RunId, Surroundings), name: String) -> Ahead {
         let (stop, stopped) = oneshot::channel();
-        let (run, environment) = what.clone();
+        let (run, surroundings) = what.clone();
         let task = tokio::spawn(async move {
             let mut held = None;
             let made = async {
                 let context = shared.contexts.get(&run).await.ok()?;
-                let definition = context.definition(environment).ok().flatten()?;
+                let definition = context.definition(surroundings).ok().flatten()?;
                 if !definition.needs_engine() || !has_room(&definition) {
                     return None;
                 }
-                let wanted = Wanted { context, environment, controller: false, name };
+                let wanted = Wanted { context, surroundings, controller: false, name };
                 lodge(&shared, wanted, &mut held).await.ok()
             };
             let lodging = tokio::select! {
@@ -158,21 +156,5 @@ fn has_room(definition: &Definition) -> bool {
     let services = own.map(|service| &service.limits);
     let limits = services.chain(definition.environment.container.as_ref().map(|container| &container.limits));
     let needed = limits.map(|limits: &Limits| limits.memory_kib.unwrap_or(UNLIMITED)).sum();
-    memory::machine().is_some_and(|memory| fits(memory, needed))
-}
-
-/// All in KiB.
-fn fits(memory: memory::Machine, needed: u64) -> bool {
-    memory.available.saturating_sub(needed) >= memory.total / FREE
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_machine_keeps_some_of_its_memory() {
-        let machine = memory::Machine { total: 1000, available: 400 };
-        assert!(fits(machine, 300) && !fits(machine, 301) && !fits(machine, u64::MAX));
-    }
+    machine::memory().is_some_and(|memory| memory.has_room(needed))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use seagull_domain::{
     AttemptId, Built, BundleContents, Definition, Digest, EnvironmentNumber, Framework, Isolation, Manifest,
-    RunId, RunSpec, TestIndex, Workspace,
+    RunId, RunSpec, Surroundings, TestIndex, Workspace,
 };
 use seagull_executor_core::Settings;
 use tokio::sync::OnceCell;
@@ -215,10 +215,11 @@ impl Context {
     }
 
     /// An environment of the run, with absolute paths of what its services are shown; none where that is nothing.
-    pub fn definition(&self, number: EnvironmentNumber) -> Result<Option<Definition>, String> {
-        let found = self.spec.suite.definition(number);
+    pub fn definition(&self, of: Surroundings) -> Result<Option<Definition>, String> {
+        let found = self.spec.suite.definition(of.environment);
         let found = found.map_err(|impossible| format!("its environment cannot be: {impossible:?}"))?;
-        Ok(found.map(|definition| definition.below(&self.root)))
+        let sized = |found: Definition| if of.larger { found.larger() } else { found };
+        Ok(found.map(|definition| sized(definition).below(&self.root)))
     }
 
     /// What an environment of the run says of variables.

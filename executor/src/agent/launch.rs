@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use seagull_domain::{Definition, EnvironmentNumber, Framework, InfraCause, SlotNumber, Workspace};
+use seagull_domain::{Definition, EnvironmentNumber, Framework, InfraCause, SlotNumber, Surroundings, Workspace};
 use seagull_executor_core::{Event, Start, WorkerEvent};
 use tokio::net::UnixListener;
 
@@ -80,8 +80,8 @@ pub(super) async fn launch(
             None => {
                 tries += 1;
                 let name = format!("{}-{}", name(&start), start.worker.0);
-                let (context, environment) = (context.clone(), start.environment);
-                let wanted = Wanted { context, environment, controller: start.controller, name };
+                let (context, surroundings) = (context.clone(), start.surroundings);
+                let wanted = Wanted { context, surroundings, controller: start.controller, name };
                 let lodged = lodge(&shared, wanted, held).await;
                 lodged.map_err(|message| (InfraCause::SandboxFailed, message))?
             }
@@ -103,7 +103,7 @@ pub(super) async fn launch(
 /// A sandbox for a worker.
 pub(super) struct Wanted {
     pub context: Arc<Context>,
-    pub environment: EnvironmentNumber,
+    pub surroundings: Surroundings,
     /// One runs no tests.
     pub controller: bool,
     /// What no other of this executor has.
@@ -149,7 +149,7 @@ pub(super) async fn lodge(
 
 /// What its tests need of an engine, if anything.
 fn needed(context: &Context, wanted: &Wanted) -> Result<Option<Definition>, String> {
-    let definition = context.definition(wanted.environment)?.filter(|_| !wanted.controller);
+    let definition = context.definition(wanted.surroundings)?.filter(|_| !wanted.controller);
     Ok(definition.filter(Definition::needs_engine))
 }
 
@@ -254,7 +254,7 @@ fn left_path(home: &Home, name: &str) -> PathBuf {
 }
 
 fn begin(shared: &Shared, wanted: Wanted, given: Given) -> Result<Lodging, String> {
-    let Wanted { context, environment, name, .. } = wanted;
+    let Wanted { context, surroundings, name, .. } = wanted;
     let io = |error: std::io::Error| format!("cannot make sandbox {name}: {error}");
     let [directory, temporary] = shared.home.sandbox(&name).map_err(io)?;
     let listener = UnixListener::bind(directory.join("socket")).map_err(io)?;
@@ -262,7 +262,7 @@ fn begin(shared: &Shared, wanted: Wanted, given: Given) -> Result<Lodging, Strin
     std::fs::create_dir_all(left.join(NOW)).map_err(io)?;
     let spec = Spec {
         command: command(&context, &given, &directory, &log)?,
-        env: whole_environment(&context, environment, &given, (&temporary, &left.join(NOW))),
+        env: whole_environment(&context, surroundings.environment, &given, (&temporary, &left.join(NOW))),
         cwd: context.directory.clone(),
         directories: vec![directory, temporary.clone()],
         log: log.clone(),

@@ -21,7 +21,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use seagull_domain::{AttemptId, BootId, Desired, ExecutorId, Generation, Instant, RunId, SlotIndex};
+use seagull_domain::{
+    AttemptId, BootId, Desired, ExecutorId, Generation, Instant, Resources, RunId, SlotIndex,
+};
 use seagull_executor_core::{Effect, Event, Leaving, Settings, State, WorkerId};
 use seagull_proto::Token;
 use seagull_proto::convert::{Answer, BundleAsked};
@@ -55,6 +57,8 @@ const PARTING: Duration = Duration::from_secs(60);
 pub struct Options {
     pub id: ExecutorId,
     pub slots: u16,
+    /// What they share.
+    pub capacity: Resources,
     pub labels: BTreeMap<String, String>,
     /// Artifacts and framework caches are kept here.
     pub state: PathBuf,
@@ -168,6 +172,7 @@ impl Agent {
         };
         let mut core = State::new(options.id, boot, options.slots, Settings::default());
         core.labels = options.labels;
+        core.capacity = options.capacity;
         let calls = Calls::new(connection, shared.logs.clone(), shared.attachments.clone());
         let origin = tokio::time::Instant::now();
         let (workers, tasks, pool) = Default::default();

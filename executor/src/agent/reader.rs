@@ -152,7 +152,7 @@ impl Reader {
 
 /// What the run asks of its workers.
 fn say_what_is_asked(voice: &Voice) {
-    let (spec, environment) = (&voice.context.spec, voice.start.environment);
+    let (spec, environment) = (&voice.context.spec, voice.start.surroundings.environment);
     let resets = voice.services.as_ref().is_some_and(Services::resets);
     let asked = renewal(spec, voice.context.lives_for(environment));
     voice.say(WorkerEvent::Renews(Renewal { resets, ..asked }));

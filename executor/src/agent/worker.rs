@@ -255,16 +255,19 @@ impl Launched {
 
     /// Its container had no more memory than this.
     fn over_memory(&self, exit: &sandbox::Exit) -> String {
-        let environment = self.voice.context.spec.suite.environment(self.voice.start.environment);
-        let (name, limit) = environment.map_or(("", None), |(name, environment)| {
-            (name, environment.container.as_ref().and_then(|container| container.limits.memory_kib))
-        });
+        let of = self.voice.start.surroundings;
+        let environment = self.voice.context.definition(of).ok().flatten();
+        let name = environment.as_ref().map_or("", |environment| &environment.name);
+        let container =
+            environment.as_ref().and_then(|environment| environment.environment.container.as_ref());
+        let limit = container.and_then(|container| container.limits.memory_kib);
         let [limit, peak] =
             [limit.map(|kib| kib >> 10), Some(exit.usage.peak_bytes >> 20).filter(|peak| *peak > 0)]
                 .map(|mib| mib.map(|mib| format!("{mib} MiB")));
         let peak = peak.map(|peak| format!(", with a peak of {peak}")).unwrap_or_default();
         let limit = limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
-        format!("over its memory limit{limit}: killed{peak}; [environment.{name}] memory sets it")
+        let twice = if of.larger { ", twice what is set" } else { "" };
+        format!("over its memory limit{limit}{twice}: killed{peak}; [environment.{name}] memory sets it")
     }
 
     /// What it was at is not to blame.

@@ -192,6 +192,8 @@ pub enum Evidence {
     Predecessor,
     /// Its test was decided already.
     AfterDecision,
+    /// Its test was over its memory limit, and runs again in a larger slot, with twice the memory.
+    FirstMemoryKill,
 }
 
 impl Evidence {
@@ -200,6 +202,7 @@ impl Evidence {
         match self {
             Evidence::Predecessor => "predecessor",
             Evidence::AfterDecision => "after_decision",
+            Evidence::FirstMemoryKill => "first_memory_kill",
         }
     }
 }

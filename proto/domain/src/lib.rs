@@ -11,6 +11,7 @@ pub mod id;
 pub mod manifest;
 pub mod outcome;
 pub mod overview;
+pub mod resources;
 pub mod run;
 pub mod secret;
 pub mod suite;
@@ -34,12 +35,13 @@ pub use outcome::{
     Attachment, Cause, InfraCause, Outcome, Sickness, SuiteError, TestCause, TestResult, TextRef,
 };
 pub use overview::{NotPassed, PastRun, RERUN_OF, RunOverview, RunState, TestHistory};
+pub use resources::{Resources, Size};
 pub use run::{Algorithm, Branch, Isolation, Planning, RunSpec, Workspace};
 pub use secret::SecretSource;
 pub use suite::{Setup, Suite};
 pub use sync::{
     AttemptReport, AttemptState, Batch, BundleContents, Desired, DesiredAttempt, Discovery, Drain,
-    DrainState, EndCause, Entry, Kind, Record, Report, Role, WorkerReport,
+    DrainState, EndCause, Entry, Kind, Record, Report, Role, Surroundings, WorkerReport,
 };
 pub use time::Instant;
 pub use verdict::{Counts, Ledger, NotExecuted, RunVerdict, Seen, Verdict};

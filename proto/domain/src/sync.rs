@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Attachment, AttemptId, BootId, Digest, EnvironmentNumber, Epoch, ExecutorId, Generation, InfraCause,
+    Attachment, AttemptId, BootId, Digest, EnvironmentNumber, Epoch, ExecutorId, Generation, InfraCause, Resources,
     RunId, SlotIndex, SlotNumber, SuiteError, TestIndex, TestResult, TextRef,
 };
 
@@ -20,6 +20,8 @@ pub struct Report {
     /// The newest desired state the executor acts on.
     pub known: (Epoch, u64),
     pub slots: u16,
+    /// What its slots share.
+    pub capacity: Resources,
     pub labels: BTreeMap<String, String>,
     /// Set where it takes nothing new and is about to leave.
     pub draining: Option<Drain>,
@@ -161,13 +163,22 @@ pub struct DesiredAttempt {
     pub number: SlotNumber,
     /// How many slots the run knew of when the attempt was assigned; at least `number + 1`.
     pub slots: u32,
-    /// What its tests need.
-    pub environment: EnvironmentNumber,
+    pub surroundings: Surroundings,
     /// Contents of an older generation are to be replaced.
     pub generation: Generation,
     pub cancel: bool,
     /// Why it is cancelled: another attempt has the result of the test that it is at. What it has said counts.
     pub superseded: bool,
+}
+
+/// What a worker is made for: what runs in it needs all of the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Surroundings {
+    pub environment: EnvironmentNumber,
+    /// Whether its tests have twice the memory that is written.
+    pub larger: bool,
+    /// What all of that takes of its executor.
+    pub needs: Resources,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

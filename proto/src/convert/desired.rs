@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use seagull_domain::{Desired, DesiredAttempt, EnvironmentNumber, RunId, SlotIndex};
+use seagull_domain::{Desired, DesiredAttempt, EnvironmentNumber, Resources, RunId, SlotIndex, Surroundings};
 
 use super::Invalid;
 use super::scalar::{self, Checked};
@@ -105,7 +105,10 @@ impl From<DesiredAttempt> for v1::DesiredAttempt {
             generation: desired.generation.0,
             cancel: desired.cancel,
             superseded: desired.superseded,
-            environment: desired.environment.0.into(),
+            environment: desired.surroundings.environment.0.into(),
+            larger: desired.surroundings.larger,
+            memory_kib: desired.surroundings.needs.memory_kib.min(limits::NUMBER),
+            millicpus: desired.surroundings.needs.millicpus.min(limits::NUMBER),
         }
     }
 }
@@ -129,7 +132,14 @@ impl TryFrom<v1::DesiredAttempt> for DesiredAttempt {
             generation: scalar::generation(message.generation, "DesiredAttempt.generation")?,
             cancel: message.cancel,
             superseded: message.superseded,
-            environment: environment(message.environment)?,
+            surroundings: Surroundings {
+                environment: environment(message.environment)?,
+                larger: message.larger,
+                needs: Resources {
+                    memory_kib: scalar::number(message.memory_kib, "DesiredAttempt.memory_kib")?,
+                    millicpus: scalar::number(message.millicpus, "DesiredAttempt.millicpus")?,
+                },
+            },
         })
     }
 }

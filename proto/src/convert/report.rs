@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use prost::Message;
 use prost::encoding::encoded_len_varint;
 use seagull_domain::{
-    AttemptReport, AttemptState, Batch, Discovery, Drain, EndCause, InfraCause, Record, Report, TestIndex,
-    WorkerReport,
+    AttemptReport, AttemptState, Batch, Discovery, Drain, EndCause, InfraCause, Record, Report, Resources,
+    TestIndex, WorkerReport,
 };
 
 use super::Invalid;
@@ -30,6 +30,8 @@ impl From<Report> for v1::ReportMessage {
             known_epoch: report.known.0.0,
             known_version: report.known.1,
             slots: report.slots.into(),
+            memory_kib: known(report.capacity.memory_kib),
+            millicpus: known(report.capacity.millicpus),
             labels: report.labels,
             draining,
             drain_cause,
@@ -80,6 +82,10 @@ impl TryFrom<v1::ReportMessage> for Report {
             known: (epoch, version),
             slots: u16::try_from(slots)
                 .map_err(|_| Invalid::new("ReportMessage.slots", format!("is {slots}")))?,
+            capacity: Resources {
+                memory_kib: amount(message.memory_kib, "ReportMessage.memory_kib")?,
+                millicpus: amount(message.millicpus, "ReportMessage.millicpus")?,
+            },
             labels: scalar::labels(message.labels, "ReportMessage.labels")?,
             draining: message.draining.then_some(drain).transpose()?,
             attempts,
@@ -90,6 +96,15 @@ impl TryFrom<v1::ReportMessage> for Report {
             batches: message.batches.into_iter().map(Batch::try_from).collect::<Checked<_>>()?,
         })
     }
+}
+
+/// What is not known is without bound.
+fn known(amount: u64) -> Option<u64> {
+    Some(amount).filter(|amount| *amount <= limits::NUMBER)
+}
+
+fn amount(amount: Option<u64>, field: &'static str) -> Checked<u64> {
+    amount.map_or(Ok(u64::MAX), |amount| scalar::number(amount, field))
 }
 
 fn drain_parts(drain: Drain) -> (i32, String) {

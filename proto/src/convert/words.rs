@@ -69,5 +69,5 @@ words!(DrainState { Absent, Unheard, Asked, Draining });
 words!(Ranking { Failing, Flaky, Slowest, Slower });
 words!(Recall { Idle, PastCap, Drained, Cordoned });
 words!(Role { Run, Predecessor });
-words!(Evidence { Predecessor, AfterDecision });
+words!(Evidence { Predecessor, AfterDecision, FirstMemoryKill });
 words!(RunVerdict { Passed, Failed, Incomplete, Cancelled });

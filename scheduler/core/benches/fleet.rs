@@ -78,6 +78,7 @@ impl Fleet {
             of.map(|(slot, worker)| WorkerReport { run: run.clone(), slot: *slot, number: worker.number })
         });
         let report = Report {
+            capacity: seagull_domain::Resources::UNBOUNDED,
             boot: "b".parse().expect("a safe id"),
             sequence: self.sequence,
             known: (Epoch(1), self.state.executors.get(&id).map_or(0, |known| known.version)),

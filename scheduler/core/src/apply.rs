@@ -221,7 +221,8 @@ impl Run {
     }
 
     fn assign(&mut self, what: &What) {
-        let What::Assigned { attempt, bundle, executor, boot, slot, number, slots, copy, .. } = what else {
+        let What::Assigned { attempt, bundle, executor, boot, slot, number, slots, copy, larger, .. } = what
+        else {
             unreachable!("called for an assignment")
         };
         let contents = bundle.and_then(|bundle| self.pending.remove(&bundle));
@@ -242,6 +243,7 @@ impl Run {
             number: *number,
             slots: *slots,
             environment,
+            larger: *larger,
             status: Status::Live,
             generation: Generation(1),
             place: (0..).zip(&entries).map(|(place, (test, _))| (*test, place)).collect(),
@@ -327,6 +329,7 @@ impl Run {
     }
 
     fn record_result(&mut self, attempt: AttemptId, result: &TestResult, evidence: Option<Evidence>) {
+        self.test_mut(result.test).larger |= evidence == Some(Evidence::FirstMemoryKill);
         if evidence.is_none() {
             self.weigh(attempt, result);
             let test = self.test_mut(result.test);

@@ -14,6 +14,7 @@ use crate::fact::What;
 use crate::held_back::HeldBack;
 use crate::rooms::{Rooms, is_short};
 use crate::run::{Attempt, Bundle, Run};
+use crate::sizes::Wanted;
 use crate::state::{Executor, Place};
 use crate::step::Step;
 use crate::suspects::is_early;
@@ -55,27 +56,27 @@ pub(crate) fn best_matching(state: &State) -> Vec<Match> {
     matches
 }
 
-/// Whether there is an executor for what is of an environment beside those that are to be avoided.
+/// Whether there is an executor for what is wanted beside those that are to be avoided.
 pub(crate) fn may_go_elsewhere(
     state: &State,
     avoid: &BTreeSet<ExecutorId>,
     held_back: &HeldBack,
-    environment: EnvironmentNumber,
+    wanted: &Wanted,
 ) -> bool {
-    let takes = |(id, executor)| held_back.leaves_any(id, executor, environment);
+    let takes = |(id, executor)| held_back.leaves_any(id, executor, wanted);
     state.executors.iter().any(|one| !avoid.contains(one.0) && takes(one))
 }
 
-/// Whether a bundle, with its environment, may go to an executor: not where it should not, unless there is nowhere else.
+/// Whether a bundle, with what it wants, may go to an executor: not where it should not, unless there is nowhere else.
 pub(crate) fn may_go(
     state: &State,
-    (bundle, environment): (&Bundle, EnvironmentNumber),
+    (bundle, wanted): (&Bundle, &Wanted),
     held_back: &HeldBack,
     id: &ExecutorId,
     executor: &Executor,
 ) -> bool {
-    held_back.leaves_any(id, executor, environment)
-        && (!bundle.avoid.contains(id) || !may_go_elsewhere(state, &bundle.avoid, held_back, environment))
+    held_back.leaves_any(id, executor, wanted)
+        && (!bundle.avoid.contains(id) || !may_go_elsewhere(state, &bundle.avoid, held_back, wanted))
 }
 
 fn has_work(run: &Run) -> bool {
@@ -98,6 +99,8 @@ struct Work<'a> {
     /// Relations that bundles given out so far have tests of.
     taken: BTreeSet<u32>,
     held_back: HeldBack<'a>,
+    /// What no place has room for.
+    full: BTreeSet<Wanted>,
     /// The idle slots where the run has a worker of an environment, once they are asked for.
     warm: BTreeMap<EnvironmentNumber, BTreeSet<Place<'a>>>,
 }
@@ -107,9 +110,9 @@ impl<'a> Work<'a> {
         let bundles: Box<dyn Iterator<Item = _>> = Box::new(run.in_turn(rest_us));
         let bundles = bundles.peekable();
         let (discovers, held_back) = (run.wants_discovery(), HeldBack::of(state, run));
-        let (given, taken, deferred, warm) = Default::default();
+        let (given, taken, deferred, full, warm) = Default::default();
         let shares = Shares::of(run);
-        Work { id, run, discovers, rest_us, bundles, given, deferred, shares, taken, held_back, warm }
+        Work { id, run, discovers, rest_us, bundles, given, deferred, shares, taken, held_back, full, warm }
     }
 
     /// What finds no slot now finds none later: a slot that may hold something as next was idle before.
@@ -118,15 +121,20 @@ impl<'a> Work<'a> {
             // It does not go where something came back before, but waits for another executor.
             let rooms = rooms.get_or_insert_with(|| Rooms::of(state));
             let default = EnvironmentNumber::default();
-            let mut free =
-                rooms.idle.iter().filter(|place| !self.held_back.contains(place, default)).copied();
+            let wanted = self.run.ordinary(default);
+            let takes = |place: &&Place| {
+                !self.held_back.contains(place, default) && state.has_room(place, &wanted, &rooms.promised)
+            };
+            let mut free = rooms.idle.iter().filter(takes).copied();
             let any = free.clone().next().filter(|_| !state.has_untried(self.run, &BTreeSet::new()));
             let place = free.find(|place| self.run.in_vain_on(place.0) == 0).or(any)?;
             rooms.take_idle(&place);
+            rooms.promise(place, &wanted);
             return Some(self.matched(None, place));
         }
         while let Some((id, bundle, may_move)) = self.next_bundle() {
-            if self.has_busy_relation(bundle) || self.run.has_to_wait(bundle) {
+            let wanted = state.wanted_by(self.run, bundle);
+            if self.full.contains(&wanted) || self.has_busy_relation(bundle) || self.run.has_to_wait(bundle) {
                 continue;
             }
             let rooms = rooms.get_or_insert_with(|| Rooms::of(state));
@@ -142,15 +150,15 @@ impl<'a> Work<'a> {
                 continue;
             }
             let place = if bundle.alone {
-                self.place_alone(state, (id, bundle), rooms)
+                self.place_alone(state, (id, bundle), &wanted, rooms)
             } else {
-                self.best_place(state, bundle, rooms)
+                self.best_place(state, bundle, &wanted, rooms)
             };
             match place {
                 Some(place) if !may_move && !bundle.alone && self.would_move(bundle, place) => {
                     self.deferred.push_back((id, bundle));
                 }
-                Some(place) => return Some(self.give((id, bundle), place, rooms)),
+                Some(place) => return Some(self.give((id, bundle), &wanted, place, rooms)),
                 None => {}
             }
         }
@@ -179,28 +187,32 @@ impl<'a> Work<'a> {
         let places: BTreeMap<_, _> = on_trial.map(|place| (place.0, *place)).collect();
         let (bundle, place) = places.into_values().find_map(|place| {
             let is_unused = rooms.unused.contains(place.0);
-            Some((self.shortest_for(state, place.0, is_unused)?, place))
+            Some((self.shortest_for(state, &place, is_unused, rooms)?, place))
         })?;
         if bundle.1.alone {
             rooms.clear(state, place.0);
         }
-        Some(self.give(bundle, place, rooms))
+        let wanted = state.wanted_by(self.run, bundle.1);
+        Some(self.give(bundle, &wanted, place, rooms))
     }
 
     /// Of what was never executed, if there is any: nothing else would show how tests fare there.
     fn shortest_for(
         &self,
         state: &State,
-        id: &ExecutorId,
+        place: &Place,
         is_unused: bool,
+        rooms: &Rooms,
     ) -> Option<(BundleId, &'a Bundle)> {
-        let (run, executor) = (self.run, &state.executors[id]);
+        let (run, executor) = (self.run, &state.executors[place.0]);
         let waits = |(id, bundle): &(&BundleId, &Bundle)| {
             let is_held = self.given.contains(*id) || (bundle.alone && !is_unused);
             !is_held && !self.has_busy_relation(bundle) && !run.has_to_wait(bundle)
         };
         let goes = |(_, bundle): &(&BundleId, &Bundle)| {
-            may_go(state, (bundle, run.environment_of(bundle)), &self.held_back, id, executor)
+            let wanted = state.wanted_by(run, bundle);
+            state.has_room(place, &wanted, &rooms.promised)
+                && may_go(state, (bundle, &wanted), &self.held_back, place.0, executor)
         };
         let length = |(id, bundle): &(&BundleId, &Bundle)| {
             let is_new = bundle.entries.iter().any(|(test, _)| run.test(*test).executions == 0);
@@ -210,8 +222,15 @@ impl<'a> Work<'a> {
         shortest.map(|(id, bundle)| (*id, bundle))
     }
 
-    fn give(&mut self, (id, bundle): (BundleId, &Bundle), place: Place<'a>, rooms: &mut Rooms<'a>) -> Match {
+    fn give(
+        &mut self,
+        (id, bundle): (BundleId, &Bundle),
+        wanted: &Wanted,
+        place: Place<'a>,
+        rooms: &mut Rooms<'a>,
+    ) -> Match {
         rooms.take(place, self.id, bundle);
+        rooms.promise(place, wanted);
         let before = self.run.worker(place.0, place.1).map(|worker| worker.environment);
         self.shares.moved(before, self.run.environment_of(bundle), bundle);
         self.given.insert(id);
@@ -236,11 +255,12 @@ impl<'a> Work<'a> {
         &self,
         state: &'a State,
         (id, bundle): (BundleId, &Bundle),
+        wanted: &Wanted,
         rooms: &mut Rooms<'a>,
     ) -> Option<Place<'a>> {
-        let environment = self.run.environment_of(bundle);
+        let environment = wanted.environment;
         let goes =
-            |id: &ExecutorId| may_go(state, (bundle, environment), &self.held_back, id, &state.executors[id]);
+            |id: &ExecutorId| may_go(state, (bundle, wanted), &self.held_back, id, &state.executors[id]);
         let kept = rooms.take_kept(self.id, id, goes);
         let mut unused = rooms.unused.iter().copied().filter(|id| !self.held_back.is_tried(id));
         let executor = kept.or_else(|| unused.find(|id| goes(id)))?;
@@ -253,11 +273,25 @@ impl<'a> Work<'a> {
 
     /// Where the run has a worker of its environment already, if there is such a slot; a retry where it did not fail; never
     /// where the bundle should not go, unless there is nowhere else.
-    fn best_place(&mut self, state: &State, bundle: &Bundle, rooms: &Rooms<'a>) -> Option<Place<'a>> {
-        let environment = self.run.environment_of(bundle);
-        let elsewhere = may_go_elsewhere(state, &bundle.avoid, &self.held_back, environment);
+    fn best_place(
+        &mut self,
+        state: &State,
+        bundle: &Bundle,
+        wanted: &Wanted,
+        rooms: &Rooms<'a>,
+    ) -> Option<Place<'a>> {
+        let environment = wanted.environment;
+        let has_room = |place: &&Place| state.has_room(place, wanted, &rooms.promised);
+        let next = || rooms.next.get(self.id).into_iter().flatten();
+        if !rooms.idle.iter().chain(next()).any(|place| has_room(&place)) {
+            self.full.insert(*wanted);
+            return None;
+        }
+        let elsewhere = may_go_elsewhere(state, &bundle.avoid, &self.held_back, wanted);
         let avoids = |place: &Place| elsewhere && bundle.avoid.contains(place.0);
-        let allowed = |place: &&Place| !avoids(place) && !self.held_back.is_no_help(place, environment);
+        let allowed = |place: &&Place| {
+            !avoids(place) && !self.held_back.is_no_help(place, environment) && has_room(place)
+        };
         let (run, idle) = (self.run, &rooms.idle);
         let warm = self.warm.entry(environment).or_insert_with(|| {
             let has_worker = |place: &&Place| run.has_worker_of(environment, place);
@@ -272,8 +306,7 @@ impl<'a> Work<'a> {
         let idle = warm.chain(cold).chain(idle).filter(allowed);
         let failed_at = self.run.failed_at(bundle);
         let other = idle.clone().find(|place| !failed_at.contains(place));
-        let next = || rooms.next.get(self.id)?.iter().find(allowed);
-        other.or_else(|| idle.clone().next()).or_else(next).copied()
+        other.or_else(|| idle.clone().next()).or_else(|| next().find(allowed)).copied()
     }
 }
 
@@ -361,6 +394,9 @@ impl Step<'_> {
         let pending = bundle.map(|bundle| &state.pending[&bundle]);
         let tests = pending.map_or(u32::from(copy.is_some()), |bundle| bundle.entries.len() as u32);
         let alone = pending.is_some_and(|bundle| bundle.alone);
+        let entries = pending.into_iter().flat_map(|bundle| &bundle.entries).map(|(test, _)| *test);
+        let all = entries.chain(copy.map(|copy| copy.test));
+        let larger = self.state.wanted(state, all).larger;
         let boot = self.state.executors[&executor].boot.clone();
         let boot: BootId = boot.expect("an executor with slots has reported its boot");
         let attempt = self.state.next_attempt;
@@ -373,7 +409,7 @@ impl Step<'_> {
         let of = executor.clone();
         self.record(
             &run,
-            What::Assigned { attempt, bundle, executor, boot, slot, number, slots, tests, copy },
+            What::Assigned { attempt, bundle, executor, boot, slot, number, slots, tests, copy, larger },
         );
         self.state.look_for_room(&of);
         if let Some(executor) = self.state.executors.get_mut(&of) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seagull_domain::{Desired, DesiredAttempt, ExecutorId, Kind, RunId};
+use seagull_domain::{Desired, DesiredAttempt, ExecutorId, Kind, RunId, Surroundings};
 
 use crate::run::{Phase, Run};
 use crate::step::Step;
@@ -32,7 +32,11 @@ fn wanted(state: &State, executor: &ExecutorId) -> Wanted {
             slot: attempt.slot,
             number: attempt.number,
             slots: attempt.slots,
-            environment: attempt.environment,
+            surroundings: Surroundings {
+                environment: attempt.environment,
+                larger: attempt.larger,
+                needs: run.needs_of(attempt),
+            },
             generation: attempt.generation,
             cancel: run.is_cancelling() || attempt.withdrawn || attempt.superseded,
             superseded: attempt.superseded,

@@ -33,6 +33,9 @@ pub enum What {
         /// Set where it is a second copy.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         copy: Option<SecondCopy>,
+        /// Whether its tests have twice the memory that is written.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        larger: bool,
     },
     /// The answer to a plan of this generation.
     Planned {

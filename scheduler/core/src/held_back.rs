@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use seagull_domain::{EnvironmentNumber, ExecutorId, SlotIndex};
 
 use crate::run::Run;
+use crate::sizes::Wanted;
 use crate::state::{Executor, Place, State};
 
 /// So many attempts of an environment of a run that a slot could not start, one after the other, show that it is the slot's
@@ -31,7 +32,8 @@ impl<'a> HeldBack<'a> {
             return held_back;
         }
         let lacks = |environment: &EnvironmentNumber| {
-            !state.executors.iter().any(|(id, executor)| held_back.leaves_any(id, executor, *environment))
+            let wanted = run.ordinary(*environment);
+            !state.executors.iter().any(|(id, executor)| held_back.leaves_any(id, executor, &wanted))
         };
         let lacking: BTreeSet<_> = run.spec.suite.numbers().filter(lacks).collect();
         if lacking.len() == run.spec.suite.numbers().count() {
@@ -94,11 +96,12 @@ impl<'a> HeldBack<'a> {
         }
     }
 
-    /// Whether the executor has, or may turn out to have, a slot that takes something of an environment.
-    pub fn leaves_any(&self, id: &ExecutorId, executor: &Executor, environment: EnvironmentNumber) -> bool {
-        let is_sound = |slot| !self.is_broken(&(id, SlotIndex(slot)), environment);
+    /// Whether the executor has, or may turn out to have, a slot that takes what is wanted.
+    pub fn leaves_any(&self, id: &ExecutorId, executor: &Executor, wanted: &Wanted) -> bool {
+        let is_sound = |slot| !self.is_broken(&(id, SlotIndex(slot)), wanted.environment);
         let sound = || self.slots.is_empty() || (0..executor.slots).any(is_sound);
         executor.may_take()
+            && wanted.fits(executor)
             && match self.tried.get(id) {
                 Some(is_to_be_tried) => *is_to_be_tried,
                 None => executor.boot.is_none() || sound(),
@@ -129,27 +132,29 @@ impl State {
     /// Whether there is another slot where all of an environment starts, as far as is known.
     pub(crate) fn has_untried_slot(&self, run: &Run, than: Place, environment: EnvironmentNumber) -> bool {
         let held_back = HeldBack::all(self, run);
-        self.executors.iter().filter(|(id, executor)| executor.may_take() && !held_back.is_tried(id)).any(
-            |(id, executor)| {
-                let places = (0..executor.slots).map(|slot| (id, SlotIndex(slot)));
-                let runs = |place: &Place| {
-                    let is_at_it = executor.running.get(&place.1).is_some_and(|at| at.run == run.spec.id);
-                    is_at_it && run.has_worker_of(environment, place)
-                };
-                let starts = |place: &Place| run.failed_starts(*place, environment) == 0 || runs(place);
-                places
-                    .filter(|place| *place != than && !held_back.contains(place, environment))
-                    .any(|place| starts(&place))
-            },
-        )
+        let wanted = run.ordinary(environment);
+        let takes = |(id, executor): &(&ExecutorId, &Executor)| {
+            executor.may_take() && wanted.fits(executor) && !held_back.is_tried(id)
+        };
+        self.executors.iter().filter(takes).any(|(id, executor)| {
+            let places = (0..executor.slots).map(|slot| (id, SlotIndex(slot)));
+            let runs = |place: &Place| {
+                let is_at_it = executor.running.get(&place.1).is_some_and(|at| at.run == run.spec.id);
+                is_at_it && run.has_worker_of(environment, place)
+            };
+            let starts = |place: &Place| run.failed_starts(*place, environment) == 0 || runs(place);
+            places
+                .filter(|place| *place != than && !held_back.contains(place, environment))
+                .any(|place| starts(&place))
+        })
     }
 
     /// Whether one of these executors is there, takes something of what the run has, and not just one attempt at a time.
     fn has_one(&self, run: &Run, of: impl Fn(&ExecutorId) -> bool) -> bool {
         let held_back = HeldBack::all(self, run);
-        let environments: Vec<_> = run.spec.suite.numbers().collect();
+        let environments: Vec<_> = run.spec.suite.numbers().map(|number| run.ordinary(number)).collect();
         let takes = |id, executor: &Executor| {
-            let leaves = |of: &EnvironmentNumber| held_back.leaves_any(id, executor, *of);
+            let leaves = |of: &Wanted| held_back.leaves_any(id, executor, of);
             executor.boot.is_some() && environments.iter().any(leaves)
         };
         self.executors.iter().any(|(id, executor)| of(id) && !held_back.is_tried(id) && takes(id, executor))

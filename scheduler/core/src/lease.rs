@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use seagull_domain::{BootId, EndCause, ExecutorId, InfraCause, Instant, RunId};
+use seagull_domain::{BootId, EndCause, ExecutorId, InfraCause, Instant, Resources, RunId};
 
 use crate::Effect;
 use crate::fact::What;
@@ -25,6 +25,7 @@ impl Executor {
             closed: None,
             due: None,
             slots: 0,
+            capacity: Resources::UNBOUNDED,
             labels: BTreeMap::new(),
             draining: false,
             drains_for: None,

@@ -71,12 +71,13 @@ impl Step<'_> {
         }
     }
 
-    /// Suspects go alone, and retries one by one, so that one bad test does not hold up another; the rest stays together.
+    /// Suspects go alone, and retries and what needs a larger slot one by one, so that one bad test does not hold up another; the rest stays together.
     fn bundle_again(&mut self, run: &RunId, origin: Origin, tests: &[TestIndex]) {
         let state = &self.state.runs[run];
         let (suspects, others): (Vec<_>, Vec<_>) = tests.iter().partition(|test| state.is_apart(**test));
-        let (retries, rest): (Vec<_>, Vec<_>) =
-            others.into_iter().partition(|test: &TestIndex| state.test(*test).seen.any());
+        let (retries, rest): (Vec<_>, Vec<_>) = others
+            .into_iter()
+            .partition(|test: &TestIndex| state.test(*test).seen.any() || state.test(*test).larger);
         let apart = state.apart(suspects);
         let retries = retries.into_iter().map(|test| (vec![test], Way::AsEver));
         let rest = state.parts(rest, origin.in_vain).into_iter().map(|tests| (tests, Way::AsEver));
@@ -171,8 +172,8 @@ fn to_avoid(state: &State, run: &Run, origin: &Origin, tests: &[TestIndex]) -> B
     let deaths = known().flat_map(|test| &test.deaths).map(|death| &death.executor);
     let all: BTreeSet<_> = missing().chain(deaths).chain(&origin.avoid).cloned().collect();
     let held_back = HeldBack::of(state, run);
-    let environment = known().next().map_or_else(Default::default, |test| test.environment);
-    if may_go_elsewhere(state, &all, &held_back, environment) {
+    let wanted = state.wanted(run, tests.iter().copied());
+    if may_go_elsewhere(state, &all, &held_back, &wanted) {
         return all;
     }
     let last = run.attempts.get(&origin.attempt).map(|attempt| &attempt.executor);
@@ -192,7 +193,8 @@ fn spent(state: &State, run: &Run, test: TestIndex) -> Option<NotExecuted> {
         return Some(NotExecuted::Infra(known.lost_to.unwrap_or(InfraCause::ExecutorLost)));
     }
     // One that is held back takes nothing of the run: to wait for it would give the test to the others for ever.
-    let untried = || may_go_elsewhere(state, &known.missing_on, &HeldBack::of(state, run), known.environment);
+    let wanted = || state.wanted(run, std::iter::once(test));
+    let untried = || may_go_elsewhere(state, &known.missing_on, &HeldBack::of(state, run), &wanted());
     let was_there = || run.discovered_by().is_some_and(|executor| known.missing_on.contains(executor));
     match known.missing_on.len() {
         0 => None,

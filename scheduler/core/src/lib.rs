@@ -31,12 +31,14 @@ mod run;
 mod sanity;
 mod second_copy;
 mod sick;
+mod sizes;
 mod split;
 mod state;
 mod step;
 mod stream;
 mod suspects;
 mod take_back;
+mod weighing;
 mod whereabouts;
 
 pub use desired::Wanted;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::{
     AttemptId, AttemptReport, AttemptState, Batch, BootId, EndCause, Evidence, ExecutorId, InfraCause,
-    Record, Report, Role, RunId, SlotIndex, SuiteError, TestIndex,
+    Record, Report, RunId, SlotIndex, TestIndex,
 };
 
 use crate::fact::What;
@@ -12,6 +12,7 @@ use crate::run::{Attempt, Phase, Run, Status};
 use crate::sick::Pays;
 use crate::state::{Executor, Held, Running};
 use crate::step::{Origin, Step};
+use crate::weighing::Weighing;
 use crate::{Call, Effect, State};
 
 /// So many processes are remembered to have taken an executor's name.
@@ -73,6 +74,7 @@ impl Step<'_> {
         self.state.fleet.slots -= executor.slots_that_count();
         (executor.slots, executor.draining) = capacity;
         self.state.fleet.slots += executor.slots_that_count();
+        executor.capacity = report.capacity;
         executor.labels.clone_from(&report.labels);
         let current = report.known == (epoch, executor.version);
         executor.answered |= current;
@@ -162,7 +164,7 @@ impl Step<'_> {
         }
         let state = &self.state.runs[run];
         let known = &state.attempts[&attempt];
-        let mut weighed = Weighing { run: state, attempt: known, finished: BTreeSet::new() };
+        let mut weighed = Weighing::of(self.state, state, known);
         let records: Vec<_> = records.into_iter().map(|record| weighed.weigh(record)).collect();
         let (executor, slot) = (known.executor.clone(), known.number);
         self.reopen(run, attempt, &records);
@@ -178,7 +180,7 @@ impl Step<'_> {
                 Record::Missing { test, .. } => *test,
                 _ => continue,
             };
-            if evidence.is_none() {
+            if matches!(evidence, None | Some(Evidence::FirstMemoryKill)) {
                 let origin = Origin { attempt, avoid: avoid.clone(), in_vain: 0 };
                 self.open.push((run.clone(), test, origin));
                 self.tell_copies(run, test);
@@ -416,46 +418,4 @@ fn with_doubts(run: &Run, message: &str) -> String {
 
 fn is_of(attempt: &Attempt, report: &Report) -> bool {
     attempt.executor == report.executor && attempt.boot == report.boot
-}
-
-/// Tells results from evidence, and turns what cannot be into a suite error: a result for a test that is not in the
-/// manifest is never green.
-struct Weighing<'a> {
-    run: &'a Run,
-    attempt: &'a Attempt,
-    finished: BTreeSet<TestIndex>,
-}
-
-impl Weighing<'_> {
-    fn weigh(&mut self, record: Record) -> (Record, Option<Evidence>) {
-        let (test, last) = match &record {
-            Record::Result(result) => (result.test, result.last),
-            Record::Missing { test, .. } => (*test, true),
-            Record::Attached { test: Some(test), file } if test.0 as usize >= self.run.tests.len() => {
-                return (Record::Attached { test: None, file: file.clone() }, None);
-            }
-            Record::SuiteError(_) | Record::Coverage(_) | Record::Attached { .. } => return (record, None),
-        };
-        // Before the manifest is confirmed there is none.
-        if self.run.anticipated.is_some() || test.0 as usize >= self.run.tests.len() {
-            let message = format!("test {test} of {}", self.run.tests.len());
-            let title = "a result for a test that is not in the manifest".into();
-            return (Record::SuiteError(SuiteError { title, message, text: None }), None);
-        }
-        let role = self.attempt.place.get(&test).map(|place| self.attempt.left[place].1);
-        let decided = self.run.test(test).verdict.is_some();
-        let lost_and_missing =
-            self.attempt.status != Status::Live && matches!(record, Record::Missing { .. });
-        let repeated = self.finished.contains(&test);
-        if last {
-            self.finished.insert(test);
-        }
-        let evidence = match role {
-            Some(Role::Predecessor) => Some(Evidence::Predecessor),
-            None => Some(Evidence::AfterDecision),
-            Some(Role::Run) if decided || lost_and_missing || repeated => Some(Evidence::AfterDecision),
-            Some(Role::Run) => None,
-        };
-        (record, evidence)
-    }
 }

@@ -79,7 +79,7 @@ impl State {
             let goes = |bundle: &BundleId, executor: &ExecutorId| {
                 let known = self.executors.get(executor).filter(|known| known.slots > 0);
                 let bundle = &run.pending[bundle];
-                let bundle = (bundle, run.environment_of(bundle));
+                let bundle = (bundle, &self.wanted_by(run, bundle));
                 known.is_some_and(|of| may_go(self, bundle, &held_back, executor, of))
                     && !uneven.contains(executor)
             };

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seagull_domain::{BundleId, ExecutorId, RunId};
+use seagull_domain::{BundleId, ExecutorId, Resources, RunId};
 
 use crate::State;
 use crate::run::Bundle;
+use crate::sizes::{Promised, Wanted};
 use crate::state::Place;
 
 /// A slot gets its *next* attempt when its current one has no more than this left.
@@ -20,6 +21,7 @@ pub(crate) struct Rooms<'a> {
     pub kept: BTreeMap<&'a RunId, BTreeMap<BundleId, &'a ExecutorId>>,
     /// Busy slots that would hold one more attempt of their run as next.
     pub next: BTreeMap<&'a RunId, BTreeSet<Place<'a>>>,
+    pub promised: Promised<'a>,
 }
 
 impl<'a> Rooms<'a> {
@@ -29,6 +31,7 @@ impl<'a> Rooms<'a> {
             unused: BTreeSet::new(),
             kept: BTreeMap::new(),
             next: BTreeMap::new(),
+            promised: Promised::new(),
         };
         for id in &state.fleet.with_room {
             let executor = &state.executors[id];
@@ -97,6 +100,13 @@ impl<'a> Rooms<'a> {
     pub fn take_idle(&mut self, place: &Place<'a>) -> bool {
         self.unused.remove(place.0);
         self.idle.remove(place)
+    }
+
+    /// Something that wants so much goes there.
+    pub fn promise(&mut self, place: Place<'a>, wanted: &Wanted) {
+        if wanted.needs() != Resources::default() {
+            self.promised.entry(place.0).or_default().push((place.1, wanted.needs()));
+        }
     }
 
     /// A bundle of the run goes there. Behind a short one there is room for another.

@@ -14,7 +14,7 @@ use seagull_domain::verdict::Seen;
 use seagull_domain::{
     AttemptId, BootId, BundleContents, BundleId, Counts, Digest, Entry, EnvironmentNumber, ExecutorId,
     Generation, InfraCause, NotExecuted, PlanSummary, Recall, Record, Relation, Role, RunSpec, RunVerdict,
-    SlotIndex, SlotNumber, TestIndex, Verdict,
+    Size, SlotIndex, SlotNumber, TestIndex, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -109,6 +109,9 @@ pub struct Run {
     /// Whether there is something to judge, by the plan.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub to_judge: bool,
+    /// What each environment needs, by its number; nothing where none needs anything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sizes: Vec<Size>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,6 +185,9 @@ pub struct Test {
     /// Whether it was failed because it kills executors.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub poison: bool,
+    /// Whether it was over its memory limit, and is to have more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub larger: bool,
     /// Executors that could not collect it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub missing_on: BTreeSet<ExecutorId>,
@@ -237,6 +243,9 @@ pub struct Attempt {
     pub slots: u32,
     #[serde(default, skip_serializing_if = "is_default")]
     pub environment: EnvironmentNumber,
+    /// Whether its tests have twice the memory that is written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub larger: bool,
     pub status: Status,
     pub generation: Generation,
     /// What has not been reported on, by place in the bundle.
@@ -335,6 +344,7 @@ impl Run {
     pub fn new(spec: RunSpec) -> Run {
         Run {
             has_judge: spec.awaits_judgement,
+            sizes: spec.suite.sizes(),
             spec,
             phase: Phase::Discovering,
             manifest: None,

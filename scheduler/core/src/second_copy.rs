@@ -22,6 +22,7 @@ use crate::State;
 use crate::assign::{Match, unused_numbers};
 use crate::held_back::HeldBack;
 use crate::run::{Attempt, Phase, Run, Status};
+use crate::sizes::Promised;
 use crate::state::{Place, Running};
 use crate::step::Step;
 use crate::take_back::{idle_slots, outstanding};
@@ -158,9 +159,12 @@ fn late<'a>(
 fn place<'a>(state: &State, late: &Late, idle: &[Place<'a>]) -> Option<Place<'a>> {
     let held_back = HeldBack::of(state, late.run);
     let test = late.run.test(late.copy.test);
+    let wanted = state.wanted(late.run, std::iter::once(late.copy.test));
     let may_go = |(id, slot): &Place| {
         let is_elsewhere = *id != late.executor && !test.missing_on.contains(*id);
-        is_elsewhere && !held_back.is_no_help(&(*id, *slot), test.environment)
+        is_elsewhere
+            && !held_back.is_no_help(&(*id, *slot), test.environment)
+            && state.has_room(&(*id, *slot), &wanted, &Promised::new())
     };
     let free = idle.iter().copied().filter(may_go);
     free.max_by_key(|place| (late.run.worker(place.0, place.1).is_some(), Reverse(*place)))

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, BootId, Epoch, ExecutorId, InfraCause, Instant, RunId, Seq, SlotIndex, SlotNumber, TestIndex,
+    AttemptId, BootId, Epoch, ExecutorId, InfraCause, Instant, Resources, RunId, Seq, SlotIndex, SlotNumber,
+    TestIndex,
 };
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +104,8 @@ pub struct Executor {
     pub alone_since: Option<Instant>,
     /// 0 until it has reported.
     pub slots: u16,
+    /// What they share.
+    pub capacity: Resources,
     pub labels: BTreeMap<String, String>,
     /// Whether it gets nothing more: it drains, or is asked to.
     pub draining: bool,

@@ -12,6 +12,7 @@ use crate::State;
 use crate::fact::What;
 use crate::held_back::HeldBack;
 use crate::run::{Attempt, Phase, Run};
+use crate::sizes::Promised;
 use crate::state::Place;
 use crate::step::Step;
 
@@ -52,8 +53,10 @@ pub(crate) fn best_take_backs(state: &State, now: Instant, of: For) -> Vec<TakeB
     let runs: BTreeMap<_, _> = victims.iter().map(|victim| (victim.run_id, victim.run)).collect();
     let held_back: BTreeMap<_, _> = runs.iter().map(|(id, run)| (*id, HeldBack::of(state, run))).collect();
     let of = |victim: &Victim| (RunId::clone(victim.run_id), victim.attempt.environment);
+    let promised = Promised::new();
     let helps = |place: &Place, (run, environment): &(RunId, EnvironmentNumber)| {
-        !held_back[run].is_no_help(place, *environment)
+        let wanted = state.runs[run].ordinary(*environment);
+        !held_back[run].is_no_help(place, *environment) && state.has_room(place, &wanted, &promised)
     };
     let mut helped: BTreeSet<_> = victims.iter().map(of).collect();
     helped.retain(|of| idle_slots(state).any(|place| helps(&place, of)));

@@ -55,8 +55,8 @@ impl State {
     fn queued(&self, run: &RunId, state: &Run, bundle: BundleId) -> Whereabouts {
         let behind = state.pending.in_order().take_while(|(id, _)| *id != bundle).count() as u32;
         let held_back = HeldBack::of(self, state);
-        let environment = state.environment_of(&state.pending[&bundle]);
-        let takes = self.executors.iter().filter(|(id, known)| held_back.leaves_any(id, known, environment));
+        let wanted = self.wanted_by(state, &state.pending[&bundle]);
+        let takes = self.executors.iter().filter(|(id, known)| held_back.leaves_any(id, known, &wanted));
         let slots = takes.map(|(_, known)| u32::from(known.slots)).sum();
         let runs = self.fleet.shares.keys().filter(|other| *other != run).count() as u32;
         Whereabouts::Queued { behind, slots, runs }

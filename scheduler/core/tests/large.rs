@@ -104,6 +104,7 @@ impl Fleet {
         let workers = self.state.runs[&run()].workers.get(&executor(index)).into_iter().flatten();
         let workers = workers.map(|(slot, w)| WorkerReport { run: run(), slot: *slot, number: w.number });
         let report = Report {
+            capacity: seagull_domain::Resources::UNBOUNDED,
             executor: executor(index),
             boot: "b".parse().unwrap(),
             sequence: self.sequence,

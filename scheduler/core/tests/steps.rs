@@ -53,6 +53,7 @@ impl World {
     fn report(&mut self, batches: Vec<Batch>) -> (Vec<What>, Vec<Effect>) {
         self.sequence += 1;
         let report = Report {
+            capacity: seagull_domain::Resources::UNBOUNDED,
             executor: "e".parse().unwrap(),
             boot: "b1".parse().unwrap(),
             sequence: self.sequence,

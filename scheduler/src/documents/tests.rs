@@ -52,6 +52,7 @@ fn recorded(results: Vec<TestResult>) -> What {
 
 fn assigned(attempt: u64, bundle: Option<u32>) -> What {
     What::Assigned {
+        larger: false,
         attempt: AttemptId(attempt),
         bundle: bundle.map(BundleId),
         executor: "e".parse().unwrap(),

@@ -58,6 +58,7 @@ pub async fn run(spec: RunSpec, limit: Duration, home: &Path, setups: &Path) -> 
     let options = seagull_executor::Options {
         id: "doctor".parse()?,
         slots: 1,
+        capacity: seagull_executor::machine::capacity(),
         labels: Default::default(),
         state: state.directory.clone(),
         setups: Some(setups.to_owned()),

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use seagull_domain::{Framework, RunId, RunSpec, Workspace};
-use seagull_executor::Executor;
+use seagull_domain::{Framework, RunId, RunSpec, Suite, Workspace};
 use seagull_executor::artifact::{Cache, Pinned};
 use seagull_executor::setup::Tell;
+use seagull_executor::{Executor, machine};
 use seagull_proto::Token;
 use seagull_scheduler::{JournalError, Server, Settings};
 use tokio::sync::mpsc;
@@ -24,7 +24,7 @@ use crate::again;
 use crate::client::{Client, Submitted};
 use crate::errors::{INTERRUPTED, say, usage, warn};
 use crate::written::{Written, outputs};
-use crate::{fresh, git, report};
+use crate::{fresh, git, memory, report};
 
 /// How long the ended run may take to be archived.
 const ARCHIVING: Duration = Duration::from_secs(60);
@@ -36,6 +36,7 @@ const LEAVING: Duration = Duration::from_secs(60);
 pub async fn run(mut start: Start) -> anyhow::Result<u8> {
     let looked = look(&start)?;
     let (mut spec, _archive) = done!(start.unless_interrupted(looked).await);
+    fits_here(&spec.suite)?;
     let run = id(&spec);
     let token = fresh::token()?;
     let mut server = serve(&start, &run, token.clone())?;
@@ -222,6 +223,7 @@ fn execute(start: &Start, channel: Channel, token: Token, tell: Tell) -> anyhow:
     let options = seagull_executor::Options {
         id: "local".parse()?,
         slots,
+        capacity: machine::capacity(),
         labels: Default::default(),
         state: start.state.directory.clone(),
         setups: None,
@@ -231,6 +233,23 @@ fn execute(start: &Start, channel: Channel, token: Token, tell: Tell) -> anyhow:
         in_place: true,
     };
     Executor::start(options).context("tests cannot be executed here")
+}
+
+/// Nothing that has to wait for more memory than this machine has is begun.
+fn fits_here(suite: &Suite) -> anyhow::Result<()> {
+    let capacity = machine::capacity();
+    for (number, size) in suite.numbers().zip(suite.sizes()) {
+        let (needs, name) = (size.ordinary, suite.name_of(number).unwrap_or_default());
+        if !capacity.hold(needs) {
+            return Err(usage(format!(
+                "environment {name} needs {} of memory, with its services, and there is {} for tests here\n\
+                 hint: [environment.{name}] memory, and memory of its [services], say what it needs",
+                memory::kib(needs.memory_kib),
+                memory::kib(capacity.memory_kib)
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// What ends the run before its time.

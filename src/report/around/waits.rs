@@ -42,7 +42,9 @@ fn now(whereabouts: &Whereabouts) -> String {
             let behind = count(*behind, "test");
             format!("it waits on {executor}, slot {slot}, attempt {attempt}, behind {behind}")
         }
-        Whereabouts::Queued { slots: 0, .. } => "no executor is there that takes it".to_owned(),
+        Whereabouts::Queued { slots: 0, .. } => {
+            "no executor is there that takes it, or is large enough for its environment".to_owned()
+        }
         Whereabouts::Queued { behind, slots, runs } => {
             let before = match behind {
                 0 => "it is the next of its run".to_owned(),

@@ -106,7 +106,8 @@ impl World {
         let id = self.agents.len();
         let boot = format!("b{id}").parse().expect("a safe id");
         let settings = Settings { start_limit: Duration::from_secs(20), ..Settings::default() };
-        let core = State::new(plan.name.parse().expect("a safe id"), boot, plan.slots, settings);
+        let mut core = State::new(plan.name.parse().expect("a safe id"), boot, plan.slots, settings);
+        core.capacity = plan.capacity;
         self.log(|| format!("{} boots as agent {id} with {} slots", plan.name, plan.slots));
         match rate {
             ..1000 => self.census.count("fault: clock too slow"),

@@ -74,6 +74,8 @@ pub const KINDS: &[&str] = &[
     "met: machine on which tests fail cordoned",
     "met: asked back and kept",
     "met: second copy",
+    "met: first memory kill",
+    "met: larger slot",
     "met: slower copy cancelled",
     "met: given back by an executor that drains",
     "met: given back past twice the cap",
@@ -125,6 +127,7 @@ pub const KINDS: &[&str] = &[
     "fault: worker died idle",
     "fault: worker died in session start",
     "fault: worker crashed by a test",
+    "fault: worker killed for want of memory",
     "fault: worker crashed collecting",
     "fault: worker killed at a limit",
     "fault: worker killed at the grace",
@@ -242,10 +245,12 @@ pub fn effect_kind(effect: &Effect) -> &'static str {
 /// Situations within facts that are worth counting of their own.
 pub fn met(what: &What) -> Option<&'static str> {
     match what {
+        What::Assigned { larger: true, .. } => Some("met: larger slot"),
         What::Assigned { copy: Some(_), .. } => Some("met: second copy"),
         What::Recorded { records, .. } => records.iter().find_map(|(_, evidence)| match evidence {
             Some(Evidence::AfterDecision) => Some("met: result after decision"),
             Some(Evidence::Predecessor) => Some("met: predecessor run again"),
+            Some(Evidence::FirstMemoryKill) => Some("met: first memory kill"),
             None => None,
         }),
         What::Bundled { alone: true, .. } => Some("met: suspect to run alone"),

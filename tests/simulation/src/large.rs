@@ -1,7 +1,7 @@
 //! The same world at the size of a large fleet: one run, whose tests mostly pass, on many executors, of which some are
 //! lost.
 
-use seagull_domain::Outcome;
+use seagull_domain::{Outcome, Resources};
 
 use crate::machines::ExecutorPlan;
 use crate::random::Random;
@@ -21,7 +21,7 @@ impl Scenario {
         run.tests.resize_with(tests.max(run.tests.len()), || passes(r));
         let executor = |index| {
             let (name, joins_at) = (format!("e{index}"), r.within(0..=5000));
-            ExecutorPlan { name, slots: 2, joins_at, clock: 1000, sick: None }
+            ExecutorPlan { name, slots: 2, capacity: Resources::UNBOUNDED, joins_at, clock: 1000, sick: None }
         };
         scenario.executors = (0..executors).map(executor).collect();
         (scenario.crash_after, scenario.message_bytes) = (None, 0);

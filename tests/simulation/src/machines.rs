@@ -1,12 +1,13 @@
 //! The machines of a scenario, each with an executor: how large they are, when they join, and what is wrong with them.
 
-use seagull_domain::Sickness;
+use seagull_domain::{Resources, Sickness};
 
 use crate::random::Random;
 
 pub struct ExecutorPlan {
     pub name: String,
     pub slots: u16,
+    pub capacity: Resources,
     pub joins_at: u64,
     /// How many milliseconds its clock counts in a second.
     pub clock: u64,
@@ -29,6 +30,7 @@ pub fn executor(r: &mut Random, index: u64) -> ExecutorPlan {
     ExecutorPlan {
         name: format!("e{index}"),
         slots: r.within(1..=4) as u16,
+        capacity: Resources::UNBOUNDED,
         joins_at,
         clock: 1000,
         sick: None,
@@ -41,4 +43,11 @@ pub fn sick(r: &mut Random) -> Sick {
     let from = if r.chance(850) { 0 } else { r.within(0..=10_000) };
     let until = if r.chance(150) { u64::MAX } else { from + r.within(15_000..=40_000) };
     Sick { sickness, from, until, at_once: r.chance(500) }
+}
+
+/// The first can have each environment; another may be too small for any, or have no larger slot.
+pub fn capacity(r: &mut Random, index: usize, needed_kib: u64) -> Resources {
+    let times = if index == 0 { r.within(1..=4) } else { r.within(0..=5) };
+    let memory_kib = needed_kib * times + needed_kib / 2;
+    Resources { memory_kib, millicpus: if r.chance(300) { r.within(500..=4000) } else { u64::MAX } }
 }

@@ -85,6 +85,8 @@ pub struct WorkerLife {
     pub number: SlotNumber,
     /// Of its sandbox.
     pub environment: EnvironmentNumber,
+    /// Whether that has twice the memory that is written.
+    pub larger: bool,
     /// The attempt it was started for.
     pub attempt: AttemptId,
     pub start: u64,

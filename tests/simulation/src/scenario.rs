@@ -5,12 +5,14 @@ mod runs;
 
 use seagull_domain::{EnvironmentNumber, Outcome, Relation, RunSpec, TestIndex};
 
-use crate::machines::{ExecutorPlan, executor, sick};
+use crate::machines::{ExecutorPlan, capacity, executor, sick};
 use crate::random::Random;
 use crate::trouble;
 use faults::faults;
+pub use runs::MEMORY_KIB;
 use runs::{
-    anticipate, cut_short, judge, lengthen, may_be_orphaned, poison, run, second_run, slow_down, surround,
+    anticipate, cut_short, judge, lengthen, limit, may_be_orphaned, poison, run, second_run, slow_down,
+    surround,
 };
 
 /// How much memory each test leaves behind in its worker.
@@ -114,6 +116,10 @@ pub enum Does {
     /// The worker dies while the test's file is collected.
     CrashesCollection,
     Hangs,
+    /// Its worker is killed, with all of its sandbox, for want of memory: always, or unless that has twice what is written.
+    TakesMemory {
+        always: bool,
+    },
     /// Ends the session, as `pytest.exit` does.
     ExitsSession,
     /// No worker finds it.
@@ -225,6 +231,9 @@ impl Scenario {
         runs.iter_mut()
             .filter(|_| own.chance(400))
             .for_each(|run| surround(&mut Random::new(seed ^ 0xE6), run));
+        if own.chance(500) {
+            size(&mut own, &mut executors, &mut runs);
+        }
         let mut scenario = Scenario { executors, runs, faults, message_bytes, crash_after, calm_at: 0 };
         trouble::add(r, &mut scenario);
         scenario.runs.iter_mut().for_each(|run| run.judge = r.chance(900).then(|| judge(r)));
@@ -236,6 +245,14 @@ impl Scenario {
     pub fn expected_end(&self) -> u64 {
         expected_end(&self.executors, &self.runs)
     }
+}
+
+/// Machines have so much memory, and environments need some of it.
+fn size(r: &mut Random, executors: &mut [ExecutorPlan], runs: &mut [RunPlan]) {
+    for (index, executor) in executors.iter_mut().enumerate() {
+        executor.capacity = capacity(r, index, MEMORY_KIB);
+    }
+    runs.iter_mut().for_each(|run| limit(r, run));
 }
 
 fn expected_end(executors: &[ExecutorPlan], runs: &[RunPlan]) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use seagull_domain::{AttemptId, EnvironmentNumber, Kind, Record, SlotNumber, SuiteError};
+use seagull_domain::{AttemptId, Kind, Record, SlotNumber, SuiteError, Surroundings};
 use seagull_executor_core::{Effect, Event, NodeOrder, Start, WorkerEvent, WorkerId};
 
 use crate::world::{SLOT, World, entry, exited, feed, finish, interrupt, kill, run, wanted};
@@ -33,7 +33,7 @@ fn waiting(kind: Kind) -> World {
     }
     let (slot, worker, attempt) = (SLOT, WorkerId(2), AttemptId(1));
     let (number, slots, run, controller) = (NUMBER, 1, run(), true);
-    let (discover, whole, environment) = (false, false, EnvironmentNumber(0));
+    let (discover, whole, surroundings) = (false, false, Surroundings::default());
     let start = Start {
         slot,
         worker,
@@ -41,7 +41,7 @@ fn waiting(kind: Kind) -> World {
         attempt,
         number,
         slots,
-        environment,
+        surroundings,
         discover,
         died: None,
         whole,

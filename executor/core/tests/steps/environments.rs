@@ -1,12 +1,12 @@
 //! Environments: a worker for each, and what becomes of tests whose services end under them.
 
 use seagull_domain::{
-    AttemptId, AttemptState, EndCause, EnvironmentNumber, InfraCause, Isolation, Kind, Record, SlotIndex,
-    TestCause,
+    AttemptId, AttemptState, BundleContents, EndCause, EnvironmentNumber, InfraCause, Isolation, Kind,
+    Record, Resources, SlotIndex, TestCause,
 };
-use seagull_executor_core::{Effect, Exit, Renewal, WorkerEvent, WorkerId};
+use seagull_executor_core::{Effect, Event, Exit, Renewal, Settings, State, WorkerEvent, WorkerId};
 
-use crate::world::{World, entry, exited, feed, finish, gave_back, passed, wanted};
+use crate::world::{World, contents, entry, exited, feed, finish, gave_back, passed, wanted};
 
 const BROKE: &str = "db ended while tests used it: exit code 1";
 
@@ -18,12 +18,12 @@ fn broke() -> WorkerEvent {
 fn an_attempt_of_another_environment_gets_a_worker_of_its_own_when_the_other_is_gone() {
     let mut world = World::running(&[entry(0, 0)]);
     let mut next = wanted(2, Kind::Run, 0);
-    next.environment = EnvironmentNumber(3);
+    next.surroundings.environment = EnvironmentNumber(3);
     world.desired.push(next);
     world.answer(Vec::new());
     world.contents(2, 1, &[entry(1, 0)]);
     world.starts(0);
-    let next = world.state.needs_next(SlotIndex(0)).map(|(_, environment)| environment);
+    let next = world.state.needs_next(SlotIndex(0)).map(|(_, of)| of.environment);
     assert_eq!(next, Some(EnvironmentNumber(3)), "it can be made meanwhile");
     assert_eq!(
         world.worker(1, WorkerEvent::Next { failed: false, peak_kib: 0 }),
@@ -32,7 +32,9 @@ fn an_attempt_of_another_environment_gets_a_worker_of_its_own_when_the_other_is_
     );
     assert_eq!(world.worker(1, passed(0)), [finish(1)]);
     let effects = world.worker(1, exited());
-    assert!(matches!(&effects[..], [Effect::Start(start)] if start.environment == EnvironmentNumber(3)));
+    assert!(
+        matches!(&effects[..], [Effect::Start(start)] if start.surroundings.environment == EnvironmentNumber(3))
+    );
     assert_eq!(world.worker(2, WorkerEvent::Ready { grace_ms: 1000 }), [feed(2, 2, &[1])]);
 }
 
@@ -154,4 +156,34 @@ fn a_sandbox_for_one_bundle_ends_with_it_also_where_tests_have_processes_of_thei
         let effects = world.worker(1, exited());
         assert!(matches!(effects[..], [Effect::Start(_)]), "{batches}: {effects:?}");
     }
+}
+
+#[test]
+fn a_worker_waits_until_there_is_room_for_it_and_those_with_nothing_to_do_make_room() {
+    let mut world = World::new();
+    world.state = State::new("e".parse().unwrap(), "b".parse().unwrap(), 2, Settings::default());
+    world.state.capacity = Resources { memory_kib: 100, millicpus: u64::MAX };
+    let sized = |attempt: u64, slot: u16, memory_kib: u64| {
+        let mut wanted = wanted(attempt, Kind::Run, u32::from(slot));
+        wanted.slot = SlotIndex(slot);
+        wanted.surroundings.needs = Resources { memory_kib, millicpus: 0 };
+        wanted
+    };
+    world.desired = vec![sized(1, 0, 60), sized(2, 1, 50)];
+    world.answer(Vec::new());
+    let contents_of = |attempt: u64, test: u32| {
+        let contents: BundleContents = contents(1, &[entry(test, 0)]);
+        Event::Contents { attempt: AttemptId(attempt), contents }
+    };
+    assert!(matches!(world.step(contents_of(1, 0))[..], [Effect::Start(_)]));
+    assert_eq!(world.step(contents_of(2, 1)), [], "60 and 50 are more than 100");
+    world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
+    world.starts(0);
+    assert_eq!(world.worker(1, WorkerEvent::Next { failed: false, peak_kib: 0 }), [], "it is at a test");
+    assert_eq!(world.worker(1, passed(0)), [finish(1)], "it has nothing to do");
+    let effects = world.worker(1, exited());
+    assert!(matches!(&effects[..], [Effect::Start(start)] if start.slot == SlotIndex(1)), "{effects:?}");
+    let ready = WorkerEvent::Ready { grace_ms: 1000 };
+    let effects = world.step(Event::Worker { slot: SlotIndex(1), worker: WorkerId(2), event: ready });
+    assert!(matches!(&effects[..], [Effect::Feed { .. }]), "{effects:?}");
 }

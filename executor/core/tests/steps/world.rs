@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use seagull_domain::{
     AttemptId, AttemptReport, AttemptState, BundleContents, Desired, DesiredAttempt, Digest, EndCause, Entry,
-    EnvironmentNumber, Epoch, Generation, InfraCause, Instant, Kind, Outcome, Record, Report, Role, RunId,
-    SlotIndex, SlotNumber, TestCause, TestIndex, TestResult,
+    Epoch, Generation, InfraCause, Instant, Kind, Outcome, Record, Report, Role, RunId, SlotIndex,
+    SlotNumber, Surroundings, TestCause, TestIndex, TestResult,
 };
 use seagull_executor_core::{Effect, Event, Exit, Notice, Settings, State, WorkerEvent, WorkerId};
 
@@ -31,7 +31,7 @@ pub fn run() -> RunId {
 
 pub fn wanted(attempt: u64, kind: Kind, number: u32) -> DesiredAttempt {
     DesiredAttempt {
-        environment: EnvironmentNumber(0),
+        surroundings: Surroundings::default(),
         attempt: AttemptId(attempt),
         run: run(),
         kind,

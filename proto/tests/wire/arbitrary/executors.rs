@@ -91,6 +91,10 @@ impl Source {
             sequence: self.number(),
             known: (Epoch(self.number()), self.number()),
             slots,
+            capacity: Resources {
+                memory_kib: self.maybe(Self::number).unwrap_or(u64::MAX),
+                millicpus: self.maybe(Self::number).unwrap_or(u64::MAX),
+            },
             labels: self.labels(),
             draining: self.maybe(|s| Drain {
                 cause: s.pick(&[InfraCause::SpotNotice, InfraCause::Drained]),
@@ -118,7 +122,11 @@ impl Source {
             generation: self.generation(),
             cancel: self.coin(),
             superseded: self.coin(),
-            environment: EnvironmentNumber(self.small(limits::ENVIRONMENTS as u32) as u16),
+            surroundings: Surroundings {
+                environment: EnvironmentNumber(self.small(limits::ENVIRONMENTS as u32) as u16),
+                larger: self.coin(),
+                needs: Resources { memory_kib: self.number(), millicpus: self.number() },
+            },
         }
     }
 

@@ -184,7 +184,9 @@ impl Source {
                 attempt,
                 executor: self.id(),
                 slot: self.slot(),
-                evidence: self.maybe(|s| s.pick(&[Evidence::Predecessor, Evidence::AfterDecision])),
+                evidence: self.maybe(|s| {
+                    s.pick(&[Evidence::Predecessor, Evidence::AfterDecision, Evidence::FirstMemoryKill])
+                }),
             },
             6 => RunEvent::Verdict { test: self.test(), verdict: self.verdict() },
             7 => RunEvent::TestMissing {

@@ -152,6 +152,7 @@ impl World {
         let worker = runs.and_then(|run| run.worker(&executor.parse().unwrap(), SlotIndex(0)));
         let worker = worker.filter(|_| state.worker).map(|worker| worker.number);
         let report = Report {
+            capacity: seagull_domain::Resources::UNBOUNDED,
             executor: executor.parse().unwrap(),
             boot: "b1".parse().unwrap(),
             sequence: state.sequence,

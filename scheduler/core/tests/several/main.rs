@@ -8,6 +8,7 @@ mod judgement;
 mod late;
 mod second_copies;
 mod sick;
+mod sizes;
 mod split;
 mod suspects;
 mod tail;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use seagull_domain::{
     AttemptId, AttemptReport, AttemptState, Batch, Desired, Digest, Discovery, Drain, EndCause, Environment,
-    Epoch, Generation, InfraCause, Instant, Outcome, PlanSummary, Record, Relation, Report, Role, RunId,
-    RunSpec, SlotIndex, TestIndex, Verdict, WorkerReport,
+    Epoch, Generation, InfraCause, Instant, Outcome, PlanSummary, Record, Relation, Report, Resources, Role,
+    RunId, RunSpec, SlotIndex, TestIndex, Verdict, WorkerReport,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Plan, Settings, State, What};
 
@@ -23,6 +23,8 @@ pub struct World {
 pub struct Executor {
     pub boot: u32,
     pub more_slots: u16,
+    /// Without bound where nothing is said.
+    pub memory_kib: Option<u64>,
     pub sequence: u64,
     pub known: (Epoch, u64),
     pub draining: Option<InfraCause>,
@@ -119,9 +121,13 @@ impl World {
 
     /// A run that was submitted, and no executor.
     pub fn of(retries: u32) -> World {
+        World::of_spec(RunSpec { retries, ..spec("r") })
+    }
+
+    pub fn of_spec(spec: RunSpec) -> World {
         let state = State::new(Epoch(1), Settings::default());
         let mut world = World { state, now: Instant(0), executors: BTreeMap::new(), calls: 0 };
-        world.step(Event::Submit { request: Call(1000), spec: Box::new(RunSpec { retries, ..spec("r") }) });
+        world.step(Event::Submit { request: Call(1000), spec: Box::new(spec) });
         world
     }
 
@@ -135,7 +141,7 @@ impl World {
         self.plans(plan(bundles, relations, first))
     }
 
-    fn plans(&mut self, plan: Plan) -> Vec<What> {
+    pub fn plans(&mut self, plan: Plan) -> Vec<What> {
         self.step(Event::Planned { run: run(), generation: Generation(1), outcome: Ok(Box::new(plan)) }).0
     }
 
@@ -186,6 +192,7 @@ impl World {
             sequence: state.sequence,
             known: state.known,
             slots: 1 + state.more_slots,
+            capacity: Resources { memory_kib: state.memory_kib.unwrap_or(u64::MAX), ..Resources::UNBOUNDED },
             labels: Default::default(),
             draining: state.draining.map(|cause| Drain { cause, why: "a signal".into() }),
             attempts: state.attempts.clone(),

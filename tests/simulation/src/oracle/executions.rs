@@ -1,6 +1,6 @@
 //! What was executed had a reason, and what was executed is told.
 
-use seagull_domain::{Outcome, Role, RunEvent, TestIndex};
+use seagull_domain::{Evidence, Outcome, Role, RunEvent, TestIndex};
 
 use super::copies::is_superseded;
 use super::{Story, ensure};
@@ -75,7 +75,10 @@ fn repeats(story: &Story, test: TestIndex) -> Result<(), String> {
     }
     let failures =
         runs.iter().filter(|e| e.ended == Ended::With(Outcome::Failed) && story.is_sound(e)).count();
-    let most = 1 + story.plan.spec.retries as usize + story.copies_of(test);
+    let is_first =
+        |told: &super::Told| told.result.test == test && told.evidence == Some(Evidence::FirstMemoryKill);
+    let first = story.finished().filter(is_first).count();
+    let most = 1 + story.plan.spec.retries as usize + story.copies_of(test) + first;
     ensure(failures <= most, || format!("failed {failures} times of at most {most}"))?;
     for told in story.finished().filter(|told| told.result.test == test && told.evidence.is_none()) {
         let settled = told.result.outcome != Outcome::Failed;

@@ -21,8 +21,9 @@ use seagull_domain::{
 
 pub use poison::Innocents;
 
+use crate::machines::ExecutorPlan;
 use crate::physical::{Execution, Physical};
-use crate::scenario::RunPlan;
+use crate::scenario::{MEMORY_KIB, RunPlan};
 use crate::world::World;
 
 /// Of a larger run only its stream, its end and its counts are judged: the rest compares every test with every other.
@@ -57,6 +58,8 @@ struct Story<'a> {
     assigned: BTreeMap<AttemptId, usize>,
     /// What attempts run though another one still runs it.
     copies: BTreeMap<AttemptId, SecondCopy>,
+    /// The machines that have a larger slot.
+    larger: Vec<&'a str>,
     /// When each attempt ended or was lost: the number of that fact, and when it could be read.
     ended: BTreeMap<AttemptId, (Seq, u64)>,
 }
@@ -108,6 +111,12 @@ fn lost_at((_, at, event): &(Seq, u64, RunEvent)) -> Option<(u64, &str)> {
     }
 }
 
+/// Those that have what the tests of an environment need with twice the memory, beside their services.
+fn larger_machines(world: &World) -> Vec<&str> {
+    let larger = |of: &&ExecutorPlan| of.capacity.memory_kib >= MEMORY_KIB / 2 * 3;
+    world.scenario.executors.iter().filter(larger).map(|of| of.name.as_str()).collect()
+}
+
 impl<'a> Story<'a> {
     fn new(world: &'a World, run: usize, plan: &'a RunPlan) -> Story<'a> {
         let told = world.clients[run].seen.as_slice();
@@ -152,6 +161,7 @@ impl<'a> Story<'a> {
             withdrawn,
             assigned,
             copies,
+            larger: larger_machines(world),
             ended: world.journal.ended(&plan.spec.id),
         }
     }
@@ -201,6 +211,20 @@ impl<'a> Story<'a> {
     /// Whether nothing kept an execution's outcome from being told.
     fn is_sound(&self, execution: &Execution) -> bool {
         !self.lost.contains_key(&execution.attempt) && self.physical.agents[execution.agent].died.is_none()
+    }
+
+    /// Whether all its executors were there, and thought well of, all the time.
+    fn is_undisturbed(&self) -> bool {
+        let disturbs = |event: &RunEvent| {
+            matches!(
+                event,
+                RunEvent::ExecutorLost { .. }
+                    | RunEvent::ExecutorDrained { .. }
+                    | RunEvent::ExecutorCordoned { .. }
+                    | RunEvent::AttemptLost { .. }
+            )
+        };
+        !self.has_scheduler_faults && !self.events().any(disturbs)
     }
 
     /// How many second copies the test had.

@@ -107,9 +107,36 @@ fn is_true(story: &Story, told: &Told, verdicts: &[Option<(usize, Verdict)>]) ->
     let expected = match execution.role {
         Role::Predecessor => Some(Evidence::Predecessor),
         Role::Run if decided => Some(Evidence::AfterDecision),
+        Role::Run if had_more_to_have(story, execution, told) => Some(Evidence::FirstMemoryKill),
         Role::Run => None,
     };
+    let is_first = told.evidence == Some(Evidence::FirstMemoryKill);
+    if is_first || expected == Some(Evidence::FirstMemoryKill) {
+        return first_memory_kill(story, execution, told);
+    }
     ensure(told.evidence == expected, || format!("{:?} where it is {expected:?}: {}", told.evidence, what()))
+}
+
+/// Whether it was over its memory, and might have had more.
+fn had_more_to_have(story: &Story, execution: &Execution, told: &Told) -> bool {
+    let was_larger = story.physical.workers[execution.worker].larger;
+    told.result.cause == Some(TestCause::OverMemory) && !was_larger
+}
+
+/// It is no result where there is a larger slot, which is not known here of executors that are not there, or of which the
+/// run thinks badly.
+fn first_memory_kill(story: &Story, execution: &Execution, told: &Told) -> Result<(), String> {
+    let what = |error: &str| Err(format!("test {}: {error}, of {:?}", told.result.test, told.evidence));
+    if !had_more_to_have(story, execution, told) {
+        return what("no first kill for want of memory");
+    }
+    match told.evidence {
+        Some(_) if story.larger.is_empty() => what("there is no larger slot"),
+        None if story.is_undisturbed() && story.larger.contains(&told.executor) => {
+            what("there is a larger slot")
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A test is blamed only for machines that were lost with it, of which at least two had nothing else. What an attempt had
@@ -318,6 +345,7 @@ fn unreachable_tests(story: &Story, test: TestIndex) -> usize {
                 | Does::CrashesCollection
                 | Does::Hangs
                 | Does::ExitsSession
+                | Does::TakesMemory { .. }
         )
     };
     if before.take_while(|of| **of < test).any(ends_worker) { budget(story) } else { 0 }
@@ -364,7 +392,8 @@ fn fits_script(story: &Story, test: TestIndex, verdict: Verdict) -> Result<(), S
             | Does::ExitsSession,
             verdict,
         ) => verdict == Verdict::Failed,
-        (Does::FailsFirst(_), verdict) => {
+        (Does::TakesMemory { always: true }, verdict) => verdict == Verdict::Failed,
+        (Does::FailsFirst(_) | Does::TakesMemory { always: false }, verdict) => {
             matches!(verdict, Verdict::Passed | Verdict::Failed | Verdict::Flaky)
         }
     };

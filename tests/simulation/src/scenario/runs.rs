@@ -1,7 +1,8 @@
 //! The runs of a seed: their tests' scripts, and what their clients do.
 
 use seagull_domain::{
-    Digest, Environment, EnvironmentNumber, Isolation, Outcome, Relation, RunSpec, TestIndex, Workspace,
+    Digest, Environment, EnvironmentNumber, Isolation, Limits, Outcome, Relation, RunSpec, Service,
+    TestContainer, TestIndex, Workspace,
 };
 
 use super::{Anticipation, Discovery, Does, Judge, Judges, RunPlan, Script, TEST_KIB};
@@ -116,6 +117,29 @@ pub(super) fn surround(r: &mut Random, run: &mut RunPlan) {
     }
     let names = (1..=count).map(|number| (format!("e{number}"), Environment::default()));
     run.spec.suite.environments = names.collect();
+}
+
+/// What an environment needs that is limited: its tests half of it.
+pub const MEMORY_KIB: u64 = 1000;
+
+/// The memory of some environments is limited, and some tests there take too much.
+pub(super) fn limit(r: &mut Random, run: &mut RunPlan) {
+    let mut limited = Vec::new();
+    for (number, environment) in (1..).zip(run.spec.suite.environments.values_mut()) {
+        if r.chance(700) {
+            let half = Limits { memory_kib: Some(MEMORY_KIB / 2), millicpus: Some(1000), pids: 9 };
+            let service = Service { limits: half.clone(), ..Service::default() };
+            run.spec.suite.services.insert("db".into(), service);
+            environment.services.push("db".into());
+            environment.container = Some(TestContainer { limits: half, ..TestContainer::default() });
+            limited.push(EnvironmentNumber(number));
+        }
+    }
+    for (test, environment) in run.tests.iter_mut().zip(&run.environments) {
+        if limited.contains(environment) && test.does == Does::Always(Outcome::Passed) && r.chance(40) {
+            test.does = Does::TakesMemory { always: r.chance(300) };
+        }
+    }
 }
 
 /// Now and then it takes longer than a client is waited for that is not heard of.

@@ -51,6 +51,8 @@ pub struct Worker {
     interrupted: bool,
     /// A kill is on its way.
     doomed: bool,
+    /// Its kernel killed it for want of memory.
+    over_memory: bool,
     /// The execution that ended its session.
     exited_by: Option<usize>,
     /// Of the timer that counts; earlier ones are void.
@@ -110,7 +112,7 @@ impl World {
     fn environment_of(&self, start: &Start) -> EnvironmentNumber {
         match self.plant {
             Some(Plant::EnvironmentIgnored) => EnvironmentNumber::default(),
-            _ => start.environment,
+            _ => start.surroundings.environment,
         }
     }
 
@@ -126,7 +128,7 @@ impl World {
                 if sick.at_once { InfraCause::ArtifactUnavailable } else { InfraCause::SandboxFailed };
             return self.not_started((agent, slot), id, cause, "the disk is full");
         }
-        if start.environment != EnvironmentNumber::default() {
+        if start.surroundings.environment != EnvironmentNumber::default() {
             self.census.count("met: worker of a named environment");
         }
         if start.whole && !start.discover {
@@ -139,6 +141,7 @@ impl World {
             slot,
             number: start.number,
             environment: self.environment_of(start),
+            larger: start.surroundings.larger,
             attempt: start.attempt,
             start: self.now,
             end: None,
@@ -165,6 +168,7 @@ impl World {
             finishing: false,
             interrupted: false,
             doomed: false,
+            over_memory: false,
             exited_by: None,
             token: 0,
         };

@@ -167,9 +167,15 @@ impl World {
     pub(super) fn has_called(&mut self, place: Place, execution: usize) {
         let Execution { run, test, called, .. } = self.physical.executions[execution];
         let nothing_next = self.at(place).queue.is_empty() && !self.at(place).finishing;
+        let is_larger = self.life(place).larger;
         match self.script(run, test).does {
             Does::CrashesWorker => {
                 self.census.count("fault: worker crashed by a test");
+                self.crashes(place, execution);
+            }
+            Does::TakesMemory { always } if always || !is_larger => {
+                self.census.count("fault: worker killed for want of memory");
+                self.at(place).over_memory = true;
                 self.crashes(place, execution);
             }
             Does::KillsExecutor => {
@@ -302,7 +308,8 @@ impl World {
         }
         self.life(place).end = Some(self.now + delay);
         let worker = self.at(place).id;
-        let event = WorkerEvent::Exited(Exit::of("some way"));
+        let over_memory = self.at(place).over_memory;
+        let event = WorkerEvent::Exited(Exit { over_memory, ..Exit::of("some way") });
         self.after(delay + 1, Action::Says { agent: place.0, slot: place.1, worker, event });
     }
 }

@@ -1,0 +1,154 @@
+//! What there is of a machine, and what is needed of it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Definition, Environment, Limits, Service, Suite};
+
+/// Memory and cores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Resources {
+    pub memory_kib: u64,
+    /// Thousandths of a core.
+    pub millicpus: u64,
+}
+
+/// What an environment needs: what is written for its services and for its tests' container, together. What has no limit
+/// counts for nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Size {
+    pub ordinary: Resources,
+    /// With twice the memory for its tests, where that is limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub larger: Option<Resources>,
+}
+
+impl Resources {
+    /// Of a machine of which nothing is known.
+    pub const UNBOUNDED: Resources = Resources { memory_kib: u64::MAX, millicpus: u64::MAX };
+
+    /// Whether what is needed is there at all. Cores need not be: what wants more of them than there are takes longer with
+    /// all of them.
+    pub fn hold(self, needs: Resources) -> bool {
+        needs.memory_kib <= self.memory_kib
+    }
+
+    /// Whether what is needed is there beside what others use.
+    pub fn have_room(self, used: impl Iterator<Item = Resources>, needs: Resources) -> bool {
+        if needs == Resources::default() {
+            return true;
+        }
+        let capped = |of: Resources| Resources { millicpus: of.millicpus.min(self.millicpus), ..of };
+        let all = used.map(capped).fold(capped(needs), Resources::and);
+        all.memory_kib <= self.memory_kib && all.millicpus <= self.millicpus
+    }
+
+    #[must_use]
+    pub fn and(self, other: Resources) -> Resources {
+        Resources {
+            memory_kib: self.memory_kib.saturating_add(other.memory_kib),
+            millicpus: self.millicpus.saturating_add(other.millicpus),
+        }
+    }
+
+    /// Enough for either.
+    #[must_use]
+    pub fn or(self, other: Resources) -> Resources {
+        Resources {
+            memory_kib: self.memory_kib.max(other.memory_kib),
+            millicpus: self.millicpus.max(other.millicpus),
+        }
+    }
+
+    fn of(limits: &Limits) -> Resources {
+        Resources {
+            memory_kib: limits.memory_kib.unwrap_or(0),
+            millicpus: limits.millicpus.unwrap_or(0).into(),
+        }
+    }
+}
+
+impl Size {
+    fn of(environment: &Environment, services: impl Iterator<Item = Resources>) -> Size {
+        let limits = environment.container.iter().map(|container| Resources::of(&container.limits));
+        let tests = limits.fold(Resources::default(), Resources::and);
+        let ordinary = services.fold(tests, Resources::and);
+        let more = Resources { memory_kib: tests.memory_kib, millicpus: 0 };
+        let larger = (more.memory_kib > 0).then(|| ordinary.and(more));
+        Size { ordinary, larger }
+    }
+}
+
+impl Suite {
+    /// What each environment needs, by its number; nothing where none needs anything.
+    pub fn sizes(&self) -> Vec<Size> {
+        let of = |number| match self.definition(number) {
+            Ok(Some(definition)) => definition.size(),
+            Ok(None) | Err(_) => Size::default(),
+        };
+        let sizes: Vec<Size> = self.numbers().map(of).collect();
+        if sizes.iter().all(|size| *size == Size::default()) { Vec::new() } else { sizes }
+    }
+}
+
+impl Definition {
+    pub fn size(&self) -> Size {
+        let services = self.services.values().map(|service: &Service| Resources::of(&service.limits));
+        Size::of(&self.environment, services)
+    }
+
+    /// The same for a larger slot: its tests have twice the memory.
+    #[must_use]
+    pub fn larger(mut self) -> Definition {
+        if let Some(container) = &mut self.environment.container {
+            container.limits.memory_kib = container.limits.memory_kib.map(|kib| kib.saturating_mul(2));
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{EnvironmentNumber, TestContainer};
+
+    fn some(memory_kib: u64, millicpus: u64) -> Resources {
+        Resources { memory_kib, millicpus }
+    }
+
+    #[test]
+    fn an_environment_needs_what_is_written_of_all_in_it() {
+        let limits = |memory_kib, millicpus| Limits { memory_kib, millicpus, pids: 9 };
+        let service = |limits| Service { limits, ..Service::default() };
+        let mut suite = Suite::default();
+        suite.services.insert("pg".into(), service(limits(Some(100), Some(500))));
+        suite.services.insert("cache".into(), service(limits(None, None)));
+        let services = vec!["pg".to_owned(), "cache".to_owned()];
+        let container = TestContainer { limits: limits(Some(30), Some(1000)), ..TestContainer::default() };
+        let inside =
+            Environment { services: services.clone(), container: Some(container), ..Environment::default() };
+        suite.environments.insert("inside".into(), inside);
+        suite.environments.insert("outside".into(), Environment { services, ..Environment::default() });
+        let sizes = suite.sizes();
+        assert_eq!(sizes[0], Size::default());
+        assert_eq!(sizes[1], Size { ordinary: some(130, 1500), larger: Some(some(160, 1500)) });
+        assert_eq!(sizes[2], Size { ordinary: some(100, 500), larger: None });
+        let larger = suite.definition(EnvironmentNumber(1)).unwrap().unwrap().larger();
+        assert_eq!(larger.size().ordinary, some(160, 1500));
+        suite.services.get_mut("pg").unwrap().limits = limits(None, None);
+        suite.environments.remove("inside");
+        assert_eq!(suite.sizes(), [], "nothing is limited");
+    }
+
+    #[test]
+    fn never_more_memory_is_promised_than_there_is_and_cores_are_shared_by_what_fits() {
+        let machine = some(100, 4000);
+        let room = |used: &[Resources], needs| machine.have_room(used.iter().copied(), needs);
+        assert!(room(&[], some(100, 0)) && !room(&[], some(101, 0)) && !machine.hold(some(101, 0)));
+        assert!(room(&[some(60, 0)], some(40, 0)) && !room(&[some(60, 0)], some(41, 0)));
+        assert!(room(&[], some(1, 9000)) && machine.hold(some(1, 9000)), "it has all cores");
+        assert!(!room(&[some(1, 9000)], some(1, 1)), "and leaves none");
+        assert!(room(&[some(1, 3000)], some(1, 1000)) && !room(&[some(1, 3000)], some(1, 1001)));
+        assert!(room(&[some(100, 4000)], Resources::default()), "what has no limit is not counted");
+        assert!(Resources::UNBOUNDED.have_room([some(u64::MAX, 1)].into_iter(), some(u64::MAX, u64::MAX)));
+    }
+}

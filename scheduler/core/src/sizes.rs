@@ -1,0 +1,129 @@
+//! Sizes: what something of a run needs of an executor's memory and cores. An executor is given no more than it has: what
+//! does not fit beside the rest waits, and goes nowhere where it is more than all. A test that was over its memory limit
+//! gets one more try in a larger slot, where there is an executor that has the memory.
+
+use std::collections::BTreeMap;
+
+use seagull_domain::{
+    EnvironmentNumber, ExecutorId, Outcome, Resources, Size, SlotIndex, TestCause, TestIndex, TestResult,
+};
+
+use crate::State;
+use crate::held_back::HeldBack;
+use crate::run::{Attempt, Bundle, Run};
+use crate::state::{Executor, Place};
+
+/// What an executor has to have for something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Wanted {
+    pub environment: EnvironmentNumber,
+    pub larger: bool,
+    memory_kib: u64,
+    millicpus: u64,
+}
+
+impl Wanted {
+    pub fn needs(&self) -> Resources {
+        Resources { memory_kib: self.memory_kib, millicpus: self.millicpus }
+    }
+
+    /// Whether the executor has so much, whatever else it runs now.
+    pub fn fits(&self, executor: &Executor) -> bool {
+        executor.capacity.hold(self.needs())
+    }
+}
+
+/// What is going to be on executors that they do not report yet.
+pub(crate) type Promised<'a> = BTreeMap<&'a ExecutorId, Vec<(SlotIndex, Resources)>>;
+
+impl Run {
+    fn size(&self, environment: EnvironmentNumber) -> Size {
+        self.sizes.get(usize::from(environment.0)).copied().unwrap_or_default()
+    }
+
+    /// Of an environment, with the memory that is written.
+    pub(crate) fn ordinary(&self, environment: EnvironmentNumber) -> Wanted {
+        wanted(environment, false, self.size(environment).ordinary)
+    }
+
+    /// Whether what ran there could have run with more memory.
+    pub(crate) fn lacks_larger(&self, attempt: &Attempt) -> bool {
+        !attempt.larger && self.size(attempt.environment).larger.is_some()
+    }
+
+    pub(crate) fn needs_of(&self, attempt: &Attempt) -> Resources {
+        let size = self.size(attempt.environment);
+        size.larger.filter(|_| attempt.larger).unwrap_or(size.ordinary)
+    }
+}
+
+impl State {
+    pub(crate) fn wanted_by(&self, run: &Run, bundle: &Bundle) -> Wanted {
+        self.wanted(run, bundle.entries.iter().map(|(test, _)| *test))
+    }
+
+    /// What tests of one environment want. A larger slot is wanted only where there is one.
+    pub(crate) fn wanted(&self, run: &Run, mut tests: impl Iterator<Item = TestIndex> + Clone) -> Wanted {
+        let environment =
+            tests.clone().next().map_or_else(Default::default, |test| run.test(test).environment);
+        if run.sizes.is_empty() {
+            return wanted(environment, false, Resources::default());
+        }
+        let larger = tests.any(|test| run.test(test).larger);
+        let larger = larger.then(|| self.larger(run, environment)).flatten();
+        larger.unwrap_or_else(|| run.ordinary(environment))
+    }
+
+    /// A larger slot for an environment, if there is an executor that can have one.
+    fn larger(&self, run: &Run, environment: EnvironmentNumber) -> Option<Wanted> {
+        let larger = wanted(environment, true, run.size(environment).larger?);
+        let held_back = HeldBack::of(self, run);
+        let has_one = |(id, executor): (&ExecutorId, &Executor)| {
+            executor.boot.is_some() && held_back.leaves_any(id, executor, &larger)
+        };
+        self.executors.iter().any(has_one).then_some(larger)
+    }
+
+    /// Whether a result is only the first of a test that is over its memory limit, and there is a larger slot for it.
+    pub(crate) fn is_first_memory_kill(&self, run: &Run, attempt: &Attempt, result: &TestResult) -> bool {
+        let is_over = result.outcome == Outcome::Failed && result.cause == Some(TestCause::OverMemory);
+        is_over && result.last && !attempt.larger && self.larger(run, attempt.environment).is_some()
+    }
+
+    /// Whether a place has what is wanted beside what its executor has in other slots.
+    pub(crate) fn has_room(&self, place: &Place, wanted: &Wanted, promised: &Promised) -> bool {
+        let needs = wanted.needs();
+        if needs == Resources::default() {
+            return true;
+        }
+        let Some(executor) = self.executors.get(place.0) else { return false };
+        let mut used = self.used(place.0);
+        for (slot, needs) in promised.get(place.0).into_iter().flatten() {
+            let of_slot = used.entry(*slot).or_default();
+            *of_slot = of_slot.or(*needs);
+        }
+        let needs = used.remove(&place.1).map_or(needs, |own| own.or(needs));
+        executor.capacity.have_room(used.into_values(), needs)
+    }
+
+    /// What each slot of an executor needs for what it has.
+    pub(crate) fn used(&self, id: &ExecutorId) -> BTreeMap<SlotIndex, Resources> {
+        let done = self.executors.get(id).map(|executor| &executor.done);
+        let mut used: BTreeMap<SlotIndex, Resources> = BTreeMap::new();
+        for (attempt, run) in self.placed.get(id).into_iter().flatten() {
+            let run = &self.runs[run];
+            if run.sizes.is_empty() || done.is_some_and(|done| done.contains(attempt)) {
+                continue;
+            }
+            let attempt = &run.attempts[attempt];
+            let of_slot = used.entry(attempt.slot).or_default();
+            *of_slot = of_slot.or(run.needs_of(attempt));
+        }
+        used
+    }
+}
+
+fn wanted(environment: EnvironmentNumber, larger: bool, needs: Resources) -> Wanted {
+    let Resources { memory_kib, millicpus } = needs;
+    Wanted { environment, larger, memory_kib, millicpus }
+}

@@ -1,0 +1,114 @@
+//! Sizes: what fits on an executor, what waits, and what gets a larger slot.
+
+use seagull_domain::{
+    AttemptId, AttemptState, Digest, Discovery, EndCause, Environment, EnvironmentNumber, Evidence,
+    ExecutorId, Limits, Outcome, Record, RunSpec, SlotIndex, TestCause, TestContainer, TestIndex, Verdict,
+    Whereabouts,
+};
+use seagull_scheduler_core::What;
+
+use crate::fixture::{self, spec};
+use crate::world::{World, assigned, decided, plan, result, run, tests};
+
+const LIMITED: EnvironmentNumber = EnvironmentNumber(1);
+
+/// A run of bundles of one test each, whose containers have 100 KiB, on executors of so much memory and so many slots.
+fn running(executors: &[(&'static str, u64, u16)], count: u32) -> World {
+    let limits = Limits { memory_kib: Some(100), ..Limits::default() };
+    let container = Some(TestContainer { limits, ..TestContainer::default() });
+    let mut spec = RunSpec { retries: 0, ..spec("r") };
+    spec.suite.environments.insert("x".into(), Environment { container, ..Environment::default() });
+    let mut world = World::of_spec(spec);
+    for (executor, memory_kib, slots) in executors {
+        let known = world.executors.entry(executor).or_default();
+        (known.memory_kib, known.more_slots) = (Some(*memory_kib), slots - 1);
+        world.report(executor, &[]);
+    }
+    let first = executors[0].0;
+    let discovery = Discovery { manifest: Digest([7; 32]), tests: count };
+    world.says(first, 1, AttemptState::Ended(EndCause::Discovered(discovery)));
+    world.report(first, &[]);
+    let mut plan = plan((0..count).map(|test| tests([test])).collect(), Vec::new(), 0);
+    plan.environments = vec![LIMITED; count as usize];
+    world.plans(plan);
+    world
+}
+
+fn live(world: &World) -> Vec<(AttemptId, ExecutorId, SlotIndex, bool)> {
+    let live = world.state.runs[&run()].live_attempts();
+    live.map(|(id, attempt)| (id, attempt.executor.clone(), attempt.slot, attempt.larger)).collect()
+}
+
+fn over_memory(test: u32) -> Record {
+    let cause = Some(TestCause::OverMemory);
+    let message = "over its memory limit".to_owned();
+    Record::Result(seagull_domain::TestResult { cause, message, ..fixture::result(test, Outcome::Failed) })
+}
+
+/// The executor's attempt came to this.
+fn comes_to(world: &mut World, executor: &'static str, attempt: AttemptId, record: Record) -> Vec<What> {
+    world.says(executor, attempt.0, AttemptState::Ended(EndCause::Completed));
+    world.report(executor, &[(1, record)])
+}
+
+#[test]
+fn an_executor_is_given_no_more_than_it_has() {
+    let mut world = running(&[("a", 250, 4)], 4);
+    let begun = live(&world);
+    assert_eq!(begun.len(), 2, "{begun:?}");
+    let facts = comes_to(&mut world, "a", begun[0].0, result(0, Outcome::Passed));
+    assert_eq!(assigned(&facts).len(), 1, "what it had is free: {facts:?}");
+}
+
+#[test]
+fn what_fits_nowhere_waits_and_it_is_said() {
+    let mut world = running(&[("a", 99, 2)], 1);
+    assert_eq!(live(&world), []);
+    let waits = world.state.whereabouts(world.now, &run(), TestIndex(0));
+    assert_eq!(waits, Some(Whereabouts::Queued { behind: 0, slots: 0, runs: 0 }));
+    world.executors.entry("b").or_default().memory_kib = Some(100);
+    let facts = world.report("b", &[]);
+    assert_eq!(assigned(&facts)[0].0, "b", "until an executor comes that is large enough");
+}
+
+#[test]
+fn what_is_over_its_memory_gets_one_try_with_twice_as_much() {
+    let mut world = running(&[("a", 150, 1), ("b", 200, 1)], 1);
+    let (first, executor, ..) = live(&world)[0].clone();
+    let executor = if executor.as_str() == "a" { "a" } else { "b" };
+    let facts = comes_to(&mut world, executor, first, over_memory(0));
+    let evidence = facts.iter().find_map(|what| match what {
+        What::Recorded { records, .. } => records[0].1,
+        _ => None,
+    });
+    assert_eq!((evidence, decided(&facts)), (Some(Evidence::FirstMemoryKill), vec![]));
+    let (second, executor, _, larger) = live(&world)[0].clone();
+    assert_eq!((executor.as_str(), larger), ("b", true), "the only one that has as much");
+    world.restart();
+    world.report("b", &[]);
+    let facts = comes_to(&mut world, "b", second, over_memory(0));
+    assert_eq!(decided(&facts), [(TestIndex(0), Verdict::Failed)]);
+    let recorded = facts.iter().any(|what| {
+        let message =
+            |record: &Record| matches!(record, Record::Result(of) if !of.message.contains("another try"));
+        matches!(what, What::Recorded { records, .. } if message(&records[0].0))
+    });
+    assert!(recorded, "{facts:?}");
+}
+
+#[test]
+fn where_there_is_no_larger_slot_the_failure_stands_and_says_so() {
+    let mut world = running(&[("a", 150, 1)], 1);
+    let (first, ..) = live(&world)[0].clone();
+    let facts = comes_to(&mut world, "a", first, over_memory(0));
+    assert_eq!(decided(&facts), [(TestIndex(0), Verdict::Failed)]);
+    let message = facts.iter().find_map(|what| match what {
+        What::Recorded { records, .. } => match &records[0].0 {
+            Record::Result(result) => Some(result.message.clone()),
+            _ => None,
+        },
+        _ => None,
+    });
+    let expected = "over its memory limit; no executor has the memory for another try with twice as much";
+    assert_eq!(message.as_deref(), Some(expected));
+}
