@@ -91,6 +91,32 @@ fn tests_run_in_an_image_beside_their_services_on_files_of_their_own() {
 }
 
 #[test]
+fn tests_reach_nothing_of_the_machine() {
+    let Some(docker) = Docker::get() else { return };
+    let test = r#"
+import socket, pytest
+def own():
+    for line in open("/proc/net/fib_trie").read().splitlines():
+        if line.strip().startswith("|-- 172."):
+            yield line.split()[-1].rpartition(".")[0] + ".1"
+def test_cut_off(keeper):
+    assert keeper("x") == ["x"] and list(own())
+    for host in {*own(), "172.17.0.1", "10.0.0.1"}:
+        with pytest.raises(OSError):
+            socket.create_connection((host, PORT), 4)
+"#;
+    let (port, mut listener) = docker.listener();
+    let suite = suite(&[("tests/db/test_a.py", &test.replace("PORT", &port.to_string()))]);
+    let finished = run(&docker, &suite, &["tests"]);
+    docker
+        .place()
+        .shell(&format!("python3 -c \"import socket; socket.create_connection(('172.17.0.1', {port}), 4)\""));
+    listener.kill().unwrap();
+    listener.wait().unwrap();
+    finished.expect_counts(0, &[("passed", 1)]);
+}
+
+#[test]
 fn the_example_with_a_database_and_a_cache_passes() {
     let Some(docker) = Docker::get() else { return };
     if docker.shop() {

@@ -247,6 +247,7 @@ impl Projection {
                 cause: result.cause.map(|cause| cause.word()),
                 phases: result.phases,
                 peak_kib: result.peak_kib,
+                cpu_us: result.cpu_us,
                 started_at: result.started_at,
                 executor: executor.clone(),
                 slot,

@@ -136,6 +136,7 @@ mod tests {
         for (attempt, test, setup) in setups {
             let outcome = if test == 3 { Outcome::Failed } else { Outcome::Passed };
             let result = TestResult {
+                cpu_us: 0,
                 test: TestIndex(test),
                 ordinal: 0,
                 last: true,

@@ -279,6 +279,7 @@ mod tests {
 
     fn result(test: u32, outcome: Outcome, micros: u64) -> Record {
         Record::Result(TestResult {
+            cpu_us: 0,
             test: TestIndex(test),
             ordinal: 0,
             last: true,

@@ -100,6 +100,7 @@ enum Body<'a> {
         #[serde(flatten)]
         phases: Phases,
         peak_memory_kib: Option<u64>,
+        cpu_seconds: Option<f64>,
         #[serde(flatten)]
         place: Place<'a>,
         started_at: Option<f64>,
@@ -386,6 +387,7 @@ fn finished<'a>(
         seconds: around::seconds(result.micros()),
         phases: Phases { setup_seconds, call_seconds, teardown_seconds },
         peak_memory_kib: Some(result.peak_kib).filter(|kib| *kib > 0),
+        cpu_seconds: around::cpu_seconds(result),
         place,
         started_at: Some(seconds(result.started_at)).filter(|at| *at > 0.0),
         evidence: evidence.map(Evidence::word),

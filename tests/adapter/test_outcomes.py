@@ -160,7 +160,11 @@ class Outcomes:
                 time.sleep(0.05)
                 yield
                 time.sleep(0.15)
-            def test_a(slow): time.sleep(0.1)
+            def test_a(slow):
+                time.sleep(0.1)
+                began = time.process_time()
+                while time.process_time() - began < 0.1:
+                    pass
         """
         finished = named(self.run_suite({"test_a.py": source})[0], "finished")[0]
         for phase, seconds in (("setup", 0.05), ("call", 0.1), ("teardown", 0.15)):
@@ -168,6 +172,7 @@ class Outcomes:
             self.assertLess(finished[phase], seconds + 5)
         self.assertGreater(finished["rss"], 5_000)
         self.assertLess(finished["rss"], 2_000_000)
+        self.assertGreaterEqual(finished["cpu"], 0.1)
 
     def test_a_function_keeps_its_indent_in_the_text(self):
         events, _ = self.run_suite({"test_a.py": "def test_bad():\n    x = 1\n    assert x == 2\n"})

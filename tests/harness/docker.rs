@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a thread for each connection")]
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -89,6 +89,17 @@ impl Docker {
     pub fn place(&self) -> Place {
         let keeper = std::fs::read_to_string(self.directory.join("namespace")).unwrap();
         Place::of(&["nsenter", &format!("--net=/proc/{}/ns/net", keeper.trim())])
+    }
+
+    /// Something that listens there, on all addresses, and its port.
+    pub fn listener(&self) -> (u16, std::process::Child) {
+        let line = "import socket; s = socket.create_server(('', 0)); print(s.getsockname()[1], flush=True)\nwhile 1: s.accept()";
+        let mut python = Command::new("python3");
+        python.args(["-c", line]);
+        let mut child = self.place().command(python).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        (said.trim().parse().unwrap(), child)
     }
 
     /// `seagull` there.

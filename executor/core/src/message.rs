@@ -140,6 +140,8 @@ pub struct Failure {
     /// `file:line`; empty where unknown.
     pub location: String,
     pub text: Option<TextRef>,
+    /// What all in its sandbox took of memory together, where that is known.
+    pub peak_kib: u64,
 }
 
 impl From<String> for Failure {
@@ -170,8 +172,8 @@ pub struct Exit {
     /// The end of what it wrote outside any test, and where it lies.
     pub words: String,
     pub text: Option<TextRef>,
-    /// Whether it was killed because its sandbox had no more memory left than it may have.
-    pub over_memory: bool,
+    /// Set where it was killed because its sandbox had no more memory left than it may have: how much of it was taken.
+    pub over_memory: Option<u64>,
 }
 
 impl Exit {
@@ -182,7 +184,7 @@ impl Exit {
             importing: String::new(),
             words: String::new(),
             text: None,
-            over_memory: false,
+            over_memory: None,
         }
     }
 

@@ -279,14 +279,15 @@ impl State {
             // The test that it was killed for ended after all, just before; the next one is not to blame.
             (Phase::Dying(_), _) => return,
             _ if worker.is_between_tests() => return,
-            _ if exit.over_memory => (TestCause::OverMemory, exit.how.clone()),
+            _ if exit.over_memory.is_some() => (TestCause::OverMemory, exit.how.clone()),
             (_, running) => {
                 let collects = running.is_none() && worker.collecting;
                 let at = if collects { " while collecting the test's file" } else { "" };
                 (TestCause::Crashed, format!("crashed: the worker ended with {}{at}", exit.how))
             }
         };
-        self.fail_running(slot, entry, cause, Failure { text: exit.text, ..message.into() });
+        let peak_kib = exit.over_memory.filter(|_| cause == TestCause::OverMemory).unwrap_or(0);
+        self.fail_running(slot, entry, cause, Failure { text: exit.text, peak_kib, ..message.into() });
     }
 
     /// What its tests need is gone: whatever it is at is interrupted, for what comes of it says nothing.
@@ -435,7 +436,8 @@ impl State {
             detail: String::new(),
             cause: Some(cause),
             phases: [0, u64::try_from(ran).unwrap_or(u64::MAX), 0],
-            peak_kib: 0,
+            peak_kib: failure.peak_kib,
+            cpu_us: 0,
             started_at: 0,
             message: failure.message,
             location: failure.location,

@@ -99,6 +99,12 @@ impl Processes {
         usage().peak_bytes / 1024
     }
 
+    /// Seconds on a core, of all commands so far.
+    pub fn cpu_seconds(&self) -> f64 {
+        let usage = usage();
+        usage.user_seconds + usage.system_seconds
+    }
+
     fn finish(&self, command: &mut Command, (stderr, output): (File, PathBuf)) -> Result<Ran, Stop> {
         command.stdin(Stdio::null()).stderr(stderr).process_group(0);
         command.env("SEAGULL_SLOT", self.slot.to_string());

@@ -231,6 +231,9 @@ pub(crate) struct Finished {
     pub teardown: f64,
     #[serde(default)]
     pub rss: u64,
+    /// Seconds.
+    #[serde(default)]
+    pub cpu: f64,
     #[serde(default)]
     pub message: String,
     #[serde(default)]
@@ -248,7 +251,7 @@ pub(crate) struct Finished {
 impl Finished {
     /// The last execution of a test, of which nothing else is known.
     pub fn new(test: u32, outcome: Outcome) -> Finished {
-        let [setup, call, teardown] = [0.0; 3];
+        let [setup, call, teardown, cpu] = [0.0; 4];
         let [detail, message, location, text] = [const { String::new() }; 4];
         let (ordinal, last, cause, rss) = (0, true, None, 0);
         Finished {
@@ -262,6 +265,7 @@ impl Finished {
             call,
             teardown,
             rss,
+            cpu,
             message,
             location,
             text,
@@ -272,8 +276,17 @@ impl Finished {
 
     /// Microseconds of setup, call and teardown; nonsense counts as nothing.
     pub fn phases(&self) -> [u64; 3] {
-        [self.setup, self.call, self.teardown].map(|seconds| (seconds.clamp(0.0, 1e6) * 1e6) as u64)
+        [self.setup, self.call, self.teardown].map(micros)
     }
+
+    /// Microseconds on a core.
+    pub fn cpu_us(&self) -> u64 {
+        micros(self.cpu)
+    }
+}
+
+fn micros(seconds: f64) -> u64 {
+    (seconds.clamp(0.0, 1e6) * 1e6) as u64
 }
 
 #[cfg(test)]

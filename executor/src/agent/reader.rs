@@ -116,6 +116,7 @@ impl Reader {
             Event::Interrupted { test, message, location, text } => WorkerEvent::Interrupted {
                 test: test.map(TestIndex),
                 failure: Failure {
+                    peak_kib: 0,
                     message: fitted(message, limits::LINE_BYTES),
                     location: fitted(location, limits::LOCATION_BYTES),
                     text: voice.log(&text),
@@ -204,6 +205,7 @@ fn result(voice: &Voice, finished: Finished, started_at: u64) -> TestResult {
         last: finished.last,
         outcome: finished.outcome,
         phases: finished.phases(),
+        cpu_us: finished.cpu_us(),
         text: voice.log(&finished.text),
         detail: finished.detail,
         cause: finished.cause,

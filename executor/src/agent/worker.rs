@@ -247,8 +247,9 @@ impl Launched {
         let words = self.voice.secrets.hidden_in(tail(&log, LAST_WORDS));
         let text = self.voice.log(&words);
         let _ = std::fs::remove_file(&log);
-        let over_memory = exit.out_of_memory == Some(OutOfMemory::Limit);
-        let end = if over_memory { self.over_memory(&exit) } else { exit.end.to_string() };
+        let is_over = exit.out_of_memory == Some(OutOfMemory::Limit);
+        let over_memory = is_over.then_some(exit.usage.peak_bytes / 1024);
+        let end = if is_over { self.over_memory(&exit) } else { exit.end.to_string() };
         let how = heard.map_or_else(|reason| format!("{end}: {reason}"), |()| end.clone());
         Exit { how, importing: self.voice.at_which_file(), words, text, over_memory }
     }

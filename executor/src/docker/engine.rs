@@ -54,6 +54,9 @@ pub struct Seen {
     /// How it ended last, if it ever has.
     pub code: Option<i64>,
     pub address: Option<IpAddr>,
+    pub id: String,
+    /// Of its first process, as this machine's kernel numbers it where the engine is not in a machine of its own.
+    pub pid: Option<i64>,
     /// Ports inside, and where they are on loopback.
     pub published: BTreeMap<u16, u16>,
 }
@@ -219,6 +222,8 @@ impl Engine {
         Ok(Seen {
             running: state.running == Some(true),
             healthy: health.map(|status| status == HealthStatusEnum::HEALTHY),
+            id: found.id.unwrap_or_default(),
+            pid: state.pid.filter(|pid| *pid > 0),
             code: state.exit_code,
             out_of_memory: state.oom_killed == Some(true),
             address: endpoints.values().find_map(|endpoint| endpoint.ip_address.as_ref()?.parse().ok()),

@@ -16,6 +16,7 @@ mod keeper;
 mod labels;
 mod lease;
 mod lines;
+mod listening;
 mod objects;
 mod owner;
 mod ready;

@@ -12,6 +12,7 @@ use tokio_stream::StreamExt;
 
 use super::engine::{Engine, Seen};
 use super::error::{Error, LINES};
+use super::listening;
 use crate::http;
 
 /// Between two questions: more each time, up to a bound.
@@ -118,9 +119,13 @@ async fn ask(engine: &Engine, container: &str, probe: &Probe, seen: &Seen) -> Re
     }
 }
 
-/// Whether somebody takes connections at a port. The container's own address says so at once, but is not reached from
-/// everywhere; what publishes ports takes connections always, and closes those that nobody is there for.
+/// Whether somebody takes connections at a port. The kernel says so, where it is this machine's. The container's own address
+/// does at once, but is not reached from everywhere; what publishes ports takes connections always, and closes those that
+/// nobody is there for.
 async fn connects(port: u16, seen: &Seen) -> bool {
+    if let Some(listens) = seen.pid.and_then(|pid| listening::at(pid, &seen.id, port)) {
+        return listens;
+    }
     let direct = async {
         match seen.address {
             Some(address) => TcpStream::connect(SocketAddr::new(address, port)).await.is_ok(),

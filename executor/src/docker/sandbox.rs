@@ -1,11 +1,11 @@
 //! A sandbox: its network, and each service in it, started in the order of what they depend on.
 #![expect(clippy::disallowed_methods, reason = "a shell: services start side by side")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bollard::models::NetworkCreateRequest;
-use seagull_domain::{Definition, Network, Service};
+use seagull_domain::{Definition, Network, Probe, Service};
 use tokio::task::JoinSet;
 
 use super::address::{Address, variables};
@@ -23,6 +23,8 @@ use crate::secrets::Secrets;
 
 /// Where services are published.
 const LOOPBACK: &str = "127.0.0.1";
+/// An option of networks: this machine has no address in it.
+const NO_ADDRESS: &str = "com.docker.network.bridge.inhibit_ipv4";
 
 /// What happens while a sandbox starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -233,6 +235,7 @@ impl Start {
             name: name.clone(),
             labels: Some(self.labels.on(None)),
             internal: Some(internal),
+            options: Some(if internal { self.cut_off() } else { HashMap::new() }),
             ..Default::default()
         };
         self.engine.create_network(request).await?;
@@ -240,6 +243,15 @@ impl Start {
             self.engine.connect_to(&name, &neighbour.container, service).await?;
         }
         Ok(())
+    }
+
+    /// What keeps a network apart from this machine: that has no address there. It needs one to ask services by HTTP.
+    fn cut_off(&self) -> HashMap<String, String> {
+        let by_http = |service: &Service| matches!(service.ready.probe, Probe::Http(..));
+        if self.definition.services.values().any(by_http) {
+            return HashMap::new();
+        }
+        [(NO_ADDRESS.to_owned(), "true".to_owned())].into()
     }
 
     /// Sees to it that all images are here.

@@ -15,5 +15,5 @@ except ImportError as error:
 clock, now, mask_signals = time.perf_counter, time.time, signal.pthread_sigmask
 read, write, close, parent, leave = os.read, os.write, os.close, os.getppid, os._exit
 encode, decode = json.JSONEncoder(ensure_ascii=False).encode, json.JSONDecoder().decode
-getrusage, RUSAGE_SELF = resource.getrusage, resource.RUSAGE_SELF
+getrusage, RUSAGE_SELF, RUSAGE_CHILDREN = resource.getrusage, resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
 hookimpl = pytest.hookimpl if pytest else lambda **options: lambda function: function

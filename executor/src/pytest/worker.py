@@ -15,6 +15,12 @@ def peak_memory():
     return getrusage(RUSAGE_SELF).ru_maxrss // RSS_UNIT
 
 
+def processor_time():
+    """Seconds of this process on a core, and of those of its children that have ended."""
+    own, ended = getrusage(RUSAGE_SELF), getrusage(RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime
+
+
 class Worker:
     """The plugin object: takes pytest over where the executor decides, and reports what happens."""
 
@@ -33,7 +39,7 @@ class Worker:
         self.queue, self.finish, self.asked = collections.deque(), False, False
         self.red = set()
         self.session, self.rootdir, self.advice = None, "", set()
-        self.reports, self.raised, self.ordinal, self.waited = [], [], 0, 0.0
+        self.reports, self.raised, self.ordinal, self.waited, self.spent = [], [], 0, 0.0, 0.0
         self.current = self.item = self.promised = None
         self.interrupted, self.stopped = False, None
         self.restore = lambda: None
@@ -232,6 +238,7 @@ class Worker:
         self.current, self.item, self.began = test, item, now()
         self.ordinal, self.waited, self.reports, self.raised = 0, 0.0, [], []
         self.channel.unsent.append('{"event":"started","test":%d}\n' % test)
+        self.spent = processor_time()
         self.channel.flush()
         self.coverage.covers(test)
         # pytest keeps here what an item writes, and has no run of it twice: an earlier attempt's is not this one's.
@@ -374,7 +381,8 @@ class Worker:
     # What is told.
 
     def tell_finished(self, last):
-        reports, rss = self.reports, peak_memory()
+        reports, rss, before, self.spent = self.reports, peak_memory(), self.spent, processor_time()
+        cpu = self.spent - before
         attached = self.attachments.put_aside() if last else None
         if len(reports) == 3 and last and self.ordinal == 0 and attached is None:
             setup, call, teardown = reports
@@ -383,7 +391,7 @@ class Worker:
                 self.channel.unsent.append(
                     f'{{"event":"finished","test":{self.current},"ordinal":0,"last":true,"outcome":"passed",'
                     f'"setup":{setup.duration:.6f},"call":{call.duration:.6f},'
-                    f'"teardown":{max(0.0, teardown.duration - self.waited):.6f},"rss":{rss}}}\n'
+                    f'"teardown":{max(0.0, teardown.duration - self.waited):.6f},"rss":{rss},"cpu":{cpu:.6f}}}\n'
                 )
                 return
         seconds = {"setup": 0.0, "call": 0.0, "teardown": 0.0}
@@ -395,7 +403,7 @@ class Worker:
         known_by = {"test": self.current, "ordinal": self.ordinal, "last": last, "began": self.began}
         if attached is not None:
             known_by["attached"] = attached
-        self.channel.event("finished", **known_by, **seconds, rss=rss, **fields)
+        self.channel.event("finished", **known_by, **seconds, rss=rss, cpu=round(cpu, 6), **fields)
 
     def tell_absent(self, test, nodeid):
         """A file that cannot be collected is a test that fails; any other id without an item is missing."""

@@ -90,9 +90,13 @@ pub struct TestResult {
     pub cause: Option<TestCause>,
     /// Microseconds of setup, call and teardown.
     pub phases: [u64; 3],
-    /// The worker's peak resident memory after the test, in KiB; 0 where unknown.
+    /// The worker's peak resident memory after the test, in KiB, or of all in its sandbox together, if that was over its
+    /// limit; 0 where unknown.
     #[serde(default)]
     pub peak_kib: u64,
+    /// What it took of cores, with its children that ended, in microseconds; 0 where unknown.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cpu_us: u64,
     /// When it started, in Unix milliseconds by its executor's clock; 0 where unknown.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub started_at: u64,

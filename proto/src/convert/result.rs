@@ -15,6 +15,7 @@ pub fn fit_result(result: &mut TestResult) {
     scalar::fit_text(&mut result.location, limits::LOCATION_BYTES);
     result.phases = result.phases.map(|micros| micros.min(limits::MICROS));
     result.peak_kib = result.peak_kib.min(limits::KIB);
+    result.cpu_us = result.cpu_us.min(limits::MICROS);
     result.started_at = result.started_at.min(limits::MOMENT);
 }
 
@@ -56,6 +57,7 @@ impl From<TestResult> for v1::TestResult {
             call_us,
             teardown_us,
             peak_kib: result.peak_kib,
+            cpu_us: result.cpu_us,
             started_at: result.started_at,
             message: result.message,
             location: result.location,
@@ -83,6 +85,7 @@ impl TryFrom<v1::TestResult> for TestResult {
                 micros(message.teardown_us, "TestResult.teardown_us")?,
             ],
             peak_kib: scalar::at_most(message.peak_kib, limits::KIB, "TestResult.peak_kib")?,
+            cpu_us: scalar::at_most(message.cpu_us, limits::MICROS, "TestResult.cpu_us")?,
             started_at: scalar::at_most(message.started_at, limits::MOMENT, "TestResult.started_at")?,
             message: scalar::text(message.message, limits::LINE_BYTES, "TestResult.message")?,
             location: scalar::text(message.location, limits::LOCATION_BYTES, "TestResult.location")?,

@@ -143,6 +143,7 @@ fn a_report_offers_the_protocol() {
 /// A result of the greatest values that may be sent.
 fn longest_result() -> TestResult {
     TestResult {
+        cpu_us: 0,
         test: TestIndex(limits::TESTS - 1),
         ordinal: u16::MAX,
         last: true,

@@ -193,6 +193,7 @@ pub struct Execution {
     /// Microseconds of setup, call and teardown.
     pub phases: [u64; 3],
     pub peak_kib: u64,
+    pub cpu_us: u64,
     pub started_at: u64,
     pub executor: ExecutorId,
     pub slot: SlotNumber,

@@ -215,6 +215,7 @@ fn evidence(test: TestIndex, deaths: &[Death]) -> TestResult {
     });
     let lost = lost.collect::<Vec<_>>().join(", ");
     TestResult {
+        cpu_us: 0,
         test,
         ordinal: 0,
         last: true,

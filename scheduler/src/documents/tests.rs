@@ -25,6 +25,7 @@ impl Sources for Told {
 fn result(test: u32, outcome: Outcome, micros: u64) -> TestResult {
     let failed = outcome == Outcome::Failed;
     TestResult {
+        cpu_us: 0,
         test: TestIndex(test),
         ordinal: 0,
         last: true,

@@ -291,6 +291,7 @@ mod tests {
         teller.manifest(&manifest());
         for (test, slot, cause) in executed {
             let result = TestResult {
+                cpu_us: 0,
                 test: TestIndex(*test),
                 ordinal: 0,
                 last: true,

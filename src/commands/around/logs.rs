@@ -91,7 +91,7 @@ pub async fn story(reach: &Reach, run: &RunName, test: &str) -> anyhow::Result<S
     let mut teller = around::Teller::new(run.clone(), test);
     let told = |told| match told {
         Told::Manifest(manifest) => teller.manifest(&manifest),
-        Told::Item(item) => teller.item(item),
+        Told::Item(item) => teller.item(*item),
     };
     reach.tell(&run, told).await?;
     match teller.close() {

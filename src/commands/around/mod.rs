@@ -135,7 +135,7 @@ impl Reach {
         while let Some(notice) = notices.recv().await {
             match notice {
                 Notice::Manifest(manifest) => tell(Told::Manifest(manifest)),
-                Notice::Items(items) => items.into_iter().for_each(|item| tell(Told::Item(item))),
+                Notice::Items(items) => items.into_iter().for_each(|item| tell(Told::Item(Box::new(item)))),
                 Notice::Failed(error) => return Err(unread(run, error)),
                 Notice::Disconnected(why) => return Err(anyhow!("{why}")),
                 Notice::Expected(_) | Notice::Live(_) | Notice::Printed(_) | Notice::Reconnected => {}
@@ -149,7 +149,7 @@ impl Reach {
 enum Told {
     /// Always before the event that confirms it.
     Manifest(std::sync::Arc<seagull_domain::Manifest>),
-    Item(seagull_domain::StreamItem),
+    Item(Box<seagull_domain::StreamItem>),
 }
 
 fn unread(run: &RunId, error: Error) -> anyhow::Error {

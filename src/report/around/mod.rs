@@ -11,6 +11,7 @@ mod waits;
 
 use std::io::{self, IsTerminal, Write};
 
+use seagull_domain::TestResult;
 use serde::Serialize;
 
 use super::choice::{Color, Output};
@@ -80,6 +81,11 @@ fn timestamp(millis: u64) -> String {
 
 pub fn seconds(micros: u64) -> f64 {
     micros as f64 / 1e6
+}
+
+/// None where it is not known.
+pub fn cpu_seconds(result: &TestResult) -> Option<f64> {
+    Some(seconds(result.cpu_us)).filter(|cpu| *cpu > 0.0)
 }
 
 #[cfg(test)]

@@ -99,6 +99,7 @@ mod tests {
     fn finished(test: u32, last: bool, text: bool) -> StreamItem {
         let log = AttemptId(1);
         let result = TestResult {
+            cpu_us: 0,
             test: TestIndex(test),
             ordinal: 0,
             last,

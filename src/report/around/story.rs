@@ -10,6 +10,7 @@ use seagull_domain::{
 };
 use seagull_results::{Finder, Found};
 
+use crate::memory::kib;
 use crate::report::losses::Losses;
 use crate::report::names::Names;
 use crate::report::tally::Attached;
@@ -94,8 +95,19 @@ impl Execution {
         why.extend(Some(one_line(detail, 100)).filter(|detail| !detail.is_empty()));
         let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join(", ")) };
         let took = micros(self.result.micros());
-        format!("{outcome}{why} in {took}, attempt {} on {}, slot {}", self.attempt, self.executor, self.slot)
+        let (attempt, executor, slot) = (self.attempt, &self.executor, self.slot);
+        format!(
+            "{outcome}{why} in {took}{}, attempt {attempt} on {executor}, slot {slot}",
+            spent(&self.result)
+        )
     }
+}
+
+/// What it took beside time, as far as that is known.
+fn spent(result: &TestResult) -> String {
+    let cpu = Some(result.cpu_us).filter(|us| *us > 0).map(|us| format!(", {} of a core", micros(us)));
+    let peak = Some(result.peak_kib).filter(|kib| *kib > 0).map(|peak| format!(", up to {}", kib(peak)));
+    cpu.into_iter().chain(peak).collect()
 }
 
 impl Story {

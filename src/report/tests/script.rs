@@ -152,6 +152,7 @@ pub struct Ran(pub TestResult, &'static str, u32);
 
 pub fn ran(on: &'static str, slot: u32, test: u32, outcome: Outcome, millis: u64) -> Ran {
     let result = TestResult {
+        cpu_us: 0,
         test: TestIndex(test),
         ordinal: 0,
         last: true,

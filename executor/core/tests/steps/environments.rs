@@ -72,7 +72,7 @@ fn a_test_that_takes_more_memory_than_its_sandbox_has_is_charged_with_that() {
     let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
     world.starts(0);
     let how = "over its memory limit of 64 MiB";
-    let exit = Exit { over_memory: true, ..Exit::of(how) };
+    let exit = Exit { over_memory: Some(99), ..Exit::of(how) };
     let effects = world.worker(1, WorkerEvent::Exited(exit));
     assert!(matches!(effects[..], [Effect::Start(_)]), "for the next test");
     assert_eq!(world.failures(), [(0, Some(TestCause::OverMemory))]);

@@ -59,6 +59,7 @@ pub fn contents(generation: u32, entries: &[Entry]) -> BundleContents {
 
 pub fn passed(test: u32) -> WorkerEvent {
     WorkerEvent::Finished(TestResult {
+        cpu_us: 0,
         test: TestIndex(test),
         ordinal: 0,
         last: true,

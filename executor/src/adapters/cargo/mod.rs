@@ -86,6 +86,7 @@ impl Cargo {
         let Some(target) = self.targets.get(path) else {
             return Ok(Event::Missing { test, reason: format!("cargo test has no {path} here") });
         };
+        let before = self.processes.cpu_seconds();
         let (seconds, judged) = if name.is_empty() {
             let ran = self.processes.run(&mut target.whole())?;
             (ran.seconds, libtest::whole(&ran, ran.text(self.output_limit)))
@@ -100,6 +101,7 @@ impl Cargo {
         Ok(Event::Finished(Box::new(Finished {
             cause: judged.cause,
             call: seconds,
+            cpu: self.processes.cpu_seconds() - before,
             rss: if peak_kib > self.build_kib { peak_kib } else { 0 },
             message: judged.message,
             location: judged.location,

@@ -9,6 +9,7 @@ impl Source {
     pub fn result(&mut self) -> TestResult {
         use TestCause::*;
         TestResult {
+            cpu_us: 0,
             test: self.test(),
             ordinal: u16::try_from(self.within(0, u64::from(u16::MAX))).unwrap(),
             last: self.coin(),

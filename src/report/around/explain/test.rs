@@ -12,7 +12,7 @@ use crate::report::around::attachments::{FileObject, named};
 use crate::report::around::lists::cause;
 use crate::report::around::story::{Copied, Execution, Loss, Story};
 use crate::report::around::waits::{PlaceObject, place_object, waits};
-use crate::report::around::{Form, line, seconds};
+use crate::report::around::{Form, cpu_seconds, line, seconds};
 use crate::report::text::{count, message, number, one_line, times};
 
 #[derive(Serialize)]
@@ -62,6 +62,8 @@ struct ExecutionObject<'a> {
     setup_seconds: f64,
     call_seconds: f64,
     teardown_seconds: f64,
+    peak_memory_kib: Option<u64>,
+    cpu_seconds: Option<f64>,
     message: &'a str,
     location: &'a str,
     /// How many tests its worker had executed before it.
@@ -298,6 +300,8 @@ fn execution_object(execution: &Execution) -> ExecutionObject<'_> {
         setup_seconds,
         call_seconds,
         teardown_seconds,
+        peak_memory_kib: Some(result.peak_kib).filter(|kib| *kib > 0),
+        cpu_seconds: cpu_seconds(result),
         message: &result.message,
         location: &result.location,
         before: execution.before.len(),

@@ -253,6 +253,7 @@ impl Fleet {
 
 fn passed(test: TestIndex, millis: u64) -> TestResult {
     TestResult {
+        cpu_us: 0,
         test,
         ordinal: 0,
         last: true,

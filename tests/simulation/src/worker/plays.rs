@@ -234,6 +234,7 @@ impl World {
         };
         let outcome = self.suffered(place, execution, outcome);
         let result = TestResult {
+            cpu_us: 0,
             test: called,
             ordinal: 0,
             last: true,
@@ -309,7 +310,10 @@ impl World {
         self.life(place).end = Some(self.now + delay);
         let worker = self.at(place).id;
         let over_memory = self.at(place).over_memory;
-        let event = WorkerEvent::Exited(Exit { over_memory, ..Exit::of("some way") });
+        let event = WorkerEvent::Exited(Exit {
+            over_memory: over_memory.then_some(TEST_KIB),
+            ..Exit::of("some way")
+        });
         self.after(delay + 1, Action::Says { agent: place.0, slot: place.1, worker, event });
     }
 }
