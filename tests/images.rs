@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::harness::{DECLARING, Docker, Running};
+use crate::harness::{DECLARING, Docker, Running, Suite};
 use crate::services::{ONE, said, suite};
 
 /// `user` and `secret`, as `htpasswd -B` writes them.
@@ -68,4 +68,20 @@ fn an_image_is_fetched_with_the_credentials_that_a_login_has_left() {
         said(&known(&config), 0);
         said(&docker.seagull(&suite, &["services", "down"]).output().unwrap(), 0);
     }
+    collected(&docker, &suite);
+}
+
+/// What was fetched goes where it is too much, but for what was used just now.
+fn collected(docker: &Docker, suite: &Suite) {
+    let gc = || said(&docker.seagull(suite, &["executor", "gc", "--images", "1KiB"]).output().unwrap(), 0);
+    let is_here = || docker.ask("/images/json").to_string().contains(&format!("{PRIVATE}:1"));
+    assert!(gc().contains("nothing on the Docker engine"), "it was used just now");
+    let records = suite.path().join(".seagull/sandboxes/images");
+    let record = std::fs::read_dir(&records).unwrap().next().unwrap().unwrap().path();
+    let mut touch = Command::new("touch");
+    assert!(touch.args(["-d", "1 hour ago"]).arg(&record).status().unwrap().success());
+    assert!(is_here());
+    assert!(gc().contains("1 object removed"));
+    assert!(!is_here() && !record.exists());
+    assert!(docker.ask("/images/json").to_string().contains(DECLARING), "what was there before stays");
 }

@@ -128,6 +128,9 @@ pub struct Executor {
     /// How many cores they may have together [default: this machine's]
     #[arg(long, value_name = "N", value_parser = cpus)]
     pub cpus: Option<u32>,
+    /// How much disk the images that it fetches for services and tests may take; what was used longest ago goes
+    #[arg(long, value_name = "SIZE", default_value = "20GiB", value_parser = memory::parse_kib)]
+    pub images: u64,
     /// Where unpacked artifacts and the framework's caches are kept [default: .seagull beside seagull.toml, else at the
     /// top of the repository, else here]
     #[arg(long, value_name = "DIR")]

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use super::StateArgs;
 use super::words::output;
 use crate::duration;
+use crate::memory;
 use crate::report::Output;
 
 const UP_EXAMPLES: &str = "\
@@ -156,6 +157,9 @@ pub struct Gc {
     /// Only list it
     #[arg(long)]
     pub dry_run: bool,
+    /// How much disk images may take that were fetched for this state directory; what was used longest ago goes
+    #[arg(long, value_name = "SIZE", default_value = "20GiB", value_parser = memory::parse_kib)]
+    pub images: u64,
     #[command(flatten)]
     pub state: StateArgs,
 }

@@ -43,11 +43,23 @@ pub async fn run(args: cli::Executor) -> anyhow::Result<u8> {
         memory_kib: args.memory.unwrap_or(all.memory_kib),
         millicpus: args.cpus.map_or(all.millicpus, u64::from),
     };
+    let image_bytes = args.images << 10;
     let labels = args.labels.into_iter().collect();
     let (state, setups) = (state.directory, None);
     let tell = Arc::new(|text: String| say!("{text}"));
-    let options =
-        Options { id, slots, capacity, labels, state, setups, tell, channel, token, in_place: false };
+    let options = Options {
+        id,
+        slots,
+        capacity,
+        image_bytes,
+        labels,
+        state,
+        setups,
+        tell,
+        channel,
+        token,
+        in_place: false,
+    };
     let mut executor = Executor::start(options).context("the executor cannot start")?;
     for source in args.notice_files.into_iter().map(Source::File).chain(args.notices) {
         executor.heed(source, args.drain_limit);

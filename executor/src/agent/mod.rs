@@ -33,7 +33,7 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::artifact::Cache;
-use crate::docker::Keeper;
+use crate::docker::{Keeper, KeeperOptions};
 use crate::kept::{ARTIFACTS, CACHE_BYTES, SETUPS, Shelf};
 use crate::notice::{Notice, Source};
 use crate::sandbox::{Children, Home, ProcessSandbox};
@@ -59,6 +59,8 @@ pub struct Options {
     pub slots: u16,
     /// What they share.
     pub capacity: Resources,
+    /// How many bytes of images that it fetches are kept.
+    pub image_bytes: u64,
     pub labels: BTreeMap<String, String>,
     /// Artifacts and framework caches are kept here.
     pub state: PathBuf,
@@ -151,7 +153,13 @@ impl Agent {
         let cache = Cache::of(artifacts.beside(&setups.join(SETUPS)));
         let (sandboxes, home) = (Arc::new(sandboxes), Arc::new(home));
         let tell = options.tell;
-        let keeper = Keeper::new(&options.state, home.path(), boot.as_str(), children, tell.clone());
+        let of = KeeperOptions {
+            state: options.state.clone(),
+            home: home.path().to_owned(),
+            boot: boot.to_string(),
+            image_bytes: options.image_bytes,
+        };
+        let keeper = Keeper::new(of, children, tell.clone());
         let setups = Setups::open(setups, CACHE_BYTES, sandboxes.clone(), home.clone(), tell.clone());
         let setups = setups.map_err(in_state)?;
         let connection = Connection::new(options.channel, &options.token);

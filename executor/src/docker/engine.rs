@@ -68,6 +68,8 @@ pub struct Image {
     pub id: String,
     /// The paths that it declares as volumes.
     pub volumes: Vec<String>,
+    /// All that it is made of, also what others are made of too.
+    pub bytes: u64,
 }
 
 /// How a program in a container ended.
@@ -101,7 +103,8 @@ impl Engine {
         match self.docker.inspect_image(image).await {
             Ok(found) => {
                 let volumes = found.config.and_then(|config| config.volumes).unwrap_or_default();
-                Ok(Some(Image { id: found.id.unwrap_or_default(), volumes }))
+                let bytes = found.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
+                Ok(Some(Image { id: found.id.unwrap_or_default(), volumes, bytes }))
             }
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(refused(&format!("look at the image {image}"))(error)),

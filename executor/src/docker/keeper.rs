@@ -34,12 +34,25 @@ const LOOK: Duration = Duration::from_secs(60);
 /// the first network of a container, in the order of their names, and at others when that changes: it is this one.
 const SHARED: &str = "-shared";
 
+/// What a keeper is of.
+pub struct Options {
+    pub state: PathBuf,
+    /// The executor's directory, which the guard removes with what it leaves on the engine.
+    pub home: PathBuf,
+    /// What no other process has.
+    pub boot: String,
+    /// How many bytes of images that were fetched are kept.
+    pub image_bytes: u64,
+}
+
 pub struct Keeper {
     state: PathBuf,
     /// The executor's directory, which the guard removes with what it leaves on the engine.
     home: PathBuf,
     owner: String,
     children: Arc<Children>,
+    /// How many bytes of images that were fetched are kept.
+    image_bytes: u64,
     tell: Tell,
     /// Once there is something to guard.
     guarded: tokio::sync::Mutex<Option<Guarded>>,
@@ -66,12 +79,13 @@ struct Guarded {
 }
 
 impl Keeper {
-    /// `boot`: what no other process has. Where there were sandboxes before, what is left of these is removed.
-    pub fn new(state: &Path, home: &Path, boot: &str, children: Arc<Children>, tell: Tell) -> Arc<Keeper> {
+    /// Where there were sandboxes before, what is left of these is removed.
+    pub fn new(options: Options, children: Arc<Children>, tell: Tell) -> Arc<Keeper> {
+        let Options { state, home, boot, image_bytes } = options;
         let owner = blake3::hash(boot.as_bytes()).to_hex()[..16].to_owned();
-        let (state, home) = (state.to_owned(), home.to_owned());
         let (guarded, live, common, shared) = Default::default();
-        let keeper = Arc::new(Keeper { state, home, owner, children, tell, guarded, live, common, shared });
+        let keeper =
+            Arc::new(Keeper { state, home, owner, children, image_bytes, tell, guarded, live, common, shared });
         if keeper.state.join(Site::DIRECTORY).is_dir() {
             keeper.look();
         }
@@ -129,6 +143,11 @@ impl Keeper {
         let left: Vec<Object> = objects.into_iter().filter(is_left).collect();
         engine.remove(&left).await?;
         site.tidy(&engine, now()).await?;
+        for image in site.spent_images(&engine, now(), self.image_bytes).await? {
+            if site.remove_image(&engine, &image).await? {
+                (self.tell)(format!("removed the image {}, which was used longest ago", image.image));
+            }
+        }
         Ok(left.len())
     }
 

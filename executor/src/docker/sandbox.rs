@@ -272,7 +272,9 @@ impl Start {
                 self.engine.pull(&image, fetching).await?;
                 (self.tell)(Progress::Fetched { image: image.clone() });
                 found = self.engine.image(&image).await?;
+                found.iter().for_each(|found| self.site.fetched(&image, &found.id));
             }
+            self.site.uses(&image);
             all.extend(found.map(|found| (image, found)));
         }
         Ok(all)

@@ -59,6 +59,7 @@ pub async fn run(spec: RunSpec, limit: Duration, home: &Path, setups: &Path) -> 
         id: "doctor".parse()?,
         slots: 1,
         capacity: seagull_executor::machine::capacity(),
+        image_bytes: seagull_executor::docker::IMAGE_BYTES,
         labels: Default::default(),
         state: state.directory.clone(),
         setups: Some(setups.to_owned()),

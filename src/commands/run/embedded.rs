@@ -224,6 +224,7 @@ fn execute(start: &Start, channel: Channel, token: Token, tell: Tell) -> anyhow:
         id: "local".parse()?,
         slots,
         capacity: machine::capacity(),
+        image_bytes: seagull_executor::docker::IMAGE_BYTES,
         labels: Default::default(),
         state: start.state.directory.clone(),
         setups: None,

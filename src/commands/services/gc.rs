@@ -36,11 +36,19 @@ pub async fn run(args: &cli::Gc) -> anyhow::Result<u8> {
         .unzip();
     let mut templates = engine.templates(&Filter::Ours).await?;
     templates.retain(|template| template.expired(now).is_some());
+    let images = match &site {
+        Some(site) => site.known.spent_images(&engine, now, args.images << 10).await?,
+        None => Vec::new(),
+    };
     let secrets = abandoned_secrets();
     let lines = lines.into_iter().chain(templates.iter().map(|template| {
         let unused = duration::written(template.expired(now).unwrap_or(0) * 1000);
         let Template { key, labels, .. } = template;
         format!("{:<9}  {key}  of {}: not used for {unused}", "template", labels.environment)
+    }));
+    let lines = lines.chain(images.iter().map(|of| {
+        let unused = duration::written(now.saturating_sub(of.used) * 1000);
+        format!("{:<9}  {}: fetched here, not used for {unused}", "image", of.image)
     }));
     let lines = lines.chain(
         secrets
@@ -57,6 +65,9 @@ pub async fn run(args: &cli::Gc) -> anyhow::Result<u8> {
             engine.remove(&old).await.context("not everything could be removed")?;
             for template in &templates {
                 engine.remove_template(template).await?;
+            }
+            for (image, site) in images.iter().zip(site.iter().cycle()) {
+                site.known.remove_image(&engine, image).await?;
             }
             secrets.iter().try_for_each(|directory| remove_abandoned_secrets(directory))?;
             say!("{said} removed");
