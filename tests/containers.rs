@@ -117,6 +117,25 @@ def test_cut_off(keeper):
 }
 
 #[test]
+fn a_container_is_read_only_where_that_is_written_and_a_secret_is_kept_nowhere() {
+    let Some(docker) = Docker::get() else { return };
+    let test = "import os, pytest\ndef test_read_only():\n    open(__file__ + '.own', 'w').close()\n    \
+                open('/tmp/x', 'w').close()\n    with pytest.raises(OSError):\n        open('/x', 'w')\n\
+                def test_tells_its_secret():\n    print(os.environ['KEY'])\n    assert not os.environ['KEY']\n";
+    let suite = suite(&[("tests/db/test_a.py", test)]);
+    let limited = "pids = 100\n    read-only = true\n    tmpfs = [\"/tmp\"]";
+    suite.write("seagull.toml", &suite.read("seagull.toml").replace("pids = 100", limited));
+    let finished = run(&docker, &suite, &["tests"]);
+    finished.expect_counts(100, &[("passed", 1), ("failed", 1)]);
+    let logs = docker.seagull(&suite, &["logs", "last", "test_tells_its_secret"]).output().unwrap();
+    let logs = String::from_utf8_lossy(&logs.stdout).into_owned();
+    assert!(logs.contains("os.environ['KEY']") && !logs.contains("hunter2"), "{logs}");
+    let mut grep = std::process::Command::new("grep");
+    let found = grep.args(["-rl", "hunter2"]).arg(suite.path()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "", "neither in the journal");
+}
+
+#[test]
 fn the_example_with_a_database_and_a_cache_passes() {
     let Some(docker) = Docker::get() else { return };
     if docker.shop() {
