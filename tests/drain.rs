@@ -201,11 +201,7 @@ fn a_drain_is_heard_of_though_the_scheduler_is_away_when_it_is_asked_for() {
     let token = cluster.token().into_os_string().into_string().unwrap();
     let arguments = ["executor", "drain", "e-one", "--scheduler", &cluster.url, "--token-file", &token];
     let asks = Running::start(cluster.suite.seagull(&arguments), &cluster.suite.beside("drain-stderr"));
-    let state = cluster.suite.beside("scheduler").into_os_string().into_string().unwrap();
-    let address = cluster.url.strip_prefix("http://").unwrap();
-    let command = cluster.suite.seagull(&["scheduler", "--listen", address, "--state", &state]);
-    let mut again = Running::start(command, &cluster.suite.beside("scheduler-again"));
-    assert!(again.line().is_some(), "{}", again.stderr());
+    let _again = cluster.scheduler_again();
     let (_, code, stderr) = asks.end();
     assert_eq!(code, 0, "{stderr}");
     run.until(is("executor_drained"));
@@ -214,6 +210,41 @@ fn a_drain_is_heard_of_though_the_scheduler_is_away_when_it_is_asked_for() {
     run.finish().expect_counts(0, &[("passed", 7)]);
     let (_, code, stderr) = first.end();
     assert_eq!(code, 0, "{stderr}");
+}
+
+#[test]
+fn an_executor_leaves_in_its_time_though_the_scheduler_is_away() {
+    let mut cluster = Cluster::start(Suite::of(&[("test_a.py", HELD)]));
+    let executor = cluster.executor_with("e-one", &["--drain-limit", "8s"], &[]);
+    let mut run = cluster.start_run(&[]);
+    run.until(is("test_started"));
+    cluster.scheduler.kill();
+    executor.signal(Signal::SIGTERM);
+    // It ends, and nobody takes its result.
+    fs::write(cluster.suite.beside("meet/go"), "").unwrap();
+    let (_, code, stderr) = executor.end();
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("results that the scheduler has not taken in time"), "{stderr}");
+
+    let _again = cluster.scheduler_again();
+    let _second = cluster.executor("e-two");
+    run.finish().expect_counts(0, &[("passed", 7)]);
+}
+
+#[test]
+fn whoever_cancels_while_the_scheduler_is_away_hears_when_it_is_done() {
+    let mut cluster = Cluster::start(Suite::of(&[("test_a.py", STUCK)]));
+    let _executor = cluster.executor("e-one");
+    let mut run = cluster.start_run(&["--grace", "1s"]);
+    run.until(is("test_started"));
+    cluster.scheduler.kill();
+    run.signal(Signal::SIGINT);
+    until(|| run.stderr().contains("the scheduler does not hear that the run is to be cancelled"));
+    assert!(!run.stderr().contains("the run is cancelled,"), "{}", run.stderr());
+    let _again = cluster.scheduler_again();
+    let run = run.finish();
+    run.expect_counts(130, &[("not_executed: cancelled", 7)]);
+    assert!(run.stderr.contains("interrupted: the run is cancelled,"), "{}", run.stderr);
 }
 
 /// Two tests that wait, each on an executor of its own, and one that fails when both do.

@@ -211,6 +211,16 @@ impl Cluster {
         Cluster { suite, scheduler, url }
     }
 
+    /// Another one in its place, which was killed.
+    pub fn scheduler_again(&self) -> Running {
+        let state = self.suite.beside("scheduler").into_os_string().into_string().unwrap();
+        let address = self.url.strip_prefix("http://").unwrap();
+        let command = self.suite.seagull(&["scheduler", "--listen", address, "--state", &state]);
+        let mut again = Running::start(command, &self.suite.beside("scheduler-again"));
+        assert!(again.line().is_some(), "{}", again.stderr());
+        again
+    }
+
     pub fn token(&self) -> PathBuf {
         self.suite.beside("scheduler/token")
     }
@@ -322,11 +332,7 @@ fn a_run_survives_the_loss_of_its_scheduler() {
         run.until(is("verdict"));
     }
     cluster.scheduler.kill();
-    let state = cluster.suite.beside("scheduler").into_os_string().into_string().unwrap();
-    let address = cluster.url.strip_prefix("http://").unwrap();
-    let command = cluster.suite.seagull(&["scheduler", "--listen", address, "--state", &state]);
-    let mut again = Running::start(command, &cluster.suite.beside("scheduler-again"));
-    assert!(again.line().is_some(), "{}", again.stderr());
+    let _again = cluster.scheduler_again();
     run.finish().expect_counts(0, &[("passed", 40)]);
 }
 

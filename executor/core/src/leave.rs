@@ -56,6 +56,11 @@ pub(crate) struct Farewell {
 }
 
 impl Leaving {
+    /// When it goes, whatever it has still to deliver.
+    fn end(&self) -> Instant {
+        self.last + DELIVERY
+    }
+
     fn cause(&self) -> EndCause {
         EndCause::GaveBack(self.drain.cause, self.drain.why.clone())
     }
@@ -116,10 +121,14 @@ impl State {
         }
     }
 
-    /// Goes, once all is said and done.
+    /// Goes, once all is said and done; at its limit also where nobody takes what it has to say.
     pub(crate) fn part(&mut self) {
-        let idle = self.slots.iter().all(|slot| slot.worker.is_none() && slot.gone.is_empty());
-        if !(self.leaving.is_some() && idle && self.attempts.is_empty()) {
+        if self.end().is_some_and(|end| end <= self.now) {
+            self.effects.push(Effect::Left);
+            return;
+        }
+        let said = self.slots.iter().all(|slot| slot.worker.is_none() && slot.gone.is_empty());
+        if !(self.leaving.is_some() && said && self.attempts.is_empty()) {
             self.farewell = None;
             return;
         }
@@ -135,7 +144,14 @@ impl State {
         }
     }
 
+    /// When it goes in any case, if nothing runs here any more.
+    fn end(&self) -> Option<Instant> {
+        let runs = self.slots.iter().any(|slot| slot.worker.is_some())
+            || self.controllers.values().any(|controller| controller.is_alive());
+        self.leaving.as_ref().filter(|_| !runs).map(Leaving::end)
+    }
+
     pub(crate) fn farewell_deadline(&self) -> Option<Instant> {
-        self.farewell.map(|farewell| farewell.deadline)
+        self.farewell.map(|farewell| farewell.deadline).into_iter().chain(self.end()).min()
     }
 }

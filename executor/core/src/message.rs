@@ -250,7 +250,7 @@ pub enum Effect {
         worker: WorkerId,
         dump_stacks: bool,
     },
-    /// Nothing is left to do or to deliver, and the scheduler knows: the executor may end.
+    /// Nothing is left to do or to deliver, and the scheduler knows, or there is no time for that: the executor may end.
     Left,
 }
 

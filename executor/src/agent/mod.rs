@@ -287,7 +287,14 @@ impl Agent {
             Effect::Finish { worker, .. } => self.order(worker, Order::Finish),
             Effect::Interrupt { worker, .. } => self.order(worker, Order::Interrupt),
             Effect::Kill { worker, dump_stacks, .. } => self.order(worker, Order::Kill { dump_stacks }),
-            Effect::Left => self.left = true,
+            Effect::Left => {
+                self.left = true;
+                if !self.core.attempts.is_empty() {
+                    (self.tell)(
+                        "leaving with results that the scheduler has not taken in time: their tests run once more".into(),
+                    );
+                }
+            }
         }
     }
 

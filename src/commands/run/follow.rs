@@ -22,6 +22,8 @@ const STAYING: Duration = Duration::from_secs(20);
 /// A run that no executor has taken by then is worth a word, and one of which nothing is heard for so long a look at
 /// whether any is there.
 const LONELY: Duration = Duration::from_secs(10);
+/// What a scheduler has not heard by then, it may not hear for long.
+const UNHEARD: Duration = Duration::from_secs(2);
 
 /// A run that was submitted, and how it is shown.
 pub struct Session {
@@ -63,9 +65,11 @@ pub async fn follow(
     let mut notices = session.client.watch(session.run.clone(), session.live);
     let (complaints, mut complaint) = mpsc::channel(1);
     let (counts, mut slots) = mpsc::channel(1);
+    let (words, mut word) = mpsc::channel(2);
     let mut told = session.told.take();
     let quiet = Quiet { since: Instant::now(), taken: false, said: false };
-    let mut follower = Follower { session, complaints, counts, interrupted: false, quiet };
+    let mut follower =
+        Follower { session, complaints, counts, words, interrupted: false, cancelled: false, quiet };
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut trouble = pin!(trouble);
@@ -97,6 +101,7 @@ pub async fn follow(
             _ = ticks.tick() => follower.tick()?,
             text = next(&mut told) => follower.session.screen.say(&text)?,
             Some(slots) = slots.recv() => follower.fleet(slots)?,
+            Some(word) = word.recv() => follower.of_cancelling(word)?,
             Some(error) = complaint.recv() => return Err(error),
             error = &mut trouble => return Err(error),
             () = signals.next() => if follower.interrupt()? {
@@ -157,8 +162,19 @@ struct Follower {
     complaints: mpsc::Sender<anyhow::Error>,
     /// Where it is told how many slots are there.
     counts: mpsc::Sender<u32>,
+    /// Where it is told how far the scheduler has heard that it is to cancel.
+    words: mpsc::Sender<Cancelling>,
     interrupted: bool,
+    /// The scheduler has taken it.
+    cancelled: bool,
     quiet: Quiet,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cancelling {
+    /// The scheduler has not heard of it yet; it is tried on.
+    Unheard,
+    Heard,
 }
 
 /// For how long nothing was heard of the run, or was looked for why.
@@ -291,20 +307,55 @@ impl Follower {
     /// The first interrupt cancels the run or leaves it; says whether this is the end.
     fn interrupt(&mut self) -> anyhow::Result<bool> {
         if self.interrupted {
-            self.session.screen.say("ended at once")?;
+            let elsewhere = self.session.joins.is_some() && !self.cancelled;
+            let goes_on =
+                if elsewhere { "; the run may go on, for its scheduler has not heard of it" } else { "" };
+            self.session.screen.say(&format!("ended at once{goes_on}"))?;
             return Ok(true);
         }
         self.interrupted = true;
         match self.session.interrupt {
-            Interrupt::Cancel(saying) => self.session.screen.say(saying)?,
+            Interrupt::Cancel(_) => self.cancel(),
             Interrupt::Leave(saying) => {
                 self.session.screen.say(saying)?;
                 return Ok(true);
             }
         }
-        let (client, run) = (self.session.client.clone(), self.session.run.clone());
-        self.ask("the run cannot be cancelled", async move { client.cancel(run).await });
         Ok(false)
+    }
+
+    /// Tries for a minute; that it is cancelled is said when it is true.
+    fn cancel(&self) {
+        let (client, run, words) =
+            (self.session.client.clone(), self.session.run.clone(), self.words.clone());
+        self.ask("the run is not cancelled, and goes on when its scheduler is back", async move {
+            let mut cancelling = pin!(client.cancel(run));
+            let outcome = match tokio::time::timeout(UNHEARD, &mut cancelling).await {
+                Ok(outcome) => outcome,
+                Err(_) => {
+                    let _ = words.send(Cancelling::Unheard).await;
+                    cancelling.await
+                }
+            };
+            if outcome.is_ok() {
+                let _ = words.send(Cancelling::Heard).await;
+            }
+            outcome
+        });
+    }
+
+    fn of_cancelling(&mut self, word: Cancelling) -> anyhow::Result<()> {
+        match (word, self.session.interrupt) {
+            (Cancelling::Unheard, _) => self.session.screen.say(
+                "interrupted, but the scheduler does not hear that the run is to be cancelled: that is tried for a \
+                 minute; interrupt again to leave without waiting",
+            ),
+            (Cancelling::Heard, Interrupt::Cancel(saying)) => {
+                self.cancelled = true;
+                self.session.screen.say(saying)
+            }
+            (Cancelling::Heard, Interrupt::Leave(_)) => Ok(()),
+        }
     }
 }
 

@@ -173,6 +173,21 @@ fn an_executor_leaves_when_the_scheduler_has_heard_that_it_has_nothing() {
 }
 
 #[test]
+fn an_executor_leaves_at_its_limit_though_nobody_takes_what_it_has_to_say() {
+    let mut world = World::running(&[entry(0, 0)]);
+    world.starts(0);
+    world.leave(60);
+    world.worker(1, passed(0));
+    world.worker(1, WorkerEvent::Ended { exit: None });
+    assert_eq!(world.worker(1, exited()), []);
+    assert_eq!(world.state.next_deadline(), Some(Instant(60_000)));
+    world.wait(Duration::from_secs(59));
+    assert_eq!(world.step(Event::Tick), [], "it may still be heard");
+    world.wait(Duration::from_secs(1));
+    assert_eq!(world.step(Event::Tick), [Effect::Left]);
+}
+
+#[test]
 fn an_executor_leaves_though_nobody_hears() {
     let mut world = World::new();
     assert_eq!(world.leave(60), []);
