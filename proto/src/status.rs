@@ -52,6 +52,14 @@ pub fn displaced() -> Status {
     )
 }
 
+/// A scheduler that has no room on its disk keeps nothing, and so takes nothing.
+pub fn stands_still() -> Status {
+    Status::failed_precondition(
+        "its disk is full, and it stands still until there is room\n\
+         hint: make room on the disk of the scheduler's state directory; it goes on by itself then",
+    )
+}
+
 /// Whether a held call was given up because a newer one of the same executor took its place.
 pub fn superseded() -> Status {
     Status::aborted("superseded by a newer report")

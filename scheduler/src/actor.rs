@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "the shell of the core: time enters here")]
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,9 +73,38 @@ pub(crate) enum Request {
     Broken(String),
 }
 
+impl Request {
+    /// Whether it changes nothing.
+    fn only_asks(&self) -> bool {
+        matches!(
+            self,
+            Request::Bundle { .. }
+                | Request::Run { .. }
+                | Request::Overviews { .. }
+                | Request::Slots { .. }
+                | Request::Find { .. }
+                | Request::Blobs { .. }
+        )
+    }
+
+    /// Whether nobody waits for its answer any more.
+    fn is_given_up(&self) -> bool {
+        match self {
+            Request::Submit { reply, .. } => reply.is_closed(),
+            Request::Judge { reply, .. } => reply.is_closed(),
+            Request::Report { reply, .. } => reply.is_closed(),
+            Request::Drain { reply, .. } => reply.is_closed(),
+            _ => false,
+        }
+    }
+}
+
 /// A newer process has taken the executor's name.
 #[derive(Debug)]
 pub(crate) struct Displaced;
+
+/// What would change something and waits for room on the disk; beyond that its senders wait.
+const PUT_OFF: usize = 1024;
 
 /// What a slot runs now.
 #[derive(Debug, Clone)]
@@ -107,6 +137,8 @@ pub(crate) struct Actor {
     state: State,
     committer: Committer,
     requests: mpsc::Receiver<Request>,
+    /// What came while there was no room on the disk.
+    put_off: VecDeque<Request>,
     errands: mpsc::UnboundedSender<Errand>,
     live: broadcast::Sender<Live>,
     disk: Arc<Disk>,
@@ -137,6 +169,7 @@ impl Actor {
             state,
             committer,
             requests: ends.requests,
+            put_off: VecDeque::new(),
             errands: ends.errands,
             live: ends.live,
             disk: ends.disk,
@@ -156,7 +189,12 @@ impl Actor {
         let mut durable = self.committer.durable.clone();
         self.step(Event::Recovered);
         loop {
-            self.disk.room().await;
+            self.room().await?;
+            if let Some(request) = self.put_off.pop_front() {
+                self.turn();
+                self.handle(request)?;
+                continue;
+            }
             let timer = self.state.next_deadline().map(|at| self.origin + Duration::from_millis(at.0));
             tokio::select! {
                 request = self.requests.recv() => match request {
@@ -177,6 +215,27 @@ impl Actor {
                 () = sleep_until(timer) => {
                     self.turn();
                     self.step(Event::Tick);
+                }
+            }
+        }
+    }
+
+    /// Until there is room on the disk. Who only asks is answered meanwhile; what changes something waits for its turn, for
+    /// as long as anybody waits for it.
+    async fn room(&mut self) -> Result<(), String> {
+        let disk = self.disk.clone();
+        let mut room = pin!(disk.room());
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut room => return Ok(()),
+                Some(request) = self.requests.recv(), if self.put_off.len() < PUT_OFF => {
+                    if request.only_asks() {
+                        self.handle(request)?;
+                    } else {
+                        self.put_off.retain(|request| !request.is_given_up());
+                        self.put_off.push_back(request);
+                    }
                 }
             }
         }
@@ -458,6 +517,41 @@ mod tests {
         assert_eq!(assigned.try_recv().unwrap_err(), TryRecvError::Empty);
         commit();
         assert_eq!(assigned.await.unwrap().expect("it has the name").attempts.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn while_the_disk_is_full_only_questions_are_answered() {
+        let (committer, _work, _durable) = Committer::with_queue(Seq(0));
+        let (requests, receiver) = mpsc::channel(8);
+        let (errands, _queue) = mpsc::unbounded_channel();
+        let handle = Handle { requests, live: broadcast::channel(8).0, durable: committer.durable.clone() };
+        let disk = Arc::new(Disk::new(true));
+        let ends = Ends { requests: receiver, errands, live: handle.live.clone(), disk: disk.clone() };
+        let full = Arc::new(std::sync::atomic::AtomicBool::new(true));
+        let (of, is_full) = (disk.clone(), full.clone());
+        let write =
+            move || if is_full.load(std::sync::atomic::Ordering::SeqCst) { Err("full") } else { Ok(()) };
+        let writer = tokio::task::spawn_blocking(move || of.keep(|_| true, write));
+        disk.full().await;
+        tokio::spawn(Actor::new(State::new(Epoch(1), Settings::default()), committer, ends).run());
+
+        let (reply, given_up) = oneshot::channel();
+        handle.requests.send(Request::Submit { spec: Box::new(spec("given-up")), reply }).await.unwrap();
+        drop(given_up);
+        let (reply, mut submitted) = oneshot::channel();
+        handle.requests.send(Request::Submit { spec: Box::new(spec("r")), reply }).await.unwrap();
+        assert_eq!(handle.ask(|reply| Request::Overviews { reply }).await.unwrap().len(), 0);
+        assert_eq!(submitted.try_recv().unwrap_err(), TryRecvError::Empty);
+        full.store(false, std::sync::atomic::Ordering::SeqCst);
+        writer.await.unwrap().unwrap();
+        let known = async || {
+            let runs = handle.ask(|reply| Request::Overviews { reply }).await.unwrap();
+            runs.into_iter().map(|run| run.run.to_string()).collect::<Vec<_>>()
+        };
+        while known().await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(known().await, ["r"], "nobody waited for the other one");
     }
 
     #[test]

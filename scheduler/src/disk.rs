@@ -10,6 +10,8 @@ use tokio::sync::watch;
 
 /// How often it is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A disk that is full for so long is told of to clients.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(crate) struct Disk {
@@ -28,6 +30,17 @@ impl Disk {
     pub async fn room(&self) {
         let mut waiting = self.waiting.subscribe();
         let _ = waiting.wait_for(|waiting| *waiting == 0).await;
+    }
+
+    /// Comes back when somebody has waited for room for a while, and still does.
+    pub async fn full(&self) {
+        let mut waiting = self.waiting.subscribe();
+        loop {
+            let _ = waiting.wait_for(|waiting| *waiting > 0).await;
+            if tokio::time::timeout(PATIENCE, waiting.wait_for(|waiting| *waiting == 0)).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Writes, and waits for as long as there is no room. Blocks; what was half written is written again.
@@ -96,6 +109,7 @@ mod tests {
         let write = move || if full.load(Ordering::SeqCst) { Err("full") } else { Ok(7) };
         let kept = tokio::task::spawn_blocking(move || of.keep(|error| *error == "full", write));
         disk.waiting.subscribe().wait_for(|waiting| *waiting == 1).await.unwrap();
+        disk.full().await;
         is_full.store(false, Ordering::SeqCst);
         disk.room().await;
         assert_eq!(kept.await.unwrap(), Ok(7));

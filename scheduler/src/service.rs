@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use seagull_domain::{RunId, RunSpec, Seq};
+use seagull_proto::status;
 use seagull_results::index::{Index, SqliteIndex};
 use seagull_results::{Archive, ArchivedFacts, Blobs, History, Logs, Remote};
 use seagull_scheduler_core::{Fact, What};
+use tokio::sync::oneshot;
 use tonic::Status;
 
 use crate::actor::{self, Handle};
@@ -61,6 +63,20 @@ impl Service {
             ));
         }
         Ok(())
+    }
+
+    /// Asks the core for what it can only do when there is room on the disk, which is not waited for for long.
+    pub async fn change<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> actor::Request,
+    ) -> Result<T, Status> {
+        tokio::select! {
+            biased;
+            answer = self.actor.ask(request) => {
+                answer.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))
+            }
+            () = self.disk.full() => Err(status::stands_still()),
+        }
     }
 
     /// The logs of a run's attempts.

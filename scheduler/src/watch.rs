@@ -26,6 +26,10 @@ use crate::service::{Facts, Service};
 const PAGE: u32 = 256;
 /// How often another process's journal is looked at, and what tests print.
 const LOOK: Duration = Duration::from_millis(100);
+/// What whoever follows a run is told of the disk.
+const FULL: &str =
+    "its disk is full, and it stands still until there is room: executors finish what they have, and wait";
+const ROOM: &str = "there is room on its disk again, and all goes on";
 
 type Message = Result<WatchMessage, Status>;
 
@@ -37,6 +41,8 @@ struct Watcher {
     output: Option<Following>,
     /// Turns when some test has printed something.
     told: tokio::sync::watch::Receiver<u64>,
+    /// It was told that the disk is full.
+    stands_still: bool,
     messages: mpsc::Sender<Message>,
 }
 
@@ -54,7 +60,8 @@ pub(crate) async fn stream(
         let (failed, actor) = (messages.clone(), service.actor.clone());
         let output = output.then(|| service.outputs.follow(&run));
         let told = service.outputs.told();
-        let watcher = Watcher { service, run: run.clone(), after, output, told, messages };
+        let watcher =
+            Watcher { service, run: run.clone(), after, output, told, stands_still: false, messages };
         actor.tell(Event::Watched { run: run.clone() }).await;
         let outcome = watcher.run().await;
         actor.tell(Event::Unwatched { run }).await;
@@ -145,8 +152,11 @@ impl Watcher {
         durable: &mut tokio::sync::watch::Receiver<crate::committer::Progress>,
         live: &mut broadcast::Receiver<Live>,
     ) -> Result<bool, Status> {
+        let disk = self.service.disk.clone();
         loop {
             tokio::select! {
+                () = disk.full(), if !self.stands_still => self.say(FULL).await?,
+                () = disk.room(), if self.stands_still => self.say(ROOM).await?,
                 changed = durable.changed() => return Ok(changed.is_ok()),
                 () = self.messages.closed() => return Ok(false),
                 Ok(()) = self.told.changed(), if self.output.is_some() => {
@@ -164,7 +174,12 @@ impl Watcher {
 
     async fn send_live(&self, Live { executor, slot, test, .. }: Live) -> Result<(), Status> {
         let slots = vec![LiveSlot { executor, slot, test }];
-        self.send(Watched::Live { after: self.after, slots }.into()).await
+        self.send(Watched::Live { after: self.after, slots, word: String::new() }.into()).await
+    }
+
+    async fn say(&mut self, word: &str) -> Result<(), Status> {
+        self.stands_still = word == FULL;
+        self.send(Watched::Live { after: self.after, slots: Vec::new(), word: word.to_owned() }.into()).await
     }
 
     async fn send(&self, message: WatchMessage) -> Result<(), Status> {

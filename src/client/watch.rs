@@ -25,6 +25,8 @@ pub enum Notice {
     Live(Vec<LiveSlot>),
     /// What a test prints while it runs.
     Printed(Printed),
+    /// What the scheduler says of itself.
+    Said(String),
     /// The connection is lost, for this reason; tries go on.
     Disconnected(String),
     Reconnected,
@@ -160,7 +162,12 @@ impl Watcher {
                         return Ok(());
                     }
                 }
-                Watched::Live { slots, .. } => self.tell(Notice::Live(slots)).await?,
+                Watched::Live { slots, word, .. } => {
+                    self.tell(Notice::Live(slots)).await?;
+                    if !word.is_empty() {
+                        self.tell(Notice::Said(word)).await?;
+                    }
+                }
                 Watched::Printed(printed) => self.tell(Notice::Printed(printed)).await?,
                 Watched::CaughtUp { .. } if until_now => return Ok(()),
                 Watched::CaughtUp { .. } => {}

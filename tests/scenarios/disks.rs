@@ -65,6 +65,11 @@ fn the_schedulers_disk_fills_up() {
             disk.fill();
             until(|| times(&fleet.scheduler_says(), WAITS) == before + 1);
             says_that_it_is_full(&fleet.scheduler_says());
+            until(|| run.stderr().contains("the scheduler says: its disk is full"));
+            let (code, said) = fleet.asks(&["explain", RUN]);
+            assert!(code == 0 && said.contains("run one of suite: unfinished"), "{said}");
+            let (code, said) = fleet.asks(&["executor", "drain", "nobody"]);
+            assert!(code == 1 && said.contains("its disk is full"), "{said}");
             // Longer than the lease.
             std::thread::sleep(Duration::from_secs(5));
             if round.chance.below(2) == 0 {

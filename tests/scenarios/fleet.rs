@@ -119,6 +119,14 @@ impl Fleet {
         self.client(&["watch", RUN], &[])
     }
 
+    /// Asks the scheduler for something that ends by itself: the exit code, and all that was said.
+    pub fn asks(&self, command: &[&str]) -> (i32, String) {
+        let arguments: Vec<_> = command.iter().map(ToString::to_string).chain(self.access()).collect();
+        let asked = self.settings.place.command(self.subject.suite.seagull(&arguments)).output().unwrap();
+        let said = [asked.stdout, asked.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+        (asked.status.code().unwrap_or(-1), said.concat())
+    }
+
     pub fn executors(&self) -> u64 {
         self.members.len() as u64
     }

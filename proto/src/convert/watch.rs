@@ -26,10 +26,11 @@ pub struct WatchAsked {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Watched {
     Items(Vec<StreamItem>),
-    /// What slots do now; `after` is the last number that was sent before.
+    /// What slots do now, and what the scheduler says of itself; `after` is the last number that was sent before.
     Live {
         after: Seq,
         slots: Vec<LiveSlot>,
+        word: String,
     },
     /// All that was durable when the call arrived has been sent.
     CaughtUp {
@@ -77,9 +78,10 @@ impl From<Watched> for v1::WatchMessage {
             Watched::Items(items) => watch_message::Message::Items(v1::Items {
                 items: items.into_iter().map(Into::into).collect(),
             }),
-            Watched::Live { after, slots } => watch_message::Message::Live(v1::Live {
+            Watched::Live { after, slots, word } => watch_message::Message::Live(v1::Live {
                 after: after.0,
                 slots: slots.into_iter().map(Into::into).collect(),
+                word: scalar::fitted(word, limits::WORD_BYTES),
             }),
             Watched::CaughtUp { after } => watch_message::Message::CaughtUp(v1::CaughtUp { after: after.0 }),
             Watched::Printed(printed) => watch_message::Message::Printed(printed.into()),
@@ -100,6 +102,7 @@ impl TryFrom<v1::WatchMessage> for Watched {
             watch_message::Message::Live(live) => Self::Live {
                 after: scalar::seq(live.after, "Live.after")?,
                 slots: scalar::list(live.slots, limits::ATTEMPTS, "Live.slots", LiveSlot::try_from)?,
+                word: scalar::text(live.word, limits::WORD_BYTES, "Live.word")?,
             },
             watch_message::Message::CaughtUp(caught_up) => {
                 Self::CaughtUp { after: scalar::seq(caught_up.after, "CaughtUp.after")? }

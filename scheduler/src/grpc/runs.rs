@@ -71,8 +71,7 @@ impl Runs for Face {
                 plan::check(&self.0, &spec, &live).map_err(Status::invalid_argument)?;
             }
         }
-        let outcome = self.0.actor.ask(|reply| actor::Request::Submit { spec, reply }).await;
-        match outcome.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))? {
+        match self.0.change(|reply| actor::Request::Submit { spec, reply }).await? {
             Ok(attached) => {
                 let not_passed =
                     if whole && !attached { self.not_passed(project, branch).await } else { None };
@@ -151,9 +150,7 @@ impl Runs for Face {
         self.0.may_change()?;
         let DrainAsked { executors, limit_ms } = request.into_inner().try_into()?;
         let ask = |reply| actor::Request::Drain { executors, limit_ms, reply };
-        let states = self.0.actor.ask(ask).await;
-        let states = states.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))?;
-        Ok(Response::new(states.into()))
+        Ok(Response::new(self.0.change(ask).await?.into()))
     }
 
     async fn find_test(

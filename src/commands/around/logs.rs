@@ -73,7 +73,12 @@ async fn show(reach: &Reach, args: &cli::Logs, run: &RunId, test: Option<&str>) 
             Notice::Failed(error) => return Err(unread(run, error)),
             Notice::Disconnected(why) if args.follow => say!("reconnecting: {why}"),
             Notice::Disconnected(why) => return Err(anyhow!("{why}")),
-            Notice::Printed(_) | Notice::Expected(_) | Notice::Live(_) | Notice::Reconnected => {}
+            Notice::Said(word) if args.follow => say!("the scheduler says: {word}"),
+            Notice::Printed(_)
+            | Notice::Expected(_)
+            | Notice::Live(_)
+            | Notice::Said(_)
+            | Notice::Reconnected => {}
         }
         if printing.is_over() {
             break;

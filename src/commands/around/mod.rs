@@ -138,7 +138,11 @@ impl Reach {
                 Notice::Items(items) => items.into_iter().for_each(|item| tell(Told::Item(Box::new(item)))),
                 Notice::Failed(error) => return Err(unread(run, error)),
                 Notice::Disconnected(why) => return Err(anyhow!("{why}")),
-                Notice::Expected(_) | Notice::Live(_) | Notice::Printed(_) | Notice::Reconnected => {}
+                Notice::Expected(_)
+                | Notice::Live(_)
+                | Notice::Printed(_)
+                | Notice::Said(_)
+                | Notice::Reconnected => {}
             }
         }
         Ok(())

@@ -342,6 +342,7 @@ impl Source {
                     slot: s.slot(),
                     test: s.maybe(Self::test),
                 }),
+                word: self.text(256),
             },
             2 => Watched::Printed(self.printed()),
             _ => Watched::CaughtUp { after: Seq(self.number()) },
