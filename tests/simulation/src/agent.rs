@@ -179,7 +179,8 @@ impl World {
         let core = agent.core.next_deadline().map(|at| agent.when(at));
         let due = agent.due(self.now);
         let Some(at) = core.into_iter().chain(due).min().map(|at| at.max(self.now)) else { return };
-        if agent.alive && agent.timer.is_none_or(|timer| timer > at) {
+        let is_late = |timer| timer > at && self.plant != Some(Plant::WakeUpLost);
+        if agent.alive && agent.timer.is_none_or(is_late) {
             agent.timer = Some(at);
             self.after(at - self.now, Action::AgentTimer { agent: id });
         }

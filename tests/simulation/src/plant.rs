@@ -20,6 +20,10 @@ pub enum Plant {
     DecidedByTheFirstCopy,
     /// What is reported again is taken for the next batch.
     BatchCountedTwice,
+    /// A report that was overtaken is taken for the newest, and what it delivers for the next batch.
+    OvertakenCountedTwice,
+    /// An executor that is to be woken at some time is not woken sooner.
+    WakeUpLost,
     /// The last results in the journal are not read when a scheduler starts.
     FactNotReplayed,
     /// The scheduler does not notice that it stood still.
@@ -61,6 +65,16 @@ pub fn cut_relation(plan: &mut Plan) {
     plan.relations.retain(|relation| relation.tests.len() > 1);
     plan.bundles.iter_mut().for_each(|bundle| bundle.retain(|test| !rest.contains(test)));
     plan.bundles.push(rest);
+}
+
+/// The planted bug: what a newer report has overtaken comes as the newest, and its batches as what is next.
+pub fn overtake(state: &State, report: &mut Report) {
+    let newest =
+        state.executors.get(&report.executor).filter(|known| known.boot.as_ref() == Some(&report.boot));
+    if let Some(known) = newest.filter(|known| known.sequence >= report.sequence) {
+        report.sequence = known.sequence + 1;
+        renumber(state, report);
+    }
 }
 
 /// The planted bug: what was recorded comes as what is next.

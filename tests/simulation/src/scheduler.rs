@@ -165,6 +165,9 @@ impl World {
                 if self.plant == Some(Plant::DecidedByTheFirstCopy) {
                     plant::claim_gone(&life.state, &mut report);
                 }
+                if self.plant == Some(Plant::OvertakenCountedTwice) {
+                    plant::overtake(&life.state, &mut report);
+                }
                 if self.plant == Some(Plant::BatchCountedTwice) {
                     plant::renumber(&life.state, &mut report);
                 }

@@ -66,6 +66,16 @@ fn a_batch_that_is_counted_twice() {
 }
 
 #[test]
+fn what_a_newer_report_has_overtaken_counted_twice() {
+    is_found_within(200, Plant::OvertakenCountedTwice, "told twice");
+}
+
+#[test]
+fn a_wake_up_that_is_lost() {
+    is_found_within(100, Plant::WakeUpLost, "hangs");
+}
+
+#[test]
 fn a_journal_entry_that_is_not_replayed() {
     is_found_within(200, Plant::FactNotReplayed, "hangs");
 }
