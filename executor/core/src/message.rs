@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use seagull_domain::{
-    Attachment, AttemptId, BundleContents, Desired, Discovery, Generation, InfraCause, Isolation, RunId, SlotIndex,
-    SlotNumber, SuiteError, Surroundings, TestIndex, TestResult, TextRef,
+    Attachment, AttemptId, BundleContents, Desired, Discovery, Generation, InfraCause, Isolation, RunId,
+    SlotIndex, SlotNumber, SuiteError, Surroundings, TestIndex, TestResult, TextRef,
 };
 
 use crate::Notice;

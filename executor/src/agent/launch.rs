@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use seagull_domain::{Definition, EnvironmentNumber, Framework, InfraCause, SlotNumber, Surroundings, Workspace};
+use seagull_domain::{
+    Definition, EnvironmentNumber, Framework, InfraCause, SlotNumber, Surroundings, Workspace,
+};
 use seagull_executor_core::{Event, Start, WorkerEvent};
 use tokio::net::UnixListener;
 

@@ -4,7 +4,7 @@
 
 use std::any::Any;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -84,8 +84,18 @@ impl Keeper {
         let Options { state, home, boot, image_bytes } = options;
         let owner = blake3::hash(boot.as_bytes()).to_hex()[..16].to_owned();
         let (guarded, live, common, shared) = Default::default();
-        let keeper =
-            Arc::new(Keeper { state, home, owner, children, image_bytes, tell, guarded, live, common, shared });
+        let keeper = Arc::new(Keeper {
+            state,
+            home,
+            owner,
+            children,
+            image_bytes,
+            tell,
+            guarded,
+            live,
+            common,
+            shared,
+        });
         if keeper.state.join(Site::DIRECTORY).is_dir() {
             keeper.look();
         }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Definition, Environment, Limits, Service, Suite};
+use crate::{Definition, Environment, Limits, Scope, Service, Suite};
 
 /// Memory and cores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -91,8 +91,10 @@ impl Suite {
 }
 
 impl Definition {
+    /// Without what is shared: that is there once, and no worker's.
     pub fn size(&self) -> Size {
-        let services = self.services.values().map(|service: &Service| Resources::of(&service.limits));
+        let own = self.services.values().filter(|service| !Scope::SHARED.contains(&service.scope));
+        let services = own.map(|service: &Service| Resources::of(&service.limits));
         Size::of(&self.environment, services)
     }
 

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Attachment, AttemptId, BootId, Digest, EnvironmentNumber, Epoch, ExecutorId, Generation, InfraCause, Resources,
-    RunId, SlotIndex, SlotNumber, SuiteError, TestIndex, TestResult, TextRef,
+    Attachment, AttemptId, BootId, Digest, EnvironmentNumber, Epoch, ExecutorId, Generation, InfraCause,
+    Resources, RunId, SlotIndex, SlotNumber, SuiteError, TestIndex, TestResult, TextRef,
 };
 
 /// The state of an executor. An older report (by boot, then sequence) changes nothing.
