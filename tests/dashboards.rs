@@ -40,6 +40,7 @@ fn answers(url: &str, token: &str, project: &str) {
         answer
     };
     let runs = ask("runs?project=PROJECT&limit=5");
+    eprintln!("{runs}");
     assert_eq!((text(&runs["runs"][0], "run"), text(&runs["runs"][0], "verdict")), ("one", "failed"));
     assert_eq!(runs["runs"][0]["counts"]["passed"], 4);
 

@@ -143,7 +143,6 @@ fn a_service_that_asks_for_what_it_may_not_have_is_refused() {
     bad("Service.pids", |m| m.pids = 0);
     bad("Service.user", |m| m.user = Some("x".repeat(257)));
     bad("Service.capabilities", |m| m.capabilities = vec!["ALL".into()]);
-    bad("Service.scope", |m| m.scope = 3);
     bad("Service.template", |m| (m.template, m.read_only) = (true, true));
     bad("Service.template", |m| {
         (m.template, m.secrets) = (true, [("A".to_owned(), "env:A".to_owned())].into());

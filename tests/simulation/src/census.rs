@@ -90,6 +90,7 @@ pub const KINDS: &[&str] = &[
     "met: worker for a whole collection",
     "met: worker of a named environment",
     "met: controller started",
+    "services made clean",
     "fault: message lost",
     "fault: message repeated",
     "fault: message delayed",
