@@ -107,9 +107,9 @@ fn plans_go_by_what_an_index_told_last_while_it_is_away() {
     let first = scheduler();
     let _executor = first.executor("e-one");
     assert_eq!(unknown(&run(&first, &[])), TESTS);
-    let good = ["test_a.py::test_good".to_owned()].into_iter();
-    let known = good.chain((0..20).map(|n| format!("test_a.py::test_many[{n}]")));
-    let parts: HashSet<u32> = known.map(|id| part(&id)).collect();
+    let ones = ["test_good", "test_bad"].map(|name| format!("test_a.py::{name}"));
+    let many = (0..20).map(|n| format!("test_a.py::test_many[{n}]"));
+    let parts: HashSet<u32> = ones.into_iter().chain(many).map(|id| part(&id)).collect();
     until(|| server.count("timings") == parts.len() as u64);
 
     // Another one knows nothing itself; what its first run executes is little of it all.
