@@ -114,7 +114,7 @@ fn whoever_waits_is_told_where_a_test_is_and_that_no_executor_is_left() {
     });
     for (of, because) in [
         (&["left"][..], "because it has not ended, and no executor is there any more\n"),
-        (&["left", "test_rest[5]"], "because no executor is there that takes it\n"),
+        (&["left", "test_rest[5]"], "because no executor is there that takes it and is large enough\n"),
     ] {
         let said = explain(of);
         assert!(said.contains(because), "{said}");

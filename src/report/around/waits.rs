@@ -43,7 +43,7 @@ fn now(whereabouts: &Whereabouts) -> String {
             format!("it waits on {executor}, slot {slot}, attempt {attempt}, behind {behind}")
         }
         Whereabouts::Queued { slots: 0, .. } => {
-            "no executor is there that takes it, or is large enough for its environment".to_owned()
+            "no executor is there that takes it and is large enough".to_owned()
         }
         Whereabouts::Queued { behind, slots, runs } => {
             let before = match behind {

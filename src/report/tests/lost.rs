@@ -243,7 +243,7 @@ fn a_test_waits_somewhere() {
         (
             2,
             queued(0, 0, 0),
-            "it failed, and is to run again elsewhere; no executor is there that takes it, or is large enough for its environment\n",
+            "it failed, and is to run again elsewhere; no executor is there that takes it and is large enough\n",
         ),
     ];
     for (test, whereabouts, because) in table {
