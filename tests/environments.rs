@@ -336,13 +336,7 @@ fn executors_elsewhere_show_services_the_runs_files_and_a_lost_one_leaves_nothin
     let suite = suite(&[("tests/db/test_a.py", test), ("tests/db/test_b.py", test)]);
     suite.write(".gitignore", ".seagull\n");
     let beside = |name: &str| suite.beside(name).into_os_string().into_string().unwrap();
-    for arguments in [
-        &["init", "--quiet"][..],
-        &["add", "."],
-        &["-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "suite"],
-    ] {
-        assert!(Command::new("git").current_dir(suite.path()).args(arguments).status().unwrap().success());
-    }
+    suite.commit();
     let begin = |name: &str, arguments: &[&str]| {
         Running::start(docker.seagull(&suite, arguments), &suite.beside(&format!("{name}-stderr")))
     };

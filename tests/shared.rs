@@ -1,7 +1,6 @@
 //! Services that workers share, and services that are made clean between bundles, on a real Docker engine.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
 use nix::sys::signal::Signal;
 
@@ -157,13 +156,7 @@ fn what_is_for_a_run_ends_with_it_and_what_is_for_an_executor_serves_the_next() 
     let toml = toml.replace("services = [\"keeper\"]", "services = [\"keeper\", \"cache\"]");
     let suite = suite(&toml, &[("tests/db/test_a.py", "def test_x(keeper):\n    keeper('x')\n")]);
     suite.write(".gitignore", ".seagull\n");
-    for arguments in [
-        &["init", "--quiet"][..],
-        &["add", "."],
-        &["-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "suite"],
-    ] {
-        assert!(Command::new("git").current_dir(suite.path()).args(arguments).status().unwrap().success());
-    }
+    suite.commit();
     let beside = |name: &str| suite.beside(name).into_os_string().into_string().unwrap();
     let begin = |name: &str, arguments: &[&str]| {
         Running::start(docker.seagull(&suite, arguments), &suite.beside(&format!("{name}-stderr")))

@@ -56,7 +56,7 @@ fn bundle(units: &Units, limits: &Limits, bin: &[u32], oversize: bool) -> (Bundl
     let members = || bin.iter().map(|&number| units.unit(number));
     let items = &units.problem.items;
     let oversize = members().next().filter(|_| oversize).map(|unit| part(units, unit));
-    let first = members().flat_map(|unit| units.positions(unit)).copied().min().unwrap_or_default();
+    let first = members().map(|unit| unit.first).min().unwrap_or_default();
     let setup = units.problem.scopes.sum(&packing::scopes(units, bin));
     let tests = members().fold(Load::default(), |sum, unit| sum.plus(unit.load));
     let whole = tests.with_setup(setup).with_setup(limits.hard.fixed);

@@ -146,8 +146,8 @@ pub fn problem(
     let environment = |test: u32| environments.get(test as usize).copied().unwrap_or_default();
     let mut files: BTreeMap<&str, u32> = BTreeMap::new();
     for (path, _) in manifest.tests() {
-        let file = costs.file_micros.saturating_add(prediction.setups.micros(path));
-        files.entry(path).or_insert_with(|| scopes.add(file));
+        let micros = || costs.file_micros.saturating_add(prediction.setups.micros(path));
+        files.entry(path).or_insert_with(|| scopes.add(micros()));
     }
     // Where nothing is known, no test is taken for too short to be worth a sandbox.
     let costly = costs.environments_ms.iter().filter(|_| !prediction.no_history);
