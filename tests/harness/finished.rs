@@ -56,7 +56,7 @@ impl Finished {
     #[track_caller]
     pub fn expect(&self, code: i32, verdicts: &[(&str, &str)]) -> &Finished {
         let expected = verdicts.iter().map(|(id, verdict)| ((*id).to_owned(), (*verdict).to_owned()));
-        assert_eq!(self.verdicts(), expected.collect(), "{}", self.stderr);
+        assert_eq!(self.verdicts(), expected.collect(), "{}{}", self.stderr, self.failures());
         self.expect_code(code)
     }
 
@@ -64,8 +64,14 @@ impl Finished {
     #[track_caller]
     pub fn expect_counts(&self, code: i32, counts: &[(&str, usize)]) -> &Finished {
         let expected = counts.iter().map(|(verdict, count)| ((*verdict).to_owned(), *count));
-        assert_eq!(self.counts(), expected.collect(), "{}", self.stderr);
+        assert_eq!(self.counts(), expected.collect(), "{}{}", self.stderr, self.failures());
         self.expect_code(code)
+    }
+
+    /// What tests failed with: what a case that expected otherwise is looked into by.
+    fn failures(&self) -> String {
+        let failed = self.all("test_finished").into_iter().filter(|event| event["outcome"] == "failed");
+        failed.map(|event| format!("{}\n{}\n", event["test"], text(event, "message"))).collect()
     }
 
     #[track_caller]
