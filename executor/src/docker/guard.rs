@@ -72,10 +72,13 @@ impl Guard {
 
     /// Nothing is left for it: waits until it is gone.
     pub fn end(mut self) {
+        // To wait closes the pipe, which the guard would take for the owner's death: it would look for seconds.
+        let stdin = self.child.stdin.take();
         if let Some(pid) = i32::try_from(self.pid()).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::TERM);
         }
         let _ = self.child.wait();
+        drop(stdin);
     }
 
     /// Leaves the objects to the guard, until their lease ends.
