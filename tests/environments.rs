@@ -308,6 +308,20 @@ fn a_run_that_is_killed_while_its_tests_run_leaves_nothing_nor_does_one_that_is_
 }
 
 #[test]
+fn who_ends_with_nothing_left_does_not_wait_for_its_guard_to_look_again_and_again() {
+    let Some(docker) = Docker::get() else { return };
+    // Which of the two ways to hear of the end a guard takes is chance.
+    for _ in 0..3 {
+        let suite = suite(&[("tests/db/test_a.py", "def test_x(keeper):\n    assert keeper('x') == ['x']\n")]);
+        let way = Way::counting(&docker, suite.beside("engine"), ("GET", "/volumes"));
+        let run = docker.seagull_through(&way.socket, &suite, &RUN);
+        Running::start(run, &suite.beside("stderr")).finish().expect_counts(0, &[("passed", 1)]);
+        // What was there before, by who starts, and what is left, by who ends and by its guard.
+        assert!((1..=4).contains(&way.asked()), "{}", way.asked());
+    }
+}
+
+#[test]
 fn what_an_executor_leaves_whose_guard_was_killed_with_it_is_removed_by_the_next() {
     let Some(docker) = Docker::get() else { return };
     let suite = suite(&[(

@@ -207,11 +207,18 @@ impl Victim {
 pub struct Way {
     pub socket: PathBuf,
     victim: Victim,
+    /// How often such a question was asked.
+    asked: Arc<AtomicUsize>,
     /// How often somebody was killed.
     killed: Arc<AtomicUsize>,
 }
 
 impl Way {
+    /// Counts such questions, and kills nobody.
+    pub fn counting(docker: &Docker, socket: PathBuf, question: Question) -> Way {
+        Way::at(docker, socket, (question, usize::MAX), When::Before, Victim::other(|| ()))
+    }
+
     /// Kills the victim at the first such question.
     pub fn new(docker: &Docker, socket: PathBuf, question: Question, when: When, victim: Victim) -> Way {
         Way::at(docker, socket, (question, 0), when, victim)
@@ -227,8 +234,8 @@ impl Way {
     ) -> Way {
         let listener = UnixListener::bind(&socket).unwrap();
         let killed: Arc<AtomicUsize> = Arc::default();
-        let asked = Arc::default();
-        let hit = Hit { question, before, asked, when, victim: victim.clone(), killed: killed.clone() };
+        let asked: Arc<AtomicUsize> = Arc::default();
+        let hit = Hit { question, before, asked: asked.clone(), when, victim: victim.clone(), killed: killed.clone() };
         let engine = docker.socket();
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
@@ -236,7 +243,7 @@ impl Way {
                 thread::spawn(move || hit.pass(client, &engine));
             }
         });
-        Way { socket, victim, killed }
+        Way { socket, victim, asked, killed }
     }
 
     /// Which process asks.
@@ -244,6 +251,10 @@ impl Way {
         if let Victim::Asker(asker) = &self.victim {
             asker.store(process.try_into().unwrap(), Ordering::SeqCst);
         }
+    }
+
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
     }
 
     pub fn has_killed(&self) -> bool {
