@@ -5,8 +5,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::harness::{Packages, Running, Suite, text};
-use crate::processes::Cluster;
+use crate::harness::{Cluster, Packages, Running, Suite, text};
 
 /// The second test fails after the first in the same process, unless a file forgives it.
 const SOURCE: &str = "\

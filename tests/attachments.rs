@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::around::Ran;
-use crate::harness::{Minio, Suite, text, until};
-use crate::processes::Cluster;
+use crate::harness::{Cluster, Minio, Suite, text, until};
 use crate::stores::{listens, scheduler_again, waiting};
 
 const SOURCE: &str = r#"

@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Finished, Packages, Suite, text};
-use crate::processes::Cluster;
+use crate::harness::{Cluster, Finished, Packages, Suite, text};
 
 const BOTH: [(&str, &str); 2] = [("test_a.py::test_a", "passed"), ("test_b.py::test_b", "passed")];
 

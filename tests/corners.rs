@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -300,25 +299,18 @@ fn what_cannot_be_kept_beside_the_suite_is_kept_in_the_users_directory() {
 #[test]
 fn inside_a_hook_of_another_repository_the_revision_is_the_suites_own() {
     let suite = Suite::of(&[("test_a.py", "def test_a(): pass\n")]);
-    let git = |directory: &Path, arguments: &[&str]| {
-        let identity = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"];
-        let output =
-            Command::new("git").current_dir(directory).args(identity).args(arguments).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    };
-    let other = suite.beside("other");
-    std::fs::create_dir(&other).unwrap();
-    for (directory, message) in [(suite.path(), "suite"), (other.clone(), "other")] {
-        git(&directory, &["init", "--quiet"]);
-        git(&directory, &["commit", "--quiet", "--allow-empty", "-m", message]);
-    }
+    let another = Suite::of(&[("test_b.py", "def test_b(): pass\n")]);
+    suite.commit();
+    another.commit();
     let state = suite.beside("state").into_os_string().into_string().unwrap();
     let mut command = suite.seagull(&["run", "--state", &state, "--slots", "1", "--output", "json"]);
-    command.env("GIT_DIR", other.join(".git")).env("GIT_INDEX_FILE", other.join(".git/index"));
+    command.env("GIT_DIR", another.path().join(".git"));
+    command.env("GIT_INDEX_FILE", another.path().join(".git/index"));
     let run = Running::start(command, &suite.beside("stderr")).finish();
     run.expect_code(0);
-    assert_eq!(text(run.one("run_started"), "rev"), git(&suite.path(), &["rev-parse", "HEAD"]));
+    let mut head = Command::new("git");
+    let head = head.args(["rev-parse", "HEAD"]).current_dir(suite.path()).output().unwrap().stdout;
+    assert_eq!(text(run.one("run_started"), "rev"), String::from_utf8(head).unwrap().trim());
 }
 
 #[test]

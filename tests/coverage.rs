@@ -7,8 +7,7 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Finished, Packages, Running, Suite, is, text};
-use crate::processes::Cluster;
+use crate::harness::{Cluster, Finished, Packages, Running, Suite, is, text};
 
 const REPORT: &str = "--cov-report=json:report.json";
 

@@ -5,8 +5,7 @@ use std::net::TcpStream;
 
 use serde_json::Value;
 
-use crate::harness::{Running, Suite, text, until};
-use crate::processes::Cluster;
+use crate::harness::{Cluster, Running, Suite, text, until};
 use crate::stores::listens;
 
 const SOURCE: &str = "\

@@ -11,8 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Finished, Running, Suite, is, text, until};
-use crate::processes::Cluster;
+use crate::harness::{Cluster, Finished, Running, Suite, is, text, until};
 
 /// A test that runs until the file `go` is there, and six behind it.
 const HELD: &str = "\

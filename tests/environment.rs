@@ -7,8 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{Finished, Running, Suite, text};
-use crate::processes::Cluster;
+use crate::harness::{Cluster, Finished, Running, Suite, text};
 
 /// Makes an environment of the suite's interpreter and what is installed beside it, and notes that it did.
 const SETUP: &str = r#"

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Docker, Finished, IMAGE, Question, Running, Suite, Victim, Way, When, is, text, until};
+use crate::harness::{
+    Cluster, Docker, Finished, IMAGE, Question, Running, Suite, Victim, Way, When, is, text, until,
+};
 
 /// How long a guard may take to see that its owner is dead and to remove what there is, on a busy machine.
 pub const GUARDED: Duration = Duration::from_secs(120);
@@ -312,7 +314,8 @@ fn who_ends_with_nothing_left_does_not_wait_for_its_guard_to_look_again_and_agai
     let Some(docker) = Docker::get() else { return };
     // Which of the two ways to hear of the end a guard takes is chance.
     for _ in 0..3 {
-        let suite = suite(&[("tests/db/test_a.py", "def test_x(keeper):\n    assert keeper('x') == ['x']\n")]);
+        let suite =
+            suite(&[("tests/db/test_a.py", "def test_x(keeper):\n    assert keeper('x') == ['x']\n")]);
         let way = Way::counting(&docker, suite.beside("engine"), ("GET", "/volumes"));
         let run = docker.seagull_through(&way.socket, &suite, &RUN);
         Running::start(run, &suite.beside("stderr")).finish().expect_counts(0, &[("passed", 1)]);
@@ -348,23 +351,9 @@ fn executors_elsewhere_show_services_the_runs_files_and_a_lost_one_leaves_nothin
     let test = "import os, time\ndef test_x(keeper):\n    assert set(keeper(str(os.getpid()))) == {str(os.getpid())}\n    \
                 time.sleep(3)\n";
     let suite = suite(&[("tests/db/test_a.py", test), ("tests/db/test_b.py", test)]);
-    suite.write(".gitignore", ".seagull\n");
-    let beside = |name: &str| suite.beside(name).into_os_string().into_string().unwrap();
-    suite.commit();
-    let begin = |name: &str, arguments: &[&str]| {
-        Running::start(docker.seagull(&suite, arguments), &suite.beside(&format!("{name}-stderr")))
-    };
-    let state = beside("scheduler");
-    let mut scheduler = begin("scheduler", &["scheduler", "--listen", "127.0.0.1:0", "--state", &state]);
-    let line = scheduler.line().unwrap_or_else(|| panic!("no scheduler: {}", scheduler.stderr()));
-    let url = line.strip_prefix("listening on ").expect("it says where").to_owned();
-    let token = beside("scheduler/token");
-    let at = ["--scheduler", &url, "--token-file", &token];
-    let executors = ["e-one", "e-two"].map(|name| {
-        let own = beside(name);
-        begin(name, &[&["executor"], &at[..], &["--slots", "1", "--state", &own, "--id", name]].concat())
-    });
-    let mut running = begin("run", &[&["run", "--output", "json"], &at[..], &["tests"]].concat());
+    let cluster = Cluster::beside(&docker, suite);
+    let executors = ["e-one", "e-two"].map(|name| cluster.executor(name));
+    let mut running = cluster.start_run(&["tests"]);
     let first = text(&running.until(is("test_started")), "executor").to_owned();
     let [one, two] = executors;
     let (killed, kept) = if first == "e-one" { (one, two) } else { (two, one) };
@@ -372,15 +361,14 @@ fn executors_elsewhere_show_services_the_runs_files_and_a_lost_one_leaves_nothin
     let finished = running.finish();
     finished.expect_counts(0, &[("passed", 2)]);
     assert_eq!(finished.all("executor_lost").len(), 1);
-    until(|| docker.objects_in(&suite.beside(&first)).is_empty());
+    let objects_of = |name: &str| docker.objects_in(&cluster.suite.beside(name));
+    until(|| objects_of(&first).is_empty());
     kept.signal(Signal::SIGTERM);
     let (_, code, stderr) = kept.end();
     assert_eq!(code, 0, "{stderr}");
-    for name in ["e-one", "e-two"] {
-        assert_eq!(docker.objects_in(&suite.beside(name)), [""; 0], "{name}");
-    }
-    scheduler.signal(Signal::SIGTERM);
-    suite.marked().all_gone_within(GUARDED);
+    assert_eq!(["e-one", "e-two"].map(objects_of), [[""; 0]; 2]);
+    cluster.scheduler.signal(Signal::SIGTERM);
+    cluster.suite.marked().all_gone_within(GUARDED);
 }
 
 #[test]

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::{Running, Suite, text};
-use crate::processes::Cluster;
+use crate::harness::{Cluster, Running, Suite, text};
 
 /// A test that goes on when it is told to, by a file.
 const WAITING: &str = "

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::harness::{Suite, text, until};
-use crate::processes::Cluster;
+use crate::harness::{Cluster, Suite, text, until};
 
 /// A test kills its executor, the parent of the process that watches over its worker.
 const KILLER: &str = "\

@@ -12,7 +12,11 @@ module=github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
 export MINIO_ROOT_USER=testtest MINIO_ROOT_PASSWORD=testtest MINIO_BROWSER=off MINIO_UPDATE=off
 
 cannot() { echo "no S3 server: $*" >&2; exit 3; }
-answers() { [ -s "$directory/address" ] && curl -fsS --max-time 5 "http://$(cat "$directory/address")/minio/health/ready" >/dev/null 2>&1; }
+# It says that it is ready before it takes requests.
+answers() {
+    [ -s "$directory/address" ] && curl -fsS --max-time 5 --aws-sigv4 aws:amz:us-east-1:s3 \
+        --user "$MINIO_ROOT_USER:$MINIO_ROOT_PASSWORD" "http://$(cat "$directory/address")/" >/dev/null 2>&1
+}
 
 # The server, for as long as anybody uses it. Port 0 would not be told, so that one that is free now is taken.
 serve() {

@@ -2,17 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::PipeWriter;
-use std::path::PathBuf;
-use std::process::Command;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Finished, Running, Suite, is, text, until};
-
-/// How long a process of a run may outlive it.
-const GONE: Duration = Duration::from_secs(1);
+use crate::harness::{Cluster, Finished, GONE, Running, Suite, is, text, until};
 
 /// What a run says whenever it is told: all but the live events.
 fn durable(run: &Finished) -> Vec<&Value> {
@@ -179,82 +173,6 @@ fn a_run_that_is_killed_leaves_no_process() {
     assert!(suite.marked().alive().len() >= 3, "the command, a supervisor, a worker");
     run.signal(Signal::SIGKILL);
     suite.marked().all_gone_within(GONE);
-}
-
-/// A scheduler and a suite in a git repository, all on this machine.
-pub struct Cluster {
-    pub suite: Suite,
-    pub scheduler: Running,
-    pub url: String,
-}
-
-impl Cluster {
-    pub fn start(suite: Suite) -> Cluster {
-        Cluster::start_with(suite, &[])
-    }
-
-    pub fn start_with(suite: Suite, options: &[&str]) -> Cluster {
-        for arguments in [
-            &["init", "--quiet"][..],
-            &["add", "."],
-            &["-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "--quiet", "-m", "suite"],
-        ] {
-            let status = Command::new("git").current_dir(suite.path()).args(arguments).status().unwrap();
-            assert!(status.success(), "git {arguments:?}");
-        }
-        let state = suite.beside("scheduler").into_os_string().into_string().unwrap();
-        let arguments = [&["scheduler", "--listen", "127.0.0.1:0", "--state", &state], options].concat();
-        let command = suite.seagull(&arguments);
-        let mut scheduler = Running::start(command, &suite.beside("scheduler-stderr"));
-        let line = scheduler.line().unwrap_or_else(|| panic!("no scheduler: {}", scheduler.stderr()));
-        let url = line.strip_prefix("listening on ").expect("it says where").to_owned();
-        Cluster { suite, scheduler, url }
-    }
-
-    /// Another one in its place, which was killed.
-    pub fn scheduler_again(&self) -> Running {
-        let state = self.suite.beside("scheduler").into_os_string().into_string().unwrap();
-        let address = self.url.strip_prefix("http://").unwrap();
-        let command = self.suite.seagull(&["scheduler", "--listen", address, "--state", &state]);
-        let mut again = Running::start(command, &self.suite.beside("scheduler-again"));
-        assert!(again.line().is_some(), "{}", again.stderr());
-        again
-    }
-
-    pub fn token(&self) -> PathBuf {
-        self.suite.beside("scheduler/token")
-    }
-
-    pub fn executor(&self, name: &str) -> Running {
-        self.executor_with(name, &[], &[])
-    }
-
-    /// An executor with these options and variables too.
-    pub fn executor_with(&self, name: &str, options: &[&str], variables: &[(&str, &str)]) -> Running {
-        let token = self.token().into_os_string().into_string().unwrap();
-        let state = self.suite.beside(name).into_os_string().into_string().unwrap();
-        let arguments =
-            ["executor", "--scheduler", &self.url, "--token-file", &token, "--slots", "1", "--state", &state];
-        let mut command = self.suite.seagull(&[&arguments[..], &["--id", name], options].concat());
-        command.envs(variables.iter().copied());
-        Running::start(command, &self.suite.beside(&format!("{name}-stderr")))
-    }
-
-    /// Ends everything, and sees that nothing is left of it.
-    pub fn ends(&self, executors: Vec<Running>) {
-        for executor in executors {
-            executor.signal(Signal::SIGTERM);
-            let (_, code, stderr) = executor.end();
-            assert_eq!(code, 0, "{stderr}");
-        }
-        self.scheduler.signal(Signal::SIGTERM);
-        self.suite.marked().all_gone_within(GONE);
-    }
-
-    pub fn start_run(&self, arguments: &[&str]) -> Running {
-        let token = self.token().into_os_string().into_string().unwrap();
-        self.suite.start(&[&["--scheduler", &self.url, "--token-file", &token], arguments].concat())
-    }
 }
 
 #[test]

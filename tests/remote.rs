@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::{Running, Suite, is, text};
-use crate::processes::{Cluster, ends_by_a_second_interrupt};
+use crate::harness::{Cluster, Running, Suite, is, text};
+use crate::processes::ends_by_a_second_interrupt;
 
 /// What git says in a directory.
 fn git(directory: &Path, arguments: &[&str]) -> String {

@@ -9,8 +9,7 @@ use std::process::{Command, Output};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Finished, Running, Suite, until};
-use crate::processes::Cluster;
+use crate::harness::{Cluster, Finished, Running, Suite, until};
 
 /// A workspace below the top of what is sent, with what is awkward to send: a proc macro, whose test needs a shared
 /// library of Rust's; a build script's output; a program that a test starts; a target without a harness; doctests.

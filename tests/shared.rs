@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use nix::sys::signal::Signal;
 
 use crate::environments::{CONFTEST, GUARDED, run, start};
-use crate::harness::{Docker, IMAGE, Running, Suite, WITH_PYTEST, is, until};
+use crate::harness::{Cluster, Docker, IMAGE, Suite, WITH_PYTEST, is, until};
 
 /// A service that keeps a directory of lines for each slot, and one that needs it.
 const TOML: &str = r#"
@@ -155,35 +155,16 @@ fn what_is_for_a_run_ends_with_it_and_what_is_for_an_executor_serves_the_next() 
                             [environment.db]");
     let toml = toml.replace("services = [\"keeper\"]", "services = [\"keeper\", \"cache\"]");
     let suite = suite(&toml, &[("tests/db/test_a.py", "def test_x(keeper):\n    keeper('x')\n")]);
-    suite.write(".gitignore", ".seagull\n");
-    suite.commit();
-    let beside = |name: &str| suite.beside(name).into_os_string().into_string().unwrap();
-    let begin = |name: &str, arguments: &[&str]| {
-        Running::start(docker.seagull(&suite, arguments), &suite.beside(&format!("{name}-stderr")))
-    };
-    let state = beside("scheduler");
-    let mut scheduler = begin("scheduler", &["scheduler", "--listen", "127.0.0.1:0", "--state", &state]);
-    let line = scheduler.line().unwrap_or_else(|| panic!("no scheduler: {}", scheduler.stderr()));
-    let url = line.strip_prefix("listening on ").expect("it says where").to_owned();
-    let token = beside("scheduler/token");
-    let at = ["--scheduler", &url, "--token-file", &token];
-    let own = beside("one");
-    let executor =
-        begin("one", &[&["executor"], &at[..], &["--slots", "1", "--state", &own, "--id", "one"]].concat());
-    let objects = || docker.objects_in(&suite.beside("one"));
+    let cluster = Cluster::beside(&docker, suite);
+    let executor = cluster.executor("one");
+    let objects = || docker.objects_in(&cluster.suite.beside("one"));
     for run in ["first", "second"] {
-        begin(run, &[&["run", "--output", "json"], &at[..], &["tests"]].concat())
-            .finish()
-            .expect_counts(0, &[("passed", 1)]);
+        cluster.start_run(&["tests"]).finish().expect_counts(0, &[("passed", 1)]);
         until(|| objects().iter().all(|name| !name.ends_with("-cache")));
         until(|| objects().len() == 2);
         let names = objects();
         assert!(names.iter().any(|name| name.ends_with("-shared-000001-keeper")), "{run}: {names:?}");
     }
-    executor.signal(Signal::SIGTERM);
-    let (_, code, stderr) = executor.end();
-    assert_eq!(code, 0, "{stderr}");
+    cluster.ends(vec![executor]);
     assert_eq!(objects(), [""; 0]);
-    scheduler.signal(Signal::SIGTERM);
-    suite.marked().all_gone_within(GUARDED);
 }

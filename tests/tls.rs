@@ -2,8 +2,7 @@
 
 use std::process::Output;
 
-use crate::harness::{Authority, Running, Suite};
-use crate::processes::Cluster;
+use crate::harness::{Authority, Cluster, Running, Suite};
 
 /// What a certificate is for.
 const HERE: &str = "subjectAltName=IP:127.0.0.1";

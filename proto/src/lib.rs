@@ -8,6 +8,7 @@ pub mod limits;
 pub mod protocol;
 pub mod status;
 pub mod token;
+pub mod upload;
 
 /// The generated messages, clients and servers.
 #[expect(

@@ -2,136 +2,21 @@
 //! durable, in order.
 #![expect(clippy::disallowed_methods, reason = "the shell of the core: time enters here")]
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seagull_domain::{
-    AttemptId, BundleContents, Desired, Digest, DrainState, ExecutorId, Generation, Instant, Report, RunId,
-    RunOverview, RunSpec, RunState, Seq, SlotNumber, SuiteError, TestIndex, Whereabouts, Workspace,
-};
+use seagull_domain::{Desired, Digest, Instant, RunOverview, RunState, Seq, Workspace};
 use seagull_scheduler_core::{Call, Effect, Event, Phase, Refusal, Run, State};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::committer::{Committer, Progress, Work};
 use crate::disk::Disk;
-
-/// What faces and helpers ask of the actor.
-pub(crate) enum Request {
-    Submit {
-        spec: Box<RunSpec>,
-        reply: oneshot::Sender<Result<bool, Refusal>>,
-    },
-    /// None while the client is still at it.
-    Judge {
-        run: RunId,
-        word: Option<Vec<SuiteError>>,
-        reply: oneshot::Sender<()>,
-    },
-    /// The reply is dropped without an answer where a newer call replaced this one.
-    Report {
-        report: Box<Report>,
-        reply: oneshot::Sender<Result<Desired, Displaced>>,
-    },
-    Bundle {
-        run: RunId,
-        attempt: AttemptId,
-        generation: Generation,
-        reply: oneshot::Sender<Option<BundleContents>>,
-    },
-    Run {
-        run: RunId,
-        reply: oneshot::Sender<Option<RunSpec>>,
-    },
-    /// The runs that are not archived yet. When one ended is not known here, so that it says 0.
-    Overviews {
-        reply: oneshot::Sender<Vec<RunOverview>>,
-    },
-    /// Slots of the executors that are there.
-    Slots {
-        reply: oneshot::Sender<u32>,
-    },
-    /// Where a test without a verdict is.
-    Find {
-        run: RunId,
-        test: TestIndex,
-        reply: oneshot::Sender<Option<Whereabouts>>,
-    },
-    /// Asks executors to leave; says how far each has come.
-    Drain {
-        executors: Vec<ExecutorId>,
-        limit_ms: u64,
-        reply: oneshot::Sender<Vec<DrainState>>,
-    },
-    /// The blobs that the state's runs are made of.
-    Blobs {
-        reply: oneshot::Sender<HashSet<Digest>>,
-    },
-    Event(Event),
-    /// What is acknowledged cannot be kept any more, for this reason.
-    Broken(String),
-}
-
-impl Request {
-    /// Whether it changes nothing.
-    fn only_asks(&self) -> bool {
-        matches!(
-            self,
-            Request::Bundle { .. }
-                | Request::Run { .. }
-                | Request::Overviews { .. }
-                | Request::Slots { .. }
-                | Request::Find { .. }
-                | Request::Blobs { .. }
-        )
-    }
-
-    /// Whether nobody waits for its answer any more.
-    fn is_given_up(&self) -> bool {
-        match self {
-            Request::Submit { reply, .. } => reply.is_closed(),
-            Request::Judge { reply, .. } => reply.is_closed(),
-            Request::Report { reply, .. } => reply.is_closed(),
-            Request::Drain { reply, .. } => reply.is_closed(),
-            _ => false,
-        }
-    }
-}
-
-/// A newer process has taken the executor's name.
-#[derive(Debug)]
-pub(crate) struct Displaced;
+use crate::requests::{Displaced, Errand, Live, Request};
 
 /// What would change something and waits for room on the disk; beyond that its senders wait.
 const PUT_OFF: usize = 1024;
-
-/// What a slot runs now.
-#[derive(Debug, Clone)]
-pub(crate) struct Live {
-    pub run: RunId,
-    pub executor: ExecutorId,
-    pub slot: SlotNumber,
-    pub test: Option<TestIndex>,
-}
-
-/// Work that takes I/O, done outside of the actor; its outcome comes back as an event.
-pub(crate) enum Errand {
-    Plan {
-        spec: Box<RunSpec>,
-        generation: Generation,
-        discovered: Digest,
-        slots: u32,
-        anticipated: Option<Digest>,
-    },
-    Anticipate {
-        spec: Box<RunSpec>,
-        slots: u32,
-    },
-    Archive {
-        run: RunId,
-    },
-}
 
 pub(crate) struct Actor {
     state: State,
@@ -413,34 +298,14 @@ async fn sleep_until(at: Option<tokio::time::Instant>) {
     }
 }
 
-/// How faces and errands reach the actor.
-#[derive(Clone)]
-pub(crate) struct Handle {
-    pub requests: mpsc::Sender<Request>,
-    pub live: broadcast::Sender<Live>,
-    pub durable: tokio::sync::watch::Receiver<Progress>,
-}
-
-impl Handle {
-    /// Sends a request made with a reply channel and waits for the reply; None where there will be none.
-    pub async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
-        let (reply, answer) = oneshot::channel();
-        self.requests.send(request(reply)).await.ok()?;
-        answer.await.ok()
-    }
-
-    pub async fn tell(&self, event: Event) {
-        let _ = self.requests.send(Request::Event(event)).await;
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use seagull_domain::Epoch;
+    use seagull_domain::{Epoch, Generation, Report};
     use seagull_scheduler_core::Settings;
     use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
+    use crate::requests::Handle;
     use crate::service::tests::spec;
 
     fn report() -> Report {

@@ -9,7 +9,6 @@ use seagull_domain::{RunId, Seq};
 use seagull_scheduler_core::{Event, Fact, PlanFailure, What};
 use tokio::sync::mpsc;
 
-use crate::actor::{Errand, Request};
 use crate::anticipate;
 use crate::elsewhere;
 use crate::evict::{evict, remove_own_journal};
@@ -17,6 +16,7 @@ use crate::learned::Learned;
 use crate::own_index::Entry;
 use crate::past::now;
 use crate::plan;
+use crate::requests::{Errand, Request};
 use crate::service::{Service, parse};
 use crate::uploads;
 

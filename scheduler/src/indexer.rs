@@ -16,11 +16,11 @@ use seagull_results::index::{
 };
 use seagull_scheduler_core::{Fact, What};
 
-use crate::actor::Request;
 use crate::cursors::{Cursor, Cursors};
 use crate::documents::{Projection, Sources};
 use crate::past::now;
 use crate::plan;
+use crate::requests::Request;
 use crate::room::Elsewhere;
 use crate::service::{Facts, Service};
 use crate::told::Told;

@@ -32,6 +32,7 @@ mod past;
 mod plan;
 #[cfg(test)]
 mod recovery;
+mod requests;
 mod room;
 mod server;
 mod service;

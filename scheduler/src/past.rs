@@ -15,11 +15,11 @@ use seagull_results::index::Window;
 use seagull_scheduler_core::What;
 use tonic::Status;
 
-use crate::actor::Request;
 use crate::grpc::blocking;
 use crate::journal::{self, Reader};
 use crate::own_index;
 use crate::plan::load_manifest;
+use crate::requests::Request;
 use crate::service::{Service, parse};
 
 /// Facts read at a time.

@@ -18,13 +18,14 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
 use tonic::transport::{Channel, Endpoint, Identity, ServerTlsConfig, Uri};
 
-use crate::actor::{Actor, Ends, Handle};
+use crate::actor::{Actor, Ends};
 use crate::committer::Committer;
 use crate::disk::Disk;
 use crate::elsewhere::Copies;
 use crate::indexer::{self, Spool};
 use crate::journal::{self, Journal};
 use crate::outputs::Outputs;
+use crate::requests::Handle;
 use crate::room::Room;
 use crate::service::{Service, logs_of};
 use crate::{Settings, errand, grpc, uploads};
@@ -191,7 +192,7 @@ impl Server {
         loop {
             durable.mark_unchanged();
             let (reply, answer) = oneshot::channel();
-            let request = crate::actor::Request::Run { run: run.clone(), reply };
+            let request = crate::requests::Request::Run { run: run.clone(), reply };
             let asked = self.service.actor.requests.send(request).await;
             if asked.is_err() || !matches!(answer.await, Ok(Some(_))) || durable.changed().await.is_err() {
                 return;

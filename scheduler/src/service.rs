@@ -13,13 +13,13 @@ use seagull_scheduler_core::{Fact, What};
 use tokio::sync::oneshot;
 use tonic::Status;
 
-use crate::actor::{self, Handle};
 use crate::disk::Disk;
 use crate::elsewhere::Copies;
 use crate::grpc::blocking;
 use crate::indexer::Spool;
 use crate::journal::{self, Reader};
 use crate::outputs::Outputs;
+use crate::requests::{Handle, Request};
 use crate::room::Room;
 
 pub(crate) struct Service {
@@ -66,10 +66,7 @@ impl Service {
     }
 
     /// Asks the core for what it can only do when there is room on the disk, which is not waited for for long.
-    pub async fn change<T>(
-        &self,
-        request: impl FnOnce(oneshot::Sender<T>) -> actor::Request,
-    ) -> Result<T, Status> {
+    pub async fn change<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, Status> {
         tokio::select! {
             biased;
             answer = self.actor.ask(request) => {
@@ -98,7 +95,7 @@ impl Service {
 
     /// Whether there is, or was, such a run.
     pub async fn knows(self: &Arc<Self>, run: &RunId) -> Result<bool, Status> {
-        let live = self.actor.ask(|reply| actor::Request::Run { run: run.clone(), reply }).await;
+        let live = self.actor.ask(|reply| Request::Run { run: run.clone(), reply }).await;
         let live = live.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))?;
         Ok(live.is_some() || self.archived_spec(run).await?.is_some())
     }
@@ -224,7 +221,7 @@ pub(crate) mod tests {
         _state: tempfile::TempDir,
         pub service: Arc<Service>,
         pub journal: Journal,
-        pub requests: mpsc::Receiver<actor::Request>,
+        pub requests: mpsc::Receiver<Request>,
     }
 
     impl Embedded {

@@ -15,11 +15,11 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use crate::actor::Live;
 use crate::bring::bring;
 use crate::grpc::blocking;
 use crate::journal;
 use crate::outputs::Following;
+use crate::requests::Live;
 use crate::service::{Facts, Service};
 
 /// Facts read at a time.

@@ -4,15 +4,12 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use bytes::Bytes;
 use seagull_domain::{Attachment, Digest, Manifest};
-use seagull_proto::convert::{BlobAsked, BlobPart, BlobPiece};
-use seagull_proto::limits::{BLOB_BYTES, CHUNK_BYTES};
+use seagull_proto::convert::{BlobAsked, BlobPiece};
+use seagull_proto::limits::BLOB_BYTES;
+use seagull_proto::upload::put_file;
 use seagull_proto::v1;
 use tokio::fs::File;
-use tokio::io::AsyncReadExt;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::{Client, Error};
 
@@ -27,32 +24,11 @@ impl Client {
 
     /// Uploads a file; from its beginning again if the connection is lost.
     pub async fn put_blob(&self, digest: Digest, file: &Path) -> anyhow::Result<()> {
-        let failed = || format!("cannot read {}", file.display());
-        let size = tokio::fs::metadata(file).await.with_context(failed)?.len();
-        self.insist(|| self.put_once(digest, size, file)).await.context("the upload failed")
-    }
-
-    async fn put_once(&self, digest: Digest, size: u64, path: &Path) -> Result<(), Error> {
-        let mut file = File::open(path).await.map_err(Error::new)?;
-        let (parts, receiver) = mpsc::channel::<v1::PutRequest>(4);
-        let read = async move {
-            if parts.send(BlobPart::Header { digest, size }.into()).await.is_err() {
-                return Ok(());
-            }
-            loop {
-                let mut data = vec![0; CHUNK_BYTES];
-                let length = file.read(&mut data).await?;
-                data.truncate(length);
-                // The scheduler may answer before it has all, if it has the blob already.
-                if length == 0 || parts.send(BlobPart::Data(Bytes::from(data)).into()).await.is_err() {
-                    return std::io::Result::Ok(());
-                }
-            }
+        let put = || async {
+            let file = File::open(file).await.map_err(Error::new)?;
+            Ok(put_file(self.blobs.clone(), digest, file).await.map_err(Error::new)??)
         };
-        let mut blobs = self.blobs.clone();
-        let (read, put) = tokio::join!(read, blobs.put(ReceiverStream::new(receiver)));
-        put?;
-        read.map_err(Error::new)
+        self.insist(put).await.with_context(|| format!("the upload of {} failed", file.display()))
     }
 
     /// Fetches a manifest and verifies that it is the one that was asked for.

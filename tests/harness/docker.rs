@@ -235,7 +235,14 @@ impl Way {
         let listener = UnixListener::bind(&socket).unwrap();
         let killed: Arc<AtomicUsize> = Arc::default();
         let asked: Arc<AtomicUsize> = Arc::default();
-        let hit = Hit { question, before, asked: asked.clone(), when, victim: victim.clone(), killed: killed.clone() };
+        let hit = Hit {
+            question,
+            before,
+            asked: asked.clone(),
+            when,
+            victim: victim.clone(),
+            killed: killed.clone(),
+        };
         let engine = docker.socket();
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {

@@ -2,6 +2,7 @@
 
 mod authority;
 mod chance;
+mod cluster;
 mod docker;
 mod elasticsearch;
 mod finished;
@@ -17,6 +18,7 @@ mod suite;
 
 pub use authority::Authority;
 pub use chance::Chance;
+pub use cluster::{Cluster, GONE};
 pub use docker::{DECLARING, Docker, IMAGE, Question, Victim, WITH_PYTEST, Way, When};
 pub use elasticsearch::Elasticsearch;
 pub use finished::Finished;

@@ -47,8 +47,8 @@ impl Suite {
 
     /// These files: path and content.
     pub fn of(files: &[(&str, &str)]) -> Suite {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
         let directory = tempfile::Builder::new().prefix("seagull-suite-").tempdir().unwrap();
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         let mark = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let suite = Suite { directory, packages: Packages::Xdist, mark };
         fs::create_dir(suite.path()).unwrap();
@@ -140,7 +140,6 @@ impl Suite {
     }
 
     fn start_in(&self, directory: &Path, arguments: &[&str]) -> Running {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
         let state = self.beside("state");
         let mut all = vec!["run", "--output", "json", "--state", state.to_str().unwrap()];
         if !arguments.contains(&"--slots") && !arguments.contains(&"--scheduler") {
@@ -149,8 +148,13 @@ impl Suite {
         all.extend(arguments);
         let mut command = self.seagull(&all);
         command.current_dir(directory);
-        let stderr = format!("stderr-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        Running::start(command, &self.beside(&stderr))
+        Running::start(command, &self.another("stderr"))
+    }
+
+    /// A file beside it that nobody else has.
+    pub fn another(&self, stem: &str) -> PathBuf {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        self.beside(&format!("{stem}-{}", NEXT.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// Runs to the end, and checks what holds for every run.

@@ -11,8 +11,7 @@ use nix::sys::signal::Signal;
 use seagull_results::index::part;
 use serde_json::Value;
 
-use crate::harness::{Elasticsearch, Fault, Finished, Proxy, Running, Suite, text, until};
-use crate::processes::Cluster;
+use crate::harness::{Cluster, Elasticsearch, Fault, Finished, Proxy, Running, Suite, text, until};
 
 const SUITE: &str = "
 import pytest

@@ -7,8 +7,7 @@ use std::sync::{Arc, Mutex};
 use seagull_results::{Key, StoreUrl, open_store};
 
 use super::schedulers::{listens, scheduler_again, waiting};
-use crate::harness::{Elasticsearch, Fault, Minio, Proxy, Suite, until};
-use crate::processes::Cluster;
+use crate::harness::{Cluster, Elasticsearch, Fault, Minio, Proxy, Suite, until};
 
 const SUITE: &str = "
 def test_good(): print('words')

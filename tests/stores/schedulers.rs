@@ -6,8 +6,7 @@ use std::process::{Command, Output};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Minio, Running, Suite, until};
-use crate::processes::Cluster;
+use crate::harness::{Cluster, Minio, Running, Suite, until};
 
 /// Of docs/storage.md, with the directory and its copy as arguments.
 const BACK_UP: &str = r#"

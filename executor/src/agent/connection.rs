@@ -11,13 +11,11 @@ use seagull_proto::convert::{
 };
 use seagull_proto::endpoint::{Authorized, blobs_client, executors_client};
 use seagull_proto::limits::CHUNK_BYTES;
+use seagull_proto::upload::put_file;
 use seagull_proto::v1::blobs_client::BlobsClient;
 use seagull_proto::v1::executors_client::ExecutorsClient;
 use seagull_proto::{Token, v1};
-use tokio::io::AsyncReadExt;
-use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
@@ -99,28 +97,9 @@ impl Connection {
 
     /// Stores a blob that is a file, once.
     pub async fn put_file(&self, digest: Digest, file: std::fs::File) -> Result<(), Status> {
-        let failed = |error: std::io::Error| Status::internal(error.to_string());
-        let mut file = tokio::fs::File::from_std(file);
-        let size = file.metadata().await.map_err(failed)?.len();
-        let (parts, receiver) = mpsc::channel::<v1::PutRequest>(4);
-        let read = async move {
-            if parts.send(BlobPart::Header { digest, size }.into()).await.is_err() {
-                return Ok(());
-            }
-            loop {
-                let mut data = vec![0; CHUNK_BYTES];
-                let length = file.read(&mut data).await?;
-                data.truncate(length);
-                // The scheduler may answer before it has all, if it has the blob already.
-                if length == 0 || parts.send(BlobPart::Data(data.into()).into()).await.is_err() {
-                    return std::io::Result::Ok(());
-                }
-            }
-        };
-        let mut blobs = self.blobs.clone();
-        let (read, put) = tokio::join!(read, blobs.put(ReceiverStream::new(receiver)));
-        read.map_err(failed)?;
-        put.map(drop)
+        let file = tokio::fs::File::from_std(file);
+        let put = put_file(self.blobs.clone(), digest, file).await;
+        put.unwrap_or_else(|error| Err(Status::internal(error.to_string())))
     }
 
     /// Fetches a blob, handing on its pieces. An attempt that breaks off goes on where it was.

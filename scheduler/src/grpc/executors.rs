@@ -10,7 +10,7 @@ use seagull_scheduler_core::Event;
 use tonic::{Request, Response, Status};
 
 use super::blocking;
-use crate::actor;
+use crate::requests;
 use crate::service::Service;
 
 pub(crate) struct Face(pub Arc<Service>);
@@ -27,7 +27,7 @@ impl Drop for Gone {
         if let Some((executor, boot, sequence)) = self.executor.take() {
             let event = Event::Disconnected { executor, boot, sequence };
             // If the actor is that busy, the lease as it is will do.
-            let _ = self.service.actor.requests.try_send(actor::Request::Event(event));
+            let _ = self.service.actor.requests.try_send(requests::Request::Event(event));
         }
     }
 }
@@ -36,7 +36,7 @@ impl Face {
     /// Without room no result that names its text can be acknowledged, as without room for the journal.
     async fn not_kept(&self, error: seagull_results::Error) -> Status {
         if error.is_full() {
-            let _ = self.0.actor.requests.send(actor::Request::Broken(error.to_string())).await;
+            let _ = self.0.actor.requests.send(requests::Request::Broken(error.to_string())).await;
         }
         Status::internal(error.to_string())
     }
@@ -58,10 +58,10 @@ impl Executors for Face {
         }
         let executor = Some((report.executor.clone(), report.boot.clone(), report.sequence));
         let mut gone = Gone { service: self.0.clone(), executor };
-        let answer = self.0.actor.ask(|reply| actor::Request::Report { report, reply }).await;
+        let answer = self.0.actor.ask(|reply| requests::Request::Report { report, reply }).await;
         gone.executor = None;
         let desired = answer.ok_or_else(status::superseded)?;
-        let desired = desired.map_err(|actor::Displaced| status::displaced())?;
+        let desired = desired.map_err(|requests::Displaced| status::displaced())?;
         let followed = self.0.outputs.followed(&desired.runs);
         Ok(Response::new(Answer { desired, followed }.into()))
     }
@@ -71,7 +71,7 @@ impl Executors for Face {
         request: Request<v1::GetRunRequest>,
     ) -> Result<Response<v1::RunDescription>, Status> {
         let run = RunId::try_from(request.into_inner())?;
-        let found = self.0.actor.ask(|reply| actor::Request::Run { run, reply }).await.flatten();
+        let found = self.0.actor.ask(|reply| requests::Request::Run { run, reply }).await.flatten();
         let spec = found.ok_or_else(|| Status::not_found("no such run"))?;
         Ok(Response::new(RunDescription { spec }.into()))
     }
@@ -81,7 +81,7 @@ impl Executors for Face {
         request: Request<v1::GetBundleRequest>,
     ) -> Result<Response<v1::BundleContents>, Status> {
         let BundleAsked { run, attempt, generation } = request.into_inner().try_into()?;
-        let ask = |reply| actor::Request::Bundle { run, attempt, generation, reply };
+        let ask = |reply| requests::Request::Bundle { run, attempt, generation, reply };
         let contents = self.0.actor.ask(ask).await.flatten();
         let contents = contents.ok_or_else(|| Status::not_found("no such attempt in that generation"))?;
         Ok(Response::new(contents.into()))
@@ -117,7 +117,7 @@ impl Executors for Face {
         self.0.may_change()?;
         let OutputTold { run, printed } = request.into_inner().try_into()?;
         let asked = run.clone();
-        let live = self.0.actor.ask(|reply| actor::Request::Run { run: asked, reply }).await.flatten();
+        let live = self.0.actor.ask(|reply| requests::Request::Run { run: asked, reply }).await.flatten();
         live.ok_or_else(|| Status::not_found("no such run"))?;
         let outputs = self.0.outputs.clone();
         blocking(move || outputs.take(&run, printed)).await?;

@@ -16,10 +16,10 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::blocking;
-use crate::actor;
 use crate::bring::bring;
 use crate::past;
 use crate::plan;
+use crate::requests;
 use crate::service::Service;
 use crate::watch;
 
@@ -42,7 +42,7 @@ impl Runs for Face {
 
     async fn info(&self, _: Request<v1::InfoRequest>) -> Result<Response<v1::InfoResponse>, Status> {
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        let slots = self.0.actor.ask(|reply| actor::Request::Slots { reply }).await;
+        let slots = self.0.actor.ask(|reply| requests::Request::Slots { reply }).await;
         let (protocol, unix_millis) = (Some(PROTOCOL), past::now());
         Ok(Response::new(v1::InfoResponse { version, protocol, unix_millis, slots }))
     }
@@ -71,7 +71,7 @@ impl Runs for Face {
                 plan::check(&self.0, &spec, &live).map_err(Status::invalid_argument)?;
             }
         }
-        match self.0.change(|reply| actor::Request::Submit { spec, reply }).await? {
+        match self.0.change(|reply| requests::Request::Submit { spec, reply }).await? {
             Ok(attached) => {
                 let not_passed =
                     if whole && !attached { self.not_passed(project, branch).await } else { None };
@@ -101,7 +101,7 @@ impl Runs for Face {
     async fn judge(&self, request: Request<v1::JudgeRequest>) -> Result<Response<v1::JudgeResponse>, Status> {
         self.0.may_change()?;
         let Word { run, errors: word } = request.into_inner().try_into()?;
-        let heard = self.0.actor.ask(|reply| actor::Request::Judge { run, word, reply }).await;
+        let heard = self.0.actor.ask(|reply| requests::Request::Judge { run, word, reply }).await;
         heard.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))?;
         Ok(Response::new(v1::JudgeResponse {}))
     }
@@ -149,7 +149,7 @@ impl Runs for Face {
     async fn drain(&self, request: Request<v1::DrainRequest>) -> Result<Response<v1::DrainResponse>, Status> {
         self.0.may_change()?;
         let DrainAsked { executors, limit_ms } = request.into_inner().try_into()?;
-        let ask = |reply| actor::Request::Drain { executors, limit_ms, reply };
+        let ask = |reply| requests::Request::Drain { executors, limit_ms, reply };
         Ok(Response::new(self.0.change(ask).await?.into()))
     }
 
@@ -158,7 +158,7 @@ impl Runs for Face {
         request: Request<v1::FindTestRequest>,
     ) -> Result<Response<v1::FindTestResponse>, Status> {
         let TestAsked { run, test } = request.into_inner().try_into()?;
-        let found = self.0.actor.ask(|reply| actor::Request::Find { run, test, reply }).await;
+        let found = self.0.actor.ask(|reply| requests::Request::Find { run, test, reply }).await;
         let found = found.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))?;
         let found = found.ok_or_else(|| Status::not_found("it does not wait for a verdict here"))?;
         Ok(Response::new(found.into()))
