@@ -229,6 +229,25 @@ fn a_service_that_ends_under_a_test_is_not_the_tests_fault() {
     }
 }
 
+#[test]
+fn a_test_that_fails_while_nobody_answers_for_its_services_is_not_at_fault() {
+    let Some(docker) = Docker::get() else { return };
+    let test = "import os, pathlib\ndef test_x(keeper):\n    \
+                place = pathlib.Path(os.environ['MEETING_PLACE'])\n    \
+                if not (place / 'away').exists():\n        os.rename(place.parent / 'engine', place / 'away')\n        \
+                assert False, 'no service is found by its name'\n    assert keeper('x') == ['x']\n";
+    let suite = suite(&[("tests/db/test_a.py", test)]);
+    let way = Way::counting(&docker, suite.beside("engine"), ("GET", "/volumes"));
+    let run = docker.seagull_through(&way.socket, &suite, &RUN);
+    let mut run = Running::start(run, &suite.beside("stderr"));
+    let lost = run.until(is("attempt_lost"));
+    assert!(text(&lost, "message").starts_with("the Docker engine cannot look at the container"), "{lost}");
+    std::fs::hard_link(suite.beside("meet/away"), &way.socket).unwrap();
+    run.finish().expect_counts(0, &[("passed", 1)]);
+    suite.marked().all_gone_within(GUARDED);
+    assert_eq!(docker.objects(&suite), [""; 0]);
+}
+
 /// A question that is asked at each stage of a run with services.
 const STAGES: [(Question, When); 6] = [
     (("POST", "/networks/create"), When::After),

@@ -18,8 +18,8 @@ use super::shared::Share;
 /// An engine may be restarted under its containers, or not: how often, and after what, one that is away is asked again.
 pub const TRIES: u32 = 10;
 pub const AGAIN: Duration = Duration::from_secs(1);
-/// How long it is waited for the answer whether a service runs.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it is waited for the answer whether a service runs, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
 pub struct Services {
@@ -93,13 +93,18 @@ impl Services {
         }
     }
 
-    /// What has ended by now. An engine that does not answer is none that says so.
+    /// What has ended by now. An engine that cannot tell is as bad: it is who finds services by their names.
     pub async fn broken(&self) -> Option<Error> {
         for name in self.definition.services.keys() {
-            let looked =
-                tokio::time::timeout(PATIENCE, self.engine.inspect(&self.sandbox.container(name))).await;
-            if matches!(&looked, Ok(Ok(seen)) if !seen.running) {
-                return Some(self.gone(name).await);
+            let container = self.sandbox.container(name);
+            match tokio::time::timeout(PATIENCE, self.engine.inspect(&container)).await {
+                Ok(Ok(seen)) if seen.running => {}
+                Ok(Ok(_)) => return Some(self.gone(name).await),
+                Ok(Err(error)) => return Some(error),
+                Err(_) => {
+                    let why = format!("it does not answer within {} s", PATIENCE.as_secs());
+                    return Some(Error::Refused { what: format!("look at the container {container}"), why });
+                }
             }
         }
         None
