@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The scenario table, round after round: tests/scenarios.sh [--rounds N] [--seed N] [--subject networkx] [SCENARIO]...
+# The scenario table, round after round: tests/scenarios.sh [--rounds N] [--seed N] [--subject networkx] [--stores] [SCENARIO]...
 # A scenario is a part of a test's name in tests/scenarios/. Each round has a seed of its own, from --seed on, and a line says
 # what came of it. A scenario ends with its first round that goes wrong, whose seed is said: --rounds 1 plays that again.
+# With --stores, schedulers have an Elasticsearch and a MinIO, which have all of each run in the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export SEAGULL_ROUNDS=10 SEAGULL_SEED=1
@@ -11,7 +12,8 @@ while [ $# -gt 0 ]; do
         --rounds) SEAGULL_ROUNDS=$2; shift ;;
         --seed) SEAGULL_SEED=$2; shift ;;
         --subject) export SEAGULL_SUBJECT=$2; shift ;;
-        -*) sed -n '2,4s/^# //p' "$0" >&2; exit 2 ;;
+        --stores) export SEAGULL_STORES=1 ;;
+        -*) sed -n '2,5s/^# //p' "$0" >&2; exit 2 ;;
         *) scenarios+=("$1") ;;
     esac
     shift

@@ -6,6 +6,9 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::{skip, until};
 
 /// What `tests/minio.sh` exits with where there can be no server.
@@ -89,6 +92,12 @@ impl Minio {
         }
     }
 
+    /// Signals a server of the case's own.
+    pub fn signal(&self, signal: Signal) {
+        let server = self.own.as_ref().expect("it is the case's own, and is up");
+        kill(Pid::from_raw(server.id().try_into().unwrap()), signal).unwrap();
+    }
+
     /// Whoever may do everything asks.
     fn ask(&self, service: &str, path: &str, arguments: &[&str]) -> Output {
         let output = self.try_to_ask(service, path, arguments);
@@ -102,6 +111,11 @@ impl Minio {
         curl.args(["-ksS", "--fail-with-body", "--aws-sigv4", &format!("aws:amz:us-east-1:{service}")]);
         curl.args(["--user", &format!("{ROOT}:{ROOT}")]).args(arguments);
         curl.arg(format!("{scheme}://{}/{path}", self.address)).output().unwrap()
+    }
+
+    /// Whether there is an object of this name, its bucket first.
+    pub fn has(&self, path: &str) -> bool {
+        self.try_to_ask("s3", path, &["--head"]).status.success()
     }
 
     /// A new bucket.

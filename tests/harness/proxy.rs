@@ -3,6 +3,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -53,6 +55,8 @@ type Plan = dyn Fn(&Request) -> Fault + Send + Sync;
 /// Listens on loopback until the process ends.
 pub struct Proxy {
     pub address: SocketAddr,
+    server: SocketAddr,
+    plan: Arc<Plan>,
 }
 
 impl Proxy {
@@ -71,10 +75,11 @@ impl Proxy {
 
     fn start(server: SocketAddr, plan: Arc<Plan>, tls: Option<Arc<rustls::ServerConfig>>) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+        let proxy = Proxy { address: listener.local_addr().unwrap(), server, plan };
+        let way = proxy.way();
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                let way = Way { server, plan: plan.clone() };
+                let way = way.clone();
                 let tls = tls.clone();
                 // Whoever is cut off is no news here.
                 thread::spawn(move || match tls {
@@ -86,10 +91,27 @@ impl Proxy {
                 });
             }
         });
-        Proxy { address }
+        proxy
+    }
+
+    /// Listens at a path too, which namespaces with networks of their own have in common.
+    pub fn listen_at(&self, path: &Path) {
+        let listener = UnixListener::bind(path).unwrap();
+        let way = self.way();
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let way = way.clone();
+                thread::spawn(move || way.pass(client));
+            }
+        });
+    }
+
+    fn way(&self) -> Way {
+        Way { server: self.server, plan: self.plan.clone() }
     }
 }
 
+#[derive(Clone)]
 struct Way {
     server: SocketAddr,
     plan: Arc<Plan>,

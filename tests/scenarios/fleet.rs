@@ -1,9 +1,11 @@
 //! A scheduler and three executors as a service manager runs them: what is killed is started again.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 
+use super::stores::Stores;
 use super::subject::Subject;
 use crate::harness::{Place, Running, is};
 
@@ -20,7 +22,6 @@ pub struct Fleet {
     started: usize,
 }
 
-#[derive(Clone)]
 pub struct Settings {
     pub lease: &'static str,
     /// Where the scheduler can be reached, and where it and its clients are.
@@ -28,8 +29,9 @@ pub struct Settings {
     pub place: Place,
     /// Where each executor is.
     pub executors: Vec<Place>,
-    /// What the scheduler is told of stores.
-    pub stores: Vec<String>,
+    /// Where results are kept besides, and what the scheduler is told of it.
+    pub stores: Option<Arc<Stores>>,
+    pub store_options: Vec<String>,
 }
 
 impl Default for Settings {
@@ -40,7 +42,8 @@ impl Default for Settings {
             address: "127.0.0.1",
             place: Place::default(),
             executors,
-            stores: Vec::new(),
+            stores: None,
+            store_options: Vec::new(),
         }
     }
 }
@@ -56,7 +59,11 @@ impl Fleet {
         Fleet::with(subject, Settings::default())
     }
 
-    pub fn with(subject: Subject, settings: Settings) -> Fleet {
+    pub fn with(subject: Subject, mut settings: Settings) -> Fleet {
+        settings.stores = settings.stores.or_else(|| Stores::chosen().map(Arc::new));
+        if let Some(stores) = settings.stores.as_ref().filter(|_| settings.store_options.is_empty()) {
+            settings.store_options = stores.options();
+        }
         let address = format!("{}:0", settings.address);
         let scheduler = scheduler(&subject, &settings, &address, 0);
         let places = settings.executors.clone();
@@ -69,6 +76,10 @@ impl Fleet {
             fleet.members.push(Member { name, place, process });
         }
         fleet
+    }
+
+    pub fn stores(&self) -> Option<Arc<Stores>> {
+        self.settings.stores.clone()
     }
 
     fn listens(&mut self) -> Option<String> {
@@ -186,9 +197,12 @@ impl Fleet {
         }
     }
 
-    /// All leave in peace.
+    /// All leave in peace, and stores have all.
     #[track_caller]
     pub fn leave(self) -> Subject {
+        if let Some(stores) = &self.settings.stores {
+            stores.have(&self.subject, &self.settings.place);
+        }
         self.members.iter().for_each(|member| member.process.signal(Signal::SIGTERM));
         for member in self.members {
             let (_, code, stderr) = member.process.end();
@@ -207,7 +221,7 @@ fn scheduler(subject: &Subject, settings: &Settings, address: &str, number: usiz
     if !address.starts_with("127.") {
         arguments.push("--insecure");
     }
-    arguments.extend(settings.stores.iter().map(String::as_str));
+    arguments.extend(settings.store_options.iter().map(String::as_str));
     let command = settings.place.command(subject.suite.seagull(&arguments));
     Running::start(command, &subject.suite.beside(&format!("scheduler-{number}-stderr")))
 }

@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::fleet::{Fleet, Settings, reach, until_lost};
 use super::round::play;
+use super::stores::Stores;
 use super::subject::Subject;
 use crate::harness::{Namespace, Place, is, skip};
 
@@ -23,13 +25,17 @@ fn the_network_is_cut() {
         here.shell("ip addr add 10.177.0.1/24 dev near0 && ip link set near0 up");
         there.shell("ip addr add 10.177.0.2/24 dev far0 && ip link set far0 up");
 
+        let stores = Stores::chosen().map(Arc::new);
+        let (store_options, _relays) =
+            stores.as_ref().map(|stores| stores.options_in(&subject.suite, &here)).unzip();
         let executors = vec![here.clone(), there.clone(), there];
         let settings = Settings {
             lease: "3s",
             address: "10.177.0.1",
             place: here.clone(),
             executors,
-            ..Settings::default()
+            stores,
+            store_options: store_options.unwrap_or_default(),
         };
         let fleet = Fleet::with(subject, settings);
         let faults = round.faults(1, 5);

@@ -6,6 +6,7 @@ mod faults;
 mod measure;
 mod outage;
 mod schedulers;
+mod silence;
 
 use std::io::Read;
 use std::sync::Arc;

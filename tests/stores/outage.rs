@@ -14,6 +14,8 @@ def test_good(): print('words')
 def test_bad(): assert 0
 ";
 const TESTS: u64 = 2;
+/// Objects that go up beside each other.
+const AT_A_TIME: usize = 4;
 /// The runs of the day, whose names are not in their order.
 const RUNS: [&str; 6] = ["f", "b", "d", "a", "e", "c"];
 
@@ -45,9 +47,17 @@ fn a_day_without_stores_loses_nothing_and_is_made_up_for_in_order() {
         }
         Fault::None
     });
-    let (of, requests) = (is_down.clone(), AtomicUsize::new(0));
-    let to_store = Proxy::new(minio.address.parse().unwrap(), move |_| {
-        if of.load(Ordering::SeqCst) { down(&requests) } else { Fault::None }
+    let sent: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (of, seen, requests) = (is_down.clone(), sent.clone(), AtomicUsize::new(0));
+    let to_store = Proxy::new(minio.address.parse().unwrap(), move |request| {
+        if of.load(Ordering::SeqCst) {
+            return down(&requests);
+        }
+        let stream = request.path.split_once("/streams/").and_then(|(_, name)| name.split_once('.'));
+        if let Some((run, _)) = stream.filter(|_| request.head.starts_with("PUT ")) {
+            seen.lock().unwrap().push(run.to_owned());
+        }
+        Fault::None
     });
     let place = format!("{}/ci", minio.bucket());
     let url = minio.url(&place, "root", Some(&to_store.address.to_string()));
@@ -82,6 +92,9 @@ fn a_day_without_stores_loses_nothing_and_is_made_up_for_in_order() {
     until(|| index.count("runs") == runs);
     assert_eq!(index.count("results"), runs * TESTS, "each once");
     assert_eq!(*written.lock().unwrap(), RUNS);
+    let sent = sent.lock().unwrap();
+    let places = RUNS.map(|run| sent.iter().position(|of| of == run).unwrap());
+    assert!(places.iter().enumerate().all(|(n, place)| n.abs_diff(*place) < AT_A_TIME), "{sent:?}");
     let logs = |run: &str| keys().iter().any(|key| matches!(key, Key::Log(of, _) if of.as_str() == run));
     assert!(RUNS.iter().all(|run| logs(run)), "{:?}", keys());
 }

@@ -42,7 +42,7 @@ pub fn waiting(spool: &Path) -> usize {
 }
 
 /// What of a run is in the state directory goes to its store.
-fn goes_up(cluster: &Cluster) {
+pub fn goes_up(cluster: &Cluster) {
     let spool = cluster.suite.beside("scheduler/spool");
     until(|| logs_of(cluster).is_empty() && waiting(&spool) == 0);
 }
@@ -67,7 +67,7 @@ pub fn listens(server: &mut Running) -> String {
     line.strip_prefix("listening on ").expect("it says where").to_owned()
 }
 
-fn words(cluster: &Cluster) -> String {
+pub fn words(cluster: &Cluster) -> String {
     said(&asked(cluster, &["logs", "last", "test_says"]))
 }
 

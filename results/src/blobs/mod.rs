@@ -6,6 +6,8 @@ mod checked;
 mod directory;
 mod file;
 mod key;
+mod pace;
+mod presence;
 mod s3;
 mod spool;
 mod store;
@@ -24,6 +26,7 @@ use seagull_domain::Digest;
 pub use self::directory::{Evicted, digest};
 pub(crate) use self::directory::{entries, gone};
 pub use self::key::Key;
+use self::presence::Presence;
 use self::spool::Spool;
 pub use self::spool::{Arrived, FRESH};
 pub use self::store::{Body, Head, Method, Presigned, Put, Store, When, open};
@@ -59,6 +62,7 @@ pub struct Remote {
     spool: Spool,
     /// The most that may wait for the store before large blobs are refused.
     bound: u64,
+    presence: Presence,
     tables: Mutex<HashMap<Key, Arc<Table>>>,
 }
 
@@ -68,7 +72,7 @@ impl Remote {
     pub fn open(url: &StoreUrl, spool: &Path, bound: u64, arrived: Arrived) -> Result<Remote, Error> {
         let (name, store) = (url.to_string(), open(url)?);
         let spool = Spool::open(spool, &name, store.clone(), arrived)?;
-        Ok(Remote { name, store, spool, bound, tables: Mutex::default() })
+        Ok(Remote { name, store, spool, bound, presence: Presence::default(), tables: Mutex::default() })
     }
 
     /// Bytes that are on their way to the store.
@@ -190,10 +194,10 @@ impl Blobs {
     }
 
     /// Whether the blob is there. Asking for it counts as wanting it, so that it is not evicted next. One that only the
-    /// store has does not count while the store is away, or is about to take it for old.
+    /// store has does not count while the store is away or silent, or is about to take it for old.
     pub fn contains(&self, digest: &Digest) -> bool {
         let is_remote = |remote: &Arc<Remote>| {
-            !remote.spool.is_stuck() && spool::is_fresh(&*remote.store, &Key::Blob(*digest)).unwrap_or(false)
+            !remote.spool.is_stuck() && remote.presence.ask(&remote.store, Key::Blob(*digest))
         };
         self.directory.read(digest).is_ok() || self.remote.as_ref().is_some_and(is_remote)
     }

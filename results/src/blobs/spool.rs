@@ -1,6 +1,6 @@
 //! What waits to go up to a store: files in a directory, each a whole object. They are written before anything is
-//! acknowledged, survive the process, and go up in the background, in order and a few at a time; when the store is away
-//! they wait.
+//! acknowledged, survive the process, and go up in the background, in order, a few at a time and at a bounded rate; when the
+//! store is away they wait.
 #![expect(clippy::disallowed_methods, reason = "a shell: objects go up beside everything else")]
 
 use std::collections::VecDeque;
@@ -9,10 +9,11 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::directory::gone;
 use super::key::Key;
+use super::pace::Gate;
 use super::store::{Put, Store, When};
 use super::trouble::{Trouble, Why};
 use crate::{Error, durable};
@@ -41,6 +42,7 @@ struct Inner {
     state: Mutex<State>,
     changed: Condvar,
     arrived: Arrived,
+    opened: Instant,
 }
 
 impl std::fmt::Debug for Inner {
@@ -56,6 +58,8 @@ struct State {
     bytes: u64,
     /// Failures in a row.
     failures: u32,
+    /// What each passes before it goes up.
+    gate: Gate,
     /// What was said of the store since it took something last.
     told: Vec<Why>,
     ended: bool,
@@ -95,6 +99,7 @@ impl Spool {
             state: Mutex::new(state),
             changed: Condvar::new(),
             arrived,
+            opened: Instant::now(),
         };
         let spool = Spool(Arc::new(inner));
         for _ in 0..AT_A_TIME {
@@ -173,7 +178,9 @@ impl Inner {
             drop(self.changed.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner));
             return true;
         };
+        let pause = state.gate.pass(self.opened.elapsed(), next.bytes);
         drop(state);
+        thread::sleep(pause);
         match self.send(&next.key) {
             Ok(()) => self.sent(&next),
             // The store takes nothing: all waits.
@@ -257,6 +264,8 @@ impl Inner {
         let mut state = self.lock();
         state.waiting.push_front(back);
         state.failures += 1;
+        // It has taken nothing.
+        state.gate = Gate::default();
         let pause = LONGEST_PAUSE.min(FIRST_PAUSE * (1 << state.failures.div_ceil(AT_A_TIME as u32).min(10)));
         let Error::Store { trouble: Trouble { why, .. }, .. } = error else { return };
         if !state.told.contains(why) {
