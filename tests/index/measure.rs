@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 
 use seagull_domain::Ranking;
-use seagull_results::index::{Index, Learned, Pace, Window, deliver};
+use seagull_results::index::{Index, Learned, Pace, SqliteIndex, Window, deliver};
 
 use super::faults::Heard;
 use super::story::{NOW, Row, Story, failed, passed};
@@ -21,6 +21,11 @@ const BULK_BYTES: usize = 5 << 20;
 
 /// A run of so many tests, of which one in ten failed with a message of its own.
 fn story(tests: usize, run: &str) -> Story {
+    story_of(tests, run, (0, 10))
+}
+
+/// One of so many days later, of which one in so many failed.
+fn story_of(tests: usize, run: &str, (day, fails): (u64, u64)) -> Story {
     let ids: Vec<String> =
         (0..tests).map(|n| format!("tests/unit/test_module_{}.py::TestClass::test_{n}", n / 50)).collect();
     let messages: Vec<String> = (0..tests)
@@ -30,9 +35,9 @@ fn story(tests: usize, run: &str) -> Story {
         .iter()
         .zip(&messages)
         .zip(0..)
-        .map(|((id, message), n)| if n % 10 == 0 { failed(id, message) } else { passed(id, 1000 + n) })
+        .map(|((id, message), n)| if n % fails == 0 { failed(id, message) } else { passed(id, 1000 + n) })
         .collect();
-    Story::default().run(run, 0, "v", &rows)
+    Story::default().run(run, day, "v", &rows)
 }
 
 fn tests() -> usize {
@@ -160,6 +165,39 @@ fn ask_of_much(backend: &str, index: &dyn Index, refresh: impl Fn()) {
     let begun = Instant::now();
     assert!(block_on(index.timings("p", &mut |_| {})).unwrap() as u64 >= TIMINGS);
     told(format!("timings of {TIMINGS} tests"), begun);
+}
+
+/// Runs of 100,000 tests, of which one in a hundred fails, until SQLite has so many results: how large it is, how many it takes
+/// a second, and what a page of a test's history takes.
+#[test]
+#[ignore = "a measurement"]
+fn sqlite_with_much_in_it() {
+    let runs = std::env::var("SEAGULL_BENCH_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(20);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("index.sqlite");
+    let index = SqliteIndex::open(&path).unwrap().bounded(u64::MAX);
+    block_on(index.prepare()).unwrap();
+    let files = || ["", "-wal"].map(|more| path.with_extension(format!("sqlite{more}")));
+    let bytes = || files().iter().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum::<u64>();
+    let mut seconds = Vec::new();
+    for run in 0..runs {
+        let told = story_of(100_000, &format!("r{run}"), (run, 100));
+        let begun = Instant::now();
+        block_on(super::write(&index, &told));
+        seconds.push(begun.elapsed().as_secs_f64());
+        if (run + 1) % 10 == 0 {
+            let last: f64 = seconds.iter().rev().take(10).sum();
+            let begun = Instant::now();
+            let page = block_on(index.history("p", "tests/unit/test_module_9.py::TestClass::test_477", 100));
+            let (asked, found) = (begun.elapsed().as_secs_f64(), page.unwrap().0.len());
+            println!(
+                "{} results|{} bytes|{:.0} a second|{asked:.4} s for {found} of a test",
+                (run + 1) * 100_000,
+                bytes(),
+                1_000_000.0 / last
+            );
+        }
+    }
 }
 
 #[test]

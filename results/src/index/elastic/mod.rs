@@ -6,8 +6,8 @@ mod mapping;
 mod wire;
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use seagull_domain::{CameTo, FailureGroup, PastRun, Ranked, Ranking, RunId, RunOverview};
@@ -21,6 +21,8 @@ use super::{Error, Fate, Index, PAGE, ResultsAsked, TakeLearned, Window, bulk};
 /// Bytes and documents of one bulk request.
 const BULK_BYTES: usize = 5 << 20;
 const BULK_DOCUMENTS: usize = 10_000;
+/// Bulk requests on their way at a time: one is made, and its answer read, while the server is at the other.
+const AT_A_TIME: usize = 2;
 /// Parts of a project's timings in one answer.
 const PARTS: usize = 64;
 /// Tests that are looked at for those that have become slower: the slowest. No other has become slower by more than the
@@ -36,7 +38,7 @@ const FOREIGN: &str =
 #[derive(Debug)]
 pub struct Elastic {
     address: ElasticAddress,
-    wire: Wire,
+    wire: Arc<Wire>,
     /// Indices that are there with our mapping.
     known: Mutex<HashSet<String>>,
 }
@@ -44,7 +46,7 @@ pub struct Elastic {
 impl Elastic {
     /// Reads the authority's certificate; asks nothing yet.
     pub fn new(address: &ElasticAddress) -> Result<Elastic, Error> {
-        Ok(Elastic { address: address.clone(), wire: Wire::new(address)?, known: Mutex::default() })
+        Ok(Elastic { address: address.clone(), wire: Arc::new(Wire::new(address)?), known: Mutex::default() })
     }
 
     fn indices(&self, kind: Kind) -> String {
@@ -87,8 +89,29 @@ impl Elastic {
         Ok(())
     }
 
+    /// A bulk request of the first documents.
+    async fn frame(&self, documents: &[Document]) -> Result<bulk::Frame, Error> {
+        let mut frame = bulk::Frame::new(BULK_BYTES);
+        let mut names = HashMap::new();
+        for document in documents.iter().take(BULK_DOCUMENTS) {
+            let (kind, at) = (document.kind(), document.of.at);
+            let index = match names.entry((kind, at)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let index = mapping::index(&self.address, kind, at);
+                    self.ensure(&index, kind).await?;
+                    new.insert(index)
+                }
+            };
+            if !frame.add(&bulk::lines(document, index)) {
+                break;
+            }
+        }
+        Ok(frame)
+    }
+
     fn garbage(&self) -> Error {
-        self.wire.unavailable("its answer is not what was asked for")
+        self.wire.garbage()
     }
 
     fn understood<T>(&self, answer: Option<T>) -> Result<T, Error> {
@@ -156,6 +179,21 @@ impl Elastic {
     }
 }
 
+/// Sends a bulk request, or as much of it as the server takes at a time.
+async fn send(wire: Arc<Wire>, frame: bulk::Frame) -> Result<Vec<Fate>, Error> {
+    let mut sent = frame.documents();
+    loop {
+        match wire.bulk(frame.first(sent).to_vec()).await? {
+            Answer::Yes(answer) => return bulk::fates(&answer, sent).ok_or_else(|| wire.garbage()),
+            Answer::TooLarge if sent > 1 => sent /= 2,
+            Answer::TooLarge => {
+                return Ok(vec![Fate::Rejected("it is larger than the index takes".to_owned())]);
+            }
+            Answer::NotFound | Answer::Exists => return Err(wire.garbage()),
+        }
+    }
+}
+
 #[async_trait]
 impl Index for Elastic {
     async fn prepare(&self) -> Result<(), Error> {
@@ -167,41 +205,31 @@ impl Index for Elastic {
     }
 
     async fn write(&self, documents: &[Document]) -> Result<Vec<Fate>, Error> {
-        let mut frame = bulk::Frame::new(BULK_BYTES);
-        let mut names = HashMap::new();
-        for document in documents.iter().take(BULK_DOCUMENTS) {
-            let (kind, at) = (document.kind(), document.of.at);
-            let index = match names.entry((kind, at)) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => {
-                    let index = mapping::index(&self.address, kind, at);
-                    self.ensure(&index, kind).await?;
-                    new.insert(index)
-                }
-            };
-            if !frame.add(&bulk::lines(document, index)) {
-                break;
+        let (mut rest, mut under_way, mut fates) = (documents, VecDeque::new(), Vec::new());
+        loop {
+            while under_way.len() < AT_A_TIME && !rest.is_empty() {
+                let frame = self.frame(rest).await?;
+                rest = &rest[frame.documents()..];
+                under_way.push_back((frame.documents(), tokio::spawn(send(self.wire.clone(), frame))));
             }
-        }
-        let mut sent = frame.documents();
-        while sent > 0 {
-            match self.wire.bulk(frame.first(sent).to_vec()).await? {
-                Answer::Yes(answer) => {
-                    let fates = self.understood(bulk::fates(&answer, sent))?;
-                    if fates.iter().any(|fate| matches!(fate, Fate::Again(_))) {
+            let Some((sent, answered)) = under_way.pop_front() else { return Ok(fates) };
+            // What is sent behind one that fails may be sent again.
+            match answered.await.unwrap_or_else(|error| Err(self.wire.unavailable(error.to_string()))) {
+                Ok(decided) => {
+                    let is_whole = decided.len() == sent;
+                    if decided.iter().any(|fate| matches!(fate, Fate::Again(_))) {
                         // An index may be gone meanwhile.
                         self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
                     }
-                    return Ok(fates);
+                    fates.extend(decided);
+                    if !is_whole {
+                        return Ok(fates);
+                    }
                 }
-                Answer::TooLarge if sent > 1 => sent /= 2,
-                Answer::TooLarge => {
-                    return Ok(vec![Fate::Rejected("it is larger than the index takes".to_owned())]);
-                }
-                Answer::NotFound | Answer::Exists => return Err(self.garbage()),
+                Err(error) if fates.is_empty() => return Err(error),
+                Err(_) => return Ok(fates),
             }
         }
-        Ok(Vec::new())
     }
 
     async fn runs(&self, project: Option<&str>, limit: usize) -> Result<Vec<RunOverview>, Error> {

@@ -65,6 +65,10 @@ impl Wire {
         Error::Refused { index: self.address.to_string(), why: why.into(), hint: hint.to_owned() }
     }
 
+    pub fn garbage(&self) -> Error {
+        self.unavailable("its answer is not what was asked for")
+    }
+
     pub async fn get(&self, path: &str) -> Result<Answer, Error> {
         self.ask(Method::Get, path, JSON, None::<Vec<u8>>).await
     }
