@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::around::Ran;
-use crate::harness::{Cluster, Minio, Suite, text, until};
+use crate::environments::{KEEPER, run};
+use crate::harness::{Cluster, Docker, IMAGE, Minio, Suite, WITH_PYTEST, text, until};
 use crate::stores::{listens, scheduler_again, waiting};
 
 const SOURCE: &str = r#"
@@ -31,6 +32,19 @@ def test_fails():
 def test_dies():
     (LEFT / "state").write_text("last words")
     os.kill(os.getpid(), 11)
+"#;
+/// In a container, with a service that each bundle has anew.
+const BOXED: &str = r#"
+[services.keeper]
+image = "IMAGE"
+command = ["python3", "/keeper.py"]
+files = { "/keeper.py" = "keeper.py" }
+ports = [7000]
+scope = "bundle"
+[environment.box]
+image = "PYTEST"
+services = ["keeper"]
+tests = ["test_a.py"]
 "#;
 const SETTINGS: &str = "[attachments]\npatterns = ['shots/**/*.png']\n";
 
@@ -83,6 +97,20 @@ fn what_tests_leave_is_theirs_and_is_had_back() {
     ran.text(&["export", "-o", &exported]);
     let lines = zstd::decode_all(fs::File::open(&exported).unwrap()).unwrap();
     assert!(String::from_utf8(lines).unwrap().contains(r#""attachments":["page.png","shots/late.png"]"#));
+}
+
+#[test]
+fn what_tests_in_a_container_leave_is_theirs_though_it_ends_with_its_bundle() {
+    let Some(docker) = Docker::get() else { return };
+    let boxed = SETTINGS.to_owned() + &BOXED.replace("IMAGE", IMAGE).replace("PYTEST", WITH_PYTEST);
+    let suite = Suite::of(&[("test_a.py", SOURCE), ("seagull.toml", &boxed), ("keeper.py", KEEPER)]);
+    run(&docker, &suite, &["test_a.py"]).expect_code(100);
+    let to = suite.beside("to").into_os_string().into_string().unwrap();
+    let output = suite.seagull(&["attachments", "--to", &to, "--output", "json"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let objects: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    are_had_back(&objects);
 }
 
 /// Through a scheduler that keeps them in a store, and is gone when they are asked for.
