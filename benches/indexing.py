@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+import urllib.error
 import urllib.request
 
 import dispatch
@@ -45,8 +46,12 @@ class Elasticsearch:
             return json.load(answer)
 
     def results(self, prefix):
-        self.ask("POST", f"{prefix}-*/_refresh")
-        return self.ask("GET", f"{prefix}-results-*/_count").get("count", 0)
+        """How many there are; none that can be counted while their index is made."""
+        try:
+            self.ask("POST", f"{prefix}-*/_refresh")
+            return self.ask("GET", f"{prefix}-results-*/_count").get("count", 0)
+        except urllib.error.HTTPError:
+            return 0
 
     @contextlib.contextmanager
     def standing_still(self):
