@@ -175,7 +175,7 @@ fn sqlite_with_much_in_it() {
     let runs = std::env::var("SEAGULL_BENCH_RUNS").ok().and_then(|runs| runs.parse().ok()).unwrap_or(20);
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("index.sqlite");
-    let index = SqliteIndex::open(&path).unwrap().bounded(u64::MAX);
+    let index = SqliteIndex::open(&path).unwrap().bounded(i64::MAX as u64);
     block_on(index.prepare()).unwrap();
     let files = || ["", "-wal"].map(|more| path.with_extension(format!("sqlite{more}")));
     let bytes = || files().iter().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum::<u64>();

@@ -110,22 +110,28 @@ fn came_to(row: &Row) -> rusqlite::Result<CameTo> {
     })
 }
 
+/// The newest runs of a project.
+const NEWEST: &str = "(SELECT * FROM indexed_runs WHERE project = ?1 AND verdict IS NOT NULL
+    ORDER BY at DESC, key DESC LIMIT ?2)";
+
+/// What a test came to in them. Left to itself, SQLite reads all results of each of them.
+fn of_test() -> String {
+    format!(
+        "SELECT r.run AS id, r.submitted_at, s.* FROM indexed_tests t CROSS JOIN {NEWEST} r
+            CROSS JOIN indexed_results s INDEXED BY indexed_results_of_test ON s.run = r.number AND s.test = t.number
+        WHERE t.project = ?1 AND t.test = ?3 ORDER BY r.at DESC, r.key DESC"
+    )
+}
+
 pub fn history(
     connection: &Connection,
     project: &str,
     test: &str,
     runs: usize,
 ) -> rusqlite::Result<(Vec<PastRun>, u32)> {
-    let newest = "(SELECT * FROM indexed_runs WHERE project = ?1 AND verdict IS NOT NULL
-        ORDER BY at DESC, key DESC LIMIT ?2)";
-    let count = format!("SELECT count(*) FROM {newest}");
+    let count = format!("SELECT count(*) FROM {NEWEST}");
     let searched = connection.query_row(&count, params![project, runs], |row| row.get(0))?;
-    let select = format!(
-        "SELECT r.run AS id, r.submitted_at, s.* FROM {newest} r JOIN indexed_results s ON s.run = r.number
-            JOIN indexed_tests t ON t.number = s.test
-        WHERE t.project = ?1 AND t.test = ?3 ORDER BY r.at DESC, r.key DESC"
-    );
-    let mut statement = connection.prepare_cached(&select)?;
+    let mut statement = connection.prepare_cached(&of_test())?;
     let past = |row: &Row| {
         let executor: Option<String> = row.get("executor")?;
         Ok(PastRun {
@@ -285,4 +291,23 @@ pub fn timings(connection: &Connection, project: &str) -> rusqlite::Result<Vec<L
         all.extend(learned);
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::SqliteIndex;
+
+    #[test]
+    fn a_test_is_looked_up_in_each_run_by_its_number() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("index.sqlite");
+        drop(SqliteIndex::open(&path).unwrap());
+        let connection = Connection::open(path).unwrap();
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", of_test())).unwrap();
+        let steps = statement.query_map(params!["p", 100, "t"], |row| row.get("detail")).unwrap();
+        let steps: Vec<String> = steps.collect::<rusqlite::Result<_>>().unwrap();
+        let wanted = "SEARCH s USING INDEX indexed_results_of_test (test=? AND run=?)";
+        assert!(steps.iter().any(|step| step == wanted), "{steps:#?}");
+    }
 }
