@@ -423,6 +423,47 @@ fn a_test_is_repeated_with_services_of_its_own_which_stay_after_a_failure_where_
     suite.marked().all_gone_within(GUARDED);
 }
 
+#[test]
+fn a_test_is_repeated_with_the_images_that_it_had_and_it_is_said_where_they_are_not_what_they_were() {
+    let Some(docker) = Docker::get() else { return };
+    let suite = suite(&[("tests/db/test_a.py", "def test_x(keeper):\n    assert keeper('x') == ['y']\n")]);
+    let name = "seagull-own-image";
+    suite.write("seagull.toml", &suite.read("seagull.toml").replace(IMAGE, &format!("{name}:1")));
+    let first = docker.image(name, "first");
+    let finished = run(&docker, &suite, &["tests"]);
+    finished.expect_counts(100, &[("failed", 1)]);
+    let told = finished.all("images");
+    assert_eq!(
+        (text(&told[0]["images"][0], "image"), text(&told[0]["images"][0], "id")),
+        ("seagull-own-image:1", &*first)
+    );
+    let repro = |arguments: &[&str]| {
+        let all = [&["repro", "last", "test_x"], arguments].concat();
+        let output = docker.seagull(&suite, &all).output().unwrap();
+        assert_eq!(output.status.code(), Some(100), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = repro(&[]);
+    assert!(!said.contains("sha256:"), "it is the same: {said}");
+    let second = docker.image(name, "second");
+    let said = repro(&["--hold-on-failure", "10m"]);
+    let expected = format!("{name}:1 is {second} by now; the run's {first} is used");
+    assert!(said.contains(&expected), "{said}");
+    let objects = docker.objects(&suite);
+    let keeper = objects.iter().find(|name| name.ends_with("-keeper")).expect("it is held");
+    assert_eq!(text(&docker.ask(&format!("/containers/{keeper}/json")), "Image"), first);
+    let down = docker.seagull(&suite, &["services", "down", "db"]).output().unwrap();
+    assert!(down.status.success(), "{down:?}");
+    docker.tell("DELETE", &format!("/images/{first}"), "");
+    let said = repro(&[]);
+    let expected = format!(
+        "{name}:1 was {first} in the run, which is not to be had (it was from no registry); {second} is used instead"
+    );
+    assert!(said.contains(&expected), "{said}");
+    docker.tell("DELETE", &format!("/images/{name}:1"), "");
+    suite.marked().all_gone_within(GUARDED);
+}
+
 /// A run while something is up.
 fn run_beside(docker: &Docker, suite: &Suite) {
     start(docker, suite, &["tests"]).finish().expect_counts(100, &[("failed", 1)]);

@@ -9,6 +9,7 @@ mod environment;
 mod event;
 mod found;
 mod framework;
+mod image;
 mod invalid;
 mod overview;
 mod printed;

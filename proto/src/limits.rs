@@ -52,6 +52,8 @@ pub const ARGUMENTS: usize = 10_000;
 pub const VARIABLES: usize = 4096;
 /// Services of a suite, and those that one needs.
 pub const SERVICES: usize = 100;
+/// Images of a sandbox: those of its services, and that of its tests.
+pub const IMAGES: usize = SERVICES + 1;
 /// Environments of a suite.
 pub const ENVIRONMENTS: usize = 1000;
 /// The name of a service or an environment.

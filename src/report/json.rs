@@ -4,8 +4,8 @@
 use std::io::{self, ErrorKind, Write};
 
 use seagull_domain::{
-    Attachment, Counts, Evidence, PlanSummary, RunEvent, RunSpec, SkippedModule, StreamItem, SuiteError,
-    TestResult, TextRef, Verdict,
+    Attachment, Counts, Evidence, ImageUsed, PlanSummary, RunEvent, RunSpec, SkippedModule, StreamItem,
+    SuiteError, TestResult, TextRef, Verdict,
 };
 use seagull_proto::convert::Printed;
 use serde::Serialize;
@@ -26,6 +26,21 @@ struct Line<'a> {
     run: &'a str,
     #[serde(flatten)]
     body: Body<'a>,
+}
+
+/// An image that a sandbox was made of.
+#[derive(Serialize)]
+pub struct ImageObject<'a> {
+    image: &'a str,
+    id: &'a str,
+    digest: Option<&'a str>,
+}
+
+impl<'a> ImageObject<'a> {
+    pub fn of(used: &'a ImageUsed) -> ImageObject<'a> {
+        let digest = Some(used.digest.as_str()).filter(|digest| !digest.is_empty());
+        ImageObject { image: &used.image, id: &used.id, digest }
+    }
 }
 
 /// What each event says besides its name, number and run. Durations are seconds.
@@ -136,6 +151,11 @@ enum Body<'a> {
         name: &'a str,
         bytes: u64,
         blob: Option<String>,
+        #[serde(flatten)]
+        place: Place<'a>,
+    },
+    Images {
+        images: Vec<ImageObject<'a>>,
         #[serde(flatten)]
         place: Place<'a>,
     },
@@ -301,6 +321,10 @@ fn project<'a>(tally: &'a Tally, event: &'a RunEvent) -> (&'static str, Body<'a>
         RunEvent::Attached { test, file, attempt, executor, slot } => {
             let place = Place { attempt: attempt.0, executor: executor.as_str(), slot: slot.0 };
             ("attached", left(test.map(|test| tally.names.id(test)), file, place))
+        }
+        RunEvent::Images { images, attempt, executor, slot } => {
+            let place = Place { attempt: attempt.0, executor: executor.as_str(), slot: slot.0 };
+            ("images", Body::Images { images: images.iter().map(ImageObject::of).collect(), place })
         }
         RunEvent::AttemptLost { attempt, executor, cause, message, tests, charged, suspect, free } => {
             let (attempt, executor, cause) = (attempt.0, executor.as_str(), cause.word());

@@ -255,6 +255,7 @@ impl Tally {
             }
             RunEvent::TakenBack { .. }
             | RunEvent::Coverage { .. }
+            | RunEvent::Images { .. }
             | RunEvent::ExecutorDrained { .. }
             | RunEvent::ExecutorCordoned { .. }
             | RunEvent::ExecutorBack { .. }

@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use super::{Place, Suite, skip};
+use super::{Place, Suite, skip, text};
 
 /// An image with a shell and Python, the same one with a volume `/data` and a health check that wants a file there, and one
 /// with pytest.
@@ -123,6 +123,32 @@ impl Docker {
         let output = curl.output().unwrap();
         assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// What the engine answers to a request that changes something.
+    #[track_caller]
+    pub fn tell(&self, method: &str, path: &str, body: &str) -> Value {
+        let mut curl = Command::new("curl");
+        curl.args(["-fsS", "--globoff", "-X", method, "-H", "Content-Type: application/json", "-d", body]);
+        let output = curl
+            .arg("--unix-socket")
+            .arg(self.socket())
+            .arg(format!("http://engine{path}"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    }
+
+    /// An image like [`IMAGE`], and no other; its digest.
+    pub fn image(&self, name: &str, label: &str) -> String {
+        let made =
+            self.tell("POST", "/containers/create", &format!(r#"{{"Image": "{IMAGE}", "Cmd": ["true"]}}"#));
+        let container = text(&made, "Id");
+        let query = format!("container={container}&repo={name}&tag=1&changes=LABEL+which={label}");
+        let image = text(&self.tell("POST", &format!("/commit?{query}"), "{}"), "Id").to_owned();
+        self.tell("DELETE", &format!("/containers/{container}"), "");
+        image
     }
 
     /// The names of all containers, networks and volumes that a suite has on the engine, as the engine lists them.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use seagull_domain::{
-    Batch, BundleContents, DesiredAttempt, EndCause, Entry, Generation, Outcome, Record, RunId, SlotIndex,
-    SlotNumber, SuiteError, Surroundings, TestIndex,
+    Batch, BundleContents, DesiredAttempt, EndCause, Entry, Generation, ImageUsed, Outcome, Record, RunId,
+    SlotIndex, SlotNumber, SuiteError, Surroundings, TestIndex,
 };
 
 use crate::leave::is_drain;
@@ -49,6 +49,8 @@ pub struct Attempt {
     pub ended: Option<EndCause>,
     /// Whether the scheduler still lists it.
     pub desired: bool,
+    /// The images that it has told of last.
+    pub images: Vec<ImageUsed>,
     /// Not yet in a batch.
     pub records: Vec<Record>,
     /// Not yet acknowledged.
@@ -81,6 +83,7 @@ impl Attempt {
             superseded: false,
             ended: None,
             desired: true,
+            images: Vec::new(),
             records: Vec::new(),
             outbox: VecDeque::new(),
             last_batch: 0,
@@ -139,6 +142,14 @@ impl Attempt {
         self.kept = here.difference(&wanted).copied().collect();
     }
 
+    /// What is executed from here on is in a sandbox of these.
+    pub fn is_in(&mut self, images: &[ImageUsed]) {
+        if self.images != images {
+            self.images = images.to_vec();
+            self.records.push(Record::Images(images.to_vec()));
+        }
+    }
+
     /// Records that the scheduler may not have.
     fn unheard(&self) -> impl Iterator<Item = &Record> {
         self.outbox.iter().flat_map(|batch| &batch.records).chain(&self.records)
@@ -155,7 +166,7 @@ impl Attempt {
         self.unheard().filter_map(|record| match record {
             Record::Result(result) => Some(result.test),
             Record::Missing { test, .. } => Some(*test),
-            Record::SuiteError(_) | Record::Coverage(_) | Record::Attached { .. } => None,
+            Record::SuiteError(_) | Record::Coverage(_) | Record::Attached { .. } | Record::Images(_) => None,
         })
     }
 

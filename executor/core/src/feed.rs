@@ -134,6 +134,7 @@ impl State {
             has_last: false,
             differs: false,
             renewal: Renewal::default(),
+            images: Vec::new(),
             cleaning: Cleaning::default(),
             peak_kib: 0,
             collected: false,
@@ -208,6 +209,9 @@ impl State {
             worker.fed.push_back((attempt, entry));
             worker.relations.extend((entry.relation != 0).then_some((attempt, entry.relation)));
             waiting_us = with_it_us;
+            if let Some(attempt) = self.attempts.get_mut(&attempt) {
+                attempt.is_in(&worker.images);
+            }
             let (worker, renewed) = (worker.id, worker.is_isolated() || worker.renewal.memory_kib.is_some());
             self.take_from_queue(attempt, entry, renewed);
             self.push_feed(slot, worker, attempt, entry.test);

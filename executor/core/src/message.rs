@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use seagull_domain::{
-    Attachment, AttemptId, BundleContents, Desired, Discovery, Generation, InfraCause, Isolation, RunId,
-    SlotIndex, SlotNumber, SuiteError, Surroundings, TestIndex, TestResult, TextRef,
+    Attachment, AttemptId, BundleContents, Desired, Discovery, Generation, ImageUsed, InfraCause, Isolation,
+    RunId, SlotIndex, SlotNumber, SuiteError, Surroundings, TestIndex, TestResult, TextRef,
 };
 
 use crate::Notice;
@@ -51,6 +51,8 @@ pub enum WorkerEvent {
     StartLimit(Duration),
     /// When the worker is to be renewed, if not only with its slot's run; before it is ready.
     Renews(Renewal),
+    /// What its sandbox was made of; before it is ready.
+    Images(Vec<ImageUsed>),
     /// A failure may be what ends its run: nothing more begins in it before the scheduler has heard of one.
     FailsFast,
     /// It is not what the attempt it was started for is to run in; said before it is ready.

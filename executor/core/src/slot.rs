@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, Entry, InfraCause, Instant, Isolation, RunId, SlotNumber, Surroundings, TestIndex,
+    AttemptId, Entry, ImageUsed, InfraCause, Instant, Isolation, RunId, SlotNumber, Surroundings, TestIndex,
 };
 
 use crate::controller::Node;
@@ -46,6 +46,8 @@ pub struct Worker {
     /// Whether it is not what anticipated attempts are to run in.
     pub differs: bool,
     pub renewal: Renewal,
+    /// What its sandbox was made of.
+    pub images: Vec<ImageUsed>,
     pub cleaning: Cleaning,
     /// Its highest resident memory, as far as it has told.
     pub peak_kib: u64,

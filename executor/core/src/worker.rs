@@ -63,6 +63,7 @@ impl State {
             WorkerEvent::Batches { micros } => (worker.batch_us, worker.whole) = (Some(micros), true),
             WorkerEvent::StartLimit(limit) => worker.start_limit = limit,
             WorkerEvent::Renews(renewal) => worker.renewal = renewal,
+            WorkerEvent::Images(images) => worker.images = images,
             WorkerEvent::FailsFast => worker.fails_fast = true,
             WorkerEvent::Next { failed, peak_kib } => {
                 // One that crossed with a test on its way asks for no other, which could not be taken back any more.

@@ -89,6 +89,10 @@ pub(super) async fn launch(
             }
         };
         let Err(error) = lodging.greet(start.number).await else {
+            if let Some(services) = &lodging.given.services {
+                let event = WorkerEvent::Images(services.images());
+                let _ = shared.events.send(Event::Worker { slot, worker, event }).await;
+            }
             return Ok(lodging.launched(shared, start));
         };
         lodging.end().await;

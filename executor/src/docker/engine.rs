@@ -70,6 +70,8 @@ pub struct Image {
     pub volumes: Vec<String>,
     /// All that it is made of, also what others are made of too.
     pub bytes: u64,
+    /// What registries know it by, each `NAME@DIGEST`.
+    pub digests: Vec<String>,
 }
 
 /// How a program in a container ended.
@@ -104,7 +106,8 @@ impl Engine {
             Ok(found) => {
                 let volumes = found.config.and_then(|config| config.volumes).unwrap_or_default();
                 let bytes = found.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
-                Ok(Some(Image { id: found.id.unwrap_or_default(), volumes, bytes }))
+                let (id, digests) = (found.id.unwrap_or_default(), found.repo_digests.unwrap_or_default());
+                Ok(Some(Image { id, volumes, bytes, digests }))
             }
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(refused(&format!("look at the image {image}"))(error)),

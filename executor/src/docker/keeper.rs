@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a shell: it looks again and again")]
 
 use std::any::Any;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -294,7 +294,8 @@ impl Held {
             }
         };
         let (site, reach) = (self.site.clone(), Reach::of(&definition));
-        Start { engine, site, definition, labels, reach, beside, tell: Arc::new(tell) }
+        let pinned = BTreeMap::new();
+        Start { engine, site, definition, labels, reach, beside, pinned, tell: Arc::new(tell) }
     }
 
     /// Where its tests run, once its services are up.

@@ -3,7 +3,7 @@
 //!
 //! What becomes of what is written (`container`, `test_container`, `address`), what the objects say of themselves
 //! (`labels`) and which of them are to go (`lease`, `template`) is plain; `engine`, `lines`, `ready`, `sandbox`, `shared`,
-//! `templates`, `contained`, `running`, `objects`, `vault`, `owner`, `site`, `guard` and `keeper` speak to the engine and to this machine.
+//! `templates`, `contained`, `running`, `objects`, `origin`, `vault`, `owner`, `site`, `guard` and `keeper` speak to the engine and to this machine.
 
 mod address;
 mod contained;
@@ -19,6 +19,7 @@ mod lease;
 mod lines;
 mod listening;
 mod objects;
+mod origin;
 mod owner;
 mod ready;
 mod running;
@@ -40,6 +41,7 @@ pub use keeper::{Held, Keeper, Options as KeeperOptions, Wanted};
 pub use labels::{Filter, Labels, digest};
 pub use lease::{Outlived, outlived};
 pub use objects::{Kind, Object};
+pub use origin::Origin;
 pub use owner::{Standing, standing, terminate};
 pub use running::Services;
 pub use sandbox::{Beside, Progress, Reach, Sandbox, Start, discard};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seagull_domain::{Definition, Scope, Service, SlotNumber};
+use seagull_domain::{Definition, ImageUsed, Scope, Service, SlotNumber};
 use tokio::task::JoinSet;
 
 use super::engine::Engine;
@@ -42,6 +42,14 @@ impl Services {
     /// Them, as other sandboxes have them beside their own.
     pub(super) fn neighbours(&self) -> Beside {
         self.sandbox.neighbours()
+    }
+
+    /// What it all was made of; of what is shared, as it is there.
+    pub fn images(&self) -> Vec<ImageUsed> {
+        let shared = self.shares.iter().flat_map(|share| share.images());
+        let all = self.sandbox.images.iter().cloned().chain(shared);
+        let all: BTreeMap<String, ImageUsed> = all.map(|used| (used.image.clone(), used)).collect();
+        all.into_values().collect()
     }
 
     /// Whether anything is to be done between two bundles.

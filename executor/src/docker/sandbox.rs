@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bollard::models::NetworkCreateRequest;
-use seagull_domain::{Definition, Network, Probe, Service};
+use seagull_domain::{Definition, ImageUsed, Network, Probe, Service};
 use tokio::task::JoinSet;
 
 use super::address::{Address, variables};
@@ -14,6 +14,7 @@ use super::engine::{Engine, Image, Seen, refused};
 use super::error::Error;
 use super::labels::{Filter, Labels};
 use super::lines::Lines;
+use super::origin::used;
 use super::ready::ready;
 use super::site::{Site, now};
 use super::template::{image, key};
@@ -112,6 +113,8 @@ pub struct Sandbox {
     pub labels: Labels,
     /// Of each service, from where it is used.
     pub addresses: BTreeMap<String, Address>,
+    /// What it was made of.
+    pub images: Vec<ImageUsed>,
     beside: Beside,
 }
 
@@ -133,8 +136,8 @@ impl Sandbox {
             // What cannot be removed now is left to the guard, as it would be if this process were killed.
             let _ = discard(&start.engine, &start.labels).await;
         }
-        let addresses = started?;
-        Ok(Sandbox { labels: start.labels, addresses, beside: start.beside })
+        let (addresses, images) = started?;
+        Ok(Sandbox { labels: start.labels, addresses, images, beside: start.beside })
     }
 
     /// One that is up already for this machine; none if a service of it does not run any more.
@@ -151,7 +154,8 @@ impl Sandbox {
             }
             addresses.insert(name.clone(), Reach::Machine.address(name, service, &seen));
         }
-        Ok(Some(Sandbox { labels: labels.clone(), addresses, beside: Beside::new() }))
+        let (images, beside) = Default::default();
+        Ok(Some(Sandbox { labels: labels.clone(), addresses, images, beside }))
     }
 
     /// What whoever uses the services has in its environment.
@@ -197,11 +201,13 @@ pub struct Start {
     pub reach: Reach,
     /// What of the definition is up elsewhere.
     pub beside: Beside,
+    /// What is used instead of what is called so now, by the names of images.
+    pub pinned: BTreeMap<String, String>,
     pub tell: Tell,
 }
 
 impl Start {
-    async fn all(&self) -> Result<BTreeMap<String, Address>, Error> {
+    async fn all(&self) -> Result<(BTreeMap<String, Address>, Vec<ImageUsed>), Error> {
         let images = Arc::new(self.images().await?);
         self.network().await?;
         let mut done: BTreeSet<String> = self.beside.keys().cloned().collect();
@@ -216,7 +222,9 @@ impl Start {
                 let (start, images) = (self.clone(), images.clone());
                 services.spawn(async move { start.one(name, images).await });
             }
-            let Some(joined) = services.join_next().await else { return Ok(addresses) };
+            let Some(joined) = services.join_next().await else {
+                return Ok((addresses, used(&images)));
+            };
             let (name, address) = joined.unwrap_or_else(|error| {
                 Err(Error::Refused { what: "start a service".to_owned(), why: error.to_string() })
             })?;
@@ -263,7 +271,8 @@ impl Start {
             }
             Reach::Inside => self.definition.images(),
         };
-        for image in images.into_iter().map(str::to_owned) {
+        for name in images.into_iter().map(str::to_owned) {
+            let image = self.own_name(&name);
             let mut found = self.engine.image(&image).await?;
             if found.is_none() {
                 let fetching =
@@ -275,9 +284,14 @@ impl Start {
                 found.iter().for_each(|found| self.site.fetched(&image, &found.id));
             }
             self.site.uses(&image);
-            all.extend(found.map(|found| (image, found)));
+            all.extend(found.map(|found| (name, found)));
         }
         Ok(all)
+    }
+
+    /// What an image is asked for by.
+    fn own_name(&self, image: &str) -> String {
+        self.pinned.get(image).map_or(image, String::as_str).to_owned()
     }
 
     async fn one(&self, name: String, images: Arc<Images>) -> Result<(String, Address), Error> {
@@ -285,7 +299,7 @@ impl Start {
         (self.tell)(Progress::Starting { service: name.clone() });
         self.secrets(&name, service)?;
         let volumes = images.get(&service.image).map(|image| image.volumes.clone()).unwrap_or_default();
-        let own = Base { image: service.image.clone(), volumes, template: false };
+        let own = Base { image: self.own_name(&service.image), volumes, template: false };
         let seen = if service.template {
             let image = self.template(&name, &own, &images).await?;
             self.begin(&name, &Base { image, template: true, ..own }).await?

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use seagull_domain::RunId;
+use seagull_domain::{ImageUsed, RunId};
 use tokio::sync::watch;
 
 use super::engine::Engine;
@@ -186,6 +186,14 @@ impl Share {
 
     pub fn has_been_cleaned(&self) {
         self.cleaning.store(false, Ordering::SeqCst);
+    }
+
+    /// What it was made of.
+    pub fn images(&self) -> Vec<ImageUsed> {
+        match &*self.of.started.borrow() {
+            Some(Ok(services)) => services.images(),
+            _ => Vec::new(),
+        }
     }
 
     /// It is used no more by this.

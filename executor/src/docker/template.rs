@@ -152,7 +152,7 @@ mod tests {
             let services = [("pg".to_owned(), pg), ("web".to_owned(), web)].into();
             let named = Environment { services: vec!["pg".to_owned()], ..Environment::default() };
             let definition = Definition::of("e", &named, &services).unwrap();
-            let web = Image { id: image.to_owned(), volumes: Vec::new(), bytes: 0 };
+            let web = Image { digests: Vec::new(), id: image.to_owned(), volumes: Vec::new(), bytes: 0 };
             key(&definition, "pg", &[("web".to_owned(), web)].into()).unwrap()
         };
         let first = of(&here, "1", "psql");

@@ -172,6 +172,18 @@ pub struct Definition {
     pub services: BTreeMap<String, Service>,
 }
 
+/// An image that a sandbox was made of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageUsed {
+    /// As it is written.
+    pub image: String,
+    /// The digest that its engine knew it by.
+    pub id: String,
+    /// What its registry knows it by, `NAME@DIGEST`; empty where it is from none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub digest: String,
+}
+
 /// Why an environment cannot be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Impossible {

@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Attachment, AttemptId, Counts, Digest, ExecutorId, Generation, InfraCause, NotExecuted, RunSpec,
-    RunVerdict, Seq, Sickness, SlotNumber, SuiteError, TestIndex, TestResult, TextRef, Verdict,
+    Attachment, AttemptId, Counts, Digest, ExecutorId, Generation, ImageUsed, InfraCause, NotExecuted,
+    RunSpec, RunVerdict, Seq, Sickness, SlotNumber, SuiteError, TestIndex, TestResult, TextRef, Verdict,
 };
 
 /// An event with the number of the fact it projects. Several events may share one number; a reader resumes after it.
@@ -80,6 +80,13 @@ pub enum RunEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         test: Option<TestIndex>,
         file: Attachment,
+        attempt: AttemptId,
+        executor: ExecutorId,
+        slot: SlotNumber,
+    },
+    /// What the sandbox was made of that an attempt is executed in from here on.
+    Images {
+        images: Vec<ImageUsed>,
         attempt: AttemptId,
         executor: ExecutorId,
         slot: SlotNumber,

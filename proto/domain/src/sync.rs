@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Attachment, AttemptId, BootId, Digest, EnvironmentNumber, Epoch, ExecutorId, Generation, InfraCause,
-    Resources, RunId, SlotIndex, SlotNumber, SuiteError, TestIndex, TestResult, TextRef,
+    Attachment, AttemptId, BootId, Digest, EnvironmentNumber, Epoch, ExecutorId, Generation, ImageUsed,
+    InfraCause, Resources, RunId, SlotIndex, SlotNumber, SuiteError, TestIndex, TestResult, TextRef,
 };
 
 /// The state of an executor. An older report (by boot, then sequence) changes nothing.
@@ -120,6 +120,8 @@ pub enum Record {
         test: Option<TestIndex>,
         file: Attachment,
     },
+    /// What the sandbox was made of that is executed in from here on.
+    Images(Vec<ImageUsed>),
 }
 
 /// What the scheduler wants of an executor. One with an older (epoch, version) than the last is ignored.

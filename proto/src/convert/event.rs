@@ -3,6 +3,7 @@
 use seagull_domain::{PlanSummary, RunEvent, SecondCopy, SlotNumber, StreamItem};
 
 use super::Invalid;
+use super::image;
 use super::scalar::{self, Checked};
 use super::verdict::{verdict, verdict_parts};
 use super::words::{self, Word};
@@ -78,6 +79,10 @@ impl From<RunEvent> for Event {
             RunEvent::Attached { test, file, attempt, executor, slot } => {
                 let (test, file, executor) = (test.map(|test| test.0), Some(file.into()), executor.into());
                 Self::Attached(v1::AttachmentTold { test, file, attempt: attempt.0, executor, slot: slot.0 })
+            }
+            RunEvent::Images { images, attempt, executor, slot } => {
+                let (images, executor) = (image::told(images), executor.into());
+                Self::Images(v1::ImagesTold { images, attempt: attempt.0, executor, slot: slot.0 })
             }
             RunEvent::AttemptLost { .. }
             | RunEvent::ExecutorLost { .. }
@@ -184,6 +189,12 @@ impl TryFrom<Event> for RunEvent {
                 attempt: scalar::attempt(message.attempt, "AttachmentTold.attempt")?,
                 executor: scalar::id(message.executor, "AttachmentTold.executor")?,
                 slot: slot(message.slot, "AttachmentTold.slot")?,
+            },
+            Event::Images(message) => Self::Images {
+                images: image::heard(message.images, "ImagesTold.images")?,
+                attempt: scalar::attempt(message.attempt, "ImagesTold.attempt")?,
+                executor: scalar::id(message.executor, "ImagesTold.executor")?,
+                slot: slot(message.slot, "ImagesTold.slot")?,
             },
             Event::AttemptLost(message) => attempt_lost(message)?,
             Event::ExecutorLost(message) => Self::ExecutorLost {

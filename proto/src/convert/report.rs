@@ -11,6 +11,7 @@ use seagull_domain::{
 
 use super::Invalid;
 use super::desired::slot_index;
+use super::image;
 use super::scalar::{self, Checked};
 use super::words::{self, Word};
 use crate::v1::{attempt_report, ended, record};
@@ -266,6 +267,7 @@ impl From<Record> for v1::Record {
                 let (test, file) = (test.map(|test| test.0), Some(file.into()));
                 record::Record::Attached(v1::Attached { test, file })
             }
+            Record::Images(images) => record::Record::Images(v1::Images { images: image::told(images) }),
         };
         Self { record: Some(record) }
     }
@@ -287,6 +289,7 @@ impl TryFrom<v1::Record> for Record {
                 test: attached.test.map(|test| scalar::test(test, "Attached.test")).transpose()?,
                 file: scalar::required(attached.file, "Attached.file")?.try_into()?,
             },
+            record::Record::Images(told) => Self::Images(image::heard(told.images, "Images.images")?),
         })
     }
 }

@@ -61,7 +61,10 @@ impl Attempt {
             }
             Record::Missing { test, .. } => numbering.renumber(test),
             Record::Attached { test: Some(test), .. } => numbering.renumber(test),
-            Record::SuiteError(_) | Record::Coverage(_) | Record::Attached { test: None, .. } => true,
+            Record::SuiteError(_)
+            | Record::Coverage(_)
+            | Record::Attached { test: None, .. }
+            | Record::Images(_) => true,
         });
         (records, discarded)
     }

@@ -158,6 +158,12 @@ fn recorded(what: &What) -> Vec<RunEvent> {
             executor: executor.clone(),
             slot: *slot,
         },
+        Record::Images(images) => RunEvent::Images {
+            images: images.clone(),
+            attempt: *attempt,
+            executor: executor.clone(),
+            slot: *slot,
+        },
         Record::Coverage(data) => RunEvent::Coverage { data: *data, executor: executor.clone(), slot: *slot },
     };
     records.iter().map(event).collect()

@@ -45,7 +45,9 @@ impl<'a> Weighing<'a> {
             Record::Attached { test: Some(test), file } if test.0 as usize >= self.run.tests.len() => {
                 return (Record::Attached { test: None, file: file.clone() }, None);
             }
-            Record::SuiteError(_) | Record::Coverage(_) | Record::Attached { .. } => return (record, None),
+            Record::SuiteError(_) | Record::Coverage(_) | Record::Attached { .. } | Record::Images(_) => {
+                return (record, None);
+            }
         };
         // Before the manifest is confirmed there is none.
         if self.run.anticipated.is_some() || test.0 as usize >= self.run.tests.len() {

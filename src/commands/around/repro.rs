@@ -67,7 +67,7 @@ pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
         return repeat(&args, &story, execution, &directory, given).await;
     }
     let state = State::open(args.from.state.state.as_deref(), &Place::here()?)?;
-    let around = Surroundings::start(definition, &state, args.hold_on_failure).await?;
+    let around = Surroundings::start(definition, &execution.images, &state, args.hold_on_failure).await?;
     given.active.extend(around.variables());
     let code = repeat(&args, &story, execution, &directory, given).await;
     around.end(matches!(code, Ok(FAILED))).await?;

@@ -1,18 +1,18 @@
 //! What a test had around it in a run, started anew for its repetition, and removed after it or kept for a while.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use seagull_domain::Definition;
-use seagull_executor::docker::{Engine, Guard, Labels, Sandbox, discard};
+use seagull_domain::{Definition, ImageUsed};
+use seagull_executor::docker::{Engine, Guard, Labels, Origin, Sandbox, discard};
 
 use crate::commands::services::site::{Site, now};
 use crate::commands::services::up;
-use crate::errors::{say, usage};
+use crate::errors::{say, usage, warn};
 use crate::report::around::Story;
 use crate::signals::Signals;
 use crate::state::State;
@@ -41,10 +41,11 @@ pub fn definition(story: &Story, root: &Path) -> anyhow::Result<Option<Definitio
 }
 
 impl Surroundings {
-    /// Starts them; nothing is left of them where that fails or is interrupted. `hold`: how long, from now on, they stay if
-    /// the test fails.
+    /// Starts them, of the images that the test had; nothing is left of them where that fails or is interrupted. `hold`: how
+    /// long, from now on, they stay if the test fails.
     pub async fn start(
         definition: Definition,
+        images: &[ImageUsed],
         state: &State,
         hold: Option<Duration>,
     ) -> anyhow::Result<Surroundings> {
@@ -62,8 +63,12 @@ impl Surroundings {
         let labels = up::labels(&site, &definition, now() + hold.unwrap_or(LEASE).as_secs().max(1))?;
         let guard = Guard::start(&labels.lock, &labels.owner, labels.lease, None);
         let guard = guard.context("the guard of the services cannot be started")?;
+        let started = async {
+            let pinned = pinned(&engine, &site, &definition, images).await?;
+            up::start(&engine, &site, &definition, &labels, pinned).await
+        };
         let sandbox = tokio::select! {
-            started = up::start(&engine, &site, &definition, &labels) => started?,
+            started = started => started?,
             () = signals.next() => {
                 discard(&engine, &labels).await?;
                 return Err(anyhow!("interrupted"));
@@ -95,4 +100,33 @@ impl Surroundings {
         self.guard.end();
         Ok(())
     }
+}
+
+/// What the images of services are to be used by, where that is not what they are called now. What is not as it was is told.
+async fn pinned(
+    engine: &Engine,
+    site: &Site,
+    definition: &Definition,
+    images: &[ImageUsed],
+) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut pinned = BTreeMap::new();
+    let wanted: BTreeSet<&str> = definition.services.values().map(|service| service.image.as_str()).collect();
+    for used in images.iter().filter(|used| wanted.contains(used.image.as_str())) {
+        let ImageUsed { image, id, .. } = used;
+        match site.known.origin(engine, used).await? {
+            Origin::Same => {}
+            Origin::Kept { by, now } => {
+                if let Some(now) = now {
+                    say!("{image} is {now} by now; the run's {id} is used");
+                }
+                pinned.insert(image.clone(), by);
+            }
+            Origin::Gone { why, now } => {
+                warn(format!(
+                    "{image} was {id} in the run, which is not to be had ({why}); {now} is used instead"
+                ));
+            }
+        }
+    }
+    Ok(pinned)
 }

@@ -1,7 +1,7 @@
 //! `seagull services up`: what is written is up and ready, or nothing is left.
 #![expect(clippy::disallowed_methods, reason = "a shell: it says how long each service took")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -43,7 +43,7 @@ pub async fn run(args: &cli::Up) -> anyhow::Result<u8> {
     let guard = guard.context("the guard of the services cannot be started")?;
     let began = Instant::now();
     let sandbox = tokio::select! {
-        started = start(&engine, &site, &definition, &labels) => started?,
+        started = start(&engine, &site, &definition, &labels, BTreeMap::new()) => started?,
         () = signals.next() => {
             say!("interrupted: removing what was begun");
             discard(&engine, &labels).await?;
@@ -124,12 +124,13 @@ pub fn labels(site: &Site, definition: &Definition, lease: u64) -> anyhow::Resul
     })
 }
 
-/// Starts it, and tells what happens.
+/// Starts it, and tells what happens. `pinned`: what is used instead of what is called so now.
 pub async fn start(
     engine: &Engine,
     site: &Site,
     definition: &Arc<Definition>,
     labels: &Labels,
+    pinned: BTreeMap<String, String>,
 ) -> anyhow::Result<Sandbox> {
     let progress = progress::Progress::new(true);
     let width = definition.services.keys().map(String::len).max().unwrap_or(0);
@@ -153,6 +154,7 @@ pub async fn start(
         labels: labels.clone(),
         reach: Reach::Machine,
         beside: Beside::new(),
+        pinned,
         tell: Arc::new(tell),
     });
     Ok(progress.during(what, started).await?)

@@ -49,7 +49,8 @@ impl<'t> Printing<'t> {
                     Some(Ok(test)) => *test == result.test,
                     _ => result.text.is_some(),
                 };
-                let execution = Execution { result, attempt, executor, slot, evidence, before: Vec::new() };
+                let (before, images) = Default::default();
+                let execution = Execution { result, attempt, executor, slot, evidence, before, images };
                 is_shown.then_some((id, execution))
             }
             RunEvent::Verdict { test, .. } => {

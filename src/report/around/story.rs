@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seagull_domain::{
-    AttemptId, EnvironmentNumber, Evidence, ExecutorId, InfraCause, Isolation, Manifest, Relation, RunEvent,
-    RunId, RunSpec, RunVerdict, Sickness, SlotNumber, StreamItem, TestCause, TestIndex, TestResult, Verdict,
-    Whereabouts,
+    AttemptId, EnvironmentNumber, Evidence, ExecutorId, ImageUsed, InfraCause, Isolation, Manifest, Relation,
+    RunEvent, RunId, RunSpec, RunVerdict, Sickness, SlotNumber, StreamItem, TestCause, TestIndex, TestResult,
+    Verdict, Whereabouts,
 };
 use seagull_results::{Finder, Found};
 
@@ -85,6 +85,8 @@ pub struct Execution {
     pub evidence: Option<Evidence>,
     /// What the worker had executed before it, in order.
     pub before: Vec<TestIndex>,
+    /// What its sandbox was made of.
+    pub images: Vec<ImageUsed>,
 }
 
 impl Execution {
@@ -149,6 +151,8 @@ pub struct Teller<'t> {
     workers: BTreeMap<SlotNumber, Worker>,
     /// The slot of each attempt.
     attempts: BTreeMap<AttemptId, SlotNumber>,
+    /// What the sandbox of each was made of that told so.
+    images: BTreeMap<AttemptId, Vec<ImageUsed>>,
     slots: u32,
 }
 
@@ -196,6 +200,7 @@ impl<'t> Teller<'t> {
             environments: None,
             workers: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            images: BTreeMap::new(),
             slots: 0,
         }
     }
@@ -219,9 +224,13 @@ impl<'t> Teller<'t> {
                 let before = self.executed(slot, &executor, attempt, &result);
                 if self.is_meant(result.test) {
                     self.suspect = self.suspect.take().filter(|_| evidence.is_some());
-                    let execution = Execution { result, attempt, executor, slot, evidence, before };
+                    let images = self.images.get(&attempt).cloned().unwrap_or_default();
+                    let execution = Execution { result, attempt, executor, slot, evidence, before, images };
                     self.executions.push(execution);
                 }
+            }
+            RunEvent::Images { images, attempt, .. } => {
+                self.images.insert(attempt, images);
             }
             RunEvent::Attached { test: Some(test), file, attempt, .. } if self.is_meant(test) => {
                 self.attached.push(Attached { attempt, file });

@@ -1,8 +1,8 @@
 //! Environments: a worker for each, and what becomes of tests whose services end under them.
 
 use seagull_domain::{
-    AttemptId, AttemptState, BundleContents, EndCause, EnvironmentNumber, InfraCause, Isolation, Kind,
-    Record, Resources, SlotIndex, TestCause,
+    AttemptId, AttemptState, BundleContents, EndCause, EnvironmentNumber, ImageUsed, InfraCause, Isolation,
+    Kind, Record, Resources, SlotIndex, TestCause,
 };
 use seagull_executor_core::{Effect, Event, Exit, Renewal, Settings, State, WorkerEvent, WorkerId};
 
@@ -186,4 +186,31 @@ fn a_worker_waits_until_there_is_room_for_it_and_those_with_nothing_to_do_make_r
     let ready = WorkerEvent::Ready { grace_ms: 1000 };
     let effects = world.step(Event::Worker { slot: SlotIndex(1), worker: WorkerId(2), event: ready });
     assert!(matches!(&effects[..], [Effect::Feed { .. }]), "{effects:?}");
+}
+
+#[test]
+fn what_a_sandbox_was_made_of_is_told_before_what_runs_there_and_again_where_it_is_another() {
+    let images = |id: &str| vec![ImageUsed { image: "db:1".into(), id: id.into(), digest: String::new() }];
+    let mut world = World::wanting(Kind::Run);
+    world.contents(1, 1, &[entry(0, 0), entry(1, 0), entry(2, 0)]);
+    world.worker(1, WorkerEvent::Images(images("a")));
+    world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
+    for test in [0, 1] {
+        world.starts(test);
+        world.worker(1, WorkerEvent::Next { failed: false, peak_kib: 0 });
+        world.worker(1, passed(test));
+    }
+    world.starts(2);
+    // The worker ends under the next test, and another attempt is in a sandbox of other images.
+    world.worker(1, exited());
+    world.desired.push(wanted(2, Kind::Run, 0));
+    world.answer(Vec::new());
+    world.contents(2, 1, &[entry(3, 0)]);
+    world.worker(2, WorkerEvent::Images(images("b")));
+    world.worker(2, WorkerEvent::Ready { grace_ms: 1000 });
+    let records = |attempt| world.state.attempts[&AttemptId(attempt)].records.clone();
+    let told: Vec<_> = records(1).iter().map(|record| matches!(record, Record::Images(_))).collect();
+    assert_eq!(told, [true, false, false, false], "once, and first");
+    assert_eq!(records(1)[0], Record::Images(images("a")));
+    assert_eq!(records(2), [Record::Images(images("b"))]);
 }

@@ -38,12 +38,19 @@ impl Source {
         Attachment { name, bytes: self.within(0, limits::MOMENT), blob: self.maybe(Self::digest) }
     }
 
+    pub fn image_used(&mut self) -> ImageUsed {
+        let image = self.pick(&["redis:7", "r.example:5000/ä/b"]).to_owned();
+        let digest = self.pick(&["", "redis@sha256:1a2b"]).to_owned();
+        ImageUsed { image, id: self.text(limits::WORD_BYTES), digest }
+    }
+
     pub fn record(&mut self) -> Record {
-        match self.bits() % 6 {
+        match self.bits() % 7 {
             0 => Record::Missing { test: self.test(), reason: self.text(limits::LINE_BYTES) },
             1 => Record::SuiteError(self.suite_error()),
             2 => Record::Coverage(self.text_ref()),
             3 => Record::Attached { test: self.maybe(Self::test), file: self.attachment() },
+            4 => Record::Images(self.list(3, Self::image_used)),
             _ => Record::Result(self.result()),
         }
     }

@@ -9,7 +9,7 @@ use seagull_proto::limits;
 use super::Source;
 
 /// How many variants [`RunEvent`] has.
-pub const EVENTS: u64 = 21;
+pub const EVENTS: u64 = 22;
 
 impl Source {
     pub fn framework(&mut self, in_place: bool) -> Framework {
@@ -231,6 +231,12 @@ impl Source {
             19 => RunEvent::Attached {
                 test: self.maybe(Self::test),
                 file: self.attachment(),
+                attempt,
+                executor: self.id(),
+                slot: self.slot(),
+            },
+            20 => RunEvent::Images {
+                images: self.list(3, Self::image_used),
                 attempt,
                 executor: self.id(),
                 slot: self.slot(),

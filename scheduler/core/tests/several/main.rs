@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use seagull_domain::{
     Attachment, AttemptId, AttemptReport, AttemptState, Digest, Discovery, EndCause, EnvironmentNumber,
-    Generation, InfraCause, NotExecuted, Outcome, Record, Relation, Role, RunEvent, SlotIndex, SlotNumber,
-    SuiteError, TestIndex, TextRef, Verdict,
+    Generation, ImageUsed, InfraCause, NotExecuted, Outcome, Record, Relation, Role, RunEvent, SlotIndex,
+    SlotNumber, SuiteError, TestIndex, TextRef, Verdict,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Fact, Plan, Signs, What, project};
 
@@ -417,4 +417,18 @@ fn what_was_left_is_passed_on_with_its_test_if_there_is_such_a_one() {
         .collect();
     assert_eq!(tests, [Some(TestIndex(0)), None]);
     assert_eq!(world.state.runs[&run()].suite_errors, 0);
+}
+
+#[test]
+fn what_a_sandbox_was_made_of_is_passed_on_and_is_no_test_that_was_executed() {
+    let mut world = World::running(0, 1, Vec::new());
+    let images = vec![ImageUsed { image: "db:1".into(), id: "sha256:1a".into(), digest: String::new() }];
+    let facts = world.report("a", &[(1, Record::Images(images.clone()))]);
+    let told: Vec<_> = facts.into_iter().flat_map(|what| project(&Fact { run: run(), what })).collect();
+    let (attempt, executor) = (AttemptId(2), "a".parse().unwrap());
+    assert_eq!(told, [RunEvent::Images { images, attempt, executor, slot: SlotNumber(0) }]);
+    assert!(
+        !world.state.runs[&run()].attempts[&attempt].started,
+        "its executor may still have done nothing of it"
+    );
 }

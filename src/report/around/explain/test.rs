@@ -13,6 +13,7 @@ use crate::report::around::lists::cause;
 use crate::report::around::story::{Copied, Execution, Loss, Story};
 use crate::report::around::waits::{PlaceObject, place_object, waits};
 use crate::report::around::{Form, cpu_seconds, line, seconds};
+use crate::report::json::ImageObject;
 use crate::report::text::{count, message, number, one_line, times};
 
 #[derive(Serialize)]
@@ -68,6 +69,8 @@ struct ExecutionObject<'a> {
     location: &'a str,
     /// How many tests its worker had executed before it.
     before: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<ImageObject<'a>>,
 }
 
 /// With commands for more, which have these options, too.
@@ -132,6 +135,9 @@ fn told(out: &mut impl Write, form: Form, number: u32, execution: &Execution) ->
         if !text.is_empty() {
             writeln!(out, "    {}", message(text, WIDTH))?;
         }
+    }
+    for used in &execution.images {
+        writeln!(out, "    {}", form.paint.dim(format!("with {} {}", used.image, used.id)))?;
     }
     let note = match execution.evidence {
         None => return Ok(()),
@@ -305,5 +311,6 @@ fn execution_object(execution: &Execution) -> ExecutionObject<'_> {
         message: &result.message,
         location: &result.location,
         before: execution.before.len(),
+        images: execution.images.iter().map(ImageObject::of).collect(),
     }
 }
