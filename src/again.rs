@@ -133,6 +133,7 @@ fn how(how: &cli::HowArgs) -> Vec<String> {
         ("--seed", number(how.seed)),
         ("--grace", duration(how.grace)),
         ("--isolation", isolation),
+        ("--hold-on-failure", duration(how.hold_on_failure)),
         ("--worker-memory", how.worker_memory.map(|kib| format!("{kib}KiB"))),
     ];
     let given = given.into_iter().filter_map(|(name, value)| Some([name.to_owned(), value?]));

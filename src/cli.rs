@@ -323,6 +323,10 @@ pub struct HowArgs {
     /// Renew a worker that has more resident memory after a test, such as 2GiB [default: never]
     #[arg(long, value_name = "SIZE", value_parser = memory::parse_kib)]
     pub worker_memory: Option<u64>,
+    /// Keep the services of a failed test as it left them, for so long; at most 3 on a machine at a time [default: not at
+    /// all]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_some)]
+    pub hold_on_failure: Option<Duration>,
     /// Run tests of files that have changed first, and those named after one: what differs from where HEAD left BASE
     /// [default BASE: the default branch of origin, else the branch's upstream, else main or master; else HEAD]
     #[arg(long, value_name = "BASE", num_args = 0..=1, require_equals = true, default_missing_value = "")]

@@ -87,7 +87,7 @@ def test_second(keeper):
     open(os.path.join(place, "url-" + os.environ["SEAGULL_SERVICE_KEEPER_URL"].rpartition(":")[2]), "w").close()
 "#;
 
-fn suite(files: &[(&str, &str)]) -> Suite {
+pub fn suite(files: &[(&str, &str)]) -> Suite {
     let toml = TOML.replace("IMAGE", IMAGE);
     let base = [("seagull.toml", toml.as_str()), ("keeper.py", KEEPER), ("tests/conftest.py", CONFTEST)];
     Suite::of(&[&base, files].concat())
@@ -388,83 +388,4 @@ fn executors_elsewhere_show_services_the_runs_files_and_a_lost_one_leaves_nothin
     assert_eq!(["e-one", "e-two"].map(objects_of), [[""; 0]; 2]);
     cluster.scheduler.signal(Signal::SIGTERM);
     cluster.suite.marked().all_gone_within(GUARDED);
-}
-
-#[test]
-fn a_test_is_repeated_with_services_of_its_own_which_stay_after_a_failure_where_that_is_asked_for() {
-    let Some(docker) = Docker::get() else { return };
-    let suite = suite(&[("tests/db/test_a.py", "def test_x(keeper):\n    assert keeper('x') == ['y']\n")]);
-    run(&docker, &suite, &["tests"]).expect_counts(100, &[("failed", 1)]);
-    let seagull = |arguments: &[&str]| {
-        let output = docker.seagull(&suite, arguments).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        (output.status.code(), said, String::from_utf8_lossy(&output.stdout).into_owned())
-    };
-    let (code, said, _) = seagull(&["repro", "last", "test_x"]);
-    assert_eq!(code, Some(100), "{said}");
-    assert_eq!(docker.objects(&suite), [""; 0]);
-    suite.marked().all_gone_within(GUARDED);
-    let (code, said, _) = seagull(&["repro", "last", "test_x", "--hold-on-failure", "10m"]);
-    assert_eq!(code, Some(100), "{said}");
-    assert!(said.contains("db stays up for another 10m; seagull services shell db"), "{said}");
-    assert_eq!(docker.objects(&suite).len(), 2);
-    let (code, said, variables) = seagull(&["services", "shell", "db", "--", "env"]);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(variables.contains("SEAGULL_SERVICE_KEEPER_PORT="), "{variables}");
-    let (_, said, _) = seagull(&["repro", "last", "test_x", "--hold-on-failure", "10m"]);
-    assert!(said.contains("db is up already\nhint: seagull services down db"), "{said}");
-    // What a run's executor removes is its own.
-    run_beside(&docker, &suite);
-    assert_eq!(docker.objects(&suite).len(), 2);
-    let (_, said, _) = seagull(&["services", "down", "db"]);
-    assert_eq!(said, "db is down: 1 container, 1 network removed\n");
-    let (_, said, line) = seagull(&["repro", "last", "test_x", "--print"]);
-    assert!(said.contains("eval \"$(seagull services up db)\"") && line.contains("MODE=db"), "{said}{line}");
-    suite.marked().all_gone_within(GUARDED);
-}
-
-#[test]
-fn a_test_is_repeated_with_the_images_that_it_had_and_it_is_said_where_they_are_not_what_they_were() {
-    let Some(docker) = Docker::get() else { return };
-    let suite = suite(&[("tests/db/test_a.py", "def test_x(keeper):\n    assert keeper('x') == ['y']\n")]);
-    let name = "seagull-own-image";
-    suite.write("seagull.toml", &suite.read("seagull.toml").replace(IMAGE, &format!("{name}:1")));
-    let first = docker.image(name, "first");
-    let finished = run(&docker, &suite, &["tests"]);
-    finished.expect_counts(100, &[("failed", 1)]);
-    let told = finished.all("images");
-    assert_eq!(
-        (text(&told[0]["images"][0], "image"), text(&told[0]["images"][0], "id")),
-        ("seagull-own-image:1", &*first)
-    );
-    let repro = |arguments: &[&str]| {
-        let all = [&["repro", "last", "test_x"], arguments].concat();
-        let output = docker.seagull(&suite, &all).output().unwrap();
-        assert_eq!(output.status.code(), Some(100), "{output:?}");
-        String::from_utf8_lossy(&output.stderr).into_owned()
-    };
-    let said = repro(&[]);
-    assert!(!said.contains("sha256:"), "it is the same: {said}");
-    let second = docker.image(name, "second");
-    let said = repro(&["--hold-on-failure", "10m"]);
-    let expected = format!("{name}:1 is {second} by now; the run's {first} is used");
-    assert!(said.contains(&expected), "{said}");
-    let objects = docker.objects(&suite);
-    let keeper = objects.iter().find(|name| name.ends_with("-keeper")).expect("it is held");
-    assert_eq!(text(&docker.ask(&format!("/containers/{keeper}/json")), "Image"), first);
-    let down = docker.seagull(&suite, &["services", "down", "db"]).output().unwrap();
-    assert!(down.status.success(), "{down:?}");
-    docker.tell("DELETE", &format!("/images/{first}"), "");
-    let said = repro(&[]);
-    let expected = format!(
-        "{name}:1 was {first} in the run, which is not to be had (it was from no registry); {second} is used instead"
-    );
-    assert!(said.contains(&expected), "{said}");
-    docker.tell("DELETE", &format!("/images/{name}:1"), "");
-    suite.marked().all_gone_within(GUARDED);
-}
-
-/// A run while something is up.
-fn run_beside(docker: &Docker, suite: &Suite) {
-    start(docker, suite, &["tests"]).finish().expect_counts(100, &[("failed", 1)]);
 }

@@ -18,6 +18,7 @@ mod environments;
 mod frameworks;
 mod had_back;
 mod harness;
+mod held;
 mod images;
 mod index;
 mod keep;

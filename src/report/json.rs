@@ -4,7 +4,7 @@
 use std::io::{self, ErrorKind, Write};
 
 use seagull_domain::{
-    Attachment, Counts, Evidence, ImageUsed, PlanSummary, RunEvent, RunSpec, SkippedModule, StreamItem,
+    Attachment, Counts, Evidence, Hold, ImageUsed, PlanSummary, RunEvent, RunSpec, SkippedModule, StreamItem,
     SuiteError, TestResult, TextRef, Verdict,
 };
 use seagull_proto::convert::Printed;
@@ -151,6 +151,14 @@ enum Body<'a> {
         name: &'a str,
         bytes: u64,
         blob: Option<String>,
+        #[serde(flatten)]
+        place: Place<'a>,
+    },
+    Held {
+        test: Option<String>,
+        environment: &'a str,
+        sandbox: &'a str,
+        until: u64,
         #[serde(flatten)]
         place: Place<'a>,
     },
@@ -321,6 +329,12 @@ fn project<'a>(tally: &'a Tally, event: &'a RunEvent) -> (&'static str, Body<'a>
         RunEvent::Attached { test, file, attempt, executor, slot } => {
             let place = Place { attempt: attempt.0, executor: executor.as_str(), slot: slot.0 };
             ("attached", left(test.map(|test| tally.names.id(test)), file, place))
+        }
+        RunEvent::Held { test, hold, attempt, executor, slot } => {
+            let place = Place { attempt: attempt.0, executor: executor.as_str(), slot: slot.0 };
+            let test = test.map(|test| tally.names.id(test));
+            let Hold { environment, sandbox, until } = hold;
+            ("held", Body::Held { test, environment, sandbox, until: *until, place })
         }
         RunEvent::Images { images, attempt, executor, slot } => {
             let place = Place { attempt: attempt.0, executor: executor.as_str(), slot: slot.0 };

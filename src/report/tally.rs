@@ -256,6 +256,7 @@ impl Tally {
             RunEvent::TakenBack { .. }
             | RunEvent::Coverage { .. }
             | RunEvent::Images { .. }
+            | RunEvent::Held { .. }
             | RunEvent::ExecutorDrained { .. }
             | RunEvent::ExecutorCordoned { .. }
             | RunEvent::ExecutorBack { .. }

@@ -166,7 +166,11 @@ impl Attempt {
         self.unheard().filter_map(|record| match record {
             Record::Result(result) => Some(result.test),
             Record::Missing { test, .. } => Some(*test),
-            Record::SuiteError(_) | Record::Coverage(_) | Record::Attached { .. } | Record::Images(_) => None,
+            Record::SuiteError(_)
+            | Record::Coverage(_)
+            | Record::Attached { .. }
+            | Record::Images(_)
+            | Record::Held { .. } => None,
         })
     }
 

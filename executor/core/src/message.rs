@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use seagull_domain::{
-    Attachment, AttemptId, BundleContents, Desired, Discovery, Generation, ImageUsed, InfraCause, Isolation,
-    RunId, SlotIndex, SlotNumber, SuiteError, Surroundings, TestIndex, TestResult, TextRef,
+    Attachment, AttemptId, BundleContents, Desired, Discovery, Generation, Hold, ImageUsed, InfraCause,
+    Isolation, RunId, SlotIndex, SlotNumber, SuiteError, Surroundings, TestIndex, TestResult, TextRef,
 };
 
 use crate::Notice;
@@ -111,6 +111,11 @@ pub enum WorkerEvent {
     Attached {
         test: Option<TestIndex>,
         file: Attachment,
+    },
+    /// Its sandbox stays for a while as a test has left it that failed: nothing more is to run there.
+    Held {
+        test: Option<TestIndex>,
+        hold: Hold,
     },
     /// The framework is done with its session; the process is about to end, with that exit code if it knows.
     Ended {

@@ -132,6 +132,7 @@ fn size_of_record(record: &Record) -> usize {
         Record::SuiteError(error) => error.title.len() + error.message.len(),
         Record::Coverage(_) => 0,
         Record::Attached { file, .. } => file.name.len(),
+        Record::Held { hold, .. } => hold.environment.len() + hold.sandbox.len(),
         Record::Images(images) => {
             images.iter().map(|used| 16 + used.image.len() + used.id.len() + used.digest.len()).sum()
         }

@@ -93,6 +93,11 @@ impl State {
                 self.record(attempt, Record::Coverage(data));
             }
             WorkerEvent::Attached { test, file } => self.attached(slot, test, file),
+            WorkerEvent::Held { test, hold } => {
+                worker.retired = true;
+                let (attempt, test) = self.whose(slot, test);
+                self.record(attempt, Record::Held { test, hold });
+            }
             WorkerEvent::Reset { clean } => {
                 worker.cleaning = if clean { Cleaning::Done } else { Cleaning::Undone };
                 worker.retired |= !clean;
@@ -192,15 +197,16 @@ impl State {
         }
     }
 
-    /// To the attempt that the test is of; that it has not got is nobody's.
     fn attached(&mut self, slot: SlotIndex, test: Option<TestIndex>, file: Attachment) {
+        let (attempt, test) = self.whose(slot, test);
+        self.record(attempt, Record::Attached { test, file });
+    }
+
+    /// The attempt that a test is of; one that the worker has not got is nobody's.
+    fn whose(&self, slot: SlotIndex, test: Option<TestIndex>) -> (AttemptId, Option<TestIndex>) {
         let worker = self.worker(slot);
         let of = worker.fed.iter().find(|(_, entry)| Some(entry.test) == test);
-        let (attempt, test) = match of {
-            Some((attempt, entry)) => (*attempt, Some(entry.test)),
-            None => (worker.attempt, None),
-        };
-        self.record(attempt, Record::Attached { test, file });
+        of.map_or((worker.attempt, None), |(attempt, entry)| (*attempt, Some(entry.test)))
     }
 
     fn suite_error(&mut self, slot: SlotIndex, error: SuiteError) {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use seagull_domain::{
     Definition, EnvironmentNumber, Framework, InfraCause, SlotNumber, Surroundings, Workspace,
@@ -18,7 +18,7 @@ use super::attachments::{Leavings, NOW};
 use super::context::Context;
 use super::worker::{Launched, Shared, Voice};
 use crate::artifact::Patterns;
-use crate::docker::{self, Contained, Held, Services, UPPER};
+use crate::docker::{self, Contained, Held, Holder, Services, UPPER};
 use crate::interpreter;
 use crate::remove::remove_tree;
 use crate::sandbox::{self, Handle, Home, Sandbox, Spec, own_program};
@@ -148,7 +148,8 @@ pub(super) async fn lodge(
         None => None,
     };
     let contained = held.as_ref().filter(|_| in_image).map(|held| held.contained(secrets.clone()));
-    let given = Given { secrets, prepared, services, contained };
+    let holder = held.as_ref().and_then(Held::holder);
+    let given = Given { secrets, prepared, services, contained, holder };
     let name = wanted.name.clone();
     begin(shared, wanted, given).inspect_err(|_| discard(&shared.home, &name))
 }
@@ -168,7 +169,9 @@ async fn services(
     held: &mut Option<Held>,
 ) -> Result<Services, String> {
     let (run, name) = (context.spec.id.clone(), name.to_owned());
-    let wanted = docker::Wanted { definition: Arc::new(definition), run, name, files: context.clone() };
+    let (definition, files) = (Arc::new(definition), context.clone());
+    let hold = context.spec.hold_ms.map(Duration::from_millis);
+    let wanted = docker::Wanted { definition, run, name, files, hold };
     let sandbox = shared.keeper.hold(wanted).await;
     let held = held.insert(sandbox.map_err(|error| error.to_string())?);
     held.start().await.map_err(|error| error.to_string())
@@ -205,7 +208,7 @@ impl Lodging {
         let configure = configure(&context, &start, &scratch(&shared, &context, &start, &given, &temporary));
         let leavings = leavings(&context, &start, given.contained.is_some(), (left, &temporary));
         let voice = Voice::new(shared, start, context, &given, (log.clone(), leavings));
-        Launched { voice, handle, listener, log, configure }
+        Launched { voice, handle, listener, log, configure, spared: false }
     }
 }
 
@@ -221,6 +224,8 @@ pub(super) struct Given {
     pub services: Option<Services>,
     /// Where its tests run, if not in a process on this machine.
     pub contained: Option<Contained>,
+    /// What its sandbox is kept by after a failure, if it is to be.
+    pub holder: Option<Holder>,
 }
 
 /// What a container's tests write to the tree is in an overlay of that.

@@ -144,6 +144,12 @@ impl Reader {
         let heard = Duration::from_millis(self.started_at);
         let began = UNIX_EPOCH + if began.is_zero() { heard } else { began.min(heard) };
         self.voice.say_left(TestIndex(finished.test), finished.attached, failed.then_some(began));
+        // What comes after it is of the same failure.
+        if let Some(event) =
+            Some(TestIndex(finished.test)).filter(|_| failed).and_then(|test| self.voice.hold(test))
+        {
+            self.voice.say(event);
+        }
         if finished.last {
             self.voice.context.claims.finished(self.voice.start.worker);
         }
@@ -157,7 +163,8 @@ fn say_what_is_asked(voice: &Voice) {
     let resets = voice.services.as_ref().is_some_and(Services::resets);
     let asked = renewal(spec, voice.context.lives_for(environment));
     voice.say(WorkerEvent::Renews(Renewal { resets, ..asked }));
-    if spec.fail_fast.is_some() {
+    // The next test would find what is to stay as it is.
+    if spec.fail_fast.is_some() || voice.holder.is_some() {
         voice.say(WorkerEvent::FailsFast);
     }
 }

@@ -23,7 +23,7 @@ use super::launch::{Given, launch, name};
 use super::link::Link;
 use super::logs::Logs;
 use super::output::{self, Followed, Stage};
-use crate::docker::{Keeper, Services};
+use crate::docker::{Holder, Keeper, Services};
 use crate::sandbox::{self, End, Handle, Home, OutOfMemory, ProcessSandbox};
 use crate::secrets::Secrets;
 use crate::setup::Setups;
@@ -80,6 +80,8 @@ pub(crate) struct Voice {
     own_log: PathBuf,
     /// What its tests need besides it.
     pub services: Option<Services>,
+    /// What its sandbox is kept by after a failure, if it is to be.
+    pub holder: Option<Holder>,
     /// What its test is, while it runs one.
     pub stage: Stage,
     /// What its tests leave.
@@ -98,7 +100,8 @@ impl Voice {
     ) -> Voice {
         let leavings = Arc::new(leavings);
         let attempt = Arc::new(AtomicU64::new(start.attempt.0));
-        let (secrets, services) = (given.secrets.clone(), given.services.clone());
+        let (secrets, services, holder) =
+            (given.secrets.clone(), given.services.clone(), given.holder.clone());
         let stage = Stage::new(given.contained.is_none());
         let (dumps, importing) = Default::default();
         Voice {
@@ -110,6 +113,7 @@ impl Voice {
             dumps,
             own_log,
             services,
+            holder,
             stage,
             leavings,
             importing,
@@ -126,6 +130,12 @@ impl Voice {
 
     fn attached(&self, test: Option<TestIndex>, file: Attachment) -> WorkerEvent {
         WorkerEvent::Attached { test, file: Attachment { name: self.secrets.hidden_in(file.name), ..file } }
+    }
+
+    /// Has its sandbox stay as this test has left it, if that is wanted.
+    pub fn hold(&self, test: TestIndex) -> Option<WorkerEvent> {
+        let hold = self.holder.as_ref()?.hold()?;
+        Some(WorkerEvent::Held { test: Some(test), hold })
     }
 
     /// Says what is left when all is over.
@@ -225,6 +235,8 @@ pub(super) struct Launched {
     pub listener: UnixListener,
     pub log: PathBuf,
     pub configure: Configure,
+    /// Whether it was stopped for what no test of its is to blame for.
+    pub spared: bool,
 }
 
 impl Launched {
@@ -244,6 +256,7 @@ impl Launched {
         self.tell_of_leftovers(&exit);
         self.voice.say_rest().await;
         self.tell_of_loss(&exit).await;
+        self.hold(&exit).await;
         let words = self.voice.secrets.hidden_in(tail(&log, LAST_WORDS));
         let text = self.voice.log(&words);
         let _ = std::fs::remove_file(&log);
@@ -269,6 +282,17 @@ impl Launched {
         let limit = limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
         let twice = if of.larger { ", twice what is set" } else { "" };
         format!("over its memory limit{limit}{twice}: killed{peak}; [environment.{name}] memory sets it")
+    }
+
+    /// What ended its worker has failed.
+    async fn hold(&self, exit: &sandbox::Exit) {
+        let is_lost =
+            matches!(exit.end, End::SandboxLost(_)) || exit.out_of_memory == Some(OutOfMemory::Machine);
+        let ran = self.voice.stage.test().filter(|_| !is_lost && !self.spared);
+        if let Some(event) = ran.and_then(|(test, _)| self.voice.hold(test)) {
+            let Start { slot, worker, .. } = self.voice.start;
+            let _ = self.voice.shared.events.send(Event::Worker { slot, worker, event }).await;
+        }
     }
 
     /// What it was at is not to blame.
@@ -374,8 +398,12 @@ impl Launched {
             (Some(Order::Node(order)), Some(link)) => link.send(&about_node(order)),
             (Some(Order::Finish), Some(link)) => link.send(&Command::Finish),
             (Some(Order::Reset), _) => self.reset(),
-            (Some(Order::Interrupt), _) => self.handle.interrupt(),
+            (Some(Order::Interrupt), _) => {
+                self.spared = true;
+                self.handle.interrupt();
+            }
             (Some(Order::Kill { dump_stacks }), _) => {
+                self.spared |= !dump_stacks;
                 if dump_stacks && self.voice.dumps.load(Ordering::Relaxed) {
                     self.handle.dump_stacks();
                     let _ = tokio::time::timeout(DUMP, self.handle.wait()).await;
@@ -384,6 +412,7 @@ impl Launched {
             }
             // The agent is gone: so is its executor, and nobody wants the worker.
             (None, _) => {
+                self.spared = true;
                 self.handle.kill();
                 self.handle.wait().await;
             }

@@ -1,7 +1,7 @@
 //! The guard of an owner: a process of its own, which outlives the owner and removes what that leaves on the engine.
 //!
-//! It is there before the first object. Its stdin is the owner; the end of it means that the owner is dead, unless a byte
-//! came before: then the objects are to stay until their lease ends. While it lives it keeps a file locked that all
+//! It is there before the first object. Its stdin is the owner; the end of it means that the owner is dead, unless a word
+//! came before: then the objects are to stay until their lease ends, or another time that the word has. While it lives it keeps a file locked that all
 //! objects name, so that anybody can see whether they have someone who sees to them.
 #![expect(clippy::disallowed_methods, reason = "a shell: it waits, and removes what is found")]
 
@@ -28,7 +28,9 @@ use crate::sandbox::{own_program, remove_abandoned};
 /// What it says when it does.
 const GUARDS: &str = "guards";
 /// The objects stay until their lease ends.
-const KEEP: u8 = b'k';
+const KEEP: char = 'k';
+/// No word is longer.
+const WORD: u64 = 32;
 /// A call that the dead owner was about to make may be under way still: the engine is asked again so often after it had
 /// nothing left, after pauses that double, from the first, together some six seconds.
 const LOOKS: u32 = 6;
@@ -81,10 +83,16 @@ impl Guard {
         drop(stdin);
     }
 
+    /// Leaves the objects to the guard, until so many seconds after 1970.
+    pub fn keep_until(&mut self, end: u64) -> io::Result<()> {
+        let stdin = self.child.stdin.take();
+        stdin.map_or(Ok(()), |mut stdin| write!(stdin, "{KEEP}{end}"))
+    }
+
     /// Leaves the objects to the guard, until their lease ends.
     pub fn keep(mut self) -> io::Result<()> {
         let stdin = self.child.stdin.take();
-        stdin.map_or(Ok(()), |mut stdin| stdin.write_all(&[KEEP]))
+        stdin.map_or(Ok(()), |mut stdin| write!(stdin, "{KEEP}"))
     }
 }
 
@@ -142,12 +150,11 @@ async fn guard(owner: &str, lease: u64) -> bool {
     let _ = writeln!(io::stdout(), "{GUARDS}");
     close_stdout();
     let keeps = tokio::select! {
-        keeps = owner_gone => keeps.unwrap_or(false),
+        keeps = owner_gone => keeps.ok().flatten(),
         _ = terminated.recv() => return clear(&filter, 0).await,
     };
-    if !keeps {
-        return clear(&filter, LOOKS).await;
-    }
+    let Some(end) = keeps else { return clear(&filter, LOOKS).await };
+    let lease = end.unwrap_or(lease);
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK.min(Duration::from_secs(lease.saturating_sub(now())))) => {}
@@ -160,10 +167,11 @@ async fn guard(owner: &str, lease: u64) -> bool {
     }
 }
 
-/// Whether the objects are to stay.
-fn read_order() -> bool {
-    let mut order = [0];
-    io::stdin().read_exact(&mut order).is_ok() && order == [KEEP]
+/// Whether the objects are to stay, and until when if that is not the end of their lease.
+fn read_order() -> Option<Option<u64>> {
+    let mut word = String::new();
+    io::stdin().take(WORD).read_to_string(&mut word).ok()?;
+    word.strip_prefix(KEEP).map(|end| end.parse().ok())
 }
 
 fn close_stdout() {

@@ -9,14 +9,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use seagull_domain::{Definition, Environment, RunId, Scope};
+use seagull_domain::{Definition, Environment, Hold, RunId, Scope};
 
 use super::contained::Contained;
 use super::engine::Engine;
 use super::error::Error;
 use super::guard::Guard;
-use super::labels::{Labels, digest};
-use super::objects::Object;
+use super::hold::{Holder, Holds};
+use super::labels::{Filter, Labels, digest};
+use super::objects::{Kind, Object};
 use super::running::Services;
 use super::sandbox::{Beside, Progress, Reach, Sandbox, Start, discard};
 use super::shared::{Common, Key, Share};
@@ -61,6 +62,7 @@ pub struct Keeper {
     /// What of sandboxes they share, and how often there was one: each has a name of its own.
     common: Common,
     shared: AtomicU64,
+    holds: Arc<Holds>,
 }
 
 /// A sandbox that somebody wants.
@@ -71,6 +73,8 @@ pub struct Wanted {
     pub name: String,
     /// What stays as long as anything that is shown of the run's files.
     pub files: Arc<dyn Any + Send + Sync>,
+    /// How long it stays after a test has failed there.
+    pub hold: Option<Duration>,
 }
 
 struct Guarded {
@@ -83,7 +87,7 @@ impl Keeper {
     pub fn new(options: Options, children: Arc<Children>, tell: Tell) -> Arc<Keeper> {
         let Options { state, home, boot, image_bytes } = options;
         let owner = blake3::hash(boot.as_bytes()).to_hex()[..16].to_owned();
-        let (guarded, live, common, shared) = Default::default();
+        let (guarded, live, common, shared, holds) = Default::default();
         let keeper = Arc::new(Keeper {
             state,
             home,
@@ -95,6 +99,7 @@ impl Keeper {
             live,
             common,
             shared,
+            holds,
         });
         if keeper.state.join(Site::DIRECTORY).is_dir() {
             keeper.look();
@@ -106,9 +111,26 @@ impl Keeper {
     pub async fn hold(self: &Arc<Self>, wanted: Wanted) -> Result<Held, Error> {
         let engine = Engine::connect().await?;
         let site = self.guarded().await?;
-        let labels = self.labels(&site, &wanted.definition, &wanted.name);
+        let mut labels = self.labels(&site, &wanted.definition, &wanted.name);
+        let stays = if let Some(lasts) = wanted.hold.filter(|_| wanted.definition.has_own_services()) {
+            labels.owner.clone_from(&labels.sandbox);
+            labels.lock = site.lock(&labels.owner);
+            let guard = self.guard(&labels).await?;
+            Some(Stays { guard, holder: Holder::new(&self.holds, &labels, lasts) })
+        } else {
+            None
+        };
         self.live().insert(labels.sandbox.clone());
-        Ok(Held { keeper: self.clone(), engine, site, wanted, labels, shares: Vec::new() })
+        Ok(Held { keeper: self.clone(), engine, site, wanted, labels, shares: Vec::new(), stays })
+    }
+
+    /// A guard of what has an owner of its own.
+    async fn guard(&self, labels: &Labels) -> Result<Guard, Error> {
+        let (children, labels) = (self.children.clone(), labels.clone());
+        let start = move || Guard::start(&labels.lock, &labels.owner, labels.lease, None);
+        let started = tokio::task::spawn_blocking(move || children.beside(Guard::pid, start));
+        let started = started.await.map_err(std::io::Error::other).flatten();
+        started.map_err(|error| Error::Unguarded { why: error.to_string() })
     }
 
     fn labels(&self, site: &Site, definition: &Definition, name: &str) -> Labels {
@@ -244,6 +266,13 @@ pub struct Held {
     wanted: Wanted,
     labels: Labels,
     shares: Vec<Arc<Share>>,
+    /// Where it may stay.
+    stays: Option<Stays>,
+}
+
+struct Stays {
+    guard: Guard,
+    holder: Holder,
 }
 
 impl Held {
@@ -304,11 +333,45 @@ impl Held {
         Contained { engine, definition, labels: self.labels.clone(), secrets }
     }
 
-    /// What cannot be removed now is when the engine is looked at.
-    pub async fn remove(self) {
-        let _ = discard(&self.engine, &self.labels).await;
+    /// What a failed test may have it kept by.
+    pub fn holder(&self) -> Option<Holder> {
+        self.stays.as_ref().map(|stays| stays.holder.clone())
+    }
+
+    /// What cannot be removed now is when the engine is looked at. What is to stay is left to its guard.
+    pub async fn remove(mut self) {
+        match self.stays.take() {
+            Some(stays) => self.end(stays).await,
+            None => drop(discard(&self.engine, &self.labels).await),
+        }
         self.keeper.live().remove(&self.labels.sandbox);
         self.shares.iter().for_each(|share| share.end());
         self.keeper.common.sweep().await;
+    }
+
+    async fn end(&self, Stays { mut guard, holder }: Stays) {
+        let hold = holder.held();
+        if let Some(hold) = hold
+            && self.leave(hold, &mut guard).await.is_ok()
+        {
+            return self.keeper.holds.settle(Some(guard));
+        }
+        let _ = discard(&self.engine, &self.labels).await;
+        let (children, pid) = (self.keeper.children.clone(), i32::try_from(guard.pid()));
+        let _ = tokio::task::spawn_blocking(move || guard.end()).await;
+        pid.iter().for_each(|pid| children.forget(*pid));
+        if hold.is_some() {
+            self.keeper.holds.settle(None);
+        }
+    }
+
+    /// All but what tests ran in stays.
+    async fn leave(&self, hold: &Hold, guard: &mut Guard) -> Result<(), Error> {
+        self.engine.settle().await;
+        let objects = self.engine.list(&Filter::Sandbox(self.labels.sandbox.clone())).await?;
+        let is_the_tests = |object: &Object| object.service.is_none() && object.kind != Kind::Network;
+        self.engine.remove(&objects.into_iter().filter(is_the_tests).collect::<Vec<_>>()).await?;
+        let kept = self.site.hand_over(hold).and_then(|()| guard.keep_until(hold.until));
+        kept.map_err(|error| Error::Unguarded { why: error.to_string() })
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! What becomes of what is written (`container`, `test_container`, `address`), what the objects say of themselves
 //! (`labels`) and which of them are to go (`lease`, `template`) is plain; `engine`, `lines`, `ready`, `sandbox`, `shared`,
-//! `templates`, `contained`, `running`, `objects`, `origin`, `vault`, `owner`, `site`, `guard` and `keeper` speak to the engine and to this machine.
+//! `templates`, `contained`, `running`, `objects`, `origin`, `hold`, `vault`, `owner`, `site`, `guard` and `keeper` speak to the engine and to this machine.
 
 mod address;
 mod contained;
@@ -12,6 +12,7 @@ mod credentials;
 mod engine;
 mod error;
 mod guard;
+mod hold;
 mod images;
 mod keeper;
 mod labels;
@@ -36,6 +37,7 @@ pub use contained::Contained;
 pub use engine::{Engine, Image};
 pub use error::Error;
 pub use guard::{Guard, main as guard_main};
+pub use hold::Holder;
 pub use images::{Fetched, IMAGE_BYTES};
 pub use keeper::{Held, Keeper, Options as KeeperOptions, Wanted};
 pub use labels::{Filter, Labels, digest};

@@ -184,6 +184,16 @@ pub struct ImageUsed {
     pub digest: String,
 }
 
+/// A sandbox that stays as a failed test has left it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    pub environment: String,
+    /// What its objects are labelled with.
+    pub sandbox: String,
+    /// When it goes, in seconds since 1970.
+    pub until: u64,
+}
+
 /// Why an environment cannot be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Impossible {
@@ -236,6 +246,11 @@ impl Definition {
     /// Whether any of its services is to be made clean between two bundles.
     pub fn resets(&self) -> bool {
         self.services.values().any(|service| !service.reset.is_empty())
+    }
+
+    /// Whether it has services that its workers do not share with others.
+    pub fn has_own_services(&self) -> bool {
+        self.services.values().any(|service| !Scope::SHARED.contains(&service.scope))
     }
 
     /// Whether there is anything of it on an engine.

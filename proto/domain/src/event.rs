@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Attachment, AttemptId, Counts, Digest, ExecutorId, Generation, ImageUsed, InfraCause, NotExecuted,
+    Attachment, AttemptId, Counts, Digest, ExecutorId, Generation, Hold, ImageUsed, InfraCause, NotExecuted,
     RunSpec, RunVerdict, Seq, Sickness, SlotNumber, SuiteError, TestIndex, TestResult, TextRef, Verdict,
 };
 
@@ -87,6 +87,15 @@ pub enum RunEvent {
     /// What the sandbox was made of that an attempt is executed in from here on.
     Images {
         images: Vec<ImageUsed>,
+        attempt: AttemptId,
+        executor: ExecutorId,
+        slot: SlotNumber,
+    },
+    /// A sandbox stays for a while, as a test has left it that failed.
+    Held {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        test: Option<TestIndex>,
+        hold: Hold,
         attempt: AttemptId,
         executor: ExecutorId,
         slot: SlotNumber,

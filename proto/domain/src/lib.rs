@@ -21,8 +21,8 @@ pub mod verdict;
 pub mod whereabouts;
 
 pub use environment::{
-    Definition, Environment, ImageUsed, Impossible, Limits, Network, Probe, Ready, Rights, Scope, Service,
-    TestContainer,
+    Definition, Environment, Hold, ImageUsed, Impossible, Limits, Network, Probe, Ready, Rights, Scope,
+    Service, TestContainer,
 };
 pub use event::{Evidence, PlanSummary, Recall, RunEvent, SecondCopy, StreamItem};
 pub use found::{CameTo, FailureGroup, Ranked, Ranking};

@@ -79,6 +79,9 @@ pub struct RunSpec {
     /// A worker with more resident memory than this, in KiB, runs no further test; None for any.
     #[serde(default)]
     pub worker_memory_kib: Option<u64>,
+    /// How many milliseconds the sandbox of a failed test stays; None for not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_ms: Option<u64>,
     /// Files whose tests go first, as they are called from the top of their repository.
     #[serde(default)]
     pub first: Vec<String>,
@@ -194,6 +197,7 @@ impl RunSpec {
             planning: Planning::default(),
             isolation: Isolation::Slot,
             worker_memory_kib: None,
+            hold_ms: None,
             first: Vec::new(),
             awaits_judgement: false,
         }
@@ -261,7 +265,14 @@ mod tests {
         let first = vec!["a.py".to_owned()];
         let later = RunSpec { submitted_at: 1, grace_ms: 1, seed: 2, first, ..spec.clone() };
         let branch = Some(Branch { name: "b".into(), base: None });
-        let later = RunSpec { orphan_ms: Some(1), priority: 1, awaits_judgement: true, branch, ..later };
+        let later = RunSpec {
+            orphan_ms: Some(1),
+            hold_ms: Some(1),
+            priority: 1,
+            awaits_judgement: true,
+            branch,
+            ..later
+        };
         assert_eq!(flaky.difference(&spec), Some("flaky"));
         assert_eq!(project.difference(&spec), Some("project"));
         assert_eq!(isolated.difference(&spec), Some("isolation"));

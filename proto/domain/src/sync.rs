@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Attachment, AttemptId, BootId, Digest, EnvironmentNumber, Epoch, ExecutorId, Generation, ImageUsed,
+    Attachment, AttemptId, BootId, Digest, EnvironmentNumber, Epoch, ExecutorId, Generation, Hold, ImageUsed,
     InfraCause, Resources, RunId, SlotIndex, SlotNumber, SuiteError, TestIndex, TestResult, TextRef,
 };
 
@@ -122,6 +122,12 @@ pub enum Record {
     },
     /// What the sandbox was made of that is executed in from here on.
     Images(Vec<ImageUsed>),
+    /// A sandbox stays for a while, as a test has left it that failed.
+    Held {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        test: Option<TestIndex>,
+        hold: Hold,
+    },
 }
 
 /// What the scheduler wants of an executor. One with an older (epoch, version) than the last is ignored.

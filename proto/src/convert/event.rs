@@ -3,7 +3,7 @@
 use seagull_domain::{PlanSummary, RunEvent, SecondCopy, SlotNumber, StreamItem};
 
 use super::Invalid;
-use super::image;
+use super::sandbox;
 use super::scalar::{self, Checked};
 use super::verdict::{verdict, verdict_parts};
 use super::words::{self, Word};
@@ -80,8 +80,12 @@ impl From<RunEvent> for Event {
                 let (test, file, executor) = (test.map(|test| test.0), Some(file.into()), executor.into());
                 Self::Attached(v1::AttachmentTold { test, file, attempt: attempt.0, executor, slot: slot.0 })
             }
+            RunEvent::Held { test, hold, attempt, executor, slot } => {
+                let (test, hold, executor) = (test.map(|test| test.0), Some(hold.into()), executor.into());
+                Self::Held(v1::HeldTold { test, hold, attempt: attempt.0, executor, slot: slot.0 })
+            }
             RunEvent::Images { images, attempt, executor, slot } => {
-                let (images, executor) = (image::told(images), executor.into());
+                let (images, executor) = (sandbox::told(images), executor.into());
                 Self::Images(v1::ImagesTold { images, attempt: attempt.0, executor, slot: slot.0 })
             }
             RunEvent::AttemptLost { .. }
@@ -190,8 +194,15 @@ impl TryFrom<Event> for RunEvent {
                 executor: scalar::id(message.executor, "AttachmentTold.executor")?,
                 slot: slot(message.slot, "AttachmentTold.slot")?,
             },
+            Event::Held(message) => Self::Held {
+                test: message.test.map(|test| scalar::test(test, "HeldTold.test")).transpose()?,
+                hold: scalar::required(message.hold, "HeldTold.hold")?.try_into()?,
+                attempt: scalar::attempt(message.attempt, "HeldTold.attempt")?,
+                executor: scalar::id(message.executor, "HeldTold.executor")?,
+                slot: slot(message.slot, "HeldTold.slot")?,
+            },
             Event::Images(message) => Self::Images {
-                images: image::heard(message.images, "ImagesTold.images")?,
+                images: sandbox::heard(message.images, "ImagesTold.images")?,
                 attempt: scalar::attempt(message.attempt, "ImagesTold.attempt")?,
                 executor: scalar::id(message.executor, "ImagesTold.executor")?,
                 slot: slot(message.slot, "ImagesTold.slot")?,

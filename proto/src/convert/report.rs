@@ -11,7 +11,7 @@ use seagull_domain::{
 
 use super::Invalid;
 use super::desired::slot_index;
-use super::image;
+use super::sandbox;
 use super::scalar::{self, Checked};
 use super::words::{self, Word};
 use crate::v1::{attempt_report, ended, record};
@@ -267,7 +267,11 @@ impl From<Record> for v1::Record {
                 let (test, file) = (test.map(|test| test.0), Some(file.into()));
                 record::Record::Attached(v1::Attached { test, file })
             }
-            Record::Images(images) => record::Record::Images(v1::Images { images: image::told(images) }),
+            Record::Held { test, hold } => {
+                let (test, hold) = (test.map(|test| test.0), Some(hold.into()));
+                record::Record::Held(v1::Held { test, hold })
+            }
+            Record::Images(images) => record::Record::Images(v1::Images { images: sandbox::told(images) }),
         };
         Self { record: Some(record) }
     }
@@ -289,7 +293,11 @@ impl TryFrom<v1::Record> for Record {
                 test: attached.test.map(|test| scalar::test(test, "Attached.test")).transpose()?,
                 file: scalar::required(attached.file, "Attached.file")?.try_into()?,
             },
-            record::Record::Images(told) => Self::Images(image::heard(told.images, "Images.images")?),
+            record::Record::Held(held) => Self::Held {
+                test: held.test.map(|test| scalar::test(test, "Held.test")).transpose()?,
+                hold: scalar::required(held.hold, "Held.hold")?.try_into()?,
+            },
+            record::Record::Images(told) => Self::Images(sandbox::heard(told.images, "Images.images")?),
         })
     }
 }

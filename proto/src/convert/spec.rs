@@ -66,6 +66,7 @@ impl From<RunSpec> for v1::RunSpec {
             planning_limit_ms: spec.planning.limit_ms,
             isolation: spec.isolation.number(),
             worker_memory_kib: spec.worker_memory_kib,
+            hold_ms: spec.hold_ms,
             first: spec.first,
             awaits_judgement: spec.awaits_judgement,
             branch: spec
@@ -138,6 +139,7 @@ impl TryFrom<v1::RunSpec> for RunSpec {
             },
             isolation: words::optional(message.isolation, "RunSpec.isolation")?.unwrap_or_default(),
             worker_memory_kib: worker_memory_kib.transpose()?,
+            hold_ms: some_millis(message.hold_ms, "RunSpec.hold_ms")?,
             first: scalar::list(message.first, limits::ARGUMENTS, "RunSpec.first", |path| {
                 scalar::without_nul(path, limits::PATH_BYTES, "RunSpec.first")
             })?,

@@ -313,7 +313,7 @@ impl Run {
     }
 
     fn record(&mut self, attempt: AttemptId, record: &Record, evidence: Option<Evidence>) {
-        self.started |= !matches!(record, Record::Coverage(_) | Record::Attached { .. } | Record::Images(_));
+        self.started |= matches!(record, Record::Result(_) | Record::Missing { .. } | Record::SuiteError(_));
         match record {
             Record::Result(result) => self.record_result(attempt, result, evidence),
             Record::Missing { test, .. } => {
@@ -324,7 +324,7 @@ impl Run {
                 self.finish_entry(attempt, *test);
             }
             Record::SuiteError(_) => self.suite_errors += 1,
-            Record::Coverage(_) | Record::Attached { .. } | Record::Images(_) => {}
+            Record::Coverage(_) | Record::Attached { .. } | Record::Images(_) | Record::Held { .. } => {}
         }
     }
 

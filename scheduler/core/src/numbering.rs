@@ -60,11 +60,14 @@ impl Attempt {
                 is_there
             }
             Record::Missing { test, .. } => numbering.renumber(test),
-            Record::Attached { test: Some(test), .. } => numbering.renumber(test),
+            Record::Attached { test: Some(test), .. } | Record::Held { test: Some(test), .. } => {
+                numbering.renumber(test)
+            }
             Record::SuiteError(_)
             | Record::Coverage(_)
             | Record::Attached { test: None, .. }
-            | Record::Images(_) => true,
+            | Record::Images(_)
+            | Record::Held { test: None, .. } => true,
         });
         (records, discarded)
     }

@@ -158,6 +158,13 @@ fn recorded(what: &What) -> Vec<RunEvent> {
             executor: executor.clone(),
             slot: *slot,
         },
+        Record::Held { test, hold } => RunEvent::Held {
+            test: *test,
+            hold: hold.clone(),
+            attempt: *attempt,
+            executor: executor.clone(),
+            slot: *slot,
+        },
         Record::Images(images) => RunEvent::Images {
             images: images.clone(),
             attempt: *attempt,

@@ -45,9 +45,14 @@ impl<'a> Weighing<'a> {
             Record::Attached { test: Some(test), file } if test.0 as usize >= self.run.tests.len() => {
                 return (Record::Attached { test: None, file: file.clone() }, None);
             }
-            Record::SuiteError(_) | Record::Coverage(_) | Record::Attached { .. } | Record::Images(_) => {
-                return (record, None);
+            Record::Held { test: Some(test), hold } if test.0 as usize >= self.run.tests.len() => {
+                return (Record::Held { test: None, hold: hold.clone() }, None);
             }
+            Record::SuiteError(_)
+            | Record::Coverage(_)
+            | Record::Attached { .. }
+            | Record::Images(_)
+            | Record::Held { .. } => return (record, None),
         };
         // Before the manifest is confirmed there is none.
         if self.run.anticipated.is_some() || test.0 as usize >= self.run.tests.len() {

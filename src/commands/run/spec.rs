@@ -86,9 +86,22 @@ pub fn build(args: &cli::Run, place: &Place, files: Files) -> anyhow::Result<Run
         orphan_ms: orphan(args, remote),
         isolation: how.isolation.or(defaults.isolation).unwrap_or_default(),
         worker_memory_kib: how.worker_memory.or(defaults.worker_memory),
+        hold_ms: hold(args, place)?,
         first: how.changed.as_deref().map_or(Ok(Vec::new()), |base| changed(base, place))?,
         ..RunSpec::new(args.what.run_id.clone().map_or_else(fresh::run_id, Ok)?, files.workspace)
     })
+}
+
+/// Without services there is nothing to keep.
+fn hold(args: &cli::Run, place: &Place) -> anyhow::Result<Option<u64>> {
+    let has_services = place.config.environments.values().any(|of| of.has_own_services());
+    match args.how.hold_on_failure {
+        Some(_) if !has_services => Err(usage(
+            "--hold-on-failure: no environment has services of its own\n\
+             hint: seagull docs sandboxes shows how they are written",
+        )),
+        hold => Ok(hold.map(millis)),
+    }
 }
 
 /// A run like one that has ended, which it names, on these files.

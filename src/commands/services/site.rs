@@ -1,7 +1,6 @@
 //! What is known on this machine of sandboxes: the installation's name, who is at work, and which sandbox is whole.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use seagull_executor::docker::{self, Engine, Object};
@@ -39,32 +38,24 @@ impl Site {
 
     /// The sandbox of an environment that was up and ready.
     pub fn whole(&self, environment: &str) -> Option<String> {
-        fs::read_to_string(self.record(environment)).ok()
+        fs::read_to_string(self.known.whole(environment)).ok()
     }
 
     pub fn set_whole(&self, environment: &str, sandbox: &str) -> anyhow::Result<()> {
-        let path = self.record(environment);
+        let path = self.known.whole(environment);
         fs::write(&path, sandbox).with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Removes what is known of an environment that is down.
     pub fn forget(&self, environment: &str) {
-        let _ = fs::remove_file(self.record(environment));
+        let _ = fs::remove_file(self.known.whole(environment));
     }
 
-    fn record(&self, environment: &str) -> PathBuf {
-        self.known.directory.join(format!("{environment}.up"))
-    }
-
-    /// All objects of this installation that persons have started. Executors see to their own.
+    /// All objects of this installation that persons have started, or that were left to them. Executors see to their own.
     pub async fn objects(&self, engine: &Engine) -> anyhow::Result<Vec<Object>> {
-        Ok(self.known.objects(engine).await?.into_iter().filter(is_a_persons).collect())
+        let all = self.known.objects(engine).await?.into_iter();
+        Ok(all.filter(|object| self.known.is_a_persons(&object.labels)).collect())
     }
-}
-
-/// A sandbox that no executor has sees to itself.
-pub fn is_a_persons(object: &Object) -> bool {
-    object.labels.owner == object.labels.sandbox
 }
 
 /// In seconds since 1970.

@@ -14,7 +14,7 @@ use seagull_executor::docker::{
 };
 use serde_json::json;
 
-use super::site::{Site, is_a_persons, now};
+use super::site::{Site, now};
 use super::{definition, place};
 use crate::again::quoted;
 use crate::cli;
@@ -76,16 +76,19 @@ async fn standing(engine: &Engine, site: &Site, definition: &Definition) -> anyh
     }
     let own: Vec<Object> = kept
         .into_iter()
-        .filter(is_a_persons)
+        .filter(|object| site.known.is_a_persons(&object.labels))
         .filter(|object| object.labels.environment == definition.name)
         .collect();
-    let Some(labels) = own.first().map(|object| object.labels.clone()) else { return Ok(None) };
+    let whole = site.whole(&definition.name);
+    // Of several that failed tests have left, one is the last.
+    let last = own.iter().find(|object| Some(&object.labels.sandbox) == whole.as_ref());
+    let Some(labels) = last.or(own.first()).map(|object| object.labels.clone()) else { return Ok(None) };
     let is_running = |name: &String| {
         own.iter().any(|object| {
             object.kind == Kind::Container && object.service.as_ref() == Some(name) && object.running
         })
     };
-    let is_whole = site.whole(&definition.name).as_ref() == Some(&labels.sandbox);
+    let is_whole = whole.as_ref() == Some(&labels.sandbox);
     if is_whole && labels.definition != digest(definition) {
         let name = &definition.name;
         return Err(anyhow!(

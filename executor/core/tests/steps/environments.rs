@@ -1,8 +1,8 @@
 //! Environments: a worker for each, and what becomes of tests whose services end under them.
 
 use seagull_domain::{
-    AttemptId, AttemptState, BundleContents, EndCause, EnvironmentNumber, ImageUsed, InfraCause, Isolation,
-    Kind, Record, Resources, SlotIndex, TestCause,
+    AttemptId, AttemptState, BundleContents, EndCause, EnvironmentNumber, Hold, ImageUsed, InfraCause,
+    Isolation, Kind, Record, Resources, SlotIndex, TestCause, TestIndex,
 };
 use seagull_executor_core::{Effect, Event, Exit, Renewal, Settings, State, WorkerEvent, WorkerId};
 
@@ -213,4 +213,20 @@ fn what_a_sandbox_was_made_of_is_told_before_what_runs_there_and_again_where_it_
     assert_eq!(told, [true, false, false, false], "once, and first");
     assert_eq!(records(1)[0], Record::Images(images("a")));
     assert_eq!(records(2), [Record::Images(images("b"))]);
+}
+
+#[test]
+fn where_a_sandbox_stays_as_a_failed_test_left_it_nothing_more_runs() {
+    let mut world = World::wanting(Kind::Run);
+    world.contents(1, 1, &[entry(0, 0), entry(1, 0)]);
+    world.worker(1, WorkerEvent::FailsFast);
+    world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
+    world.starts(0);
+    let hold = Hold { environment: "db".into(), sandbox: "s-gw0-1".into(), until: 9 };
+    world.worker(1, WorkerEvent::Held { test: Some(TestIndex(0)), hold: hold.clone() });
+    assert_eq!(world.worker(1, passed(0)), [finish(1)], "the next is for another worker");
+    let test = Some(TestIndex(0));
+    assert_eq!(world.records()[0], Record::Held { test, hold });
+    let effects = world.worker(1, exited());
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Start(_))), "{effects:?}");
 }

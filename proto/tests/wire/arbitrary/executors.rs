@@ -38,6 +38,11 @@ impl Source {
         Attachment { name, bytes: self.within(0, limits::MOMENT), blob: self.maybe(Self::digest) }
     }
 
+    pub fn hold(&mut self) -> Hold {
+        let environment = self.pick(&["db", "all-of-it"]).to_owned();
+        Hold { environment, sandbox: self.text(limits::WORD_BYTES), until: self.within(0, limits::MOMENT) }
+    }
+
     pub fn image_used(&mut self) -> ImageUsed {
         let image = self.pick(&["redis:7", "r.example:5000/ä/b"]).to_owned();
         let digest = self.pick(&["", "redis@sha256:1a2b"]).to_owned();
@@ -45,11 +50,12 @@ impl Source {
     }
 
     pub fn record(&mut self) -> Record {
-        match self.bits() % 7 {
+        match self.bits() % 8 {
             0 => Record::Missing { test: self.test(), reason: self.text(limits::LINE_BYTES) },
             1 => Record::SuiteError(self.suite_error()),
             2 => Record::Coverage(self.text_ref()),
             3 => Record::Attached { test: self.maybe(Self::test), file: self.attachment() },
+            5 => Record::Held { test: self.maybe(Self::test), hold: self.hold() },
             4 => Record::Images(self.list(3, Self::image_used)),
             _ => Record::Result(self.result()),
         }

@@ -9,7 +9,7 @@ use seagull_proto::limits;
 use super::Source;
 
 /// How many variants [`RunEvent`] has.
-pub const EVENTS: u64 = 22;
+pub const EVENTS: u64 = 23;
 
 impl Source {
     pub fn framework(&mut self, in_place: bool) -> Framework {
@@ -110,6 +110,7 @@ impl Source {
             },
             isolation: self.pick(&[Isolation::Slot, Isolation::Bundle, Isolation::Test]),
             worker_memory_kib: self.maybe(|s| s.within(1, limits::KIB)),
+            hold_ms: self.maybe(|s| s.within(1, limits::MILLIS)),
             first: self.list(10, |s| s.text(300)),
             awaits_judgement: self.coin(),
             branch: self.maybe(|s| Branch {
@@ -231,6 +232,13 @@ impl Source {
             19 => RunEvent::Attached {
                 test: self.maybe(Self::test),
                 file: self.attachment(),
+                attempt,
+                executor: self.id(),
+                slot: self.slot(),
+            },
+            21 => RunEvent::Held {
+                test: self.maybe(Self::test),
+                hold: self.hold(),
                 attempt,
                 executor: self.id(),
                 slot: self.slot(),

@@ -1,8 +1,9 @@
-//! The images that a sandbox was made of.
+//! What is told of sandboxes: the images that one was made of, and that one stays.
 
-use seagull_domain::ImageUsed;
+use seagull_domain::{Hold, ImageUsed};
 
 use super::Invalid;
+use super::environment::name;
 use super::scalar::{self, Checked};
 use super::service::filled;
 use crate::{limits, v1};
@@ -34,4 +35,22 @@ pub(super) fn told(images: Vec<ImageUsed>) -> Vec<v1::ImageUsed> {
 
 pub(super) fn heard(messages: Vec<v1::ImageUsed>, field: &'static str) -> Checked<Vec<ImageUsed>> {
     scalar::list(messages, limits::IMAGES, field, ImageUsed::try_from)
+}
+
+impl From<Hold> for v1::Hold {
+    fn from(Hold { environment, sandbox, until }: Hold) -> Self {
+        Self { environment, sandbox: scalar::fitted(sandbox, limits::WORD_BYTES), until }
+    }
+}
+
+impl TryFrom<v1::Hold> for Hold {
+    type Error = Invalid;
+
+    fn try_from(message: v1::Hold) -> Checked<Self> {
+        Ok(Self {
+            environment: name(message.environment, "Hold.environment")?,
+            sandbox: scalar::without_nul(message.sandbox, limits::WORD_BYTES, "Hold.sandbox")?,
+            until: scalar::at_most(message.until, limits::MOMENT, "Hold.until")?,
+        })
+    }
 }

@@ -1,0 +1,134 @@
+//! What is had of a failed test's sandbox: made again, of the images that it had, or kept as the test has left it.
+
+use nix::sys::signal::Signal;
+
+use crate::environments::{GUARDED, run, start, suite};
+use crate::harness::{Docker, IMAGE, is, text};
+
+#[test]
+fn a_test_is_repeated_with_services_of_its_own_which_stay_after_a_failure_where_that_is_asked_for() {
+    let Some(docker) = Docker::get() else { return };
+    let suite = suite(&[("tests/db/test_a.py", "def test_x(keeper):\n    assert keeper('x') == ['y']\n")]);
+    run(&docker, &suite, &["tests"]).expect_counts(100, &[("failed", 1)]);
+    let seagull = |arguments: &[&str]| {
+        let output = docker.seagull(&suite, arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said, String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, said, _) = seagull(&["repro", "last", "test_x"]);
+    assert_eq!(code, Some(100), "{said}");
+    assert_eq!(docker.objects(&suite), [""; 0]);
+    suite.marked().all_gone_within(GUARDED);
+    let (code, said, _) = seagull(&["repro", "last", "test_x", "--hold-on-failure", "10m"]);
+    assert_eq!(code, Some(100), "{said}");
+    assert!(said.contains("db stays up for another 10m; seagull services shell db"), "{said}");
+    assert_eq!(docker.objects(&suite).len(), 2);
+    let (code, said, variables) = seagull(&["services", "shell", "db", "--", "env"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(variables.contains("SEAGULL_SERVICE_KEEPER_PORT="), "{variables}");
+    let (_, said, _) = seagull(&["repro", "last", "test_x", "--hold-on-failure", "10m"]);
+    assert!(said.contains("db is up already\nhint: seagull services down db"), "{said}");
+    // What a run's executor removes is its own.
+    start(&docker, &suite, &["tests"]).finish().expect_counts(100, &[("failed", 1)]);
+    assert_eq!(docker.objects(&suite).len(), 2);
+    let (_, said, _) = seagull(&["services", "down", "db"]);
+    assert_eq!(said, "db is down: 1 container, 1 network removed\n");
+    let (_, said, line) = seagull(&["repro", "last", "test_x", "--print"]);
+    assert!(said.contains("eval \"$(seagull services up db)\"") && line.contains("MODE=db"), "{said}{line}");
+    suite.marked().all_gone_within(GUARDED);
+}
+
+#[test]
+fn a_test_is_repeated_with_the_images_that_it_had_and_it_is_said_where_they_are_not_what_they_were() {
+    let Some(docker) = Docker::get() else { return };
+    let suite = suite(&[("tests/db/test_a.py", "def test_x(keeper):\n    assert keeper('x') == ['y']\n")]);
+    let name = "seagull-own-image";
+    suite.write("seagull.toml", &suite.read("seagull.toml").replace(IMAGE, &format!("{name}:1")));
+    let first = docker.image(name, "first");
+    let finished = run(&docker, &suite, &["tests"]);
+    finished.expect_counts(100, &[("failed", 1)]);
+    let told = finished.all("images");
+    assert_eq!(
+        (text(&told[0]["images"][0], "image"), text(&told[0]["images"][0], "id")),
+        ("seagull-own-image:1", &*first)
+    );
+    let repro = |arguments: &[&str]| {
+        let all = [&["repro", "last", "test_x"], arguments].concat();
+        let output = docker.seagull(&suite, &all).output().unwrap();
+        assert_eq!(output.status.code(), Some(100), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = repro(&[]);
+    assert!(!said.contains("sha256:"), "it is the same: {said}");
+    let second = docker.image(name, "second");
+    let said = repro(&["--hold-on-failure", "10m"]);
+    let expected = format!("{name}:1 is {second} by now; the run's {first} is used");
+    assert!(said.contains(&expected), "{said}");
+    let objects = docker.objects(&suite);
+    let keeper = objects.iter().find(|name| name.ends_with("-keeper")).expect("it is held");
+    assert_eq!(text(&docker.ask(&format!("/containers/{keeper}/json")), "Image"), first);
+    let down = docker.seagull(&suite, &["services", "down", "db"]).output().unwrap();
+    assert!(down.status.success(), "{down:?}");
+    docker.tell("DELETE", &format!("/images/{first}"), "");
+    let said = repro(&[]);
+    let expected = format!(
+        "{name}:1 was {first} in the run, which is not to be had (it was from no registry); {second} is used instead"
+    );
+    assert!(said.contains(&expected), "{said}");
+    docker.tell("DELETE", &format!("/images/{name}:1"), "");
+    suite.marked().all_gone_within(GUARDED);
+}
+
+#[test]
+fn the_services_of_a_failed_test_stay_as_it_left_them_for_a_while_and_no_other_test_has_them() {
+    let Some(docker) = Docker::get() else { return };
+    let test = "def test_a(keeper):\n    assert keeper('a') == ['b']\n\
+                def test_b(keeper):\n    assert keeper('b') == ['b']\n\
+                def test_c(keeper):\n    keeper('c')\n    __import__('os')._exit(3)\n";
+    let suite = suite(&[("tests/db/test_x.py", test)]);
+    let mut running = start(&docker, &suite, &["--slots", "1", "--hold-on-failure", "10m", "tests"]);
+    running.until(is("run_finished"));
+    let finished = running.finish();
+    finished.expect_counts(100, &[("failed", 2), ("passed", 1)]);
+    let held: Vec<String> = finished.all("held").iter().map(|event| text(event, "test").to_owned()).collect();
+    assert_eq!(held, ["tests/db/test_x.py::test_a", "tests/db/test_x.py::test_c"]);
+    assert_eq!(docker.objects(&suite).len(), 4, "a network and a service each");
+    let seagull = |arguments: &[&str]| {
+        let output = docker.seagull(&suite, arguments).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned(), output)
+    };
+    // The last is had by its name, with what its test has told it.
+    let ask = "import os, socket; where = os.environ['SEAGULL_SERVICE_KEEPER_HOST'], int(os.environ['SEAGULL_SERVICE_KEEPER_PORT'])\n\
+               c = socket.create_connection(where); c.sendall(b'me\\n'); print(c.makefile().read().split())";
+    let (code, said, output) = seagull(&["services", "shell", "db", "--", "python3", "-c", ask]);
+    assert_eq!((code, said.as_str()), (Some(0), "['b', 'c', 'me']\n"), "{output:?}");
+    // Neither another run nor who looks for what is left takes them.
+    start(&docker, &suite, &["--slots", "1", "tests"]).finish().expect_counts(100, &[("failed", 3)]);
+    let (_, said, _) = seagull(&["executor", "gc", "--dry-run"]);
+    assert!(!said.contains("-keeper"), "{said}");
+    assert_eq!(docker.objects(&suite).len(), 4);
+    let (code, _, output) = seagull(&["services", "down", "db"]);
+    assert_eq!((code, docker.objects(&suite).len()), (Some(0), 0), "{output:?}");
+    suite.marked().all_gone_within(GUARDED);
+}
+
+#[test]
+fn services_that_stay_go_by_themselves_and_those_of_tests_that_were_interrupted_do_not_stay() {
+    let Some(docker) = Docker::get() else { return };
+    let test = "def test_a(keeper):\n    keeper('a')\n    assert 0\n";
+    let suite = suite(&[("tests/db/test_x.py", test)]);
+    let running = start(&docker, &suite, &["--slots", "1", "--hold-on-failure", "5s", "tests"]);
+    running.finish().expect_counts(100, &[("failed", 1)]);
+    suite.marked().all_gone_within(GUARDED);
+    assert_eq!(docker.objects(&suite), [""; 0]);
+    suite.write(
+        "tests/db/test_x.py",
+        "def test_a(keeper):\n    keeper('a')\n    __import__('time').sleep(60)\n",
+    );
+    let mut running = start(&docker, &suite, &["--hold-on-failure", "10m", "--grace", "1s", "tests"]);
+    running.until(is("test_started"));
+    running.signal(Signal::SIGINT);
+    running.wait();
+    suite.marked().all_gone_within(GUARDED);
+    assert_eq!(docker.objects(&suite), [""; 0]);
+}
