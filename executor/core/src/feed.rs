@@ -22,7 +22,8 @@ impl State {
         let worker = self.slots[usize::from(slot.0)].worker.as_ref();
         match (worker, needed) {
             (None, Some((attempt, whole))) => {
-                if self.has_room(slot, self.attempts[&attempt].surroundings.needs) {
+                let next = &self.attempts[&attempt];
+                if self.has_room(slot, &next.run, next.surroundings) {
                     self.start(slot, attempt, whole);
                 } else {
                     self.make_room(slot);
@@ -63,7 +64,7 @@ impl State {
     /// What a slot is going to start a worker for when its present one is gone, where that is known by now, and there is
     /// room for it beside that.
     pub fn needs_next(&self, slot: SlotIndex) -> Option<(RunId, Surroundings)> {
-        self.wants_next(slot).filter(|(_, of)| self.has_room_ahead(slot, of.needs))
+        self.wants_next(slot).filter(|(run, of)| self.has_room_ahead(slot, run, *of))
     }
 
     pub(crate) fn wants_next(&self, slot: SlotIndex) -> Option<(RunId, Surroundings)> {

@@ -6,6 +6,8 @@ use seagull_domain::Resources;
 
 use crate::State;
 use crate::controller::Node;
+use crate::room::together;
+use crate::slot::Worker;
 
 impl State {
     /// Panics, saying what, if an invariant is broken.
@@ -46,11 +48,11 @@ impl State {
             assert!(known, "{}: a worker waits for nobody", worker.run);
             assert!(!worker.has_last || worker.retired, "{}: a worker that has its last goes on", worker.run);
         }
-        let needs: Vec<_> =
-            workers().map(|w| w.surroundings.needs).filter(|needs| *needs != Resources::default()).collect();
-        let all = needs.iter().copied().reduce(Resources::and).unwrap_or_default();
+        let takes = |of: &&Worker| of.surroundings.needs.and(of.surroundings.shared) != Resources::default();
+        let needs = together(workers().map(|of| (&of.run, of.surroundings)));
+        let all = needs.iter().copied().fold(Resources::default(), Resources::and);
         assert!(
-            needs.len() < 2 || self.capacity.have_room(needs[1..].iter().copied(), needs[0]),
+            workers().filter(takes).count() < 2 || self.capacity.hold_all(needs.into_iter()),
             "workers need {all:?}, and there is {:?}",
             self.capacity
         );

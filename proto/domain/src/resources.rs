@@ -5,21 +5,25 @@ use serde::{Deserialize, Serialize};
 use crate::{Definition, Environment, Limits, Scope, Service, Suite};
 
 /// Memory and cores.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub struct Resources {
     pub memory_kib: u64,
     /// Thousandths of a core.
     pub millicpus: u64,
 }
 
-/// What an environment needs: what is written for its services and for its tests' container, together. What has no limit
-/// counts for nothing.
+/// What an environment needs: what is written for its services and for its tests' container. What has no limit counts for
+/// nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Size {
+    /// Of each worker.
     pub ordinary: Resources,
     /// With twice the memory for its tests, where that is limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub larger: Option<Resources>,
+    /// What its workers share on an executor, which is there once.
+    #[serde(default)]
+    pub shared: Resources,
 }
 
 impl Resources {
@@ -34,11 +38,13 @@ impl Resources {
 
     /// Whether what is needed is there beside what others use.
     pub fn have_room(self, used: impl Iterator<Item = Resources>, needs: Resources) -> bool {
-        if needs == Resources::default() {
-            return true;
-        }
+        needs == Resources::default() || self.hold_all(used.chain([needs]))
+    }
+
+    /// Whether there is enough for all of it at once.
+    pub fn hold_all(self, used: impl Iterator<Item = Resources>) -> bool {
         let capped = |of: Resources| Resources { millicpus: of.millicpus.min(self.millicpus), ..of };
-        let all = used.map(capped).fold(capped(needs), Resources::and);
+        let all = used.map(capped).fold(Resources::default(), Resources::and);
         all.memory_kib <= self.memory_kib && all.millicpus <= self.millicpus
     }
 
@@ -68,13 +74,13 @@ impl Resources {
 }
 
 impl Size {
-    fn of(environment: &Environment, services: impl Iterator<Item = Resources>) -> Size {
+    fn of(environment: &Environment, services: impl Iterator<Item = Resources>, shared: Resources) -> Size {
         let limits = environment.container.iter().map(|container| Resources::of(&container.limits));
         let tests = limits.fold(Resources::default(), Resources::and);
         let ordinary = services.fold(tests, Resources::and);
         let more = Resources { memory_kib: tests.memory_kib, millicpus: 0 };
         let larger = (more.memory_kib > 0).then(|| ordinary.and(more));
-        Size { ordinary, larger }
+        Size { ordinary, larger, shared }
     }
 }
 
@@ -91,11 +97,12 @@ impl Suite {
 }
 
 impl Definition {
-    /// Without what is shared: that is there once, and no worker's.
     pub fn size(&self) -> Size {
-        let own = self.services.values().filter(|service| !Scope::SHARED.contains(&service.scope));
-        let services = own.map(|service: &Service| Resources::of(&service.limits));
-        Size::of(&self.environment, services)
+        let is_shared = |service: &&Service| Scope::SHARED.contains(&service.scope);
+        let (shared, own): (Vec<_>, Vec<_>) = self.services.values().partition(is_shared);
+        let of = |service: &Service| Resources::of(&service.limits);
+        let shared = shared.into_iter().map(of).fold(Resources::default(), Resources::and);
+        Size::of(&self.environment, own.into_iter().map(of), shared)
     }
 
     /// The same for a larger slot: its tests have twice the memory.
@@ -132,8 +139,13 @@ mod tests {
         suite.environments.insert("outside".into(), Environment { services, ..Environment::default() });
         let sizes = suite.sizes();
         assert_eq!(sizes[0], Size::default());
-        assert_eq!(sizes[1], Size { ordinary: some(130, 1500), larger: Some(some(160, 1500)) });
-        assert_eq!(sizes[2], Size { ordinary: some(100, 500), larger: None });
+        let of = |ordinary, larger| Size { ordinary, larger, shared: Resources::default() };
+        assert_eq!(sizes[1], of(some(130, 1500), Some(some(160, 1500))));
+        assert_eq!(sizes[2], of(some(100, 500), None));
+        suite.services.get_mut("pg").unwrap().scope = Scope::Run;
+        let shared = Size { ordinary: some(30, 1000), larger: Some(some(60, 1000)), shared: some(100, 500) };
+        assert_eq!(suite.sizes()[1], shared, "it is there once");
+        suite.services.get_mut("pg").unwrap().scope = Scope::Slot;
         let larger = suite.definition(EnvironmentNumber(1)).unwrap().unwrap().larger();
         assert_eq!(larger.size().ordinary, some(160, 1500));
         suite.services.get_mut("pg").unwrap().limits = limits(None, None);

@@ -185,8 +185,10 @@ pub struct Surroundings {
     pub environment: EnvironmentNumber,
     /// Whether its tests have twice the memory that is written.
     pub larger: bool,
-    /// What all of that takes of its executor.
+    /// What it takes of its executor by itself.
     pub needs: Resources,
+    /// What workers of its run and environment there share takes, all together.
+    pub shared: Resources,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -109,6 +109,8 @@ impl From<DesiredAttempt> for v1::DesiredAttempt {
             larger: desired.surroundings.larger,
             memory_kib: desired.surroundings.needs.memory_kib.min(limits::NUMBER),
             millicpus: desired.surroundings.needs.millicpus.min(limits::NUMBER),
+            shared_memory_kib: desired.surroundings.shared.memory_kib.min(limits::NUMBER),
+            shared_millicpus: desired.surroundings.shared.millicpus.min(limits::NUMBER),
         }
     }
 }
@@ -138,6 +140,13 @@ impl TryFrom<v1::DesiredAttempt> for DesiredAttempt {
                 needs: Resources {
                     memory_kib: scalar::number(message.memory_kib, "DesiredAttempt.memory_kib")?,
                     millicpus: scalar::number(message.millicpus, "DesiredAttempt.millicpus")?,
+                },
+                shared: Resources {
+                    memory_kib: scalar::number(
+                        message.shared_memory_kib,
+                        "DesiredAttempt.shared_memory_kib",
+                    )?,
+                    millicpus: scalar::number(message.shared_millicpus, "DesiredAttempt.shared_millicpus")?,
                 },
             },
         })

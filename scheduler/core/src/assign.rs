@@ -123,13 +123,14 @@ impl<'a> Work<'a> {
             let default = EnvironmentNumber::default();
             let wanted = self.run.ordinary(default);
             let takes = |place: &&Place| {
-                !self.held_back.contains(place, default) && state.has_room(place, &wanted, &rooms.promised)
+                !self.held_back.contains(place, default)
+                    && state.has_room(place, self.id, &wanted, &rooms.promised)
             };
             let mut free = rooms.idle.iter().filter(takes).copied();
             let any = free.clone().next().filter(|_| !state.has_untried(self.run, &BTreeSet::new()));
             let place = free.find(|place| self.run.in_vain_on(place.0) == 0).or(any)?;
             rooms.take_idle(&place);
-            rooms.promise(place, &wanted);
+            rooms.promise(place, self.id, &wanted);
             return Some(self.matched(None, place));
         }
         while let Some((id, bundle, may_move)) = self.next_bundle() {
@@ -211,7 +212,7 @@ impl<'a> Work<'a> {
         };
         let goes = |(_, bundle): &(&BundleId, &Bundle)| {
             let wanted = state.wanted_by(run, bundle);
-            state.has_room(place, &wanted, &rooms.promised)
+            state.has_room(place, self.id, &wanted, &rooms.promised)
                 && may_go(state, (bundle, &wanted), &self.held_back, place.0, executor)
         };
         let length = |(id, bundle): &(&BundleId, &Bundle)| {
@@ -230,7 +231,7 @@ impl<'a> Work<'a> {
         rooms: &mut Rooms<'a>,
     ) -> Match {
         rooms.take(place, self.id, bundle);
-        rooms.promise(place, wanted);
+        rooms.promise(place, self.id, wanted);
         let before = self.run.worker(place.0, place.1).map(|worker| worker.environment);
         self.shares.moved(before, self.run.environment_of(bundle), bundle);
         self.given.insert(id);
@@ -281,7 +282,7 @@ impl<'a> Work<'a> {
         rooms: &Rooms<'a>,
     ) -> Option<Place<'a>> {
         let environment = wanted.environment;
-        let has_room = |place: &&Place| state.has_room(place, wanted, &rooms.promised);
+        let has_room = |place: &&Place| state.has_room(place, self.id, wanted, &rooms.promised);
         let next = || rooms.next.get(self.id).into_iter().flatten();
         if !rooms.idle.iter().chain(next()).any(|place| has_room(&place)) {
             self.full.insert(*wanted);

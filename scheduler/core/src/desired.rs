@@ -36,6 +36,7 @@ fn wanted(state: &State, executor: &ExecutorId) -> Wanted {
                 environment: attempt.environment,
                 larger: attempt.larger,
                 needs: run.needs_of(attempt),
+                shared: run.size(attempt.environment).shared,
             },
             generation: attempt.generation,
             cancel: run.is_cancelling() || attempt.withdrawn || attempt.superseded,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seagull_domain::{BundleId, ExecutorId, Resources, RunId};
+use seagull_domain::{BundleId, ExecutorId, RunId};
 
 use crate::State;
 use crate::run::Bundle;
@@ -103,9 +103,9 @@ impl<'a> Rooms<'a> {
     }
 
     /// Something that wants so much goes there.
-    pub fn promise(&mut self, place: Place<'a>, wanted: &Wanted) {
-        if wanted.needs() != Resources::default() {
-            self.promised.entry(place.0).or_default().push((place.1, wanted.needs()));
+    pub fn promise(&mut self, place: Place<'a>, run: &'a RunId, wanted: &Wanted) {
+        if !wanted.is_nothing() {
+            self.promised.entry(place.0).or_default().push((place.1, run, *wanted));
         }
     }
 

@@ -164,7 +164,7 @@ fn place<'a>(state: &State, late: &Late, idle: &[Place<'a>]) -> Option<Place<'a>
         let is_elsewhere = *id != late.executor && !test.missing_on.contains(*id);
         is_elsewhere
             && !held_back.is_no_help(&(*id, *slot), test.environment)
-            && state.has_room(&(*id, *slot), &wanted, &Promised::new())
+            && state.has_room(&(*id, *slot), late.id, &wanted, &Promised::new())
     };
     let free = idle.iter().copied().filter(may_go);
     free.max_by_key(|place| (late.run.worker(place.0, place.1).is_some(), Reverse(*place)))

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use seagull_domain::{
-    EnvironmentNumber, ExecutorId, Outcome, Resources, Size, SlotIndex, TestCause, TestIndex, TestResult,
+    EnvironmentNumber, ExecutorId, Outcome, Resources, RunId, Size, SlotIndex, TestCause, TestIndex,
+    TestResult,
 };
 
 use crate::State;
@@ -18,32 +19,55 @@ use crate::state::{Executor, Place};
 pub(crate) struct Wanted {
     pub environment: EnvironmentNumber,
     pub larger: bool,
-    memory_kib: u64,
-    millicpus: u64,
+    /// Of a worker by itself, and what all of its run and environment share.
+    needs: Resources,
+    shared: Resources,
 }
 
 impl Wanted {
-    pub fn needs(&self) -> Resources {
-        Resources { memory_kib: self.memory_kib, millicpus: self.millicpus }
+    /// Whether it takes whatever there is.
+    pub fn is_nothing(&self) -> bool {
+        self.needs.and(self.shared) == Resources::default()
     }
 
     /// Whether the executor has so much, whatever else it runs now.
     pub fn fits(&self, executor: &Executor) -> bool {
-        executor.capacity.hold(self.needs())
+        executor.capacity.hold(self.needs.and(self.shared))
     }
 }
 
 /// What is going to be on executors that they do not report yet.
-pub(crate) type Promised<'a> = BTreeMap<&'a ExecutorId, Vec<(SlotIndex, Resources)>>;
+pub(crate) type Promised<'a> = BTreeMap<&'a ExecutorId, Vec<(SlotIndex, &'a RunId, Wanted)>>;
+
+/// What an executor's slots take.
+#[derive(Default)]
+pub(crate) struct Used<'a> {
+    slots: BTreeMap<SlotIndex, Resources>,
+    /// What workers of a run and an environment share is there once.
+    shared: BTreeMap<(&'a RunId, EnvironmentNumber), Resources>,
+}
+
+impl<'a> Used<'a> {
+    fn add(&mut self, slot: SlotIndex, run: &'a RunId, wanted: Wanted) {
+        let of_slot = self.slots.entry(slot).or_default();
+        *of_slot = of_slot.or(wanted.needs);
+        self.shared.insert((run, wanted.environment), wanted.shared);
+    }
+
+    fn all(&self) -> impl Iterator<Item = Resources> {
+        self.slots.values().chain(self.shared.values()).copied()
+    }
+}
 
 impl Run {
-    fn size(&self, environment: EnvironmentNumber) -> Size {
+    pub(crate) fn size(&self, environment: EnvironmentNumber) -> Size {
         self.sizes.get(usize::from(environment.0)).copied().unwrap_or_default()
     }
 
     /// Of an environment, with the memory that is written.
     pub(crate) fn ordinary(&self, environment: EnvironmentNumber) -> Wanted {
-        wanted(environment, false, self.size(environment).ordinary)
+        let Size { ordinary: needs, shared, .. } = self.size(environment);
+        Wanted { environment, larger: false, needs, shared }
     }
 
     /// Whether what ran there could have run with more memory.
@@ -67,7 +91,7 @@ impl State {
         let environment =
             tests.clone().next().map_or_else(Default::default, |test| run.test(test).environment);
         if run.sizes.is_empty() {
-            return wanted(environment, false, Resources::default());
+            return run.ordinary(environment);
         }
         let larger = tests.any(|test| run.test(test).larger);
         let larger = larger.then(|| self.larger(run, environment)).flatten();
@@ -76,7 +100,8 @@ impl State {
 
     /// A larger slot for an environment, if there is an executor that can have one.
     fn larger(&self, run: &Run, environment: EnvironmentNumber) -> Option<Wanted> {
-        let larger = wanted(environment, true, run.size(environment).larger?);
+        let Size { larger: needs, shared, .. } = run.size(environment);
+        let larger = Wanted { environment, larger: true, needs: needs?, shared };
         let held_back = HeldBack::of(self, run);
         let has_one = |(id, executor): (&ExecutorId, &Executor)| {
             executor.boot.is_some() && held_back.leaves_any(id, executor, &larger)
@@ -90,40 +115,34 @@ impl State {
         is_over && result.last && !attempt.larger && self.larger(run, attempt.environment).is_some()
     }
 
-    /// Whether a place has what is wanted beside what its executor has in other slots.
-    pub(crate) fn has_room(&self, place: &Place, wanted: &Wanted, promised: &Promised) -> bool {
-        let needs = wanted.needs();
-        if needs == Resources::default() {
+    /// Whether a place has what a run wants beside what its executor has in other slots.
+    pub(crate) fn has_room(&self, place: &Place, run: &RunId, wanted: &Wanted, promised: &Promised) -> bool {
+        if wanted.is_nothing() {
             return true;
         }
         let Some(executor) = self.executors.get(place.0) else { return false };
         let mut used = self.used(place.0);
-        for (slot, needs) in promised.get(place.0).into_iter().flatten() {
-            let of_slot = used.entry(*slot).or_default();
-            *of_slot = of_slot.or(*needs);
+        for (slot, run, wanted) in promised.get(place.0).into_iter().flatten() {
+            used.add(*slot, run, *wanted);
         }
-        let needs = used.remove(&place.1).map_or(needs, |own| own.or(needs));
-        executor.capacity.have_room(used.into_values(), needs)
+        used.add(place.1, run, *wanted);
+        executor.capacity.hold_all(used.all())
     }
 
-    /// What each slot of an executor needs for what it has.
-    pub(crate) fn used(&self, id: &ExecutorId) -> BTreeMap<SlotIndex, Resources> {
+    /// What an executor needs for what it has.
+    pub(crate) fn used(&self, id: &ExecutorId) -> Used<'_> {
         let done = self.executors.get(id).map(|executor| &executor.done);
-        let mut used: BTreeMap<SlotIndex, Resources> = BTreeMap::new();
-        for (attempt, run) in self.placed.get(id).into_iter().flatten() {
-            let run = &self.runs[run];
+        let mut used = Used::default();
+        for (attempt, id) in self.placed.get(id).into_iter().flatten() {
+            let run = &self.runs[id];
             if run.sizes.is_empty() || done.is_some_and(|done| done.contains(attempt)) {
                 continue;
             }
             let attempt = &run.attempts[attempt];
-            let of_slot = used.entry(attempt.slot).or_default();
-            *of_slot = of_slot.or(run.needs_of(attempt));
+            let (environment, larger, needs) = (attempt.environment, attempt.larger, run.needs_of(attempt));
+            let shared = run.size(environment).shared;
+            used.add(attempt.slot, id, Wanted { environment, larger, needs, shared });
         }
         used
     }
-}
-
-fn wanted(environment: EnvironmentNumber, larger: bool, needs: Resources) -> Wanted {
-    let Resources { memory_kib, millicpus } = needs;
-    Wanted { environment, larger, memory_kib, millicpus }
 }

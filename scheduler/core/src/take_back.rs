@@ -56,7 +56,7 @@ pub(crate) fn best_take_backs(state: &State, now: Instant, of: For) -> Vec<TakeB
     let promised = Promised::new();
     let helps = |place: &Place, (run, environment): &(RunId, EnvironmentNumber)| {
         let wanted = state.runs[run].ordinary(*environment);
-        !held_back[run].is_no_help(place, *environment) && state.has_room(place, &wanted, &promised)
+        !held_back[run].is_no_help(place, *environment) && state.has_room(place, run, &wanted, &promised)
     };
     let mut helped: BTreeSet<_> = victims.iter().map(of).collect();
     helped.retain(|of| idle_slots(state).any(|place| helps(&place, of)));

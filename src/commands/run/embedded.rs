@@ -240,7 +240,7 @@ fn execute(start: &Start, channel: Channel, token: Token, tell: Tell) -> anyhow:
 fn fits_here(suite: &Suite) -> anyhow::Result<()> {
     let capacity = machine::capacity();
     for (number, size) in suite.numbers().zip(suite.sizes()) {
-        let (needs, name) = (size.ordinary, suite.name_of(number).unwrap_or_default());
+        let (needs, name) = (size.ordinary.and(size.shared), suite.name_of(number).unwrap_or_default());
         if !capacity.hold(needs) {
             return Err(usage(format!(
                 "environment {name} needs {} of memory, with its services, and there is {} for tests here\n\

@@ -189,6 +189,33 @@ fn a_worker_waits_until_there_is_room_for_it_and_those_with_nothing_to_do_make_r
 }
 
 #[test]
+fn what_workers_of_a_run_and_an_environment_share_is_counted_once() {
+    let begins = |environments: [u16; 2]| {
+        let mut world = World::new();
+        world.state = State::new("e".parse().unwrap(), "b".parse().unwrap(), 2, Settings::default());
+        world.state.capacity = Resources { memory_kib: 100, millicpus: u64::MAX };
+        let sized = |slot: u16| {
+            let mut wanted = wanted(u64::from(slot) + 1, Kind::Run, u32::from(slot));
+            wanted.slot = SlotIndex(slot);
+            wanted.surroundings.environment = EnvironmentNumber(environments[usize::from(slot)]);
+            wanted.surroundings.needs = Resources { memory_kib: 10, millicpus: 0 };
+            wanted.surroundings.shared = Resources { memory_kib: 60, millicpus: 0 };
+            wanted
+        };
+        world.desired = vec![sized(0), sized(1)];
+        world.answer(Vec::new());
+        let begins = |attempt: u32| {
+            let contents = contents(1, &[entry(attempt, 0)]);
+            let event = Event::Contents { attempt: AttemptId(attempt.into()), contents };
+            matches!(world.step(event)[..], [Effect::Start(_)])
+        };
+        [1, 2].map(begins)
+    };
+    assert_eq!(begins([1, 1]), [true, true], "80 of 100");
+    assert_eq!(begins([1, 2]), [true, false], "140 of 100");
+}
+
+#[test]
 fn what_a_sandbox_was_made_of_is_told_before_what_runs_there_and_again_where_it_is_another() {
     let images = |id: &str| vec![ImageUsed { image: "db:1".into(), id: id.into(), digest: String::new() }];
     let mut world = World::wanting(Kind::Run);

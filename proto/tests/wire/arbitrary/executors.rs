@@ -140,6 +140,7 @@ impl Source {
                 environment: EnvironmentNumber(self.small(limits::ENVIRONMENTS as u32) as u16),
                 larger: self.coin(),
                 needs: Resources { memory_kib: self.number(), millicpus: self.number() },
+                shared: Resources { memory_kib: self.number(), millicpus: self.number() },
             },
         }
     }

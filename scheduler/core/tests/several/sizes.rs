@@ -2,8 +2,8 @@
 
 use seagull_domain::{
     AttemptId, AttemptState, Digest, Discovery, EndCause, Environment, EnvironmentNumber, Evidence,
-    ExecutorId, Limits, Outcome, Record, RunSpec, SlotIndex, TestCause, TestContainer, TestIndex, Verdict,
-    Whereabouts,
+    ExecutorId, Limits, Outcome, Record, RunSpec, Scope, Service, SlotIndex, TestCause, TestContainer,
+    TestIndex, Verdict, Whereabouts,
 };
 use seagull_scheduler_core::What;
 
@@ -14,10 +14,21 @@ const LIMITED: EnvironmentNumber = EnvironmentNumber(1);
 
 /// A run of bundles of one test each, whose containers have 100 KiB, on executors of so much memory and so many slots.
 fn running(executors: &[(&'static str, u64, u16)], count: u32) -> World {
-    let limits = Limits { memory_kib: Some(100), ..Limits::default() };
-    let container = Some(TestContainer { limits, ..TestContainer::default() });
+    running_beside(None, executors, count)
+}
+
+/// The same, with a service of so many KiB that all of them share.
+fn running_beside(shared: Option<u64>, executors: &[(&'static str, u64, u16)], count: u32) -> World {
+    let limited = |memory_kib| Limits { memory_kib: Some(memory_kib), ..Limits::default() };
+    let container = Some(TestContainer { limits: limited(100), ..TestContainer::default() });
     let mut spec = RunSpec { retries: 0, ..spec("r") };
-    spec.suite.environments.insert("x".into(), Environment { container, ..Environment::default() });
+    let services =
+        shared.map(|kib| Service { limits: limited(kib), scope: Scope::Run, ..Service::default() });
+    let services = services.map(|service| ("search".to_owned(), service));
+    let named = services.iter().map(|(name, _)| name.clone()).collect();
+    spec.suite.services.extend(services);
+    let environment = Environment { container, services: named, ..Environment::default() };
+    spec.suite.environments.insert("x".into(), environment);
     let mut world = World::of_spec(spec);
     for (executor, memory_kib, slots) in executors {
         let known = world.executors.entry(executor).or_default();
@@ -58,6 +69,12 @@ fn an_executor_is_given_no_more_than_it_has() {
     assert_eq!(begun.len(), 2, "{begun:?}");
     let facts = comes_to(&mut world, "a", begun[0].0, result(0, Outcome::Passed));
     assert_eq!(assigned(&facts).len(), 1, "what it had is free: {facts:?}");
+}
+
+#[test]
+fn what_its_workers_share_is_counted_once() {
+    let begun = |memory_kib| live(&running_beside(Some(50), &[("a", memory_kib, 4)], 4)).len();
+    assert_eq!([149, 150, 249, 250, 350].map(begun), [0, 1, 1, 2, 3]);
 }
 
 #[test]
