@@ -25,6 +25,7 @@ fn wanted(state: &State, executor: &ExecutorId) -> Wanted {
     attempts.sort_by_key(|(run, id, _)| (run.attempts[id].slot, *id));
     let attempts = attempts.into_iter().map(|(run, id, run_id)| {
         let attempt = &run.attempts[&id];
+        let sized = run.sized(attempt.environment, attempt.larger);
         DesiredAttempt {
             attempt: id,
             run: run_id.clone(),
@@ -35,8 +36,8 @@ fn wanted(state: &State, executor: &ExecutorId) -> Wanted {
             surroundings: Surroundings {
                 environment: attempt.environment,
                 larger: attempt.larger,
-                needs: run.needs_of(attempt),
-                shared: run.size(attempt.environment).shared,
+                needs: sized.needs,
+                shared: sized.shared,
             },
             generation: attempt.generation,
             cancel: run.is_cancelling() || attempt.withdrawn || attempt.superseded,

@@ -20,8 +20,8 @@ pub(crate) struct Wanted {
     pub environment: EnvironmentNumber,
     pub larger: bool,
     /// Of a worker by itself, and what all of its run and environment share.
-    needs: Resources,
-    shared: Resources,
+    pub needs: Resources,
+    pub shared: Resources,
 }
 
 impl Wanted {
@@ -66,18 +66,19 @@ impl Run {
 
     /// Of an environment, with the memory that is written.
     pub(crate) fn ordinary(&self, environment: EnvironmentNumber) -> Wanted {
-        let Size { ordinary: needs, shared, .. } = self.size(environment);
-        Wanted { environment, larger: false, needs, shared }
+        self.sized(environment, false)
+    }
+
+    /// With twice the memory for its tests, if it is to be larger.
+    pub(crate) fn sized(&self, environment: EnvironmentNumber, larger: bool) -> Wanted {
+        let size = self.size(environment);
+        let needs = size.larger.filter(|_| larger).unwrap_or(size.ordinary);
+        Wanted { environment, larger, needs, shared: size.shared }
     }
 
     /// Whether what ran there could have run with more memory.
     pub(crate) fn lacks_larger(&self, attempt: &Attempt) -> bool {
         !attempt.larger && self.size(attempt.environment).larger.is_some()
-    }
-
-    pub(crate) fn needs_of(&self, attempt: &Attempt) -> Resources {
-        let size = self.size(attempt.environment);
-        size.larger.filter(|_| attempt.larger).unwrap_or(size.ordinary)
     }
 }
 
@@ -100,8 +101,8 @@ impl State {
 
     /// A larger slot for an environment, if there is an executor that can have one.
     fn larger(&self, run: &Run, environment: EnvironmentNumber) -> Option<Wanted> {
-        let Size { larger: needs, shared, .. } = run.size(environment);
-        let larger = Wanted { environment, larger: true, needs: needs?, shared };
+        run.size(environment).larger?;
+        let larger = run.sized(environment, true);
         let held_back = HeldBack::of(self, run);
         let has_one = |(id, executor): (&ExecutorId, &Executor)| {
             executor.boot.is_some() && held_back.leaves_any(id, executor, &larger)
@@ -139,9 +140,7 @@ impl State {
                 continue;
             }
             let attempt = &run.attempts[attempt];
-            let (environment, larger, needs) = (attempt.environment, attempt.larger, run.needs_of(attempt));
-            let shared = run.size(environment).shared;
-            used.add(attempt.slot, id, Wanted { environment, larger, needs, shared });
+            used.add(attempt.slot, id, run.sized(attempt.environment, attempt.larger));
         }
         used
     }

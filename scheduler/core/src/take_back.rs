@@ -52,10 +52,13 @@ pub(crate) fn best_take_backs(state: &State, now: Instant, of: For) -> Vec<TakeB
     victims.retain(|victim| of == For::Idle || is_late(victim));
     let runs: BTreeMap<_, _> = victims.iter().map(|victim| (victim.run_id, victim.run)).collect();
     let held_back: BTreeMap<_, _> = runs.iter().map(|(id, run)| (*id, HeldBack::of(state, run))).collect();
-    let of = |victim: &Victim| (RunId::clone(victim.run_id), victim.attempt.environment);
+    let of = |victim: &Victim| {
+        let Attempt { environment, larger, .. } = *victim.attempt;
+        (RunId::clone(victim.run_id), environment, larger)
+    };
     let promised = Promised::new();
-    let helps = |place: &Place, (run, environment): &(RunId, EnvironmentNumber)| {
-        let wanted = state.runs[run].ordinary(*environment);
+    let helps = |place: &Place, (run, environment, larger): &(RunId, EnvironmentNumber, bool)| {
+        let wanted = state.runs[run].sized(*environment, *larger);
         !held_back[run].is_no_help(place, *environment) && state.has_room(place, run, &wanted, &promised)
     };
     let mut helped: BTreeSet<_> = victims.iter().map(of).collect();

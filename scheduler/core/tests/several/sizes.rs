@@ -14,11 +14,12 @@ const LIMITED: EnvironmentNumber = EnvironmentNumber(1);
 
 /// A run of bundles of one test each, whose containers have 100 KiB, on executors of so much memory and so many slots.
 fn running(executors: &[(&'static str, u64, u16)], count: u32) -> World {
-    running_beside(None, executors, count)
+    running_beside(None, executors, &vec![10; count as usize])
 }
 
-/// The same, with a service of so many KiB that all of them share.
-fn running_beside(shared: Option<u64>, executors: &[(&'static str, u64, u16)], count: u32) -> World {
+/// The same of tests that take so many seconds, with a service of so many KiB that all of them share.
+fn running_beside(shared: Option<u64>, executors: &[(&'static str, u64, u16)], seconds: &[u64]) -> World {
+    let count = seconds.len() as u32;
     let limited = |memory_kib| Limits { memory_kib: Some(memory_kib), ..Limits::default() };
     let container = Some(TestContainer { limits: limited(100), ..TestContainer::default() });
     let mut spec = RunSpec { retries: 0, ..spec("r") };
@@ -41,6 +42,7 @@ fn running_beside(shared: Option<u64>, executors: &[(&'static str, u64, u16)], c
     world.report(first, &[]);
     let mut plan = plan((0..count).map(|test| tests([test])).collect(), Vec::new(), 0);
     plan.environments = vec![LIMITED; count as usize];
+    plan.predicted_us = seconds.iter().map(|seconds| seconds * 1_000_000).collect();
     world.plans(plan);
     world
 }
@@ -73,7 +75,7 @@ fn an_executor_is_given_no_more_than_it_has() {
 
 #[test]
 fn what_its_workers_share_is_counted_once() {
-    let begun = |memory_kib| live(&running_beside(Some(50), &[("a", memory_kib, 4)], 4)).len();
+    let begun = |memory_kib| live(&running_beside(Some(50), &[("a", memory_kib, 4)], &[10; 4])).len();
     assert_eq!([149, 150, 249, 250, 350].map(begun), [0, 1, 1, 2, 3]);
 }
 
@@ -128,4 +130,29 @@ fn where_there_is_no_larger_slot_the_failure_stands_and_says_so() {
     });
     let expected = "over its memory limit; no executor has the memory for another try with twice as much";
     assert_eq!(message.as_deref(), Some(expected));
+}
+
+#[test]
+fn what_needs_a_larger_slot_is_not_taken_back_for_one_that_is_not() {
+    // The long one is to be where there is no larger slot: who gets which is not what this is about.
+    let long = |world: &World, on: &str| {
+        let (attempt, ..) =
+            live(world).into_iter().find(|(_, executor, ..)| executor.as_str() == on).unwrap();
+        let (test, _) = *world.state.runs[&run()].attempts[&attempt].left.values().next().unwrap();
+        (test == TestIndex(0)).then_some((attempt, on == "a"))
+    };
+    let places = [("a", [("a", 150, 1), ("b", 200, 1)]), ("b", [("a", 200, 1), ("b", 150, 1)])];
+    let worlds = places.map(|(small, of)| (small, running_beside(None, &of, &[10, 1])));
+    let meant = worlds.into_iter().find(|(small, world)| long(world, small).is_some());
+    let (small, mut world) = meant.expect("one of them has it");
+    let (attempt, is_a) = long(&world, small).unwrap();
+    let small = if is_a { "a" } else { "b" };
+    let facts = comes_to(&mut world, small, attempt, over_memory(0));
+    assert_ne!(assigned(&facts)[0].0, small, "behind the short one: {facts:?}");
+    world.executors.get_mut(small).unwrap().attempts.clear();
+    for _ in 0..3 {
+        world.now = world.now + std::time::Duration::from_millis(100);
+        let facts = world.report(small, &[]);
+        assert!(!facts.iter().any(|what| matches!(what, What::TakeBack { .. })), "{facts:?}");
+    }
 }
