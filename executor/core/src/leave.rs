@@ -1,7 +1,9 @@
 //! Leaving: giving back what has not started, letting what runs end within a limit, and saying so before going.
 //!
 //! What runs goes on until there is only just time to interrupt it, to tear it down, and to deliver what it said. Then
-//! it is given back too: its tests run elsewhere, and nobody is charged.
+//! it is given back too: its tests run elsewhere, and nobody is charged. A test that is predicted to need longer than that
+//! is given back at once, for it would have to begin anew all the same. One that has taken longer than predicted may end at
+//! any time.
 
 use std::time::Duration;
 
@@ -100,7 +102,9 @@ impl State {
     /// When what a worker is at is interrupted because the executor leaves.
     pub(crate) fn hand_back_at(&self, worker: &Worker) -> Option<Instant> {
         let last = self.leaving.as_ref()?.last;
-        Some(Instant(last.0.saturating_sub(worker.grace_ms)))
+        let last = Instant(last.0.saturating_sub(worker.grace_ms));
+        let since = worker.predicted_end().filter(|(_, end)| *end > last).map(|(since, _)| since);
+        Some(since.unwrap_or(last).min(last))
     }
 
     /// The next time that something is interrupted because the executor leaves.

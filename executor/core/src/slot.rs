@@ -170,6 +170,13 @@ impl Worker {
         u64::try_from(corrected).unwrap_or(u64::MAX)
     }
 
+    /// Since when its test runs, and when that is predicted to end; None where nobody knows which it is.
+    pub fn predicted_end(&self) -> Option<(Instant, Instant)> {
+        let (test, since) = self.running.filter(|_| !self.runs_several())?;
+        let (_, entry) = self.fed.front().filter(|(_, entry)| entry.test == test)?;
+        Some((since, since + Duration::from_micros(entry.predicted_us)))
+    }
+
     /// Whether it is at tests that run in one go: it is as soon as it has them.
     pub fn has_batch(&self) -> bool {
         self.batch_us.is_some() && !self.fed.is_empty()

@@ -75,6 +75,23 @@ fn what_does_not_end_in_time_is_interrupted_then_killed_and_blamed_for_nothing()
 }
 
 #[test]
+fn what_is_predicted_not_to_end_in_time_goes_back_at_once() {
+    // Of 60 s the last five are to deliver what was said, and one is the grace.
+    let leaves = |predicted_s: u64, after_s: u64| {
+        let mut long = entry(0, 0);
+        long.predicted_us = predicted_s * 1_000_000;
+        let mut world = World::running(&[long, entry(1, 0)]);
+        world.starts(0);
+        world.wait(Duration::from_secs(after_s));
+        world.leave(60)
+    };
+    assert_eq!(leaves(55, 0), [interrupt(1)]);
+    assert_eq!(leaves(54, 0), []);
+    assert_eq!(leaves(57, 3), [], "3 s of it are over");
+    assert_eq!(leaves(2, 3), [], "it may end at any time");
+}
+
+#[test]
 fn a_worker_that_is_at_its_end_gets_no_more_time_than_there_is() {
     let mut world = World::running(&[entry(0, 0)]);
     world.starts(0);

@@ -37,13 +37,20 @@ fn is_told(story: &Story, execution: &Execution) -> bool {
     !story.is_sound(execution) || story.finished().any(|t| told(&t))
 }
 
+/// What a worker says is heard so soon, but where its executor stands still.
+const HEARD_MS: u64 = 2000;
+
 /// Only where a run stops, an executor leaves or was given up, another copy has ended, or nothing was left to find out.
 fn may_be_interrupted(story: &Story, execution: &Execution) -> bool {
     let (Ended::Interrupted, Some(end)) = (execution.ended, execution.end) else { return true };
     let agent = &story.physical.agents[execution.agent];
-    // What runs goes on until there is only just time to interrupt it.
-    let grace = (story.plan.spec.grace_ms * 1000).div_ceil(agent.rate);
-    let time_is_up = agent.last.is_some_and(|last| last <= end + grace);
+    // What runs goes on until there is only just time to interrupt it, but for what is predicted to need longer: by the
+    // time at which its executor has heard that it runs.
+    let own = |ms: u64| (ms * 1000).div_ceil(agent.rate);
+    let grace = own(story.plan.spec.grace_ms);
+    let predicted = own(story.plan.script(execution.test).predicted_us.div_ceil(1000));
+    let too_long = execution.start + predicted + HEARD_MS + grace;
+    let time_is_up = agent.last.is_some_and(|last| last <= end + grace || last <= too_long);
     let leaves = agent.leaves.is_some_and(|at| at <= end) && time_is_up;
     let stops =
         story.told.iter().any(|(_, at, event)| matches!(event, RunEvent::Stopping { .. }) && *at <= end);
