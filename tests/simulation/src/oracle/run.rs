@@ -2,18 +2,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seagull_domain::{NotExecuted, RunEvent, RunVerdict, Verdict};
+use seagull_domain::{NotExecuted, Recall, RunEvent, RunVerdict, Verdict};
 
 use super::verdicts::{budget_of_run, is_loss, nothing_started};
 use super::{Story, ensure};
 use crate::physical::{AgentLife, WorkerLife};
 use crate::scenario::Discovery;
 
+/// See [`taken_back`].
+const MOVES: usize = 2;
+const UNDER_WAY: usize = 20;
+
 pub fn check(story: &Story) -> Result<(), String> {
     shape(story)?;
     stops(story)?;
     suite_errors(story)?;
+    taken_back(story)?;
     ends(story)
+}
+
+/// What is taken back for an idle slot runs there: for each test that ran or attempt that was lost there are no more such
+/// moves than [`MOVES`], but for some under way.
+fn taken_back(story: &Story) -> Result<(), String> {
+    let count = |of: fn(&RunEvent) -> bool| story.events().filter(|event| of(event)).count();
+    let moves = count(|event| matches!(event, RunEvent::TakenBack { why: Recall::Idle, .. }));
+    let ran = count(|event| matches!(event, RunEvent::TestFinished { .. } | RunEvent::AttemptLost { .. }));
+    let most = MOVES * (ran + UNDER_WAY);
+    ensure(moves <= most, || {
+        format!("{moves} times unstarted tests were taken back for idle slots, and {ran} ran or were lost")
+    })
 }
 
 fn shape(story: &Story) -> Result<(), String> {
