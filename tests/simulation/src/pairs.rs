@@ -5,8 +5,10 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use seagull_domain::{AttemptId, AttemptReport, AttemptState, Batch, EndCause, Instant, Report, RunId};
-use seagull_scheduler_core::{Attempt, Event, Executor, Phase, Run, State, Status};
+use seagull_domain::{
+    AttemptId, AttemptReport, AttemptState, Batch, EndCause, ExecutorId, Instant, Report, RunId,
+};
+use seagull_scheduler_core::{Attempt, Event, Phase, Run, State, Status, Watch};
 
 /// A state and an event.
 pub type Pair = (&'static str, &'static str);
@@ -49,9 +51,27 @@ const RUNS: Table = Table {
         "cannot be planned",
         "anticipated",
         "archived",
+        "recovered",
+        "unwatched for too long",
+        "judge silent for too long",
+        "trial due",
     ],
     impossible: &[
         ("run unknown", &["archived"], "what has ended is archived once"),
+        (
+            "run unknown",
+            &["recovered", "unwatched for too long", "judge silent for too long", "trial due"],
+            "nothing is known of it",
+        ),
+        ("run discovering", &["judge silent for too long"], NOT_JUDGED),
+        ("run discovering, plan anticipated", &["judge silent for too long"], NOT_JUDGED),
+        ("run planning", &["judge silent for too long"], NOT_JUDGED),
+        ("run planning, plan anticipated", &["judge silent for too long"], NOT_JUDGED),
+        ("run running", &["judge silent for too long"], NOT_JUDGED),
+        ("run stopping", &["judge silent for too long"], NOT_JUDGED),
+        ("run ended", &["judge silent for too long"], NOT_JUDGED),
+        ("run stopping", &["unwatched for too long"], "what stops needs nobody to watch it"),
+        ("run ended", &["unwatched for too long"], "what has ended needs nobody to watch it"),
         ("run discovering", &["archived"], NOT_ENDED),
         ("run discovering", &["planned", "cannot be planned"], NOT_ASKED),
         ("run discovering, plan anticipated", &["archived"], NOT_ENDED),
@@ -89,7 +109,17 @@ const RUNS: Table = Table {
             &["cannot be planned", "judged", "still judged", "unwatched"],
             SHORT,
         ),
-        ("run planning", &["unwatched"], SHORT),
+        ("run planning", &["unwatched", "unwatched for too long", "trial due"], SHORT),
+        ("run planning, plan anticipated", &["unwatched for too long", "trial due"], SHORT),
+        (
+            "run discovering, plan anticipated",
+            &["unwatched for too long"],
+            "a discovery ends sooner than a client is waited for",
+        ),
+        ("run discovering", &["trial due"], NO_CORDON),
+        ("run discovering, plan anticipated", &["trial due"], NO_CORDON),
+        ("run judging", &["unwatched for too long"], "a client whose word is waited for watches, as a rule"),
+        ("run ended", &["trial due"], "what has ended is archived before that"),
         ("run stopping", &["cannot be planned"], SHORT),
         ("run unknown", &["planned", "cannot be planned"], "a run is archived before it is planned"),
         ("run unknown", &["anticipated"], LATE),
@@ -99,8 +129,10 @@ const RUNS: Table = Table {
     ],
 };
 
+const NO_CORDON: &str = "an executor is cordoned when others do better, and that shows when there is a plan";
 const SHORT: &str = "a plan takes less than a second";
 const LATE: &str = "what is anticipated takes longer than the run does";
+const NOT_JUDGED: &str = "it waits for its client's word when all is decided, and not before";
 const NOT_ENDED: &str = "only what has ended is to be archived";
 const NOT_ASKED: &str = "a plan is asked for when the discovery has ended, and none is made after it";
 
@@ -112,6 +144,8 @@ const ATTEMPTS: Table = Table {
         "attempt runs",
         "attempt asked for tests",
         "attempt alone",
+        "attempt beside another copy",
+        "attempt superseded",
         "attempt withdrawn",
         "attempt ended",
         "attempt lost",
@@ -127,6 +161,8 @@ const ATTEMPTS: Table = Table {
         "next batch",
         "batch again",
         "batch too early",
+        "recovered",
+        "executor lost",
     ],
     impossible: &[
         (
@@ -145,7 +181,14 @@ const ATTEMPTS: Table = Table {
         ("attempt asked for tests", &["batch too early"], IN_ORDER),
         ("attempt alone", &["discovered", "discovery failed"], NO_DISCOVERY),
         ("attempt alone", &["batch too early"], IN_ORDER),
+        ("attempt beside another copy", &["discovered", "discovery failed"], NO_DISCOVERY),
+        ("attempt beside another copy", &["batch too early"], IN_ORDER),
+        ("attempt superseded", &["discovered", "discovery failed"], NO_DISCOVERY),
+        ("attempt superseded", &["batch too early"], IN_ORDER),
         ("attempt withdrawn", &["discovered", "discovery failed"], NO_DISCOVERY),
+        ("attempt unknown", &["recovered", "executor lost"], "nothing is known of it"),
+        ("attempt ended", &["executor lost"], NOT_THERE),
+        ("attempt lost", &["executor lost"], NOT_THERE),
     ],
     rare: &[
         ("attempt unknown", &["gave back", "discovery failed"], "its run is archived before it has ended"),
@@ -154,12 +197,23 @@ const ATTEMPTS: Table = Table {
             &["batch again"],
             "an answer is lost between the result of its one test and its end",
         ),
+        (
+            "attempt beside another copy",
+            &["batch again", "gave back", "stopped", "recovered", "executor lost"],
+            "few tests have a second copy, and for seconds",
+        ),
+        (
+            "attempt superseded",
+            &["waits", "completed", "gave back", "next batch", "batch again", "recovered", "executor lost"],
+            "few tests have a second copy, and the slower one is stopped as soon as its executor hears of the other",
+        ),
         ("attempt lost", &["discovery failed"], "an executor that was lost comes back with that"),
         ("attempt lost", &["batch too early"], "one before it came when the attempt was withdrawn"),
     ],
 };
 
 const NO_DISCOVERY: &str = "an executor does not say of a bundle what it says of a discovery";
+const NOT_THERE: &str = "its executor has it no more";
 const IN_ORDER: &str = "an executor sends in order all that is not acknowledged";
 
 const EXECUTORS: Table = Table {
@@ -168,6 +222,7 @@ const EXECUTORS: Table = Table {
         "executor not seen since recovery",
         "executor that has had no answer",
         "executor there",
+        "executor cordoned",
         "executor draining",
     ],
     events: &[
@@ -213,11 +268,18 @@ const EXECUTORS: Table = Table {
             "what does not know its newest desired state is answered at once",
         ),
     ],
-    rare: &[(
-        "executor draining",
-        &["reports as a new boot", "reports as an old boot"],
-        "an executor that drains dies, and another process has its name before its lease is over",
-    )],
+    rare: &[
+        (
+            "executor draining",
+            &["reports as a new boot", "reports as an old boot"],
+            "an executor that drains dies, and another process has its name before its lease is over",
+        ),
+        (
+            "executor cordoned",
+            &["reports as an old boot", "asked to leave"],
+            "few executors are cordoned, and each for a part of its run",
+        ),
+    ],
 };
 
 impl Table {
@@ -255,31 +317,59 @@ pub fn met(state: &State, now: Instant, event: &Event) -> Vec<Pair> {
         Event::Archived { run } => of_run(run, "archived"),
         Event::Report { report, .. } => of_report(state, report),
         Event::Drain { executors, .. } => {
-            let of = |id| (executor_state(state.executors.get(id)), "asked to leave");
+            let of = |id| (executor_state(state, id), "asked to leave");
             executors.iter().map(of).collect()
         }
         Event::Disconnected { executor, boot, sequence } => {
             let known = state.executors.get(executor);
             let newest = known.is_some_and(|of| (of.boot.as_ref(), of.sequence) == (Some(boot), *sequence));
-            vec![(executor_state(known), if newest { "call closed" } else { "old call closed" })]
+            vec![(executor_state(state, executor), if newest { "call closed" } else { "old call closed" })]
         }
-        Event::Tick => state.executors.values().filter_map(|of| due(of, now)).collect(),
+        Event::Tick => {
+            let executors = state.executors.keys().flat_map(|id| due(state, id, now));
+            executors.chain(runs_due(state, now)).collect()
+        }
         Event::Paused(_) => {
-            state.executors.values().map(|of| (executor_state(Some(of)), "scheduler stood still")).collect()
+            state.executors.keys().map(|id| (executor_state(state, id), "scheduler stood still")).collect()
         }
-        Event::Recovered => Vec::new(),
+        Event::Recovered => {
+            let attempts = |(id, run): (&RunId, &Run)| {
+                run.attempts.keys().map(|attempt| attempt_state(state, id, *attempt)).collect::<Vec<_>>()
+            };
+            let attempts = state.runs.iter().flat_map(attempts);
+            let all = state.runs.values().map(|run| run_state(Some(run))).chain(attempts);
+            all.map(|of| (of, "recovered")).collect()
+        }
     }
 }
 
-fn due(executor: &Executor, now: Instant) -> Option<Pair> {
-    let what = if executor.lease_until <= now {
-        "lease over"
+fn runs_due(state: &State, now: Instant) -> impl Iterator<Item = Pair> {
+    let is_over = move |watch: &Watch| watch.watchers == 0 && watch.since + watch.patience <= now;
+    let orphans = state.watches.iter().filter(move |(_, watch)| is_over(watch));
+    let orphans = orphans.map(|(run, _)| (run, "unwatched for too long"));
+    let silent = state.judgements.iter().filter(move |(_, until)| **until <= now);
+    let silent = silent.map(|(run, _)| (run, "judge silent for too long"));
+    let trials = state.trials.iter().filter(move |(_, at)| at.is_some_and(|at| at <= now));
+    let trials = trials.map(|((run, _), _)| (run, "trial due"));
+    orphans.chain(silent).chain(trials).map(|(run, what)| (run_state(state.runs.get(run)), what))
+}
+
+/// What an executor is lost with.
+fn lost_with<'a>(state: &'a State, executor: &ExecutorId) -> impl Iterator<Item = Pair> + use<'a> {
+    let placed = state.placed.get(executor).into_iter().flatten();
+    placed.map(|(attempt, run)| (attempt_state(state, run, *attempt), "executor lost"))
+}
+
+fn due(state: &State, id: &ExecutorId, now: Instant) -> Vec<Pair> {
+    let executor = &state.executors[id];
+    let own = executor_state(state, id);
+    if executor.lease_until <= now {
+        std::iter::once((own, "lease over")).chain(lost_with(state, id)).collect()
     } else if executor.held.is_some_and(|held| held.until <= now) {
-        "call held long enough"
+        vec![(own, "call held long enough")]
     } else {
-        return None;
-    };
-    Some((executor_state(Some(executor)), what))
+        Vec::new()
+    }
 }
 
 fn run_state(run: Option<&Run>) -> &'static str {
@@ -297,13 +387,15 @@ fn run_state(run: Option<&Run>) -> &'static str {
     }
 }
 
-fn executor_state(executor: Option<&Executor>) -> &'static str {
-    match executor {
+fn executor_state(state: &State, id: &ExecutorId) -> &'static str {
+    let is_cordoned = |run: &Run| run.sick.get(id).is_some_and(|signs| signs.cordon.is_some());
+    match state.executors.get(id) {
         None => "executor unknown",
         Some(executor) if executor.boot.is_none() => "executor not seen since recovery",
         Some(executor) if executor.draining => "executor draining",
-        Some(executor) if executor.answered => "executor there",
-        Some(_) => "executor that has had no answer",
+        Some(executor) if !executor.answered => "executor that has had no answer",
+        Some(_) if state.runs.values().any(is_cordoned) => "executor cordoned",
+        Some(_) => "executor there",
     }
 }
 
@@ -318,7 +410,10 @@ fn of_report(state: &State, report: &Report) -> Vec<Pair> {
         Some(_) if boot.is_some_and(|boot| *boot != report.boot) => "reports as a new boot",
         _ => "reports",
     };
-    let mut pairs = vec![(executor_state(known), what)];
+    let mut pairs = vec![(executor_state(state, &report.executor), what)];
+    if what == "reports as a new boot" {
+        pairs.extend(lost_with(state, &report.executor));
+    }
     if matches!(what, "reports" | "reports as a new boot") {
         let mut next = BTreeMap::new();
         pairs.extend(report.batches.iter().map(|batch| of_batch(state, batch, &mut next)));
@@ -354,18 +449,22 @@ fn of_attempt(state: &State, status: &AttemptReport) -> Pair {
     (attempt_state(state, &status.run, status.attempt), what)
 }
 
-fn attempt_state(state: &State, run: &RunId, attempt: AttemptId) -> &'static str {
+fn attempt_state(state: &State, run: &RunId, id: AttemptId) -> &'static str {
     let run = state.runs.get(run);
-    let Some((run, attempt)) = run.and_then(|run| Some((run, run.attempts.get(&attempt)?))) else {
+    let Some((run, attempt)) = run.and_then(|run| Some((run, run.attempts.get(&id)?))) else {
         return "attempt unknown";
     };
-    let Attempt { status, withdrawn, bundle, asked, alone, .. } = attempt;
+    let Attempt { status, withdrawn, bundle, asked, alone, superseded, left, .. } = attempt;
+    let is_copied =
+        || left.values().any(|(test, _)| run.test(*test).copied.is_some_and(|of| of.contains(&id)));
     match status {
         Status::Ended => "attempt ended",
         Status::Lost => "attempt lost",
         Status::Live if *withdrawn => "attempt withdrawn",
         Status::Live if bundle.is_none() => "attempt discovers",
         Status::Live if run.anticipated.is_some() => "attempt of an anticipated plan",
+        Status::Live if *superseded => "attempt superseded",
+        Status::Live if is_copied() => "attempt beside another copy",
         Status::Live if !asked.is_empty() => "attempt asked for tests",
         Status::Live if *alone => "attempt alone",
         Status::Live => "attempt runs",
