@@ -74,6 +74,8 @@ pub const DIGESTS: usize = 10_000;
 pub const NAMED_TESTS: usize = 1000;
 /// Executors that are asked to leave in one call.
 pub const DRAINED: usize = 1000;
+/// Executors that are not heard of, in what is told of a run.
+pub const SILENT: usize = 100;
 /// Events in one message of a stream.
 pub const ITEMS: usize = 10_000;
 

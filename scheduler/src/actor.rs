@@ -174,6 +174,9 @@ impl Actor {
             Request::Find { run, test, reply } => {
                 let _ = reply.send(self.state.whereabouts(self.now(), &run, test));
             }
+            Request::Standing { run, reply } => {
+                let _ = reply.send(self.state.standing(self.now(), &run));
+            }
             Request::Drain { executors, limit_ms, reply } => {
                 self.step(Event::Drain { executors: executors.clone(), limit_ms });
                 let is_young = self.now() < Instant(0) + self.state.settings.lease;

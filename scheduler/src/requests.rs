@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use seagull_domain::{
     AttemptId, BundleContents, Desired, Digest, DrainState, ExecutorId, Generation, Report, RunId,
-    RunOverview, RunSpec, SlotNumber, SuiteError, TestIndex, Whereabouts,
+    RunOverview, RunSpec, SlotNumber, Standing, SuiteError, TestIndex, Whereabouts,
 };
 use seagull_scheduler_core::{Event, Refusal};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -52,6 +52,11 @@ pub(crate) enum Request {
         test: TestIndex,
         reply: oneshot::Sender<Option<Whereabouts>>,
     },
+    /// What a run under way waits for.
+    Standing {
+        run: RunId,
+        reply: oneshot::Sender<Option<Standing>>,
+    },
     /// Asks executors to leave; says how far each has come.
     Drain {
         executors: Vec<ExecutorId>,
@@ -77,6 +82,7 @@ impl Request {
                 | Request::Overviews { .. }
                 | Request::Slots { .. }
                 | Request::Find { .. }
+                | Request::Standing { .. }
                 | Request::Blobs { .. }
         )
     }

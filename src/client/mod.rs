@@ -14,8 +14,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use seagull_domain::{
-    DrainState, FailureGroup, NotPassed, Ranked, RunId, RunOverview, RunSpec, SuiteError, TestHistory,
-    TextRef, Whereabouts,
+    DrainState, FailureGroup, NotPassed, Ranked, RunId, RunOverview, RunSpec, Standing, SuiteError,
+    TestHistory, TextRef, Whereabouts,
 };
 use seagull_executor::jittered;
 use seagull_proto::convert::{
@@ -217,6 +217,16 @@ impl Client {
     /// Where a test is that waits for its verdict; None where the scheduler has no such test, or cannot tell.
     pub async fn find(&self, asked: TestAsked) -> Result<Option<Whereabouts>, Error> {
         match self.runs.clone().find_test(v1::FindTestRequest::from(asked)).await {
+            Ok(answer) => answer.into_inner().try_into().map(Some).map_err(Error::new),
+            // An older release does not know the call.
+            Err(status) if matches!(status.code(), Code::NotFound | Code::Unimplemented) => Ok(None),
+            Err(status) => Err(Error::from(status).at(self.url.as_ref())),
+        }
+    }
+
+    /// What a run under way waits for; None where the scheduler has none of that name, or cannot tell.
+    pub async fn standing(&self, run: &RunId) -> Result<Option<Standing>, Error> {
+        match self.runs.clone().get_standing(v1::GetStandingRequest::from(run.clone())).await {
             Ok(answer) => answer.into_inner().try_into().map(Some).map_err(Error::new),
             // An older release does not know the call.
             Err(status) if matches!(status.code(), Code::NotFound | Code::Unimplemented) => Ok(None),

@@ -107,7 +107,7 @@ impl Page<'_> {
             "<details open><summary><b class=\"{word}\">{}</b> <code>{id}</code></summary>",
             shown(word)
         ));
-        if let Some(why) = record.why_none() {
+        if let Some(why) = self.tally.why_none(test) {
             self.line(format_args!("<p>{}</p>", escaped(&why)));
         }
         for run in record.failures() {

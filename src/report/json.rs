@@ -4,8 +4,8 @@
 use std::io::{self, ErrorKind, Write};
 
 use seagull_domain::{
-    Attachment, Counts, Evidence, Hold, ImageUsed, PlanSummary, RunEvent, RunSpec, SkippedModule, StreamItem,
-    SuiteError, TestResult, TextRef, Verdict,
+    Alone, Attachment, Counts, Evidence, Hold, ImageUsed, InfraCause, PlanSummary, RunEvent, RunSpec,
+    SkippedModule, StreamItem, SuiteError, TestResult, TextRef, Verdict,
 };
 use seagull_proto::convert::Printed;
 use serde::Serialize;
@@ -175,7 +175,15 @@ enum Body<'a> {
         tests: u32,
         charged: Vec<String>,
         suspect: Option<String>,
+        alone: Option<AloneBody>,
         free: bool,
+    },
+    TestCutOff {
+        test: String,
+        attempt: u64,
+        executor: &'a str,
+        seconds: f64,
+        cause: Option<&'static str>,
     },
     ExecutorLost {
         executor: &'a str,
@@ -213,6 +221,12 @@ enum Body<'a> {
         counts: Counts,
         exit_code: u8,
     },
+}
+
+#[derive(Serialize)]
+struct AloneBody {
+    seconds: Option<f64>,
+    chance: f64,
 }
 
 /// The parts of an execution's seconds.
@@ -286,6 +300,29 @@ impl<W: Write + Send> Reporter for Json<W> {
     }
 }
 
+fn attempt_lost<'a>(tally: &'a Tally, event: &'a RunEvent) -> Body<'a> {
+    let RunEvent::AttemptLost { attempt, executor, cause, message, tests, charged, suspect, alone, free } =
+        event
+    else {
+        unreachable!("called for a loss")
+    };
+    let alone = alone.map(|Alone { ms, chance }| AloneBody {
+        seconds: ms.map(|ms| ms as f64 / 1e3),
+        chance: f64::from(chance) / 1e3,
+    });
+    Body::AttemptLost {
+        attempt: attempt.0,
+        executor: executor.as_str(),
+        cause: cause.word(),
+        message,
+        tests: *tests,
+        charged: charged.iter().map(|test| tally.names.id(*test)).collect(),
+        suspect: suspect.map(|test| tally.names.id(test)),
+        alone,
+        free: *free,
+    }
+}
+
 fn project<'a>(tally: &'a Tally, event: &'a RunEvent) -> (&'static str, Body<'a>) {
     match event {
         RunEvent::RunStarted(spec) => ("run_started", run_started(spec)),
@@ -340,12 +377,11 @@ fn project<'a>(tally: &'a Tally, event: &'a RunEvent) -> (&'static str, Body<'a>
             let place = Place { attempt: attempt.0, executor: executor.as_str(), slot: slot.0 };
             ("images", Body::Images { images: images.iter().map(ImageObject::of).collect(), place })
         }
-        RunEvent::AttemptLost { attempt, executor, cause, message, tests, charged, suspect, free } => {
-            let (attempt, executor, cause) = (attempt.0, executor.as_str(), cause.word());
-            let charged = charged.iter().map(|test| tally.names.id(*test)).collect();
-            let (suspect, tests, free) = (suspect.map(|test| tally.names.id(test)), *tests, *free);
-            let body = Body::AttemptLost { attempt, executor, cause, message, tests, charged, suspect, free };
-            ("attempt_lost", body)
+        RunEvent::AttemptLost { .. } => ("attempt_lost", attempt_lost(tally, event)),
+        RunEvent::TestCutOff { test, attempt, executor, ran_ms, cause } => {
+            let (test, attempt, executor) = (tally.names.id(*test), attempt.0, executor.as_str());
+            let (seconds, cause) = (*ran_ms as f64 / 1e3, cause.map(InfraCause::word));
+            ("test_cut_off", Body::TestCutOff { test, attempt, executor, seconds, cause })
         }
         RunEvent::ExecutorLost { executor, cause } => {
             ("executor_lost", Body::ExecutorLost { executor: executor.as_str(), cause: cause.word() })

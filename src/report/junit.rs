@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestRerun, TestSuite};
-use seagull_domain::{Manifest, Outcome, TestCause, Verdict};
+use seagull_domain::{Manifest, Outcome, TestCause, TestIndex, Verdict};
 
 use super::Texts;
 use super::measured::partial;
@@ -25,12 +25,12 @@ fn report(tally: &Tally, texts: Texts) -> Report {
     if let Some(elapsed) = tally.elapsed() {
         report.set_time(elapsed);
     }
-    let mut records = tally.tests.iter();
+    let mut records = tally.records();
     for file in &tally.names.manifest.files {
         let mut suite = TestSuite::new(attribute(&file.path));
         let mut total = Duration::ZERO;
-        for (suffix, record) in file.suffixes.iter().zip(&mut records) {
-            let case = test_case(&file.path, suffix, status(tally, record, texts), record);
+        for (suffix, (test, record)) in file.suffixes.iter().zip(&mut records) {
+            let case = test_case(&file.path, suffix, status(tally, test, record, texts), record);
             total += case.time.unwrap_or_default();
             suite.add_test_case(case);
         }
@@ -88,7 +88,7 @@ fn main_run<'a>(record: &'a TestRecord, status: &TestCaseStatus) -> Option<&'a E
     record.runs.iter().find(|run| outcome.is_none_or(|outcome| run.outcome == outcome))
 }
 
-fn status(tally: &Tally, record: &TestRecord, texts: Texts) -> TestCaseStatus {
+fn status(tally: &Tally, test: TestIndex, record: &TestRecord, texts: Texts) -> TestCaseStatus {
     let flaky_fails = tally.spec.as_ref().is_some_and(|spec| spec.flaky_fails);
     match record.verdict {
         Some(Verdict::Passed) => TestCaseStatus::success(),
@@ -110,7 +110,7 @@ fn status(tally: &Tally, record: &TestRecord, texts: Texts) -> TestCaseStatus {
             skipped(&format!("quarantined: {}", note.map_or("", |note| note.message.as_str())))
         }
         None if record.is_failure() => failed(record, texts),
-        Some(Verdict::NotExecuted(_)) | None => not_executed(&record.why_none().unwrap_or_default()),
+        Some(Verdict::NotExecuted(_)) | None => not_executed(&tally.why_none(test).unwrap_or_default()),
     }
 }
 

@@ -109,6 +109,9 @@ impl<'a, W: Write> Page<'a, W> {
         if record.runs.len() > 1 {
             facts.push(format!("the last of {} runs", record.runs.len()));
         }
+        if record.verdict.is_none() && self.tally.end.is_none() {
+            facts.push("not decided yet".to_owned());
+        }
         writeln!(self.out, "    {}", self.paint.dim(facts.join(", ")))?;
         let Some(note) = run.note.as_deref() else { return Ok(()) };
         for line in [&note.message, &note.location] {
@@ -200,8 +203,8 @@ impl<'a, W: Write> Page<'a, W> {
         for (cause, tests) in by_cause {
             self.heading(&format!("not executed, {cause}: {}", count(number(tests.len()), "test")))?;
             for &test in tests.iter().take(LISTED) {
-                let why = self.tally.tests[test.0 as usize].missing.as_deref();
-                let why = why.map(|why| format!(": {}", message(why, MESSAGE_WIDTH))).unwrap_or_default();
+                let why = self.tally.why_lost(test);
+                let why = why.map(|why| format!(": {}", message(&why, MESSAGE_WIDTH))).unwrap_or_default();
                 writeln!(self.out, "{}{why}", self.id(test))?;
             }
             self.more(tests.len(), LISTED)?;
@@ -291,7 +294,12 @@ impl<'a, W: Write> Page<'a, W> {
     fn makespan(&self) -> String {
         let clock = self.tally.clock;
         match clock.working {
-            _ if !clock.live => self.tally.elapsed().map_or("not known".to_owned(), duration),
+            _ if !clock.live => {
+                let least = if self.tally.work.is_partly_untimed { "at least " } else { "" };
+                self.tally
+                    .elapsed()
+                    .map_or("not known".to_owned(), |took| format!("{least}{}", duration(took)))
+            }
             Some(working) => duration(clock.ended.unwrap_or(clock.now) - working),
             None => "nothing ran".to_owned(),
         }
@@ -329,9 +337,11 @@ impl<'a, W: Write> Page<'a, W> {
         let known = |executor, cause| executors.iter().any(|(of, _)| *of == (executor, cause));
         let attempts = losses.attempts.iter().filter(|((executor, cause), _)| !known(executor, *cause));
         let attempts: Vec<_> = attempts.collect();
-        for ((executor, cause), number) in attempts.iter().take(LISTED) {
+        for ((executor, cause), lost) in attempts.iter().take(LISTED) {
             let how = if cause.is_charged() { "lost" } else { "given back" };
-            writeln!(self.out, "{executor}: {} {how} ({cause})", count(**number, "attempt"))?;
+            let said = message(&lost.said, MESSAGE_WIDTH);
+            let said = if said.is_empty() { said } else { format!(": {said}") };
+            writeln!(self.out, "{executor}: {} {how} ({cause}){said}", count(lost.attempts, "attempt"))?;
         }
         self.more(attempts.len(), LISTED)?;
         for (executor, (sickness, is_cordoned)) in losses.cordoned.iter().take(LISTED) {

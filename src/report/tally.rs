@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use seagull_domain::{
     Attachment, AttemptId, Counts, ExecutorId, Framework, Generation, Instant, Manifest, NotExecuted,
-    Outcome, PlanSummary, RunEvent, RunId, RunSpec, RunVerdict, Seq, SlotNumber, StreamItem, SuiteError,
-    TestCause, TestIndex, TestResult, TextRef, Verdict,
+    Outcome, PlanSummary, RunEvent, RunId, RunSpec, RunVerdict, Seq, SlotNumber, Standing, StreamItem,
+    SuiteError, TestCause, TestIndex, TestResult, TextRef, Verdict,
 };
 
 use super::Live;
@@ -56,6 +56,8 @@ pub struct Tally {
     pub broken_off: bool,
     /// Slots that are there now, of a run under way elsewhere; nor does it tell that.
     pub slots_there: Option<u32>,
+    /// What it waits for, if its scheduler could be asked.
+    pub standing: Option<Standing>,
 }
 
 /// When things happened, by the clock of the process that reports.
@@ -137,6 +139,8 @@ pub struct Work {
     /// When the first of it began and the last ended, by the executors' clocks, in microseconds since 1970. A stream that
     /// is read again later tells it as well.
     pub span: Option<(u64, u64)>,
+    /// Whether something was executed of which nobody knows when.
+    pub is_partly_untimed: bool,
     /// Slots that executed something.
     pub slots: BTreeSet<SlotNumber>,
     /// After how many tests a worker had more memory than it may have, and so made room for a new one.
@@ -150,7 +154,10 @@ pub struct Work {
 impl Work {
     fn extend(&mut self, result: &TestResult) {
         // Not every framework says when.
-        let Some(began) = result.started_at.checked_mul(1000).filter(|began| *began > 0) else { return };
+        let Some(began) = result.started_at.checked_mul(1000).filter(|began| *began > 0) else {
+            self.is_partly_untimed |= result.micros() > 0;
+            return;
+        };
         let ended = began.saturating_add(result.micros());
         let (first, last) = self.span.unwrap_or((began, ended));
         self.span = Some((first.min(began), last.max(ended)));
@@ -185,6 +192,7 @@ impl Tally {
             exit_code: None,
             broken_off: false,
             slots_there: None,
+            standing: None,
         }
     }
 
@@ -254,6 +262,7 @@ impl Tally {
                 }
             }
             RunEvent::TakenBack { .. }
+            | RunEvent::TestCutOff { .. }
             | RunEvent::Coverage { .. }
             | RunEvent::Images { .. }
             | RunEvent::Held { .. }
@@ -355,6 +364,30 @@ impl Tally {
         self.losses.limit(self.spec.as_deref(), self.counts.total, self.stopping?)
     }
 
+    /// Why there is no result of a test that counts, where that is so.
+    pub fn why_none(&self, test: TestIndex) -> Option<String> {
+        match self.tests[test.0 as usize].verdict {
+            Some(Verdict::NotExecuted(cause)) => {
+                let more = self.why_lost(test).map(|why| format!(": {why}"));
+                Some(format!("{cause}{}", more.unwrap_or_default()))
+            }
+            None => Some("the run ended without a verdict".to_owned()),
+            Some(_) => None,
+        }
+    }
+
+    /// What more is known of why a test was not executed.
+    pub fn why_lost(&self, test: TestIndex) -> Option<String> {
+        let record = &self.tests[test.0 as usize];
+        let is_lost = matches!(record.verdict, Some(Verdict::NotExecuted(NotExecuted::Infra(_))));
+        // In a run that stops, it is not the test that was given up.
+        let lost = || match self.stopping {
+            None => self.losses.not_poison(test),
+            Some(_) => self.losses.lost_with(test),
+        };
+        record.missing.as_deref().map(str::to_owned).or_else(|| lost().filter(|_| is_lost))
+    }
+
     /// Tests with this word for a verdict, in the manifest's order.
     pub fn with_verdict(&self, word: &'static str) -> impl Iterator<Item = (TestIndex, &TestRecord)> {
         self.records().filter(move |(_, record)| record.verdict.is_some_and(|v| v.word() == word))
@@ -375,12 +408,14 @@ impl Tally {
     }
 
     /// From the first event to the last. A stream that is read again says nothing of that: then from the first test's start
-    /// to the last one's end, if something ran.
+    /// to the last one's end, if something ran, and no less than the longest took.
     pub fn elapsed(&self) -> Option<Duration> {
         if self.clock.live {
             return Some(self.clock.ended.unwrap_or(self.clock.now) - self.clock.started);
         }
-        self.work.span.map(|(began, ended)| Duration::from_micros(ended - began))
+        let span = self.work.span.map(|(began, ended)| ended - began);
+        let longest = Some(self.work.longest_us).filter(|_| self.work.is_partly_untimed);
+        span.max(longest).map(Duration::from_micros)
     }
 
     /// How long the rest takes. The plan's makespan is believed until the run has taken longer, and the share of it
@@ -420,18 +455,6 @@ impl TestRecord {
 
     pub fn longest(&self) -> Option<&Execution> {
         self.runs.iter().max_by_key(|run| run.micros())
-    }
-
-    /// Why there is no result that counts, where that is so.
-    pub fn why_none(&self) -> Option<String> {
-        match self.verdict {
-            Some(Verdict::NotExecuted(cause)) => {
-                let missing = self.missing.as_deref().map(|reason| format!(": {reason}"));
-                Some(format!("{cause}{}", missing.unwrap_or_default()))
-            }
-            None => Some("the run ended without a verdict".to_owned()),
-            Some(_) => None,
-        }
     }
 
     /// Whether it is to be shown as a failure; one without a verdict is, if it failed.

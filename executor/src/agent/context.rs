@@ -134,7 +134,7 @@ impl Contexts {
         let fetch = |mut file: std::fs::File| async move {
             let fetched =
                 connection.get_blob(digest, |data| std::io::Write::write_all(&mut file, data)).await;
-            fetched.map_err(std::io::Error::other)
+            fetched.map_err(|status| std::io::Error::other(status.message().to_owned()))
         };
         self.cache.get_or_fetch(digest, fetch).await.map_err(|error| format!("artifact {digest}: {error}"))
     }

@@ -113,9 +113,23 @@ pub enum RunEvent {
         /// The one that may have been what its executor was lost by: until it has a result, it runs alone and last.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         suspect: Option<TestIndex>,
+        /// Set where that ran alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        alone: Option<Alone>,
         /// The run does not pay for it: its executor is sick, or its worker ended in an ordered relation.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         free: bool,
+    },
+    /// A test was running when its attempt ended without a result of it.
+    TestCutOff {
+        test: TestIndex,
+        attempt: AttemptId,
+        executor: ExecutorId,
+        /// For how many milliseconds it was heard to run, and its executor not to be gone.
+        ran_ms: u64,
+        /// None where the attempt was cancelled: its run stops, or another attempt has the result.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<InfraCause>,
     },
     ExecutorLost {
         executor: ExecutorId,
@@ -171,6 +185,24 @@ pub struct SecondCopy {
     pub test: TestIndex,
     /// The attempt that has been at it for far longer than predicted.
     pub beside: AttemptId,
+}
+
+/// An executor was lost while it ran a suspect alone, which speaks for the test having killed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alone {
+    /// For how many milliseconds it may have run it, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ms: Option<u64>,
+    /// How likely it is, in thousandths, that all executors that have run it alone were lost by chance, at the rate at
+    /// which others are.
+    pub chance: u32,
+}
+
+impl Alone {
+    /// From so many thousandths on it may be chance.
+    pub const CHANCE: u32 = 10;
+    /// So many such losses show that they are the test's doing, if they are no chance.
+    pub const LOSSES: usize = 2;
 }
 
 /// Why unstarted tests are taken back.

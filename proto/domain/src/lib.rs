@@ -24,7 +24,7 @@ pub use environment::{
     Definition, Environment, Hold, ImageUsed, Impossible, Limits, Network, Probe, Ready, Rights, Scope,
     Service, TestContainer,
 };
-pub use event::{Evidence, PlanSummary, Recall, RunEvent, SecondCopy, StreamItem};
+pub use event::{Alone, Evidence, PlanSummary, Recall, RunEvent, SecondCopy, StreamItem};
 pub use found::{CameTo, FailureGroup, Ranked, Ranking};
 pub use framework::{Built, Framework, SuiteCommands};
 pub use id::{
@@ -46,4 +46,4 @@ pub use sync::{
 };
 pub use time::Instant;
 pub use verdict::{Counts, Ledger, NotExecuted, RunVerdict, Seen, Verdict};
-pub use whereabouts::Whereabouts;
+pub use whereabouts::{Discovering, Silent, Standing, Whereabouts};

@@ -1,6 +1,6 @@
 //! The events of a run.
 
-use seagull_domain::{PlanSummary, RunEvent, SecondCopy, SlotNumber, StreamItem};
+use seagull_domain::{Alone, InfraCause, PlanSummary, RunEvent, SecondCopy, SlotNumber, StreamItem};
 
 use super::Invalid;
 use super::sandbox;
@@ -89,6 +89,7 @@ impl From<RunEvent> for Event {
                 Self::Images(v1::ImagesTold { images, attempt: attempt.0, executor, slot: slot.0 })
             }
             RunEvent::AttemptLost { .. }
+            | RunEvent::TestCutOff { .. }
             | RunEvent::ExecutorLost { .. }
             | RunEvent::ExecutorDrained { .. }
             | RunEvent::ExecutorCordoned { .. }
@@ -117,7 +118,7 @@ impl From<RunEvent> for Event {
 /// What becomes of executors and of what they have.
 fn of_executor(event: RunEvent) -> Event {
     match event {
-        RunEvent::AttemptLost { attempt, executor, cause, message, tests, charged, suspect, free } => {
+        RunEvent::AttemptLost { attempt, executor, cause, message, tests, charged, suspect, alone, free } => {
             Event::AttemptLost(v1::AttemptLost {
                 attempt: attempt.0,
                 executor: executor.into(),
@@ -126,7 +127,17 @@ fn of_executor(event: RunEvent) -> Event {
                 tests,
                 charged: charged.iter().map(|test| test.0).take(limits::NAMED_TESTS).collect(),
                 suspect: suspect.map(|test| test.0),
+                alone: alone.map(|Alone { ms, chance }| v1::Alone { millis: ms.map(millis), chance }),
                 free,
+            })
+        }
+        RunEvent::TestCutOff { test, attempt, executor, ran_ms, cause } => {
+            Event::TestCutOff(v1::TestCutOff {
+                test: test.0,
+                attempt: attempt.0,
+                executor: executor.into(),
+                ran_millis: millis(ran_ms),
+                cause: cause.map_or(0, InfraCause::number),
             })
         }
         RunEvent::ExecutorLost { executor, cause } => {
@@ -208,6 +219,13 @@ impl TryFrom<Event> for RunEvent {
                 slot: slot(message.slot, "ImagesTold.slot")?,
             },
             Event::AttemptLost(message) => attempt_lost(message)?,
+            Event::TestCutOff(message) => Self::TestCutOff {
+                test: scalar::test(message.test, "TestCutOff.test")?,
+                attempt: scalar::attempt(message.attempt, "TestCutOff.attempt")?,
+                executor: scalar::id(message.executor, "TestCutOff.executor")?,
+                ran_ms: scalar::at_most(message.ran_millis, limits::MILLIS, "TestCutOff.ran_millis")?,
+                cause: words::optional(message.cause, "TestCutOff.cause")?,
+            },
             Event::ExecutorLost(message) => Self::ExecutorLost {
                 executor: scalar::id(message.executor, "ExecutorLost.executor")?,
                 cause: words::word(message.cause, "ExecutorLost.cause")?,
@@ -286,8 +304,21 @@ fn attempt_lost(message: v1::AttemptLost) -> Checked<RunEvent> {
         tests: scalar::tests(message.tests, "AttemptLost.tests")?,
         charged: scalar::list(message.charged, limits::NAMED_TESTS, field, |test| scalar::test(test, field))?,
         suspect: suspect.transpose()?,
+        alone: message.alone.map(alone).transpose()?,
         free: message.free,
     })
+}
+
+fn alone(message: v1::Alone) -> Checked<Alone> {
+    let bounded = |ms| scalar::at_most(ms, limits::MILLIS, "Alone.millis");
+    Ok(Alone {
+        ms: message.millis.map(bounded).transpose()?,
+        chance: scalar::at_most(message.chance, 1000, "Alone.chance")?,
+    })
+}
+
+fn millis(ms: u64) -> u64 {
+    ms.min(limits::MILLIS)
 }
 
 fn cordoned(message: v1::ExecutorCordoned) -> Checked<RunEvent> {

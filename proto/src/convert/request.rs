@@ -87,7 +87,7 @@ macro_rules! run_only {
     )+};
 }
 
-run_only!(GetRunRequest, CancelRequest);
+run_only!(GetRunRequest, CancelRequest, GetStandingRequest);
 
 impl From<BundleAsked> for v1::GetBundleRequest {
     fn from(asked: BundleAsked) -> Self {

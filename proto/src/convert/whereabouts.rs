@@ -1,6 +1,8 @@
-//! Asking where a test is.
+//! Asking where a test is, and what a run waits for.
 
-use seagull_domain::{AttemptId, ExecutorId, RunId, SlotNumber, TestIndex, Whereabouts};
+use seagull_domain::{
+    AttemptId, Discovering, ExecutorId, RunId, Silent, SlotNumber, Standing, TestIndex, Whereabouts,
+};
 
 use super::Invalid;
 use super::scalar::{self, Checked};
@@ -86,4 +88,61 @@ fn place(
         scalar::id(executor, "AttemptPlace.executor")?,
         scalar::slot_number(slot, "AttemptPlace.slot")?,
     ))
+}
+
+impl From<Standing> for v1::Standing {
+    fn from(standing: Standing) -> Self {
+        let bounded = |tests: u32| tests.min(limits::TESTS);
+        let millis = |millis: u64| millis.min(limits::MILLIS);
+        let silent = standing.silent.into_iter().take(limits::SILENT).map(|silent| v1::SilentExecutor {
+            executor: silent.executor.into(),
+            millis: millis(silent.millis),
+            left_millis: millis(silent.left_ms),
+        });
+        Self {
+            running: bounded(standing.running),
+            next: bounded(standing.next),
+            queued: bounded(standing.queued),
+            suspects: bounded(standing.suspects),
+            followers: bounded(standing.followers),
+            barred: bounded(standing.barred),
+            discovering: standing
+                .discovering
+                .map(|at| v1::Discovering { executor: at.executor.into(), millis: at.millis.map(millis) }),
+            silent: silent.collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::Standing> for Standing {
+    type Error = Invalid;
+
+    fn try_from(message: v1::Standing) -> Checked<Self> {
+        let tests = |tests, field| scalar::at_most(tests, limits::TESTS, field);
+        let field = "Standing.silent";
+        Ok(Self {
+            running: tests(message.running, "Standing.running")?,
+            next: tests(message.next, "Standing.next")?,
+            queued: tests(message.queued, "Standing.queued")?,
+            suspects: tests(message.suspects, "Standing.suspects")?,
+            followers: tests(message.followers, "Standing.followers")?,
+            barred: tests(message.barred, "Standing.barred")?,
+            discovering: message.discovering.map(discovering).transpose()?,
+            silent: scalar::list(message.silent, limits::SILENT, field, silent)?,
+        })
+    }
+}
+
+fn discovering(message: v1::Discovering) -> Checked<Discovering> {
+    let bounded = |millis| scalar::at_most(millis, limits::MILLIS, "Discovering.millis");
+    let executor = scalar::id(message.executor, "Discovering.executor")?;
+    Ok(Discovering { executor, millis: message.millis.map(bounded).transpose()? })
+}
+
+fn silent(message: v1::SilentExecutor) -> Checked<Silent> {
+    Ok(Silent {
+        executor: scalar::id(message.executor, "SilentExecutor.executor")?,
+        millis: scalar::at_most(message.millis, limits::MILLIS, "SilentExecutor.millis")?,
+        left_ms: scalar::at_most(message.left_millis, limits::MILLIS, "SilentExecutor.left_millis")?,
+    })
 }

@@ -165,6 +165,27 @@ fn whereabouts_that_break_a_bound_are_refused() {
 }
 
 #[test]
+fn what_is_told_of_a_run_under_way_is_refused_where_it_breaks_a_bound() {
+    let standing = || {
+        let (executor, other) = ("e".parse().unwrap(), "f".parse().unwrap());
+        Standing {
+            discovering: Some(Discovering { executor, millis: Some(1) }),
+            silent: vec![Silent { executor: other, millis: 1, left_ms: 1 }],
+            ..Standing::default()
+        }
+    };
+    type M = v1::Standing;
+    refused(standing(), "Standing.running", |m: &mut M| m.running = u32::MAX);
+    refused(standing(), "Standing.barred", |m: &mut M| m.barred = u32::MAX);
+    refused(standing(), "Discovering.millis", |m: &mut M| {
+        m.discovering.as_mut().unwrap().millis = Some(u64::MAX);
+    });
+    refused(standing(), "SilentExecutor.executor", |m: &mut M| m.silent[0].executor = "..".into());
+    refused(standing(), "SilentExecutor.left_millis", |m: &mut M| m.silent[0].left_millis = u64::MAX);
+    refused(standing(), "Standing.silent", |m: &mut M| m.silent = vec![m.silent[0].clone(); 101]);
+}
+
+#[test]
 fn a_drain_that_breaks_a_bound_is_refused() {
     let asked = || DrainAsked { executors: vec!["e".parse().unwrap()], limit_ms: 1 };
     refused(asked(), "DrainRequest.executors", |m: &mut v1::DrainRequest| m.executors.clear());

@@ -38,6 +38,8 @@ macro_rules! messages {
             DrainResponse => Vec<DrainState>,
             FindTestRequest => TestAsked,
             FindTestResponse => Whereabouts,
+            GetStandingRequest => RunId,
+            Standing => Standing,
         }
     };
 }

@@ -95,6 +95,20 @@ fn small_questions_and_answers_arrive_as_they_were_sent() {
     ] {
         round_trip::<Whereabouts, v1::FindTestResponse>(whereabouts);
     }
+    let silent = Silent { executor: s.id(), millis: limits::MILLIS, left_ms: 0 };
+    for discovering in [None, Some(Some(limits::MILLIS)), Some(None)] {
+        let standing = Standing {
+            running: 1,
+            next: 2,
+            queued: limits::TESTS,
+            suspects: 3,
+            followers: 4,
+            barred: 5,
+            discovering: discovering.map(|millis| Discovering { executor: s.id(), millis }),
+            silent: vec![silent.clone(); limits::SILENT],
+        };
+        round_trip::<Standing, v1::Standing>(standing);
+    }
     let text = TextRef { log: attempt, offset: 5, length: 6 };
     round_trip::<TextAsked, v1::ReadLogRequest>(TextAsked { run: run.clone(), text });
     let data: Vec<u8> = (0..limits::CHUNK_BYTES).map(|n| (n % 251) as u8).collect();
@@ -229,6 +243,7 @@ fn whatever_is_over_a_bound_is_cut_before_it_is_sent() {
             tests: 1,
             charged: vec![],
             suspect: None,
+            alone: None,
             free: false,
         },
         RunEvent::DiscoveryFailed { message: long() },

@@ -122,6 +122,9 @@ pub enum What {
         /// The tests that pay; for readers, where its worker ended in an *ordered* relation.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         charged: Vec<TestIndex>,
+        /// What it was at, for readers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cut_off: Option<CutOff>,
     },
     AttemptLost {
         attempt: AttemptId,
@@ -143,6 +146,12 @@ pub enum What {
         /// The test that is a suspect from now on, for readers.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         suspect: Option<TestIndex>,
+        /// Where it ran that one alone, how likely it is that this is chance, for readers; see [`seagull_domain::Alone`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        chance: Option<u32>,
+        /// What it was at, for readers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cut_off: Option<CutOff>,
     },
     /// A test kills executors: it fails, with the evidence as its result in the last attempt.
     Condemned {
@@ -208,4 +217,12 @@ pub enum What {
         suite_errors: u32,
     },
     Archived,
+}
+
+/// The test that a slot was last heard to be at when its attempt ended, and for how long, where that left it without a
+/// result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CutOff {
+    pub test: TestIndex,
+    pub ran_ms: u64,
 }

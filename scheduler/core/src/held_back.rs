@@ -28,7 +28,7 @@ impl<'a> HeldBack<'a> {
     /// Nothing, where nothing else would be left; for an environment, where nothing would be left for that.
     pub fn of(state: &'a State, run: &'a Run) -> HeldBack<'a> {
         let mut held_back = HeldBack::all(state, run);
-        if held_back.slots.is_empty() && held_back.tried.is_empty() {
+        if !held_back.has_any() {
             return held_back;
         }
         let lacks = |environment: &EnvironmentNumber| {
@@ -56,6 +56,10 @@ impl<'a> HeldBack<'a> {
         let red = run.sick.keys().filter(|id| is_paced && run.is_red_on(id));
         let tried = cordoned.map(|(id, _)| id).chain(red).map(|id| (id, state.is_to_be_tried(run, id)));
         HeldBack { slots: broken.chain(doubted).collect(), tried: tried.collect() }
+    }
+
+    pub fn has_any(&self) -> bool {
+        !self.slots.is_empty() || !self.tried.is_empty()
     }
 
     /// Whether a place gets nothing of an environment.

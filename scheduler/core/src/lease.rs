@@ -11,6 +11,7 @@ use crate::fact::What;
 use crate::run::{Phase, Run, Status};
 use crate::state::{Executor, State};
 use crate::step::{Origin, Step};
+use crate::suspects::Death;
 
 impl Executor {
     /// An executor that is known only from the journal.
@@ -166,8 +167,9 @@ impl Step<'_> {
         debug_assert_eq!(state.status, Status::Live);
         let (executor, left) = (state.executor.clone(), state.left.len() as u32);
         if state.withdrawn {
-            let (cause, free, charged) = (EndCause::Cancelled, false, Vec::new());
-            return self.record(run, What::AttemptEnded { attempt, cause, executor, left, free, charged });
+            let (cause, free, charged, cut_off) = (EndCause::Cancelled, false, Vec::new(), None);
+            let ended = What::AttemptEnded { attempt, cause, executor, left, free, charged, cut_off };
+            return self.record(run, ended);
         }
         let known = self.state.executors.get(&executor);
         let has = known.is_some_and(|executor| executor.has.contains(&attempt));
@@ -181,9 +183,29 @@ impl Step<'_> {
         self.open_what_is_left(run, attempt, true, in_vain);
         let is_current = self.state.is_current(run, attempt);
         let (charged, suspect) = self.state.runs[run].blamed(attempt, cause, is_current, had);
-        let lost =
-            What::AttemptLost { attempt, cause, executor, left, had, alone_ms, epoch, charged, suspect };
-        self.record(run, lost);
+        let state = &self.state.runs[run];
+        let alone = suspect.filter(|_| state.attempts[&attempt].is_at_suspect_alone());
+        let chance = alone.map(|test| {
+            let death = Death { executor: executor.clone(), alone_ms, epoch };
+            self.state.chance_with(state.test(test), &death, self.now)
+        });
+        let cut_off = self.state.cut_off(until, run, attempt);
+        self.record(
+            run,
+            What::AttemptLost {
+                attempt,
+                cause,
+                executor,
+                left,
+                had,
+                alone_ms,
+                epoch,
+                charged,
+                suspect,
+                chance,
+                cut_off,
+            },
+        );
     }
 
     /// What an attempt leaves without a result is looked at when the step settles; `avoids` says whether it should not go

@@ -45,7 +45,7 @@ pub use desired::Wanted;
 pub use drain::AskedToLeave;
 pub use effect::{Effect, Refusal};
 pub use event::{Call, Event, Plan, PlanFailure};
-pub use fact::{Fact, What};
+pub use fact::{CutOff, Fact, What};
 pub use fleet::Fleet;
 pub use orphan::Watch;
 pub use pending::Pending;

@@ -268,7 +268,9 @@ impl Step<'_> {
             (None, EndCause::Completed) => state.broken_relations(attempt),
             _ => Vec::new(),
         };
-        let ended = What::AttemptEnded { attempt, cause: cause.clone(), executor, left, free, charged };
+        let cut_off = self.state.cut_off(self.now, run, attempt);
+        let ended =
+            What::AttemptEnded { attempt, cause: cause.clone(), executor, left, free, charged, cut_off };
         self.record(run, ended);
         self.judge_trial(run, attempt);
         match cause {

@@ -1,8 +1,10 @@
 //! The stream of a run: what a fact means to its readers. Pure, so that it is the same after recovery.
 
-use seagull_domain::{Digest, EndCause, Generation, InfraCause, PlanSummary, Record, RunEvent, SuiteError};
+use seagull_domain::{
+    Alone, Digest, EndCause, Generation, InfraCause, PlanSummary, Record, RunEvent, SuiteError,
+};
 
-use crate::fact::{Fact, What};
+use crate::fact::{CutOff, Fact, What};
 
 /// The events that a fact projects to, in order; often one, for bookkeeping none.
 pub fn project(fact: &Fact) -> Vec<RunEvent> {
@@ -33,7 +35,9 @@ pub fn project(fact: &Fact) -> Vec<RunEvent> {
         What::TakenBack { attempt, given, why, .. } => {
             vec![RunEvent::TakenBack { attempt: *attempt, tests: *given, why: *why }]
         }
-        What::AttemptEnded { .. } | What::AttemptLost { .. } => lost(&fact.what).into_iter().collect(),
+        What::AttemptEnded { .. } | What::AttemptLost { .. } => {
+            lost(&fact.what).into_iter().chain(cut_off(&fact.what)).collect()
+        }
         What::Condemned { attempt, executor, slot, result } => vec![RunEvent::TestFinished {
             result: (**result).clone(),
             attempt: *attempt,
@@ -89,6 +93,7 @@ fn lost(what: &What) -> Option<RunEvent> {
             left,
             charged,
             free,
+            ..
         } => Some(RunEvent::AttemptLost {
             attempt: *attempt,
             executor: executor.clone(),
@@ -97,6 +102,7 @@ fn lost(what: &What) -> Option<RunEvent> {
             tests: *left,
             charged: charged.clone(),
             suspect: None,
+            alone: None,
             free: *free,
         }),
         // Of what goes on without its worker, only that it is paid for is news.
@@ -111,10 +117,11 @@ fn lost(what: &What) -> Option<RunEvent> {
                 tests: *left,
                 charged: charged.clone(),
                 suspect: None,
+                alone: None,
                 free: true,
             })
         }
-        What::AttemptLost { attempt, cause, executor, left, charged, suspect, .. } => {
+        What::AttemptLost { attempt, cause, executor, left, charged, suspect, alone_ms, chance, .. } => {
             Some(RunEvent::AttemptLost {
                 attempt: *attempt,
                 executor: executor.clone(),
@@ -123,11 +130,27 @@ fn lost(what: &What) -> Option<RunEvent> {
                 tests: *left,
                 charged: charged.iter().copied().collect(),
                 suspect: *suspect,
+                alone: chance.map(|chance| Alone { ms: *alone_ms, chance }),
                 free: false,
             })
         }
         _ => None,
     }
+}
+
+fn cut_off(what: &What) -> Option<RunEvent> {
+    let (attempt, executor, cut_off, cause) = match what {
+        What::AttemptEnded { attempt, executor, cut_off, cause, .. } => {
+            let cause = if let EndCause::GaveBack(cause, _) = cause { Some(*cause) } else { None };
+            (attempt, executor, cut_off, cause)
+        }
+        What::AttemptLost { attempt, executor, cut_off, cause, .. } => {
+            (attempt, executor, cut_off, Some(*cause))
+        }
+        _ => return None,
+    };
+    let CutOff { test, ran_ms } = (*cut_off)?;
+    Some(RunEvent::TestCutOff { test, attempt: *attempt, executor: executor.clone(), ran_ms, cause })
 }
 
 fn confirmed(generation: Generation, manifest: Digest, tests: u32, summary: &PlanSummary) -> Vec<RunEvent> {

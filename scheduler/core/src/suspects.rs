@@ -7,25 +7,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, BundleId, Epoch, ExecutorId, InfraCause, Instant, NotExecuted, Outcome, Role, RunId,
+    Alone, AttemptId, BundleId, Epoch, ExecutorId, InfraCause, Instant, NotExecuted, Outcome, Role, RunId,
     TestCause, TestIndex, TestResult,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::State;
 use crate::fact::What;
-use crate::run::{Bundle, Run, Test};
+use crate::run::{Attempt, Bundle, Run, Test};
 use crate::step::{Origin, Step};
 
-/// So many losses with a test alone are its own doing, if they are not chance.
-const DEATHS: usize = 2;
 /// A suspect that takes so long
 const LONG_US: u64 = 20_000_000;
 /// does not wait until its run has nothing else to give out, but until all there is takes no more than so many times as
 /// long: else the end of the run would have to wait for it.
 const TIMES: u64 = 3;
-/// What counts as chance.
-const CHANCE: f64 = 0.01;
 
 /// An executor that was lost while it ran a suspect alone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +54,13 @@ impl Test {
     /// Whether its executor was lost with it and it has had no result since.
     fn is_suspect(&self) -> bool {
         self.suspect && self.verdict.is_none()
+    }
+}
+
+impl Attempt {
+    /// Whether whatever its executor is lost by now, it is lost with this test alone.
+    pub(crate) fn is_at_suspect_alone(&self) -> bool {
+        self.alone && self.left.len() == 1
     }
 }
 
@@ -106,8 +109,11 @@ impl Run {
         epoch: Epoch,
     ) {
         let attempt = &self.attempts[&attempt];
-        let is_alone = attempt.alone && attempt.left.len() == 1;
-        let death = is_alone.then(|| Death { executor: attempt.executor.clone(), alone_ms, epoch });
+        let death = attempt.is_at_suspect_alone().then(|| Death {
+            executor: attempt.executor.clone(),
+            alone_ms,
+            epoch,
+        });
         let test = self.test_mut(test);
         test.suspect = true;
         test.deaths.extend(death);
@@ -154,16 +160,22 @@ impl State {
         1 + self.deaths(test).count() as u32
     }
 
-    /// How likely it is that executors were lost so soon, each that ran this test alone, at the rate at which others are
-    /// lost: one more than was seen, for few losses say little of how many are to come.
-    fn chance(&self, test: &Test, now: Instant) -> f64 {
-        let others = f64::from(self.losses.count) - f64::from(self.losses_with(test));
+    /// How likely it is, in thousandths, that executors were lost so soon, each that ran a test alone, at the rate at which
+    /// others are lost: one more than was seen, for few losses say little of how many are to come.
+    fn chance<'d>(&self, deaths: impl Iterator<Item = &'d Death>, now: Instant) -> u32 {
+        let deaths: Vec<_> = deaths.collect();
+        let others = f64::from(self.losses.count) - 1.0 - deaths.len() as f64;
         let there: Duration = self.executors.values().map(|executor| now - executor.since).sum();
         let lived_ms = (self.losses.lived + there).as_millis().max(1) as f64;
         let rate = (others.max(0.0) + 1.0) / lived_ms;
-        let of = |death: &Death| death.alone_ms.map_or(1.0, |ms| (rate * ms.max(1) as f64).min(1.0));
-        let chances: Vec<f64> = self.deaths(test).map(of).collect();
-        of_product(chances.iter().product(), chances.len())
+        let of = |death: &&Death| death.alone_ms.map_or(1.0, |ms| (rate * ms.max(1) as f64).min(1.0));
+        let product = deaths.iter().map(of).product();
+        (of_product(product, deaths.len()) * 1e3) as u32
+    }
+
+    /// The same of one more death.
+    pub(crate) fn chance_with(&self, test: &Test, death: &Death, now: Instant) -> u32 {
+        self.chance(self.deaths(test).chain([death]), now)
     }
 }
 
@@ -182,11 +194,13 @@ impl Step<'_> {
     pub(crate) fn condemn(&mut self, run: &RunId, test: TestIndex, attempt: AttemptId) {
         let state = &self.state.runs[run];
         let known = state.test(test);
-        let Some(last) = state.attempts.get(&attempt).filter(|_| self.state.deaths(known).count() >= DEATHS)
+        let Some(last) =
+            state.attempts.get(&attempt).filter(|_| self.state.deaths(known).count() >= Alone::LOSSES)
         else {
             return;
         };
-        if !known.suspect || !state.owes(test) || self.state.chance(known, self.now) >= CHANCE {
+        let is_chance = self.state.chance(self.state.deaths(known), self.now) >= Alone::CHANCE;
+        if !known.suspect || !state.owes(test) || is_chance {
             return;
         }
         let (executor, slot) = (last.executor.clone(), last.number);

@@ -1,8 +1,15 @@
-//! Where a test without a verdict is: what a person asks who waits for it. Decides nothing.
+//! Where a test without a verdict is, and where all those of a run are: what a person asks who waits for them. Decides
+//! nothing.
 
-use seagull_domain::{AttemptId, BundleId, Instant, RunId, TestIndex, Whereabouts};
+use std::collections::BTreeSet;
+
+use seagull_domain::{
+    AttemptId, BundleId, Discovering, ExecutorId, Instant, Role, RunId, Silent, Standing, TestIndex,
+    Whereabouts,
+};
 
 use crate::State;
+use crate::fact::CutOff;
 use crate::held_back::HeldBack;
 use crate::run::{Attempt, Run};
 
@@ -60,5 +67,81 @@ impl State {
         let slots = takes.map(|(_, known)| u32::from(known.slots)).sum();
         let runs = self.fleet.shares.keys().filter(|other| *other != run).count() as u32;
         Whereabouts::Queued { behind, slots, runs }
+    }
+
+    /// The test that an attempt was last heard to be at, of those that it leaves.
+    pub(crate) fn cut_off(&self, until: Instant, run: &RunId, id: AttemptId) -> Option<CutOff> {
+        let state = &self.runs[run];
+        let attempt = &state.attempts[&id];
+        let known = self.executors.get(&attempt.executor)?;
+        let at = known.running.get(&attempt.slot).filter(|at| at.run == *run && at.attempt == id)?;
+        let (_, role) = attempt.left.get(attempt.place.get(&at.test)?)?;
+        let counts = *role == Role::Run && !attempt.withdrawn && !state.anticipates(attempt);
+        let ran_ms = until.0.saturating_sub(at.since.0);
+        counts.then_some(CutOff { test: at.test, ran_ms })
+    }
+
+    /// None where the run is not under way here.
+    pub fn standing(&self, now: Instant, run: &RunId) -> Option<Standing> {
+        let state = self.runs.get(run).filter(|state| !state.is_ended())?;
+        let mut standing = Standing { silent: self.silent(now, run), ..Standing::default() };
+        let mut at = BTreeSet::new();
+        for (id, attempt) in state.live_attempts() {
+            if attempt.bundle.is_none() {
+                standing.discovering = Some(self.discovering(now, id, attempt));
+            }
+            let known = self.executors.get(&attempt.executor);
+            let running = known.and_then(|known| known.running.get(&attempt.slot));
+            at.extend(running.filter(|at| at.run == *run && at.attempt == id).map(|at| at.test));
+        }
+        if state.anticipated.is_some() {
+            return Some(standing);
+        }
+        let held_back = HeldBack::of(self, state);
+        let bars = held_back.has_any();
+        for (_, bundle) in state.pending.in_order() {
+            let wanted = bars.then(|| self.wanted_by(state, bundle));
+            let mut executors = self.executors.iter();
+            let is_barred =
+                wanted.is_some_and(|of| !executors.any(|(id, it)| held_back.leaves_any(id, it, &of)));
+            let tests = bundle.entries.iter().filter(|(_, role)| *role == Role::Run).count() as u32;
+            standing.queued += tests;
+            standing.suspects += if bundle.alone { tests } else { 0 };
+            standing.followers += if state.has_to_wait(bundle) { tests } else { 0 };
+            standing.barred += if is_barred { tests } else { 0 };
+        }
+        let open = (0..).map(TestIndex).zip(&state.tests).filter(|(_, test)| test.verdict.is_none());
+        for (test, known) in open {
+            let is_running = known.held > 0 && at.contains(&test);
+            standing.running += u32::from(is_running);
+            standing.next += u32::from(known.held > 0 && !is_running);
+        }
+        Some(standing)
+    }
+
+    fn discovering(&self, now: Instant, id: AttemptId, attempt: &Attempt) -> Discovering {
+        let executor = attempt.executor.clone();
+        let since = self.executors.get(&executor).and_then(|known| known.begun.get(&id));
+        Discovering { executor, millis: since.map(|since| now.0.saturating_sub(since.0)) }
+    }
+
+    /// Executors that have something of a run, as far as is known, and should have been heard of.
+    fn silent(&self, now: Instant, run: &RunId) -> Vec<Silent> {
+        let lease = self.settings.lease;
+        let has_any = |id: &ExecutorId| {
+            let placed = self.placed.get(id).into_iter().flat_map(|placed| placed.values());
+            self.runs[run].workers.contains_key(id) || placed.clone().any(|of| of == run)
+        };
+        let of = self.executors.iter().filter(|(id, _)| has_any(id));
+        let silent = of.filter_map(|(id, known)| {
+            let left = known.lease_until - now;
+            let silence = match known.closed {
+                Some(closed) => now - closed,
+                None => Some(lease.saturating_sub(left)).filter(|silence| *silence > lease * 2 / 3)?,
+            };
+            let (millis, left_ms) = (silence.as_millis() as u64, left.as_millis() as u64);
+            Some(Silent { executor: id.clone(), millis, left_ms })
+        });
+        silent.collect()
     }
 }

@@ -71,11 +71,23 @@ fn ended(attempt: u64, lost: bool) -> What {
     if lost {
         let cause = InfraCause::ExecutorLost;
         let epoch = seagull_domain::Epoch(1);
-        let (had, alone_ms, charged, suspect) = (true, None, None, None);
-        What::AttemptLost { attempt, cause, executor, left: 3, had, alone_ms, epoch, charged, suspect }
+        What::AttemptLost {
+            attempt,
+            cause,
+            executor,
+            left: 3,
+            had: true,
+            alone_ms: None,
+            epoch,
+            charged: None,
+            suspect: None,
+            chance: None,
+            cut_off: None,
+        }
     } else {
         let cause = EndCause::Completed;
-        What::AttemptEnded { attempt, cause, executor, left: 0, free: false, charged: Vec::new() }
+        let (free, charged, cut_off) = (false, Vec::new(), None);
+        What::AttemptEnded { attempt, cause, executor, left: 0, free, charged, cut_off }
     }
 }
 

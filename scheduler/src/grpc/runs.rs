@@ -163,4 +163,14 @@ impl Runs for Face {
         let found = found.ok_or_else(|| Status::not_found("it does not wait for a verdict here"))?;
         Ok(Response::new(found.into()))
     }
+    async fn get_standing(
+        &self,
+        request: Request<v1::GetStandingRequest>,
+    ) -> Result<Response<v1::Standing>, Status> {
+        let run = RunId::try_from(request.into_inner())?;
+        let standing = self.0.actor.ask(|reply| requests::Request::Standing { run, reply }).await;
+        let standing = standing.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))?;
+        let standing = standing.ok_or_else(|| Status::not_found("the run is not under way here"))?;
+        Ok(Response::new(standing.into()))
+    }
 }

@@ -33,6 +33,9 @@ async fn explain_run(reach: &Reach, form: Form, run: &RunName) -> anyhow::Result
     if tally.end.is_none() && reach.state.is_none() {
         tally.slots_there = reach.client.about().await?.slots;
     }
+    if tally.end.is_none() {
+        tally.standing = reach.client.standing(&run).await?;
+    }
     print(|out| around::explain_run(out, form, &tally))?;
     Ok(0)
 }

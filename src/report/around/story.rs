@@ -1,12 +1,12 @@
 //! What the stream of a run says of one test, and of the worker it ran in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use seagull_domain::{
-    AttemptId, EnvironmentNumber, Evidence, ExecutorId, ImageUsed, InfraCause, Isolation, Manifest, Relation,
-    RunEvent, RunId, RunSpec, RunVerdict, Sickness, SlotNumber, StreamItem, TestCause, TestIndex, TestResult,
-    Verdict, Whereabouts,
+    AttemptId, EnvironmentNumber, Evidence, ExecutorId, ImageUsed, InfraCause, Isolation, Manifest,
+    NotExecuted, Relation, RunEvent, RunId, RunSpec, RunVerdict, Sickness, SlotNumber, StreamItem, TestCause,
+    TestIndex, TestResult, Verdict, Whereabouts,
 };
 use seagull_results::{Finder, Found};
 
@@ -40,6 +40,10 @@ pub struct Story {
     pub paid: Vec<Loss>,
     /// The executor that was lost with it last, if it has had no result since: it may have been its doing.
     pub suspect: Option<ExecutorId>,
+    /// Where it ran, and its attempt ended without a result of it.
+    pub cut_off: Vec<CutOff>,
+    /// What it needs before it and keeps it from running.
+    pub behind: Option<Behind>,
     /// Executors that the run gives nothing for now.
     pub cordoned: BTreeMap<ExecutorId, Sickness>,
     /// All that the run lost.
@@ -62,8 +66,27 @@ pub struct Story {
 pub struct Copied {
     pub attempt: AttemptId,
     pub executor: ExecutorId,
-    /// The attempt that was at the test already.
+    /// The attempt that was at the test already, and where.
     pub beside: AttemptId,
+    pub beside_on: Option<ExecutorId>,
+}
+
+/// An attempt that ended while it was at the test.
+#[derive(Debug)]
+pub struct CutOff {
+    pub attempt: AttemptId,
+    pub executor: ExecutorId,
+    /// For how many milliseconds it was heard to be.
+    pub ran_ms: u64,
+    pub why: String,
+}
+
+/// A test before it in its *ordered* relation.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Behind {
+    pub id: String,
+    /// It kills its executors; else it may.
+    pub poison: bool,
 }
 
 /// An attempt that was lost at the test's cost.
@@ -141,6 +164,11 @@ pub struct Teller<'t> {
     lost: Vec<(ExecutorId, InfraCause)>,
     paid: Vec<Loss>,
     suspect: Option<ExecutorId>,
+    cut_off: Vec<CutOff>,
+    stopping: Option<NotExecuted>,
+    /// All tests that have had no result since their executor was lost with them.
+    suspects: BTreeSet<TestIndex>,
+    poison: BTreeSet<TestIndex>,
     cordoned: BTreeMap<ExecutorId, Sickness>,
     losses: Losses,
     stopped: Option<String>,
@@ -149,8 +177,8 @@ pub struct Teller<'t> {
     environments: Option<Vec<EnvironmentNumber>>,
     /// The worker of each slot.
     workers: BTreeMap<SlotNumber, Worker>,
-    /// The slot of each attempt.
-    attempts: BTreeMap<AttemptId, SlotNumber>,
+    /// The slot of each attempt, and its executor.
+    attempts: BTreeMap<AttemptId, (SlotNumber, ExecutorId)>,
     /// What the sandbox of each was made of that told so.
     images: BTreeMap<AttemptId, Vec<ImageUsed>>,
     slots: u32,
@@ -193,6 +221,10 @@ impl<'t> Teller<'t> {
             lost: Vec::new(),
             paid: Vec::new(),
             suspect: None,
+            cut_off: Vec::new(),
+            stopping: None,
+            suspects: BTreeSet::new(),
+            poison: BTreeSet::new(),
             cordoned: BTreeMap::new(),
             losses: Losses::default(),
             stopped: None,
@@ -216,12 +248,20 @@ impl<'t> Teller<'t> {
         match item.event {
             RunEvent::RunStarted(spec) => self.spec = Some(spec),
             RunEvent::AttemptAssigned { attempt, slot, executor, copy, .. } => {
-                self.attempts.insert(attempt, slot);
+                self.attempts.insert(attempt, (slot, executor.clone()));
                 let of_it = copy.filter(|copy| self.is_meant(copy.test)).map(|copy| copy.beside);
-                self.copy = of_it.map(|beside| Copied { attempt, executor, beside }).or(self.copy.take());
+                let copied = of_it.map(|beside| {
+                    let beside_on = self.attempts.get(&beside).map(|(_, executor)| executor.clone());
+                    Copied { attempt, executor, beside, beside_on }
+                });
+                self.copy = copied.or(self.copy.take());
             }
             RunEvent::TestFinished { result, attempt, executor, slot, evidence } => {
                 let before = self.executed(slot, &executor, attempt, &result);
+                if evidence.is_none() {
+                    self.suspects.remove(&result.test);
+                    self.poison.extend((result.cause == Some(TestCause::Poison)).then_some(result.test));
+                }
                 if self.is_meant(result.test) {
                     self.suspect = self.suspect.take().filter(|_| evidence.is_some());
                     let images = self.images.get(&attempt).cloned().unwrap_or_default();
@@ -240,7 +280,8 @@ impl<'t> Teller<'t> {
             }
             RunEvent::Verdict { test, verdict } if self.is_meant(test) => self.verdict = Some(verdict),
             RunEvent::AttemptLost { attempt, executor, cause, message, charged, suspect, .. } => {
-                self.attempts.get(&attempt).and_then(|slot| self.workers.remove(slot));
+                self.attempts.get(&attempt).and_then(|(slot, _)| self.workers.remove(slot));
+                self.suspects.extend(suspect);
                 if suspect.is_some_and(|test| self.is_meant(test)) {
                     self.suspect = Some(executor.clone());
                 }
@@ -262,9 +303,16 @@ impl<'t> Teller<'t> {
                 self.cordoned.remove(&executor);
                 self.lost.push((executor, cause));
             }
-            RunEvent::Stopping { reason } if self.verdict.is_none() => {
-                let tests = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
-                self.stopped = self.losses.limit(self.spec.as_deref(), tests, reason);
+            RunEvent::TestCutOff { test, attempt, executor, ran_ms, cause } if self.is_meant(test) => {
+                let why = self.why_cut_off(&executor, cause);
+                self.cut_off.push(CutOff { attempt, executor, ran_ms, why });
+            }
+            RunEvent::Stopping { reason } => {
+                self.stopping = Some(reason);
+                if self.verdict.is_none() {
+                    let tests = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+                    self.stopped = self.losses.limit(self.spec.as_deref(), tests, reason);
+                }
             }
             RunEvent::RunFinished { verdict, .. } => self.end = Some(verdict),
             _ => {}
@@ -273,6 +321,29 @@ impl<'t> Teller<'t> {
 
     fn is_meant(&self, test: TestIndex) -> bool {
         self.test == Some(Ok(test))
+    }
+
+    fn why_cut_off(&self, executor: &ExecutorId, cause: Option<InfraCause>) -> String {
+        match (cause, self.stopping) {
+            (Some(cause), _) => {
+                let mut drained = self.losses.drained.iter();
+                let who = drained.rfind(|(of, why, _)| of == executor && *why == cause);
+                let who = who.map(|(.., who)| format!(" ({})", one_line(who, 100))).unwrap_or_default();
+                format!("{cause}{who}")
+            }
+            (None, Some(reason)) => format!("the run stopped: {reason}"),
+            (None, None) => "another attempt had its result".to_owned(),
+        }
+    }
+
+    /// The first of those before the test in its *ordered* relation that has to show that it is none, or is one.
+    fn behind(&self, test: TestIndex) -> Option<Behind> {
+        let relations = &self.names.manifest.relations;
+        let relation =
+            relations.iter().find(|relation| relation.ordered && relation.tests.contains(&test))?;
+        let mut before = relation.tests.iter().take_while(|of| **of != test);
+        let of = before.find(|of| self.suspects.contains(of) || self.poison.contains(of))?;
+        Some(Behind { id: self.names.id(*of), poison: self.poison.contains(of) })
     }
 
     /// Counts an execution to its worker; what that had executed before, if the test is the one that is meant.
@@ -350,6 +421,7 @@ impl<'t> Teller<'t> {
         let test = self.test.take().filter(|_| self.names.len() > 0).ok_or(None)?.map_err(Some)?;
         Ok(Story {
             environment: self.environment(test),
+            behind: self.behind(test),
             run: self.run,
             test,
             id: self.names.id(test),
@@ -362,6 +434,7 @@ impl<'t> Teller<'t> {
             lost: self.lost,
             paid: self.paid,
             suspect: self.suspect,
+            cut_off: self.cut_off,
             cordoned: self.cordoned,
             losses: self.losses,
             stopped: self.stopped,

@@ -3,8 +3,10 @@
 use seagull_domain::{Outcome, Whereabouts};
 use serde::Serialize;
 
-use super::story::Story;
-use crate::report::text::{count, millis};
+use super::story::{Behind, Story};
+use crate::report::text::{count, millis, one_line};
+
+const WIDTH: usize = 200;
 
 /// Where it waits.
 #[derive(Serialize)]
@@ -22,6 +24,12 @@ pub fn are(number: u32, thing: &str) -> String {
 
 /// Why it has no verdict yet: what became of it before, and where it is now.
 pub fn waits(story: &Story) -> String {
+    if let (Some(Behind { id, poison: false }), Some(Whereabouts::Queued { .. })) =
+        (&story.behind, &story.whereabouts)
+    {
+        let id = one_line(id, WIDTH);
+        return format!("it waits until {id} has a result, which it needs before it and which is a suspect");
+    }
     match (before(story), story.whereabouts.as_ref().map(now)) {
         (Some(before), Some(now)) => format!("{before}; {now}"),
         (Some(one), None) | (None, Some(one)) => one,

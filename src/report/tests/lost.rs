@@ -1,8 +1,8 @@
 //! What is told of losses: who lost what, and what it did to tests and to the run.
 
 use seagull_domain::{
-    AttemptId, InfraCause, NotExecuted, Outcome, RunEvent, Sickness, SlotNumber, TestCause, TestIndex,
-    TextRef, Verdict, Whereabouts,
+    Alone, AttemptId, Discovering, InfraCause, NotExecuted, Outcome, Relation, RunEvent, Sickness, Silent,
+    SlotNumber, Standing, TestCause, TestIndex, TextRef, Verdict, Whereabouts,
 };
 
 use super::around::{explained, explained_run, explained_tally, story, tally};
@@ -20,6 +20,7 @@ fn lost(attempt: u64, on: &str, cause: InfraCause, tests: u32, suspect: Option<u
         tests,
         charged: suspect.into_iter().collect(),
         suspect,
+        alone: None,
         free: false,
     })
 }
@@ -272,6 +273,131 @@ fn a_run_without_executors_says_so() {
         let text = told(script, slots);
         assert!(text.contains(&format!("    because {because}")), "{because}: {text}");
     }
+}
+
+#[test]
+fn a_test_behind_a_suspect_waits_for_it_and_does_not_run_behind_poison() {
+    let ordered = |mut script: Script| {
+        for (_, step) in &mut script {
+            if let Step::Manifest(manifest) = step {
+                manifest.relations =
+                    vec![Relation { ordered: true, tests: vec![TestIndex(0), TestIndex(1)] }];
+            }
+        }
+        story(&script, "test_y")
+    };
+    let lost = lost(10, "e-1", InfraCause::ExecutorLost, 2, Some(0));
+    let mut waits = ordered(with(vec![lost, gone("e-1")]));
+    waits.whereabouts = Some(Whereabouts::Queued { behind: 0, slots: 1, runs: 0 });
+    let text = explained(&waits);
+    assert!(text.contains("because it waits until test_a.py::test_x has a result, which it needs"), "{text}");
+    let poison = script::ran("e-1", 0, 0, Outcome::Failed, 0).because(TestCause::Poison, "it kills", "");
+    let not_executed = Verdict::NotExecuted(NotExecuted::Infra(InfraCause::ExecutorLost));
+    let text = explained(&ordered(with(vec![poison.step(), script::decided(1, not_executed)])));
+    assert!(text.contains("because it needs test_a.py::test_x before it, which is poison; the"), "{text}");
+}
+
+#[test]
+fn what_was_lost_with_a_test_in_flight_is_told_of_one_that_is_given_up() {
+    let not_executed = Verdict::NotExecuted(NotExecuted::Infra(InfraCause::ExecutorLost));
+    let of = |alone: &[(&'static str, Option<Alone>)]| {
+        let losses = alone.iter().map(|(on, alone)| lost_alone(on, *alone));
+        with(losses.chain([script::decided(0, not_executed)]).collect())
+    };
+    let alone = |ms, chance| Some(Alone { ms, chance });
+    let script = of(&[("e-1", None), ("e-2", alone(Some(500), 400)), ("e-3", alone(None, 34))]);
+    let lost = "in flight when these were lost: e-1 (not alone), e-2 (alone, within 0.50 s), e-3 (alone); not called poison: so many \
+                losses so soon may be chance, as often as executors are lost here (3.4 %; it takes less than 1.0 %)";
+    let text = explained(&story(&script, "test_x"));
+    assert!(text.contains(&format!("\n{lost}\n")), "{text}");
+    let tally = tally(&script);
+    assert_eq!(tally.why_none(TestIndex(0)), Some(format!("executor lost: {lost}")));
+    let report = junit::render(&tally, &|_| None, "r".as_ref()).unwrap();
+    assert!(report.contains("e-2 (alone, within 0.50 s)"), "{report}");
+    let text = plain_output(&with_end(script), true);
+    assert!(text.contains("test_a.py::test_x: in flight when these were lost: e-1"), "{text}");
+    let once = explained(&story(&of(&[("e-1", None), ("e-2", alone(Some(500), 10))]), "test_x"));
+    assert!(once.contains("; not called poison: it takes 2 losses while it runs alone\n"), "{once}");
+}
+
+fn with_end(mut script: Script) -> Script {
+    script.extend(script::green().pop());
+    script
+}
+
+/// `test_x` was in flight when an executor was lost.
+fn lost_alone(on: &'static str, is_alone: Option<Alone>) -> Step {
+    let mut step = lost(10, on, InfraCause::ExecutorLost, 1, Some(0));
+    if let Step::Event(event) = &mut step
+        && let RunEvent::AttemptLost { alone, .. } = &mut **event
+    {
+        *alone = is_alone;
+    }
+    step
+}
+
+#[test]
+fn a_test_that_was_cut_off_says_where_it_ran_and_why_it_has_no_result_of_that() {
+    let cut_off = |on, cause| {
+        let (test, attempt, ran_ms) = (TestIndex(0), AttemptId(10), 106_000);
+        script::event(RunEvent::TestCutOff { test, attempt, executor: executor(on), ran_ms, cause })
+    };
+    let cause = InfraCause::SpotNotice;
+    let why = "a file".to_owned();
+    let drains = script::event(RunEvent::ExecutorDrained { executor: executor("e-1"), cause, why });
+    let text = |steps| explained(&story(&with(steps), "test_x"));
+    let handed_back = text(vec![drains, cut_off("e-1", Some(cause))]);
+    let line = "\ncut off after 1 min 46 s, attempt 10 on e-1: spot notice (a file)\n";
+    assert!(handed_back.contains(line), "{handed_back}");
+    let slower = text(vec![cut_off("e-1", None)]);
+    assert!(slower.contains(" on e-1: another attempt had its result\n"), "{slower}");
+    let stopping = script::event(RunEvent::Stopping { reason: NotExecuted::FailFast });
+    let stopped = text(vec![stopping, cut_off("e-1", None)]);
+    assert!(stopped.contains(" on e-1: the run stopped: fail-fast\n"), "{stopped}");
+    let paid = text(vec![lost_alone("e-1", None), cut_off("e-1", Some(InfraCause::ExecutorLost))]);
+    assert!(paid.contains("executor lost, attempt 10 on e-1, after 1 min 46 s\n"), "{paid}");
+    assert!(!paid.contains("cut off"), "it is told once: {paid}");
+}
+
+#[test]
+fn a_run_under_way_says_what_it_is_at_and_why_an_executor_gets_nothing() {
+    let full = script::event(RunEvent::AttemptLost {
+        attempt: AttemptId(7),
+        executor: executor("e-2"),
+        cause: InfraCause::ArtifactUnavailable,
+        message: "No space left on device".into(),
+        tests: 1,
+        charged: Vec::new(),
+        suspect: None,
+        alone: None,
+        free: false,
+    });
+    let cordoned = script::event(RunEvent::ExecutorCordoned {
+        executor: executor("e-2"),
+        sickness: Sickness::NothingStarts,
+        attempts: 3,
+        elsewhere: 0,
+    });
+    let mut tally = tally(&with(vec![full, cordoned, script::decided(0, Verdict::Passed)]));
+    tally.standing = Some(Standing {
+        running: 1,
+        queued: 3,
+        suspects: 1,
+        barred: 2,
+        discovering: Some(Discovering { executor: executor("e-3"), millis: Some(12_000) }),
+        silent: vec![Silent { executor: executor("e-4"), millis: 8000, left_ms: 7000 }],
+        ..Standing::default()
+    });
+    let text = explained_tally(&tally);
+    let places = "; 1 running, 3 waiting for a slot (1 as suspects, 2 for an executor that is cordoned or does not start them)";
+    assert!(text.contains(&format!("    1 of 2 tests have their verdicts{places}\n")), "{text}");
+    assert!(text.contains("    e-3 discovers its tests for 12 s\n"), "{text}");
+    assert!(
+        text.contains("    e-4 was not heard of for 8.0 s: if that goes on it is lost in 7.0 s\n"),
+        "{text}"
+    );
+    assert!(text.contains("e-2 gets nothing until it is tried again, for "), "{text}");
+    assert!(text.contains("there: No space left on device\n"), "{text}");
 }
 
 #[test]

@@ -31,6 +31,7 @@ fn that_tests_went_elsewhere_is_said_with_the_reason_and_the_setting() {
         tests: 1,
         charged: vec![],
         suspect: None,
+        alone: None,
         free: false,
     };
     let drained = RunEvent::ExecutorDrained {
@@ -70,6 +71,7 @@ fn that_tests_are_built_is_said_and_what_did_not_start_below_its_line() {
         tests: 2,
         charged: vec![],
         suspect: None,
+        alone: None,
         free: false,
     };
     let script = vec![
@@ -219,6 +221,7 @@ fn what_several_workers_tell_alike_is_told_once() {
             tests: 1,
             charged: vec![],
             suspect: None,
+            alone: None,
             free: false,
         })
     };

@@ -108,6 +108,7 @@ fn a_discovery_is_under_way_until_it_ends_whatever_way() {
         tests: 0,
         charged: vec![],
         suspect: None,
+        alone: None,
         free: false,
     };
     script.push((200, script::event(lost)));

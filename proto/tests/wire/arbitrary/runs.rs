@@ -9,7 +9,7 @@ use seagull_proto::limits;
 use super::Source;
 
 /// How many variants [`RunEvent`] has.
-pub const EVENTS: u64 = 23;
+pub const EVENTS: u64 = 24;
 
 impl Source {
     pub fn framework(&mut self, in_place: bool) -> Framework {
@@ -197,16 +197,7 @@ impl Source {
                 reason: self.text(limits::LINE_BYTES),
             },
             8 => RunEvent::SuiteError { error: self.suite_error(), executor: self.maybe(Self::id) },
-            9 => RunEvent::AttemptLost {
-                attempt,
-                executor: self.id(),
-                cause: self.infra(),
-                message: self.text(limits::LINE_BYTES),
-                tests,
-                charged: self.list(5, Self::test),
-                suspect: self.maybe(Self::test),
-                free: self.coin(),
-            },
+            9 => self.attempt_lost(attempt, tests),
             10 => RunEvent::ExecutorLost { executor: self.id(), cause: self.infra() },
             11 => RunEvent::DiscoveryFailed { message: self.text(limits::REPORT_BYTES) },
             12 => RunEvent::Stopping { reason: self.why() },
@@ -249,7 +240,29 @@ impl Source {
                 executor: self.id(),
                 slot: self.slot(),
             },
+            22 => RunEvent::TestCutOff {
+                test: self.test(),
+                attempt,
+                executor: self.id(),
+                ran_ms: self.within(0, limits::MILLIS),
+                cause: self.maybe(Self::infra),
+            },
             _ => self.finished(),
+        }
+    }
+
+    fn attempt_lost(&mut self, attempt: AttemptId, tests: u32) -> RunEvent {
+        RunEvent::AttemptLost {
+            attempt,
+            executor: self.id(),
+            cause: self.infra(),
+            message: self.text(limits::LINE_BYTES),
+            tests,
+            charged: self.list(5, Self::test),
+            suspect: self.maybe(Self::test),
+            alone: self
+                .maybe(|s| Alone { ms: s.maybe(|s| s.within(0, limits::MILLIS)), chance: s.small(1000) }),
+            free: self.coin(),
         }
     }
 

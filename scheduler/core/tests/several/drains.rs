@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use seagull_domain::{
     AttemptId, AttemptState, BootId, DrainState, EndCause, ExecutorId, Generation, InfraCause, Outcome,
-    Recall, TestIndex, Verdict,
+    Recall, RunEvent, TestIndex, Verdict,
 };
-use seagull_scheduler_core::{Call, Effect, Event, What};
+use seagull_scheduler_core::{Call, Effect, Event, Fact, What, project};
 
 use crate::world::*;
 
@@ -74,12 +74,17 @@ fn what_has_not_started_goes_elsewhere_while_the_test_that_runs_goes_on() {
 fn what_is_handed_back_half_way_runs_again_and_nobody_is_charged() {
     for cause in [InfraCause::Drained, InfraCause::SpotNotice] {
         let (mut world, _) = draining(cause);
+        world.now = world.now + Duration::from_secs(20);
         let status = &mut world.executors.get_mut("a").unwrap().attempts[0];
         status.generation = Generation(2);
         status.state = AttemptState::Ended(EndCause::GaveBack(cause, "the time was up".into()));
         let facts = world.report("a", &[]);
         let lost = |what: &What| matches!(what, What::AttemptEnded { cause: EndCause::GaveBack(c, _), .. } if *c == cause);
         assert!(facts.iter().any(lost), "{facts:?}");
+        let told = facts.into_iter().flat_map(|what| project(&Fact { run: run(), what }));
+        let (test, attempt, executor) = (TestIndex(0), AttemptId(2), id("a"));
+        let cut_off = RunEvent::TestCutOff { test, attempt, executor, ran_ms: 20_000, cause: Some(cause) };
+        assert!(told.into_iter().any(|event| event == cut_off), "it is told what was interrupted");
         assert_eq!(world.state.runs[&run()].pending.len(), 2, "the rest, and what was interrupted");
         assert_eq!(charged(&world), 0);
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use seagull_domain::{
-    AttemptId, AttemptState, EndCause, InfraCause, NotExecuted, Outcome, Relation, Role, RunEvent, RunSpec,
-    TestCause, TestIndex, Verdict,
+    Alone, AttemptId, AttemptState, EndCause, InfraCause, NotExecuted, Outcome, Relation, Role, RunEvent,
+    RunSpec, TestCause, TestIndex, Verdict,
 };
 use seagull_scheduler_core::{Call, Event, Fact, Losses, Phase, What, project};
 
@@ -150,6 +150,13 @@ fn where_executors_are_lost_all_the_time_nobody_is_blamed() {
         facts = lose(&mut world, executor, &others);
     }
     assert_eq!(world.state.runs[&run()].test(TestIndex(0)).deaths.len(), 2);
+    let told = facts.iter().flat_map(|what| project(&Fact { run: run(), what: what.clone() }));
+    let alone = told.into_iter().find_map(|event| match event {
+        RunEvent::AttemptLost { alone, .. } => alone,
+        _ => None,
+    });
+    let Alone { ms: Some(20_000), chance } = alone.unwrap() else { panic!("{alone:?}") };
+    assert!(chance >= Alone::CHANCE, "it says why: {chance}");
     let infra = NotExecuted::Infra(InfraCause::ExecutorLost);
     assert_eq!(decided(&facts), [(TestIndex(0), Verdict::NotExecuted(infra))]);
 }

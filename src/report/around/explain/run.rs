@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use seagull_domain::{Counts, NotExecuted, RunVerdict, TestIndex};
+use seagull_domain::{Counts, Discovering, NotExecuted, RunVerdict, Silent, Standing, TestIndex};
 use serde::Serialize;
 
 use super::WIDTH;
@@ -12,7 +12,7 @@ use crate::report::around::{Form, line, seconds};
 use crate::report::measured::partial;
 use crate::report::summary;
 use crate::report::tally::{Covered, Tally, TestRecord};
-use crate::report::text::{clean, count, number, one_line};
+use crate::report::text::{clean, count, message, millis, number, one_line};
 
 #[derive(Serialize)]
 struct RunObject<'a> {
@@ -31,8 +31,30 @@ struct RunObject<'a> {
     discovery_failures: &'a [String],
     discovered_on: Vec<&'a str>,
     stopping: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    now: Option<StandingObject<'a>>,
     plan: Option<PlanObject>,
     lost: LostObject<'a>,
+}
+
+/// What it waits for: how many tests without a verdict are where.
+#[derive(Serialize)]
+struct StandingObject<'a> {
+    running: u32,
+    next: u32,
+    queued: u32,
+    suspects: u32,
+    behind_suspects: u32,
+    barred: u32,
+    discovering_on: Option<&'a str>,
+    silent: Vec<SilentObject<'a>>,
+}
+
+#[derive(Serialize)]
+struct SilentObject<'a> {
+    executor: &'a str,
+    seconds: f64,
+    lost_in_seconds: f64,
 }
 
 #[derive(Serialize)]
@@ -80,6 +102,9 @@ pub fn explain_run(out: &mut impl Write, form: Form, tally: &Tally) -> io::Resul
         (Some(why), None) => writeln!(out, "    nothing more was started after it was told to stop: {why}")?,
         (None, _) => {}
     }
+    if tally.end.is_none() {
+        under_way(out, tally)?;
+    }
     retries(out, tally)?;
     coverage(out, tally)?;
     if tally.losses.taken_back > 0 {
@@ -97,6 +122,54 @@ pub fn explain_run(out: &mut impl Write, form: Form, tally: &Tally) -> io::Resul
         )?;
     }
     summary::reasons(out, form.paint, tally)
+}
+
+/// What it is at, who is not heard of, and who gets nothing of it for now.
+fn under_way(out: &mut impl Write, tally: &Tally) -> io::Result<()> {
+    let standing = tally.standing.as_ref();
+    if let Some(Discovering { executor, millis: since }) = standing.and_then(|of| of.discovering.as_ref()) {
+        let since = since.map_or(", and is not heard to yet".to_owned(), |ms| format!(" for {}", millis(ms)));
+        writeln!(out, "    {executor} discovers its tests{since}")?;
+    } else if let Some(slot) = tally.discovering.and_then(|(_, slot)| tally.slots.get(&slot)) {
+        writeln!(out, "    {} discovers its tests", slot.executor)?;
+    }
+    if tally.counts.total > 0 {
+        let (decided, tests) = (tally.counts.decided(), count(tally.counts.total, "test"));
+        let places = standing.map(places).unwrap_or_default();
+        writeln!(out, "    {decided} of {tests} have their verdicts{places}")?;
+    }
+    for Silent { executor, millis: silent, left_ms } in standing.iter().flat_map(|of| &of.silent) {
+        let (silent, left) = (millis(*silent), millis(*left_ms));
+        writeln!(out, "    {executor} was not heard of for {silent}: if that goes on it is lost in {left}")?;
+    }
+    let cordoned = tally.losses.cordoned.iter().filter(|(_, (_, is_cordoned))| *is_cordoned);
+    for (executor, (sickness, _)) in cordoned {
+        let why = tally.losses.said_of(executor).map(|said| format!(": {}", message(said, WIDTH)));
+        let why = why.unwrap_or_default();
+        writeln!(out, "    {executor} gets nothing until it is tried again, for {sickness} there{why}")?;
+    }
+    Ok(())
+}
+
+/// `; 3 run, 5 are next on their slots, 12 wait for a slot (2 as suspects)`
+fn places(standing: &Standing) -> String {
+    let waits = [
+        (standing.suspects, "as suspects"),
+        (standing.followers, "behind suspects"),
+        (standing.barred, "for an executor that is cordoned or does not start them"),
+    ];
+    let waits = waits.iter().filter(|(tests, _)| *tests > 0).map(|(tests, how)| format!("{tests} {how}"));
+    let waits = waits.collect::<Vec<_>>().join(", ");
+    let waits = if waits.is_empty() { waits } else { format!(" ({waits})") };
+    let places = [
+        (standing.running, "running", ""),
+        (standing.next, "next on their slots", ""),
+        (standing.queued, "waiting for a slot", waits.as_str()),
+    ];
+    let places = places.iter().filter(|(tests, ..)| *tests > 0);
+    let places = places.map(|(tests, where_to, how)| format!("{tests} {where_to}{how}"));
+    let places = places.collect::<Vec<_>>().join(", ");
+    if places.is_empty() { places } else { format!("; {places}") }
 }
 
 fn retries(out: &mut impl Write, tally: &Tally) -> io::Result<()> {
@@ -188,6 +261,24 @@ fn because(tally: &Tally) -> String {
     }
 }
 
+fn standing_object(standing: &Standing) -> StandingObject<'_> {
+    let silent = standing.silent.iter().map(|silent| SilentObject {
+        executor: silent.executor.as_str(),
+        seconds: silent.millis as f64 / 1e3,
+        lost_in_seconds: silent.left_ms as f64 / 1e3,
+    });
+    StandingObject {
+        running: standing.running,
+        next: standing.next,
+        queued: standing.queued,
+        suspects: standing.suspects,
+        behind_suspects: standing.followers,
+        barred: standing.barred,
+        discovering_on: standing.discovering.as_ref().map(|at| at.executor.as_str()),
+        silent: silent.collect(),
+    }
+}
+
 fn run_object(tally: &Tally) -> RunObject<'_> {
     let spec = tally.spec.as_deref();
     let failed = |(test, record): (TestIndex, &TestRecord)| record.is_failure().then(|| tally.names.id(test));
@@ -217,6 +308,7 @@ fn run_object(tally: &Tally) -> RunObject<'_> {
         discovery_failures: &tally.discovery_failures,
         discovered_on: tally.losses.discoveries.iter().map(|executor| executor.as_str()).collect(),
         stopping: tally.stopping.map(|why| why.to_string()),
+        now: tally.standing.as_ref().map(standing_object),
         plan,
         lost: LostObject {
             executors: losses.executors.iter().map(|(executor, _)| executor.as_str()).collect(),

@@ -10,11 +10,12 @@ use super::WIDTH;
 use crate::again::quoted;
 use crate::report::around::attachments::{FileObject, named};
 use crate::report::around::lists::cause;
-use crate::report::around::story::{Copied, Execution, Loss, Story};
+use crate::report::around::story::{Behind, Copied, CutOff, Execution, Loss, Story};
 use crate::report::around::waits::{PlaceObject, place_object, waits};
 use crate::report::around::{Form, cpu_seconds, line, seconds};
 use crate::report::json::ImageObject;
-use crate::report::text::{count, message, number, one_line, times};
+use crate::report::losses::Death;
+use crate::report::text::{count, message, millis, number, one_line, times};
 
 #[derive(Serialize)]
 struct TestObject<'a> {
@@ -28,6 +29,10 @@ struct TestObject<'a> {
     second_copy: Option<SecondCopyObject<'a>>,
     missing_on: Vec<&'a str>,
     losses: Vec<LossObject<'a>>,
+    cut_off: Vec<CutOffObject<'a>>,
+    lost_with: Vec<DeathObject<'a>>,
+    /// What it needs before it, if that keeps it from running.
+    behind: Option<&'a str>,
     suspect: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     now: Option<PlaceObject<'a>>,
@@ -40,6 +45,26 @@ struct LossObject<'a> {
     executor: &'a str,
     cause: &'static str,
     message: &'a str,
+}
+
+/// An attempt that ended while it was at the test.
+#[derive(Serialize)]
+struct CutOffObject<'a> {
+    attempt: u64,
+    executor: &'a str,
+    seconds: f64,
+    why: &'a str,
+}
+
+/// An executor that was lost with the test in flight.
+#[derive(Serialize)]
+struct DeathObject<'a> {
+    executor: &'a str,
+    alone: bool,
+    /// How long it may have run it alone.
+    seconds: Option<f64>,
+    /// How likely it is that all those that ran it alone were lost by chance.
+    chance: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -89,6 +114,11 @@ pub fn explain_test(out: &mut impl Write, form: Form, story: &Story, access: &[S
     if let Some(copy) = &story.copy {
         second_copy(out, story, copy)?;
     }
+    let paid_for = |of: &CutOff| story.paid.iter().any(|loss| loss.attempt == of.attempt);
+    for cut_off in story.cut_off.iter().filter(|of| !paid_for(of)) {
+        let CutOff { attempt, executor, ran_ms, why } = cut_off;
+        writeln!(out, "cut off after {}, attempt {attempt} on {executor}: {why}", millis(*ran_ms))?;
+    }
     for (executor, reason) in &story.missing {
         writeln!(out, "not found on {executor}: {}", message(reason, WIDTH))?;
     }
@@ -102,6 +132,7 @@ pub fn explain_test(out: &mut impl Write, form: Form, story: &Story, access: &[S
         writeln!(out, "{results}; --retries was {retries}")?;
     }
     paid(out, story)?;
+    deaths(out, story)?;
     if !story.lost.is_empty() {
         lost(out, story)?;
     }
@@ -150,7 +181,7 @@ fn told(out: &mut impl Write, form: Form, number: u32, execution: &Execution) ->
 
 /// What came to an end is an execution: both, or the first of the two.
 fn second_copy(out: &mut impl Write, story: &Story, copy: &Copied) -> io::Result<()> {
-    let Copied { attempt, executor, beside } = copy;
+    let Copied { attempt, executor, beside, beside_on } = copy;
     let ended = |of: &AttemptId| story.executions.iter().any(|execution| execution.attempt == *of);
     let came = match (ended(beside), ended(attempt)) {
         (true, true) => "; both came to an end, and count".to_owned(),
@@ -158,7 +189,8 @@ fn second_copy(out: &mut impl Write, story: &Story, copy: &Copied) -> io::Result
         (false, true) => format!("; only attempt {attempt} came to an end"),
         (false, false) => String::new(),
     };
-    let why = format!("attempt {beside} took far longer than predicted");
+    let on = beside_on.as_ref().map(|on| format!(" on {on}")).unwrap_or_default();
+    let why = format!("attempt {beside}{on} took far longer than predicted");
     writeln!(out, "{why}: a second copy ran on {executor}, attempt {attempt}{came}")
 }
 
@@ -167,12 +199,24 @@ fn paid(out: &mut impl Write, story: &Story) -> io::Result<()> {
     let most = story.spec.test_budget();
     for (number, loss) in (1..).zip(&story.paid) {
         let (attempt, executor, cause) = (loss.attempt, &loss.executor, loss.cause);
-        writeln!(out, "loss {number} of at most {most}: {cause}, attempt {attempt} on {executor}")?;
+        let ran = story.cut_off.iter().find(|cut_off| cut_off.attempt == attempt);
+        let ran = ran.map(|cut_off| format!(", after {}", millis(cut_off.ran_ms))).unwrap_or_default();
+        writeln!(out, "loss {number} of at most {most}: {cause}, attempt {attempt} on {executor}{ran}")?;
         if !loss.message.is_empty() {
             writeln!(out, "    {}", message(&loss.message, WIDTH))?;
         }
     }
     Ok(())
+}
+
+/// What speaks for the test having killed its executors.
+fn deaths(out: &mut impl Write, story: &Story) -> io::Result<()> {
+    let is_given_up = matches!(story.verdict, Some(Verdict::NotExecuted(NotExecuted::Infra(_))));
+    let said = match is_given_up && story.stopped.is_none() {
+        true => story.losses.not_poison(story.test),
+        false => story.losses.lost_with(story.test),
+    };
+    said.map_or(Ok(()), |said| writeln!(out, "{said}"))
 }
 
 fn cordoned(out: &mut impl Write, story: &Story) -> io::Result<()> {
@@ -251,6 +295,10 @@ fn lost_for_good(story: &Story, cause: InfraCause) -> String {
             times(most)
         );
     }
+    if let (Some(Behind { id, poison }), None) = (&story.behind, &story.stopped) {
+        let why = if *poison { "is poison" } else { "was lost too often" };
+        return format!("it needs {} before it, which {why}; the cause: {cause}", one_line(id, WIDTH));
+    }
     match (&story.stopped, story.missing.is_empty()) {
         (Some(limit), _) => {
             format!("the run stopped before it had a result, for {limit}; the cause: {cause}")
@@ -277,6 +325,9 @@ fn test_object(story: &Story) -> TestObject<'_> {
         }),
         missing_on: story.missing.iter().map(|(executor, _)| executor.as_str()).collect(),
         losses: story.paid.iter().map(loss_object).collect(),
+        cut_off: story.cut_off.iter().map(cut_off_object).collect(),
+        lost_with: story.losses.deaths(story.test).iter().map(death_object).collect(),
+        behind: story.behind.as_ref().map(|behind| behind.id.as_str()),
         suspect: story.suspect.is_some() && story.verdict.is_none(),
         now: story.whereabouts.as_ref().map(place_object),
     }
@@ -288,6 +339,24 @@ fn loss_object(loss: &Loss) -> LossObject<'_> {
         executor: loss.executor.as_str(),
         cause: loss.cause.word(),
         message: &loss.message,
+    }
+}
+
+fn cut_off_object(cut_off: &CutOff) -> CutOffObject<'_> {
+    CutOffObject {
+        attempt: cut_off.attempt.0,
+        executor: cut_off.executor.as_str(),
+        seconds: cut_off.ran_ms as f64 / 1e3,
+        why: &cut_off.why,
+    }
+}
+
+fn death_object(Death { executor, alone }: &Death) -> DeathObject<'_> {
+    DeathObject {
+        executor: executor.as_str(),
+        alone: alone.is_some(),
+        seconds: alone.and_then(|alone| alone.ms).map(|ms| ms as f64 / 1e3),
+        chance: alone.map(|alone| f64::from(alone.chance) / 1e3),
     }
 }
 
