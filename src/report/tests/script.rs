@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use seagull_domain::{
-    Attachment, AttemptId, Counts, Digest, Evidence, ExecutorId, FileTests, Generation, InfraCause, Instant,
-    Manifest, NotExecuted, Outcome, PlanSummary, Recall, RunEvent, RunSpec, RunVerdict, SecondCopy, Seq,
-    Sickness, SkippedModule, SlotNumber, StreamItem, SuiteError, TestCause, TestIndex, TestResult, TextRef,
-    Verdict, Workspace,
+    Attachment, AttemptId, Counts, Digest, Evidence, ExecutorId, FileTests, Generation, Hold, ImageUsed,
+    InfraCause, Instant, Manifest, NotExecuted, Outcome, PlanSummary, Recall, RunEvent, RunSpec, RunVerdict,
+    SecondCopy, Seq, Sickness, SkippedModule, SlotNumber, StreamItem, SuiteError, TestCause, TestIndex,
+    TestResult, TextRef, Verdict, Workspace,
 };
 use seagull_proto::convert::Printed;
 
@@ -315,6 +315,25 @@ fn attached(test: Option<u32>, file: Attachment) -> Step {
     event(RunEvent::Attached { test: test.map(TestIndex), file, attempt, executor, slot })
 }
 
+/// Of an attempt's sandbox.
+fn images() -> Step {
+    let image = |image: &str, id: &str, digest: &str| ImageUsed {
+        image: image.to_owned(),
+        id: id.to_owned(),
+        digest: digest.to_owned(),
+    };
+    let images =
+        vec![image("postgres:16", "sha256:1a", "postgres@sha256:2b"), image("shop:1", "sha256:3c", "")];
+    let (attempt, executor, slot) = (AttemptId(12), executor("e-3"), SlotNumber(2));
+    event(RunEvent::Images { images, attempt, executor, slot })
+}
+
+fn held(test: Option<u32>) -> Step {
+    let hold = Hold { environment: "db".into(), sandbox: "s-1".into(), until: 1_800_001_800 };
+    let (attempt, executor, slot) = (AttemptId(12), executor("e-3"), SlotNumber(2));
+    event(RunEvent::Held { test: test.map(TestIndex), hold, attempt, executor, slot })
+}
+
 /// To the end of a run in which everything happens.
 pub fn whole() -> Script {
     use Outcome::{Failed, Passed, Skipped};
@@ -361,6 +380,7 @@ pub fn whole() -> Script {
             }),
         ),
         (9900, event(RunEvent::ExecutorBack { executor: executor("e-4") })),
+        (9900, images()),
         (19_000, copied(14, "e-4", 4, SecondCopy { test: TestIndex(3), beside: AttemptId(10) })),
         (20_000, ran("e-1", 0, 3, Passed, 0).phases([11_900, 2000, 100]).step()),
         (20_000, decided(3, Verdict::Passed)),
@@ -381,8 +401,10 @@ pub fn whole() -> Script {
                 .step(),
         ),
         (24_000, attached(Some(6), shot)),
+        (24_000, held(Some(6))),
         (24_000, decided(6, Verdict::Failed)),
         (24_050, attached(None, core)),
+        (24_060, held(None)),
         (24_100, event(missing)),
         (24_100, decided(9, Verdict::NotExecuted(NotExecuted::UnstableId))),
         (24_200, decided(8, Verdict::NotExecuted(NotExecuted::Infra(InfraCause::ExecutorLost)))),
