@@ -15,7 +15,7 @@ def test_n(n): assert n != 3, 'three is refused'
 ";
 
 /// What is answered: the status, and the object.
-fn get(url: &str, token: &str, question: &str) -> (u16, Value) {
+pub fn get(url: &str, token: &str, question: &str) -> (u16, Value) {
     let address = url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
     let headers = format!("Host: {address}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n");

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use seagull_domain::{
     Counts, FailureGroup, NotExecuted, Ranked, RunId, RunOverview, RunState, Seq, TestHistory, TestIndex,
@@ -22,6 +22,8 @@ use crate::plan::load_manifest;
 use crate::requests::Request;
 use crate::service::{Service, parse};
 
+/// How long a list of runs waits for the index.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Facts read at a time.
 const PAGE: u32 = 1000;
 
@@ -38,9 +40,17 @@ pub(crate) async fn listed(service: &Arc<Service>, asked: ListAsked) -> Result<V
     let (project, limit) = (asked.project.clone(), asked.limit);
     let mut listed = blocking(move || list(&of, live, &asked)).await?;
     if listed.len() < limit {
-        // Older ones, of which only the index knows. Without it the list is of those that are here.
-        let indexed = service.index.runs(project.as_deref(), limit).await.unwrap_or_default();
-        add_older(&mut listed, indexed, limit);
+        // Older ones, of which only the index knows. Without it the list is of those that are here, if any are.
+        let runs = service.index.runs(project.as_deref(), limit);
+        match tokio::time::timeout(PATIENCE, runs).await {
+            Ok(Ok(indexed)) => add_older(&mut listed, indexed, limit),
+            Ok(Err(error)) if listed.is_empty() => return Err(refused(&error)),
+            Err(_) if listed.is_empty() => {
+                let why = format!("its index has not answered for {} s", PATIENCE.as_secs());
+                return Err(Status::unavailable(why));
+            }
+            _ => {}
+        }
     }
     Ok(listed)
 }

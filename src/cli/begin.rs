@@ -20,7 +20,7 @@ const DOCTOR_EXAMPLES: &str = "\
 Examples:
   seagull doctor                           what a run of this directory's suite needs, step by step
   seagull doctor tests/unit -- -m 'not slow'
-  seagull doctor --stores 's3://ci-results/seagull?region=eu-central-1'
+  seagull doctor --stores 's3://ci-results/seagull?region=eu-central-1' es+https://search:9200/ci
   seagull doctor --scheduler http://10.0.0.5:7878 --token-file token
 
 Exit codes:
@@ -61,7 +61,7 @@ pub struct Doctor {
     pub tls: TlsArgs,
     #[command(flatten)]
     pub state: StateArgs,
-    /// Look at these stores alone: write, read and delete in each, as a scheduler with --blobs does
+    /// Look at these stores and indices alone: write, read and delete in each, as a scheduler with --blobs and --index does
     #[arg(long, value_name = "URL", num_args = 1.., conflicts_with_all = ["paths", "arguments", "scheduler"])]
     pub stores: Vec<String>,
     /// human or plain: a line for each step; json: an object for each

@@ -216,9 +216,14 @@ fn what_is_not_ours_is_refused() {
     let said = refusal(block_on(index.prepare()));
     assert!(said.contains(&format!("the mapping of its index {foreign} was not made by seagull")), "{said}");
     assert!(said.contains("hint: another prefix"), "{said}");
+    // Nor is it read as if nothing were there.
+    let said = refusal(block_on(index.search("p", "word", Window { since: 0, until: NOW + 1 }, 1)));
+    assert!(said.contains("was not made by seagull"), "{said}");
     server.ask("DELETE", &foreign, None);
     block_on(index.prepare()).unwrap();
-    block_on(index.prepare()).unwrap();
+    block_on(index.try_out()).unwrap();
+    let left = server.ask("GET", &format!("_cat/indices/{}-trial-*?format=json", server.prefix), None);
+    assert_eq!(left, json!([]));
     let template = format!("_index_template/{}-results-v1", server.prefix);
     server.ask("DELETE", &template, None);
     let theirs = json!({"index_patterns": [format!("{}-results-v1-*", server.prefix)], "priority": 500});

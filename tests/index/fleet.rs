@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::Signal;
 use seagull_results::index::part;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::dashboards::get;
 use crate::harness::{Cluster, Elasticsearch, Fault, Finished, Proxy, Running, Suite, text, until};
+use crate::stores::listens;
 
 const SUITE: &str = "
 import pytest
@@ -91,6 +93,34 @@ fn a_run_ends_while_its_index_is_down_and_is_there_when_it_is_back() {
     );
     assert_eq!(objects(&cluster, &["tests", "--slowest", "--limit", "5"]).len(), 5);
     again.signal(Signal::SIGTERM);
+}
+
+#[test]
+fn an_index_that_is_away_is_no_empty_one_to_who_asks() {
+    let Some(server) = Elasticsearch::get() else { return };
+    let (proxy, is_down) = way(&server);
+    let url = server.url_at(proxy.address);
+    let suite = Suite::of(&[]);
+    std::fs::write(suite.beside("token"), "the-token-of-this-case\n").unwrap();
+    let [token, blobs] =
+        ["token", "kept"].map(|name| suite.beside(name).into_os_string().into_string().unwrap());
+    let blobs = format!("file:{blobs}");
+    let arguments = ["results-proxy", "--listen", "127.0.0.1:0", "--token-file", &token];
+    let command = suite.seagull(&[&arguments[..], &["--blobs", &blobs, "--index", &url]].concat());
+    let mut asked = Running::start(command, &suite.beside("proxy"));
+    let at = listens(&mut asked);
+    let runs = || get(&at, "the-token-of-this-case", "runs");
+    let doctor = || {
+        let output = suite.seagull(&["doctor", "--stores", &url]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let ((status, answer), (code, said)) = (runs(), doctor());
+    assert!(status == 503 && answer["error"].as_str().unwrap().contains("down"), "{status} {answer}");
+    assert!(code == Some(1) && said.contains("problem   tried       "), "{said}");
+    is_down.store(false, Ordering::SeqCst);
+    let (code, said) = doctor();
+    assert!(code == Some(0) && said.contains(" ms: written, found and deleted\n"), "{said}");
+    assert_eq!(runs(), (200, json!({"runs": []})));
 }
 
 #[test]

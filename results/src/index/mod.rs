@@ -81,6 +81,12 @@ pub trait Index: Send + Sync + fmt::Debug {
     /// Sees to it that documents find what they need, and that nothing of somebody else is in the way.
     async fn prepare(&self) -> Result<(), Error>;
 
+    /// Whether all that is asked of it can be done, by doing it; nothing is left of that.
+    async fn try_out(&self) -> Result<(), Error> {
+        self.prepare().await?;
+        self.runs(None, 1).await.map(drop)
+    }
+
     /// Writes documents, in any order and any number of times; what becomes of each. As many as one request takes: the
     /// fates may be fewer than the documents, and are those of the first.
     async fn write(&self, documents: &[Document]) -> Result<Vec<Fate>, Error>;

@@ -51,16 +51,19 @@ pub async fn run(args: cli::Doctor) -> anyhow::Result<u8> {
         () = signals.next() => return Ok(INTERRUPTED),
     }
     if !args.stores.is_empty() {
-        return findings.close("seagull scheduler --blobs URL");
+        return findings.close("seagull scheduler --blobs URL --index URL");
     }
     findings.close(&Again::of(&run_args(&args)).run())
 }
 
 async fn examine(args: &cli::Doctor, findings: &mut Findings) -> anyhow::Result<()> {
     if !args.stores.is_empty() {
-        let urls: Result<Vec<_>, _> =
-            args.stores.iter().map(|text| super::store_url("--stores", text)).collect();
-        return stores::examine(&urls?, findings).await;
+        let place = |text: &String| match text.starts_with("es+") || text.starts_with("sqlite:") {
+            true => super::index_address("--stores", text).map(stores::Place::Index),
+            false => super::store_url("--stores", text).map(stores::Place::Store),
+        };
+        let places: Result<Vec<_>, _> = args.stores.iter().map(place).collect();
+        return stores::examine(&places?, findings).await;
     }
     let place = match Place::here() {
         Ok(place) => place,

@@ -1,4 +1,4 @@
-//! Stores of blobs: whether what a scheduler does there can be done, by doing it.
+//! Stores of blobs, and indices: whether what a scheduler does there can be done, by doing it.
 #![expect(clippy::disallowed_methods, reason = "a shell: it takes the time, and stores block")]
 
 use std::hash::{BuildHasher, RandomState};
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use seagull_results::index::{self, Address};
 use seagull_results::{Error, Key, Put, Store, StoreUrl, When, Why, digest, open_store};
 
 use super::finding::{Finding, Findings};
@@ -31,36 +32,65 @@ const STEPS: [(&str, &str, Step); 5] = [
     ("gone", "s3:ListBucket", absent),
 ];
 
-pub async fn examine(urls: &[StoreUrl], findings: &mut Findings) -> anyhow::Result<()> {
-    for url in urls {
-        let name = url.to_string();
-        let store = match open_store(url) {
-            Ok(store) => store,
-            Err(error) => {
-                findings.tell(Finding::error("store", &error.into()))?;
-                continue;
-            }
-        };
-        findings.tell(Finding::ok("store", name))?;
-        let trial = Arc::new(Trial::new());
-        let mut written = false;
-        for (check, permission, step) in STEPS {
-            let (of, with) = (store.clone(), trial.clone());
-            let work = tokio::task::spawn_blocking(move || {
-                let began = Instant::now();
-                step(&*of, &with).map(|()| began.elapsed())
-            });
-            let done = findings.during(check, work).await?;
-            let is_over = done.is_err() && check != "read";
-            written = (written || (check == "write" && done.is_ok())) && check != "gone";
-            findings.tell(finding(check, permission, done))?;
-            if is_over {
-                break;
-            }
+/// Where a scheduler keeps something, by the URL of it.
+#[derive(Debug)]
+pub enum Place {
+    Store(StoreUrl),
+    Index(Address),
+}
+
+pub async fn examine(places: &[Place], findings: &mut Findings) -> anyhow::Result<()> {
+    for place in places {
+        match place {
+            Place::Store(url) => store(url, findings).await?,
+            Place::Index(address) => index(address, findings).await?,
         }
-        if written {
-            findings.tell(Finding::warning("left", format!("{} is still there", trial.key)))?;
+    }
+    Ok(())
+}
+
+async fn index(address: &Address, findings: &mut Findings) -> anyhow::Result<()> {
+    let index = match index::open(address) {
+        Ok(index) => index,
+        Err(error) => return findings.tell(Finding::error("index", &error.into())),
+    };
+    findings.tell(Finding::ok("index", address.to_string()))?;
+    let work = tokio::spawn(async move {
+        let began = Instant::now();
+        index.try_out().await.map(|()| began.elapsed())
+    });
+    let done = findings.during("tried", work).await?;
+    findings.tell(match done {
+        Ok(took) => Finding::ok("tried", format!("{} ms: written, found and deleted", took.as_millis())),
+        Err(error) => Finding::error("tried", &error.into()),
+    })
+}
+
+async fn store(url: &StoreUrl, findings: &mut Findings) -> anyhow::Result<()> {
+    let name = url.to_string();
+    let store = match open_store(url) {
+        Ok(store) => store,
+        Err(error) => return findings.tell(Finding::error("store", &error.into())),
+    };
+    findings.tell(Finding::ok("store", name))?;
+    let trial = Arc::new(Trial::new());
+    let mut written = false;
+    for (check, permission, step) in STEPS {
+        let (of, with) = (store.clone(), trial.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            let began = Instant::now();
+            step(&*of, &with).map(|()| began.elapsed())
+        });
+        let done = findings.during(check, work).await?;
+        let is_over = done.is_err() && check != "read";
+        written = (written || (check == "write" && done.is_ok())) && check != "gone";
+        findings.tell(finding(check, permission, done))?;
+        if is_over {
+            break;
         }
+    }
+    if written {
+        findings.tell(Finding::warning("left", format!("{} is still there", trial.key)))?;
     }
     Ok(())
 }

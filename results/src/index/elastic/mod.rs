@@ -7,6 +7,7 @@ mod wire;
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -89,6 +90,26 @@ impl Elastic {
         Ok(())
     }
 
+    /// Whether what is read is ours: looked at once.
+    async fn is_ours(&self, kind: Kind) -> Result<(), Error> {
+        let indices = self.indices(kind);
+        if self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(&indices) {
+            return Ok(());
+        }
+        self.check(&indices, kind).await?;
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(indices);
+        Ok(())
+    }
+
+    /// Writes a document to an index and finds it there.
+    async fn trial(&self, index: &str) -> Result<(), Error> {
+        self.wire.put(index, &json!({})).await?;
+        self.wire.put(&format!("{index}/_doc/1?refresh=true"), &json!({"word": "trial"})).await?;
+        let found = self.wire.search(index, &json!({"query": {"match": {"word": "trial"}}})).await?;
+        let is_there = found["hits"]["hits"].as_array().is_some_and(|hits| hits.len() == 1);
+        is_there.then_some(()).ok_or_else(|| self.wire.unavailable("what was written is not found"))
+    }
+
     /// A bulk request of the first documents.
     async fn frame(&self, documents: &[Document]) -> Result<bulk::Frame, Error> {
         let mut frame = bulk::Frame::new(BULK_BYTES);
@@ -119,6 +140,7 @@ impl Elastic {
     }
 
     async fn search(&self, kind: Kind, body: &Value) -> Result<Value, Error> {
+        self.is_ours(kind).await?;
         self.wire.search(&self.indices(kind), body).await
     }
 
@@ -202,6 +224,14 @@ impl Index for Elastic {
             self.install(kind).await?;
         }
         Ok(())
+    }
+
+    async fn try_out(&self) -> Result<(), Error> {
+        self.prepare().await?;
+        let index = format!("{}-trial-{:x}", self.address.prefix, RandomState::new().hash_one(0));
+        let tried = self.trial(&index).await;
+        let deleted = self.wire.delete(&index).await;
+        tried.and(deleted.map(drop))
     }
 
     async fn write(&self, documents: &[Document]) -> Result<Vec<Fate>, Error> {

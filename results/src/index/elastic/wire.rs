@@ -15,7 +15,10 @@ use crate::index::Error;
 use crate::index::address::{ElasticAddress, Login};
 use crate::index::bulk;
 
+/// How long documents may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an answer may: somebody waits for it.
+const QUESTION: Duration = Duration::from_secs(20);
 /// The most that an answer may have: a page of results with long messages is a tenth of it.
 const ANSWER_BYTES: u64 = 256 << 20;
 /// Characters of an answer that is none that are shown.
@@ -113,7 +116,8 @@ impl Wire {
         headers.insert(ACCEPT, HeaderValue::from_static(JSON));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content));
         let transport = self.transport.clone_with_auth(self.credentials()?);
-        let response = transport.send(method, path, headers, None::<&()>, body, None).await;
+        let within = if content == LINES { PATIENCE } else { QUESTION };
+        let response = transport.send(method, path, headers, None::<&()>, body, Some(within)).await;
         self.understand(response.map_err(|error| self.broken(&error))?).await
     }
 
