@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """What sandboxes of services cost: made, restored, taken from those that wait, and in number; beside `docker` by hand.
 
-    benches/sandboxes.py [--rounds 5] [--number 40]
+    benches/sandboxes.py [--rounds 5] [--number 40] [--compose PATH] [--testcontainers PYTHON]
 
 Takes the Docker engine that DOCKER_HOST names, and the image of examples/shop, which examples/shop/image.sh makes. What is
 started is the shop's database, as its seagull.toml has it; by hand, the same container with the same limits by the `docker` of
-this machine, one command after the other. Writes benches/results/sandboxes.md.
+this machine, one command after the other. With the binary of Docker Compose, version 2, and an interpreter that has
+testcontainers, the same by these, in turn with the others. Writes benches/results/sandboxes.md.
 """
 
 import argparse
@@ -29,6 +30,23 @@ echo 'host all all all trust' >>data/pg_hba.conf
 exec postgres -D data -k /tmp -c listen_addresses='*' -c fsync=off -c full_page_writes=off
 """
 LIMITS = ["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", "1024"]
+# Its reaper is off: that is a container more.
+TESTCONTAINERS = """
+import json, sys, time
+from testcontainers.core.container import DockerContainer
+given = json.load(sys.stdin)
+limits = {"user": "postgres", "mem_limit": "256m", "pids_limit": 1024, "cap_drop": ["ALL"]}
+began = time.monotonic()
+database = DockerContainer(given["image"]).with_exposed_ports(5432).with_command(given["command"])
+database = database.with_kwargs(security_opt=["no-new-privileges"], **limits).start()
+while database.exec(["pg_isready", "-q", "-h", "127.0.0.1"])[0]:
+    time.sleep(0.01)
+for command in ["createdb", "-h", "/tmp", "shop"], ["psql", "-q", "-h", "/tmp", "-c", given["schema"], "shop"]:
+    code, said = database.exec(command)
+    assert code == 0, said
+print(time.monotonic() - began)
+database.stop()
+"""
 TEST = "import time\n\n\ndef test_{number}():\n    time.sleep({seconds})\n"
 CONFTEST = "import psycopg2\n"
 
@@ -90,13 +108,66 @@ def by_hand():
     ready = ["docker", "exec", "bench-pg", "pg_isready", "-q", "-h", "127.0.0.1"]
     while subprocess.run(ready, capture_output=True).returncode:
         time.sleep(0.01)
-    run("docker", "exec", "bench-pg", "createdb", "-h", "/tmp", "shop")
-    schema = (SHOP / "schema.sql").read_text()
-    run("docker", "exec", "-i", "bench-pg", "psql", "-q", "-h", "/tmp", "shop", input=schema)
+    schema("bench-pg")
     took = time.monotonic() - began
     run("docker", "rm", "--force", "--volumes", "bench-pg")
     run("docker", "network", "rm", "bench")
     return took
+
+
+def schema(database):
+    """Prepares a database, by hand."""
+    run("docker", "exec", database, "createdb", "-h", "/tmp", "shop")
+    run("docker", "exec", "-i", database, "psql", "-q", "-h", "/tmp", "shop", input=(SHOP / "schema.sql").read_text())
+
+
+class Compose:
+    """The same by `docker compose up --wait`."""
+
+    def __init__(self, parent, program):
+        self.place = pathlib.Path(tempfile.mkdtemp(dir=parent))
+        health = {"test": ["CMD", "pg_isready", "-q", "-h", "127.0.0.1"], "interval": "50ms", "retries": 1000}
+        service = {
+            "image": IMAGE, "command": ["sh", "-c", POSTGRES.replace("$", "$$")], "user": "postgres",
+            "healthcheck": health, "ports": ["127.0.0.1::5432"], "mem_limit": "256m", "pids_limit": 1024,
+            "cap_drop": ["ALL"], "security_opt": ["no-new-privileges"],
+        }  # fmt: skip
+        # JSON is YAML.
+        (self.place / "compose.yaml").write_text(json.dumps({"name": "bench", "services": {"postgres": service}}))
+        self.command = [program, "--file", str(self.place / "compose.yaml")]
+
+    def up(self):
+        """Seconds until the database is up and prepared; removed again then."""
+        began = time.monotonic()
+        run(*self.command, "up", "--wait", "--quiet-pull")
+        schema("bench-postgres-1")
+        took = time.monotonic() - began
+        self.down()
+        return took
+
+    def down(self):
+        run(*self.command, "down", "--volumes", "--timeout", "0")
+
+    def tested(self):
+        """Seconds until the first test begins that `docker run` runs beside the database."""
+        test = self.place / "test_x.py"
+        test.write_text("import time, psycopg2\n\n\ndef test_x():\n    print('began', time.time())\n")
+        began = time.time()
+        run(*self.command, "up", "--wait", "--quiet-pull")
+        schema("bench-postgres-1")
+        flags = ["run", "--rm", "--network", "bench_default", *LIMITS, "--memory", "256m"]
+        shown = ["--volume", f"{self.place}:/suite:ro", "--workdir", "/suite", "--env", "PYTHONDONTWRITEBYTECODE=1"]
+        pytest = ["python3", "-m", "pytest", "-s", "-p", "no:cacheprovider", "test_x.py"]
+        said = run("docker", *flags, *shown, IMAGE, *pytest)
+        self.down()
+        return float(said.split("began ")[1].split()[0]) - began
+
+
+def by_testcontainers(python):
+    """Seconds until the database is up and prepared by testcontainers, which is imported by then; removed again then."""
+    given = {"image": IMAGE, "command": ["sh", "-c", POSTGRES], "schema": (SHOP / "schema.sql").read_text()}
+    env = {**os.environ, "TESTCONTAINERS_RYUK_DISABLED": "true"}
+    return float(run(python, "-c", TESTCONTAINERS, input=json.dumps(given), env=env))
 
 
 def without_template(text):
@@ -110,8 +181,8 @@ def for_each_bundle(text):
     return kept + f'[environment.default]\nimage = "{IMAGE}"\nservices = ["postgres"]\nmemory = "256MiB"\n'
 
 
-def up(parent, rounds):
-    """Until services are up: prepared, restored, and by hand, in turn."""
+def up(parent, options):
+    """Until services are up: prepared, restored, by hand, and by others' tools, in turn."""
     plain, saved = Shop(parent, without_template), Shop(parent)
     saved.up("orders")
     ways = {
@@ -119,20 +190,24 @@ def up(parent, rounds):
         "restored from its template": lambda: saved.up("orders"),
         "by hand, `docker run` and `docker exec`": by_hand,
     }
+    if options.compose:
+        ways["`docker compose up --wait` and `docker exec`"] = Compose(parent, options.compose).up
+    if options.testcontainers:
+        ways["testcontainers, without its reaper"] = lambda: by_testcontainers(options.testcontainers)
     taken = {name: [] for name in ways}
-    for number in range(rounds):
+    for number in range(options.rounds):
         for name in record.rotated(list(ways), number):
             taken[name].append(ways[name]())
     saved.seagull("services", "templates", "--remove")
     return taken
 
 
-def bundles(parent, seconds):
+def bundles(parent, options):
     """Of runs whose bundles have a sandbox each: seconds from the first assignment to the first test, and from a bundle's
     test to the next one's, where there is time to make its sandbox meanwhile, and where there is none."""
     shop = Shop(parent, for_each_bundle)
     taken = {}
-    for name, each in ("sandbox made meanwhile", seconds), ("no time to make it", 0):
+    for name, each in ("sandbox made meanwhile", options.seconds), ("no time to make it", 0):
         shop.tests(6, each)
         events = shop.events("--slots", "1", "--cap", "1s", "tests")
         assigned = [at for at, event in events if event["event"] == "attempt_assigned" and event["kind"] == "run"]
@@ -141,6 +216,9 @@ def bundles(parent, seconds):
         taken[f"first bundle, {name}"] = [started[0] - assigned[0]]
         taken[f"next bundle, {name}"] = [begin - end for end, begin in zip(finished, started[1:])]
     shop.seagull("services", "templates", "--remove")
+    if options.compose:
+        compose = Compose(parent, options.compose)
+        taken["each, `docker compose up --wait` and `docker run`"] = [compose.tested() for _ in range(options.rounds)]
     return taken
 
 
@@ -166,12 +244,14 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--number", type=int, default=40, help="how many sandboxes in a row, and how many 8 at a time")
     parser.add_argument("--seconds", type=int, default=10, help="how long a test takes during which a sandbox is made")
+    parser.add_argument("--compose", help="the binary of Docker Compose, version 2")
+    parser.add_argument("--testcontainers", help="an interpreter that has testcontainers")
     parser.add_argument("--name", default="sandboxes", help="the result's name")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as parent:
         engine = run("docker", "version", "--format", "{{.Server.Version}}").strip()
-        lines = table("the shop's database, up", up(parent, options.rounds)) + [""]
-        lines += table("from a bundle to a test, in a container", bundles(parent, options.seconds)) + [""]
+        lines = table("the shop's database, up", up(parent, options)) + [""]
+        lines += table("from a bundle to a test, in a container", bundles(parent, options)) + [""]
         lines += ["| sandboxes | seconds | objects left on the engine |", "|---|---|---|"]
         for slots in (1, 8):
             took, left = in_number(parent, options.number, slots)
