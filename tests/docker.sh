@@ -35,7 +35,9 @@ serve() {
     wait
     rm -f "$directory/socket" "$directory/namespace"
 }
+# Its containerd is killed with an engine that is killed; one that still finds its number would wait for it.
 begin() {
+    rm -f "$directory/exec/containerd/containerd.pid"
     dockerd --data-root "$directory/data" --exec-root "$directory/exec" --pidfile "$directory/pid" \
         --host "unix://$directory/socket" 9>&- &
     engine=$!

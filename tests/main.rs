@@ -13,6 +13,7 @@ mod coverage;
 mod dashboards;
 mod doctor;
 mod drain;
+mod engine;
 mod environment;
 mod environments;
 mod frameworks;

@@ -7,8 +7,8 @@ use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use nix::sys::signal::{Signal, kill};
@@ -35,9 +35,20 @@ pub struct Docker {
 impl Docker {
     /// None, which is said, where there can be no engine.
     pub fn get() -> Option<Docker> {
+        Docker::named("docker")
+    }
+
+    /// One that no other case has while this is kept, so that anything may be done to it.
+    pub fn alone() -> Option<(Docker, MutexGuard<'static, ()>)> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        Docker::named("docker-alone").map(|docker| (docker, alone))
+    }
+
+    fn named(name: &str) -> Option<Docker> {
         let top = Path::new(env!("CARGO_MANIFEST_DIR"));
         let target = Path::new(env!("CARGO_BIN_EXE_seagull")).parent().unwrap().parent().unwrap();
-        let directory = target.join("docker");
+        let directory = target.join(name);
         std::fs::create_dir_all(&directory).unwrap();
         let users = OpenOptions::new().create(true).append(true).open(directory.join("users")).unwrap();
         users.lock_shared().unwrap();
@@ -71,8 +82,12 @@ impl Docker {
 
     /// Has the engine killed, and started again by who sees to it.
     pub fn kill(&self) {
+        self.signal(Signal::SIGKILL);
+    }
+
+    pub fn signal(&self, signal: Signal) {
         let pid = std::fs::read_to_string(self.directory.join("pid")).unwrap();
-        let _ = kill(Pid::from_raw(pid.trim().parse().unwrap()), Signal::SIGKILL);
+        let _ = kill(Pid::from_raw(pid.trim().parse().unwrap()), signal);
     }
 
     /// Kills containers of a state directory.

@@ -23,7 +23,7 @@ use super::launch::{Given, launch, name};
 use super::link::Link;
 use super::logs::Logs;
 use super::output::{self, Followed, Stage};
-use crate::docker::{Holder, Keeper, Services};
+use crate::docker::{Held, Holder, Keeper, Services};
 use crate::sandbox::{self, End, Handle, Home, OutOfMemory, ProcessSandbox};
 use crate::secrets::Secrets;
 use crate::setup::Setups;
@@ -207,10 +207,7 @@ pub(crate) async fn run(shared: Shared, beginning: Beginning) {
     let launched = tokio::select! {
         launched = launch(shared, start, &mut ahead, &mut held) => launched,
         // Before it has started a worker is told nothing but to stop.
-        _ = orders.recv() => {
-            let what = "the run, its files, its setup and its services";
-            Err((InfraCause::ArtifactUnavailable, format!("it was stopped before {what} were there")))
-        }
+        _ = orders.recv() => Err(stopped(held.as_ref()).await),
     };
     let event = match launched {
         Ok(launched) => WorkerEvent::Exited(launched.serve(orders).await),
@@ -226,6 +223,17 @@ pub(crate) async fn run(shared: Shared, beginning: Beginning) {
     if let Some(held) = held {
         held.remove().await;
     }
+}
+
+/// What was not there yet of what a worker needs that was stopped before it had started.
+async fn stopped(held: Option<&Held>) -> (InfraCause, String) {
+    let before = "it was stopped before";
+    let Some(held) = held else {
+        let what = "the run, its files, its setup and its services were there";
+        return (InfraCause::ArtifactUnavailable, format!("{before} {what}"));
+    };
+    let silent = if held.answers().await { "" } else { ": the Docker engine has not answered" };
+    (InfraCause::SandboxFailed, format!("{before} its services were up{silent}"))
 }
 
 /// A worker that has been started.

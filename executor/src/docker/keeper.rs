@@ -5,7 +5,7 @@
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::guard::Guard;
 use super::hold::{Holder, Holds};
 use super::labels::{Filter, Labels, digest};
 use super::objects::{Kind, Object};
-use super::running::Services;
+use super::running::{AGAIN, Services, TRIES};
 use super::sandbox::{Beside, Progress, Reach, Sandbox, Start, discard};
 use super::shared::{Common, Key, Share};
 use super::site::{Site, now};
@@ -31,6 +31,8 @@ use crate::setup::Tell;
 /// any worker lives.
 const LEASE: Duration = Duration::from_secs(7 * 24 * 3600);
 const LOOK: Duration = Duration::from_secs(60);
+/// How long it is waited for a word of an engine.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// What sandboxes that are shared are of, instead of an environment: no environment is called so. An engine publishes ports by
 /// the first network of a container, in the order of their names, and at others when that changes: it is this one.
 const SHARED: &str = "-shared";
@@ -63,6 +65,8 @@ pub struct Keeper {
     common: Common,
     shared: AtomicU64,
     holds: Arc<Holds>,
+    /// Whether there was an engine.
+    answered: AtomicBool,
 }
 
 /// A sandbox that somebody wants.
@@ -87,7 +91,7 @@ impl Keeper {
     pub fn new(options: Options, children: Arc<Children>, tell: Tell) -> Arc<Keeper> {
         let Options { state, home, boot, image_bytes } = options;
         let owner = blake3::hash(boot.as_bytes()).to_hex()[..16].to_owned();
-        let (guarded, live, common, shared, holds) = Default::default();
+        let (guarded, live, common, shared, holds, answered) = Default::default();
         let keeper = Arc::new(Keeper {
             state,
             home,
@@ -100,6 +104,7 @@ impl Keeper {
             common,
             shared,
             holds,
+            answered,
         });
         if keeper.state.join(Site::DIRECTORY).is_dir() {
             keeper.look();
@@ -109,7 +114,7 @@ impl Keeper {
 
     /// A sandbox that is to start.
     pub async fn hold(self: &Arc<Self>, wanted: Wanted) -> Result<Held, Error> {
-        let engine = Engine::connect().await?;
+        let engine = self.engine().await?;
         let site = self.guarded().await?;
         let mut labels = self.labels(&site, &wanted.definition, &wanted.name);
         let stays = if let Some(lasts) = wanted.hold.filter(|_| wanted.definition.has_own_services()) {
@@ -122,6 +127,21 @@ impl Keeper {
         };
         self.live().insert(labels.sandbox.clone());
         Ok(Held { keeper: self.clone(), engine, site, wanted, labels, shares: Vec::new(), stays })
+    }
+
+    /// One that has answered before may be about to start again, and is waited for.
+    async fn engine(&self) -> Result<Engine, Error> {
+        let mut tries = if self.answered.load(Ordering::Relaxed) { TRIES } else { 0 };
+        loop {
+            match Engine::connect().await {
+                Err(_) if tries > 0 => tries -= 1,
+                engine => {
+                    self.answered.fetch_or(engine.is_ok(), Ordering::Relaxed);
+                    return engine;
+                }
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 
     /// A guard of what has an owner of its own.
@@ -331,6 +351,11 @@ impl Held {
     pub fn contained(&self, secrets: Arc<Secrets>) -> Contained {
         let (engine, definition) = (self.engine.clone(), self.wanted.definition.clone());
         Contained { engine, definition, labels: self.labels.clone(), secrets }
+    }
+
+    /// Whether its engine says anything at all.
+    pub async fn answers(&self) -> bool {
+        matches!(tokio::time::timeout(PATIENCE, self.engine.docker.ping()).await, Ok(Ok(_)))
     }
 
     /// What a failed test may have it kept by.
