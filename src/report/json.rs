@@ -383,6 +383,28 @@ fn project<'a>(tally: &'a Tally, event: &'a RunEvent) -> (&'static str, Body<'a>
             let (seconds, cause) = (*ran_ms as f64 / 1e3, cause.map(InfraCause::word));
             ("test_cut_off", Body::TestCutOff { test, attempt, executor, seconds, cause })
         }
+        RunEvent::ExecutorLost { .. }
+        | RunEvent::ExecutorDrained { .. }
+        | RunEvent::ExecutorCordoned { .. }
+        | RunEvent::ExecutorBack { .. } => of_executor(event),
+        RunEvent::DiscoveryFailed { message } => ("discovery_failed", Body::DiscoveryFailed { message }),
+        RunEvent::ResultsDiscarded { tests, count, .. } => {
+            let tests = tests.iter().map(|test| tally.expected.id(*test)).collect();
+            ("results_discarded", Body::ResultsDiscarded { tests, count: *count })
+        }
+        RunEvent::Stopping { reason } => ("stopping", Body::Stopping { reason: reason.to_string() }),
+        RunEvent::JudgementAwaited { verdict } => {
+            ("judgement_awaited", Body::JudgementAwaited { verdict: verdict.word() })
+        }
+        RunEvent::RunFinished { verdict, counts, exit_code } => {
+            let (verdict, counts, exit_code) = (verdict.word(), *counts, *exit_code);
+            ("run_finished", Body::RunFinished { verdict, counts, exit_code })
+        }
+    }
+}
+
+fn of_executor(event: &RunEvent) -> (&'static str, Body<'_>) {
+    match event {
         RunEvent::ExecutorLost { executor, cause } => {
             ("executor_lost", Body::ExecutorLost { executor: executor.as_str(), cause: cause.word() })
         }
@@ -398,19 +420,7 @@ fn project<'a>(tally: &'a Tally, event: &'a RunEvent) -> (&'static str, Body<'a>
         RunEvent::ExecutorBack { executor } => {
             ("executor_back", Body::ExecutorBack { executor: executor.as_str() })
         }
-        RunEvent::DiscoveryFailed { message } => ("discovery_failed", Body::DiscoveryFailed { message }),
-        RunEvent::ResultsDiscarded { tests, count, .. } => {
-            let tests = tests.iter().map(|test| tally.expected.id(*test)).collect();
-            ("results_discarded", Body::ResultsDiscarded { tests, count: *count })
-        }
-        RunEvent::Stopping { reason } => ("stopping", Body::Stopping { reason: reason.to_string() }),
-        RunEvent::JudgementAwaited { verdict } => {
-            ("judgement_awaited", Body::JudgementAwaited { verdict: verdict.word() })
-        }
-        RunEvent::RunFinished { verdict, counts, exit_code } => {
-            let (verdict, counts, exit_code) = (verdict.word(), *counts, *exit_code);
-            ("run_finished", Body::RunFinished { verdict, counts, exit_code })
-        }
+        _ => unreachable!("called for these alone"),
     }
 }
 

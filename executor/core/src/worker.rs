@@ -47,18 +47,7 @@ impl State {
             }
             WorkerEvent::Collecting => (worker.collecting, worker.active) = (true, now),
             WorkerEvent::FileCollected => worker.collecting = false,
-            WorkerEvent::Started(test) => {
-                // What runs in one go is told of in any order.
-                if let Some(place) = worker.fed.iter().position(|(_, entry)| entry.test == test)
-                    && (place == 0 || worker.batch_us.is_some())
-                {
-                    let entry = worker.fed.remove(place).expect("the place is in range");
-                    worker.fed.push_front(entry);
-                    worker.running = Some((test, now));
-                    worker.limit_ms = worker.limit();
-                    self.report(true);
-                }
-            }
+            WorkerEvent::Started(test) => self.started(slot, test),
             // It collects nothing file by file: what it does not find does not exist.
             WorkerEvent::Batches { micros } => (worker.batch_us, worker.whole) = (Some(micros), true),
             WorkerEvent::StartLimit(limit) => worker.start_limit = limit,
@@ -295,6 +284,21 @@ impl State {
         };
         let peak_kib = exit.over_memory.filter(|_| cause == TestCause::OverMemory).unwrap_or(0);
         self.fail_running(slot, entry, cause, Failure { text: exit.text, peak_kib, ..message.into() });
+    }
+
+    /// What runs in one go is told of in any order.
+    fn started(&mut self, slot: SlotIndex, test: TestIndex) {
+        let now = self.now;
+        let worker = self.slot_mut(slot).and_then(|s| s.worker.as_mut()).expect("it spoke");
+        if let Some(place) = worker.fed.iter().position(|(_, entry)| entry.test == test)
+            && (place == 0 || worker.batch_us.is_some())
+        {
+            let entry = worker.fed.remove(place).expect("the place is in range");
+            worker.fed.push_front(entry);
+            worker.running = Some((test, now));
+            worker.limit_ms = worker.limit();
+            self.report(true);
+        }
     }
 
     /// What its tests need is gone: whatever it is at is interrupted, for what comes of it says nothing.

@@ -14,6 +14,7 @@ mod link;
 mod logs;
 mod output;
 mod reader;
+mod starts;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -175,6 +176,7 @@ impl Agent {
             sandboxes,
             home,
             keeper,
+            starts: Arc::default(),
             caches: options.state.join("caches"),
             events: sender,
         };

@@ -23,6 +23,7 @@ use super::launch::{Given, launch, name};
 use super::link::Link;
 use super::logs::Logs;
 use super::output::{self, Followed, Stage};
+use super::starts::FailedStarts;
 use crate::docker::{Held, Holder, Keeper, Services};
 use crate::sandbox::{self, End, Handle, Home, OutOfMemory, ProcessSandbox};
 use crate::secrets::Secrets;
@@ -59,6 +60,7 @@ pub(crate) struct Shared {
     /// Where sandboxes have their directories.
     pub home: Arc<Home>,
     pub keeper: Arc<Keeper>,
+    pub starts: Arc<FailedStarts>,
     /// Where slots keep their framework caches.
     pub caches: PathBuf,
     pub events: mpsc::Sender<Event>,
@@ -203,6 +205,7 @@ pub(crate) struct Beginning {
 pub(crate) async fn run(shared: Shared, beginning: Beginning) {
     let Beginning { start, mut orders, mut ahead, before } = beginning;
     let (events, slot, worker) = (shared.events.clone(), start.slot, start.worker);
+    let starts = shared.starts.clone();
     let mut held = None;
     let launched = tokio::select! {
         launched = launch(shared, start, &mut ahead, &mut held) => launched,
@@ -210,8 +213,17 @@ pub(crate) async fn run(shared: Shared, beginning: Beginning) {
         _ = orders.recv() => Err(stopped(held.as_ref()).await),
     };
     let event = match launched {
-        Ok(launched) => WorkerEvent::Exited(launched.serve(orders).await),
-        Err((cause, message)) => WorkerEvent::NotStarted(cause, message),
+        Ok(launched) => {
+            starts.succeeded(slot);
+            WorkerEvent::Exited(launched.serve(orders).await)
+        }
+        Err((cause, message)) => {
+            tokio::select! {
+                () = tokio::time::sleep(starts.failed(slot)) => {}
+                _ = orders.recv() => {}
+            }
+            WorkerEvent::NotStarted(cause, message)
+        }
     };
     if let Some(before) = before {
         let _ = before.await;

@@ -1,5 +1,6 @@
 //! Sandboxes that stay for a while as a failed test has left them: how many, and who sees to them. Each has a guard of its own
 //! from its beginning, which removes it when its time is over, whatever has become of the executor.
+#![expect(clippy::disallowed_methods, reason = "a shell: all slots of an executor count together")]
 
 use std::fs;
 use std::io::{self, Write};

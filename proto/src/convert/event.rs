@@ -72,22 +72,10 @@ impl From<RunEvent> for Event {
                 error: Some(error.into()),
                 executor: executor.map(Into::into),
             }),
-            RunEvent::Coverage { data, executor, slot } => {
-                let (data, executor) = (Some(data.into()), executor.into());
-                Self::Coverage(v1::CoverageTold { data, executor, slot: slot.0 })
-            }
-            RunEvent::Attached { test, file, attempt, executor, slot } => {
-                let (test, file, executor) = (test.map(|test| test.0), Some(file.into()), executor.into());
-                Self::Attached(v1::AttachmentTold { test, file, attempt: attempt.0, executor, slot: slot.0 })
-            }
-            RunEvent::Held { test, hold, attempt, executor, slot } => {
-                let (test, hold, executor) = (test.map(|test| test.0), Some(hold.into()), executor.into());
-                Self::Held(v1::HeldTold { test, hold, attempt: attempt.0, executor, slot: slot.0 })
-            }
-            RunEvent::Images { images, attempt, executor, slot } => {
-                let (images, executor) = (sandbox::told(images), executor.into());
-                Self::Images(v1::ImagesTold { images, attempt: attempt.0, executor, slot: slot.0 })
-            }
+            RunEvent::Coverage { .. }
+            | RunEvent::Attached { .. }
+            | RunEvent::Held { .. }
+            | RunEvent::Images { .. } => of_attempt(event),
             RunEvent::AttemptLost { .. }
             | RunEvent::TestCutOff { .. }
             | RunEvent::ExecutorLost { .. }
@@ -112,6 +100,29 @@ impl From<RunEvent> for Event {
                 exit_code: exit_code.into(),
             }),
         }
+    }
+}
+
+/// What attempts leave or use besides their results.
+fn of_attempt(event: RunEvent) -> Event {
+    match event {
+        RunEvent::Coverage { data, executor, slot } => {
+            let (data, executor) = (Some(data.into()), executor.into());
+            Event::Coverage(v1::CoverageTold { data, executor, slot: slot.0 })
+        }
+        RunEvent::Attached { test, file, attempt, executor, slot } => {
+            let (test, file, executor) = (test.map(|test| test.0), Some(file.into()), executor.into());
+            Event::Attached(v1::AttachmentTold { test, file, attempt: attempt.0, executor, slot: slot.0 })
+        }
+        RunEvent::Held { test, hold, attempt, executor, slot } => {
+            let (test, hold, executor) = (test.map(|test| test.0), Some(hold.into()), executor.into());
+            Event::Held(v1::HeldTold { test, hold, attempt: attempt.0, executor, slot: slot.0 })
+        }
+        RunEvent::Images { images, attempt, executor, slot } => {
+            let (images, executor) = (sandbox::told(images), executor.into());
+            Event::Images(v1::ImagesTold { images, attempt: attempt.0, executor, slot: slot.0 })
+        }
+        _ => unreachable!("called for these alone"),
     }
 }
 
@@ -205,13 +216,7 @@ impl TryFrom<Event> for RunEvent {
                 executor: scalar::id(message.executor, "AttachmentTold.executor")?,
                 slot: slot(message.slot, "AttachmentTold.slot")?,
             },
-            Event::Held(message) => Self::Held {
-                test: message.test.map(|test| scalar::test(test, "HeldTold.test")).transpose()?,
-                hold: scalar::required(message.hold, "HeldTold.hold")?.try_into()?,
-                attempt: scalar::attempt(message.attempt, "HeldTold.attempt")?,
-                executor: scalar::id(message.executor, "HeldTold.executor")?,
-                slot: slot(message.slot, "HeldTold.slot")?,
-            },
+            Event::Held(message) => held(message)?,
             Event::Images(message) => Self::Images {
                 images: sandbox::heard(message.images, "ImagesTold.images")?,
                 attempt: scalar::attempt(message.attempt, "ImagesTold.attempt")?,
@@ -219,13 +224,7 @@ impl TryFrom<Event> for RunEvent {
                 slot: slot(message.slot, "ImagesTold.slot")?,
             },
             Event::AttemptLost(message) => attempt_lost(message)?,
-            Event::TestCutOff(message) => Self::TestCutOff {
-                test: scalar::test(message.test, "TestCutOff.test")?,
-                attempt: scalar::attempt(message.attempt, "TestCutOff.attempt")?,
-                executor: scalar::id(message.executor, "TestCutOff.executor")?,
-                ran_ms: scalar::at_most(message.ran_millis, limits::MILLIS, "TestCutOff.ran_millis")?,
-                cause: words::optional(message.cause, "TestCutOff.cause")?,
-            },
+            Event::TestCutOff(message) => cut_off(message)?,
             Event::ExecutorLost(message) => Self::ExecutorLost {
                 executor: scalar::id(message.executor, "ExecutorLost.executor")?,
                 cause: words::word(message.cause, "ExecutorLost.cause")?,
@@ -281,6 +280,26 @@ fn test_finished(message: v1::TestFinished) -> Checked<RunEvent> {
         executor: scalar::id(message.executor, "TestFinished.executor")?,
         slot: slot(message.slot, "TestFinished.slot")?,
         evidence: words::optional(message.evidence, "TestFinished.evidence")?,
+    })
+}
+
+fn held(message: v1::HeldTold) -> Checked<RunEvent> {
+    Ok(RunEvent::Held {
+        test: message.test.map(|test| scalar::test(test, "HeldTold.test")).transpose()?,
+        hold: scalar::required(message.hold, "HeldTold.hold")?.try_into()?,
+        attempt: scalar::attempt(message.attempt, "HeldTold.attempt")?,
+        executor: scalar::id(message.executor, "HeldTold.executor")?,
+        slot: slot(message.slot, "HeldTold.slot")?,
+    })
+}
+
+fn cut_off(message: v1::TestCutOff) -> Checked<RunEvent> {
+    Ok(RunEvent::TestCutOff {
+        test: scalar::test(message.test, "TestCutOff.test")?,
+        attempt: scalar::attempt(message.attempt, "TestCutOff.attempt")?,
+        executor: scalar::id(message.executor, "TestCutOff.executor")?,
+        ran_ms: scalar::at_most(message.ran_millis, limits::MILLIS, "TestCutOff.ran_millis")?,
+        cause: words::optional(message.cause, "TestCutOff.cause")?,
     })
 }
 

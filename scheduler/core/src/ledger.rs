@@ -105,7 +105,7 @@ impl Step<'_> {
     /// Ends a run that loses more than it is worth to the others.
     fn give_up(&mut self, run: &RunId) {
         let Some(state) = self.state.runs.get(run) else { return };
-        let nothing_starts = || !self.state.is_young(self.now) && self.state.nothing_starts(run);
+        let nothing_starts = || !self.state.may_be_joined(self.now) && self.state.nothing_starts(run);
         let spent = state.losses >= state.loss_budget() || nothing_starts();
         if let (true, Phase::Running, Some(cause)) =
             (spent && !state.all_decided(), state.phase, state.lost_to)
@@ -120,7 +120,8 @@ impl Step<'_> {
         // What came back from one executor says little of another.
         let told = state.sick.len().saturating_sub(1) as u32;
         let most = state.spec.test_budget();
-        let has_untried = || self.state.is_young(self.now) || self.state.has_untried(state, &BTreeSet::new());
+        let has_untried =
+            || self.state.may_be_joined(self.now) || self.state.has_untried(state, &BTreeSet::new());
         let spent = losses.saturating_sub(told) >= most
             || (losses >= most && !has_untried())
             || losses >= state.loss_budget();

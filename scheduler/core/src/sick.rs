@@ -314,7 +314,7 @@ impl State {
         let executor = &attempt.executor;
         let does_without = || run.is_cordoned(executor) && HeldBack::of(self, run).is_tried(executor);
         let has_begun = run.has_begun_at(attempt);
-        let another = || self.is_young(now) || self.has_untried(run, &attempt.was_on());
+        let another = || self.may_be_joined(now) || self.has_untried(run, &attempt.was_on());
         let another_slot = || {
             let place = (executor, attempt.slot);
             !has_begun && self.has_untried_slot(run, place, attempt.environment)

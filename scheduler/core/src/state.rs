@@ -23,11 +23,18 @@ pub struct Settings {
     pub lease_closed: Duration,
     /// How many runs may be unfinished at a time.
     pub max_runs: usize,
+    /// Nobody joins but who is there from the beginning: the executor of a run that has one of its own.
+    pub closed: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { lease: Duration::from_secs(15), lease_closed: Duration::from_secs(3), max_runs: 1000 }
+        Settings {
+            lease: Duration::from_secs(15),
+            lease_closed: Duration::from_secs(3),
+            max_runs: 1000,
+            closed: false,
+        }
     }
 }
 
@@ -223,6 +230,11 @@ impl State {
     /// Whether who is there, and what runs there, is not all known: after a recovery executors report one after the other.
     pub(crate) fn is_young(&self, now: Instant) -> bool {
         now < self.young_until
+    }
+
+    /// Whether somebody may be there soon who is not there yet.
+    pub(crate) fn may_be_joined(&self, now: Instant) -> bool {
+        !self.settings.closed && self.is_young(now)
     }
 
     /// Slots of the executors that are there.

@@ -187,7 +187,7 @@ fn kept(base: &RunSpec, state: &Path) -> anyhow::Result<Option<Pinned>> {
 
 fn serve(start: &Start, run: &RunId, token: Token) -> anyhow::Result<Server> {
     let (state, journal) = (start.state.directory.clone(), start.state.journal(run));
-    let settings = Settings::default();
+    let settings = Settings { closed: true, ..Settings::default() };
     let spool = seagull_scheduler::SPOOL_BYTES;
     let options = seagull_scheduler::Options {
         journal,

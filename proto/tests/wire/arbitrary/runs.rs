@@ -227,27 +227,39 @@ impl Source {
                 executor: self.id(),
                 slot: self.slot(),
             },
-            21 => RunEvent::Held {
-                test: self.maybe(Self::test),
-                hold: self.hold(),
-                attempt,
-                executor: self.id(),
-                slot: self.slot(),
-            },
-            20 => RunEvent::Images {
-                images: self.list(3, Self::image_used),
-                attempt,
-                executor: self.id(),
-                slot: self.slot(),
-            },
-            22 => RunEvent::TestCutOff {
-                test: self.test(),
-                attempt,
-                executor: self.id(),
-                ran_ms: self.within(0, limits::MILLIS),
-                cause: self.maybe(Self::infra),
-            },
+            20 => self.images(attempt),
+            21 => self.held(attempt),
+            22 => self.cut_off(attempt),
             _ => self.finished(),
+        }
+    }
+
+    fn cut_off(&mut self, attempt: AttemptId) -> RunEvent {
+        RunEvent::TestCutOff {
+            test: self.test(),
+            attempt,
+            executor: self.id(),
+            ran_ms: self.within(0, limits::MILLIS),
+            cause: self.maybe(Self::infra),
+        }
+    }
+
+    fn held(&mut self, attempt: AttemptId) -> RunEvent {
+        RunEvent::Held {
+            test: self.maybe(Self::test),
+            hold: self.hold(),
+            attempt,
+            executor: self.id(),
+            slot: self.slot(),
+        }
+    }
+
+    fn images(&mut self, attempt: AttemptId) -> RunEvent {
+        RunEvent::Images {
+            images: self.list(3, Self::image_used),
+            attempt,
+            executor: self.id(),
+            slot: self.slot(),
         }
     }
 
