@@ -16,6 +16,7 @@ tree() {
 }
 
 command -v docker >/dev/null || cannot "docker is not installed"
+docker version >/dev/null || cannot "no Docker engine answers; start it, or say where it is with DOCKER_HOST"
 if docker image inspect $image >/dev/null 2>&1 || docker build --tag $image .; then
     exit
 fi

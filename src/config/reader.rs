@@ -86,7 +86,10 @@ impl Reader {
             let bad =
                 |expected: &str| usage(format!("{}: {key}: {expected}\nhint: {instead}", places.at(&key)));
             let Value::Table(table) = value else { return Err(bad("expected a table")) };
-            if !is_name(&name) || name == "localhost" {
+            if name == "localhost" {
+                return Err(bad("this name is everywhere that of the machine itself"));
+            }
+            if !is_name(&name) {
                 return Err(bad("expected a name of small letters, digits and hyphens, at most 40"));
             }
             let (places, prefix) = (places.clone(), format!("{key}."));

@@ -358,7 +358,7 @@ mod tests {
             ("[services]\na = 'postgres'", "2: services.a: expected a table\nhint: a service is"),
             ("[environment]\nA = 'x'", "2: environment.A: expected a table\nhint: an environment is a table"),
             ("[services.A]\nimage = 'x'", "1: services.A: expected a name of small letters"),
-            ("[services.localhost]\nimage = 'x'", "1: services.localhost: expected a name"),
+            ("[services.localhost]\nimage = 'x'", "1: services.localhost: this name is everywhere"),
             ("[environment.e]", "1: [environment.e] needs services, or image\n"),
             (
                 "[environment.e]\nservices = []\nmemory = '1GiB'",

@@ -115,7 +115,10 @@ fn an_index_that_is_away_is_no_empty_one_to_who_asks() {
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
     let ((status, answer), (code, said)) = (runs(), doctor());
-    assert!(status == 503 && answer["error"].as_str().unwrap().contains("is not available"), "{status} {answer}");
+    assert!(
+        status == 503 && answer["error"].as_str().unwrap().contains("is not available"),
+        "{status} {answer}"
+    );
     assert!(code == Some(1) && said.contains("problem   tried       "), "{said}");
     is_down.store(false, Ordering::SeqCst);
     let (code, said) = doctor();

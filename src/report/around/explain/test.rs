@@ -154,7 +154,12 @@ pub fn explain_test(out: &mut impl Write, form: Form, story: &Story, access: &[S
         if !story.attached.is_empty() {
             writeln!(out, "what it left:     {}", command("attachments"))?;
         }
-        writeln!(out, "run it so again:  {}", command("repro"))?;
+        let environment = story.spec.suite.environment(story.environment);
+        match environment.is_some_and(|(_, environment)| environment.container.is_some()) {
+            // Nothing is repeated in an image.
+            true => writeln!(out, "run it again:     {}", quoted(["seagull", "run", &story.id]))?,
+            false => writeln!(out, "run it so again:  {}", command("repro"))?,
+        }
     }
     Ok(())
 }
