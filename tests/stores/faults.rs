@@ -5,10 +5,11 @@ use std::io::Read;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use seagull_results::{Blobs, Error, Put, Remote, StoreUrl, When, Why, digest};
+use seagull_domain::AttemptId;
+use seagull_results::{Blobs, Error, Key, Put, Remote, StoreUrl, When, Why, digest};
 
 use super::{get, key, noise, open, put};
-use crate::harness::{Authority, Fault, Minio, Proxy, until};
+use crate::harness::{Authority, Fault, Minio, Proxy, Suite, until};
 
 const ALL: std::ops::Range<u64> = 0..u64::MAX;
 /// Three parts.
@@ -283,6 +284,55 @@ fn what_is_wrong_with_a_store_is_said_with_what_to_do() {
     if let Err(error) = seagull_results::open_store(&no_region) {
         assert!(error.to_string().contains("region"), "{error}");
     }
+}
+
+#[test]
+fn what_answers_and_is_no_store_is_not_believed() {
+    let Some(minio) = Minio::get() else { return };
+    let (way, url) = rough(&minio);
+    way.next(u32::MAX, "", Fault::Status(200, "<html>Welcome to the proxy</html>".into()));
+    let store = open(&url);
+    let said = |outcome: Result<(), Error>| {
+        let (why, said) = why(outcome);
+        assert!(why == Why::Foreign && said.contains("hint: is the endpoint right?"), "{said}");
+    };
+    for length in [1000, LARGE] {
+        let bytes = noise(5, length);
+        said(store.put(&key(&bytes), &mut &bytes[..], length as u64, When::Absent).map(drop));
+    }
+    said(store.head(&key(b"x")).map(drop));
+    said(store.get(&key(b"x"), ALL).map(drop));
+    said(store.list(&mut |_, _| {}));
+    let suite = Suite::of(&[]);
+    let doctor = suite.seagull(&["doctor", "--stores", &url]).output().unwrap();
+    let told = String::from_utf8_lossy(&doctor.stdout);
+    assert!(!doctor.status.success() && told.contains("is no S3 server"), "{told}");
+    // What is written meanwhile waits.
+    let directory = tempfile::tempdir().unwrap();
+    let (blobs, remote) = blobs(directory.path(), &url, 1 << 20);
+    let log = Key::Log("r".parse().unwrap(), AttemptId(1));
+    let asked = way.left();
+    write(&blobs, b"kept");
+    remote.pack(&log, &mut &b"text"[..]).unwrap();
+    until(|| way.left() < asked - 1);
+    way.next(0, "", Fault::None);
+    until(|| remote.waiting_bytes() == 0);
+    assert!(get(&*store, &key(b"kept"), ALL).unwrap() == b"kept");
+    assert_eq!(remote.text(&log, 0, 9).unwrap().unwrap(), b"text");
+}
+
+#[test]
+fn what_is_here_goes_when_the_store_says_that_it_has_it_whole() {
+    let Some(minio) = Minio::get() else { return };
+    let (way, url) = rough(&minio);
+    let directory = tempfile::tempdir().unwrap();
+    let (blobs, remote) = blobs(directory.path(), &url, 1 << 20);
+    // That it is not there yet, and that it has none of it.
+    way.next(2, "HEAD ", Fault::Changed(|_| Vec::new()));
+    write(&blobs, b"kept");
+    until(|| remote.waiting_bytes() == 0);
+    assert_eq!(way.left(), 0);
+    assert!(get(&*open(&url), &key(b"kept"), ALL).unwrap() == b"kept");
 }
 
 #[test]

@@ -31,7 +31,7 @@ impl Presence {
         let (of, store) = (question.clone(), store.clone());
         thread::spawn(move || {
             // Whoever asked may have gone.
-            let _ = answer.send(is_fresh(&*store, &key).unwrap_or(false));
+            let _ = answer.send(store.head(&key).is_ok_and(|head| head.is_some_and(|head| is_fresh(&head))));
             drop(of);
         });
         answered.recv_timeout(PATIENCE).unwrap_or_else(|_| {

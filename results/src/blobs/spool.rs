@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::directory::gone;
 use super::key::Key;
 use super::pace::Gate;
-use super::store::{Put, Store, When};
+use super::store::{Head, Put, Store, When};
 use super::trouble::{Trouble, Why};
 use crate::{Error, durable};
 
@@ -198,10 +198,14 @@ impl Inner {
         };
         let bytes = file.metadata().map_err(Error::io(&path))?.len();
         match key {
-            Key::Blob(_) if is_fresh(&*self.store, key)? => {}
-            Key::Blob(_) | Key::Timings(_) => {
+            Key::Blob(_) => {
+                if self.store.head(key)?.is_some_and(|head| head.bytes == bytes && is_fresh(&head)) {
+                    return Ok(());
+                }
                 self.store.put(key, &mut file, bytes, When::Always)?;
             }
+            // A copy, which the next one replaces.
+            Key::Timings(_) => return self.store.put(key, &mut file, bytes, When::Always).map(drop),
             Key::Log(..) | Key::Stream(_) => {
                 if self.store.put(key, &mut file, bytes, When::Absent)? == Put::Existed
                     && !self.is_same(key, &path)?
@@ -212,7 +216,18 @@ impl Inner {
                 }
             }
         }
-        Ok(())
+        self.confirm(key, bytes)
+    }
+
+    /// What is here goes when the store has it, which it is asked: that it has taken it is anybody's claim.
+    fn confirm(&self, key: &Key, bytes: u64) -> Result<(), Error> {
+        let said = match self.store.head(key)? {
+            Some(head) if head.bytes == bytes => return Ok(()),
+            Some(head) => format!("{key} has {} bytes there, of {bytes} that it has taken", head.bytes),
+            None => format!("{key} is not there, though it has taken it"),
+        };
+        let trouble = Trouble { why: Why::Foreign, said };
+        Err(Error::Store { store: self.name.clone(), doing: "put", trouble })
     }
 
     /// Whether the store's object is the file: an answer may have been lost.
@@ -289,10 +304,9 @@ impl Drop for Inner {
     }
 }
 
-/// Whether an object is at a store and not about to be taken for old.
-pub(super) fn is_fresh(store: &dyn Store, key: &Key) -> Result<bool, Error> {
-    let head = store.head(key)?;
-    Ok(head.is_some_and(|head| SystemTime::now().duration_since(head.modified).is_ok_and(|age| age < FRESH)))
+/// Whether an object is not about to be taken for old.
+pub(super) fn is_fresh(head: &Head) -> bool {
+    SystemTime::now().duration_since(head.modified).is_ok_and(|age| age < FRESH)
 }
 
 /// Between half of it and all, by chance.
@@ -360,11 +374,26 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = FileStore::open(directory.path()).unwrap();
         let key = Key::Blob(digest(b"x"));
-        assert!(!is_fresh(&store, &key).unwrap());
+        let is_fresh = || is_fresh(&store.head(&key).unwrap().unwrap());
         store.put(&key, &mut &b"x"[..], 1, When::Always).unwrap();
-        assert!(is_fresh(&store, &key).unwrap());
+        assert!(is_fresh());
         let file = File::options().write(true).open(directory.path().join(key.to_string())).unwrap();
         file.set_modified(SystemTime::now() - FRESH).unwrap();
-        assert!(!is_fresh(&store, &key).unwrap());
+        assert!(!is_fresh());
+    }
+
+    #[test]
+    fn a_blob_that_is_there_with_another_length_goes_up_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        let store: Arc<dyn Store> = Arc::new(FileStore::open(&path).unwrap());
+        let key = Key::Blob(digest(b"sound"));
+        store.put(&key, &mut &b"sound"[..], 5, When::Always).unwrap();
+        fs::write(path.join(key.to_string()), "so").unwrap();
+        let spool = directory.path().join("spool");
+        let spool = Spool::open(&spool, "file:store", store.clone(), Box::new(|_| {})).unwrap();
+        write(&spool, &key, "sound");
+        until(|| spool.bytes() == 0);
+        assert_eq!(fs::read(path.join(key.to_string())).unwrap(), b"sound");
     }
 }

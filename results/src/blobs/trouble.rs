@@ -32,6 +32,8 @@ pub enum Why {
     Certificate,
     /// What arrived, here or there, is not what was sent.
     Corrupt,
+    /// It answers, and not as a store does.
+    Foreign,
     /// Another object has the name already.
     Taken,
     /// Something else that it does not take.
@@ -41,7 +43,7 @@ pub enum Why {
 impl Why {
     /// Whether it may pass by itself.
     pub fn passes(self) -> bool {
-        matches!(self, Why::Away | Why::Busy | Why::Corrupt)
+        matches!(self, Why::Away | Why::Busy | Why::Corrupt | Why::Foreign)
     }
 
     fn hint(self) -> Option<&'static str> {
@@ -63,6 +65,9 @@ impl Why {
             Why::Corrupt => {
                 Some("something between here and the store changes data: a proxy, a network card, memory")
             }
+            Why::Foreign => Some(
+                "is the endpoint right? what answers there is no S3 server: a proxy's page, or another program",
+            ),
             Why::Taken => {
                 Some("two schedulers with runs of the same id need a prefix each: s3://BUCKET/PREFIX")
             }

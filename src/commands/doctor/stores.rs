@@ -129,7 +129,11 @@ impl Trial {
 }
 
 fn absent(store: &dyn Store, trial: &Trial) -> anyhow::Result<()> {
-    ensure!(store.head(&trial.key)?.is_none(), "{} is there, though nobody has written it", trial.key);
+    ensure!(
+        store.head(&trial.key)?.is_none(),
+        "{} is there, though nobody has written it, or it was deleted\nhint: is what answers there a store?",
+        trial.key
+    );
     Ok(())
 }
 

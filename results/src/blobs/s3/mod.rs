@@ -145,6 +145,16 @@ impl S3 {
         failed(&self.0.bucket, doing, trouble::of(error))
     }
 
+    /// Whoever has an object tells its tag. Without one it is somebody else who answers that all is well, and is not believed.
+    fn tagged(&self, doing: &'static str, tag: Option<&str>) -> Result<(), Error> {
+        if tag.is_some_and(|tag| !tag.is_empty()) { Ok(()) } else { Err(self.foreign(doing, "an ETag")) }
+    }
+
+    fn foreign(&self, doing: &'static str, lacks: &str) -> Error {
+        let said = format!("it answers that it has done so, without {lacks}");
+        failed(&self.0.bucket, doing, Trouble { why: Why::Foreign, said })
+    }
+
     fn ask<T, E, F>(&self, send: impl FnMut() -> F) -> Result<T, Box<SdkError<E>>>
     where
         F: Future<Output = Result<T, SdkError<E>>>,
@@ -176,7 +186,7 @@ impl S3 {
                 .send()
         };
         match self.ask(send) {
-            Ok(_) => Ok(Put::Stored),
+            Ok(output) => self.tagged("put", output.e_tag()).map(|()| Put::Stored),
             Err(error) if trouble::existed(&error) => Ok(Put::Existed),
             Err(error) => Err(self.failed("put", &error)),
         }
@@ -197,7 +207,7 @@ impl S3 {
         let request = self.client().get_object().bucket(self.name()).key(self.path(key));
         let request = request.set_range(header).set_if_match(tag.map(str::to_owned));
         match self.ask(|| request.clone().send()) {
-            Ok(output) => Ok(Some(output)),
+            Ok(output) => self.tagged("get", output.e_tag()).map(|()| Some(output)),
             Err(error) if trouble::is_nothing(&error) => Ok(None),
             Err(error) if trouble::status(&error) == Some(416) => {
                 Ok(Some(GetObjectOutput::builder().build()))
@@ -286,7 +296,9 @@ impl Store for S3 {
         let request = self.client().head_object().bucket(self.name()).key(self.path(key));
         match self.ask(|| request.clone().send()) {
             Ok(output) => {
-                let bytes = output.content_length().and_then(|bytes| bytes.try_into().ok()).unwrap_or(0);
+                self.tagged("head", output.e_tag())?;
+                let bytes = output.content_length().and_then(|bytes| bytes.try_into().ok());
+                let bytes = bytes.ok_or_else(|| self.foreign("head", "a length"))?;
                 Ok(Some(Head { bytes, modified: modified(output.last_modified()) }))
             }
             // Without a body: that the bucket is not there looks the same, and is said by all else.

@@ -27,7 +27,8 @@ impl S3 {
             .set_server_side_encryption(algorithm)
             .set_ssekms_key_id(kms_key);
         let created = self.ask(|| create.clone().send()).map_err(|error| self.failed("put", &error))?;
-        let upload = Upload { store: self, path: self.path(key), id: created.upload_id.unwrap_or_default() };
+        let id = created.upload_id.ok_or_else(|| self.foreign("put", "an UploadId"))?;
+        let upload = Upload { store: self, path: self.path(key), id };
         let stored = upload.send(source).and_then(|parts| upload.complete(parts, when));
         if !matches!(stored, Ok(Put::Stored)) {
             // Whatever is left after that, the bucket's rule for unfinished uploads removes.
@@ -87,7 +88,8 @@ impl Upload<'_> {
     fn next(&self, under_way: &mut JoinSet<Sent>) -> Result<CompletedPart, Error> {
         let ended = self.store.wait(under_way.join_next()).expect("one is under way");
         let sent = ended.map_err(|error| Error::Source(std::io::Error::other(error)))?;
-        sent.map_err(|error| self.store.failed("put", &error))
+        let part = sent.map_err(|error| self.store.failed("put", &error))?;
+        self.store.tagged("put", part.e_tag()).map(|()| part)
     }
 
     fn complete(&self, parts: Vec<CompletedPart>, when: When) -> Result<Put, Error> {
@@ -96,7 +98,7 @@ impl Upload<'_> {
         let request = request.key(&self.path).upload_id(&self.id).multipart_upload(all);
         let request = request.set_if_none_match(condition(when));
         match self.store.ask(|| request.clone().send()) {
-            Ok(_) => Ok(Put::Stored),
+            Ok(output) => self.store.tagged("put", output.e_tag()).map(|()| Put::Stored),
             Err(error) if trouble::existed(&error) => Ok(Put::Existed),
             Err(error) => Err(self.store.failed("put", &error)),
         }

@@ -75,8 +75,8 @@ fn why(status: u16, code: &str) -> Why {
         (_, code) if is_damage(code) => Why::Corrupt,
         (401 | 403, _) => Why::Denied,
         (408 | 429 | 500.., _) => Why::Busy,
-        // What claims to have succeeded and cannot be read.
-        (200..=299, _) => Why::Corrupt,
+        // What claims to have succeeded and cannot be read, or sends elsewhere.
+        (200..=299 | 302 | 303 | 308, _) => Why::Foreign,
         _ => Why::Refused,
     }
 }
@@ -113,7 +113,8 @@ mod tests {
             (404, "NoSuchBucket", Why::NoBucket),
             (301, "PermanentRedirect", Why::Region),
             (400, "BadDigest", Why::Corrupt),
-            (200, "", Why::Corrupt),
+            (200, "", Why::Foreign),
+            (302, "", Why::Foreign),
             (429, "", Why::Busy),
             (503, "SlowDown", Why::Busy),
             (507, "XMinioStorageFull", Why::Busy),
