@@ -271,9 +271,14 @@ fn what_is_wrong_with_a_store_is_said_with_what_to_do() {
     ];
     for (url, expected, hint) in table {
         let store = open(&url);
-        for length in [1, LARGE] {
+        let put = |length| {
             let bytes = noise(5, length);
-            let (why, said) = why(store.put(&key(&bytes), &mut &bytes[..], length as u64, When::Absent));
+            store.put(&key(&bytes), &mut &bytes[..], length as u64, When::Absent).map(drop)
+        };
+        // Spool and doctor ask first whether it is there, which a reader may.
+        let asked = (expected != Why::Denied).then(|| store.head(&key(b"no such object")).map(drop));
+        for outcome in [put(1), put(LARGE)].into_iter().chain(asked) {
+            let (why, said) = why(outcome);
             assert_eq!(why, expected, "{said}");
             let (first, hinted) = said.split_once("\nhint: ").unwrap();
             assert!(first.starts_with("s3://") && hinted.contains(hint), "{said}");
@@ -303,6 +308,10 @@ fn what_answers_and_is_no_store_is_not_believed() {
     said(store.head(&key(b"x")).map(drop));
     said(store.get(&key(b"x"), ALL).map(drop));
     said(store.list(&mut |_, _| {}));
+    // Another program has no such page.
+    way.next(2, "", Fault::Status(404, "<html>Not found</html>".into()));
+    said(store.head(&key(b"x")).map(drop));
+    way.next(u32::MAX, "", Fault::Status(200, "<html>Welcome to the proxy</html>".into()));
     let suite = Suite::of(&[]);
     let doctor = suite.seagull(&["doctor", "--stores", &url]).output().unwrap();
     let told = String::from_utf8_lossy(&doctor.stdout);

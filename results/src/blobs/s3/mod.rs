@@ -11,6 +11,7 @@ use std::future::Future;
 use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_sdk_s3::Client;
@@ -62,6 +63,8 @@ struct Inner {
     client: Client,
     /// None once it is shut down.
     runtime: Option<Runtime>,
+    /// Whether the bucket was seen.
+    is_there: AtomicBool,
 }
 
 impl Drop for Inner {
@@ -114,6 +117,7 @@ impl S3 {
             bucket: bucket.clone(),
             client: Client::from_conf(config),
             runtime: Some(runtime),
+            is_there: AtomicBool::new(false),
         })))
     }
 
@@ -301,8 +305,19 @@ impl Store for S3 {
                 let bytes = bytes.ok_or_else(|| self.foreign("head", "a length"))?;
                 Ok(Some(Head { bytes, modified: modified(output.last_modified()) }))
             }
-            // Without a body: that the bucket is not there looks the same, and is said by all else.
-            Err(error) if trouble::status(&error) == Some(404) => Ok(None),
+            Err(error) if trouble::is_refused(&error) => {
+                let is_nothing = trouble::status(&error) == Some(404);
+                // The answer to HEAD has no words: keys that are wrong look like a policy that forbids it, a bucket that is
+                // not there like an object that is not. GET has them, and is asked for that once.
+                if !is_nothing || !self.0.is_there.load(Ordering::Relaxed) {
+                    self.part(key, &(0..1), None)?;
+                }
+                if !is_nothing {
+                    return Err(self.failed("head", &error));
+                }
+                self.0.is_there.store(true, Ordering::Relaxed);
+                Ok(None)
+            }
             Err(error) => Err(self.failed("head", &error)),
         }
     }

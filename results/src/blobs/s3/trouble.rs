@@ -11,9 +11,14 @@ pub(super) fn status<E>(error: &SdkError<E>) -> Option<u16> {
     error.raw_response().map(|response| response.status().as_u16())
 }
 
-/// There is no such object; that there is no such bucket is another matter.
+/// There is no such object, in words; that there is no such bucket is another matter, and so is a page that is not there.
 pub(super) fn is_nothing<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
-    status(error) == Some(404) && error.code() != Some("NoSuchBucket")
+    status(error) == Some(404) && error.code().is_some_and(|code| code != "NoSuchBucket")
+}
+
+/// It was asked something that it does not do, and can say why.
+pub(super) fn is_refused<E>(error: &SdkError<E>) -> bool {
+    matches!(status(error), Some(300..=499))
 }
 
 /// The object was not to be there and is.
@@ -75,8 +80,8 @@ fn why(status: u16, code: &str) -> Why {
         (_, code) if is_damage(code) => Why::Corrupt,
         (401 | 403, _) => Why::Denied,
         (408 | 429 | 500.., _) => Why::Busy,
-        // What claims to have succeeded and cannot be read, or sends elsewhere.
-        (200..=299 | 302 | 303 | 308, _) => Why::Foreign,
+        // What claims to have succeeded and cannot be read, sends elsewhere, or has no words of S3's for what is wrong.
+        (200..=299 | 302 | 303 | 308, _) | (400 | 404 | 405, "") => Why::Foreign,
         _ => Why::Refused,
     }
 }
@@ -115,6 +120,7 @@ mod tests {
             (400, "BadDigest", Why::Corrupt),
             (200, "", Why::Foreign),
             (302, "", Why::Foreign),
+            (404, "", Why::Foreign),
             (429, "", Why::Busy),
             (503, "SlowDown", Why::Busy),
             (507, "XMinioStorageFull", Why::Busy),
