@@ -55,6 +55,11 @@ impl Archive {
         self.path(run).is_file()
     }
 
+    /// When a run ended; None where it is not archived.
+    pub fn ended_at(&self, run: &RunId) -> Option<SystemTime> {
+        self.path(run).metadata().and_then(|stream| stream.modified()).ok()
+    }
+
     /// The ended runs, the newest first.
     pub fn list(&self) -> Result<Vec<Archived>, Error> {
         let archived = |(run, at): (RunId, _)| {
@@ -70,8 +75,7 @@ impl Archive {
         let run = |entry: DirEntry| {
             let run: RunId = entry.file_name().to_str()?.parse().ok()?;
             // A directory without a stream is a run that has not ended.
-            let at = self.path(&run).metadata().and_then(|stream| stream.modified()).ok()?;
-            Some((run, at))
+            self.ended_at(&run).map(|at| (run, at))
         };
         let mut runs: Vec<_> = entries.filter_map(|entry| run(entry.ok()?)).collect();
         runs.sort_by(|(a, at), (b, bt)| (bt, b).cmp(&(at, a)));

@@ -18,7 +18,7 @@ use seagull_scheduler_core::{Fact, What};
 
 use crate::cursors::{Cursor, Cursors};
 use crate::documents::{Projection, Sources};
-use crate::past::now;
+use crate::past::{now, unix_millis};
 use crate::plan;
 use crate::requests::Request;
 use crate::room::Elsewhere;
@@ -229,10 +229,10 @@ impl Desk {
             follower.cursor.seq = upto;
             self.spool.cursors.set(&follower.run, follower.submitted_at, follower.cursor)?;
         }
-        if !follower.ended || !self.service.archive.contains(&follower.run) {
+        if !follower.ended {
             return Ok((Some(follower), has_written));
         }
-        // Its timings are learned when it is archived.
+        // Its timings were learned when it was archived.
         let (service, of) = (self.service.clone(), follower.projection.of().cloned());
         let ids: Vec<String> = follower.projection.ids().to_vec();
         if let Some(of) = of.filter(|_| follower.is_trunk) {
@@ -300,7 +300,9 @@ impl Follower {
     fn next(&mut self, service: &Arc<Service>) -> Result<(Seq, Vec<Document>), String> {
         let mut documents = Vec::new();
         let mut upto = self.cursor.seq;
-        let mut sources = Kept { service, run: self.run.clone(), ended_at: None };
+        let archived_at = service.archive.ended_at(&self.run).map(unix_millis);
+        let mut sources =
+            Kept { service, run: self.run.clone(), ended_at: archived_at.unwrap_or_default() };
         while documents.len() < DOCUMENTS {
             let Some((seq, fact)) = self.read.pop_front() else {
                 self.read = self.facts.page(PAGE)?.into();
@@ -309,7 +311,14 @@ impl Follower {
                 }
                 continue;
             };
-            self.ended |= matches!(fact.what, What::Ended { .. });
+            if matches!(fact.what, What::Ended { .. }) {
+                // The archive knows when, and soon has it.
+                if archived_at.is_none() {
+                    self.read.push_front((seq, fact));
+                    break;
+                }
+                self.ended = true;
+            }
             let brought = self.projection.take(seq, fact.what, &mut sources)?;
             if seq > self.cursor.seq {
                 upto = seq;
@@ -338,8 +347,8 @@ fn timings(service: &Service, project: &str, ids: &[String]) -> Result<Vec<Timin
 pub(crate) struct Kept<'a> {
     pub service: &'a Service,
     pub run: RunId,
-    /// None where it ends while it is read.
-    pub ended_at: Option<u64>,
+    /// In Unix milliseconds, once it has ended.
+    pub ended_at: u64,
 }
 
 impl Sources for Kept<'_> {
@@ -348,7 +357,7 @@ impl Sources for Kept<'_> {
     }
 
     fn ended_at(&self) -> u64 {
-        self.ended_at.unwrap_or_else(now)
+        self.ended_at
     }
 
     fn text(&mut self, text: TextRef) -> String {

@@ -25,7 +25,7 @@ impl<'a> Entry<'a> {
     /// Of a run that ended then, in Unix milliseconds. None where the index is elsewhere.
     pub fn new(service: &'a Service, run: &RunId, at: u64) -> Option<Entry<'a>> {
         let index = service.own_index.as_ref()?;
-        let kept = Kept { service, run: run.clone(), ended_at: Some(at) };
+        let kept = Kept { service, run: run.clone(), ended_at: at };
         Some(Entry { index, kept, projection: Projection::new(at), documents: Vec::new() })
     }
 
