@@ -136,6 +136,31 @@ fn what_runs_came_to_is_exported_by_when_they_ended() {
     assert!(lines(&file).is_empty());
 }
 
+#[test]
+fn what_a_failure_said_is_exported_or_it_is_said_that_it_is_not_there() {
+    let kept = Kept::new();
+    kept.ran("r", 0);
+    let file = kept.suite.beside("all.jsonl.zst");
+    let export = |options: &[&str]| {
+        let command = [&["export", "--state", &kept.state, "-o", file.to_str().unwrap()], options].concat();
+        let keys = [("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")];
+        let output = kept.suite.seagull(&command).envs(keys).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (is_done, said) = export(&[]);
+    assert!(is_done && !said.contains("warning"), "{said}");
+    // As where a store has it.
+    std::fs::remove_dir_all(kept.suite.beside("state/runs/r/logs")).unwrap();
+    let (is_done, said) = export(&[]);
+    assert!(is_done && said.contains("of 1 failure the text") && said.contains("hint: --blobs"), "{said}");
+    let all = lines(&file);
+    let bad = all.iter().find(|line| line["verdict"] == "failed").unwrap();
+    assert!(text(bad, "message").contains("broken pump"), "{bad}");
+    assert_eq!((text(bad, "stack"), text(bad, "fingerprint")), ("", ""));
+    let (is_done, said) = export(&["--blobs", "s3://none?endpoint=http://127.0.0.1:9&path-style=true"]);
+    assert!(!is_done && said.contains("s3://none"), "{said}");
+}
+
 const JUNIT: &str = r#"<testsuites><testsuite name="pytest">
     <testcase classname="test_a" name="test_good" time="7.5"/>
     <testcase classname="test_a" name="test_bad" time="0.5"><failure message="broken"/></testcase>

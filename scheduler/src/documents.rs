@@ -11,18 +11,49 @@ use seagull_results::index::{
     AttemptBody, Body, BundleBody, CountsBody, Document, EXECUTIONS, Execution, Failure, Of, ResultBody,
     RunBody, excerpt, fingerprint, verdict_parts, words,
 };
+use seagull_results::{Error, Why};
 use seagull_scheduler_core::{Plan, What};
 
 /// Bytes of what an attempt's end is told in.
 const END: usize = 500;
 
+/// Why something that a document is made of is not read.
+#[derive(Debug)]
+pub(crate) enum Unread {
+    /// Where it is kept is away, or does not take who asks: it is read when that is over.
+    Away(String),
+    Damaged(String),
+}
+
+impl From<String> for Unread {
+    fn from(error: String) -> Unread {
+        Unread::Damaged(error)
+    }
+}
+
+impl From<Error> for Unread {
+    fn from(error: Error) -> Unread {
+        match &error {
+            Error::Store { trouble, .. } if trouble.why != Why::Corrupt => Unread::Away(error.to_string()),
+            _ => Unread::Damaged(error.to_string()),
+        }
+    }
+}
+
+impl From<Unread> for String {
+    fn from(unread: Unread) -> String {
+        let (Unread::Away(error) | Unread::Damaged(error)) = unread;
+        error
+    }
+}
+
 /// What documents are made of besides facts.
 pub(crate) trait Sources {
-    fn manifest(&mut self, digest: &Digest) -> Result<Manifest, String>;
+    fn manifest(&mut self, digest: &Digest) -> Result<Manifest, Unread>;
     /// When it ended, in Unix milliseconds.
     fn ended_at(&self) -> u64;
-    /// A text of the run's; empty where it is gone.
-    fn text(&mut self, text: TextRef) -> String;
+    /// A text of the run's. None where it is not to be had: the failure has no fingerprint then, rather than another one.
+    fn text(&mut self, text: TextRef) -> Result<Option<String>, Unread>;
 }
 
 /// What the facts of a run have come to, as far as documents to come need it.
@@ -78,8 +109,8 @@ impl Projection {
     }
 
     /// The documents that a fact brings, or brings up to date. Facts come in order; what makes no sense after those before
-    /// it brings nothing.
-    pub fn take(&mut self, seq: Seq, what: What, sources: &mut dyn Sources) -> Result<Vec<Document>, String> {
+    /// it brings nothing. After an error the projection is of no use any more.
+    pub fn take(&mut self, seq: Seq, what: What, sources: &mut dyn Sources) -> Result<Vec<Document>, Unread> {
         let bodies = match what {
             What::Submitted(spec) => self.submitted(*spec),
             What::Planned { plan, .. } => {
@@ -137,8 +168,8 @@ impl Projection {
             }
             What::Decided { verdicts } => verdicts
                 .into_iter()
-                .filter_map(|(test, verdict)| self.decided(test, verdict, sources))
-                .collect(),
+                .filter_map(|(test, verdict)| self.decided(test, verdict, sources).transpose())
+                .collect::<Result<_, _>>()?,
             What::Ended { verdict, counts, exit_code, suite_errors } => {
                 let ended = self.run.as_mut().map(|(_, run)| {
                     let counts = CountsBody::from(counts);
@@ -181,7 +212,7 @@ impl Projection {
         vec![Body::Run(Box::new(run))]
     }
 
-    fn confirmed(&mut self, manifest: &Digest, sources: &mut dyn Sources) -> Result<(), String> {
+    fn confirmed(&mut self, manifest: &Digest, sources: &mut dyn Sources) -> Result<(), Unread> {
         self.ids = sources.manifest(manifest)?.ids().collect();
         self.tests = self.ids.iter().map(|_| Seen::default()).collect();
         Ok(())
@@ -264,15 +295,23 @@ impl Projection {
         given.map(|given| Body::Attempt(AttemptBody { end, left, lost, ..given })).into_iter().collect()
     }
 
-    fn decided(&mut self, test: TestIndex, verdict: Verdict, sources: &mut dyn Sources) -> Option<Body> {
-        let id = self.ids.get(test.0 as usize)?;
-        let seen = std::mem::take(self.tests.get_mut(test.0 as usize)?);
+    fn decided(
+        &mut self,
+        test: TestIndex,
+        verdict: Verdict,
+        sources: &mut dyn Sources,
+    ) -> Result<Option<Body>, Unread> {
+        let of_test = (self.ids.get(test.0 as usize), self.tests.get_mut(test.0 as usize));
+        let (Some(id), Some(seen)) = of_test else { return Ok(None) };
+        let seen = std::mem::take(seen);
         let (word, why) = verdict_parts(verdict);
         let (micros, executor) = seen.last.unzip();
         let failure = seen.failure.map(|(message, location, text)| {
-            failure(message, location, &text.map(|text| sources.text(text)).unwrap_or_default())
+            let text = text.map_or_else(|| Ok(Some(String::new())), |text| sources.text(text))?;
+            Ok::<_, Unread>(failure(message, location, text.as_deref()))
         });
-        Some(Body::Result(Box::new(ResultBody {
+        let failure = failure.transpose()?;
+        Ok(Some(Body::Result(Box::new(ResultBody {
             test: id.clone(),
             position: test,
             revision: self.run.as_ref().map(|(_, run)| run.revision.clone()).unwrap_or_default(),
@@ -285,14 +324,14 @@ impl Projection {
             failure,
             executions: seen.executions,
             attachments: seen.attachments,
-        })))
+        }))))
     }
 }
 
-fn failure(message: String, location: String, text: &str) -> Failure {
-    let stack = excerpt(text).to_owned();
+fn failure(message: String, location: String, text: Option<&str>) -> Failure {
+    let stack = excerpt(text.unwrap_or_default()).to_owned();
     Failure {
-        fingerprint: fingerprint(&message, &location, &stack),
+        fingerprint: text.map_or_else(String::new, |_| fingerprint(&message, &location, &stack)),
         words: words(&format!("{message} {stack}")),
         message,
         location,

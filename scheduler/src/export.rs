@@ -11,7 +11,7 @@ use seagull_results::{Archive, Blobs, Logs, Remote, StoreUrl};
 use seagull_scheduler_core::What;
 use serde::Serialize;
 
-use crate::documents::{Projection, Sources};
+use crate::documents::{Projection, Sources, Unread};
 use crate::plan::manifest_in;
 use crate::service::{logs_of, parse};
 
@@ -37,6 +37,8 @@ pub struct Export {
 pub struct Exported {
     pub runs: u64,
     pub results: u64,
+    /// Failures whose text is not there: their stack and fingerprint are empty.
+    pub without_text: u64,
     /// Runs that cannot be read, and why.
     pub unreadable: Vec<(RunId, String)>,
 }
@@ -67,7 +69,7 @@ pub struct ResultLine<'a> {
     pub attachments: &'a [String],
 }
 
-/// Tells of each result. Blocks.
+/// Tells of each result. That the store does not answer is an error. Blocks.
 pub fn export(
     export: &Export,
     tell: &mut dyn FnMut(&ResultLine) -> std::io::Result<()>,
@@ -81,16 +83,18 @@ pub fn export(
     let ended = archive.newest().map_err(said)?.into_iter().rev();
     for (run, at) in ended.filter(|(_, at)| (export.since..export.until).contains(at)) {
         let logs = logs_of(&runs, &run).packed_into(remote.clone(), &run);
-        let kept = Kept { blobs: &blobs, logs, ended_at: millis(at) };
-        match results(&archive, &run, kept, export.project.as_deref()) {
+        let mut kept = Kept { blobs: &blobs, logs, ended_at: millis(at), without_text: 0 };
+        match results(&archive, &run, &mut kept, export.project.as_deref()) {
             Ok(None) => {}
             Ok(Some((of, results))) => {
                 exported.runs += 1;
                 exported.results += results.len() as u64;
+                exported.without_text += kept.without_text;
                 let ended_at = millis(at);
                 results.iter().try_for_each(|result| tell(&line(&of, ended_at, result))).map_err(said)?;
             }
-            Err(why) => exported.unreadable.push((run, why)),
+            Err(Unread::Away(why)) => return Err(why),
+            Err(Unread::Damaged(why)) => exported.unreadable.push((run, why)),
         }
     }
     Ok(exported)
@@ -116,9 +120,9 @@ struct Of {
 fn results(
     archive: &Archive,
     run: &RunId,
-    mut kept: Kept,
+    kept: &mut Kept,
     project: Option<&str>,
-) -> Result<Option<(Of, Vec<ResultBody>)>, String> {
+) -> Result<Option<(Of, Vec<ResultBody>)>, Unread> {
     let [first, _] = archive.ends(run).map_err(said)?;
     if let (Some(project), What::Submitted(spec)) = (project, parse(Seq(0), &first)?.what)
         && spec.project != project
@@ -129,7 +133,7 @@ fn results(
     let (mut of, mut results) = (None, Vec::new());
     for fact in archive.read(run, Seq(0)).map_err(said)? {
         let (seq, body) = fact.map_err(said)?;
-        for document in projection.take(seq, parse(seq, &body)?.what, &mut kept)? {
+        for document in projection.take(seq, parse(seq, &body)?.what, kept)? {
             match document.body {
                 Body::Result(result) => results.push(*result),
                 Body::Run(body) => {
@@ -173,20 +177,24 @@ struct Kept<'a> {
     blobs: &'a Blobs,
     logs: Logs,
     ended_at: u64,
+    without_text: u64,
 }
 
 impl Sources for Kept<'_> {
-    fn manifest(&mut self, digest: &Digest) -> Result<Manifest, String> {
-        manifest_in(self.blobs, digest)
+    fn manifest(&mut self, digest: &Digest) -> Result<Manifest, Unread> {
+        // It comes from the store if need be.
+        self.blobs.read(digest)?;
+        Ok(manifest_in(self.blobs, digest)?)
     }
 
     fn ended_at(&self) -> u64 {
         self.ended_at
     }
 
-    fn text(&mut self, text: TextRef) -> String {
+    fn text(&mut self, text: TextRef) -> Result<Option<String>, Unread> {
         let wanted = TextRef { length: text.length.min(TEXT_BYTES), ..text };
-        let bytes = self.logs.read(wanted).ok().flatten().unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
+        let bytes = self.logs.read(wanted)?;
+        self.without_text += u64::from(bytes.is_none());
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 }

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::mem;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use seagull_domain::{Digest, Manifest, RunId, Seq, TextRef};
 use seagull_results::Lineage;
@@ -17,7 +17,7 @@ use seagull_results::index::{
 use seagull_scheduler_core::{Fact, What};
 
 use crate::cursors::{Cursor, Cursors};
-use crate::documents::{Projection, Sources};
+use crate::documents::{Projection, Sources, Unread};
 use crate::past::{now, unix_millis};
 use crate::plan;
 use crate::requests::Request;
@@ -37,7 +37,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Tests of the runs that are followed at a time; at least one run is.
 const TESTS: usize = 4_000_000;
 const WAITS: &str = "hint: results wait in their streams, and are indexed when that is over";
-/// After an error of our own.
+/// After an error of our own, or while a store is away that has texts of ended runs.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// An index elsewhere, and how far it is.
@@ -63,7 +63,7 @@ impl Spool {
 pub(crate) async fn run(service: Arc<Service>, spool: Arc<Spool>) {
     let mut durable = service.actor.durable.clone();
     let desk = Desk { service, spool, archived: HashMap::new() };
-    let mut indexer = Indexer { desk, followed: Vec::new(), unreadable: HashSet::new() };
+    let mut indexer = Indexer { desk, followed: Vec::new(), unreadable: HashSet::new(), away_until: None };
     let mut is_prepared = false;
     let mut told = HashSet::new();
     loop {
@@ -109,6 +109,8 @@ struct Indexer {
     followed: Vec<Follower>,
     /// Runs whose stream, or manifest, cannot be read: they are tried again by the next process.
     unreadable: HashSet<RunId>,
+    /// Until when what only the store has is not asked for, since it did not answer.
+    away_until: Option<Instant>,
 }
 
 /// Where streams are read and documents are written.
@@ -135,26 +137,50 @@ struct Follower {
 impl Indexer {
     /// Writes something of each run; says whether there was anything.
     async fn round(&mut self) -> Result<bool, String> {
+        let is_due = self.away_until.is_some_and(|until| until <= Instant::now());
         self.look().await?;
-        let mut has_written = false;
+        let (mut has_written, mut is_away) = (false, false);
         for follower in mem::take(&mut self.followed) {
             let run = follower.run.clone();
+            if self.is_put_off(&run) {
+                continue;
+            }
             match self.desk.read(follower).await {
                 Ok((follower, upto, documents)) => {
                     let (follower, written) = self.desk.advance(follower, upto, documents).await?;
                     has_written |= written;
                     self.followed.extend(follower);
                 }
-                Err(error) => {
+                Err(Unread::Away(error)) => {
+                    is_away = true;
+                    if self.away_until.replace(Instant::now() + PAUSE).is_none() {
+                        warn(&format!("run {run} is not indexed before its texts can be read: {error}"));
+                    }
+                    self.desk.weigh();
+                }
+                Err(Unread::Damaged(error)) => {
                     warn(&format!("run {run} cannot be indexed, and is kept: {error}"));
                     self.unreadable.insert(run);
                 }
             }
         }
+        if is_due && !is_away {
+            self.away_until = None;
+        }
         if self.desk.service.room.is_full(Elsewhere::Index) {
             self.desk.weigh();
         }
         Ok(has_written)
+    }
+
+    /// Whether a run waits for a store that is away. It is followed anew, from its cursor, when that may be over.
+    fn is_put_off(&self, run: &RunId) -> bool {
+        self.away_until.is_some_and(|until| Instant::now() < until) && self.desk.is_elsewhere(run)
+    }
+
+    /// Whether a run is followed, or cannot be.
+    fn is_known(&self, run: &RunId) -> bool {
+        self.unreadable.contains(run) || self.followed.iter().any(|follower| follower.run == *run)
     }
 
     /// Follows the runs there are: those that have waited longest first, as long as there is room for them.
@@ -172,7 +198,7 @@ impl Indexer {
             if tests > TESTS && !self.followed.is_empty() {
                 break;
             }
-            if self.followed.iter().any(|follower| follower.run == run) || self.unreadable.contains(&run) {
+            if self.is_known(&run) || self.is_put_off(&run) {
                 continue;
             }
             match self.desk.follow(&run).await? {
@@ -188,6 +214,12 @@ impl Indexer {
 }
 
 impl Desk {
+    /// Whether a run has ended of which no text is here.
+    fn is_elsewhere(&self, run: &RunId) -> bool {
+        let has_none = || self.service.logs(run).list().is_ok_and(|logs| logs.is_empty());
+        self.service.archive.contains(run) && has_none()
+    }
+
     async fn prepare(&self) -> Result<(), String> {
         self.service.index.prepare().await.map_err(|error| error.to_string())
     }
@@ -207,13 +239,13 @@ impl Desk {
         .await
     }
 
-    async fn read(&self, mut follower: Follower) -> Result<(Follower, Seq, Vec<Document>), String> {
+    async fn read(&self, mut follower: Follower) -> Result<(Follower, Seq, Vec<Document>), Unread> {
         let service = self.service.clone();
-        blocking(move || {
+        let read = tokio::task::spawn_blocking(move || {
             let (upto, documents) = follower.next(&service)?;
             Ok((follower, upto, documents))
-        })
-        .await
+        });
+        read.await.unwrap_or_else(|error| Err(error.to_string().into()))
     }
 
     /// Writes what was read of a run up to a fact. None comes back where all of it is written.
@@ -297,12 +329,11 @@ impl Listener for Trouble<'_> {
 
 impl Follower {
     /// The documents of the next facts, and the last of these: up to where its cursor is they are only read.
-    fn next(&mut self, service: &Arc<Service>) -> Result<(Seq, Vec<Document>), String> {
+    fn next(&mut self, service: &Arc<Service>) -> Result<(Seq, Vec<Document>), Unread> {
         let mut documents = Vec::new();
         let mut upto = self.cursor.seq;
         let archived_at = service.archive.ended_at(&self.run).map(unix_millis);
-        let mut sources =
-            Kept { service, run: self.run.clone(), ended_at: archived_at.unwrap_or_default() };
+        let mut sources = Kept { service, run: self.run.clone(), ended_at: archived_at.unwrap_or_default() };
         while documents.len() < DOCUMENTS {
             let Some((seq, fact)) = self.read.pop_front() else {
                 self.read = self.facts.page(PAGE)?.into();
@@ -352,18 +383,21 @@ pub(crate) struct Kept<'a> {
 }
 
 impl Sources for Kept<'_> {
-    fn manifest(&mut self, digest: &Digest) -> Result<Manifest, String> {
-        plan::load_manifest(self.service, digest)
+    fn manifest(&mut self, digest: &Digest) -> Result<Manifest, Unread> {
+        // It comes from the store if need be.
+        self.service.blobs.read(digest)?;
+        Ok(plan::load_manifest(self.service, digest)?)
     }
 
     fn ended_at(&self) -> u64 {
         self.ended_at
     }
 
-    fn text(&mut self, text: TextRef) -> String {
+    /// What is not kept any more is empty.
+    fn text(&mut self, text: TextRef) -> Result<Option<String>, Unread> {
         let wanted = TextRef { length: text.length.min(TEXT_BYTES), ..text };
-        let bytes = self.service.logs(&self.run).read(wanted).ok().flatten().unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
+        let bytes = self.service.logs(&self.run).read(wanted)?.unwrap_or_default();
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
     }
 }
 

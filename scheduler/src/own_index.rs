@@ -30,7 +30,7 @@ impl<'a> Entry<'a> {
     }
 
     pub fn take(&mut self, seq: Seq, what: What) -> Result<(), String> {
-        self.documents.extend(self.projection.take(seq, what, &mut self.kept)?);
+        self.documents.extend(self.projection.take(seq, what, &mut self.kept).map_err(String::from)?);
         if self.documents.len() >= DOCUMENTS { self.keep() } else { Ok(()) }
     }
 

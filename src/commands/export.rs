@@ -37,7 +37,7 @@ pub async fn run(args: cli::Export) -> anyhow::Result<u8> {
         since: args.since.map_or(SystemTime::UNIX_EPOCH, |since| since.before(now)),
         until: args.until.map_or(now, |until| until.before(now)),
     };
-    let to = args.to.clone();
+    let (to, has_store) = (args.to.clone(), asked.blobs.is_some());
     let written = tokio::task::spawn_blocking(move || match to {
         Some(path) => {
             let failed = || format!("cannot write {}", path.display());
@@ -45,11 +45,19 @@ pub async fn run(args: cli::Export) -> anyhow::Result<u8> {
         }
         None => write(&asked, io::stdout()),
     });
-    let Exported { runs, results, unreadable } = written.await??;
+    let Exported { runs, results, without_text, unreadable } = written.await??;
     for (run, why) in &unreadable {
         warn(format!("run {run} is left out: {why}"));
     }
-    let [runs, results] = [runs, results].map(|count| number(usize::try_from(count).unwrap_or(usize::MAX)));
+    let [runs, results, without_text] =
+        [runs, results, without_text].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+    if without_text > 0 {
+        let of = count(number(without_text), "failure");
+        let hint =
+            if has_store { "" } else { "\nhint: --blobs names the store that the scheduler keeps logs in" };
+        warn(format!("of {of} the text is not there: stack and fingerprint are empty{hint}"));
+    }
+    let [runs, results] = [runs, results].map(number);
     say!("{} of {}", count(results, "result"), count(runs, "run"));
     Ok(0)
 }

@@ -3,10 +3,11 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::UNIX_EPOCH;
 
 use seagull_results::{Key, StoreUrl, open_store};
 
-use super::schedulers::{listens, scheduler_again, waiting};
+use super::schedulers::{goes_up, listens, scheduler_again, waiting};
 use crate::harness::{Cluster, Elasticsearch, Fault, Minio, Proxy, Suite, until};
 
 const SUITE: &str = "
@@ -97,4 +98,52 @@ fn a_day_without_stores_loses_nothing_and_is_made_up_for_in_order() {
     assert!(places.iter().enumerate().all(|(n, place)| n.abs_diff(*place) < AT_A_TIME), "{sent:?}");
     let logs = |run: &str| keys().iter().any(|key| matches!(key, Key::Log(of, _) if of.as_str() == run));
     assert!(RUNS.iter().all(|run| logs(run)), "{:?}", keys());
+}
+
+#[test]
+fn what_a_test_said_is_indexed_though_the_stores_are_away_in_turn() {
+    let (Some(index), Some(minio)) = (Elasticsearch::get(), Minio::get()) else { return };
+    let [index_is_down, store_is_down] = [true, false].map(|is_down| Arc::new(AtomicBool::new(is_down)));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let of = index_is_down.clone();
+    let to_index =
+        Proxy::new(
+            index.address(),
+            move |_| {
+                if of.load(Ordering::SeqCst) { Fault::Dropped } else { Fault::None }
+            },
+        );
+    let (of, seen) = (store_is_down.clone(), asked.clone());
+    let to_store = Proxy::new(minio.address.parse().unwrap(), move |request| {
+        if !of.load(Ordering::SeqCst) {
+            return Fault::None;
+        }
+        seen.fetch_add(usize::from(request.path.contains("/logs/")), Ordering::SeqCst);
+        Fault::Dropped
+    });
+    let place = format!("{}/ci", minio.bucket());
+    let url = minio.url(&place, "root", Some(&to_store.address.to_string()));
+    let options = ["--blobs", &url, "--index", &index.url_at(to_index.address)];
+    let cluster = Cluster::start_with(Suite::of(&[("test_a.py", SUITE)]), &options);
+    let _executor = cluster.executor("e-one");
+    cluster.start_run(&["--run-id", "r"]).finish().expect_code(100);
+    goes_up(&cluster);
+
+    store_is_down.store(true, Ordering::SeqCst);
+    index_is_down.store(false, Ordering::SeqCst);
+    until(|| asked.load(Ordering::SeqCst) > 0);
+    store_is_down.store(false, Ordering::SeqCst);
+    let found = |kind: &str, what: &str| {
+        index.refresh();
+        let path = format!("{}-{kind}-*/_search?q={what}", index.prefix);
+        index.ask("GET", &path, None).pointer("/hits/hits/0/_source").cloned().unwrap_or_default()
+    };
+    until(|| found("runs", "verdict:failed").is_object());
+    assert_eq!(index.count("results"), TESTS);
+    let failed = found("results", "verdict:failed");
+    assert!(failed["stack"].as_str().unwrap().contains("test_a.py"), "{failed}");
+    // However late that is.
+    let stream = cluster.suite.beside("scheduler/runs/r/stream.jsonl").metadata().unwrap();
+    let ended_at = stream.modified().unwrap().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    assert_eq!(found("runs", "verdict:failed")["ended_at"], u64::try_from(ended_at).unwrap());
 }

@@ -8,7 +8,7 @@ use crate::service::tests::spec;
 struct Told;
 
 impl Sources for Told {
-    fn manifest(&mut self, _: &Digest) -> Result<Manifest, String> {
+    fn manifest(&mut self, _: &Digest) -> Result<Manifest, Unread> {
         let suffixes = (0..3).map(|test| format!("::t{test}")).collect();
         Ok(Manifest { files: vec![FileTests { path: "a.py".into(), suffixes }], ..Manifest::default() })
     }
@@ -17,8 +17,8 @@ impl Sources for Told {
         99
     }
 
-    fn text(&mut self, text: TextRef) -> String {
-        format!("a.py:{}: in t\n", text.offset)
+    fn text(&mut self, text: TextRef) -> Result<Option<String>, Unread> {
+        Ok(Some(format!("a.py:{}: in t\n", text.offset)))
     }
 }
 
