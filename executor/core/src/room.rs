@@ -19,7 +19,7 @@ pub(crate) fn together<'a>(all: impl Iterator<Item = (&'a RunId, Surroundings)>)
     taken.into_iter().chain(shared.into_values()).filter(|needs| *needs != Resources::default()).collect()
 }
 
-fn takes_something(of: Surroundings) -> bool {
+pub(crate) fn takes_something(of: Surroundings) -> bool {
     of.needs.and(of.shared) != Resources::default()
 }
 

@@ -6,8 +6,7 @@ use seagull_domain::Resources;
 
 use crate::State;
 use crate::controller::Node;
-use crate::room::together;
-use crate::slot::Worker;
+use crate::room::{takes_something, together};
 
 impl State {
     /// Panics, saying what, if an invariant is broken.
@@ -48,11 +47,11 @@ impl State {
             assert!(known, "{}: a worker waits for nobody", worker.run);
             assert!(!worker.has_last || worker.retired, "{}: a worker that has its last goes on", worker.run);
         }
-        let takes = |of: &&Worker| of.surroundings.needs.and(of.surroundings.shared) != Resources::default();
         let needs = together(workers().map(|of| (&of.run, of.surroundings)));
         let all = needs.iter().copied().fold(Resources::default(), Resources::and);
         assert!(
-            workers().filter(takes).count() < 2 || self.capacity.hold_all(needs.into_iter()),
+            workers().filter(|of| takes_something(of.surroundings)).count() < 2
+                || self.capacity.hold_all(needs.into_iter()),
             "workers need {all:?}, and there is {:?}",
             self.capacity
         );

@@ -145,9 +145,7 @@ impl Reader {
         let began = UNIX_EPOCH + if began.is_zero() { heard } else { began.min(heard) };
         self.voice.say_left(TestIndex(finished.test), finished.attached, failed.then_some(began));
         // What comes after it is of the same failure.
-        if let Some(event) =
-            Some(TestIndex(finished.test)).filter(|_| failed).and_then(|test| self.voice.hold(test))
-        {
+        if failed && let Some(event) = self.voice.hold(TestIndex(finished.test)) {
             self.voice.say(event);
         }
         if finished.last {

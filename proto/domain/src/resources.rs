@@ -36,11 +36,6 @@ impl Resources {
         needs.memory_kib <= self.memory_kib
     }
 
-    /// Whether what is needed is there beside what others use.
-    pub fn have_room(self, used: impl Iterator<Item = Resources>, needs: Resources) -> bool {
-        needs == Resources::default() || self.hold_all(used.chain([needs]))
-    }
-
     /// Whether there is enough for all of it at once.
     pub fn hold_all(self, used: impl Iterator<Item = Resources>) -> bool {
         let capped = |of: Resources| Resources { millicpus: of.millicpus.min(self.millicpus), ..of };
@@ -156,13 +151,13 @@ mod tests {
     #[test]
     fn never_more_memory_is_promised_than_there_is_and_cores_are_shared_by_what_fits() {
         let machine = some(100, 4000);
-        let room = |used: &[Resources], needs| machine.have_room(used.iter().copied(), needs);
+        let room = |used: &[Resources], needs| machine.hold_all(used.iter().copied().chain([needs]));
         assert!(room(&[], some(100, 0)) && !room(&[], some(101, 0)) && !machine.hold(some(101, 0)));
         assert!(room(&[some(60, 0)], some(40, 0)) && !room(&[some(60, 0)], some(41, 0)));
         assert!(room(&[], some(1, 9000)) && machine.hold(some(1, 9000)), "it has all cores");
         assert!(!room(&[some(1, 9000)], some(1, 1)), "and leaves none");
         assert!(room(&[some(1, 3000)], some(1, 1000)) && !room(&[some(1, 3000)], some(1, 1001)));
         assert!(room(&[some(100, 4000)], Resources::default()), "what has no limit is not counted");
-        assert!(Resources::UNBOUNDED.have_room([some(u64::MAX, 1)].into_iter(), some(u64::MAX, u64::MAX)));
+        assert!(Resources::UNBOUNDED.hold_all([some(u64::MAX, 1), some(u64::MAX, u64::MAX)].into_iter()));
     }
 }

@@ -227,14 +227,9 @@ impl State {
         open.next().is_some_and(|(current, _)| current == attempt)
     }
 
-    /// Whether who is there, and what runs there, is not all known: after a recovery executors report one after the other.
-    pub(crate) fn is_young(&self, now: Instant) -> bool {
-        now < self.young_until
-    }
-
-    /// Whether somebody may be there soon who is not there yet.
+    /// Whether somebody may be there soon who is not there yet: after a recovery executors report one after the other.
     pub(crate) fn may_be_joined(&self, now: Instant) -> bool {
-        !self.settings.closed && self.is_young(now)
+        !self.settings.closed && now < self.young_until
     }
 
     /// Slots of the executors that are there.

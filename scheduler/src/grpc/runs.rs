@@ -163,6 +163,7 @@ impl Runs for Face {
         let found = found.ok_or_else(|| Status::not_found("it does not wait for a verdict here"))?;
         Ok(Response::new(found.into()))
     }
+
     async fn get_standing(
         &self,
         request: Request<v1::GetStandingRequest>,

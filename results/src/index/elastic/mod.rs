@@ -8,7 +8,7 @@ mod wire;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use seagull_domain::{CameTo, FailureGroup, PastRun, Ranked, Ranking, RunId, RunOverview};
@@ -40,7 +40,7 @@ const FOREIGN: &str =
 pub struct Elastic {
     address: ElasticAddress,
     wire: Arc<Wire>,
-    /// Indices that are there with our mapping.
+    /// Indices that are there with our mapping, and patterns of those that are read.
     known: Mutex<HashSet<String>>,
 }
 
@@ -48,6 +48,10 @@ impl Elastic {
     /// Reads the authority's certificate; asks nothing yet.
     pub fn new(address: &ElasticAddress) -> Result<Elastic, Error> {
         Ok(Elastic { address: address.clone(), wire: Arc::new(Wire::new(address)?), known: Mutex::default() })
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn indices(&self, kind: Kind) -> String {
@@ -68,12 +72,12 @@ impl Elastic {
 
     /// Sees to it that an index is there and has our mapping.
     async fn ensure(&self, index: &str, kind: Kind) -> Result<(), Error> {
-        if self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(index) {
+        if self.known().contains(index) {
             return Ok(());
         }
         self.wire.put(index, &json!({})).await?;
         self.check(index, kind).await?;
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(index.to_owned());
+        self.known().insert(index.to_owned());
         Ok(())
     }
 
@@ -93,11 +97,11 @@ impl Elastic {
     /// Whether what is read is ours: looked at once.
     async fn is_ours(&self, kind: Kind) -> Result<(), Error> {
         let indices = self.indices(kind);
-        if self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(&indices) {
+        if self.known().contains(&indices) {
             return Ok(());
         }
         self.check(&indices, kind).await?;
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(indices);
+        self.known().insert(indices);
         Ok(())
     }
 
@@ -249,7 +253,7 @@ impl Index for Elastic {
                     let is_whole = decided.len() == sent;
                     if decided.iter().any(|fate| matches!(fate, Fate::Again(_))) {
                         // An index may be gone meanwhile.
-                        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                        self.known().clear();
                     }
                     fates.extend(decided);
                     if !is_whole {
@@ -330,7 +334,7 @@ impl Index for Elastic {
         if !dry_run {
             for name in &old {
                 self.wire.delete(name).await?;
-                self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+                self.known().remove(name);
             }
         }
         Ok(old)
