@@ -43,6 +43,11 @@ impl Disk {
         }
     }
 
+    /// Whether somebody waits for room.
+    pub fn is_full(&self) -> bool {
+        *self.waiting.borrow() > 0
+    }
+
     /// Writes, and waits for as long as there is no room. Blocks; what was half written is written again.
     pub fn keep<T, E: Display>(
         &self,

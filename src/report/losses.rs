@@ -124,6 +124,10 @@ impl Losses {
         let lost_with = self.lost_with(test)?;
         let alone: Vec<_> = self.deaths(test).iter().filter_map(|death| death.alone).collect();
         let why = match alone.last() {
+            Some(last) if alone.len() >= Alone::LOSSES && last.chance >= 1000 => {
+                "the scheduler had not been there for long enough to tell how often executors are lost"
+                    .to_owned()
+            }
             Some(last) if alone.len() >= Alone::LOSSES => {
                 let (often, most) = (percent(last.chance), percent(Alone::CHANCE));
                 format!(

@@ -8,9 +8,10 @@ pub enum Whereabouts {
     Running { attempt: AttemptId, executor: ExecutorId, slot: SlotNumber, millis: u64 },
     /// A slot has it, and so many tests before it.
     Next { attempt: AttemptId, executor: ExecutorId, slot: SlotNumber, behind: u32 },
-    /// No slot has it, and so many bundles of its run go before it. So many slots that are there take what the run has, and
-    /// so many other runs have something on slots.
-    Queued { behind: u32, slots: u32, runs: u32 },
+    /// No slot has it, and so many bundles of its run go before it. So many slots that are there may take it; so many more
+    /// are of executors where it was, which it avoids while there are others; and so many other runs have something on
+    /// slots.
+    Queued { behind: u32, slots: u32, avoided: u32, runs: u32 },
 }
 
 /// What a run under way waits for.
@@ -30,6 +31,8 @@ pub struct Standing {
     pub barred: u32,
     pub discovering: Option<Discovering>,
     pub silent: Vec<Silent>,
+    /// Its scheduler stands still, for there is no room on its disk.
+    pub disk_is_full: bool,
 }
 
 /// Where a discovery is under way.

@@ -47,8 +47,8 @@ impl From<Whereabouts> for v1::FindTestResponse {
                 at: at(attempt, executor, slot),
                 behind: behind.min(limits::TESTS),
             }),
-            Whereabouts::Queued { behind, slots, runs } => {
-                Place::Queued(v1::QueuedTest { behind: behind.min(limits::TESTS), slots, runs })
+            Whereabouts::Queued { behind, slots, avoided, runs } => {
+                Place::Queued(v1::QueuedTest { behind: behind.min(limits::TESTS), slots, avoided, runs })
             }
         };
         Self { place: Some(place) }
@@ -70,9 +70,9 @@ impl TryFrom<v1::FindTestResponse> for Whereabouts {
                 let behind = scalar::at_most(next.behind, limits::TESTS, "NextTest.behind")?;
                 Whereabouts::Next { attempt, executor, slot, behind }
             }
-            Place::Queued(v1::QueuedTest { behind, slots, runs }) => {
+            Place::Queued(v1::QueuedTest { behind, slots, avoided, runs }) => {
                 let behind = scalar::at_most(behind, limits::TESTS, "QueuedTest.behind")?;
-                Whereabouts::Queued { behind, slots, runs }
+                Whereabouts::Queued { behind, slots, avoided, runs }
             }
         })
     }
@@ -110,6 +110,7 @@ impl From<Standing> for v1::Standing {
                 .discovering
                 .map(|at| v1::Discovering { executor: at.executor.into(), millis: at.millis.map(millis) }),
             silent: silent.collect(),
+            disk_is_full: standing.disk_is_full,
         }
     }
 }
@@ -129,6 +130,7 @@ impl TryFrom<v1::Standing> for Standing {
             barred: tests(message.barred, "Standing.barred")?,
             discovering: message.discovering.map(discovering).transpose()?,
             silent: scalar::list(message.silent, limits::SILENT, field, silent)?,
+            disk_is_full: message.disk_is_full,
         })
     }
 }

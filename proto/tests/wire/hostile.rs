@@ -157,7 +157,7 @@ fn whereabouts_that_break_a_bound_are_refused() {
     refused(running.clone(), "RunningTest.millis", spoiled(|running| running.millis = u64::MAX));
     let executor = spoiled(|running| running.at.as_mut().unwrap().executor = "..".into());
     refused(running, "AttemptPlace.executor", executor);
-    let queued = Whereabouts::Queued { behind: 1, slots: 1, runs: 1 };
+    let queued = Whereabouts::Queued { behind: 1, slots: 1, avoided: 0, runs: 1 };
     refused(queued, "QueuedTest.behind", |m: &mut M| {
         let Some(Place::Queued(queued)) = &mut m.place else { unreachable!("it is queued") };
         queued.behind = u32::MAX;

@@ -91,7 +91,7 @@ fn small_questions_and_answers_arrive_as_they_were_sent() {
     for whereabouts in [
         Whereabouts::Running { attempt, executor: executor.clone(), slot, millis: limits::MILLIS },
         Whereabouts::Next { attempt, executor, slot, behind: limits::TESTS },
-        Whereabouts::Queued { behind: 0, slots: 4, runs: 2 },
+        Whereabouts::Queued { behind: 0, slots: 4, avoided: 1, runs: 2 },
     ] {
         round_trip::<Whereabouts, v1::FindTestResponse>(whereabouts);
     }
@@ -106,6 +106,7 @@ fn small_questions_and_answers_arrive_as_they_were_sent() {
             barred: 5,
             discovering: discovering.map(|millis| Discovering { executor: s.id(), millis }),
             silent: vec![silent.clone(); limits::SILENT],
+            disk_is_full: true,
         };
         round_trip::<Standing, v1::Standing>(standing);
     }

@@ -9,6 +9,7 @@ use seagull_domain::{
 };
 
 use crate::State;
+use crate::assign::may_go;
 use crate::fact::CutOff;
 use crate::held_back::HeldBack;
 use crate::run::{Attempt, Run};
@@ -62,11 +63,17 @@ impl State {
     fn queued(&self, run: &RunId, state: &Run, bundle: BundleId) -> Whereabouts {
         let behind = state.pending.in_order().take_while(|(id, _)| *id != bundle).count() as u32;
         let held_back = HeldBack::of(self, state);
-        let wanted = self.wanted_by(state, &state.pending[&bundle]);
-        let takes = self.executors.iter().filter(|(id, known)| held_back.leaves_any(id, known, &wanted));
-        let slots = takes.map(|(_, known)| u32::from(known.slots)).sum();
+        let bundle = &state.pending[&bundle];
+        let wanted = self.wanted_by(state, bundle);
+        let (mut slots, mut avoided) = (0, 0);
+        for (id, known) in
+            self.executors.iter().filter(|(id, known)| held_back.leaves_any(id, known, &wanted))
+        {
+            let may_go = may_go(self, (bundle, &wanted), &held_back, id, known);
+            *(if may_go { &mut slots } else { &mut avoided }) += u32::from(known.slots);
+        }
         let runs = self.fleet.shares.keys().filter(|other| *other != run).count() as u32;
-        Whereabouts::Queued { behind, slots, runs }
+        Whereabouts::Queued { behind, slots, avoided, runs }
     }
 
     /// The test that an attempt was last heard to be at, of those that it leaves.

@@ -171,7 +171,12 @@ impl Runs for Face {
         let run = RunId::try_from(request.into_inner())?;
         let standing = self.0.actor.ask(|reply| requests::Request::Standing { run, reply }).await;
         let standing = standing.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))?;
-        let standing = standing.ok_or_else(|| Status::not_found("the run is not under way here"))?;
+        let mut standing = standing.ok_or_else(|| Status::not_found("the run is not under way here"))?;
+        if self.0.disk.is_full() {
+            // Nobody is heard of meanwhile, and nobody is taken for lost.
+            standing.disk_is_full = true;
+            standing.silent.clear();
+        }
         Ok(Response::new(standing.into()))
     }
 }

@@ -46,6 +46,7 @@ async fn explain_test(reach: &Reach, args: &cli::Explain, run: &RunName, test: &
     if story.verdict.is_none() && story.end.is_none() {
         let asked = TestAsked { run: story.run.clone(), test: story.test };
         story.whereabouts = reach.client.find(asked).await?;
+        story.is_of_another_process = reach.state.is_some();
     }
     let access = access_of(&args.from);
     print(|out| around::explain_test(out, form(&args.form), &story, &access))?;

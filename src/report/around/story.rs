@@ -53,6 +53,8 @@ pub struct Story {
     pub end: Option<RunVerdict>,
     /// Whether its process is gone before its end; the stream does not tell.
     pub broken_off: bool,
+    /// Its scheduler is another process on this machine, which cannot be asked.
+    pub is_of_another_process: bool,
     /// Where it is now, if its scheduler could be asked.
     pub whereabouts: Option<Whereabouts>,
     /// One more than the highest slot that executed something.
@@ -440,6 +442,7 @@ impl<'t> Teller<'t> {
             stopped: self.stopped,
             end: self.end,
             broken_off: false,
+            is_of_another_process: false,
             whereabouts: None,
             slots: self.slots,
             names: self.names,

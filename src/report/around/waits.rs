@@ -14,7 +14,7 @@ const WIDTH: usize = 200;
 pub enum PlaceObject<'a> {
     Running { attempt: u64, executor: &'a str, slot: u32, seconds: f64 },
     Next { attempt: u64, executor: &'a str, slot: u32, tests_before: u32 },
-    Queued { bundles_before: u32, slots: u32, other_runs: u32 },
+    Queued { bundles_before: u32, slots: u32, avoided_slots: u32, other_runs: u32 },
 }
 
 /// `1 slot is`, `2 slots are`
@@ -33,6 +33,10 @@ pub fn waits(story: &Story) -> String {
     match (before(story), story.whereabouts.as_ref().map(now)) {
         (Some(before), Some(now)) => format!("{before}; {now}"),
         (Some(one), None) | (None, Some(one)) => one,
+        (None, None) if story.is_of_another_process => {
+            "it has no result yet; the run is under way in another process here, whose screen shows what runs"
+                .to_owned()
+        }
         (None, None) => "the run has not ended, and it has no result yet".to_owned(),
     }
 }
@@ -53,7 +57,7 @@ fn now(whereabouts: &Whereabouts) -> String {
         Whereabouts::Queued { slots: 0, .. } => {
             "no executor is there that takes it and is large enough".to_owned()
         }
-        Whereabouts::Queued { behind, slots, runs } => {
+        Whereabouts::Queued { behind, slots, avoided, runs } => {
             let before = match behind {
                 0 => "it is the next of its run".to_owned(),
                 more => format!("it is behind {} of its run", count(*more, "bundle")),
@@ -62,7 +66,11 @@ fn now(whereabouts: &Whereabouts) -> String {
                 0 => "",
                 _ => ", where other runs have something too",
             };
-            format!("it waits for a slot: {before}; {} there{runs}", are(*slots, "slot"))
+            let avoided = match avoided {
+                0 => String::new(),
+                more => format!("; it avoids {more} more where it was before"),
+            };
+            format!("it waits for a slot: {before}; {} there{runs}{avoided}", are(*slots, "slot"))
         }
     }
 }
@@ -98,8 +106,11 @@ pub fn place_object(whereabouts: &Whereabouts) -> PlaceObject<'_> {
             slot: slot.0,
             tests_before: *behind,
         },
-        Whereabouts::Queued { behind, slots, runs } => {
-            PlaceObject::Queued { bundles_before: *behind, slots: *slots, other_runs: *runs }
-        }
+        Whereabouts::Queued { behind, slots, avoided, runs } => PlaceObject::Queued {
+            bundles_before: *behind,
+            slots: *slots,
+            avoided_slots: *avoided,
+            other_runs: *runs,
+        },
     }
 }

@@ -216,7 +216,7 @@ fn a_test_waits_somewhere() {
     let (attempt, slot) = (AttemptId(14), seagull_domain::SlotNumber(3));
     let at = || executor("e-3");
     let running = || Whereabouts::Running { attempt, executor: at(), slot, millis: 5000 };
-    let queued = |behind, slots, runs| Whereabouts::Queued { behind, slots, runs };
+    let queued = |behind, slots, avoided, runs| Whereabouts::Queued { behind, slots, avoided, runs };
     let table = [
         (4, running(), "it is running for 5.0 s on e-3, slot 3, attempt 14\n"),
         (
@@ -234,16 +234,22 @@ fn a_test_waits_somewhere() {
             Whereabouts::Next { attempt, executor: at(), slot, behind: 2 },
             "it waits on e-3, slot 3, attempt 14, behind 2 tests\n",
         ),
-        (4, queued(0, 1, 0), "it waits for a slot: it is the next of its run; 1 slot is there\n"),
+        (4, queued(0, 1, 0, 0), "it waits for a slot: it is the next of its run; 1 slot is there\n"),
         (
             4,
-            queued(3, 8, 1),
+            queued(3, 8, 0, 1),
             "it waits for a slot: it is behind 3 bundles of its run; 8 slots are there, where other runs have \
              something too\n",
         ),
         (
             2,
-            queued(0, 0, 0),
+            queued(0, 4, 2, 0),
+            "it failed, and is to run again elsewhere; it waits for a slot: it is the next of its run; 4 slots are \
+             there; it avoids 2 more where it was before\n",
+        ),
+        (
+            2,
+            queued(0, 0, 0, 0),
             "it failed, and is to run again elsewhere; no executor is there that takes it and is large enough\n",
         ),
     ];
@@ -253,6 +259,15 @@ fn a_test_waits_somewhere() {
         let text = explained(&story);
         assert!(text.contains(&format!("    because {because}")), "{because}: {text}");
     }
+}
+
+#[test]
+fn where_a_test_is_in_a_run_of_another_process_only_that_knows() {
+    let id: Vec<String> = script::manifest().ids().collect();
+    let mut story = story(&script::first_half(), &id[4]);
+    story.is_of_another_process = true;
+    let text = explained(&story);
+    assert!(text.contains("under way in another process here, whose screen shows what runs\n"), "{text}");
 }
 
 #[test]
@@ -288,7 +303,7 @@ fn a_test_behind_a_suspect_waits_for_it_and_does_not_run_behind_poison() {
     };
     let lost = lost(10, "e-1", InfraCause::ExecutorLost, 2, Some(0));
     let mut waits = ordered(with(vec![lost, gone("e-1")]));
-    waits.whereabouts = Some(Whereabouts::Queued { behind: 0, slots: 1, runs: 0 });
+    waits.whereabouts = Some(Whereabouts::Queued { behind: 0, slots: 1, avoided: 0, runs: 0 });
     let text = explained(&waits);
     assert!(text.contains("because it waits until test_a.py::test_x has a result, which it needs"), "{text}");
     let poison = script::ran("e-1", 0, 0, Outcome::Failed, 0).because(TestCause::Poison, "it kills", "");
@@ -316,6 +331,12 @@ fn what_was_lost_with_a_test_in_flight_is_told_of_one_that_is_given_up() {
     assert!(report.contains("e-2 (alone, within 0.50 s)"), "{report}");
     let text = plain_output(&with_end(script), true);
     assert!(text.contains("test_a.py::test_x: in flight when these were lost: e-1"), "{text}");
+    let young = of(&[("e-1", None), ("e-2", alone(Some(500), 1000)), ("e-3", alone(Some(400), 1000))]);
+    let young = explained(&story(&young, "test_x"));
+    assert!(
+        young.contains("; not called poison: the scheduler had not been there for long enough"),
+        "{young}"
+    );
     let once = explained(&story(&of(&[("e-1", None), ("e-2", alone(Some(500), 10))]), "test_x"));
     assert!(once.contains("; not called poison: it takes 2 losses while it runs alone\n"), "{once}");
 }
@@ -388,7 +409,10 @@ fn a_run_under_way_says_what_it_is_at_and_why_an_executor_gets_nothing() {
         silent: vec![Silent { executor: executor("e-4"), millis: 8000, left_ms: 7000 }],
         ..Standing::default()
     });
+    assert!(!explained_tally(&tally).contains("disk is full"));
+    tally.standing.as_mut().unwrap().disk_is_full = true;
     let text = explained_tally(&tally);
+    assert!(text.contains("    its scheduler stands still, for its disk is full"), "{text}");
     let places = "; 1 running, 3 waiting for a slot (1 as suspects, 2 for an executor that is cordoned or does not start them)";
     assert!(text.contains(&format!("    1 of 2 tests have their verdicts{places}\n")), "{text}");
     assert!(text.contains("    e-3 discovers its tests for 12 s\n"), "{text}");

@@ -84,7 +84,7 @@ fn what_fits_nowhere_waits_and_it_is_said() {
     let mut world = running(&[("a", 99, 2)], 1);
     assert_eq!(live(&world), []);
     let waits = world.state.whereabouts(world.now, &run(), TestIndex(0));
-    assert_eq!(waits, Some(Whereabouts::Queued { behind: 0, slots: 0, runs: 0 }));
+    assert_eq!(waits, Some(Whereabouts::Queued { behind: 0, slots: 0, avoided: 0, runs: 0 }));
     world.executors.entry("b").or_default().memory_kib = Some(100);
     let facts = world.report("b", &[]);
     assert_eq!(assigned(&facts)[0].0, "b", "until an executor comes that is large enough");

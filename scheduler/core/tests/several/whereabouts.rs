@@ -27,7 +27,7 @@ fn a_test_is_found_where_it_runs_where_it_is_next_and_in_the_queue() {
         Some(Whereabouts::Next { attempt: AttemptId(attempt), executor: "a".parse().unwrap(), slot, behind })
     };
     assert_eq!(find(&world, 1), next(2, 1));
-    let queued = |behind, slots| Some(Whereabouts::Queued { behind, slots, runs: 0 });
+    let queued = |behind, slots| Some(Whereabouts::Queued { behind, slots, avoided: 0, runs: 0 });
     assert_eq!([3, 5, 6].map(|test| find(&world, test)), [queued(0, 1), queued(1, 1), queued(2, 1)]);
 
     world.report("a", &[(1, result(0, Outcome::Passed))]);
@@ -36,6 +36,15 @@ fn a_test_is_found_where_it_runs_where_it_is_next_and_in_the_queue() {
     world.step(Event::Tick);
     let Some(Whereabouts::Queued { slots, .. }) = find(&world, 7) else { panic!("{:?}", find(&world, 7)) };
     assert_eq!(slots, 0, "the only executor is lost");
+}
+
+#[test]
+fn a_retry_says_what_it_avoids() {
+    let mut world = World::running_bundles(1, vec![tests(0..2), tests(2..4)], vec![]);
+    assert_eq!(assigned(&world.report("b", &[])), [("b", AttemptId(3))]);
+    world.says("a", 2, AttemptState::Running(Some(TestIndex(1))));
+    world.report("a", &[(1, result(0, Outcome::Failed))]);
+    assert_eq!(find(&world, 0), Some(Whereabouts::Queued { behind: 0, slots: 1, avoided: 1, runs: 0 }));
 }
 
 #[test]

@@ -46,6 +46,7 @@ struct StandingObject<'a> {
     suspects: u32,
     behind_suspects: u32,
     barred: u32,
+    disk_is_full: bool,
     discovering_on: Option<&'a str>,
     silent: Vec<SilentObject<'a>>,
 }
@@ -112,7 +113,11 @@ pub fn explain_run(out: &mut impl Write, form: Form, tally: &Tally) -> io::Resul
         writeln!(out, "    {tests} went from their slots to others")?;
     }
     for (executor, cause, why) in &tally.losses.drained {
-        writeln!(out, "    {executor} left before the end: {cause} ({})", one_line(why, WIDTH))?;
+        writeln!(
+            out,
+            "    {executor} took nothing more from some time on: {cause} ({})",
+            one_line(why, WIDTH)
+        )?;
     }
     if tally.work.copies > 0 {
         let tests = count(tally.work.copies, "test");
@@ -127,6 +132,12 @@ pub fn explain_run(out: &mut impl Write, form: Form, tally: &Tally) -> io::Resul
 /// What it is at, who is not heard of, and who gets nothing of it for now.
 fn under_way(out: &mut impl Write, tally: &Tally) -> io::Result<()> {
     let standing = tally.standing.as_ref();
+    if standing.is_some_and(|of| of.disk_is_full) {
+        writeln!(
+            out,
+            "    its scheduler stands still, for its disk is full: nothing is lost, and it goes on when there is room"
+        )?;
+    }
     if let Some(Discovering { executor, millis: since }) = standing.and_then(|of| of.discovering.as_ref()) {
         let since = since.map_or(", and is not heard to yet".to_owned(), |ms| format!(" for {}", millis(ms)));
         writeln!(out, "    {executor} discovers its tests{since}")?;
@@ -274,6 +285,7 @@ fn standing_object(standing: &Standing) -> StandingObject<'_> {
         suspects: standing.suspects,
         behind_suspects: standing.followers,
         barred: standing.barred,
+        disk_is_full: standing.disk_is_full,
         discovering_on: standing.discovering.as_ref().map(|at| at.executor.as_str()),
         silent: silent.collect(),
     }
