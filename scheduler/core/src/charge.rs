@@ -44,9 +44,9 @@ impl Run {
         self.discovery_lost_to = format!("{cause}{separator}{message}");
     }
 
-    /// The test that pays for a lost attempt, and the one that is a suspect by it, if the attempt was its slot's current one:
-    /// the first that it owed, for which whatever ran before it ran; and the same if nothing ran before it, and its
-    /// executor had it.
+    /// The test that pays for a lost attempt, and the one that is a suspect by it, if the attempt was its slot's current one
+    /// and its executor had it: the first that it owed, for which whatever ran before it ran; and the same if nothing ran
+    /// before it.
     pub(crate) fn blamed(
         &self,
         attempt: AttemptId,
@@ -54,9 +54,10 @@ impl Run {
         is_current: bool,
         had: bool,
     ) -> (Option<TestIndex>, Option<TestIndex>) {
-        let (owed, first) = if is_current { self.attempts[&attempt].in_flight() } else { (None, None) };
+        let in_flight = is_current && had;
+        let (owed, first) = if in_flight { self.attempts[&attempt].in_flight() } else { (None, None) };
         let pays = |test: &TestIndex| cause.is_charged() && self.pays(*test);
-        (owed.filter(pays), first.filter(|_| had && cause == InfraCause::ExecutorLost))
+        (owed.filter(pays), first.filter(|_| cause == InfraCause::ExecutorLost))
     }
 
     pub(crate) fn charge_test(&mut self, test: TestIndex, cause: InfraCause) {

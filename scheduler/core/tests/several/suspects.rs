@@ -48,6 +48,20 @@ pub fn completes(world: &mut World, executor: &'static str, attempt: u64, left: 
 }
 
 #[test]
+fn what_an_executor_never_had_costs_nothing() {
+    let mut world = World::running_bundles(0, vec![tests(0..1), tests(1..2)], Vec::new());
+    assert_eq!(assigned(&world.report("b", &[])), [("b", AttemptId(3))]);
+    let facts = lose(&mut world, "b", &["a"]);
+    let lost = facts.iter().find_map(|what| match what {
+        What::AttemptLost { attempt, had, charged, suspect, .. } => {
+            Some((*attempt, *had, *charged, *suspect))
+        }
+        _ => None,
+    });
+    assert_eq!(lost, Some((AttemptId(3), false, None, None)));
+}
+
+#[test]
 fn what_was_in_flight_runs_alone_and_last_and_not_where_it_was() {
     let mut world = World::running(0, 3, Vec::new());
     world.report("b", &[]);
