@@ -31,6 +31,7 @@ pub(crate) struct Actor {
     waiting: VecDeque<(Seq, Vec<Effect>)>,
     reports: BTreeMap<Call, oneshot::Sender<Result<Desired, Displaced>>>,
     submissions: BTreeMap<Call, oneshot::Sender<Result<bool, Refusal>>>,
+    /// Who waits to be heard.
     words: BTreeMap<Call, oneshot::Sender<()>>,
     next_call: Call,
     /// A snapshot is on its way to the journal.
@@ -148,6 +149,11 @@ impl Actor {
                 self.submissions.insert(request, reply);
                 self.step(Event::Submit { request, spec });
             }
+            Request::Cancel { run, reply } => {
+                let request = self.call();
+                self.words.insert(request, reply);
+                self.step(Event::Cancel { request, run });
+            }
             Request::Judge { run, word, reply } => {
                 let request = self.call();
                 self.words.insert(request, reply);
@@ -230,7 +236,7 @@ impl Actor {
             }
             Effect::Submitted { request, attached, .. } => self.submitted(request, Ok(attached)),
             Effect::Refused { request, refusal } => self.submitted(request, Err(refusal)),
-            Effect::Judged { request } => {
+            Effect::Heard { request } => {
                 if let Some(reply) = self.words.remove(&request) {
                     let _ = reply.send(());
                 }
@@ -385,6 +391,14 @@ mod tests {
         assert_eq!(assigned.try_recv().unwrap_err(), TryRecvError::Empty);
         commit();
         assert_eq!(assigned.await.unwrap().expect("it has the name").attempts.len(), 1);
+
+        let (reply, mut cancelled) = oneshot::channel();
+        let run: seagull_domain::RunId = "r".parse().unwrap();
+        handle.requests.send(Request::Cancel { run: run.clone(), reply }).await.unwrap();
+        handle.ask(|reply| Request::Run { run, reply }).await.flatten().expect("the run is known");
+        assert_eq!(cancelled.try_recv().unwrap_err(), TryRecvError::Empty);
+        commit();
+        assert_eq!(cancelled.await, Ok(()));
     }
 
     #[tokio::test]

@@ -17,6 +17,10 @@ pub(crate) enum Request {
         spec: Box<RunSpec>,
         reply: oneshot::Sender<Result<bool, Refusal>>,
     },
+    Cancel {
+        run: RunId,
+        reply: oneshot::Sender<()>,
+    },
     /// None while the client is still at it.
     Judge {
         run: RunId,
@@ -91,6 +95,7 @@ impl Request {
     pub fn is_given_up(&self) -> bool {
         match self {
             Request::Submit { reply, .. } => reply.is_closed(),
+            Request::Cancel { reply, .. } => reply.is_closed(),
             Request::Judge { reply, .. } => reply.is_closed(),
             Request::Report { reply, .. } => reply.is_closed(),
             Request::Drain { reply, .. } => reply.is_closed(),

@@ -29,8 +29,8 @@ pub enum Effect {
         request: Call,
         refusal: Refusal,
     },
-    /// Answers a client that judges.
-    Judged {
+    /// Answers a client that cancels, or judges: it is heard.
+    Heard {
         request: Call,
     },
     /// Select, predict and pack the discovered tests for so many slots; the answer is `Planned`. Of the manifest that was

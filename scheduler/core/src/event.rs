@@ -15,61 +15,29 @@ pub struct Call(pub u64);
 #[derive(Debug, Clone)]
 pub enum Event {
     /// A client asks for a run, or to attach to one.
-    Submit {
-        request: Call,
-        spec: Box<RunSpec>,
-    },
-    Cancel {
-        run: RunId,
-    },
+    Submit { request: Call, spec: Box<RunSpec> },
+    /// A client wants a run to stop.
+    Cancel { request: Call, run: RunId },
     /// What a run's client says against its suite as a whole; None while it has not found out.
-    Judge {
-        request: Call,
-        run: RunId,
-        word: Option<Vec<SuiteError>>,
-    },
+    Judge { request: Call, run: RunId, word: Option<Vec<SuiteError>> },
     /// Somebody begins to watch a run.
-    Watched {
-        run: RunId,
-    },
+    Watched { run: RunId },
     /// Somebody who watched a run has left, or was lost.
-    Unwatched {
-        run: RunId,
-    },
+    Unwatched { run: RunId },
     /// An executor's state; its call is held until the desired state changes or a third of the lease is over.
-    Report {
-        call: Call,
-        report: Box<Report>,
-    },
+    Report { call: Call, report: Box<Report> },
     /// An operator wants executors to leave, each within so long of hearing so.
-    Drain {
-        executors: Vec<ExecutorId>,
-        limit_ms: u64,
-    },
+    Drain { executors: Vec<ExecutorId>, limit_ms: u64 },
     /// The call of an executor's report ended without an answer: its connection closed (its lease shortens, so that
     /// the first reconnect is in time), or it gave the call up for a newer report (and nothing changes).
-    Disconnected {
-        executor: ExecutorId,
-        boot: BootId,
-        sequence: u64,
-    },
+    Disconnected { executor: ExecutorId, boot: BootId, sequence: u64 },
     /// The answer to [`crate::Effect::Plan`] of the same generation; an older one is dropped.
-    Planned {
-        run: RunId,
-        generation: Generation,
-        outcome: Result<Box<Plan>, PlanFailure>,
-    },
+    Planned { run: RunId, generation: Generation, outcome: Result<Box<Plan>, PlanFailure> },
     /// The answer to [`crate::Effect::Anticipate`], if there is one: how the tests would be packed if `discovered` were
     /// found again. One that comes too late is dropped.
-    Anticipated {
-        run: RunId,
-        discovered: Digest,
-        plan: Box<Plan>,
-    },
+    Anticipated { run: RunId, discovered: Digest, plan: Box<Plan> },
     /// The answer to [`crate::Effect::Archive`].
-    Archived {
-        run: RunId,
-    },
+    Archived { run: RunId },
     /// Time passed; see [`crate::State::next_deadline`].
     Tick,
     /// The scheduler itself stood still for so long: nobody is to blame for silence meanwhile.

@@ -65,7 +65,7 @@ impl Step<'_> {
                 Some(errors) => self.judged(&run, errors),
             }
         }
-        self.effect(Effect::Judged { request });
+        self.effect(Effect::Heard { request });
     }
 
     fn judged(&mut self, run: &RunId, errors: Vec<SuiteError>) {

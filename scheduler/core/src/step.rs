@@ -66,7 +66,7 @@ impl Step<'_> {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Submit { request, spec } => self.submit(request, *spec),
-            Event::Cancel { run } => self.cancel(&run),
+            Event::Cancel { request, run } => self.cancel(request, &run),
             Event::Judge { request, run, word } => self.judge(request, run, word),
             Event::Watched { run } => self.watched(&run),
             Event::Unwatched { run } => self.unwatched(&run),
@@ -122,10 +122,12 @@ impl Step<'_> {
         self.state.runs.values().filter(|run| !run.is_ended()).count()
     }
 
-    fn cancel(&mut self, run: &RunId) {
+    /// What does not go on needs no stop.
+    fn cancel(&mut self, request: Call, run: &RunId) {
         if self.state.runs.get(run).is_some_and(Run::goes_on) {
             self.stop(run, NotExecuted::Cancelled);
         }
+        self.effect(Effect::Heard { request });
     }
 
     /// Stops dispatch; tests that nobody holds are decided at once, the others when their attempts have ended.

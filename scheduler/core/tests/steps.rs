@@ -225,9 +225,10 @@ fn an_expired_lease_returns_what_has_no_verdict() {
 #[test]
 fn a_cancel_reaches_the_executor_at_once() {
     let mut world = World::running(spec("r"));
-    let (facts, effects) = world.step(Event::Cancel { run: "r".parse().unwrap() });
+    let (facts, effects) = world.step(Event::Cancel { request: Call(9), run: "r".parse().unwrap() });
     assert_eq!(facts, [What::Stopping { reason: NotExecuted::Cancelled }]);
     assert!(answered(&effects).expect("the held call is answered").attempts[0].cancel);
+    assert!(effects.contains(&Effect::Heard { request: Call(9) }));
     world.attempt(2, AttemptState::Ended(EndCause::Cancelled));
     let (facts, _) = world.report(Vec::new());
     let cancelled = Verdict::NotExecuted(NotExecuted::Cancelled);

@@ -11,7 +11,7 @@ use seagull_proto::limits::CHUNK_BYTES;
 use seagull_proto::v1::runs_server::Runs;
 use seagull_proto::{PROTOCOL, agree, status, v1};
 use seagull_results::Lineage;
-use seagull_scheduler_core::{Event, Refusal};
+use seagull_scheduler_core::Refusal;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
@@ -94,7 +94,9 @@ impl Runs for Face {
     ) -> Result<Response<v1::CancelResponse>, Status> {
         self.0.may_change()?;
         let run = RunId::try_from(request.into_inner())?;
-        self.0.actor.tell(Event::Cancel { run }).await;
+        // While there is no room for it on the disk, it waits.
+        let heard = self.0.actor.ask(|reply| requests::Request::Cancel { run, reply }).await;
+        heard.ok_or_else(|| Status::unavailable("the scheduler is shutting down"))?;
         Ok(Response::new(v1::CancelResponse {}))
     }
 

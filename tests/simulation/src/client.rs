@@ -13,6 +13,8 @@ const PATIENCE_MS: u64 = 2000;
 pub struct Client {
     pub submitted: bool,
     pub cancel_asked: bool,
+    /// When its scheduler first said that it has heard so.
+    pub cancel_heard: Option<u64>,
     /// The life of the scheduler in which it has a stream.
     watching: Option<u64>,
     /// Since when it is gone.
@@ -34,10 +36,6 @@ pub struct Client {
 impl Client {
     fn has(&self, wanted: impl Fn(&RunEvent) -> bool) -> bool {
         self.seen.iter().any(|(_, _, event)| wanted(event))
-    }
-
-    pub fn is_stopping(&self) -> bool {
-        self.has(|event| matches!(event, RunEvent::Stopping { .. }))
     }
 
     pub fn is_finished(&self) -> bool {
@@ -80,8 +78,8 @@ impl World {
             return self.client_judges(run);
         }
         let client = &self.clients[run];
-        let cancels =
-            self.scenario.runs[run].cancelled_at.filter(|_| client.submitted && !client.is_stopping());
+        let cancels = self.scenario.runs[run].cancelled_at;
+        let cancels = cancels.filter(|_| client.submitted && client.cancel_heard.is_none());
         let mut wait = lost_at.map_or(PATIENCE_MS, |at| PATIENCE_MS.min(at - self.now));
         if !client.submitted {
             self.send_to_scheduler(&ToScheduler::Submit { run });

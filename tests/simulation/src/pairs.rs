@@ -306,7 +306,7 @@ pub fn met(state: &State, now: Instant, event: &Event) -> Vec<Pair> {
     let of_run = |run: &RunId, event| vec![(run_state(state.runs.get(run)), event)];
     match event {
         Event::Submit { spec, .. } => of_run(&spec.id, "submitted"),
-        Event::Cancel { run } => of_run(run, "cancelled"),
+        Event::Cancel { run, .. } => of_run(run, "cancelled"),
         Event::Judge { run, word: Some(_), .. } => of_run(run, "judged"),
         Event::Judge { run, .. } => of_run(run, "still judged"),
         Event::Watched { run } => of_run(run, "watched"),

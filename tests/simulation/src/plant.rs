@@ -14,6 +14,8 @@ pub enum Plant {
     RetakenBeforeReportedGone,
     /// Effects are performed before their facts are durable.
     AcknowledgedBeforeDurable,
+    /// A client is told that its run is cancelled before that is durable.
+    CancellationHeardAtOnce,
     /// An answer that was overtaken is passed off as the newest.
     StaleDesiredApplied,
     /// A report claims that the slower copy of a test is gone, before it is.

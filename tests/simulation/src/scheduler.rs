@@ -33,6 +33,7 @@ pub struct Life {
     /// Whom a held call is to be answered to.
     calls: BTreeMap<Call, (usize, u64)>,
     submissions: BTreeMap<Call, usize>,
+    cancellations: BTreeMap<Call, usize>,
     next_call: Call,
     timer: Option<u64>,
     /// When its loop last did something.
@@ -74,6 +75,7 @@ impl World {
             waiting: VecDeque::new(),
             calls: BTreeMap::new(),
             submissions: BTreeMap::new(),
+            cancellations: BTreeMap::new(),
             next_call: Call(0),
             timer: None,
             turned: self.now,
@@ -203,8 +205,13 @@ impl World {
                 self.step(Event::Judge { request, run, word });
             }
             ToScheduler::Cancel { run } => {
+                let request = life.call();
+                life.cancellations.insert(request, run);
+                if self.plant == Some(Plant::CancellationHeardAtOnce) {
+                    self.clients[run].cancel_heard.get_or_insert(self.now);
+                }
                 let run = self.scenario.runs[run].spec.id.clone();
-                self.step(Event::Cancel { run });
+                self.step(Event::Cancel { request, run });
             }
             ToScheduler::Drain { executor, limit_ms } => {
                 self.step(Event::Drain { executors: vec![executor], limit_ms });
@@ -393,7 +400,12 @@ impl World {
                 self.after(delay, Action::Archived { epoch: self.epoch, run });
                 self.milestone(Milestone::ArchiveAsked);
             }
-            Effect::Judged { .. } | Effect::Live { .. } => {}
+            Effect::Heard { request } => {
+                if let Some(run) = life.cancellations.remove(&request) {
+                    self.clients[run].cancel_heard.get_or_insert(self.now);
+                }
+            }
+            Effect::Live { .. } => {}
         }
         let waits = self.scenario.crash_after == Some(Milestone::TakenBack);
         if waits && self.life.as_ref().is_some_and(|life| life.state.runs.values().any(asks_back)) {

@@ -36,6 +36,11 @@ fn acknowledged_before_durable() {
 }
 
 #[test]
+fn a_cancellation_heard_before_it_is_durable() {
+    is_found_within(100, Plant::CancellationHeardAtOnce, "its cancellation was acknowledged");
+}
+
+#[test]
 fn stale_desired_state_applied() {
     is_found_within(100, Plant::StaleDesiredApplied, "interrupted for no reason");
 }

@@ -164,7 +164,7 @@ fn an_attempt_that_is_given_back_or_another_run_withdraws() {
 fn a_cancel_withdraws() {
     let mut world = World::anticipating();
     world.report("b", &[(2, 1, result(0))]);
-    let (facts, _) = world.step(Event::Cancel { run: run() });
+    let (facts, _) = world.step(Event::Cancel { request: Call(9), run: run() });
     let discarded = What::Discarded { manifest: MANIFEST, tests: vec![TestIndex(0)], count: 1 };
     assert_eq!(facts, [discarded, What::Withdrawn, What::Stopping { reason: NotExecuted::Cancelled }]);
     world.is_withdrawn();

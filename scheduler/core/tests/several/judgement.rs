@@ -45,7 +45,7 @@ fn ends(facts: &[What]) -> Vec<What> {
 
 fn says(world: &mut World, word: Option<Vec<SuiteError>>) -> Vec<What> {
     let (facts, effects) = world.step(Event::Judge { request: Call(901), run: run(), word });
-    assert!(effects.contains(&Effect::Judged { request: Call(901) }), "{effects:?}");
+    assert!(effects.contains(&Effect::Heard { request: Call(901) }), "{effects:?}");
     facts
 }
 
@@ -125,7 +125,7 @@ fn a_run_that_lost_tests_does_not_fail_by_the_loss_of_its_client() {
 fn it_is_cancelled_while_it_waits() {
     let mut world = judged();
     passes(&mut world);
-    world.step(Event::Cancel { run: run() });
+    world.step(Event::Cancel { request: Call(9), run: run() });
     assert_eq!(phase(&world), Phase::Ended { verdict: RunVerdict::Cancelled, exit_code: 130 });
     assert_eq!(wait(&mut world, 300), []);
 }

@@ -42,6 +42,8 @@ struct Story<'a> {
     withdrawn_executions: Vec<&'a Execution>,
     run: usize,
     cancel_asked: bool,
+    /// When its client was told that its cancellation is heard.
+    cancel_heard: Option<u64>,
     /// What its client said of the suite as a whole.
     words: &'a [Vec<SuiteError>],
     /// Since when nobody watches it: its client is gone.
@@ -150,6 +152,7 @@ impl<'a> Story<'a> {
             withdrawn_executions,
             run,
             cancel_asked,
+            cancel_heard: client.cancel_heard,
             words: &client.words,
             unwatched_since,
             unwatched: &client.unwatched,

@@ -16,6 +16,7 @@ const UNDER_WAY: usize = 20;
 pub fn check(story: &Story) -> Result<(), String> {
     shape(story)?;
     stops(story)?;
+    cancellation_holds(story)?;
     suite_errors(story)?;
     taken_back(story)?;
     ends(story)
@@ -57,6 +58,15 @@ fn shape(story: &Story) -> Result<(), String> {
 
 /// What comes back from a sick machine is paid for so often, with what its neighbours may have given back before.
 const PAID: usize = 10;
+
+/// Of a cancellation that was acknowledged the run knows by then.
+fn cancellation_holds(story: &Story) -> Result<(), String> {
+    let Some(heard) = story.cancel_heard else { return Ok(()) };
+    let stops = |(_, at, event): &(_, u64, RunEvent)| {
+        *at <= heard && matches!(event, RunEvent::Stopping { .. } | RunEvent::RunFinished { .. })
+    };
+    ensure(story.told.iter().any(stops), || "its cancellation was acknowledged before it was durable".into())
+}
 
 /// A run stops for its client, for failures in so many tests, or for so many losses, and then gives nothing more out.
 fn stops(story: &Story) -> Result<(), String> {
