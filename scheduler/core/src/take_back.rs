@@ -65,7 +65,11 @@ pub(crate) fn best_take_backs(state: &State, now: Instant, of: For) -> Vec<TakeB
     helped.retain(|of| idle_slots(state).any(|place| helps(&place, of)));
     victims.retain(|victim| helped.contains(&of(victim)));
     // What must not go where there is room would come back to its slot, and be taken back again.
-    victims.retain(|victim| idle_slots(state).any(|place| !victim.attempt.avoid.contains(place.0)));
+    let may_go =
+        |victim: &Victim, place: Place| !victim.attempt.avoid.contains(place.0) && helps(&place, &of(victim));
+    victims.retain(|victim| {
+        victim.attempt.avoid.is_empty() || idle_slots(state).any(|place| may_go(victim, place))
+    });
     if victims.is_empty() {
         return Vec::new();
     }

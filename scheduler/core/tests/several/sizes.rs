@@ -1,5 +1,7 @@
 //! Sizes: what fits on an executor, what waits, and what gets a larger slot.
 
+use std::time::Duration;
+
 use seagull_domain::{
     AttemptId, AttemptState, Digest, Discovery, EndCause, Environment, EnvironmentNumber, Evidence,
     ExecutorId, Limits, Outcome, Record, RunSpec, Scope, Service, SlotIndex, TestCause, TestContainer,
@@ -88,6 +90,24 @@ fn what_fits_nowhere_waits_and_it_is_said() {
     world.executors.entry("b").or_default().memory_kib = Some(100);
     let facts = world.report("b", &[]);
     assert_eq!(assigned(&facts)[0].0, "b", "until an executor comes that is large enough");
+}
+
+#[test]
+fn a_larger_try_is_not_taken_back_where_who_is_idle_is_too_small_or_avoided() {
+    // What is short has room behind it already.
+    let mut world = running_beside(None, &[("a", 300, 1), ("b", 300, 1)], &[10, 0]);
+    let (long, short) = (live(&world)[0].clone(), live(&world)[1].clone());
+    let (over, other) = if long.1.as_str() == "a" { ("a", "b") } else { ("b", "a") };
+    world.says(other, short.0.0, AttemptState::Running(Some(TestIndex(1))));
+    world.report(other, &[]);
+    comes_to(&mut world, over, long.0, over_memory(0));
+    let larger = live(&world).into_iter().find(|(.., larger)| *larger).expect("it is given out");
+    assert_eq!(larger.1.as_str(), other, "not where it was over its memory");
+    // It takes longer than was thought.
+    world.now = world.now + Duration::from_secs(2);
+    world.executors.entry("c").or_default().memory_kib = Some(150);
+    let facts = world.report("c", &[]);
+    assert!(!facts.iter().any(|what| matches!(what, What::TakeBack { .. })), "{facts:?}");
 }
 
 #[test]
