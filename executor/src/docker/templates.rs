@@ -79,7 +79,8 @@ impl Site {
 impl Engine {
     /// The templates that are here.
     pub async fn templates(&self, filter: &Filter) -> Result<Vec<Template>, Error> {
-        let filters = HashMap::from([("label".to_owned(), vec![filter.label(), TEMPLATE.to_owned()])]);
+        // One label: of two, Podman 4 finds nothing.
+        let filters = HashMap::from([("label".to_owned(), vec![filter.label()])]);
         let options = ListImagesOptions { filters: Some(filters), ..Default::default() };
         let images = self.docker.list_images(Some(options)).await.map_err(refused("list images"))?;
         let mut templates: Vec<Template> = Vec::new();
@@ -116,16 +117,18 @@ impl Engine {
             self.put_aside(&container, number, path).await?;
         }
         let [repository, tag] = name(&labels.installation, key);
+        // Podman takes labels from here only.
+        let labelled = [(TEMPLATE, key), (OF, of)].map(|(name, value)| format!("LABEL {name}=\"{value}\""));
         let options = CommitContainerOptions {
             container: Some(container),
             repo: Some(repository),
             tag: Some(tag),
+            changes: Some(labelled.join("\n")),
             ..Default::default()
         };
-        let own = [(TEMPLATE, key), (OF, of)].map(|(name, value)| (name.to_owned(), (*value).to_owned()));
-        let config = ContainerConfig { labels: Some(own.into()), ..Default::default() };
         let docker = self.docker.clone().with_timeout(COPY);
-        let committed = self.make(async move { docker.commit_container(options, config).await.map(drop) });
+        let nothing = ContainerConfig::default();
+        let committed = self.make(async move { docker.commit_container(options, nothing).await.map(drop) });
         committed.await.map_err(refused(&format!("save {service} as a template")))
     }
 
@@ -164,13 +167,15 @@ impl Engine {
     }
 }
 
-/// None where somebody else has made it. `base`: the size of what it began with.
+/// None where it is no template. `base`: the size of what it began with.
 fn read(found: ImageSummary, base: i64) -> Option<Template> {
     let labels = Labels::read(&found.labels)?;
     let text = |name: &str| found.labels.get(name).cloned();
     let key = text(TEMPLATE).filter(|key| key.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
     let name = image(&labels.installation, &key);
-    let stale = !found.repo_tags.contains(&name);
+    // Podman tells names in full.
+    let is_so_named = |tag: &String| tag.strip_prefix("docker.io/library/").unwrap_or(tag) == name;
+    let stale = !found.repo_tags.iter().any(is_so_named);
     let made = u64::try_from(found.created).unwrap_or(0);
     let record = labels.lock.parent().map(|site| record(site, &key));
     let used = record.and_then(|record| fs::metadata(record).ok()?.modified().ok());
