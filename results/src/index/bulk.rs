@@ -1,5 +1,7 @@
 //! Bulk requests: how documents are framed, and what an answer means for each of them. Pure.
 
+use bytes::Bytes;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::document::Document;
@@ -15,15 +17,6 @@ pub enum Fate {
     Rejected(String),
 }
 
-/// A document as two lines of a bulk request. `index` is where it goes; neither it nor ids have anything that JSON escapes.
-pub fn lines(document: &Document, index: &str) -> Vec<u8> {
-    let (id, version) = (document.id(), document.version);
-    let action = format!(
-        r#"{{"index":{{"_index":"{index}","_id":"{id}","version":{version},"version_type":"external_gte"}}}}"#
-    );
-    [action.as_bytes(), b"\n", &document.source(), b"\n"].concat()
-}
-
 /// A bulk request under way: the lines of its documents, and where those of each end.
 pub struct Frame {
     bound: usize,
@@ -37,12 +30,21 @@ impl Frame {
         Frame { bound, body: Vec::with_capacity(bound), ends: Vec::new() }
     }
 
-    /// Adds a document if there is room for it; says whether there was.
-    pub fn add(&mut self, lines: &[u8]) -> bool {
-        if !self.ends.is_empty() && self.body.len().saturating_add(lines.len()) > self.bound {
+    /// Adds a document as two lines, if there is room for it; says whether there was. `index` is where it goes; neither it nor
+    /// ids have anything that JSON escapes.
+    pub fn add(&mut self, document: &Document, index: &str) -> bool {
+        let (before, id, version) = (self.body.len(), document.id(), document.version);
+        let action = format!(
+            r#"{{"index":{{"_index":"{index}","_id":"{id}","version":{version},"version_type":"external_gte"}}}}"#
+        );
+        self.body.extend(action.as_bytes());
+        self.body.push(b'\n');
+        document.write(&mut self.body);
+        self.body.push(b'\n');
+        if !self.ends.is_empty() && self.body.len() > self.bound {
+            self.body.truncate(before);
             return false;
         }
-        self.body.extend(lines);
         self.ends.push(self.body.len());
         true
     }
@@ -51,36 +53,47 @@ impl Frame {
         self.ends.len()
     }
 
-    /// The lines of the first so many documents.
-    pub fn first(&self, documents: usize) -> &[u8] {
-        let end = documents.checked_sub(1).and_then(|last| self.ends.get(last)).copied();
-        &self.body[..end.unwrap_or(0)]
+    /// The lines, and where those of each document end.
+    pub fn into_lines(self) -> (Bytes, Vec<usize>) {
+        (self.body.into(), self.ends)
     }
 }
 
-/// What a bulk answer says of each of `sent` documents. None where it is no such answer.
-pub fn fates(answer: &Value, sent: usize) -> Option<Vec<Fate>> {
-    let items = answer.get("items")?.as_array()?;
-    if items.len() != sent {
-        return None;
-    }
-    items.iter().map(fate).collect()
+/// What a bulk request is answered.
+#[derive(Debug, Deserialize)]
+pub struct Answer {
+    items: Vec<Item>,
 }
 
-fn fate(item: &Value) -> Option<Fate> {
-    let (_, outcome) = item.as_object()?.iter().next()?;
-    let status = outcome.get("status")?.as_u64()?;
-    let error = outcome.get("error");
-    let kind = error.and_then(|error| error.get("type")).and_then(Value::as_str).unwrap_or_default();
-    let reason = || match error {
-        Some(error) => reason(error),
-        None => format!("status {status}"),
-    };
-    Some(match status {
-        200..=299 | 409 => Fate::Written,
-        _ if is_of_the_document(status, kind) => Fate::Rejected(reason()),
-        _ => Fate::Again(reason()),
-    })
+#[derive(Debug, Deserialize)]
+struct Item {
+    index: Outcome,
+}
+
+#[derive(Debug, Deserialize)]
+struct Outcome {
+    status: u64,
+    error: Option<Value>,
+}
+
+impl Answer {
+    /// What it says of each of `sent` documents. None where it is of others.
+    pub fn fates(self, sent: usize) -> Option<Vec<Fate>> {
+        (self.items.len() == sent).then(|| self.items.into_iter().map(|item| item.index.fate()).collect())
+    }
+}
+
+impl Outcome {
+    fn fate(self) -> Fate {
+        let Outcome { status, error } = self;
+        let kind = error.as_ref().and_then(|error| error.get("type")).and_then(Value::as_str);
+        let reason = || error.as_ref().map_or_else(|| format!("status {status}"), reason);
+        match status {
+            200..=299 | 409 => Fate::Written,
+            _ if is_of_the_document(status, kind.unwrap_or_default()) => Fate::Rejected(reason()),
+            _ => Fate::Again(reason()),
+        }
+    }
 }
 
 /// Whether it is the document that is wrong, and not the index, the cluster or who asks.
@@ -110,27 +123,40 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::index::document::tests::one_of_each;
+
+    fn fates(answer: Value, sent: usize) -> Option<Vec<Fate>> {
+        serde_json::from_value::<Answer>(answer).ok()?.fates(sent)
+    }
 
     fn item(status: u64, kind: &str) -> Value {
         json!({"index": {"status": status, "error": {"type": kind, "reason": "because"}}})
     }
 
+    /// The lines of documents, as many as there is room for.
+    fn framed(documents: &[Document], bound: usize) -> (Bytes, Vec<usize>) {
+        let mut frame = Frame::new(bound);
+        let taken = documents.iter().take_while(|document| frame.add(document, "p-runs-v1-2026.11")).count();
+        assert_eq!(frame.documents(), taken);
+        frame.into_lines()
+    }
+
     #[test]
     fn requests_are_filled_by_bytes_and_never_empty() {
-        let table = [(&[10, 10, 10][..], 20, 2), (&[10, 10], 100, 2), (&[30, 10], 20, 1), (&[10, 30], 20, 1)];
-        for (sizes, bound, expected) in table {
-            let mut frame = Frame::new(bound);
-            let taken = sizes.iter().take_while(|size| frame.add(&vec![b'x'; **size])).count();
-            assert_eq!((taken, frame.documents()), (expected, expected), "{sizes:?} in {bound}");
-            assert_eq!(frame.first(expected).len(), sizes[..expected].iter().sum::<usize>());
-            assert_eq!((frame.first(1).len(), frame.first(0).len()), (sizes[0], 0));
+        let documents = one_of_each();
+        let (all, ends) = framed(&documents, usize::MAX);
+        assert_eq!((ends.len(), ends.last()), (documents.len(), Some(&all.len())));
+        for (bound, expected) in [(0, 1), (ends[1] - 1, 1), (ends[1], 2), (ends[2] - 1, 2), (all.len(), 5)] {
+            let (lines, within) = framed(&documents, bound);
+            assert_eq!((within.as_slice(), lines), (&ends[..expected], all.slice(..ends[expected - 1])));
         }
     }
 
     #[test]
     fn a_document_is_two_lines_of_json() {
-        for document in crate::index::document::tests::one_of_each() {
-            let text = String::from_utf8(lines(&document, "p-runs-v1-2026.11")).unwrap();
+        for document in one_of_each() {
+            let (lines, _) = framed(std::slice::from_ref(&document), 0);
+            let text = String::from_utf8(lines.to_vec()).unwrap();
             let [action, source] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
             let action: Value = serde_json::from_str(action).unwrap();
             let expected = json!({"_index": "p-runs-v1-2026.11", "_id": document.id(), "version": 3,
@@ -159,7 +185,7 @@ mod tests {
         ];
         let sent = table.len();
         let items: Vec<_> = table.iter().map(|(item, _)| item.clone()).collect();
-        let decided = fates(&json!({"errors": true, "items": items}), sent).unwrap();
+        let decided = fates(json!({"errors": true, "items": items}), sent).unwrap();
         for ((item, expected), fate) in table.iter().zip(decided) {
             let word = match fate {
                 Fate::Written => "written",
@@ -184,7 +210,7 @@ mod tests {
             items(json!([7])),
             items(json!([{"index": {"status": 201}}, {"index": {"status": 201}}])),
         ] {
-            assert_eq!(fates(&answer, 1), None, "{answer}");
+            assert_eq!(fates(answer.clone(), 1), None, "{answer}");
         }
     }
 }

@@ -255,6 +255,13 @@ impl Document {
 
     /// The document as one line of JSON.
     pub fn source(&self) -> Vec<u8> {
+        let mut line = Vec::new();
+        self.write(&mut line);
+        line
+    }
+
+    /// The same, behind what is there.
+    pub fn write(&self, out: &mut Vec<u8>) {
         #[derive(Serialize)]
         struct Source<'a> {
             key: String,
@@ -269,13 +276,13 @@ impl Document {
             #[serde(flatten)]
             timings: &'a TimingsBody,
         }
-        let source = match &self.body {
+        let written = match &self.body {
             Body::Timings(timings) => {
-                serde_json::to_vec(&TimingsSource { project: &self.of.project, timings })
+                serde_json::to_writer(out, &TimingsSource { project: &self.of.project, timings })
             }
-            body => serde_json::to_vec(&Source { key: self.of.key(), of: &self.of, body }),
+            body => serde_json::to_writer(out, &Source { key: self.of.key(), of: &self.of, body }),
         };
-        source.expect("documents have text keys only")
+        written.expect("documents have text keys only");
     }
 }
 

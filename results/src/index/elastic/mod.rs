@@ -128,7 +128,7 @@ impl Elastic {
                     new.insert(index)
                 }
             };
-            if !frame.add(&bulk::lines(document, index)) {
+            if !frame.add(document, index) {
                 break;
             }
         }
@@ -207,10 +207,12 @@ impl Elastic {
 
 /// Sends a bulk request, or as much of it as the server takes at a time.
 async fn send(wire: Arc<Wire>, frame: bulk::Frame) -> Result<Vec<Fate>, Error> {
-    let mut sent = frame.documents();
+    let (lines, ends) = frame.into_lines();
+    let mut sent = ends.len();
     loop {
-        match wire.bulk(frame.first(sent).to_vec()).await? {
-            Answer::Yes(answer) => return bulk::fates(&answer, sent).ok_or_else(|| wire.garbage()),
+        let end = sent.checked_sub(1).map_or(0, |last| ends[last]);
+        match wire.bulk(lines.slice(..end)).await? {
+            Answer::Yes(answer) => return answer.fates(sent).ok_or_else(|| wire.garbage()),
             Answer::TooLarge if sent > 1 => sent /= 2,
             Answer::TooLarge => {
                 return Ok(vec![Fate::Rejected("it is larger than the index takes".to_owned())]);

@@ -3,12 +3,13 @@
 use std::error::Error as _;
 use std::time::Duration;
 
+use bytes::Bytes;
 use elasticsearch::auth::Credentials;
 use elasticsearch::cert::{Certificate, CertificateValidation};
 use elasticsearch::http::headers::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
-use elasticsearch::http::request::Body;
 use elasticsearch::http::transport::{SingleNodeConnectionPool, Transport, TransportBuilder};
 use elasticsearch::http::{Method, response::Response};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::index::Error;
@@ -33,9 +34,15 @@ pub struct Wire {
     address: ElasticAddress,
 }
 
+/// What is asked, which says how long an answer is waited for.
+enum Asked<'a> {
+    Question(Option<&'a Value>),
+    Documents(Bytes),
+}
+
 /// What was answered.
-pub enum Answer {
-    Yes(Value),
+pub enum Answer<T = Value> {
+    Yes(T),
     NotFound,
     /// It is there already.
     Exists,
@@ -73,26 +80,26 @@ impl Wire {
     }
 
     pub async fn get(&self, path: &str) -> Result<Answer, Error> {
-        self.ask(Method::Get, path, JSON, None::<Vec<u8>>).await
+        self.ask(Method::Get, path, Asked::Question(None)).await
     }
 
     pub async fn put(&self, path: &str, body: &Value) -> Result<Answer, Error> {
-        self.ask(Method::Put, path, JSON, Some(body.to_string().into_bytes())).await
+        self.ask(Method::Put, path, Asked::Question(Some(body))).await
     }
 
     pub async fn delete(&self, path: &str) -> Result<Answer, Error> {
-        self.ask(Method::Delete, path, JSON, None::<Vec<u8>>).await
+        self.ask(Method::Delete, path, Asked::Question(None)).await
     }
 
-    pub async fn bulk(&self, lines: Vec<u8>) -> Result<Answer, Error> {
-        self.ask(Method::Post, "_bulk?filter_path=errors,items.*.status,items.*.error", LINES, Some(lines))
-            .await
+    pub async fn bulk(&self, lines: Bytes) -> Result<Answer<bulk::Answer>, Error> {
+        let path = "_bulk?filter_path=errors,items.*.status,items.*.error";
+        self.ask(Method::Post, path, Asked::Documents(lines)).await
     }
 
     /// Asks for documents that there may not be any index of yet.
     pub async fn search(&self, indices: &str, body: &Value) -> Result<Value, Error> {
         let path = format!("{indices}/_search?ignore_unavailable=true&allow_no_indices=true");
-        let answer = self.ask(Method::Post, &path, JSON, Some(body.to_string().into_bytes())).await?;
+        let answer: Answer = self.ask(Method::Post, &path, Asked::Question(Some(body))).await?;
         let Answer::Yes(answer) = answer else {
             return Err(self.unavailable("it does not know the question"));
         };
@@ -104,19 +111,21 @@ impl Wire {
         Ok(answer)
     }
 
-    async fn ask(
+    async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
-        content: &'static str,
-        body: Option<impl Body>,
-    ) -> Result<Answer, Error> {
+        asked: Asked<'_>,
+    ) -> Result<Answer<T>, Error> {
+        let (content, within, body) = match asked {
+            Asked::Question(body) => (JSON, QUESTION, body.map(|body| Bytes::from(body.to_string()))),
+            Asked::Documents(lines) => (LINES, PATIENCE, Some(lines)),
+        };
         let mut headers = HeaderMap::new();
         // Plain JSON is what other servers of this interface know, too.
         headers.insert(ACCEPT, HeaderValue::from_static(JSON));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content));
         let transport = self.transport.clone_with_auth(self.credentials()?);
-        let within = if content == LINES { PATIENCE } else { QUESTION };
         let response = transport.send(method, path, headers, None::<&()>, body, Some(within)).await;
         self.understand(response.map_err(|error| self.broken(&error))?).await
     }
@@ -150,19 +159,22 @@ impl Wire {
         self.unavailable(why)
     }
 
-    async fn understand(&self, response: Response) -> Result<Answer, Error> {
+    async fn understand<T: DeserializeOwned>(&self, response: Response) -> Result<Answer<T>, Error> {
         let status = response.status_code().as_u16();
         if response.content_length().is_some_and(|length| length > ANSWER_BYTES) {
             return Err(self.unavailable("its answer is too long"));
         }
         let bytes = response.bytes().await.map_err(|error| self.broken(&error))?;
-        let answer: Option<Value> = serde_json::from_slice(&bytes).ok();
         if (200..300).contains(&status) {
-            return answer.map(Answer::Yes).ok_or_else(|| {
+            return serde_json::from_slice(&bytes).map(Answer::Yes).map_err(|error| {
+                if error.is_data() {
+                    return self.garbage();
+                }
                 let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]).into_owned();
                 self.unavailable(format!("its answer is no JSON: {text:?}"))
             });
         }
+        let answer: Option<Value> = serde_json::from_slice(&bytes).ok();
         let error = answer.as_ref().and_then(|answer| answer.get("error"));
         let why = match error {
             Some(error) => format!("status {status}: {}", bulk::reason(error)),
