@@ -94,7 +94,8 @@ async fn answer(service: &Arc<Service>, uri: &Uri) -> Result<Value, Status> {
     match parts.as_slice() {
         ["runs"] => {
             query.has_only(&["project", "limit"])?;
-            let asked = v1::ListRequest { project: query.text("project"), limit: query.number("limit", 50)? };
+            let (project, limit) = (query.text("project"), query.number("limit", 50)?);
+            let asked = v1::ListRequest { project, limit, ..Default::default() };
             let runs = past::listed(service, asked.try_into()?).await?;
             Ok(json!({"runs": runs.iter().map(run).collect::<Vec<_>>()}))
         }

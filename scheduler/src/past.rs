@@ -1,6 +1,7 @@
-//! What is told of runs besides their streams: lists of them, the verdicts of one, and what a test came to in each.
+//! What is told of runs besides their streams: lists of them, what is found in many, and the verdicts of one.
 #![expect(clippy::disallowed_methods, reason = "a shell: a run that ends at this moment ends now")]
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -37,11 +38,11 @@ pub(crate) async fn overviews(service: &Service) -> Result<Vec<RunOverview>, Sta
 pub(crate) async fn listed(service: &Arc<Service>, asked: ListAsked) -> Result<Vec<RunOverview>, Status> {
     let live = overviews(service).await?;
     let of = service.clone();
-    let (project, limit) = (asked.project.clone(), asked.limit);
+    let (project, limit, after) = (asked.project.clone(), asked.limit, asked.after.clone());
     let mut listed = blocking(move || list(&of, live, &asked)).await?;
     if listed.len() < limit {
         // Older ones, of which only the index knows. Without it the list is of those that are here, if any are.
-        let runs = service.index.runs(project.as_deref(), limit);
+        let runs = service.index.runs(project.as_deref(), after.as_ref(), limit);
         match tokio::time::timeout(PATIENCE, runs).await {
             Ok(Ok(indexed)) => add_older(&mut listed, indexed, limit),
             Ok(Err(error)) if listed.is_empty() => return Err(refused(&error)),
@@ -76,7 +77,10 @@ pub(crate) async fn searched(
 
 /// The newest runs: those of `live`, which the core has, those of other processes, and those that are archived.
 fn list(service: &Service, live: Vec<RunOverview>, asked: &ListAsked) -> Result<Vec<RunOverview>, String> {
-    let is_wanted = |run: &RunOverview| asked.project.as_ref().is_none_or(|project| run.project == *project);
+    let is_wanted = |run: &RunOverview| {
+        let is_of_it = asked.project.as_ref().is_none_or(|project| run.project == *project);
+        is_of_it && asked.after.as_ref().is_none_or(|after| run.place() < *after)
+    };
     let mut runs: Vec<_> = live.into_iter().map(ended_now).filter(is_wanted).collect();
     runs.extend(others(service)?.into_iter().filter(is_wanted));
     runs.retain(|run| !service.archive.contains(&run.run));
@@ -89,8 +93,7 @@ fn list(service: &Service, live: Vec<RunOverview>, asked: &ListAsked) -> Result<
         // One that cannot be read, or is removed at this moment, does not hide the others.
         runs.extend(ended(service, &run, at).ok().filter(is_wanted));
     }
-    runs.sort_by(|a, b| (b.submitted_at, &b.run).cmp(&(a.submitted_at, &a.run)));
-    runs.truncate(asked.limit);
+    newest_first(&mut runs, asked.limit);
     Ok(runs)
 }
 
@@ -98,8 +101,12 @@ fn list(service: &Service, live: Vec<RunOverview>, asked: &ListAsked) -> Result<
 fn add_older(listed: &mut Vec<RunOverview>, indexed: Vec<RunOverview>, limit: usize) {
     let is_listed: HashSet<_> = listed.iter().map(|run| run.run.clone()).collect();
     listed.extend(indexed.into_iter().filter(|run| !is_listed.contains(&run.run)));
-    listed.sort_by(|a, b| (b.submitted_at, &b.run).cmp(&(a.submitted_at, &a.run)));
-    listed.truncate(limit);
+    newest_first(listed, limit);
+}
+
+fn newest_first(runs: &mut Vec<RunOverview>, limit: usize) {
+    runs.sort_by_key(|run| Reverse(run.place()));
+    runs.truncate(limit);
 }
 
 /// By this machine's clock.
@@ -351,7 +358,7 @@ mod tests {
     }
 
     fn asked(project: Option<&str>, limit: usize) -> ListAsked {
-        ListAsked { project: project.map(str::to_owned), limit }
+        ListAsked { project: project.map(str::to_owned), limit, after: None }
     }
 
     #[test]
@@ -383,6 +390,11 @@ mod tests {
         assert_eq!(list_state(&embedded, "other"), RunState::BrokenOff);
         assert_eq!(names(&list(2, Some("p"))), ["newer", "other"]);
         assert_eq!(names(&list(1, None)), ["newer"]);
+        // Page by page.
+        let mut page = asked(None, 3);
+        page.after = all.get(2).map(RunOverview::place);
+        let rest = super::list(&embedded.service, live.clone(), &page).unwrap();
+        assert_eq!(names(&rest), ["old"]);
         // What ended before it need not be looked at.
         archive(&embedded, "newest", u64::MAX);
         assert_eq!(names(&list(1, None)), ["newest"]);

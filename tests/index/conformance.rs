@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use seagull_domain::{NotExecuted, Ranking, RunState, RunVerdict, TestIndex, Verdict};
+use seagull_domain::{NotExecuted, Ranking, RunPlace, RunState, RunVerdict, TestIndex, Verdict};
 use seagull_results::index::{Body, Learned, ResultsAsked, Window};
 
 use super::story::{DAY, NOW, Story, executor, failed, passed};
@@ -25,7 +25,7 @@ async fn a_run_is_told_as_it_was(backend: Backend) {
     backend.tell(&story).await;
     let index = &backend.index;
 
-    let runs = index.runs(Some("p"), 9).await.unwrap();
+    let runs = index.runs(Some("p"), None, 9).await.unwrap();
     assert_eq!(runs.iter().map(|run| run.run.as_str()).collect::<Vec<_>>(), ["r2", "r1"]);
     let first = &runs[1];
     let ended = RunState::Ended { verdict: RunVerdict::Failed, exit_code: 100, at: NOW + 1000 };
@@ -36,8 +36,16 @@ async fn a_run_is_told_as_it_was(backend: Backend) {
         (counts.total, counts.passed, counts.failed, counts.flaky, counts.not_executed),
         (4, 1, 1, 1, 1)
     );
-    assert_eq!(index.runs(None, 1).await.unwrap().len(), 1);
-    assert!(index.runs(Some("q"), 9).await.unwrap().is_empty());
+    assert_eq!(index.runs(None, None, 1).await.unwrap().len(), 1);
+    assert!(index.runs(Some("q"), None, 9).await.unwrap().is_empty());
+    let after = |place: &RunPlace| {
+        let place = place.clone();
+        async move { index.runs(None, Some(&place), 9).await.unwrap() }
+    };
+    assert_eq!(after(&runs[0].place()).await, runs[1..], "page by page");
+    let same_moment = RunPlace { run: "r3".parse().unwrap(), ..runs[0].place() };
+    assert_eq!(after(&same_moment).await, runs);
+    assert!(after(&runs[1].place()).await.is_empty());
 
     let results = index.results(&"r1".parse().unwrap(), &all()).await.unwrap().unwrap();
     let told: Vec<_> = results.iter().map(|result| (result.test.as_str(), result.verdict)).collect();
@@ -89,7 +97,7 @@ async fn writing_again_changes_nothing_and_the_older_never_wins(backend: Backend
     let backwards = Story { documents: story.documents.iter().rev().cloned().collect() };
     backend.tell(&backwards).await;
     let run = "r".parse().unwrap();
-    let runs = backend.index.runs(None, 9).await.unwrap();
+    let runs = backend.index.runs(None, None, 9).await.unwrap();
     assert_eq!((runs.len(), runs[0].counts.total), (1, 2));
     let results = backend.index.results(&run, &all()).await.unwrap().unwrap();
     assert_eq!(results.len(), 2);
@@ -229,7 +237,7 @@ async fn what_is_old_is_forgotten(backend: Backend) {
     let forget = async |dry_run| {
         let gone = index.forget(NOW - 35 * DAY, &kept, dry_run).await.unwrap();
         backend.refresh();
-        let runs = index.runs(None, 9).await.unwrap();
+        let runs = index.runs(None, None, 9).await.unwrap();
         (gone, runs.into_iter().map(|run| run.run.to_string()).collect::<Vec<_>>())
     };
     let (would, runs) = forget(true).await;
@@ -248,7 +256,7 @@ async fn what_is_old_is_forgotten(backend: Backend) {
 async fn where_nothing_is_nothing_is_found(backend: Backend) {
     backend.index.prepare().await.unwrap();
     let index = &backend.index;
-    assert!(index.runs(None, 9).await.unwrap().is_empty());
+    assert!(index.runs(None, None, 9).await.unwrap().is_empty());
     assert_eq!(index.results(&"r".parse().unwrap(), &all()).await.unwrap(), None);
     assert_eq!(index.history("p", "t", 9).await.unwrap(), (Vec::new(), 0));
     for ranking in [Ranking::Failing, Ranking::Flaky, Ranking::Slowest, Ranking::Slower] {

@@ -35,7 +35,7 @@ pub use manifest::{Asked, FileTests, Manifest, Needs, Relation, SkippedModule, W
 pub use outcome::{
     Attachment, Cause, InfraCause, Outcome, Sickness, SuiteError, TestCause, TestResult, TextRef,
 };
-pub use overview::{NotPassed, PastRun, RERUN_OF, RunOverview, RunState, TestHistory};
+pub use overview::{NotPassed, PastRun, RERUN_OF, RunOverview, RunPlace, RunState, TestHistory};
 pub use resources::{Resources, Size};
 pub use run::{Algorithm, Branch, Isolation, Planning, RunSpec, Workspace};
 pub use secret::SecretSource;

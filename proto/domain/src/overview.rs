@@ -36,7 +36,18 @@ pub enum RunState {
     },
 }
 
+/// Where a run stands in a list, which has the newest first, by when they were submitted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RunPlace {
+    pub submitted_at: u64,
+    pub run: RunId,
+}
+
 impl RunOverview {
+    pub fn place(&self) -> RunPlace {
+        RunPlace { submitted_at: self.submitted_at, run: self.run.clone() }
+    }
+
     /// A run that has only begun.
     pub fn of(spec: &RunSpec, state: RunState) -> RunOverview {
         RunOverview {

@@ -1,6 +1,6 @@
 //! Lists of runs, and a test's history.
 
-use seagull_domain::{NotPassed, PastRun, RunOverview, RunState, TestHistory};
+use seagull_domain::{NotPassed, PastRun, RunOverview, RunPlace, RunState, TestHistory};
 
 use super::Invalid;
 use super::scalar::{self, Checked};
@@ -15,6 +15,8 @@ pub struct ListAsked {
     /// None for every project.
     pub project: Option<String>,
     pub limit: usize,
+    /// Those that come after it.
+    pub after: Option<RunPlace>,
 }
 
 /// A call of `History`.
@@ -28,7 +30,9 @@ pub struct HistoryAsked {
 impl From<ListAsked> for v1::ListRequest {
     fn from(asked: ListAsked) -> Self {
         let limit = u32::try_from(asked.limit).unwrap_or(u32::MAX);
-        Self { project: asked.project.unwrap_or_default(), limit }
+        let (after, after_submitted_at) =
+            asked.after.map(|place| (place.run.into(), place.submitted_at)).unwrap_or_default();
+        Self { project: asked.project.unwrap_or_default(), limit, after, after_submitted_at }
     }
 }
 
@@ -39,7 +43,15 @@ impl TryFrom<v1::ListRequest> for ListAsked {
         let project = scalar::text(message.project, limits::WORD_BYTES, "ListRequest.project")?;
         let limit = scalar::at_least_one(message.limit, "ListRequest.limit")?;
         let limit = scalar::at_most(limit as usize, limits::LISTED_RUNS, "ListRequest.limit")?;
-        Ok(Self { project: Some(project).filter(|project| !project.is_empty()), limit })
+        let project = Some(project).filter(|project| !project.is_empty());
+        let after = match message.after.is_empty() {
+            true => None,
+            false => Some(RunPlace {
+                run: scalar::id(message.after, "ListRequest.after")?,
+                submitted_at: moment(message.after_submitted_at, "ListRequest.after_submitted_at")?,
+            }),
+        };
+        Ok(Self { project, limit, after })
     }
 }
 

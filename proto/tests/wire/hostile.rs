@@ -473,9 +473,14 @@ fn an_event_that_a_newer_scheduler_knows_is_passed_over() {
 
 #[test]
 fn a_list_or_a_history_that_breaks_a_bound_is_refused() {
-    let asked = || ListAsked { project: None, limit: 1 };
+    let after = RunPlace { submitted_at: 7, run: "r".parse().unwrap() };
+    let asked = || ListAsked { project: None, limit: 1, after: Some(after.clone()) };
     refused(asked(), "ListRequest.limit", |m: &mut v1::ListRequest| m.limit = 0);
     refused(asked(), "ListRequest.limit", |m: &mut v1::ListRequest| m.limit = 501);
+    refused(asked(), "ListRequest.after", |m: &mut v1::ListRequest| m.after = "no id".into());
+    refused(asked(), "ListRequest.after_submitted_at", |m: &mut v1::ListRequest| {
+        m.after_submitted_at = limits::MOMENT + 1;
+    });
     refused(asked(), "ListRequest.project", |m: &mut v1::ListRequest| m.project = "p".repeat(257));
     let overview = || Source(3).overview();
     refused(overview(), "RunOverview.id", |m: &mut v1::RunOverview| m.id = "../etc".into());

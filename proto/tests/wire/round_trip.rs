@@ -71,7 +71,8 @@ fn small_questions_and_answers_arrive_as_they_were_sent() {
     round_trip::<WatchAsked, v1::WatchRequest>(WatchAsked { run: run.clone(), after: Seq(9), output: true });
     round_trip::<BundleAsked, v1::GetBundleRequest>(BundleAsked { run: run.clone(), attempt, generation });
     for project in [None, Some("p".to_owned())] {
-        round_trip::<ListAsked, v1::ListRequest>(ListAsked { project, limit: limits::LISTED_RUNS });
+        let after = project.is_some().then(|| RunPlace { submitted_at: 0, run: run.clone() });
+        round_trip::<ListAsked, v1::ListRequest>(ListAsked { project, limit: limits::LISTED_RUNS, after });
     }
     let asked = HistoryAsked { project: "p".into(), test: "t".into(), runs: limits::SEARCHED_RUNS };
     round_trip::<HistoryAsked, v1::HistoryRequest>(asked);

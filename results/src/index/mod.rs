@@ -15,7 +15,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use seagull_domain::{CameTo, FailureGroup, PastRun, Ranked, Ranking, RunId, RunOverview, TestIndex};
+use seagull_domain::{
+    CameTo, FailureGroup, PastRun, Ranked, Ranking, RunId, RunOverview, RunPlace, TestIndex,
+};
 
 pub use address::{Address, ElasticAddress, Secret};
 pub use bulk::Fate;
@@ -84,15 +86,20 @@ pub trait Index: Send + Sync + fmt::Debug {
     /// Whether all that is asked of it can be done, by doing it; nothing is left of that.
     async fn try_out(&self) -> Result<(), Error> {
         self.prepare().await?;
-        self.runs(None, 1).await.map(drop)
+        self.runs(None, None, 1).await.map(drop)
     }
 
     /// Writes documents, in any order and any number of times; what becomes of each. As many as one request takes: the
     /// fates may be fewer than the documents, and are those of the first.
     async fn write(&self, documents: &[Document]) -> Result<Vec<Fate>, Error>;
 
-    /// Runs that have ended, the newest first.
-    async fn runs(&self, project: Option<&str>, limit: usize) -> Result<Vec<RunOverview>, Error>;
+    /// Runs that have ended, the newest first: those that come after one.
+    async fn runs(
+        &self,
+        project: Option<&str>,
+        after: Option<&RunPlace>,
+        limit: usize,
+    ) -> Result<Vec<RunOverview>, Error>;
 
     /// Results of the newest run of an id, in the order of the manifest. None where there is no such run.
     async fn results(&self, run: &RunId, asked: &ResultsAsked) -> Result<Option<Vec<CameTo>>, Error>;

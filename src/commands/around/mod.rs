@@ -96,7 +96,7 @@ impl Reach {
             return Ok(run.clone());
         }
         let project = &self.project;
-        let asked = ListAsked { project: Some(project.clone()), limit: 1 };
+        let asked = ListAsked { project: Some(project.clone()), limit: 1, after: None };
         let newest = self.client.list(asked).await?.into_iter().next();
         newest.map(|run| run.run).ok_or_else(|| {
             usage(format!(
@@ -124,7 +124,7 @@ impl Reach {
 
     /// Whether the process of a run that has not ended is gone, as far as that is known.
     async fn has_broken_off(&self, run: &RunId, project: &str) -> anyhow::Result<bool> {
-        let asked = ListAsked { project: Some(project.to_owned()), limit: LISTED_RUNS };
+        let asked = ListAsked { project: Some(project.to_owned()), limit: LISTED_RUNS, after: None };
         let runs = self.client.list(asked).await?;
         Ok(runs.iter().any(|one| one.run == *run && one.state == RunState::BrokenOff))
     }

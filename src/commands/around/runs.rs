@@ -11,7 +11,7 @@ use crate::report::around;
 pub async fn run(args: cli::Runs) -> anyhow::Result<u8> {
     let reach = Reach::new(&args.from).await?;
     let project = (!args.all).then(|| reach.project.clone());
-    let asked = ListAsked { project, limit: args.limit.into() };
+    let asked = ListAsked { project, limit: args.limit.into(), after: None };
     let runs = reach.client.list(asked).await?;
     if runs.is_empty() {
         let of = if args.all { String::new() } else { format!(" of project {}", reach.project) };

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use seagull_domain::{
-    CameTo, Counts, FailureGroup, PastRun, RunId, RunOverview, RunState, TestIndex, Verdict,
+    CameTo, Counts, FailureGroup, PastRun, RunId, RunOverview, RunPlace, RunState, TestIndex, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -44,10 +44,14 @@ fn passed() -> Value {
     json!({"terms": {"verdict": ["passed", "flaky"]}})
 }
 
-pub fn runs(project: Option<&str>, limit: usize) -> Value {
+pub fn runs(project: Option<&str>, after: Option<&RunPlace>, limit: usize) -> Value {
     let mut filters = vec![json!({"exists": {"field": "verdict"}})];
     filters.extend(project.map(|project| json!({"term": {"project": project}})));
-    documents(filters, limit, sorted(&NEWEST))
+    let mut question = documents(filters, limit, sorted(&[("submitted_at", "desc"), ("run", "desc")]));
+    if let Some(RunPlace { submitted_at, run }) = after {
+        question["search_after"] = json!([submitted_at, run.as_str()]);
+    }
+    question
 }
 
 pub fn newest(run: &RunId) -> Value {

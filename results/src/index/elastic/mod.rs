@@ -11,7 +11,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use seagull_domain::{CameTo, FailureGroup, PastRun, Ranked, Ranking, RunId, RunOverview};
+use seagull_domain::{CameTo, FailureGroup, PastRun, Ranked, Ranking, RunId, RunOverview, RunPlace};
 use serde_json::{Value, json};
 
 use self::wire::{Answer, Wire};
@@ -268,8 +268,13 @@ impl Index for Elastic {
         }
     }
 
-    async fn runs(&self, project: Option<&str>, limit: usize) -> Result<Vec<RunOverview>, Error> {
-        let answer = self.search(Kind::Runs, &ask::runs(project, limit)).await?;
+    async fn runs(
+        &self,
+        project: Option<&str>,
+        after: Option<&RunPlace>,
+        limit: usize,
+    ) -> Result<Vec<RunOverview>, Error> {
+        let answer = self.search(Kind::Runs, &ask::runs(project, after, limit)).await?;
         self.understood(ask::overviews(&answer))
     }
 
@@ -282,7 +287,7 @@ impl Index for Elastic {
     }
 
     async fn history(&self, project: &str, test: &str, runs: usize) -> Result<(Vec<PastRun>, u32), Error> {
-        let newest = self.search(Kind::Runs, &ask::runs(Some(project), runs)).await?;
+        let newest = self.search(Kind::Runs, &ask::runs(Some(project), None, runs)).await?;
         let keys = self.understood(ask::keys(&newest))?;
         let answer = self.search(Kind::Results, &ask::history(project, test, &keys)).await?;
         let past = self.understood(ask::past(&answer, &keys))?;

@@ -3,7 +3,8 @@
 use rusqlite::types::{Type, Value};
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use seagull_domain::{
-    CameTo, Counts, FailureGroup, PastRun, Ranked, Ranking, RunId, RunOverview, RunState, TestIndex, Verdict,
+    CameTo, Counts, FailureGroup, PastRun, Ranked, Ranking, RunId, RunOverview, RunPlace, RunState,
+    TestIndex, Verdict,
 };
 
 use crate::index::document::{Learned, run_verdict, verdict};
@@ -38,12 +39,14 @@ pub fn has_ended(connection: &Connection, key: &str) -> rusqlite::Result<bool> {
 pub fn runs(
     connection: &Connection,
     project: Option<&str>,
+    after: Option<&RunPlace>,
     limit: usize,
 ) -> rusqlite::Result<Vec<RunOverview>> {
     let select = "SELECT * FROM indexed_runs WHERE verdict IS NOT NULL AND (?1 IS NULL OR project = ?1)
-        ORDER BY at DESC, key DESC LIMIT ?2";
+        AND (?2 IS NULL OR (submitted_at, run) < (?2, ?3)) ORDER BY submitted_at DESC, run DESC LIMIT ?4";
     let mut statement = connection.prepare_cached(select)?;
-    let rows = statement.query_map(params![project, limit], overview)?;
+    let (at, run) = after.map(|after| (after.submitted_at, after.run.as_str())).unzip();
+    let rows = statement.query_map(params![project, at, run, limit], overview)?;
     rows.collect()
 }
 

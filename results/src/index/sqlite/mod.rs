@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, TransactionBehavior};
-use seagull_domain::{CameTo, FailureGroup, PastRun, Ranked, Ranking, RunId, RunOverview};
+use seagull_domain::{CameTo, FailureGroup, PastRun, Ranked, Ranking, RunId, RunOverview, RunPlace};
 
 use super::document::{Document, run_key};
 use super::{Error, Fate, Index, ResultsAsked, TakeLearned, Window};
@@ -159,9 +159,17 @@ impl Index for SqliteIndex {
         Ok(vec![Fate::Written; written])
     }
 
-    async fn runs(&self, project: Option<&str>, limit: usize) -> Result<Vec<RunOverview>, Error> {
-        let project = project.map(str::to_owned);
-        self.on_thread(move |connection| ask::runs(connection, project.as_deref(), limit)).await
+    async fn runs(
+        &self,
+        project: Option<&str>,
+        after: Option<&RunPlace>,
+        limit: usize,
+    ) -> Result<Vec<RunOverview>, Error> {
+        let (project, after) = (project.map(str::to_owned), after.cloned());
+        let ask = move |connection: &mut Connection| {
+            ask::runs(connection, project.as_deref(), after.as_ref(), limit)
+        };
+        self.on_thread(ask).await
     }
 
     async fn results(&self, run: &RunId, asked: &ResultsAsked) -> Result<Option<Vec<CameTo>>, Error> {
