@@ -8,6 +8,7 @@ use crate::{Invalid, Unsupported};
 /// Where a status says for programs what its words say for people.
 const REASON: &str = "seagull-reason";
 const BROKEN_OFF: &str = "broken-off";
+const OUT_OF_REACH: &str = "out-of-reach";
 
 impl From<Invalid> for Status {
     fn from(invalid: Invalid) -> Status {
@@ -35,14 +36,31 @@ pub fn difference(status: &Status) -> Option<&str> {
 pub fn broken_off() -> Status {
     let words =
         "the run has broken off: its process is gone\nhint: it goes on by the same command with its --run-id";
-    let mut status = Status::failed_precondition(words);
-    status.metadata_mut().insert(REASON, MetadataValue::from_static(BROKEN_OFF));
+    with_reason(Status::failed_precondition(words), BROKEN_OFF)
+}
+
+fn with_reason(mut status: Status, reason: &'static str) -> Status {
+    status.metadata_mut().insert(REASON, MetadataValue::from_static(reason));
     status
+}
+
+fn has_reason(status: &Status, reason: &str) -> bool {
+    status.metadata().get(REASON).is_some_and(|said| said == reason)
 }
 
 /// Whether it is [`broken_off`], on the client's side.
 pub fn is_broken_off(status: &Status) -> bool {
-    status.metadata().get(REASON).is_some_and(|reason| reason == BROKEN_OFF)
+    has_reason(status, BROKEN_OFF)
+}
+
+/// What is asked for is kept where the scheduler cannot read it at the moment, of which `said` tells.
+pub fn out_of_reach(said: impl Into<String>) -> Status {
+    with_reason(Status::unavailable(said), OUT_OF_REACH)
+}
+
+/// Whether it is [`out_of_reach`], on the client's side: the scheduler has tried for a while.
+pub fn is_out_of_reach(status: &Status) -> bool {
+    has_reason(status, OUT_OF_REACH)
 }
 
 /// A report of an executor whose name a newer process has taken.

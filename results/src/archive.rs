@@ -177,7 +177,7 @@ impl Archive {
 pub fn facts(from: impl Read + Send + 'static, name: PathBuf) -> ArchivedFacts {
     let lines = BufReader::with_capacity(BUFFER, from).split(b'\n').zip(1..);
     Box::new(lines.map(move |(bytes, line)| {
-        let bytes = bytes.map_err(Error::io(&name))?;
+        let bytes = bytes.map_err(|error| error.downcast().unwrap_or_else(Error::io(&name)))?;
         parse(&bytes).ok_or_else(|| Error::Damaged { path: name.clone(), line })
     }))
 }

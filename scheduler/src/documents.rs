@@ -11,41 +11,12 @@ use seagull_results::index::{
     AttemptBody, Body, BundleBody, CountsBody, Document, EXECUTIONS, Execution, Failure, Of, ResultBody,
     RunBody, excerpt, fingerprint, verdict_parts, words,
 };
-use seagull_results::{Error, Why};
 use seagull_scheduler_core::{Plan, What};
+
+use crate::unread::Unread;
 
 /// Bytes of what an attempt's end is told in.
 const END: usize = 500;
-
-/// Why something that a document is made of is not read.
-#[derive(Debug)]
-pub(crate) enum Unread {
-    /// Where it is kept is away, or does not take who asks: it is read when that is over.
-    Away(String),
-    Damaged(String),
-}
-
-impl From<String> for Unread {
-    fn from(error: String) -> Unread {
-        Unread::Damaged(error)
-    }
-}
-
-impl From<Error> for Unread {
-    fn from(error: Error) -> Unread {
-        match &error {
-            Error::Store { trouble, .. } if trouble.why != Why::Corrupt => Unread::Away(error.to_string()),
-            _ => Unread::Damaged(error.to_string()),
-        }
-    }
-}
-
-impl From<Unread> for String {
-    fn from(unread: Unread) -> String {
-        let (Unread::Away(error) | Unread::Damaged(error)) = unread;
-        error
-    }
-}
 
 /// What documents are made of besides facts.
 pub(crate) trait Sources {

@@ -11,9 +11,10 @@ use seagull_results::{Archive, Blobs, Logs, Remote, StoreUrl};
 use seagull_scheduler_core::What;
 use serde::Serialize;
 
-use crate::documents::{Projection, Sources, Unread};
+use crate::documents::{Projection, Sources};
 use crate::plan::manifest_in;
 use crate::service::{logs_of, parse};
+use crate::unread::Unread;
 
 /// Of a text, its beginning.
 const TEXT_BYTES: u32 = 8 << 10;
@@ -182,9 +183,7 @@ struct Kept<'a> {
 
 impl Sources for Kept<'_> {
     fn manifest(&mut self, digest: &Digest) -> Result<Manifest, Unread> {
-        // It comes from the store if need be.
-        self.blobs.read(digest)?;
-        Ok(manifest_in(self.blobs, digest)?)
+        manifest_in(self.blobs, digest)
     }
 
     fn ended_at(&self) -> u64 {

@@ -17,13 +17,14 @@ use seagull_results::index::{
 use seagull_scheduler_core::{Fact, What};
 
 use crate::cursors::{Cursor, Cursors};
-use crate::documents::{Projection, Sources, Unread};
+use crate::documents::{Projection, Sources};
 use crate::past::{now, unix_millis};
 use crate::plan;
 use crate::requests::Request;
 use crate::room::Elsewhere;
 use crate::service::{Facts, Service};
 use crate::told::Told;
+use crate::unread::Unread;
 
 /// Facts read at a time, and documents after which they are written.
 const PAGE: u32 = 200;
@@ -384,9 +385,7 @@ pub(crate) struct Kept<'a> {
 
 impl Sources for Kept<'_> {
     fn manifest(&mut self, digest: &Digest) -> Result<Manifest, Unread> {
-        // It comes from the store if need be.
-        self.service.blobs.read(digest)?;
-        Ok(plan::load_manifest(self.service, digest)?)
+        plan::load_manifest(self.service, digest)
     }
 
     fn ended_at(&self) -> u64 {

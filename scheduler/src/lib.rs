@@ -5,7 +5,6 @@
 
 mod actor;
 mod anticipate;
-mod bring;
 mod committer;
 mod cursors;
 mod database;
@@ -37,6 +36,7 @@ mod room;
 mod server;
 mod service;
 mod told;
+mod unread;
 mod uploads;
 mod watch;
 

@@ -212,15 +212,17 @@ pub(crate) fn verdicts(service: &Service, run: &RunId) -> Result<Vec<(String, Ve
         What::Decided { verdicts: decided } => verdicts.extend(decided),
         _ => {}
     };
-    if service.archive.contains(run) {
-        for fact in service.archive.read(run, Seq(0)).map_err(|error| error.to_string())? {
+    if has_broken_off(service, run) && !service.archive.contains(run) {
+        read_another(service, run, take)?;
+    } else {
+        let kept = match service.archive.contains(run) {
+            true => Some(service.archive.read(run, Seq(0)).map_err(|error| error.to_string())?),
+            false => service.stored_facts(run, Seq(0))?,
+        };
+        for fact in kept.ok_or_else(|| not_ended(run))? {
             let (seq, body) = fact.map_err(|error| error.to_string())?;
             take(parse(seq, &body)?.what);
         }
-    } else if has_broken_off(service, run) {
-        read_another(service, run, take)?;
-    } else {
-        return Err(not_ended(run));
     }
     let Some(manifest) = manifest else { return Ok(Vec::new()) };
     let tests = (0..).map(TestIndex).zip(load_manifest(service, &manifest)?.ids().collect::<Vec<_>>());

@@ -18,6 +18,7 @@ use crate::own_options::{self, OwnSelection};
 use crate::pack::{Costs, pack_in_turn, summary, with_setups};
 use crate::past;
 use crate::service::Service;
+use crate::unread::Unread;
 
 /// History is lacking where it does not know this share of the tests (one in so many).
 const LACKING: usize = 20;
@@ -144,12 +145,20 @@ fn first(spec: &RunSpec, manifest: &mut Manifest) -> Vec<bool> {
 }
 
 /// Whether the runs that a run is selected by have ended, or broken off. Those that did a moment ago are `live`, and archived
-/// soon.
-pub(crate) fn check(service: &Service, spec: &RunSpec, live: &[RunOverview]) -> Result<(), String> {
+/// soon; of those that are `stored` a store has the stream.
+pub(crate) fn check(
+    service: &Service,
+    spec: &RunSpec,
+    live: &[RunOverview],
+    stored: &BTreeSet<RunId>,
+) -> Result<(), String> {
     let selection = Selection::parse(&spec.select).map_err(|error| error.to_string())?;
     let ended = |run: &RunId| {
         let is_it = |live: &RunOverview| live.run == *run && matches!(live.state, RunState::Ended { .. });
-        service.archive.contains(run) || live.iter().any(is_it) || past::has_broken_off(service, run)
+        service.archive.contains(run)
+            || live.iter().any(is_it)
+            || past::has_broken_off(service, run)
+            || stored.contains(run)
     };
     let other = selection.runs().find(|run| !ended(run));
     other.map_or(Ok(()), |run| Err(past::not_ended(run)))
@@ -198,15 +207,14 @@ fn disjoint(relations: &[Relation], bundles: &[Vec<TestIndex>]) -> Vec<Relation>
     in_order.into_iter().map(relation).collect()
 }
 
-pub(crate) fn load_manifest(service: &Service, digest: &Digest) -> Result<Manifest, String> {
+pub(crate) fn load_manifest(service: &Service, digest: &Digest) -> Result<Manifest, Unread> {
     manifest_in(&service.blobs, digest)
 }
 
-pub(crate) fn manifest_in(blobs: &Blobs, digest: &Digest) -> Result<Manifest, String> {
+pub(crate) fn manifest_in(blobs: &Blobs, digest: &Digest) -> Result<Manifest, Unread> {
     let mut bytes = Vec::new();
-    let mut file = blobs.read(digest).map_err(|error| error.to_string())?;
-    file.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    seagull_results::decode_manifest(&bytes).map_err(|error| error.to_string())
+    blobs.read(digest)?.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(seagull_results::decode_manifest(&bytes).map_err(|error| error.to_string())?)
 }
 
 pub(crate) fn store_manifest(service: &Service, manifest: &Manifest) -> Result<Digest, String> {
@@ -307,9 +315,9 @@ mod tests {
         ];
         let of = |text: &str| {
             let spec = RunSpec { select: vec!["a.py".into(), text.to_owned()], ..tests::spec("r") };
-            check(&embedded.service, &spec, &live)
+            check(&embedded.service, &spec, &live, &["stored".parse().unwrap()].into())
         };
-        for text in ["failed@ended", "failed@just-ended", "last-failed"] {
+        for text in ["failed@ended", "failed@just-ended", "failed@stored", "last-failed"] {
             assert_eq!(of(text), Ok(()));
         }
         for text in ["failed@own", "not-passed@nope", "failed@", ""] {

@@ -1,6 +1,7 @@
 //! A scheduler that runs: options in, a server out, on TCP or on a transport within the process.
 #![expect(clippy::disallowed_methods, reason = "a shell: the server's tasks start here")]
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -107,10 +108,10 @@ impl Server {
         let path = &options.state;
         let (index, own_index, spool) = indices(path, options.index.as_ref())?;
         let spool = spool.filter(|_| !options.reads_only);
-        let remote = options
-            .blobs
-            .map(|url| remote(&url, &path.join("runs"), &path.join("spool"), options.spool))
-            .transpose()?;
+        // What waits for the store is for the scheduler of the state directory to send.
+        let spooled = options.journal.join("spool");
+        let remote =
+            options.blobs.map(|url| remote(&url, &path.join("runs"), &spooled, options.spool)).transpose()?;
         let service = Service {
             index,
             own_index,
@@ -131,7 +132,10 @@ impl Server {
             reader,
         };
         let service = Arc::new(service);
-        if service.remote.is_some() && !options.reads_only {
+        if !is_embedded {
+            tokio::spawn(look(service.clone()));
+        }
+        if service.remote.is_some() && !options.reads_only && !is_embedded {
             tokio::spawn(uploads::run(Arc::downgrade(&service)));
         }
         tokio::spawn(errand::run(service.clone(), errand_queue));
@@ -198,6 +202,28 @@ impl Server {
                 return;
             }
         }
+    }
+}
+
+/// Says once at the start what is wrong with the stores. None of them is waited for, and what is wrong may be mended: nothing
+/// ends for it.
+async fn look(service: Arc<Service>) {
+    let say = |so: &str, error: String| drop(writeln!(std::io::stderr(), "warning: {so}: {error}"));
+    if let Some(remote) = service.remote.clone() {
+        let looked = tokio::task::spawn_blocking(move || remote.look()).await;
+        let so = match service.reads_only {
+            true => "nothing is read from the store until it can be used",
+            false => "what goes to the store waits on this disk until it can be used",
+        };
+        if let Ok(Err(error)) = looked {
+            say(so, error.to_string());
+        }
+    }
+    // Who writes to it says so himself.
+    if service.reads_only
+        && let Err(error) = service.index.runs(None, None, 1).await
+    {
+        say("nothing is read from the index until it can be used", error.to_string());
     }
 }
 

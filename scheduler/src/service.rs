@@ -1,6 +1,7 @@
 //! What faces, watchers and errands share: the way to the actor, and the stores.
 #![expect(clippy::disallowed_methods, reason = "a shell: what the services share")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use seagull_domain::{RunId, RunSpec, Seq};
 use seagull_proto::status;
 use seagull_results::index::{Index, SqliteIndex};
-use seagull_results::{Archive, ArchivedFacts, Blobs, History, Logs, Remote};
+use seagull_results::{Archive, ArchivedFacts, Blobs, History, Key, Logs, Remote};
 use seagull_scheduler_core::{Fact, What};
 use tokio::sync::oneshot;
 use tonic::Status;
@@ -21,6 +22,7 @@ use crate::journal::{self, Reader};
 use crate::outputs::Outputs;
 use crate::requests::{Handle, Request};
 use crate::room::Room;
+use crate::unread::Unread;
 
 pub(crate) struct Service {
     pub actor: Handle,
@@ -100,6 +102,30 @@ impl Service {
         Ok(live.is_some() || self.archived_spec(run).await?.is_some())
     }
 
+    /// Those of these runs that have ended and are not here any more, or never were, but in the store.
+    pub fn stored(&self, mut runs: BTreeSet<RunId>) -> Result<BTreeSet<RunId>, Unread> {
+        let Some(remote) = &self.remote else { return Ok(BTreeSet::new()) };
+        runs.retain(|run| !self.archive.contains(run));
+        let mut stored = BTreeSet::new();
+        for run in runs {
+            if remote.contains(&Key::Stream(run.clone()))? {
+                stored.insert(run);
+            }
+        }
+        Ok(stored)
+    }
+
+    /// The facts of an ended run after a number, from the store; None where it has no such run.
+    pub fn stored_facts(&self, run: &RunId, after: Seq) -> Result<Option<ArchivedFacts>, Unread> {
+        let Some(remote) = &self.remote else { return Ok(None) };
+        let key = Key::Stream(run.clone());
+        if !remote.contains(&key)? {
+            return Ok(None);
+        }
+        let facts = seagull_results::facts(remote.read(&key), PathBuf::from(key.to_string()));
+        Ok(Some(Box::new(facts.filter(move |fact| fact.as_ref().map_or(true, |(seq, _)| *seq > after)))))
+    }
+
     /// What a run that is archived was submitted as.
     pub async fn archived_spec(self: &Arc<Self>, run: &RunId) -> Result<Option<RunSpec>, Status> {
         if !self.archive.contains(run) {
@@ -136,13 +162,19 @@ impl Facts {
         Facts { service, run, after, another: None, archived: None }
     }
 
+    /// Those of an ended run that only the store has; None where it has no such run.
+    pub fn stored(service: &Arc<Service>, run: &RunId, after: Seq) -> Result<Option<Facts>, Unread> {
+        let Some(stored) = service.stored_facts(run, after)? else { return Ok(None) };
+        Ok(Some(Facts { archived: Some(stored), ..Facts::of(service.clone(), run.clone(), after) }))
+    }
+
     /// Whether they are written by another process, so that nobody tells of new ones.
     pub fn is_of_another(&self) -> bool {
         self.another.is_some() && self.archived.is_none()
     }
 
     /// The next facts, at most so many; none where there are no more yet.
-    pub fn page(&mut self, limit: u32) -> Result<Vec<(Seq, Fact)>, String> {
+    pub fn page(&mut self, limit: u32) -> Result<Vec<(Seq, Fact)>, Unread> {
         let facts = self.bodies(limit)?;
         if let Some((last, _)) = facts.last() {
             self.after = *last;
@@ -150,17 +182,17 @@ impl Facts {
         facts.into_iter().map(|(seq, body)| Ok((seq, parse(seq, &body)?))).collect()
     }
 
-    fn bodies(&mut self, limit: u32) -> Result<Vec<(Seq, Vec<u8>)>, String> {
+    fn bodies(&mut self, limit: u32) -> Result<Vec<(Seq, Vec<u8>)>, Unread> {
         if self.archived.is_none() {
             let live = self.journalled(limit)?;
             if !live.is_empty() || !self.service.archive.contains(&self.run) {
                 return Ok(live);
             }
             let archived = self.service.archive.read(&self.run, self.after);
-            self.archived = Some(archived.map_err(|error| error.to_string())?);
+            self.archived = Some(archived?);
         }
         let page = self.archived.iter_mut().flatten().take(limit as usize);
-        page.collect::<Result<_, _>>().map_err(|error| error.to_string())
+        Ok(page.collect::<Result<_, _>>()?)
     }
 
     fn journalled(&mut self, limit: u32) -> Result<Vec<(Seq, Vec<u8>)>, String> {

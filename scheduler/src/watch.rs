@@ -2,6 +2,7 @@
 //! in between.
 #![expect(clippy::disallowed_methods, reason = "a shell: each watcher is a task")]
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use crate::bring::bring;
-use crate::grpc::blocking;
+use crate::evict::evict;
+use crate::grpc::{blocking, reading};
 use crate::journal;
 use crate::outputs::Following;
 use crate::requests::Live;
@@ -51,9 +52,18 @@ pub(crate) async fn stream(
     asked: WatchAsked,
 ) -> Result<impl Stream<Item = Message> + Send + 'static, Status> {
     let WatchAsked { run, after, output } = asked;
-    bring(&service, &run).await?;
-    if service.of_another(&run).is_none() && !service.knows(&run).await? {
-        return Err(Status::not_found(format!("no run {run}")));
+    let reader = match service.of_another(&run).is_some() || service.knows(&run).await? {
+        true => Facts::of(service.clone(), run.clone(), after),
+        false => {
+            let (of, wanted) = (service.clone(), run.clone());
+            let stored = reading(move || Facts::stored(&of, &wanted, after)).await?;
+            stored.ok_or_else(|| Status::not_found(format!("no run {run}")))?
+        }
+    };
+    if service.reads_only {
+        // A scheduler does so when a run has ended.
+        let of = service.clone();
+        blocking(move || evict(&of, &HashSet::new())).await?;
     }
     let (messages, stream) = mpsc::channel(16);
     tokio::spawn(async move {
@@ -63,7 +73,7 @@ pub(crate) async fn stream(
         let watcher =
             Watcher { service, run: run.clone(), after, output, told, stands_still: false, messages };
         actor.tell(Event::Watched { run: run.clone() }).await;
-        let outcome = watcher.run().await;
+        let outcome = watcher.run(reader).await;
         actor.tell(Event::Unwatched { run }).await;
         if let Err(status) = outcome {
             let _ = failed.send(Err(status)).await;
@@ -74,15 +84,14 @@ pub(crate) async fn stream(
 
 impl Watcher {
     /// Ends after the run's last event, or when nobody listens any more.
-    async fn run(mut self) -> Result<(), Status> {
+    async fn run(mut self, mut reader: Facts) -> Result<(), Status> {
         let mut durable = self.service.actor.durable.clone();
         let mut live = self.service.actor.live.subscribe();
-        let mut reader = Facts::of(self.service.clone(), self.run.clone(), self.after);
         let (mut caught_up, mut gone) = (false, false);
         loop {
             durable.mark_unchanged();
             let facts;
-            (facts, reader) = blocking(move || reader.page(PAGE).map(|facts| (facts, reader))).await?;
+            (facts, reader) = reading(move || reader.page(PAGE).map(|facts| (facts, reader))).await?;
             if facts.is_empty() && !caught_up {
                 caught_up = true;
                 self.send(Watched::CaughtUp { after: self.after }.into()).await?;

@@ -33,7 +33,7 @@ impl Client {
 
     /// Fetches a manifest and verifies that it is the one that was asked for.
     pub async fn manifest(&self, digest: Digest) -> Result<Manifest, Error> {
-        let bytes = self.insist(|| self.blob(digest)).await?;
+        let bytes = self.look_up(|| self.blob(digest)).await?;
         seagull_results::decode_manifest(&bytes).map_err(Error::new)
     }
 

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::fmt;
 
+use seagull_proto::status::is_out_of_reach;
 use tonic::transport::Uri;
 use tonic::{Code, Status};
 
@@ -54,7 +55,12 @@ impl Error {
                     | Code::Internal
             )
         };
-        self.status().is_some_and(transient)
+        self.status().is_some_and(|status| transient(status) && !is_out_of_reach(status))
+    }
+
+    /// Whether there is nothing of what was asked for.
+    pub fn is_not_found(&self) -> bool {
+        self.status().is_some_and(|status| status.code() == Code::NotFound)
     }
 
     /// Whether the scheduler answered, and has a trouble that may last.
@@ -99,6 +105,7 @@ impl std::error::Error for Error {}
 
 fn tell(status: &Status, at: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match status.code() {
+        _ if is_out_of_reach(status) => write!(f, "the scheduler{at} cannot read it: {}", status.message()),
         Code::Unavailable => {
             let hint = "hint: does it run, and is the address right?";
             write!(f, "the scheduler{at} cannot be reached: {}\n{hint}", root(status))
@@ -122,6 +129,8 @@ fn root(status: &Status) -> String {
 
 #[cfg(test)]
 mod tests {
+    use seagull_proto::status::out_of_reach;
+
     use super::*;
 
     #[test]
@@ -131,6 +140,7 @@ mod tests {
             (Status::unknown("x"), true, "the connection to the scheduler is lost: x"),
             (Status::internal("x"), true, "the scheduler is in trouble: x"),
             (Status::unauthenticated("x"), false, "the scheduler refuses: x"),
+            (out_of_reach("x"), false, "the scheduler cannot read it: x"),
             (Status::not_found("x"), false, "the scheduler refuses: x"),
         ];
         for (status, transient, text) in table {

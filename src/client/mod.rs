@@ -11,6 +11,9 @@ mod watch;
 
 use std::fmt;
 use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use seagull_domain::{
@@ -29,13 +32,15 @@ use tokio::task::JoinSet;
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use crate::errors::{usage, warn};
+use crate::errors::{say, usage, warn};
 pub use error::Error;
 pub use watch::Notice;
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// A connection that is silent for so long is asked whether it lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// That an answer takes longer is said.
+const QUIET: Duration = Duration::from_secs(2);
 /// Texts that are read at a time.
 const AT_A_TIME: usize = 16;
 
@@ -109,11 +114,14 @@ pub struct Client {
     blobs: BlobsClient<Authorized>,
     /// Where it is, if that is elsewhere.
     url: Option<Uri>,
+    /// Whether it was said that an answer takes long.
+    has_waited: Arc<AtomicBool>,
 }
 
 impl Client {
     pub fn new(channel: Channel, token: &Token) -> Client {
-        Client { runs: runs_client(channel.clone(), token), blobs: blobs_client(channel, token), url: None }
+        let (runs, blobs) = (runs_client(channel.clone(), token), blobs_client(channel, token));
+        Client { runs, blobs, url: None, has_waited: Arc::default() }
     }
 
     /// Of a scheduler elsewhere.
@@ -180,28 +188,28 @@ impl Client {
     /// The newest runs.
     pub async fn list(&self, asked: ListAsked) -> Result<Vec<RunOverview>, Error> {
         let request = v1::ListRequest::from(asked);
-        let answer = self.insist(|| async { Ok(self.runs.clone().list(request.clone()).await?) }).await?;
+        let answer = self.look_up(|| async { Ok(self.runs.clone().list(request.clone()).await?) }).await?;
         Vec::try_from(answer.into_inner()).map_err(Error::new)
     }
 
     /// What is kept of a test.
     pub async fn history(&self, asked: HistoryAsked) -> Result<TestHistory, Error> {
         let request = v1::HistoryRequest::from(asked);
-        let answer = self.insist(|| async { Ok(self.runs.clone().history(request.clone()).await?) }).await?;
+        let answer = self.look_up(|| async { Ok(self.runs.clone().history(request.clone()).await?) }).await?;
         TestHistory::try_from(answer.into_inner()).map_err(Error::new)
     }
 
     /// The first tests of a project by a ranking.
     pub async fn rank(&self, asked: RankAsked) -> Result<Vec<Ranked>, Error> {
         let request = v1::RankRequest::from(asked);
-        let answer = self.insist(|| async { Ok(self.runs.clone().rank(request.clone()).await?) }).await?;
+        let answer = self.look_up(|| async { Ok(self.runs.clone().rank(request.clone()).await?) }).await?;
         Vec::try_from(answer.into_inner()).map_err(Error::new)
     }
 
     /// Failures of a project that have some words.
     pub async fn search(&self, asked: SearchAsked) -> Result<Vec<FailureGroup>, Error> {
         let request = v1::SearchRequest::from(asked);
-        let answer = self.insist(|| async { Ok(self.runs.clone().search(request.clone()).await?) }).await?;
+        let answer = self.look_up(|| async { Ok(self.runs.clone().search(request.clone()).await?) }).await?;
         Vec::try_from(answer.into_inner()).map_err(Error::new)
     }
 
@@ -241,7 +249,7 @@ impl Client {
         while left.length > 0 {
             let request = v1::ReadLogRequest::from(TextAsked { run: run.clone(), text: left });
             let answer =
-                self.insist(|| async { Ok(self.runs.clone().read_log(request.clone()).await?) }).await?;
+                self.look_up(|| async { Ok(self.runs.clone().read_log(request.clone()).await?) }).await?;
             let data = answer.into_inner().data;
             let got = u32::try_from(data.len()).unwrap_or(u32::MAX);
             if got == 0 || got > left.length {
@@ -276,6 +284,27 @@ impl Client {
                 Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
             }
         }
+    }
+
+    /// As [`Client::insist`], of what is kept: it may be kept elsewhere, of which an answer takes long. That is said once.
+    async fn look_up<T, F>(&self, call: impl FnMut() -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let mut answer = pin!(self.insist(call));
+        if let Ok(answer) = tokio::time::timeout(QUIET, &mut answer).await {
+            return answer;
+        }
+        if let Some(word) = self.waits().filter(|_| !self.has_waited.swap(true, Ordering::Relaxed)) {
+            say!("{word}");
+        }
+        answer.await
+    }
+
+    /// What is said of a scheduler elsewhere.
+    fn waits(&self) -> Option<String> {
+        let url = name(self.url.as_ref()?);
+        Some(format!("waiting for the scheduler at {url}, which has not answered for {} s", QUIET.as_secs()))
     }
 
     /// Calls again, a minute long, until there is an answer that a retry will not change.

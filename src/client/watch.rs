@@ -2,6 +2,7 @@
 //! it may do other things meanwhile.
 #![expect(clippy::disallowed_methods, reason = "a shell: the stream is read by a task")]
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use seagull_domain::{Digest, Manifest, RunEvent, RunId, RunSpec, Seq, StreamItem};
@@ -9,7 +10,8 @@ use seagull_proto::convert::{LiveSlot, Printed, WatchAsked, Watched};
 use seagull_proto::v1;
 use tokio::sync::mpsc;
 
-use super::{Client, Error, backoff};
+use super::{Client, Error, QUIET, backoff};
+use crate::errors::say;
 
 /// A scheduler that answers only with errors of its own is given up after so many in a row.
 const INTERNAL: u32 = 10;
@@ -27,6 +29,8 @@ pub enum Notice {
     Printed(Printed),
     /// What the scheduler says of itself.
     Said(String),
+    /// An answer is waited for, which takes long.
+    Waiting(String),
     /// The connection is lost, for this reason; tries go on.
     Disconnected(String),
     Reconnected,
@@ -46,18 +50,22 @@ impl Client {
     }
 
     /// What a run was asked for as, if there is one.
-    pub async fn begun(&self, run: &RunId) -> Option<RunSpec> {
+    pub async fn begun(&self, run: &RunId) -> Result<Option<RunSpec>, Error> {
         let mut notices = self.look_at(run.clone());
         let begun = |item: StreamItem| match item.event {
             RunEvent::RunStarted(spec) => Some(*spec),
             _ => None,
         };
         while let Some(notice) = notices.recv().await {
-            if let Notice::Items(items) = notice {
-                return items.into_iter().find_map(begun);
+            match notice {
+                Notice::Items(items) => return Ok(items.into_iter().find_map(begun)),
+                Notice::Waiting(word) => say!("{word}"),
+                Notice::Failed(error) if error.is_not_found() => return Ok(None),
+                Notice::Failed(error) => return Err(error),
+                _ => {}
             }
         }
-        None
+        Ok(None)
     }
 
     fn read(&self, run: RunId, extent: Extent) -> mpsc::Receiver<Notice> {
@@ -143,9 +151,18 @@ impl Watcher {
     async fn read_on(&mut self) -> Result<(), Stop> {
         let Extent { output, until_now } = self.extent;
         let asked = WatchAsked { run: self.run.clone(), after: self.position.resume(), output };
-        let answer =
-            self.client.runs.clone().watch(v1::WatchRequest::from(asked)).await.map_err(Error::from)?;
-        let mut messages = answer.into_inner();
+        let mut runs = self.client.runs.clone();
+        let mut answer = pin!(runs.watch(v1::WatchRequest::from(asked)));
+        let answer = match tokio::time::timeout(QUIET, &mut answer).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                if let Some(word) = self.client.waits() {
+                    self.tell(Notice::Waiting(word)).await?;
+                }
+                answer.await
+            }
+        };
+        let mut messages = answer.map_err(Error::from)?.into_inner();
         let mut here = Position::default();
         while let Some(message) = messages.message().await.map_err(Error::from)? {
             if std::mem::take(&mut self.lost) {

@@ -19,6 +19,7 @@ use crate::config::Ages;
 use crate::errors::{say, usage, warn};
 use crate::memory;
 use crate::place::Place;
+use crate::progress::Progress;
 use crate::report::Output;
 use crate::state::State;
 
@@ -37,8 +38,11 @@ pub async fn run(args: cli::Sweep) -> anyhow::Result<u8> {
     let now = SystemTime::now();
     let asked =
         seagull_scheduler::Sweep { state: state.clone(), blobs, retention, now, dry_run: args.dry_run };
-    let swept =
-        tokio::task::spawn_blocking(move || sweep(&asked)).await?.map_err(|error| anyhow!("{error}"))?;
+    let of = asked.blobs.as_ref().map_or_else(|| state.display().to_string(), ToString::to_string);
+    let sweeping = tokio::task::spawn_blocking(move || sweep(&asked));
+    let progress = Progress::new(args.form.output == Output::Human);
+    let swept = progress.during(|| format!("looking through {of}"), sweeping).await?;
+    let swept = swept.map_err(|error| anyhow!("{error}"))?;
     let before = retention.before(Class::Results, now);
     let before = before.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     let kept: HashSet<RunId> = pinned(&state).map_err(|error| anyhow!("{error}"))?.into_iter().collect();

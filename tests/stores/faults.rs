@@ -282,6 +282,7 @@ fn what_is_wrong_with_a_store_is_said_with_what_to_do() {
             assert_eq!(why, expected, "{said}");
             let (first, hinted) = said.split_once("\nhint: ").unwrap();
             assert!(first.starts_with("s3://") && hinted.contains(hint), "{said}");
+            assert_eq!(url.contains("https:"), first.contains("TLS is not spoken there"), "{said}");
             assert!(!said.contains("wrongwrong") && !said.contains("eyJ"), "{said}");
         }
     }

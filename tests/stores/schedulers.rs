@@ -145,6 +145,43 @@ fn what_ended_runs_left_is_read_without_their_scheduler() {
     let rerun = cluster.start_run(&["--run-id", "second", "--select", "failed@first"]).finish();
     rerun.expect(100, &[("test_a.py::test_says", "failed")]);
     assert!(said(&asked(&cluster, &["logs", "first", "test_says"])).contains("words of the test"));
+    // It is not kept here again.
+    assert!(!cluster.suite.beside("scheduler/runs/first").exists());
+}
+
+#[test]
+fn what_is_wrong_with_a_store_is_said_when_a_scheduler_or_a_proxy_starts() {
+    let Some(minio) = Minio::get() else { return };
+    minio.keys("nobody", "nobody", "testtest", None);
+    let suite = Suite::of(&[]);
+    fs::write(suite.beside("token"), "the-token-of-this-case\n").unwrap();
+    let paths = ["token", "state"].map(|name| suite.beside(name).into_os_string().into_string().unwrap());
+    let [token, state] = &paths;
+    let (nobody, nowhere) =
+        (minio.url(&minio.bucket(), "nobody", None), minio.url("no-such-bucket", "root", None));
+    let at = ["--listen", "127.0.0.1:0"];
+    let proxy = ["results-proxy", "--token-file", token, "--index", "es+http://127.0.0.1:9/nowhere"];
+    let scheduler = ["scheduler", "--state", state];
+    let waits = "what goes to the store waits on this disk until it can be used: s3://";
+    for (number, (command, blobs, words)) in [
+        (&scheduler[..], &nobody, &[waits, "hint: the key, the secret or the session token is wrong"][..]),
+        (&scheduler, &nowhere, &[waits, "hint: create the bucket"]),
+        (
+            &proxy,
+            &nowhere,
+            &["nothing is read from the store until", "hint: create the bucket", "from the index until"],
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let command = suite.seagull(&[command, &at, &["--blobs", blobs]].concat());
+        let mut server = Running::start(command, &suite.beside(&format!("server-{number}")));
+        listens(&mut server);
+        until(|| words.iter().all(|words| server.stderr().contains(words)));
+        server.signal(Signal::SIGTERM);
+        assert_eq!(server.end().1, 0, "it went on, and leaves in peace");
+    }
 }
 
 /// Another scheduler on the state directory and the address of one that is gone.
@@ -165,7 +202,7 @@ fn a_verdict_does_not_wait_for_a_bucket_that_is_away() {
     let _executor = cluster.executor("e-one");
     cluster.start_run(&[]).finish().expect_code(100);
     assert!(words(&cluster).contains("words of the test"));
-    until(|| cluster.scheduler.stderr().contains("wait in "));
+    until(|| cluster.scheduler.stderr().contains("until it does"));
     let said = cluster.scheduler.stderr();
     assert!(said.contains("warning: s3://") && said.contains("hint: is the endpoint right"), "{said}");
     minio.start();

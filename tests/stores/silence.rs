@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use nix::sys::signal::Signal;
 use seagull_results::{Key, StoreUrl, open_store};
@@ -48,6 +49,42 @@ fn a_run_does_not_wait_for_a_bucket_whose_server_stands_still() {
     minio.signal(Signal::SIGCONT);
     goes_up(&cluster);
     assert!(words(&cluster).contains("words of the test"));
+}
+
+#[test]
+fn who_wants_what_only_a_store_that_says_nothing_has_is_told_so() {
+    let Some(shared) = Minio::get() else { return };
+    let minio = shared.own(None);
+    let url = minio.url(&format!("{}/ci", minio.bucket()), "root", None);
+    let cluster = Cluster::start_with(suite(), &["--blobs", &url]);
+    let _executor = cluster.executor("e-one");
+    cluster.start_run(&["--run-id", "first"]).finish().expect_counts(100, &CAME_TO);
+    goes_up(&cluster);
+    minio.signal(Signal::SIGSTOP);
+    let [token, state] = [cluster.token(), cluster.suite.beside("scheduler")]
+        .map(|path| path.into_os_string().into_string().unwrap());
+    let there = ["--scheduler", &cluster.url, "--token-file", &token];
+    let (waiting, through) = ("waiting for the scheduler at http://", "looking through s3://");
+    thread::scope(|scope| {
+        for (command, there, words) in [
+            (&["logs", "first", "test_says"][..], &there[..], waiting),
+            (&["results", "elsewhere"], &there, waiting),
+            (&["watch", "elsewhere"], &there, waiting),
+            (&["doctor", "--stores", &url], &[], "absent"),
+            (&["gc", "--dry-run", "--blobs", &url, "--state", &state], &[], through),
+        ] {
+            let mut command = cluster.suite.seagull(&[command, there].concat());
+            scope.spawn(move || {
+                let output = command.output().unwrap();
+                let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+                assert!(!output.status.success() && said.contains(words), "{command:?}: {said}");
+                assert!(said.contains("s3://") && said.contains("it does not answer"), "{command:?}: {said}");
+                assert!(said.contains("hint: is the endpoint right"), "{command:?}: {said}");
+            });
+        }
+    });
+    minio.signal(Signal::SIGCONT);
+    until(|| words(&cluster).contains("words of the test"));
 }
 
 /// A way to a server on which nothing passes while it is cut, in either direction; nobody is told.

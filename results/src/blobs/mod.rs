@@ -62,7 +62,7 @@ pub struct Remote {
     spool: Spool,
     /// The most that may wait for the store before large blobs are refused.
     bound: u64,
-    presence: Presence,
+    presence: Arc<Presence>,
     tables: Mutex<HashMap<Key, Arc<Table>>>,
 }
 
@@ -71,8 +71,14 @@ impl Remote {
     /// own when an object is durable at the store.
     pub fn open(url: &StoreUrl, spool: &Path, bound: u64, arrived: Arrived) -> Result<Remote, Error> {
         let (name, store) = (url.to_string(), open(url)?);
-        let spool = Spool::open(spool, &name, store.clone(), arrived)?;
-        Ok(Remote { name, store, spool, bound, presence: Presence::default(), tables: Mutex::default() })
+        let presence = Arc::new(Presence::default());
+        let heard = presence.clone();
+        let arrived = move |key: &Key| {
+            heard.hear();
+            arrived(key);
+        };
+        let spool = Spool::open(spool, &name, store.clone(), Box::new(arrived))?;
+        Ok(Remote { name, store, spool, bound, presence, tables: Mutex::default() })
     }
 
     /// Bytes that are on their way to the store.
@@ -102,16 +108,23 @@ impl Remote {
 
     /// All of an object that is packed by zstd; None where there is no such object.
     pub fn whole(&self, key: &Key) -> Result<Option<Vec<u8>>, Error> {
-        let Some(body) = self.store.get(key, 0..u64::MAX)? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        let unpacked = zstd::stream::read::Decoder::new(body).map_err(|error| self.broken(&error))?;
-        unpacked.take(WHOLE_BYTES).read_to_end(&mut bytes).map_err(|error| self.broken(&error))?;
-        Ok(Some(bytes))
+        self.presence.read(|| {
+            let Some(body) = self.store.get(key, 0..u64::MAX)? else { return Ok(None) };
+            let mut bytes = Vec::new();
+            let unpacked = zstd::stream::read::Decoder::new(body).map_err(|error| self.broken(error))?;
+            unpacked.take(WHOLE_BYTES).read_to_end(&mut bytes).map_err(|error| self.broken(error))?;
+            Ok(Some(bytes))
+        })
     }
 
-    /// When an object was written; None where there is no such object.
-    pub fn modified(&self, key: &Key) -> Result<Option<SystemTime>, Error> {
-        Ok(self.store.head(key)?.map(|head| head.modified))
+    /// Whether there is such an object.
+    pub fn contains(&self, key: &Key) -> Result<bool, Error> {
+        self.presence.read(|| Ok(self.store.head(key)?.is_some()))
+    }
+
+    /// Looks whether the store answers, and whom: by asking for what there is not.
+    pub fn look(&self) -> Result<(), Error> {
+        self.contains(&Key::Blob(Digest([0; 32]))).map(drop)
     }
 
     /// All text of a packed log or stream, read as it is asked for.
@@ -135,7 +148,7 @@ impl Remote {
         if let Some(known) = tables().get(log) {
             return Ok(Some(known.clone()));
         }
-        let Some(head) = self.store.head(log)? else { return Ok(None) };
+        let Some(head) = self.presence.read(|| self.store.head(log))? else { return Ok(None) };
         let end = head.bytes.saturating_sub(packed::TABLE_BYTES)..head.bytes;
         let Some(bytes) = self.bytes(log, end)? else { return Ok(None) };
         let table = Arc::new(Table::of_end(&bytes, head.bytes).map_err(|damage| self.damaged(damage))?);
@@ -148,10 +161,12 @@ impl Remote {
     }
 
     fn bytes(&self, key: &Key, range: std::ops::Range<u64>) -> Result<Option<Vec<u8>>, Error> {
-        let Some(mut body) = self.store.get(key, range)? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        body.read_to_end(&mut bytes).map_err(|error| self.broken(&error))?;
-        Ok(Some(bytes))
+        self.presence.read(|| {
+            let Some(mut body) = self.store.get(key, range)? else { return Ok(None) };
+            let mut bytes = Vec::new();
+            body.read_to_end(&mut bytes).map_err(|error| self.broken(error))?;
+            Ok(Some(bytes))
+        })
     }
 
     fn damaged(&self, damage: Damaged) -> Error {
@@ -159,9 +174,12 @@ impl Remote {
         Error::Store { store: self.name.clone(), doing: "get", trouble }
     }
 
-    fn broken(&self, error: &std::io::Error) -> Error {
-        let trouble = Trouble { why: Why::Away, said: error.to_string() };
-        Error::Store { store: self.name.clone(), doing: "get", trouble }
+    /// Why a body breaks off: a store that was asked for the rest has said so itself.
+    fn broken(&self, error: std::io::Error) -> Error {
+        error.downcast().unwrap_or_else(|error| {
+            let trouble = Trouble { why: Why::Away, said: error.to_string() };
+            Error::Store { store: self.name.clone(), doing: "get", trouble }
+        })
     }
 }
 
@@ -220,12 +238,12 @@ impl Blobs {
 
     /// Brings a blob down.
     fn fetch(&self, remote: &Remote, digest: &Digest) -> Result<(), Error> {
-        let body = remote.store.get(&Key::Blob(*digest), 0..u64::MAX)?;
+        let body = remote.presence.read(|| remote.store.get(&Key::Blob(*digest), 0..u64::MAX))?;
         let mut body = body.ok_or(Error::NoBlob(*digest))?;
         let mut writer = self.directory.writer()?;
         let mut piece = vec![0; PIECE];
         loop {
-            let length = body.read(&mut piece).map_err(|error| remote.broken(&error))?;
+            let length = body.read(&mut piece).map_err(|error| remote.broken(error))?;
             if length == 0 {
                 return writer.finish(Some(*digest)).map(drop);
             }

@@ -1,29 +1,44 @@
-//! Whether a store has an object, asked by those who do not wait for long: a store that stands still has nothing.
+//! What is asked of a store by those who wait for the answer: whether it has an object, for which nobody waits long, and what
+//! only it has. A store that is silent is not asked by each of them in turn.
 #![expect(clippy::disallowed_methods, reason = "a shell: a question may outlive whoever asked it")]
 
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::key::Key;
 use super::spool::is_fresh;
 use super::store::Store;
+use super::trouble::{Trouble, Why};
+use crate::Error;
 
-/// How long an answer is waited for.
+/// How long it is waited for whether an object is there.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// For how long what is only there is not asked for again, after a question that nobody has answered.
+const PAUSE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 pub(super) struct Presence {
     /// The last question that was not waited for any longer, for as long as it has no answer: no other is asked meanwhile.
     late: Mutex<Weak<()>>,
+    silent: Mutex<Option<Silence>>,
+}
+
+/// A question that nobody has answered.
+#[derive(Debug)]
+struct Silence {
+    since: Instant,
+    store: String,
+    doing: &'static str,
+    trouble: Trouble,
 }
 
 impl Presence {
     /// Whether an object is there, as far as the store says so in time, and not about to be taken for old.
     pub fn ask(&self, store: &Arc<dyn Store>, key: Key) -> bool {
         let late = || self.late.lock().unwrap_or_else(PoisonError::into_inner);
-        if late().strong_count() > 0 {
+        if late().strong_count() > 0 || self.still_silent().is_some() {
             return false;
         }
         let question = Arc::new(());
@@ -38,5 +53,66 @@ impl Presence {
             *late() = Arc::downgrade(&question);
             false
         })
+    }
+
+    /// Asks for what only the store has. That nobody has answered is said for a while to whoever asks then.
+    pub fn read<T>(&self, question: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        if let Some(error) = self.still_silent() {
+            return Err(error);
+        }
+        let answer = question();
+        let silence = match &answer {
+            Err(Error::Store { store, doing, trouble }) if trouble.why == Why::Away => {
+                let (store, trouble) = (store.clone(), trouble.clone());
+                Some(Silence { since: Instant::now(), store, doing, trouble })
+            }
+            _ => None,
+        };
+        *self.silent() = silence;
+        answer
+    }
+
+    /// It has answered somebody else.
+    pub fn hear(&self) {
+        *self.silent() = None;
+    }
+
+    fn silent(&self) -> MutexGuard<'_, Option<Silence>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn still_silent(&self) -> Option<Error> {
+        let silent = self.silent();
+        let Silence { store, doing, trouble, .. } =
+            silent.as_ref().filter(|silence| silence.since.elapsed() < PAUSE)?;
+        Some(Error::Store { store: store.clone(), doing, trouble: trouble.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn away() -> Error {
+        let trouble = Trouble { why: Why::Away, said: "it does not answer".to_owned() };
+        Error::Store { store: "s3://b".to_owned(), doing: "get", trouble }
+    }
+
+    #[test]
+    fn a_store_that_has_not_answered_is_not_asked_by_the_next() {
+        let presence = Presence::default();
+        let denied = Trouble { why: Why::Denied, said: "no".to_owned() };
+        let denied = Error::Store { store: "s3://b".to_owned(), doing: "get", trouble: denied };
+        presence.read(|| Err::<(), _>(denied)).unwrap_err();
+        assert!(presence.read(|| Ok(7)).is_ok_and(|answer| answer == 7), "that was an answer");
+        presence.read(|| Err::<(), _>(away())).unwrap_err();
+        let said = presence.read(|| -> Result<(), Error> { panic!("it is asked") }).unwrap_err().to_string();
+        assert!(said.starts_with("s3://b: get: it does not answer\nhint: "), "{said}");
+        presence.hear();
+        presence.read(|| Ok(())).unwrap();
+        presence.read(|| Err::<(), _>(away())).unwrap_err();
+        presence.silent().as_mut().unwrap().since -= PAUSE;
+        presence.read(|| Ok(())).unwrap();
+        presence.read(|| Ok(())).unwrap();
     }
 }

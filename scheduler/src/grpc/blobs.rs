@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use seagull_proto::convert::{BlobAsked, BlobPart, BlobPiece};
 use seagull_proto::limits::CHUNK_BYTES;
-use seagull_proto::v1;
 use seagull_proto::v1::blobs_server::Blobs;
+use seagull_proto::{status, v1};
 use seagull_results::Error;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
@@ -27,7 +27,7 @@ fn refused(error: &Error) -> Status {
     match error {
         Error::NoBlob(_) => Status::not_found(said),
         Error::Full { .. } => Status::resource_exhausted(said),
-        Error::Store { trouble, .. } if trouble.why.passes() => Status::unavailable(said),
+        Error::Store { trouble, .. } if trouble.why.passes() => status::out_of_reach(said),
         Error::Digest { .. } | Error::Source(_) => Status::data_loss(said),
         _ if error.is_full() => Status::unavailable(said),
         _ => Status::internal(said),

@@ -12,6 +12,7 @@ use tonic::service::Routes;
 
 use crate::http;
 use crate::service::Service;
+use crate::unread::Unread;
 
 /// All services of a scheduler; only calls that carry the token get in.
 pub(crate) fn routes(service: &Arc<Service>, token: &Token) -> Routes {
@@ -32,4 +33,15 @@ pub(crate) async fn blocking<T: Send + 'static, E: std::fmt::Display + Send + 's
         Ok(outcome) => outcome.map_err(|error| tonic::Status::internal(error.to_string())),
         Err(error) => Err(tonic::Status::internal(error.to_string())),
     }
+}
+
+/// Likewise, to read what is kept here or in a store.
+pub(crate) async fn reading<T: Send + 'static, E: Into<Unread> + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, tonic::Status> {
+    let read = blocking(move || Ok::<_, String>(work())).await?;
+    read.map_err(|error| {
+        let unread: Unread = error.into();
+        unread.into()
+    })
 }

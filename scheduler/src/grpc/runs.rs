@@ -15,8 +15,7 @@ use seagull_scheduler_core::Refusal;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
-use super::blocking;
-use crate::bring::bring;
+use super::{blocking, reading};
 use crate::past;
 use crate::plan;
 use crate::requests;
@@ -65,10 +64,10 @@ impl Runs for Face {
             let live = past::overviews(&self.0).await?;
             // A run that is there already may have outlived those that it was selected by.
             if live.iter().all(|run| run.run != spec.id) {
-                for run in plan::selected_by(&spec).map_err(Status::invalid_argument)? {
-                    bring(&self.0, &run).await?;
-                }
-                plan::check(&self.0, &spec, &live).map_err(Status::invalid_argument)?;
+                let selected = plan::selected_by(&spec).map_err(Status::invalid_argument)?;
+                let of = self.0.clone();
+                let stored = reading(move || of.stored(selected)).await?;
+                plan::check(&self.0, &spec, &live, &stored).map_err(Status::invalid_argument)?;
             }
         }
         match self.0.change(|reply| requests::Request::Submit { spec, reply }).await? {
@@ -116,7 +115,7 @@ impl Runs for Face {
         // A message holds no more; the reader asks for the rest.
         text.length = text.length.min(CHUNK_BYTES as u32);
         let logs = self.0.logs(&run);
-        let data = blocking(move || logs.read(text)).await?;
+        let data = reading(move || logs.read(text)).await?;
         let data = data.ok_or_else(|| Status::not_found("no such log"))?;
         Ok(Response::new(v1::ReadLogResponse { data: data.into() }))
     }

@@ -73,6 +73,7 @@ async fn show(reach: &Reach, args: &cli::Logs, run: &RunId, test: Option<&str>) 
             Notice::Failed(error) => return Err(unread(run, error)),
             Notice::Disconnected(why) if args.follow => say!("reconnecting: {why}"),
             Notice::Disconnected(why) => return Err(anyhow!("{why}")),
+            Notice::Waiting(word) => say!("{word}"),
             Notice::Said(word) if args.follow => say!("the scheduler says: {word}"),
             Notice::Printed(_)
             | Notice::Expected(_)

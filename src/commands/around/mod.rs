@@ -25,11 +25,10 @@ use seagull_proto::status::is_broken_off;
 use seagull_results::Found;
 use seagull_scheduler::{Server, Settings};
 use tempfile::TempDir;
-use tonic::Code;
 
 use crate::cli::{FormArgs, FromArgs, RunName};
 use crate::client::{Client, Error, Notice};
-use crate::errors::{usage, warn};
+use crate::errors::{say, usage, warn};
 use crate::fresh;
 use crate::place::Place;
 use crate::report::{Form, number};
@@ -114,7 +113,7 @@ impl Reach {
         Ok(match (what.parse::<RunName>(), test) {
             (Ok(run), Some(test)) => (run, Some(test)),
             (Err(expected), Some(_)) => return Err(usage(format!("{what}: {expected}"))),
-            (Ok(RunName::Id(run)), None) if self.client.begun(&run).await.is_some() => {
+            (Ok(RunName::Id(run)), None) if self.client.begun(&run).await?.is_some() => {
                 (RunName::Id(run), None)
             }
             (Ok(RunName::Last), None) => (RunName::Last, None),
@@ -138,6 +137,7 @@ impl Reach {
                 Notice::Items(items) => items.into_iter().for_each(|item| tell(Told::Item(Box::new(item)))),
                 Notice::Failed(error) => return Err(unread(run, error)),
                 Notice::Disconnected(why) => return Err(anyhow!("{why}")),
+                Notice::Waiting(word) => say!("{word}"),
                 Notice::Expected(_)
                 | Notice::Live(_)
                 | Notice::Printed(_)
@@ -163,7 +163,7 @@ fn unread(run: &RunId, error: Error) -> anyhow::Error {
              hint: seagull rerun {run} runs what has not passed in it"
         );
     }
-    if error.status().is_some_and(|status| status.code() == Code::NotFound) {
+    if error.is_not_found() {
         return usage(format!(
             "there is no run {run}, or it is not kept any more\nhint: seagull runs lists them"
         ));

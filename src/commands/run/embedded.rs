@@ -119,7 +119,7 @@ async fn submit(client: Client, spec: RunSpec, tree: Tree) -> anyhow::Result<Sub
 /// The run on the tree that it began with, if all that differs now are untracked files that were written since, which
 /// is said.
 async fn as_it_began(client: &Client, spec: RunSpec, tree: Tree) -> anyhow::Result<Option<RunSpec>> {
-    let (Some(top), Some(begun)) = (tree.repository, client.begun(&spec.id).await) else { return Ok(None) };
+    let (Some(top), Some(begun)) = (tree.repository, client.begun(&spec.id).await?) else { return Ok(None) };
     let since = begun.submitted_at;
     let look = move || git::revision_before(&top, &tree.written, since);
     let (then, newer) = tokio::task::spawn_blocking(look).await?;

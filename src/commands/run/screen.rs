@@ -65,6 +65,7 @@ impl Screen {
             Notice::Items(items) => self.items(items)?,
             Notice::Live(slots) => self.live(slots)?,
             Notice::Printed(printed) => self.report.printed(printed).context(TOLD)?,
+            Notice::Waiting(word) => self.say(word)?,
             Notice::Said(word) => self.say(&format!("the scheduler says: {}", clean(word)))?,
             Notice::Disconnected(why) => self.say(&format!("reconnecting: {}", without_hints(why)))?,
             Notice::Reconnected => self.say("connected again")?,

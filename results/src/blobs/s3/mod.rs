@@ -51,8 +51,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A try again takes 5 of a store's 500 tokens, of which so many come back in a second.
 const REFILL: f32 = 20.0;
 const CONNECT: Duration = Duration::from_secs(5);
-/// Of one try: a part at 140 KB a second.
+/// Of one try to send something: a part at 140 KB a second.
 const TRY: Duration = Duration::from_secs(60);
+/// Of one try to ask something, until an answer begins; and of all tries: somebody may wait for it.
+const ANSWER: Duration = Duration::from_secs(5);
+const QUESTION: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Clone)]
 pub(super) struct S3(Arc<Inner>);
@@ -60,7 +63,10 @@ pub(super) struct S3(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     bucket: Bucket,
+    /// Sends objects.
     client: Client,
+    /// Asks what is answered at once, by a server that does anything at all.
+    asking: Client,
     /// None once it is shut down.
     runtime: Option<Runtime>,
     /// Whether the bucket was seen.
@@ -113,9 +119,16 @@ impl S3 {
             // What arrives is verified by digests that are stronger.
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .build();
+        let patience = TimeoutConfig::builder()
+            .connect_timeout(CONNECT)
+            .operation_attempt_timeout(ANSWER)
+            .operation_timeout(QUESTION)
+            .build();
+        let asking = config.to_builder().timeout_config(patience).build();
         Ok(S3(Arc::new(Inner {
             bucket: bucket.clone(),
             client: Client::from_conf(config),
+            asking: Client::from_conf(asking),
             runtime: Some(runtime),
             is_there: AtomicBool::new(false),
         })))
@@ -123,6 +136,10 @@ impl S3 {
 
     fn client(&self) -> &Client {
         &self.0.client
+    }
+
+    fn asking(&self) -> &Client {
+        &self.0.asking
     }
 
     fn name(&self) -> &str {
@@ -208,7 +225,7 @@ impl S3 {
             Range { start, end: u64::MAX } => Some(format!("bytes={start}-")),
             Range { start, end } => Some(format!("bytes={start}-{}", end - 1)),
         };
-        let request = self.client().get_object().bucket(self.name()).key(self.path(key));
+        let request = self.asking().get_object().bucket(self.name()).key(self.path(key));
         let request = request.set_range(header).set_if_match(tag.map(str::to_owned));
         match self.ask(|| request.clone().send()) {
             Ok(output) => self.tagged("get", output.e_tag()).map(|()| Some(output)),
@@ -297,7 +314,7 @@ impl Store for S3 {
     }
 
     fn head(&self, key: &Key) -> Result<Option<Head>, Error> {
-        let request = self.client().head_object().bucket(self.name()).key(self.path(key));
+        let request = self.asking().head_object().bucket(self.name()).key(self.path(key));
         match self.ask(|| request.clone().send()) {
             Ok(output) => {
                 self.tagged("head", output.e_tag())?;
@@ -323,7 +340,7 @@ impl Store for S3 {
     }
 
     fn delete(&self, key: &Key) -> Result<(), Error> {
-        let request = self.client().delete_object().bucket(self.name()).key(self.path(key));
+        let request = self.asking().delete_object().bucket(self.name()).key(self.path(key));
         match self.ask(|| request.clone().send()) {
             Err(error) if !trouble::is_nothing(&error) => Err(self.failed("delete", &error)),
             _ => Ok(()),
@@ -333,7 +350,7 @@ impl Store for S3 {
     fn list(&self, tell: &mut dyn FnMut(Key, Head)) -> Result<(), Error> {
         let prefix = &self.0.bucket.prefix;
         let folder = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        let request = self.client().list_objects_v2().bucket(self.name()).prefix(&folder);
+        let request = self.asking().list_objects_v2().bucket(self.name()).prefix(&folder);
         let mut pages = request.into_paginator().send();
         while let Some(page) = self.wait(pages.next()) {
             for object in page.map_err(|error| self.failed("list", &error))?.contents() {

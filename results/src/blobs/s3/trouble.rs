@@ -47,7 +47,13 @@ where
         return Trouble { why: Why::NoCredentials, said: words(lacking) };
     }
     let Some(status) = status(error) else {
-        let said = words(error);
+        let is_silent = matches!(error, SdkError::TimeoutError(_));
+        let said = match words(error) {
+            _ if is_silent => "it does not answer".to_owned(),
+            // No library has a kind for it.
+            said if said.contains("InvalidContentType") => "TLS is not spoken there".to_owned(),
+            said => said,
+        };
         let why = if said.contains("certificate") { Why::Certificate } else { Why::Away };
         return Trouble { why, said };
     };
