@@ -161,6 +161,21 @@ fn what_a_failure_said_is_exported_or_it_is_said_that_it_is_not_there() {
     assert!(!is_done && said.contains("s3://none"), "{said}");
 }
 
+#[test]
+fn a_run_whose_manifest_is_elsewhere_is_left_out_and_it_is_said_how_it_is_had() {
+    let kept = Kept::new();
+    kept.ran("r", 0);
+    let blobs = kept.suite.beside("state/blobs");
+    std::fs::remove_dir_all(&blobs).unwrap();
+    std::fs::create_dir(&blobs).unwrap();
+    let file = kept.suite.beside("all.jsonl.zst");
+    let output = kept.ask(&["export", "-o", file.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.contains("run r is left out: "), "{said}");
+    assert!(said.contains("hint: --blobs") && said.contains("0 results of 0 runs"), "{said}");
+    assert!(lines(&file).is_empty());
+}
+
 const JUNIT: &str = r#"<testsuites><testsuite name="pytest">
     <testcase classname="test_a" name="test_good" time="7.5"/>
     <testcase classname="test_a" name="test_bad" time="0.5"><failure message="broken"/></testcase>

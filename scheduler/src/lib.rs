@@ -14,7 +14,6 @@ mod elsewhere;
 mod errand;
 mod evict;
 mod executed;
-mod export;
 mod first;
 mod gc;
 mod grpc;
@@ -40,7 +39,6 @@ mod unread;
 mod uploads;
 mod watch;
 
-pub use export::{Export, Exported, ResultLine, export};
 pub use gc::{Sweep, Swept, pin, pinned, sweep};
 pub use import::{Imported, import};
 pub use journal::Error as JournalError;

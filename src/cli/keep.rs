@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 use seagull_domain::RunId;
 
-use super::{FormArgs, StateArgs};
+use super::{FormArgs, FromArgs, StateArgs};
 use crate::duration;
 
 const GC_EXAMPLES: &str = "\
@@ -24,6 +24,7 @@ const EXPORT_EXAMPLES: &str = "\
 Examples:
   seagull export --since 30d -o results.jsonl.zst
   seagull export --since 2026-11-01 --until 2026-12-01 --all -o november.jsonl.zst
+  seagull export --scheduler https://ci.example:7878 --token-file token -o results.jsonl.zst
   duckdb -c \"SELECT test, count(*) FROM 'results.jsonl.zst' WHERE verdict = 'failed' GROUP BY 1\"
   python3 -c \"import pandas; print(pandas.read_json('results.jsonl.zst', lines=True).describe())\"
 
@@ -110,14 +111,11 @@ pub struct Export {
     /// Of every project
     #[arg(long, conflicts_with = "project")]
     pub all: bool,
-    /// Of this project [default: the one here]
-    #[arg(long, value_name = "NAME")]
-    pub project: Option<String>,
-    /// The store that the scheduler of the state directory has as --blobs
+    /// The store that the scheduler of the state directory has as --blobs; one that is asked by --scheduler needs no telling
     #[arg(long, value_name = "URL", env = "SEAGULL_BLOBS", hide_env_values = true)]
     pub blobs: Option<String>,
     #[command(flatten)]
-    pub state: StateArgs,
+    pub from: FromArgs,
 }
 
 /// Options of `seagull import`.

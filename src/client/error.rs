@@ -63,6 +63,12 @@ impl Error {
         self.status().is_some_and(|status| status.code() == Code::NotFound)
     }
 
+    /// Whether what was asked for is not there, or damaged, and others may be had.
+    pub fn is_of_one(&self) -> bool {
+        let lasts = [Code::NotFound, Code::Internal, Code::DataLoss];
+        self.status().is_some_and(|status| lasts.contains(&status.code()))
+    }
+
     /// Whether the scheduler answered, and has a trouble that may last.
     pub fn is_internal(&self) -> bool {
         self.status().is_some_and(|status| status.code() == Code::Internal)

@@ -267,7 +267,7 @@ impl Client {
         &self,
         run: &RunId,
         texts: Vec<TextRef>,
-        mut take: impl FnMut(TextRef, Result<String, String>),
+        mut take: impl FnMut(TextRef, Result<String, Error>),
     ) {
         let mut wanted = texts.into_iter();
         let mut reading = JoinSet::new();
@@ -280,7 +280,7 @@ impl Client {
             }
             match reading.join_next().await {
                 None => return,
-                Some(Ok((text, read))) => take(text, read.map_err(|error| error.to_string())),
+                Some(Ok((text, read))) => take(text, read),
                 Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
             }
         }

@@ -1,76 +1,187 @@
 //! `seagull export`: what ended runs came to, as compressed JSON lines.
 #![expect(clippy::disallowed_methods, reason = "a shell: ages are of now, and files are written")]
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::time::SystemTime;
+use std::ops::Range;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
-use seagull_scheduler::{Exported, export};
+use seagull_domain::{RunId, RunOverview, RunState, TextRef};
+use seagull_proto::convert::ListAsked;
+use seagull_proto::limits::LISTED_RUNS;
 
+use super::around::Reach;
 use super::store_url;
 use crate::cli;
+use crate::client::{Client, Error, Notice};
 use crate::errors::{say, usage, warn};
-use crate::place::Place;
-use crate::report::{count, number};
-use crate::state::State;
+use crate::progress::Progress;
+use crate::report::{Exported, count, number};
 
 /// Of zstd.
 const LEVEL: i32 = 3;
+const UNWRITTEN: &str = "what is exported cannot be written";
+/// Runs that are named, of those that are left out.
+const NAMED: usize = 3;
 
 pub async fn run(args: cli::Export) -> anyhow::Result<u8> {
-    let place = Place::here()?;
-    let state = State::find(args.state.state.as_deref(), &place)
-        .ok_or_else(|| usage("nothing has run here yet\nhint: --state names the directory of a scheduler"))?;
     if args.to.is_none() && io::stdout().is_terminal() {
         return Err(usage(
             "what is exported is compressed, and this is a terminal\nhint: -o FILE, or | zstd -d",
         ));
     }
+    let store = args.blobs.as_deref().filter(|_| args.from.scheduler.is_none());
+    let store = store.map(|text| store_url("--blobs", text)).transpose()?;
+    let may_name_a_store = store.is_none() && args.from.scheduler.is_none();
+    let reach = Reach::with(&args.from, store).await?;
     let now = SystemTime::now();
-    let scratch = tempfile::tempdir()?;
-    let asked = seagull_scheduler::Export {
-        state: state.directory,
-        blobs: args.blobs.as_deref().map(|text| store_url("--blobs", text)).transpose()?,
-        scratch: scratch.path().to_owned(),
-        project: (!args.all).then(|| args.project.clone().unwrap_or_else(|| place.project())),
-        since: args.since.map_or(SystemTime::UNIX_EPOCH, |since| since.before(now)),
-        until: args.until.map_or(now, |until| until.before(now)),
-    };
-    let (to, has_store) = (args.to.clone(), asked.blobs.is_some());
-    let written = tokio::task::spawn_blocking(move || match to {
+    let since = args.since.map_or(0, |since| millis(since.before(now)));
+    let until = args.until.map_or(u64::MAX, |until| millis(until.before(now)));
+    let project = (!args.all).then(|| reach.project.clone());
+    let runs = ended(&reach.client, project, since..until).await?;
+    let to: Box<dyn Write> = match &args.to {
         Some(path) => {
-            let failed = || format!("cannot write {}", path.display());
-            write(&asked, File::create(&path).with_context(failed)?).with_context(failed)
+            let file = File::create(path);
+            Box::new(file.with_context(|| format!("cannot write {}", path.display()))?)
         }
-        None => write(&asked, io::stdout()),
-    });
-    let Exported { runs, results, without_text, unreadable } = written.await??;
-    for (run, why) in &unreadable {
-        warn(format!("run {run} is left out: {why}"));
-    }
-    let [runs, results, without_text] =
-        [runs, results, without_text].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
-    if without_text > 0 {
-        let of = count(number(without_text), "failure");
-        let hint =
-            if has_store { "" } else { "\nhint: --blobs names the store that the scheduler keeps logs in" };
-        warn(format!("of {of} the text is not there: stack and fingerprint are empty{hint}"));
-    }
-    let [runs, results] = [runs, results].map(number);
-    say!("{} of {}", count(results, "result"), count(runs, "run"));
+        None => Box::new(io::stdout()),
+    };
+    let written = write(&reach.client, &runs, to).await?;
+    written.tell(may_name_a_store);
+    let results = count(number(written.results), "result");
+    say!("{results} of {}", count(number(runs.len() - written.left_out.len()), "run"));
     Ok(0)
 }
 
+fn millis(at: SystemTime) -> u64 {
+    at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// The runs that have ended within a time, and when: the first to be submitted first.
+async fn ended(
+    client: &Client,
+    project: Option<String>,
+    within: Range<u64>,
+) -> anyhow::Result<Vec<(RunId, u64)>> {
+    let (mut ended, mut after) = (Vec::new(), None);
+    loop {
+        let asked = ListAsked { project: project.clone(), limit: LISTED_RUNS, after };
+        let page = client.list(asked).await?;
+        after = page.last().map(RunOverview::place);
+        if after.is_none() {
+            ended.reverse();
+            return Ok(ended);
+        }
+        ended.extend(page.into_iter().filter_map(|run| match run.state {
+            RunState::Ended { at, .. } => within.contains(&at).then_some((run.run, at)),
+            RunState::UnderWay | RunState::BrokenOff => None,
+        }));
+    }
+}
+
+/// How much was written, and what could not be.
+#[derive(Default)]
+struct Written {
+    results: usize,
+    /// Failures whose text is not kept any more.
+    without_text: usize,
+    /// Runs of which not all is kept that it takes, and why of the last.
+    left_out: Vec<RunId>,
+    why: String,
+}
+
+impl Written {
+    fn tell(&self, may_name_a_store: bool) {
+        let hint = match may_name_a_store {
+            true => "\nhint: --blobs names the store that the scheduler keeps what is not here in",
+            false => "",
+        };
+        if !self.left_out.is_empty() {
+            let named: Vec<_> = self.left_out.iter().take(NAMED).map(RunId::as_str).collect();
+            let more = match self.left_out.len() - named.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let (runs, is) = match self.left_out.len() {
+                1 => ("run", "is"),
+                _ => ("runs", "are"),
+            };
+            warn(format!("{runs} {}{more} {is} left out: {}{hint}", named.join(", "), self.why));
+        }
+        if self.without_text > 0 {
+            let of = count(number(self.without_text), "failure");
+            warn(format!("of {of} the text is not there: stack and fingerprint are empty{hint}"));
+        }
+    }
+}
+
 /// Whole, or it is an error.
-fn write(asked: &seagull_scheduler::Export, out: impl Write) -> anyhow::Result<Exported> {
+async fn write(client: &Client, runs: &[(RunId, u64)], out: impl Write) -> anyhow::Result<Written> {
     let mut lines = zstd::Encoder::new(BufWriter::new(out), LEVEL)?;
     lines.include_checksum(true)?;
-    let mut tell = |line: &seagull_scheduler::ResultLine| {
-        serde_json::to_writer(&mut lines, line)?;
-        lines.write_all(b"\n")
+    let mut written = Written::default();
+    let progress = Progress::new(true);
+    for (done, (run, ended_at)) in runs.iter().enumerate() {
+        let what = || format!("{done} of {} are exported", count(number(runs.len()), "run"));
+        let read = progress.during(what, exported(client, run)).await;
+        let exported = match read.with_context(|| format!("run {run} cannot be read"))? {
+            Ok(exported) => exported,
+            Err(why) => {
+                written.left_out.push(run.clone());
+                written.why = why;
+                continue;
+            }
+        };
+        let wanted = exported.texts();
+        let texts = progress.during(what, texts(client, run, wanted.clone())).await?;
+        written.without_text += wanted.iter().filter(|text| !texts.contains_key(text)).count();
+        written.results += exported.results();
+        exported
+            .tell((run, *ended_at), &texts, |line| {
+                serde_json::to_writer(&mut lines, line)?;
+                lines.write_all(b"\n")
+            })
+            .context(UNWRITTEN)?;
+    }
+    lines.finish().and_then(|mut out| out.flush()).context(UNWRITTEN)?;
+    Ok(written)
+}
+
+/// What a run has come to, or why that is not to be had of this one.
+async fn exported(client: &Client, run: &RunId) -> anyhow::Result<Result<Exported, String>> {
+    let mut exported = Exported::default();
+    let mut notices = client.look_at(run.clone());
+    while let Some(notice) = notices.recv().await {
+        match notice {
+            Notice::Manifest(manifest) => exported.manifest(&manifest),
+            Notice::Items(items) => items.into_iter().for_each(|item| exported.apply(item.event)),
+            Notice::Failed(error) if error.is_of_one() => return Ok(Err(error.to_string())),
+            Notice::Failed(error) => return Err(error.into()),
+            Notice::Disconnected(why) => return Err(anyhow!("{why}")),
+            _ => {}
+        }
+    }
+    Ok(Ok(exported))
+}
+
+/// Those that are kept.
+async fn texts(
+    client: &Client,
+    run: &RunId,
+    wanted: Vec<TextRef>,
+) -> anyhow::Result<HashMap<TextRef, String>> {
+    let mut texts = HashMap::new();
+    let mut trouble = None;
+    let take = |text, read: Result<String, Error>| match read {
+        Ok(content) => drop(texts.insert(text, content)),
+        Err(error) if error.is_of_one() => {}
+        Err(error) => trouble = Some(error),
     };
-    let exported = export(asked, &mut tell).map_err(|error| anyhow!("{error}"))?;
-    lines.finish()?.flush()?;
-    Ok(exported)
+    client.texts(run, wanted, take).await;
+    match trouble {
+        Some(error) => Err(anyhow::Error::new(error).context(format!("what run {run} said cannot be read"))),
+        None => Ok(texts),
+    }
 }

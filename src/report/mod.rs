@@ -4,6 +4,7 @@
 pub mod around;
 mod choice;
 mod ci;
+mod export;
 pub mod file;
 mod html;
 mod human;
@@ -33,6 +34,7 @@ use seagull_proto::convert::Printed;
 
 pub use around::Form;
 pub use choice::{Color, Output};
+pub use export::Exported;
 pub use measured::partial;
 use names::Names;
 pub use tally::{Covered, Tally};

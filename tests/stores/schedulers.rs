@@ -145,7 +145,15 @@ fn what_ended_runs_left_is_read_without_their_scheduler() {
     let rerun = cluster.start_run(&["--run-id", "second", "--select", "failed@first"]).finish();
     rerun.expect(100, &[("test_a.py::test_says", "failed")]);
     assert!(said(&asked(&cluster, &["logs", "first", "test_says"])).contains("words of the test"));
-    // It is not kept here again.
+    // It leaves from there as well, and is not kept here again.
+    let file = cluster.suite.beside("results.jsonl.zst");
+    let exported = said(&asked(&cluster, &["export", "-o", file.to_str().unwrap()]));
+    assert!(exported.contains("3 results of 2 runs"), "{exported}");
+    let lines = String::from_utf8(zstd::stream::decode_all(fs::File::open(file).unwrap()).unwrap()).unwrap();
+    assert!(
+        lines.lines().all(|line| line.contains("::test_passes") || line.contains("words of the test")),
+        "{lines}"
+    );
     assert!(!cluster.suite.beside("scheduler/runs/first").exists());
 }
 

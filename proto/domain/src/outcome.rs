@@ -66,7 +66,7 @@ pub enum Cause {
 }
 
 /// Where a text lies: a range of bytes in the log of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TextRef {
     pub log: AttemptId,
     pub offset: u64,

@@ -22,7 +22,7 @@ use seagull_domain::{RunId, RunState};
 use seagull_proto::convert::ListAsked;
 use seagull_proto::limits::LISTED_RUNS;
 use seagull_proto::status::is_broken_off;
-use seagull_results::Found;
+use seagull_results::{Found, StoreUrl};
 use seagull_scheduler::{Server, Settings};
 use tempfile::TempDir;
 
@@ -51,9 +51,9 @@ const NO_RUNS: &str =
 
 /// The runs of a scheduler, or of a state directory here: those are read through a scheduler in this process that has
 /// no run of its own, so that both are read the same way.
-struct Reach {
-    client: Client,
-    project: String,
+pub struct Reach {
+    pub client: Client,
+    pub project: String,
     /// The state directory, if the runs are here.
     state: Option<PathBuf>,
     /// Keep the scheduler in this process alive.
@@ -61,7 +61,12 @@ struct Reach {
 }
 
 impl Reach {
-    async fn new(from: &FromArgs) -> anyhow::Result<Reach> {
+    pub async fn new(from: &FromArgs) -> anyhow::Result<Reach> {
+        Reach::with(from, None).await
+    }
+
+    /// What the state directory's scheduler has in a store is read from there.
+    pub async fn with(from: &FromArgs, blobs: Option<StoreUrl>) -> anyhow::Result<Reach> {
         let place = Place::here()?;
         place.config.warnings.iter().for_each(warn);
         let project = from.project.clone().unwrap_or_else(|| place.project());
@@ -78,7 +83,7 @@ impl Reach {
         let options = seagull_scheduler::Options {
             journal: scratch.path().to_owned(),
             state: state.directory.clone(),
-            blobs: None,
+            blobs,
             index: None,
             spool: seagull_scheduler::SPOOL_BYTES,
             settings: Settings::default(),

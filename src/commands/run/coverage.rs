@@ -234,7 +234,7 @@ impl Coverage {
     async fn fetch(&self, client: &Client, path: &Path) -> std::io::Result<()> {
         let mut file = BufWriter::new(File::create(path)?);
         let mut written = Ok(());
-        let write = |_, text: Result<String, String>| {
+        let write = |_, text: Result<String, crate::client::Error>| {
             if let (Ok(text), true) = (text, written.is_ok()) {
                 written = writeln!(file, "{}", json!(text));
             }

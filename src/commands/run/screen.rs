@@ -10,7 +10,7 @@ use anyhow::Context;
 use seagull_domain::{Instant, Manifest, RunId, StreamItem, TextRef};
 use seagull_proto::convert::LiveSlot;
 
-use crate::client::{Client, Notice};
+use crate::client::{Client, Error, Notice};
 use crate::errors::{self, say};
 use crate::report::{Files, Live, Output, Report, Settings, clean, count, partial};
 use crate::written::Written;
@@ -170,9 +170,9 @@ async fn fetch(client: &Client, run: &RunId, texts: Vec<TextRef>) -> Fetched {
     let mut fetched = Fetched::new();
     let mut trouble = None;
     let mut missing = 0;
-    let take = |text, read| match read {
+    let take = |text, read: Result<String, Error>| match read {
         Ok(content) => drop(fetched.insert(key(text), content)),
-        Err(error) => (missing, trouble) = (missing + 1, Some(error)),
+        Err(error) => (missing, trouble) = (missing + 1, Some(error.to_string())),
     };
     client.texts(run, texts, take).await;
     if let Some(trouble) = trouble {
