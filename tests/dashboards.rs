@@ -56,6 +56,10 @@ fn answers(url: &str, token: &str, project: &str) {
     assert_eq!(tests(&failed, "results"), ["[3]"]);
     assert!(text(&failed["results"][0], "message").contains("three is refused"));
 
+    for question in ["tests", "search?text=x", "history?test=x"] {
+        let (status, answer) = get(url, token, question);
+        assert!(status == 400 && text(&answer, "error").starts_with("project: "), "{status} {answer}");
+    }
     let history = ask("history?project=PROJECT&test=test_a.py%3A%3Atest_n%5B3%5D");
     assert_eq!((text(&history["runs"][0], "run"), text(&history["runs"][0], "verdict")), ("one", "failed"));
     assert_eq!(tests(&ask("tests?project=PROJECT&by=failing"), "tests"), ["[3]"]);

@@ -19,6 +19,7 @@ use tonic::{Code, Status};
 
 use crate::past;
 use crate::service::Service;
+use crate::test_history;
 
 /// Below which all questions are.
 pub(crate) const ROOT: &str = "/api/v1";
@@ -102,21 +103,22 @@ async fn answer(service: &Arc<Service>, uri: &Uri) -> Result<Value, Status> {
         ["runs", id, "results"] => results(service, id, &query).await,
         ["history"] => {
             query.has_only(&["project", "test", "runs"])?;
-            let (project, test) = (query.text("project"), query.text("test"));
+            let (project, test) = (query.needed("project")?, query.needed("test")?);
             let asked = v1::HistoryRequest { project, test, runs: query.number("runs", 20)? };
-            let history = past::history(service.clone(), asked.try_into()?).await?;
+            let history = test_history::history(service.clone(), asked.try_into()?).await?;
             Ok(json!({
                 "tests": history.tests,
                 "matching": history.matching,
                 "typical_seconds": history.typical_us.map(seconds),
                 "searched": history.searched,
+                "behind": history.behind,
                 "runs": history.runs.iter().map(past_run).collect::<Vec<_>>(),
             }))
         }
         ["tests"] => {
             query.has_only(&["project", "by", "days", "limit"])?;
             let asked = v1::RankRequest {
-                project: query.text("project"),
+                project: query.needed("project")?,
                 ranking: ranking(&query.text("by"))?.into(),
                 days: query.number("days", 7)?,
                 limit: query.number("limit", 20)?,
@@ -127,7 +129,7 @@ async fn answer(service: &Arc<Service>, uri: &Uri) -> Result<Value, Status> {
         ["search"] => {
             query.has_only(&["project", "text", "days", "limit"])?;
             let asked = v1::SearchRequest {
-                project: query.text("project"),
+                project: query.needed("project")?,
                 text: query.text("text"),
                 days: query.number("days", 7)?,
                 limit: query.number("limit", 20)?,
@@ -300,6 +302,12 @@ impl Query {
 
     fn text(&self, name: &str) -> String {
         self.given(name).unwrap_or_default().to_owned()
+    }
+
+    fn needed(&self, name: &str) -> Result<String, Status> {
+        let given = self.given(name).filter(|given| !given.is_empty());
+        let missing = || Status::invalid_argument(format!("{name}: this question needs one"));
+        given.map(str::to_owned).ok_or_else(missing)
     }
 
     fn number(&self, name: &str, default: u32) -> Result<u32, Status> {

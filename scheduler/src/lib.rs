@@ -34,6 +34,7 @@ mod requests;
 mod room;
 mod server;
 mod service;
+mod test_history;
 mod told;
 mod unread;
 mod uploads;

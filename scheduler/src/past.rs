@@ -7,11 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use seagull_domain::{
-    Counts, FailureGroup, NotExecuted, Ranked, RunId, RunOverview, RunState, Seq, TestHistory, TestIndex,
-    Verdict,
+    Counts, FailureGroup, NotExecuted, Ranked, RunId, RunOverview, RunState, Seq, TestIndex, Verdict,
 };
-use seagull_proto::convert::{HistoryAsked, ListAsked, RankAsked, SearchAsked};
-use seagull_proto::limits;
+use seagull_proto::convert::{ListAsked, RankAsked, SearchAsked};
 use seagull_results::index::Window;
 use seagull_scheduler_core::What;
 use tonic::Status;
@@ -230,23 +228,6 @@ pub(crate) fn verdicts(service: &Service, run: &RunId) -> Result<Vec<(String, Ve
     Ok(tests.map(|(test, id)| (id, verdicts.get(&test).copied().unwrap_or(none))).collect())
 }
 
-/// What is kept of the test that is meant, if it is one.
-pub(crate) async fn history(service: Arc<Service>, asked: HistoryAsked) -> Result<TestHistory, Status> {
-    let (of, project) = (service.clone(), asked.project.clone());
-    let runs = usize::try_from(asked.runs).unwrap_or(usize::MAX);
-    let history = blocking(move || known(&of, &asked)).await?;
-    let [id] = history.tests.as_slice() else { return Ok(history) };
-    if history.matching != 1 {
-        return Ok(history);
-    }
-    let (runs, searched) =
-        service.index.history(&project, id, runs).await.map_err(|error| refused(&error))?;
-    if runs.is_empty() && history.learned_from == 0 && service.reads_only {
-        return Ok(TestHistory::default());
-    }
-    Ok(TestHistory { runs, searched, ..history })
-}
-
 /// Archived runs that are made good before they are searched, where they are not indexed yet.
 const MADE_GOOD: usize = 20;
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -268,28 +249,11 @@ pub(crate) fn refused(error: &seagull_results::index::Error) -> Status {
     Status::failed_precondition(error.to_string())
 }
 
-/// Which tests are meant, and what is known of the one, if it is one.
-fn known(service: &Service, asked: &HistoryAsked) -> Result<TestHistory, String> {
-    let found = service.history.find(&asked.project, &asked.test, limits::MATCHES);
-    let found = found.map_err(|error| error.to_string())?;
-    let mut history = TestHistory { tests: found.ids, matching: found.matching, ..TestHistory::default() };
-    // Who learns nothing knows no ids: it takes a whole one.
-    if service.reads_only {
-        (history.tests, history.matching) = (vec![asked.test.clone()], 1);
-    }
-    let [id] = history.tests.as_slice() else { return Ok(history) };
-    let timing = service.history.timing(&asked.project, id).map_err(|error| error.to_string())?;
-    own_index::make_good(service, &asked.project, usize::try_from(asked.runs).unwrap_or(usize::MAX))?;
-    let typical_us = timing.map(|timing| timing.robust_micros());
-    let learned_from = timing.map_or(0, |timing| timing.runs);
-    Ok(TestHistory { typical_us, learned_from, ..history })
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use seagull_domain::{
-        AttemptId, FileTests, Generation, Manifest, Outcome, PastRun, PlanSummary, Record, RunVerdict,
-        SlotNumber, TestResult,
+        AttemptId, FileTests, Generation, Manifest, Outcome, PlanSummary, Record, RunVerdict, SlotNumber,
+        TestResult,
     };
     use seagull_scheduler_core::Fact;
 
@@ -315,7 +279,7 @@ mod tests {
     }
 
     /// Archives a run of the tests `a.py::t0` to `a.py::t2`: one flaky, one failed, one not executed.
-    fn archive(embedded: &Embedded, run: &str, submitted_at: u64) {
+    pub fn archive(embedded: &Embedded, run: &str, submitted_at: u64) {
         let suffixes = (0..3).map(|test| format!("::t{test}")).collect();
         let manifest =
             Manifest { files: vec![FileTests { path: "a.py".into(), suffixes }], ..Manifest::default() };
@@ -446,39 +410,5 @@ mod tests {
             verdicts.iter().map(|(_, verdict)| *verdict).collect::<Vec<_>>(),
             [Verdict::Flaky, rest, rest]
         );
-    }
-
-    #[test]
-    fn a_test_has_a_line_for_each_run_that_had_it() {
-        let embedded = Embedded::new("own");
-        let run = "r".parse().unwrap();
-        archive(&embedded, "r", 7);
-        let rows = ["a.py::t0", "a.py::t1", "gone.py::t"].map(|id| (id.to_owned(), Some(9), Verdict::Passed));
-        embedded.service.history.record(&crate::service::tests::passed(&run, &[]), rows.into_iter()).unwrap();
-        let history = |test: &str| {
-            let asked = HistoryAsked { project: "p".into(), test: test.into(), runs: 9 };
-            tokio::runtime::Runtime::new()
-                .unwrap()
-                .block_on(history(embedded.service.clone(), asked))
-                .unwrap()
-        };
-        let known = history("t0");
-        assert_eq!(
-            (known.tests.as_slice(), known.searched, known.learned_from),
-            (&["a.py::t0".to_owned()][..], 1, 1)
-        );
-        let expected = PastRun {
-            run: run.clone(),
-            submitted_at: 7,
-            verdict: Verdict::Flaky,
-            results: 2,
-            failed: 1,
-            micros: Some(9),
-            executor: Some("e".parse().unwrap()),
-        };
-        assert_eq!(known.runs, [expected]);
-        assert_eq!(history("gone.py::t").runs, []);
-        let many = history("a.py");
-        assert_eq!((many.tests.len(), many.matching, many.searched), (2, 2, 0));
     }
 }

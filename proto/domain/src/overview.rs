@@ -104,4 +104,6 @@ pub struct TestHistory {
     pub runs: Vec<PastRun>,
     /// So many ended runs of the project were searched.
     pub searched: u32,
+    /// So many of its newest that have ended are not indexed yet, and were not.
+    pub behind: u32,
 }

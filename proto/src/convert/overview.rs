@@ -181,6 +181,7 @@ impl From<TestHistory> for v1::HistoryResponse {
             learned_from: history.learned_from,
             runs: history.runs.into_iter().take(limits::SEARCHED_RUNS as usize).map(Into::into).collect(),
             searched: history.searched.min(limits::SEARCHED_RUNS),
+            behind: history.behind.min(limits::SEARCHED_RUNS),
         }
     }
 }
@@ -201,6 +202,7 @@ impl TryFrom<v1::HistoryResponse> for TestHistory {
             learned_from: message.learned_from,
             runs: scalar::list(message.runs, most as usize, "HistoryResponse.runs", TryInto::try_into)?,
             searched: scalar::at_most(message.searched, most, "HistoryResponse.searched")?,
+            behind: scalar::at_most(message.behind, most, "HistoryResponse.behind")?,
         })
     }
 }

@@ -516,6 +516,9 @@ fn a_list_or_a_history_that_breaks_a_bound_is_refused() {
     refused(history(), "HistoryResponse.tests", |m: &mut v1::HistoryResponse| {
         m.tests = vec!["t".repeat(limits::MATCHES_BYTES)];
     });
+    refused(history(), "HistoryResponse.behind", |m: &mut v1::HistoryResponse| {
+        m.behind = limits::SEARCHED_RUNS + 1;
+    });
 }
 
 #[test]

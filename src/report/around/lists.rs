@@ -152,7 +152,12 @@ pub fn history(out: &mut impl Write, form: Form, history: &TestHistory) -> io::R
     })?;
     let had = history.runs.len();
     let searched = count(history.searched, "ended run");
-    writeln!(out, "{had} of {searched} had it; of runs that are no longer kept only durations are known")
+    writeln!(out, "{had} of {searched} had it; of runs that are no longer kept only durations are known")?;
+    match history.behind {
+        0 => Ok(()),
+        1 => writeln!(out, "1 run has ended that is not indexed yet"),
+        behind => writeln!(out, "{behind} runs have ended that are not indexed yet"),
+    }
 }
 
 fn past_object<'a>(test: &'a str, past: &'a PastRun) -> Past<'a> {
@@ -269,6 +274,7 @@ mod tests {
                 past("r-7", Verdict::Passed, 1, 0),
             ],
             searched: 4,
+            behind: 1,
         };
         golden::check("history-human.txt", &written(|out| history(out, Form::HUMAN, &told)));
         golden::check("history.jsonl", &written(|out| history(out, Form::JSON, &told)));

@@ -348,6 +348,7 @@ impl Source {
             learned_from: self.small(u32::MAX),
             runs: self.list(limits::SEARCHED_RUNS.into(), Self::past),
             searched: self.small(limits::SEARCHED_RUNS),
+            behind: self.small(limits::SEARCHED_RUNS),
         }
     }
 
