@@ -67,6 +67,9 @@ fn what_is_old_goes_unless_somebody_keeps_it() {
     for (run, days) in [("new", 0), ("logless", 40), ("old", 100), ("pinned", 100)] {
         kept.ran(run, days);
     }
+    kept.text(&["gc", "--pin", "last"]);
+    assert_eq!(kept.text(&["gc", "--pins"]), "new\n");
+    kept.text(&["gc", "--unpin", "last"]);
     kept.text(&["gc", "--pin", "pinned"]);
     assert_eq!(kept.text(&["gc", "--pins"]), "pinned\n");
     let nowhere = kept.ask(&["gc", "--pin", "nowhere"]);

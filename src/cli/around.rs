@@ -147,6 +147,14 @@ pub struct FromArgs {
     pub state: StateArgs,
 }
 
+impl FromArgs {
+    /// In this state directory.
+    pub fn of(state: StateArgs) -> FromArgs {
+        let (token, tls) = (TokenArgs::default(), TlsArgs::default());
+        FromArgs { scheduler: None, token, tls, project: None, state }
+    }
+}
+
 /// In which form data is written.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Output")]

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use seagull_domain::RunId;
 
-use super::{FormArgs, FromArgs, StateArgs};
+use super::{FormArgs, FromArgs, RunName, StateArgs};
 use crate::duration;
 
 const GC_EXAMPLES: &str = "\
@@ -50,10 +49,10 @@ pub struct Sweep {
     pub dry_run: bool,
     /// Keep these ended runs whatever their age, with all there is of them; nothing is removed
     #[arg(long, value_name = "RUN", num_args = 1..)]
-    pub pin: Vec<RunId>,
+    pub pin: Vec<RunName>,
     /// Keep these runs no longer than others; nothing is removed
     #[arg(long, value_name = "RUN", num_args = 1.., conflicts_with = "pin")]
-    pub unpin: Vec<RunId>,
+    pub unpin: Vec<RunName>,
     /// List the runs that are kept so; nothing is removed
     #[arg(long, conflicts_with_all = ["pin", "unpin"])]
     pub pins: bool,

@@ -13,8 +13,9 @@ use seagull_results::{Class, Retention};
 use seagull_scheduler::{Swept, pin, pinned, sweep};
 use serde::Serialize;
 
+use super::around::Reach;
 use super::{index_address, print, store_url};
-use crate::cli;
+use crate::cli::{self, FromArgs, RunName};
 use crate::config::Ages;
 use crate::errors::{say, usage, warn};
 use crate::memory;
@@ -30,7 +31,7 @@ pub async fn run(args: cli::Sweep) -> anyhow::Result<u8> {
         .ok_or_else(|| usage("nothing is kept here\nhint: --state names the directory of a scheduler"))?;
     let state = state.directory;
     if args.pins || !args.pin.is_empty() || !args.unpin.is_empty() {
-        return pins(&args, &state);
+        return pins(&args, &state).await;
     }
     let retention = retention(&args.ages, &place.config.retention);
     let blobs = args.blobs.as_deref().map(|text| store_url("--blobs", text)).transpose()?;
@@ -70,10 +71,14 @@ fn retention(given: &cli::AgeArgs, settings: &Ages) -> Retention {
     }
 }
 
-fn pins(args: &cli::Sweep, state: &Path) -> anyhow::Result<u8> {
+async fn pins(args: &cli::Sweep, state: &Path) -> anyhow::Result<u8> {
     let all = args.pin.iter().map(|run| (run, true)).chain(args.unpin.iter().map(|run| (run, false)));
-    for (run, is_kept) in all {
-        let done = pin(state, run, is_kept).map_err(|error| anyhow!("{error}"))?;
+    for (name, is_kept) in all {
+        let run = match name {
+            RunName::Id(run) => run.clone(),
+            RunName::Last => Reach::new(&FromArgs::of(args.state.clone())).await?.run(name).await?,
+        };
+        let done = pin(state, &run, is_kept).map_err(|error| anyhow!("{error}"))?;
         done.ok_or_else(|| {
             usage(format!(
                 "no run {run} has ended here, or it is not kept any more\nhint: seagull runs lists them"

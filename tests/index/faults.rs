@@ -298,6 +298,10 @@ fn tls_goes_by_an_authority_of_ones_own() {
         assert!(said.contains("certificate") && said.contains("hint: ?ca=FILE"), "{said}");
         let said = refusal(open(&url("127.0.0.1", &ca)).prepare().await);
         assert!(said.contains("certificate"), "{said}");
+        let said = refusal(open(&url("localhost", "").replace("es+https", "es+http")).prepare().await);
+        assert!(said.contains("HTTP is not spoken there\nhint: an index with TLS"), "{said}");
+        let said = refusal(open(&server.url().replace("es+http", "es+https")).prepare().await);
+        assert!(said.contains("TLS is not spoken there\nhint: an index without TLS"), "{said}");
     });
     assert_eq!(server.count("runs"), 1);
     let nothing: Address = url("localhost", "&ca=/no/such.pem").parse().unwrap();

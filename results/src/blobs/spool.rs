@@ -285,11 +285,11 @@ impl Inner {
         let Error::Store { trouble: Trouble { why, .. }, .. } = error else { return };
         if !state.told.contains(why) {
             state.told.push(*why);
-            let (objects, bytes) = (state.waiting.len(), state.bytes);
-            say(&format!(
-                "{error}\n{objects} objects, {bytes} bytes, wait in {} until it does",
-                self.directory.display()
-            ));
+            let (waiting, bytes) = match (state.waiting.len(), state.bytes) {
+                (1, bytes) => ("1 object waits".to_owned(), bytes),
+                (objects, bytes) => (format!("{objects} objects wait"), bytes),
+            };
+            say(&format!("{error}\n{waiting} in {} until it does, {bytes} bytes", self.directory.display()));
         }
         // What comes meanwhile wakes nobody out of the pause: the store is as it is.
         drop(state);

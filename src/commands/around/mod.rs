@@ -95,7 +95,7 @@ impl Reach {
         Ok(Reach { client, project, state: Some(state.directory), _server: Some((server, scratch)) })
     }
 
-    async fn run(&self, name: &RunName) -> anyhow::Result<RunId> {
+    pub async fn run(&self, name: &RunName) -> anyhow::Result<RunId> {
         if let RunName::Id(run) = name {
             return Ok(run.clone());
         }

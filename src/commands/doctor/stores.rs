@@ -68,6 +68,12 @@ async fn index(address: &Address, findings: &mut Findings) -> anyhow::Result<()>
 
 async fn store(url: &StoreUrl, findings: &mut Findings) -> anyhow::Result<()> {
     let name = url.to_string();
+    if let StoreUrl::File(directory) = url
+        && !directory.exists()
+    {
+        let finding = Finding::warning("store", format!("{name} is not there"));
+        return findings.tell(finding.hint("a scheduler makes the directory when it starts"));
+    }
     let store = match open_store(url) {
         Ok(store) => store,
         Err(error) => return findings.tell(Finding::error("store", &error.into())),

@@ -153,8 +153,17 @@ impl Wire {
             }
             source = cause.source();
         }
+        // No library has kinds for these.
         if why.contains("certificate") {
             return self.refused(why, "?ca=FILE names the authority that its certificate is from");
+        }
+        if why.contains("InvalidContentType") {
+            return self
+                .refused("TLS is not spoken there", "an index without TLS is es+http://HOST:PORT/PREFIX");
+        }
+        if why.contains("invalid HTTP version") {
+            return self
+                .refused("HTTP is not spoken there", "an index with TLS is es+https://HOST:PORT/PREFIX");
         }
         self.unavailable(why)
     }
