@@ -190,7 +190,7 @@ class Discovery:
                 @pytest.mark.seagull(environment="cache")
                 @pytest.mark.seagull
                 def test_c(self): pass
-                @pytest.mark.seagull(other=1)
+                @pytest.mark.seagull
                 def test_d(self): pass
             """
         plain = "def test_e(): pass\ndef test_seagull(): pass"
@@ -200,6 +200,15 @@ class Discovery:
         db = ["test_a.py::TestB::test_b", "test_a.py::TestB::test_d"]
         expected = {"web": ["test_a.py::test_a"], "db": db, "cache": ["test_a.py::TestB::test_c"]}
         self.assertEqual(needs, expected)
+
+    def test_a_marker_that_names_no_environment_fails_the_discovery(self):
+        for said in ('env="db"', '"db"', 'environment="db", other=1', "environment=None"):
+            source = "import pytest\n@pytest.mark.seagull({})\ndef test_a(): pass".format(said)
+            failed = self.failed_discovery({"test_a.py": source, "pytest.ini": "[pytest]\n"})
+            said = said.replace('"', "'")
+            expected = "test_a.py::test_a: @pytest.mark.seagull({}) names no environment: ".format(said)
+            self.assertTrue(failed["message"].startswith(expected), failed)
+            self.assertTrue(failed["message"].endswith('it takes environment="NAME" and nothing else'), failed)
 
     def test_zero_tests(self):
         worker = self.worker(self.suite({"helper.py": ""}))

@@ -178,19 +178,25 @@ class Collection:
 
     def environments(self):
         """The tests that name each environment that they need (`@pytest.mark.seagull(environment=...)`); the marker that is
-        closest to the test counts."""
+        closest to the test counts. One that says anything else is an error: it was to name one."""
         needs = collections.defaultdict(list)
         for nodeid, item in self.index.items():
             if "seagull" not in item.keywords:
                 continue
-            names = (mark.kwargs.get("environment") for mark in item.iter_markers("seagull"))
-            name = next((name for name in names if name is not None), None)
+            marks = list(item.iter_markers("seagull"))
+            for mark in marks:
+                if mark.args or set(mark.kwargs) - {"environment"} or not all(map(is_text, mark.kwargs.values())):
+                    said = [*map(repr, mark.args), *map("{0[0]}={0[1]!r}".format, mark.kwargs.items())]
+                    message = '{}: @pytest.mark.seagull({}) names no environment: it takes environment="NAME" and nothing else'
+                    raise pytest.UsageError(message.format(nodeid, ", ".join(said)))
+            name = next((mark.kwargs["environment"] for mark in marks if mark.kwargs), None)
             if name is not None:
-                needs[str(name)].append(nodeid)
+                needs[name].append(nodeid)
         return needs
 
-    def report(self):
-        """Sends the discovery: the tests in the session's order and what a person should know of them."""
+    def report(self, needs):
+        """Sends the discovery: the tests in the session's order and what a person should know of them. `needs`: of each
+        environment, its tests."""
         event = self.channel.event
         for path, suffixes in stretches(self.index):
             event("file", path=path, suffixes=suffixes)
@@ -206,7 +212,7 @@ class Collection:
             event("relation", tests=tests, ordered=True)
         for path, digest in self.hooked.items():
             event("hooked", path=path, digest=digest)
-        for name, tests in self.environments().items():
+        for name, tests in needs.items():
             for first in range(0, len(tests), NAMED_IN_A_LINE):
                 event("needs", tests=tests[first : first + NAMED_IN_A_LINE], environment=name)
         for path, reason in self.skipped.items():
@@ -215,6 +221,10 @@ class Collection:
             event("duplicate", id=nodeid)
         event("discovered", tests=len(self.index) + len(entries), deselected=self.deselected)
         self.channel.flush()
+
+
+def is_text(value):
+    return isinstance(value, str)
 
 
 def collected_first(cls):

@@ -186,11 +186,13 @@ class Worker:
     def pytest_runtestloop(self, session):
         if self.trouble.told is not None:
             return True
-        self.trouble.collected = True
         self.collection.begin()
+        discovers = self.settings.get("discover")
+        needs = self.collection.environments() if discovers else {}
+        self.trouble.collected = True
         self.take_teardown(session)
-        if self.settings.get("discover"):
-            self.collection.report()
+        if discovers:
+            self.collection.report(needs)
         try:
             self.run_tests()
         except (KeyboardInterrupt, pytest.exit.Exception) as error:
