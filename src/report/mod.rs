@@ -6,6 +6,7 @@ mod choice;
 mod ci;
 mod export;
 pub mod file;
+mod held;
 mod html;
 mod human;
 mod json;

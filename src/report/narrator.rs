@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use seagull_domain::{
-    ExecutorId, Framework, Hold, InfraCause, NotExecuted, Outcome, PlanSummary, Recall, RunEvent, Sickness,
+    ExecutorId, Framework, InfraCause, NotExecuted, Outcome, PlanSummary, Recall, RunEvent, Sickness,
     SlotNumber, TestCause, TestIndex, TestResult, Verdict,
 };
 
+use super::held;
 use super::tally::Tally;
 use super::text::{Paint, clean, count, duration, message, micros, millis, number, one_line, timeless};
 
@@ -122,7 +123,9 @@ impl Narrator {
                 let message = self.anew(&title, message(&error.message, MESSAGE_WIDTH));
                 Some(format!("{} {title}: {message}", paint.bad("SUITE ERROR")))
             }
-            RunEvent::Held { test, hold, executor, .. } => Some(held(paint, tally, *test, hold, executor)),
+            RunEvent::Held { test, hold, executor, .. } => {
+                Some(format!("{} {}", paint.odd("HELD"), held::told(tally, *test, hold, executor)))
+            }
             RunEvent::AttemptLost { executor, cause, message, tests, suspect, .. } => {
                 let lost = self.attempt_lost(executor, *cause, message, *tests);
                 let suspect = suspect.map(|test| one_line(&tally.names.id(test), ID_WIDTH));
@@ -331,23 +334,4 @@ pub fn plan_line(plan: &PlanSummary) -> String {
         text += &format!("; {} without a history of {whose} own", count(plan.unknown, "test"));
     }
     text
-}
-
-/// Whose services stay, how long, and how they are had.
-fn held(paint: Paint, tally: &Tally, test: Option<TestIndex>, hold: &Hold, executor: &ExecutorId) -> String {
-    let id = test.map_or("a test".to_owned(), |test| one_line(&tally.names.id(test), ID_WIDTH));
-    let lasts = tally.spec.as_ref().and_then(|spec| spec.hold_ms).map(crate::duration::written);
-    let lasts = lasts.map(|lasts| format!(" for {lasts}")).unwrap_or_default();
-    let Hold { environment, sandbox, .. } = hold;
-    let of = tally.spec.as_ref().and_then(|spec| spec.suite.environments.get(environment));
-    // They publish no ports: who is beside tests in an image reaches them.
-    let had = match of.is_some_and(|environment| environment.container.is_some()) {
-        true => "docker exec -it CONTAINER sh is in one of them, ".to_owned(),
-        false => format!("seagull services shell {environment} has them, "),
-    };
-    format!(
-        "{} the services of {id} stay on {executor}{lasts}: there, {had}\
-         docker ps --filter label=seagull.sandbox={sandbox} lists them, seagull services down {environment} removes them",
-        paint.odd("HELD")
-    )
 }

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use seagull_domain::{ExecutorId, PlanSummary, SuiteError, TestCause, TestIndex, Verdict};
 
 use super::ci::{Annotation, Kind, Lines, Log};
+use super::held;
 use super::tally::{Execution, Tally, TestRecord};
 use super::text::{Paint, clean, count, duration, message, micros, millis, number, one_line, parts, times};
 use super::{Closing, Texts};
@@ -48,6 +49,7 @@ pub fn write(
     page.plan()?;
     page.renewals()?;
     page.losses()?;
+    page.held()?;
     page.annotations()?;
     page.next_steps(closing)?;
     page.verdict()
@@ -318,6 +320,19 @@ impl<'a, W: Write> Page<'a, W> {
             "after {tests} a worker had more than {limit}; most after {}: {most}",
             self.id(test)
         )
+    }
+
+    /// What is still there of the run.
+    fn held(&mut self) -> io::Result<()> {
+        let tally = self.tally;
+        if tally.held.is_empty() {
+            return Ok(());
+        }
+        self.heading("held")?;
+        for (test, hold, executor) in tally.held.iter().take(LISTED) {
+            writeln!(self.out, "{}", held::told(tally, *test, hold, executor))?;
+        }
+        self.more(tally.held.len(), LISTED)
     }
 
     fn losses(&mut self) -> io::Result<()> {

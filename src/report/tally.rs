@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seagull_domain::{
-    Attachment, AttemptId, Counts, ExecutorId, Framework, Generation, Instant, Manifest, NotExecuted,
+    Attachment, AttemptId, Counts, ExecutorId, Framework, Generation, Hold, Instant, Manifest, NotExecuted,
     Outcome, PlanSummary, RunEvent, RunId, RunSpec, RunVerdict, Seq, SlotNumber, Standing, StreamItem,
     SuiteError, TestCause, TestIndex, TestResult, TextRef, Verdict,
 };
@@ -43,6 +43,8 @@ pub struct Tally {
     pub suite_errors: Vec<SuiteError>,
     /// What was left by nobody knows which test.
     pub attached: Vec<Attached>,
+    /// Sandboxes that stay for a while, each with the test that it is of.
+    pub held: Vec<(Option<TestIndex>, Hold, ExecutorId)>,
     pub discovery_failures: Vec<String>,
     pub stopping: Option<NotExecuted>,
     /// Whether it waits, or has waited, for its client's word.
@@ -184,6 +186,7 @@ impl Tally {
             early: BTreeMap::new(),
             suite_errors: Vec::new(),
             attached: Vec::new(),
+            held: Vec::new(),
             discovery_failures: Vec::new(),
             stopping: None,
             judged: false,
@@ -261,11 +264,13 @@ impl Tally {
                     None => self.attached.push(attached),
                 }
             }
+            RunEvent::Held { test, hold, executor, .. } => {
+                self.held.push((*test, hold.clone(), executor.clone()));
+            }
             RunEvent::TakenBack { .. }
             | RunEvent::TestCutOff { .. }
             | RunEvent::Coverage { .. }
             | RunEvent::Images { .. }
-            | RunEvent::Held { .. }
             | RunEvent::ExecutorDrained { .. }
             | RunEvent::ExecutorCordoned { .. }
             | RunEvent::ExecutorBack { .. }
