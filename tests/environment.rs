@@ -108,7 +108,7 @@ fn a_setup_that_fails_is_no_fault_of_the_tests_and_tells_why() {
     let lost = run.all("attempt_lost");
     assert!(!lost.is_empty(), "{:?}", run.events);
     for lost in lost {
-        assert_eq!(text(lost, "cause"), "sandbox start failed");
+        assert_eq!(text(lost, "cause"), "sandbox failed");
         let message = text(lost, "message");
         assert!(message.starts_with("setup failed, exit code 9 after "), "{message}");
         assert!(message.ends_with("\nno such package"), "{message}");

@@ -195,14 +195,14 @@ fn what_does_not_start_is_an_infrastructure_cause_with_the_services_last_words()
     finished.expect(
         101,
         &[
-            ("tests/db/test_a.py::test_x", "not_executed: sandbox start failed"),
+            ("tests/db/test_a.py::test_x", "not_executed: sandbox failed"),
             ("tests/test_b.py::test_y", "passed"),
         ],
     );
     let lost = finished.all("attempt_lost");
     // Nobody else will ever be there.
     assert!(lost.len() <= 12, "{} attempts", lost.len());
-    let said = lost.iter().find(|event| text(event, "cause") == "sandbox start failed").expect("it is told");
+    let said = lost.iter().find(|event| text(event, "cause") == "sandbox failed").expect("it is told");
     assert!(
         said.to_string().contains("keeper ended before it was ready: exit code 7; it said last:\\n  no disk"),
         "{said}"

@@ -161,7 +161,7 @@ fn commands_that_do_not_work_are_never_green() {
     let suite = command(&["many::a", "many::b", "many::c", "many::d", "many::e"]);
     suite.write("seagull.toml", "[command]\ndiscover = 'cat ids.txt'\nrun = 'echo broken >&2; exit 7'\n");
     let run = suite.run(&["--slots", "1"]);
-    assert_eq!(text(run.all("attempt_lost")[0], "cause"), "sandbox start failed");
+    assert_eq!(text(run.all("attempt_lost")[0], "cause"), "sandbox failed");
     // Cut to bundles of one or two, it may seem to be the test that ends the command.
     let red = |verdict: &String| verdict.starts_with("not_executed") || verdict == "failed";
     assert!(run.counts().keys().all(red), "{:?}", run.counts());

@@ -182,7 +182,7 @@ words!(InfraCause {
     SpotNotice => "spot notice",
     Drained => "drained",
     ArtifactUnavailable => "artifact unavailable",
-    SandboxFailed => "sandbox start failed",
+    SandboxFailed => "sandbox failed",
     MachineOutOfMemory => "machine out of memory",
     EnvironmentDiffers => "environment differs",
 });

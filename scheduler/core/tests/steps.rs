@@ -188,7 +188,7 @@ fn a_discovery_that_never_succeeds_says_why() {
         world.attempt(attempt, AttemptState::Ended(cause));
         facts = world.report(Vec::new()).0;
     }
-    let message = "no discovery succeeded in 3 attempts; the last: sandbox start failed: no interpreter";
+    let message = "no discovery succeeded in 3 attempts; the last: sandbox failed: no interpreter";
     assert!(facts.contains(&What::DiscoveryFailed { message: message.into() }), "{facts:?}");
 }
 

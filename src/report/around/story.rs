@@ -81,6 +81,8 @@ pub struct CutOff {
     /// For how many milliseconds it was heard to be.
     pub ran_ms: u64,
     pub why: String,
+    /// What was said of its end.
+    pub message: String,
 }
 
 /// A test before it in its *ordered* relation.
@@ -165,6 +167,8 @@ pub struct Teller<'t> {
     verdict: Option<Verdict>,
     lost: Vec<(ExecutorId, InfraCause)>,
     paid: Vec<Loss>,
+    /// The attempt that was lost last, and what was said of that.
+    lost_last: Option<(AttemptId, String)>,
     suspect: Option<ExecutorId>,
     cut_off: Vec<CutOff>,
     stopping: Option<NotExecuted>,
@@ -222,6 +226,7 @@ impl<'t> Teller<'t> {
             verdict: None,
             lost: Vec::new(),
             paid: Vec::new(),
+            lost_last: None,
             suspect: None,
             cut_off: Vec::new(),
             stopping: None,
@@ -287,6 +292,7 @@ impl<'t> Teller<'t> {
                 if suspect.is_some_and(|test| self.is_meant(test)) {
                     self.suspect = Some(executor.clone());
                 }
+                self.lost_last = Some((attempt, message.clone()));
                 if charged.iter().any(|test| self.is_meant(*test)) {
                     self.paid.push(Loss { attempt, executor: executor.clone(), cause, message });
                 }
@@ -307,7 +313,9 @@ impl<'t> Teller<'t> {
             }
             RunEvent::TestCutOff { test, attempt, executor, ran_ms, cause } if self.is_meant(test) => {
                 let why = self.why_cut_off(&executor, cause);
-                self.cut_off.push(CutOff { attempt, executor, ran_ms, why });
+                let of_it = self.lost_last.take().filter(|(lost, _)| *lost == attempt);
+                let message = of_it.map(|(_, message)| message).unwrap_or_default();
+                self.cut_off.push(CutOff { attempt, executor, ran_ms, why, message });
             }
             RunEvent::Stopping { reason } => {
                 self.stopping = Some(reason);

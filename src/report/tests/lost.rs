@@ -87,7 +87,7 @@ fn who_lost_what_is_named_and_what_is_given_back_is_not_lost() {
     assert_eq!(
         last_line_of_losses(&text),
         "e-1: executor lost, 2 times\n\
-         e-2: 2 attempts lost (sandbox start failed)\n\
+         e-2: 2 attempts lost (sandbox failed)\n\
          e-3: 1 attempt given back (drained)\n\
          4 attempts lost, which is no failure of a test"
     );
@@ -370,6 +370,15 @@ fn a_test_that_was_cut_off_says_where_it_ran_and_why_it_has_no_result_of_that() 
     let handed_back = text(vec![drains, cut_off("e-1", Some(cause))]);
     let line = "\ncut off after 1 min 46 s, attempt 10 on e-1: spot notice (a file)\n";
     assert!(handed_back.contains(line), "{handed_back}");
+    let mut broke = lost(10, "e-1", InfraCause::SandboxFailed, 1, None);
+    if let Step::Event(event) = &mut broke
+        && let RunEvent::AttemptLost { message, .. } = &mut **event
+    {
+        *message = "db ended while tests used it: exit code 3; it said last:\n  PANIC:  no space".to_owned();
+    }
+    let gone = text(vec![broke, cut_off("e-1", Some(InfraCause::SandboxFailed))]);
+    let words = "attempt 10 on e-1: sandbox failed\n    db ended while tests used it: exit code 3; it said last:\n      PANIC:  no space\n";
+    assert!(gone.contains(words), "{gone}");
     let slower = text(vec![cut_off("e-1", None)]);
     assert!(slower.contains(" on e-1: another attempt had its result\n"), "{slower}");
     let stopping = script::event(RunEvent::Stopping { reason: NotExecuted::FailFast });
@@ -465,5 +474,5 @@ fn a_run_is_explained_with_what_became_of_its_coverage() {
 #[test]
 fn a_discovery_that_is_lost_has_no_tests() {
     let text = plain_output(&with(vec![lost(1, "e-1", InfraCause::SandboxFailed, 0, None)]), true);
-    assert!(text.contains("ATTEMPT LOST on e-1 (sandbox start failed)\n"), "{text}");
+    assert!(text.contains("ATTEMPT LOST on e-1 (sandbox failed)\n"), "{text}");
 }

@@ -54,6 +54,7 @@ struct CutOffObject<'a> {
     executor: &'a str,
     seconds: f64,
     why: &'a str,
+    message: &'a str,
 }
 
 /// An executor that was lost with the test in flight.
@@ -116,8 +117,9 @@ pub fn explain_test(out: &mut impl Write, form: Form, story: &Story, access: &[S
     }
     let paid_for = |of: &CutOff| story.paid.iter().any(|loss| loss.attempt == of.attempt);
     for cut_off in story.cut_off.iter().filter(|of| !paid_for(of)) {
-        let CutOff { attempt, executor, ran_ms, why } = cut_off;
+        let CutOff { attempt, executor, ran_ms, why, message } = cut_off;
         writeln!(out, "cut off after {}, attempt {attempt} on {executor}: {why}", millis(*ran_ms))?;
+        words(out, message)?;
     }
     for (executor, reason) in &story.missing {
         writeln!(out, "not found on {executor}: {}", message(reason, WIDTH))?;
@@ -154,12 +156,7 @@ pub fn explain_test(out: &mut impl Write, form: Form, story: &Story, access: &[S
         if !story.attached.is_empty() {
             writeln!(out, "what it left:     {}", command("attachments"))?;
         }
-        let environment = story.spec.suite.environment(story.environment);
-        match environment.is_some_and(|(_, environment)| environment.container.is_some()) {
-            // Nothing is repeated in an image.
-            true => writeln!(out, "run it again:     {}", quoted(["seagull", "run", &story.id]))?,
-            false => writeln!(out, "run it so again:  {}", command("repro"))?,
-        }
+        writeln!(out, "run it so again:  {}", command("repro"))?;
     }
     Ok(())
 }
@@ -207,11 +204,15 @@ fn paid(out: &mut impl Write, story: &Story) -> io::Result<()> {
         let ran = story.cut_off.iter().find(|cut_off| cut_off.attempt == attempt);
         let ran = ran.map(|cut_off| format!(", after {}", millis(cut_off.ran_ms))).unwrap_or_default();
         writeln!(out, "loss {number} of at most {most}: {cause}, attempt {attempt} on {executor}{ran}")?;
-        if !loss.message.is_empty() {
-            writeln!(out, "    {}", message(&loss.message, WIDTH))?;
-        }
+        words(out, &loss.message)?;
     }
     Ok(())
+}
+
+/// What was said of an end, which may be the last lines of somebody's log.
+fn words(out: &mut impl Write, text: &str) -> io::Result<()> {
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines.try_for_each(|line| writeln!(out, "    {}", one_line(line, WIDTH)))
 }
 
 /// What speaks for the test having killed its executors.
@@ -353,6 +354,7 @@ fn cut_off_object(cut_off: &CutOff) -> CutOffObject<'_> {
         executor: cut_off.executor.as_str(),
         seconds: cut_off.ran_ms as f64 / 1e3,
         why: &cut_off.why,
+        message: &cut_off.message,
     }
 }
 
