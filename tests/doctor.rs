@@ -306,4 +306,6 @@ fn an_engine_is_looked_for_only_where_services_need_one() {
     );
     assert!(said.contains(&expected), "{said}");
     assert!(said.contains("hint: start Docker, or say where it is with DOCKER_HOST"), "{said}");
+    let at = |check: &str| said.find(check).unwrap_or_else(|| panic!("no {check}: {said}"));
+    assert!(at(" docker ") < at(" framework "), "what nothing runs without is looked for first: {said}");
 }

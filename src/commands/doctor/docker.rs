@@ -2,13 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use seagull_domain::Definition;
+use seagull_domain::{Definition, Suite, TestContainer};
 use seagull_executor::docker::Engine;
 
 use super::finding::{Finding, Findings};
 use crate::place::Place;
 
 const CHECK: &str = "docker";
+
+/// What a suite is discovered in, if not on this machine.
+pub fn image(place: &Place) -> Option<&TestContainer> {
+    place.config.environments.get(Suite::DEFAULT)?.environment.container.as_ref()
+}
 
 /// Nothing is said where no environment needs an engine.
 pub async fn examine(place: &Place, findings: &mut Findings) -> anyhow::Result<()> {

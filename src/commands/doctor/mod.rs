@@ -12,6 +12,7 @@ pub(super) mod trial;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use seagull_domain::{Suite, TestContainer};
 use seagull_executor::interpreter::{self, Found};
 use seagull_executor::setup::Prepared;
 
@@ -71,6 +72,7 @@ async fn examine(args: &cli::Doctor, findings: &mut Findings) -> anyhow::Result<
         Err(error) => return findings.tell(Finding::error("settings", &error)),
     };
     settings(&place, findings)?;
+    docker::examine(&place, findings).await?;
     let run = run_args(args);
     if let Err(error) = super::run::paths::check(&run, &place) {
         return findings.tell(Finding::error("paths", &error));
@@ -82,7 +84,6 @@ async fn examine(args: &cli::Doctor, findings: &mut Findings) -> anyhow::Result<
         let ground = Ground { home: home.path(), state: &state, prepared };
         suite::examine(&run, &place, &ground, findings).await?;
     }
-    docker::examine(&place, findings).await?;
     artifact::examine(&run, &place, args.scheduler.is_some(), findings).await?;
     match &args.scheduler {
         Some(url) => scheduler::examine(url, (&args.token, &args.tls), findings).await,
@@ -159,8 +160,16 @@ async fn ready(
     };
     findings.tell(finding)?;
     let Some(prepared) = setup::examine(run, place, state, findings).await? else { return Ok(None) };
-    let is_pytest = name == framework::Name::Pytest;
-    let works = !is_pytest || python(run, place, prepared.as_ref(), findings).await?;
+    let works = match (name == framework::Name::Pytest, docker::image(place)) {
+        (false, _) => true,
+        (true, Some(container)) => {
+            let TestContainer { python, image, .. } = container;
+            let said = format!("{python} of the image {image}, by [environment.{}]", Suite::DEFAULT);
+            findings.tell(Finding::ok("interpreter", said))?;
+            true
+        }
+        (true, None) => python(run, place, prepared.as_ref(), findings).await?,
+    };
     Ok(works.then_some(prepared))
 }
 
