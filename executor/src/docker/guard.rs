@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
@@ -40,6 +40,8 @@ const TRIES: u32 = 120;
 const AGAIN: Duration = Duration::from_secs(5);
 /// How often objects that stay are looked for: whoever removed them may not have known of the guard.
 const LOOK: Duration = Duration::from_secs(60);
+/// How often its file is: without the state directory that it is in, nobody finds the objects any more.
+const LOOK_HERE: Duration = Duration::from_secs(5);
 
 /// The owner's end.
 #[derive(Debug)]
@@ -114,7 +116,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let Ok(runtime) = runtime else { return ExitCode::FAILURE };
-    let cleared = runtime.block_on(guard(owner, lease));
+    let cleared = runtime.block_on(guard(&path, owner, lease));
     vault::forget_owner(owner);
     // One that lives sees to it itself.
     for home in home {
@@ -140,7 +142,7 @@ fn forget(path: &Path, locked: File) {
 }
 
 /// Waits until the objects are to go, and removes them; whether none is left.
-async fn guard(owner: &str, lease: u64) -> bool {
+async fn guard(path: &Path, owner: &str, lease: u64) -> bool {
     let Ok(mut terminated) = signal(SignalKind::terminate()) else { return false };
     let (sender, owner_gone) = oneshot::channel();
     // Reading a pipe blocks, and nothing else is to read it.
@@ -155,16 +157,25 @@ async fn guard(owner: &str, lease: u64) -> bool {
     };
     let Some(end) = keeps else { return clear(&filter, LOOKS).await };
     let lease = end.unwrap_or(lease);
+    let mut looked = Instant::now();
     loop {
         tokio::select! {
-            () = tokio::time::sleep(LOOK.min(Duration::from_secs(lease.saturating_sub(now())))) => {}
+            () = tokio::time::sleep(LOOK_HERE.min(Duration::from_secs(lease.saturating_sub(now())))) => {}
             _ = terminated.recv() => return clear(&filter, 0).await,
         }
+        if now() < lease && looked.elapsed() < LOOK && !is_gone(path) {
+            continue;
+        }
+        looked = Instant::now();
         let is_empty = async { Ok::<_, Error>(Engine::connect().await?.list(&filter).await?.is_empty()) };
-        if now() >= lease || is_empty.await.unwrap_or(false) {
+        if now() >= lease || is_gone(path) || is_empty.await.unwrap_or(false) {
             return clear(&filter, 0).await;
         }
     }
+}
+
+fn is_gone(path: &Path) -> bool {
+    path.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Whether the objects are to stay, and until when if that is not the end of their lease.

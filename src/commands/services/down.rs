@@ -6,11 +6,12 @@ use std::io::Write;
 use seagull_executor::docker::{Engine, Kind, Object, terminate};
 use serde_json::json;
 
-use super::place;
 use super::site::Site;
+use super::{place, unknown};
 use crate::cli;
 use crate::commands::print;
 use crate::errors::say;
+use crate::place::Place;
 use crate::report::{Output, count, number};
 use crate::state::State;
 
@@ -26,6 +27,14 @@ pub async fn run(down: &cli::Down) -> anyhow::Result<u8> {
         Some(name) => BTreeSet::from([name.clone()]),
         None => site.objects(&engine).await?.into_iter().map(|object| object.labels.environment).collect(),
     };
+    if let Some(name) = args.environment.as_ref().filter(|name| !is_known(name, &place, &site)) {
+        let objects = site.objects(&engine).await?;
+        if !objects.iter().any(wanted) {
+            let there = place.config.environments.keys().map(String::as_str);
+            let up = objects.iter().map(|object| object.labels.environment.as_str());
+            return Err(unknown(name, there.chain(up)));
+        }
+    }
     let _work = environments.iter().map(|name| site.work_on(name)).collect::<Result<Vec<_>, _>>()?;
     let objects: Vec<Object> = site.objects(&engine).await?.into_iter().filter(wanted).collect();
     engine.remove(&objects).await?;
@@ -52,6 +61,11 @@ pub async fn run(down: &cli::Down) -> anyhow::Result<u8> {
         say!("nothing is up");
     }
     Ok(0)
+}
+
+/// Whether it is written, or was up.
+fn is_known(name: &str, place: &Place, site: &Site) -> bool {
+    place.config.environments.contains_key(name) || site.whole(name).is_some()
 }
 
 /// `2 containers, 1 network removed`.

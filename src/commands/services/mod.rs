@@ -8,6 +8,7 @@ pub mod site;
 mod templates;
 pub mod up;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use seagull_domain::Definition;
@@ -37,23 +38,38 @@ fn place() -> anyhow::Result<Place> {
 /// The environment that is named, or the only one there is.
 fn definition(place: &Place, named: &Named) -> anyhow::Result<Arc<Definition>> {
     let all = &place.config.environments;
-    let names = || all.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
     let found = match (&named.environment, all.len()) {
         (Some(name), _) => match all.get(name) {
             Some(definition) => definition,
             None if all.is_empty() => return Err(none()),
-            None => {
-                let meant = nearest(name, all.keys().map(String::as_str));
-                let hint = meant
-                    .map_or_else(|| format!("there is {}", names()), |name| format!("did you mean {name}?"));
-                return Err(usage(format!("there is no [environment.{name}]\nhint: {hint}")));
-            }
+            None => return Err(unknown(name, all.keys().map(String::as_str))),
         },
         (None, 0) => return Err(none()),
         (None, 1) => all.values().collect::<Vec<_>>()[0],
-        (None, _) => return Err(usage(format!("which environment?\nhint: name one of {}", names()))),
+        (None, _) => {
+            let names: Vec<&str> = all.keys().map(String::as_str).collect();
+            return Err(usage(format!("which environment?\nhint: name one of {}", names.join(", "))));
+        }
     };
+    if found.services.is_empty() {
+        let name = &found.name;
+        return Err(usage(format!(
+            "[environment.{name}] has no services\nhint: its tests run in its image, which seagull run starts"
+        )));
+    }
     Ok(Arc::new(found.clone()))
+}
+
+/// An environment that there is not, of those that there are.
+fn unknown<'a>(name: &str, there: impl Iterator<Item = &'a str>) -> anyhow::Error {
+    let there: BTreeSet<&str> = there.collect();
+    let names = || there.iter().copied().collect::<Vec<_>>().join(", ");
+    let hint = match nearest(name, there.iter().copied()) {
+        _ if there.is_empty() => "seagull.toml has none".to_owned(),
+        Some(meant) => format!("did you mean {meant}?"),
+        None => format!("there is {}", names()),
+    };
+    usage(format!("there is no [environment.{name}]\nhint: {hint}"))
 }
 
 fn none() -> anyhow::Error {
