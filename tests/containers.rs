@@ -59,6 +59,8 @@ def test_its_files_are_its_own(tmp_path):
     here.write_text("changed")
     pathlib.Path("seagull.toml").unlink()
     (tmp_path / "x").touch()
+def test_without_what_is_kept_of_runs():
+    assert os.listdir(".seagull") == []
 def test_secrets():
     assert os.environ["KEY"] == "hunter2 is long"
     assert b"hunter2" not in pathlib.Path("/proc/1/environ").read_bytes()
@@ -85,7 +87,7 @@ fn tests_run_in_an_image_beside_their_services_on_files_of_their_own() {
                      def test_on_the_machine():\n    assert 'MEETING_PLACE' in os.environ\n";
     let suite = suite(&[("tests/db/test_in.py", INSIDE), ("tests/test_out.py", elsewhere)]);
     let finished = run(&docker, &suite, &["tests"]);
-    finished.expect_counts(0, &[("passed", 6)]);
+    finished.expect_counts(0, &[("passed", 7)]);
     assert_eq!(suite.read("tests/db/test_in.py"), INSIDE);
     assert!(!suite.path().join("tests/db/written").exists() && suite.path().join("seagull.toml").exists());
 }
@@ -276,4 +278,23 @@ fn a_run_that_is_killed_or_interrupted_takes_its_containers_along() {
         suite.marked().all_gone_within(GUARDED);
         assert_eq!(docker.objects(&suite), [""; 0], "{signal}");
     }
+}
+
+#[test]
+fn the_doctor_looks_for_no_interpreter_here_where_tests_run_in_an_image() {
+    let Some(docker) = Docker::get() else { return };
+    let suite = suite(&[("tests/test_a.py", "def test_x():\n    pass\n")]);
+    let toml = suite.read("seagull.toml").replace("[environment.plain]", "[environment.default]");
+    suite.write(
+        "seagull.toml",
+        &format!("{toml}\n[pytest]\npython = \"/nowhere/python\"\n[artifact]\nroot = \".\"\n"),
+    );
+    let output =
+        docker.seagull(&suite, &["doctor", "--output", "plain", "tests/test_a.py"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let expected = format!("python3 of the image {WITH_PYTEST}, by [environment.default]");
+    assert!(said.contains(&expected) && said.contains("one test"), "{said}");
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    suite.marked().all_gone_within(GUARDED);
+    assert_eq!(docker.objects(&suite), [""; 0]);
 }

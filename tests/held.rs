@@ -2,8 +2,9 @@
 
 use nix::sys::signal::Signal;
 
+use crate::containers;
 use crate::environments::{GUARDED, run, start, suite};
-use crate::harness::{Docker, IMAGE, is, text};
+use crate::harness::{Docker, IMAGE, WITH_PYTEST, is, text};
 
 #[test]
 fn a_test_is_repeated_with_services_of_its_own_which_stay_after_a_failure_where_that_is_asked_for() {
@@ -75,6 +76,47 @@ fn a_test_is_repeated_with_the_images_that_it_had_and_it_is_said_where_they_are_
         "{name}:1 was {first} in the run, which is not to be had (it was from no registry); {second} is used instead"
     );
     assert!(said.contains(&expected), "{said}");
+    docker.tell("DELETE", &format!("/images/{name}:1"), "");
+    suite.marked().all_gone_within(GUARDED);
+}
+
+#[test]
+fn a_test_that_ran_in_an_image_is_repeated_in_a_container_of_that_beside_services_of_its_own() {
+    let Some(docker) = Docker::get() else { return };
+    let test = "import os, pathlib, socket\ndef test_x(keeper):\n    \
+                assert (socket.gethostname(), os.environ['KEY'], os.environ['MODE']) == ('tests', 'hunter2 is long', 'db')\n    \
+                pathlib.Path('seagull.toml').unlink()\n    assert keeper('x') == ['y']\n\
+                def test_y(keeper):\n    assert keeper('y')[-1] == 'y'\n";
+    let suite = containers::suite(&[("tests/db/test_a.py", test)]);
+    let name = "seagull-own-pytest";
+    suite.write("seagull.toml", &suite.read("seagull.toml").replace(WITH_PYTEST, &format!("{name}:1")));
+    docker.tell("POST", &format!("/images/{WITH_PYTEST}/tag?repo={name}&tag=1"), "");
+    let finished = run(&docker, &suite, &["tests"]);
+    finished.expect_counts(100, &[("failed", 1), ("passed", 1)]);
+    // What is called so has no pytest any more.
+    docker.tell("POST", &format!("/images/{IMAGE}/tag?repo={name}&tag=1"), "");
+    let repro = |arguments: &[&str], code| {
+        let all = [&["repro", "last"], arguments].concat();
+        let output = docker.seagull(&suite, &all).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        (said, String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (said, told) = repro(&["test_x"], 100);
+    assert!(said.contains(&format!("{name}:1 is sha256:")) && said.contains("in a container of"), "{said}");
+    assert!(told.contains("AssertionError: assert ['x'] == ['y']"), "{told}");
+    assert!(!said.contains("hunter2"), "{said}");
+    assert_eq!(docker.objects(&suite), [""; 0]);
+    suite.read("seagull.toml");
+    let (said, _) = repro(&["test_y", "--alone", "--until-fail=2"], 0);
+    assert!(said.contains("test_y did not fail; it was tried 2 times"), "{said}");
+    let (said, _) = repro(&["test_x", "--print"], 2);
+    assert!(said.contains("hint: without --print it is repeated there"), "{said}");
+    let (said, _) = repro(&["test_x", "--hold-on-failure", "10m"], 100);
+    assert!(said.contains("db stays up for another 10m"), "{said}");
+    assert_eq!(docker.objects(&suite).len(), 2, "the service and its network");
+    let down = docker.seagull(&suite, &["services", "down", "db"]).output().unwrap();
+    assert!(down.status.success(), "{down:?}");
     docker.tell("DELETE", &format!("/images/{name}:1"), "");
     suite.marked().all_gone_within(GUARDED);
 }

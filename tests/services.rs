@@ -177,64 +177,15 @@ fn a_secret_is_in_no_place_but_the_container() {
 }
 
 #[test]
-fn what_does_not_get_ready_is_told_with_its_last_lines() {
+fn services_whose_state_directory_is_gone_go_too_for_nobody_finds_them_any_more() {
     let Some(docker) = Docker::get() else { return };
-    let with = |settings: &str| {
-        let toml = format!("[services.a]\nimage = \"IMAGE\"\n{settings}\n[environment.e]\nservices = ['a']");
-        let suite = suite(&toml);
-        let stderr = said(&docker.seagull(&suite, &["services", "up"]).output().unwrap(), 1);
-        assert_eq!(docker.objects(&suite), [""; 0], "{stderr}");
-        stderr
-    };
-    let table = [
-        (
-            "command = 'echo no disk; exit 7'\nready.log = 'up'",
-            "a ended before it was ready: exit code 7; it said last:\n  no disk\nhint: ",
-        ),
-        (
-            "command = 'echo thinking; sleep 1000'\nports = [80]\nready.within = '5s'",
-            "a is not ready within 5 s: port 80 takes no connection; it said last:\n  thinking\nhint: ",
-        ),
-        (
-            "command = 'sleep 1000'\nready = { log = 'up', within = '300ms' }",
-            "a is not ready within 0.3 s: no line of its log has \"up\"; it said nothing\nhint: ",
-        ),
-        (
-            "command = 'sleep 1000'\nready = { command = 'echo not yet; exit 3', within = '10s' }",
-            "a is not ready within 10 s: \"/bin/sh\" ends with 3: not yet; it said nothing\nhint: ",
-        ),
-        (
-            "command = 'sleep 1000'\nready = { health = true, within = '5s' }",
-            "a is not ready within 5 s: its image has no health check; ",
-        ),
-        (
-            "command = 'sleep 1000'\nprepare = ['echo one', 'echo two; exit 4']",
-            "a cannot be prepared: \"echo two; exit 4\" ends with 4; it said last:\n  two\n",
-        ),
-        (
-            "command = ['python3', '-c', 'x = bytearray(1 << 30)']\nmemory = '32MiB'\nready.log = 'up'",
-            "a ended before it was ready: it was killed",
-        ),
-        ("command = ['nothing']", "the Docker engine cannot start the container seagull-e-"),
-        (
-            "command = 'sleep 1000'\nfiles = { '/x' = 'not-there' }",
-            "the Docker engine cannot make the container seagull-e-",
-        ),
-    ];
-    // Side by side, for some wait for a deadline.
-    std::thread::scope(|scope| {
-        for (settings, expected) in table {
-            let with = &with;
-            scope.spawn(move || {
-                let stderr = with(settings);
-                assert!(stderr.contains(&format!("error: {expected}")), "{settings}\n{stderr}");
-            });
-        }
-    });
-    let suite = suite("[services.a]\nimage = 'seagull.invalid/none'\n[environment.e]\nservices = ['a']");
-    let stderr = said(&docker.seagull(&suite, &["services", "up"]).output().unwrap(), 1);
-    let expected = "error: the image seagull.invalid/none is not here and cannot be fetched: ";
-    assert!(stderr.contains(expected), "{stderr}");
+    let suite = suite(ONE);
+    said(&docker.seagull(&suite, &["services", "up"]).output().unwrap(), 0);
+    assert_eq!(docker.objects(&suite).len(), 3);
+    let moved = suite.beside("moved");
+    std::fs::rename(suite.path().join(".seagull"), &moved).unwrap();
+    suite.marked().all_gone_within(GUARDED);
+    assert_eq!(docker.objects_in(&moved), [""; 0]);
 }
 
 #[test]

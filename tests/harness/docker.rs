@@ -166,6 +166,29 @@ impl Docker {
         image
     }
 
+    /// An image with nothing in it.
+    pub fn empty_image(&self, name: &str) {
+        let line = "tar -c -T /dev/null | curl -fsS -X POST -T - --unix-socket \"$0\" \
+                    \"http://engine/images/create?fromSrc=-&repo=$1&tag=1\"";
+        let mut shell = Command::new("sh");
+        let made = shell.args(["-c", line]).arg(self.socket()).arg(name).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+    }
+
+    /// Has the engine's disk be full where it keeps containers, or as it was.
+    pub fn fill(&self, full: bool) {
+        let keeper = std::fs::read_to_string(self.directory.join("namespace")).unwrap();
+        let mut mount = Command::new("nsenter");
+        mount.arg(format!("--mount=/proc/{}/ns/mnt", keeper.trim()));
+        match full {
+            // One page.
+            true => mount.args(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs"]),
+            false => mount.args(["umount", "--lazy"]),
+        };
+        let mounted = mount.arg(self.directory.join("data/containers")).output().unwrap();
+        assert!(mounted.status.success(), "{mounted:?}");
+    }
+
     /// The names of all containers, networks and volumes that a suite has on the engine, as the engine lists them.
     pub fn objects(&self, suite: &Suite) -> Vec<String> {
         self.objects_in(&suite.path().join(".seagull"))

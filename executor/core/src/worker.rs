@@ -427,7 +427,7 @@ impl State {
             attempt.fed = 0;
         }
         let message = match worker.phase {
-            Phase::Dying(Death::Stuck(_)) => format!("{message}: {}", past_start_limit(worker.start_limit)),
+            Phase::Dying(Death::Stuck(_)) => format!("{}: {message}", past_start_limit(worker.start_limit)),
             _ => message,
         };
         self.give_back(worker.attempt, cause, message);

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use seagull_domain::{Definition, Limits, RunId, Scope, SlotIndex, Surroundings};
+use seagull_domain::{Definition, InfraCause, Limits, RunId, Scope, SlotIndex, Surroundings};
 use seagull_executor_core::{Start, State};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::launch::{Lodging, Wanted, lodge};
+use super::launch::{Begun, Lodging, Wanted, lodge};
 use super::worker::Shared;
 use crate::docker::Held;
 use crate::machine;
@@ -31,7 +31,7 @@ pub(super) struct Pool {
 pub(super) struct Ahead {
     what: (RunId, Surroundings),
     /// Whoever drops it gives the sandbox up.
-    stop: oneshot::Sender<()>,
+    stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<Made>,
     /// What the task came to, once somebody has waited for it.
     made: Option<Made>,
@@ -40,7 +40,7 @@ pub(super) struct Ahead {
 /// What came of it. What is held is to be removed after what lives there.
 pub(super) struct Made {
     lodging: Option<Lodging>,
-    held: Option<Held>,
+    begun: Begun,
 }
 
 impl Pool {
@@ -87,7 +87,7 @@ impl Ahead {
         let (stop, stopped) = oneshot::channel();
         let (run, surroundings) = what.clone();
         let task = tokio::spawn(async move {
-            let mut held = None;
+            let mut begun = Begun::default();
             let made = async {
                 let context = shared.contexts.get(&run).await.ok()?;
                 let definition = context.definition(surroundings).ok().flatten()?;
@@ -95,15 +95,15 @@ impl Ahead {
                     return None;
                 }
                 let wanted = Wanted { context, surroundings, controller: false, name };
-                lodge(&shared, wanted, &mut held).await.ok()
+                lodge(&shared, wanted, &mut begun).await.ok()
             };
             let lodging = tokio::select! {
                 lodging = made => lodging,
                 _ = stopped => None,
             };
-            Made { lodging, held }
+            Made { lodging, begun }
         });
-        Ahead { what, stop, task, made: None }
+        Ahead { what, stop: Some(stop), task, made: None }
     }
 
     /// Waits until it can be lived in; none if it cannot: then it goes. Called once; may be given up, and then there is
@@ -116,12 +116,20 @@ impl Ahead {
             None => false,
         };
         match self.made.take()? {
-            Made { lodging: Some(lodging), held } if is_sound => Some((lodging, held)),
+            Made { lodging: Some(lodging), begun } if is_sound => Some((lodging, begun.held)),
             made => {
                 tokio::spawn(made.end());
                 None
             }
         }
+    }
+
+    /// Gives it up; why it was not ready.
+    pub async fn told(&mut self) -> Option<(InfraCause, String)> {
+        self.stop = None;
+        let made = (&mut self.task).await.ok()?;
+        let made = self.made.insert(made);
+        Some(made.begun.told().await)
     }
 
     /// Nobody is going to live there.
@@ -143,7 +151,7 @@ impl Made {
         if let Some(lodging) = self.lodging {
             lodging.end().await;
         }
-        if let Some(held) = self.held {
+        if let Some(held) = self.begun.held {
             held.remove().await;
         }
     }

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::attachments::Claims;
 use super::connection::Connection;
-use crate::artifact::{Cache, Pinned};
+use crate::artifact::{self, Cache, Pinned};
 use crate::secrets::Secrets;
 use crate::setup::{self, Prepared, Setups, Wanted};
 
@@ -204,13 +204,11 @@ impl Context {
         self.spec.start_limit_ms.map_or(Settings::default().start_limit, Duration::from_millis)
     }
 
-    /// The files that a test may read: all of the artifact; in place, all of the repository.
+    /// The files that a test may read.
     pub fn tree(&self) -> &Path {
         match &self.spec.workspace {
             Workspace::Artifact { .. } => &self.root,
-            Workspace::InPlace { .. } => {
-                self.directory.ancestors().find(|at| at.join(".git").exists()).unwrap_or(&self.directory)
-            }
+            Workspace::InPlace { .. } => artifact::in_place(&self.directory),
         }
     }
 

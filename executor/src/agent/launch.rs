@@ -18,7 +18,7 @@ use super::attachments::{Leavings, NOW};
 use super::context::Context;
 use super::worker::{Launched, Shared, Voice};
 use crate::artifact::Patterns;
-use crate::docker::{self, Contained, Held, Holder, Services, UPPER};
+use crate::docker::{self, Contained, Held, Holder, INSIDE, Services, UPPER};
 use crate::interpreter;
 use crate::remove::remove_tree;
 use crate::sandbox::{self, Handle, Home, Sandbox, Spec, own_program};
@@ -50,25 +50,71 @@ const BOOTSTRAP: &str = include_str!("../pytest/bootstrap.py");
 pub(crate) const ATTACHMENTS: &str = "SEAGULL_ATTACHMENTS";
 /// Bytes of text kept for one test.
 const OUTPUT_LIMIT: usize = 1 << 20;
-/// Where tests in a container may write.
-const INSIDE: &str = "/tmp";
 
 /// How often a sandbox is made for a worker, of which something that others have used cannot be made clean.
 const TRIES: u32 = 2;
 
-/// `held`: what is to be removed after the worker, also if it does not start. `ahead`: a sandbox that was made for it.
+/// What there is of a worker that starts, for whoever gives up waiting for it.
+#[derive(Default)]
+pub(super) struct Begun {
+    pub awaits: Awaits,
+    /// What is to be removed after the worker, also if it does not start.
+    pub held: Option<Held>,
+}
+
+/// What a worker that starts waits for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum Awaits {
+    #[default]
+    Files,
+    /// A sandbox that is made for it ahead.
+    Ahead,
+    Setup,
+    Engine,
+    /// The services of what is held.
+    Services,
+    /// What others have left in what it shares is to go.
+    Reset,
+}
+
+impl Begun {
+    pub fn awaits_ahead(&self) -> bool {
+        matches!(self.awaits, Awaits::Ahead)
+    }
+
+    /// Why it has not started.
+    pub async fn told(&self) -> (InfraCause, String) {
+        let told = match (self.awaits, &self.held) {
+            (Awaits::Files, _) => {
+                let told = "the run and its files are not there".to_owned();
+                return (InfraCause::ArtifactUnavailable, told);
+            }
+            (Awaits::Ahead, _) => "the sandbox that is made for it ahead is not ready".to_owned(),
+            (Awaits::Setup, _) => "its setup is not done".to_owned(),
+            (Awaits::Services, Some(held)) => held.awaited().await,
+            (Awaits::Engine | Awaits::Services, _) => "the Docker engine does not answer".to_owned(),
+            (Awaits::Reset, _) => "what it shares with others is not clean".to_owned(),
+        };
+        (InfraCause::SandboxFailed, told)
+    }
+}
+
+/// `ahead`: a sandbox that was made for it.
 pub(super) async fn launch(
     shared: Shared,
     start: Start,
     ahead: &mut Option<Ahead>,
-    held: &mut Option<Held>,
+    begun: &mut Begun,
 ) -> Result<Launched, (InfraCause, String)> {
     let context = shared.contexts.get(&start.run).await;
     let context = context.map_err(|message| (InfraCause::ArtifactUnavailable, message))?;
     let (slot, worker, limit) = (start.slot, start.worker, context.start_limit());
     let _ = shared.events.send(Event::Worker { slot, worker, event: WorkerEvent::StartLimit(limit) }).await;
     let mut found = match ahead {
-        Some(ahead) => ahead.ready().await,
+        Some(ahead) => {
+            begun.awaits = Awaits::Ahead;
+            ahead.ready().await
+        }
         None => None,
     };
     *ahead = None;
@@ -76,7 +122,7 @@ pub(super) async fn launch(
     loop {
         let lodging = match found.take() {
             Some((lodging, its)) => {
-                *held = its;
+                begun.held = its;
                 lodging
             }
             None => {
@@ -84,10 +130,11 @@ pub(super) async fn launch(
                 let name = format!("{}-{}", name(&start), start.worker.0);
                 let (context, surroundings) = (context.clone(), start.surroundings);
                 let wanted = Wanted { context, surroundings, controller: start.controller, name };
-                let lodged = lodge(&shared, wanted, held).await;
+                let lodged = lodge(&shared, wanted, begun).await;
                 lodged.map_err(|message| (InfraCause::SandboxFailed, message))?
             }
         };
+        begun.awaits = Awaits::Reset;
         let Err(error) = lodging.greet(start.number).await else {
             if let Some(services) = &lodging.given.services {
                 let event = WorkerEvent::Images(services.images());
@@ -96,7 +143,7 @@ pub(super) async fn launch(
             return Ok(lodging.launched(shared, start));
         };
         lodging.end().await;
-        if let Some(held) = held.take() {
+        if let Some(held) = begun.held.take() {
             held.remove().await;
         }
         if tries == TRIES {
@@ -128,12 +175,8 @@ pub(super) struct Lodging {
     left: PathBuf,
 }
 
-/// Makes one; nothing is left of it on this machine if that fails. `held`: what is to be removed after it.
-pub(super) async fn lodge(
-    shared: &Shared,
-    wanted: Wanted,
-    held: &mut Option<Held>,
-) -> Result<Lodging, String> {
+/// Makes one; nothing is left of it on this machine if that fails.
+pub(super) async fn lodge(shared: &Shared, wanted: Wanted, begun: &mut Begun) -> Result<Lodging, String> {
     let context = &wanted.context;
     let secrets = Arc::new(Secrets::find(&context.spec.suite.secrets)?);
     let definition = needed(context, &wanted)?;
@@ -141,12 +184,16 @@ pub(super) async fn lodge(
     let prepared = match in_image {
         // An image has all that is to be prepared.
         true => None,
-        false => context.prepared(&shared.setups, &secrets).await?,
+        false => {
+            begun.awaits = Awaits::Setup;
+            context.prepared(&shared.setups, &secrets).await?
+        }
     };
     let services = match definition {
-        Some(definition) => Some(services(shared, context, definition, &wanted.name, held).await?),
+        Some(definition) => Some(services(shared, context, definition, &wanted.name, begun).await?),
         None => None,
     };
+    let held = &begun.held;
     let contained = held.as_ref().filter(|_| in_image).map(|held| held.contained(secrets.clone()));
     let holder = held.as_ref().and_then(Held::holder);
     let given = Given { secrets, prepared, services, contained, holder };
@@ -166,14 +213,16 @@ async fn services(
     context: &Arc<Context>,
     definition: Definition,
     name: &str,
-    held: &mut Option<Held>,
+    begun: &mut Begun,
 ) -> Result<Services, String> {
     let (run, name) = (context.spec.id.clone(), name.to_owned());
     let (definition, files) = (Arc::new(definition), context.clone());
     let hold = context.spec.hold_ms.map(Duration::from_millis);
     let wanted = docker::Wanted { definition, run, name, files, hold };
+    begun.awaits = Awaits::Engine;
     let sandbox = shared.keeper.hold(wanted).await;
-    let held = held.insert(sandbox.map_err(|error| error.to_string())?);
+    begun.awaits = Awaits::Services;
+    let held = begun.held.insert(sandbox.map_err(|error| error.to_string())?);
     held.start().await.map_err(|error| error.to_string())
 }
 

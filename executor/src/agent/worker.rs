@@ -19,12 +19,12 @@ use super::ahead::Ahead;
 use super::attachments::{Attachments, Leavings};
 use super::connection::Connection;
 use super::context::{Context, Contexts};
-use super::launch::{Given, launch, name};
+use super::launch::{Begun, Given, launch, name};
 use super::link::Link;
 use super::logs::Logs;
 use super::output::{self, Followed, Stage};
 use super::starts::FailedStarts;
-use crate::docker::{Held, Holder, Keeper, Services};
+use crate::docker::{Holder, Keeper, Services};
 use crate::sandbox::{self, End, Handle, Home, OutOfMemory, ProcessSandbox};
 use crate::secrets::Secrets;
 use crate::setup::Setups;
@@ -206,11 +206,14 @@ pub(crate) async fn run(shared: Shared, beginning: Beginning) {
     let Beginning { start, mut orders, mut ahead, before } = beginning;
     let (events, slot, worker) = (shared.events.clone(), start.slot, start.worker);
     let starts = shared.starts.clone();
-    let mut held = None;
+    let mut begun = Begun::default();
     let launched = tokio::select! {
-        launched = launch(shared, start, &mut ahead, &mut held) => launched,
+        launched = launch(shared, start, &mut ahead, &mut begun) => launched,
         // Before it has started a worker is told nothing but to stop.
-        _ = orders.recv() => Err(stopped(held.as_ref()).await),
+        _ = orders.recv() => Err(match ahead.as_mut().filter(|_| begun.awaits_ahead()) {
+            Some(ahead) => ahead.told().await.unwrap_or(begun.told().await),
+            None => begun.told().await,
+        }),
     };
     let event = match launched {
         Ok(launched) => {
@@ -232,20 +235,9 @@ pub(crate) async fn run(shared: Shared, beginning: Beginning) {
     if let Some(ahead) = ahead {
         ahead.end().await;
     }
-    if let Some(held) = held {
+    if let Some(held) = begun.held {
         held.remove().await;
     }
-}
-
-/// What was not there yet of what a worker needs that was stopped before it had started.
-async fn stopped(held: Option<&Held>) -> (InfraCause, String) {
-    let before = "it was stopped before";
-    let Some(held) = held else {
-        let what = "the run, its files, its setup and its services were there";
-        return (InfraCause::ArtifactUnavailable, format!("{before} {what}"));
-    };
-    let silent = if held.answers().await { "" } else { ": the Docker engine has not answered" };
-    (InfraCause::SandboxFailed, format!("{before} its services were up{silent}"))
 }
 
 /// A worker that has been started.

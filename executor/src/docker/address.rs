@@ -7,7 +7,8 @@ use seagull_domain::Service;
 /// Where a service is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
-    pub host: String,
+    /// None where nothing of it is reached from there.
+    pub host: Option<String>,
     /// Ports inside, and where each is; in the order in which they are written.
     pub ports: Vec<(u16, u16)>,
 }
@@ -15,16 +16,17 @@ pub struct Address {
 impl Address {
     /// As tests want it, by the service's first port.
     pub fn url(&self, service: &Service) -> Option<String> {
-        let (_, port) = self.ports.first()?;
+        let ((_, port), host) = (self.ports.first()?, self.host.as_ref()?);
         let pattern = service.url.as_deref().unwrap_or("tcp://{host}:{port}");
-        Some(pattern.replace("{host}", &self.host).replace("{port}", &port.to_string()))
+        Some(pattern.replace("{host}", host).replace("{port}", &port.to_string()))
     }
 }
 
 /// `SEAGULL_SERVICE_<NAME>_HOST`, `_PORT`, `_URL`, and of several ports `_PORT_<PORT INSIDE>`.
 pub fn variables(name: &str, service: &Service, address: &Address) -> BTreeMap<String, String> {
     let prefix = format!("SEAGULL_SERVICE_{}", variable(name));
-    let mut variables = BTreeMap::from([(format!("{prefix}_HOST"), address.host.clone())]);
+    let host = address.host.iter().map(|host| (format!("{prefix}_HOST"), host.clone()));
+    let mut variables: BTreeMap<String, String> = host.collect();
     if let Some((_, port)) = address.ports.first() {
         variables.insert(format!("{prefix}_PORT"), port.to_string());
     }
@@ -47,13 +49,15 @@ mod tests {
 
     #[test]
     fn variables_say_where_a_service_is() {
-        let address = |ports: &[(u16, u16)]| Address { host: "127.0.0.1".to_owned(), ports: ports.to_vec() };
+        let address =
+            |ports: &[(u16, u16)]| Address { host: Some("127.0.0.1".to_owned()), ports: ports.to_vec() };
         let said = |service: &Service, ports: &[(u16, u16)]| {
             let variables = variables("main-db", service, &address(ports));
             variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
         };
         let plain = Service::default();
         assert_eq!(said(&plain, &[]), ["SEAGULL_SERVICE_MAIN_DB_HOST=127.0.0.1"]);
+        assert!(variables("main-db", &plain, &Address { host: None, ports: Vec::new() }).is_empty());
         let expected = [
             "SEAGULL_SERVICE_MAIN_DB_HOST=127.0.0.1",
             "SEAGULL_SERVICE_MAIN_DB_PORT=4001",

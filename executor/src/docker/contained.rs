@@ -5,10 +5,11 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::process::{Signal, getegid, geteuid};
-use seagull_domain::{Definition, TestContainer};
+use seagull_domain::Definition;
 use tokio::sync::mpsc;
 
 use super::container::container_name;
@@ -29,12 +30,18 @@ const INTERRUPT: &str = "SIGINT";
 const DUMP: &str = "SIGUSR1";
 const KILL: &str = "SIGKILL";
 
+/// Where tests in a container may write whoever they are.
+pub(crate) const INSIDE: &str = "/tmp";
+
 /// Starts workers in containers of a sandbox whose services are up.
+#[derive(Clone)]
 pub struct Contained {
-    pub(super) engine: Engine,
-    pub(super) definition: Arc<Definition>,
-    pub(super) labels: Labels,
-    pub(super) secrets: Arc<Secrets>,
+    pub engine: Engine,
+    pub definition: Arc<Definition>,
+    pub labels: Labels,
+    pub secrets: Arc<Secrets>,
+    /// A directory that is empty there: whoever may read all of the tree is not to read what is kept of runs.
+    pub hidden: PathBuf,
 }
 
 impl Contained {
@@ -42,22 +49,45 @@ impl Contained {
     pub fn python(&self) -> &str {
         self.definition.environment.container.as_ref().map_or("", |container| &container.python)
     }
+
+    pub(super) fn name(&self) -> String {
+        container_name(&self.labels, TESTS)
+    }
+
+    /// What it is shown of this machine that nobody has made.
+    pub(super) fn ground(&self, spec: &Spec) -> io::Result<()> {
+        // As of a worker on this machine, nobody else reads it.
+        OpenOptions::new().create(true).append(true).mode(0o600).open(&spec.log)?;
+        writable(spec).iter().try_for_each(fs::create_dir)
+    }
+
+    /// It is there, and its first process runs.
+    pub(super) async fn begin(&self, spec: &Spec) -> Result<(), Error> {
+        let container = self.definition.environment.container.clone().unwrap_or_default();
+        let image = self.engine.image(&container.image).await?;
+        let volumes = &image.map(|image| image.volumes).unwrap_or_default()[..];
+        let has_secrets = !self.secrets.variables().is_empty();
+        if has_secrets {
+            let kept = vault::keep(&self.labels, TESTS, &self.secrets);
+            kept.map_err(|error| Error::Secrets { service: "tests".to_owned(), why: error.to_string() })?;
+        }
+        self.engine.create_volume(overlay(&self.labels, spec)).await?;
+        let user = (geteuid().as_raw(), getegid().as_raw());
+        let (labels, networked) = (&self.labels, Reach::Inside.network(&self.definition).is_some());
+        let hidden = Some(self.hidden.as_path()).filter(|hidden| hidden.starts_with(&spec.tree));
+        let body = body(&container, spec, &Given { labels, volumes, networked, has_secrets, hidden, user });
+        self.engine.create_container(self.name(), body).await?;
+        self.engine.start_container(&self.name()).await
+    }
 }
 
 impl Sandbox for Contained {
     fn start(&self, spec: &Spec) -> io::Result<Handle> {
-        let container = self.definition.environment.container.clone();
-        let container = container.ok_or_else(|| io::Error::other("its environment has no image"))?;
-        // As of a worker on this machine, nobody else reads it.
-        OpenOptions::new().create(true).append(true).mode(0o600).open(&spec.log)?;
-        writable(spec).iter().try_for_each(fs::create_dir)?;
+        self.ground(spec)?;
         let attendant = Attendant {
-            name: container_name(&self.labels, TESTS),
+            name: self.name(),
             engine: self.engine.clone(),
-            networked: Reach::Inside.network(&self.definition).is_some(),
-            container,
-            labels: self.labels.clone(),
-            secrets: self.secrets.clone(),
+            of: self.clone(),
             spec: spec.clone(),
         };
         Ok(Handle::attended(|orders| attendant.attend(orders)))
@@ -67,16 +97,13 @@ impl Sandbox for Contained {
 struct Attendant {
     engine: Engine,
     name: String,
-    container: TestContainer,
-    networked: bool,
-    labels: Labels,
-    secrets: Arc<Secrets>,
+    of: Contained,
     spec: Spec,
 }
 
 impl Attendant {
     async fn attend(self, orders: mpsc::UnboundedReceiver<Order>) -> Exit {
-        let mut exit = match self.begin().await {
+        let mut exit = match self.of.begin(&self.spec).await {
             Ok(()) => self.stand_by(orders).await,
             Err(error) => Exit::of(End::NotStarted(error.to_string())),
         };
@@ -84,23 +111,6 @@ impl Attendant {
         exit.directory_left =
             removed.map_err(io::Error::other).flatten().err().map(|error| error.to_string());
         exit
-    }
-
-    async fn begin(&self) -> Result<(), Error> {
-        let image = self.engine.image(&self.container.image).await?;
-        let volumes = image.map(|image| image.volumes).unwrap_or_default();
-        let has_secrets = !self.secrets.variables().is_empty();
-        if has_secrets {
-            let kept = vault::keep(&self.labels, TESTS, &self.secrets);
-            kept.map_err(|error| Error::Secrets { service: "tests".to_owned(), why: error.to_string() })?;
-        }
-        self.engine.create_volume(overlay(&self.labels, &self.spec)).await?;
-        let user = (geteuid().as_raw(), getegid().as_raw());
-        let (labels, volumes, networked) = (&self.labels, &volumes[..], self.networked);
-        let body =
-            body(&self.container, &self.spec, &Given { labels, volumes, networked, has_secrets, user });
-        self.engine.create_container(self.name.clone(), body).await?;
-        self.engine.start_container(&self.name).await
     }
 
     /// Until nothing runs in it.

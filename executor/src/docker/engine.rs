@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use tokio_stream::{Stream, StreamExt};
 
 use super::credentials;
 use super::error::Error;
+use super::hint::NO_SOCKET;
 
 /// Where an engine is if nothing says otherwise.
 const SOCKET: &str = "unix:///var/run/docker.sock";
@@ -86,7 +88,7 @@ impl Engine {
         let address = env::var("DOCKER_HOST").unwrap_or_else(|_| SOCKET.to_owned());
         let unreachable = |why: String| Error::Unreachable { address: address.clone(), why };
         if !address.starts_with("unix://") {
-            return Err(unreachable("it is not named by a socket".to_owned()));
+            return Err(unreachable(NO_SOCKET.to_owned()));
         }
         let docker = Docker::connect_with_unix_defaults().map_err(|error| unreachable(said(&error)))?;
         let docker = docker.negotiate_version().await.map_err(|error| unreachable(said(&error)))?;
@@ -254,29 +256,45 @@ impl Engine {
 
     /// Runs a program in a container to its end, with these variables besides the container's.
     pub async fn run(&self, container: &str, command: &[String], env: &[String]) -> Result<Ran, Error> {
+        let mut said = String::new();
+        let hear = |piece: LogOutput| {
+            said += &piece.to_string();
+            // Its end says why it failed.
+            let cut = said.len().saturating_sub(SAID);
+            let cut = (cut..=said.len()).find(|at| said.is_char_boundary(*at)).unwrap_or(0);
+            said.drain(..cut);
+        };
+        let code = self.run_in(container, (command, None), env, hear).await?;
+        Ok(Ran { code, said })
+    }
+
+    /// The same in a directory there, if that is not the container's; its exit code. `hear` has what it says.
+    pub async fn run_in(
+        &self,
+        container: &str,
+        (command, directory): (&[String], Option<&Path>),
+        env: &[String],
+        mut hear: impl FnMut(LogOutput),
+    ) -> Result<i64, Error> {
         let what = || refused(&format!("run a program in the container {container}"));
         let options = CreateExecOptions {
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             cmd: Some(command.to_vec()),
             env: Some(env.to_vec()),
+            working_dir: directory.map(|directory| directory.to_string_lossy().into_owned()),
             ..Default::default()
         };
         let exec = self.docker.create_exec(container, options).await.map_err(what())?;
         let started = self.docker.start_exec(&exec.id, None::<StartExecOptions>).await.map_err(what())?;
-        let mut text = String::new();
         if let StartExecResults::Attached { mut output, .. } = started {
             while let Some(Ok(piece)) = output.next().await {
-                text += &piece.to_string();
-                // Its end says why it failed.
-                let cut = text.len().saturating_sub(SAID);
-                let cut = (cut..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-                text.drain(..cut);
+                hear(piece);
             }
         }
         let ended = self.docker.inspect_exec(&exec.id).await.map_err(what())?;
         // Without a code it could not even be started.
-        Ok(Ran { code: ended.exit_code.unwrap_or(127), said: text })
+        Ok(ended.exit_code.unwrap_or(127))
     }
 
     /// What a container said: so many last lines, or all, and all that it will say if it is followed.

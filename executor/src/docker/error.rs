@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::hint;
+
 /// Of a service's log, so many lines are told.
 pub const LINES: usize = 12;
 
@@ -26,42 +28,35 @@ pub enum Error {
     Unguarded { why: String },
     /// A line for its shell failed, so that it cannot be what it was to be.
     Line { service: String, be: &'static str, line: String, how: String, said: String },
+    /// What tests in a container are shown cannot be made here.
+    Directory { why: String },
     /// What a service is once it is prepared cannot be saved.
     Template { service: String, why: String },
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tell(f)?;
+        self.hint().map_or(Ok(()), |hint| write!(f, "\nhint: {hint}"))
+    }
+}
+
+impl Error {
+    fn tell(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Unreachable { address, why } => write!(
-                f,
-                "no Docker engine answers at {address}: {why}\n\
-                 hint: start Docker, or say where it is with DOCKER_HOST=unix:///PATH"
-            ),
+            Error::Unreachable { address, why } => write!(f, "no Docker engine answers at {address}: {why}"),
             Error::Refused { what, why } => write!(f, "the Docker engine cannot {what}: {why}"),
-            Error::Image { image, why } => write!(
-                f,
-                "the image {image} is not here and cannot be fetched: {why}\n\
-                 hint: build it, or see whether docker pull {image} can fetch it; docker login for its registry"
-            ),
-            Error::Secrets { service, why } => write!(
-                f,
-                "{service} cannot have its secrets: {why}\n\
-                 hint: [services.{service}] secrets says where each is found"
-            ),
-            Error::NotReady { service, awaited, within, log } => write!(
-                f,
-                "{service} is not ready within {}: {awaited}{}\n\
-                 hint: [services.{service}] ready says what is waited for, and within how long",
-                seconds(*within),
-                quoted(log)
-            ),
-            Error::Ended { service, how, log } => write!(
-                f,
-                "{service} ended before it was ready: {how}{}\n\
-                 hint: [services.{service}] user, capabilities, tmpfs and memory say what it may use",
-                quoted(log)
-            ),
+            Error::Image { image, why } => {
+                write!(f, "the image {image} is not here and cannot be fetched: {why}")
+            }
+            Error::Secrets { service, why } => write!(f, "{service} cannot have its secrets: {why}"),
+            Error::NotReady { service, awaited, within, log } => {
+                let within = seconds(*within);
+                write!(f, "{service} is not ready within {within}: {awaited}{}", quoted(log))
+            }
+            Error::Ended { service, how, log } => {
+                write!(f, "{service} ended before it was ready: {how}{}", quoted(log))
+            }
             Error::Gone { service, how, log } => {
                 write!(f, "{service} ended while tests used it: {how}{}", quoted(log))
             }
@@ -69,12 +64,45 @@ impl fmt::Display for Error {
             Error::Line { service, be, line, how, said } => {
                 write!(f, "{service} cannot be {be}: {line:?} {how}{}", quoted(said))
             }
-            Error::Template { service, why } => write!(
-                f,
-                "{service} cannot be a template: {why}\n\
-                 hint: [services.{service}] template = false prepares it each time"
-            ),
+            Error::Directory { why } => {
+                write!(f, "the directories of the tests' container cannot be made: {why}")
+            }
+            Error::Template { service, why } => write!(f, "{service} cannot be a template: {why}"),
         }
+    }
+
+    /// What to do: by what the engine says, if that is known, else by what went wrong.
+    fn hint(&self) -> Option<String> {
+        let (said, own) = match self {
+            Error::Unreachable { why, .. } => {
+                (why, Some("start Docker, or say where it is with DOCKER_HOST=unix:///PATH".to_owned()))
+            }
+            Error::Unguarded { .. } | Error::Directory { .. } => return None,
+            Error::Refused { why, .. } => (why, None),
+            Error::Image { image, why } => (
+                why,
+                Some(format!(
+                    "build it, or see whether docker pull {image} can fetch it; docker login for its registry"
+                )),
+            ),
+            Error::Secrets { service, why } => {
+                (why, Some(format!("[services.{service}] secrets says where each is found")))
+            }
+            Error::NotReady { service, awaited, .. } => {
+                let own = format!("[services.{service}] ready says what is waited for, and within how long");
+                (awaited, Some(own))
+            }
+            Error::Ended { service, how, .. } => {
+                let own = "user, capabilities, tmpfs and memory say what it may use";
+                (how, Some(format!("[services.{service}] {own}")))
+            }
+            Error::Gone { how, .. } => (how, None),
+            Error::Line { said, .. } => (said, None),
+            Error::Template { service, why } => {
+                (why, Some(format!("[services.{service}] template = false prepares it each time")))
+            }
+        };
+        hint::of(said).map(str::to_owned).or(own)
     }
 }
 
@@ -88,7 +116,7 @@ fn seconds(duration: Duration) -> String {
 }
 
 /// The last lines of what was said, below the line that it belongs to.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     let last = &lines[lines.len().saturating_sub(LINES)..];
     if last.is_empty() {

@@ -12,14 +12,16 @@ use std::time::Duration;
 use seagull_domain::{Definition, Environment, Hold, RunId, Scope};
 
 use super::contained::Contained;
+use super::container::container_name;
 use super::engine::Engine;
-use super::error::Error;
+use super::error::{Error, LINES, quoted};
 use super::guard::Guard;
 use super::hold::{Holder, Holds};
-use super::labels::{Filter, Labels, digest};
-use super::objects::{Kind, Object};
+use super::labels::{Labels, digest};
+use super::objects::Object;
+use super::progress::{Going, Progress};
 use super::running::{AGAIN, Services, TRIES};
-use super::sandbox::{Beside, Progress, Reach, Sandbox, Start, discard};
+use super::sandbox::{Beside, Reach, Sandbox, Start, discard, discard_tests};
 use super::shared::{Common, Key, Share};
 use super::site::{Site, now};
 use super::template::with_contents;
@@ -126,7 +128,8 @@ impl Keeper {
             None
         };
         self.live().insert(labels.sandbox.clone());
-        Ok(Held { keeper: self.clone(), engine, site, wanted, labels, shares: Vec::new(), stays })
+        let (keeper, shares, going) = (self.clone(), Vec::new(), Arc::default());
+        Ok(Held { keeper, engine, site, wanted, labels, shares, going, stays })
     }
 
     /// One that has answered before may be about to start again, and is waited for.
@@ -286,6 +289,8 @@ pub struct Held {
     wanted: Wanted,
     labels: Labels,
     shares: Vec<Arc<Share>>,
+    /// What goes on while it starts.
+    going: Arc<Mutex<Going>>,
     /// Where it may stay.
     stays: Option<Stays>,
 }
@@ -336,8 +341,9 @@ impl Held {
     }
 
     fn to_start(&self, engine: Engine, definition: Arc<Definition>, labels: Labels, beside: Beside) -> Start {
-        let tell = self.keeper.tell.clone();
-        let tell = move |progress| {
+        let (tell, going) = (self.keeper.tell.clone(), self.going.clone());
+        let tell = move |progress: Progress| {
+            going.lock().unwrap_or_else(PoisonError::into_inner).take(&progress);
             if let Progress::Fetching { image, here: 0, all: 0 } = progress {
                 tell(format!("fetching the image {image}"));
             }
@@ -350,12 +356,42 @@ impl Held {
     /// Where its tests run, once its services are up.
     pub fn contained(&self, secrets: Arc<Secrets>) -> Contained {
         let (engine, definition) = (self.engine.clone(), self.wanted.definition.clone());
-        Contained { engine, definition, labels: self.labels.clone(), secrets }
+        // A tree is named without links.
+        let state = &self.keeper.state;
+        let hidden = state.canonicalize().unwrap_or_else(|_| state.clone());
+        Contained { engine, definition, labels: self.labels.clone(), secrets, hidden }
     }
 
-    /// Whether its engine says anything at all.
-    pub async fn answers(&self) -> bool {
-        matches!(tokio::time::timeout(PATIENCE, self.engine.docker.ping()).await, Ok(Ok(_)))
+    /// What it is waited for while it starts, with the last lines of services that are not ready.
+    pub async fn awaited(&self) -> String {
+        if !matches!(tokio::time::timeout(PATIENCE, self.engine.docker.ping()).await, Ok(Ok(_))) {
+            return "the Docker engine does not answer".to_owned();
+        }
+        let (fetching, starting): (Option<String>, Vec<_>) = {
+            let going = self.going.lock().unwrap_or_else(PoisonError::into_inner);
+            let starting = going.starting().map(|(service, why)| (service.to_owned(), why.to_owned()));
+            (going.fetching().map(str::to_owned), starting.collect())
+        };
+        let mut awaited = Vec::from_iter(fetching);
+        for (service, why) in starting {
+            // What is shared is another sandbox's.
+            let is_own = self
+                .wanted
+                .definition
+                .services
+                .get(&service)
+                .is_some_and(|of| !Scope::SHARED.contains(&of.scope));
+            let container = container_name(&self.labels, &service);
+            let log = tokio::time::timeout(PATIENCE, self.engine.last_lines(&container, LINES)).await;
+            let log = if is_own { quoted(&log.unwrap_or_default()) } else { String::new() };
+            awaited.push(format!("{service} is not ready: {why}{log}"));
+        }
+        let shared = Scope::SHARED.into_iter().filter_map(|scope| self.wanted.definition.of_scope(scope));
+        match awaited.is_empty() {
+            true if shared.count() > self.shares.len() => "what workers share is not ready".to_owned(),
+            true => "the Docker engine makes its sandbox".to_owned(),
+            false => awaited.join("\n"),
+        }
     }
 
     /// What a failed test may have it kept by.
@@ -392,10 +428,7 @@ impl Held {
 
     /// All but what tests ran in stays.
     async fn leave(&self, hold: &Hold, guard: &mut Guard) -> Result<(), Error> {
-        self.engine.settle().await;
-        let objects = self.engine.list(&Filter::Sandbox(self.labels.sandbox.clone())).await?;
-        let is_the_tests = |object: &Object| object.service.is_none() && object.kind != Kind::Network;
-        self.engine.remove(&objects.into_iter().filter(is_the_tests).collect::<Vec<_>>()).await?;
+        discard_tests(&self.engine, &self.labels).await?;
         let kept = self.site.hand_over(hold).and_then(|()| guard.keep_until(hold.until));
         kept.map_err(|error| Error::Unguarded { why: error.to_string() })
     }

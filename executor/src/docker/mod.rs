@@ -2,8 +2,8 @@
 //! gone afterwards whatever happens to who made it.
 //!
 //! What becomes of what is written (`container`, `test_container`, `address`), what the objects say of themselves
-//! (`labels`) and which of them are to go (`lease`, `template`) is plain; `engine`, `lines`, `ready`, `sandbox`, `shared`,
-//! `templates`, `contained`, `running`, `objects`, `origin`, `hold`, `vault`, `owner`, `site`, `guard` and `keeper` speak to the engine and to this machine.
+//! (`labels`), which of them are to go (`lease`, `template`) and what is waited for (`progress`) is plain; `engine`, `lines`, `ready`, `sandbox`, `shared`,
+//! `templates`, `contained`, `room`, `running`, `objects`, `origin`, `hold`, `vault`, `owner`, `site`, `guard` and `keeper` speak to the engine and to this machine.
 
 mod address;
 mod contained;
@@ -12,6 +12,7 @@ mod credentials;
 mod engine;
 mod error;
 mod guard;
+mod hint;
 mod hold;
 mod images;
 mod keeper;
@@ -22,7 +23,9 @@ mod listening;
 mod objects;
 mod origin;
 mod owner;
+mod progress;
 mod ready;
+mod room;
 mod running;
 mod sandbox;
 mod shared;
@@ -33,7 +36,9 @@ mod test_container;
 mod vault;
 
 pub use address::{Address, variables};
+pub use bollard::container::LogOutput;
 pub use contained::Contained;
+pub(crate) use contained::INSIDE;
 pub use engine::{Engine, Image};
 pub use error::Error;
 pub use guard::{Guard, main as guard_main};
@@ -45,8 +50,10 @@ pub use lease::{Outlived, outlived};
 pub use objects::{Kind, Object};
 pub use origin::Origin;
 pub use owner::{Standing, standing, terminate};
+pub use progress::{Going, Progress};
+pub use room::{Files, Program, Room, forget as forget_room};
 pub use running::Services;
-pub use sandbox::{Beside, Progress, Reach, Sandbox, Start, discard};
+pub use sandbox::{Beside, Reach, Sandbox, Start, discard, discard_tests};
 pub use site::Site;
 pub use template::Template;
 pub(crate) use test_container::UPPER;

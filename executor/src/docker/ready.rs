@@ -24,11 +24,17 @@ const HELD: Duration = Duration::from_secs(1);
 /// The exit code of what ended by SIGKILL.
 pub const KILLED: i64 = 128 + 9;
 
-/// Returns what the container is by then.
-pub async fn ready(engine: &Engine, container: &str, name: &str, service: &Service) -> Result<Seen, Error> {
+/// Returns what the container is by then. `tell` has why it is not ready, whenever that is another reason.
+pub async fn ready(
+    engine: &Engine,
+    container: &str,
+    (name, service): (&str, &Service),
+    tell: impl Fn(&str),
+) -> Result<Seen, Error> {
     let within = Duration::from_millis(service.ready.within_ms);
     let mut awaited = expected(&service.ready.probe);
-    let probing = probe(engine, container, service, &mut awaited);
+    tell(&awaited);
+    let probing = probe(engine, container, service, (&mut awaited, &tell));
     let probed = tokio::select! {
         probed = tokio::time::timeout(within, probing) => probed,
         code = engine.wait(container) => {
@@ -72,14 +78,18 @@ async fn probe(
     engine: &Engine,
     container: &str,
     service: &Service,
-    awaited: &mut String,
+    (awaited, tell): (&mut String, &impl Fn(&str)),
 ) -> Result<Seen, Error> {
     let mut pause = FIRST_PAUSE;
     loop {
         let seen = engine.inspect(container).await?;
         match ask(engine, container, &service.ready.probe, &seen).await {
             Ok(()) => return Ok(seen),
-            Err(why) => *awaited = why,
+            Err(why) if why != *awaited => {
+                tell(&why);
+                *awaited = why;
+            }
+            Err(_) => {}
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);

@@ -14,7 +14,9 @@ use super::engine::{Engine, Image, Seen, refused};
 use super::error::Error;
 use super::labels::{Filter, Labels};
 use super::lines::Lines;
+use super::objects::{Kind, Object};
 use super::origin::used;
+use super::progress::Progress;
 use super::ready::ready;
 use super::site::{Site, now};
 use super::template::{image, key};
@@ -26,35 +28,6 @@ use crate::secrets::Secrets;
 const LOOPBACK: &str = "127.0.0.1";
 /// An option of networks: this machine has no address in it.
 const NO_ADDRESS: &str = "com.docker.network.bridge.inhibit_ipv4";
-
-/// What happens while a sandbox starts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Progress {
-    /// Bytes that are here, of those that are known to be needed.
-    Fetching {
-        image: String,
-        here: u64,
-        all: u64,
-    },
-    Fetched {
-        image: String,
-    },
-    Starting {
-        service: String,
-    },
-    Preparing {
-        service: String,
-    },
-    /// It is prepared, and what it is is being saved.
-    Saving {
-        service: String,
-    },
-    /// A service can be used; it is reached there from this machine.
-    Ready {
-        service: String,
-        address: Address,
-    },
-}
 
 /// From where services are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,10 +67,11 @@ impl Reach {
         match self {
             Reach::Machine => {
                 let ports = ports.filter_map(|port| Some((*port, *seen.published.get(port)?)));
-                Address { host: LOOPBACK.to_owned(), ports: ports.collect() }
+                let host = (!service.ports.is_empty()).then(|| LOOPBACK.to_owned());
+                Address { host, ports: ports.collect() }
             }
             Reach::Inside => {
-                Address { host: name.to_owned(), ports: ports.map(|port| (*port, *port)).collect() }
+                Address { host: Some(name.to_owned()), ports: ports.map(|port| (*port, *port)).collect() }
             }
         }
     }
@@ -188,6 +162,14 @@ pub async fn discard(engine: &Engine, labels: &Labels) -> Result<usize, Error> {
     let removed = engine.clear(&Filter::Sandbox(labels.sandbox.clone())).await;
     vault::forget(labels);
     removed
+}
+
+/// The same of what its tests ran in: its services stay.
+pub async fn discard_tests(engine: &Engine, labels: &Labels) -> Result<(), Error> {
+    engine.settle().await;
+    let objects = engine.list(&Filter::Sandbox(labels.sandbox.clone())).await?;
+    let is_the_tests = |object: &Object| object.service.is_none() && object.kind != Kind::Network;
+    engine.remove(&objects.into_iter().filter(is_the_tests).collect::<Vec<_>>()).await
 }
 
 /// A sandbox that starts.
@@ -320,7 +302,10 @@ impl Start {
         let body = body(name, service, &self.labels, base, self.reach.published(service));
         self.engine.create_container(container.clone(), body).await?;
         self.engine.start_container(&container).await?;
-        ready(&self.engine, &container, name, service).await
+        let tell = |why: &str| {
+            (self.tell)(Progress::Awaited { service: name.to_owned(), why: why.to_owned() });
+        };
+        ready(&self.engine, &container, (name, service), tell).await
     }
 
     /// The image of what a service is once it is prepared: made, if it is not there.

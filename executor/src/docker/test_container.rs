@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, Mount, VolumeCreateRequest};
+use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, Mount, MountType, VolumeCreateRequest};
 use seagull_domain::TestContainer;
 
 use super::container::{bounded, container_name, in_network, network_name, shown, volume};
@@ -28,6 +28,8 @@ pub struct Given<'a> {
     /// Whether its sandbox has a network.
     pub networked: bool,
     pub has_secrets: bool,
+    /// A directory of the tree that is empty there.
+    pub hidden: Option<&'a Path>,
     /// Of whoever it runs as, who is whoever this is: then both may remove what either makes.
     pub user: (u32, u32),
 }
@@ -70,8 +72,19 @@ fn mounts(container: &TestContainer, spec: &Spec, given: &Given) -> Vec<Mount> {
     let secrets = given.has_secrets.then(|| shown(&secrets, vault::INSIDE, true));
     let tree = volume(Some(container_name(given.labels, TREE)), &spec.tree.to_string_lossy(), &own, false);
     let fixed = [tree, at(&spec.directories[0], true), at(&spec.log, false)];
-    let fixed = fixed.into_iter().chain(spec.shared.iter().map(|path| at(path, false)));
+    let fixed = fixed.into_iter().chain(given.hidden.map(empty));
+    let fixed = fixed.chain(spec.shared.iter().map(|path| at(path, false)));
     declared.map(|path| volume(None, path, &own, true)).chain(fixed).chain(secrets).collect()
+}
+
+/// In memory, and nothing is ever there.
+fn empty(path: &Path) -> Mount {
+    Mount {
+        typ: Some(MountType::TMPFS),
+        target: Some(path.to_string_lossy().into_owned()),
+        read_only: Some(true),
+        ..Default::default()
+    }
 }
 
 /// The directories for what is written to the tree: what it comes to, whose owner and mode are those of the tree's top, and
@@ -124,7 +137,8 @@ mod tests {
     }
 
     fn given(labels: &Labels) -> Given<'_> {
-        Given { labels, volumes: &[], networked: true, has_secrets: false, user: (1000, 100) }
+        let hidden = None;
+        Given { labels, volumes: &[], networked: true, has_secrets: false, hidden, user: (1000, 100) }
     }
 
     #[test]

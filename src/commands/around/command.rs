@@ -7,6 +7,7 @@ use std::process::Stdio;
 
 use anyhow::Context;
 use seagull_domain::{SecretSource, TestIndex};
+use seagull_executor::docker::Program;
 use seagull_executor::secrets::Secrets;
 use serde::Deserialize;
 use tokio::process::Command;
@@ -43,6 +44,8 @@ pub struct Probe {
     shuffles: bool,
     /// The suite gives pytest-randomly a seed of its own.
     seeds: bool,
+    /// Its PYTHONPATH.
+    search: String,
     /// It would measure coverage, and perhaps fail for too little of it.
     covers: bool,
     /// What of the suite puts something into `workerinput` where it has a controller.
@@ -58,6 +61,8 @@ pub struct Line {
     program: Vec<String>,
     pub arguments: Vec<String>,
     ids: Vec<String>,
+    /// Where Python searches for modules, too, if no variable of these says so.
+    search: String,
 }
 
 /// The variables that the test's worker had, and this process may not have.
@@ -98,6 +103,7 @@ impl Line {
             },
             arguments: arguments(story, probe, directory, tests.clone().any(is_whole_file)),
             ids: tests.filter_map(|test| id(story, probe, directory, *test)).collect(),
+            search: probe.search.clone(),
         }
     }
 
@@ -111,6 +117,7 @@ impl Line {
             ids: Vec::new(),
             secrets: Secrets::default(),
             sources: BTreeMap::new(),
+            search: String::new(),
         }
     }
 
@@ -149,7 +156,7 @@ impl Line {
         let given = self.variables.iter().rposition(|(variable, _)| variable == SEARCH);
         let before = match given {
             Some(place) => self.variables.remove(place).1,
-            None => std::env::var(SEARCH).unwrap_or_default(),
+            None => self.search.clone(),
         };
         let colon = if before.is_empty() { "" } else { ":" };
         self.variables.push((SEARCH.to_owned(), format!("{}{colon}{before}", folder.display())));
@@ -174,6 +181,12 @@ impl Line {
         let words = self.program.iter().chain(&self.arguments).chain(&self.ids).map(|word| quoted_word(word));
         let words: Vec<_> = variables.chain(secrets).chain(words).collect();
         format!("cd {} && env {}", quoted_word(&self.directory.to_string_lossy()), words.join(" "))
+    }
+
+    /// As it is run in a room, which has the secrets.
+    pub fn inside(&self) -> Program<'_> {
+        let words = [self.program.as_slice(), &self.arguments, &self.ids].concat();
+        Program { words, variables: &self.variables, directory: &self.directory }
     }
 
     pub fn command(&self) -> Command {
@@ -330,6 +343,7 @@ mod tests {
             shuffles: false,
             seeds: false,
             covers: false,
+            search: String::new(),
             gives: None,
         }
     }

@@ -7,6 +7,7 @@ mod history;
 mod logs;
 mod others;
 mod ranking;
+mod repeat;
 mod repro;
 mod rerun;
 mod results;

@@ -7,6 +7,7 @@ import sysconfig
 if sys.path and sys.path[0] == "":
     del sys.path[0]
 answer = os.dup(1)
+search = os.environ.get("PYTHONPATH", "")
 # What a conftest prints goes elsewhere.
 os.dup2(2, 1)
 
@@ -32,6 +33,7 @@ told = {
     "inipath": str(config.inipath) if config.inipath else None,
     "paths": [str(path) for path in getattr(option, "file_or_dir", None) or []],
     "distributes": bool(getattr(option, "numprocesses", None)) or getattr(option, "dist", "no") != "no",
+    "search": search,
     "stops": bool(getattr(option, "maxfail", 0)),
     "shuffles": plugin("randomly"),
     "seeds": isinstance(getattr(option, "randomly_seed", None), int),

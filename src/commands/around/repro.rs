@@ -5,19 +5,21 @@ use std::env;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context, anyhow};
-use seagull_domain::{Framework, Outcome, SecretSource, Setup, Workspace};
+use seagull_domain::{Framework, SecretSource, Setup, Workspace};
+use seagull_executor::artifact;
+use seagull_executor::docker::{Files, LogOutput, Program, Room, forget_room};
 use seagull_executor::interpreter;
 use seagull_executor::secrets::Secrets;
 use seagull_executor::setup::{self, Prepared, Wanted};
 use tempfile::TempDir;
-use tokio::io::AsyncReadExt;
-use tokio::process::{ChildStdout, Command};
+use tokio::process::Command;
 
 use super::command::{self, Line, Probe};
-use super::others::{self, CargoTest, CommandTest};
+use super::others;
+use super::repeat::{FAILED, Judge, Repeat};
 use super::surroundings::{self, Surroundings};
 use super::{Reach, logs};
 use crate::cli;
@@ -26,7 +28,7 @@ use crate::commands::run::spec;
 use crate::errors::{INTERRUPTED, say, usage};
 use crate::place::Place;
 use crate::report::around::{Execution, Story};
-use crate::report::{count, number, one_line, times};
+use crate::report::{count, number, one_line};
 use crate::signals::Signals;
 use crate::state::State;
 
@@ -38,10 +40,6 @@ const PLUGIN: &str = "seagull_repro_outcome";
 const IDENTITY: (&str, &str) = ("seagull_identity", include_str!("seagull_identity.py"));
 /// Lines of what pytest says when it refuses.
 const WORDS: usize = 6;
-/// Bytes of what is kept of a process's words.
-const KEPT: usize = 64 << 10;
-/// As for a run with a failed test.
-const FAILED: u8 = 100;
 
 pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
     let (run, test) = args.of.parts().map_err(usage)?;
@@ -52,37 +50,74 @@ pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
     let execution = story.telling().ok_or_else(|| {
         usage(format!("{} was not executed in run {}\nhint: seagull explain says why", story.id, story.run))
     })?;
-    in_no_image(&story)?;
     let (root, directory) = directories(&story)?;
-    let mut given = Given::of(&story, &root, state)?;
+    let definition = surroundings::definition(&story, &root)?;
+    let container = definition.as_ref().and_then(|definition| definition.environment.container.clone());
+    let mut given = Given::of(&story, &root, state, container.is_some())?;
     given.active.extend(
         story.spec.suite.environment(story.environment).into_iter().flat_map(|(_, of)| of.env.clone()),
     );
-    let Some(definition) = surroundings::definition(&story, &root)? else {
+    let Some(definition) = definition else {
         return repeat(&args, &story, execution, &directory, given).await;
     };
-    if args.print {
-        let name = &definition.name;
-        say!("it needs the services of {name}: eval \"$(seagull services up {name})\" has them");
-        return repeat(&args, &story, execution, &directory, given).await;
+    match (args.print, &container) {
+        (true, Some(container)) => {
+            return Err(usage(format!(
+                "--print: {} ran in the image {}, beside its services\nhint: without --print it is repeated there",
+                story.id, container.image
+            )));
+        }
+        (true, None) => {
+            let name = &definition.name;
+            say!("it needs the services of {name}: eval \"$(seagull services up {name})\" has them");
+            return repeat(&args, &story, execution, &directory, given).await;
+        }
+        (false, _) => {}
     }
     let state = State::open(args.from.state.state.as_deref(), &Place::here()?)?;
     let around = Surroundings::start(definition, &execution.images, &state, args.hold_on_failure).await?;
     given.active.extend(around.variables());
-    let code = repeat(&args, &story, execution, &directory, given).await;
+    let scratch = scratch()?;
+    let code = match container {
+        None => repeat(&args, &story, execution, &directory, given).await,
+        Some(container) => {
+            say!("in a container of {}:", container.image);
+            let files = files(&story, root, directory, scratch.path());
+            in_room(&args, &story, execution, (files, &around), given).await
+        }
+    };
     around.end(matches!(code, Ok(FAILED))).await?;
+    forget_room(scratch.path())?;
     code
 }
 
-/// On this machine it would be another test.
-fn in_no_image(story: &Story) -> anyhow::Result<()> {
-    let environment = story.spec.suite.environment(story.environment);
-    match environment.and_then(|(_, environment)| environment.container.as_ref()) {
-        None => Ok(()),
-        Some(container) => Err(usage(format!(
-            "{} ran in the image {}, where nothing is repeated\nhint: seagull run {} runs it there again",
-            story.id, container.image, story.id
-        ))),
+/// What a container of the test is shown.
+fn files(story: &Story, root: PathBuf, directory: PathBuf, scratch: &Path) -> Files {
+    let tree = match &story.spec.workspace {
+        Workspace::Artifact { .. } => root,
+        Workspace::InPlace { .. } => artifact::in_place(&directory).to_owned(),
+    };
+    Files { tree, directory, shared: scratch.join("shared"), scratch: scratch.to_owned() }
+}
+
+/// In a container as its worker had one. What is interrupted goes with that.
+async fn in_room(
+    args: &cli::Repro,
+    story: &Story,
+    execution: &Execution,
+    (files, around): (Files, &Surroundings),
+    given: Given,
+) -> anyhow::Result<u8> {
+    let mut signals = Signals::new()?;
+    let (directory, shared) = (files.directory.clone(), files.shared.clone());
+    fs::create_dir(&shared)?;
+    let room = tokio::select! {
+        room = around.room(files, given.secrets.clone()) => room?,
+        () = signals.next() => return Ok(INTERRUPTED),
+    };
+    tokio::select! {
+        code = pytest(args, story, execution, (&directory, Some((&room, &shared))), given) => code,
+        () = signals.next() => Ok(INTERRUPTED),
     }
 }
 
@@ -94,7 +129,7 @@ async fn repeat(
     given: Given,
 ) -> anyhow::Result<u8> {
     match &story.spec.suite.framework {
-        Framework::Pytest => pytest(args, story, execution, directory, given).await,
+        Framework::Pytest => pytest(args, story, execution, (directory, None), given).await,
         Framework::Cargo | Framework::Built(_) => {
             let (line, test) = others::cargo(story, execution.slot, directory)?;
             other(args, story, execution, (given.to(line, story), Judge::Cargo(test))).await
@@ -131,8 +166,9 @@ struct Given {
 }
 
 impl Given {
-    fn of(story: &Story, root: &Path, state: Option<PathBuf>) -> anyhow::Result<Given> {
-        let prepared = prepared(story, root, state.as_deref())?;
+    /// An image has all that is to be prepared.
+    fn of(story: &Story, root: &Path, state: Option<PathBuf>, in_image: bool) -> anyhow::Result<Given> {
+        let prepared = if in_image { None } else { prepared(story, root, state.as_deref())? };
         let active = prepared.as_ref().map(|prepared| prepared.variables(env::var_os("PATH").as_deref()));
         let secrets = secrets(&story.spec.suite.secrets)?;
         Ok(Given { state, prepared, active: active.unwrap_or_default(), secrets })
@@ -165,23 +201,36 @@ async fn other(
     }
     say!("{}: {}", story.id, execution.facts());
     say!("{}", line.as_told());
-    Repeat { line, judge, story }.run(args.until_fail).await
+    Repeat { line, judge, story, room: None }.run(args.until_fail).await
 }
 
+/// `inside`: a room, and a directory that is the same there.
 async fn pytest(
     args: &cli::Repro,
     story: &Story,
     execution: &Execution,
-    directory: &Path,
+    (directory, inside): (&Path, Option<(&Room, &Path)>),
     given: Given,
 ) -> anyhow::Result<u8> {
-    let python = match given.prepared.as_ref().and_then(Prepared::python) {
-        Some(python) => python,
-        None => interpreter::find(&story.spec.suite.python, directory)?,
+    let probe = match inside {
+        Some((room, _)) => probe_inside(room, directory, story, &given.active).await?,
+        None => {
+            let python = match given.prepared.as_ref().and_then(Prepared::python) {
+                Some(python) => python,
+                None => interpreter::find(&story.spec.suite.python, directory)?,
+            };
+            let around = [given.active.as_slice(), given.secrets.variables()].concat();
+            probe(&python, directory, story, &around).await?
+        }
     };
-    let around = [given.active.as_slice(), given.secrets.variables()].concat();
-    let probe = probe(&python, directory, story, &around).await?;
-    let home = identity(given.state.as_deref())?;
+    let home = match inside {
+        Some((_, shared)) => {
+            let home = shared.join("identity");
+            write_identity(&home)?;
+            home
+        }
+        None => identity(given.state.as_deref())?,
+    };
     let mut line = given.to(Line::new(story, execution, &probe, directory, args.alone), story);
     line.plug(IDENTITY.0, &home);
     if let Some(giver) = probe.gives.as_ref().filter(|_| story.spec.suite.controller != Some(false)) {
@@ -196,7 +245,7 @@ async fn pytest(
         return Ok(0);
     }
     let scratch = scratch()?;
-    let folder = scratch.path();
+    let folder = inside.map_or(scratch.path(), |(_, shared)| shared);
     line.arguments.splice(0..0, ["-o".to_owned(), format!("cache_dir={}", folder.join("cache").display())]);
     line.shorten(&probe, folder)?;
     say(story, execution, &line, args.alone);
@@ -204,7 +253,7 @@ async fn pytest(
     fs::write(folder.join("test"), &story.id)?;
     line.plug(PLUGIN, folder);
     let judge = Judge::Pytest(folder.join("outcome"));
-    Repeat { line, judge, story }.run(args.until_fail).await
+    Repeat { line, judge, story, room: inside.map(|(room, _)| room) }.run(args.until_fail).await
 }
 
 /// Writes the plugin of the test's identity into the state directory; where that cannot be written to, or be named on a
@@ -284,8 +333,30 @@ async fn probe(
     command.args(["-c", PROBE]).args(&story.spec.arguments).current_dir(directory).stdin(Stdio::null());
     command.envs(active.iter().cloned()).envs(command::variables(story));
     let output = command.output().await.with_context(|| format!("cannot start {}", python.display()))?;
-    serde_json::from_slice(&output.stdout).map_err(|_| {
-        let said = String::from_utf8_lossy(&output.stderr);
+    probed(story, &output.stdout, &output.stderr)
+}
+
+async fn probe_inside(
+    room: &Room,
+    directory: &Path,
+    story: &Story,
+    active: &[(String, String)],
+) -> anyhow::Result<Probe> {
+    let words = [room.python(), "-c", PROBE].map(str::to_owned).to_vec();
+    let words = [words, story.spec.arguments.clone()].concat();
+    let variables = [active, &command::variables(story)].concat();
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let hear = |piece: LogOutput| match piece {
+        LogOutput::StdErr { message } => stderr.extend_from_slice(&message),
+        other => stdout.extend_from_slice(&other.into_bytes()),
+    };
+    room.run(Program { words, variables: &variables, directory }, hear).await?;
+    probed(story, &stdout, &stderr)
+}
+
+fn probed(story: &Story, stdout: &[u8], stderr: &[u8]) -> anyhow::Result<Probe> {
+    serde_json::from_slice(stdout).map_err(|_| {
+        let said = String::from_utf8_lossy(stderr);
         let lines: Vec<_> = said.trim_end().lines().collect();
         let said = lines[lines.len().saturating_sub(WORDS)..].join("\n");
         anyhow!("pytest does not take the arguments of run {} any more:\n{said}", story.run)
@@ -302,175 +373,9 @@ fn say(story: &Story, execution: &Execution, line: &Line, alone: bool) {
     say!("{}", line.as_told());
 }
 
-/// Who says what came of the test.
-enum Judge {
-    /// The plugin, in this file.
-    Pytest(PathBuf),
-    Cargo(CargoTest),
-    Command(CommandTest),
-}
-
-impl Judge {
-    fn program(&self) -> &'static str {
-        match self {
-            Judge::Pytest(_) => "pytest",
-            Judge::Cargo(_) => "cargo test",
-            Judge::Command(_) => "the run command",
-        }
-    }
-
-    /// Forgets the last time.
-    fn forget(&self) {
-        match self {
-            Judge::Pytest(outcome) => drop(fs::remove_file(outcome)),
-            Judge::Cargo(_) => {}
-            Judge::Command(test) => test.forget(),
-        }
-    }
-
-    /// What came of the test; None if it was not come to.
-    fn outcome(&self, status: ExitStatus, said: &str) -> Option<Outcome> {
-        match self {
-            Judge::Pytest(outcome) => outcome_of(&fs::read_to_string(outcome).unwrap_or_default()),
-            Judge::Cargo(test) => test.outcome(said, status.success()),
-            Judge::Command(test) => test.outcome(status.success()),
-        }
-    }
-}
-
-struct Repeat<'a> {
-    line: Line,
-    judge: Judge,
-    story: &'a Story,
-}
-
-impl Repeat<'_> {
-    /// `until_fail` is how often at most, 0 for any number; None for once.
-    async fn run(&self, until_fail: Option<u32>) -> anyhow::Result<u8> {
-        let mut signals = Signals::new()?;
-        let most = match until_fail {
-            None => 1,
-            Some(0) => u32::MAX,
-            Some(most) => most,
-        };
-        let mut outcome = Outcome::Passed;
-        for number in 1..=most {
-            self.judge.forget();
-            let mut command = self.line.command();
-            if let Judge::Cargo(_) = self.judge {
-                command.stdout(Stdio::piped());
-            }
-            let cannot = || format!("{} cannot be started", self.judge.program());
-            let mut child = command.spawn().with_context(cannot)?;
-            let heard = hear(child.stdout.take());
-            let ended = async { tokio::join!(child.wait(), heard) };
-            tokio::pin!(ended);
-            let mut interrupted = false;
-            // It gets the signal of a terminal itself.
-            let (status, said) = loop {
-                tokio::select! {
-                    ended = &mut ended => break ended,
-                    () = signals.next() => interrupted = true,
-                }
-            };
-            if interrupted {
-                return Ok(INTERRUPTED);
-            }
-            outcome = self.outcome(status?, &said?)?;
-            if outcome == Outcome::Failed {
-                self.tell(outcome, number, until_fail);
-                return Ok(FAILED);
-            }
-        }
-        self.tell(outcome, most, until_fail);
-        Ok(0)
-    }
-
-    fn tell(&self, outcome: Outcome, number: u32, until_fail: Option<u32>) {
-        let told = told(outcome, number, until_fail);
-        say!("{} {told}", self.story.id);
-    }
-
-    fn outcome(&self, status: ExitStatus, said: &str) -> anyhow::Result<Outcome> {
-        self.judge.outcome(status, said).ok_or_else(|| {
-            anyhow!(
-                "{} ended ({status}) before it came to {}\nhint: its own words are above",
-                self.judge.program(),
-                self.story.id
-            )
-        })
-    }
-}
-
-/// What came of a test at the last of so many tries.
-fn told(outcome: Outcome, number: u32, until_fail: Option<u32>) -> String {
-    match (until_fail, outcome) {
-        (None, Outcome::Skipped) => "was skipped".to_owned(),
-        (None, _) => outcome.word().to_owned(),
-        (Some(_), Outcome::Failed) => format!("failed at try {number}"),
-        (Some(_), _) => format!("did not fail; it was tried {}", times(number)),
-    }
-}
-
-/// Passes on what a process writes, and keeps the beginning and the end of it.
-async fn hear(stdout: Option<ChildStdout>) -> anyhow::Result<String> {
-    let Some(mut stdout) = stdout else { return Ok(String::new()) };
-    let (mut kept, mut chunk) = (Vec::new(), [0; 8 << 10]);
-    loop {
-        let read = stdout.read(&mut chunk).await?;
-        if read == 0 {
-            return Ok(String::from_utf8_lossy(&kept).into_owned());
-        }
-        print(|out| out.write_all(&chunk[..read]))?;
-        kept.extend_from_slice(&chunk[..read]);
-        if kept.len() > 2 * KEPT {
-            kept.drain(KEPT / 2..kept.len() - KEPT / 2);
-        }
-    }
-}
-
-/// What came of the test, by the plugin's words; None if it did not begin. What began and did not end took pytest with it.
-fn outcome_of(told: &str) -> Option<Outcome> {
-    let has = |word| told.lines().any(|line| line == word);
-    match has("started") {
-        false => None,
-        true if has("failed") || !has("finished") => Some(Outcome::Failed),
-        true if has("skipped") => Some(Outcome::Skipped),
-        true => Some(Outcome::Passed),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_test_failed_by_its_own_words_alone() {
-        let table = [
-            ("", None),
-            ("started\npassed\npassed\npassed\nfinished\n", Some(Outcome::Passed)),
-            ("started\nskipped\npassed\nfinished\n", Some(Outcome::Skipped)),
-            ("started\npassed\npassed\nfailed\nfinished\n", Some(Outcome::Failed)),
-            // It killed its process, or left pytest.
-            ("started\npassed\n", Some(Outcome::Failed)),
-        ];
-        for (told, expected) in table {
-            assert_eq!(outcome_of(told), expected, "{told:?}");
-        }
-    }
-
-    #[test]
-    fn it_is_told_what_came_of_the_test_and_of_how_many_tries() {
-        let table = [
-            (Outcome::Skipped, None, "was skipped"),
-            (Outcome::Passed, None, "passed"),
-            (Outcome::Failed, Some(0), "failed at try 2"),
-            (Outcome::Passed, Some(2), "did not fail; it was tried 2 times"),
-        ];
-        for (outcome, until_fail, expected) in table {
-            assert_eq!(told(outcome, 2, until_fail), expected);
-        }
-    }
 
     #[test]
     fn a_secret_that_is_not_here_is_looked_for_where_the_executor_had_it() {

@@ -1,14 +1,17 @@
 //! What a test had around it in a run, started anew for its repetition, and removed after it or kept for a while.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use seagull_domain::{Definition, ImageUsed};
-use seagull_executor::docker::{Engine, Guard, Labels, Origin, Sandbox, discard};
+use seagull_executor::docker::{
+    Contained, Engine, Files, Guard, Labels, Origin, Reach, Room, Sandbox, discard, discard_tests,
+};
+use seagull_executor::secrets::Secrets;
 
 use crate::commands::services::site::{Site, now};
 use crate::commands::services::up;
@@ -27,16 +30,20 @@ pub struct Surroundings {
     labels: Labels,
     guard: Guard,
     sandbox: Sandbox,
+    /// What is used instead of what is called so now, by the names of images.
+    pinned: BTreeMap<String, String>,
     hold: Option<Duration>,
+    /// The state directory.
+    state: PathBuf,
     /// Nobody else starts or removes the environment here meanwhile.
     _work: File,
 }
 
-/// The environment of a test with services, and paths as they are here; none where it has none.
+/// The environment of a test that needs an engine, with paths as they are here; none where nothing is needed.
 pub fn definition(story: &Story, root: &Path) -> anyhow::Result<Option<Definition>> {
     let found = story.spec.suite.definition(story.environment);
     let found = found.map_err(|why| anyhow!("the test's environment cannot be: {why:?}"))?;
-    let found = found.filter(|definition| !definition.services.is_empty());
+    let found = found.filter(Definition::needs_engine);
     Ok(found.map(|definition| definition.below(root)))
 }
 
@@ -65,16 +72,30 @@ impl Surroundings {
         let guard = guard.context("the guard of the services cannot be started")?;
         let started = async {
             let pinned = pinned(&engine, &site, &definition, images).await?;
-            up::start(&engine, &site, &definition, &labels, pinned).await
+            let reach = Reach::of(&definition);
+            let sandbox = up::start(&engine, &site, &definition, (&labels, reach), pinned.clone()).await?;
+            anyhow::Ok((sandbox, pinned))
         };
-        let sandbox = tokio::select! {
+        let (sandbox, pinned) = tokio::select! {
             started = started => started?,
             () = signals.next() => {
                 discard(&engine, &labels).await?;
                 return Err(anyhow!("interrupted"));
             }
         };
-        Ok(Surroundings { site, engine, definition, labels, guard, sandbox, hold, _work: work })
+        let state = state.directory.canonicalize()?;
+        Ok(Surroundings {
+            site,
+            engine,
+            definition,
+            labels,
+            guard,
+            sandbox,
+            pinned,
+            hold,
+            state,
+            _work: work,
+        })
     }
 
     /// Where they are, as whoever uses them has it beside the variables of the environment.
@@ -83,10 +104,25 @@ impl Surroundings {
         all.filter(|(name, _)| !self.definition.environment.env.contains_key(name)).collect()
     }
 
+    /// What the tests ran in, of the image that it was.
+    pub async fn room(&self, files: Files, secrets: Secrets) -> anyhow::Result<Room> {
+        let mut definition = Definition::clone(&self.definition);
+        if let Some(container) = &mut definition.environment.container
+            && let Some(pinned) = self.pinned.get(&container.image)
+        {
+            container.image.clone_from(pinned);
+        }
+        let (engine, labels) = (self.engine.clone(), self.labels.clone());
+        let (definition, secrets) = (Arc::new(definition), Arc::new(secrets));
+        let of = Contained { engine, labels, definition, secrets, hidden: self.state.clone() };
+        Ok(Room::open(of, files).await?)
+    }
+
     /// Removes them, or leaves them to their guard for as long as was asked for after a failure.
     pub async fn end(self, failed: bool) -> anyhow::Result<()> {
-        if self.hold.is_some() && failed {
+        if self.hold.is_some() && failed && !self.definition.services.is_empty() {
             let name = self.definition.name.clone();
+            discard_tests(&self.engine, &self.labels).await?;
             self.site.set_whole(&name, &self.labels.sandbox)?;
             self.guard.keep().context("the guard of the services has ended")?;
             say!(
@@ -110,7 +146,7 @@ async fn pinned(
     images: &[ImageUsed],
 ) -> anyhow::Result<BTreeMap<String, String>> {
     let mut pinned = BTreeMap::new();
-    let wanted: BTreeSet<&str> = definition.services.values().map(|service| service.image.as_str()).collect();
+    let wanted = definition.images();
     for used in images.iter().filter(|used| wanted.contains(used.image.as_str())) {
         let ImageUsed { image, id, .. } = used;
         match site.known.origin(engine, used).await? {

@@ -1,7 +1,7 @@
 //! `seagull services up`: what is written is up and ready, or nothing is left.
 #![expect(clippy::disallowed_methods, reason = "a shell: it says how long each service took")]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -9,8 +9,8 @@ use std::time::Instant;
 use anyhow::{Context, anyhow};
 use seagull_domain::Definition;
 use seagull_executor::docker::{
-    self, Beside, Engine, Guard, Kind, Labels, Object, Progress, Reach, Sandbox, Start, digest, discard,
-    terminate,
+    self, Beside, Engine, Going, Guard, Kind, Labels, Object, Progress, Reach, Sandbox, Start, digest,
+    discard, terminate,
 };
 use serde_json::json;
 
@@ -43,7 +43,7 @@ pub async fn run(args: &cli::Up) -> anyhow::Result<u8> {
     let guard = guard.context("the guard of the services cannot be started")?;
     let began = Instant::now();
     let sandbox = tokio::select! {
-        started = start(&engine, &site, &definition, &labels, BTreeMap::new()) => started?,
+        started = start(&engine, &site, &definition, (&labels, Reach::Machine), BTreeMap::new()) => started?,
         () = signals.next() => {
             say!("interrupted: removing what was begun");
             discard(&engine, &labels).await?;
@@ -132,30 +132,32 @@ pub async fn start(
     engine: &Engine,
     site: &Site,
     definition: &Arc<Definition>,
-    labels: &Labels,
+    (labels, reach): (&Labels, Reach),
     pinned: BTreeMap<String, String>,
 ) -> anyhow::Result<Sandbox> {
     let progress = progress::Progress::new(true);
     let width = definition.services.keys().map(String::len).max().unwrap_or(0);
-    let state = Arc::new(Mutex::new(Going::default()));
+    let going = Arc::new(Mutex::new(Going::default()));
     let began = Instant::now();
     let tell = {
-        let state = state.clone();
+        let going = going.clone();
         move |step: Progress| {
-            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(line) = state.take(step, began.elapsed().as_secs_f64(), width) {
+            // Lines of services that are ready at the same time do not meet.
+            let mut going = going.lock().unwrap_or_else(PoisonError::into_inner);
+            going.take(&step);
+            if let Some(line) = line(step, began.elapsed().as_secs_f64(), width) {
                 progress.clear();
                 say!("{line}");
             }
         }
     };
-    let what = || state.lock().unwrap_or_else(PoisonError::into_inner).what();
+    let what = || what(&going.lock().unwrap_or_else(PoisonError::into_inner));
     let started = Sandbox::start(Start {
         engine: engine.clone(),
         site: site.known.clone(),
         definition: definition.clone(),
         labels: labels.clone(),
-        reach: Reach::Machine,
+        reach,
         beside: Beside::new(),
         pinned,
         tell: Arc::new(tell),
@@ -163,56 +165,32 @@ pub async fn start(
     Ok(progress.during(what, started).await?)
 }
 
-/// What goes on, from what is told.
-#[derive(Default)]
-struct Going {
-    fetching: Option<String>,
-    starting: BTreeSet<String>,
+/// A line that stays, if there is one to say.
+fn line(step: Progress, seconds: f64, width: usize) -> Option<String> {
+    match step {
+        Progress::Fetching { image, here: 0, all: 0 } => Some(format!("fetching {image}, which is not here")),
+        Progress::Preparing { service } => {
+            Some(format!("  {service:<width$}  ready after {seconds:.1} s, prepares"))
+        }
+        Progress::Saving { service } => {
+            Some(format!("  {service:<width$}  prepared after {seconds:.1} s, is saved as a template"))
+        }
+        Progress::Ready { service, address } => {
+            let host = address.host.unwrap_or_default();
+            let ports = address.ports.iter().map(|(inside, port)| format!("  {host}:{port} ({inside})"));
+            Some(format!("  {service:<width$}  ready after {seconds:.1} s{}", ports.collect::<String>()))
+        }
+        Progress::Fetching { .. }
+        | Progress::Fetched { .. }
+        | Progress::Starting { .. }
+        | Progress::Awaited { .. } => None,
+    }
 }
 
-impl Going {
-    /// A line that stays, if there is one to say.
-    fn take(&mut self, step: Progress, seconds: f64, width: usize) -> Option<String> {
-        match step {
-            Progress::Fetching { image, here: 0, all: 0 } => {
-                self.fetching = Some(format!("fetching {image}"));
-                Some(format!("fetching {image}, which is not here"))
-            }
-            Progress::Fetching { image, here, all } => {
-                let [here, all] = [here, all].map(|bytes| bytes / 1_000_000);
-                self.fetching = Some(format!("fetching {image}, {here} of {all} MB"));
-                None
-            }
-            Progress::Fetched { .. } => {
-                self.fetching = None;
-                None
-            }
-            Progress::Starting { service } => {
-                self.starting.insert(service);
-                None
-            }
-            Progress::Preparing { service } => {
-                Some(format!("  {service:<width$}  ready after {seconds:.1} s, prepares"))
-            }
-            Progress::Saving { service } => {
-                Some(format!("  {service:<width$}  prepared after {seconds:.1} s, is saved as a template"))
-            }
-            Progress::Ready { service, address } => {
-                self.starting.remove(&service);
-                let ports = address
-                    .ports
-                    .iter()
-                    .map(|(inside, port)| format!("  {}:{port} ({inside})", address.host));
-                Some(format!("  {service:<width$}  ready after {seconds:.1} s{}", ports.collect::<String>()))
-            }
-        }
-    }
-
-    fn what(&self) -> String {
-        let starting: Vec<&str> = self.starting.iter().map(String::as_str).collect();
-        let waited = if starting.is_empty() { "the Docker engine".to_owned() } else { starting.join(", ") };
-        self.fetching.clone().unwrap_or_else(|| format!("waiting for {waited}"))
-    }
+fn what(going: &Going) -> String {
+    let starting: Vec<&str> = going.starting().map(|(service, _)| service).collect();
+    let waited = if starting.is_empty() { "the Docker engine".to_owned() } else { starting.join(", ") };
+    going.fetching().map_or_else(|| format!("waiting for {waited}"), str::to_owned)
 }
 
 /// Where the services are, as lines for a shell, or as an object.

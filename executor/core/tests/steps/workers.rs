@@ -342,7 +342,7 @@ fn files_that_do_not_come_within_the_limit_are_given_up_with_its_name() {
     world.wait(Duration::from_secs(600));
     assert_eq!(world.step(Event::Tick), [kill(1)]);
     world.worker(1, WorkerEvent::NotStarted(InfraCause::ArtifactUnavailable, "no files".into()));
-    let message = "no files: killed after 600 s, its limit; --start-limit sets it".to_owned();
+    let message = "killed after 600 s, its limit; --start-limit sets it: no files".to_owned();
     let cause = EndCause::GaveBack(InfraCause::ArtifactUnavailable, message);
     assert_eq!(world.report(1).state, AttemptState::Ended(cause));
 }
