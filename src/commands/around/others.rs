@@ -47,7 +47,7 @@ const WITH_VALUE: [&str; 13] = [
 /// A test of cargo's: one of a binary, or a whole binary with what only builds it.
 pub enum CargoTest {
     One,
-    Whole(Line),
+    Whole(Box<Line>),
 }
 
 /// A test of a suite's own command: where that reports.
@@ -95,7 +95,7 @@ pub fn cargo(story: &Story, slot: SlotNumber, directory: &Path) -> anyhow::Resul
         None => {
             let build = line(words.iter().cloned().chain(["--no-run".to_owned()]).collect());
             words.extend(filter.into_iter().chain(std::iter::once("--".to_owned())).chain(libtest));
-            CargoTest::Whole(build)
+            CargoTest::Whole(Box::new(build))
         }
     };
     Ok((line(words), test))

@@ -118,6 +118,7 @@ impl World {
             executor: plan.name.clone(),
             sick: plan.sick.is_some(),
             rate,
+            stood_still: 0,
             died: None,
             leaves: None,
             last: None,
@@ -420,6 +421,7 @@ impl World {
         }
         let until = self.now + for_ms;
         let agent = &mut self.agents[id];
+        self.physical.agents[id].stood_still += until.saturating_sub(agent.paused_until.max(self.now));
         agent.paused_until = agent.paused_until.max(until);
         if whole_machine {
             let more = until.saturating_sub(agent.machine_paused_until.max(self.now));

@@ -71,6 +71,8 @@ pub struct AgentLife {
     pub sick: bool,
     /// How many milliseconds its clock counts in a second.
     pub rate: u64,
+    /// For how many milliseconds its process has stood still.
+    pub stood_still: u64,
     pub died: Option<u64>,
     pub leaves: Option<u64>,
     /// When it kills what runs, because it leaves.

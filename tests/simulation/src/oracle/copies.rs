@@ -31,7 +31,8 @@ fn is_free(story: &Story, copy: &SecondCopy) -> bool {
 
 fn is_open(story: &Story, attempt: AttemptId, copy: &SecondCopy) -> bool {
     let before = |place| place < story.assigned[&attempt];
-    !story.finished().any(|told| told.result.test == copy.test && before(told.place))
+    let is_result = |told: super::Told| told.result.test == copy.test && told.evidence.is_none();
+    !story.finished().any(|told| before(told.place) && is_result(told))
 }
 
 /// It has run for three times its prediction, and for ten seconds.

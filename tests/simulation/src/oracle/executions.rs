@@ -49,7 +49,8 @@ fn may_be_interrupted(story: &Story, execution: &Execution) -> bool {
     let own = |ms: u64| (ms * 1000).div_ceil(agent.rate);
     let grace = own(story.plan.spec.grace_ms);
     let predicted = own(story.plan.script(execution.test).predicted_us.div_ceil(1000));
-    let too_long = execution.start + predicted + HEARD_MS + grace;
+    // What it stood still for does not count.
+    let too_long = execution.start + predicted + HEARD_MS + grace + agent.stood_still;
     let time_is_up = agent.last.is_some_and(|last| last <= end + grace || last <= too_long);
     let leaves = agent.leaves.is_some_and(|at| at <= end) && time_is_up;
     let stops =
