@@ -7,6 +7,7 @@ mod attempt;
 mod controller;
 mod deadline;
 mod excerpt;
+mod exit;
 mod feed;
 mod leave;
 mod message;
