@@ -179,6 +179,27 @@ fn a_run_whose_manifest_is_elsewhere_is_left_out_and_it_is_said_how_it_is_had() 
     assert!(lines(&file).is_empty());
 }
 
+#[test]
+fn a_run_that_is_damaged_is_left_out_and_others_are_exported() {
+    let kept = Kept::new();
+    kept.ran("torn", 0);
+    kept.ran("whole", 0);
+    let stream = kept.suite.beside("state/runs/torn/stream.jsonl");
+    let told = std::fs::read_to_string(&stream).unwrap();
+    let mut told: Vec<_> = told.lines().collect();
+    let middle = told.len() / 2;
+    told[middle] = "{";
+    std::fs::write(&stream, told.join("\n") + "\n").unwrap();
+    let file = kept.suite.beside("all.jsonl.zst");
+    let output = kept.ask(&["export", "-o", file.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.contains("run torn is left out: it is damaged: "), "{said}");
+    assert!(
+        lines(&file).iter().all(|line| text(line, "run") == "whole") && said.contains("2 results of 1 run"),
+        "{said}"
+    );
+}
+
 const JUNIT: &str = r#"<testsuites><testsuite name="pytest">
     <testcase classname="test_a" name="test_good" time="7.5"/>
     <testcase classname="test_a" name="test_bad" time="0.5"><failure message="broken"/></testcase>

@@ -10,6 +10,7 @@ use seagull_domain::{
     Counts, FailureGroup, NotExecuted, Ranked, RunId, RunOverview, RunState, Seq, TestIndex, Verdict,
 };
 use seagull_proto::convert::{ListAsked, RankAsked, SearchAsked};
+use seagull_proto::status;
 use seagull_results::index::Window;
 use seagull_scheduler_core::What;
 use tonic::Status;
@@ -38,15 +39,17 @@ pub(crate) async fn listed(service: &Arc<Service>, asked: ListAsked) -> Result<V
     let of = service.clone();
     let (project, limit, after) = (asked.project.clone(), asked.limit, asked.after.clone());
     let mut listed = blocking(move || list(&of, live, &asked)).await?;
-    if listed.len() < limit {
-        // Older ones, of which only the index knows. Without it the list is of those that are here, if any are.
+    let pages = after.is_some();
+    if pages || listed.len() < limit {
+        // Others, of which only the index knows: older ones as a rule, but pinned ones are here that are older yet. Who reads
+        // all, page by page, is told where it does not answer; else the list is of those that are here, if any are.
         let runs = service.index.runs(project.as_deref(), after.as_ref(), limit);
         match tokio::time::timeout(PATIENCE, runs).await {
             Ok(Ok(indexed)) => add_older(&mut listed, indexed, limit),
-            Ok(Err(error)) if listed.is_empty() => return Err(refused(&error)),
-            Err(_) if listed.is_empty() => {
+            Ok(Err(error)) if pages || listed.is_empty() => return Err(refused(&error)),
+            Err(_) if pages || listed.is_empty() => {
                 let why = format!("its index has not answered for {} s", PATIENCE.as_secs());
-                return Err(Status::unavailable(why));
+                return Err(status::out_of_reach(why));
             }
             _ => {}
         }

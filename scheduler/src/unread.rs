@@ -39,7 +39,7 @@ impl From<Unread> for Status {
     fn from(unread: Unread) -> Status {
         match unread {
             Unread::Away(error) => status::out_of_reach(error),
-            Unread::Damaged(error) => Status::internal(error),
+            Unread::Damaged(error) => Status::data_loss(error),
         }
     }
 }

@@ -58,6 +58,11 @@ impl Error {
         self.status().is_some_and(|status| transient(status) && !is_out_of_reach(status))
     }
 
+    /// Whether what it is read from does not answer its scheduler.
+    pub fn is_out_of_reach(&self) -> bool {
+        self.status().is_some_and(is_out_of_reach)
+    }
+
     /// Whether there is nothing of what was asked for.
     pub fn is_not_found(&self) -> bool {
         self.status().is_some_and(|status| status.code() == Code::NotFound)
@@ -120,6 +125,7 @@ fn tell(status: &Status, at: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "the connection to the scheduler{at} is lost: {}", root(status))
         }
         Code::Internal => write!(f, "the scheduler is in trouble: {}", status.message()),
+        Code::DataLoss => write!(f, "it is damaged: {}", status.message()),
         _ => write!(f, "the scheduler refuses: {}", status.message()),
     }
 }
@@ -146,6 +152,7 @@ mod tests {
             (Status::unknown("x"), true, "the connection to the scheduler is lost: x"),
             (Status::internal("x"), true, "the scheduler is in trouble: x"),
             (Status::unauthenticated("x"), false, "the scheduler refuses: x"),
+            (Status::data_loss("x"), false, "it is damaged: x"),
             (out_of_reach("x"), false, "the scheduler cannot read it: x"),
             (Status::not_found("x"), false, "the scheduler refuses: x"),
         ];

@@ -8,9 +8,9 @@ use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
-use seagull_domain::{RunId, RunOverview, RunState, TextRef};
+use seagull_domain::{RunId, RunPlace, RunState, TextRef};
 use seagull_proto::convert::ListAsked;
-use seagull_proto::limits::LISTED_RUNS;
+use seagull_proto::limits::{self, LISTED_RUNS};
 
 use super::around::Reach;
 use super::store_url;
@@ -65,15 +65,28 @@ async fn ended(
     project: Option<String>,
     within: Range<u64>,
 ) -> anyhow::Result<Vec<(RunId, u64)>> {
-    let (mut ended, mut after) = (Vec::new(), None);
+    let mut ended = Vec::new();
+    // Of what comes after something a scheduler leaves none out, so the first page comes after the end of time.
+    let end = RunPlace { submitted_at: limits::MOMENT, run: "end".parse().expect("an id") };
+    let mut after = end.clone();
     loop {
-        let asked = ListAsked { project: project.clone(), limit: LISTED_RUNS, after };
-        let page = client.list(asked).await?;
-        after = page.last().map(RunOverview::place);
-        if after.is_none() {
+        let asked = ListAsked { project: project.clone(), limit: LISTED_RUNS, after: Some(after.clone()) };
+        let page = match client.list(asked).await {
+            Err(error) if after != end => {
+                warn(format!("what was submitted before run {} is left out: {error}", after.run));
+                Vec::new()
+            }
+            page => page?,
+        };
+        let Some(last) = page.last() else {
             ended.reverse();
             return Ok(ended);
+        };
+        if page[0].place() >= after {
+            let hint = "hint: it is of an older release; on its own machine seagull export reads its state directory";
+            return Err(anyhow!("this scheduler lists its newest {LISTED_RUNS} runs only\n{hint}"));
         }
+        after = last.place();
         ended.extend(page.into_iter().filter_map(|run| match run.state {
             RunState::Ended { at, .. } => within.contains(&at).then_some((run.run, at)),
             RunState::UnderWay | RunState::BrokenOff => None,

@@ -127,9 +127,11 @@ impl Ahead {
     /// Gives it up; why it was not ready.
     pub async fn told(&mut self) -> Option<(InfraCause, String)> {
         self.stop = None;
-        let made = (&mut self.task).await.ok()?;
-        let made = self.made.insert(made);
-        Some(made.begun.told().await)
+        // Who waited for it may have been given up when it was made.
+        if self.made.is_none() {
+            self.made = Some((&mut self.task).await.ok()?);
+        }
+        Some(self.made.as_ref()?.begun.told().await)
     }
 
     /// Nobody is going to live there.
@@ -165,4 +167,21 @@ fn has_room(definition: &Definition) -> bool {
     let limits = services.chain(definition.environment.container.as_ref().map(|container| &container.limits));
     let needed = limits.map(|limits: &Limits| limits.memory_kib.unwrap_or(UNLIMITED)).sum();
     machine::memory().is_some_and(|memory| memory.has_room(needed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_is_given_up_once_it_is_made_is_told_too() {
+        let task = tokio::spawn(async { Made { lodging: None, begun: Begun::default() } });
+        let what = ("r".parse().unwrap(), Surroundings::default());
+        let mut ahead = Ahead { what, stop: None, task, made: None };
+        // As `ready` has it when it is given up while it looks whether services are sound.
+        ahead.made = (&mut ahead.task).await.ok();
+        let (cause, _) = ahead.told().await.expect("it was made");
+        assert_eq!(cause, InfraCause::ArtifactUnavailable);
+        ahead.end().await;
+    }
 }

@@ -288,8 +288,8 @@ impl Engine {
         let exec = self.docker.create_exec(container, options).await.map_err(what())?;
         let started = self.docker.start_exec(&exec.id, None::<StartExecOptions>).await.map_err(what())?;
         if let StartExecResults::Attached { mut output, .. } = started {
-            while let Some(Ok(piece)) = output.next().await {
-                hear(piece);
+            while let Some(piece) = output.next().await {
+                hear(piece.map_err(what())?);
             }
         }
         let ended = self.docker.inspect_exec(&exec.id).await.map_err(what())?;

@@ -1,7 +1,7 @@
 //! What to do about what an engine says: one table of its words.
 
 /// Words of the engine's in small letters, or of what is between it and here, and what to do about them.
-const TABLE: [(&str, &str); 15] = [
+const TABLE: [(&str, &str); 16] = [
     ("no command specified", "the image says of no program that it runs: [services.NAME] command says which"),
     (
         "bind source path does not exist",
@@ -10,6 +10,10 @@ const TABLE: [(&str, &str); 15] = [
     (
         "unknown capability",
         "capabilities are named as in CHOWN or NET_BIND_SERVICE; man 7 capabilities lists them, there with CAP_ before",
+    ),
+    (
+        "chdir to cwd",
+        "the container's user may not enter the directory that it begins in, or it is not there",
     ),
     (
         "exec: \"/bin/sh\"",
@@ -37,7 +41,7 @@ const TABLE: [(&str, &str); 15] = [
         "permission denied (os error",
         "this user may not speak to the engine: be in the group docker, or name one that is yours with DOCKER_HOST",
     ),
-    ("config.json", "docker login writes this file; mend it, or put it away and log in again"),
+    ("config.json: ", "docker login writes this file; mend it, or put it away and log in again"),
 ];
 const NETWORKS: &str = "each sandbox takes a network: seagull executor gc and docker network prune give back what nobody uses; \
                         default-address-pools in the engine's daemon.json makes more";

@@ -382,8 +382,13 @@ impl Held {
                 .get(&service)
                 .is_some_and(|of| !Scope::SHARED.contains(&of.scope));
             let container = container_name(&self.labels, &service);
-            let log = tokio::time::timeout(PATIENCE, self.engine.last_lines(&container, LINES)).await;
-            let log = if is_own { quoted(&log.unwrap_or_default()) } else { String::new() };
+            let log = match is_own {
+                true => {
+                    let log = tokio::time::timeout(PATIENCE, self.engine.last_lines(&container, LINES)).await;
+                    quoted(&log.unwrap_or_default())
+                }
+                false => String::new(),
+            };
             awaited.push(format!("{service} is not ready: {why}{log}"));
         }
         let shared = Scope::SHARED.into_iter().filter_map(|scope| self.wanted.definition.of_scope(scope));

@@ -111,8 +111,8 @@ impl Remote {
         self.presence.read(|| {
             let Some(body) = self.store.get(key, 0..u64::MAX)? else { return Ok(None) };
             let mut bytes = Vec::new();
-            let unpacked = zstd::stream::read::Decoder::new(body).map_err(|error| self.broken(error))?;
-            unpacked.take(WHOLE_BYTES).read_to_end(&mut bytes).map_err(|error| self.broken(error))?;
+            let unpacked = zstd::stream::read::Decoder::new(body).map_err(|error| self.unreadable(error))?;
+            unpacked.take(WHOLE_BYTES).read_to_end(&mut bytes).map_err(|error| self.unreadable(error))?;
             Ok(Some(bytes))
         })
     }
@@ -170,7 +170,16 @@ impl Remote {
     }
 
     fn damaged(&self, damage: Damaged) -> Error {
-        let trouble = Trouble { why: Why::Corrupt, said: damage.to_string() };
+        self.corrupt(damage.to_string())
+    }
+
+    /// Why a body is not unpacked.
+    fn unreadable(&self, error: std::io::Error) -> Error {
+        error.downcast().unwrap_or_else(|error| self.corrupt(error.to_string()))
+    }
+
+    fn corrupt(&self, said: String) -> Error {
+        let trouble = Trouble { why: Why::Corrupt, said };
         Error::Store { store: self.name.clone(), doing: "get", trouble }
     }
 
@@ -193,7 +202,13 @@ struct Text {
 impl Read for Text {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         let piece = self.remote.text(&self.key, self.offset, into.len() as u64);
-        let piece = piece.map_err(std::io::Error::other)?.unwrap_or_default();
+        let piece = match piece.map_err(std::io::Error::other)? {
+            None if self.offset > 0 => {
+                let gone = self.remote.corrupt("it is gone, and was there a moment ago".to_owned());
+                return Err(std::io::Error::other(gone));
+            }
+            piece => piece.unwrap_or_default(),
+        };
         into[..piece.len()].copy_from_slice(&piece);
         self.offset += piece.len() as u64;
         Ok(piece.len())

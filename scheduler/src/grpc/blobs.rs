@@ -9,7 +9,7 @@ use seagull_proto::convert::{BlobAsked, BlobPart, BlobPiece};
 use seagull_proto::limits::CHUNK_BYTES;
 use seagull_proto::v1::blobs_server::Blobs;
 use seagull_proto::{status, v1};
-use seagull_results::Error;
+use seagull_results::{Error, Why};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
@@ -27,6 +27,7 @@ fn refused(error: &Error) -> Status {
     match error {
         Error::NoBlob(_) => Status::not_found(said),
         Error::Full { .. } => Status::resource_exhausted(said),
+        Error::Store { trouble, .. } if trouble.why == Why::Corrupt => Status::data_loss(said),
         Error::Store { trouble, .. } if trouble.why.passes() => status::out_of_reach(said),
         Error::Digest { .. } | Error::Source(_) => Status::data_loss(said),
         _ if error.is_full() => Status::unavailable(said),

@@ -119,12 +119,24 @@ impl Reach {
         Ok(match (what.parse::<RunName>(), test) {
             (Ok(run), Some(test)) => (run, Some(test)),
             (Err(expected), Some(_)) => return Err(usage(format!("{what}: {expected}"))),
-            (Ok(RunName::Id(run)), None) if self.client.begun(&run).await?.is_some() => {
-                (RunName::Id(run), None)
-            }
+            (Ok(RunName::Id(run)), None) if self.is_there(&run).await? => (RunName::Id(run), None),
             (Ok(RunName::Last), None) => (RunName::Last, None),
             (_, None) => (RunName::Last, Some(what)),
         })
+    }
+
+    /// Whether there is a run of that name. Where that cannot be read, it is taken for none, as most words are.
+    async fn is_there(&self, run: &RunId) -> anyhow::Result<bool> {
+        match self.client.begun(run).await {
+            Ok(begun) => Ok(begun.is_some()),
+            Err(error) if error.is_out_of_reach() => {
+                warn(format!(
+                    "{run} is taken for a test, for whether there is such a run is not known: {error}"
+                ));
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Whether the process of a run that has not ended is gone, as far as that is known.

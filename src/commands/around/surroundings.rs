@@ -125,9 +125,17 @@ impl Surroundings {
             discard_tests(&self.engine, &self.labels).await?;
             self.site.set_whole(&name, &self.labels.sandbox)?;
             self.guard.keep().context("the guard of the services has ended")?;
+            // Beside tests in an image they publish no ports.
+            let had = match self.definition.environment.container.is_some() {
+                true => format!(
+                    "docker exec -it CONTAINER sh is in one of its containers, docker ps --filter label=seagull.sandbox={} \
+                     lists them",
+                    self.labels.sandbox
+                ),
+                false => format!("seagull services shell {name} is a shell that has it"),
+            };
             say!(
-                "{name} stays up for another {}; seagull services shell {name} is a shell that has it, \
-                 seagull services down {name} removes it",
+                "{name} stays up for another {}; {had}, seagull services down {name} removes it",
                 up::left(&self.labels)
             );
             return Ok(());

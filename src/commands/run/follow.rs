@@ -24,6 +24,8 @@ const STAYING: Duration = Duration::from_secs(20);
 const LONELY: Duration = Duration::from_secs(10);
 /// What a scheduler has not heard by then, it may not hear for long.
 const UNHEARD: Duration = Duration::from_secs(2);
+/// It is tried no longer.
+const GIVEN_UP: Duration = Duration::from_secs(60);
 
 /// A run that was submitted, and how it is shown.
 pub struct Session {
@@ -334,7 +336,10 @@ impl Follower {
                 Ok(outcome) => outcome,
                 Err(_) => {
                     let _ = words.send(Cancelling::Unheard).await;
-                    cancelling.await
+                    match tokio::time::timeout(GIVEN_UP, cancelling).await {
+                        Ok(outcome) => outcome,
+                        Err(_) => Err(Error::new("it has not said for a minute that it is cancelled")),
+                    }
                 }
             };
             if outcome.is_ok() {
