@@ -159,7 +159,7 @@ impl Indexer {
                     }
                     self.desk.weigh();
                 }
-                Err(Unread::Damaged(error)) => {
+                Err(Unread::Damaged(error) | Unread::Trouble(error)) => {
                     warn(&format!("run {run} cannot be indexed, and is kept: {error}"));
                     self.unreadable.insert(run);
                 }
