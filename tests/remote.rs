@@ -2,8 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "a case looks again after a while")]
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -162,4 +163,32 @@ fn a_second_interrupt_leaves_a_remote_run_at_once() {
     ends_by_a_second_interrupt(cluster.start_run(&["--grace", "1h"]));
     // It has not waited for the end.
     assert_eq!(listed(&cluster)["state"], "under_way");
+}
+
+#[test]
+fn who_asks_a_scheduler_that_stands_still_is_told_what_is_waited_for() {
+    let cluster = Cluster::start(Suite::of(&[("test_a.py", "def test_a(): pass\n")]));
+    let _executors = [cluster.executor("e-one"), cluster.executor("e-two")];
+    cluster.start_run(&["--run-id", "first"]).finish().expect_counts(0, &[("passed", 1)]);
+    let token = cluster.token().into_os_string().into_string().unwrap();
+    let there = ["--scheduler", &cluster.url, "--token-file", &token];
+    cluster.scheduler.signal(Signal::SIGSTOP);
+    let asking: Vec<_> = [&["run"][..], &["explain", "first", "test_a"], &["executor", "drain", "e-two"]]
+        .into_iter()
+        .map(|command| {
+            let mut command = cluster.suite.seagull(&[command, &there].concat());
+            let mut asking = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+            let mut said = BufReader::new(asking.stderr.take().unwrap());
+            let mut line = String::new();
+            said.read_line(&mut line).unwrap();
+            assert!(line.starts_with("waiting for the scheduler at http://"), "{command:?}: {line}");
+            (asking, said)
+        })
+        .collect();
+    cluster.scheduler.signal(Signal::SIGCONT);
+    for (mut asking, mut said) in asking {
+        let mut rest = String::new();
+        said.read_to_string(&mut rest).unwrap();
+        assert!(asking.wait().unwrap().success(), "{rest}");
+    }
 }

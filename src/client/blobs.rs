@@ -17,7 +17,7 @@ impl Client {
     /// Whether a blob has to be uploaded.
     pub async fn is_missing(&self, digest: Digest) -> Result<bool, Error> {
         let request = v1::MissingRequest::from(vec![digest]);
-        let answer = self.insist(|| async { Ok(self.blobs.clone().missing(request.clone()).await?) }).await?;
+        let answer = self.ask(|| async { Ok(self.blobs.clone().missing(request.clone()).await?) }).await?;
         let missing: Vec<Digest> = answer.into_inner().try_into().map_err(Error::new)?;
         Ok(missing.contains(&digest))
     }
@@ -33,7 +33,7 @@ impl Client {
 
     /// Fetches a manifest and verifies that it is the one that was asked for.
     pub async fn manifest(&self, digest: Digest) -> Result<Manifest, Error> {
-        let bytes = self.look_up(|| self.blob(digest)).await?;
+        let bytes = self.ask(|| self.blob(digest)).await?;
         seagull_results::decode_manifest(&bytes).map_err(Error::new)
     }
 

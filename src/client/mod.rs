@@ -136,7 +136,7 @@ impl Client {
 
     /// As [`Client::info`], with what the scheduler says of itself.
     pub async fn about(&self) -> Result<About, Error> {
-        let answer = self.runs.clone().info(v1::InfoRequest {}).await;
+        let answer = self.patiently(self.runs.clone().info(v1::InfoRequest {})).await;
         let answer = answer.map_err(|status| Error::from(status).at(self.url.as_ref()));
         let info = match (answer, &self.url) {
             (Ok(answer), _) => answer.into_inner(),
@@ -157,7 +157,7 @@ impl Client {
     pub async fn offer(&self, spec: RunSpec) -> anyhow::Result<Result<Submitted, Differs>> {
         let run = spec.id.clone();
         let request = convert::submission(spec).map_err(|invalid| usage(invalid.to_string()))?;
-        let answer = self.insist(|| async { Ok(self.runs.clone().submit(request.clone()).await?) }).await;
+        let answer = self.ask(|| async { Ok(self.runs.clone().submit(request.clone()).await?) }).await;
         match answer {
             Ok(answer) => {
                 let v1::SubmitResponse { attached, not_passed } = answer.into_inner();
@@ -188,35 +188,35 @@ impl Client {
     /// The newest runs.
     pub async fn list(&self, asked: ListAsked) -> Result<Vec<RunOverview>, Error> {
         let request = v1::ListRequest::from(asked);
-        let answer = self.look_up(|| async { Ok(self.runs.clone().list(request.clone()).await?) }).await?;
+        let answer = self.ask(|| async { Ok(self.runs.clone().list(request.clone()).await?) }).await?;
         Vec::try_from(answer.into_inner()).map_err(Error::new)
     }
 
     /// What is kept of a test.
     pub async fn history(&self, asked: HistoryAsked) -> Result<TestHistory, Error> {
         let request = v1::HistoryRequest::from(asked);
-        let answer = self.look_up(|| async { Ok(self.runs.clone().history(request.clone()).await?) }).await?;
+        let answer = self.ask(|| async { Ok(self.runs.clone().history(request.clone()).await?) }).await?;
         TestHistory::try_from(answer.into_inner()).map_err(Error::new)
     }
 
     /// The first tests of a project by a ranking.
     pub async fn rank(&self, asked: RankAsked) -> Result<Vec<Ranked>, Error> {
         let request = v1::RankRequest::from(asked);
-        let answer = self.look_up(|| async { Ok(self.runs.clone().rank(request.clone()).await?) }).await?;
+        let answer = self.ask(|| async { Ok(self.runs.clone().rank(request.clone()).await?) }).await?;
         Vec::try_from(answer.into_inner()).map_err(Error::new)
     }
 
     /// Failures of a project that have some words.
     pub async fn search(&self, asked: SearchAsked) -> Result<Vec<FailureGroup>, Error> {
         let request = v1::SearchRequest::from(asked);
-        let answer = self.look_up(|| async { Ok(self.runs.clone().search(request.clone()).await?) }).await?;
+        let answer = self.ask(|| async { Ok(self.runs.clone().search(request.clone()).await?) }).await?;
         Vec::try_from(answer.into_inner()).map_err(Error::new)
     }
 
     /// Asks executors to leave, once; how far each has come, in their order.
     pub async fn drain(&self, asked: DrainAsked) -> Result<Vec<DrainState>, Error> {
         let (expected, request) = (asked.executors.len(), v1::DrainRequest::from(asked));
-        let answer = self.runs.clone().drain(request).await;
+        let answer = self.patiently(self.runs.clone().drain(request)).await;
         let answer = answer.map_err(|status| Error::from(status).at(self.url.as_ref()))?;
         let states = Vec::try_from(answer.into_inner()).map_err(Error::new)?;
         if states.len() == expected { Ok(states) } else { Err(Error::new("of other executors")) }
@@ -224,7 +224,7 @@ impl Client {
 
     /// Where a test is that waits for its verdict; None where the scheduler has no such test, or cannot tell.
     pub async fn find(&self, asked: TestAsked) -> Result<Option<Whereabouts>, Error> {
-        match self.runs.clone().find_test(v1::FindTestRequest::from(asked)).await {
+        match self.patiently(self.runs.clone().find_test(v1::FindTestRequest::from(asked))).await {
             Ok(answer) => answer.into_inner().try_into().map(Some).map_err(Error::new),
             // An older release does not know the call.
             Err(status) if matches!(status.code(), Code::NotFound | Code::Unimplemented) => Ok(None),
@@ -234,7 +234,8 @@ impl Client {
 
     /// What a run under way waits for; None where the scheduler has none of that name, or cannot tell.
     pub async fn standing(&self, run: &RunId) -> Result<Option<Standing>, Error> {
-        match self.runs.clone().get_standing(v1::GetStandingRequest::from(run.clone())).await {
+        match self.patiently(self.runs.clone().get_standing(v1::GetStandingRequest::from(run.clone()))).await
+        {
             Ok(answer) => answer.into_inner().try_into().map(Some).map_err(Error::new),
             // An older release does not know the call.
             Err(status) if matches!(status.code(), Code::NotFound | Code::Unimplemented) => Ok(None),
@@ -249,7 +250,7 @@ impl Client {
         while left.length > 0 {
             let request = v1::ReadLogRequest::from(TextAsked { run: run.clone(), text: left });
             let answer =
-                self.look_up(|| async { Ok(self.runs.clone().read_log(request.clone()).await?) }).await?;
+                self.ask(|| async { Ok(self.runs.clone().read_log(request.clone()).await?) }).await?;
             let data = answer.into_inner().data;
             let got = u32::try_from(data.len()).unwrap_or(u32::MAX);
             if got == 0 || got > left.length {
@@ -286,12 +287,17 @@ impl Client {
         }
     }
 
-    /// As [`Client::insist`], of what is kept: it may be kept elsewhere, of which an answer takes long. That is said once.
-    async fn look_up<T, F>(&self, call: impl FnMut() -> F) -> Result<T, Error>
+    /// Calls as [`Client::insist`] does, and [patiently](Client::patiently).
+    async fn ask<T, F>(&self, call: impl FnMut() -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let mut answer = pin!(self.insist(call));
+        self.patiently(self.insist(call)).await
+    }
+
+    /// Waits for an answer; that it takes long is said once.
+    async fn patiently<T>(&self, answer: impl Future<Output = T>) -> T {
+        let mut answer = pin!(answer);
         if let Ok(answer) = tokio::time::timeout(QUIET, &mut answer).await {
             return answer;
         }
