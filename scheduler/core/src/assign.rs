@@ -12,7 +12,7 @@ use crate::State;
 use crate::environments::Shares;
 use crate::fact::What;
 use crate::held_back::HeldBack;
-use crate::rooms::{Rooms, is_short};
+use crate::rooms::{Rooms, Warm, is_short};
 use crate::run::{Attempt, Bundle, Run};
 use crate::sizes::Wanted;
 use crate::state::{Executor, Place};
@@ -101,8 +101,9 @@ struct Work<'a> {
     held_back: HeldBack<'a>,
     /// What no place has room for.
     full: BTreeSet<Wanted>,
-    /// The idle slots where the run has a worker of an environment, once they are asked for.
-    warm: BTreeMap<EnvironmentNumber, BTreeSet<Place<'a>>>,
+    /// What goes to no place that is left, wherever it was before.
+    nowhere: BTreeSet<Wanted>,
+    warm: BTreeMap<EnvironmentNumber, Warm<'a>>,
 }
 
 impl<'a> Work<'a> {
@@ -110,9 +111,23 @@ impl<'a> Work<'a> {
         let bundles: Box<dyn Iterator<Item = _>> = Box::new(run.in_turn(rest_us));
         let bundles = bundles.peekable();
         let (discovers, held_back) = (run.wants_discovery(), HeldBack::of(state, run));
-        let (given, taken, deferred, full, warm) = Default::default();
+        let (given, taken, deferred, full, nowhere, warm) = Default::default();
         let shares = Shares::of(run);
-        Work { id, run, discovers, rest_us, bundles, given, deferred, shares, taken, held_back, full, warm }
+        Work {
+            id,
+            run,
+            discovers,
+            rest_us,
+            bundles,
+            given,
+            deferred,
+            shares,
+            taken,
+            held_back,
+            full,
+            nowhere,
+            warm,
+        }
     }
 
     /// What finds no slot now finds none later: a slot that may hold something as next was idle before.
@@ -281,6 +296,9 @@ impl<'a> Work<'a> {
         wanted: &Wanted,
         rooms: &Rooms<'a>,
     ) -> Option<Place<'a>> {
+        if self.nowhere.contains(wanted) {
+            return None;
+        }
         let environment = wanted.environment;
         let has_room = |place: &&Place| state.has_room(place, self.id, wanted, &rooms.promised);
         let next = || rooms.next.get(self.id).into_iter().flatten();
@@ -288,26 +306,29 @@ impl<'a> Work<'a> {
             self.full.insert(*wanted);
             return None;
         }
-        let elsewhere = may_go_elsewhere(state, &bundle.avoid, &self.held_back, wanted);
-        let avoids = |place: &Place| elsewhere && bundle.avoid.contains(place.0);
-        let allowed = |place: &&Place| {
-            !avoids(place) && !self.held_back.is_no_help(place, environment) && has_room(place)
+        let has_other = may_go_elsewhere(state, &bundle.avoid, &self.held_back, wanted);
+        let avoids = |place: &Place| has_other && bundle.avoid.contains(place.0);
+        let allowed = |place: &Place| {
+            !avoids(place) && !self.held_back.is_no_help(place, environment) && has_room(&place)
         };
         let (run, idle) = (self.run, &rooms.idle);
-        let warm = self.warm.entry(environment).or_insert_with(|| {
-            let has_worker = |place: &&Place| run.has_worker_of(environment, place);
-            idle.iter().filter(has_worker).copied().collect()
-        });
-        while warm.first().is_some_and(|first| !idle.contains(first)) {
-            warm.pop_first();
-        }
-        let warm = warm.iter().filter(|place| idle.contains(place));
+        let failed_at = run.failed_at(bundle);
+        let untried = |place: &Place| allowed(place) && !failed_at.contains(place);
+        let warm = self.warm.entry(environment).or_default();
+        let has_worker = |place: &Place| run.has_worker_of(environment, place);
         // A slot without a worker goes over to no other environment.
-        let cold = idle.iter().filter(|place| run.worker(place.0, place.1).is_none());
-        let idle = warm.chain(cold).chain(idle).filter(allowed);
-        let failed_at = self.run.failed_at(bundle);
-        let other = idle.clone().find(|place| !failed_at.contains(place));
-        other.or_else(|| idle.clone().next()).or_else(|| next().find(allowed)).copied()
+        let is_cold = |place: &&Place| run.worker(place.0, place.1).is_none();
+        let mut first = |may: &dyn Fn(&Place) -> bool| {
+            let warm = warm.first(idle, has_worker, may);
+            let cold = || idle.iter().filter(is_cold).find(|place| may(place)).copied();
+            warm.or_else(cold).or_else(|| idle.iter().find(|place| may(place)).copied())
+        };
+        let place = first(&untried).or_else(|| first(&allowed));
+        let place = place.or_else(|| next().find(|place| allowed(place)).copied());
+        if place.is_none() && (!has_other || bundle.avoid.is_empty()) {
+            self.nowhere.insert(*wanted);
+        }
+        place
     }
 }
 

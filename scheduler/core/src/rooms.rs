@@ -1,6 +1,7 @@
 //! The slots that matching may still give something to.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use seagull_domain::{BundleId, ExecutorId, RunId};
 
@@ -33,6 +34,7 @@ impl<'a> Rooms<'a> {
             next: BTreeMap::new(),
             promised: Promised::new(),
         };
+        let mut all_idle = Vec::new();
         for id in &state.fleet.with_room {
             let executor = &state.executors[id];
             let idle = executor.room.values().filter(|run| run.is_none()).count();
@@ -41,11 +43,13 @@ impl<'a> Rooms<'a> {
             }
             for (slot, run) in &executor.room {
                 match run {
-                    None => rooms.idle.insert((id, *slot)),
-                    Some(run) => rooms.next.entry(run).or_default().insert((id, *slot)),
-                };
+                    None => all_idle.push((id, *slot)),
+                    Some(run) => drop(rooms.next.entry(run).or_default().insert((id, *slot))),
+                }
             }
         }
+        // They are in order, of which a set is made in one go.
+        rooms.idle = all_idle.into_iter().collect();
         rooms.keep(state);
         rooms
     }
@@ -118,6 +122,43 @@ impl<'a> Rooms<'a> {
         } else {
             next.remove(&place);
         }
+    }
+}
+
+/// The idle slots where a run has a worker of an environment, as far as they were looked for: of a large fleet that is idle
+/// not all are looked at for a single bundle.
+#[derive(Default)]
+pub(crate) struct Warm<'a> {
+    found: BTreeSet<Place<'a>>,
+    /// All up to this one were looked at.
+    looked_at: Option<Place<'a>>,
+}
+
+impl<'a> Warm<'a> {
+    /// The first, in order, that may be taken.
+    pub fn first(
+        &mut self,
+        idle: &BTreeSet<Place<'a>>,
+        has_worker: impl Fn(&Place) -> bool,
+        allowed: impl Fn(&Place) -> bool,
+    ) -> Option<Place<'a>> {
+        while self.found.first().is_some_and(|first| !idle.contains(first)) {
+            self.found.pop_first();
+        }
+        if let Some(found) = self.found.iter().find(|place| idle.contains(place) && allowed(place)) {
+            return Some(*found);
+        }
+        let from = self.looked_at.map_or(Bound::Unbounded, Bound::Excluded);
+        for place in idle.range((from, Bound::Unbounded)) {
+            self.looked_at = Some(*place);
+            if has_worker(place) {
+                self.found.insert(*place);
+                if allowed(place) {
+                    return Some(*place);
+                }
+            }
+        }
+        None
     }
 }
 
