@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use seagull_domain::{
-    AttemptId, ExecutorId, InfraCause, NotExecuted, Outcome, RunEvent, Seq, Sickness, TestIndex, Verdict,
+    AttemptId, EnvironmentNumber, ExecutorId, InfraCause, NotExecuted, Outcome, RunEvent, Seq, Sickness,
+    TestIndex, Verdict,
 };
 
 use super::verdicts::{is_broken_off, is_charged, missing_on};
@@ -132,13 +133,22 @@ impl<'a> Ledger<'a> {
             }
             RunEvent::Verdict { test, verdict: Verdict::NotExecuted(NotExecuted::UnstableId) } => {
                 let missing_on = missing_on(self.story, *test, place);
-                let has_other = missing_on.len() == 1
-                    && missing_on.iter().any(|of| self.does_better(place, of, &missing_on));
+                let beside = &missing_on | &self.strangers_to(self.story.plan.environment(*test));
+                let has_other =
+                    missing_on.len() == 1 && missing_on.iter().any(|of| self.does_better(place, of, &beside));
                 ensure(!has_other, || format!("test {test} was looked for on {missing_on:?} only"))?;
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// Executors where nothing of an environment was executed: it may be too large for them.
+    fn strangers_to(&self, environment: EnvironmentNumber) -> BTreeSet<&'a ExecutorId> {
+        let of_it =
+            self.executed.iter().filter(|(test, _)| self.story.plan.environment(**test) == environment);
+        let there: BTreeSet<_> = of_it.flat_map(|(_, all)| all).map(|(executor, _)| *executor).collect();
+        self.attempts.values().map(|of| of.executor).filter(|of| !there.contains(of)).collect()
     }
 
     /// Whether an executor that is none of these works, and nothing speaks against it.
