@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use seagull_domain::{Digest, Manifest, RunId, Seq, TextRef};
 use seagull_results::Lineage;
 use seagull_results::index::{
-    Body, DeadLetters, Document, Learned, Listener, Pace, TimingsBody, deliver, part,
+    Body, DeadLetters, Document, Learned, Listener, Pace, TEXT_BYTES, TimingsBody, deliver, part,
 };
 use seagull_scheduler_core::{Fact, What};
 
@@ -399,9 +399,6 @@ impl Sources for Kept<'_> {
         Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
     }
 }
-
-/// Of a text, its beginning.
-const TEXT_BYTES: u32 = 8 << 10;
 
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, String> + Send + 'static,

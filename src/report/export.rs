@@ -6,11 +6,8 @@ use std::collections::HashMap;
 use seagull_domain::{
     ExecutorId, Manifest, Outcome, RunEvent, RunId, RunSpec, RunVerdict, TestIndex, TextRef, Verdict,
 };
-use seagull_results::index::{excerpt, fingerprint, verdict_parts};
+use seagull_results::index::{TEXT_BYTES, excerpt, fingerprint, verdict_parts};
 use serde::Serialize;
-
-/// Of a text, its beginning.
-const TEXT_BYTES: u32 = 8 << 10;
 
 /// A test in a run, and the run. Moments are Unix milliseconds, durations seconds.
 #[derive(Debug, Serialize)]

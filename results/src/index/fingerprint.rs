@@ -1,6 +1,8 @@
 //! What failures are searched and grouped by: the words of their texts, and a fingerprint that those share which went wrong
 //! in the same way. Pure.
 
+/// What is read of a text: its beginning.
+pub const TEXT_BYTES: u32 = 8 << 10;
 /// Characters of a stack that are looked at.
 const STACK: usize = 4 << 10;
 /// Words that are kept of a failure, and bytes of one.

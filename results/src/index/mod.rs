@@ -28,7 +28,7 @@ pub use document::{
     ResultBody, RunBody, TimingsBody, part, run_key, verdict_parts,
 };
 pub use elastic::Elastic;
-pub use fingerprint::{excerpt, fingerprint, words};
+pub use fingerprint::{TEXT_BYTES, excerpt, fingerprint, words};
 pub use sqlite::SqliteIndex;
 
 /// Results that one question is answered with at most.
