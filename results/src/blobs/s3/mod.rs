@@ -51,7 +51,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A try again takes 5 of a store's 500 tokens, of which so many come back in a second.
 const REFILL: f32 = 20.0;
 const CONNECT: Duration = Duration::from_secs(5);
-/// Of one try to send something: a part at 140 KB a second.
+/// Of one try to send something: a part at 140 KB a second; or to have a page of a list, which a server may look long for.
 const TRY: Duration = Duration::from_secs(60);
 /// Of one try to ask something, until an answer begins; and of all tries: somebody may wait for it.
 const ANSWER: Duration = Duration::from_secs(5);
@@ -63,7 +63,7 @@ pub(super) struct S3(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     bucket: Bucket,
-    /// Sends objects.
+    /// Sends objects, and lists them.
     client: Client,
     /// Asks what is answered at once, by a server that does anything at all.
     asking: Client,
@@ -350,7 +350,7 @@ impl Store for S3 {
     fn list(&self, tell: &mut dyn FnMut(Key, Head)) -> Result<(), Error> {
         let prefix = &self.0.bucket.prefix;
         let folder = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        let request = self.asking().list_objects_v2().bucket(self.name()).prefix(&folder);
+        let request = self.client().list_objects_v2().bucket(self.name()).prefix(&folder);
         let mut pages = request.into_paginator().send();
         while let Some(page) = self.wait(pages.next()) {
             for object in page.map_err(|error| self.failed("list", &error))?.contents() {
