@@ -102,10 +102,11 @@ impl Service {
         Ok(live.is_some() || self.archived_spec(run).await?.is_some())
     }
 
-    /// Those of these runs that have ended and are not here any more, or never were, but in the store.
+    /// Those of these runs that have ended and are not here any more, or never were, but in the store; which is not asked for
+    /// those that broke off here.
     pub fn stored(&self, mut runs: BTreeSet<RunId>) -> Result<BTreeSet<RunId>, Unread> {
         let Some(remote) = &self.remote else { return Ok(BTreeSet::new()) };
-        runs.retain(|run| !self.archive.contains(run));
+        runs.retain(|run| !self.archive.contains(run) && self.of_another(run).is_none());
         let mut stored = BTreeSet::new();
         for run in runs {
             if remote.contains(&Key::Stream(run.clone()))? {

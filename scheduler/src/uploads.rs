@@ -137,6 +137,19 @@ mod tests {
     }
 
     #[test]
+    fn a_store_is_not_asked_for_what_broke_off_here() {
+        let keys = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(keys.path(), "[default]\naws_access_key_id = a\naws_secret_access_key = b\n").unwrap();
+        let url = format!("s3://bucket?endpoint=http://127.0.0.1:9&credentials={}", keys.path().display());
+        let embedded = Embedded::new("own").with(&url, 0);
+        let run: RunId = "broken-off".parse().unwrap();
+        let directory = embedded.service.runs.join(run.as_str());
+        drop(crate::journal::Journal::open(&directory, Default::default()).unwrap());
+        assert!(embedded.service.stored([run].into()).is_ok_and(|stored| stored.is_empty()));
+        assert!(embedded.service.stored(["elsewhere".parse().unwrap()].into()).is_err());
+    }
+
+    #[test]
     fn what_waits_for_a_store_that_is_away_is_bounded_and_nothing_is_lost() {
         let keys = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(keys.path(), "[default]\naws_access_key_id = a\naws_secret_access_key = b\n").unwrap();
