@@ -113,15 +113,24 @@ fn what_tests_in_a_container_leave_is_theirs_though_it_ends_with_its_bundle() {
     are_had_back(&objects);
 }
 
+/// What is too large to be kept with others.
+const LARGE: &str = r#"
+def test_large():
+    import random
+    (LEFT / "large").write_text(random.Random(1).randbytes(300_000).hex())
+"#;
+
 /// Through a scheduler that keeps them in a store, and is gone when they are asked for.
 fn outlive_their_scheduler(url: &str) {
-    let suite = Suite::of(&[("test_a.py", SOURCE), ("seagull.toml", SETTINGS)]);
+    let source = SOURCE.to_owned() + LARGE;
+    let suite = Suite::of(&[("test_a.py", &source), ("seagull.toml", SETTINGS)]);
     let mut cluster = Cluster::start_with(suite, &["--blobs", url]);
     let _executor = cluster.executor("e-one");
     cluster.start_run(&["--run-id", "one"]).finish().expect_code(100);
     let spool = cluster.suite.beside("scheduler/spool");
-    let blobs = cluster.suite.beside("scheduler/blobs");
-    until(|| waiting(&spool) == 0);
+    let [blobs, attached] =
+        ["scheduler/blobs", "scheduler/runs/one/attached"].map(|path| cluster.suite.beside(path));
+    until(|| !attached.exists() && waiting(&spool) == 0);
     cluster.scheduler.kill();
     // What is here is only a copy.
     fs::remove_dir_all(&blobs).unwrap();
@@ -136,14 +145,25 @@ fn outlive_their_scheduler(url: &str) {
     let output = { asked }.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lines = String::from_utf8(output.stdout).unwrap();
-    let objects: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let objects = lines.lines().map(|line| serde_json::from_str(line).unwrap());
+    let (large, objects): (Vec<Value>, Vec<_>) =
+        objects.partition(|object: &Value| text(object, "name") == "large");
+    assert_eq!(fs::metadata(text(&large[0], "path")).unwrap().len(), 600_000);
     are_had_back(&objects);
 }
 
 #[test]
-fn they_outlive_their_scheduler_in_a_directory() {
+fn they_outlive_their_scheduler_in_a_directory_and_small_ones_are_one_object() {
     let store = tempfile::tempdir().unwrap();
     outlive_their_scheduler(&format!("file:{}/kept", store.path().display()));
+    assert!(store.path().join("kept/attached/one.zst").is_file());
+    let folders = fs::read_dir(store.path().join("kept/blobs")).unwrap();
+    let blobs = folders.flat_map(|folder| fs::read_dir(folder.unwrap().path()).unwrap());
+    let alone = blobs.filter(|blob| {
+        let bytes = fs::read(blob.as_ref().unwrap().path()).unwrap();
+        bytes.starts_with(&seagull_results::ATTACHMENT)
+    });
+    assert_eq!(alone.count(), 1, "the large one");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use seagull_domain::Digest;
+use seagull_domain::{Digest, RunId};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
@@ -18,16 +18,16 @@ use crate::v1::blobs_client::BlobsClient;
 /// Pieces that are read before the connection has taken them.
 const AHEAD: usize = 4;
 
-/// Stores a file as a blob, in one attempt. The error is the file's; what the scheduler says is apart.
+/// Stores a file as a blob, of a run if it belongs to one alone, in one attempt. The error is the file's; what the scheduler says is apart.
 pub async fn put_file(
     mut blobs: BlobsClient<Authorized>,
-    digest: Digest,
+    (digest, run): (Digest, Option<RunId>),
     mut file: File,
 ) -> io::Result<Result<(), Status>> {
     let size = file.metadata().await?.len();
     let (parts, receiver) = mpsc::channel::<PutRequest>(AHEAD);
     let read = async move {
-        if parts.send(BlobPart::Header { digest, size }.into()).await.is_err() {
+        if parts.send(BlobPart::Header { digest, size, run }.into()).await.is_err() {
             return Ok(());
         }
         loop {

@@ -4,6 +4,7 @@
 //! Everything but the [`index`] blocks; the shells call it from threads that may.
 
 mod archive;
+mod attached;
 mod attachment;
 mod blobs;
 mod calibration;
@@ -30,6 +31,7 @@ mod shrinkage;
 mod timing;
 
 pub use archive::{Archive, Archived, ArchivedFacts, Draft, facts};
+pub use attached::{Attached, SMALL_BYTES};
 pub use attachment::{ATTACHMENT, pack_attachment, unpack_attachment};
 pub use blobs::{
     ARTIFACT, Arrived, Blobs, Body, Evicted, FRESH, Head, InvalidUrl, Key, Method, Presigned, Put, Remote,

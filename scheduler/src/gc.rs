@@ -15,7 +15,7 @@ use seagull_scheduler_core::What;
 
 use crate::cursors::Cursors;
 use crate::journal;
-use crate::service::{logs_of, parse};
+use crate::service::{attached_of, logs_of, parse};
 
 /// What is swept, and by which ages.
 #[derive(Debug, Clone)]
@@ -92,6 +92,7 @@ fn said(error: impl std::fmt::Display) -> String {
 struct Stored {
     logs: BTreeMap<RunId, Vec<(AttemptId, Head)>>,
     streams: BTreeMap<RunId, Head>,
+    attached: BTreeMap<RunId, Head>,
     blobs: Vec<(Digest, Head)>,
     timings: Vec<(Key, Head)>,
 }
@@ -137,6 +138,7 @@ impl Sweeper<'_> {
             let tell = &mut |key, head| match key {
                 Key::Log(run, attempt) => stored.logs.entry(run).or_default().push((attempt, head)),
                 Key::Stream(run) => drop(stored.streams.insert(run, head)),
+                Key::Attached(run) => drop(stored.attached.insert(run, head)),
                 Key::Blob(digest) => stored.blobs.push((digest, head)),
                 key @ Key::Timings(_) => stored.timings.push((key, head)),
             };
@@ -155,11 +157,14 @@ impl Sweeper<'_> {
             if let Some(blobs) = self.archive.pinned(&ended.run) {
                 wanted.extend(blobs);
             } else if self.is_old(Class::Results, ended.at) && self.is_indexed(&ended.run)? {
-                let stream = stored.streams.get(&ended.run).copied();
-                self.run((&ended.run, ended.bytes), logs, stream)?;
-            } else if [Class::PassedLogs, Class::FailedLogs].iter().any(|class| self.is_old(*class, ended.at))
-            {
-                self.logs(&ended.run, ended.at, logs)?;
+                self.run((&ended.run, ended.bytes), logs, stored)?;
+            } else {
+                if [Class::PassedLogs, Class::FailedLogs].iter().any(|class| self.is_old(*class, ended.at)) {
+                    self.logs(&ended.run, ended.at, logs)?;
+                }
+                if self.is_old(Class::Attachments, ended.at) {
+                    self.attached(&ended.run, stored)?;
+                }
             }
         }
         // Of runs that are not here any more.
@@ -170,9 +175,14 @@ impl Sweeper<'_> {
                 }
             }
         }
-        for (run, head) in stored.streams.iter().filter(|(run, _)| !known.contains(run)) {
-            if self.is_old(Class::Results, head.modified) && !self.runs.join(run.as_str()).exists() {
-                self.delete(Class::Results, &Key::Stream(run.clone()), *head)?;
+        let streams =
+            stored.streams.iter().map(|(run, head)| (Class::Results, Key::Stream(run.clone()), run, head));
+        let attached = stored.attached.iter();
+        let attached =
+            attached.map(|(run, head)| (Class::Attachments, Key::Attached(run.clone()), run, head));
+        for (class, key, run, head) in streams.chain(attached).filter(|(_, _, run, _)| !known.contains(run)) {
+            if self.is_old(class, head.modified) && !self.runs.join(run.as_str()).exists() {
+                self.delete(class, &key, *head)?;
             }
         }
         Ok(wanted)
@@ -196,15 +206,18 @@ impl Sweeper<'_> {
         &mut self,
         (run, bytes): (&RunId, u64),
         logs: &[(AttemptId, Head)],
-        stream: Option<Head>,
+        stored: &Stored,
     ) -> Result<(), String> {
         // Some process has it open, and is about it.
         let Ok(_lock) = journal::lock(&self.runs.join(run.as_str())) else { return Ok(()) };
         for (attempt, head) in logs {
             self.stored_log(Class::Results, run, *attempt, *head)?;
         }
-        if let Some(head) = stream {
-            self.delete(Class::Results, &Key::Stream(run.clone()), head)?;
+        if let Some(head) = stored.attached.get(run) {
+            self.delete(Class::Attachments, &Key::Attached(run.clone()), *head)?;
+        }
+        if let Some(head) = stored.streams.get(run) {
+            self.delete(Class::Results, &Key::Stream(run.clone()), *head)?;
         }
         self.go(Class::Results, bytes, |this| {
             if let Some(cursors) = &this.cursors {
@@ -235,6 +248,22 @@ impl Sweeper<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Small files that tests have left, here or in the store.
+    fn attached(&mut self, run: &RunId, stored: &Stored) -> Result<(), String> {
+        let attached = attached_of(&self.runs, run);
+        let here = attached.list().map_err(said)?;
+        if !here.is_empty() {
+            here.iter().for_each(|(_, bytes)| self.swept.add(Class::Attachments, *bytes));
+            if !self.sweep.dry_run {
+                attached.forget().map_err(said)?;
+            }
+        }
+        match stored.attached.get(run) {
+            Some(head) => self.delete(Class::Attachments, &Key::Attached(run.clone()), *head),
+            None => Ok(()),
+        }
     }
 
     fn stored_log(
@@ -358,114 +387,4 @@ impl Told {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::File;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::service::tests::Embedded;
-
-    const DAY: Duration = Duration::from_secs(86_400);
-
-    fn now() -> SystemTime {
-        UNIX_EPOCH + 1000 * DAY
-    }
-
-    fn sweep_of(embedded: &Embedded, dry_run: bool) -> Sweep {
-        let state = embedded.service.runs.parent().unwrap().to_owned();
-        Sweep { state, blobs: None, retention: Retention::default(), now: now(), dry_run }
-    }
-
-    /// A run that ended so many days ago, with a log.
-    fn ended(embedded: &Embedded, run: &str, days: u32) -> RunId {
-        let run: RunId = run.parse().unwrap();
-        embedded.archived(&run, 1);
-        let logs = embedded.service.logs(&run);
-        logs.write_at(AttemptId(1), 0, b"text").unwrap();
-        let stream = embedded.service.runs.join(run.as_str()).join("stream.jsonl");
-        File::options().write(true).open(stream).unwrap().set_modified(now() - days * DAY).unwrap();
-        run
-    }
-
-    #[test]
-    fn what_is_old_goes_by_its_class_and_what_is_pinned_stays() {
-        let embedded = Embedded::new("own");
-        let runs = &embedded.service.runs;
-        let [young, middle, old, kept] = [("young", 1), ("middle", 8), ("old", 91), ("kept", 900)]
-            .map(|(run, days)| ended(&embedded, run, days));
-        let state = runs.parent().unwrap();
-        assert_eq!(pin(state, &kept, true).unwrap(), Some(()));
-        assert_eq!(pin(state, &"none".parse().unwrap(), true).unwrap(), None);
-        assert_eq!(pinned(state).unwrap(), std::slice::from_ref(&kept));
-        let logs = |run: &RunId| embedded.service.logs(run).list().unwrap().len();
-        let expected = sweep(&sweep_of(&embedded, true)).unwrap();
-        assert_eq!(expected.0.keys().copied().collect::<Vec<_>>(), [Class::PassedLogs, Class::Results]);
-        assert_eq!(expected.0[&Class::PassedLogs], (1, 4));
-        assert!([&young, &middle, &old, &kept].iter().all(|run| logs(run) == 1), "nothing is removed");
-        assert_eq!(sweep(&sweep_of(&embedded, false)).unwrap(), expected);
-        assert_eq!([logs(&young), logs(&middle), logs(&old), logs(&kept)], [1, 0, 0, 1]);
-        let archive = &embedded.service.archive;
-        assert!(archive.contains(&middle) && !archive.contains(&old) && archive.contains(&kept));
-        assert_eq!(sweep(&sweep_of(&embedded, false)).unwrap(), Swept::default());
-        pin(state, &kept, false).unwrap();
-        assert_eq!(sweep(&sweep_of(&embedded, false)).unwrap().0.len(), 1);
-        assert!(!archive.contains(&kept));
-    }
-
-    #[test]
-    fn streams_in_a_store_go_with_their_runs() {
-        let embedded = Embedded::new("own");
-        let directory = tempfile::tempdir().unwrap();
-        let url: StoreUrl = format!("file:{}/s", directory.path().display()).parse().unwrap();
-        let store = open_store(&url).unwrap();
-        let runs = [("young", 1), ("old", 91)].map(|(run, days)| ended(&embedded, run, days));
-        let runs = [&runs[..], &["gone".parse().unwrap()]].concat();
-        for run in &runs {
-            let key = Key::Stream(run.clone());
-            store.put(&key, &mut &b"text"[..], 4, seagull_results::When::Always).unwrap();
-            let path = directory.path().join(format!("s/{key}"));
-            File::options().write(true).open(path).unwrap().set_modified(now() - 91 * DAY).unwrap();
-        }
-        sweep(&Sweep { blobs: Some(url), ..sweep_of(&embedded, false) }).unwrap();
-        let is_there = |run: &RunId| store.head(&Key::Stream(run.clone())).unwrap().is_some();
-        assert_eq!(runs.iter().map(is_there).collect::<Vec<_>>(), [true, false, false]);
-    }
-
-    #[test]
-    fn artifacts_go_before_attachments_and_these_before_manifests_here_and_in_a_store() {
-        let embedded = Embedded::new("own");
-        let directory = tempfile::tempdir().unwrap();
-        let url: StoreUrl = format!("file:{}/s", directory.path().display()).parse().unwrap();
-        let store = open_store(&url).unwrap();
-        let state = embedded.service.runs.parent().unwrap();
-        let blobs = Blobs::open(&state.join("blobs")).unwrap();
-        let begun = |mark: [u8; 4]| [mark.as_slice(), b"rest"].concat();
-        let (artifact, attachment) = (begun(seagull_results::ARTIFACT), begun(seagull_results::ATTACHMENT));
-        let [artifact, attachment, manifest] =
-            [&artifact[..], &attachment[..], b"{\"files\":[]}"].map(|bytes| {
-                let mut writer = blobs.writer(0).unwrap();
-                writer.write(bytes).unwrap();
-                let digest = writer.finish(None).unwrap();
-                let key = Key::Blob(digest);
-                store.put(&key, &mut &bytes[..], bytes.len() as u64, seagull_results::When::Always).unwrap();
-                for path in [state.join("blobs"), directory.path().join("s/blobs")] {
-                    let name = digest.to_string();
-                    let file =
-                        File::options().write(true).open(path.join(&name[..2]).join(&name[2..])).unwrap();
-                    file.set_modified(now() - 14 * DAY - FRESH - DAY).unwrap();
-                }
-                digest
-            });
-        let sweep_both = Sweep { blobs: Some(url), ..sweep_of(&embedded, false) };
-        let swept = sweep(&sweep_both).unwrap();
-        assert_eq!(swept.0, BTreeMap::from([(Class::Artifacts, (2, 16))]));
-        assert!(!blobs.contains(&artifact) && blobs.contains(&manifest));
-        assert!(store.head(&Key::Blob(artifact)).unwrap().is_none());
-        let all = [attachment, manifest].map(Key::Blob);
-        let are_there = || all.each_ref().map(|key| store.head(key).unwrap().is_some());
-        assert_eq!(are_there(), [true, true]);
-        let swept = sweep(&Sweep { now: now() + 30 * DAY, ..sweep_both }).unwrap();
-        assert_eq!(swept.0, BTreeMap::from([(Class::Attachments, (2, 16))]));
-        assert_eq!(are_there(), [false, true]);
-    }
-}
+mod tests;

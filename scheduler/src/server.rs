@@ -28,7 +28,7 @@ use crate::journal::{self, Journal};
 use crate::outputs::Outputs;
 use crate::requests::Handle;
 use crate::room::Room;
-use crate::service::{Service, logs_of};
+use crate::service::{Service, attached_of, logs_of};
 use crate::{Settings, errand, grpc, uploads};
 
 /// How many requests wait for the core before callers wait too.
@@ -244,13 +244,14 @@ fn cause(error: &tonic::transport::Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
-/// The store, with what waits for it in a directory. A log that has arrived there is not kept here any more.
+/// The store, with what waits for it in a directory. Logs and small files that have arrived there are not kept here any more.
 pub(crate) fn remote(url: &StoreUrl, runs: &Path, spool: &Path, bound: u64) -> Result<Arc<Remote>, Error> {
     let (runs, archive) = (runs.to_owned(), Archive::open(runs).map_err(Error::Store)?);
     let arrived = move |key: &Key| match key {
         // One that stays takes room, and is told of where it is removed with its run.
         Key::Log(run, attempt) => drop(logs_of(&runs, run).forget(*attempt)),
         // If that is not kept, or the run is not any more, it goes up again, or does not.
+        Key::Attached(run) => drop(attached_of(&runs, run).forget()),
         Key::Stream(run) => drop(archive.set_stored(run)),
         Key::Blob(_) | Key::Timings(_) => {}
     };

@@ -2,14 +2,15 @@
 #![expect(clippy::disallowed_methods, reason = "a shell: what the services share")]
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use seagull_domain::{RunId, RunSpec, Seq};
+use seagull_domain::{Digest, RunId, RunSpec, Seq};
 use seagull_proto::status;
 use seagull_results::index::{Index, SqliteIndex};
-use seagull_results::{Archive, ArchivedFacts, Blobs, History, Key, Logs, Remote};
+use seagull_results::{Archive, ArchivedFacts, Attached, Blobs, Error, History, Key, Logs, Remote};
 use seagull_scheduler_core::{Fact, What};
 use tokio::sync::oneshot;
 use tonic::Status;
@@ -83,6 +84,25 @@ impl Service {
         logs_of(&self.runs, run).packed_into(self.remote.clone(), run)
     }
 
+    /// The small files that a run's tests have left.
+    pub fn attached(&self, run: &RunId) -> Attached {
+        attached_of(&self.runs, run).packed_into(self.remote.clone(), run)
+    }
+
+    /// A file that a run's tests have left.
+    pub fn attachment(&self, run: &RunId, digest: &Digest) -> Result<File, Error> {
+        match self.attached(run).read(digest) {
+            Err(Error::NoBlob(_)) => self.blobs.read_of(run, digest),
+            read => read,
+        }
+    }
+
+    /// Whether a run has not ended.
+    pub async fn is_under_way(&self, run: &RunId) -> bool {
+        let live = self.actor.ask(|reply| Request::Run { run: run.clone(), reply }).await;
+        live.flatten().is_some() && !self.archive.contains(run)
+    }
+
     /// Facts of a run after `after` that the journal has, each as JSON.
     pub fn journalled(&self, run: &RunId, after: Seq, limit: u32) -> Result<Vec<(Seq, Vec<u8>)>, String> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,6 +164,11 @@ impl Service {
 /// The logs of a run, by the directory of all runs.
 pub(crate) fn logs_of(runs: &Path, run: &RunId) -> Logs {
     Logs::new(&runs.join(run.as_str()).join("logs"))
+}
+
+/// The small files of a run, likewise.
+pub(crate) fn attached_of(runs: &Path, run: &RunId) -> Attached {
+    Attached::new(&runs.join(run.as_str()).join("attached"))
 }
 
 /// The facts of a run after a number, page by page: from the journal, or from the archive where the journal has
@@ -293,6 +318,7 @@ pub(crate) mod tests {
             let service = Arc::get_mut(&mut self.service).unwrap();
             let (runs, spool) = (service.runs.clone(), service.runs.with_file_name("spool"));
             let remote = crate::server::remote(&store.parse().unwrap(), &runs, &spool, bound).unwrap();
+            service.blobs = service.blobs.clone().with(Some(remote.clone()));
             service.remote = Some(remote);
             service.room = Room::new(bound);
             self

@@ -1,4 +1,4 @@
-//! The logs and the streams of ended runs on their way to the store: each is packed into one object, which waits in the
+//! The logs, the streams and the small files of ended runs on their way to the store: each is packed into one object, which waits in the
 //! spool. A log may grow until its run has ended (by a worker that is torn down, by an executor that comes back late), so they are not
 //! packed before.
 #![expect(clippy::disallowed_methods, reason = "a shell: it looks after them now and then")]
@@ -45,13 +45,15 @@ fn pack_all(service: &Service) -> Result<(), String> {
     packed.and(weigh(service))
 }
 
-/// Says how much waits for the store: what is on its way, and the logs of ended runs that are here.
+/// Says how much waits for the store: what is on its way, and the logs and small files of ended runs that are here.
 fn weigh(service: &Service) -> Result<(), String> {
     let Some(remote) = &service.remote else { return Ok(()) };
     let mut bytes = remote.waiting_bytes();
     for (run, _) in service.archive.newest().map_err(|error| error.to_string())? {
         let logs = service.logs(&run).list().map_err(|error| error.to_string())?;
-        bytes += logs.iter().map(|(_, bytes)| bytes).sum::<u64>();
+        let attached = service.attached(&run).list().map_err(|error| error.to_string())?;
+        bytes +=
+            logs.iter().map(|(_, bytes)| bytes).chain(attached.iter().map(|(_, bytes)| bytes)).sum::<u64>();
     }
     service.room.weigh(Elsewhere::Store, bytes);
     Ok(())
@@ -62,10 +64,11 @@ pub(crate) fn archived(service: &Service, run: &RunId) -> Result<(), String> {
     pack(service, run).and_then(|()| weigh(service))
 }
 
-/// Packs the logs and the stream of an archived run, unless too much waits for the store. Done twice, it changes nothing.
+/// Packs the logs, the small files and the stream of an archived run, unless too much waits for the store. Done twice, it changes nothing.
 fn pack(service: &Service, run: &RunId) -> Result<(), String> {
     let Some(remote) = service.remote.as_ref().filter(|remote| !remote.is_full()) else { return Ok(()) };
     service.logs(run).pack().map_err(|error| error.to_string())?;
+    service.attached(run).pack().map_err(|error| error.to_string())?;
     if is_stream_packed(service, run) {
         return Ok(());
     }
@@ -76,7 +79,8 @@ fn pack(service: &Service, run: &RunId) -> Result<(), String> {
 /// Whether all of an archived run that the store is to have is there, or on its way.
 pub(crate) fn is_packed(service: &Service, run: &RunId) -> Result<bool, String> {
     let are_packed = service.logs(run).are_packed().map_err(|error| error.to_string())?;
-    Ok(are_packed && is_stream_packed(service, run))
+    let attached = service.attached(run).is_packed().map_err(|error| error.to_string())?;
+    Ok(are_packed && attached && is_stream_packed(service, run))
 }
 
 /// One that is longer than what can be packed stays here.
@@ -134,6 +138,47 @@ mod tests {
         assert_eq!(service.logs(&run).read(beyond).unwrap(), Some(Vec::new()));
         let none = TextRef { log: AttemptId(3), ..text };
         assert_eq!(service.logs(&run).read(none).unwrap(), None);
+    }
+
+    #[test]
+    fn small_files_of_a_run_go_up_as_one_object_and_are_read_each_by_itself() {
+        let store = tempfile::tempdir().unwrap();
+        let embedded = Embedded::new("own").with(&format!("file:{}/s", store.path().display()), u64::MAX);
+        let service = &embedded.service;
+        let run = ended(&embedded, "r");
+        let files = [&b"one"[..], b"two", b"one"];
+        let digests = files.map(|bytes| {
+            let mut writer = service.attached(&run).writer().unwrap();
+            writer.write(bytes).unwrap();
+            writer.finish(Some(seagull_results::digest(bytes))).unwrap()
+        });
+        let read = |run: &RunId, digest| -> Result<String, seagull_results::Error> {
+            let mut text = String::new();
+            std::io::Read::read_to_string(&mut service.attachment(run, digest)?, &mut text).unwrap();
+            Ok(text)
+        };
+        assert_eq!(read(&run, &digests[0]).unwrap(), "one");
+        assert!(!is_packed(service, &run).unwrap());
+        pack_all(service).unwrap();
+        pack_all(service).unwrap();
+        until(|| !service.runs.join("r/attached").exists());
+        assert!(is_packed(service, &run).unwrap());
+        assert!(store.path().join("s/attached/r.zst").is_file());
+        assert!(!store.path().join("s/blobs").exists());
+        for (digest, bytes) in digests.iter().zip(files) {
+            assert_eq!(read(&run, digest).unwrap().as_bytes(), bytes);
+        }
+        let none = seagull_results::digest(b"none");
+        assert!(matches!(read(&run, &none), Err(seagull_results::Error::NoBlob(_))));
+        // What is damaged there is not taken for it, and what is here is a copy.
+        std::fs::remove_dir_all(service.runs.join("../blobs")).unwrap();
+        std::fs::create_dir(service.runs.join("../blobs")).unwrap();
+        let path = store.path().join("s/attached/r.zst");
+        let mut object = std::fs::read(&path).unwrap();
+        object[0] ^= 1;
+        std::fs::write(&path, object).unwrap();
+        let reads = digests[..2].iter().map(|digest| read(&run, digest).is_ok());
+        assert_eq!(reads.filter(|whole| *whole).count(), 1);
     }
 
     #[test]

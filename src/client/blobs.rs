@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use seagull_domain::{Attachment, Digest, Manifest};
+use seagull_domain::{Attachment, Digest, Manifest, RunId};
 use seagull_proto::convert::{BlobAsked, BlobPiece};
 use seagull_proto::limits::BLOB_BYTES;
 use seagull_proto::upload::put_file;
@@ -26,7 +26,7 @@ impl Client {
     pub async fn put_blob(&self, digest: Digest, file: &Path) -> anyhow::Result<()> {
         let put = || async {
             let file = File::open(file).await.map_err(Error::new)?;
-            Ok(put_file(self.blobs.clone(), digest, file).await.map_err(Error::new)??)
+            Ok(put_file(self.blobs.clone(), (digest, None), file).await.map_err(Error::new)??)
         };
         self.insist(put).await.with_context(|| format!("the upload of {} failed", file.display()))
     }
@@ -38,13 +38,13 @@ impl Client {
     }
 
     /// Fetches a file that a test has left, and verifies it; says where it is.
-    pub async fn attachment(&self, file: &Attachment, path: &Path) -> anyhow::Result<PathBuf> {
+    pub async fn attachment(&self, run: &RunId, file: &Attachment, path: &Path) -> anyhow::Result<PathBuf> {
         let digest = file.blob.context("it was too much to be kept")?;
         let (directory, bytes) = (path.parent().context("it has no directory")?, file.bytes);
         tokio::fs::create_dir_all(directory).await?;
         let mut packed = tempfile::NamedTempFile::new_in(directory)?;
         let mut hasher = blake3::Hasher::new();
-        let asked = v1::GetRequest::from(BlobAsked { digest, offset: 0 });
+        let asked = v1::GetRequest::from(BlobAsked { digest, offset: 0, run: Some(run.clone()) });
         let gone =
             |status| anyhow::Error::new(Error::from(status)).context("it is not kept any more, or never was");
         let mut pieces = self.blobs.clone().get(asked).await.map_err(gone)?.into_inner();
@@ -60,7 +60,7 @@ impl Client {
 
     async fn blob(&self, digest: Digest) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
-        let asked = v1::GetRequest::from(BlobAsked { digest, offset: 0 });
+        let asked = v1::GetRequest::from(BlobAsked { digest, offset: 0, run: None });
         let mut pieces = self.blobs.clone().get(asked).await?.into_inner();
         while let Some(piece) = pieces.message().await? {
             let piece = BlobPiece::try_from(piece).map_err(Error::new)?;

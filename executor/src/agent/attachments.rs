@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{Mode, OFlags};
-use seagull_domain::{Attachment, Digest, TestIndex};
+use seagull_domain::{Attachment, Digest, RunId, TestIndex};
 use seagull_executor_core::WorkerId;
 use seagull_proto::convert::fitted;
 use seagull_proto::limits::WORD_BYTES;
@@ -41,6 +41,7 @@ pub(crate) struct Attachments {
 
 #[derive(Debug)]
 pub(crate) struct Packed {
+    pub run: RunId,
     pub digest: Digest,
     pub file: NamedTempFile,
     bytes: u64,
@@ -52,8 +53,8 @@ impl Attachments {
         Ok(Attachments { directory, waiting: Arc::default() })
     }
 
-    /// Packs a file; None where too much waits already.
-    fn pack(&self, file: &mut dyn Read) -> io::Result<Option<Digest>> {
+    /// Packs a file of a run; None where too much waits already.
+    fn pack(&self, run: &RunId, file: &mut dyn Read) -> io::Result<Option<Digest>> {
         if self.lock().iter().map(|packed| packed.bytes).sum::<u64>() >= WAITING_BYTES {
             return Ok(None);
         }
@@ -64,7 +65,7 @@ impl Attachments {
         hasher.update_reader(&mut packed)?;
         let digest = Digest(*hasher.finalize().as_bytes());
         let bytes = packed.as_file().metadata()?.len();
-        self.lock().push(Arc::new(Packed { digest, file: packed, bytes }));
+        self.lock().push(Arc::new(Packed { run: run.clone(), digest, file: packed, bytes }));
         Ok(Some(digest))
     }
 
@@ -185,6 +186,7 @@ pub(crate) struct Leavings {
     /// What patterns are relative to.
     pub tree: PathBuf,
     pub patterns: Patterns,
+    pub run: RunId,
     pub worker: WorkerId,
     pub began: SystemTime,
 }
@@ -203,7 +205,7 @@ impl Leavings {
         (attachments, claims): (&Attachments, &Claims),
         say: Say,
     ) {
-        let mut keeper = Keeper::new(attachments, claims);
+        let mut keeper = Keeper::new(&self.run, attachments, claims);
         if let Some(aside) = aside {
             self.below(&aside.to_string(), &mut keeper, &mut |file| say(Some(test), file));
         }
@@ -220,7 +222,7 @@ impl Leavings {
         (attachments, claims): (&Attachments, &Claims),
         say: Say,
     ) {
-        let mut keeper = Keeper::new(attachments, claims);
+        let mut keeper = Keeper::new(&self.run, attachments, claims);
         let only = test.map(|(test, _)| test);
         self.below(NOW, &mut keeper, &mut |file| say(only, file));
         self.by_patterns(test, &mut keeper, say);
@@ -284,6 +286,7 @@ fn walk(root: &Path, inside: &Path, found: &mut Vec<PathBuf>) {
 
 /// Keeps the files of one test, as far as there is room.
 struct Keeper<'a> {
+    run: &'a RunId,
     attachments: &'a Attachments,
     claims: &'a Claims,
     room: Room,
@@ -292,8 +295,8 @@ struct Keeper<'a> {
 }
 
 impl<'a> Keeper<'a> {
-    fn new(attachments: &'a Attachments, claims: &'a Claims) -> Keeper<'a> {
-        Keeper { attachments, claims, room: OF_TEST, left_out: None }
+    fn new(run: &'a RunId, attachments: &'a Attachments, claims: &'a Claims) -> Keeper<'a> {
+        Keeper { run, attachments, claims, room: OF_TEST, left_out: None }
     }
 
     fn keep(&mut self, root: &Path, path: &Path) -> Option<Attachment> {
@@ -306,7 +309,7 @@ impl<'a> Keeper<'a> {
         let bytes = metadata.len();
         let fits = self.room.take(bytes) && self.claims.lock().room.take(bytes);
         // One that is still written to has no more than it had.
-        let blob = match fits.then(|| self.attachments.pack(&mut (&mut file).take(bytes))) {
+        let blob = match fits.then(|| self.attachments.pack(self.run, &mut (&mut file).take(bytes))) {
             Some(Ok(blob)) => blob,
             Some(Err(error)) => {
                 let _ = writeln!(io::stderr(), "warning: attachment {name} cannot be kept: {error}");
@@ -366,6 +369,7 @@ mod tests {
                 directory: directory.path().join("left"),
                 tree: directory.path().join("tree"),
                 patterns: Patterns::parse("", patterns).unwrap(),
+                run: "r".parse().unwrap(),
                 worker: WorkerId(1),
                 began: SystemTime::now(),
             };

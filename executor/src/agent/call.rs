@@ -127,7 +127,7 @@ impl Calls {
             logs.flush(ends, |chunk| connection.put_log(chunk)).await?;
             let put = async |packed: Arc<Packed>| {
                 let file = packed.file.reopen().map_err(|error| Status::internal(error.to_string()))?;
-                connection.put_file(packed.digest, file).await
+                connection.put_file(packed.run.clone(), packed.digest, file).await
             };
             attachments.flush(waiting, put).await
         })

@@ -86,7 +86,7 @@ impl Connection {
     /// Stores a blob; one that is there already is the same.
     pub async fn put_blob(&self, digest: Digest, bytes: Vec<u8>) -> Result<(), Status> {
         let put = || async {
-            let header = BlobPart::Header { digest, size: bytes.len() as u64 };
+            let header = BlobPart::Header { digest, size: bytes.len() as u64, run: None };
             let chunks: Vec<_> =
                 bytes.chunks(CHUNK_BYTES).map(|chunk| BlobPart::Data(chunk.to_vec().into())).collect();
             let parts = std::iter::once(header).chain(chunks).map(v1::PutRequest::from);
@@ -95,10 +95,10 @@ impl Connection {
         insist(put).await.map(|_| ())
     }
 
-    /// Stores a blob that is a file, once.
-    pub async fn put_file(&self, digest: Digest, file: std::fs::File) -> Result<(), Status> {
+    /// Stores a file of a run as a blob, once.
+    pub async fn put_file(&self, run: RunId, digest: Digest, file: std::fs::File) -> Result<(), Status> {
         let file = tokio::fs::File::from_std(file);
-        let put = put_file(self.blobs.clone(), digest, file).await;
+        let put = put_file(self.blobs.clone(), (digest, Some(run)), file).await;
         put.unwrap_or_else(|error| Err(Status::internal(error.to_string())))
     }
 
@@ -125,7 +125,7 @@ impl Connection {
         offset: &mut u64,
         take: &mut impl FnMut(&[u8]) -> std::io::Result<()>,
     ) -> Result<(), Status> {
-        let asked = v1::GetRequest::from(BlobAsked { digest, offset: *offset });
+        let asked = v1::GetRequest::from(BlobAsked { digest, offset: *offset, run: None });
         let mut pieces = self.blobs.clone().get(asked).await?.into_inner();
         while let Some(piece) = pieces.next().await {
             let piece = BlobPiece::try_from(piece?).map_err(invalid)?;

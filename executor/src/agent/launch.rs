@@ -288,7 +288,14 @@ fn leavings(
     let tree = if contained { temporary.join(UPPER).join(inside) } else { context.directory.clone() };
     // They were looked at when the run was asked for.
     let patterns = Patterns::parse("", &context.spec.suite.attachments).unwrap_or_default();
-    Leavings { directory: left, tree, patterns, worker: start.worker, began: SystemTime::now() }
+    Leavings {
+        directory: left,
+        tree,
+        patterns,
+        run: start.run.clone(),
+        worker: start.worker,
+        began: SystemTime::now(),
+    }
 }
 
 /// Nobody else removes the directories and the log of what does not start.

@@ -1,7 +1,7 @@
 //! Blobs in pieces.
 
 use bytes::Bytes;
-use seagull_domain::Digest;
+use seagull_domain::{Digest, RunId};
 
 use super::Invalid;
 use super::scalar::{self, Checked};
@@ -15,15 +15,19 @@ pub enum BlobPart {
     Header {
         digest: Digest,
         size: u64,
+        /// The run that it belongs to alone.
+        run: Option<RunId>,
     },
     Data(Bytes),
 }
 
 /// A call of `Get`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobAsked {
     pub digest: Digest,
     pub offset: u64,
+    /// The run that it belongs to, where that was said.
+    pub run: Option<RunId>,
 }
 
 /// A message that `Get` answers with.
@@ -41,9 +45,11 @@ fn bounded(size: u64, field: &'static str) -> Checked<u64> {
 impl From<BlobPart> for v1::PutRequest {
     fn from(part: BlobPart) -> Self {
         let part = match part {
-            BlobPart::Header { digest, size } => {
-                put_request::Part::Header(v1::BlobHeader { digest: scalar::digest_bytes(digest), size })
-            }
+            BlobPart::Header { digest, size, run } => put_request::Part::Header(v1::BlobHeader {
+                digest: scalar::digest_bytes(digest),
+                size,
+                run: run.map(|run| run.to_string()),
+            }),
             BlobPart::Data(data) => put_request::Part::Data(data),
         };
         Self { part: Some(part) }
@@ -58,6 +64,7 @@ impl TryFrom<v1::PutRequest> for BlobPart {
             put_request::Part::Header(header) => Self::Header {
                 digest: scalar::digest(&header.digest, "BlobHeader.digest")?,
                 size: bounded(header.size, "BlobHeader.size")?,
+                run: header.run.map(|run| scalar::id(run, "BlobHeader.run")).transpose()?,
             },
             put_request::Part::Data(data) => {
                 Self::Data(scalar::data(data, limits::CHUNK_BYTES, "PutRequest.data")?)
@@ -68,7 +75,11 @@ impl TryFrom<v1::PutRequest> for BlobPart {
 
 impl From<BlobAsked> for v1::GetRequest {
     fn from(asked: BlobAsked) -> Self {
-        Self { digest: scalar::digest_bytes(asked.digest), offset: asked.offset }
+        Self {
+            digest: scalar::digest_bytes(asked.digest),
+            offset: asked.offset,
+            run: asked.run.map(|run| run.to_string()),
+        }
     }
 }
 
@@ -79,6 +90,7 @@ impl TryFrom<v1::GetRequest> for BlobAsked {
         Ok(Self {
             digest: scalar::digest(&message.digest, "GetRequest.digest")?,
             offset: bounded(message.offset, "GetRequest.offset")?,
+            run: message.run.map(|run| scalar::id(run, "GetRequest.run")).transpose()?,
         })
     }
 }

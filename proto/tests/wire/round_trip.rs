@@ -117,9 +117,12 @@ fn small_questions_and_answers_arrive_as_they_were_sent() {
     let chunk = LogChunk { run, attempt, offset: limits::LOG_BYTES, data: data.clone().into() };
     round_trip::<LogChunk, v1::PutLogRequest>(chunk);
     round_trip::<RunDescription, v1::RunDescription>(RunDescription { spec: s.spec() });
-    round_trip::<BlobPart, v1::PutRequest>(BlobPart::Header { digest, size: limits::BLOB_BYTES });
+    round_trip::<BlobPart, v1::PutRequest>(BlobPart::Header { digest, size: limits::BLOB_BYTES, run: None });
     round_trip::<BlobPart, v1::PutRequest>(BlobPart::Data(data.clone().into()));
-    round_trip::<BlobAsked, v1::GetRequest>(BlobAsked { digest, offset: 3 });
+    let run = Some("r".parse().unwrap());
+    round_trip::<BlobPart, v1::PutRequest>(BlobPart::Header { digest, size: 1, run: run.clone() });
+    round_trip::<BlobAsked, v1::GetRequest>(BlobAsked { digest, offset: 3, run });
+    round_trip::<BlobAsked, v1::GetRequest>(BlobAsked { digest, offset: 3, run: None });
     for size in [None, Some(0), Some(limits::BLOB_BYTES)] {
         round_trip::<BlobPiece, v1::GetResponse>(BlobPiece { size, data: data.clone().into() });
     }

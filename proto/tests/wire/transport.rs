@@ -70,7 +70,7 @@ fn digests(count: usize) -> v1::MissingRequest {
 
 /// The sizes of the pieces that the shelf answers with, the last one of so many bytes.
 async fn sizes(client: &mut BlobsClient<Authorized>, last: usize) -> Result<Vec<usize>, Status> {
-    let asked = BlobAsked { digest: Digest([7; 32]), offset: last as u64 };
+    let asked = BlobAsked { digest: Digest([7; 32]), offset: last as u64, run: None };
     let mut pieces = client.get(v1::GetRequest::from(asked)).await?.into_inner();
     let mut sizes = Vec::new();
     while let Some(piece) = pieces.message().await? {

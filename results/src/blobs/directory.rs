@@ -44,7 +44,7 @@ impl Directory {
     }
 
     /// `ab/cdef...`, so that no directory grows without bound.
-    fn path(&self, digest: &Digest) -> PathBuf {
+    pub fn path(&self, digest: &Digest) -> PathBuf {
         let name = digest.to_string();
         self.directory.join(&name[..2]).join(&name[2..])
     }
@@ -95,6 +95,11 @@ impl Directory {
     pub fn older(&self, than: SystemTime) -> Result<Vec<(Digest, u64, SystemTime)>, Error> {
         let kept = self.kept()?.into_iter().filter(|blob| blob.wanted < than);
         Ok(kept.map(|blob| (blob.digest, blob.bytes, blob.wanted)).collect())
+    }
+
+    /// All of them, and their lengths.
+    pub fn list(&self) -> Result<Vec<(Digest, u64)>, Error> {
+        Ok(self.kept()?.into_iter().map(|blob| (blob.digest, blob.bytes)).collect())
     }
 
     /// The first bytes of a blob, which does not count as wanting it.

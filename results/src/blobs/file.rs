@@ -116,9 +116,7 @@ impl Store for FileStore {
     }
 
     fn list(&self, tell: &mut dyn FnMut(Key, Head)) -> Result<(), Error> {
-        ["blobs", "logs", "streams"]
-            .into_iter()
-            .try_for_each(|kind| self.walk(&self.directory.join(kind), tell))
+        Key::FOLDERS.into_iter().try_for_each(|folder| self.walk(&self.directory.join(folder), tell))
     }
 
     fn presign(&self, _: &Key, _: Method, _: Duration) -> Result<Option<Presigned>, Error> {

@@ -1,24 +1,29 @@
 //! What an object of a store is called: a blob by its digest, the log of an attempt by its run and number, the stream of an
-//! ended run by its id, a copy of timings by its project.
+//! ended run and the small files of its tests by its id, a copy of timings by its project.
 
 use std::fmt;
 use std::str::FromStr;
 
 use seagull_domain::{AttemptId, Digest, RunId};
 
-/// The name of an object, the same in every store: `blobs/ab/cdef...`, `logs/RUN/ATTEMPT.zst`, `streams/RUN.jsonl.zst`, or
-/// `timings/abcdef....zst`.
+/// The name of an object, the same in every store: `blobs/ab/cdef...`, `logs/RUN/ATTEMPT.zst`, `streams/RUN.jsonl.zst`,
+/// `attached/RUN.zst`, or `timings/abcdef....zst`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     Blob(Digest),
     /// Apart from the blobs, so that a store's own rules can keep it for another time.
     Log(RunId, AttemptId),
     Stream(RunId),
+    /// Small files that tests have left.
+    Attached(RunId),
     /// By the digest of the project's name. The only one that is written anew.
     Timings(Digest),
 }
 
 impl Key {
+    /// How the names of all begin.
+    pub(crate) const FOLDERS: [&str; 5] = ["blobs", "logs", "streams", "attached", "timings"];
+
     /// As one name without a slash.
     pub(crate) fn flat(&self) -> String {
         self.to_string().replace('/', "+")
@@ -39,6 +44,7 @@ impl fmt::Display for Key {
             }
             Key::Log(run, attempt) => write!(f, "logs/{run}/{attempt}.zst"),
             Key::Stream(run) => write!(f, "streams/{run}.jsonl.zst"),
+            Key::Attached(run) => write!(f, "attached/{run}.zst"),
             Key::Timings(project) => write!(f, "timings/{project}.zst"),
         }
     }
@@ -63,6 +69,10 @@ impl FromStr for Key {
                 let run = name.strip_suffix(".jsonl.zst").and_then(|run| run.parse().ok());
                 run.map(Key::Stream).ok_or(NoKey)
             }
+            ["attached", name] => {
+                let run = name.strip_suffix(".zst").and_then(|run| run.parse().ok());
+                run.map(Key::Attached).ok_or(NoKey)
+            }
             ["timings", name] => {
                 let project = name.strip_suffix(".zst").and_then(|name| name.parse().ok());
                 project.map(Key::Timings).ok_or(NoKey)
@@ -84,7 +94,9 @@ mod tests {
         let log = Key::Log("r-1.x_Y".parse().unwrap(), AttemptId(70));
         let stream = Key::Stream("r-1.x_Y".parse().unwrap());
         let timings = Key::Timings(digest.parse().unwrap());
-        for key in [Key::Blob(digest.parse().unwrap()), log, stream, timings] {
+        let attached = Key::Attached("r-1.x_Y".parse().unwrap());
+        for key in [Key::Blob(digest.parse().unwrap()), log, stream, attached, timings] {
+            assert!(Key::FOLDERS.iter().any(|folder| key.to_string().starts_with(&format!("{folder}/"))));
             assert_eq!(key.to_string().parse(), Ok(key.clone()));
             assert_eq!(Key::of_flat(&key.flat()), Some(key.clone()));
             assert!(!key.flat().contains('/'));

@@ -7,6 +7,7 @@ mod directory;
 mod file;
 mod key;
 mod pace;
+mod pile;
 mod presence;
 mod s3;
 mod spool;
@@ -16,12 +17,13 @@ mod url;
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
+use std::hash::Hash;
 use std::io::Read;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use seagull_domain::Digest;
+use seagull_domain::{Digest, RunId};
 
 pub use self::directory::{Evicted, digest};
 pub(crate) use self::directory::{entries, gone};
@@ -45,14 +47,18 @@ const FETCHES: u32 = 3;
 const SMALL_BYTES: u64 = 16 << 20;
 /// The most that is read of what is read whole.
 const WHOLE_BYTES: u64 = 1 << 30;
-/// Tables of packed logs that are kept in memory.
+/// Tables of packed logs, and of piles, that are kept in memory.
 const TABLES: usize = 256;
+const PILES: usize = 16;
 
 #[derive(Debug, Clone)]
 pub struct Blobs {
     directory: directory::Directory,
     remote: Option<Arc<Remote>>,
 }
+
+/// What was read of objects that never change.
+type Known<K, T> = Mutex<HashMap<K, Arc<T>>>;
 
 /// A store behind the directory.
 #[derive(Debug)]
@@ -63,7 +69,8 @@ pub struct Remote {
     /// The most that may wait for the store before large blobs are refused.
     bound: u64,
     presence: Arc<Presence>,
-    tables: Mutex<HashMap<Key, Arc<Table>>>,
+    tables: Known<Key, Table>,
+    piles: Known<RunId, pile::Table>,
 }
 
 impl Remote {
@@ -78,7 +85,7 @@ impl Remote {
             arrived(key);
         };
         let spool = Spool::open(spool, &name, store.clone(), Box::new(arrived))?;
-        Ok(Remote { name, store, spool, bound, presence, tables: Mutex::default() })
+        Ok(Remote { name, store, spool, bound, presence, tables: Mutex::default(), piles: Mutex::default() })
     }
 
     /// Bytes that are on their way to the store.
@@ -143,21 +150,62 @@ impl Remote {
     }
 
     fn table(&self, log: &Key) -> Result<Option<Arc<Table>>, Error> {
-        #[expect(clippy::disallowed_methods, reason = "a shell: readers share what they know")]
-        let tables = || self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = tables().get(log) {
-            return Ok(Some(known.clone()));
+        if let Some(known) = known(&self.tables, log) {
+            return Ok(Some(known));
         }
         let Some(head) = self.presence.read(|| self.store.head(log))? else { return Ok(None) };
         let end = head.bytes.saturating_sub(packed::TABLE_BYTES)..head.bytes;
         let Some(bytes) = self.bytes(log, end)? else { return Ok(None) };
-        let table = Arc::new(Table::of_end(&bytes, head.bytes).map_err(|damage| self.damaged(damage))?);
-        let mut tables = tables();
-        if tables.len() >= TABLES {
-            tables.clear();
+        let table = Table::of_end(&bytes, head.bytes).map_err(|damage| self.damaged(damage))?;
+        Ok(Some(know(&self.tables, TABLES, log, table)))
+    }
+
+    /// Packs the small files of a run for the store. Of more than a pile may have, the rest go as blobs.
+    pub(crate) fn pile(&self, run: &RunId, blobs: &Blobs) -> Result<(), Error> {
+        let mut digests: Vec<Digest> = blobs.list()?.into_iter().map(|(digest, _)| digest).collect();
+        digests.sort_unstable();
+        let alone = digests.split_off(digests.len().min(pile::MOST));
+        for digest in alone {
+            self.spool.take(&Key::Blob(digest), &blobs.directory.path(&digest))?;
         }
-        tables.insert(log.clone(), table.clone());
-        Ok(Some(table))
+        let piled = digests.into_iter().map(|digest| {
+            let file = blobs.directory.read(&digest).map_err(std::io::Error::other)?;
+            Ok((digest, file))
+        });
+        self.spool.write(&Key::Attached(run.clone()), |out| pile::write(piled, out))
+    }
+
+    /// Whether the small files of a run are packed and wait for the store.
+    pub(crate) fn has_pile(&self, run: &RunId) -> bool {
+        self.spool.has(&Key::Attached(run.clone()))
+    }
+
+    /// A small file of a run; None where the store has none of its, or not this one.
+    fn piled(&self, run: &RunId, digest: &Digest) -> Result<Option<Vec<u8>>, Error> {
+        let Some(table) = self.pile_table(run)? else { return Ok(None) };
+        let Some(range) = table.find(digest) else { return Ok(None) };
+        let Some(bytes) = self.bytes(&Key::Attached(run.clone()), range)? else { return Ok(None) };
+        let found = directory::digest(&bytes);
+        let is_it = found == *digest;
+        is_it.then_some(Some(bytes)).ok_or(Error::Digest { expected: *digest, found })
+    }
+
+    fn pile_table(&self, run: &RunId) -> Result<Option<Arc<pile::Table>>, Error> {
+        if let Some(known) = known(&self.piles, run) {
+            return Ok(Some(known));
+        }
+        let key = Key::Attached(run.clone());
+        let Some(head) = self.presence.read(|| self.store.head(&key))? else { return Ok(None) };
+        let end = |bytes: u64| self.bytes(&key, head.bytes.saturating_sub(bytes)..head.bytes);
+        let Some(mut bytes) = end(pile::END_BYTES)? else { return Ok(None) };
+        let damaged = |damage: pile::Damaged| self.corrupt(damage.to_string());
+        let wanted = pile::Table::bytes(&bytes).map_err(damaged)?;
+        if wanted > bytes.len() as u64 {
+            let Some(all) = end(wanted)? else { return Ok(None) };
+            bytes = all;
+        }
+        let table = pile::Table::of_end(&bytes, head.bytes).map_err(damaged)?;
+        Ok(Some(know(&self.piles, PILES, run, table)))
     }
 
     fn bytes(&self, key: &Key, range: std::ops::Range<u64>) -> Result<Option<Vec<u8>>, Error> {
@@ -190,6 +238,25 @@ impl Remote {
             Error::Store { store: self.name.clone(), doing: "get", trouble }
         })
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a shell: readers share what they know")]
+fn lock<K, T>(all: &Known<K, T>) -> MutexGuard<'_, HashMap<K, Arc<T>>> {
+    all.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn known<K: Eq + Hash, T>(all: &Known<K, T>, of: &K) -> Option<Arc<T>> {
+    lock(all).get(of).cloned()
+}
+
+/// Keeps it with at most so many.
+fn know<K: Eq + Hash + Clone, T>(all: &Known<K, T>, most: usize, of: &K, table: T) -> Arc<T> {
+    let (mut all, table) = (lock(all), Arc::new(table));
+    if all.len() >= most {
+        all.clear();
+    }
+    all.insert(of.clone(), table.clone());
+    table
 }
 
 /// The text of something that is packed at a store.
@@ -251,6 +318,21 @@ impl Blobs {
         }
     }
 
+    /// A small file of a run, which the store has in the run's pile.
+    pub fn read_of(&self, run: &RunId, digest: &Digest) -> Result<File, Error> {
+        match (self.directory.read(digest), &self.remote) {
+            (Err(Error::NoBlob(_)), Some(remote)) => match remote.piled(run, digest)? {
+                Some(bytes) => {
+                    let mut writer = self.directory.writer()?;
+                    writer.write(&bytes)?;
+                    writer.finish(Some(*digest)).and_then(|_| self.directory.read(digest))
+                }
+                None => self.read(digest),
+            },
+            (read, _) => read,
+        }
+    }
+
     /// Brings a blob down.
     fn fetch(&self, remote: &Remote, digest: &Digest) -> Result<(), Error> {
         let body = remote.presence.read(|| remote.store.get(&Key::Blob(*digest), 0..u64::MAX))?;
@@ -272,6 +354,11 @@ impl Blobs {
             return Err(Error::Full { store: remote.name.clone(), waiting: remote.spool.bytes() });
         }
         Ok(Writer { writer: self.directory.writer()?, remote: self.remote.clone() })
+    }
+
+    /// All blobs of the directory, and their lengths.
+    pub fn list(&self) -> Result<Vec<(Digest, u64)>, Error> {
+        self.directory.list()
     }
 
     /// The blobs that were not wanted since then, with their bytes and when they were wanted.

@@ -206,7 +206,7 @@ impl Inner {
             }
             // A copy, which the next one replaces.
             Key::Timings(_) => return self.store.put(key, &mut file, bytes, When::Always).map(drop),
-            Key::Log(..) | Key::Stream(_) => {
+            Key::Log(..) | Key::Stream(_) | Key::Attached(_) => {
                 if self.store.put(key, &mut file, bytes, When::Absent)? == Put::Existed
                     && !self.is_same(key, &path)?
                 {

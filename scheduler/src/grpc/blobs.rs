@@ -9,7 +9,7 @@ use seagull_proto::convert::{BlobAsked, BlobPart, BlobPiece};
 use seagull_proto::limits::CHUNK_BYTES;
 use seagull_proto::v1::blobs_server::Blobs;
 use seagull_proto::{status, v1};
-use seagull_results::{Error, Why};
+use seagull_results::{Error, SMALL_BYTES, Why};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
@@ -57,11 +57,16 @@ impl Blobs for Face {
         self.0.may_change()?;
         let mut parts = request.into_inner();
         let first = parts.next().await.ok_or_else(|| Status::invalid_argument("an empty stream"))??;
-        let BlobPart::Header { digest, size } = first.try_into()? else {
+        let BlobPart::Header { digest, size, run } = first.try_into()? else {
             return Err(Status::invalid_argument("the first message is not the header"));
         };
+        let of = match run.filter(|_| size <= SMALL_BYTES) {
+            Some(run) => self.0.is_under_way(&run).await.then(|| self.0.attached(&run)),
+            None => None,
+        };
         let blobs = self.0.blobs.clone();
-        let writer = blocking(move || Ok::<_, String>(blobs.writer(size))).await?;
+        let open = move || of.map_or_else(|| blobs.writer(size), |attached| attached.writer());
+        let writer = blocking(move || Ok::<_, String>(open())).await?;
         let mut writer = writer.map_err(|error| refused(&error))?;
         let mut received = 0;
         while let Some(part) = parts.next().await {
@@ -81,9 +86,13 @@ impl Blobs for Face {
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<Pieces>, Status> {
-        let BlobAsked { digest, offset } = request.into_inner().try_into()?;
-        let blobs = self.0.blobs.clone();
-        let found = blocking(move || Ok::<_, String>(blobs.read(&digest))).await?;
+        let BlobAsked { digest, offset, run } = request.into_inner().try_into()?;
+        let service = self.0.clone();
+        let read = move || match run {
+            Some(run) => service.attachment(&run, &digest),
+            None => service.blobs.read(&digest),
+        };
+        let found = blocking(move || Ok::<_, String>(read())).await?;
         let mut file = found.map_err(|error| refused(&error))?;
         let (sender, pieces) = tokio::sync::mpsc::channel(4);
         tokio::task::spawn_blocking(move || {

@@ -21,7 +21,8 @@ pub async fn run(args: cli::Attachments) -> anyhow::Result<u8> {
         any = true;
         let path = match &args.to {
             Some(directory) => {
-                match reach.client.attachment(&left.attached.file, &directory.join(left.place())).await {
+                match reach.client.attachment(&run, &left.attached.file, &directory.join(left.place())).await
+                {
                     Ok(path) => Some(path),
                     Err(error) => {
                         failed = true;

@@ -131,7 +131,7 @@ impl Screen {
     pub async fn finish(self, client: &Client, run: &RunId) -> anyhow::Result<()> {
         let fetched = fetch(client, run, self.report.texts()).await;
         for (file, path) in self.report.linked() {
-            if let Err(error) = client.attachment(&file, &path).await {
+            if let Err(error) = client.attachment(run, &file, &path).await {
                 errors::warn(clean(&format!("{}: {error:#}", path.display())));
             }
         }

@@ -1,0 +1,160 @@
+//! What goes by its age, here and in a store, and what stays.
+
+use std::fs::File;
+use std::time::Duration;
+
+use super::*;
+use crate::service::tests::Embedded;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn now() -> SystemTime {
+    UNIX_EPOCH + 1000 * DAY
+}
+
+fn sweep_of(embedded: &Embedded, dry_run: bool) -> Sweep {
+    let state = embedded.service.runs.parent().unwrap().to_owned();
+    Sweep { state, blobs: None, retention: Retention::default(), now: now(), dry_run }
+}
+
+/// A run that ended so many days ago, with a log.
+fn ended(embedded: &Embedded, run: &str, days: u32) -> RunId {
+    let run: RunId = run.parse().unwrap();
+    embedded.archived(&run, 1);
+    let logs = embedded.service.logs(&run);
+    logs.write_at(AttemptId(1), 0, b"text").unwrap();
+    let stream = embedded.service.runs.join(run.as_str()).join("stream.jsonl");
+    File::options().write(true).open(stream).unwrap().set_modified(now() - days * DAY).unwrap();
+    run
+}
+
+#[test]
+fn what_is_old_goes_by_its_class_and_what_is_pinned_stays() {
+    let embedded = Embedded::new("own");
+    let runs = &embedded.service.runs;
+    let [young, middle, old, kept] = [("young", 1), ("middle", 8), ("old", 91), ("kept", 900)]
+        .map(|(run, days)| ended(&embedded, run, days));
+    let state = runs.parent().unwrap();
+    assert_eq!(pin(state, &kept, true).unwrap(), Some(()));
+    assert_eq!(pin(state, &"none".parse().unwrap(), true).unwrap(), None);
+    assert_eq!(pinned(state).unwrap(), std::slice::from_ref(&kept));
+    let logs = |run: &RunId| embedded.service.logs(run).list().unwrap().len();
+    let expected = sweep(&sweep_of(&embedded, true)).unwrap();
+    assert_eq!(expected.0.keys().copied().collect::<Vec<_>>(), [Class::PassedLogs, Class::Results]);
+    assert_eq!(expected.0[&Class::PassedLogs], (1, 4));
+    assert!([&young, &middle, &old, &kept].iter().all(|run| logs(run) == 1), "nothing is removed");
+    assert_eq!(sweep(&sweep_of(&embedded, false)).unwrap(), expected);
+    assert_eq!([logs(&young), logs(&middle), logs(&old), logs(&kept)], [1, 0, 0, 1]);
+    let archive = &embedded.service.archive;
+    assert!(archive.contains(&middle) && !archive.contains(&old) && archive.contains(&kept));
+    assert_eq!(sweep(&sweep_of(&embedded, false)).unwrap(), Swept::default());
+    pin(state, &kept, false).unwrap();
+    assert_eq!(sweep(&sweep_of(&embedded, false)).unwrap().0.len(), 1);
+    assert!(!archive.contains(&kept));
+}
+
+#[test]
+fn streams_in_a_store_go_with_their_runs() {
+    let embedded = Embedded::new("own");
+    let directory = tempfile::tempdir().unwrap();
+    let url: StoreUrl = format!("file:{}/s", directory.path().display()).parse().unwrap();
+    let store = open_store(&url).unwrap();
+    let runs = [("young", 1), ("old", 91)].map(|(run, days)| ended(&embedded, run, days));
+    let runs = [&runs[..], &["gone".parse().unwrap()]].concat();
+    for run in &runs {
+        let key = Key::Stream(run.clone());
+        store.put(&key, &mut &b"text"[..], 4, seagull_results::When::Always).unwrap();
+        let path = directory.path().join(format!("s/{key}"));
+        File::options().write(true).open(path).unwrap().set_modified(now() - 91 * DAY).unwrap();
+    }
+    sweep(&Sweep { blobs: Some(url), ..sweep_of(&embedded, false) }).unwrap();
+    let is_there = |run: &RunId| store.head(&Key::Stream(run.clone())).unwrap().is_some();
+    assert_eq!(runs.iter().map(is_there).collect::<Vec<_>>(), [true, false, false]);
+}
+
+#[test]
+fn small_files_go_before_their_run_and_stay_with_one_that_is_pinned() {
+    let embedded = Embedded::new("own");
+    let directory = tempfile::tempdir().unwrap();
+    let url: StoreUrl = format!("file:{}/s", directory.path().display()).parse().unwrap();
+    let store = open_store(&url).unwrap();
+    let runs = [("young", 1), ("middle", 31), ("kept", 31)].map(|(run, days)| ended(&embedded, run, days));
+    let runs = [&runs[..], &["gone".parse().unwrap()]].concat();
+    let state = embedded.service.runs.parent().unwrap();
+    pin(state, &runs[2], true).unwrap();
+    for run in &runs {
+        let key = Key::Attached(run.clone());
+        store.put(&key, &mut &b"text"[..], 4, seagull_results::When::Always).unwrap();
+        let path = directory.path().join(format!("s/{key}"));
+        File::options().write(true).open(path).unwrap().set_modified(now() - 31 * DAY).unwrap();
+        if run.as_str() != "gone" {
+            let mut writer = embedded.service.attached(run).writer().unwrap();
+            writer.write(b"here").unwrap();
+            writer.finish(None).unwrap();
+        }
+    }
+    let sweep_both = Sweep { blobs: Some(url), ..sweep_of(&embedded, true) };
+    let expected = sweep(&sweep_both).unwrap();
+    assert_eq!(expected.0[&Class::Attachments], (3, 12));
+    let are_there = || {
+        let is_there = |run: &RunId| {
+            let stored = store.head(&Key::Attached(run.clone())).unwrap().is_some();
+            (!embedded.service.attached(run).list().unwrap().is_empty(), stored)
+        };
+        runs.iter().map(is_there).collect::<Vec<_>>()
+    };
+    assert_eq!(are_there(), [(true, true), (true, true), (true, true), (false, true)]);
+    assert_eq!(sweep(&Sweep { dry_run: false, ..sweep_both }).unwrap(), expected);
+    assert_eq!(are_there(), [(true, true), (false, false), (true, true), (false, false)]);
+}
+
+#[test]
+fn timings_in_a_directory_go_too() {
+    let embedded = Embedded::new("own");
+    let directory = tempfile::tempdir().unwrap();
+    let url: StoreUrl = format!("file:{}/s", directory.path().display()).parse().unwrap();
+    let store = open_store(&url).unwrap();
+    let key = Key::Timings(seagull_results::digest(b"p"));
+    store.put(&key, &mut &b"text"[..], 4, seagull_results::When::Always).unwrap();
+    let path = directory.path().join(format!("s/{key}"));
+    File::options().write(true).open(path).unwrap().set_modified(now() - 366 * DAY).unwrap();
+    let swept = sweep(&Sweep { blobs: Some(url), ..sweep_of(&embedded, false) }).unwrap();
+    assert_eq!(swept.0, BTreeMap::from([(Class::Timings, (1, 4))]));
+    assert!(store.head(&key).unwrap().is_none());
+}
+
+#[test]
+fn artifacts_go_before_attachments_and_these_before_manifests_here_and_in_a_store() {
+    let embedded = Embedded::new("own");
+    let directory = tempfile::tempdir().unwrap();
+    let url: StoreUrl = format!("file:{}/s", directory.path().display()).parse().unwrap();
+    let store = open_store(&url).unwrap();
+    let state = embedded.service.runs.parent().unwrap();
+    let blobs = Blobs::open(&state.join("blobs")).unwrap();
+    let begun = |mark: [u8; 4]| [mark.as_slice(), b"rest"].concat();
+    let (artifact, attachment) = (begun(seagull_results::ARTIFACT), begun(seagull_results::ATTACHMENT));
+    let [artifact, attachment, manifest] = [&artifact[..], &attachment[..], b"{\"files\":[]}"].map(|bytes| {
+        let mut writer = blobs.writer(0).unwrap();
+        writer.write(bytes).unwrap();
+        let digest = writer.finish(None).unwrap();
+        let key = Key::Blob(digest);
+        store.put(&key, &mut &bytes[..], bytes.len() as u64, seagull_results::When::Always).unwrap();
+        for path in [state.join("blobs"), directory.path().join("s/blobs")] {
+            let name = digest.to_string();
+            let file = File::options().write(true).open(path.join(&name[..2]).join(&name[2..])).unwrap();
+            file.set_modified(now() - 14 * DAY - FRESH - DAY).unwrap();
+        }
+        digest
+    });
+    let sweep_both = Sweep { blobs: Some(url), ..sweep_of(&embedded, false) };
+    let swept = sweep(&sweep_both).unwrap();
+    assert_eq!(swept.0, BTreeMap::from([(Class::Artifacts, (2, 16))]));
+    assert!(!blobs.contains(&artifact) && blobs.contains(&manifest));
+    assert!(store.head(&Key::Blob(artifact)).unwrap().is_none());
+    let all = [attachment, manifest].map(Key::Blob);
+    let are_there = || all.each_ref().map(|key| store.head(key).unwrap().is_some());
+    assert_eq!(are_there(), [true, true]);
+    let swept = sweep(&Sweep { now: now() + 30 * DAY, ..sweep_both }).unwrap();
+    assert_eq!(swept.0, BTreeMap::from([(Class::Attachments, (2, 16))]));
+    assert_eq!(are_there(), [false, true]);
+}
