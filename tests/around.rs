@@ -298,6 +298,9 @@ fn a_test_is_repeated_as_it_ran() {
     assert!(said(&alone).contains("did not fail; it was tried 2 times"), "{}", said(&alone));
     let until = ran.ask(&["repro", "last", "second", "--until-fail"]);
     assert_eq!(until.status.code(), Some(100), "{}", said(&until));
+    let held = ran.ask(&["repro", "last", "second", "--hold-on-failure", "10m"]);
+    assert_eq!(held.status.code(), Some(2), "{}", said(&held));
+    assert!(said(&held).contains("test_second has no services that could stay\nhint: "), "{}", said(&held));
 }
 
 #[test]

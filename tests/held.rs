@@ -174,3 +174,20 @@ fn services_that_stay_go_by_themselves_and_those_of_tests_that_were_interrupted_
     suite.marked().all_gone_within(GUARDED);
     assert_eq!(docker.objects(&suite), [""; 0]);
 }
+
+#[test]
+fn the_services_beside_a_failed_test_in_an_image_stay_without_its_container() {
+    let Some(docker) = Docker::get() else { return };
+    let test = "def test_a(keeper):\n    assert keeper('a') == ['b']\ndef test_b(keeper):\n    assert keeper('b') == ['b']\n";
+    let suite = containers::suite(&[("tests/db/test_x.py", test)]);
+    let finished = start(&docker, &suite, &["--slots", "1", "--hold-on-failure", "10m", "tests"]).finish();
+    finished.expect_counts(100, &[("failed", 1), ("passed", 1)]);
+    let held = finished.one("held");
+    assert_eq!((text(held, "test"), text(held, "environment")), ("tests/db/test_x.py::test_a", "db"));
+    let objects = docker.objects(&suite);
+    assert_eq!(objects.len(), 2, "a network and the service: {objects:?}");
+    assert!(objects.iter().all(|name| name.contains(text(held, "sandbox"))), "{objects:?}");
+    let down = docker.seagull(&suite, &["services", "down", "db"]).output().unwrap();
+    assert!(down.status.success() && docker.objects(&suite).is_empty(), "{down:?}");
+    suite.marked().all_gone_within(GUARDED);
+}

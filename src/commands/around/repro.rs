@@ -52,6 +52,12 @@ pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
     })?;
     let (root, directory) = directories(&story)?;
     let definition = surroundings::definition(&story, &root)?;
+    if args.hold_on_failure.is_some() && definition.as_ref().is_none_or(|of| of.services.is_empty()) {
+        return Err(usage(format!(
+            "--hold-on-failure: {} has no services that could stay\nhint: without it the test is repeated alike",
+            story.id
+        )));
+    }
     let container = definition.as_ref().and_then(|definition| definition.environment.container.clone());
     let mut given = Given::of(&story, &root, state, container.is_some())?;
     given.active.extend(
