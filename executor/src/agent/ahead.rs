@@ -95,7 +95,10 @@ impl Ahead {
                     return None;
                 }
                 let wanted = Wanted { context, surroundings, controller: false, name };
-                lodge(&shared, wanted, &mut begun).await.ok()
+                let lodged = lodge(&shared, wanted, &mut begun).await;
+                // Its worker tries again, which may well succeed.
+                let tell = |error: &String| shared.keeper.tell_of_ahead(&definition.name, error);
+                lodged.inspect_err(tell).ok()
             };
             let lodging = tokio::select! {
                 lodging = made => lodging,

@@ -173,6 +173,11 @@ impl Keeper {
         (self.tell)(format!("{worker} gets new services: {error}"));
     }
 
+    /// A sandbox could not be made before a worker needed it.
+    pub fn tell_of_ahead(&self, environment: &str, error: &str) {
+        (self.tell)(format!("a sandbox of {environment} was not ready ahead, its worker makes one: {error}"));
+    }
+
     /// What is shared in other runs than these goes when nobody uses it any more.
     pub fn retain(self: &Arc<Self>, keep: impl Fn(&RunId) -> bool) {
         if self.common.retain(keep) {
