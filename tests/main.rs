@@ -24,6 +24,7 @@ mod held;
 mod images;
 mod index;
 mod keep;
+mod left;
 mod live;
 mod losses;
 mod options;

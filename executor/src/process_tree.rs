@@ -91,7 +91,7 @@ fn send(pid: i32, signal: Signal) {
 }
 
 /// The roots and all their descendants that are not dead.
-fn living(table: &[Process], roots: &[i32]) -> BTreeSet<i32> {
+pub(crate) fn living(table: &[Process], roots: &[i32]) -> BTreeSet<i32> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     for process in table {
         children.entry(process.parent).or_default().push(process.pid);

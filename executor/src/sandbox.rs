@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use children::Children;
 pub use environment::environment;
-pub use exit::{End, Exit, OutOfMemory, Usage};
+pub use exit::{End, Exit, Left, OutOfMemory, Usage};
 pub use home::Home;
 pub(crate) use home::remove_abandoned;
 pub use process::ProcessSandbox;

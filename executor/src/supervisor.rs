@@ -7,6 +7,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "a shell: dying takes real time")]
 
+mod left;
 mod mortal;
 
 use std::ffi::OsString;
@@ -25,9 +26,9 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use self::mortal::BECOME;
-use crate::process_tree::{Killed, Process, Tree, kill_tree};
+use crate::process_tree::{Killed, Process, Tree, kill_tree, living, processes};
 use crate::remove::remove_trees;
-use crate::sandbox::{End, Exit, Usage, remove_abandoned};
+use crate::sandbox::{End, Exit, Left, Usage, remove_abandoned};
 
 /// Kills the tree now.
 pub(crate) const KILL: u8 = b'k';
@@ -44,6 +45,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// its lock does.
 const HOME_TRIES: u32 = 20;
 const HOME_PAUSE: Duration = Duration::from_millis(10);
+/// How often, and how far apart, it is looked whether what the command has left ends with it, as helpers of Python's
+/// multiprocessing do.
+const LEFT_TRIES: u32 = 20;
+const LEFT_PAUSE: Duration = Duration::from_millis(10);
 
 /// What stands on the command line: `--directory DIR... --home DIR --cwd DIR -- COMMAND...`.
 struct Options {
@@ -130,6 +135,7 @@ impl Supervisor {
 
     fn attend(mut self, options: &Options) -> Exit {
         let ended = self.watch();
+        let left = self.left(&options.command);
         let Killed { pids, surviving } = kill_tree(&mut self, PATIENCE);
         let own = self.main.as_raw_nonzero().get();
         let leftovers = pids.iter().filter(|pid| **pid != own).count();
@@ -144,7 +150,23 @@ impl Supervisor {
             surviving,
             directory_left: removed.err().map(|error| error.to_string()),
             out_of_memory: None,
+            left,
         }
+    }
+
+    /// What the command has left, if it ended by itself.
+    fn left(&mut self, command: &[OsString]) -> Vec<Left> {
+        if self.status.and_then(WaitStatus::exit_status).is_none() {
+            return Vec::new();
+        }
+        for _ in 0..LEFT_TRIES {
+            if self.bury() {
+                return Vec::new();
+            }
+            thread::sleep(LEFT_PAUSE);
+        }
+        let table = processes();
+        left::look(&living(&table, &self.roots(&table)), command)
     }
 
     /// Waits for the end of the main process or of the executor, and obeys orders meanwhile.

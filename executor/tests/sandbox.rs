@@ -215,6 +215,8 @@ async fn what_the_main_process_leaves_behind_is_killed() {
     stream.write_all(b"x").await.unwrap();
     let exit = exit(&handle).await;
     assert_eq!((exit.end, exit.leftovers, exit.surviving), (End::Code(0), 2, 0));
+    let [left] = &exit.left[..] else { panic!("{:?}", exit.left) };
+    assert_eq!((&*left.command, left.processes, &*left.during), ("(a fork of its worker)", 2, ""));
     all_dead(stream).await;
 }
 

@@ -76,6 +76,8 @@ pub const NAMED_TESTS: usize = 1000;
 pub const DRAINED: usize = 1000;
 /// Executors that are not heard of, in what is told of a run.
 pub const SILENT: usize = 100;
+/// Ports at which processes listen that were left.
+pub const LEFT_PORTS: usize = 20;
 /// Events in one message of a stream.
 pub const ITEMS: usize = 10_000;
 

@@ -1,14 +1,19 @@
 //! One JSON object a line: the events of a run for programs. The shapes are a promise, written down in
 //! `docs/events.schema.json`.
 
+mod sandbox;
+
 use std::io::{self, ErrorKind, Write};
 
 use seagull_domain::{
-    Alone, Attachment, Counts, Evidence, Hold, ImageUsed, InfraCause, PlanSummary, RunEvent, RunSpec,
-    SkippedModule, StreamItem, SuiteError, TestResult, TextRef, Verdict,
+    Alone, Attachment, Counts, Evidence, InfraCause, PlanSummary, RunEvent, RunSpec, SkippedModule,
+    StreamItem, SuiteError, TestResult, TextRef, Verdict,
 };
 use seagull_proto::convert::Printed;
 use serde::Serialize;
+
+pub use sandbox::ImageObject;
+use sandbox::Told;
 
 use super::tally::Tally;
 use super::{Closing, Live, Reporter, around};
@@ -26,21 +31,6 @@ struct Line<'a> {
     run: &'a str,
     #[serde(flatten)]
     body: Body<'a>,
-}
-
-/// An image that a sandbox was made of.
-#[derive(Serialize)]
-pub struct ImageObject<'a> {
-    image: &'a str,
-    id: &'a str,
-    digest: Option<&'a str>,
-}
-
-impl<'a> ImageObject<'a> {
-    pub fn of(used: &'a ImageUsed) -> ImageObject<'a> {
-        let digest = Some(used.digest.as_str()).filter(|digest| !digest.is_empty());
-        ImageObject { image: &used.image, id: &used.id, digest }
-    }
 }
 
 /// What each event says besides its name, number and run. Durations are seconds.
@@ -154,19 +144,7 @@ enum Body<'a> {
         #[serde(flatten)]
         place: Place<'a>,
     },
-    Held {
-        test: Option<String>,
-        environment: &'a str,
-        sandbox: &'a str,
-        until: u64,
-        #[serde(flatten)]
-        place: Place<'a>,
-    },
-    Images {
-        images: Vec<ImageObject<'a>>,
-        #[serde(flatten)]
-        place: Place<'a>,
-    },
+    Sandbox(Told<'a>),
     AttemptLost {
         attempt: u64,
         executor: &'a str,
@@ -367,15 +345,9 @@ fn project<'a>(tally: &'a Tally, event: &'a RunEvent) -> (&'static str, Body<'a>
             let place = Place { attempt: attempt.0, executor: executor.as_str(), slot: slot.0 };
             ("attached", left(test.map(|test| tally.names.id(test)), file, place))
         }
-        RunEvent::Held { test, hold, attempt, executor, slot } => {
-            let place = Place { attempt: attempt.0, executor: executor.as_str(), slot: slot.0 };
-            let test = test.map(|test| tally.names.id(test));
-            let Hold { environment, sandbox, until } = hold;
-            ("held", Body::Held { test, environment, sandbox, until: *until, place })
-        }
-        RunEvent::Images { images, attempt, executor, slot } => {
-            let place = Place { attempt: attempt.0, executor: executor.as_str(), slot: slot.0 };
-            ("images", Body::Images { images: images.iter().map(ImageObject::of).collect(), place })
+        RunEvent::Held { .. } | RunEvent::Left { .. } | RunEvent::Images { .. } => {
+            let (name, told) = sandbox::told(tally, event);
+            (name, Body::Sandbox(told))
         }
         RunEvent::AttemptLost { .. } => ("attempt_lost", attempt_lost(tally, event)),
         RunEvent::TestCutOff { test, attempt, executor, ran_ms, cause } => {

@@ -11,6 +11,7 @@ mod html;
 mod human;
 mod json;
 mod junit;
+mod left;
 mod losses;
 mod measured;
 mod names;

@@ -10,10 +10,10 @@ use std::io::{self, Write};
 use seagull_domain::{ExecutorId, PlanSummary, SuiteError, TestCause, TestIndex, Verdict};
 
 use super::ci::{Annotation, Kind, Lines, Log};
-use super::held;
 use super::tally::{Execution, Tally, TestRecord};
 use super::text::{Paint, clean, count, duration, message, micros, millis, number, one_line, parts, times};
 use super::{Closing, Texts};
+use super::{held, left};
 use crate::memory;
 
 /// So many failures are shown with what they printed; the rest in a line each.
@@ -25,6 +25,8 @@ const SLOWEST: usize = 10;
 const WORTH_A_WORD: u64 = 100_000;
 /// Of each list of tests, and of skipped modules.
 const LISTED: usize = 10;
+/// Of what tests have left.
+const LEFT: usize = 3;
 /// Lines of captured output of one test: so many of its beginning, so many of its end.
 pub const HEAD_LINES: usize = 60;
 pub const TAIL_LINES: usize = 60;
@@ -49,6 +51,7 @@ pub fn write(
     page.plan()?;
     page.renewals()?;
     page.losses()?;
+    page.left()?;
     page.held()?;
     page.annotations()?;
     page.next_steps(closing)?;
@@ -333,6 +336,17 @@ impl<'a, W: Write> Page<'a, W> {
             writeln!(self.out, "{}", held::told(tally, *test, hold, executor))?;
         }
         self.more(tally.held.len(), LISTED)
+    }
+
+    /// What would have outlived the run.
+    fn left(&mut self) -> io::Result<()> {
+        let (worst, all) = left::worst(self.tally, LEFT);
+        if all == 0 {
+            return Ok(());
+        }
+        self.heading("left running, and killed")?;
+        worst.iter().try_for_each(|told| writeln!(self.out, "{told}"))?;
+        self.more(all, worst.len())
     }
 
     fn losses(&mut self) -> io::Result<()> {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seagull_domain::{
-    Attachment, AttemptId, Counts, ExecutorId, Framework, Generation, Hold, Instant, Manifest, NotExecuted,
-    Outcome, PlanSummary, RunEvent, RunId, RunSpec, RunVerdict, Seq, SlotNumber, Standing, StreamItem,
-    SuiteError, TestCause, TestIndex, TestResult, TextRef, Verdict,
+    Attachment, AttemptId, Counts, ExecutorId, Framework, Generation, Hold, Instant, Leftover, Manifest,
+    NotExecuted, Outcome, PlanSummary, RunEvent, RunId, RunSpec, RunVerdict, Seq, SlotNumber, Standing,
+    StreamItem, SuiteError, TestCause, TestIndex, TestResult, TextRef, Verdict,
 };
 
 use super::Live;
@@ -45,6 +45,8 @@ pub struct Tally {
     pub attached: Vec<Attached>,
     /// Sandboxes that stay for a while, each with the test that it is of.
     pub held: Vec<(Option<TestIndex>, Hold, ExecutorId)>,
+    /// Processes that had to be killed when a session had ended.
+    pub left: Vec<(Option<TestIndex>, Leftover)>,
     pub discovery_failures: Vec<String>,
     pub stopping: Option<NotExecuted>,
     /// Whether it waits, or has waited, for its client's word.
@@ -187,6 +189,7 @@ impl Tally {
             suite_errors: Vec::new(),
             attached: Vec::new(),
             held: Vec::new(),
+            left: Vec::new(),
             discovery_failures: Vec::new(),
             stopping: None,
             judged: false,
@@ -267,6 +270,7 @@ impl Tally {
             RunEvent::Held { test, hold, executor, .. } => {
                 self.held.push((*test, hold.clone(), executor.clone()));
             }
+            RunEvent::Left { test, left, .. } => self.left.push((*test, left.clone())),
             RunEvent::TakenBack { .. }
             | RunEvent::TestCutOff { .. }
             | RunEvent::Coverage { .. }

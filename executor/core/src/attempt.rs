@@ -170,7 +170,8 @@ impl Attempt {
             | Record::Coverage(_)
             | Record::Attached { .. }
             | Record::Images(_)
-            | Record::Held { .. } => None,
+            | Record::Held { .. }
+            | Record::Left { .. } => None,
         })
     }
 

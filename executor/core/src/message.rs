@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use seagull_domain::{
     Attachment, AttemptId, BundleContents, Desired, Discovery, Generation, Hold, ImageUsed, InfraCause,
-    Isolation, RunId, SlotIndex, SlotNumber, SuiteError, Surroundings, TestIndex, TestResult, TextRef,
+    Isolation, Leftover, RunId, SlotIndex, SlotNumber, SuiteError, Surroundings, TestIndex, TestResult,
+    TextRef,
 };
 
 use crate::Notice;
@@ -116,6 +117,11 @@ pub enum WorkerEvent {
     Held {
         test: Option<TestIndex>,
         hold: Hold,
+    },
+    /// Its session has ended in order, its process too, and this was still there: by the doing of a test, if that is known.
+    Left {
+        test: Option<TestIndex>,
+        left: Leftover,
     },
     /// The framework is done with its session; the process is about to end, with that exit code if it knows.
     Ended {

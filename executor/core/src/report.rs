@@ -133,6 +133,7 @@ fn size_of_record(record: &Record) -> usize {
         Record::Coverage(_) => 0,
         Record::Attached { file, .. } => file.name.len(),
         Record::Held { hold, .. } => hold.environment.len() + hold.sandbox.len(),
+        Record::Left { left, .. } => left.command.len() + left.phase.len() + 4 * left.ports.len(),
         Record::Images(images) => {
             images.iter().map(|used| 16 + used.image.len() + used.id.len() + used.digest.len()).sum()
         }

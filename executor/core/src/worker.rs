@@ -84,6 +84,10 @@ impl State {
                 let (attempt, test) = self.whose(slot, test);
                 self.record(attempt, Record::Held { test, hold });
             }
+            WorkerEvent::Left { test, left } => {
+                let attempt = worker.attempt;
+                self.record(attempt, Record::Left { test, left });
+            }
             WorkerEvent::Reset { clean } => {
                 worker.cleaning = if clean { Cleaning::Done } else { Cleaning::Undone };
                 worker.retired |= !clean;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub(crate) struct Context {
     pub spec: RunSpec,
     /// What is known of files that tests leave.
     pub claims: Claims,
+    /// How much was told of processes that tests have left.
+    pub told_left: AtomicUsize,
     /// Where its workers start.
     pub directory: PathBuf,
     /// What the setup's directory is relative to.
@@ -73,6 +76,16 @@ impl Ids {
 
     pub fn get(&self, test: TestIndex) -> Option<String> {
         self.place(test).map(|(path, suffix)| format!("{path}{suffix}"))
+    }
+
+    /// The test of an id; for few, for it looks at all.
+    fn find(&self, id: &str) -> Option<TestIndex> {
+        let mut files = self.manifest.files.iter().zip(&self.starts);
+        files.find_map(|(file, start)| {
+            let suffix = id.strip_prefix(&*file.path)?;
+            let place = file.suffixes.iter().position(|of| *of == suffix)?;
+            Some(TestIndex(start + u32::try_from(place).ok()?))
+        })
     }
 
     /// What hooks made of its file's tests, if they changed any, by the file's path.
@@ -125,8 +138,18 @@ impl Contexts {
                 (pinned.path().to_owned(), pinned.path().join(directory), Some(pinned))
             }
         };
-        let (setup, manifests, ids, claims) = Default::default();
-        Ok(Arc::new(Context { spec, claims, directory, root, _artifact: artifact, setup, manifests, ids }))
+        let (setup, manifests, ids, claims, told_left) = Default::default();
+        Ok(Arc::new(Context {
+            spec,
+            claims,
+            told_left,
+            directory,
+            root,
+            _artifact: artifact,
+            setup,
+            manifests,
+            ids,
+        }))
     }
 
     async fn unpacked(&self, digest: Digest) -> Result<Pinned, String> {
@@ -258,6 +281,12 @@ impl Context {
         Some((ids.get(test)?, ids.hooked(test)))
     }
 
+    /// The test of an id by an attempt's manifest.
+    pub fn test(&self, attempt: AttemptId, id: &str) -> Option<TestIndex> {
+        let ids = lock(&self.ids).get(&attempt)?.0.clone();
+        ids.find(id)
+    }
+
     /// How many tests there are by an attempt's manifest.
     pub fn tests(&self, attempt: AttemptId) -> u32 {
         let ids = lock(&self.ids);
@@ -299,6 +328,8 @@ mod tests {
         let files = vec![file("a", &["::x", "::y"]), file("b", &[]), file("c", &["::z"])];
         let ids = Ids::new(Manifest { files, ..Manifest::default() });
         let found: Vec<_> = (0..4).map(|test| ids.get(TestIndex(test))).collect();
+        let indices = ["a::x", "c::z", "c::x", "a", "d::z"].map(|id| ids.find(id));
+        assert_eq!(indices, [Some(TestIndex(0)), Some(TestIndex(2)), None, None, None]);
         assert_eq!(found, [Some("a::x".into()), Some("a::y".into()), Some("c::z".into()), None]);
     }
 }

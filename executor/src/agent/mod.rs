@@ -10,6 +10,7 @@ mod connection;
 mod context;
 mod discovery;
 mod launch;
+mod left;
 mod link;
 mod logs;
 mod output;

@@ -54,6 +54,8 @@ struct At {
     since: Option<SystemTime>,
     /// How many executions have begun.
     executions: u64,
+    /// Whether its session has ended.
+    over: bool,
 }
 
 impl Stage {
@@ -71,6 +73,11 @@ impl Stage {
         at.test.map(|test| (test, at.since.unwrap_or_else(SystemTime::now)))
     }
 
+    /// Whether its session has ended, with whatever was to come down at its end.
+    pub fn is_over(&self) -> bool {
+        self.at().over
+    }
+
     /// Takes what the worker says of itself.
     pub fn hear(&self, event: &Event) {
         let mut at = self.at();
@@ -81,6 +88,7 @@ impl Stage {
                 at.executions += 1;
             }
             Event::Finished(_) | Event::Interrupted { .. } => at.test = None,
+            Event::Ended { .. } => at.over = true,
             _ => {}
         }
     }

@@ -20,6 +20,7 @@ use super::attachments::{Attachments, Leavings};
 use super::connection::Connection;
 use super::context::{Context, Contexts};
 use super::launch::{Begun, Given, launch, name};
+use super::left;
 use super::link::Link;
 use super::logs::Logs;
 use super::output::{self, Followed, Stage};
@@ -267,6 +268,7 @@ impl Launched {
         let exit = self.handle.wait().await;
         self.tell_of_leftovers(&exit);
         self.voice.say_rest().await;
+        left::tell(&self.voice, &exit).await;
         self.tell_of_loss(&exit).await;
         self.hold(&exit).await;
         let words = self.voice.secrets.hidden_in(tail(&log, LAST_WORDS));

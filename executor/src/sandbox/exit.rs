@@ -19,6 +19,21 @@ pub struct Exit {
     /// Whether the kernel has killed something of it for want of memory; only where somebody counts.
     #[serde(default)]
     pub out_of_memory: Option<OutOfMemory>,
+    /// What was still there a moment after the main process had ended by itself, and was killed.
+    #[serde(default)]
+    pub left: Vec<Left>,
+}
+
+/// Processes of one command line.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// How that begins; empty where these are all the others.
+    pub command: String,
+    pub processes: u32,
+    /// The TCP ports at which they listened.
+    pub ports: Vec<u16>,
+    /// What they were told, when they began, of the test that ran: `PYTEST_CURRENT_TEST`.
+    pub during: String,
 }
 
 /// Whose memory there was no more of.
@@ -62,6 +77,7 @@ impl Exit {
             surviving: 0,
             directory_left: None,
             out_of_memory: None,
+            left: Vec::new(),
         }
     }
 }

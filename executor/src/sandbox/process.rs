@@ -25,7 +25,7 @@ use crate::supervisor::{DUMP, INTERRUPT, KILL};
 /// executor does both.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A supervisor's last line is far shorter.
-const REPORT_BYTES: u64 = 64 * 1024;
+const REPORT_BYTES: u64 = 1 << 20;
 
 /// Starts process sandboxes.
 #[derive(Debug, Clone)]

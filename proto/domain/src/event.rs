@@ -4,8 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Attachment, AttemptId, Counts, Digest, ExecutorId, Generation, Hold, ImageUsed, InfraCause, NotExecuted,
-    RunSpec, RunVerdict, Seq, Sickness, SlotNumber, SuiteError, TestIndex, TestResult, TextRef, Verdict,
+    Attachment, AttemptId, Counts, Digest, ExecutorId, Generation, Hold, ImageUsed, InfraCause, Leftover,
+    NotExecuted, RunSpec, RunVerdict, Seq, Sickness, SlotNumber, SuiteError, TestIndex, TestResult, TextRef,
+    Verdict,
 };
 
 /// An event with the number of the fact it projects. Several events may share one number; a reader resumes after it.
@@ -96,6 +97,16 @@ pub enum RunEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         test: Option<TestIndex>,
         hold: Hold,
+        attempt: AttemptId,
+        executor: ExecutorId,
+        slot: SlotNumber,
+    },
+    /// Processes outlived their worker's session, by a test's doing or by nobody knows whose, and were killed. The attempt is
+    /// the worker's last.
+    Left {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        test: Option<TestIndex>,
+        left: Leftover,
         attempt: AttemptId,
         executor: ExecutorId,
         slot: SlotNumber,

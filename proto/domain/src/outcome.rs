@@ -121,6 +121,21 @@ impl TestResult {
     }
 }
 
+/// Processes that outlived their worker's session and had to be killed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leftover {
+    /// The command line that they have in common, or how it begins; empty where these are all the others.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub command: String,
+    pub processes: u32,
+    /// The TCP ports at which they listened.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<u16>,
+    /// The framework's own word for the part of the test in which they began; empty where that is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub phase: String,
+}
+
 /// A file that a test left for whoever looks into it: a screenshot, a trace, a core dump.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {

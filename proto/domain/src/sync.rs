@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Attachment, AttemptId, BootId, Digest, EnvironmentNumber, Epoch, ExecutorId, Generation, Hold, ImageUsed,
-    InfraCause, Resources, RunId, SlotIndex, SlotNumber, SuiteError, TestIndex, TestResult, TextRef,
+    InfraCause, Leftover, Resources, RunId, SlotIndex, SlotNumber, SuiteError, TestIndex, TestResult,
+    TextRef,
 };
 
 /// The state of an executor. An older report (by boot, then sequence) changes nothing.
@@ -127,6 +128,12 @@ pub enum Record {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         test: Option<TestIndex>,
         hold: Hold,
+    },
+    /// Processes outlived their worker's session, by a test's doing or by nobody knows whose.
+    Left {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        test: Option<TestIndex>,
+        left: Leftover,
     },
 }
 

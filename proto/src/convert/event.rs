@@ -75,6 +75,7 @@ impl From<RunEvent> for Event {
             RunEvent::Coverage { .. }
             | RunEvent::Attached { .. }
             | RunEvent::Held { .. }
+            | RunEvent::Left { .. }
             | RunEvent::Images { .. } => of_attempt(event),
             RunEvent::AttemptLost { .. }
             | RunEvent::TestCutOff { .. }
@@ -117,6 +118,10 @@ fn of_attempt(event: RunEvent) -> Event {
         RunEvent::Held { test, hold, attempt, executor, slot } => {
             let (test, hold, executor) = (test.map(|test| test.0), Some(hold.into()), executor.into());
             Event::Held(v1::HeldTold { test, hold, attempt: attempt.0, executor, slot: slot.0 })
+        }
+        RunEvent::Left { test, left, attempt, executor, slot } => {
+            let (test, left, executor) = (test.map(|test| test.0), Some(left.into()), executor.into());
+            Event::Left(v1::LeftTold { test, left, attempt: attempt.0, executor, slot: slot.0 })
         }
         RunEvent::Images { images, attempt, executor, slot } => {
             let (images, executor) = (sandbox::told(images), executor.into());
@@ -217,6 +222,7 @@ impl TryFrom<Event> for RunEvent {
                 slot: slot(message.slot, "AttachmentTold.slot")?,
             },
             Event::Held(message) => held(message)?,
+            Event::Left(message) => left(message)?,
             Event::Images(message) => Self::Images {
                 images: sandbox::heard(message.images, "ImagesTold.images")?,
                 attempt: scalar::attempt(message.attempt, "ImagesTold.attempt")?,
@@ -290,6 +296,16 @@ fn held(message: v1::HeldTold) -> Checked<RunEvent> {
         attempt: scalar::attempt(message.attempt, "HeldTold.attempt")?,
         executor: scalar::id(message.executor, "HeldTold.executor")?,
         slot: slot(message.slot, "HeldTold.slot")?,
+    })
+}
+
+fn left(message: v1::LeftTold) -> Checked<RunEvent> {
+    Ok(RunEvent::Left {
+        test: message.test.map(|test| scalar::test(test, "LeftTold.test")).transpose()?,
+        left: scalar::required(message.left, "LeftTold.left")?.try_into()?,
+        attempt: scalar::attempt(message.attempt, "LeftTold.attempt")?,
+        executor: scalar::id(message.executor, "LeftTold.executor")?,
+        slot: slot(message.slot, "LeftTold.slot")?,
     })
 }
 

@@ -271,6 +271,10 @@ impl From<Record> for v1::Record {
                 let (test, hold) = (test.map(|test| test.0), Some(hold.into()));
                 record::Record::Held(v1::Held { test, hold })
             }
+            Record::Left { test, left } => {
+                let (test, left) = (test.map(|test| test.0), Some(left.into()));
+                record::Record::Left(v1::Left { test, left })
+            }
             Record::Images(images) => record::Record::Images(v1::Images { images: sandbox::told(images) }),
         };
         Self { record: Some(record) }
@@ -296,6 +300,10 @@ impl TryFrom<v1::Record> for Record {
             record::Record::Held(held) => Self::Held {
                 test: held.test.map(|test| scalar::test(test, "Held.test")).transpose()?,
                 hold: scalar::required(held.hold, "Held.hold")?.try_into()?,
+            },
+            record::Record::Left(left) => Self::Left {
+                test: left.test.map(|test| scalar::test(test, "Left.test")).transpose()?,
+                left: scalar::required(left.left, "Left.left")?.try_into()?,
             },
             record::Record::Images(told) => Self::Images(sandbox::heard(told.images, "Images.images")?),
         })

@@ -1,6 +1,6 @@
-//! What is told of sandboxes: the images that one was made of, and that one stays.
+//! What is told of sandboxes: the images that one was made of, that one stays, and what was left in one.
 
-use seagull_domain::{Hold, ImageUsed};
+use seagull_domain::{Hold, ImageUsed, Leftover};
 
 use super::Invalid;
 use super::environment::name;
@@ -51,6 +51,32 @@ impl TryFrom<v1::Hold> for Hold {
             environment: name(message.environment, "Hold.environment")?,
             sandbox: scalar::without_nul(message.sandbox, limits::WORD_BYTES, "Hold.sandbox")?,
             until: scalar::at_most(message.until, limits::MOMENT, "Hold.until")?,
+        })
+    }
+}
+
+impl From<Leftover> for v1::Leftover {
+    fn from(Leftover { command, processes, ports, phase }: Leftover) -> Self {
+        let ports = ports.into_iter().map(u32::from).take(limits::LEFT_PORTS).collect();
+        let (command, phase) =
+            (scalar::fitted(command, limits::LOCATION_BYTES), scalar::fitted(phase, limits::WORD_BYTES));
+        Self { command, processes, ports, phase }
+    }
+}
+
+impl TryFrom<v1::Leftover> for Leftover {
+    type Error = Invalid;
+
+    fn try_from(message: v1::Leftover) -> Checked<Self> {
+        let port = |port: u32| {
+            let port = u16::try_from(port).ok().filter(|port| *port > 0);
+            port.ok_or_else(|| Invalid::new("Leftover.ports", "has what is no port"))
+        };
+        Ok(Self {
+            command: scalar::text(message.command, limits::LOCATION_BYTES, "Leftover.command")?,
+            processes: scalar::at_least_one(message.processes, "Leftover.processes")?,
+            ports: scalar::list(message.ports, limits::LEFT_PORTS, "Leftover.ports", port)?,
+            phase: scalar::text(message.phase, limits::WORD_BYTES, "Leftover.phase")?,
         })
     }
 }

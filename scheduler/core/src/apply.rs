@@ -324,7 +324,11 @@ impl Run {
                 self.finish_entry(attempt, *test);
             }
             Record::SuiteError(_) => self.suite_errors += 1,
-            Record::Coverage(_) | Record::Attached { .. } | Record::Images(_) | Record::Held { .. } => {}
+            Record::Coverage(_)
+            | Record::Attached { .. }
+            | Record::Images(_)
+            | Record::Held { .. }
+            | Record::Left { .. } => {}
         }
     }
 

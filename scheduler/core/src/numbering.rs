@@ -63,6 +63,11 @@ impl Attempt {
             Record::Attached { test: Some(test), .. } | Record::Held { test: Some(test), .. } => {
                 numbering.renumber(test)
             }
+            // It may be of an attempt that its worker had before.
+            Record::Left { test, .. } => {
+                *test = test.take_if(|test| numbering.renumber(test));
+                true
+            }
             Record::SuiteError(_)
             | Record::Coverage(_)
             | Record::Attached { test: None, .. }

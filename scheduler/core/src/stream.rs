@@ -188,6 +188,13 @@ fn recorded(what: &What) -> Vec<RunEvent> {
             executor: executor.clone(),
             slot: *slot,
         },
+        Record::Left { test, left } => RunEvent::Left {
+            test: *test,
+            left: left.clone(),
+            attempt: *attempt,
+            executor: executor.clone(),
+            slot: *slot,
+        },
         Record::Images(images) => RunEvent::Images {
             images: images.clone(),
             attempt: *attempt,

@@ -48,11 +48,15 @@ impl<'a> Weighing<'a> {
             Record::Held { test: Some(test), hold } if test.0 as usize >= self.run.tests.len() => {
                 return (Record::Held { test: None, hold: hold.clone() }, None);
             }
+            Record::Left { test: Some(test), left } if test.0 as usize >= self.run.tests.len() => {
+                return (Record::Left { test: None, left: left.clone() }, None);
+            }
             Record::SuiteError(_)
             | Record::Coverage(_)
             | Record::Attached { .. }
             | Record::Images(_)
-            | Record::Held { .. } => return (record, None),
+            | Record::Held { .. }
+            | Record::Left { .. } => return (record, None),
         };
         // Before the manifest is confirmed there is none.
         if self.run.anticipated.is_some() || test.0 as usize >= self.run.tests.len() {

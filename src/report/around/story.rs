@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use seagull_domain::{
-    AttemptId, EnvironmentNumber, Evidence, ExecutorId, ImageUsed, InfraCause, Isolation, Manifest,
+    AttemptId, EnvironmentNumber, Evidence, ExecutorId, ImageUsed, InfraCause, Isolation, Leftover, Manifest,
     NotExecuted, Relation, RunEvent, RunId, RunSpec, RunVerdict, Sickness, SlotNumber, StreamItem, TestCause,
     TestIndex, TestResult, Verdict, Whereabouts,
 };
@@ -30,6 +30,8 @@ pub struct Story {
     pub executions: Vec<Execution>,
     /// What it has left.
     pub attached: Vec<Attached>,
+    /// Processes of its doing that outlived their worker's session, each with that one's last attempt.
+    pub left: Vec<(AttemptId, Leftover)>,
     pub copy: Option<Copied>,
     /// Where it was not found, and why.
     pub missing: Vec<(ExecutorId, String)>,
@@ -162,6 +164,7 @@ pub struct Teller<'t> {
     test: Option<Result<TestIndex, Found>>,
     executions: Vec<Execution>,
     attached: Vec<Attached>,
+    left: Vec<(AttemptId, Leftover)>,
     copy: Option<Copied>,
     missing: Vec<(ExecutorId, String)>,
     verdict: Option<Verdict>,
@@ -221,6 +224,7 @@ impl<'t> Teller<'t> {
             test: None,
             executions: Vec::new(),
             attached: Vec::new(),
+            left: Vec::new(),
             copy: None,
             missing: Vec::new(),
             verdict: None,
@@ -281,6 +285,9 @@ impl<'t> Teller<'t> {
             }
             RunEvent::Attached { test: Some(test), file, attempt, .. } if self.is_meant(test) => {
                 self.attached.push(Attached { attempt, file });
+            }
+            RunEvent::Left { test: Some(test), left, attempt, .. } if self.is_meant(test) => {
+                self.left.push((attempt, left));
             }
             RunEvent::TestMissing { test, executor, reason, .. } if self.is_meant(test) => {
                 self.missing.push((executor, reason));
@@ -438,6 +445,7 @@ impl<'t> Teller<'t> {
             spec: self.spec.ok_or(None)?,
             executions: self.executions,
             attached: self.attached,
+            left: self.left,
             copy: self.copy,
             missing: self.missing,
             verdict: self.verdict,

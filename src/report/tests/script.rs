@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use seagull_domain::{
     Attachment, AttemptId, Counts, Digest, Evidence, ExecutorId, FileTests, Generation, Hold, ImageUsed,
-    InfraCause, Instant, Manifest, NotExecuted, Outcome, PlanSummary, Recall, RunEvent, RunSpec, RunVerdict,
-    SecondCopy, Seq, Sickness, SkippedModule, SlotNumber, StreamItem, SuiteError, TestCause, TestIndex,
-    TestResult, TextRef, Verdict, Workspace,
+    InfraCause, Instant, Leftover, Manifest, NotExecuted, Outcome, PlanSummary, Recall, RunEvent, RunSpec,
+    RunVerdict, SecondCopy, Seq, Sickness, SkippedModule, SlotNumber, StreamItem, SuiteError, TestCause,
+    TestIndex, TestResult, TextRef, Verdict, Workspace,
 };
 use seagull_proto::convert::Printed;
 
@@ -334,6 +334,29 @@ fn held(test: Option<u32>) -> Step {
     event(RunEvent::Held { test: test.map(TestIndex), hold, attempt, executor, slot })
 }
 
+fn left(test: Option<u32>, left: Leftover) -> Step {
+    let (attempt, executor, slot) = (AttemptId(12), executor("e-3"), SlotNumber(2));
+    event(RunEvent::Left { test: test.map(TestIndex), left, attempt, executor, slot })
+}
+
+/// What a run has left in which everything happens, and its end.
+fn ending(counts: Counts) -> Script {
+    let of = |command: &str, processes, ports: &[u16], phase: &str| Leftover {
+        command: command.to_owned(),
+        processes,
+        ports: ports.to_vec(),
+        phase: phase.to_owned(),
+    };
+    vec![
+        (24_500, left(Some(6), of("sleep 600", 2, &[], "call"))),
+        (24_500, left(Some(1), of("python3 -m http.server", 1, &[8080], "setup"))),
+        (24_500, left(None, of("", 12, &[], ""))),
+        (24_500, left(None, of("(a fork of its worker)", 1, &[], ""))),
+        (24_500, event(RunEvent::JudgementAwaited { verdict: RunVerdict::Failed })),
+        (24_600, event(RunEvent::RunFinished { verdict: RunVerdict::Failed, counts, exit_code: 100 })),
+    ]
+}
+
 /// To the end of a run in which everything happens.
 pub fn whole() -> Script {
     use Outcome::{Failed, Passed, Skipped};
@@ -411,9 +434,8 @@ pub fn whole() -> Script {
         (24_500, event(RunEvent::SuiteError { error: broken, executor: Some(executor("e-1")) })),
         (24_500, event(covered)),
         (24_500, event(drained)),
-        (24_500, event(RunEvent::JudgementAwaited { verdict: RunVerdict::Failed })),
-        (24_600, event(RunEvent::RunFinished { verdict: RunVerdict::Failed, counts, exit_code: 100 })),
     ]);
+    script.extend(ending(counts));
     script
 }
 

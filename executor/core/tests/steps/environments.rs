@@ -2,7 +2,7 @@
 
 use seagull_domain::{
     AttemptId, AttemptState, BundleContents, EndCause, EnvironmentNumber, Hold, ImageUsed, InfraCause,
-    Isolation, Kind, Record, Resources, SlotIndex, TestCause, TestIndex,
+    Isolation, Kind, Leftover, Record, Resources, SlotIndex, TestCause, TestIndex,
 };
 use seagull_executor_core::{Effect, Event, Exit, Renewal, Settings, State, WorkerEvent, WorkerId};
 
@@ -240,6 +240,21 @@ fn what_a_sandbox_was_made_of_is_told_before_what_runs_there_and_again_where_it_
     assert_eq!(told, [true, false, false, false], "once, and first");
     assert_eq!(records(1)[0], Record::Images(images("a")));
     assert_eq!(records(2), [Record::Images(images("b"))]);
+}
+
+#[test]
+fn what_was_left_running_is_told_in_the_attempt_that_its_worker_was_at_last() {
+    let mut world = World::wanting(Kind::Run);
+    world.contents(1, 1, &[entry(0, 0)]);
+    world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
+    world.starts(0);
+    world.worker(1, passed(0));
+    let phase = "call".to_owned();
+    let left = Leftover { command: "sleep 9".into(), processes: 1, ports: Vec::new(), phase };
+    // Of a test that it had in an attempt before.
+    let test = Some(TestIndex(7));
+    world.worker(1, WorkerEvent::Left { test, left: left.clone() });
+    assert_eq!(world.records().last(), Some(&Record::Left { test, left }));
 }
 
 #[test]

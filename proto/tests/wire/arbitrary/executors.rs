@@ -43,6 +43,15 @@ impl Source {
         Hold { environment, sandbox: self.text(limits::WORD_BYTES), until: self.within(0, limits::MOMENT) }
     }
 
+    pub fn leftover(&mut self) -> Leftover {
+        Leftover {
+            command: self.text(limits::LOCATION_BYTES),
+            processes: 1 + self.small(1 << 20),
+            ports: self.list(3, |draw| 1 + draw.small(65_534) as u16),
+            phase: self.pick(&["", "call"]).to_owned(),
+        }
+    }
+
     pub fn image_used(&mut self) -> ImageUsed {
         let image = self.pick(&["redis:7", "r.example:5000/ä/b"]).to_owned();
         let digest = self.pick(&["", "redis@sha256:1a2b"]).to_owned();
@@ -50,12 +59,13 @@ impl Source {
     }
 
     pub fn record(&mut self) -> Record {
-        match self.bits() % 8 {
+        match self.bits() % 9 {
             0 => Record::Missing { test: self.test(), reason: self.text(limits::LINE_BYTES) },
             1 => Record::SuiteError(self.suite_error()),
             2 => Record::Coverage(self.text_ref()),
             3 => Record::Attached { test: self.maybe(Self::test), file: self.attachment() },
             5 => Record::Held { test: self.maybe(Self::test), hold: self.hold() },
+            6 => Record::Left { test: self.maybe(Self::test), left: self.leftover() },
             4 => Record::Images(self.list(3, Self::image_used)),
             _ => Record::Result(self.result()),
         }

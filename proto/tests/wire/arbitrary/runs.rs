@@ -9,7 +9,7 @@ use seagull_proto::limits;
 use super::Source;
 
 /// How many variants [`RunEvent`] has.
-pub const EVENTS: u64 = 24;
+pub const EVENTS: u64 = 25;
 
 impl Source {
     pub fn framework(&mut self, in_place: bool) -> Framework {
@@ -230,6 +230,13 @@ impl Source {
             20 => self.images(attempt),
             21 => self.held(attempt),
             22 => self.cut_off(attempt),
+            23 => RunEvent::Left {
+                test: self.maybe(Self::test),
+                left: self.leftover(),
+                attempt,
+                executor: self.id(),
+                slot: self.slot(),
+            },
             _ => self.finished(),
         }
     }

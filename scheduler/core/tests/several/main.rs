@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use seagull_domain::{
     Attachment, AttemptId, AttemptReport, AttemptState, Digest, Discovery, EndCause, EnvironmentNumber,
-    Generation, ImageUsed, InfraCause, NotExecuted, Outcome, Record, Relation, Role, RunEvent, SlotIndex,
-    SlotNumber, SuiteError, TestIndex, TextRef, Verdict,
+    Generation, ImageUsed, InfraCause, Leftover, NotExecuted, Outcome, Record, Relation, Role, RunEvent,
+    SlotIndex, SlotNumber, SuiteError, TestIndex, TextRef, Verdict,
 };
 use seagull_scheduler_core::{Call, Effect, Event, Fact, Plan, Signs, What, project};
 
@@ -416,6 +416,22 @@ fn what_was_left_is_passed_on_with_its_test_if_there_is_such_a_one() {
         })
         .collect();
     assert_eq!(tests, [Some(TestIndex(0)), None]);
+    assert_eq!(world.state.runs[&run()].suite_errors, 0);
+}
+
+#[test]
+fn what_was_left_running_is_passed_on_and_changes_nothing() {
+    let mut world = World::running(0, 1, Vec::new());
+    let (command, phase) = ("sleep 9".to_owned(), "call".to_owned());
+    let found = Leftover { command, processes: 2, ports: vec![8080], phase };
+    let left = |test| Record::Left { test, left: found.clone() };
+    let facts = world.report("a", &[(1, left(Some(TestIndex(0)))), (2, left(Some(TestIndex(99))))]);
+    let told: Vec<_> = facts.into_iter().flat_map(|what| project(&Fact { run: run(), what })).collect();
+    let of = |told: &RunEvent| match told {
+        RunEvent::Left { test, left, attempt: AttemptId(_), .. } if *left == found => *test,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(told.iter().map(of).collect::<Vec<_>>(), [Some(TestIndex(0)), None]);
     assert_eq!(world.state.runs[&run()].suite_errors, 0);
 }
 

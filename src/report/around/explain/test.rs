@@ -14,6 +14,7 @@ use crate::report::around::story::{Behind, Copied, CutOff, Execution, Loss, Stor
 use crate::report::around::waits::{PlaceObject, place_object, waits};
 use crate::report::around::{Form, cpu_seconds, line, seconds};
 use crate::report::json::ImageObject;
+use crate::report::left::{self, LeftObject};
 use crate::report::losses::Death;
 use crate::report::text::{count, message, millis, number, one_line, times};
 
@@ -26,6 +27,7 @@ struct TestObject<'a> {
     because: String,
     executions: Vec<ExecutionObject<'a>>,
     attachments: Vec<FileObject<'a>>,
+    left: Vec<LeftObject<'a>>,
     second_copy: Option<SecondCopyObject<'a>>,
     missing_on: Vec<&'a str>,
     losses: Vec<LossObject<'a>>,
@@ -126,6 +128,9 @@ pub fn explain_test(out: &mut impl Write, form: Form, story: &Story, access: &[S
     }
     for attached in &story.attached {
         writeln!(out, "attached in attempt {}: {}", attached.attempt, named(attached))?;
+    }
+    for (attempt, left) in &story.left {
+        writeln!(out, "left running at the end of attempt {attempt}: {}", left::what(left))?;
     }
     let retries = story.spec.retries;
     let results = story.executions.iter().filter(|execution| execution.evidence.is_none()).count();
@@ -324,6 +329,7 @@ fn test_object(story: &Story) -> TestObject<'_> {
         because: why(story),
         executions: executions.collect(),
         attachments: story.attached.iter().map(FileObject::of).collect(),
+        left: story.left.iter().map(|(_, left)| LeftObject::of(left)).collect(),
         second_copy: story.copy.as_ref().map(|copy| SecondCopyObject {
             attempt: copy.attempt.0,
             executor: copy.executor.as_str(),
