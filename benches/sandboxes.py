@@ -260,4 +260,5 @@ def main():
     record.write(options.name, head + lines)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -8,3 +8,13 @@ CREATE TABLE lines (
 );
 INSERT INTO products
 SELECT 'product ' || number, 100 + number * 5, 20 FROM generate_series(1, 500) AS number;
+
+-- The past, which reports are made of.
+INSERT INTO orders (customer, placed)
+SELECT 'customer ' || number % 700, timestamptz '2026-01-01 08:00Z' + number * interval '20 minutes'
+FROM generate_series(1, 20000) AS number;
+INSERT INTO lines
+SELECT id, 'product ' || 1 + (id * 7 + item * 131) % 500, 1 + id % 3 FROM orders, generate_series(0, 2) AS item;
+CREATE INDEX ON orders (placed);
+CREATE INDEX ON lines (product);
+ANALYZE;

@@ -43,3 +43,13 @@ class Orders:
         with self.connection.cursor() as cursor:
             cursor.execute("SELECT stock FROM products WHERE name = %s", [product])
             return cursor.fetchone()[0]
+
+    def best_sellers(self, begin, end, most=10):
+        """What was ordered most often from one day until before another, as pairs of product and count."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(
+                'SELECT product, sum(count) FROM lines JOIN orders ON "order" = id WHERE placed >= %s AND placed < %s'
+                " GROUP BY product ORDER BY sum(count) DESC, product LIMIT %s",
+                [begin, end, most],
+            )
+            return cursor.fetchall()
