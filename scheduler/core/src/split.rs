@@ -16,7 +16,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seagull_domain::{AttemptId, ExecutorId, RunId, TestIndex};
+use seagull_domain::{AttemptId, ExecutorId, Role, RunId, TestIndex};
 
 use crate::State;
 use crate::run::{Attempt, Run};
@@ -36,14 +36,16 @@ impl Attempt {
 }
 
 impl Run {
-    /// The tests that pay for a start that failed: what is left of the attempt, if that cannot be cut.
+    /// The tests that pay for a start that failed: what the attempt still owes, if what is left cannot be cut. What only runs
+    /// before it may owe a retry of its own, for which it has its whole budget.
     pub(crate) fn charged(&self, attempt: AttemptId) -> Vec<TestIndex> {
-        let left: Vec<_> = self.attempts[&attempt].left.values().map(|(test, _)| *test).collect();
-        if self.halves(&left).is_some() {
-            Vec::new()
-        } else {
-            left.into_iter().filter(|test| self.pays(*test)).collect()
+        let left = self.attempts[&attempt].left.values();
+        let tests: Vec<_> = left.clone().map(|(test, _)| *test).collect();
+        if self.halves(&tests).is_some() {
+            return Vec::new();
         }
+        let owed = left.filter(|(_, role)| *role == Role::Run).map(|(test, _)| *test);
+        owed.filter(|test| self.pays(*test)).collect()
     }
 
     /// What goes on together of tests that have come to nothing so often.

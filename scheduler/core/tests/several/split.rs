@@ -83,6 +83,26 @@ fn an_ordered_relation_is_never_cut_and_pays_as_one() {
 }
 
 #[test]
+fn what_only_runs_before_others_pays_nothing_for_them_though_it_owes_a_retry() {
+    let mut world = World::running(1, 2, ordered(0..2));
+    world.says("a", 2, AttemptState::Ended(EndCause::Completed));
+    let facts = world.report("a", &[(1, result(0, Outcome::Failed)), (2, result(1, Outcome::Failed))]);
+    let [retry, behind_it] = [vec![(0, Role::Run)], vec![(0, Role::Predecessor), (1, Role::Run)]];
+    assert_eq!(bundles(&facts), [retry, behind_it.clone()]);
+    for attempt in [3, 4] {
+        let left = &world.state.runs[&run()].attempts[&AttemptId(attempt)].left;
+        let is_behind = left.values().map(|(test, role)| (test.0, *role)).eq(behind_it.iter().copied());
+        world.says("a", attempt, came_back());
+        let facts = world.report("a", &[]);
+        let charged = facts.iter().find_map(|fact| match fact {
+            What::AttemptEnded { charged, .. } => Some(charged.as_slice()),
+            _ => None,
+        });
+        assert_eq!(charged, Some(&[TestIndex(u32::from(is_behind))][..]));
+    }
+}
+
+#[test]
 fn what_belongs_together_is_cut_only_when_nothing_else_is_left() {
     let together = vec![Relation { ordered: false, tests: tests(0..4) }];
     let mut world = World::running(0, 6, together);
