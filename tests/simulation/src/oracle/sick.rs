@@ -115,7 +115,11 @@ impl<'a> Ledger<'a> {
                 let shown = match sickness {
                     // One slot less may be all that there are.
                     Sickness::NothingStarts => self.signs.get(executor).is_some_and(|of| of.came_back > 0),
-                    Sickness::TestsFail => self.red_row(executor, at).len() >= IN_A_ROW,
+                    // What ended in the same moment may have ended before or after.
+                    Sickness::TestsFail => {
+                        let before = self.red_before(executor, self.story.told[place].0).len();
+                        before.max(self.red_row(executor, at).len()) >= IN_A_ROW
+                    }
                 };
                 ensure(shown, || {
                     format!("{executor} is cordoned though nothing shows that {sickness} there")
