@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use seagull_domain::{AttemptId, Counts, ExecutorId, Role, RunId};
+use seagull_domain::{AttemptId, Counts, Epoch, ExecutorId, Role, RunId};
 
 use crate::State;
 use crate::run::{Phase, Run, Status};
@@ -53,7 +53,13 @@ impl State {
                 let slot = self.runs[run].attempts[attempt].slot;
                 // What has ended, though that is not heard yet, is known once it has reported since the recovery.
                 let known = self.executors.get(executor).filter(|known| known.boot.is_some());
-                let is_done = |id: &AttemptId| known.is_none_or(|known| known.done.contains(id));
+                // Of a plan that does not count yet that may take it several reports, if it has much to deliver first.
+                let may_have_ended = |id: &AttemptId| {
+                    let run = &self.runs[&placed[id]];
+                    self.epoch > Epoch(1) && run.anticipates(&run.attempts[id])
+                };
+                let is_done =
+                    |id: &AttemptId| known.is_none_or(|known| known.done.contains(id)) || may_have_ended(id);
                 let alone = self.runs[run].attempts[attempt].alone && !is_done(attempt);
                 let others = placed.keys().filter(|id| *id != attempt && !is_done(id));
                 assert!(!alone || others.count() == 0, "{executor}: something runs beside {attempt}");

@@ -350,6 +350,9 @@ impl Store for S3 {
     fn list(&self, tell: &mut dyn FnMut(Key, Head)) -> Result<(), Error> {
         let prefix = &self.0.bucket.prefix;
         let folder = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        // A server that answers nothing is found by what another answers at once; a whole page may take it long.
+        let any = self.asking().list_objects_v2().bucket(self.name()).prefix(&folder).max_keys(1).send();
+        self.wait(any).map_err(|error| self.failed("list", &error))?;
         let request = self.client().list_objects_v2().bucket(self.name()).prefix(&folder);
         let mut pages = request.into_paginator().send();
         while let Some(page) = self.wait(pages.next()) {
