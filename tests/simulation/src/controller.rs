@@ -18,6 +18,8 @@ pub struct Controller {
     life: usize,
     /// It does nothing more, and hears nothing.
     stuck: bool,
+    /// Its session has begun: it ends in order.
+    opened: bool,
 }
 
 impl World {
@@ -29,7 +31,7 @@ impl World {
         self.physical.controllers.push(ControllerLife { run, agent, start, end: None, broke: false });
         let life = self.physical.controllers.len() - 1;
         let stuck = self.mishap(90);
-        self.agents[agent].controllers.insert(id, Controller { slot, life, stuck });
+        self.agents[agent].controllers.insert(id, Controller { slot, life, stuck, opened: false });
         if self.mishap(90) {
             self.census.count("fault: controller not started");
             let event = WorkerEvent::NotStarted(InfraCause::SandboxFailed, "no room for a sandbox".into());
@@ -45,18 +47,19 @@ impl World {
     }
 
     pub fn controller_is_told(&mut self, agent: usize, id: WorkerId, order: &Order) {
-        let Some(controller) = self.agents[agent].controllers.get(&id) else { return };
+        let Some(&Controller { stuck, opened, .. }) = self.agents[agent].controllers.get(&id) else { return };
         match order {
             Order::Kill => {
                 let delay = self.random.within(0..=600);
                 self.controller_exits(agent, id, true, delay);
             }
-            _ if controller.stuck => {}
+            _ if stuck => {}
             Order::Node(NodeOrder::Configure { .. }) if self.mishap(20) => {
                 self.census.count("fault: controller died");
                 self.controller_exits(agent, id, true, 1);
             }
             Order::Node(NodeOrder::Configure { number }) => {
+                self.agents[agent].controllers.get_mut(&id).expect("it is there").opened = true;
                 let event = WorkerEvent::NodeInput { number: *number, input: String::new() };
                 let delay = self.random.within(1..=30);
                 self.controller_says(agent, id, delay, event);
@@ -74,7 +77,12 @@ impl World {
                 }
                 self.controller_exits(agent, id, dies, 2);
             }
-            Order::Interrupt => self.controller_exits(agent, id, false, 1),
+            Order::Interrupt => {
+                if opened {
+                    self.controller_says(agent, id, 1, WorkerEvent::Ended { exit: None });
+                }
+                self.controller_exits(agent, id, false, 2);
+            }
             Order::Node(_) | Order::Reset | Order::Feed { .. } => {}
         }
     }
