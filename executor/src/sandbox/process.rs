@@ -24,7 +24,7 @@ use crate::supervisor::{DUMP, INTERRUPT, KILL};
 /// How long a supervisor may take to kill its tree and remove the directory; then it is itself killed, and the
 /// executor does both.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A supervisor's last line is far shorter.
+/// A supervisor's last line is shorter, also where all that it tells of what was left has to be escaped.
 const REPORT_BYTES: u64 = 1 << 20;
 
 /// Starts process sandboxes.

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::time::Duration;
 
+use tempfile::TempDir;
+
 use super::*;
 use crate::service::tests::Embedded;
 
@@ -15,6 +17,14 @@ fn now() -> SystemTime {
 fn sweep_of(embedded: &Embedded, dry_run: bool) -> Sweep {
     let state = embedded.service.runs.parent().unwrap().to_owned();
     Sweep { state, blobs: None, retention: Retention::default(), now: now(), dry_run }
+}
+
+/// A store in the folder `s` of a directory.
+fn store_of_its_own() -> (TempDir, StoreUrl, Arc<dyn Store>) {
+    let directory = tempfile::tempdir().unwrap();
+    let url: StoreUrl = format!("file:{}/s", directory.path().display()).parse().unwrap();
+    let store = open_store(&url).unwrap();
+    (directory, url, store)
 }
 
 /// A run that ended so many days ago, with a log.
@@ -56,9 +66,7 @@ fn what_is_old_goes_by_its_class_and_what_is_pinned_stays() {
 #[test]
 fn streams_in_a_store_go_with_their_runs() {
     let embedded = Embedded::new("own");
-    let directory = tempfile::tempdir().unwrap();
-    let url: StoreUrl = format!("file:{}/s", directory.path().display()).parse().unwrap();
-    let store = open_store(&url).unwrap();
+    let (directory, url, store) = store_of_its_own();
     let runs = [("young", 1), ("old", 91)].map(|(run, days)| ended(&embedded, run, days));
     let runs = [&runs[..], &["gone".parse().unwrap()]].concat();
     for run in &runs {
@@ -75,9 +83,7 @@ fn streams_in_a_store_go_with_their_runs() {
 #[test]
 fn small_files_go_before_their_run_and_stay_with_one_that_is_pinned() {
     let embedded = Embedded::new("own");
-    let directory = tempfile::tempdir().unwrap();
-    let url: StoreUrl = format!("file:{}/s", directory.path().display()).parse().unwrap();
-    let store = open_store(&url).unwrap();
+    let (directory, url, store) = store_of_its_own();
     let runs = [("young", 1), ("middle", 31), ("kept", 31)].map(|(run, days)| ended(&embedded, run, days));
     let runs = [&runs[..], &["gone".parse().unwrap()]].concat();
     let state = embedded.service.runs.parent().unwrap();
@@ -111,9 +117,7 @@ fn small_files_go_before_their_run_and_stay_with_one_that_is_pinned() {
 #[test]
 fn timings_in_a_directory_go_too() {
     let embedded = Embedded::new("own");
-    let directory = tempfile::tempdir().unwrap();
-    let url: StoreUrl = format!("file:{}/s", directory.path().display()).parse().unwrap();
-    let store = open_store(&url).unwrap();
+    let (directory, url, store) = store_of_its_own();
     let key = Key::Timings(seagull_results::digest(b"p"));
     store.put(&key, &mut &b"text"[..], 4, seagull_results::When::Always).unwrap();
     let path = directory.path().join(format!("s/{key}"));
@@ -126,9 +130,7 @@ fn timings_in_a_directory_go_too() {
 #[test]
 fn artifacts_go_before_attachments_and_these_before_manifests_here_and_in_a_store() {
     let embedded = Embedded::new("own");
-    let directory = tempfile::tempdir().unwrap();
-    let url: StoreUrl = format!("file:{}/s", directory.path().display()).parse().unwrap();
-    let store = open_store(&url).unwrap();
+    let (directory, url, store) = store_of_its_own();
     let state = embedded.service.runs.parent().unwrap();
     let blobs = Blobs::open(&state.join("blobs")).unwrap();
     let begun = |mark: [u8; 4]| [mark.as_slice(), b"rest"].concat();
