@@ -40,6 +40,15 @@ impl Signals {
             _ = hung_up => self.hangup = None,
         }
     }
+
+    /// What the work brings; none at a signal. Work that need not wait is not given up for one, which is then the next.
+    pub async fn during<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            outcome = work => Some(outcome),
+            () = self.next() => None,
+        }
+    }
 }
 
 /// Whether whoever started this process wants it to outlive the terminal. Where that is not known, it is left to.
@@ -49,4 +58,25 @@ fn ignores_hangup() -> bool {
     let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     // SIGHUP is the first signal.
     ignored.is_none_or(|mask| mask & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use nix::sys::signal::{Signal, raise};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_gives_up_only_work_that_waits() {
+        let mut signals = Signals::new().unwrap();
+        raise(Signal::SIGINT).unwrap();
+        // The runtime hears of it.
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        for number in 0..100 {
+            assert_eq!(signals.during(ready(number)).await, Some(number));
+        }
+        assert_eq!(signals.during(pending::<()>()).await, None, "the signal is still there");
+    }
 }

@@ -79,16 +79,17 @@ pub async fn follow(
         tokio::select! {
             notice = notices.recv() => {
                 let notice = notice.ok_or_else(|| anyhow!("the stream of the run has ended without its end"))?;
-                let notice = tokio::select! {
-                    passed = follower.cover(notice) => passed?,
-                    () = signals.next() => return Ok(End::Abandoned),
+                // It takes a while only after the run's end.
+                let Some(passed) = signals.during(follower.cover(notice)).await else {
+                    return Ok(End::Abandoned);
                 };
+                let notice = passed?;
                 let to_judge = to_be_judged(&notice);
                 let code = follower.notice(notice)?;
                 if let Some(verdict) = to_judge {
-                    tokio::select! {
-                        judged = follower.judge(verdict) => judged?,
-                        () = signals.next() => if code.is_some() || follower.interrupt()? {
+                    match signals.during(follower.judge(verdict)).await {
+                        Some(judged) => judged?,
+                        None => if code.is_some() || follower.interrupt()? {
                             return Ok(End::Abandoned);
                         }
                     }

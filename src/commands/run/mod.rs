@@ -95,13 +95,11 @@ impl Start {
         &mut self,
         work: impl Future<Output = anyhow::Result<T>>,
     ) -> anyhow::Result<Step<T>> {
-        tokio::select! {
-            outcome = work => outcome.map(Step::Done),
-            () = self.signals.next() => {
-                say!("interrupted before the run began");
-                Ok(Step::Interrupted)
-            }
-        }
+        let Some(outcome) = self.signals.during(work).await else {
+            say!("interrupted before the run began");
+            return Ok(Step::Interrupted);
+        };
+        outcome.map(Step::Done)
     }
 
     /// How the run is shown; `attached` to one that was there already, its events may be old.
