@@ -103,10 +103,11 @@ fn whoever_waits_is_told_where_a_test_is_and_that_no_executor_is_left() {
     let mut first = cluster.executor("e-one");
     let mut run = cluster.start_run(&["--run-id", "left"]);
     run.until(is("test_started"));
-    until(|| explain(&["left", "test_held"]).contains("because it is running for "));
+    until(|| explain(&["left", "test_held"]).contains("because it is running on "));
     let waits = explain(&["left", "test_rest[5]"]);
     assert!(waits.contains("because it waits on e-one, slot 0, attempt "), "{waits}");
     first.kill();
+    until(|| explain(&["left", "test_held"]).contains("; e-one was not heard of for "));
     until(|| {
         run.stderr()
             .contains("no executor is there any more that could go on with the run; one more joins with: ")

@@ -207,12 +207,15 @@ impl<'a, W: Write> Page<'a, W> {
         }
         for (cause, tests) in by_cause {
             self.heading(&format!("not executed, {cause}: {}", count(number(tests.len()), "test")))?;
-            for &test in tests.iter().take(LISTED) {
-                let why = self.tally.why_lost(test);
-                let why = why.map(|why| format!(": {}", message(&why, MESSAGE_WIDTH))).unwrap_or_default();
-                writeln!(self.out, "{}{why}", self.id(test))?;
+            let mut told: Vec<_> = tests.into_iter().map(|test| (test, self.tally.why_lost(test))).collect();
+            // Of a run that stopped, those that ran are what is looked for.
+            told.sort_by_key(|(_, why)| why.is_none());
+            for (test, why) in told.iter().take(LISTED) {
+                let why = why.as_ref();
+                let why = why.map(|why| format!(": {}", message(why, MESSAGE_WIDTH))).unwrap_or_default();
+                writeln!(self.out, "{}{why}", self.id(*test))?;
             }
-            self.more(tests.len(), LISTED)?;
+            self.more(told.len(), LISTED)?;
         }
         Ok(())
     }
@@ -271,10 +274,13 @@ impl<'a, W: Write> Page<'a, W> {
     }
 
     /// The plan against what happened. No schedule is shorter than the mean load of a slot or than the longest test:
-    /// the slots are the plan's, more where others joined.
+    /// the slots are the plan's, more where others joined. A run that stopped has not carried out its plan.
     fn plan(&mut self) -> io::Result<()> {
         let tally = self.tally;
-        let Some(plan) = tally.plan.as_ref().filter(|plan| plan.bundles > 0) else { return Ok(()) };
+        let carried_out = tally.stopping.is_none();
+        let Some(plan) = tally.plan.as_ref().filter(|plan| plan.bundles > 0 && carried_out) else {
+            return Ok(());
+        };
         self.heading("plan against what happened")?;
         let work = &tally.work;
         let slots = plan.slots.max(number(work.slots.len())).max(1);

@@ -15,6 +15,7 @@ use super::Live;
 use super::losses::Losses;
 use super::measured::Measured;
 use super::names::Names;
+use super::text::millis;
 
 /// The share of tests that says something of the pace.
 const ENOUGH: f64 = 0.05;
@@ -49,6 +50,8 @@ pub struct Tally {
     pub left: Vec<(Option<TestIndex>, Leftover)>,
     pub discovery_failures: Vec<String>,
     pub stopping: Option<NotExecuted>,
+    /// Tests that ran when it stopped, or when another attempt had their result, and for how many milliseconds.
+    cut_off: BTreeMap<TestIndex, u64>,
     /// Whether it waits, or has waited, for its client's word.
     pub judged: bool,
     /// How many tests were lost too often; not those of a run that stopped.
@@ -192,6 +195,7 @@ impl Tally {
             left: Vec::new(),
             discovery_failures: Vec::new(),
             stopping: None,
+            cut_off: BTreeMap::new(),
             judged: false,
             given_up: 0,
             end: None,
@@ -253,6 +257,9 @@ impl Tally {
                 self.discovery_failures.push(message.clone());
             }
             RunEvent::Stopping { reason } => self.stopping = Some(*reason),
+            RunEvent::TestCutOff { test, ran_ms, cause: None, .. } => {
+                self.cut_off.insert(*test, *ran_ms);
+            }
             RunEvent::JudgementAwaited { .. } => self.judged = true,
             RunEvent::RunFinished { verdict, counts, exit_code } => {
                 self.counts = *counts;
@@ -394,7 +401,9 @@ impl Tally {
             None => self.losses.not_poison(test),
             Some(_) => self.losses.lost_with(test),
         };
-        record.missing.as_deref().map(str::to_owned).or_else(|| lost().filter(|_| is_lost))
+        let ran = || self.cut_off.get(&test).map(|ms| format!("it had run for {}", millis(*ms)));
+        let missing = record.missing.as_deref().map(str::to_owned);
+        missing.or_else(|| lost().filter(|_| is_lost)).or_else(ran)
     }
 
     /// Tests with this word for a verdict, in the manifest's order.

@@ -20,7 +20,11 @@ pub async fn run(args: cli::Explain) -> anyhow::Result<u8> {
         (Ok(run), None) => match explain_run(&reach, form, &run).await {
             // No run is called so: a test may be.
             Err(error) if run != RunName::Last && error.is::<Usage>() => {
-                explain_test(&reach, &args, &RunName::Last, &args.what).await
+                let explained = explain_test(&reach, &args, &RunName::Last, &args.what).await;
+                explained.map_err(|of_test| match of_test.is::<Usage>() {
+                    true => usage(format!("there is no run {}, and {of_test}", args.what)),
+                    false => of_test,
+                })
             }
             explained => explained,
         },
@@ -46,6 +50,10 @@ async fn explain_test(reach: &Reach, args: &cli::Explain, run: &RunName, test: &
     if story.verdict.is_none() && story.end.is_none() {
         let asked = TestAsked { run: story.run.clone(), test: story.test };
         story.whereabouts = reach.client.find(asked).await?;
+        if let Some(holder) = story.whereabouts.as_ref().and_then(around::holder) {
+            let standing = reach.client.standing(&story.run).await?.unwrap_or_default();
+            story.silent = standing.silent.into_iter().find(|silent| silent.executor == *holder);
+        }
         story.is_of_another_process = reach.state.is_some();
     }
     let access = access_of(&args.from);

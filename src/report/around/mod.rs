@@ -24,6 +24,7 @@ pub use lists::{history, runs};
 pub use printing::Printing;
 pub use results::{Part, ended, log, printed, results};
 pub use story::{Execution, Story, Teller, find};
+pub use waits::holder;
 
 /// In which form data is written.
 #[derive(Debug, Clone, Copy)]

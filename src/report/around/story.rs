@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use seagull_domain::{
     AttemptId, EnvironmentNumber, Evidence, ExecutorId, ImageUsed, InfraCause, Isolation, Leftover, Manifest,
-    NotExecuted, Relation, RunEvent, RunId, RunSpec, RunVerdict, Sickness, SlotNumber, StreamItem, TestCause,
-    TestIndex, TestResult, Verdict, Whereabouts,
+    NotExecuted, Relation, RunEvent, RunId, RunSpec, RunVerdict, Sickness, Silent, SlotNumber, StreamItem,
+    TestCause, TestIndex, TestResult, Verdict, Whereabouts,
 };
 use seagull_results::{Finder, Found};
 
@@ -59,6 +59,8 @@ pub struct Story {
     pub is_of_another_process: bool,
     /// Where it is now, if its scheduler could be asked.
     pub whereabouts: Option<Whereabouts>,
+    /// The executor that has it, if that is not heard of.
+    pub silent: Option<Silent>,
     /// One more than the highest slot that executed something.
     pub slots: u32,
     pub environment: EnvironmentNumber,
@@ -460,6 +462,7 @@ impl<'t> Teller<'t> {
             broken_off: false,
             is_of_another_process: false,
             whereabouts: None,
+            silent: None,
             slots: self.slots,
             names: self.names,
         })

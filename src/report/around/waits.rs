@@ -1,6 +1,6 @@
 //! Why a test has no verdict yet, and where it waits.
 
-use seagull_domain::{Outcome, Whereabouts};
+use seagull_domain::{ExecutorId, Outcome, Silent, Whereabouts};
 use serde::Serialize;
 
 use super::story::{Behind, Story};
@@ -17,6 +17,29 @@ pub enum PlaceObject<'a> {
     Queued { bundles_before: u32, slots: u32, avoided_slots: u32, other_runs: u32 },
 }
 
+/// An executor that is not heard of.
+#[derive(Serialize)]
+pub struct SilentObject<'a> {
+    executor: &'a str,
+    seconds: f64,
+    lost_in_seconds: f64,
+}
+
+impl<'a> SilentObject<'a> {
+    pub fn of(silent: &'a Silent) -> SilentObject<'a> {
+        SilentObject {
+            executor: silent.executor.as_str(),
+            seconds: silent.millis as f64 / 1e3,
+            lost_in_seconds: silent.left_ms as f64 / 1e3,
+        }
+    }
+}
+
+pub fn unheard(Silent { executor, millis: silent, left_ms }: &Silent) -> String {
+    let (silent, left) = (millis(*silent), millis(*left_ms));
+    format!("{executor} was not heard of for {silent}: if that goes on it is lost in {left}")
+}
+
 /// `1 slot is`, `2 slots are`
 pub fn are(number: u32, thing: &str) -> String {
     format!("{} {}", count(number, thing), if number == 1 { "is" } else { "are" })
@@ -30,14 +53,23 @@ pub fn waits(story: &Story) -> String {
         let id = one_line(id, WIDTH);
         return format!("it waits until {id} has a result, which it needs before it and which is a suspect");
     }
-    match (before(story), story.whereabouts.as_ref().map(now)) {
-        (Some(before), Some(now)) => format!("{before}; {now}"),
-        (Some(one), None) | (None, Some(one)) => one,
-        (None, None) if story.is_of_another_process => {
+    let parts = [before(story), story.whereabouts.as_ref().map(now), story.silent.as_ref().map(unheard)];
+    let told = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
+    match told.is_empty() {
+        false => told,
+        true if story.is_of_another_process => {
             "it has no result yet; the run is under way in another process here, whose screen shows what runs"
                 .to_owned()
         }
-        (None, None) => "the run has not ended, and it has no result yet".to_owned(),
+        true => "the run has not ended, and it has no result yet".to_owned(),
+    }
+}
+
+/// The executor that has it.
+pub fn holder(whereabouts: &Whereabouts) -> Option<&ExecutorId> {
+    match whereabouts {
+        Whereabouts::Running { executor, .. } | Whereabouts::Next { executor, .. } => Some(executor),
+        Whereabouts::Queued { .. } => None,
     }
 }
 
@@ -45,7 +77,7 @@ fn now(whereabouts: &Whereabouts) -> String {
     match whereabouts {
         Whereabouts::Running { attempt, executor, slot, millis: taken } => {
             let since = millis(*taken);
-            format!("it is running for {since} on {executor}, slot {slot}, attempt {attempt}")
+            format!("it is running on {executor}, slot {slot}, attempt {attempt}, for at least {since}")
         }
         Whereabouts::Next { attempt, executor, slot, behind: 0 } => {
             format!("it is next on {executor}, slot {slot}, attempt {attempt}")

@@ -218,11 +218,11 @@ fn a_test_waits_somewhere() {
     let running = || Whereabouts::Running { attempt, executor: at(), slot, millis: 5000 };
     let queued = |behind, slots, avoided, runs| Whereabouts::Queued { behind, slots, avoided, runs };
     let table = [
-        (4, running(), "it is running for 5.0 s on e-3, slot 3, attempt 14\n"),
+        (4, running(), "it is running on e-3, slot 3, attempt 14, for at least 5.0 s\n"),
         (
             6,
             running(),
-            "it was in flight when e-2 was lost; it is running for 5.0 s on e-3, slot 3, attempt 14\n",
+            "it was in flight when e-2 was lost; it is running on e-3, slot 3, attempt 14, for at least 5.0 s\n",
         ),
         (
             4,
@@ -262,6 +262,19 @@ fn a_test_waits_somewhere() {
 }
 
 #[test]
+fn a_test_on_an_executor_that_is_silent_says_so() {
+    let mut story = story(&script::first_half(), "test_slow");
+    let (executor, slot) = (executor("e-2"), seagull_domain::SlotNumber(1));
+    let silent = Silent { executor: executor.clone(), millis: 12_000, left_ms: 18_000 };
+    story.whereabouts =
+        Some(Whereabouts::Running { attempt: AttemptId(14), executor, slot, millis: 20_000 });
+    story.silent = Some(silent);
+    let text = explained(&story);
+    let said = "for at least 20 s; e-2 was not heard of for 12 s: if that goes on it is lost in 18 s\n";
+    assert!(text.contains(said), "{text}");
+}
+
+#[test]
 fn where_a_test_is_in_a_run_of_another_process_only_that_knows() {
     let id: Vec<String> = script::manifest().ids().collect();
     let mut story = story(&script::first_half(), &id[4]);
@@ -278,10 +291,13 @@ fn a_run_without_executors_says_so() {
         super::around::explained_tally(&tally)
     };
     let (half, begun) = (script::first_half(), vec![script::first_half().remove(0)]);
+    let mut decided = script::green();
+    decided.pop();
     for (script, slots, because) in [
         (&half, Some(0), "it has not ended, and no executor is there any more\n"),
         (&half, Some(4), "it has not ended; 4 slots are there\n"),
         (&half, None, "it has not ended\n"),
+        (&decided, Some(4), "it has not ended: every test has its verdict, and sessions of it are still torn down\n"),
         (&begun, Some(0), "it has not begun: no executor is there\n"),
         (&begun, Some(1), "it has not begun: no executor has taken it yet\n"),
     ] {

@@ -450,6 +450,8 @@ pub fn cancelled() -> Script {
     let cancelled = NotExecuted::Cancelled;
     script.push((9100, Step::Say(INTERRUPTING)));
     script.push((9100, event(RunEvent::Stopping { reason: cancelled })));
+    let (test, attempt, executor) = (TestIndex(6), AttemptId(3), "e-2".parse().unwrap());
+    script.push((9900, event(RunEvent::TestCutOff { test, attempt, executor, ran_ms: 6900, cause: None })));
     script.extend((2..10).map(|test| (9900, decided(test, Verdict::NotExecuted(cancelled)))));
     let counts = Counts { total: 10, passed: 1, failed: 1, not_executed: 8, ..Counts::default() };
     let end = RunEvent::RunFinished { verdict: RunVerdict::Cancelled, counts, exit_code: 130 };

@@ -2,12 +2,12 @@
 
 use std::io::{self, Write};
 
-use seagull_domain::{Counts, Discovering, NotExecuted, RunVerdict, Silent, Standing, TestIndex};
+use seagull_domain::{Counts, Discovering, NotExecuted, RunVerdict, Standing, TestIndex};
 use serde::Serialize;
 
 use super::WIDTH;
 use crate::duration;
-use crate::report::around::waits::are;
+use crate::report::around::waits::{SilentObject, are, unheard};
 use crate::report::around::{Form, line, seconds};
 use crate::report::measured::partial;
 use crate::report::summary;
@@ -49,13 +49,6 @@ struct StandingObject<'a> {
     disk_is_full: bool,
     discovering_on: Option<&'a str>,
     silent: Vec<SilentObject<'a>>,
-}
-
-#[derive(Serialize)]
-struct SilentObject<'a> {
-    executor: &'a str,
-    seconds: f64,
-    lost_in_seconds: f64,
 }
 
 #[derive(Serialize)]
@@ -149,9 +142,8 @@ fn under_way(out: &mut impl Write, tally: &Tally) -> io::Result<()> {
         let places = standing.map(places).unwrap_or_default();
         writeln!(out, "    {decided} of {tests} have their verdicts{places}")?;
     }
-    for Silent { executor, millis: silent, left_ms } in standing.iter().flat_map(|of| &of.silent) {
-        let (silent, left) = (millis(*silent), millis(*left_ms));
-        writeln!(out, "    {executor} was not heard of for {silent}: if that goes on it is lost in {left}")?;
+    for silent in standing.iter().flat_map(|of| &of.silent) {
+        writeln!(out, "    {}", unheard(silent))?;
     }
     let cordoned = tally.losses.cordoned.iter().filter(|(_, (_, is_cordoned))| *is_cordoned);
     for (executor, (sickness, _)) in cordoned {
@@ -225,6 +217,9 @@ fn because(tally: &Tally) -> String {
         (None, _) if tally.judged => {
             "it has not ended: the coverage is combined where it was asked for".to_owned()
         }
+        (None, _) if tally.counts.total > 0 && tally.counts.open() == 0 => {
+            "it has not ended: every test has its verdict, and sessions of it are still torn down".to_owned()
+        }
         (None, _) => match tally.slots_there {
             Some(0) if tally.losses.discoveries.is_empty() => {
                 "it has not begun: no executor is there".to_owned()
@@ -273,11 +268,6 @@ fn because(tally: &Tally) -> String {
 }
 
 fn standing_object(standing: &Standing) -> StandingObject<'_> {
-    let silent = standing.silent.iter().map(|silent| SilentObject {
-        executor: silent.executor.as_str(),
-        seconds: silent.millis as f64 / 1e3,
-        lost_in_seconds: silent.left_ms as f64 / 1e3,
-    });
     StandingObject {
         running: standing.running,
         next: standing.next,
@@ -287,7 +277,7 @@ fn standing_object(standing: &Standing) -> StandingObject<'_> {
         barred: standing.barred,
         disk_is_full: standing.disk_is_full,
         discovering_on: standing.discovering.as_ref().map(|at| at.executor.as_str()),
-        silent: silent.collect(),
+        silent: standing.silent.iter().map(SilentObject::of).collect(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::again::quoted;
 use crate::report::around::attachments::{FileObject, named};
 use crate::report::around::lists::cause;
 use crate::report::around::story::{Behind, Copied, CutOff, Execution, Loss, Story};
-use crate::report::around::waits::{PlaceObject, place_object, waits};
+use crate::report::around::waits::{PlaceObject, SilentObject, place_object, waits};
 use crate::report::around::{Form, cpu_seconds, line, seconds};
 use crate::report::json::ImageObject;
 use crate::report::left::{self, LeftObject};
@@ -38,6 +38,8 @@ struct TestObject<'a> {
     suspect: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     now: Option<PlaceObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    silent: Option<SilentObject<'a>>,
 }
 
 /// An attempt that was lost at its cost.
@@ -342,6 +344,7 @@ fn test_object(story: &Story) -> TestObject<'_> {
         behind: story.behind.as_ref().map(|behind| behind.id.as_str()),
         suspect: story.suspect.is_some() && story.verdict.is_none(),
         now: story.whereabouts.as_ref().map(place_object),
+        silent: story.silent.as_ref().map(SilentObject::of),
     }
 }
 
