@@ -10,7 +10,8 @@ use super::Texts;
 use super::around::{Left, named};
 use super::measured::partial;
 use super::page::{self, escaped};
-use super::tally::{Tally, TestRecord};
+use super::record::TestRecord;
+use super::tally::Tally;
 use super::text::{count, duration, micros, parts};
 
 const STYLE: &str = "\
@@ -171,7 +172,7 @@ impl Page<'_> {
             for (suffix, record) in file.suffixes.iter().zip(&mut records) {
                 let name = if suffix.is_empty() { &file.path } else { suffix };
                 let name = name.strip_prefix("::").unwrap_or(name);
-                let took: u64 = record.runs.iter().map(super::tally::Execution::micros).sum();
+                let took: u64 = record.runs.iter().map(super::record::Execution::micros).sum();
                 let word = word(record);
                 self.line(format_args!(
                     "<tr><td class=\"{word}\">{}</td><td><code>{}</code></td><td>{}</td></tr>",

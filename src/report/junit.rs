@@ -10,7 +10,8 @@ use seagull_domain::{Manifest, Outcome, TestCause, TestIndex, Verdict};
 
 use super::Texts;
 use super::measured::partial;
-use super::tally::{Execution, Tally, TestRecord};
+use super::record::{Execution, TestRecord};
+use super::tally::Tally;
 
 /// The report as XML. What quick-junit leaves of the characters that XML 1.0 forbids goes too.
 pub fn render(tally: &Tally, texts: Texts, _: &Path) -> anyhow::Result<String> {

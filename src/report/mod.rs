@@ -18,6 +18,7 @@ mod names;
 mod narrator;
 pub mod page;
 mod plain;
+mod record;
 mod summary;
 mod tally;
 #[cfg(test)]

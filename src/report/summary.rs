@@ -10,7 +10,8 @@ use std::io::{self, Write};
 use seagull_domain::{ExecutorId, PlanSummary, SuiteError, TestCause, TestIndex, Verdict};
 
 use super::ci::{Annotation, Kind, Lines, Log};
-use super::tally::{Execution, Tally, TestRecord};
+use super::record::{Execution, TestRecord};
+use super::tally::Tally;
 use super::text::{Paint, clean, count, duration, message, micros, millis, number, one_line, parts, times};
 use super::{Closing, Texts};
 use super::{held, left};

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seagull_domain::{
-    Attachment, AttemptId, Counts, ExecutorId, Framework, Generation, Hold, Instant, Leftover, Manifest,
-    NotExecuted, Outcome, PlanSummary, RunEvent, RunId, RunSpec, RunVerdict, Seq, SlotNumber, Standing,
-    StreamItem, SuiteError, TestCause, TestIndex, TestResult, TextRef, Verdict,
+    AttemptId, Counts, ExecutorId, Framework, Generation, Hold, Instant, Leftover, Manifest, NotExecuted,
+    PlanSummary, RunEvent, RunId, RunSpec, RunVerdict, Seq, SlotNumber, Standing, StreamItem, SuiteError,
+    TestIndex, TestResult, Verdict,
 };
 
 use super::Live;
 use super::losses::Losses;
 use super::measured::Measured;
 use super::names::Names;
+use super::record::{Attached, Execution, TestRecord};
 use super::text::millis;
 
 /// The share of tests that says something of the pace.
@@ -89,45 +90,6 @@ pub struct Covered {
     pub judged: bool,
     /// The tests whose data are gone.
     pub lost: Vec<String>,
-}
-
-/// What is known of one test.
-#[derive(Debug, Clone, Default)]
-pub struct TestRecord {
-    pub verdict: Option<Verdict>,
-    /// Its results, in the order they arrived. Evidence is not among them.
-    pub runs: Vec<Execution>,
-    /// Why it was not found where it should have run.
-    pub missing: Option<Box<str>>,
-    /// What it has left.
-    pub attached: Vec<Attached>,
-}
-
-/// A file that was left in an attempt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attached {
-    pub attempt: AttemptId,
-    pub file: Attachment,
-}
-
-/// One result of a test.
-#[derive(Debug, Clone)]
-pub struct Execution {
-    pub outcome: Outcome,
-    /// Microseconds of setup, call and teardown.
-    pub phases: [u64; 3],
-    /// Set where there is more to say than the outcome: a quarter of a million plain passes stay small.
-    pub note: Option<Box<Note>>,
-}
-
-#[derive(Debug, Clone)]
-pub struct Note {
-    pub detail: String,
-    pub cause: Option<TestCause>,
-    pub message: String,
-    pub location: String,
-    pub text: Option<TextRef>,
-    pub executor: ExecutorId,
 }
 
 /// What a slot does now.
@@ -458,50 +420,5 @@ impl Tally {
             false => taken.div_f64(done),
         };
         Some(whole.mul_f64((1.0 - done).clamp(0.0, 1.0)))
-    }
-}
-
-impl TestRecord {
-    pub fn failures(&self) -> impl Iterator<Item = &Execution> {
-        self.runs.iter().filter(|run| run.outcome == Outcome::Failed)
-    }
-
-    /// Where it failed.
-    pub fn failed_on(&self) -> impl Iterator<Item = &ExecutorId> {
-        self.failures().filter_map(|run| Some(&run.note.as_deref()?.executor))
-    }
-
-    pub fn longest(&self) -> Option<&Execution> {
-        self.runs.iter().max_by_key(|run| run.micros())
-    }
-
-    /// Whether it is to be shown as a failure; one without a verdict is, if it failed.
-    pub fn is_failure(&self) -> bool {
-        match self.verdict {
-            Some(verdict) => verdict == Verdict::Failed,
-            None => self.failures().next().is_some(),
-        }
-    }
-}
-
-impl Execution {
-    fn of(result: &TestResult, executor: &ExecutorId) -> Self {
-        let worth = result.outcome == Outcome::Failed
-            || !result.detail.is_empty()
-            || !result.message.is_empty()
-            || result.cause.is_some();
-        let note = || Note {
-            detail: result.detail.clone(),
-            cause: result.cause,
-            message: result.message.clone(),
-            location: result.location.clone(),
-            text: result.text,
-            executor: executor.clone(),
-        };
-        Self { outcome: result.outcome, phases: result.phases, note: worth.then(note).map(Box::new) }
-    }
-
-    pub fn micros(&self) -> u64 {
-        self.phases.iter().sum()
     }
 }

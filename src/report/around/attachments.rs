@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::{Form, line};
 use crate::memory::kib;
-use crate::report::tally::{Attached, Tally};
+use crate::report::record::Attached;
+use crate::report::tally::Tally;
 use crate::report::text::one_line;
 
 const WIDTH: usize = 200;

@@ -11,7 +11,8 @@ use super::lists::cause;
 use super::story::Execution;
 use super::{Form, line, seconds};
 use crate::report::names::Names;
-use crate::report::tally::{self, Tally, TestRecord};
+use crate::report::record::{self, TestRecord};
+use crate::report::tally::Tally;
 use crate::report::text::{clean, count, message, micros, number, one_line};
 
 const MESSAGE_WIDTH: usize = 500;
@@ -102,7 +103,7 @@ impl<'a> ErrorObject<'a> {
 
 /// Microseconds of the longest result.
 fn took(record: &TestRecord) -> Option<u64> {
-    record.longest().map(tally::Execution::micros)
+    record.longest().map(record::Execution::micros)
 }
 
 fn object<'a>(tally: &'a Tally, test: TestIndex, record: &'a TestRecord) -> Object<'a> {

@@ -13,7 +13,7 @@ use seagull_results::{Finder, Found};
 use crate::memory::kib;
 use crate::report::losses::Losses;
 use crate::report::names::Names;
-use crate::report::tally::Attached;
+use crate::report::record::Attached;
 use crate::report::text::{micros, one_line};
 
 /// So many ids are named where several are meant.

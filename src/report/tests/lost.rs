@@ -266,8 +266,7 @@ fn a_test_on_an_executor_that_is_silent_says_so() {
     let mut story = story(&script::first_half(), "test_slow");
     let (executor, slot) = (executor("e-2"), seagull_domain::SlotNumber(1));
     let silent = Silent { executor: executor.clone(), millis: 12_000, left_ms: 18_000 };
-    story.whereabouts =
-        Some(Whereabouts::Running { attempt: AttemptId(14), executor, slot, millis: 20_000 });
+    story.whereabouts = Some(Whereabouts::Running { attempt: AttemptId(14), executor, slot, millis: 20_000 });
     story.silent = Some(silent);
     let text = explained(&story);
     let said = "for at least 20 s; e-2 was not heard of for 12 s: if that goes on it is lost in 18 s\n";
@@ -297,7 +296,11 @@ fn a_run_without_executors_says_so() {
         (&half, Some(0), "it has not ended, and no executor is there any more\n"),
         (&half, Some(4), "it has not ended; 4 slots are there\n"),
         (&half, None, "it has not ended\n"),
-        (&decided, Some(4), "it has not ended: every test has its verdict, and sessions of it are still torn down\n"),
+        (
+            &decided,
+            Some(4),
+            "it has not ended: every test has its verdict, and sessions of it are still torn down\n",
+        ),
         (&begun, Some(0), "it has not begun: no executor is there\n"),
         (&begun, Some(1), "it has not begun: no executor has taken it yet\n"),
     ] {

@@ -10,8 +10,9 @@ use crate::duration;
 use crate::report::around::waits::{SilentObject, are, unheard};
 use crate::report::around::{Form, line, seconds};
 use crate::report::measured::partial;
+use crate::report::record::TestRecord;
 use crate::report::summary;
-use crate::report::tally::{Covered, Tally, TestRecord};
+use crate::report::tally::{Covered, Tally};
 use crate::report::text::{clean, count, message, millis, number, one_line};
 
 #[derive(Serialize)]
