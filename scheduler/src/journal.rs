@@ -293,8 +293,9 @@ impl Reader {
 fn connect(path: &Path) -> Result<Connection, Error> {
     let sqlite = |source| Error::Sqlite { path: path.to_owned(), source };
     // What a run passes to its tests is nobody else's to read. SQLite makes its other files alike; what is wrong with this
-    // one, it says.
-    let _ = File::options().create(true).append(true).mode(0o600).open(path);
+    // one, it says. One that is there is not opened: to close it again would end the locks that this process has on it
+    // for SQLite, and another process that opens it would take itself for the only one, and remove the log.
+    let _ = File::options().create_new(true).write(true).mode(0o600).open(path);
     let connection = Connection::open(path).map_err(sqlite)?;
     let settings = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 10000;";
     connection.execute_batch(settings).map_err(sqlite)?;

@@ -86,6 +86,26 @@ fn another_process_reads_along_and_sees_whether_it_is_written() {
 }
 
 #[test]
+fn who_looks_with_other_programs_leaves_the_log_where_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut journal, _) = Journal::open(directory.path(), Settings::default()).unwrap();
+    let reader = journal.reader().unwrap();
+    journal.append(&[submitted(1)]).unwrap();
+    let look = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM facts').fetchone()[0])";
+    let database = directory.path().join(DATABASE);
+    let looked = std::process::Command::new("python3").args(["-c", look]).arg(&database).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&looked.stdout), "1\n", "{looked:?}");
+    journal.append(&[submitted(2)]).unwrap();
+    // As after a crash: what is on the disk is all there is.
+    let copy = tempfile::tempdir().unwrap();
+    for file in FILES {
+        std::fs::copy(directory.path().join(file), copy.path().join(file)).unwrap();
+    }
+    assert_eq!(Journal::open(copy.path(), Settings::default()).unwrap().1.seq, Seq(2));
+    drop((journal, reader));
+}
+
+#[test]
 fn an_id_that_is_used_again_is_read_from_its_newest_run_on() {
     let directory = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(directory.path(), Settings::default()).unwrap();
