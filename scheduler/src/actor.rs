@@ -7,8 +7,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seagull_domain::{Desired, Digest, Instant, RunOverview, RunState, Seq, Workspace};
-use seagull_scheduler_core::{Call, Effect, Event, Phase, Refusal, Run, State};
+use seagull_domain::{Desired, Digest, ExecutorId, Instant, RunOverview, RunState, Seq, Workspace};
+use seagull_scheduler_core::{Call, Effect, Event, Phase, Refusal, Run, State, is_kept_waiting};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::committer::{Committer, Progress, Work};
@@ -27,9 +27,11 @@ pub(crate) struct Actor {
     errands: mpsc::UnboundedSender<Errand>,
     live: broadcast::Sender<Live>,
     disk: Arc<Disk>,
-    /// Effects with the fact they wait for.
-    waiting: VecDeque<(Seq, Vec<Effect>)>,
-    reports: BTreeMap<Call, oneshot::Sender<Result<Desired, Displaced>>>,
+    waiting: VecDeque<Waiting>,
+    /// What is known to be durable.
+    progress: Progress,
+    /// Executors whose calls are held.
+    reports: BTreeMap<Call, (ExecutorId, oneshot::Sender<Result<Desired, Displaced>>)>,
     submissions: BTreeMap<Call, oneshot::Sender<Result<bool, Refusal>>>,
     /// Who waits to be heard.
     words: BTreeMap<Call, oneshot::Sender<()>>,
@@ -39,6 +41,13 @@ pub(crate) struct Actor {
     origin: tokio::time::Instant,
     /// When the loop last did something.
     turned: Instant,
+}
+
+/// Effects with the fact they wait for.
+struct Waiting {
+    seq: Seq,
+    since: Instant,
+    effects: Vec<Effect>,
 }
 
 /// The other ends of an actor.
@@ -51,6 +60,7 @@ pub(crate) struct Ends {
 
 impl Actor {
     pub fn new(state: State, committer: Committer, ends: Ends) -> Actor {
+        let progress = committer.durable.borrow().clone();
         Actor {
             state,
             committer,
@@ -60,6 +70,7 @@ impl Actor {
             live: ends.live,
             disk: ends.disk,
             waiting: VecDeque::new(),
+            progress,
             reports: BTreeMap::new(),
             submissions: BTreeMap::new(),
             words: BTreeMap::new(),
@@ -96,13 +107,31 @@ impl Actor {
                         return Err(error);
                     }
                     self.turn();
-                    self.committed(&progress);
+                    self.excuse();
+                    self.progress = progress;
+                    self.committed();
                 }
                 () = sleep_until(timer) => {
                     self.turn();
+                    self.excuse();
                     self.step(Event::Tick);
                 }
             }
+        }
+    }
+
+    /// Nobody is silent who waits for an answer that waits for the disk.
+    fn excuse(&mut self) {
+        let now = self.now();
+        let late = self.waiting.iter().take_while(|waiting| is_kept_waiting(waiting.since, now));
+        let held = late.flat_map(|waiting| &waiting.effects).filter_map(|effect| match effect {
+            Effect::Answer { call, .. } => self.reports.get(call),
+            _ => None,
+        });
+        let held: Vec<_> =
+            held.filter(|(_, reply)| !reply.is_closed()).map(|(executor, _)| executor.clone()).collect();
+        if !held.is_empty() {
+            self.step(Event::Unanswered(held));
         }
     }
 
@@ -161,7 +190,7 @@ impl Actor {
             }
             Request::Report { report, reply } => {
                 let call = self.call();
-                self.reports.insert(call, reply);
+                self.reports.insert(call, (report.executor.clone(), reply));
                 self.step(Event::Report { call, report });
             }
             Request::Bundle { run, attempt, generation, reply } => {
@@ -208,19 +237,20 @@ impl Actor {
             self.committer.submit(Work::Facts(outcome.facts));
         }
         if !outcome.effects.is_empty() {
-            self.waiting.push_back((self.state.seq, outcome.effects));
+            let (seq, effects) = (self.state.seq, outcome.effects);
+            self.waiting.push_back(Waiting { seq, since: now, effects });
         }
-        let progress = self.committer.durable.borrow().clone();
-        self.committed(&progress);
+        self.committed();
     }
 
     /// Performs what waited for facts that are durable now.
-    fn committed(&mut self, progress: &Progress) {
-        while let Some((_, effects)) = self.waiting.pop_front_if(|(seq, _)| *seq <= progress.seq) {
+    fn committed(&mut self) {
+        let Progress { seq, wants_snapshot, .. } = self.progress;
+        while let Some(Waiting { effects, .. }) = self.waiting.pop_front_if(|waiting| waiting.seq <= seq) {
             effects.into_iter().for_each(|effect| self.perform(effect));
         }
-        let asked = std::mem::replace(&mut self.snapshotting, progress.wants_snapshot);
-        if progress.wants_snapshot && !asked {
+        let asked = std::mem::replace(&mut self.snapshotting, wants_snapshot);
+        if wants_snapshot && !asked {
             let body = serde_json::to_string(&self.state).expect("the state has only text keys");
             let runs = self.state.runs.keys().cloned().collect();
             self.committer.submit(Work::Snapshot { seq: self.state.seq, body, runs });
@@ -264,7 +294,7 @@ impl Actor {
     }
 
     fn answer(&mut self, call: Call, answer: Result<Desired, Displaced>) {
-        if let Some(reply) = self.reports.remove(&call) {
+        if let Some((_, reply)) = self.reports.remove(&call) {
             let _ = reply.send(answer);
         }
     }
@@ -359,6 +389,31 @@ mod tests {
         actor.turn();
         actor.step(Event::Tick);
         assert!(actor.state.executors.is_empty());
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_the_disk_is_not_lost_as_long_as_it_waits() {
+        let (committer, _work, _durable) = Committer::with_queue(Seq(0));
+        let (_requests, receiver) = mpsc::channel(8);
+        let (errands, _queue) = mpsc::unbounded_channel();
+        let disk = Arc::new(Disk::new(true));
+        let ends = Ends { requests: receiver, errands, live: broadcast::channel(8).0, disk };
+        let mut actor = Actor::new(State::new(Epoch(1), Settings::default()), committer, ends);
+        let (reply, _submitted) = oneshot::channel();
+        actor.handle(Request::Submit { spec: Box::new(spec("r")), reply }).unwrap();
+        let (reply, answer) = oneshot::channel();
+        actor.handle(Request::Report { report: Box::new(report()), reply }).unwrap();
+        assert!(!actor.waiting.is_empty(), "it was given something, which is not durable");
+        let mut passes = || {
+            actor.origin -= actor.state.next_deadline().expect("a lease") - actor.now();
+            actor.turn();
+            actor.excuse();
+            actor.step(Event::Tick);
+            actor.state.executors.len()
+        };
+        assert!((0..30).all(|_| passes() == 1), "it says nothing because it has no answer");
+        drop(answer);
+        assert!((0..30).any(|_| passes() == 0), "its connection is gone");
     }
 
     #[tokio::test]

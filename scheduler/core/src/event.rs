@@ -40,6 +40,9 @@ pub enum Event {
     Archived { run: RunId },
     /// Time passed; see [`crate::State::next_deadline`].
     Tick,
+    /// What these executors are to be told waits for the journal, and for [too long](crate::is_kept_waiting): they say
+    /// nothing more until they have it. To be told before a tick, and before they have it.
+    Unanswered(Vec<ExecutorId>),
     /// The scheduler itself stood still for so long: nobody is to blame for silence meanwhile.
     Paused(Duration),
     /// The journal has been applied and the listener is up.

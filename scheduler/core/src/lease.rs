@@ -50,6 +50,11 @@ impl Executor {
 /// A shell that is late by more than this stood still, or has more to do than it can.
 const STANDSTILL: Duration = Duration::from_secs(1);
 
+/// Whether an answer waits for its facts to be durable, since `since`, for longer than a disk takes.
+pub fn is_kept_waiting(since: Instant, now: Instant) -> bool {
+    now - since > STANDSTILL
+}
+
 impl State {
     /// For how long the scheduler may have stood still, if it did: it was due to wake and did not. Nobody knows since
     /// when, so it counts from `last` on, when its shell last did something. To be asked before anything else is done:
@@ -93,6 +98,17 @@ impl Step<'_> {
             self.state.expect(executor);
             if let Some(held) = held {
                 self.effect(Effect::Drop { call: held.call });
+            }
+        }
+    }
+
+    /// Their next report may be on its way as soon as they have the answer. Of one whose connection closed nothing is.
+    pub fn unanswered(&mut self, executors: &[ExecutorId]) {
+        let soon = self.now + self.state.settings.lease_closed;
+        for executor in executors {
+            let known = self.state.executors.get_mut(executor).filter(|known| known.closed.is_none());
+            if let Some(known) = known {
+                known.lease_until = known.lease_until.max(soon);
             }
         }
     }

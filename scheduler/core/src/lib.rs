@@ -47,6 +47,7 @@ pub use effect::{Effect, Refusal};
 pub use event::{Call, Event, Plan, PlanFailure};
 pub use fact::{CutOff, Fact, What};
 pub use fleet::Fleet;
+pub use lease::is_kept_waiting;
 pub use orphan::Watch;
 pub use pending::Pending;
 pub use reserve::Reserved;

@@ -77,6 +77,7 @@ impl Step<'_> {
             Event::Anticipated { run, discovered, plan } => self.anticipated(&run, discovered, plan),
             Event::Archived { run } => self.archived(run),
             Event::Tick => self.tick(),
+            Event::Unanswered(executors) => self.unanswered(&executors),
             Event::Paused(pause) => self.paused(pause),
             Event::Recovered => self.recovered(),
         }

@@ -67,6 +67,7 @@ pub const KINDS: &[&str] = &[
     "met: result after decision",
     "met: predecessor run again",
     "met: retry",
+    "met: answer kept waiting",
     "met: late result taken",
     "met: suspect to run alone",
     "met: bundle cut in two",

@@ -235,6 +235,7 @@ const EXECUTORS: Table = Table {
         "call held long enough",
         "lease over",
         "scheduler stood still",
+        "kept waiting",
         "asked to leave",
     ],
     impossible: &[
@@ -259,6 +260,7 @@ const EXECUTORS: Table = Table {
                 "reports as an old boot",
                 "call closed",
                 "call held long enough",
+                "kept waiting",
             ],
             "no boot and no call is known of it",
         ),
@@ -328,6 +330,9 @@ pub fn met(state: &State, now: Instant, event: &Event) -> Vec<Pair> {
         Event::Tick => {
             let executors = state.executors.keys().flat_map(|id| due(state, id, now));
             executors.chain(runs_due(state, now)).collect()
+        }
+        Event::Unanswered(executors) => {
+            executors.iter().map(|id| (executor_state(state, id), "kept waiting")).collect()
         }
         Event::Paused(_) => {
             state.executors.keys().map(|id| (executor_state(state, id), "scheduler stood still")).collect()

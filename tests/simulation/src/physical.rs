@@ -54,6 +54,8 @@ pub enum Sign {
         boot: BootId,
         sequence: u64,
     },
+    /// It has no answer yet, which waits for the disk.
+    Unanswered(ExecutorId),
     /// The call of this report ended.
     Closed {
         executor: ExecutorId,

@@ -30,6 +30,8 @@ pub enum Plant {
     FactNotReplayed,
     /// The scheduler does not notice that it stood still.
     PauseUnnoticed,
+    /// Who waits for an answer that waits for the disk is taken for silent.
+    UnansweredTakenForSilent,
     /// An executor does not notice that it stood still.
     StandstillUnnoticed,
     /// One effect of the recovery is not performed.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use seagull_domain::{Digest, Epoch, Generation, Instant, RunId, RunSpec, Seq, TestIndex};
-use seagull_scheduler_core::{Call, Effect, Event, Fact, State, What};
+use seagull_scheduler_core::{Call, Effect, Event, Fact, State, What, is_kept_waiting};
 
 use crate::census::{effect_kind, fact_kind, met};
 use crate::network::{ToAgent, ToScheduler};
@@ -28,8 +28,8 @@ pub struct Life {
     undurable: VecDeque<Vec<(Seq, Fact)>>,
     /// When the journal is done with all it was given.
     commits_until: u64,
-    /// Effects with the fact they wait for.
-    waiting: VecDeque<(Seq, Vec<Effect>)>,
+    /// Effects with the fact they wait for, and since when.
+    waiting: VecDeque<(Seq, u64, Vec<Effect>)>,
     /// Whom a held call is to be answered to.
     calls: BTreeMap<Call, (usize, u64)>,
     submissions: BTreeMap<Call, usize>,
@@ -228,9 +228,34 @@ impl World {
         life.timer = None;
         let due = life.state.next_deadline().is_some_and(|at| life.origin + at.0 <= self.now);
         if due {
+            self.excuse();
             self.step(Event::Tick);
         } else {
             self.arm_scheduler();
+        }
+    }
+
+    /// Nobody is silent who waits for an answer that waits for the disk.
+    fn excuse(&mut self) {
+        let Some(life) = self.life.as_ref() else { return };
+        let late = life
+            .waiting
+            .iter()
+            .take_while(|(_, since, _)| is_kept_waiting(Instant(*since), Instant(self.now)));
+        let calls = late.flat_map(|(.., effects)| effects).filter_map(|effect| match effect {
+            Effect::Answer { call, .. } => life.calls.get(call),
+            _ => None,
+        });
+        let executor = |(agent, _): &(usize, u64)| self.agents[*agent].core.executor.clone();
+        let held: Vec<_> = calls.map(executor).collect();
+        if held.is_empty() {
+            return;
+        }
+        let signs = held.iter().map(|executor| (self.now, Sign::Unanswered(executor.clone())));
+        self.physical.signs.extend(signs);
+        self.census.count("met: answer kept waiting");
+        if self.plant != Some(Plant::UnansweredTakenForSilent) {
+            self.step(Event::Unanswered(held));
         }
     }
 
@@ -279,7 +304,7 @@ impl World {
         let awaiting = outcome.facts.iter().find(|(_, f)| matches!(f.what, What::JudgementAwaited { .. }));
         let awaiting = awaiting.map(|(_, fact)| fact.run.clone());
         if !outcome.effects.is_empty() {
-            life.waiting.push_back((seq, outcome.effects));
+            life.waiting.push_back((seq, self.now, outcome.effects));
         }
         if !outcome.facts.is_empty() {
             let takes = if self.random.chance(950) {
@@ -314,6 +339,7 @@ impl World {
             return self.scheduler_crashes(down_ms);
         }
         let all = life.undurable.is_empty();
+        self.excuse();
         self.becomes_durable(facts);
         let worth = self.census.steps >= self.snapshot_at + self.census.check_every;
         if all && self.random.chance(10) && worth {
@@ -351,7 +377,7 @@ impl World {
         let hasty = self.plant == Some(Plant::AcknowledgedBeforeDurable);
         let durable = self.journal.last();
         while let Some(life) = self.life.as_mut()
-            && let Some((_, effects)) = life.waiting.pop_front_if(|(seq, _)| hasty || *seq <= durable)
+            && let Some((.., effects)) = life.waiting.pop_front_if(|(seq, ..)| hasty || *seq <= durable)
         {
             effects.into_iter().for_each(|effect| self.perform(effect));
         }

@@ -27,7 +27,7 @@ fn a_retaken_test_dispatched_before_it_is_reported_gone() {
 
 #[test]
 fn a_test_decided_by_its_first_copy_while_the_other_runs() {
-    is_found_within(100, Plant::DecidedByTheFirstCopy, "decided while it still runs");
+    is_found_within(400, Plant::DecidedByTheFirstCopy, "decided while it still runs");
 }
 
 #[test]
@@ -88,6 +88,11 @@ fn a_journal_entry_that_is_not_replayed() {
 #[test]
 fn a_standstill_of_the_scheduler_that_it_does_not_notice() {
     is_found_within(200, Plant::PauseUnnoticed, "is given up");
+}
+
+#[test]
+fn an_executor_that_waits_for_the_disk_taken_for_silent() {
+    is_found_within(200, Plant::UnansweredTakenForSilent, "is given up");
 }
 
 #[test]

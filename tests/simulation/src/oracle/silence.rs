@@ -20,6 +20,8 @@ struct Heard {
     until: u64,
     /// A newer report is there, and the scheduler has not taken it.
     waits: bool,
+    /// The call of the newest report ended.
+    closed: bool,
     /// When a boot was first heard of: it shows that an earlier one is gone.
     booted: u64,
     /// The report of a boot from before that may have replaced the one that is there.
@@ -50,6 +52,7 @@ pub fn check(physical: &Physical) -> Result<(), String> {
                     report: None,
                     until: 0,
                     waits: false,
+                    closed: false,
                     booted: 0,
                     may_replace: None,
                     gone: Vec::new(),
@@ -67,6 +70,12 @@ pub fn check(physical: &Physical) -> Result<(), String> {
                 let newest = Some((boot.clone(), *sequence));
                 if let Some(heard) = executors.get_mut(executor).filter(|heard| heard.report == newest) {
                     heard.until = heard.until.min(at + LEASE_CLOSED_MS);
+                    heard.closed = true;
+                }
+            }
+            Sign::Unanswered(executor) => {
+                if let Some(heard) = executors.get_mut(executor).filter(|heard| !heard.closed) {
+                    heard.until = heard.until.max(at + LEASE_CLOSED_MS);
                 }
             }
             Sign::GivenUp(executor) => {
@@ -100,7 +109,7 @@ impl Heard {
 
     fn replaced(&mut self, at: u64, by: (BootId, u64)) {
         self.gone.extend(self.report.replace(by).map(|(boot, _)| boot));
-        (self.waits, self.until) = (false, at + LEASE_MS);
+        (self.waits, self.closed, self.until) = (false, false, at + LEASE_MS);
     }
 
     fn reported(&mut self, at: u64, boot: &BootId, sequence: u64, earlier: &[BootId]) {
@@ -123,7 +132,6 @@ impl Heard {
             }
         }
         self.report = Some((boot.clone(), sequence));
-        self.waits = false;
-        self.until = at + LEASE_MS;
+        (self.waits, self.closed, self.until) = (false, false, at + LEASE_MS);
     }
 }
