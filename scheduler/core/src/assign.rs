@@ -13,7 +13,7 @@ use crate::environments::Shares;
 use crate::fact::What;
 use crate::held_back::HeldBack;
 use crate::rooms::{Rooms, Warm, is_short};
-use crate::run::{Attempt, Bundle, Run};
+use crate::run::{Attempt, Bundle, Run, Test};
 use crate::sizes::Wanted;
 use crate::state::{Executor, Place};
 use crate::step::Step;
@@ -77,6 +77,15 @@ pub(crate) fn may_go(
 ) -> bool {
     held_back.leaves_any(id, executor, wanted)
         && (!bundle.avoid.contains(id) || !may_go_elsewhere(state, &bundle.avoid, held_back, wanted))
+}
+
+/// Whether nothing of a bundle was seen to run anywhere, nor was lost or missing on the executor.
+fn is_untried(run: &Run, bundle: &Bundle, on: &ExecutorId) -> bool {
+    let is_untried = |test: &Test| {
+        let is_lost_there = test.deaths.iter().any(|death| death.executor == *on);
+        test.executions == 0 && !is_lost_there && !test.missing_on.contains(on)
+    };
+    !bundle.alone && bundle.entries.iter().all(|(test, _)| is_untried(run.test(*test)))
 }
 
 fn has_work(run: &Run) -> bool {
@@ -212,7 +221,8 @@ impl<'a> Work<'a> {
         Some(self.give(bundle, &wanted, place, rooms))
     }
 
-    /// Of what was never executed, if there is any: nothing else would show how tests fare there.
+    /// Of what was never executed, if there is any: nothing else would show how tests fare there. What came to nothing
+    /// there before may have done so because the executor is sick.
     fn shortest_for(
         &self,
         state: &State,
@@ -228,11 +238,13 @@ impl<'a> Work<'a> {
         let goes = |(_, bundle): &(&BundleId, &Bundle)| {
             let wanted = state.wanted_by(run, bundle);
             state.has_room(place, self.id, &wanted, &rooms.promised)
-                && may_go(state, (bundle, &wanted), &self.held_back, place.0, executor)
+                && (may_go(state, (bundle, &wanted), &self.held_back, place.0, executor)
+                    || (self.held_back.leaves_any(place.0, executor, &wanted)
+                        && is_untried(run, bundle, place.0)))
         };
         let length = |(id, bundle): &(&BundleId, &Bundle)| {
             let is_new = bundle.entries.iter().any(|(test, _)| run.test(*test).executions == 0);
-            (bundle.alone, !is_new, bundle.predicted_us, **id)
+            (bundle.alone, !is_new, bundle.avoid.contains(place.0), bundle.predicted_us, **id)
         };
         let shortest = run.pending.iter().filter(waits).filter(goes).min_by_key(length);
         shortest.map(|(id, bundle)| (*id, bundle))

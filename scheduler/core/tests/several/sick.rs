@@ -246,6 +246,33 @@ fn on_trial_is_the_shortest_bundle_that_waits() {
 }
 
 #[test]
+fn what_came_back_from_an_executor_may_be_its_trial() {
+    let mut world = world(0, 3, &["b"]);
+    let (mut facts, mut rounds) = (Vec::new(), 0);
+    while world.state.runs[&run()].sick.values().all(|signs| signs.cordon.is_none()) {
+        facts.extend(all_come_back(&mut world, "b"));
+        rounds += 1;
+        assert!(rounds < 9, "{facts:?}");
+    }
+    let pending = &world.state.runs[&run()].pending;
+    let b = "b".parse().unwrap();
+    assert!(
+        pending.iter().all(|(_, bundle)| bundle.avoid.contains(&b)),
+        "it has seen all that waits: {pending:?}"
+    );
+    let mut given_in = |seconds| {
+        let mut facts = Vec::new();
+        for _ in 0..seconds {
+            world.now = world.now + Duration::from_secs(1);
+            facts.extend(world.step(Event::Tick).0);
+            ["a", "b"].iter().for_each(|executor| facts.extend(world.report(executor, &[])));
+        }
+        given(&facts, "b")
+    };
+    assert_eq!([given_in(29), given_in(1)], [0, 1]);
+}
+
+#[test]
 fn an_executor_where_most_tests_fail_is_cordoned_if_that_is_no_chance() {
     let mut world = world(0, 100, &["b", "c", "d"]);
     let facts = play(&mut world, &["a", "b", "c", "d"], 40, FAILS);
