@@ -18,13 +18,14 @@ use crate::{Effect, Event, WorkerId};
 pub struct Settings {
     /// How long a worker may take to start, to discover, and to collect a file, if its run does not say.
     pub start_limit: Duration,
-    /// How much work a worker gets ahead of the test that runs.
+    /// How much work a worker gets ahead of the test that runs. What it has nobody can take back, so nothing goes ahead
+    /// that is only guessed to be short: without a history a test is predicted to take 50 ms.
     pub ahead: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { start_limit: Duration::from_secs(600), ahead: Duration::from_millis(50) }
+        Settings { start_limit: Duration::from_secs(600), ahead: Duration::from_millis(49) }
     }
 }
 
