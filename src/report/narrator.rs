@@ -272,7 +272,11 @@ impl Narrator {
         let attempts = count(attempts, "attempt");
         let shown = match sickness {
             Sickness::NothingStarts => {
-                format!("{attempts} in a row came back with nothing done, while {elsewhere} began elsewhere")
+                let others = match elsewhere {
+                    0 => "from another executor nothing came back".to_owned(),
+                    began => format!("{began} began elsewhere"),
+                };
+                format!("{attempts} in a row came back with nothing done, while {others}")
             }
             Sickness::TestsFail => {
                 format!("in {attempts} in a row most tests failed, while {elsewhere} went well elsewhere")

@@ -292,6 +292,14 @@ fn a_run_without_executors_says_so() {
     let (half, begun) = (script::first_half(), vec![script::first_half().remove(0)]);
     let mut decided = script::green();
     decided.pop();
+    let mut restarted = super::around::tally(&half);
+    restarted.slots_there = Some(0);
+    restarted.standing = Some(Standing { next: 3, ..Standing::default() });
+    let text = super::around::explained_tally(&restarted);
+    assert!(
+        text.contains("it has not ended; the executors that have its tests are not heard of\n"),
+        "{text}"
+    );
     for (script, slots, because) in [
         (&half, Some(0), "it has not ended, and no executor is there any more\n"),
         (&half, Some(4), "it has not ended; 4 slots are there\n"),

@@ -104,7 +104,12 @@ pub fn explain_run(out: &mut impl Write, form: Form, tally: &Tally) -> io::Resul
     coverage(out, tally)?;
     if tally.losses.taken_back > 0 {
         let tests = count(tally.losses.taken_back, "unstarted test");
-        writeln!(out, "    {tests} went from their slots to others")?;
+        let moved = if tally.losses.taken_back == 1 {
+            "was moved to another slot"
+        } else {
+            "were moved to other slots"
+        };
+        writeln!(out, "    {tests} {moved}")?;
     }
     for (executor, cause, why) in &tally.losses.drained {
         writeln!(
@@ -224,6 +229,9 @@ fn because(tally: &Tally) -> String {
         (None, _) => match tally.slots_there {
             Some(0) if tally.losses.discoveries.is_empty() => {
                 "it has not begun: no executor is there".to_owned()
+            }
+            Some(0) if tally.standing.as_ref().is_some_and(|of| of.running + of.next > 0) => {
+                "it has not ended; the executors that have its tests are not heard of".to_owned()
             }
             Some(0) => "it has not ended, and no executor is there any more".to_owned(),
             Some(_) if tally.losses.discoveries.is_empty() => {
