@@ -12,6 +12,7 @@ mod controllers;
 mod corners;
 mod coverage;
 mod dashboards;
+mod disk;
 mod doctor;
 mod drain;
 mod engine;

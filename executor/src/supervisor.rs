@@ -150,6 +150,7 @@ impl Supervisor {
             surviving,
             directory_left: removed.err().map(|error| error.to_string()),
             out_of_memory: None,
+            over_disk: None,
             left,
         }
     }

@@ -106,6 +106,7 @@ fn service(
         memory_kib: table.parsed("memory", memory::parse_kib)?,
         millicpus: table.parsed("cpus", cpus)?,
         pids: table.number("pids", 1..=4_194_304)?.unwrap_or(Limits::default().pids),
+        disk_kib: table.parsed("disk", memory::parse_kib)?,
     };
     let rights = Rights {
         user: table.text("user")?,
@@ -282,6 +283,7 @@ mod tests {
             memory = "512MiB"
             cpus = "1.5"
             pids = 200
+            disk = "2GiB"
             user = "postgres"
             capabilities = ["CHOWN"]
             read-only = true
@@ -327,7 +329,12 @@ mod tests {
             template: false,
             reset: Vec::new(),
             depends_on: Vec::new(),
-            limits: Limits { memory_kib: Some(512 << 10), millicpus: Some(1500), pids: 200 },
+            limits: Limits {
+                memory_kib: Some(512 << 10),
+                millicpus: Some(1500),
+                pids: 200,
+                disk_kib: Some(2 << 20),
+            },
             rights: Rights {
                 user: Some("postgres".to_owned()),
                 capabilities: vec!["CHOWN".to_owned()],

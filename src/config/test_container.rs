@@ -20,6 +20,7 @@ pub fn read(table: &mut Reader) -> anyhow::Result<Option<TestContainer>> {
     let read_only = table.truth("read-only")?;
     let (memory_kib, millicpus) = (table.parsed("memory", memory::parse_kib)?, table.parsed("cpus", cpus)?);
     let pids = table.number("pids", 1..=4_194_304)?;
+    let disk_kib = table.parsed("disk", memory::parse_kib)?;
     let Some(image) = image else {
         let given = [
             ("python", python.is_some()),
@@ -30,6 +31,7 @@ pub fn read(table: &mut Reader) -> anyhow::Result<Option<TestContainer>> {
             ("memory", memory_kib.is_some()),
             ("cpus", millicpus.is_some()),
             ("pids", pids.is_some()),
+            ("disk", disk_kib.is_some()),
         ];
         return match given.iter().find(|(_, is_given)| *is_given) {
             Some((key, _)) => Err(table.refuse(key, NEEDS_IMAGE)),
@@ -41,7 +43,7 @@ pub fn read(table: &mut Reader) -> anyhow::Result<Option<TestContainer>> {
         python: python.unwrap_or_else(|| PYTHON.to_owned()),
         tmpfs: tmpfs.unwrap_or_default(),
         network: network.unwrap_or_default(),
-        limits: Limits { memory_kib, millicpus, pids: pids.unwrap_or(Limits::default().pids) },
+        limits: Limits { memory_kib, millicpus, pids: pids.unwrap_or(Limits::default().pids), disk_kib },
         capabilities: capabilities.unwrap_or_default(),
         read_only: read_only.unwrap_or(false),
     }))
@@ -78,13 +80,18 @@ mod tests {
         };
         assert_eq!(container(""), least);
         let more = "python = '/opt/bin/python'\nnetwork = 'egress'\ntmpfs = ['/tmp']\nmemory = '1GiB'\n\
-                    cpus = '2'\npids = 50\ncapabilities = ['SYS_PTRACE']\nread-only = true";
+                    cpus = '2'\npids = 50\ndisk = '2GiB'\ncapabilities = ['SYS_PTRACE']\nread-only = true";
         let all = TestContainer {
             image: "shop:1".to_owned(),
             python: "/opt/bin/python".to_owned(),
             tmpfs: vec!["/tmp".to_owned()],
             network: Network::Egress,
-            limits: Limits { memory_kib: Some(1 << 20), millicpus: Some(2000), pids: 50 },
+            limits: Limits {
+                memory_kib: Some(1 << 20),
+                millicpus: Some(2000),
+                pids: 50,
+                disk_kib: Some(2 << 20),
+            },
             capabilities: vec!["SYS_PTRACE".to_owned()],
             read_only: true,
         };

@@ -23,7 +23,8 @@ impl Measured {
             RunEvent::TestFinished { result, executor, slot, .. } => {
                 self.executed.insert(result.test);
                 let place = (executor.clone(), *slot);
-                let dies = [TestCause::Crashed, TestCause::TimedOut, TestCause::OverMemory];
+                let dies =
+                    [TestCause::Crashed, TestCause::TimedOut, TestCause::OverMemory, TestCause::OverDisk];
                 match result.cause.is_some_and(|cause| dies.contains(&cause)) {
                     true => drop(self.untold.remove(&place)),
                     false => self.untold.entry(place).or_default().push(result.test),

@@ -5,10 +5,26 @@ use seagull_domain::{AttemptId, EndCause, Entry, InfraCause, Record, SlotIndex, 
 use crate::excerpt::ends;
 use crate::slot::{Death, Phase, Worker, past_start_limit};
 use crate::state::State;
-use crate::{Exit, Failure};
+use crate::{Exit, Failure, Over};
 
 /// An end by SIGINT.
 const INTERRUPTED: &str = "signal 2";
+
+impl Over {
+    fn cause(self) -> TestCause {
+        match self {
+            Over::Memory(_) => TestCause::OverMemory,
+            Over::Disk => TestCause::OverDisk,
+        }
+    }
+
+    fn peak_kib(self) -> u64 {
+        match self {
+            Over::Memory(kib) => kib,
+            Over::Disk => 0,
+        }
+    }
+}
 
 impl State {
     /// The whole tree is gone. The test that ran has failed, unless it was stopped; what was fed goes back. A worker
@@ -83,14 +99,14 @@ impl State {
             // The test that it was killed for ended after all, just before; the next one is not to blame.
             (Phase::Dying(_), _) => return,
             _ if worker.is_between_tests() => return,
-            _ if exit.over_memory.is_some() => (TestCause::OverMemory, exit.how.clone()),
+            _ if let Some(over) = exit.over => (over.cause(), exit.how.clone()),
             (_, running) => {
                 let collects = running.is_none() && worker.collecting;
                 let at = if collects { " while collecting the test's file" } else { "" };
                 (TestCause::Crashed, format!("crashed: the worker ended with {}{at}", exit.how))
             }
         };
-        let peak_kib = exit.over_memory.filter(|_| cause == TestCause::OverMemory).unwrap_or(0);
+        let peak_kib = exit.over.filter(|over| over.cause() == cause).map_or(0, Over::peak_kib);
         self.fail_running(slot, entry, cause, Failure { text: exit.text, peak_kib, ..message.into() });
     }
 

@@ -22,6 +22,6 @@ mod worker;
 pub use attempt::Attempt;
 pub use excerpt::last_lines;
 pub use leave::{Leaving, Notice};
-pub use message::{Effect, Event, Exit, Failure, NodeOrder, Renewal, Start, WorkerEvent, WorkerId};
+pub use message::{Effect, Event, Exit, Failure, NodeOrder, Over, Renewal, Start, WorkerEvent, WorkerId};
 pub use slot::{Death, Phase, Slot, Worker};
 pub use state::{Settings, State};

@@ -185,20 +185,22 @@ pub struct Exit {
     /// The end of what it wrote outside any test, and where it lies.
     pub words: String,
     pub text: Option<TextRef>,
-    /// Set where it was killed because its sandbox had no more memory left than it may have: how much of it was taken.
-    pub over_memory: Option<u64>,
+    /// Set where it was killed because its sandbox had more of something than it may have.
+    pub over: Option<Over>,
+}
+
+/// What a sandbox had too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// So much memory was taken, in KiB.
+    Memory(u64),
+    Disk,
 }
 
 impl Exit {
     /// How it ended, where nothing else is known of it.
     pub fn of(how: impl Into<String>) -> Exit {
-        Exit {
-            how: how.into(),
-            importing: String::new(),
-            words: String::new(),
-            text: None,
-            over_memory: None,
-        }
+        Exit { how: how.into(), importing: String::new(), words: String::new(), text: None, over: None }
     }
 
     /// The file that it was at, after these words; nothing where there is none.

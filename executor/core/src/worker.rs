@@ -276,7 +276,8 @@ impl State {
     }
 
     fn result(&mut self, attempt: AttemptId, entry: &Entry, result: TestResult) {
-        if matches!(result.cause, Some(TestCause::Crashed | TestCause::TimedOut | TestCause::OverMemory)) {
+        let ends = [TestCause::Crashed, TestCause::TimedOut, TestCause::OverMemory, TestCause::OverDisk];
+        if result.cause.is_some_and(|cause| ends.contains(&cause)) {
             self.explain(attempt);
         }
         if let Some(state) = self.attempts.get_mut(&attempt).filter(|_| entry.relation != 0) {

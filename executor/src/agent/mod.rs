@@ -14,6 +14,7 @@ mod left;
 mod link;
 mod logs;
 mod output;
+mod over;
 mod reader;
 mod starts;
 mod worker;

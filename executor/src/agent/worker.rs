@@ -24,6 +24,7 @@ use super::left;
 use super::link::Link;
 use super::logs::Logs;
 use super::output::{self, Followed, Stage};
+use super::over::over;
 use super::starts::FailedStarts;
 use crate::docker::{Holder, Keeper, Services};
 use crate::sandbox::{self, End, Handle, Home, OutOfMemory, ProcessSandbox};
@@ -274,28 +275,11 @@ impl Launched {
         let words = self.voice.secrets.hidden_in(tail(&log, LAST_WORDS));
         let text = self.voice.log(&words);
         let _ = std::fs::remove_file(&log);
-        let is_over = exit.out_of_memory == Some(OutOfMemory::Limit);
-        let over_memory = is_over.then_some(exit.usage.peak_bytes / 1024);
-        let end = if is_over { self.over_memory(&exit) } else { exit.end.to_string() };
+        let over = over(&self.voice, &exit);
+        let end = over.as_ref().map_or_else(|| exit.end.to_string(), |(_, how)| how.clone());
+        let over = over.map(|(over, _)| over);
         let how = heard.map_or_else(|reason| format!("{end}: {reason}"), |()| end.clone());
-        Exit { how, importing: self.voice.at_which_file(), words, text, over_memory }
-    }
-
-    /// Its container had no more memory than this.
-    fn over_memory(&self, exit: &sandbox::Exit) -> String {
-        let of = self.voice.start.surroundings;
-        let environment = self.voice.context.definition(of).ok().flatten();
-        let name = environment.as_ref().map_or("", |environment| &environment.name);
-        let container =
-            environment.as_ref().and_then(|environment| environment.environment.container.as_ref());
-        let limit = container.and_then(|container| container.limits.memory_kib);
-        let [limit, peak] =
-            [limit.map(|kib| kib >> 10), Some(exit.usage.peak_bytes >> 20).filter(|peak| *peak > 0)]
-                .map(|mib| mib.map(|mib| format!("{mib} MiB")));
-        let peak = peak.map(|peak| format!(", with a peak of {peak}")).unwrap_or_default();
-        let limit = limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
-        let twice = if of.larger { ", twice what is set" } else { "" };
-        format!("over its memory limit{limit}{twice}: killed{peak}; [environment.{name}] memory sets it")
+        Exit { how, importing: self.voice.at_which_file(), words, text, over }
     }
 
     /// What ended its worker has failed.

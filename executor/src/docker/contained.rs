@@ -9,17 +9,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustix::process::{Signal, getegid, geteuid};
-use seagull_domain::Definition;
+use seagull_domain::{Definition, Limits};
 use tokio::sync::mpsc;
 
 use super::container::container_name;
+use super::disk;
 use super::engine::{Engine, Seen};
 use super::error::{Error, LINES};
 use super::labels::Labels;
 use super::ready::KILLED;
 use super::running::{AGAIN, TRIES, end};
 use super::sandbox::Reach;
-use super::test_container::{Given, TESTS, body, overlay, writable};
+use super::test_container::{Given, TESTS, body, declared, overlay, writable};
 use super::vault;
 use crate::remove::remove_trees;
 use crate::sandbox::{End, Exit, Handle, Order, OutOfMemory, Sandbox, Spec};
@@ -50,6 +51,15 @@ impl Contained {
         self.definition.environment.container.as_ref().map_or("", |container| &container.python)
     }
 
+    fn limits(&self) -> Limits {
+        self.definition
+            .environment
+            .container
+            .as_ref()
+            .map(|container| container.limits.clone())
+            .unwrap_or_default()
+    }
+
     pub(super) fn name(&self) -> String {
         container_name(&self.labels, TESTS)
     }
@@ -66,6 +76,8 @@ impl Contained {
         let container = self.definition.environment.container.clone().unwrap_or_default();
         let image = self.engine.image(&container.image).await?;
         let volumes = &image.map(|image| image.volumes).unwrap_or_default()[..];
+        let table = format!("environment.{}", self.definition.name);
+        disk::bounds(&table, &container.limits, declared(&container, volumes))?;
         let has_secrets = !self.secrets.variables().is_empty();
         if has_secrets {
             let kept = vault::keep(&self.labels, TESTS, &self.secrets);
@@ -94,6 +106,11 @@ impl Sandbox for Contained {
     }
 }
 
+/// The end of one whose first process was killed.
+fn signalled() -> End {
+    End::Signal(Signal::KILL.as_raw())
+}
+
 struct Attendant {
     engine: Engine,
     name: String,
@@ -115,9 +132,12 @@ impl Attendant {
 
     /// Until nothing runs in it.
     async fn stand_by(&self, mut orders: mpsc::UnboundedReceiver<Order>) -> Exit {
-        let mut killed = false;
+        let (mut killed, mut over_disk) = (false, None);
+        let limits = self.of.limits();
+        let [upper, _] = writable(&self.spec);
         let ended = end(&self.engine, &self.name);
-        tokio::pin!(ended);
+        let over = disk::over(&self.engine, &self.name, &limits, Some(&upper));
+        tokio::pin!(ended, over);
         let ended = loop {
             tokio::select! {
                 ended = &mut ended => break ended,
@@ -125,9 +145,16 @@ impl Attendant {
                     killed = matches!(order, Some(Order::Kill) | None);
                     self.pass_on(order).await;
                 }
+                written = &mut over, if !killed => {
+                    (killed, over_disk) = (true, Some(written));
+                    self.pass_on(Some(Order::Kill)).await;
+                }
             }
         };
-        self.exit(ended, killed).await
+        let exit = self.exit(ended, killed).await;
+        // One that has ended by itself meanwhile was not killed for it.
+        let over_disk = over_disk.filter(|_| exit.end == signalled() && exit.out_of_memory.is_none());
+        Exit { over_disk, ..exit }
     }
 
     /// An order to what has ended changes nothing.
@@ -160,7 +187,6 @@ impl Attendant {
             return exit;
         }
         self.log(said);
-        let signalled = || End::Signal(Signal::KILL.as_raw());
         match self.engine.inspect(&self.name).await {
             Ok(Seen { out_of_memory: true, .. }) => {
                 Exit { out_of_memory: Some(OutOfMemory::Limit), ..Exit::of(signalled()) }

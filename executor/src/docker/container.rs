@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(host.cap_add, Some(Vec::new()));
         assert_eq!(host.security_opt, Some(vec!["no-new-privileges".to_owned()]));
         assert_eq!((host.pids_limit, host.memory, host.nano_cpus), (Some(1024), None, None));
-        let limits = Limits { memory_kib: Some(2048), millicpus: Some(1500), pids: 9 };
+        let limits = Limits { memory_kib: Some(2048), millicpus: Some(1500), pids: 9, disk_kib: None };
         let rights = Rights { capabilities: vec!["CHOWN".to_owned()], read_only: true, user: None };
         let service = Service { limits, rights, ..Service::default() };
         let host = body("pg", &service, &labels(), &Base::default(), &[]).host_config.unwrap();

@@ -21,7 +21,8 @@ use bollard::models::{
     VolumeCreateRequest,
 };
 use bollard::query_parameters::{
-    CreateContainerOptions, CreateImageOptions, KillContainerOptions, LogsOptions, WaitContainerOptions,
+    CreateContainerOptions, CreateImageOptions, InspectContainerOptions, KillContainerOptions, LogsOptions,
+    WaitContainerOptions,
 };
 use tokio::sync::RwLock;
 use tokio_stream::{Stream, StreamExt};
@@ -237,6 +238,14 @@ impl Engine {
             address: endpoints.values().find_map(|endpoint| endpoint.ip_address.as_ref()?.parse().ok()),
             published: published.collect(),
         })
+    }
+
+    /// How much is in the layer of a container that is its own, in bytes: the engine goes through it.
+    pub async fn written(&self, container: &str) -> Result<u64, Error> {
+        let what = refused(&format!("measure the container {container}"));
+        let options = InspectContainerOptions { size: true };
+        let found = self.docker.inspect_container(container, Some(options)).await.map_err(what)?;
+        Ok(found.size_rw.and_then(|size| u64::try_from(size).ok()).unwrap_or(0))
     }
 
     /// Waits for the end of a container; its exit code.

@@ -30,6 +30,8 @@ pub enum Error {
     Line { service: String, be: &'static str, line: String, how: String, said: String },
     /// What tests in a container are shown cannot be made here.
     Directory { why: String },
+    /// What is in these volumes would not be counted.
+    Unbounded { table: String, volumes: String },
     /// What a service is once it is prepared cannot be saved.
     Template { service: String, why: String },
 }
@@ -67,6 +69,12 @@ impl Error {
             Error::Directory { why } => {
                 write!(f, "the directories of the tests' container cannot be made: {why}")
             }
+            Error::Unbounded { table, volumes } => {
+                write!(
+                    f,
+                    "[{table}] disk cannot be seen to: its image declares volumes, {volumes}, which nobody measures"
+                )
+            }
             Error::Template { service, why } => write!(f, "{service} cannot be a template: {why}"),
         }
     }
@@ -78,6 +86,11 @@ impl Error {
                 (why, Some("start Docker, or say where it is with DOCKER_HOST=unix:///PATH".to_owned()))
             }
             Error::Unguarded { .. } | Error::Directory { .. } => return None,
+            Error::Unbounded { table, volumes } => {
+                return Some(format!(
+                    "[{table}] tmpfs = [{volumes}] has them in memory; have it write elsewhere what is to be on the disk"
+                ));
+            }
             Error::Refused { why, .. } => (why, None),
             Error::Image { image, why } => (
                 why,

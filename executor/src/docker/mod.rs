@@ -9,6 +9,7 @@ mod address;
 mod contained;
 mod container;
 mod credentials;
+mod disk;
 mod engine;
 mod error;
 mod guard;

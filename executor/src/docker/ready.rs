@@ -10,6 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_stream::StreamExt;
 
+use super::disk;
 use super::engine::{Engine, Seen};
 use super::error::{Error, LINES};
 use super::listening;
@@ -64,6 +65,8 @@ pub async fn end_of(
     let code = code.or(seen.as_ref().and_then(|seen| seen.code));
     let how = if seen.is_some_and(|seen| seen.out_of_memory) {
         "it was killed over its memory limit".to_owned()
+    } else if let Some(how) = disk::killed(engine, container, &service.limits).await {
+        how
     } else if code == Some(KILLED) && service.limits.memory_kib.is_some() {
         // The engine hears of the kernel's kill by an event that may come after the end, or never.
         format!("it was killed (exit code {KILLED}), probably over its memory limit")

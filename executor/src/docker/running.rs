@@ -8,6 +8,7 @@ use std::time::Duration;
 use seagull_domain::{Definition, ImageUsed, Scope, Service, SlotNumber};
 use tokio::task::JoinSet;
 
+use super::disk;
 use super::engine::Engine;
 use super::error::Error;
 use super::lines::Lines;
@@ -119,9 +120,19 @@ impl Services {
     }
 
     async fn end_of(&self, name: &str) -> Error {
-        match end(&self.engine, &self.sandbox.container(name)).await {
-            Ok(()) => self.gone(name).await,
-            Err(error) => error,
+        let (engine, container) = (&self.engine, self.sandbox.container(name));
+        let limits = &self.definition.services[name].limits;
+        tokio::select! {
+            ended = end(engine, &container) => match ended {
+                Ok(()) => self.gone(name).await,
+                Err(error) => error,
+            },
+            written = disk::over(engine, &container, limits, None) => {
+                // Whoever shares it is to have another.
+                let _ = engine.signal(&container, "SIGKILL").await;
+                let (how, log) = disk::end_of(engine, &container, limits, written).await;
+                Error::Gone { service: name.to_owned(), how, log }
+            }
         }
     }
 

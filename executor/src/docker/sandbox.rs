@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::address::{Address, variables};
 use super::container::{Base, body, container_name, kept, network_name};
+use super::disk;
 use super::engine::{Engine, Image, Seen, refused};
 use super::error::Error;
 use super::labels::{Filter, Labels};
@@ -282,17 +283,29 @@ impl Start {
         self.secrets(&name, service)?;
         let volumes = images.get(&service.image).map(|image| image.volumes.clone()).unwrap_or_default();
         let own = Base { image: self.own_name(&service.image), volumes, template: false };
-        let seen = if service.template {
-            let image = self.template(&name, &own, &images).await?;
-            self.begin(&name, &Base { image, template: true, ..own }).await?
-        } else {
-            let seen = self.begin(&name, &own).await?;
-            self.prepare(&name).await?;
-            seen
+        disk::bounds(&format!("services.{name}"), &service.limits, kept(service, &own.volumes))?;
+        let container = container_name(&self.labels, &name);
+        let seen = tokio::select! {
+            seen = self.made(&name, own, &images) => seen?,
+            written = disk::over(&self.engine, &container, &service.limits, None) => {
+                let (how, log) = disk::end_of(&self.engine, &container, &service.limits, written).await;
+                return Err(Error::Ended { service: name, how, log });
+            }
         };
         let address = self.reach.address(&name, service, &seen);
         (self.tell)(Progress::Ready { service: name.clone(), address: address.clone() });
         Ok((name, address))
+    }
+
+    /// A service is ready and prepared.
+    async fn made(&self, name: &str, own: Base, images: &Arc<Images>) -> Result<Seen, Error> {
+        if self.definition.services[name].template {
+            let image = self.template(name, &own, images).await?;
+            return self.begin(name, &Base { image, template: true, ..own }).await;
+        }
+        let seen = self.begin(name, &own).await?;
+        self.prepare(name).await?;
+        Ok(seen)
     }
 
     /// A service is ready.

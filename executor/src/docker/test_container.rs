@@ -66,7 +66,6 @@ pub fn body(container: &TestContainer, spec: &Spec, given: &Given) -> ContainerC
 /// All at the paths that they have on this machine.
 fn mounts(container: &TestContainer, spec: &Spec, given: &Given) -> Vec<Mount> {
     let own = given.labels.on(None);
-    let declared = given.volumes.iter().filter(|path| !container.tmpfs.contains(path));
     let at = |path: &Path, read_only| shown(path, &path.to_string_lossy(), read_only);
     let secrets = vault::path(given.labels, TESTS);
     let secrets = given.has_secrets.then(|| shown(&secrets, vault::INSIDE, true));
@@ -74,7 +73,16 @@ fn mounts(container: &TestContainer, spec: &Spec, given: &Given) -> Vec<Mount> {
     let fixed = [tree, at(&spec.directories[0], true), at(&spec.log, false)];
     let fixed = fixed.into_iter().chain(given.hidden.map(empty));
     let fixed = fixed.chain(spec.shared.iter().map(|path| at(path, false)));
-    declared.map(|path| volume(None, path, &own, true)).chain(fixed).chain(secrets).collect()
+    declared(container, given.volumes)
+        .map(|path| volume(None, path, &own, true))
+        .chain(fixed)
+        .chain(secrets)
+        .collect()
+}
+
+/// The volumes of its image that are volumes there too.
+pub fn declared<'a>(container: &TestContainer, volumes: &'a [String]) -> impl Iterator<Item = &'a String> {
+    volumes.iter().filter(|path| !container.tmpfs.contains(path))
 }
 
 /// In memory, and nothing is ever there.
@@ -143,7 +151,7 @@ mod tests {
 
     #[test]
     fn it_may_do_no_more_than_is_written_and_is_whoever_its_executor_is() {
-        let limits = Limits { memory_kib: Some(2048), millicpus: Some(1500), pids: 9 };
+        let limits = Limits { memory_kib: Some(2048), millicpus: Some(1500), pids: 9, disk_kib: None };
         let container = TestContainer { limits, read_only: true, ..TestContainer::default() };
         let labels = labels();
         let asked = body(&container, &spec(), &given(&labels));

@@ -19,6 +19,9 @@ pub struct Exit {
     /// Whether the kernel has killed something of it for want of memory; only where somebody counts.
     #[serde(default)]
     pub out_of_memory: Option<OutOfMemory>,
+    /// How much was written in it, in bytes, where it was killed because that was more than it may have.
+    #[serde(default)]
+    pub over_disk: Option<u64>,
     /// What was still there a moment after the main process had ended by itself, and was killed.
     #[serde(default)]
     pub left: Vec<Left>,
@@ -77,6 +80,7 @@ impl Exit {
             surviving: 0,
             directory_left: None,
             out_of_memory: None,
+            over_disk: None,
             left: Vec::new(),
         }
     }

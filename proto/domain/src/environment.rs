@@ -95,11 +95,14 @@ pub struct Limits {
     pub millicpus: Option<u32>,
     /// Processes and threads.
     pub pids: u32,
+    /// What it may have written at a time, but for what is in memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_kib: Option<u64>,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { memory_kib: None, millicpus: None, pids: 1024 }
+        Limits { memory_kib: None, millicpus: None, pids: 1024, disk_kib: None }
     }
 }
 

@@ -253,15 +253,23 @@ pub enum Evidence {
     AfterDecision,
     /// Its test was over its memory limit, and runs again in a larger slot, with twice the memory.
     FirstMemoryKill,
+    /// The same of its disk limit.
+    FirstDiskKill,
 }
 
 impl Evidence {
+    /// Whether it was over a limit, and runs again with more.
+    pub fn is_first_kill(self) -> bool {
+        matches!(self, Evidence::FirstMemoryKill | Evidence::FirstDiskKill)
+    }
+
     /// The word for it in events and reports.
     pub fn word(self) -> &'static str {
         match self {
             Evidence::Predecessor => "predecessor",
             Evidence::AfterDecision => "after_decision",
             Evidence::FirstMemoryKill => "first_memory_kill",
+            Evidence::FirstDiskKill => "first_disk_kill",
         }
     }
 }

@@ -29,6 +29,8 @@ pub enum TestCause {
     TimedOut,
     /// The test was over its memory limit, in the larger slot too.
     OverMemory,
+    /// Its sandbox had written more than it may while the test ran, in the larger slot too.
+    OverDisk,
     /// The test kills the executors it runs on.
     Poison,
 }
@@ -190,6 +192,7 @@ words!(TestCause {
     Crashed => "crashed",
     TimedOut => "timed out",
     OverMemory => "over its memory limit",
+    OverDisk => "over its disk limit",
     Poison => "poison",
 });
 words!(InfraCause {

@@ -18,7 +18,7 @@ pub struct Resources {
 pub struct Size {
     /// Of each worker.
     pub ordinary: Resources,
-    /// With twice the memory for its tests, where that is limited.
+    /// With twice the memory and disk for its tests, where either is limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub larger: Option<Resources>,
     /// What its workers share on an executor, which is there once.
@@ -74,7 +74,10 @@ impl Size {
         let tests = limits.fold(Resources::default(), Resources::and);
         let ordinary = services.fold(tests, Resources::and);
         let more = Resources { memory_kib: tests.memory_kib, millicpus: 0 };
-        let larger = (more.memory_kib > 0).then(|| ordinary.and(more));
+        let is_limited = |limits: &Limits| limits.memory_kib.is_some() || limits.disk_kib.is_some();
+        let is_limited =
+            environment.container.as_ref().is_some_and(|container| is_limited(&container.limits));
+        let larger = is_limited.then(|| ordinary.and(more));
         Size { ordinary, larger, shared }
     }
 }
@@ -100,11 +103,13 @@ impl Definition {
         Size::of(&self.environment, own.into_iter().map(of), shared)
     }
 
-    /// The same for a larger slot: its tests have twice the memory.
+    /// The same for a larger slot: its tests have twice the memory and disk.
     #[must_use]
     pub fn larger(mut self) -> Definition {
         if let Some(container) = &mut self.environment.container {
-            container.limits.memory_kib = container.limits.memory_kib.map(|kib| kib.saturating_mul(2));
+            let limits = &mut container.limits;
+            let twice = |kib: Option<u64>| kib.map(|kib| kib.saturating_mul(2));
+            (limits.memory_kib, limits.disk_kib) = (twice(limits.memory_kib), twice(limits.disk_kib));
         }
         self
     }
@@ -121,7 +126,7 @@ mod tests {
 
     #[test]
     fn an_environment_needs_what_is_written_of_all_in_it() {
-        let limits = |memory_kib, millicpus| Limits { memory_kib, millicpus, pids: 9 };
+        let limits = |memory_kib, millicpus| Limits { memory_kib, millicpus, pids: 9, disk_kib: None };
         let service = |limits| Service { limits, ..Service::default() };
         let mut suite = Suite::default();
         suite.services.insert("pg".into(), service(limits(Some(100), Some(500))));

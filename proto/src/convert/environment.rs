@@ -32,6 +32,7 @@ impl From<TestContainer> for v1::TestContainer {
             memory_kib: container.limits.memory_kib,
             millicpus: container.limits.millicpus,
             pids: container.limits.pids,
+            disk_kib: container.limits.disk_kib,
             capabilities: container.capabilities,
             read_only: container.read_only,
         }
@@ -65,6 +66,7 @@ impl TryFrom<v1::TestContainer> for TestContainer {
                 memory_kib: service::memory_of(message.memory_kib, "TestContainer.memory_kib")?,
                 millicpus: service::cpus_of(message.millicpus, "TestContainer.millicpus")?,
                 pids: service::some(message.pids, limits::PIDS, "TestContainer.pids")?,
+                disk_kib: service::memory_of(message.disk_kib, "TestContainer.disk_kib")?,
             },
             capabilities: service::capabilities(message.capabilities, "TestContainer.capabilities")?,
             read_only: message.read_only,

@@ -33,6 +33,7 @@ impl From<Service> for v1::Service {
             memory_kib: service.limits.memory_kib,
             millicpus: service.limits.millicpus,
             pids: service.limits.pids,
+            disk_kib: service.limits.disk_kib,
             user: service.rights.user,
             capabilities: service.rights.capabilities,
             read_only: service.rights.read_only,
@@ -94,6 +95,7 @@ impl TryFrom<v1::Service> for Service {
                 memory_kib: memory_of(message.memory_kib, "Service.memory_kib")?,
                 millicpus: cpus_of(message.millicpus, "Service.millicpus")?,
                 pids: some(message.pids, limits::PIDS, "Service.pids")?,
+                disk_kib: memory_of(message.disk_kib, "Service.disk_kib")?,
             },
             rights: Rights {
                 user: user.transpose()?,

@@ -49,7 +49,7 @@ macro_rules! words {
 }
 
 words!(Outcome { Passed, Failed, Skipped });
-words!(TestCause { Assertion, Error, Crashed, TimedOut, OverMemory, Poison });
+words!(TestCause { Assertion, Error, Crashed, TimedOut, OverMemory, OverDisk, Poison });
 words!(InfraCause {
     ExecutorLost,
     SpotNotice,
@@ -69,5 +69,5 @@ words!(DrainState { Absent, Unheard, Asked, Draining });
 words!(Ranking { Failing, Flaky, Slowest, Slower });
 words!(Recall { Idle, PastCap, Drained, Cordoned });
 words!(Role { Run, Predecessor });
-words!(Evidence { Predecessor, AfterDecision, FirstMemoryKill });
+words!(Evidence { Predecessor, AfterDecision, FirstMemoryKill, FirstDiskKill });
 words!(RunVerdict { Passed, Failed, Incomplete, Cancelled });

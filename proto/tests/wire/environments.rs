@@ -50,6 +50,7 @@ impl Source {
             memory_kib: self.maybe(|s| s.within(1, limits::KIB)),
             millicpus: self.maybe(|s| s.small(limits::MILLICPUS - 1) + 1),
             pids: self.small(limits::PIDS - 1) + 1,
+            disk_kib: self.maybe(|s| s.within(1, limits::KIB)),
         }
     }
 
@@ -141,6 +142,7 @@ fn a_service_that_asks_for_what_it_may_not_have_is_refused() {
     bad("Service.memory_kib", |m| m.memory_kib = Some(0));
     bad("Service.millicpus", |m| m.millicpus = Some(0));
     bad("Service.pids", |m| m.pids = 0);
+    bad("Service.disk_kib", |m| m.disk_kib = Some(0));
     bad("Service.user", |m| m.user = Some("x".repeat(257)));
     bad("Service.capabilities", |m| m.capabilities = vec!["ALL".into()]);
     bad("Service.template", |m| (m.template, m.read_only) = (true, true));
@@ -189,6 +191,7 @@ fn a_container_of_tests_that_asks_for_what_it_may_not_have_is_refused() {
     bad("TestContainer.memory_kib", |m, _| m.memory_kib = Some(0));
     bad("TestContainer.millicpus", |m, _| m.millicpus = Some(0));
     bad("TestContainer.pids", |m, _| m.pids = 0);
+    bad("TestContainer.disk_kib", |m, _| m.disk_kib = Some(0));
     bad("TestContainer.capabilities", |m, _| m.capabilities = vec!["ALL".into()]);
     bad("TestContainer.network", |m, suite| {
         m.network = v1::Network::None.into();

@@ -333,7 +333,7 @@ impl Run {
     }
 
     fn record_result(&mut self, attempt: AttemptId, result: &TestResult, evidence: Option<Evidence>) {
-        self.test_mut(result.test).larger |= evidence == Some(Evidence::FirstMemoryKill);
+        self.test_mut(result.test).larger |= evidence.is_some_and(Evidence::is_first_kill);
         if evidence.is_none() {
             self.weigh(attempt, result);
             let test = self.test_mut(result.test);

@@ -180,7 +180,7 @@ impl Step<'_> {
                 Record::Missing { test, .. } => *test,
                 _ => continue,
             };
-            if matches!(evidence, None | Some(Evidence::FirstMemoryKill)) {
+            if evidence.is_none_or(Evidence::is_first_kill) {
                 let origin = Origin { attempt, avoid: avoid.clone(), in_vain: 0 };
                 self.open.push((run.clone(), test, origin));
                 self.tell_copies(run, test);

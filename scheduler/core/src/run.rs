@@ -185,7 +185,7 @@ pub struct Test {
     /// Whether it was failed because it kills executors.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub poison: bool,
-    /// Whether it was over its memory limit, and is to have more.
+    /// Whether it was over its memory or disk limit, and is to have more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub larger: bool,
     /// Executors that could not collect it.

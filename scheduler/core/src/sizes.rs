@@ -1,12 +1,12 @@
 //! Sizes: what something of a run needs of an executor's memory and cores. An executor is given no more than it has: what
-//! does not fit beside the rest waits, and goes nowhere where it is more than all. A test that was over its memory limit
-//! gets one more try in a larger slot, where there is an executor that has the memory.
+//! does not fit beside the rest waits, and goes nowhere where it is more than all. A test that was over its memory or
+//! disk limit gets one more try in a larger slot, where there is an executor that has the memory.
 
 use std::collections::BTreeMap;
 
 use seagull_domain::{
-    EnvironmentNumber, ExecutorId, Outcome, Resources, RunId, Size, SlotIndex, TestCause, TestIndex,
-    TestResult,
+    EnvironmentNumber, Evidence, ExecutorId, Outcome, Resources, RunId, Size, SlotIndex, TestCause,
+    TestIndex, TestResult,
 };
 
 use crate::State;
@@ -59,6 +59,15 @@ impl<'a> Used<'a> {
     }
 }
 
+/// What a result is of a test that was over a limit, if it gets more.
+pub(crate) fn first_kill(result: &TestResult) -> Option<Evidence> {
+    match result.cause {
+        Some(TestCause::OverMemory) => Some(Evidence::FirstMemoryKill),
+        Some(TestCause::OverDisk) => Some(Evidence::FirstDiskKill),
+        _ => None,
+    }
+}
+
 impl Run {
     pub(crate) fn size(&self, environment: EnvironmentNumber) -> Size {
         self.sizes.get(usize::from(environment.0)).copied().unwrap_or_default()
@@ -69,14 +78,14 @@ impl Run {
         self.sized(environment, false)
     }
 
-    /// With twice the memory for its tests, if it is to be larger.
+    /// With twice the memory and disk for its tests, if it is to be larger.
     pub(crate) fn sized(&self, environment: EnvironmentNumber, larger: bool) -> Wanted {
         let size = self.size(environment);
         let needs = size.larger.filter(|_| larger).unwrap_or(size.ordinary);
         Wanted { environment, larger, needs, shared: size.shared }
     }
 
-    /// Whether what ran there could have run with more memory.
+    /// Whether what ran there could have run with more.
     pub(crate) fn lacks_larger(&self, attempt: &Attempt) -> bool {
         !attempt.larger && self.size(attempt.environment).larger.is_some()
     }
@@ -110,10 +119,11 @@ impl State {
         self.executors.iter().any(has_one).then_some(larger)
     }
 
-    /// Whether a result is only the first of a test that is over its memory limit, and there is a larger slot for it.
-    pub(crate) fn is_first_memory_kill(&self, run: &Run, attempt: &Attempt, result: &TestResult) -> bool {
-        let is_over = result.outcome == Outcome::Failed && result.cause == Some(TestCause::OverMemory);
-        is_over && result.last && !attempt.larger && self.larger(run, attempt.environment).is_some()
+    /// What a result is that is only the first of a test that is over a limit, where there is a larger slot for it.
+    pub(crate) fn first_kill(&self, run: &Run, attempt: &Attempt, result: &TestResult) -> Option<Evidence> {
+        let is_first = result.outcome == Outcome::Failed && result.last && !attempt.larger;
+        let kill = first_kill(result).filter(|_| is_first)?;
+        self.larger(run, attempt.environment).map(|_| kill)
     }
 
     /// Whether a place has what a run wants beside what its executor has in other slots.

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use seagull_domain::{Evidence, Record, Role, SuiteError, TestCause, TestIndex};
+use seagull_domain::{Evidence, Record, Role, SuiteError, TestIndex};
 
 use crate::State;
 use crate::run::{Attempt, Run, Status};
+use crate::sizes::first_kill;
 
-/// Said of a test that was over its memory limit, and has no larger slot to go to.
+/// Said of a test that was over its memory or disk limit, and has no larger slot to go to.
 const NO_LARGER: &str = "; no executor has the memory for another try with twice as much";
 
 pub(crate) struct Weighing<'a> {
@@ -26,7 +27,7 @@ impl<'a> Weighing<'a> {
     /// Why a test gets no try in a larger slot, where it would.
     fn with_reason(&self, mut record: Record) -> Record {
         if let Record::Result(result) = &mut record
-            && result.cause == Some(TestCause::OverMemory)
+            && first_kill(result).is_some()
             && self.run.lacks_larger(self.attempt)
         {
             result.message += NO_LARGER;
@@ -34,8 +35,9 @@ impl<'a> Weighing<'a> {
         record
     }
 
-    fn is_first_memory_kill(&self, record: &Record) -> bool {
-        matches!(record, Record::Result(result) if self.state.is_first_memory_kill(self.run, self.attempt, result))
+    fn first_kill(&self, record: &Record) -> Option<Evidence> {
+        let Record::Result(result) = record else { return None };
+        self.state.first_kill(self.run, self.attempt, result)
     }
 
     pub fn weigh(&mut self, record: Record) -> (Record, Option<Evidence>) {
@@ -76,8 +78,7 @@ impl<'a> Weighing<'a> {
             Some(Role::Predecessor) => Some(Evidence::Predecessor),
             None => Some(Evidence::AfterDecision),
             Some(Role::Run) if decided || lost_and_missing || repeated => Some(Evidence::AfterDecision),
-            Some(Role::Run) if self.is_first_memory_kill(&record) => Some(Evidence::FirstMemoryKill),
-            Some(Role::Run) => None,
+            Some(Role::Run) => self.first_kill(&record),
         };
         let record = if evidence.is_none() { self.with_reason(record) } else { record };
         (record, evidence)

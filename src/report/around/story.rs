@@ -386,7 +386,13 @@ impl<'t> Teller<'t> {
         worker.attempt = attempt;
         let limit = self.spec.as_ref().and_then(|spec| spec.worker_memory_kib);
         worker.full |= limit.is_some_and(|limit| result.peak_kib > limit);
-        let dies = [TestCause::Crashed, TestCause::TimedOut, TestCause::OverMemory, TestCause::Poison];
+        let dies = [
+            TestCause::Crashed,
+            TestCause::TimedOut,
+            TestCause::OverMemory,
+            TestCause::OverDisk,
+            TestCause::Poison,
+        ];
         if !result.cause.is_some_and(|cause| dies.contains(&cause)) {
             self.workers.insert(slot, worker);
         }

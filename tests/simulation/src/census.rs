@@ -253,7 +253,8 @@ pub fn met(what: &What) -> Option<&'static str> {
             Some(Evidence::AfterDecision) => Some("met: result after decision"),
             Some(Evidence::Predecessor) => Some("met: predecessor run again"),
             Some(Evidence::FirstMemoryKill) => Some("met: first memory kill"),
-            None => None,
+            // No disk has a bound there.
+            Some(Evidence::FirstDiskKill) | None => None,
         }),
         What::Bundled { alone: true, .. } => Some("met: suspect to run alone"),
         What::Bundled { in_vain: 2.., .. } => Some("met: bundle cut in two"),

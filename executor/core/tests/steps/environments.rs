@@ -4,7 +4,7 @@ use seagull_domain::{
     AttemptId, AttemptState, BundleContents, EndCause, EnvironmentNumber, Hold, ImageUsed, InfraCause,
     Isolation, Kind, Leftover, Record, Resources, SlotIndex, TestCause, TestIndex,
 };
-use seagull_executor_core::{Effect, Event, Exit, Renewal, Settings, State, WorkerEvent, WorkerId};
+use seagull_executor_core::{Effect, Event, Exit, Over, Renewal, Settings, State, WorkerEvent, WorkerId};
 
 use crate::world::{World, contents, entry, exited, feed, finish, gave_back, passed, wanted};
 
@@ -72,12 +72,21 @@ fn a_test_that_takes_more_memory_than_its_sandbox_has_is_charged_with_that() {
     let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
     world.starts(0);
     let how = "over its memory limit of 64 MiB";
-    let exit = Exit { over_memory: Some(99), ..Exit::of(how) };
+    let exit = Exit { over: Some(Over::Memory(99)), ..Exit::of(how) };
     let effects = world.worker(1, WorkerEvent::Exited(exit));
     assert!(matches!(effects[..], [Effect::Start(_)]), "for the next test");
     assert_eq!(world.failures(), [(0, Some(TestCause::OverMemory))]);
     let Some(Record::Result(result)) = world.records().into_iter().next() else { panic!("no result") };
     assert_eq!(result.message, how);
+}
+
+#[test]
+fn a_test_that_writes_more_than_its_sandbox_may_is_charged_with_that() {
+    let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
+    world.starts(0);
+    let exit = Exit { over: Some(Over::Disk), ..Exit::of("over its disk limit") };
+    world.worker(1, WorkerEvent::Exited(exit));
+    assert_eq!(world.failures(), [(0, Some(TestCause::OverDisk))]);
 }
 
 #[test]

@@ -15,7 +15,8 @@ impl Source {
             last: self.coin(),
             outcome: self.pick(&[Outcome::Passed, Outcome::Failed, Outcome::Skipped]),
             detail: self.text(limits::WORD_BYTES),
-            cause: self.maybe(|s| s.pick(&[Assertion, Error, Crashed, TimedOut, OverMemory, Poison])),
+            cause: self
+                .maybe(|s| s.pick(&[Assertion, Error, Crashed, TimedOut, OverMemory, OverDisk, Poison])),
             phases: std::array::from_fn(|_| self.within(0, limits::MICROS)),
             peak_kib: self.within(0, limits::KIB),
             started_at: self.within(0, limits::MOMENT),

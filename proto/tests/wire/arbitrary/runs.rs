@@ -186,7 +186,12 @@ impl Source {
                 executor: self.id(),
                 slot: self.slot(),
                 evidence: self.maybe(|s| {
-                    s.pick(&[Evidence::Predecessor, Evidence::AfterDecision, Evidence::FirstMemoryKill])
+                    s.pick(&[
+                        Evidence::Predecessor,
+                        Evidence::AfterDecision,
+                        Evidence::FirstMemoryKill,
+                        Evidence::FirstDiskKill,
+                    ])
                 }),
             },
             6 => RunEvent::Verdict { test: self.test(), verdict: self.verdict() },

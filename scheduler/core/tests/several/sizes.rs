@@ -136,6 +136,29 @@ fn what_is_over_its_memory_gets_one_try_with_twice_as_much() {
 }
 
 #[test]
+fn what_is_over_its_disk_gets_one_try_with_twice_as_much() {
+    let mut world = running(&[("a", 200, 1)], 1);
+    let over_disk = || match over_memory(0) {
+        Record::Result(result) => {
+            Record::Result(seagull_domain::TestResult { cause: Some(TestCause::OverDisk), ..result })
+        }
+        other => other,
+    };
+    let (first, ..) = live(&world)[0].clone();
+    let facts = comes_to(&mut world, "a", first, over_disk());
+    let evidence = facts.iter().find_map(|what| match what {
+        What::Recorded { records, .. } => records[0].1,
+        _ => None,
+    });
+    assert_eq!((evidence, decided(&facts)), (Some(Evidence::FirstDiskKill), vec![]));
+    world.report("a", &[]);
+    let (second, _, _, larger) = live(&world)[0].clone();
+    assert!(larger);
+    let facts = comes_to(&mut world, "a", second, over_disk());
+    assert_eq!(decided(&facts), [(TestIndex(0), Verdict::Failed)]);
+}
+
+#[test]
 fn where_there_is_no_larger_slot_the_failure_stands_and_says_so() {
     let mut world = running(&[("a", 150, 1)], 1);
     let (first, ..) = live(&world)[0].clone();

@@ -183,6 +183,7 @@ fn told(out: &mut impl Write, form: Form, number: u32, execution: &Execution) ->
         None => return Ok(()),
         Some(Evidence::Predecessor) => "it does not count: it ran again for a test that needs it before it",
         Some(Evidence::FirstMemoryKill) => "it does not count: it runs again with twice the memory",
+        Some(Evidence::FirstDiskKill) => "it does not count: it runs again with twice the disk",
         Some(Evidence::AfterDecision) => "it does not count: the test was decided already",
     };
     writeln!(out, "    {}", form.paint.dim(note))

@@ -127,7 +127,8 @@ pub(super) fn limit(r: &mut Random, run: &mut RunPlan) {
     let mut limited = Vec::new();
     for (number, environment) in (1..).zip(run.spec.suite.environments.values_mut()) {
         if r.chance(700) {
-            let half = Limits { memory_kib: Some(MEMORY_KIB / 2), millicpus: Some(1000), pids: 9 };
+            let half =
+                Limits { memory_kib: Some(MEMORY_KIB / 2), millicpus: Some(1000), pids: 9, disk_kib: None };
             let service = Service { limits: half.clone(), ..Service::default() };
             run.spec.suite.services.insert("db".into(), service);
             environment.services.push("db".into());

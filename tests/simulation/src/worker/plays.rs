@@ -3,7 +3,7 @@
 use seagull_domain::{
     AttemptId, Discovery as Discovered, Outcome, Role, Sickness, SuiteError, TestIndex, TestResult,
 };
-use seagull_executor_core::{Exit, Renewal, WorkerEvent};
+use seagull_executor_core::{Exit, Over, Renewal, WorkerEvent};
 
 use super::{Death, FILE, Finish, Place, Stage};
 use crate::physical::{Ended, Execution, WorkerLife};
@@ -311,7 +311,7 @@ impl World {
         let worker = self.at(place).id;
         let over_memory = self.at(place).over_memory;
         let event = WorkerEvent::Exited(Exit {
-            over_memory: over_memory.then_some(TEST_KIB),
+            over: over_memory.then_some(Over::Memory(TEST_KIB)),
             ..Exit::of("some way")
         });
         self.after(delay + 1, Action::Says { agent: place.0, slot: place.1, worker, event });

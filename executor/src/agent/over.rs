@@ -1,0 +1,43 @@
+//! What a worker was killed for: its sandbox had more of something than it may have.
+
+use seagull_domain::Limits;
+use seagull_executor_core::Over;
+
+use super::worker::Voice;
+use crate::sandbox::{Exit, OutOfMemory};
+
+/// And in words.
+pub(super) fn over(voice: &Voice, exit: &Exit) -> Option<(Over, String)> {
+    let is_over_memory = exit.out_of_memory == Some(OutOfMemory::Limit);
+    if !is_over_memory && exit.over_disk.is_none() {
+        return None;
+    }
+    let of = voice.start.surroundings;
+    let environment = voice.context.definition(of).ok().flatten()?;
+    let limits = environment.environment.container.as_ref().map(|container| container.limits.clone());
+    let limits = limits.unwrap_or_default();
+    let told = |what: &str, limit, taken: &str, bytes| {
+        words(what, (limit, of.larger), (taken, bytes), &environment.name)
+    };
+    let Limits { memory_kib, disk_kib, .. } = limits;
+    Some(match exit.over_disk.filter(|_| !is_over_memory) {
+        Some(bytes) => (Over::Disk, told("disk", disk_kib, "written", bytes)),
+        None => {
+            let peak = exit.usage.peak_bytes;
+            (Over::Memory(peak / 1024), told("memory", memory_kib, "at its peak", peak))
+        }
+    })
+}
+
+fn words(
+    what: &str,
+    (limit_kib, twice): (Option<u64>, bool),
+    (taken, bytes): (&str, u64),
+    environment: &str,
+) -> String {
+    let limit = limit_kib.map(|kib| format!(" of {} MiB", kib >> 10)).unwrap_or_default();
+    let twice = if twice { ", twice what is set" } else { "" };
+    let taken = Some(bytes >> 20).filter(|mib| *mib > 0).map(|mib| format!(", {mib} MiB {taken}"));
+    let taken = taken.unwrap_or_default();
+    format!("over its {what} limit{limit}{twice}: killed{taken}; [environment.{environment}] {what} sets it")
+}
