@@ -21,8 +21,10 @@ LOOK = 0.2
 PAGES = 1 << 20
 # How often, and how far apart, it is looked whether what the worker has left ends with it.
 LEFT_TRIES, LEFT_PAUSE = 20, 0.01
-# What pytest tells of its present test; how much is read of a file, and told of what is left.
+# What pytest tells of its present test; how much is read of a file, and told of what is left: in all, and of each, as
+# supervisors do.
 TEST, MOST, LINE = "PYTEST_CURRENT_TEST=", 1 << 22, 6000
+COMMAND_BYTES, PORTS = 400, 20
 
 
 def number(path, name=""):
@@ -115,7 +117,7 @@ def left():
     for pid in others():
         command, variables = whole(pid, "cmdline"), whole(pid, "environ").split("\0")
         tests = [variable[len(TEST) :] for variable in variables if variable.startswith(TEST)]
-        command = "(a fork of its worker)" if command == own else command.replace("\0", " ").strip()[:400]
+        command = "(a fork of its worker)" if command == own else command.replace("\0", " ").strip()[:COMMAND_BYTES]
         key = (command, tests[0] if tests else "")
         if key not in seen and sum(map(len, key)) > room:
             key = ("", "")
@@ -126,7 +128,7 @@ def left():
     import json
 
     names = ("command", "during", "processes", "ports")
-    return json.dumps([dict(zip(names, (*key, count, sorted(listens)[:20]))) for key, (count, listens) in seen.items()])
+    return json.dumps([dict(zip(names, (*key, count, sorted(listens)[:PORTS]))) for key, (count, listens) in seen.items()])
 
 
 def told(status):

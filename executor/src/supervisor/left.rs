@@ -109,6 +109,12 @@ mod tests {
     }
 
     #[test]
+    fn containers_tell_as_much_of_each() {
+        let first = include_str!("../docker/first.py");
+        assert!(first.contains(&format!("\nCOMMAND_BYTES, PORTS = {COMMAND_BYTES}, {PORTS}\n")));
+    }
+
+    #[test]
     #[cfg(target_os = "linux")]
     fn a_process_is_known_by_its_command_line_and_where_it_listens() {
         let own = i32::try_from(std::process::id()).unwrap();
