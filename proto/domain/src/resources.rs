@@ -154,6 +154,17 @@ mod tests {
     }
 
     #[test]
+    fn a_bound_of_the_disk_alone_is_larger_too() {
+        let limits = Limits { disk_kib: Some(30), ..Limits::default() };
+        let container = Some(TestContainer { limits, ..TestContainer::default() });
+        let environment = Environment { container, ..Environment::default() };
+        let definition = Definition { name: "e".into(), environment, services: [].into() };
+        assert_eq!(definition.size(), Size { larger: Some(Resources::default()), ..Size::default() });
+        let larger = definition.larger().environment.container.unwrap().limits;
+        assert_eq!((larger.memory_kib, larger.disk_kib), (None, Some(60)));
+    }
+
+    #[test]
     fn never_more_memory_is_promised_than_there_is_and_cores_are_shared_by_what_fits() {
         let machine = some(100, 4000);
         let room = |used: &[Resources], needs| machine.hold_all(used.iter().copied().chain([needs]));

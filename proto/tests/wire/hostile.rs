@@ -205,7 +205,7 @@ fn a_result_that_breaks_a_bound_is_refused() {
     bad("TestResult.outcome", |m| m.outcome = 0);
     bad("TestResult.outcome", |m| m.outcome = 4);
     bad("TestResult.outcome", |m| m.outcome = -1);
-    bad("TestResult.cause", |m| m.cause = 7);
+    bad("TestResult.cause", |m| m.cause = 8);
     bad("TestResult.detail", |m| m.detail = "x".repeat(limits::WORD_BYTES + 1));
     bad("TestResult.message", |m| m.message = "x".repeat(limits::LINE_BYTES + 1));
     bad("TestResult.location", |m| m.location = "x".repeat(limits::LOCATION_BYTES + 1));
