@@ -10,6 +10,8 @@ use super::Source;
 
 /// How many variants [`RunEvent`] has.
 pub const EVENTS: u64 = 25;
+const EVIDENCE: [Evidence; 4] =
+    [Evidence::Predecessor, Evidence::AfterDecision, Evidence::FirstMemoryKill, Evidence::FirstDiskKill];
 
 impl Source {
     pub fn framework(&mut self, in_place: bool) -> Framework {
@@ -185,14 +187,7 @@ impl Source {
                 attempt,
                 executor: self.id(),
                 slot: self.slot(),
-                evidence: self.maybe(|s| {
-                    s.pick(&[
-                        Evidence::Predecessor,
-                        Evidence::AfterDecision,
-                        Evidence::FirstMemoryKill,
-                        Evidence::FirstDiskKill,
-                    ])
-                }),
+                evidence: self.maybe(|s| s.pick(&EVIDENCE)),
             },
             6 => RunEvent::Verdict { test: self.test(), verdict: self.verdict() },
             7 => RunEvent::TestMissing {
