@@ -26,6 +26,9 @@ def test_within():
 def test_once_more():
     write("y", 48)
     is_larger() or time.sleep(600)
+def test_where_nobody_else_has_written():
+    write("z", 48)
+    is_larger() or time.sleep(600)
 "#;
 
 #[test]
@@ -35,13 +38,13 @@ fn a_test_that_writes_more_than_its_sandbox_may_is_told_so_after_another_try_wit
     let toml = suite.read("seagull.toml").replace("pids = 100", "pids = 100\n    disk = \"32MiB\"");
     suite.write("seagull.toml", &toml);
     let finished = run(&docker, &suite, &["--slots", "1", "tests"]);
-    finished.expect_counts(100, &[("failed", 2), ("passed", 2)]);
+    finished.expect_counts(100, &[("failed", 2), ("passed", 3)]);
     for test in ["test_in_its_container", "test_in_the_runs_files"] {
         let result = finished.result(&format!("tests/db/test_a.py::{test}"));
         assert_eq!(result["cause"], "over its disk limit", "{result}");
     }
     let said = finished.all("test_finished").iter().map(|event| event.to_string()).collect::<String>();
-    assert_eq!(said.matches("first_disk_kill").count(), 3, "{said}");
+    assert_eq!(said.matches("first_disk_kill").count(), 4, "{said}");
     for words in ["over its disk limit of 32 MiB: killed, ", "limit of 64 MiB, twice what is set: killed, "] {
         assert!(said.contains(words), "{said}");
     }

@@ -252,10 +252,12 @@ impl Context {
             .unwrap_or_default()
     }
 
-    /// What a sandbox of an environment lives for.
-    pub fn lives_for(&self, number: EnvironmentNumber) -> Isolation {
-        let definition = self.spec.suite.definition(number).ok().flatten();
-        definition.map_or(Isolation::Slot, |definition| definition.isolation())
+    /// What a sandbox of an environment lives for. A larger one is for one bundle, which is of one test: what another has left
+    /// there would count as what that takes.
+    pub fn lives_for(&self, of: Surroundings) -> Isolation {
+        let definition = self.spec.suite.definition(of.environment).ok().flatten();
+        let own = definition.map_or(Isolation::Slot, |definition| definition.isolation());
+        if of.larger { own.max(Isolation::Bundle) } else { own }
     }
 
     /// What runs the tests, with absolute paths.

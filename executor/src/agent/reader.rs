@@ -157,9 +157,9 @@ impl Reader {
 
 /// What the run asks of its workers.
 fn say_what_is_asked(voice: &Voice) {
-    let (spec, environment) = (&voice.context.spec, voice.start.surroundings.environment);
+    let spec = &voice.context.spec;
     let resets = voice.services.as_ref().is_some_and(Services::resets);
-    let asked = renewal(spec, voice.context.lives_for(environment));
+    let asked = renewal(spec, voice.context.lives_for(voice.start.surroundings));
     voice.say(WorkerEvent::Renews(Renewal { resets, ..asked }));
     // The next test would find what is to stay as it is.
     if spec.fail_fast.is_some() || voice.holder.is_some() {
