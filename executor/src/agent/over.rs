@@ -16,15 +16,17 @@ pub(super) fn over(voice: &Voice, exit: &Exit) -> Option<(Over, String)> {
     let environment = voice.context.definition(of).ok().flatten()?;
     let limits = environment.environment.container.as_ref().map(|container| container.limits.clone());
     let limits = limits.unwrap_or_default();
-    let told = |what: &str, limit, taken: &str, bytes| {
-        words(what, (limit, of.larger), (taken, bytes), &environment.name)
-    };
+    let told = |what: &str, limit, taken| words(what, (limit, of.larger), taken, &environment.name);
+    let mib = |bytes: u64| Some(bytes >> 20).filter(|mib| *mib > 0);
     let Limits { memory_kib, disk_kib, .. } = limits;
     Some(match exit.over_disk.filter(|_| !is_over_memory) {
-        Some(bytes) => (Over::Disk, told("disk", disk_kib, "written", bytes)),
+        Some(bytes) => {
+            (Over::Disk, told("disk", disk_kib, mib(bytes).map(|mib| format!("{mib} MiB written"))))
+        }
         None => {
             let peak = exit.usage.peak_bytes;
-            (Over::Memory(peak / 1024), told("memory", memory_kib, "at its peak", peak))
+            let taken = mib(peak).map(|mib| format!("a peak of {mib} MiB"));
+            (Over::Memory(peak / 1024), told("memory", memory_kib, taken))
         }
     })
 }
@@ -32,12 +34,11 @@ pub(super) fn over(voice: &Voice, exit: &Exit) -> Option<(Over, String)> {
 fn words(
     what: &str,
     (limit_kib, twice): (Option<u64>, bool),
-    (taken, bytes): (&str, u64),
+    taken: Option<String>,
     environment: &str,
 ) -> String {
     let limit = limit_kib.map(|kib| format!(" of {} MiB", kib >> 10)).unwrap_or_default();
     let twice = if twice { ", twice what is set" } else { "" };
-    let taken = Some(bytes >> 20).filter(|mib| *mib > 0).map(|mib| format!(", {mib} MiB {taken}"));
-    let taken = taken.unwrap_or_default();
+    let taken = taken.map(|taken| format!(", with {taken}")).unwrap_or_default();
     format!("over its {what} limit{limit}{twice}: killed{taken}; [environment.{environment}] {what} sets it")
 }
