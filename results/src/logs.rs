@@ -112,9 +112,7 @@ impl Logs {
 
     fn unpacked(&self) -> Result<Vec<(AttemptId, PathBuf)>, Error> {
         let Some((remote, run)) = &self.packed else { return Ok(Vec::new()) };
-        let mut logs = self.here()?;
-        logs.retain(|(log, _)| !remote.has_packed(&Key::Log(run.clone(), *log)));
-        Ok(logs)
+        Ok(left(self.here()?, |log| remote.has_packed(&Key::Log(run.clone(), log))))
     }
 
     fn here(&self) -> Result<Vec<(AttemptId, PathBuf)>, Error> {
@@ -145,6 +143,13 @@ impl Logs {
         let path = self.path(log);
         gone(std::fs::remove_file(&path)).map_err(Error::io(&path))
     }
+}
+
+/// Those of these logs that do not wait. One that arrives is first removed here, and then waits no more: so that which does
+/// not wait is looked for once more.
+fn left(mut logs: Vec<(AttemptId, PathBuf)>, waits: impl Fn(AttemptId) -> bool) -> Vec<(AttemptId, PathBuf)> {
+    logs.retain(|(log, path)| !waits(*log) && path.exists());
+    logs
 }
 
 /// None for what is not there.
@@ -189,6 +194,22 @@ mod tests {
         assert_eq!(logs.write_at(LOG, 10, b"x").unwrap(), 10);
         assert_eq!(logs.write_at(LOG, u64::MAX, b"x").unwrap(), 10);
         assert_eq!(read(&logs, 0, 50), b"0123456789");
+    }
+
+    #[test]
+    fn a_log_that_arrives_while_it_is_asked_about_is_not_left() {
+        let directory = tempfile::tempdir().unwrap();
+        let logs = Logs::new(directory.path());
+        for log in [1, 2, 3] {
+            logs.write_at(AttemptId(log), 0, b"x").unwrap();
+        }
+        let waits = |log: AttemptId| match log.0 {
+            1 => true,
+            2 => logs.forget(log).map(|()| false).unwrap(),
+            _ => false,
+        };
+        let left: Vec<_> = left(logs.here().unwrap(), waits).into_iter().map(|(log, _)| log.0).collect();
+        assert_eq!(left, [3]);
     }
 
     #[test]
