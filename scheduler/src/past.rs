@@ -370,6 +370,31 @@ pub(crate) mod tests {
         assert_eq!(names(&list(9, Some("q"))), [""; 0]);
     }
 
+    #[test]
+    fn a_page_has_what_is_here_and_what_only_the_index_has_without_gaps() {
+        let run = |name: &str, submitted_at| RunOverview {
+            run: name.parse().unwrap(),
+            submitted_at,
+            ..RunOverview::of(&spec("r"), RunState::UnderWay)
+        };
+        let (here, indexed) =
+            ([run("e", 5), run("b", 2)], [run("e", 5), run("d", 4), run("c", 3), run("b", 2), run("a", 1)]);
+        let mut listed: Vec<String> = Vec::new();
+        let mut after = None;
+        loop {
+            let behind = |all: &[RunOverview]| -> Vec<_> {
+                let is_behind = |run: &&RunOverview| after.as_ref().is_none_or(|after| run.place() < *after);
+                all.iter().filter(is_behind).take(2).cloned().collect()
+            };
+            let mut page = behind(&here);
+            add_older(&mut page, behind(&indexed), 2);
+            let Some(last) = page.last() else { break };
+            after = Some(last.place());
+            listed.extend(page.iter().map(|run| run.run.to_string()));
+        }
+        assert_eq!(listed, ["e", "d", "c", "b", "a"]);
+    }
+
     fn list_state(embedded: &Embedded, run: &str) -> RunState {
         let all = list(&embedded.service, Vec::new(), &asked(None, 9)).unwrap();
         all.iter().find(|listed| listed.run.as_str() == run).unwrap().state

@@ -78,12 +78,49 @@ fn known(service: &Service, asked: &HistoryAsked) -> Result<TestHistory, String>
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::{PastRun, RunVerdict, Verdict};
+    use seagull_domain::{PastRun, RunVerdict, Seq, Verdict};
 
     use super::*;
+    use crate::cursors::Cursor;
+    use crate::indexer::Spool;
     use crate::past::tests::archive;
     use crate::requests::Request;
     use crate::service::tests::{Embedded, spec};
+
+    const JUST: RunState = RunState::Ended { verdict: RunVerdict::Passed, exit_code: 0, at: 0 };
+
+    #[test]
+    fn what_an_index_elsewhere_does_not_have_yet_is_counted() {
+        let mut embedded = Embedded::new("own");
+        archive(&embedded, "r", 7);
+        archive(&embedded, "s", 8);
+        let spool = Arc::new(Spool::open(&embedded.service.runs.with_file_name("index")).unwrap());
+        Arc::get_mut(&mut embedded.service).unwrap().spool = Some(spool.clone());
+        let mut behind = |runs| {
+            let (service, requests) = (embedded.service.clone(), &mut embedded.requests);
+            let core = async {
+                let Some(Request::Overviews { reply }) = requests.recv().await else {
+                    panic!("it asks for runs")
+                };
+                reply.send(vec![RunOverview::of(&spec("own"), JUST)]).unwrap();
+            };
+            let asked = async { tokio::join!(behind(&service, "p", runs), core).0.unwrap() };
+            tokio::runtime::Runtime::new().unwrap().block_on(asked)
+        };
+        assert_eq!((behind(9), behind(0)), (3, 1));
+        let indexed = |run: &str, submitted_at, done| {
+            let cursor = Cursor { at: 1, seq: Seq(9), done };
+            spool.cursors.set(&run.parse().unwrap(), submitted_at, cursor).unwrap();
+        };
+        indexed("r", 7, true);
+        indexed("s", 8, false);
+        // A run that had the id before.
+        indexed("own", 99, true);
+        assert_eq!(behind(9), 2);
+        indexed("s", 8, true);
+        indexed("own", 0, true);
+        assert_eq!(behind(9), 0);
+    }
 
     #[test]
     fn a_test_has_a_line_for_each_run_that_had_it() {
@@ -92,13 +129,12 @@ mod tests {
         archive(&embedded, "r", 7);
         let rows = ["a.py::t0", "a.py::t1", "gone.py::t"].map(|id| (id.to_owned(), Some(9), Verdict::Passed));
         embedded.service.history.record(&crate::service::tests::passed(&run, &[]), rows.into_iter()).unwrap();
-        let just = RunState::Ended { verdict: RunVerdict::Passed, exit_code: 0, at: 0 };
         let mut history = |test: &str| {
             let asked = HistoryAsked { project: "p".into(), test: test.into(), runs: 9 };
             let (service, requests) = (embedded.service.clone(), &mut embedded.requests);
             let core = async {
                 while let Some(Request::Overviews { reply }) = requests.recv().await {
-                    reply.send(vec![RunOverview::of(&spec("own"), just)]).unwrap();
+                    reply.send(vec![RunOverview::of(&spec("own"), JUST)]).unwrap();
                 }
             };
             tokio::runtime::Runtime::new().unwrap().block_on(async {

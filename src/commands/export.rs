@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
-use seagull_domain::{RunId, RunPlace, RunState, TextRef};
+use seagull_domain::{RunId, RunOverview, RunPlace, RunState, TextRef};
 use seagull_proto::convert::ListAsked;
 use seagull_proto::limits::{self, LISTED_RUNS};
 
@@ -76,22 +76,28 @@ async fn ended(
                 warn(format!("what was submitted before run {} is left out: {error}", after.run));
                 Vec::new()
             }
-            page => page?,
+            page => later(page?, &after)?,
         };
         let Some(last) = page.last() else {
             ended.reverse();
             return Ok(ended);
         };
-        if page[0].place() >= after {
-            let hint = "hint: it is of an older release; on its own machine seagull export reads its state directory";
-            return Err(anyhow!("this scheduler lists its newest {LISTED_RUNS} runs only\n{hint}"));
-        }
         after = last.place();
         ended.extend(page.into_iter().filter_map(|run| match run.state {
             RunState::Ended { at, .. } => within.contains(&at).then_some((run.run, at)),
             RunState::UnderWay | RunState::BrokenOff => None,
         }));
     }
+}
+
+/// A page of runs, all of which come after one. A scheduler that knows no pages has begun anew.
+fn later(page: Vec<RunOverview>, after: &RunPlace) -> anyhow::Result<Vec<RunOverview>> {
+    if page.first().is_some_and(|run| run.place() >= *after) {
+        let hint =
+            "hint: it is of an older release; on its own machine seagull export reads its state directory";
+        return Err(anyhow!("this scheduler lists its newest {LISTED_RUNS} runs only\n{hint}"));
+    }
+    Ok(page)
 }
 
 /// How much was written, and what could not be.
@@ -196,5 +202,32 @@ async fn texts(
     match trouble {
         Some(error) => Err(anyhow::Error::new(error).context(format!("what run {run} said cannot be read"))),
         None => Ok(texts),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scheduler_that_knows_no_pages_is_told_by_its_second() {
+        let run = |name: &str, submitted_at| {
+            let spec = serde_json::json!({
+                "id": name, "owner": "o", "project": "p", "submitted_at": submitted_at, "arguments": [], "cap_ms": 1,
+                "retries": 0, "fail_fast": null, "grace_ms": 1, "seed": 1, "environment": {},
+                "workspace": {"in_place": {"directory": "/"}},
+            });
+            RunOverview::of(&serde_json::from_value(spec).unwrap(), RunState::UnderWay)
+        };
+        let end = RunPlace { submitted_at: limits::MOMENT, run: "end".parse().unwrap() };
+        let newest = [run("b", 2), run("a", 1)];
+        let first = later(newest.to_vec(), &end).unwrap();
+        assert_eq!(first, newest);
+        let after = first[1].place();
+        let refused = later(newest.to_vec(), &after).unwrap_err().to_string();
+        assert!(refused.contains("of an older release"), "{refused}");
+        assert!(later(newest[..1].to_vec(), &newest[0].place()).is_err(), "of runs of one moment, too");
+        assert_eq!(later(vec![run("before", 0)], &after).unwrap().len(), 1);
+        assert!(later(Vec::new(), &after).unwrap().is_empty());
     }
 }
