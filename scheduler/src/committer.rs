@@ -87,13 +87,15 @@ fn commit(
         }
         next = queue.try_recv().ok();
     }
+    let last = facts.last().map(|(seq, _)| *seq);
     if !facts.is_empty() {
-        disk.keep(Error::is_full, || journal.append(&facts))?;
+        let bytes = disk.keep(Error::is_full, || journal.append(&facts))?;
+        journal.keep_at_hand(facts, bytes);
     }
     if let Some((seq, body, runs)) = snapshot {
         disk.keep(Error::is_full, || journal.snapshot(seq, &body, &runs))?;
     }
-    Ok(facts.last().map(|(seq, _)| *seq))
+    Ok(last)
 }
 
 #[cfg(test)]
@@ -115,5 +117,6 @@ mod tests {
         committer.submit(Work::Facts(vec![(Seq(1), fact.clone()), (Seq(2), fact.clone())]));
         let durable = committer.durable.wait_for(|progress| progress.seq > Seq(0)).await.unwrap().seq;
         assert_eq!(reader.read(&run, Seq(0), 9).unwrap().len() as u64, durable.0);
+        assert_eq!(reader.at_hand(&run, Seq(0), 9), [(Seq(1), fact.clone()), (Seq(2), fact)]);
     }
 }

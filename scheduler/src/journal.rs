@@ -11,11 +11,14 @@ use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use seagull_domain::{Epoch, RunId, Seq};
 use seagull_scheduler_core::{Fact, Settings, State, What};
+
+use crate::recent::Recent;
 
 /// 2: the tests of a snapshot are in columns.
 const FORMAT: u32 = 2;
@@ -76,6 +79,7 @@ pub struct Journal {
     snapshot_bytes: usize,
     /// Of the facts since.
     bytes_since_snapshot: usize,
+    recent: Arc<Recent>,
     _lock: File,
 }
 
@@ -86,8 +90,9 @@ impl Journal {
         std::fs::create_dir_all(directory).map_err(|source| Error::Io { path: path.clone(), source })?;
         let lock = lock_in_time(directory)?;
         let connection = connect(&path)?;
+        let recent = Arc::default();
         let mut journal =
-            Journal { path, connection, snapshot_bytes: 0, bytes_since_snapshot: 0, _lock: lock };
+            Journal { path, connection, snapshot_bytes: 0, bytes_since_snapshot: 0, recent, _lock: lock };
         let epoch = journal.begin_epoch()?;
         let state = journal.recover(epoch, settings)?;
         Ok((journal, state))
@@ -95,7 +100,8 @@ impl Journal {
 
     /// A reader of the same journal; any number may read while the writer writes.
     pub fn reader(&self) -> Result<Reader, Error> {
-        Ok(Reader { path: self.path.clone(), connection: connect(&self.path)? })
+        let (connection, recent) = (connect(&self.path)?, self.recent.clone());
+        Ok(Reader { path: self.path.clone(), connection, recent })
     }
 
     fn begin_epoch(&mut self) -> Result<Epoch, Error> {
@@ -151,8 +157,8 @@ impl Journal {
         Ok(state)
     }
 
-    /// Makes facts durable, all or none.
-    pub fn append(&mut self, facts: &[(Seq, Fact)]) -> Result<(), Error> {
+    /// Makes facts durable, all or none; says how many bytes they are.
+    pub fn append(&mut self, facts: &[(Seq, Fact)]) -> Result<usize, Error> {
         let path = self.path.clone();
         let sqlite = |source| Error::Sqlite { path: path.clone(), source };
         let transaction = self.connection.transaction().map_err(sqlite)?;
@@ -172,7 +178,12 @@ impl Journal {
         }
         transaction.commit().map_err(sqlite)?;
         self.bytes_since_snapshot += bytes;
-        Ok(())
+        Ok(bytes)
+    }
+
+    /// Keeps facts at hand that were made durable, of so many bytes, for who reads them soon.
+    pub fn keep_at_hand(&self, facts: Vec<(Seq, Fact)>, bytes: usize) {
+        self.recent.add(facts, bytes);
     }
 
     /// Whether recovery would read so much that a snapshot is worth its time: more than the snapshot, which is read too.
@@ -254,6 +265,8 @@ pub(crate) fn is_open(directory: &Path) -> bool {
 pub struct Reader {
     path: PathBuf,
     connection: Connection,
+    /// Of another process's journal nothing is at hand.
+    recent: Arc<Recent>,
 }
 
 impl Reader {
@@ -274,7 +287,12 @@ impl Reader {
         // The last table that is made, at first.
         let made = "SELECT count(*) FROM sqlite_master WHERE name = 'snapshot'";
         let made: u32 = connection.query_row(made, [], |row| row.get(0)).map_err(sqlite)?;
-        Ok((made > 0).then_some(Reader { path, connection }))
+        Ok((made > 0).then(|| Reader { path, connection, recent: Arc::default() }))
+    }
+
+    /// As [`Reader::read`], of what is at hand; none where the journal is to be read.
+    pub fn at_hand(&self, run: &RunId, after: Seq, limit: u32) -> Vec<(Seq, Fact)> {
+        self.recent.read(run, after, limit)
     }
 
     /// Up to `limit` durable facts of a run after `after`, in order, each as JSON on one line. Of an id that was used

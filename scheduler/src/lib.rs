@@ -28,6 +28,7 @@ mod own_options;
 mod pack;
 mod past;
 mod plan;
+mod recent;
 #[cfg(test)]
 mod recovery;
 mod requests;

@@ -201,11 +201,23 @@ impl Facts {
 
     /// The next facts, at most so many; none where there are no more yet.
     pub fn page(&mut self, limit: u32) -> Result<Vec<(Seq, Fact)>, Unread> {
-        let facts = self.bodies(limit)?;
+        let mut facts = self.at_hand(limit);
+        if facts.is_empty() {
+            let parsed = |(seq, body): (Seq, Vec<u8>)| Ok::<_, Unread>((seq, parse(seq, &body)?));
+            facts = self.bodies(limit)?.into_iter().map(parsed).collect::<Result<_, _>>()?;
+        }
         if let Some((last, _)) = facts.last() {
             self.after = *last;
         }
-        facts.into_iter().map(|(seq, body)| Ok((seq, parse(seq, &body)?))).collect()
+        Ok(facts)
+    }
+
+    fn at_hand(&self, limit: u32) -> Vec<(Seq, Fact)> {
+        if self.archived.is_some() {
+            return Vec::new();
+        }
+        let reader = self.service.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        reader.at_hand(&self.run, self.after, limit)
     }
 
     fn bodies(&mut self, limit: u32) -> Result<Vec<(Seq, Vec<u8>)>, Unread> {

@@ -161,7 +161,9 @@ fn recovered(database: &[u8], log: &[u8]) -> u64 {
 fn a_torn_tail_is_as_if_it_had_not_been_written() {
     let directory = tempfile::tempdir().unwrap();
     let (mut journal, _) = Journal::open(directory.path(), Settings::default()).unwrap();
-    (1..=9).for_each(|number| journal.append(&[submitted(number)]).unwrap());
+    for number in 1..=9 {
+        journal.append(&[submitted(number)]).unwrap();
+    }
     let [database, log] =
         [FILES[0], FILES[1]].map(|name| std::fs::read(directory.path().join(name)).unwrap());
     let ends = (0..=log.len()).step_by(999).chain([log.len() - 1, log.len()]);
