@@ -79,6 +79,11 @@ impl Projection {
         &self.ids
     }
 
+    /// Likewise, where no more facts come.
+    pub fn into_ids(self) -> Vec<String> {
+        self.ids
+    }
+
     /// The documents that a fact brings, or brings up to date. Facts come in order; what makes no sense after those before
     /// it brings nothing. After an error the projection is of no use any more.
     pub fn take(&mut self, seq: Seq, what: What, sources: &mut dyn Sources) -> Result<Vec<Document>, Unread> {

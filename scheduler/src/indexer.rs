@@ -267,7 +267,7 @@ impl Desk {
         }
         // Its timings were learned when it was archived.
         let (service, of) = (self.service.clone(), follower.projection.of().cloned());
-        let ids: Vec<String> = follower.projection.ids().to_vec();
+        let ids = follower.projection.into_ids();
         if let Some(of) = of.filter(|_| follower.is_trunk) {
             let documents = blocking(move || {
                 let parts = timings(&service, &of.project, &ids)?;

@@ -1,10 +1,13 @@
 //! Bulk requests: how documents are framed, and what an answer means for each of them. Pure.
 
+use std::io::Write;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::document::Document;
+use super::document::{Document, Of};
 
 /// What is to become of a document that was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,24 +25,30 @@ pub struct Frame {
     bound: usize,
     body: Vec<u8>,
     ends: Vec<usize>,
+    /// What the documents of the last one's run begin with.
+    head: Option<(Arc<Of>, Vec<u8>)>,
 }
 
 impl Frame {
     /// Of at most so many bytes, but for one document, which always finds room.
     pub fn new(bound: usize) -> Frame {
-        Frame { bound, body: Vec::with_capacity(bound), ends: Vec::new() }
+        Frame { bound, body: Vec::with_capacity(bound), ends: Vec::new(), head: None }
     }
 
     /// Adds a document as two lines, if there is room for it; says whether there was. `index` is where it goes; neither it nor
     /// ids have anything that JSON escapes.
     pub fn add(&mut self, document: &Document, index: &str) -> bool {
         let (before, id, version) = (self.body.len(), document.id(), document.version);
-        let action = format!(
+        let head = match self.head.take().filter(|(of, _)| Arc::ptr_eq(of, &document.of)) {
+            Some((_, head)) => head,
+            None => document.of.head(),
+        };
+        let action = format_args!(
             r#"{{"index":{{"_index":"{index}","_id":"{id}","version":{version},"version_type":"external_gte"}}}}"#
         );
-        self.body.extend(action.as_bytes());
-        self.body.push(b'\n');
-        document.write(&mut self.body);
+        writeln!(self.body, "{action}").expect("memory takes it");
+        document.write(&head, &mut self.body);
+        self.head = Some((document.of.clone(), head));
         self.body.push(b'\n');
         if !self.ends.is_empty() && self.body.len() > self.bound {
             self.body.truncate(before);

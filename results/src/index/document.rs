@@ -31,6 +31,20 @@ impl Of {
     pub fn key(&self) -> String {
         run_key(&self.run, self.submitted_at)
     }
+
+    /// With what the documents of a run begin, whatever their kind: an object that is not closed.
+    pub fn head(&self) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Head<'a> {
+            key: String,
+            #[serde(flatten)]
+            of: &'a Of,
+        }
+        let head = serde_json::to_vec(&Head { key: self.key(), of: self });
+        let mut head = head.expect("it has text keys only");
+        head.pop();
+        head
+    }
 }
 
 pub fn run_key(run: &RunId, submitted_at: u64) -> String {
@@ -256,20 +270,12 @@ impl Document {
     /// The document as one line of JSON.
     pub fn source(&self) -> Vec<u8> {
         let mut line = Vec::new();
-        self.write(&mut line);
+        self.write(&self.of.head(), &mut line);
         line
     }
 
-    /// The same, behind what is there.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        #[derive(Serialize)]
-        struct Source<'a> {
-            key: String,
-            #[serde(flatten)]
-            of: &'a Of,
-            #[serde(flatten)]
-            body: &'a Body,
-        }
+    /// The same, behind what is there, with what all of its run begin with.
+    pub fn write(&self, head: &[u8], out: &mut Vec<u8>) {
         #[derive(Serialize)]
         struct TimingsSource<'a> {
             project: &'a str,
@@ -280,7 +286,12 @@ impl Document {
             Body::Timings(timings) => {
                 serde_json::to_writer(out, &TimingsSource { project: &self.of.project, timings })
             }
-            body => serde_json::to_writer(out, &Source { key: self.of.key(), of: &self.of, body }),
+            body => {
+                out.extend(head);
+                // It goes on where the head ends.
+                let opening = out.len();
+                serde_json::to_writer(&mut *out, body).map(|()| out[opening] = b',')
+            }
         };
         written.expect("documents have text keys only");
     }
