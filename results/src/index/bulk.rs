@@ -132,6 +132,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::index::document::Kind;
     use crate::index::document::tests::one_of_each;
 
     fn fates(answer: Value, sent: usize) -> Option<Vec<Fate>> {
@@ -173,6 +174,30 @@ mod tests {
             assert_eq!(action, json!({"index": expected}));
             assert!(serde_json::from_str::<Value>(source).unwrap().is_object());
         }
+    }
+
+    #[test]
+    fn each_document_begins_with_what_is_of_its_run() {
+        let of_runs = one_of_each();
+        let of_runs = of_runs.iter().filter(|document| document.kind() != Kind::Timings);
+        let of_both = |document: &Document| {
+            let of = Of { run: "s".parse().unwrap(), ..(*document.of).clone() };
+            [document.clone(), Document { of: Arc::new(of), ..document.clone() }]
+        };
+        let documents: Vec<_> = of_runs.flat_map(of_both).collect();
+        let (lines, _) = framed(&documents, 1 << 20);
+        let text = String::from_utf8(lines.to_vec()).unwrap();
+        let of_source = |source| {
+            let source: Value = serde_json::from_str(source).unwrap();
+            ["key", "run", "project"].map(|name| source[name].as_str().unwrap().to_owned())
+        };
+        let told: Vec<_> = text.lines().skip(1).step_by(2).map(of_source).collect();
+        let expected = documents.iter().map(|document| {
+            let Of { run, project, .. } = &*document.of;
+            [document.of.key(), run.to_string(), project.clone()]
+        });
+        assert_eq!(told, expected.collect::<Vec<_>>());
+        assert_eq!(told.len(), 8);
     }
 
     #[test]
