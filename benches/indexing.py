@@ -6,8 +6,9 @@
 Rounds without and with an index elsewhere take turns; the CPU time is that of scheduler, executors and client (their own threads,
 not the workers) until the run is archived and all of it is in an index: the scheduler's own, or Elasticsearch. Then Elasticsearch
 stands still (SIGSTOP) from before a run is submitted until after its verdict: of what is dispatched, acknowledged or decided
-meanwhile nothing can have waited for it. With --pytest the tests are real ones that do nothing, and what is ours is also what whole
-process trees take beyond pytest alone on the same files. With --keep, writes benches/results/indexing.md, or indexing-pytest.md.
+meanwhile nothing can have waited for it. With --pytest the tests are real ones that do nothing, and what is ours is also what
+whole process trees take beyond pytest alone on the same files. With --keep, writes benches/results/indexing.md, or
+indexing-pytest.md.
 """
 
 import argparse
@@ -82,8 +83,8 @@ def is_kept(state, index):
 
 
 def measure(options, folder, index, prefix, around):
-    """One round: microseconds of CPU a test until its verdict and until all is kept, those of whole trees beyond pytest alone, and
-    the tests that got a verdict."""
+    """One round: microseconds of CPU a test until its verdict and until all is kept, those of whole trees beyond pytest alone,
+    and the tests that got a verdict."""
     suite, python, arguments, alone = lay_out(options, folder)
     state = folder / "scheduler"
     command = [record.SEAGULL, "scheduler", "--listen", "127.0.0.1:0", "--state", state]
@@ -150,7 +151,8 @@ def main():
     whole = 2 if options.pytest else 1
     growth = statistics.median((with_it[1] - without[1]) / without[whole] * 100 for without, with_it in rounds)
     waited = options.tests - decided
-    shape = f"{options.tests} tests{' of pytest' if options.pytest else ''}, {options.executors} executors of {options.slots} slots, {options.rounds} rounds"
+    of = " of pytest" if options.pytest else ""
+    shape = f"{options.tests} tests{of}, {options.executors} executors of {options.slots} slots, {options.rounds} rounds"
     lines = [f"# indexing: {shape}", "", *record.circumstances(), "", "| CPU µs a test | median (spread) |", "|---|---|"]
     for name, which in (("without an index elsewhere", 0), ("with Elasticsearch", 1)):
         for when, of in (("until the verdict", 0), ("until all is kept", 1)):
