@@ -81,10 +81,10 @@ def test_first(keeper, meeting):
     assert os.environ["MODE"] == "db"
     meeting("NAME", ["a", "b"])
     assert set(keeper("%d" % os.getpid())) == {str(os.getpid())}
-def test_second(keeper):
-    assert set(keeper("%d" % os.getpid())) == {str(os.getpid())}
     place = os.environ["MEETING_PLACE"]
     open(os.path.join(place, "url-" + os.environ["SEAGULL_SERVICE_KEEPER_URL"].rpartition(":")[2]), "w").close()
+def test_second(keeper):
+    assert set(keeper("%d" % os.getpid())) == {str(os.getpid())}
 "#;
 
 pub fn suite(files: &[(&str, &str)]) -> Suite {

@@ -12,8 +12,13 @@ use super::command::Words;
 use super::reader::Reader;
 use super::test_container;
 use crate::duration;
-use crate::memory;
+use crate::memory::parse_kib;
 use crate::nearest::nearest;
+
+/// What a container finds its secrets in.
+const SECRETS: &str = "/run/secrets";
+/// Engines start nothing with less memory.
+const LEAST_KIB: u64 = 6 * 1024;
 
 /// Every environment with the services that it needs, and what is to be asked for unknown keys.
 pub fn read(
@@ -27,6 +32,9 @@ pub fn read(
     let mut readers = Vec::new();
     let mut all = BTreeMap::new();
     for (name, table) in &mut tables {
+        if name == "tests" {
+            return Err(table.refuse_all("this name is that of the container that tests run in"));
+        }
         all.insert(name.clone(), service(table, &names, directory, &mut readers)?);
     }
     let everything = Environment { services: names.clone(), ..Environment::default() };
@@ -91,10 +99,18 @@ fn service(
     let command = table.words("command")?.map(words);
     let env = table.table("env")?.texts()?;
     let secrets = table.table("secrets")?.all(str::parse)?;
+    if let Some(name) = secrets.keys().find(|name| name.contains('/') || [".", ".."].contains(&name.as_str()))
+    {
+        let expected = format!("{name:?} is to be the name of a file in /run/secrets: expected no path");
+        return Err(table.refuse("secrets", &expected));
+    }
     let files = table.table("files")?.paths()?;
     let outside = |path: String| directory.join(path).to_string_lossy().into_owned();
     let files = files.into_iter().map(|(inside, path)| (inside, outside(path))).collect();
     let tmpfs = table.texts_of("tmpfs", are_absolute)?.unwrap_or_default();
+    if !secrets.is_empty() && tmpfs.iter().any(|path| path == SECRETS) {
+        return Err(table.refuse("tmpfs", "expected another directory than the one that its secrets are in"));
+    }
     let ports = table.ports("ports")?.unwrap_or_default();
     let url = table.parsed("url", url)?;
     let mut waited = table.table("ready")?;
@@ -103,10 +119,10 @@ fn service(
     let template = table.truth("template")?.unwrap_or(false);
     let depends_on = table.texts_of("depends-on", |wanted| are_services(wanted, names))?.unwrap_or_default();
     let limits = Limits {
-        memory_kib: table.parsed("memory", memory::parse_kib)?,
+        memory_kib: table.parsed("memory", memory)?,
         millicpus: table.parsed("cpus", cpus)?,
         pids: table.number("pids", 1..=4_194_304)?.unwrap_or(Limits::default().pids),
-        disk_kib: table.parsed("disk", memory::parse_kib)?,
+        disk_kib: table.parsed("disk", parse_kib)?,
     };
     let rights = Rights {
         user: table.text("user")?,
@@ -197,6 +213,14 @@ fn url(text: &str) -> Result<String, String> {
     match rest.contains(['{', '}']) || !text.contains("{host}") {
         true => Err("expected a text with {host} and {port}, and no other braces".to_owned()),
         false => Ok(text.to_owned()),
+    }
+}
+
+/// As much as a container can begin with.
+pub fn memory(text: &str) -> Result<u64, String> {
+    match parse_kib(text)? {
+        kib if kib < LEAST_KIB => Err("expected at least 6MiB".to_owned()),
+        kib => Ok(kib),
     }
 }
 
@@ -366,6 +390,16 @@ mod tests {
             ("[environment]\nA = 'x'", "2: environment.A: expected a table\nhint: an environment is a table"),
             ("[services.A]\nimage = 'x'", "1: services.A: expected a name of small letters"),
             ("[services.localhost]\nimage = 'x'", "1: services.localhost: this name is everywhere"),
+            ("[services.tests]\nimage = 'x'", "1: services.tests: this name is that of the container"),
+            (
+                "[services.a]\nimage = 'x'\nsecrets = { '../K' = 'env:K' }",
+                "3: services.a.secrets = { '../K' = 'env:K' }: \"../K\" is to be the name of a file",
+            ),
+            (
+                "[services.a]\nimage = 'x'\nsecrets = { K = 'env:K' }\ntmpfs = ['/run/secrets']",
+                "4: services.a.tmpfs = ['/run/secrets']: expected another directory",
+            ),
+            ("[services.a]\nmemory = '4MiB'", "2: services.a.memory = '4MiB': expected at least 6MiB\n"),
             ("[environment.e]", "1: [environment.e] needs services, or image\n"),
             (
                 "[environment.e]\nservices = []\nmemory = '1GiB'",

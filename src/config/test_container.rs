@@ -3,8 +3,7 @@
 use seagull_domain::{Limits, Network, TestContainer};
 
 use super::reader::Reader;
-use super::services::{are_absolute, are_capabilities, cpus};
-use crate::memory;
+use super::services::{are_absolute, are_capabilities, cpus, memory};
 
 /// The interpreter of an image that names none.
 const PYTHON: &str = "python3";
@@ -18,9 +17,9 @@ pub fn read(table: &mut Reader) -> anyhow::Result<Option<TestContainer>> {
     let tmpfs = table.texts_of("tmpfs", are_absolute)?;
     let capabilities = table.texts_of("capabilities", are_capabilities)?;
     let read_only = table.truth("read-only")?;
-    let (memory_kib, millicpus) = (table.parsed("memory", memory::parse_kib)?, table.parsed("cpus", cpus)?);
+    let (memory_kib, millicpus) = (table.parsed("memory", memory)?, table.parsed("cpus", cpus)?);
     let pids = table.number("pids", 1..=4_194_304)?;
-    let disk_kib = table.parsed("disk", memory::parse_kib)?;
+    let disk_kib = table.parsed("disk", crate::memory::parse_kib)?;
     let Some(image) = image else {
         let given = [
             ("python", python.is_some()),

@@ -24,7 +24,7 @@ use bollard::query_parameters::{
     CreateContainerOptions, CreateImageOptions, InspectContainerOptions, KillContainerOptions, LogsOptions,
     WaitContainerOptions,
 };
-use tokio::sync::RwLock;
+use tokio::sync::{OnceCell, RwLock};
 use tokio_stream::{Stream, StreamExt};
 
 use super::credentials;
@@ -46,6 +46,8 @@ pub struct Engine {
     pub(super) docker: Docker,
     /// Read by each call that makes something, while it is under way; whether more may be made.
     making: Arc<RwLock<bool>>,
+    /// How many cores it has, in billionths, once it was asked.
+    cores: Arc<OnceCell<Option<i64>>>,
 }
 
 /// What a container is, as far as anybody asks.
@@ -93,7 +95,7 @@ impl Engine {
         }
         let docker = Docker::connect_with_unix_defaults().map_err(|error| unreachable(said(&error)))?;
         let docker = docker.negotiate_version().await.map_err(|error| unreachable(said(&error)))?;
-        Ok(Engine { docker, making: Arc::new(RwLock::new(true)) })
+        Ok(Engine { docker, making: Arc::new(RwLock::new(true)), cores: Arc::default() })
     }
 
     /// `20.10.24 (API 1.41)`.
@@ -183,13 +185,24 @@ impl Engine {
         self.make(async move { docker.create_volume(request).await.map(drop) }).await.map_err(what)
     }
 
-    pub async fn create_container(&self, name: String, body: ContainerCreateBody) -> Result<(), Error> {
+    /// What asks for more cores than there are gets all of them: the engine would refuse it.
+    pub async fn create_container(&self, name: String, mut body: ContainerCreateBody) -> Result<(), Error> {
+        if let Some(wanted) = body.host_config.as_mut().and_then(|host| host.nano_cpus.as_mut())
+            && let Some(cores) = self.cores().await
+        {
+            *wanted = (*wanted).min(cores);
+        }
         let what = refused(&format!("make the container {name}"));
         let docker = self.docker.clone();
         let options = CreateContainerOptions { name: Some(name), ..Default::default() };
         self.make(async move { docker.create_container(Some(options), body).await.map(drop) })
             .await
             .map_err(what)
+    }
+
+    async fn cores(&self) -> Option<i64> {
+        let ask = async || Some(self.docker.info().await.ok()?.ncpu?.checked_mul(1_000_000_000)?);
+        *self.cores.get_or_init(ask).await
     }
 
     pub async fn start_container(&self, name: &str) -> Result<(), Error> {

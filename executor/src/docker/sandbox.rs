@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bollard::models::NetworkCreateRequest;
-use seagull_domain::{Definition, ImageUsed, Network, Probe, Service};
+use seagull_domain::{Definition, ImageUsed, Network, Probe, Scope, Service};
 use tokio::task::JoinSet;
 
 use super::address::{Address, variables};
@@ -115,7 +115,8 @@ impl Sandbox {
         Ok(Sandbox { labels: start.labels, addresses, images, beside: start.beside })
     }
 
-    /// One that is up already for this machine; none if a service of it does not run any more.
+    /// One that is up already for this machine; none if a service of it does not run any more. What workers shared is no
+    /// part of one that is held, and may be gone.
     pub async fn find(
         engine: &Engine,
         definition: &Definition,
@@ -123,7 +124,10 @@ impl Sandbox {
     ) -> Result<Option<Sandbox>, Error> {
         let mut addresses = BTreeMap::new();
         for (name, service) in &definition.services {
-            let seen = engine.inspect(&container_name(labels, name)).await?;
+            let seen = match engine.inspect(&container_name(labels, name)).await {
+                Err(_) if matches!(service.scope, Scope::Run | Scope::Executor) => continue,
+                seen => seen?,
+            };
             if !seen.running {
                 return Ok(None);
             }
