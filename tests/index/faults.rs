@@ -207,6 +207,18 @@ fn refusal<T: std::fmt::Debug>(outcome: Result<T, Error>) -> String {
 }
 
 #[test]
+fn an_id_that_is_too_long_has_no_history_which_is_said() {
+    let Some(server) = Elasticsearch::get() else { return };
+    let index = open(&server.url());
+    let said = refusal(block_on(index.history("p", &"t".repeat(8192), 1)));
+    assert!(
+        said.contains("an id of more than 8191 characters") && said.contains("hint: seagull results"),
+        "{said}"
+    );
+    assert_eq!(block_on(index.history("p", &"t".repeat(8191), 1)).unwrap(), (Vec::new(), 0));
+}
+
+#[test]
 fn what_is_not_ours_is_refused() {
     let Some(server) = Elasticsearch::get() else { return };
     let foreign = format!("{}-results-v1-2026.11", server.prefix);
@@ -216,6 +228,8 @@ fn what_is_not_ours_is_refused() {
     let said = refusal(block_on(index.prepare()));
     assert!(said.contains(&format!("the mapping of its index {foreign} was not made by seagull")), "{said}");
     assert!(said.contains("hint: another prefix"), "{said}");
+    let ours = server.ask("GET", &format!("_index_template/{}-*", server.prefix), None);
+    assert_eq!(ours["index_templates"], json!([]), "nothing is written");
     // Nor is it read as if nothing were there.
     let said = refusal(block_on(index.search("p", "word", Window { since: 0, until: NOW + 1 }, 1)));
     assert!(said.contains("was not made by seagull"), "{said}");

@@ -12,7 +12,7 @@ pub const VERSION: u32 = 1;
 /// Above the templates that come with Elasticsearch.
 const PRIORITY: u32 = 500;
 /// Of ids; what is longer is kept and not searched.
-const LONGEST_KEYWORD: u32 = 8191;
+pub const LONGEST_KEYWORD: u32 = 8191;
 
 /// The template of a kind, and how the names of its indices begin.
 pub fn name(address: &ElasticAddress, kind: Kind) -> String {

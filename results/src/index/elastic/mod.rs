@@ -58,16 +58,17 @@ impl Elastic {
         mapping::pattern(&self.address, kind)
     }
 
-    async fn install(&self, kind: Kind) -> Result<(), Error> {
+    fn template(&self, kind: Kind) -> String {
+        format!("_index_template/{}", mapping::name(&self.address, kind))
+    }
+
+    /// Whether a template that is there under our name is ours.
+    async fn check_template(&self, kind: Kind) -> Result<(), Error> {
+        let Answer::Yes(found) = self.wire.get(&self.template(kind)).await? else { return Ok(()) };
+        let found = &found["index_templates"][0]["index_template"];
+        let Some(why) = mapping::foreign(found, kind) else { return Ok(()) };
         let name = mapping::name(&self.address, kind);
-        let path = format!("_index_template/{name}");
-        if let Answer::Yes(found) = self.wire.get(&path).await? {
-            let found = &found["index_templates"][0]["index_template"];
-            if let Some(why) = mapping::foreign(found, kind) {
-                return Err(self.wire.refused(format!("its template {name} {why}"), FOREIGN));
-            }
-        }
-        self.wire.put(&path, &mapping::template(&self.address, kind)).await.map(drop)
+        Err(self.wire.refused(format!("its template {name} {why}"), FOREIGN))
     }
 
     /// Sees to it that an index is there and has our mapping.
@@ -225,9 +226,13 @@ async fn send(wire: Arc<Wire>, frame: bulk::Frame) -> Result<Vec<Fate>, Error> {
 #[async_trait]
 impl Index for Elastic {
     async fn prepare(&self) -> Result<(), Error> {
+        // Where something is not ours, nothing is written.
         for kind in Kind::ALL {
             self.check(&self.indices(kind), kind).await?;
-            self.install(kind).await?;
+            self.check_template(kind).await?;
+        }
+        for kind in Kind::ALL {
+            self.wire.put(&self.template(kind), &mapping::template(&self.address, kind)).await?;
         }
         Ok(())
     }
@@ -287,6 +292,11 @@ impl Index for Elastic {
     }
 
     async fn history(&self, project: &str, test: &str, runs: usize) -> Result<(Vec<PastRun>, u32), Error> {
+        if test.chars().count() > mapping::LONGEST_KEYWORD as usize {
+            let why =
+                format!("an id of more than {} characters has no history there", mapping::LONGEST_KEYWORD);
+            return Err(self.wire.refused(why, "seagull results RUN says what it came to in a run"));
+        }
         let newest = self.search(Kind::Runs, &ask::runs(Some(project), None, runs)).await?;
         let keys = self.understood(ask::keys(&newest))?;
         let answer = self.search(Kind::Results, &ask::history(project, test, &keys)).await?;
