@@ -119,6 +119,7 @@ fn everything_is_told(ran: &Ran) {
         (&["watch", "nowhere"], "there is no run nowhere"),
         (&["explain", "nowhere", "test_first"], "there is no run nowhere"),
         (&["explain", "nowhere"], "there is no run nowhere, and no test of run one matches"),
+        (&["logs", "nowhere"], "there is no run nowhere, and no test of run one matches"),
         (&["run", "--select", "failed@nowhere"], "run nowhere has not ended, or is not kept"),
     ] {
         let output = ran.ask(arguments);

@@ -233,6 +233,11 @@ fn history_comes_from_reports_and_from_other_state_directories() {
     other.text(&["import", from]);
     let said = other.text(&["history", "test_good", "--project", &project, "--output", "plain"]);
     assert!(said.contains("as 1 run taught"), "{said}");
+    let packed = kept.suite.beside("report.xml.gz");
+    std::fs::write(&packed, [0x1f, 0x8b, 8, 0]).unwrap();
+    let refused = other.ask(&["import", packed.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is compressed\nhint: "));
     let nothing = other.ask(&["import", kept.suite.path().to_str().unwrap()]);
     assert_eq!(nothing.status.code(), Some(2), "{}", String::from_utf8_lossy(&nothing.stderr));
 }

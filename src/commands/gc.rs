@@ -81,7 +81,8 @@ async fn pins(args: &cli::Sweep, state: &Path) -> anyhow::Result<u8> {
         let done = pin(state, &run, is_kept).map_err(|error| anyhow!("{error}"))?;
         done.ok_or_else(|| {
             usage(format!(
-                "no run {run} has ended here, or it is not kept any more\nhint: seagull runs lists them"
+                "no run {run} has ended here, or it is not kept here any more\n\
+                 hint: a run is pinned in the state directory that has it, and not where only a store does; seagull runs lists runs"
             ))
         })?;
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -56,7 +57,13 @@ pub fn run(args: &cli::Import) -> anyhow::Result<u8> {
 /// What is a run each: a file, a directory with XML files, and each directory below it that has some, the oldest first.
 fn reports(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if path.is_file() {
-        return Ok(vec![path.to_owned()]);
+        return match is_packed(path).with_context(|| format!("cannot read {}", path.display()))? {
+            true => Err(usage(format!(
+                "{} is compressed\nhint: gzip -d or zstd -d unpacks it, and the XML is imported",
+                path.display()
+            ))),
+            false => Ok(vec![path.to_owned()]),
+        };
     }
     let mut found = Vec::new();
     find(path, &mut found).with_context(|| format!("cannot read {}", path.display()))?;
@@ -68,6 +75,13 @@ fn reports(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
     found.sort_by_key(|path| (written(path), path.clone()));
     Ok(found)
+}
+
+/// Whether a file begins as those of gzip and zstd do.
+fn is_packed(path: &Path) -> std::io::Result<bool> {
+    let mut begins = Vec::new();
+    fs::File::open(path)?.take(4).read_to_end(&mut begins)?;
+    Ok(begins.starts_with(&[0x1f, 0x8b]) || begins == [0x28, 0xb5, 0x2f, 0xfd])
 }
 
 fn find(directory: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {

@@ -20,6 +20,11 @@ pub async fn run(args: cli::Attachments) -> anyhow::Result<u8> {
     for left in around::left(&tally).filter(wanted) {
         any = true;
         let path = match &args.to {
+            Some(_) if left.attached.file.blob.is_none() => {
+                failed = true;
+                warn(around::named(left.attached));
+                continue;
+            }
             Some(directory) => {
                 match reach.client.attachment(&run, &left.attached.file, &directory.join(left.place())).await
                 {

@@ -3,7 +3,7 @@
 use seagull_proto::convert::TestAsked;
 
 use super::results::tally;
-use super::{Reach, form, logs};
+use super::{Reach, form, logs, neither};
 use crate::again::access_of;
 use crate::cli::{self, RunName};
 use crate::commands::print;
@@ -21,10 +21,7 @@ pub async fn run(args: cli::Explain) -> anyhow::Result<u8> {
             // No run is called so: a test may be.
             Err(error) if run != RunName::Last && error.is::<Usage>() => {
                 let explained = explain_test(&reach, &args, &RunName::Last, &args.what).await;
-                explained.map_err(|of_test| match of_test.is::<Usage>() {
-                    true => usage(format!("there is no run {}, and {of_test}", args.what)),
-                    false => of_test,
-                })
+                explained.map_err(|of_test| neither(&args.what, of_test))
             }
             explained => explained,
         },

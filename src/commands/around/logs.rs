@@ -4,7 +4,7 @@ use anyhow::anyhow;
 use seagull_domain::RunId;
 use seagull_proto::convert::Printed;
 
-use super::{Reach, Told, form, not_one, unread};
+use super::{Reach, Told, form, neither, not_one, unread};
 use crate::cli::{self, RunName};
 use crate::client::Notice;
 use crate::commands::print;
@@ -15,9 +15,12 @@ pub async fn run(args: cli::Logs) -> anyhow::Result<u8> {
     let reach = Reach::new(&args.from).await?;
     let (run, test) = reach.meant(&args.what, args.test.as_deref()).await?;
     match test {
-        Some(test) if !args.follow => show_test(&reach, &args, &run, test).await?,
-        _ => show(&reach, &args, &reach.run(&run).await?, test).await?,
+        Some(test) if !args.follow => show_test(&reach, &args, &run, test).await,
+        _ => show(&reach, &args, &reach.run(&run).await?, test).await,
     }
+    .map_err(
+        |error| if args.test.is_none() && test.is_some() { neither(&args.what, error) } else { error },
+    )?;
     Ok(0)
 }
 

@@ -29,7 +29,7 @@ use tempfile::TempDir;
 
 use crate::cli::{FormArgs, FromArgs, RunName};
 use crate::client::{Client, Error, Notice};
-use crate::errors::{say, usage, warn};
+use crate::errors::{Usage, say, usage, warn};
 use crate::fresh;
 use crate::place::Place;
 use crate::report::{Form, number};
@@ -187,6 +187,14 @@ fn unread(run: &RunId, error: Error) -> anyhow::Error {
         ));
     }
     anyhow::Error::new(error).context(format!("run {run} cannot be read"))
+}
+
+/// Why a word names no test, which is no run either.
+fn neither(what: &str, of_test: anyhow::Error) -> anyhow::Error {
+    match of_test.is::<Usage>() && what.parse::<RunName>().is_ok() {
+        true => usage(format!("there is no run {what}, and {of_test}")),
+        false => of_test,
+    }
 }
 
 /// Several tests are meant, or none.

@@ -3,6 +3,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -62,6 +63,8 @@ async fn index(address: &Address, findings: &mut Findings) -> anyhow::Result<()>
     let done = findings.during("tried", work).await?;
     findings.tell(match done {
         Ok(took) => Finding::ok("tried", format!("{} ms: written, found and deleted", took.as_millis())),
+        Err(error @ index::Error::Unavailable { .. }) => Finding::error("tried", &error.into())
+            .hint("is the address right, and can this machine reach and write to it?"),
         Err(error) => Finding::error("tried", &error.into()),
     })
 }
@@ -71,8 +74,15 @@ async fn store(url: &StoreUrl, findings: &mut Findings) -> anyhow::Result<()> {
     if let StoreUrl::File(directory) = url
         && !directory.exists()
     {
-        let finding = Finding::warning("store", format!("{name} is not there"));
-        return findings.tell(finding.hint("a scheduler makes the directory when it starts"));
+        let finding = match can_be_made(directory) {
+            Ok(()) => Finding::warning("store", format!("{name} is not there"))
+                .hint("a scheduler makes the directory when it starts"),
+            Err(error) => {
+                Finding::problem("store", format!("{name} is not there, and cannot be made: {error}"))
+                    .hint("name a directory on a disk that this user may write to")
+            }
+        };
+        return findings.tell(finding);
     }
     let store = match open_store(url) {
         Ok(store) => store,
@@ -99,6 +109,12 @@ async fn store(url: &StoreUrl, findings: &mut Findings) -> anyhow::Result<()> {
         findings.tell(Finding::warning("left", format!("{} is still there", trial.key)))?;
     }
     Ok(())
+}
+
+/// Whether something can be written where a directory is to be.
+fn can_be_made(directory: &Path) -> std::io::Result<()> {
+    let above = directory.ancestors().find(|above| above.exists()).unwrap_or(directory);
+    tempfile::tempdir_in(above).map(drop)
 }
 
 fn finding(check: &'static str, permission: &str, done: anyhow::Result<Duration>) -> Finding {

@@ -74,6 +74,9 @@ fn look(chain: Chain, variable: Variable) -> Result {
         return Ok(credentials);
     }
     if is_named || profile.is_some() {
+        if let Some(file) = file.as_deref().filter(|file| !file.exists()) {
+            return lacks(format!("there is no file {}", file.display()));
+        }
         let (place, profile) = (file.unwrap_or_default(), profile.unwrap_or_else(|| "default".to_owned()));
         return lacks(format!("{} has no keys for the profile {profile:?}", place.display()));
     }
