@@ -56,10 +56,15 @@ pub fn pin(state: &Path, run: &RunId, is_kept: bool) -> Result<Option<()>, Strin
         return Ok(None);
     }
     let done = match is_kept {
-        true => archive.pin(run, &Told::of(&archive, run)?.blobs),
+        true => archive.pin(run, &blobs_of(&archive, run)?),
         false => archive.unpin(run),
     };
     done.map(Some).map_err(said)
+}
+
+/// The blobs that an ended run is made of.
+pub(crate) fn blobs_of(archive: &Archive, run: &RunId) -> Result<Vec<Digest>, String> {
+    Told::of(archive, run).map(|told| told.blobs)
 }
 
 /// Removes what is old; says what. Blocks.

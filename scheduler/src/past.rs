@@ -11,7 +11,7 @@ use seagull_domain::{
 };
 use seagull_proto::convert::{ListAsked, RankAsked, SearchAsked};
 use seagull_proto::status;
-use seagull_results::index::Window;
+use seagull_results::index::{self, Window};
 use seagull_scheduler_core::What;
 use tonic::Status;
 
@@ -35,6 +35,7 @@ pub(crate) async fn overviews(service: &Service) -> Result<Vec<RunOverview>, Sta
 
 /// The newest runs that are known here or to the index.
 pub(crate) async fn listed(service: &Arc<Service>, asked: ListAsked) -> Result<Vec<RunOverview>, Status> {
+    service.may_search()?;
     let live = overviews(service).await?;
     let of = service.clone();
     let (project, limit, after) = (asked.project.clone(), asked.limit, asked.after.clone());
@@ -59,6 +60,7 @@ pub(crate) async fn listed(service: &Arc<Service>, asked: ListAsked) -> Result<V
 
 /// The first of a project's tests by a ranking.
 pub(crate) async fn ranked(service: &Arc<Service>, asked: RankAsked) -> Result<Vec<Ranked>, Status> {
+    service.may_search()?;
     let RankAsked { project, ranking, days, limit } = asked;
     make_good(service, &project).await?;
     let ranked = service.index.ranked(&project, ranking, window(days), limit as usize).await;
@@ -70,6 +72,7 @@ pub(crate) async fn searched(
     service: &Arc<Service>,
     asked: SearchAsked,
 ) -> Result<Vec<FailureGroup>, Status> {
+    service.may_search()?;
     let SearchAsked { project, text, days, limit } = asked;
     make_good(service, &project).await?;
     let groups = service.index.search(&project, &text, window(days), limit as usize).await;
@@ -248,8 +251,12 @@ fn window(days: u32) -> Window {
 }
 
 /// What an index does not answer.
-pub(crate) fn refused(error: &seagull_results::index::Error) -> Status {
-    Status::failed_precondition(error.to_string())
+pub(crate) fn refused(error: &index::Error) -> Status {
+    let hint = match error {
+        index::Error::Unavailable { .. } => "\nhint: seagull doctor --stores URL says what is wrong there",
+        index::Error::Refused { .. } | index::Error::Address(_) => "",
+    };
+    Status::failed_precondition(format!("{error}{hint}"))
 }
 
 #[cfg(test)]

@@ -41,6 +41,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// again: a client without a network is gone. Not before the lease is over, which says what silence of executors means.
 const SILENCE: Duration = Duration::from_secs(20);
 
+/// How often it is looked whether what was wrong when a results proxy started is over.
+const LOOK: Duration = Duration::from_secs(10);
+
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Where the journal is: the state directory itself, or the directory of an embedded run.
@@ -205,26 +208,38 @@ impl Server {
     }
 }
 
-/// Says once at the start what is wrong with the stores. None of them is waited for, and what is wrong may be mended: nothing
-/// ends for it.
+/// Says at the start what is wrong with the stores. None of them is waited for, and what is wrong may be mended: nothing
+/// ends for it. Who writes to them says himself when that is over; who only reads looks again.
 async fn look(service: Arc<Service>) {
-    let say = |so: &str, error: String| drop(writeln!(std::io::stderr(), "warning: {so}: {error}"));
-    if let Some(remote) = service.remote.clone() {
+    let is_usable = || async {
+        let Some(remote) = service.remote.clone() else { return Ok(()) };
         let looked = tokio::task::spawn_blocking(move || remote.look()).await;
-        let so = match service.reads_only {
-            true => "nothing is read from the store until it can be used",
-            false => "what goes to the store waits on this disk until it can be used",
-        };
-        if let Ok(Err(error)) = looked {
-            say(so, error.to_string());
+        looked.map_or(Ok(()), |looked| looked.map_err(|error| error.to_string()))
+    };
+    if !service.reads_only {
+        return is_usable().await.err().into_iter().for_each(|error| {
+            say(&format!("what goes to the store waits on this disk until it can be used: {error}"));
+        });
+    }
+    let answers =
+        || async { service.index.runs(None, None, 1).await.map(drop).map_err(|error| error.to_string()) };
+    tokio::join!(look_until("store", is_usable), look_until("index", answers));
+}
+
+/// Says what is wrong with what is read from, and when that is over.
+async fn look_until<F: Future<Output = Result<(), String>>>(name: &str, look: impl Fn() -> F) {
+    let Err(error) = look().await else { return };
+    say(&format!("nothing is read from the {name} until it can be used: {error}"));
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if look().await.is_ok() {
+            return say(&format!("the {name} can be used now"));
         }
     }
-    // Who writes to it says so himself.
-    if service.reads_only
-        && let Err(error) = service.index.runs(None, None, 1).await
-    {
-        say("nothing is read from the index until it can be used", error.to_string());
-    }
+}
+
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "warning: {text}");
 }
 
 /// The index to ask, the state directory's own if it is that, and what is known of one elsewhere.

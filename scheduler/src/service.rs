@@ -17,7 +17,7 @@ use tonic::Status;
 
 use crate::disk::Disk;
 use crate::elsewhere::Copies;
-use crate::grpc::blocking;
+use crate::grpc::{blocking, reading};
 use crate::indexer::Spool;
 use crate::journal::{self, Reader};
 use crate::outputs::Outputs;
@@ -63,6 +63,17 @@ impl Service {
         if self.reads_only {
             return Err(Status::failed_precondition(
                 "a results proxy only reads\nhint: --scheduler takes the URL of the scheduler itself",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Refuses what only an index tells, where a results proxy was given none.
+    pub fn may_search(&self) -> Result<(), Status> {
+        if self.reads_only && self.own_index.is_some() {
+            return Err(Status::failed_precondition(
+                "this results proxy has no index: it knows runs by their ids only\n\
+                 hint: seagull results-proxy --index takes the one that the scheduler writes to",
             ));
         }
         Ok(())
@@ -153,12 +164,35 @@ impl Service {
             return Ok(None);
         }
         let mut facts = Facts::of(self.clone(), run.clone(), Seq(0));
-        let first = blocking(move || facts.page(1)).await?;
-        Ok(first.into_iter().next().and_then(|(_, fact)| match fact.what {
-            What::Submitted(spec) => Some(*spec),
-            _ => None,
-        }))
+        blocking(move || facts.page(1)).await.map(submitted)
     }
+
+    /// What a run that has ended was submitted as, also where only the store has it. A store that does not say so in time is taken
+    /// for one that has not: no run waits for it.
+    pub async fn ended_spec(self: &Arc<Self>, run: &RunId) -> Result<Option<RunSpec>, Status> {
+        let archived = self.archived_spec(run).await?;
+        let Some(remote) = self.remote.clone().filter(|_| archived.is_none()) else { return Ok(archived) };
+        if self.knows(run).await? || self.of_another(run).is_some() {
+            return Ok(None);
+        }
+        let (service, run) = (self.clone(), run.clone());
+        let first = reading(move || -> Result<_, Unread> {
+            if !remote.says_it_has(&Key::Stream(run.clone())) {
+                return Ok(None);
+            }
+            let facts = Facts::stored(&service, &run, Seq(0))?;
+            facts.map(|mut facts| facts.page(1)).transpose()
+        });
+        Ok(first.await?.and_then(submitted))
+    }
+}
+
+/// What a run was submitted as, by its first fact.
+fn submitted(first: Vec<(Seq, Fact)>) -> Option<RunSpec> {
+    first.into_iter().next().and_then(|(_, fact)| match fact.what {
+        What::Submitted(spec) => Some(*spec),
+        _ => None,
+    })
 }
 
 /// The logs of a run, by the directory of all runs.

@@ -15,6 +15,7 @@ use crate::service::Service;
 
 /// What is kept of the test that is meant, if it is one.
 pub(crate) async fn history(service: Arc<Service>, asked: HistoryAsked) -> Result<TestHistory, Status> {
+    service.may_search()?;
     let (of, project) = (service.clone(), asked.project.clone());
     let runs = usize::try_from(asked.runs).unwrap_or(usize::MAX);
     let history = blocking(move || known(&of, &asked)).await?;

@@ -8,9 +8,10 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use seagull_domain::RunId;
-use seagull_results::{Key, LOG_BYTES};
+use seagull_results::{Class, Error, Key, LOG_BYTES};
 use tokio::task::spawn_blocking;
 
+use crate::gc;
 use crate::room::Elsewhere;
 use crate::service::Service;
 
@@ -41,8 +42,30 @@ pub(crate) async fn run(service: Weak<Service>) {
 
 fn pack_all(service: &Service) -> Result<(), String> {
     let ended = service.archive.newest().map_err(|error| error.to_string())?;
-    let packed = ended.iter().rev().try_for_each(|(run, _)| pack(service, run));
+    let packed = ended
+        .iter()
+        .rev()
+        .try_for_each(|(run, _)| send_blobs(service, run).and_then(|()| pack(service, run)));
     packed.and(weigh(service))
+}
+
+/// Sends what a run refers to that may have ended while there was no store: its manifest, and what its tests have left. Its artifact
+/// nobody reads who reads of it.
+fn send_blobs(service: &Service, run: &RunId) -> Result<(), String> {
+    if is_stream_packed(service, run) || service.remote.as_ref().is_none_or(|remote| remote.is_full()) {
+        return Ok(());
+    }
+    for digest in gc::blobs_of(&service.archive, run)? {
+        let class = match service.blobs.class(&digest) {
+            // It is in the store alone, or in the pile of the run, or gone.
+            Err(Error::NoBlob(_)) => continue,
+            class => class.map_err(|error| error.to_string())?,
+        };
+        if class != Class::Artifacts {
+            service.blobs.send(&digest).map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(())
 }
 
 /// Says how much waits for the store: what is on its way, and the logs and small files of ended runs that are here.
@@ -138,6 +161,20 @@ mod tests {
         assert_eq!(service.logs(&run).read(beyond).unwrap(), Some(Vec::new()));
         let none = TextRef { log: AttemptId(3), ..text };
         assert_eq!(service.logs(&run).read(none).unwrap(), None);
+    }
+
+    #[test]
+    fn a_run_of_before_there_was_a_store_goes_up_with_its_manifest() {
+        let store = tempfile::tempdir().unwrap();
+        let embedded = Embedded::new("own");
+        crate::past::tests::archive(&embedded, "r", 1);
+        let embedded = embedded.with(&format!("file:{}/s", store.path().display()), u64::MAX);
+        let service = &embedded.service;
+        let [(manifest, _)] = service.blobs.list().unwrap()[..] else { panic!("there is one") };
+        pack_all(service).unwrap();
+        until(|| service.archive.is_stored(&"r".parse().unwrap()));
+        let path = store.path().join(format!("s/{}", Key::Blob(manifest)));
+        until(|| path.is_file());
     }
 
     #[test]

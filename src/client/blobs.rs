@@ -33,7 +33,7 @@ impl Client {
 
     /// Fetches a manifest and verifies that it is the one that was asked for.
     pub async fn manifest(&self, digest: Digest) -> Result<Manifest, Error> {
-        let bytes = self.ask(|| self.blob(digest)).await?;
+        let bytes = self.ask(|| self.blob(digest)).await.map_err(|error| error.lacking("its manifest"))?;
         seagull_results::decode_manifest(&bytes).map_err(Error::new)
     }
 

@@ -23,11 +23,24 @@ enum Reason {
     Tls(tls::Problem),
     /// It answers what it should not.
     Answer(String),
+    /// What it speaks of is not there.
+    Lacks(String),
 }
 
 impl Error {
     pub fn new(answer: impl fmt::Display) -> Error {
         Reason::Answer(answer.to_string()).into()
+    }
+
+    /// Where there is nothing of what was asked for: what that is.
+    pub fn lacking(self, what: &str) -> Error {
+        match &self.reason {
+            Reason::Status(status) if status.code() == Code::NotFound => {
+                let said = format!("{what} is not kept any more, or never was: {}", status.message());
+                Error { reason: Reason::Lacks(said), ..self }
+            }
+            _ => self,
+        }
     }
 
     /// Of the scheduler that is there.
@@ -38,7 +51,7 @@ impl Error {
     pub fn status(&self) -> Option<&Status> {
         match &self.reason {
             Reason::Status(status) => Some(status),
-            Reason::Tls(_) | Reason::Answer(_) => None,
+            Reason::Tls(_) | Reason::Answer(_) | Reason::Lacks(_) => None,
         }
     }
 
@@ -71,7 +84,8 @@ impl Error {
     /// Whether what was asked for is not there, or damaged, and others may be had.
     pub fn is_of_one(&self) -> bool {
         let lasts = [Code::NotFound, Code::Internal, Code::DataLoss];
-        self.status().is_some_and(|status| lasts.contains(&status.code()))
+        matches!(self.reason, Reason::Lacks(_))
+            || self.status().is_some_and(|status| lasts.contains(&status.code()))
     }
 
     /// Whether the scheduler answered, and has a trouble that may last.
@@ -107,6 +121,7 @@ impl fmt::Display for Error {
         match &self.reason {
             Reason::Answer(text) => write!(f, "the scheduler's answer makes no sense: {text}"),
             Reason::Tls(problem) => problem.fmt(f),
+            Reason::Lacks(said) => f.write_str(said),
             Reason::Status(status) => tell(status, &at, f),
         }
     }
@@ -161,6 +176,9 @@ mod tests {
             assert_eq!((error.is_transient(), error.to_string().lines().next()), (transient, Some(text)));
         }
         assert!(!Error::new("x").is_transient());
+        let lacks = Error::from(Status::not_found("no blob x")).lacking("its manifest");
+        assert!(lacks.is_of_one() && !lacks.is_not_found() && !lacks.is_transient());
+        assert_eq!(lacks.to_string(), "its manifest is not kept any more, or never was: no blob x");
         let elsewhere = Error::from(Status::unavailable("x")).at(Some(&"http://ci:7878/".parse().unwrap()));
         assert!(elsewhere.to_string().starts_with("the scheduler at http://ci:7878 cannot be reached: x\n"));
     }

@@ -1,7 +1,7 @@
 //! `seagull export`: what ended runs came to, as compressed JSON lines.
 #![expect(clippy::disallowed_methods, reason = "a shell: ages are of now, and files are written")]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::ops::Range;
@@ -79,6 +79,9 @@ async fn ended(
             page => later(page?, &after)?,
         };
         let Some(last) = page.last() else {
+            // Where an index has two runs of an id, what is read by the id is of one.
+            let mut seen = HashSet::new();
+            ended.retain(|(run, _): &(RunId, u64)| seen.insert(run.clone()));
             ended.reverse();
             return Ok(ended);
         };

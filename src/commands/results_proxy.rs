@@ -1,11 +1,16 @@
 //! `seagull results-proxy`: what ended runs left in a store and an index is read without their scheduler. All that it has
 //! is a copy, in a directory that goes with it.
 
+use std::fmt::Display;
+
 use anyhow::Context;
+use seagull_results::StoreUrl;
+use seagull_results::index::Address;
 use seagull_scheduler::{Options, Server, Settings};
 
 use super::scheduler::{identity, listen};
 use crate::cli;
+use crate::errors::usage;
 use crate::signals::Signals;
 
 pub async fn run(args: cli::ResultsProxy) -> anyhow::Result<u8> {
@@ -13,6 +18,10 @@ pub async fn run(args: cli::ResultsProxy) -> anyhow::Result<u8> {
     let token = super::token(&args.token)?;
     let blobs = super::store_url("--blobs", &args.blobs)?;
     let index = args.index.as_deref().map(|text| super::index_address("--index", text)).transpose()?;
+    is_there("--blobs", matches!(&blobs, StoreUrl::File(directory) if !directory.is_dir()), &blobs)?;
+    if let Some(index) = &index {
+        is_there("--index", matches!(index, Address::Sqlite(file) if !file.is_file()), index)?;
+    }
     let mut signals = Signals::new()?;
     let copies = tempfile::tempdir().context("there is no room for copies")?;
     let options = Options {
@@ -30,5 +39,15 @@ pub async fn run(args: cli::ResultsProxy) -> anyhow::Result<u8> {
     tokio::select! {
         () = signals.next() => Ok(0),
         error = server.failed() => Err(error).context("the proxy has ended"),
+    }
+}
+
+/// Who only reads makes nothing.
+fn is_there(option: &str, is_missing: bool, place: &impl Display) -> anyhow::Result<()> {
+    match is_missing {
+        true => Err(usage(format!(
+            "{option}: there is nothing at {place}\nhint: it takes what the scheduler has as {option}"
+        ))),
+        false => Ok(()),
     }
 }

@@ -104,6 +104,7 @@ fn an_index_that_is_away_is_no_empty_one_to_who_asks() {
     std::fs::write(suite.beside("token"), "the-token-of-this-case\n").unwrap();
     let [token, blobs] =
         ["token", "kept"].map(|name| suite.beside(name).into_os_string().into_string().unwrap());
+    std::fs::create_dir(&blobs).unwrap();
     let blobs = format!("file:{blobs}");
     let arguments = ["results-proxy", "--listen", "127.0.0.1:0", "--token-file", &token];
     let command = suite.seagull(&[&arguments[..], &["--blobs", &blobs, "--index", &url]].concat());
@@ -120,10 +121,14 @@ fn an_index_that_is_away_is_no_empty_one_to_who_asks() {
         "{status} {answer}"
     );
     assert!(code == Some(1) && said.contains("problem   tried       "), "{said}");
+    assert!(said.contains("hint: is the address right"), "{said}");
+    let starts = || asked.stderr();
+    until(|| starts().contains("nothing is read from the index until it can be used"));
     is_down.store(false, Ordering::SeqCst);
     let (code, said) = doctor();
     assert!(code == Some(0) && said.contains(" ms: written, found and deleted\n"), "{said}");
     assert_eq!(runs(), (200, json!({"runs": []})));
+    until(|| starts().contains("the index can be used now"));
 }
 
 #[test]

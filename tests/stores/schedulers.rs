@@ -145,6 +145,11 @@ fn what_ended_runs_left_is_read_without_their_scheduler() {
     let rerun = cluster.start_run(&["--run-id", "second", "--select", "failed@first"]).finish();
     rerun.expect(100, &[("test_a.py::test_says", "failed")]);
     assert!(said(&asked(&cluster, &["logs", "first", "test_says"])).contains("words of the test"));
+    // It is had back by its id, and not executed again.
+    cluster
+        .start_run(&["--run-id", "first"])
+        .finish()
+        .expect(100, &[("test_a.py::test_says", "failed"), ("test_a.py::test_passes", "passed")]);
     // It leaves from there as well, and is not kept here again.
     let file = cluster.suite.beside("results.jsonl.zst");
     let exported = said(&asked(&cluster, &["export", "-o", file.to_str().unwrap()]));
@@ -155,6 +160,42 @@ fn what_ended_runs_left_is_read_without_their_scheduler() {
         "{lines}"
     );
     assert!(!cluster.suite.beside("scheduler/runs/first").exists());
+}
+
+#[test]
+fn a_results_proxy_makes_nothing_and_says_that_it_has_no_index() {
+    let suite = Suite::of(&[]);
+    fs::write(suite.beside("token"), "the-token-of-this-case\n").unwrap();
+    fs::create_dir(suite.beside("kept")).unwrap();
+    let [token, kept, typo] =
+        ["token", "kept", "typo"].map(|name| suite.beside(name).into_os_string().into_string().unwrap());
+    let blobs = format!("file:{kept}");
+    let proxy = ["results-proxy", "--listen", "127.0.0.1:0", "--token-file", &token, "--blobs"];
+    for (option, options) in [
+        ("--blobs", &[&*format!("file:{typo}")][..]),
+        ("--index", &[&blobs, "--index", &format!("sqlite:{typo}")]),
+    ] {
+        let refused = suite.seagull(&[&proxy[..], options].concat()).output().unwrap();
+        assert_eq!(refused.status.code(), Some(2));
+        let said = said(&refused);
+        assert!(
+            said.contains(&format!("{option}: there is nothing at ")) && said.contains("\nhint: "),
+            "{said}"
+        );
+        assert!(!Path::new(&typo).exists());
+    }
+    let mut proxy = Running::start(suite.seagull(&[&proxy[..], &[&blobs]].concat()), &suite.beside("proxy"));
+    let at = listens(&mut proxy);
+    for command in
+        [&["runs"][..], &["tests", "--flaky"], &["search", "word"], &["history", "t"], &["results", "last"]]
+    {
+        let asked = [command, &["--scheduler", &at, "--token-file", &token]].concat();
+        let said = said(&suite.seagull(&asked).output().unwrap());
+        assert!(
+            said.contains("has no index") && said.contains("hint: seagull results-proxy --index"),
+            "{command:?}: {said}"
+        );
+    }
 }
 
 #[test]
@@ -298,6 +339,11 @@ fn the_doctor_tries_a_store() {
     for word in ["ok        write ", "ok        read ", "ok        delete "] {
         assert!(said.contains(word), "{said}");
     }
+    let (code, said) = doctor(&suite, &format!("file:{}/later/kept", store.path().display()));
+    assert!(code == Some(0) && said.contains("a scheduler makes the directory"), "{said}");
+    assert!(!store.path().join("later").exists());
+    let (code, said) = doctor(&suite, "file:/proc/kept");
+    assert!(code == Some(1) && said.contains("cannot be made: ") && said.contains("hint: "), "{said}");
     let (code, said) = doctor(&suite, "s3://key:hush@bucket");
     assert!(code == Some(2) && !said.contains("hush") && said.contains("AWS_ACCESS_KEY_ID"), "{said}");
 }

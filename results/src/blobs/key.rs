@@ -24,6 +24,14 @@ impl Key {
     /// How the names of all begin.
     pub(crate) const FOLDERS: [&str; 5] = ["blobs", "logs", "streams", "attached", "timings"];
 
+    /// Whose it is alone.
+    pub(crate) fn run(&self) -> Option<&RunId> {
+        match self {
+            Key::Log(run, _) | Key::Stream(run) | Key::Attached(run) => Some(run),
+            Key::Blob(_) | Key::Timings(_) => None,
+        }
+    }
+
     /// As one name without a slash.
     pub(crate) fn flat(&self) -> String {
         self.to_string().replace('/', "+")

@@ -129,6 +129,15 @@ impl Remote {
         self.presence.read(|| Ok(self.store.head(key)?.is_some()))
     }
 
+    /// Likewise, as far as the store says so in time: it is not waited for.
+    pub fn says_it_has(&self, key: &Key) -> bool {
+        self.says(key, |_| true)
+    }
+
+    fn says(&self, key: &Key, is_wanted: fn(&Head) -> bool) -> bool {
+        !self.spool.is_stuck() && self.presence.ask(&self.store, key.clone(), is_wanted)
+    }
+
     /// Looks whether the store answers, and whom: by asking for what there is not.
     pub fn look(&self) -> Result<(), Error> {
         self.contains(&Key::Blob(Digest([0; 32]))).map(drop)
@@ -296,9 +305,7 @@ impl Blobs {
     /// Whether the blob is there. Asking for it counts as wanting it, so that it is not evicted next. One that only the
     /// store has does not count while the store is away or silent, or is about to take it for old.
     pub fn contains(&self, digest: &Digest) -> bool {
-        let is_remote = |remote: &Arc<Remote>| {
-            !remote.spool.is_stuck() && remote.presence.ask(&remote.store, Key::Blob(*digest))
-        };
+        let is_remote = |remote: &Arc<Remote>| remote.says(&Key::Blob(*digest), spool::is_fresh);
         self.directory.read(digest).is_ok() || self.remote.as_ref().is_some_and(is_remote)
     }
 
@@ -369,6 +376,12 @@ impl Blobs {
     /// What a blob is of.
     pub fn class(&self, digest: &Digest) -> Result<Class, Error> {
         self.directory.begins(digest).map(Class::of_blob)
+    }
+
+    /// Sends a blob of the directory to the store, where it may be from a time without one.
+    pub fn send(&self, digest: &Digest) -> Result<(), Error> {
+        let Some(remote) = &self.remote else { return Ok(()) };
+        remote.spool.take(&Key::Blob(*digest), &self.directory.path(digest))
     }
 
     /// Removes a blob from the directory, unless it was wanted since then.

@@ -8,8 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::key::Key;
-use super::spool::is_fresh;
-use super::store::Store;
+use super::store::{Head, Store};
 use super::trouble::{Trouble, Why};
 use crate::Error;
 
@@ -35,8 +34,8 @@ struct Silence {
 }
 
 impl Presence {
-    /// Whether an object is there, as far as the store says so in time, and not about to be taken for old.
-    pub fn ask(&self, store: &Arc<dyn Store>, key: Key) -> bool {
+    /// Whether an object is there that is as it is wanted, as far as the store says so in time.
+    pub fn ask(&self, store: &Arc<dyn Store>, key: Key, is_wanted: fn(&Head) -> bool) -> bool {
         let late = || self.late.lock().unwrap_or_else(PoisonError::into_inner);
         if late().strong_count() > 0 || self.still_silent().is_some() {
             return false;
@@ -46,7 +45,7 @@ impl Presence {
         let (of, store) = (question.clone(), store.clone());
         thread::spawn(move || {
             // Whoever asked may have gone.
-            let _ = answer.send(store.head(&key).is_ok_and(|head| head.is_some_and(|head| is_fresh(&head))));
+            let _ = answer.send(store.head(&key).is_ok_and(|head| head.is_some_and(|head| is_wanted(&head))));
             drop(of);
         });
         answered.recv_timeout(PATIENCE).unwrap_or_else(|_| {

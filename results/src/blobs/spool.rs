@@ -3,13 +3,15 @@
 //! store is away they wait.
 #![expect(clippy::disallowed_methods, reason = "a shell: objects go up beside everything else")]
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
+
+use seagull_domain::RunId;
 
 use super::directory::gone;
 use super::key::Key;
@@ -62,6 +64,8 @@ struct State {
     gate: Gate,
     /// What was said of the store since it took something last.
     told: Vec<Why>,
+    /// Runs of which something does not go up, which was said.
+    aside: HashSet<RunId>,
     ended: bool,
 }
 
@@ -270,9 +274,14 @@ impl Inner {
     /// It waits where it is, and the next process tries again.
     fn set_aside(&self, aside: &Waiting, why: &dyn std::fmt::Display) {
         let path = self.path(&aside.key);
-        say(&format!("{} does not go to {} and stays there: {why}", path.display(), self.name));
         let mut state = self.lock();
         state.bytes = state.bytes.saturating_sub(aside.bytes);
+        // What is wrong with one object of a run is as a rule wrong with all.
+        let is_told = aside.key.run().is_some_and(|run| !state.aside.insert(run.clone()));
+        drop(state);
+        if !is_told {
+            say(&format!("{} does not go to {} and stays there: {why}", path.display(), self.name));
+        }
     }
 
     fn not_sent(&self, back: Waiting, error: &Error) {

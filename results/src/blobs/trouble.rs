@@ -68,9 +68,10 @@ impl Why {
             Why::Foreign => Some(
                 "is the endpoint right? what answers there is no S3 server: a proxy's page, or another program",
             ),
-            Why::Taken => {
-                Some("two schedulers with runs of the same id need a prefix each: s3://BUCKET/PREFIX")
-            }
+            Why::Taken => Some(
+                "another run of that id was there before: of another scheduler, which needs a prefix of its own \
+                     (s3://BUCKET/PREFIX), or of this one, if its state directory was restored from a copy of when that run was under way",
+            ),
             Why::Refused => None,
         }
     }

@@ -55,7 +55,7 @@ impl Runs for Face {
         let message = request.into_inner();
         agree(message.protocol)?;
         let spec = Box::new(RunSpec::try_from(message)?);
-        if let Some(ended) = self.0.archived_spec(&spec.id).await? {
+        if let Some(ended) = self.0.ended_spec(&spec.id).await? {
             let difference = spec.difference(&ended);
             let differs = difference.map_or(Ok(()), |difference| Err(status::run_differs(difference)));
             return differs.map(|()| Response::new(v1::SubmitResponse { attached: true, not_passed: None }));
