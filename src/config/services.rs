@@ -382,6 +382,32 @@ mod tests {
         assert_eq!(probe("ready.health = true"), Probe::Health);
     }
 
+    #[track_caller]
+    fn are_refused(table: &[(&str, &str)]) {
+        for (text, expected) in table {
+            let error = parse(text).unwrap_err();
+            assert!(error.is::<crate::errors::Usage>());
+            assert!(error.to_string().starts_with(&format!("/suite/seagull.toml:{expected}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_no_container_can_be_is_refused_where_it_stands() {
+        let table = [
+            ("[services.tests]\nimage = 'x'", "1: services.tests: this name is that of the container"),
+            (
+                "[services.a]\nimage = 'x'\nsecrets = { '../K' = 'env:K' }",
+                "3: services.a.secrets: \"../K\" is to be the name of a file",
+            ),
+            (
+                "[services.a]\nimage = 'x'\nsecrets = { K = 'env:K' }\ntmpfs = ['/run/secrets']",
+                "4: services.a.tmpfs = ['/run/secrets']: expected another directory",
+            ),
+            ("[services.a]\nmemory = '4MiB'", "2: services.a.memory = '4MiB': expected at least 6MiB\n"),
+        ];
+        are_refused(&table);
+    }
+
     #[test]
     fn what_makes_no_sense_is_refused_where_it_stands() {
         let table = [
@@ -390,16 +416,6 @@ mod tests {
             ("[environment]\nA = 'x'", "2: environment.A: expected a table\nhint: an environment is a table"),
             ("[services.A]\nimage = 'x'", "1: services.A: expected a name of small letters"),
             ("[services.localhost]\nimage = 'x'", "1: services.localhost: this name is everywhere"),
-            ("[services.tests]\nimage = 'x'", "1: services.tests: this name is that of the container"),
-            (
-                "[services.a]\nimage = 'x'\nsecrets = { '../K' = 'env:K' }",
-                "3: services.a.secrets = { '../K' = 'env:K' }: \"../K\" is to be the name of a file",
-            ),
-            (
-                "[services.a]\nimage = 'x'\nsecrets = { K = 'env:K' }\ntmpfs = ['/run/secrets']",
-                "4: services.a.tmpfs = ['/run/secrets']: expected another directory",
-            ),
-            ("[services.a]\nmemory = '4MiB'", "2: services.a.memory = '4MiB': expected at least 6MiB\n"),
             ("[environment.e]", "1: [environment.e] needs services, or image\n"),
             (
                 "[environment.e]\nservices = []\nmemory = '1GiB'",
@@ -467,11 +483,7 @@ mod tests {
             ("[services.a]\ncpus = 0", "2: services.a.cpus = 0: expected a number of cores"),
             ("[services.a]\ncapabilities = ['ALL']", "2: services.a.capabilities = ['ALL']: expected names"),
         ];
-        for (text, expected) in table {
-            let error = parse(text).unwrap_err();
-            assert!(error.is::<crate::errors::Usage>());
-            assert!(error.to_string().starts_with(&format!("/suite/seagull.toml:{expected}")), "{error}");
-        }
+        are_refused(&table);
     }
 
     #[test]
