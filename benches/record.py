@@ -24,8 +24,9 @@ def circumstances():
     """When, on what and of which commit a result is."""
     commit = git("describe", "--always") + ("-dirty" if git("status", "--porcelain", ".", ":!benches/results") else "")
     load = f"load at the end {os.getloadavg()[0]:.1f}"
+    profile = "release build" if pathlib.Path(SEAGULL).resolve().parent.name == "release" else "dev build"
     return [
-        f"{time.strftime('%Y-%m-%d')}, commit {commit}, {os.cpu_count()} cores ({processor()}), {load},",
+        f"{time.strftime('%Y-%m-%d')}, commit {commit} ({profile}), {os.cpu_count()} cores ({processor()}), {load},",
         f"CPython {platform.python_version()}.",
     ]
 
