@@ -3,10 +3,11 @@
 #![expect(clippy::disallowed_methods, reason = "a shell: threads that write wait for room")]
 
 use std::fmt::Display;
-use std::io::Write;
 use std::time::Duration;
 
 use tokio::sync::watch;
+
+use crate::warn;
 
 /// How often it is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -92,10 +93,6 @@ impl Drop for Wait<'_> {
             warn("there is room on the disk again, and all goes on");
         }
     }
-}
-
-fn warn(text: &str) {
-    let _ = writeln!(std::io::stderr(), "warning: {text}");
 }
 
 #[cfg(test)]

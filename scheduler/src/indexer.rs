@@ -3,7 +3,6 @@
 #![expect(clippy::disallowed_methods, reason = "a shell: a task beside the actor, and files have ages")]
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::io::Write;
 use std::mem;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +24,7 @@ use crate::room::Elsewhere;
 use crate::service::{Facts, Service};
 use crate::told::Told;
 use crate::unread::Unread;
+use crate::warn;
 
 /// Facts read at a time, and documents after which they are written.
 const PAGE: u32 = 200;
@@ -98,10 +98,6 @@ pub(crate) async fn run(service: Arc<Service>, spool: Arc<Spool>) {
             }
         }
     }
-}
-
-fn warn(text: &str) {
-    let _ = writeln!(std::io::stderr(), "warning: {text}");
 }
 
 struct Indexer {

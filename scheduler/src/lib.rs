@@ -49,3 +49,9 @@ pub use room::SPOOL_BYTES;
 pub use seagull_scheduler_core::Settings;
 pub use server::{Error, Options, Server};
 pub use tonic::transport::Identity;
+
+/// What nobody has asked for, to whoever reads the process's standard error, if anybody does.
+fn warn(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "warning: {text}");
+}

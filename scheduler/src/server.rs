@@ -1,7 +1,6 @@
 //! A scheduler that runs: options in, a server out, on TCP or on a transport within the process.
 #![expect(clippy::disallowed_methods, reason = "a shell: the server's tasks start here")]
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -29,6 +28,7 @@ use crate::outputs::Outputs;
 use crate::requests::Handle;
 use crate::room::Room;
 use crate::service::{Service, attached_of, logs_of};
+use crate::warn;
 use crate::{Settings, errand, grpc, uploads};
 
 /// How many requests wait for the core before callers wait too.
@@ -218,7 +218,7 @@ async fn look(service: Arc<Service>) {
     };
     if !service.reads_only {
         return is_usable().await.err().into_iter().for_each(|error| {
-            say(&format!("what goes to the store waits on this disk until it can be used: {error}"));
+            warn(&format!("what goes to the store waits on this disk until it can be used: {error}"));
         });
     }
     let answers =
@@ -229,17 +229,13 @@ async fn look(service: Arc<Service>) {
 /// Says what is wrong with what is read from, and when that is over.
 async fn look_until<F: Future<Output = Result<(), String>>>(name: &str, look: impl Fn() -> F) {
     let Err(error) = look().await else { return };
-    say(&format!("nothing is read from the {name} until it can be used: {error}"));
+    warn(&format!("nothing is read from the {name} until it can be used: {error}"));
     loop {
         tokio::time::sleep(LOOK).await;
         if look().await.is_ok() {
-            return say(&format!("the {name} can be used now"));
+            return warn(&format!("the {name} can be used now"));
         }
     }
-}
-
-fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "warning: {text}");
 }
 
 /// The index to ask, the state directory's own if it is that, and what is known of one elsewhere.
