@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use seagull_domain::{
-    Definition, Environment, Impossible, Limits, Network, Probe, Ready, Rights, Scope, Service,
+    Definition, Environment, Impossible, Limits, Network, Probe, Ready, Rights, Scope, Service, is_file_name,
 };
+use seagull_executor::docker::{HOSTNAME, SECRETS};
 use seagull_results::Selection;
 
 use super::command::Words;
@@ -15,8 +16,6 @@ use crate::duration;
 use crate::memory::parse_kib;
 use crate::nearest::nearest;
 
-/// What a container finds its secrets in.
-const SECRETS: &str = "/run/secrets";
 /// Engines start nothing with less memory.
 const LEAST_KIB: u64 = 6 * 1024;
 
@@ -32,7 +31,7 @@ pub fn read(
     let mut readers = Vec::new();
     let mut all = BTreeMap::new();
     for (name, table) in &mut tables {
-        if name == "tests" {
+        if name == HOSTNAME {
             return Err(table.refuse_all("this name is that of the container that tests run in"));
         }
         all.insert(name.clone(), service(table, &names, directory, &mut readers)?);
@@ -99,8 +98,7 @@ fn service(
     let command = table.words("command")?.map(words);
     let env = table.table("env")?.texts()?;
     let secrets = table.table("secrets")?.all(str::parse)?;
-    if let Some(name) = secrets.keys().find(|name| name.contains('/') || [".", ".."].contains(&name.as_str()))
-    {
+    if let Some(name) = secrets.keys().find(|name| !is_file_name(name)) {
         let expected = format!("{name:?} is to be the name of a file in /run/secrets: expected no path");
         return Err(table.refuse("secrets", &expected));
     }

@@ -57,5 +57,8 @@ pub use running::Services;
 pub use sandbox::{Beside, Reach, Sandbox, Start, discard, discard_tests};
 pub use site::Site;
 pub use template::Template;
+pub use test_container::HOSTNAME;
 pub(crate) use test_container::UPPER;
-pub use vault::{abandoned as abandoned_secrets, remove_abandoned as remove_abandoned_secrets};
+pub use vault::{
+    INSIDE as SECRETS, abandoned as abandoned_secrets, remove_abandoned as remove_abandoned_secrets,
+};

@@ -18,7 +18,7 @@ const TREE: &str = "_tree";
 /// What is written to the tree, in a sandbox's directory.
 pub const UPPER: &str = "upper";
 /// What tests find by the name of their own machine.
-const HOSTNAME: &str = "tests";
+pub const HOSTNAME: &str = "tests";
 
 /// What a test container is beside what is written of it.
 pub struct Given<'a> {

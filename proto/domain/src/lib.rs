@@ -38,7 +38,7 @@ pub use outcome::{
 pub use overview::{NotPassed, PastRun, RERUN_OF, RunOverview, RunPlace, RunState, TestHistory};
 pub use resources::{Resources, Size};
 pub use run::{Algorithm, Branch, Isolation, Planning, RunSpec, Workspace};
-pub use secret::SecretSource;
+pub use secret::{SecretSource, is_file_name};
 pub use suite::{Setup, Suite};
 pub use sync::{
     AttemptReport, AttemptState, Batch, BundleContents, Desired, DesiredAttempt, Discovery, Drain,

@@ -59,6 +59,11 @@ impl From<SecretSource> for String {
     }
 }
 
+/// Whether a secret may be had as a file of this name, in a directory of secrets.
+pub fn is_file_name(name: &str) -> bool {
+    !name.contains('/') && !["", ".", ".."].contains(&name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use seagull_domain::{Limits, Probe, Ready, Rights, Scope, SecretSource, Service};
+use seagull_domain::{Limits, Probe, Ready, Rights, Scope, SecretSource, Service, is_file_name};
 
 use super::Invalid;
 use super::environment::name;
@@ -177,8 +177,7 @@ fn files(files: BTreeMap<String, String>) -> Checked<BTreeMap<String, String>> {
 /// Their names become names of files.
 fn secrets(sources: BTreeMap<String, String>) -> Checked<BTreeMap<String, SecretSource>> {
     let sources = super::spec::secrets(sources.into_iter(), "Service.secrets")?;
-    let is_file = |name: &String| !name.contains('/') && name != "." && name != "..";
-    match sources.keys().all(is_file) {
+    match sources.keys().all(|name| is_file_name(name)) {
         true => Ok(sources),
         false => Err(Invalid::new("Service.secrets", "has a name that is none of a file")),
     }
