@@ -363,23 +363,25 @@ mod tests {
         }
     }
 
+    /// Nothing of it becomes durable, and nobody else asks it.
+    fn alone() -> Actor {
+        let (committer, ..) = Committer::with_queue(Seq(0));
+        let (disk, live) = (Arc::new(Disk::new(true)), broadcast::channel(8).0);
+        let ends = Ends { requests: mpsc::channel(8).1, errands: mpsc::unbounded_channel().0, live, disk };
+        Actor::new(State::new(Epoch(1), Settings::default()), committer, ends)
+    }
+
     #[tokio::test]
     async fn whoever_stood_still_takes_nobody_for_lost() {
-        let (committer, _work, _durable) = Committer::with_queue(Seq(0));
-        let (_requests, receiver) = mpsc::channel(8);
-        let (errands, _queue) = mpsc::unbounded_channel();
-        let disk = Arc::new(Disk::new(true));
-        let ends = Ends { requests: receiver, errands, live: broadcast::channel(8).0, disk };
-        let settings = Settings::default();
-        let mut actor = Actor::new(State::new(Epoch(1), settings), committer, ends);
+        let mut actor = alone();
         let (reply, answer) = oneshot::channel();
         actor.handle(Request::Report { report: Box::new(report()), reply }).unwrap();
         answer.await.unwrap().expect("it has the name");
 
         // It has no call outstanding, so that nothing is due before its lease ends.
         actor.turn();
-        assert!(actor.state.next_deadline().is_some_and(|at| at - Instant(0) >= settings.lease));
-        actor.origin -= settings.lease + Duration::from_secs(5);
+        assert!(actor.state.next_deadline().is_some_and(|at| at - Instant(0) >= actor.state.settings.lease));
+        actor.origin -= actor.state.settings.lease + Duration::from_secs(5);
         actor.turn();
         actor.step(Event::Tick);
         assert_eq!(actor.state.executors.len(), 1, "it may have reported meanwhile");
@@ -393,12 +395,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_for_the_disk_is_not_lost_as_long_as_it_waits() {
-        let (committer, _work, _durable) = Committer::with_queue(Seq(0));
-        let (_requests, receiver) = mpsc::channel(8);
-        let (errands, _queue) = mpsc::unbounded_channel();
-        let disk = Arc::new(Disk::new(true));
-        let ends = Ends { requests: receiver, errands, live: broadcast::channel(8).0, disk };
-        let mut actor = Actor::new(State::new(Epoch(1), Settings::default()), committer, ends);
+        let mut actor = alone();
         let (reply, _submitted) = oneshot::channel();
         actor.handle(Request::Submit { spec: Box::new(spec("r")), reply }).unwrap();
         let (reply, answer) = oneshot::channel();
