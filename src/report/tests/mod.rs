@@ -7,6 +7,7 @@ mod schema;
 mod screens;
 mod script;
 mod tallies;
+mod waits;
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
