@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""What sandboxes of services cost: made, restored, taken from those that wait, and in number; beside `docker` by hand.
+"""What sandboxes of services cost: made, restored, taken from those that wait, and in number, beside `docker` by hand; and
+bundles an hour in them, beside workers on the machine and `pytest` alone.
 
     benches/sandboxes.py [--rounds 5] [--number 40] [--compose PATH] [--testcontainers PYTHON]
 
@@ -47,6 +48,7 @@ for command in ["createdb", "-h", "/tmp", "shop"], ["psql", "-q", "-h", "/tmp", 
 print(time.monotonic() - began)
 database.stop()
 """
+CONTAINER = f'[environment.default]\nimage = "{IMAGE}"\nmemory = "256MiB"\n'
 TEST = "import time\n\n\ndef test_{number}():\n    time.sleep({seconds})\n"
 CONFTEST = "import psycopg2\n"
 
@@ -81,11 +83,11 @@ class Shop:
         self.seagull("services", "down", environment)
         return took
 
-    def tests(self, count, seconds=0):
+    def tests(self, count, seconds=0, conftest=CONFTEST):
         """So many files of a test each that takes so long, instead of its own."""
         shutil.rmtree(self.place / "tests")
         (self.place / "tests").mkdir()
-        (self.place / "tests" / "conftest.py").write_text(CONFTEST)
+        (self.place / "tests" / "conftest.py").write_text(conftest)
         for number in range(count):
             (self.place / "tests" / f"test_{number}.py").write_text(TEST.format(number=number, seconds=seconds))
 
@@ -178,7 +180,15 @@ def for_each_bundle(text):
     """One environment for all tests, its database new for each bundle."""
     kept, _, _ = text.partition("# What needs nothing")
     kept = kept.replace("template = true\n", 'template = true\nscope = "bundle"\n')
-    return kept + f'[environment.default]\nimage = "{IMAGE}"\nservices = ["postgres"]\nmemory = "256MiB"\n'
+    return kept + f'{CONTAINER}services = ["postgres"]\n'
+
+
+def container_only(_):
+    return CONTAINER
+
+
+def processes_only(_):
+    return ""
 
 
 def up(parent, options):
@@ -222,16 +232,41 @@ def bundles(parent, options):
     return taken
 
 
-def in_number(parent, count, slots):
-    """Sandboxes a minute, and what the engine has of them afterwards."""
-    shop = Shop(parent, for_each_bundle)
-    shop.tests(count)
-    before, began = objects(), time.monotonic()
-    shop.events("--slots", str(slots), "--cap", "1s", "tests")
-    took = time.monotonic() - began
+def in_number(parent, count, slots, change):
+    """Seconds that so many bundles of an empty test each take, and what the engine has of them afterwards."""
+    shop = Shop(parent, change)
+    shop.tests(count, conftest="")
+    before = objects()
+    events = shop.events("--slots", str(slots), "--cap", "1s", "tests")
+    assigned = [at for at, event in events if event["event"] == "attempt_assigned" and event["kind"] == "run"]
+    finished = [at for at, event in events if event["event"] == "test_finished"]
+    assert len(assigned) == len(finished) == count, f"{len(assigned)} bundles of {len(finished)} tests"
     left = objects() - before
-    shop.seagull("services", "templates", "--remove")
-    return took, left
+    if change is for_each_bundle:
+        shop.seagull("services", "templates", "--remove")
+    return finished[-1] - assigned[0], left
+
+
+# What each bundle has for itself follows from its environment: a worker stays for the next bundle, unless a service does not.
+BUNDLES = {
+    "on the machine, in a worker that stays": processes_only,
+    "in a container that stays, with its worker": container_only,
+    "each in a new container with a new database": for_each_bundle,
+}
+
+
+def pytest_for_each(parent, count):
+    """Seconds of so many `pytest` on the machine, one after the other, a file of an empty test each."""
+    shop = Shop(parent)
+    shop.tests(count, conftest="")
+    began = time.monotonic()
+    for number in range(count):
+        run("python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/test_{number}.py", cwd=shop.place)
+    return time.monotonic() - began
+
+
+def per_bundle(name, took, count, left):
+    return f"| {count} {name} | {took:.1f} | {took / count:.3f} | {3600 * count / took:,.0f} | {left} |"
 
 
 def table(head, taken):
@@ -252,10 +287,13 @@ def main():
         engine = run("docker", "version", "--format", "{{.Server.Version}}").strip()
         lines = table("the shop's database, up", up(parent, options)) + [""]
         lines += table("from a bundle to a test, in a container", bundles(parent, options)) + [""]
-        lines += ["| sandboxes | seconds | objects left on the engine |", "|---|---|---|"]
+        lines += ["| bundles of an empty test | seconds | a bundle | bundles an hour | objects left |", "|---|---|---|---|---|"]
+        by_itself = pytest_for_each(parent, options.number)
+        lines.append(per_bundle("by `pytest` on the machine, a process each", by_itself, options.number, "-"))
         for slots in (1, 8):
-            took, left = in_number(parent, options.number, slots)
-            lines.append(f"| {options.number}, {slots} at a time | {took:.1f} | {left} |")
+            for name, change in BUNDLES.items():
+                took, left = in_number(parent, options.number, slots, change)
+                lines.append(per_bundle(f"{name}, {slots} at a time", took, options.number, left))
     head = ["# Sandboxes of services", "", *record.circumstances(), f"Docker {engine}.", ""]
     record.write(options.name, head + lines)
 
