@@ -291,7 +291,8 @@ fn comes_back(cause: InfraCause) -> bool {
 }
 
 impl Story<'_> {
-    /// Whether another executor worked before this place in the stream and goes on with what it had.
+    /// Whether another executor worked before this place in the stream, of which the scheduler knows since it started, and
+    /// goes on with what it had.
     fn works_elsewhere(&self, place: usize, than: &ExecutorId, cordoned: &BTreeSet<&ExecutorId>) -> bool {
         let (before, after) = self.told.split_at(place);
         let mut rest = BTreeMap::new();
@@ -306,8 +307,10 @@ impl Story<'_> {
                 _ => {}
             }
         }
+        let started = after.first().map_or(0, |(_, at, _)| self.physical.life_at(*at));
+        let known = before.iter().rev().take_while(|(_, at, _)| *at >= started);
         let last = |of: &ExecutorId| {
-            before.iter().rev().find_map(|(_, _, event)| match event {
+            known.clone().find_map(|(_, _, event)| match event {
                 RunEvent::TestFinished { executor, .. } if executor == of => Some(true),
                 RunEvent::ExecutorLost { executor, .. } | RunEvent::AttemptLost { executor, .. }
                     if executor == of =>
