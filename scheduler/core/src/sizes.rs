@@ -60,7 +60,7 @@ impl<'a> Used<'a> {
 }
 
 /// What a result is of a test that was over a limit, if it gets more.
-pub(crate) fn first_kill(result: &TestResult) -> Option<Evidence> {
+pub(crate) fn evidence_of_limit(result: &TestResult) -> Option<Evidence> {
     match result.cause {
         Some(TestCause::OverMemory) => Some(Evidence::FirstMemoryKill),
         Some(TestCause::OverDisk) => Some(Evidence::FirstDiskKill),
@@ -122,7 +122,7 @@ impl State {
     /// What a result is that is only the first of a test that is over a limit, where there is a larger slot for it.
     pub(crate) fn first_kill(&self, run: &Run, attempt: &Attempt, result: &TestResult) -> Option<Evidence> {
         let is_first = result.outcome == Outcome::Failed && result.last && !attempt.larger;
-        let kill = first_kill(result).filter(|_| is_first)?;
+        let kill = evidence_of_limit(result).filter(|_| is_first)?;
         self.larger(run, attempt.environment).map(|_| kill)
     }
 

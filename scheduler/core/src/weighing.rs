@@ -7,7 +7,7 @@ use seagull_domain::{Evidence, Record, Role, SuiteError, TestIndex};
 
 use crate::State;
 use crate::run::{Attempt, Run, Status};
-use crate::sizes::first_kill;
+use crate::sizes::evidence_of_limit;
 
 /// Said of a test that was over its memory or disk limit, and has no larger slot to go to.
 const NO_LARGER: &str = "; no executor has the memory for another try with twice as much";
@@ -27,17 +27,12 @@ impl<'a> Weighing<'a> {
     /// Why a test gets no try in a larger slot, where it would.
     fn with_reason(&self, mut record: Record) -> Record {
         if let Record::Result(result) = &mut record
-            && first_kill(result).is_some()
+            && evidence_of_limit(result).is_some()
             && self.run.lacks_larger(self.attempt)
         {
             result.message += NO_LARGER;
         }
         record
-    }
-
-    fn first_kill(&self, record: &Record) -> Option<Evidence> {
-        let Record::Result(result) = record else { return None };
-        self.state.first_kill(self.run, self.attempt, result)
     }
 
     pub fn weigh(&mut self, record: Record) -> (Record, Option<Evidence>) {
@@ -78,7 +73,10 @@ impl<'a> Weighing<'a> {
             Some(Role::Predecessor) => Some(Evidence::Predecessor),
             None => Some(Evidence::AfterDecision),
             Some(Role::Run) if decided || lost_and_missing || repeated => Some(Evidence::AfterDecision),
-            Some(Role::Run) => self.first_kill(&record),
+            Some(Role::Run) => match &record {
+                Record::Result(result) => self.state.first_kill(self.run, self.attempt, result),
+                _ => None,
+            },
         };
         let record = if evidence.is_none() { self.with_reason(record) } else { record };
         (record, evidence)
