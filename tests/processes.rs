@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::PipeWriter;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 
 use crate::harness::{Cluster, Finished, GONE, Running, Suite, is, text, until};
@@ -172,6 +172,31 @@ fn a_run_that_is_killed_leaves_no_process() {
     run.until(|event| is("test_started")(event) && text(event, "test").contains("waits"));
     assert!(suite.marked().alive().len() >= 3, "the command, a supervisor, a worker");
     run.signal(Signal::SIGKILL);
+    suite.marked().all_gone_within(GONE);
+}
+
+/// The run is stopped, so that it cannot kill what its dead supervisor leaves to it.
+#[test]
+fn what_is_killed_with_all_that_watches_has_its_processes_killed_by_the_next_run() {
+    let suite = Suite::of(&[(
+        "test_daemon.py",
+        "import subprocess, time\ndef test_daemon():\n    \
+         subprocess.Popen(['sleep', '600'], start_new_session=True)\n    time.sleep(600)\n",
+    )]);
+    let sleeps = || suite.marked().alive().into_iter().any(|(_, command)| command.starts_with("sleep 600"));
+    let mut run = suite.start(&["--slots", "1"]);
+    run.until(is("test_started"));
+    until(sleeps);
+    run.signal(Signal::SIGSTOP);
+    for (pid, command) in suite.marked().alive() {
+        if command.contains(" supervise ") {
+            kill(pid, Signal::SIGKILL).unwrap();
+        }
+    }
+    assert!(sleeps(), "it has a session of its own");
+    run.kill();
+    suite.write("test_daemon.py", "def test_next(): pass\n");
+    suite.run(&[]).expect_code(0);
     suite.marked().all_gone_within(GONE);
 }
 

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::abandoned::kill_abandoned;
 use crate::remove::{remove_tree, remove_trees};
 
 const PREFIX: &str = "seagull-";
@@ -107,16 +108,40 @@ fn remove_home(path: &Path) -> io::Result<()> {
 
 /// Removes the home of an executor that is dead; `false` if it is not.
 pub(crate) fn remove_abandoned(home: &Path) -> bool {
-    let Ok(mut lock) = File::open(home.join(LOCK)) else { return !home.exists() };
-    lock.try_lock().is_ok() && remove_temporary(home, &mut lock).is_ok() && remove_home(home).is_ok()
+    match Abandoned::of(home) {
+        Some(abandoned) => abandoned.remove(),
+        None => !home.exists(),
+    }
 }
 
-/// The lock's file says where it is, or is to be.
-fn remove_temporary(home: &Path, lock: &mut File) -> io::Result<()> {
-    let mut path = Vec::new();
-    lock.read_to_end(&mut path)?;
-    let path = Path::new(OsStr::from_bytes(&path));
-    if path.file_name() == home.file_name() { remove_tree(path) } else { Ok(()) }
+/// The home of an executor that is dead, locked.
+struct Abandoned<'a> {
+    home: &'a Path,
+    temporary: Option<PathBuf>,
+    _lock: File,
+}
+
+impl<'a> Abandoned<'a> {
+    fn of(home: &'a Path) -> Option<Self> {
+        let mut lock = File::open(home.join(LOCK)).ok()?;
+        lock.try_lock().ok()?;
+        let mut named = Vec::new();
+        lock.read_to_end(&mut named).ok()?;
+        // The lock's file says where it is, or is to be.
+        let temporary = Path::new(OsStr::from_bytes(&named));
+        let is_its = temporary.file_name() == home.file_name();
+        Some(Self { home, temporary: is_its.then(|| temporary.to_owned()), _lock: lock })
+    }
+
+    fn kill_processes(&self) {
+        let temporary = self.temporary.as_deref().unwrap_or(self.home);
+        kill_abandoned(&[self.home, temporary]);
+    }
+
+    fn remove(&self) -> bool {
+        self.temporary.as_deref().is_none_or(|temporary| remove_tree(temporary).is_ok())
+            && remove_home(self.home).is_ok()
+    }
 }
 
 /// What executors that were killed left behind.
@@ -126,8 +151,12 @@ fn sweep(parent: &Path) {
         let named =
             entry.file_name().to_string_lossy().strip_prefix(PREFIX).is_some_and(|rest| rest.len() == 6);
         let ours = entry.metadata().is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == own);
-        if named && ours {
-            remove_abandoned(&entry.path());
+        if named
+            && ours
+            && let Some(abandoned) = Abandoned::of(&entry.path())
+        {
+            abandoned.kill_processes();
+            abandoned.remove();
         }
     }
 }
