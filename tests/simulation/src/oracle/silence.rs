@@ -58,7 +58,13 @@ pub fn check(physical: &Physical) -> Result<(), String> {
                     gone: Vec::new(),
                 };
                 let earlier = before.get(executor).map_or(&[][..], Vec::as_slice);
-                executors.entry(executor).or_insert(fresh).reported(*at, boot, *sequence, earlier);
+                let heard = executors.entry(executor).or_insert(fresh);
+                if heard.report.is_none() && *at < started + LEASE_MS && is_succeeded(boot, earlier) {
+                    // The journal may know its successor, which is waited for.
+                    heard.until = started + LEASE_MS;
+                } else {
+                    heard.reported(*at, boot, *sequence, earlier);
+                }
             }
             Sign::Waits { executor, boot, sequence } => {
                 if let Some(heard) = executors.get_mut(executor) {
@@ -74,7 +80,9 @@ pub fn check(physical: &Physical) -> Result<(), String> {
                 }
             }
             Sign::Unanswered(executor) => {
-                if let Some(heard) = executors.get_mut(executor).filter(|heard| !heard.closed) {
+                if let Some(heard) =
+                    executors.get_mut(executor).filter(|heard| heard.report.is_some() && !heard.closed)
+                {
                     heard.until = heard.until.max(at + LEASE_CLOSED_MS);
                 }
             }
@@ -100,6 +108,11 @@ pub fn check(physical: &Physical) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether another boot was heard of later, before the scheduler started.
+fn is_succeeded(boot: &BootId, earlier: &[BootId]) -> bool {
+    earlier.iter().rposition(|known| known == boot).is_some_and(|place| place + 1 < earlier.len())
 }
 
 impl Heard {
