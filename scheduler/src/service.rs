@@ -177,7 +177,7 @@ impl Service {
         }
         let (service, run) = (self.clone(), run.clone());
         let first = reading(move || -> Result<_, Unread> {
-            if !remote.says_it_has(&Key::Stream(run.clone())) {
+            if remote.says_it_has(&Key::Stream(run.clone())) != Some(true) {
                 return Ok(None);
             }
             let facts = Facts::stored(&service, &run, Seq(0))?;

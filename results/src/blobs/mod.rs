@@ -126,16 +126,21 @@ impl Remote {
 
     /// Whether there is such an object.
     pub fn contains(&self, key: &Key) -> Result<bool, Error> {
-        self.presence.read(|| Ok(self.store.head(key)?.is_some()))
+        self.written_at(key).map(|at| at.is_some())
     }
 
-    /// Likewise, as far as the store says so in time: it is not waited for.
-    pub fn says_it_has(&self, key: &Key) -> bool {
+    /// When an object was written, by the store's clock; None where there is no such object.
+    pub fn written_at(&self, key: &Key) -> Result<Option<SystemTime>, Error> {
+        self.presence.read(|| Ok(self.store.head(key)?.map(|head| head.modified)))
+    }
+
+    /// Whether there is such an object; None where the store does not say so in time: it is not waited for.
+    pub fn says_it_has(&self, key: &Key) -> Option<bool> {
         self.says(key, |_| true)
     }
 
-    fn says(&self, key: &Key, is_wanted: fn(&Head) -> bool) -> bool {
-        !self.spool.is_stuck() && self.presence.ask(&self.store, key.clone(), is_wanted)
+    fn says(&self, key: &Key, is_wanted: fn(&Head) -> bool) -> Option<bool> {
+        if self.spool.is_stuck() { None } else { self.presence.ask(&self.store, key.clone(), is_wanted) }
     }
 
     /// Looks whether the store answers, and whom: by asking for what there is not.
@@ -305,7 +310,8 @@ impl Blobs {
     /// Whether the blob is there. Asking for it counts as wanting it, so that it is not evicted next. One that only the
     /// store has does not count while the store is away or silent, or is about to take it for old.
     pub fn contains(&self, digest: &Digest) -> bool {
-        let is_remote = |remote: &Arc<Remote>| remote.says(&Key::Blob(*digest), spool::is_fresh);
+        let is_remote =
+            |remote: &Arc<Remote>| remote.says(&Key::Blob(*digest), spool::is_fresh).unwrap_or_default();
         self.directory.read(digest).is_ok() || self.remote.as_ref().is_some_and(is_remote)
     }
 

@@ -34,23 +34,29 @@ struct Silence {
 }
 
 impl Presence {
-    /// Whether an object is there that is as it is wanted, as far as the store says so in time.
-    pub fn ask(&self, store: &Arc<dyn Store>, key: Key, is_wanted: fn(&Head) -> bool) -> bool {
+    /// Whether an object is there that is as it is wanted; None where the store does not say so in time.
+    pub fn ask(
+        self: &Arc<Self>,
+        store: &Arc<dyn Store>,
+        key: Key,
+        is_wanted: fn(&Head) -> bool,
+    ) -> Option<bool> {
         let late = || self.late.lock().unwrap_or_else(PoisonError::into_inner);
         if late().strong_count() > 0 || self.still_silent().is_some() {
-            return false;
+            return None;
         }
         let question = Arc::new(());
         let (answer, answered) = mpsc::channel();
-        let (of, store) = (question.clone(), store.clone());
+        let (of, presence, store) = (question.clone(), self.clone(), store.clone());
         thread::spawn(move || {
+            let head = presence.read(|| store.head(&key)).ok();
             // Whoever asked may have gone.
-            let _ = answer.send(store.head(&key).is_ok_and(|head| head.is_some_and(|head| is_wanted(&head))));
+            let _ = answer.send(head.map(|head| head.is_some_and(|head| is_wanted(&head))));
             drop(of);
         });
         answered.recv_timeout(PATIENCE).unwrap_or_else(|_| {
             *late() = Arc::downgrade(&question);
-            false
+            None
         })
     }
 
@@ -113,5 +119,23 @@ mod tests {
         presence.silent().as_mut().unwrap().since -= PAUSE;
         presence.read(|| Ok(())).unwrap();
         presence.read(|| Ok(())).unwrap();
+    }
+
+    #[test]
+    fn of_several_who_ask_a_silent_store_the_first_waits() {
+        let keys = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(keys.path(), "[default]\naws_access_key_id = a\naws_secret_access_key = b\n").unwrap();
+        // Whoever connects is heard by nobody.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (at, keys) = (silent.local_addr().unwrap(), keys.path().display());
+        let url = format!("s3://bucket?endpoint=http://{at}&path-style=true&credentials={keys}");
+        let store = super::super::open(&url.parse().unwrap()).unwrap();
+        let presence = Arc::new(Presence::default());
+        for run in ["one", "two", "three"] {
+            let key = Key::Stream(run.parse().unwrap());
+            assert_eq!(presence.ask(&store, key, |_| true), None);
+        }
+        silent.set_nonblocking(true).unwrap();
+        assert!(silent.accept().is_ok() && silent.accept().is_err(), "one of them has asked");
     }
 }
