@@ -31,7 +31,8 @@ pub fn import(from: &Path, history: &History) -> Result<Imported, String> {
     Ok(imported)
 }
 
-fn learn(archive: &Archive, blobs: &Blobs, history: &History, run: &RunId) -> Result<(), String> {
+/// Recorded before, it changes nothing.
+pub(crate) fn learn(archive: &Archive, blobs: &Blobs, history: &History, run: &RunId) -> Result<(), String> {
     let mut learned = Learned::default();
     for fact in archive.read(run, Seq(0)).map_err(|error| error.to_string())? {
         let (seq, body) = fact.map_err(|error| error.to_string())?;

@@ -191,6 +191,16 @@ impl Journal {
         self.bytes_since_snapshot > WORTH_A_SNAPSHOT.max(self.snapshot_bytes)
     }
 
+    /// Takes runs out of the state and of the journal, of which that has only a part.
+    pub fn leave(&mut self, state: &mut State, runs: &[RunId]) -> Result<(), Error> {
+        for run in runs {
+            state.apply(&Fact { run: run.clone(), what: What::Archived });
+        }
+        let body = serde_json::to_string(state).expect("the state has only text keys");
+        let left: Vec<RunId> = state.runs.keys().cloned().collect();
+        self.snapshot(state.seq, &body, &left)
+    }
+
     /// Replaces the snapshot, and drops the facts of runs that the state no longer has.
     pub fn snapshot(&mut self, seq: Seq, body: &str, runs: &[RunId]) -> Result<(), Error> {
         let path = self.path.clone();

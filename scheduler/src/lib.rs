@@ -32,6 +32,7 @@ mod recent;
 #[cfg(test)]
 mod recovery;
 mod requests;
+mod restored;
 mod room;
 mod server;
 mod service;

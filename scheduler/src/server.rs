@@ -26,10 +26,11 @@ use crate::indexer::{self, Spool};
 use crate::journal::{self, Journal};
 use crate::outputs::Outputs;
 use crate::requests::Handle;
+use crate::restored::Copy;
 use crate::room::Room;
 use crate::service::{Service, attached_of, logs_of};
 use crate::warn;
-use crate::{Settings, errand, grpc, uploads};
+use crate::{Settings, errand, grpc, restored, uploads};
 
 /// How many requests wait for the core before callers wait too.
 const QUEUE: usize = 1024;
@@ -98,23 +99,30 @@ impl Server {
     /// Recovers from the journal and starts the core.
     pub fn start(options: Options) -> Result<Server, Error> {
         let silence = options.settings.lease.max(SILENCE);
-        let (journal, state) = Journal::open(&options.journal, options.settings)?;
+        let (mut journal, mut state) = Journal::open(&options.journal, options.settings)?;
         let reader = Mutex::new(journal.reader()?);
         // Other processes look at the runs of embedded schedulers.
         let is_embedded = options.journal != options.state;
         let disk = Arc::new(Disk::new(!is_embedded));
+        let path = &options.state;
+        // What waits for the store is for the scheduler of the state directory to send.
+        let spooled = options.journal.join("spool");
+        let remote =
+            options.blobs.map(|url| remote(&url, &path.join("runs"), &spooled, options.spool)).transpose()?;
+        let archive = in_state(path, Archive::open(&path.join("runs")))?;
+        let copy = Copy { archive: &archive, runs: &path.join("runs"), reader: &reader };
+        // An embedded run's journal is its own.
+        let ended = if is_embedded { Vec::new() } else { copy.ended(&state, remote.as_ref()) };
+        if !ended.is_empty() {
+            journal.leave(&mut state, &ended)?;
+        }
         let committer = Committer::start(journal, state.seq, disk.clone());
         let (requests, receiver) = mpsc::channel(QUEUE);
         let (errands, errand_queue) = mpsc::unbounded_channel();
         let (live, _) = broadcast::channel(4096);
         let actor = Handle { requests, live: live.clone(), durable: committer.durable.clone() };
-        let path = &options.state;
         let (index, own_index, spool) = indices(path, options.index.as_ref())?;
         let spool = spool.filter(|_| !options.reads_only);
-        // What waits for the store is for the scheduler of the state directory to send.
-        let spooled = options.journal.join("spool");
-        let remote =
-            options.blobs.map(|url| remote(&url, &path.join("runs"), &spooled, options.spool)).transpose()?;
         let service = Service {
             index,
             own_index,
@@ -127,7 +135,7 @@ impl Server {
             blobs: in_state(path, Blobs::open(&path.join("blobs")))?.with(remote.clone()),
             remote,
             history: in_state(path, History::open(&path.join("history.sqlite")))?,
-            archive: in_state(path, Archive::open(&path.join("runs")))?,
+            archive,
             outputs: Arc::new(Outputs::new(&path.join("runs"), is_embedded)),
             disk: disk.clone(),
             runs: path.join("runs"),
@@ -135,6 +143,12 @@ impl Server {
             reader,
         };
         let service = Arc::new(service);
+        if !ended.is_empty() {
+            tokio::task::spawn_blocking({
+                let service = service.clone();
+                move || restored::learn(&service, &ended)
+            });
+        }
         if !is_embedded {
             tokio::spawn(look(service.clone()));
         }

@@ -5,6 +5,7 @@ mod conformance;
 mod faults;
 mod measure;
 mod outage;
+mod restored;
 mod schedulers;
 mod silence;
 

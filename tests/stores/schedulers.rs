@@ -2,23 +2,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use nix::sys::signal::Signal;
 
 use crate::harness::{Cluster, Minio, Running, Suite, until};
 
-/// Of docs/storage.md, with the directory and its copy as arguments.
-const BACK_UP: &str = r#"
-    mkdir "$2"
-    for file in journal history; do
-        python3 -c 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).backup(sqlite3.connect(sys.argv[2]))' \
-            "$1/$file.sqlite" "$2/$file.sqlite"
-    done
-    cp -a "$1/runs" "$1/spool" "$1/token" "$2"
-"#;
-
-fn suite() -> Suite {
+pub fn suite() -> Suite {
     Suite::of(&[(
         "test_a.py",
         "def test_says():\n    print('words of the test')\n    assert 0\n\ndef test_passes(): pass\n",
@@ -47,17 +37,17 @@ pub fn goes_up(cluster: &Cluster) {
     until(|| logs_of(cluster).is_empty() && waiting(&spool) == 0);
 }
 
-fn asked(cluster: &Cluster, command: &[&str]) -> Output {
+pub fn asked(cluster: &Cluster, command: &[&str]) -> Output {
     asked_at(cluster, &cluster.url, command)
 }
 
-fn asked_at(cluster: &Cluster, url: &str, command: &[&str]) -> Output {
+pub fn asked_at(cluster: &Cluster, url: &str, command: &[&str]) -> Output {
     let token = cluster.token().into_os_string().into_string().unwrap();
     let command = [command, &["--scheduler", url, "--token-file", &token]].concat();
     cluster.suite.seagull(&command).output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
@@ -96,7 +86,7 @@ fn what_runs_leave_is_in_the_store_and_read_from_there() {
 }
 
 /// The stream of a run goes up, too.
-fn stream_goes_up(cluster: &Cluster, store: &Path, run: &str) {
+pub fn stream_goes_up(cluster: &Cluster, store: &Path, run: &str) {
     until(|| store.join(format!("kept/streams/{run}.jsonl.zst")).exists());
     goes_up(cluster);
 }
@@ -287,42 +277,6 @@ fn executors_are_slowed_while_more_waits_than_may_and_nothing_is_lost() {
     cluster.start_run(&[]).finish().expect(100, &verdicts);
     goes_up(&cluster);
     assert!(words(&cluster).contains("words of the test"));
-}
-
-/// A scheduler with what was copied from another's state directory.
-fn restored(cluster: &Cluster, url: &str, name: &str) -> Running {
-    let (state, copy) = (cluster.suite.beside("scheduler"), cluster.suite.beside("copy"));
-    fs::remove_dir_all(&state).unwrap();
-    assert!(Command::new("cp").arg("-a").args([&copy, &state]).status().unwrap().success());
-    let mut again = scheduler_again(cluster, &["--blobs", url], name);
-    listens(&mut again);
-    again
-}
-
-/// As docs/storage.md says: the directory is copied while a scheduler works in it, without what the store has.
-#[test]
-fn a_state_directory_is_restored_from_a_copy_and_the_store() {
-    let store = tempfile::tempdir().unwrap();
-    let url = format!("file:{}/kept", store.path().display());
-    let mut cluster = Cluster::start_with(suite(), &["--blobs", &url]);
-    let _executor = cluster.executor("e-one");
-    cluster.start_run(&["--run-id", "before"]).finish().expect_code(100);
-    goes_up(&cluster);
-    let (state, copy) = (cluster.suite.beside("scheduler"), cluster.suite.beside("copy"));
-    let copied = Command::new("sh").args(["-ec", BACK_UP, "sh"]).args([&state, &copy]).status().unwrap();
-    assert!(copied.success() && !copy.join("blobs").exists());
-    cluster.start_run(&["--run-id", "after"]).finish().expect_code(100);
-    cluster.scheduler.kill();
-
-    let again = restored(&cluster, &url, "again");
-    assert!(words(&cluster).contains("words of the test"));
-    let runs = asked(&cluster, &["runs", "--all", "--output", "json"]);
-    let runs = String::from_utf8_lossy(&runs.stdout).into_owned();
-    assert!(runs.contains("\"before\"") && !runs.contains("\"after\""), "{runs}");
-    // The executor comes back by itself, and what failed before is known.
-    let run = cluster.start_run(&["--select", "last-failed"]).finish();
-    run.expect(100, &[("test_a.py::test_says", "failed")]);
-    again.signal(Signal::SIGTERM);
 }
 
 fn doctor(suite: &Suite, url: &str) -> (Option<i32>, String) {

@@ -23,6 +23,10 @@ impl State {
                 self.runs.insert(run.clone(), Run::new((**spec).clone()));
             }
             What::Archived => {
+                // It may have ended elsewhere, while here some are under way.
+                let live = self.runs.get(run).into_iter().flat_map(Run::live_attempts);
+                let live: Vec<_> = live.map(|(attempt, _)| attempt).collect();
+                live.into_iter().for_each(|attempt| self.unplace(run, attempt));
                 self.runs.remove(run);
             }
             What::Assigned { attempt, executor, .. } => {
