@@ -42,7 +42,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// again: a client without a network is gone. Not before the lease is over, which says what silence of executors means.
 const SILENCE: Duration = Duration::from_secs(20);
 
-/// How often it is looked whether what was wrong when a results proxy started is over.
+/// How often a results proxy looks whether what it reads from can be read.
 const LOOK: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone)]
@@ -237,18 +237,22 @@ async fn look(service: Arc<Service>) {
     }
     let answers =
         || async { service.index.runs(None, None, 1).await.map(drop).map_err(|error| error.to_string()) };
-    tokio::join!(look_until("store", is_usable), look_until("index", answers));
+    tokio::join!(look_after("store", is_usable), look_after("index", answers));
 }
 
-/// Says what is wrong with what is read from, and when that is over.
-async fn look_until<F: Future<Output = Result<(), String>>>(name: &str, look: impl Fn() -> F) {
-    let Err(error) = look().await else { return };
-    warn(&format!("nothing is read from the {name} until it can be used: {error}"));
+/// Says what is wrong with what is read from, and when that is over, as often as it happens.
+async fn look_after<F: Future<Output = Result<(), String>>>(name: &str, look: impl Fn() -> F) {
+    let mut is_usable = true;
     loop {
-        tokio::time::sleep(LOOK).await;
-        if look().await.is_ok() {
-            return warn(&format!("the {name} can be used now"));
+        let looked = look().await;
+        if is_usable != looked.is_ok() {
+            is_usable = looked.is_ok();
+            warn(&looked.map_or_else(
+                |error| format!("nothing is read from the {name} until it can be used: {error}"),
+                |()| format!("the {name} can be used now"),
+            ));
         }
+        tokio::time::sleep(LOOK).await;
     }
 }
 

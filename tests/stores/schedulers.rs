@@ -223,6 +223,26 @@ fn what_is_wrong_with_a_store_is_said_when_a_scheduler_or_a_proxy_starts() {
     }
 }
 
+#[test]
+fn a_proxy_says_when_a_store_is_away_and_when_it_is_back() {
+    let Some(shared) = Minio::get() else { return };
+    let mut minio = shared.own(None);
+    let suite = Suite::of(&[]);
+    fs::write(suite.beside("token"), "the-token-of-this-case\n").unwrap();
+    let token = suite.beside("token").into_os_string().into_string().unwrap();
+    let url = minio.url(&minio.bucket(), "root", None);
+    let proxy = ["results-proxy", "--listen", "127.0.0.1:0", "--token-file", &token, "--blobs", &url];
+    let mut proxy = Running::start(suite.seagull(&proxy), &suite.beside("proxy"));
+    listens(&mut proxy);
+    let says = |words: &str, times: usize| until(|| proxy.stderr().matches(words).count() == times);
+    for times in 1..=2 {
+        minio.kill();
+        says("nothing is read from the store until it can be used: s3://", times);
+        minio.start();
+        says("the store can be used now", times);
+    }
+}
+
 /// Another scheduler on the state directory and the address of one that is gone.
 pub fn scheduler_again(cluster: &Cluster, options: &[&str], name: &str) -> Running {
     let state = cluster.suite.beside("scheduler").into_os_string().into_string().unwrap();
