@@ -21,6 +21,8 @@ pub struct Again {
     of_run: Vec<String>,
     paths: Vec<String>,
     arguments: Vec<String>,
+    /// Where the run is none can be run.
+    reads_only: bool,
     /// The interpreter that is found here, where the suite runs here and none is named.
     python: Option<String>,
     /// What else the directory shows, where nothing shows the framework that runs.
@@ -48,14 +50,15 @@ impl Again {
             of_run: of_run.chain(how(&args.how)).collect(),
             paths: args.paths.clone(),
             arguments: args.arguments.clone(),
+            reads_only: false,
             python: None,
             sign_of_another: None,
         }
     }
 
     /// Of a run that is watched.
-    pub fn of_watched(from: &cli::FromArgs) -> Again {
-        Again { by_name: true, options: access_of(from), ..Again::default() }
+    pub fn of_watched(from: &cli::FromArgs, reads_only: bool) -> Again {
+        Again { by_name: true, options: access_of(from), reads_only, ..Again::default() }
     }
 
     /// Of a run that ran a part of another again, as that was asked for. The `usual` state need not be named.
@@ -87,20 +90,21 @@ impl Again {
         self.command(&["run"], &[])
     }
 
-    /// What runs again what failed in the run.
-    pub fn failed(&self, run: &RunId) -> String {
-        match self.by_name {
-            true => self.command(&["rerun", run.as_str(), "--failed"], &[]),
-            false => self.command(&["run", "--select", "last-failed"], &self.of_run),
-        }
+    /// What runs again what failed in the run, if anything does.
+    pub fn failed(&self, run: &RunId) -> Option<String> {
+        self.part(&["rerun", run.as_str(), "--failed"], &["run", "--select", "last-failed"])
     }
 
-    /// What runs again what did not pass in the run.
-    pub fn not_passed(&self, run: &RunId) -> String {
-        match self.by_name {
-            true => self.command(&["rerun", run.as_str()], &[]),
-            false => self.command(&["run", "--select", "not-passed"], &self.of_run),
-        }
+    /// What runs again what did not pass in the run, likewise.
+    pub fn not_passed(&self, run: &RunId) -> Option<String> {
+        self.part(&["rerun", run.as_str()], &["run", "--select", "not-passed"])
+    }
+
+    fn part(&self, by_name: &[&str], by_suite: &[&str]) -> Option<String> {
+        (!self.reads_only).then(|| match self.by_name {
+            true => self.command(by_name, &[]),
+            false => self.command(by_suite, &self.of_run),
+        })
     }
 
     fn command(&self, words: &[&str], more: &[String]) -> String {
@@ -187,7 +191,7 @@ mod tests {
     fn again(arguments: &[&str]) -> String {
         let whole = ["seagull", "run"].iter().chain(arguments);
         match cli::Cli::parse_from(whole).command {
-            cli::Command::Run(run) => Again::of(&run).failed(&"r-7".parse().unwrap()),
+            cli::Command::Run(run) => Again::of(&run).failed(&"r-7".parse().unwrap()).unwrap(),
             other => panic!("{other:?}"),
         }
     }
@@ -256,22 +260,25 @@ mod tests {
         let usual = Again::of_rerun(&args, Some(Path::new("state")));
         let again = Again::of_rerun(&args, Some(Path::new("other")));
         let run = "r-8".parse().unwrap();
-        assert_eq!(usual.failed(&run), "seagull rerun r-8 --failed");
-        assert_eq!(again.failed(&run), "seagull rerun r-8 --failed --state state");
-        assert_eq!(again.not_passed(&run), "seagull rerun r-8 --state state");
+        assert_eq!(usual.failed(&run).unwrap(), "seagull rerun r-8 --failed");
+        assert_eq!(again.failed(&run).unwrap(), "seagull rerun r-8 --failed --state state");
+        assert_eq!(again.not_passed(&run).unwrap(), "seagull rerun r-8 --state state");
     }
 
     #[test]
     fn a_watched_run_is_run_again_by_its_name_in_the_same_place() {
         let line = "seagull watch --scheduler https://ci:7878/ --token-file t --tls-ca ca r-7".split(' ');
-        let again = match cli::Cli::parse_from(line).command {
-            cli::Command::Watch(watch) => Again::of_watched(&watch.from),
+        let [again, none] = match cli::Cli::parse_from(line).command {
+            cli::Command::Watch(watch) => {
+                [false, true].map(|reads_only| Again::of_watched(&watch.from, reads_only))
+            }
             other => panic!("{other:?}"),
         };
         let (run, access) =
             ("r-7".parse().unwrap(), "--scheduler https://ci:7878 --token-file t --tls-ca ca");
-        assert_eq!(again.failed(&run), format!("seagull rerun r-7 --failed {access}"));
-        assert_eq!(again.not_passed(&run), format!("seagull rerun r-7 {access}"));
+        assert_eq!(again.failed(&run), Some(format!("seagull rerun r-7 --failed {access}")));
+        assert_eq!(again.not_passed(&run), Some(format!("seagull rerun r-7 {access}")));
+        assert_eq!((none.failed(&run), none.not_passed(&run)), (None, None), "a results proxy runs nothing");
         assert_eq!(again.doctor(), format!("seagull doctor {access}"));
     }
 }

@@ -97,13 +97,16 @@ pub struct About {
     pub unix_millis: u64,
     /// Of the executors that are there, if it says.
     pub slots: Option<u32>,
+    /// It takes no runs.
+    pub reads_only: bool,
 }
 
 impl About {
     /// Of one that speaks our protocol.
     fn of(info: v1::InfoResponse) -> Result<About, Unsupported> {
         agree(info.protocol)?;
-        Ok(About { version: info.version, unix_millis: info.unix_millis, slots: info.slots })
+        let v1::InfoResponse { version, unix_millis, slots, reads_only, .. } = info;
+        Ok(About { version, unix_millis, slots, reads_only })
     }
 }
 

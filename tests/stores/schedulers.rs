@@ -121,6 +121,11 @@ fn what_ended_runs_left_is_read_without_their_scheduler() {
         says(&["history", "test_a.py::test_says"], "first");
         says(&["results", "nothing"], "no run nothing");
         says(&["run"], "a results proxy only reads\nhint: ");
+        // What it refuses is not offered.
+        for command in [&["watch", "first"][..], &["results", "first"], &["explain", "first", "test_says"]] {
+            let said = said(&asked_at(&cluster, &at, command));
+            assert!(said.contains("test_says") && !said.contains("rerun"), "{command:?}: {said}");
+        }
     }
     for proxy in &proxies {
         proxy.signal(Signal::SIGTERM);

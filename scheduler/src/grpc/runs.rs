@@ -43,8 +43,8 @@ impl Runs for Face {
     async fn info(&self, _: Request<v1::InfoRequest>) -> Result<Response<v1::InfoResponse>, Status> {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let slots = self.0.actor.ask(|reply| requests::Request::Slots { reply }).await;
-        let (protocol, unix_millis) = (Some(PROTOCOL), past::now());
-        Ok(Response::new(v1::InfoResponse { version, protocol, unix_millis, slots }))
+        let (protocol, unix_millis, reads_only) = (Some(PROTOCOL), past::now(), self.0.reads_only);
+        Ok(Response::new(v1::InfoResponse { version, protocol, unix_millis, slots, reads_only }))
     }
 
     async fn submit(

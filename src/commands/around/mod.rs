@@ -55,6 +55,8 @@ const NO_RUNS: &str =
 pub struct Reach {
     pub client: Client,
     pub project: String,
+    /// Where they are, none can be run.
+    reads_only: bool,
     /// The state directory, if the runs are here.
     state: Option<PathBuf>,
     /// Keep the scheduler in this process alive.
@@ -74,8 +76,8 @@ impl Reach {
         if let Some(url) = &from.scheduler {
             let token = crate::commands::token(&from.token)?;
             let client = crate::commands::client(url, &token, &from.tls)?;
-            client.info().await?;
-            return Ok(Reach { client, project, state: None, _server: None });
+            let reads_only = client.about().await?.reads_only;
+            return Ok(Reach { client, project, reads_only, state: None, _server: None });
         }
         let state = State::find(from.state.state.as_deref(), &place)
             .ok_or_else(|| usage(format!("nothing has run here yet\n{NO_RUNS}")))?;
@@ -93,7 +95,8 @@ impl Reach {
         };
         let server = Server::start(options)?;
         let client = Client::new(server.connect(), &token);
-        Ok(Reach { client, project, state: Some(state.directory), _server: Some((server, scratch)) })
+        let (state, server) = (Some(state.directory), Some((server, scratch)));
+        Ok(Reach { client, project, reads_only: false, state, _server: server })
     }
 
     pub async fn run(&self, name: &RunName) -> anyhow::Result<RunId> {

@@ -33,7 +33,7 @@ pub async fn run(args: cli::Watch) -> anyhow::Result<u8> {
         files: args.report.files(),
         // Whether it began before is not known, so that nothing is said about how long it takes.
         live: false,
-        again: Again::of_watched(&args.from).with_python(python),
+        again: Again::of_watched(&args.from, reach.reads_only).with_python(python),
     };
     let screen = Screen::new(run.clone(), settings);
     let joins = args.from.scheduler.is_some().then(|| {

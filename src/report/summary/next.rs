@@ -19,11 +19,11 @@ impl<W: Write> Page<'_, W> {
         if counts.total == 0 && self.tally.end == Some(RunVerdict::Incomplete) && !self.is_by_last_run() {
             writeln!(self.out, "find out what is wrong: {}", closing.again.doctor())?;
         }
-        if counts.failed > 0 {
-            writeln!(self.out, "rerun what failed:      {}", closing.again.failed(run))?;
+        if let Some(command) = closing.again.failed(run).filter(|_| counts.failed > 0) {
+            writeln!(self.out, "rerun what failed:      {command}")?;
         }
-        if counts.not_executed > 0 {
-            writeln!(self.out, "run what did not pass:  {}", closing.again.not_passed(run))?;
+        if let Some(command) = closing.again.not_passed(run).filter(|_| counts.not_executed > 0) {
+            writeln!(self.out, "run what did not pass:  {command}")?;
         }
         if self.tally.end.is_none() {
             writeln!(self.out, "let it go on:           the same command with --run-id {run}")?;
