@@ -325,6 +325,20 @@ fn the_doctor_tries_a_store() {
     assert!(code == Some(1) && said.contains("cannot be made: ") && said.contains("hint: "), "{said}");
     let (code, said) = doctor(&suite, "s3://key:hush@bucket");
     assert!(code == Some(2) && !said.contains("hush") && said.contains("AWS_ACCESS_KEY_ID"), "{said}");
+    let lacks = format!("sqlite:{}/none/index", store.path().display());
+    for (url, expected, words) in [
+        (&*lacks, 1, "hint: make it, or name a file in one that is there"),
+        (
+            "http://ci:9200/hush",
+            2,
+            "hint: an index there is es+http://HOST:PORT/PREFIX, a bucket s3://BUCKET?endpoint=http://",
+        ),
+        ("es://hush@ci:9200", 2, "hint: es+https://HOST:PORT/PREFIX"),
+        ("hush", 2, "hint: a store is file:/absolute/path or s3://BUCKET/PREFIX, an index sqlite:PATH"),
+    ] {
+        let (code, said) = doctor(&suite, url);
+        assert!(code == Some(expected) && said.contains(words) && !said.contains("hush"), "{url}: {said}");
+    }
 }
 
 #[test]
@@ -334,6 +348,9 @@ fn the_doctor_says_which_permission_a_bucket_lacks() {
     let bucket = minio.bucket();
     let (code, said) = doctor(&suite, &minio.url(&bucket, "root", None));
     assert_eq!(code, Some(0), "{said}");
+    // This server has no keys of its own.
+    let (code, said) = doctor(&suite, &format!("{}&sse=AES256", minio.url(&bucket, "root", None)));
+    assert!(code == Some(1) && said.contains("hint: leave sse out of the URL"), "{said}");
     let allow = |actions: &str| {
         format!(
             r#"{{"Effect": "Allow", "Action": [{actions}], "Resource": ["arn:aws:s3:::{bucket}", "arn:aws:s3:::{bucket}/*"]}}"#

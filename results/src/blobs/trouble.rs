@@ -30,6 +30,8 @@ pub enum Why {
     Region,
     /// Its certificate is not trusted.
     Certificate,
+    /// It is asked to encrypt, and has no key for that.
+    Encryption,
     /// What arrived, here or there, is not what was sent.
     Corrupt,
     /// It answers, and not as a store does.
@@ -62,6 +64,9 @@ impl Why {
             Why::NoBucket => Some("create the bucket, or correct its name in the URL"),
             Why::Region => Some("name the bucket's region in the URL: ?region=REGION"),
             Why::Certificate => Some("name the authority in the URL: ?ca=FILE, a PEM file"),
+            Why::Encryption => Some(
+                "leave sse out of the URL, or see to the server's key management: to MinIO's KMS, or to kms-key and its policy",
+            ),
             Why::Corrupt => {
                 Some("something between here and the store changes data: a proxy, a network card, memory")
             }

@@ -59,11 +59,7 @@ pub async fn run(args: cli::Doctor) -> anyhow::Result<u8> {
 
 async fn examine(args: &cli::Doctor, findings: &mut Findings) -> anyhow::Result<()> {
     if !args.stores.is_empty() {
-        let place = |text: &String| match text.starts_with("es+") || text.starts_with("sqlite:") {
-            true => super::index_address("--stores", text).map(stores::Place::Index),
-            false => super::store_url("--stores", text).map(stores::Place::Store),
-        };
-        let places: Result<Vec<_>, _> = args.stores.iter().map(place).collect();
+        let places: Result<Vec<_>, _> = args.stores.iter().map(|text| stores::Place::of(text)).collect();
         return stores::examine(&places?, findings).await;
     }
     let place = match Place::here() {

@@ -12,11 +12,16 @@ use seagull_results::index::{self, Address};
 use seagull_results::{Error, Key, Put, Store, StoreUrl, When, Why, digest, open_store};
 
 use super::finding::{Finding, Findings};
+use crate::commands::{index_address, store_url};
+use crate::errors::usage;
 
 /// What is written: as much as an attempt's log may have.
 const BYTES: usize = 1 << 20;
 /// The longest that a step may take before it is worth a word.
 const SLOW: Duration = Duration::from_secs(2);
+
+const FORMS: &str = "a store is file:/absolute/path or s3://BUCKET/PREFIX, an index sqlite:PATH or es+https://HOST:PORT/PREFIX; \
+                     seagull docs storage has all of it";
 
 type Step = fn(&dyn Store, &Trial) -> Result<(), anyhow::Error>;
 
@@ -40,6 +45,27 @@ pub enum Place {
     Index(Address),
 }
 
+impl Place {
+    /// What is wrong is said without the text: there may be a secret in it.
+    pub fn of(text: &str) -> anyhow::Result<Place> {
+        const OPTION: &str = "--stores";
+        let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
+        match scheme {
+            "sqlite" | "es+http" | "es+https" => index_address(OPTION, text).map(Place::Index),
+            "file" | "s3" => store_url(OPTION, text).map(Place::Store),
+            "http" | "https" => Err(usage(format!(
+                "{OPTION}: {scheme}:// is neither a store's nor an index's\n\
+                 hint: an index there is es+{scheme}://HOST:PORT/PREFIX, a bucket s3://BUCKET?endpoint={scheme}://HOST:PORT"
+            ))),
+            "es" | "elasticsearch" | "opensearch" => Err(usage(format!(
+                "{OPTION}: an index is not named by {scheme}:\n\
+                 hint: es+https://HOST:PORT/PREFIX, or es+http://HOST:PORT/PREFIX, is an index of Elasticsearch or OpenSearch"
+            ))),
+            _ => Err(usage(format!("{OPTION}: that is no URL of a store or an index\nhint: {FORMS}"))),
+        }
+    }
+}
+
 pub async fn examine(places: &[Place], findings: &mut Findings) -> anyhow::Result<()> {
     for place in places {
         match place {
@@ -51,6 +77,13 @@ pub async fn examine(places: &[Place], findings: &mut Findings) -> anyhow::Resul
 }
 
 async fn index(address: &Address, findings: &mut Findings) -> anyhow::Result<()> {
+    if let Address::Sqlite(file) = address
+        && let Some(folder) = file.parent().filter(|folder| *folder != Path::new("") && !folder.is_dir())
+    {
+        let said = format!("{address}: there is no directory {}", folder.display());
+        let hint = "make it, or name a file in one that is there: it is not made with the file";
+        return findings.tell(Finding::problem("index", said).hint(hint));
+    }
     let index = match index::open(address) {
         Ok(index) => index,
         Err(error) => return findings.tell(Finding::error("index", &error.into())),

@@ -62,7 +62,10 @@ where
         (Some(code), None) => code.to_owned(),
         _ => format!("it answers with status {status}"),
     };
-    Trouble { why: why(status, error.code().unwrap_or_default()), said }
+    let code = error.code().unwrap_or_default();
+    // MinIO has no code of its own for it.
+    let is_of_keys = code.starts_with("KMS.") || said.contains("KMS is not configured");
+    Trouble { why: if is_of_keys { Why::Encryption } else { why(status, code) }, said }
 }
 
 fn why(status: u16, code: &str) -> Why {
