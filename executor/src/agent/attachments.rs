@@ -4,7 +4,7 @@
 //! But for one that the scheduler does not take: a verdict is worth more than what was attached to it.
 #![expect(clippy::disallowed_methods, reason = "a shell: workers' threads find files, the agent sends them")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Component, Path, PathBuf};
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{Mode, OFlags};
-use seagull_domain::{Attachment, Digest, RunId, TestIndex};
+use seagull_domain::{Attachment, Batch, Digest, Record, RunId, TestIndex};
 use seagull_executor_core::WorkerId;
 use seagull_proto::convert::fitted;
 use seagull_proto::limits::WORD_BYTES;
@@ -37,6 +37,8 @@ pub(crate) struct Attachments {
     /// Has them until then.
     directory: PathBuf,
     waiting: Arc<Mutex<Vec<Arc<Packed>>>>,
+    /// What the scheduler has not taken.
+    refused: Arc<Mutex<HashSet<(RunId, Digest)>>>,
 }
 
 #[derive(Debug)]
@@ -50,7 +52,7 @@ pub(crate) struct Packed {
 impl Attachments {
     pub fn new(directory: PathBuf) -> io::Result<Attachments> {
         fs::create_dir_all(&directory)?;
-        Ok(Attachments { directory, waiting: Arc::default() })
+        Ok(Attachments { directory, waiting: Arc::default(), refused: Arc::default() })
     }
 
     /// Packs a file of a run; None where too much waits already.
@@ -89,12 +91,29 @@ impl Attachments {
                         io::stderr(),
                         "warning: the scheduler does not keep attachment {digest}: {why}"
                     );
+                    self.refused().insert((next.run.clone(), digest));
                 }
-                Ok(()) => {}
+                Ok(()) => drop(self.refused().remove(&(next.run.clone(), next.digest))),
             }
             self.lock().retain(|packed| !Arc::ptr_eq(packed, &next));
         }
         Ok(())
+    }
+
+    /// What is reported of a file that the scheduler has not taken is that it was left out.
+    pub fn leave_out(&self, batches: &mut [Batch]) {
+        let refused = self.refused();
+        for Batch { run, records, .. } in batches.iter_mut().filter(|_| !refused.is_empty()) {
+            for record in records {
+                if let Record::Attached { file, .. } = record {
+                    file.blob = file.blob.filter(|blob| !refused.contains(&(run.clone(), *blob)));
+                }
+            }
+        }
+    }
+
+    fn refused(&self) -> MutexGuard<'_, HashSet<(RunId, Digest)>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<Packed>>> {
@@ -432,11 +451,32 @@ mod tests {
         let bench = Bench::new(&[]);
         bench.write("left/1/a", "a");
         bench.write("left/1/b", "b");
-        bench.of_test(Some(1), false);
+        let said = bench.of_test(Some(1), false);
+        let attached = |(test, file): &(_, Attachment)| Record::Attached { test: *test, file: file.clone() };
+        let batch = |run: &str| Batch {
+            run: run.parse().unwrap(),
+            attempt: seagull_domain::AttemptId(1),
+            number: 1,
+            records: said.iter().map(attached).collect(),
+        };
+        let left_out = |run| {
+            let mut batches = [batch(run)];
+            bench.attachments.leave_out(&mut batches);
+            batches[0]
+                .records
+                .iter()
+                .filter(|r| matches!(r, Record::Attached { file, .. } if file.blob.is_none()))
+                .count()
+        };
         let away = bench.attachments.flush(2, async |_| Err(Status::unavailable("away"))).await;
         assert!(away.is_err() && bench.attachments.waiting() == 2);
         bench.attachments.flush(2, async |_| Err(Status::resource_exhausted("full"))).await.unwrap();
         assert_eq!(bench.attachments.waiting(), 0);
+        assert_eq!((left_out("r"), left_out("another")), (2, 0));
+        bench.write("left/2/a", "a");
+        bench.of_test(Some(2), false);
+        bench.attachments.flush(1, async |_| Ok(())).await.unwrap();
+        assert_eq!(left_out("r"), 1, "what was taken later is there");
         assert_eq!(fs::read_dir(&bench.attachments.directory).unwrap().count(), 0);
     }
 

@@ -133,7 +133,8 @@ impl Calls {
         })
     }
 
-    fn send(&mut self, report: Report) {
+    fn send(&mut self, mut report: Report) {
+        self.attachments.leave_out(&mut report.batches);
         let delivers = !report.batches.is_empty();
         let connection = self.connection.clone();
         let answer = Box::pin(async move { connection.synchronize(report).await });

@@ -145,7 +145,7 @@ pub struct Attachment {
     pub name: String,
     /// Of the file itself.
     pub bytes: u64,
-    /// The file, packed; None where it was not kept, because it is too much.
+    /// The file, packed; None where it was not kept, because it, or what waits for the store, is too much.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blob: Option<Digest>,
 }
