@@ -9,7 +9,7 @@ use seagull_domain::{Digest, RunId, Seq};
 use tempfile::NamedTempFile;
 
 use crate::Error;
-use crate::blobs::{entries, gone};
+use crate::blobs::{Key, Store, entries, gone};
 use crate::durable;
 
 const STREAM: &str = "stream.jsonl";
@@ -180,6 +180,15 @@ pub fn facts(from: impl Read + Send + 'static, name: PathBuf) -> ArchivedFacts {
         let bytes = bytes.map_err(|error| error.downcast().unwrap_or_else(Error::io(&name)))?;
         parse(&bytes).ok_or_else(|| Error::Damaged { path: name.clone(), line })
     }))
+}
+
+/// The facts of an ended run that a store has; None where it has none.
+pub fn stored_facts(store: &dyn Store, run: &RunId) -> Result<Option<ArchivedFacts>, Error> {
+    let key = Key::Stream(run.clone());
+    let Some(body) = store.get(&key, 0..u64::MAX)? else { return Ok(None) };
+    let name = PathBuf::from(key.to_string());
+    let text = zstd::stream::read::Decoder::new(body).map_err(Error::io(&name))?;
+    Ok(Some(facts(text, name)))
 }
 
 /// The stream of a run under way; it appears whole, when it is finished, or not at all.

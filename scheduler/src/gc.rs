@@ -1,21 +1,26 @@
 //! Retention: what a state directory, and the store behind it, keep of ended runs goes by its age. For a process of its
 //! own, beside whatever works in the directory.
 
+mod pins;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use seagull_domain::{AttemptId, Digest, Outcome, Record, RunId, Seq, Workspace};
 use seagull_results::{
-    Archive, Blobs, Class, FRESH, Head, History, Key, Logs, Retention, Store, StoreUrl, open_store,
+    Archive, ArchivedFacts, Blobs, Class, FRESH, Head, History, Key, Logs, Retention, Store, StoreUrl,
+    open_store,
 };
 use seagull_scheduler_core::What;
 
 use crate::cursors::Cursors;
 use crate::journal;
 use crate::service::{attached_of, logs_of, parse};
+
+pub use self::pins::{pin, pinned};
 
 /// What is swept, and by which ages.
 #[derive(Debug, Clone)]
@@ -40,26 +45,6 @@ impl Swept {
         *things += 1;
         *sum += bytes;
     }
-}
-
-/// The runs of a state directory that somebody keeps.
-pub fn pinned(state: &Path) -> Result<Vec<RunId>, String> {
-    let archive = Archive::open(&state.join("runs")).map_err(said)?;
-    let runs = archive.newest().map_err(said)?.into_iter().map(|(run, _)| run);
-    Ok(runs.filter(|run| archive.pinned(run).is_some()).collect())
-}
-
-/// Keeps an ended run whatever its age, or no longer. None where there is no such run.
-pub fn pin(state: &Path, run: &RunId, is_kept: bool) -> Result<Option<()>, String> {
-    let archive = Archive::open(&state.join("runs")).map_err(said)?;
-    if !archive.contains(run) {
-        return Ok(None);
-    }
-    let done = match is_kept {
-        true => archive.pin(run, &blobs_of(&archive, run)?),
-        false => archive.unpin(run),
-    };
-    done.map(Some).map_err(said)
 }
 
 /// The blobs that an ended run is made of.
@@ -100,6 +85,8 @@ struct Stored {
     attached: BTreeMap<RunId, Head>,
     blobs: Vec<(Digest, Head)>,
     timings: Vec<(Key, Head)>,
+    /// Runs that somebody keeps, with the blobs that they are made of.
+    pinned: BTreeMap<RunId, Vec<Digest>>,
 }
 
 struct Sweeper<'a> {
@@ -139,6 +126,7 @@ impl Sweeper<'_> {
 
     fn stored(&self) -> Result<Stored, String> {
         let mut stored = Stored::default();
+        let mut pinned = Vec::new();
         if let Some(store) = &self.store {
             let tell = &mut |key, head| match key {
                 Key::Log(run, attempt) => stored.logs.entry(run).or_default().push((attempt, head)),
@@ -146,21 +134,25 @@ impl Sweeper<'_> {
                 Key::Attached(run) => drop(stored.attached.insert(run, head)),
                 Key::Blob(digest) => stored.blobs.push((digest, head)),
                 key @ Key::Timings(_) => stored.timings.push((key, head)),
+                Key::Pinned(run) => pinned.push(run),
             };
             store.list(tell).map_err(said)?;
+            stored.pinned = pins::blobs(&**store, &pinned)?;
         }
         Ok(stored)
     }
 
     /// Sweeps runs and their logs; returns the blobs that pinned ones are made of.
     fn runs(&mut self, stored: &Stored) -> Result<HashSet<Digest>, String> {
-        let mut wanted = HashSet::new();
+        let mut wanted: HashSet<_> = stored.pinned.values().flatten().copied().collect();
         let ended = self.archive.list().map_err(said)?;
         let known: BTreeSet<RunId> = ended.iter().map(|ended| ended.run.clone()).collect();
         for ended in ended.iter().rev() {
             let logs = stored.logs.get(&ended.run).map_or(&[][..], Vec::as_slice);
             if let Some(blobs) = self.archive.pinned(&ended.run) {
                 wanted.extend(blobs);
+            } else if stored.pinned.contains_key(&ended.run) {
+                // Somebody else keeps it.
             } else if self.is_old(Class::Results, ended.at) && self.is_indexed(&ended.run)? {
                 self.run((&ended.run, ended.bytes), logs, stored)?;
             } else {
@@ -173,7 +165,8 @@ impl Sweeper<'_> {
             }
         }
         // Of runs that are not here any more.
-        for (run, logs) in stored.logs.iter().filter(|(run, _)| !known.contains(run)) {
+        let goes = |run: &RunId| !known.contains(run) && !stored.pinned.contains_key(run);
+        for (run, logs) in stored.logs.iter().filter(|(run, _)| goes(run)) {
             for (attempt, head) in logs {
                 if self.is_old(Class::FailedLogs, head.modified) && !self.runs.join(run.as_str()).exists() {
                     self.stored_log(Class::FailedLogs, run, *attempt, *head)?;
@@ -185,7 +178,7 @@ impl Sweeper<'_> {
         let attached = stored.attached.iter();
         let attached =
             attached.map(|(run, head)| (Class::Attachments, Key::Attached(run.clone()), run, head));
-        for (class, key, run, head) in streams.chain(attached).filter(|(_, _, run, _)| !known.contains(run)) {
+        for (class, key, run, head) in streams.chain(attached).filter(|(_, _, run, _)| goes(run)) {
             if self.is_old(class, head.modified) && !self.runs.join(run.as_str()).exists() {
                 self.delete(class, &key, *head)?;
             }
@@ -352,8 +345,12 @@ fn class_of(store: &dyn Store, key: &Key) -> Result<Option<Class>, String> {
 
 impl Told {
     fn of(archive: &Archive, run: &RunId) -> Result<Told, String> {
+        Told::of_facts(archive.read(run, Seq(0)).map_err(said)?)
+    }
+
+    fn of_facts(facts: ArchivedFacts) -> Result<Told, String> {
         let mut told = Told::default();
-        for fact in archive.read(run, Seq(0)).map_err(said)? {
+        for fact in facts {
             let (seq, body) = fact.map_err(said)?;
             told.take(parse(seq, &body)?.what);
         }

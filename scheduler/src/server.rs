@@ -282,7 +282,7 @@ pub(crate) fn remote(url: &StoreUrl, runs: &Path, spool: &Path, bound: u64) -> R
         // If that is not kept, or the run is not any more, it goes up again, or does not.
         Key::Attached(run) => drop(attached_of(&runs, run).forget()),
         Key::Stream(run) => drop(archive.set_stored(run)),
-        Key::Blob(_) | Key::Timings(_) => {}
+        Key::Blob(_) | Key::Timings(_) | Key::Pinned(_) => {}
     };
     let opened = Remote::open(url, spool, bound, Box::new(arrived));
     opened.map(Arc::new).map_err(Error::Store)

@@ -58,7 +58,7 @@ pub struct Sweep {
     pub pins: bool,
     #[command(flatten)]
     pub ages: AgeArgs,
-    /// Remove from this store, too: the one that the scheduler has as --blobs
+    /// Remove from this store, too, and pin there: the one that the scheduler has as --blobs
     #[arg(long, value_name = "URL", env = "SEAGULL_BLOBS", hide_env_values = true)]
     pub blobs: Option<String>,
     /// Remove from this index, too: the one that the scheduler has as --index; whole indices of Elasticsearch

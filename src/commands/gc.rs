@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::anyhow;
 use seagull_domain::RunId;
 use seagull_results::index::{self, Address};
-use seagull_results::{Class, Retention};
+use seagull_results::{Class, Retention, StoreUrl};
 use seagull_scheduler::{Swept, pin, pinned, sweep};
 use serde::Serialize;
 
@@ -30,13 +30,14 @@ pub async fn run(args: cli::Sweep) -> anyhow::Result<u8> {
     let state = State::find(args.state.state.as_deref(), &place)
         .ok_or_else(|| usage("nothing is kept here\nhint: --state names the directory of a scheduler"))?;
     let state = state.directory;
+    let blobs = args.blobs.as_deref().map(|text| store_url("--blobs", text)).transpose()?;
     if args.pins || !args.pin.is_empty() || !args.unpin.is_empty() {
-        return pins(&args, &state).await;
+        return pins(&args, &state, blobs).await;
     }
     let retention = retention(&args.ages, &place.config.retention);
-    let blobs = args.blobs.as_deref().map(|text| store_url("--blobs", text)).transpose()?;
     let index = args.index.as_deref().map(|text| index_address("--index", text)).transpose()?;
     let now = SystemTime::now();
+    let kept = kept(&state, blobs.clone()).await?;
     let asked =
         seagull_scheduler::Sweep { state: state.clone(), blobs, retention, now, dry_run: args.dry_run };
     let of = asked.blobs.as_ref().map_or_else(|| state.display().to_string(), ToString::to_string);
@@ -46,7 +47,7 @@ pub async fn run(args: cli::Sweep) -> anyhow::Result<u8> {
     let swept = swept.map_err(|error| anyhow!("{error}"))?;
     let before = retention.before(Class::Results, now);
     let before = before.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-    let kept: HashSet<RunId> = pinned(&state).map_err(|error| anyhow!("{error}"))?.into_iter().collect();
+    let kept: HashSet<RunId> = kept.into_iter().collect();
     let own = state.join("history.sqlite");
     let own = own.is_file().then_some(Address::Sqlite(own));
     let mut forgotten = Vec::new();
@@ -71,23 +72,32 @@ fn retention(given: &cli::AgeArgs, settings: &Ages) -> Retention {
     }
 }
 
-async fn pins(args: &cli::Sweep, state: &Path) -> anyhow::Result<u8> {
+/// The runs that somebody keeps. Stores block.
+async fn kept(state: &Path, blobs: Option<StoreUrl>) -> anyhow::Result<Vec<RunId>> {
+    let state = state.to_owned();
+    let pinned = tokio::task::spawn_blocking(move || pinned(&state, blobs.as_ref())).await?;
+    pinned.map_err(|error| anyhow!("{error}"))
+}
+
+async fn pins(args: &cli::Sweep, state: &Path, blobs: Option<StoreUrl>) -> anyhow::Result<u8> {
     let all = args.pin.iter().map(|run| (run, true)).chain(args.unpin.iter().map(|run| (run, false)));
     for (name, is_kept) in all {
         let run = match name {
             RunName::Id(run) => run.clone(),
             RunName::Last => Reach::new(&FromArgs::of(args.state.clone())).await?.run(name).await?,
         };
-        let done = pin(state, &run, is_kept).map_err(|error| anyhow!("{error}"))?;
-        done.ok_or_else(|| {
-            usage(format!(
-                "no run {run} has ended here, or it is not kept here any more\n\
-                 hint: a run is pinned in the state directory that has it, and not where only a store does; seagull runs lists runs"
-            ))
+        let (state, store, of) = (state.to_owned(), blobs.clone(), run.clone());
+        let done = tokio::task::spawn_blocking(move || pin(&state, store.as_ref(), &of, is_kept)).await?;
+        done.map_err(|error| anyhow!("{error}"))?.ok_or_else(|| {
+            let hint = match blobs {
+                Some(_) => "seagull runs lists runs",
+                None => "--blobs names the store that may have it; seagull runs lists runs",
+            };
+            usage(format!("no run {run} has ended here, or it is not kept here any more\nhint: {hint}"))
         })?;
     }
     if args.pins {
-        let runs = pinned(state).map_err(|error| anyhow!("{error}"))?;
+        let runs = kept(state, blobs).await?;
         print(|out| runs.iter().try_for_each(|run| writeln!(out, "{run}")))?;
     }
     Ok(0)

@@ -1,5 +1,5 @@
 //! What an object of a store is called: a blob by its digest, the log of an attempt by its run and number, the stream of an
-//! ended run and the small files of its tests by its id, a copy of timings by its project.
+//! ended run, the small files of its tests and that it is kept by its id, a copy of timings by its project.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 use seagull_domain::{AttemptId, Digest, RunId};
 
 /// The name of an object, the same in every store: `blobs/ab/cdef...`, `logs/RUN/ATTEMPT.zst`, `streams/RUN.jsonl.zst`,
-/// `attached/RUN.zst`, or `timings/abcdef....zst`.
+/// `attached/RUN.zst`, `timings/abcdef....zst`, or `pinned/RUN`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     Blob(Digest),
@@ -16,18 +16,20 @@ pub enum Key {
     Stream(RunId),
     /// Small files that tests have left.
     Attached(RunId),
-    /// By the digest of the project's name. The only one that is written anew.
+    /// By the digest of the project's name. Written anew now and then.
     Timings(Digest),
+    /// Of a run that somebody keeps: the blobs that it is made of, a line each.
+    Pinned(RunId),
 }
 
 impl Key {
     /// How the names of all begin.
-    pub(crate) const FOLDERS: [&str; 5] = ["blobs", "logs", "streams", "attached", "timings"];
+    pub(crate) const FOLDERS: [&str; 6] = ["blobs", "logs", "streams", "attached", "timings", "pinned"];
 
     /// Whose it is alone.
     pub(crate) fn run(&self) -> Option<&RunId> {
         match self {
-            Key::Log(run, _) | Key::Stream(run) | Key::Attached(run) => Some(run),
+            Key::Log(run, _) | Key::Stream(run) | Key::Attached(run) | Key::Pinned(run) => Some(run),
             Key::Blob(_) | Key::Timings(_) => None,
         }
     }
@@ -54,6 +56,7 @@ impl fmt::Display for Key {
             Key::Stream(run) => write!(f, "streams/{run}.jsonl.zst"),
             Key::Attached(run) => write!(f, "attached/{run}.zst"),
             Key::Timings(project) => write!(f, "timings/{project}.zst"),
+            Key::Pinned(run) => write!(f, "pinned/{run}"),
         }
     }
 }
@@ -85,6 +88,7 @@ impl FromStr for Key {
                 let project = name.strip_suffix(".zst").and_then(|name| name.parse().ok());
                 project.map(Key::Timings).ok_or(NoKey)
             }
+            ["pinned", run] => run.parse().map(Key::Pinned).map_err(|_| NoKey),
             _ => Err(NoKey),
         };
         // One name for each: neither `+7` nor capitals.
@@ -103,7 +107,8 @@ mod tests {
         let stream = Key::Stream("r-1.x_Y".parse().unwrap());
         let timings = Key::Timings(digest.parse().unwrap());
         let attached = Key::Attached("r-1.x_Y".parse().unwrap());
-        for key in [Key::Blob(digest.parse().unwrap()), log, stream, attached, timings] {
+        let pinned = Key::Pinned("r-1.x_Y".parse().unwrap());
+        for key in [Key::Blob(digest.parse().unwrap()), log, stream, attached, timings, pinned] {
             assert!(Key::FOLDERS.iter().any(|folder| key.to_string().starts_with(&format!("{folder}/"))));
             assert_eq!(key.to_string().parse(), Ok(key.clone()));
             assert_eq!(Key::of_flat(&key.flat()), Some(key.clone()));

@@ -208,8 +208,10 @@ impl Inner {
                 }
                 self.store.put(key, &mut file, bytes, When::Always)?;
             }
-            // A copy, which the next one replaces.
-            Key::Timings(_) => return self.store.put(key, &mut file, bytes, When::Always).map(drop),
+            // A copy, which the next one replaces, or as good as any.
+            Key::Timings(_) | Key::Pinned(_) => {
+                return self.store.put(key, &mut file, bytes, When::Always).map(drop);
+            }
             Key::Log(..) | Key::Stream(_) | Key::Attached(_) => {
                 if self.store.put(key, &mut file, bytes, When::Absent)? == Put::Existed
                     && !self.is_same(key, &path)?

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::time::Duration;
 
+use seagull_scheduler_core::Fact;
 use tempfile::TempDir;
 
 use super::*;
@@ -45,9 +46,9 @@ fn what_is_old_goes_by_its_class_and_what_is_pinned_stays() {
     let [young, middle, old, kept] = [("young", 1), ("middle", 8), ("old", 91), ("kept", 900)]
         .map(|(run, days)| ended(&embedded, run, days));
     let state = runs.parent().unwrap();
-    assert_eq!(pin(state, &kept, true).unwrap(), Some(()));
-    assert_eq!(pin(state, &"none".parse().unwrap(), true).unwrap(), None);
-    assert_eq!(pinned(state).unwrap(), std::slice::from_ref(&kept));
+    assert_eq!(pin(state, None, &kept, true).unwrap(), Some(()));
+    assert_eq!(pin(state, None, &"none".parse().unwrap(), true).unwrap(), None);
+    assert_eq!(pinned(state, None).unwrap(), std::slice::from_ref(&kept));
     let logs = |run: &RunId| embedded.service.logs(run).list().unwrap().len();
     let expected = sweep(&sweep_of(&embedded, true)).unwrap();
     assert_eq!(expected.0.keys().copied().collect::<Vec<_>>(), [Class::PassedLogs, Class::Results]);
@@ -58,7 +59,7 @@ fn what_is_old_goes_by_its_class_and_what_is_pinned_stays() {
     let archive = &embedded.service.archive;
     assert!(archive.contains(&middle) && !archive.contains(&old) && archive.contains(&kept));
     assert_eq!(sweep(&sweep_of(&embedded, false)).unwrap(), Swept::default());
-    pin(state, &kept, false).unwrap();
+    pin(state, None, &kept, false).unwrap();
     assert_eq!(sweep(&sweep_of(&embedded, false)).unwrap().0.len(), 1);
     assert!(!archive.contains(&kept));
 }
@@ -81,13 +82,67 @@ fn streams_in_a_store_go_with_their_runs() {
 }
 
 #[test]
+fn what_is_pinned_in_a_store_stays_for_all_who_sweep_it() {
+    let (directory, url, store) = store_of_its_own();
+    let [one, another] = ["own", "own"].map(|own| Embedded::new(own).with(&url.to_string(), u64::MAX));
+    let [of_one, of_another] = [&one, &another].map(|of| of.service.runs.parent().unwrap().to_owned());
+    let runs: [RunId; 3] = ["kept", "here", "gone"].map(|run| run.parse().unwrap());
+    let [kept, here, gone] = &runs;
+    let artifact = |run: &RunId| [&seagull_results::ARTIFACT[..], run.as_str().as_bytes()].concat();
+    let keys = |run: &RunId| {
+        let artifact = Key::Blob(seagull_results::digest(&artifact(run)));
+        [Key::Log(run.clone(), AttemptId(1)), Key::Attached(run.clone()), artifact, Key::Stream(run.clone())]
+    };
+    let remote = one.service.remote.as_ref().unwrap();
+    for run in &runs {
+        let mut spec = crate::service::tests::spec(run.as_str());
+        let digest = seagull_results::digest(&artifact(run));
+        spec.workspace = Workspace::Artifact { digest, directory: String::new() };
+        let fact = Fact { run: run.clone(), what: What::Submitted(Box::new(spec)) };
+        let line = format!("{{\"seq\":1,\"fact\":{}}}\n", serde_json::to_string(&fact).unwrap());
+        let keys = keys(run);
+        remote.pack(&keys[3], &mut line.as_bytes()).unwrap();
+        for (key, bytes) in keys.iter().zip([&b"log"[..], b"attached", &artifact(run)]) {
+            store.put(key, &mut &bytes[..], bytes.len() as u64, seagull_results::When::Always).unwrap();
+        }
+        for key in &keys {
+            let path = directory.path().join(format!("s/{key}"));
+            while !path.exists() || remote.waiting_bytes() > 0 {
+                std::thread::yield_now();
+            }
+            File::options().write(true).open(path).unwrap().set_modified(now() - 900 * DAY).unwrap();
+        }
+    }
+    ended(&one, "here", 900);
+    ended(&another, "here", 900);
+    assert_eq!(pin(&of_one, Some(&url), &"none".parse().unwrap(), true).unwrap(), None);
+    for run in [kept, here] {
+        assert_eq!(pin(&of_one, Some(&url), run, true).unwrap(), Some(()));
+    }
+    for state in [&of_one, &of_another] {
+        let mut pinned = pinned(state, Some(&url)).unwrap();
+        pinned.sort();
+        assert_eq!(pinned, [here.clone(), kept.clone()]);
+    }
+    let sweep_all = Sweep { blobs: Some(url.clone()), ..sweep_of(&another, false) };
+    let are_there = |run: &RunId| keys(run).map(|key| store.head(&key).unwrap().is_some());
+    sweep(&sweep_all).unwrap();
+    assert_eq!([are_there(kept), are_there(gone)], [[true; 4], [false; 4]]);
+    assert!(another.service.archive.contains(here));
+    assert_eq!(are_there(here), [true, true, false, true], "the stream here names no artifact");
+    assert_eq!(pin(&of_another, Some(&url), kept, false).unwrap(), Some(()));
+    sweep(&sweep_all).unwrap();
+    assert_eq!(are_there(kept), [false; 4]);
+}
+
+#[test]
 fn small_files_go_before_their_run_and_stay_with_one_that_is_pinned() {
     let embedded = Embedded::new("own");
     let (directory, url, store) = store_of_its_own();
     let runs = [("young", 1), ("middle", 31), ("kept", 31)].map(|(run, days)| ended(&embedded, run, days));
     let runs = [&runs[..], &["gone".parse().unwrap()]].concat();
     let state = embedded.service.runs.parent().unwrap();
-    pin(state, &runs[2], true).unwrap();
+    pin(state, None, &runs[2], true).unwrap();
     for run in &runs {
         let key = Key::Attached(run.clone());
         store.put(&key, &mut &b"text"[..], 4, seagull_results::When::Always).unwrap();
