@@ -238,6 +238,16 @@ fn history_comes_from_reports_and_from_other_state_directories() {
     let refused = other.ask(&["import", packed.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("is compressed\nhint: "));
+    for name in ["1.xml.gz", "2.xml.zst"] {
+        std::fs::write(reports.join(name), "").unwrap();
+    }
+    let some = other.ask(&["import", &directory]);
+    let said = String::from_utf8_lossy(&some.stderr);
+    assert!(
+        some.status.success()
+            && said.contains(" and 1 other report are compressed, and are left out\nhint: "),
+        "{said}"
+    );
     let nothing = other.ask(&["import", kept.suite.path().to_str().unwrap()]);
     assert_eq!(nothing.status.code(), Some(2), "{}", String::from_utf8_lossy(&nothing.stderr));
 }

@@ -20,6 +20,9 @@ use crate::state::State;
 
 /// What stands between a class and a name in what is read.
 const BETWEEN: char = '\u{1f}';
+/// How reports end that somebody has compressed.
+const PACKED: [&str; 4] = [".xml.gz", ".xml.zst", ".xml.xz", ".xml.bz2"];
+const UNPACK: &str = "gzip -d, zstd -d, xz -d or bzip2 -d unpacks it, and the XML is imported";
 /// Of a report's texts nothing is wanted.
 const TEXT: usize = 4 << 10;
 
@@ -58,15 +61,23 @@ pub fn run(args: &cli::Import) -> anyhow::Result<u8> {
 fn reports(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if path.is_file() {
         return match is_packed(path).with_context(|| format!("cannot read {}", path.display()))? {
-            true => Err(usage(format!(
-                "{} is compressed\nhint: gzip -d or zstd -d unpacks it, and the XML is imported",
-                path.display()
-            ))),
+            true => Err(usage(format!("{} is compressed\nhint: {UNPACK}", path.display()))),
             false => Ok(vec![path.to_owned()]),
         };
     }
-    let mut found = Vec::new();
-    find(path, &mut found).with_context(|| format!("cannot read {}", path.display()))?;
+    let (mut found, mut packed) = (Vec::new(), Vec::new());
+    find(path, &mut found, &mut packed).with_context(|| format!("cannot read {}", path.display()))?;
+    if !packed.is_empty() {
+        let first = packed[0].display();
+        let which = match packed.len() - 1 {
+            0 => format!("{first} is compressed, and is left out"),
+            more => format!(
+                "{first} and {} are compressed, and are left out",
+                count(number(more), "other report")
+            ),
+        };
+        warn(format!("{which}\nhint: {UNPACK}"));
+    }
     if found.is_empty() {
         return Err(usage(format!(
             "{} has neither XML files nor what a state directory has\nhint: name the directory of the reports, or a .seagull",
@@ -84,12 +95,22 @@ fn is_packed(path: &Path) -> std::io::Result<bool> {
     Ok(begins.starts_with(&[0x1f, 0x8b]) || begins == [0x28, 0xb5, 0x2f, 0xfd])
 }
 
-fn find(directory: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+/// Whether a file is called as a report is that was compressed.
+fn is_called_packed(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    PACKED.iter().any(|ending| name.ends_with(ending))
+}
+
+/// The directories with reports, and the reports that are compressed.
+fn find(directory: &Path, found: &mut Vec<PathBuf>, packed: &mut Vec<PathBuf>) -> std::io::Result<()> {
     let mut has_reports = false;
     for entry in fs::read_dir(directory)? {
         let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)))?;
         if kind.is_dir() {
-            find(&path, found)?;
+            find(&path, found, packed)?;
+        }
+        if kind.is_file() && is_called_packed(&path) {
+            packed.push(path.clone());
         }
         has_reports |= kind.is_file() && path.extension().is_some_and(|extension| extension == "xml");
     }
