@@ -3,6 +3,7 @@
 
 mod conformance;
 mod faults;
+mod ids;
 mod measure;
 mod outage;
 mod restored;

@@ -145,6 +145,9 @@ fn what_ended_runs_left_is_read_without_their_scheduler() {
         .start_run(&["--run-id", "first"])
         .finish()
         .expect(100, &[("test_a.py::test_says", "failed"), ("test_a.py::test_passes", "passed")]);
+    // One that differs is another's.
+    let (_, code, said_of_it) = cluster.start_run(&["--run-id", "first", "--retries", "2"]).end();
+    assert!(code == 2 && said_of_it.contains("retries"), "{said_of_it}");
     // It leaves from there as well, and is not kept here again.
     let file = cluster.suite.beside("results.jsonl.zst");
     let exported = said(&asked(&cluster, &["export", "-o", file.to_str().unwrap()]));
