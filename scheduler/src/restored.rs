@@ -12,7 +12,7 @@ use seagull_scheduler_core::{State, What};
 
 use crate::import;
 use crate::journal::Reader;
-use crate::service::{Service, parse};
+use crate::service::{Service, logs_of, parse};
 use crate::warn;
 
 /// Runs that the store is asked of at a time.
@@ -35,6 +35,7 @@ impl Copy<'_> {
     pub fn ended(&self, state: &State, remote: Option<&Arc<Remote>>) -> Vec<RunId> {
         let under_way = state.runs.iter().filter(|(_, run)| !run.is_ended()).map(|(run, _)| run.clone());
         let (mut ended, asked): (Vec<RunId>, Vec<RunId>) = under_way.partition(|run| self.is_archived(run));
+        asked.iter().for_each(|run| self.forget_later(run, state));
         let Some(remote) = remote else { return ended };
         let mut unknown = 0;
         for some in asked.chunks(AT_A_TIME) {
@@ -60,6 +61,18 @@ impl Copy<'_> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let read = reader.read(run, Seq(0), 1).ok()?;
         read.first().and_then(|(seq, body)| submitted(*seq, body))
+    }
+
+    /// Logs that were copied after the journal may be of attempts of which it does not know: their numbers are given to others.
+    fn forget_later(&self, run: &RunId, state: &State) {
+        let logs = logs_of(self.runs, run);
+        for (attempt, _) in logs.list().unwrap_or_default() {
+            if attempt >= state.next_attempt
+                && let Err(error) = logs.forget(attempt)
+            {
+                warn(&format!("a text of run {run} may be another's: {error}"));
+            }
+        }
     }
 
     /// Where streams were copied after the journal, one may have ended in between.
@@ -224,10 +237,15 @@ mod tests {
             draft.write(Seq(seq), &serde_json::to_vec(&fact).unwrap()).unwrap();
         }
         draft.finish().unwrap();
-        service.logs(&runs[3]).write_at(seagull_domain::AttemptId(1), 0, b"a part").unwrap();
+        let known = state.next_attempt;
+        state.next_attempt = known.next();
+        for (run, attempt) in [(&runs[3], known), (&runs[4], known), (&runs[4], known.next())] {
+            service.logs(run).write_at(attempt, 0, b"a part").unwrap();
+        }
         assert_eq!(ask(&embedded, &state), ["archived", "ended"]);
         assert!(service.archive.contains(&runs[3]) && service.archive.is_stored(&runs[3]));
         assert_eq!(service.logs(&runs[3]).list().unwrap(), []);
+        assert_eq!(service.logs(&runs[4]).list().unwrap(), [(known, 6)], "the next attempt gets that number");
         assert!(!service.archive.contains(&runs[0]) && !service.archive.contains(&runs[2]));
 
         let left = [1, 3].map(|run| runs[run].clone());
