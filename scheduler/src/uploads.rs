@@ -68,11 +68,13 @@ fn send_blobs(service: &Service, run: &RunId) -> Result<(), String> {
     Ok(())
 }
 
-/// Says how much waits for the store: what is on its way, and the logs and small files of ended runs that are here.
+/// Says how much waits for the store: what is on its way, and the logs and small files of ended runs that are here. Of one whose stream
+/// is there, which goes last, all is on its way at least.
 fn weigh(service: &Service) -> Result<(), String> {
     let Some(remote) = &service.remote else { return Ok(()) };
     let mut bytes = remote.waiting_bytes();
-    for (run, _) in service.archive.newest().map_err(|error| error.to_string())? {
+    let ended = service.archive.newest().map_err(|error| error.to_string())?;
+    for (run, _) in ended.into_iter().filter(|(run, _)| !service.archive.is_stored(run)) {
         let logs = service.logs(&run).list().map_err(|error| error.to_string())?;
         let attached = service.attached(&run).list().map_err(|error| error.to_string())?;
         bytes +=
