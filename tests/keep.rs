@@ -80,6 +80,10 @@ fn what_is_old_goes_unless_somebody_keeps_it() {
     assert_eq!(classes, ["failed-logs", "results"], "{would:?}");
     assert!(would.iter().all(|gone| gone["dry_run"] == true), "{would:?}");
     assert_eq!(kept.runs().len(), 4);
+    let half = kept.ask(&["gc", "--dry-run", "--index", "es+http://127.0.0.1:9/nowhere"]);
+    let (shown, said) = (String::from_utf8_lossy(&half.stdout), String::from_utf8_lossy(&half.stderr));
+    assert!(!half.status.success() && shown.contains("failed-logs"), "{shown}{said}");
+    assert!(said.contains("is not available"), "{said}");
     let gone = kept.objects(&["gc"]);
     assert_eq!(gone.len(), would.len(), "{gone:?}");
     assert_eq!(kept.runs(), ["logless", "new", "pinned"]);

@@ -50,13 +50,25 @@ pub async fn run(args: cli::Sweep) -> anyhow::Result<u8> {
     let kept: HashSet<RunId> = kept.into_iter().collect();
     let own = state.join("history.sqlite");
     let own = own.is_file().then_some(Address::Sqlite(own));
-    let mut forgotten = Vec::new();
+    let (mut forgotten, mut outcome) = (Vec::new(), Ok(0));
     for address in own.into_iter().chain(index) {
-        let gone = index::open(&address)?.forget(before, &kept, args.dry_run).await?;
-        forgotten.extend(gone.into_iter().map(|removed| (address.to_string(), removed)));
+        match forget(&address, before, &kept, args.dry_run).await {
+            Ok(gone) => forgotten.extend(gone.into_iter().map(|removed| (address.to_string(), removed))),
+            Err(error) => outcome = Err(error.into()),
+        }
     }
-    show(&args, &swept, &forgotten)?;
-    Ok(0)
+    // What is gone by then is said, whatever an index says.
+    show(&args, &swept, &forgotten, outcome.is_ok())?;
+    outcome
+}
+
+async fn forget(
+    address: &Address,
+    before: u64,
+    kept: &HashSet<RunId>,
+    dry_run: bool,
+) -> Result<Vec<String>, index::Error> {
+    index::open(address)?.forget(before, kept, dry_run).await
 }
 
 fn retention(given: &cli::AgeArgs, settings: &Ages) -> Retention {
@@ -119,7 +131,12 @@ struct Forgotten<'a> {
     dry_run: bool,
 }
 
-fn show(args: &cli::Sweep, swept: &Swept, forgotten: &[(String, String)]) -> anyhow::Result<()> {
+fn show(
+    args: &cli::Sweep,
+    swept: &Swept,
+    forgotten: &[(String, String)],
+    is_all: bool,
+) -> anyhow::Result<()> {
     let dry_run = args.dry_run;
     print(|out| match args.form.output {
         Output::Json => {
@@ -146,6 +163,7 @@ fn show(args: &cli::Sweep, swept: &Swept, forgotten: &[(String, String)]) -> any
         }
     })?;
     match (swept.0.is_empty() && forgotten.is_empty(), dry_run) {
+        (true, _) if !is_all => {}
         (true, _) => say!("nothing is older than it may be"),
         (false, true) => say!("this would be removed"),
         (false, false) => {}
