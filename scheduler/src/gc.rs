@@ -52,8 +52,8 @@ pub(crate) fn blobs_of(archive: &Archive, run: &RunId) -> Result<Vec<Digest>, St
     Told::of(archive, run).map(|told| told.blobs)
 }
 
-/// Removes what is old; says what. Blocks.
-pub fn sweep(sweep: &Sweep) -> Result<Swept, String> {
+/// Removes what is old; says what, and which runs somebody keeps. Blocks.
+pub fn sweep(sweep: &Sweep) -> Result<(Swept, HashSet<RunId>), String> {
     let runs = sweep.state.join("runs");
     let archive = Archive::open(&runs).map_err(said)?;
     let cursors = sweep.state.join("index/cursors.sqlite");
@@ -61,6 +61,8 @@ pub fn sweep(sweep: &Sweep) -> Result<Swept, String> {
     let store = sweep.blobs.as_ref().map(open_store).transpose().map_err(said)?;
     let mut sweeper = Sweeper { sweep, runs, archive, cursors, store, swept: Swept::default() };
     let stored = sweeper.stored()?;
+    let mut kept: HashSet<RunId> = pinned(&sweep.state, None)?.into_iter().collect();
+    kept.extend(stored.pinned.keys().cloned());
     let wanted = sweeper.runs(&stored)?;
     sweeper.blobs(&wanted)?;
     sweeper.stored_blobs(&stored, &wanted)?;
@@ -70,7 +72,7 @@ pub fn sweep(sweep: &Sweep) -> Result<Swept, String> {
             sweeper.delete(Class::Timings, key, *head)?;
         }
     }
-    Ok(sweeper.swept)
+    Ok((sweeper.swept, kept))
 }
 
 fn said(error: impl std::fmt::Display) -> String {

@@ -37,17 +37,15 @@ pub async fn run(args: cli::Sweep) -> anyhow::Result<u8> {
     let retention = retention(&args.ages, &place.config.retention);
     let index = args.index.as_deref().map(|text| index_address("--index", text)).transpose()?;
     let now = SystemTime::now();
-    let kept = kept(&state, blobs.clone()).await?;
     let asked =
         seagull_scheduler::Sweep { state: state.clone(), blobs, retention, now, dry_run: args.dry_run };
     let of = asked.blobs.as_ref().map_or_else(|| state.display().to_string(), ToString::to_string);
     let sweeping = tokio::task::spawn_blocking(move || sweep(&asked));
     let progress = Progress::new(args.form.output == Output::Human);
     let swept = progress.during(|| format!("looking through {of}"), sweeping).await?;
-    let swept = swept.map_err(|error| anyhow!("{error}"))?;
+    let (swept, kept) = swept.map_err(|error| anyhow!("{error}"))?;
     let before = retention.before(Class::Results, now);
     let before = before.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-    let kept: HashSet<RunId> = kept.into_iter().collect();
     let own = state.join("history.sqlite");
     let own = own.is_file().then_some(Address::Sqlite(own));
     let (mut forgotten, mut outcome) = (Vec::new(), Ok(0));

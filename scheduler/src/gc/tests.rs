@@ -15,6 +15,11 @@ fn now() -> SystemTime {
     UNIX_EPOCH + 1000 * DAY
 }
 
+/// What went.
+fn swept(asked: &Sweep) -> Swept {
+    sweep(asked).unwrap().0
+}
+
 fn sweep_of(embedded: &Embedded, dry_run: bool) -> Sweep {
     let state = embedded.service.runs.parent().unwrap().to_owned();
     Sweep { state, blobs: None, retention: Retention::default(), now: now(), dry_run }
@@ -50,17 +55,17 @@ fn what_is_old_goes_by_its_class_and_what_is_pinned_stays() {
     assert_eq!(pin(state, None, &"none".parse().unwrap(), true).unwrap(), None);
     assert_eq!(pinned(state, None).unwrap(), std::slice::from_ref(&kept));
     let logs = |run: &RunId| embedded.service.logs(run).list().unwrap().len();
-    let expected = sweep(&sweep_of(&embedded, true)).unwrap();
+    let expected = swept(&sweep_of(&embedded, true));
     assert_eq!(expected.0.keys().copied().collect::<Vec<_>>(), [Class::PassedLogs, Class::Results]);
     assert_eq!(expected.0[&Class::PassedLogs], (1, 4));
     assert!([&young, &middle, &old, &kept].iter().all(|run| logs(run) == 1), "nothing is removed");
-    assert_eq!(sweep(&sweep_of(&embedded, false)).unwrap(), expected);
+    assert_eq!(swept(&sweep_of(&embedded, false)), expected);
     assert_eq!([logs(&young), logs(&middle), logs(&old), logs(&kept)], [1, 0, 0, 1]);
     let archive = &embedded.service.archive;
     assert!(archive.contains(&middle) && !archive.contains(&old) && archive.contains(&kept));
-    assert_eq!(sweep(&sweep_of(&embedded, false)).unwrap(), Swept::default());
+    assert_eq!(swept(&sweep_of(&embedded, false)), Swept::default());
     pin(state, None, &kept, false).unwrap();
-    assert_eq!(sweep(&sweep_of(&embedded, false)).unwrap().0.len(), 1);
+    assert_eq!(swept(&sweep_of(&embedded, false)).0.len(), 1);
     assert!(!archive.contains(&kept));
 }
 
@@ -76,7 +81,7 @@ fn streams_in_a_store_go_with_their_runs() {
         let path = directory.path().join(format!("s/{key}"));
         File::options().write(true).open(path).unwrap().set_modified(now() - 91 * DAY).unwrap();
     }
-    sweep(&Sweep { blobs: Some(url), ..sweep_of(&embedded, false) }).unwrap();
+    swept(&Sweep { blobs: Some(url), ..sweep_of(&embedded, false) });
     let is_there = |run: &RunId| store.head(&Key::Stream(run.clone())).unwrap().is_some();
     assert_eq!(runs.iter().map(is_there).collect::<Vec<_>>(), [true, false, false]);
 }
@@ -125,13 +130,15 @@ fn what_is_pinned_in_a_store_stays_for_all_who_sweep_it() {
         assert_eq!(pinned, [here.clone(), kept.clone()]);
     }
     let sweep_all = Sweep { blobs: Some(url.clone()), ..sweep_of(&another, false) };
+    let seen = sweep(&Sweep { dry_run: true, ..sweep_all.clone() }).unwrap().1;
+    assert_eq!(seen, HashSet::from([here.clone(), kept.clone()]), "nothing of them is forgotten elsewhere");
     let are_there = |run: &RunId| keys(run).map(|key| store.head(&key).unwrap().is_some());
-    sweep(&sweep_all).unwrap();
+    swept(&sweep_all);
     assert_eq!([are_there(kept), are_there(gone)], [[true; 4], [false; 4]]);
     assert!(another.service.archive.contains(here));
     assert_eq!(are_there(here), [true, true, false, true], "the stream here names no artifact");
     assert_eq!(pin(&of_another, Some(&url), kept, false).unwrap(), Some(()));
-    sweep(&sweep_all).unwrap();
+    swept(&sweep_all);
     assert_eq!(are_there(kept), [false; 4]);
 }
 
@@ -155,7 +162,7 @@ fn small_files_go_before_their_run_and_stay_with_one_that_is_pinned() {
         }
     }
     let sweep_both = Sweep { blobs: Some(url), ..sweep_of(&embedded, true) };
-    let expected = sweep(&sweep_both).unwrap();
+    let expected = swept(&sweep_both);
     assert_eq!(expected.0[&Class::Attachments], (3, 12));
     let are_there = || {
         let is_there = |run: &RunId| {
@@ -165,7 +172,7 @@ fn small_files_go_before_their_run_and_stay_with_one_that_is_pinned() {
         runs.iter().map(is_there).collect::<Vec<_>>()
     };
     assert_eq!(are_there(), [(true, true), (true, true), (true, true), (false, true)]);
-    assert_eq!(sweep(&Sweep { dry_run: false, ..sweep_both }).unwrap(), expected);
+    assert_eq!(swept(&Sweep { dry_run: false, ..sweep_both }), expected);
     assert_eq!(are_there(), [(true, true), (false, false), (true, true), (false, false)]);
 }
 
@@ -177,8 +184,8 @@ fn timings_in_a_directory_go_too() {
     store.put(&key, &mut &b"text"[..], 4, seagull_results::When::Always).unwrap();
     let path = directory.path().join(format!("s/{key}"));
     File::options().write(true).open(path).unwrap().set_modified(now() - 366 * DAY).unwrap();
-    let swept = sweep(&Sweep { blobs: Some(url), ..sweep_of(&embedded, false) }).unwrap();
-    assert_eq!(swept.0, BTreeMap::from([(Class::Timings, (1, 4))]));
+    let gone = swept(&Sweep { blobs: Some(url), ..sweep_of(&embedded, false) });
+    assert_eq!(gone.0, BTreeMap::from([(Class::Timings, (1, 4))]));
     assert!(store.head(&key).unwrap().is_none());
 }
 
@@ -204,14 +211,14 @@ fn artifacts_go_before_attachments_and_these_before_manifests_here_and_in_a_stor
         digest
     });
     let sweep_both = Sweep { blobs: Some(url), ..sweep_of(&embedded, false) };
-    let swept = sweep(&sweep_both).unwrap();
-    assert_eq!(swept.0, BTreeMap::from([(Class::Artifacts, (2, 16))]));
+    let gone = swept(&sweep_both);
+    assert_eq!(gone.0, BTreeMap::from([(Class::Artifacts, (2, 16))]));
     assert!(!blobs.contains(&artifact) && blobs.contains(&manifest));
     assert!(store.head(&Key::Blob(artifact)).unwrap().is_none());
     let all = [attachment, manifest].map(Key::Blob);
     let are_there = || all.each_ref().map(|key| store.head(key).unwrap().is_some());
     assert_eq!(are_there(), [true, true]);
-    let swept = sweep(&Sweep { now: now() + 30 * DAY, ..sweep_both }).unwrap();
-    assert_eq!(swept.0, BTreeMap::from([(Class::Attachments, (2, 16))]));
+    let gone = swept(&Sweep { now: now() + 30 * DAY, ..sweep_both });
+    assert_eq!(gone.0, BTreeMap::from([(Class::Attachments, (2, 16))]));
     assert_eq!(are_there(), [false, true]);
 }
