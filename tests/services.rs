@@ -78,7 +78,8 @@ fn services_are_up_and_found_and_gone() {
         "eval \"$({program} services up both)\"; echo \"$MODE\"; curl -fsS \"$SEAGULL_SERVICE_WEB_URL\""
     );
     let reached = shell(&docker, &suite, &line);
-    assert!(said(&reached, 0).contains("both is up already, for another 12h"));
+    let told = said(&reached, 0);
+    assert!(told.contains("both is up already, for another 1") && told.contains(" h\n"), "{told}");
     let page = text(&reached.stdout);
     assert!(page.starts_with("it's\n") && page.contains("Directory listing"), "{page}");
     let variables = text(&run(&["services", "shell", "both", "--", "env"]).stdout);

@@ -10,6 +10,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use seagull_domain::Span;
 use seagull_results::index::{Index, Learned};
 use seagull_results::{Key, Lineage, Remote, Timings, digest};
 
@@ -146,9 +147,5 @@ fn wait<T: Send + 'static>(
 }
 
 fn ago(at: u64) -> String {
-    match now().saturating_sub(at) / 60_000 {
-        0 => "a moment ago".to_owned(),
-        minutes @ 1..120 => format!("{minutes} min ago"),
-        minutes => format!("{} h ago", minutes / 60),
-    }
+    format!("{} ago", Span(now().saturating_sub(at) / 1000))
 }

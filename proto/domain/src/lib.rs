@@ -14,6 +14,7 @@ pub mod overview;
 pub mod resources;
 pub mod run;
 pub mod secret;
+pub mod span;
 pub mod suite;
 pub mod sync;
 pub mod time;
@@ -39,6 +40,7 @@ pub use overview::{NotPassed, PastRun, RERUN_OF, RunOverview, RunPlace, RunState
 pub use resources::{Resources, Size};
 pub use run::{Algorithm, Branch, Isolation, Planning, RunSpec, Workspace};
 pub use secret::{SecretSource, is_file_name};
+pub use span::Span;
 pub use suite::{Setup, Suite};
 pub use sync::{
     AttemptReport, AttemptState, Batch, BundleContents, Desired, DesiredAttempt, Discovery, Drain,

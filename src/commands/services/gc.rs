@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anyhow::Context;
+use seagull_domain::Span;
 use seagull_executor::docker::{
     self, Engine, Filter, Kind, Object, Outlived, Template, abandoned_secrets, remove_abandoned_secrets,
 };
@@ -11,7 +12,6 @@ use super::place;
 use super::site::{Site, now};
 use crate::cli;
 use crate::commands::print;
-use crate::duration;
 use crate::errors::say;
 use crate::report::{count, number};
 use crate::state::State;
@@ -42,12 +42,12 @@ pub async fn run(args: &cli::Gc) -> anyhow::Result<u8> {
     };
     let secrets = abandoned_secrets();
     let lines = lines.into_iter().chain(templates.iter().map(|template| {
-        let unused = duration::written(template.expired(now).unwrap_or(0) * 1000);
+        let unused = Span(template.expired(now).unwrap_or(0));
         let Template { key, labels, .. } = template;
         format!("{:<9}  {key}  of {}: not used for {unused}", "template", labels.environment)
     }));
     let lines = lines.chain(images.iter().map(|of| {
-        let unused = duration::written(now.saturating_sub(of.used) * 1000);
+        let unused = Span(now.saturating_sub(of.used));
         format!("{:<9}  {}: fetched here, not used for {unused}", "image", of.image)
     }));
     let lines = lines.chain(
@@ -83,7 +83,7 @@ fn line(object: &Object, why: Outlived) -> String {
         Kind::Volume => "volume",
     };
     let why = match why {
-        Outlived::Lease(seconds) => format!("its lease ended {} ago", duration::written(seconds * 1000)),
+        Outlived::Lease(seconds) => format!("its lease ended {} ago", Span(seconds)),
         Outlived::Owner => "its owner is dead".to_owned(),
     };
     let Object { name, labels, .. } = object;

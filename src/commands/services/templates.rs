@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use seagull_domain::Span;
 use seagull_executor::docker::{Engine, Filter, Template};
 use serde_json::json;
 
@@ -9,7 +10,6 @@ use super::place;
 use super::site::{Site, now};
 use crate::cli;
 use crate::commands::print;
-use crate::duration;
 use crate::errors::{say, usage};
 use crate::memory;
 use crate::report::{Output, count};
@@ -63,7 +63,7 @@ async fn remove(engine: &Engine, templates: &[&Template]) -> anyhow::Result<()> 
 
 fn line(template: &Template, now: u64) -> String {
     let Template { key, of, service, labels, bytes, made, used, .. } = template;
-    let ago = |time: &u64| duration::written(now.saturating_sub(*time).div_ceil(60) * 60_000);
+    let ago = |time: &u64| Span(now.saturating_sub(*time));
     let (size, made, used) = (memory::kib(bytes / 1024), ago(made), ago(used));
     format!("{key}  {service} of {}: {of} and {size}, made {made} ago, used {used} ago", labels.environment)
 }

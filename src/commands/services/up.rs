@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
-use seagull_domain::Definition;
+use seagull_domain::{Definition, Span};
 use seagull_executor::docker::{
     self, Beside, Engine, Going, Guard, Kind, Labels, Object, Progress, Reach, Sandbox, Start, digest,
     discard, terminate,
@@ -220,7 +220,7 @@ fn tell(sandbox: &Sandbox, definition: &Definition, output: Output) -> anyhow::R
     })
 }
 
-/// Until the lease ends, in whole minutes.
-pub fn left(labels: &Labels) -> String {
-    duration::written(labels.lease.saturating_sub(now()).div_ceil(60) * 60_000)
+/// Until the lease ends.
+pub fn left(labels: &Labels) -> Span {
+    Span(labels.lease.saturating_sub(now()))
 }
