@@ -3,6 +3,7 @@
 mod command;
 mod places;
 mod reader;
+mod ready;
 mod services;
 mod setup;
 mod test_container;

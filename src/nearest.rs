@@ -22,20 +22,22 @@ fn begins_alike(a: &str, b: &str) -> bool {
     common >= BEGINNING && common + 1 >= a.chars().count().min(b.chars().count())
 }
 
-/// How many letters must be put in, left out or replaced to make one word of the other (Levenshtein).
+/// How many letters must be put in, left out, replaced, or swapped with the next one to make one word of the other (the
+/// optimal string alignment of Damerau and Levenshtein).
 fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, letter) in a.chars().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, other) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *other);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 0..a.len() {
+        let mut row = vec![i + 1];
+        for j in 0..b.len() {
+            let replaced = rows[i][j] + usize::from(a[i] != b[j]);
+            let is_swapped = i > 0 && j > 0 && a[i] == b[j - 1] && a[i - 1] == b[j];
+            let swapped = if is_swapped { rows[i - 1][j - 1] + 1 } else { replaced };
+            row.push(replaced.min(swapped).min(rows[i][j + 1] + 1).min(row[j] + 1));
         }
+        rows.push(row);
     }
-    row[b.len()]
+    rows[a.len()][b.len()]
 }
 
 #[cfg(test)]
@@ -52,6 +54,7 @@ mod tests {
             ("runs", Some("run")),
             ("slot", Some("slots")),
             ("tets", Some("tests")),
+            ("rnu", Some("run")),
             ("command", None),
             ("report", None),
             ("a", None),
@@ -64,9 +67,13 @@ mod tests {
 
     #[test]
     fn distances_are_edits() {
-        for (a, b, edits) in
-            [("", "abc", 3), ("slot", "slots", 1), ("projekt", "project", 1), ("kitten", "sitting", 3)]
-        {
+        for (a, b, edits) in [
+            ("", "abc", 3),
+            ("slot", "slots", 1),
+            ("projekt", "project", 1),
+            ("kitten", "sitting", 3),
+            ("tpc", "tcp", 1),
+        ] {
             assert_eq!((distance(a, b), distance(b, a)), (edits, edits), "{a} {b}");
         }
     }

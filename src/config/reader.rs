@@ -98,6 +98,11 @@ impl Reader {
         table.into_iter().map(read).collect()
     }
 
+    /// A key that nothing has asked for so far.
+    pub fn stranger(&self) -> Option<&str> {
+        self.table.keys().next().map(String::as_str)
+    }
+
     /// Whether the table is there, be it empty.
     pub fn is_there(&self) -> bool {
         self.is_there

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use seagull_domain::{
-    Definition, Environment, Impossible, Limits, Network, Probe, Ready, Rights, Scope, Service, is_file_name,
+    Definition, Environment, Impossible, Limits, Network, Rights, Scope, Service, is_file_name,
 };
 use seagull_executor::docker::{HOSTNAME, SECRETS};
 use seagull_results::Selection;
 
 use super::command::Words;
 use super::reader::Reader;
-use super::test_container;
-use crate::duration;
+use super::{ready, test_container};
 use crate::memory::parse_kib;
 use crate::nearest::nearest;
 
@@ -112,7 +111,7 @@ fn service(
     let ports = table.ports("ports")?.unwrap_or_default();
     let url = table.parsed("url", url)?;
     let mut waited = table.table("ready")?;
-    let ready = ready(&mut waited, &ports)?;
+    let ready = ready::read(&mut waited, &ports)?;
     let prepare = table.texts_of("prepare", |_| Ok(()))?.unwrap_or_default();
     let template = table.truth("template")?.unwrap_or(false);
     let depends_on = table.texts_of("depends-on", |wanted| are_services(wanted, names))?.unwrap_or_default();
@@ -160,50 +159,11 @@ fn service(
     })
 }
 
-/// At most one way to see that a service is ready; without one, its first port takes connections.
-fn ready(table: &mut Reader, ports: &[u16]) -> anyhow::Result<Ready> {
-    let within = table.parsed("within", duration::parse_some)?;
-    let within_ms = within.map_or(Ready::default().within_ms, duration::millis);
-    let known = |port: u16| ports.contains(&port);
-    let tcp = table.number("tcp", 1..=u16::MAX)?;
-    if tcp.is_some_and(|port| !known(port)) {
-        return Err(table.refuse("tcp", "expected one of the service's ports"));
-    }
-    let http = table.parsed("http", |text| match http(text) {
-        Some((port, path)) if known(port) => Ok((port, path)),
-        Some(_) => Err("expected one of the service's ports".to_owned()),
-        None => Err("expected PORT/PATH, such as 8080/health".to_owned()),
-    })?;
-    let command = table.words("command")?.map(words);
-    let log = table.text("log")?.filter(|text| !text.is_empty());
-    let health = table.truth("health")?.unwrap_or(false);
-    let asked = [
-        tcp.map(Probe::Tcp),
-        http.map(|(port, path)| Probe::Http(port, path)),
-        command.map(Probe::Command),
-        log.map(Probe::Log),
-        health.then_some(Probe::Health),
-    ];
-    let mut asked = asked.into_iter().flatten();
-    let probe = asked.next();
-    if asked.next().is_some() {
-        return Err(table.refuse_all("expected one of tcp, http, command, log and health"));
-    }
-    let first = ports.first().map_or(Probe::Started, |port| Probe::Tcp(*port));
-    Ok(Ready { probe: probe.unwrap_or(first), within_ms })
-}
-
-fn words(words: Words) -> Vec<String> {
+pub(super) fn words(words: Words) -> Vec<String> {
     match words {
         Words::Program(words) => words,
         Words::Shell(line) => ["/bin/sh", "-c", &line].map(str::to_owned).to_vec(),
     }
-}
-
-fn http(text: &str) -> Option<(u16, String)> {
-    let (port, path) = text.split_once('/')?;
-    let clean = !path.contains(|c: char| c.is_whitespace() || c.is_control());
-    Some((port.parse().ok()?, format!("/{path}"))).filter(|_| clean)
 }
 
 fn url(text: &str) -> Result<String, String> {
@@ -279,7 +239,7 @@ pub(super) fn are_capabilities(names: &[String]) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::Isolation;
+    use seagull_domain::{Isolation, Probe, Ready};
 
     use super::super::Config;
     use super::*;
@@ -367,19 +327,6 @@ mod tests {
         assert_eq!(db.services["pg"], pg);
     }
 
-    #[test]
-    fn what_is_not_written_is_the_least() {
-        let probe = |more: &str| {
-            let text = format!("[services.a]\nimage = 'x'\n{more}\n[environment.e]\nservices = ['a']");
-            parse(&text).unwrap().environments["e"].services["a"].ready.probe.clone()
-        };
-        assert_eq!(probe(""), Probe::Started);
-        assert_eq!(probe("ports = [80, 81]"), Probe::Tcp(80));
-        assert_eq!(probe("ports = [80, 81]\nready.tcp = 81"), Probe::Tcp(81));
-        assert_eq!(probe("ready.log = 'up'"), Probe::Log("up".to_owned()));
-        assert_eq!(probe("ready.health = true"), Probe::Health);
-    }
-
     #[track_caller]
     fn are_refused(table: &[(&str, &str)]) {
         for (text, expected) in table {
@@ -456,13 +403,6 @@ mod tests {
                 "2: environment.e.tests = ['last-failed']: expected paths",
             ),
             ("[services.a]\nports = ['80']", "2: services.a.ports = ['80']: expected a list of numbers"),
-            ("[services.a]\nready.tcp = 80", "2: services.a.ready.tcp = 80: expected one of the service's"),
-            ("[services.a]\nready.http = 'x'", "2: services.a.ready.http = 'x': expected PORT/PATH"),
-            (
-                "[services.a]\nready = { log = 'x', health = true }",
-                "2: services.a.ready: expected one of tcp, http, command, log and health",
-            ),
-            ("[services.a]\nready.within = 3", "2: services.a.ready.within = 3: expected a duration"),
             ("[services.a]\ntmpfs = ['x']", "2: services.a.tmpfs = ['x']: expected paths in the container"),
             ("[services.a]\nfiles = { x = 'y' }", "2: services.a.files.x: expected paths in the container"),
             (
