@@ -123,6 +123,12 @@ class Discovery:
         self.assertIn("nowhere is not installed for {} on ".format(self.python), nowhere)
         suite = self.suite({**files, "pytest.ini": "[pytest]\npythonpath = .\n"})
         self.assertEqual([event["message"] for event in named(run_all(self.python, suite.folder), "warning")], [nowhere])
+        broken = {"conftest.py": "import nowhere", "test_a.py": ""}
+        here = self.failed_discovery(broken, elsewhere=["db", "shop:1"])["message"]
+        self.assertIn(", where tests are discovered; those of [environment.db] run in the image shop:1: ", here)
+        self.assertIn('[environment.default] image = "shop:1"', here)
+        inside = self.failed_discovery(broken, image="shop:1")["message"]
+        self.assertIn("nowhere is not installed for {} of the image shop:1: install it in that".format(self.python), inside)
         failed = self.failed_discovery({"mypkg.py": "", "tests/conftest.py": "import mypkg"}, "tests")
         self.assertIn("mypkg is in the working directory", failed["message"])
 
@@ -351,7 +357,7 @@ class Discovery:
         self.assertEqual(missing.pop("gone.py::test_a"), "no tests in gone.py")
         self.assertEqual(missing.pop("test_skip.py::test_a"), "test_skip.py is skipped: off")
         self.assertIn("test_bad.py cannot be collected: ModuleNotFoundError", missing.pop("test_bad.py::test_a"))
-        self.assertEqual(list(missing), ["test_a.py"])
+        self.assertEqual(missing, {"test_a.py": "test_a.py could not be collected in the discovery; here it can"})
         self.assertEqual(outcomes(events, tests), {"test_a.py::test_a": "passed"})
 
     def test_an_id_that_only_a_whole_collection_has(self):

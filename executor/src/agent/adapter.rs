@@ -64,6 +64,12 @@ pub(crate) struct Configure {
     /// Whether the run may have workers on several executors.
     #[serde(default)]
     pub spread: bool,
+    /// The image that it runs in, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Of a discovery on the machine, an environment whose tests run in an image, and that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<(String, String)>,
 }
 
 /// What the process is, if it is no worker.

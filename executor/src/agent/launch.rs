@@ -254,7 +254,8 @@ impl Lodging {
 
     fn launched(self, shared: Shared, start: Start) -> Launched {
         let Lodging { context, given, handle, listener, log, temporary, left } = self;
-        let configure = configure(&context, &start, &scratch(&shared, &context, &start, &given, &temporary));
+        let scratch = scratch(&shared, &context, &start, &given, &temporary);
+        let configure = configure(&context, &start, &given, &scratch);
         let leavings = leavings(&context, &start, given.contained.is_some(), (left, &temporary));
         let voice = Voice::new(shared, start, context, &given, (log.clone(), leavings));
         Launched { voice, handle, listener, log, configure, spared: false }
@@ -428,7 +429,9 @@ fn variables(context: &Context, environment: EnvironmentNumber, given: &Given) -
     variables
 }
 
-fn configure(context: &Context, start: &Start, scratch: &Scratch) -> Configure {
+fn configure(context: &Context, start: &Start, given: &Given, scratch: &Scratch) -> Configure {
+    let image = given.contained.as_ref().map(|contained| contained.image().to_owned());
+    let is_apart = start.discover && image.is_none();
     Configure {
         args: context.spec.arguments.clone(),
         slot: start.number.0,
@@ -445,6 +448,8 @@ fn configure(context: &Context, start: &Start, scratch: &Scratch) -> Configure {
         role: start.controller.then_some(Role::Controller),
         controller: context.spec.suite.controller,
         spread: matches!(context.spec.workspace, Workspace::Artifact { .. }),
+        elsewhere: context.spec.suite.first_image().filter(|_| is_apart),
+        image,
     }
 }
 

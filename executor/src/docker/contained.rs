@@ -51,6 +51,10 @@ impl Contained {
         self.definition.environment.container.as_ref().map_or("", |container| &container.python)
     }
 
+    pub fn image(&self) -> &str {
+        self.definition.environment.container.as_ref().map_or("", |container| &container.image)
+    }
+
     fn limits(&self) -> Limits {
         self.definition
             .environment

@@ -160,6 +160,8 @@ class Collection:
         if path in self.skipped:
             return "{} is skipped: {}".format(path, self.skipped[path])
         known = sum(other == path or other.startswith(path + "::") for other in self.index)
+        if nodeid == path and known:
+            return "{} could not be collected in the discovery; here it can".format(path)
         if known == 1:
             return "not the only test of {}".format(path)
         return "not among the {} tests of {}".format(known, path) if known else "no tests in {}".format(path)

@@ -163,8 +163,8 @@ class Node:
 class ControllerTrouble(Trouble):
     """All its errors are suite errors: it is not asked which tests there are."""
 
-    def __init__(self, channel, limit):
-        super().__init__(channel, limit)
+    def __init__(self, channel, limit, settings):
+        super().__init__(channel, limit, settings)
         # That tests fail, its workers tell.
         self.collected = self.failed = True
 
@@ -181,7 +181,7 @@ class Controller(Worker):
 
     def __init__(self, channel, settings, dump_signal, dump_fd):
         super().__init__(channel, settings, dump_signal, dump_fd)
-        self.trouble = ControllerTrouble(channel, self.limit)
+        self.trouble = ControllerTrouble(channel, self.limit, settings)
         self.stage = "configure"
         self.config, self.nodes, self.failed = None, {}, set()
         self.environ = dict(os.environ)

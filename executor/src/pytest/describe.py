@@ -184,7 +184,7 @@ def exception_message(error):
     return first_line("{}: {}".format(type(error).__name__, error))
 
 
-def of_missing(message):
+def of_missing(message, settings):
     """What to know of a module that is not found: whose it is to be, or that it is in the working directory, as
     `python -m pytest` finds it."""
     missing = re.search(r"ModuleNotFoundError: No module named '(\w+)", message)
@@ -200,9 +200,20 @@ def of_missing(message):
         ).format(name)
     if name in sys.modules:
         return ""
-    return "{} is not installed for {} on {}: install it there, or have [setup] make an environment with it".format(
-        name, sys.executable, os.uname().nodename
-    )
+    return "{} is not installed for {} {}".format(name, sys.executable, lacking(settings))
+
+
+def lacking(settings):
+    """Where this runs, and what to do where something is not installed there."""
+    if settings.get("image"):
+        return "of the image {}: install it in that".format(settings["image"])
+    here = "on {}".format(os.uname().nodename)
+    if not settings.get("elsewhere"):
+        return here + ": install it there, or have [setup] make an environment with it"
+    return (
+        '{}, where tests are discovered; those of [environment.{}] run in the image {}: with [environment.default] image = "{}"'
+        " they are discovered in that too, else install it here, or have [setup] make an environment with it"
+    ).format(here, *settings["elsewhere"], settings["elsewhere"][1])
 
 
 def of_package(message):

@@ -8,8 +8,8 @@ FAILED, INTERRUPTED, NO_TESTS = 1, 2, 5
 class Trouble:
     """Errors outside of all tests: before the collection is done they are the end of it, after it suite errors."""
 
-    def __init__(self, channel, limit):
-        self.channel, self.limit = channel, limit
+    def __init__(self, channel, limit, settings):
+        self.channel, self.limit, self.settings = channel, limit, settings
         self.collected = False
         self.told = None
         self.failed = self.interrupted = False
@@ -41,7 +41,8 @@ class Trouble:
         cause = getattr(error, "cause", None) or getattr(error, "excinfo", (None, None))[1] or error
         message = exception_message(error)
         text = exception_text(cause)
-        hints = [of_missing(message), of_package(message), of_plugin(message), of_controller(cause, self.alone)]
+        missing = of_missing(message, self.settings)
+        hints = [missing, of_package(message), of_plugin(message), of_controller(cause, self.alone)]
         said = "; ".join(filter(None, [message, *hints]))
         self.broken(title, said, text)
         self.told = error

@@ -33,7 +33,7 @@ class Worker:
         lazy = not (settings.get("discover") or settings.get("whole"))
         self.collection = Collection(channel, lazy, settings.get("tests") or 0)
         self.limit = settings.get("output_limit") or 1 << 20
-        self.trouble = Trouble(channel, self.limit)
+        self.trouble = Trouble(channel, self.limit, settings)
         self.coverage = Coverage(channel, settings.get("basetemp"))
         self.attachments = Attachments()
         self.queue, self.finish, self.asked = collections.deque(), False, False
@@ -173,7 +173,7 @@ class Worker:
             self.trouble.broken("collection", message, text)
         else:
             self.collection.uncollected.setdefault(path, {"message": message, "text": bounded(text, self.limit)})
-            self.advise(of_missing(message))
+            self.advise(of_missing(message, self.settings))
 
     def advise(self, advice):
         if advice and self.settings.get("discover") and advice not in self.advice:

@@ -92,6 +92,14 @@ impl Suite {
         found.map(|(name, environment)| Definition::of(name, environment, &self.services)).transpose()
     }
 
+    /// An environment whose tests run in an image, and that, if there is one.
+    pub fn first_image(&self) -> Option<(String, String)> {
+        let image = |(name, environment): (&String, &Environment)| {
+            Some((name.clone(), environment.container.as_ref()?.image.clone()))
+        };
+        self.environments.iter().find_map(image)
+    }
+
     fn named(&self) -> impl Iterator<Item = (&String, &Environment)> {
         self.environments.iter().filter(|(name, _)| *name != Self::DEFAULT)
     }
