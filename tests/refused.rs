@@ -1,6 +1,6 @@
 //! What is told of services that cannot be: by their last lines, by what the engine says, and what to do about it.
 
-use crate::harness::{DECLARING, Docker};
+use crate::harness::{DECLARING, Docker, IMAGE};
 use crate::services::{ONE, said, suite};
 
 #[test]
@@ -32,11 +32,11 @@ fn what_does_not_get_ready_is_told_with_its_last_lines() {
         ),
         (
             "command = 'sleep 1000'\nready = { health = true, within = '5s' }",
-            "a is not ready within 5 s: its image has no health check; ",
+            "a is never ready: its image IMAGE has no health check\nhint: [services.a] ready.command asks",
         ),
         (
             "command = 'sleep 1000'\nprepare = ['echo one', 'echo two; exit 4']",
-            "a cannot be prepared: \"echo two; exit 4\" ends with 4; it said last:\n  two\n",
+            "a cannot be prepared: \"echo two; exit 4\" ends with 4; it said last:\n  two\nhint: [services.a] prepare has",
         ),
         (
             "command = ['python3', '-c', 'x = bytearray(1 << 30)']\nmemory = '32MiB'\nready.log = 'up'",
@@ -49,6 +49,7 @@ fn what_does_not_get_ready_is_told_with_its_last_lines() {
             let with = &with;
             scope.spawn(move || {
                 let stderr = with(settings);
+                let expected = expected.replace("IMAGE", IMAGE);
                 assert!(stderr.contains(&format!("error: {expected}")), "{settings}\n{stderr}");
             });
         }

@@ -54,6 +54,7 @@ pub struct Engine {
 #[derive(Debug, Clone)]
 pub struct Seen {
     pub running: bool,
+    /// None where it has no health check.
     pub healthy: Option<bool>,
     pub out_of_memory: bool,
     /// How it ended last, if it ever has.
@@ -243,7 +244,10 @@ impl Engine {
         });
         Ok(Seen {
             running: state.running == Some(true),
-            healthy: health.map(|status| status == HealthStatusEnum::HEALTHY),
+        let check = found.config.and_then(|config| config.healthcheck?.test).unwrap_or_default();
+        let is_checked = check.first().is_some_and(|how| how != "NONE");
+            // A first status may come after the start.
+            healthy: (is_checked || health.is_some()).then_some(health == Some(HealthStatusEnum::HEALTHY)),
             id: found.id.unwrap_or_default(),
             pid: state.pid.filter(|pid| *pid > 0),
             code: state.exit_code,

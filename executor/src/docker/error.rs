@@ -22,6 +22,8 @@ pub enum Error {
     NotReady { service: String, awaited: String, within: Duration, log: String },
     /// A service ended before it was ready.
     Ended { service: String, how: String, log: String },
+    /// A service is to be ready by what its image does not have.
+    NoHealthCheck { service: String, image: String },
     /// A service ended while it was used.
     Gone { service: String, how: String, log: String },
     /// Nobody would see to what is left of them.
@@ -58,6 +60,9 @@ impl Error {
             }
             Error::Ended { service, how, log } => {
                 write!(f, "{service} ended before it was ready: {how}{}", quoted(log))
+            Error::NoHealthCheck { service, image } => {
+                write!(f, "{service} is never ready: its image {image} has no health check")
+            }
             }
             Error::Gone { service, how, log } => {
                 write!(f, "{service} ended while tests used it: {how}{}", quoted(log))
@@ -88,6 +93,10 @@ impl Error {
             Error::Unguarded { .. } | Error::Directory { .. } => return None,
             Error::Unbounded { table, volumes } => {
                 return Some(format!(
+            Error::NoHealthCheck { service, .. } => {
+                let own = "ready.command asks the service itself, ready.tcp whether a port takes connections";
+                return Some(format!("[services.{service}] {own}"));
+            }
                     "[{table}] tmpfs = [{volumes}] has them in memory; have it write elsewhere what is to be on the disk"
                 ));
             }

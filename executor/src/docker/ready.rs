@@ -35,7 +35,7 @@ pub async fn ready(
     let within = Duration::from_millis(service.ready.within_ms);
     let mut awaited = expected(&service.ready.probe);
     tell(&awaited);
-    let probing = probe(engine, container, service, (&mut awaited, &tell));
+    let probing = probe(engine, container, (name, service), (&mut awaited, &tell));
     let probed = tokio::select! {
         probed = tokio::time::timeout(within, probing) => probed,
         code = engine.wait(container) => {
@@ -80,12 +80,15 @@ pub async fn end_of(
 async fn probe(
     engine: &Engine,
     container: &str,
-    service: &Service,
+    (name, service): (&str, &Service),
     (awaited, tell): (&mut String, &impl Fn(&str)),
 ) -> Result<Seen, Error> {
     let mut pause = FIRST_PAUSE;
     loop {
         let seen = engine.inspect(container).await?;
+        if service.ready.probe == Probe::Health && seen.healthy.is_none() {
+            return Err(Error::NoHealthCheck { service: name.to_owned(), image: service.image.clone() });
+        }
         match ask(engine, container, &service.ready.probe, &seen).await {
             Ok(()) => return Ok(seen),
             Err(why) if why != *awaited => {
@@ -124,11 +127,8 @@ async fn ask(engine: &Engine, container: &str, probe: &Probe, seen: &Seen) -> Re
             Err(error) => Err(error.to_string()),
         },
         Probe::Log(text) => says(engine, container, text).await,
-        Probe::Health => match seen.healthy {
-            Some(true) => Ok(()),
-            Some(false) => Err("its health check does not pass".to_owned()),
-            None => Err("its image has no health check".to_owned()),
-        },
+        Probe::Health if seen.healthy == Some(true) => Ok(()),
+        Probe::Health => Err("its health check does not pass".to_owned()),
     }
 }
 
