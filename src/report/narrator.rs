@@ -10,7 +10,9 @@ use seagull_domain::{
 
 use super::held;
 use super::tally::Tally;
-use super::text::{Paint, clean, count, duration, message, micros, millis, number, one_line, timeless};
+use super::text::{
+    Paint, clean, count, duration, last_words, message, micros, millis, number, one_line, timeless,
+};
 
 /// So many tests are told of one by one; a run in which everything fails must not bury its log.
 const MOST: u32 = 200;
@@ -32,7 +34,7 @@ const LONG: Duration = Duration::from_secs(30);
 pub struct Narrator {
     paint: Paint,
     told: u32,
-    /// Messages that need not be repeated, [`timeless`], with what they are about.
+    /// Messages that need not be repeated, without what differs each time, with what they are about.
     said: HashSet<(String, String)>,
     /// Whether it was told that sessions take long to end.
     waits: bool,
@@ -259,7 +261,7 @@ impl Narrator {
             return self.paint.dim(format!("{} given back by {executor} ({cause})", count(tests, "test")));
         }
         let lost = self.paint.odd("ATTEMPT LOST");
-        let why = self.anew("", block(why));
+        let why = self.told_once("", block(why), last_words);
         let colon = if why.is_empty() { "" } else { ": " };
         // A discovery has none.
         let without =
@@ -289,7 +291,12 @@ impl Narrator {
 
     /// What is said of something; of what was said already, whenever and however slowly, only that.
     fn anew(&mut self, what: &str, message: String) -> String {
-        let said = (what.to_owned(), timeless(&message));
+        self.told_once(what, message, timeless)
+    }
+
+    /// `kept`: what of a message differs only where it is another.
+    fn told_once(&mut self, what: &str, message: String, kept: fn(&str) -> String) -> String {
+        let said = (what.to_owned(), kept(&message));
         if self.said.contains(&said) && message.len() > AGAIN.len() {
             return AGAIN.to_owned();
         }

@@ -191,6 +191,19 @@ pub fn timeless(text: &str) -> String {
     kept.collect::<Vec<_>>().join(" ")
 }
 
+/// Of what was lost, a sentence with the last lines of a log below it: without what differs each time that it happens. That
+/// is all numbers of the log, and in the sentence, besides times, those in the name of a worker.
+pub fn last_words(text: &str) -> String {
+    let (sentence, log) = text.split_once('\n').unwrap_or((text, ""));
+    let without_numbers = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "");
+    let words = timeless(sentence);
+    let words = words.split(' ').map(|word| match word.contains("-gw") {
+        true => without_numbers(word),
+        false => word.to_owned(),
+    });
+    format!("{}\n{}", words.collect::<Vec<_>>().join(" "), without_numbers(log))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,6 +239,21 @@ mod tests {
         for said in ["exit code 1", "a.py:12: in test_5s", "version 1.2", "at 127.0.0.1:80", "line 3, in f"] {
             assert_eq!(timeless(said), said);
         }
+    }
+
+    #[test]
+    fn last_words_are_the_same_whenever_they_are_said() {
+        let of = |service: &str, code: u32, at: &str, pid: u32| {
+            format!("{service} ended: exit code {code}; it said last:\n    {at} UTC [{pid}] FATAL: no space")
+        };
+        let first = last_words(&of("pg1", 1, "2026-11-28 10:20:00.123", 7));
+        assert_eq!(first, last_words(&of("pg1", 1, "2026-11-28 10:21:30.001", 12)));
+        for other in [of("pg2", 1, "", 7), of("pg1", 2, "", 7)] {
+            assert_ne!(first, last_words(&other));
+        }
+        let refused =
+            |worker: &str| format!("cannot start the container seagull-1f-{worker}-pg: no such program");
+        assert_eq!(last_words(&refused("gw0-3")), last_words(&refused("gw1-12")));
     }
 
     #[test]

@@ -4,9 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use super::hint;
+use super::lines::Be;
 
-/// Of a service's log, so many lines are told.
-pub const LINES: usize = 12;
+/// Of a service's log, so many lines are told: with what went wrong and what to do, no more than is shown of a message.
+pub const LINES: usize = 10;
+const SAID_LAST: &str = "; it said last:";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
@@ -20,16 +22,16 @@ pub enum Error {
     Secrets { service: String, why: String },
     /// `awaited`: what has not come; `log`: the service's last lines.
     NotReady { service: String, awaited: String, within: Duration, log: String },
-    /// A service ended before it was ready.
-    Ended { service: String, how: String, log: String },
     /// A service is to be ready by what its image does not have.
     NoHealthCheck { service: String, image: String },
+    /// A service ended before it was ready.
+    Ended { service: String, how: String, log: String },
     /// A service ended while it was used.
     Gone { service: String, how: String, log: String },
     /// Nobody would see to what is left of them.
     Unguarded { why: String },
     /// A line for its shell failed, so that it cannot be what it was to be.
-    Line { service: String, be: &'static str, line: String, how: String, said: String },
+    Line { service: String, be: Be, line: String, how: String, said: String },
     /// What tests in a container are shown cannot be made here.
     Directory { why: String },
     /// What is in these volumes would not be counted.
@@ -58,11 +60,11 @@ impl Error {
                 let within = seconds(*within);
                 write!(f, "{service} is not ready within {within}: {awaited}{}", quoted(log))
             }
-            Error::Ended { service, how, log } => {
-                write!(f, "{service} ended before it was ready: {how}{}", quoted(log))
             Error::NoHealthCheck { service, image } => {
                 write!(f, "{service} is never ready: its image {image} has no health check")
             }
+            Error::Ended { service, how, log } => {
+                write!(f, "{service} ended before it was ready: {how}{}", quoted(log))
             }
             Error::Gone { service, how, log } => {
                 write!(f, "{service} ended while tests used it: {how}{}", quoted(log))
@@ -91,12 +93,12 @@ impl Error {
                 (why, Some("start Docker, or say where it is with DOCKER_HOST=unix:///PATH".to_owned()))
             }
             Error::Unguarded { .. } | Error::Directory { .. } => return None,
-            Error::Unbounded { table, volumes } => {
-                return Some(format!(
             Error::NoHealthCheck { service, .. } => {
                 let own = "ready.command asks the service itself, ready.tcp whether a port takes connections";
                 return Some(format!("[services.{service}] {own}"));
             }
+            Error::Unbounded { table, volumes } => {
+                return Some(format!(
                     "[{table}] tmpfs = [{volumes}] has them in memory; have it write elsewhere what is to be on the disk"
                 ));
             }
@@ -119,7 +121,9 @@ impl Error {
                 (how, Some(format!("[services.{service}] {own}")))
             }
             Error::Gone { how, .. } => (how, None),
-            Error::Line { said, .. } => (said, None),
+            Error::Line { service, be, said, .. } => {
+                (said, Some(format!("[services.{service}] {} has the line", be.key())))
+            }
             Error::Template { service, why } => {
                 (why, Some(format!("[services.{service}] template = false prepares it each time")))
             }
@@ -144,7 +148,12 @@ pub fn quoted(text: &str) -> String {
     if last.is_empty() {
         return "; it said nothing".to_owned();
     }
-    last.iter().fold("; it said last:".to_owned(), |text, line| format!("{text}\n  {line}"))
+    last.iter().fold(SAID_LAST.to_owned(), |text, line| format!("{text}\n  {line}"))
+}
+
+/// The sentence that an error begins with.
+pub fn without_log(error: &str) -> &str {
+    error.lines().next().unwrap_or_default().trim_end_matches(SAID_LAST)
 }
 
 #[cfg(test)]
@@ -158,14 +167,27 @@ mod tests {
         let (service, awaited) = ("pg".to_owned(), "port 1 takes no connection".to_owned());
         let text = Error::NotReady { service, awaited, within, log }.to_string();
         let begin =
-            "pg is not ready within 3 s: port 1 takes no connection; it said last:\n  line 8\n  line 9\n";
+            "pg is not ready within 3 s: port 1 takes no connection; it said last:\n  line 10\n  line 11\n";
         assert!(text.starts_with(begin), "{text}");
         assert!(text.contains("\n  line 19\nhint: "), "{text}");
+        assert_eq!(text.lines().count(), LINES + 2);
+        assert_eq!(without_log(&text), "pg is not ready within 3 s: port 1 takes no connection");
         let how = "exit code 1".to_owned();
         let silent = Error::Ended { service: "pg".to_owned(), how, log: "\n".to_owned() }.to_string();
         assert!(
             silent.starts_with("pg ended before it was ready: exit code 1; it said nothing\n"),
             "{silent}"
         );
+    }
+
+    #[test]
+    fn a_line_that_fails_is_found_where_it_is_written() {
+        for (be, expected) in [(Be::Prepared, "prepare"), (Be::Reset, "reset")] {
+            let [service, line, how, said] =
+                ["pg", "createdb app", "ends with 1", "no role"].map(str::to_owned);
+            let text = Error::Line { service, be, line, how, said }.to_string();
+            assert!(text.starts_with(&format!("pg cannot be {be}: \"createdb app\" ends with 1;")), "{text}");
+            assert!(text.ends_with(&format!("\nhint: [services.pg] {expected} has the line")), "{text}");
+        }
     }
 }

@@ -14,7 +14,7 @@ use seagull_domain::{Definition, Environment, Hold, RunId, Scope};
 use super::contained::Contained;
 use super::container::container_name;
 use super::engine::Engine;
-use super::error::{Error, LINES, quoted};
+use super::error::{Error, LINES, quoted, without_log};
 use super::guard::Guard;
 use super::hold::{Holder, Holds};
 use super::labels::{Labels, digest};
@@ -173,9 +173,10 @@ impl Keeper {
         (self.tell)(format!("{worker} gets new services: {error}"));
     }
 
-    /// A sandbox could not be made before a worker needed it.
+    /// A sandbox could not be made before a worker needed it. If that cannot either, all of it is told.
     pub fn tell_of_ahead(&self, environment: &str, error: &str) {
-        (self.tell)(format!("a sandbox of {environment} was not ready ahead, its worker makes one: {error}"));
+        let why = without_log(error);
+        (self.tell)(format!("a sandbox of {environment} was not ready ahead, its worker makes one: {why}"));
     }
 
     /// What is shared in other runs than these goes when nobody uses it any more.

@@ -1,6 +1,7 @@
 //! Lines for the shell in the container of a service.
 #![expect(clippy::disallowed_methods, reason = "a shell: what does not end is waited for so long")]
 
+use std::fmt;
 use std::time::Duration;
 
 use super::engine::Engine;
@@ -9,15 +10,40 @@ use super::error::{Error, LINES};
 /// How long one may take.
 const LIMIT: Duration = Duration::from_secs(600);
 
+/// What a service is by them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Be {
+    Prepared,
+    Reset,
+}
+
 /// Where they are run, and what for.
 pub struct Lines<'a> {
     pub engine: &'a Engine,
     pub container: &'a str,
     pub service: &'a str,
-    /// What the service is by them: `prepared`.
-    pub be: &'static str,
+    pub be: Be,
     /// Their variables besides the container's.
     pub env: &'a [String],
+}
+
+impl Be {
+    /// Where they are written.
+    pub fn key(self) -> &'static str {
+        match self {
+            Be::Prepared => "prepare",
+            Be::Reset => "reset",
+        }
+    }
+}
+
+impl fmt::Display for Be {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Be::Prepared => "prepared",
+            Be::Reset => "reset",
+        })
+    }
 }
 
 impl Lines<'_> {

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::disk;
 use super::engine::Engine;
 use super::error::Error;
-use super::lines::Lines;
+use super::lines::{Be, Lines};
 use super::ready::end_of;
 use super::sandbox::{Beside, Sandbox};
 use super::shared::Share;
@@ -77,7 +77,7 @@ impl Services {
         let env = [format!("SEAGULL_SLOT={}", slot.0)];
         for (name, service) in self.definition.services.iter().filter(|(_, service)| which(service)) {
             let container = self.sandbox.container(name);
-            let (engine, be) = (&self.engine, "reset");
+            let (engine, be) = (&self.engine, Be::Reset);
             Lines { engine, container: &container, service: name, be, env: &env }.run(&service.reset).await?;
         }
         self.shares.iter().for_each(|share| share.has_been_cleaned());

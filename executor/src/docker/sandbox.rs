@@ -14,7 +14,7 @@ use super::disk;
 use super::engine::{Engine, Image, Seen, refused};
 use super::error::Error;
 use super::labels::{Filter, Labels};
-use super::lines::Lines;
+use super::lines::{Be, Lines};
 use super::objects::{Kind, Object};
 use super::origin::used;
 use super::progress::Progress;
@@ -374,7 +374,7 @@ impl Start {
             (self.tell)(Progress::Preparing { service: name.to_owned() });
         }
         let container = container_name(&self.labels, name);
-        let (engine, be, env) = (&self.engine, "prepared", &[][..]);
+        let (engine, be, env) = (&self.engine, Be::Prepared, &[][..]);
         Lines { engine, container: &container, service: name, be, env }.run(&service.prepare).await
     }
 }

@@ -229,8 +229,8 @@ fn what_several_workers_tell_alike_is_told_once() {
         let error = SuiteError { title: "session finish".into(), message: message.to_owned(), text: None };
         script::event(RunEvent::SuiteError { error, executor: None })
     };
-    let setup = "exit code 3 after 0.0 s:\nhi\nno package foo\nhint: name it";
-    let slower = setup.replace("0.0 s", "1.5 s");
+    let setup = "exit code 3 after 0.0 s:\nhi, 10:20:00.123 [7]\nno package foo\nhint: name it";
+    let slower = setup.replace("0.0 s", "1.5 s").replace("00.123 [7]", "30.001 [12]");
     for step in [
         lost(1, setup),
         lost(2, &slower),
@@ -245,7 +245,9 @@ fn what_several_workers_tell_alike_is_told_once() {
     let text = plain_output(&script, true);
     let told = |part: &str| text.matches(part).count();
     assert_eq!(
-        told("result: exit code 3 after 0.0 s:\n    hi\n    no package foo\n    hint: name it\n"),
+        told(
+            "result: exit code 3 after 0.0 s:\n    hi, 10:20:00.123 [7]\n    no package foo\n    hint: name it\n"
+        ),
         1,
         "{text}"
     );
