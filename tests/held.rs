@@ -1,6 +1,7 @@
 //! What is had of a failed test's sandbox: made again, of the images that it had, or kept as the test has left it.
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::containers;
 use crate::environments::{GUARDED, run, start, suite};
@@ -22,18 +23,25 @@ fn a_test_is_repeated_with_services_of_its_own_which_stay_after_a_failure_where_
     suite.marked().all_gone_within(GUARDED);
     let (code, said, _) = seagull(&["repro", "last", "test_x", "--hold-on-failure", "10m"]);
     assert_eq!(code, Some(100), "{said}");
-    assert!(said.contains("db stays up for another 10m; seagull services shell db"), "{said}");
+    assert!(
+        said.contains("the services of db stay for another ") && said.contains(" min: seagull"),
+        "{said}"
+    );
+    let held = said.split("seagull services shell ").nth(1).and_then(|rest| rest.split(' ').next());
+    let held = held.expect("what is held is told by its name").to_owned();
     assert_eq!(docker.objects(&suite).len(), 2);
-    let (code, said, variables) = seagull(&["services", "shell", "db", "--", "env"]);
+    let (code, said, variables) = seagull(&["services", "shell", &held, "--", "env"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(variables.contains("SEAGULL_SERVICE_KEEPER_PORT="), "{variables}");
     let (_, said, _) = seagull(&["repro", "last", "test_x", "--hold-on-failure", "10m"]);
-    assert!(said.contains("db is up already\nhint: seagull services down db"), "{said}");
+    assert!(said.contains("the services of db stay for another "), "{said}");
     // What a run's executor removes is its own.
     start(&docker, &suite, &["tests"]).finish().expect_counts(100, &[("failed", 1)]);
-    assert_eq!(docker.objects(&suite).len(), 2);
-    let (_, said, _) = seagull(&["services", "down", "db"]);
-    assert_eq!(said, "db is down: 1 container, 1 network removed\n");
+    assert_eq!(docker.objects(&suite).len(), 4);
+    let (_, said, _) = seagull(&["services", "down", &held]);
+    assert_eq!(said, format!("{held} is down: 1 container, 1 network removed\n"));
+    let (code, said, _) = seagull(&["services", "down"]);
+    assert_eq!((code, docker.objects(&suite).len()), (Some(0), 0), "{said}");
     let (_, said, line) = seagull(&["repro", "last", "test_x", "--print"]);
     assert!(said.contains("eval \"$(seagull services up db)\"") && line.contains("MODE=db"), "{said}{line}");
     suite.marked().all_gone_within(GUARDED);
@@ -68,7 +76,7 @@ fn a_test_is_repeated_with_the_images_that_it_had_and_it_is_said_where_they_are_
     let objects = docker.objects(&suite);
     let keeper = objects.iter().find(|name| name.ends_with("-keeper")).expect("it is held");
     assert_eq!(text(&docker.ask(&format!("/containers/{keeper}/json")), "Image"), first);
-    let down = docker.seagull(&suite, &["services", "down", "db"]).output().unwrap();
+    let down = docker.seagull(&suite, &["services", "down"]).output().unwrap();
     assert!(down.status.success(), "{down:?}");
     docker.tell("DELETE", &format!("/images/{first}"), "");
     let said = repro(&[]);
@@ -113,9 +121,9 @@ fn a_test_that_ran_in_an_image_is_repeated_in_a_container_of_that_beside_service
     let (said, _) = repro(&["test_x", "--print"], 2);
     assert!(said.contains("hint: without --print it is repeated there"), "{said}");
     let (said, _) = repro(&["test_x", "--hold-on-failure", "10m"], 100);
-    assert!(said.contains("db stays up for another 10m"), "{said}");
+    assert!(said.contains("the services of db stay for another "), "{said}");
     assert_eq!(docker.objects(&suite).len(), 2, "the service and its network");
-    let down = docker.seagull(&suite, &["services", "down", "db"]).output().unwrap();
+    let down = docker.seagull(&suite, &["services", "down"]).output().unwrap();
     assert!(down.status.success(), "{down:?}");
     docker.tell("DELETE", &format!("/images/{name}:1"), "");
     suite.marked().all_gone_within(GUARDED);
@@ -132,25 +140,54 @@ fn the_services_of_a_failed_test_stay_as_it_left_them_for_a_while_and_no_other_t
     running.until(is("run_finished"));
     let finished = running.finish();
     finished.expect_counts(100, &[("failed", 2), ("passed", 1)]);
-    let held: Vec<String> = finished.all("held").iter().map(|event| text(event, "test").to_owned()).collect();
-    assert_eq!(held, ["tests/db/test_x.py::test_a", "tests/db/test_x.py::test_c"]);
+    let held: Vec<_> =
+        finished.all("held").iter().map(|event| (text(event, "test"), text(event, "sandbox"))).collect();
+    let [("tests/db/test_x.py::test_a", first), ("tests/db/test_x.py::test_c", last)] = held[..] else {
+        panic!("{held:?}")
+    };
     assert_eq!(docker.objects(&suite).len(), 4, "a network and a service each");
     let seagull = |arguments: &[&str]| {
         let output = docker.seagull(&suite, arguments).output().unwrap();
-        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned(), output)
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned(), said)
     };
-    // The last is had by its name, with what its test has told it.
+    // Each is had by its name, with what its test has told it.
     let ask = "import os, socket; where = os.environ['SEAGULL_SERVICE_KEEPER_HOST'], int(os.environ['SEAGULL_SERVICE_KEEPER_PORT'])\n\
                c = socket.create_connection(where); c.sendall(b'me\\n'); print(c.makefile().read().split())";
-    let (code, said, output) = seagull(&["services", "shell", "db", "--", "python3", "-c", ask]);
-    assert_eq!((code, said.as_str()), (Some(0), "['b', 'c', 'me']\n"), "{output:?}");
+    let shell = |name: &str| seagull(&["services", "shell", name, "--", "python3", "-c", ask]);
+    let (code, had, said) = shell(last);
+    assert_eq!((code, had.as_str()), (Some(0), "['b', 'c', 'me']\n"), "{said}");
+    let (_, logs, said) = seagull(&["services", "logs", first]);
+    assert_eq!(logs, "listens\n", "{said}");
+    // One's own of the environment is another one.
+    let (code, _, said) = shell("db");
+    let expected = format!(
+        "db is not up; {first}, {last} are held as a failed test left them\nhint: seagull services up db"
+    );
+    assert!(code == Some(1) && said.contains(&expected), "{said}");
+    let (code, _, said) = seagull(&["services", "up", "db"]);
+    assert!(code == Some(0) && said.contains("db is up in "), "{said}");
+    assert_eq!(docker.objects(&suite).len(), 6);
+    let (code, had, said) = shell("db");
+    assert_eq!((code, had.as_str()), (Some(0), "['me']\n"), "{said}");
+    let (code, _, said) = seagull(&["services", "down", "db"]);
+    let expected = format!(
+        "db is down: 1 container, 1 network removed\n{first}, {last} stay as a failed test left them: seagull services down {first}\n"
+    );
+    assert_eq!((code, said), (Some(0), expected));
     // Neither another run nor who looks for what is left takes them.
     start(&docker, &suite, &["--slots", "1", "tests"]).finish().expect_counts(100, &[("failed", 3)]);
     let (_, said, _) = seagull(&["executor", "gc", "--dry-run"]);
     assert!(!said.contains("-keeper"), "{said}");
     assert_eq!(docker.objects(&suite).len(), 4);
-    let (code, _, output) = seagull(&["services", "down", "db"]);
-    assert_eq!((code, docker.objects(&suite).len()), (Some(0), 0), "{output:?}");
+    let (code, told, said) = seagull(&["services", "down", first, "--output", "json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((code, text(&told, "environment"), text(&told, "sandbox")), (Some(0), "db", first), "{said}");
+    assert_eq!(docker.objects(&suite).len(), 2);
+    let (code, _, said) = seagull(&["services", "down"]);
+    assert_eq!((code, said), (Some(0), format!("{last} is down: 1 container, 1 network removed\n")));
+    let (code, _, said) = shell(last);
+    assert!(code == Some(2) && said.contains(&format!("there is no [environment.{last}]")), "{said}");
     suite.marked().all_gone_within(GUARDED);
 }
 
@@ -186,8 +223,16 @@ fn the_services_beside_a_failed_test_in_an_image_stay_without_its_container() {
     assert_eq!((text(held, "test"), text(held, "environment")), ("tests/db/test_x.py::test_a", "db"));
     let objects = docker.objects(&suite);
     assert_eq!(objects.len(), 2, "a network and the service: {objects:?}");
-    assert!(objects.iter().all(|name| name.contains(text(held, "sandbox"))), "{objects:?}");
-    let down = docker.seagull(&suite, &["services", "down", "db"]).output().unwrap();
+    let sandbox = text(held, "sandbox");
+    assert!(objects.iter().all(|name| name.contains(sandbox)), "{objects:?}");
+    let shell = docker.seagull(&suite, &["services", "shell", sandbox, "--", "env"]).output().unwrap();
+    let said = String::from_utf8_lossy(&shell.stderr);
+    let inside = format!("hint: docker exec -it seagull-db-{sandbox}-keeper sh");
+    assert!(
+        said.contains("publish no ports here: its tests ran in an image") && said.contains(&inside),
+        "{said}"
+    );
+    let down = docker.seagull(&suite, &["services", "down", sandbox]).output().unwrap();
     assert!(down.status.success() && docker.objects(&suite).is_empty(), "{down:?}");
     suite.marked().all_gone_within(GUARDED);
 }

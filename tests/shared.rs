@@ -1,11 +1,12 @@
 //! Services that workers share, and services that are made clean between bundles, on a real Docker engine.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use nix::sys::signal::Signal;
 
 use crate::environments::{CONFTEST, GUARDED, run, start};
-use crate::harness::{Cluster, Docker, IMAGE, Suite, WITH_PYTEST, is, until};
+use crate::harness::{Cluster, Docker, IMAGE, Suite, Victim, WITH_PYTEST, Way, When, is, text, until};
 
 /// A service that keeps a directory of lines for each slot, and one that needs it.
 const TOML: &str = r#"
@@ -167,4 +168,38 @@ fn what_is_for_a_run_ends_with_it_and_what_is_for_an_executor_serves_the_next() 
     }
     cluster.ends(vec![executor]);
     assert_eq!(objects(), [""; 0]);
+}
+
+#[test]
+fn what_is_held_is_had_without_what_workers_shared() {
+    let Some(docker) = Docker::get() else { return };
+    let toml = TOML.replace(
+        "[environment.db]",
+        "[services.own]\n    image = \"IMAGE\"\n    ports = [7001]\n    \
+                            command = [\"python3\", \"-m\", \"http.server\", \"7001\"]\n    [environment.db]",
+    );
+    let toml = toml.replace("services = [\"keeper\"]", "services = [\"keeper\", \"own\"]");
+    let suite =
+        suite(&toml, &[("tests/db/test_a.py", "def test_x(keeper):\n    assert keeper('x') == ['y']\n")]);
+    let finished = start(&docker, &suite, &["--hold-on-failure", "10m", "tests"]).finish();
+    finished.expect_counts(100, &[("failed", 1)]);
+    let held = text(finished.one("held"), "sandbox");
+    let shell = |through: &Path| {
+        let arguments = ["services", "shell", held, "--", "env"];
+        let output = docker.seagull_through(through, &suite, &arguments).output().unwrap();
+        let [variables, said] =
+            [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said).into_owned());
+        (output.status.code(), variables, said)
+    };
+    let (code, variables, said) = shell(&docker.socket());
+    assert_eq!((code, said.as_str()), (Some(0), "without keeper, which workers shared\n"));
+    assert!(variables.contains("SERVICE_OWN_PORT=") && !variables.contains("SERVICE_KEEPER"), "{variables}");
+    // An engine that does not say is not taken for one that says no.
+    let lost = ("GET", "-keeper/json");
+    let way = Way::new(&docker, suite.beside("engine"), lost, When::Before, Victim::Question);
+    let (code, _, said) = shell(&way.socket);
+    assert!(code == Some(1) && said.contains("the Docker engine cannot look at the container "), "{said}");
+    let down = docker.seagull(&suite, &["services", "down", held]).output().unwrap();
+    assert!(down.status.success() && docker.objects(&suite).is_empty(), "{down:?}");
+    suite.marked().all_gone_within(GUARDED);
 }

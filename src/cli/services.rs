@@ -50,10 +50,19 @@ pub enum OfServices {
     /// `seagull services down`, or until their lease ends.
     Up(Up),
     /// Remove the services of an environment, or of all
+    ///
+    /// What a failed test has left (`seagull run --hold-on-failure`) is named as the run told it, instead of an
+    /// environment; without a name, that goes too.
     Down(Down),
     /// Show what the services of an environment say
+    ///
+    /// What a failed test has left (`seagull run --hold-on-failure`) is named as the run told it, instead of an
+    /// environment.
     Logs(ServiceLogs),
     /// Run a shell, or a command, that has where the services of an environment are
+    ///
+    /// What a failed test has left (`seagull run --hold-on-failure`) is named as the run told it, instead of an
+    /// environment.
     Shell(ServiceShell),
     /// List or remove what is saved of services that were prepared
     ///

@@ -38,6 +38,7 @@ use seagull_proto::convert::Printed;
 pub use around::Form;
 pub use choice::{Color, Output};
 pub use export::Exported;
+pub use held::had;
 pub use measured::partial;
 use names::Names;
 pub use tally::{Covered, Tally};

@@ -255,6 +255,8 @@ pub enum Victim {
     /// Whoever asks, once it is known which process that is.
     Asker(Arc<AtomicI32>),
     Other(Arc<dyn Fn() + Send + Sync>),
+    /// Nobody: what was asked is lost, and so is the answer.
+    Question,
 }
 
 impl Victim {
@@ -397,6 +399,7 @@ impl Hit {
                 kill();
                 false
             }
+            Victim::Question => true,
         }
     }
 }

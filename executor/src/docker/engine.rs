@@ -230,9 +230,22 @@ impl Engine {
     }
 
     pub async fn inspect(&self, container: &str) -> Result<Seen, Error> {
-        let what = refused(&format!("look at the container {container}"));
-        let found = self.docker.inspect_container(container, None).await.map_err(what)?;
+        self.look_at(container).await.map_err(refused(&format!("look at the container {container}")))
+    }
+
+    /// None if it is not there.
+    pub async fn find(&self, container: &str) -> Result<Option<Seen>, Error> {
+        match self.look_at(container).await {
+            Err(error) if is_missing(&error) => Ok(None),
+            seen => seen.map(Some).map_err(refused(&format!("look at the container {container}"))),
+        }
+    }
+
+    async fn look_at(&self, container: &str) -> Result<Seen, Answer> {
+        let found = self.docker.inspect_container(container, None).await?;
         let state = found.state.unwrap_or_default();
+        let check = found.config.and_then(|config| config.healthcheck?.test).unwrap_or_default();
+        let is_checked = check.first().is_some_and(|how| how != "NONE");
         let health = state.health.and_then(|health| health.status);
         let health =
             health.filter(|status| !matches!(status, HealthStatusEnum::EMPTY | HealthStatusEnum::NONE));
@@ -244,8 +257,6 @@ impl Engine {
         });
         Ok(Seen {
             running: state.running == Some(true),
-        let check = found.config.and_then(|config| config.healthcheck?.test).unwrap_or_default();
-        let is_checked = check.first().is_some_and(|how| how != "NONE");
             // A first status may come after the start.
             healthy: (is_checked || health.is_some()).then_some(health == Some(HealthStatusEnum::HEALTHY)),
             id: found.id.unwrap_or_default(),

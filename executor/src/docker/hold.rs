@@ -91,17 +91,22 @@ impl Site {
     /// Whether an object is a person's: nobody else sees to it any more, or ever did.
     pub fn is_a_persons(&self, labels: &Labels) -> bool {
         // Those that begin in a run have the names of workers.
-        labels.owner == labels.sandbox
-            && (!labels.owner.contains('-') || self.record_of_held(&labels.owner).exists())
+        labels.owner == labels.sandbox && (!labels.owner.contains('-') || self.is_held(&labels.sandbox))
     }
 
-    /// The file that has which sandbox of an environment was up and ready last.
-    pub fn whole(&self, environment: &str) -> PathBuf {
-        self.directory.join(format!("{environment}.up"))
+    /// Whether a sandbox is, or was, one that a failed test has left.
+    pub fn is_held(&self, sandbox: &str) -> bool {
+        self.record_of_held(sandbox).exists()
     }
 
-    /// A sandbox is a person's from now on. What is known of those whose time is over is forgotten.
-    pub(super) fn hand_over(&self, hold: &Hold) -> io::Result<()> {
+    /// It is gone.
+    pub fn forget_held(&self, sandbox: &str) {
+        let _ = fs::remove_file(self.record_of_held(sandbox));
+    }
+
+    /// A sandbox is a person's from now on, as a failed test has left it. What is known of those whose time is over is
+    /// forgotten.
+    pub fn hand_over(&self, hold: &Hold) -> io::Result<()> {
         for entry in fs::read_dir(&self.directory)? {
             let path = entry?.path();
             let until = || fs::read_to_string(&path).ok()?.trim().parse::<u64>().ok();
@@ -112,11 +117,11 @@ impl Site {
         let mut record = tempfile::NamedTempFile::new_in(&self.directory)?;
         writeln!(record, "{}", hold.until)?;
         record.persist(self.record_of_held(&hold.sandbox)).map_err(|error| error.error)?;
-        fs::write(self.whole(&hold.environment), &hold.sandbox)
+        Ok(())
     }
 
-    fn record_of_held(&self, owner: &str) -> PathBuf {
-        self.directory.join(format!("{owner}.{RECORD}"))
+    fn record_of_held(&self, sandbox: &str) -> PathBuf {
+        self.directory.join(format!("{sandbox}.{RECORD}"))
     }
 }
 
@@ -157,7 +162,7 @@ mod tests {
         let hold = Hold { environment: "db".into(), sandbox: own.sandbox.clone(), until: now() + 60 };
         site.hand_over(&hold).unwrap();
         assert!(site.is_a_persons(&own));
-        assert_eq!(fs::read_to_string(site.whole("db")).unwrap(), own.sandbox);
+        assert!(site.is_held(&own.sandbox) && !site.is_held("1a2b"));
         site.hand_over(&Hold { sandbox: "1a2b-gw1-2".into(), until: 1, ..hold.clone() }).unwrap();
         site.hand_over(&hold).unwrap();
         assert!(!site.is_a_persons(&of("1a2b-gw1-2", "1a2b-gw1-2")), "its time is over");

@@ -124,14 +124,13 @@ impl Sandbox {
     ) -> Result<Option<Sandbox>, Error> {
         let mut addresses = BTreeMap::new();
         for (name, service) in &definition.services {
-            let seen = match engine.inspect(&container_name(labels, name)).await {
-                Err(_) if matches!(service.scope, Scope::Run | Scope::Executor) => continue,
-                seen => seen?,
-            };
-            if !seen.running {
-                return Ok(None);
+            match engine.find(&container_name(labels, name)).await? {
+                Some(seen) if seen.running => {
+                    addresses.insert(name.clone(), Reach::Machine.address(name, service, &seen));
+                }
+                None if Scope::SHARED.contains(&service.scope) => {}
+                _ => return Ok(None),
             }
-            addresses.insert(name.clone(), Reach::Machine.address(name, service, &seen));
         }
         let (images, beside) = Default::default();
         Ok(Some(Sandbox { labels: labels.clone(), addresses, images, beside }))

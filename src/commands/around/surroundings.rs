@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use seagull_domain::{Definition, ImageUsed};
+use seagull_domain::{Definition, Hold, ImageUsed};
 use seagull_executor::docker::{
     Contained, Engine, Files, Guard, Labels, Origin, Reach, Room, Sandbox, discard, discard_tests,
 };
@@ -15,8 +15,9 @@ use seagull_executor::secrets::Secrets;
 
 use crate::commands::services::site::{Site, now};
 use crate::commands::services::up;
-use crate::errors::{say, usage, warn};
+use crate::errors::{say, warn};
 use crate::report::around::Story;
+use crate::report::had;
 use crate::signals::Signals;
 use crate::state::State;
 
@@ -60,12 +61,6 @@ impl Surroundings {
         let definition = Arc::new(definition);
         let site = Site::open(state)?;
         let work = site.work_on(&definition.name)?;
-        if hold.is_some() && site.whole(&definition.name).is_some() {
-            let name = &definition.name;
-            return Err(usage(format!(
-                "--hold-on-failure: {name} is up already\nhint: seagull services down {name} removes it"
-            )));
-        }
         let engine = Engine::connect().await?;
         let labels = up::labels(&site, &definition, now() + hold.unwrap_or(LEASE).as_secs().max(1))?;
         let guard = Guard::start(&labels.lock, &labels.owner, labels.lease, None);
@@ -121,23 +116,15 @@ impl Surroundings {
     /// Removes them, or leaves them to their guard for as long as was asked for after a failure.
     pub async fn end(self, failed: bool) -> anyhow::Result<()> {
         if self.hold.is_some() && failed && !self.definition.services.is_empty() {
-            let name = self.definition.name.clone();
             discard_tests(&self.engine, &self.labels).await?;
-            self.site.set_whole(&name, &self.labels.sandbox)?;
+            let Labels { environment, sandbox, lease, .. } = self.labels.clone();
+            let hold = Hold { environment, sandbox, until: lease };
+            self.site.known.hand_over(&hold)?;
             self.guard.keep().context("the guard of the services has ended")?;
             // Beside tests in an image they publish no ports.
-            let had = match self.definition.environment.container.is_some() {
-                true => format!(
-                    "docker exec -it CONTAINER sh is in one of its containers, docker ps --filter label=seagull.sandbox={} \
-                     lists them",
-                    self.labels.sandbox
-                ),
-                false => format!("seagull services shell {name} is a shell that has it"),
-            };
-            say!(
-                "{name} stays up for another {}; {had}, seagull services down {name} removes it",
-                up::left(&self.labels)
-            );
+            let (left, had) =
+                (up::left(&self.labels), had(&hold, self.definition.environment.container.is_some()));
+            say!("the services of {} stay for another {left}: {had}", self.definition.name);
             return Ok(());
         }
         discard(&self.engine, &self.labels).await?;

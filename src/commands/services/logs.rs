@@ -2,14 +2,14 @@
 
 use std::io::Write;
 
-use anyhow::anyhow;
 use seagull_executor::docker::{Engine, Kind, Object};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 
+use super::place;
 use super::site::Site;
-use super::{definition, place};
+use super::whose::{Meant, Name};
 use crate::cli;
 use crate::commands::print;
 use crate::errors::{INTERRUPTED, usage};
@@ -20,25 +20,21 @@ use crate::state::State;
 
 pub async fn run(args: &cli::ServiceLogs) -> anyhow::Result<u8> {
     let place = place()?;
-    let definition = definition(&place, &args.named)?;
+    let name = Name::read(&place, &args.named)?;
+    let engine = Engine::connect().await?;
+    let site = Site::open(&State::open(args.named.state.state.as_deref(), &place)?)?;
+    let Meant { definition, objects, .. } = name.find(&place, &engine, &site).await?;
     if let Some(service) = args.service.as_ref().filter(|service| !definition.services.contains_key(*service))
     {
         let meant = nearest(service, definition.services.keys().map(String::as_str));
         let hint = meant.map(|name| format!("\nhint: did you mean {name}?")).unwrap_or_default();
         return Err(usage(format!("{} has no service {service}{hint}", definition.name)));
     }
-    let engine = Engine::connect().await?;
-    let site = Site::open(&State::open(args.named.state.state.as_deref(), &place)?)?;
     let is_meant = |object: &Object| {
         object.kind == Kind::Container
-            && object.labels.environment == definition.name
             && args.service.as_ref().is_none_or(|service| object.service.as_ref() == Some(service))
     };
-    let containers: Vec<Object> = site.objects(&engine).await?.into_iter().filter(is_meant).collect();
-    if containers.is_empty() {
-        let name = &definition.name;
-        return Err(anyhow!("{name} is not up\nhint: seagull services up {name}"));
-    }
+    let containers: Vec<Object> = objects.into_iter().filter(is_meant).collect();
     let width = containers.iter().filter_map(|one| one.service.as_ref()).map(String::len).max().unwrap_or(0);
     let mut signals = Signals::new()?;
     let mut readers = JoinSet::new();

@@ -7,6 +7,7 @@ mod shell;
 pub mod site;
 mod templates;
 pub mod up;
+mod whose;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

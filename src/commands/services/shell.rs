@@ -5,10 +5,11 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use anyhow::{Context, anyhow};
-use seagull_executor::docker::{Engine, Sandbox};
+use seagull_executor::docker::{Engine, Kind, Sandbox};
 
+use super::place;
 use super::site::Site;
-use super::{definition, place};
+use super::whose::{Meant, Name, not_up};
 use crate::cli;
 use crate::errors::say;
 use crate::state::State;
@@ -16,23 +17,31 @@ use crate::state::State;
 /// Does not return where it works: this process becomes the shell.
 pub async fn run(args: &cli::ServiceShell) -> anyhow::Result<u8> {
     let place = place()?;
-    let definition = definition(&place, &args.named)?;
+    let name = Name::read(&place, &args.named)?;
     let engine = Engine::connect().await?;
     let site = Site::open(&State::open(args.named.state.state.as_deref(), &place)?)?;
-    let whole = site.whole(&definition.name);
-    let objects = site.objects(&engine).await?;
-    let labels = objects
-        .into_iter()
-        .map(|object| object.labels)
-        .find(|labels| Some(&labels.sandbox) == whole.as_ref());
-    let sandbox = match labels {
-        Some(labels) => Sandbox::find(&engine, &definition, &labels).await?,
-        None => None,
+    let meant = name.find(&place, &engine, &site).await?;
+    let Meant { definition, labels, is_held, .. } = &meant;
+    if *is_held && definition.environment.container.is_some() {
+        return Err(unpublished(&meant));
+    }
+    let is_whole = *is_held || site.whole(&definition.name).as_ref() == Some(&labels.sandbox);
+    let sandbox = match is_whole {
+        true => Sandbox::find(&engine, definition, labels).await?,
+        false => None,
     };
-    let Some(sandbox) = sandbox else {
-        let name = &definition.name;
-        return Err(anyhow!("{name} is not up\nhint: seagull services up {name}"));
+    let sandbox = sandbox.ok_or_else(|| match is_held {
+        true => anyhow!("a service of {} has ended\nhint: seagull services logs {0}", labels.sandbox),
+        false => not_up(&site, &definition.name, &[]),
+    })?;
+    let had = match is_held {
+        true => format!("the services are that a failed test of {} left", definition.name),
+        false => format!("{} is", definition.name),
     };
+    let shared = definition.services.keys().filter(|service| !sandbox.addresses.contains_key(*service));
+    for service in shared {
+        say!("without {service}, which workers shared");
+    }
     let mut command = match args.command.split_first() {
         Some((program, arguments)) => {
             let mut command = Command::new(program);
@@ -40,11 +49,23 @@ pub async fn run(args: &cli::ServiceShell) -> anyhow::Result<u8> {
             command
         }
         None => {
-            say!("a shell that has where {} is; exit leaves it", definition.name);
+            say!("a shell that has where {had}; exit leaves it");
             Command::new(env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into()))
         }
     };
-    command.envs(sandbox.variables(&definition));
+    command.envs(sandbox.variables(definition));
     let error = command.exec();
     Err(error).with_context(|| format!("cannot run {}", command.get_program().to_string_lossy()))
+}
+
+/// Who is beside tests in an image reaches their services, and nobody else.
+fn unpublished(meant: &Meant) -> anyhow::Error {
+    let containers = meant.objects.iter().filter(|object| object.kind == Kind::Container);
+    let shells: Vec<String> =
+        containers.map(|container| format!("docker exec -it {} sh", container.name)).collect();
+    anyhow!(
+        "the services of {} publish no ports here: its tests ran in an image\nhint: {}",
+        meant.labels.sandbox,
+        shells.join(", or ")
+    )
 }

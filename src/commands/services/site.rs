@@ -1,9 +1,10 @@
 //! What is known on this machine of sandboxes: the installation's name, who is at work, and which sandbox is whole.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
-use seagull_executor::docker::{self, Engine, Object};
+use seagull_executor::docker::{self, Engine, Labels, Object};
 
 use crate::fresh;
 use crate::state::State;
@@ -38,17 +39,27 @@ impl Site {
 
     /// The sandbox of an environment that was up and ready.
     pub fn whole(&self, environment: &str) -> Option<String> {
-        fs::read_to_string(self.known.whole(environment)).ok()
+        fs::read_to_string(self.file_of_whole(environment)).ok()
     }
 
     pub fn set_whole(&self, environment: &str, sandbox: &str) -> anyhow::Result<()> {
-        let path = self.known.whole(environment);
+        let path = self.file_of_whole(environment);
         fs::write(&path, sandbox).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Removes what is known of an environment that is down.
-    pub fn forget(&self, environment: &str) {
-        let _ = fs::remove_file(self.known.whole(environment));
+    /// Removes what is known of what is down, by what it was called.
+    pub fn forget(&self, name: &str) {
+        let _ = fs::remove_file(self.file_of_whole(name));
+        self.known.forget_held(name);
+    }
+
+    /// What a person calls the sandbox of an object: its environment, or its own name where a failed test has left it.
+    pub fn called<'l>(&self, labels: &'l Labels) -> &'l str {
+        if self.known.is_held(&labels.sandbox) { &labels.sandbox } else { &labels.environment }
+    }
+
+    fn file_of_whole(&self, environment: &str) -> PathBuf {
+        self.known.directory.join(format!("{environment}.up"))
     }
 
     /// All objects of this installation that persons have started, or that were left to them. Executors see to their own.

@@ -77,12 +77,10 @@ async fn standing(engine: &Engine, site: &Site, definition: &Definition) -> anyh
     let own: Vec<Object> = kept
         .into_iter()
         .filter(|object| site.known.is_a_persons(&object.labels))
-        .filter(|object| object.labels.environment == definition.name)
+        .filter(|object| site.called(&object.labels) == definition.name)
         .collect();
     let whole = site.whole(&definition.name);
-    // Of several that failed tests have left, one is the last.
-    let last = own.iter().find(|object| Some(&object.labels.sandbox) == whole.as_ref());
-    let Some(labels) = last.or(own.first()).map(|object| object.labels.clone()) else { return Ok(None) };
+    let Some(labels) = own.first().map(|object| object.labels.clone()) else { return Ok(None) };
     let is_running = |name: &String| {
         own.iter().any(|object| {
             object.kind == Kind::Container && object.service.as_ref() == Some(name) && object.running
