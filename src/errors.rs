@@ -24,7 +24,7 @@ impl fmt::Display for Usage {
 impl std::error::Error for Usage {}
 
 /// What a line of an error's text begins with that says what to do.
-const HINT: &str = "hint: ";
+pub const HINT: &str = "hint: ";
 
 /// A usage error; lines that begin with `hint: ` are shown last.
 pub fn usage(text: impl Into<String>) -> anyhow::Error {

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::harness::{
     Cluster, Docker, Finished, IMAGE, Question, Running, Suite, Victim, Way, When, is, text, until,
@@ -207,6 +208,17 @@ fn what_does_not_start_is_an_infrastructure_cause_with_the_services_last_words()
         said.to_string().contains("keeper ended before it was ready: exit code 7; it said last:\\n  no disk"),
         "{said}"
     );
+    // It does not run out of tries while somebody waits.
+    let way = Way::counting(&docker, suite.beside("engine"), ("POST", "-keeper/start"));
+    let doctor = ["doctor", "--output", "json", "tests/db"];
+    let output = docker.seagull_through(&way.socket, &suite, &doctor).output().unwrap();
+    assert!(way.asked() < 4, "a second try may begin before the first is heard of: {}", way.asked());
+    let told = String::from_utf8_lossy(&output.stdout);
+    let steps: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let one = steps.iter().find(|step| text(step, "check") == "one test").expect("it is tried");
+    assert!(text(one, "message").ends_with("exit code 7; it said last:\n  no disk"), "{one}");
+    assert!(text(one, "hint").starts_with("[services.keeper] user,"), "{one}");
+    assert!(!steps.iter().any(|step| text(step, "check") == "one bundle"), "it is told once: {told}");
 }
 
 #[test]

@@ -126,7 +126,10 @@ impl Step<'_> {
             || (losses >= most && !has_untried())
             || losses >= state.loss_budget();
         if state.phase == Phase::Discovering && spent {
-            let message = format!("no discovery succeeded in {losses} attempts; the last: {cause}");
+            let message = match losses {
+                1 => format!("the discovery did not succeed: {cause}"),
+                _ => format!("no discovery succeeded in {losses} attempts; the last: {cause}"),
+            };
             self.record(run, What::DiscoveryFailed { message });
         }
     }

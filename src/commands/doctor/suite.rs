@@ -16,6 +16,7 @@ use crate::again::{quoted, quoted_word};
 use crate::cli;
 use crate::commands::health;
 use crate::commands::run::spec;
+use crate::errors::HINT;
 use crate::framework;
 use crate::fresh;
 use crate::place::Place;
@@ -54,6 +55,9 @@ pub(super) async fn examine(
     let alone = suite.try_tests("one test", std::slice::from_ref(one), findings).await?;
     suite.compare(&first, alone.discovered.as_ref(), findings)?;
     suite.judge("one test", &alone, 1, findings)?;
+    if alone.lost || (alone.late && alone.results.is_empty()) {
+        return Ok(());
+    }
     let bundle = &ids[..ids.len().min(BUNDLE)];
     if bundle.len() > 1 {
         let trial = suite.try_tests("one bundle", bundle, findings).await?;
@@ -117,10 +121,11 @@ impl Suite<'_> {
         let lists = || compare_with(&self.by_hand.lists);
         let Some(manifest) = trial.discovered.filter(|manifest| !manifest.is_empty()) else {
             let said = match trial.troubles.last() {
-                Some(trouble) => first_lines(trouble),
+                Some(said) => said.clone(),
                 None => "no tests are found".to_owned(),
             };
-            let problem = Finding::problem(CHECK, said).hint(lists());
+            let compare = Some(lists()).filter(|_| !(trial.lost && self.needs_engine()));
+            let problem = trouble(CHECK, &said, compare);
             return findings.tell(problem).map(|()| None);
         };
         for warning in &manifest.warnings {
@@ -183,7 +188,8 @@ impl Suite<'_> {
         } else {
             check.to_owned()
         };
-        findings.during(&doing, trial::run(spec, LIMIT, home, state)).await
+        let limit = limit(&spec);
+        findings.during(&doing, trial::run(spec, limit, home, state)).await
     }
 
     /// Whether a second discovery, in another process, found the same.
@@ -215,6 +221,11 @@ impl Suite<'_> {
         ))
     }
 
+    /// Whether tests run in an image, or beside services: the framework alone would not show what is wrong with these.
+    fn needs_engine(&self) -> bool {
+        !self.spec.suite.environments.is_empty()
+    }
+
     fn judge(
         &self,
         check: &'static str,
@@ -233,13 +244,13 @@ impl Suite<'_> {
         let finding = if trial.late {
             let said = format!(
                 "not over after {}: {} of {tests} were executed",
-                duration(LIMIT),
+                duration(limit(&self.spec)),
                 trial.results.len()
             );
             Finding::warning(check, said)
                 .hint("nothing is wrong if the tests are that slow; --test-limit kills one that hangs")
-        } else if let Some(trouble) = trial.troubles.last() {
-            Finding::problem(check, first_lines(trouble)).hints(compare())
+        } else if let Some(said) = trial.troubles.last() {
+            trouble(check, said, compare().filter(|_| !(trial.lost && self.needs_engine())))
         } else if trial.results.is_empty() {
             Finding::problem(check, "it was not executed".to_owned()).hints(compare())
         } else if let Some(said) = &trial.crashed
@@ -258,6 +269,20 @@ impl Suite<'_> {
         };
         findings.tell(finding)
     }
+}
+
+/// How long a trial may take: services that are not ready in time, ahead and then for the worker itself, are told of by their
+/// own words.
+fn limit(spec: &RunSpec) -> Duration {
+    let within: u64 = spec.suite.services.values().map(|service| service.ready.within_ms).sum();
+    LIMIT + 2 * Duration::from_millis(within)
+}
+
+/// What to do is in the message, if it is known there.
+fn trouble(check: &'static str, said: &str, otherwise: Option<String>) -> Finding {
+    let (hints, said): (Vec<&str>, Vec<&str>) = said.lines().partition(|line| line.starts_with(HINT));
+    let hint = hints.first().map(|hint| hint.trim_start_matches(HINT).to_owned());
+    Finding::problem(check, first_lines(&said.join("\n"))).hints(hint.or(otherwise))
 }
 
 fn named(names: &[&str]) -> String {

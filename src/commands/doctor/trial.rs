@@ -28,6 +28,8 @@ pub struct Trial {
     pub results: Vec<(String, Option<String>)>,
     /// What went wrong apart from tests, the last thing last.
     pub troubles: Vec<String>,
+    /// What tests were to run in did not start, or was lost: it was given up then.
+    pub lost: bool,
     /// What was said of a test that ended its process, and what that wrote last.
     pub crashed: Option<String>,
     /// It was stopped at its limit.
@@ -46,7 +48,7 @@ pub async fn run(spec: RunSpec, limit: Duration, home: &Path, setups: &Path) -> 
         blobs: None,
         index: None,
         spool: seagull_scheduler::SPOOL_BYTES,
-        settings: Settings::default(),
+        settings: Settings { closed: true, ..Settings::default() },
         token: token.clone(),
         reads_only: false,
     };
@@ -73,7 +75,13 @@ pub async fn run(spec: RunSpec, limit: Duration, home: &Path, setups: &Path) -> 
     let mut watched = Watched::default();
     let began = Instant::now();
     let mut deadline = None;
+    let mut given_up = false;
     while !watched.ended {
+        // A run would try again, and in the end say the same.
+        if watched.trial.lost && !given_up {
+            given_up = true;
+            client.cancel(run.clone()).await?;
+        }
         let late = async move {
             match deadline {
                 Some(at) => tokio::time::sleep_until(at).await,
@@ -89,7 +97,7 @@ pub async fn run(spec: RunSpec, limit: Duration, home: &Path, setups: &Path) -> 
                 client.cancel(run.clone()).await?;
             }
         }
-        if deadline.is_none() && watched.manifest.is_some() && !watched.trial.late {
+        if deadline.is_none() && watched.manifest.is_some() && !watched.trial.late && !given_up {
             deadline = Some(Instant::now() + limit);
         }
     }
@@ -132,6 +140,9 @@ impl Watched {
     fn item(&mut self, item: StreamItem) {
         let troubles = &mut self.trial.troubles;
         match item.event {
+            RunEvent::RunFinished { .. } => self.ended = true,
+            // What follows is the end of what was given up.
+            _ if self.trial.lost => {}
             RunEvent::TestFinished { result, evidence: None, .. } => {
                 let ids = self.manifest.as_deref().unwrap_or_default();
                 let id = ids.get(result.test.0 as usize).cloned().unwrap_or_default();
@@ -142,12 +153,14 @@ impl Watched {
                 self.trial.results.push((id, failed));
             }
             RunEvent::DiscoveryFailed { message } => troubles.push(message),
-            RunEvent::AttemptLost { cause, message, .. } => troubles.push(format!("{cause}: {message}")),
+            RunEvent::AttemptLost { cause, message, .. } => {
+                troubles.push(format!("{cause}: {message}"));
+                self.trial.lost = true;
+            }
             RunEvent::SuiteError { error, .. } => {
                 troubles.push(format!("{}: {}", error.title, error.message))
             }
             RunEvent::TestMissing { reason, .. } => troubles.push(reason),
-            RunEvent::RunFinished { .. } => self.ended = true,
             _ => {}
         }
     }
