@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a fetch that is given up has to be timed")]
 
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::time::SystemTime;
 
 use tempfile::TempDir;
@@ -99,6 +100,7 @@ async fn what_tests_left_is_gone_when_the_next_come_and_what_they_changed_is_fet
         },
     ];
     for change in changes {
+        tick(&directory, &file);
         change();
         assert!(cached(&cache, digest).await.is_none());
         drop(get(&cache, digest, &bytes).await.unwrap());
@@ -106,6 +108,18 @@ async fn what_tests_left_is_gone_when_the_next_come_and_what_they_changed_is_fet
         assert_eq!(fs::read_dir(&tree).unwrap().count(), 1);
     }
     assert_eq!(names(&directory), 1);
+}
+
+/// Returns when what changes from now on has another time than this file has: a file system's clock goes in steps.
+fn tick(directory: &TempDir, file: &Path) {
+    let changed = |path: &Path| path.metadata().map(|file| (file.ctime(), file.ctime_nsec())).unwrap();
+    let (probe, then) = (directory.path().with_extension("probe"), changed(file));
+    loop {
+        fs::write(&probe, "").unwrap();
+        if changed(&probe) != then {
+            return fs::remove_file(&probe).unwrap();
+        }
+    }
 }
 
 #[tokio::test]

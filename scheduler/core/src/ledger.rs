@@ -127,7 +127,7 @@ impl Step<'_> {
             || losses >= state.loss_budget();
         if state.phase == Phase::Discovering && spent {
             let message = match losses {
-                1 => format!("the discovery did not succeed: {cause}"),
+                1 => format!("no discovery succeeded: {cause}"),
                 _ => format!("no discovery succeeded in {losses} attempts; the last: {cause}"),
             };
             self.record(run, What::DiscoveryFailed { message });
