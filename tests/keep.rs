@@ -1,7 +1,7 @@
 //! What is kept: it goes by its age, leaves, and comes from elsewhere.
 #![expect(clippy::disallowed_methods, reason = "runs are made older than they are")]
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::process::Output;
 use std::time::{Duration, SystemTime};
 
@@ -90,6 +90,10 @@ fn what_is_old_goes_unless_somebody_keeps_it() {
     assert!(kept.text(&["logs", "pinned", "test_bad"]).contains("broken pump"));
     let without = kept.ask(&["logs", "logless", "test_bad"]);
     assert!(!String::from_utf8_lossy(&without.stdout).contains("broken pump"));
+    let said = String::from_utf8_lossy(&without.stderr);
+    assert!(said.contains("what test_a.py::test_bad printed in run logless is not kept any more"), "{said}");
+    let said = String::from_utf8_lossy(&kept.ask(&["logs", "logless"]).stderr).into_owned();
+    assert!(said.contains("what 2 executions printed is not kept any more"), "{said}");
     // What a run came to is told longer than what it printed.
     assert_eq!(kept.objects(&["results", "logless", "--failed"]).len(), 1);
     assert!(kept.objects(&["gc"]).is_empty());
@@ -166,6 +170,9 @@ fn what_a_failure_said_is_exported_or_it_is_said_that_it_is_not_there() {
     assert_eq!((text(bad, "stack"), text(bad, "fingerprint")), ("", ""));
     let (is_done, said) = export(&["--blobs", "s3://none?endpoint=http://127.0.0.1:9&path-style=true"]);
     assert!(!is_done && said.contains("s3://none"), "{said}");
+    assert_eq!(lines(&file), all, "one that fails leaves what was there");
+    let left = fs::read_dir(file.parent().unwrap()).unwrap().flatten();
+    assert!(left.into_iter().all(|entry| !entry.file_name().to_string_lossy().starts_with(".tmp")));
 }
 
 #[test]
@@ -252,6 +259,11 @@ fn history_comes_from_reports_and_from_other_state_directories() {
             && said.contains(" and 1 other report are compressed, and are left out\nhint: "),
         "{said}"
     );
+    let page = kept.suite.beside("page.xml");
+    fs::write(&page, "<html></html>").unwrap();
+    let none = other.ask(&["import", page.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&none.stderr).into_owned();
+    assert!(!none.status.success() && said.contains("page.xml has no test, and is left out"), "{said}");
     let nothing = other.ask(&["import", kept.suite.path().to_str().unwrap()]);
     assert_eq!(nothing.status.code(), Some(2), "{}", String::from_utf8_lossy(&nothing.stderr));
 }

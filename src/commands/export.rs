@@ -2,15 +2,18 @@
 #![expect(clippy::disallowed_methods, reason = "a shell: ages are of now, and files are written")]
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::ops::Range;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
 use seagull_domain::{RunId, RunOverview, RunPlace, RunState, TextRef};
 use seagull_proto::convert::ListAsked;
 use seagull_proto::limits::{self, LISTED_RUNS};
+use tempfile::NamedTempFile;
 
 use super::around::Reach;
 use super::store_url;
@@ -41,18 +44,35 @@ pub async fn run(args: cli::Export) -> anyhow::Result<u8> {
     let until = args.until.map_or(u64::MAX, |until| millis(until.before(now)));
     let project = (!args.all).then(|| reach.project.clone());
     let runs = ended(&reach.client, project, since..until).await?;
-    let to: Box<dyn Write> = match &args.to {
-        Some(path) => {
-            let file = File::create(path);
-            Box::new(file.with_context(|| format!("cannot write {}", path.display()))?)
+    let written = match &args.to {
+        // What is no file, such as a pipe, cannot be replaced.
+        Some(path) if path.exists() && !path.is_file() => {
+            let to = File::options().write(true).open(path);
+            write(&reach.client, &runs, to.with_context(|| cannot_write(path))?).await?
         }
-        None => Box::new(io::stdout()),
+        Some(path) => {
+            let beside = beside(path).with_context(|| cannot_write(path))?;
+            let written = write(&reach.client, &runs, beside.as_file()).await?;
+            beside.persist(path).with_context(|| cannot_write(path))?;
+            written
+        }
+        None => write(&reach.client, &runs, io::stdout()).await?,
     };
-    let written = write(&reach.client, &runs, to).await?;
     written.tell(may_name_a_store);
     let results = count(number(written.results), "result");
     say!("{results} of {}", count(number(runs.len() - written.left_out.len()), "run"));
     Ok(0)
+}
+
+/// What replaces a file once it is whole, with the mode of that, or of any new one.
+fn beside(path: &Path) -> io::Result<NamedTempFile> {
+    let directory = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    let mode = path.metadata().map_or(0o666, |file| file.permissions().mode() & 0o777);
+    tempfile::Builder::new().permissions(Permissions::from_mode(mode)).tempfile_in(directory)
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("cannot write {}", path.display())
 }
 
 fn millis(at: SystemTime) -> u64 {
@@ -109,7 +129,7 @@ struct Written {
     results: usize,
     /// Failures whose text is not kept any more.
     without_text: usize,
-    /// Runs of which not all is kept that it takes, and why of the last.
+    /// Runs of which not all is kept that it takes, and why of the first.
     left_out: Vec<RunId>,
     why: String,
 }
@@ -117,7 +137,9 @@ struct Written {
 impl Written {
     fn tell(&self, may_name_a_store: bool) {
         let hint = match may_name_a_store {
-            true => "\nhint: --blobs names the store that the scheduler keeps what is not here in",
+            true => {
+                "\nhint: --blobs names the scheduler's store, which may have it; without one it is not kept any more"
+            }
             false => "",
         };
         if !self.left_out.is_empty() {
@@ -151,8 +173,10 @@ async fn write(client: &Client, runs: &[(RunId, u64)], out: impl Write) -> anyho
         let exported = match read.with_context(|| format!("run {run} cannot be read"))? {
             Ok(exported) => exported,
             Err(why) => {
+                if written.left_out.is_empty() {
+                    written.why = why;
+                }
                 written.left_out.push(run.clone());
-                written.why = why;
                 continue;
             }
         };

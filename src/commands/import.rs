@@ -23,6 +23,7 @@ const BETWEEN: char = '\u{1f}';
 /// How reports end that somebody has compressed.
 const PACKED: [&str; 4] = [".xml.gz", ".xml.zst", ".xml.xz", ".xml.bz2"];
 const UNPACK: &str = "gzip -d, zstd -d, xz -d or bzip2 -d unpacks it, and the XML is imported";
+const JUNIT: &str = "a JUnit report is an XML file of <testcase>s, in UTF-8";
 /// Of a report's texts nothing is wanted.
 const TEXT: usize = 4 << 10;
 
@@ -48,9 +49,14 @@ pub fn run(args: &cli::Import) -> anyhow::Result<u8> {
             continue;
         }
         for report in reports(path)? {
-            tests += learn(&history, &project, &report, args.id.as_deref(), &place.directory)?;
-            runs += 1;
+            match learn(&history, &project, &report, args.id.as_deref(), &place.directory)? {
+                0 => warn(format!("{} has no test, and is left out\nhint: {JUNIT}", report.display())),
+                learned => (runs, tests) = (runs + 1, tests + learned),
+            }
         }
+    }
+    if runs == 0 {
+        return Err(anyhow!("nothing is learned"));
     }
     let [runs, tests] = [runs, tests].map(|count| number(usize::try_from(count).unwrap_or(usize::MAX)));
     say!("learned from {}; {} of JUnit reports", count(runs, "run"), count(tests, "test"));
@@ -112,7 +118,8 @@ fn find(directory: &Path, found: &mut Vec<PathBuf>, packed: &mut Vec<PathBuf>) -
         if kind.is_file() && is_called_packed(&path) {
             packed.push(path.clone());
         }
-        has_reports |= kind.is_file() && path.extension().is_some_and(|extension| extension == "xml");
+        has_reports |=
+            kind.is_file() && path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("xml"));
     }
     if has_reports {
         found.push(directory.to_owned());
@@ -129,7 +136,9 @@ fn written(path: &Path) -> u64 {
     match fs::read_dir(path) {
         Ok(entries) => {
             let files = entries.flatten().map(|entry| entry.path());
-            let reports = files.filter(|path| path.extension().is_some_and(|extension| extension == "xml"));
+            let reports = files.filter(|path| {
+                path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("xml"))
+            });
             reports.filter_map(|path| of(&path)).max().unwrap_or_default()
         }
         Err(_) => of(path).unwrap_or_default(),
@@ -162,7 +171,9 @@ fn learn(history: &History, project: &str, path: &Path, id: Option<&str>, top: &
         setups: &[],
     };
     let tests = rows.len() as u64;
-    history.record(&ended, rows.into_iter())?;
+    if tests > 0 {
+        history.record(&ended, rows.into_iter())?;
+    }
     Ok(tests)
 }
 

@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::time::Instant;
 
 use seagull_domain::Ranking;
@@ -167,6 +168,23 @@ fn ask_of_much(backend: &str, index: &dyn Index, refresh: impl Fn()) {
     told(format!("timings of {TIMINGS} tests"), begun);
 }
 
+/// What a database takes, with what it has not taken in yet.
+fn sqlite_bytes(path: &Path) -> u64 {
+    let files = ["", "-wal"].map(|more| path.with_extension(format!("sqlite{more}")));
+    files.iter().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
+}
+
+/// What a database takes that has nothing else, when it is closed.
+fn sqlite_bytes_of(story: &Story) -> u64 {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("index.sqlite");
+    let index = SqliteIndex::open(&path).unwrap();
+    block_on(index.prepare()).unwrap();
+    block_on(super::write(&index, story));
+    drop(index);
+    sqlite_bytes(&path)
+}
+
 /// Runs of 100,000 tests, of which one in a hundred fails, until SQLite has so many results: how large it is, how many it takes
 /// a second, and what a page of a test's history takes.
 #[test]
@@ -177,8 +195,6 @@ fn sqlite_with_much_in_it() {
     let path = directory.path().join("index.sqlite");
     let index = SqliteIndex::open(&path).unwrap().bounded(i64::MAX as u64);
     block_on(index.prepare()).unwrap();
-    let files = || ["", "-wal"].map(|more| path.with_extension(format!("sqlite{more}")));
-    let bytes = || files().iter().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum::<u64>();
     let mut seconds = Vec::new();
     for run in 0..runs {
         let told = story_of(100_000, &format!("r{run}"), (run, 100));
@@ -193,7 +209,7 @@ fn sqlite_with_much_in_it() {
             println!(
                 "{} results|{} bytes|{:.0} a second|{asked:.4} s for {found} of a test",
                 (run + 1) * 100_000,
-                bytes(),
+                sqlite_bytes(&path),
                 1_000_000.0 / last
             );
         }
@@ -213,10 +229,9 @@ fn documents_a_second() {
     let begun = Instant::now();
     block_on(super::write(&*stored.index, &told));
     rate("sqlite", told.documents.len(), begun);
+    println!("sqlite bytes a result|{}", sqlite_bytes_of(&told) / tests as u64);
     ask("sqlite", &*stored.index, "first");
     ask_of_much("sqlite", &*stored.index, || ());
-    let bytes = stored._directory.path().join("index.sqlite").metadata().unwrap().len();
-    println!("sqlite bytes a result|{}", bytes / tests as u64);
 
     let Some(server) = Elasticsearch::get() else { return };
     let index = super::open(&server.url());

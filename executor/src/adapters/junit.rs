@@ -115,8 +115,10 @@ impl Report {
 fn files(path: &Path) -> Vec<PathBuf> {
     let Ok(entries) = path.read_dir() else { return vec![path.to_owned()] };
     let paths = entries.flatten().map(|entry| entry.path());
-    let mut files: Vec<_> =
-        paths.filter(|path| path.extension().is_some_and(|e| e == "xml")).take(FILES).collect();
+    let mut files: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("xml")))
+        .take(FILES)
+        .collect();
     files.sort();
     files
 }

@@ -2,6 +2,7 @@
 //! them.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -151,18 +152,21 @@ fn elastic(mut url: Url) -> Result<ElasticAddress, Error> {
         replicas: None,
     };
     let (mut user, mut password, mut key) = (None, None, None);
+    let mut insecure = false;
     for (name, value) in url.query_pairs() {
         match &*name {
             "user" => user = Some(value.into_owned()),
             "password" => password = Some(secret("password", &value)?),
             "api-key" => key = Some(secret("api-key", &value)?),
+            "insecure" if value == "true" => insecure = true,
+            "insecure" => return Err(invalid(&format!("insecure={value}: expected true"))),
             "ca" => address.ca = Some(PathBuf::from(&*value)),
             "period" => address.period = period(&value)?,
             "shards" => address.shards = number("shards", &value, 1)?,
             "replicas" => address.replicas = Some(number("replicas", &value, 0)?),
             _ => {
                 return Err(invalid(&format!(
-                    "{name} is no option of it\nhint: user, password, api-key, ca, period, shards, replicas"
+                    "{name} is no option of it\nhint: user, password, api-key, insecure, ca, period, shards, replicas"
                 )));
             }
         }
@@ -173,11 +177,23 @@ fn elastic(mut url: Url) -> Result<ElasticAddress, Error> {
         (None, None, Some(key)) => Login::ApiKey(key),
         _ => return Err(invalid("it takes user and password, or api-key")),
     };
+    if address.login != Login::None && url.scheme() == "http" && !is_this_machine(&url) && !insecure {
+        return Err(invalid(
+            "what it logs in with would cross the network for all to read\n\
+             hint: es+https://, or &insecure=true where nobody listens",
+        ));
+    }
     url.set_query(None);
     url.set_fragment(None);
     url.set_path("/");
     address.url = url;
     Ok(address)
+}
+
+fn is_this_machine(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 fn prefix(text: &str) -> Result<String, Error> {
@@ -235,6 +251,10 @@ mod tests {
         assert_eq!((full.period, full.shards, full.replicas), (Period::Day, 3, Some(0)));
         assert!(matches!(full.login, Login::Password { user, .. } if user == "u"));
         assert_eq!(full.ca, Some("/ca.pem".into()));
+        for here in ["localhost:9200", "127.0.0.1:9200", "[::1]:9200", "es:9200"] {
+            let insecure = if here.starts_with("es") { "&insecure=true" } else { "" };
+            assert!(elastic(&format!("es+http://{here}?api-key=env:KEY{insecure}")).login != Login::None);
+        }
         let sqlite: Address = "sqlite:/var/lib/index.sqlite".parse().unwrap();
         assert_eq!(sqlite.to_string(), "sqlite:/var/lib/index.sqlite");
     }
@@ -257,6 +277,8 @@ mod tests {
             "es+http://es:9200?shards=0",
             "es+http://es:9200?period=year",
             "es+http://es:9200?colour=blue",
+            "es+http://es:9200?user=u&password=env:A",
+            "es+http://es:9200?api-key=env:A&insecure=yes",
         ] {
             let refusal = text.parse::<Address>().unwrap_err().to_string();
             assert!(refusal.starts_with("the index's address cannot be used: "), "{text}: {refusal}");

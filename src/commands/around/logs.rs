@@ -8,8 +8,9 @@ use super::{Reach, Told, form, neither, not_one, unread};
 use crate::cli::{self, RunName};
 use crate::client::Notice;
 use crate::commands::print;
-use crate::errors::{say, usage};
+use crate::errors::{say, usage, warn};
 use crate::report::around::{self, Execution, Printing, Story};
+use crate::report::{count, number};
 
 pub async fn run(args: cli::Logs) -> anyhow::Result<u8> {
     let reach = Reach::new(&args.from).await?;
@@ -29,23 +30,42 @@ async fn show_test(reach: &Reach, args: &cli::Logs, run: &RunName, test: &str) -
     if story.executions.is_empty() {
         say!("{} was not executed in run {}", story.id, story.run);
     }
+    let mut shown = 0;
     for execution in &story.executions {
-        show_execution(reach, args, (&story.run, &story.id), execution).await?;
+        shown += usize::from(show_execution(reach, args, (&story.run, &story.id), execution).await?);
     }
-    Ok(())
+    match story.executions.len() - shown {
+        0 => Ok(()),
+        _ if shown == 0 => Err(usage(not_kept(&format!("what {} printed in run {}", story.id, story.run)))),
+        gone => {
+            warn(not_kept(&format!("what {} printed", count(number(gone), "execution"))));
+            Ok(())
+        }
+    }
 }
 
+fn not_kept(what: &str) -> String {
+    format!(
+        "{what} is not kept any more\nhint: [retention] in seagull.toml says how long it is: seagull docs storage"
+    )
+}
+
+/// Whether what it printed is kept; it is shown then.
 async fn show_execution(
     reach: &Reach,
     args: &cli::Logs,
     (run, id): (&RunId, &str),
     execution: &Execution,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let text = match execution.result.text {
-        Some(text) => Some(reach.client.text(run, text).await?),
+        Some(text) => match reach.client.text(run, text).await {
+            Err(error) if error.is_not_found() => return Ok(false),
+            text => Some(text?),
+        },
         None => None,
     };
-    print(|out| around::log(out, form(&args.form), (run, id), execution, text.as_deref()))
+    print(|out| around::log(out, form(&args.form), (run, id), execution, text.as_deref()))?;
+    Ok(true)
 }
 
 /// What tests of a run print, as far as there is anything; to its end, if it is followed.
@@ -56,6 +76,7 @@ async fn show(reach: &Reach, args: &cli::Logs, run: &RunId, test: Option<&str>) 
     };
     let mut printing = Printing::new(test);
     let (mut before, mut any): (Option<Printed>, bool) = (None, false);
+    let mut gone = 0;
     while let Some(notice) = notices.recv().await {
         match notice {
             Notice::Manifest(manifest) => printing
@@ -65,7 +86,7 @@ async fn show(reach: &Reach, args: &cli::Logs, run: &RunId, test: Option<&str>) 
                 for (id, execution) in
                     items.into_iter().filter_map(|item| printing.item(item)).collect::<Vec<_>>()
                 {
-                    show_execution(reach, args, (run, &id), &execution).await?;
+                    gone += usize::from(!show_execution(reach, args, (run, &id), &execution).await?);
                     (before, any) = (None, true);
                 }
             }
@@ -87,6 +108,9 @@ async fn show(reach: &Reach, args: &cli::Logs, run: &RunId, test: Option<&str>) 
         if printing.is_over() {
             break;
         }
+    }
+    if gone > 0 {
+        warn(not_kept(&format!("what {} printed", count(number(gone), "execution"))));
     }
     if !any {
         say!("nothing was printed in run {run}");

@@ -186,7 +186,7 @@ fn unread(run: &RunId, error: Error) -> anyhow::Error {
     }
     if error.is_not_found() {
         return usage(format!(
-            "there is no run {run}, or it is not kept any more\nhint: seagull runs lists them"
+            "there is no run {run}, or it is not kept any more\nhint: seagull runs lists them; a results proxy has those that have ended"
         ));
     }
     anyhow::Error::new(error).context(format!("run {run} cannot be read"))

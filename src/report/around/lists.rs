@@ -143,6 +143,10 @@ pub fn history(out: &mut impl Write, form: Form, history: &TestHistory) -> io::R
             let learned = count(history.learned_from, "run");
             writeln!(out, "takes about {}, as {learned} taught", micros(typical))?;
         }
+        // Of what an index elsewhere tells, nothing may have been learned here.
+        None if history.runs.iter().any(|past| past.verdict == Verdict::Passed) => {
+            writeln!(out, "nothing is known here of what it takes")?;
+        }
         None => writeln!(out, "nothing is known of what it takes: no run of it was good")?,
     }
     let rows: Vec<_> = history.runs.iter().map(|past| past_row(form, past)).collect();
