@@ -6,7 +6,7 @@ use std::io::Read;
 use std::time::Instant;
 
 use seagull_domain::{
-    Digest, EnvironmentNumber, Manifest, PlanSummary, Relation, RunId, RunOverview, RunSpec, RunState,
+    Digest, EnvironmentNumber, Manifest, PlanSummary, Relation, RunId, RunOverview, RunSpec, RunState, Suite,
     TestIndex,
 };
 use seagull_results::{Blobs, Lineage, Prediction, Selection, Timings};
@@ -67,8 +67,11 @@ pub(crate) fn make(
     }
     manifest.warnings.extend(timings.calibration.warning());
     let prediction = seagull_results::predict(&manifest, &timings);
-    let digest = store_manifest(service, &manifest)?;
     let environments = placed(&manifest, spec)?;
+    if spec.arguments.is_empty() && spec.select.is_empty() {
+        warn_of_unused(spec, &environments, &mut manifest);
+    }
+    let digest = store_manifest(service, &manifest)?;
     let (packed, first) = pack_in_turn((&manifest, &environments), &prediction, spec, slots, &first)?;
     // What workers tell of the coverage has its tests by the numbers that they were given.
     let anticipated = anticipated.filter(|_| manifest.asked.coverage.is_none());
@@ -249,6 +252,21 @@ fn warn_if_shrunk(service: &Service, spec: &RunSpec, manifest: &mut Manifest) {
     }
 }
 
+/// Tests that run without the services that somebody meant for them may be green.
+fn warn_of_unused(spec: &RunSpec, environments: &[EnvironmentNumber], manifest: &mut Manifest) {
+    let Some(id) = manifest.ids().next() else { return };
+    for (name, environment) in &spec.suite.environments {
+        let number = spec.suite.number_of(name);
+        let is_used = environments.iter().any(|of| Some(*of) == number);
+        if !environment.tests.is_empty() && !is_used && name != Suite::DEFAULT {
+            let tests = environment.tests.join(", ");
+            manifest.warnings.push(format!(
+                "no test runs in [environment.{name}]: nothing matches its tests, {tests}, which are ids as they are here, such as {id}"
+            ));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use seagull_domain::{Asked, Environment, FileTests, Isolation, RunVerdict};
@@ -277,6 +295,25 @@ mod tests {
         };
         assert_eq!(warnings(&arguments, 95).len(), 1);
         assert_eq!((warnings(&arguments, 96), warnings(&[], 50)), (vec![], vec![]));
+    }
+
+    #[test]
+    fn an_environment_that_no_test_is_in_is_warned_of() {
+        let of = |path: &str| FileTests { path: path.into(), suffixes: vec!["::t".into()] };
+        let mut manifest = Manifest { files: vec![of("db/a.py"), of("web/b.py")], ..Manifest::default() };
+        let environment = |tests: &[&str]| Environment {
+            tests: tests.iter().map(|text| (*text).to_owned()).collect(),
+            ..Environment::default()
+        };
+        let mut spec = tests::spec("r");
+        for (name, matching) in [("db", &["tests/db"][..]), ("marked", &[]), ("web", &["web"])] {
+            spec.suite.environments.insert(name.to_owned(), environment(matching));
+        }
+        let environments = placed(&manifest, &spec).unwrap();
+        warn_of_unused(&spec, &environments, &mut manifest);
+        let expected = "no test runs in [environment.db]: nothing matches its tests, tests/db, which are ids as they are here, \
+                        such as db/a.py::t";
+        assert_eq!(manifest.warnings, [expected]);
     }
 
     #[test]

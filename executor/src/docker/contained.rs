@@ -21,7 +21,7 @@ use super::ready::KILLED;
 use super::running::{AGAIN, TRIES, end};
 use super::sandbox::Reach;
 use super::test_container::{Given, TESTS, body, declared, overlay, writable};
-use super::vault;
+use super::{vault, whiteouts};
 use crate::remove::remove_trees;
 use crate::sandbox::{End, Exit, Handle, Order, OutOfMemory, Sandbox, Spec};
 use crate::secrets::Secrets;
@@ -72,7 +72,15 @@ impl Contained {
     pub(super) fn ground(&self, spec: &Spec) -> io::Result<()> {
         // As of a worker on this machine, nobody else reads it.
         OpenOptions::new().create(true).append(true).mode(0o600).open(&spec.log)?;
-        writable(spec).iter().try_for_each(fs::create_dir)
+        let [upper, work] = writable(spec);
+        // Neither may be in what is below it; and what is there would be taken for the suite's.
+        if upper.starts_with(&spec.tree) {
+            let (upper, tree) = (upper.display(), spec.tree.display());
+            return Err(io::Error::other(format!(
+                "{upper} is for what tests write, and is in their own files, {tree}\nhint: TMPDIR names a directory elsewhere"
+            )));
+        }
+        [upper, work].iter().try_for_each(fs::create_dir)
     }
 
     /// It is there, and its first process runs.
@@ -110,6 +118,11 @@ impl Sandbox for Contained {
     }
 }
 
+async fn remove(spec: &Spec) -> io::Result<()> {
+    let directories = spec.directories.clone();
+    tokio::task::spawn_blocking(move || remove_trees(&directories)).await.map_err(io::Error::other).flatten()
+}
+
 /// The end of one whose first process was killed.
 fn signalled() -> End {
     End::Signal(Signal::KILL.as_raw())
@@ -128,9 +141,15 @@ impl Attendant {
             Ok(()) => self.stand_by(orders).await,
             Err(error) => Exit::of(End::NotStarted(error.to_string())),
         };
-        let removed = tokio::task::spawn_blocking(move || remove_trees(&self.spec.directories)).await;
-        exit.directory_left =
-            removed.map_err(io::Error::other).flatten().err().map(|error| error.to_string());
+        let mut removed = remove(&self.spec).await;
+        let is_denied = removed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+        if let Some(container) = self.of.definition.environment.container.as_ref().filter(|_| is_denied) {
+            let [_, work] = writable(&self.spec);
+            // Where that fails, it is told what cannot be removed.
+            let _ = whiteouts::remove(&self.engine, &self.of.labels, container, &work).await;
+            removed = remove(&self.spec).await;
+        }
+        exit.directory_left = removed.err().map(|error| error.to_string());
         exit
     }
 

@@ -35,6 +35,7 @@ mod template;
 mod templates;
 mod test_container;
 mod vault;
+mod whiteouts;
 
 pub use address::{Address, variables};
 pub use bollard::container::LogOutput;
