@@ -26,6 +26,8 @@ pub enum Why {
     /// Its clock and ours differ.
     Clock,
     NoBucket,
+    /// A directory that was there is gone.
+    NoDirectory,
     /// The bucket is elsewhere.
     Region,
     /// Its certificate is not trusted.
@@ -45,7 +47,7 @@ pub enum Why {
 impl Why {
     /// Whether it may pass by itself.
     pub fn passes(self) -> bool {
-        matches!(self, Why::Away | Why::Busy | Why::Corrupt | Why::Foreign)
+        matches!(self, Why::Away | Why::Busy | Why::NoDirectory | Why::Corrupt | Why::Foreign)
     }
 
     fn hint(self) -> Option<&'static str> {
@@ -62,6 +64,9 @@ impl Why {
             Why::Denied => Some("its policy must allow what seagull docs storage lists"),
             Why::Clock => Some("set the clock of this machine, by NTP for instance"),
             Why::NoBucket => Some("create the bucket, or correct its name in the URL"),
+            Why::NoDirectory => Some(
+                "mount it again; one that is to begin anew, empty, is made by whoever starts with it next",
+            ),
             Why::Region => Some("name the bucket's region in the URL: ?region=REGION"),
             Why::Certificate => Some("name the authority in the URL: ?ca=FILE, a PEM file"),
             Why::Encryption => Some(
