@@ -40,41 +40,62 @@ pub(crate) async fn run(service: Weak<Service>) {
     }
 }
 
+/// Why what a run has left stays as it is for now.
+enum Stays {
+    /// There is no room here to pack anything.
+    Full(String),
+    /// This one cannot be packed.
+    Aside(String),
+}
+
+impl From<Error> for Stays {
+    fn from(error: Error) -> Stays {
+        let stays = if error.is_full() { Stays::Full } else { Stays::Aside };
+        stays(error.to_string())
+    }
+}
+
+/// The oldest first. What is wrong with one of them holds up no other.
 fn pack_all(service: &Service) -> Result<(), String> {
+    let Some(remote) = &service.remote else { return Ok(()) };
     let ended = service.archive.newest().map_err(|error| error.to_string())?;
-    let packed = ended
-        .iter()
-        .rev()
-        .try_for_each(|(run, _)| send_blobs(service, run).and_then(|()| pack(service, run)));
-    packed.and(weigh(service))
+    for (run, _) in ended.iter().rev() {
+        match send_blobs(service, run).and_then(|()| pack(service, run).map_err(Stays::from)) {
+            // That is wrong with all of them.
+            Err(Stays::Full(error)) => return weigh(service).and(Err(error)),
+            Err(Stays::Aside(error)) => remote.set_aside(run, &error),
+            Ok(()) => {}
+        }
+    }
+    weigh(service)
 }
 
 /// Sends what a run refers to that may have ended while there was no store: its manifest, and what its tests have left. Its artifact
 /// nobody reads who reads of it.
-fn send_blobs(service: &Service, run: &RunId) -> Result<(), String> {
+fn send_blobs(service: &Service, run: &RunId) -> Result<(), Stays> {
     if is_stream_packed(service, run) || service.remote.as_ref().is_none_or(|remote| remote.is_full()) {
         return Ok(());
     }
-    for digest in gc::blobs_of(&service.archive, run)? {
-        let class = match service.blobs.class(&digest) {
-            // It is in the store alone, or in the pile of the run, or gone.
-            Err(Error::NoBlob(_)) => continue,
-            class => class.map_err(|error| error.to_string())?,
-        };
-        if class != Class::Artifacts {
-            service.blobs.send(&digest).map_err(|error| error.to_string())?;
+    for digest in gc::blobs_of(&service.archive, run).map_err(Stays::Aside)? {
+        let class = service.blobs.class(&digest);
+        let is_sent = |class: &Class| *class != Class::Artifacts;
+        match class.and_then(|class| if is_sent(&class) { service.blobs.send(&digest) } else { Ok(()) }) {
+            // It is in the store alone, or among the small files of the run, or gone.
+            Ok(()) | Err(Error::NoBlob(_)) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())
 }
 
 /// Says how much waits for the store: what is on its way, and the logs and small files of ended runs that are here. Of one whose stream
-/// is there, which goes last, all is on its way at least.
+/// is there, which goes last, all is on its way at least; one of which something cannot go up waits for no store.
 fn weigh(service: &Service) -> Result<(), String> {
     let Some(remote) = &service.remote else { return Ok(()) };
     let mut bytes = remote.waiting_bytes();
     let ended = service.archive.newest().map_err(|error| error.to_string())?;
-    for (run, _) in ended.into_iter().filter(|(run, _)| !service.archive.is_stored(run)) {
+    let waits = |run: &RunId| !service.archive.is_stored(run) && !remote.is_aside(run);
+    for (run, _) in ended.into_iter().filter(|(run, _)| waits(run)) {
         let logs = service.logs(&run).list().map_err(|error| error.to_string())?;
         let attached = service.attached(&run).list().map_err(|error| error.to_string())?;
         bytes +=
@@ -86,19 +107,20 @@ fn weigh(service: &Service) -> Result<(), String> {
 
 /// Packs the logs of a run that has just been archived.
 pub(crate) fn archived(service: &Service, run: &RunId) -> Result<(), String> {
-    pack(service, run).and_then(|()| weigh(service))
+    pack(service, run).map_err(|error| error.to_string())?;
+    weigh(service)
 }
 
 /// Packs the logs, the small files and the stream of an archived run, unless too much waits for the store. Done twice, it changes nothing.
-fn pack(service: &Service, run: &RunId) -> Result<(), String> {
+fn pack(service: &Service, run: &RunId) -> Result<(), Error> {
     let Some(remote) = service.remote.as_ref().filter(|remote| !remote.is_full()) else { return Ok(()) };
-    service.logs(run).pack().map_err(|error| error.to_string())?;
-    service.attached(run).pack().map_err(|error| error.to_string())?;
+    service.logs(run).pack()?;
+    service.attached(run).pack()?;
     if is_stream_packed(service, run) {
         return Ok(());
     }
-    let mut stream = service.archive.stream(run).map_err(|error| error.to_string())?;
-    remote.pack(&Key::Stream(run.clone()), &mut stream).map_err(|error| error.to_string())
+    let mut stream = service.archive.stream(run)?;
+    remote.pack(&Key::Stream(run.clone()), &mut stream)
 }
 
 /// Whether all of an archived run that the store is to have is there, or on its way.
@@ -118,7 +140,8 @@ fn is_stream_packed(service: &Service, run: &RunId) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::{AttemptId, TextRef};
+    use seagull_domain::{Attachment, AttemptId, Digest, Record, Seq, SlotNumber, TextRef};
+    use seagull_scheduler_core::{Fact, What};
 
     use super::*;
     use crate::service::tests::Embedded;
@@ -138,6 +161,31 @@ mod tests {
             embedded.service.logs(&run).write_at(AttemptId(attempt), 0, text.as_bytes()).unwrap();
         }
         run
+    }
+
+    /// The same run with one more fact: that it has left a file.
+    fn tell(service: &Service, run: &RunId, blob: Digest) {
+        let file = Attachment { name: "a.txt".into(), bytes: 3, blob: Some(blob) };
+        let what = What::Recorded {
+            attempt: AttemptId(1),
+            batch: 1,
+            executor: "e".parse().unwrap(),
+            slot: SlotNumber(0),
+            records: vec![(Record::Attached { test: None, file }, None)],
+        };
+        let mut facts: Vec<_> = service.archive.read(run, Seq(0)).unwrap().collect::<Result<_, _>>().unwrap();
+        let last = facts.last().unwrap().0.0;
+        facts.push((Seq(last + 1), serde_json::to_vec(&Fact { run: run.clone(), what }).unwrap()));
+        let mut draft = service.archive.draft(run).unwrap();
+        facts.iter().for_each(|(seq, fact)| draft.write(*seq, fact).unwrap());
+        draft.finish().unwrap();
+    }
+
+    /// A small file that a run has left.
+    fn leave(service: &Service, run: &RunId) {
+        let mut writer = service.attached(run).writer().unwrap();
+        writer.write(run.as_str().as_bytes()).unwrap();
+        tell(service, run, writer.finish(None).unwrap());
     }
 
     #[test]
@@ -169,12 +217,18 @@ mod tests {
     fn a_run_of_before_there_was_a_store_goes_up_with_its_manifest() {
         let store = tempfile::tempdir().unwrap();
         let embedded = Embedded::new("own");
+        // The oldest has left what is nowhere any more, the next a small file.
+        let lost = ended(&embedded, "lost");
+        tell(&embedded.service, &lost, seagull_results::digest(b"lost"));
         crate::past::tests::archive(&embedded, "r", 1);
+        let run: RunId = "r".parse().unwrap();
+        leave(&embedded.service, &run);
         let embedded = embedded.with(&format!("file:{}/s", store.path().display()), u64::MAX);
         let service = &embedded.service;
         let [(manifest, _)] = service.blobs.list().unwrap()[..] else { panic!("there is one") };
         pack_all(service).unwrap();
-        until(|| service.archive.is_stored(&"r".parse().unwrap()));
+        until(|| service.archive.is_stored(&lost) && service.archive.is_stored(&run));
+        until(|| store.path().join("s/attached/r.zst").is_file());
         let path = store.path().join(format!("s/{}", Key::Blob(manifest)));
         until(|| path.is_file());
     }
@@ -218,6 +272,47 @@ mod tests {
         std::fs::write(&path, object).unwrap();
         let reads = digests[..2].iter().map(|digest| read(&run, digest).is_ok());
         assert_eq!(reads.filter(|whole| *whole).count(), 1);
+    }
+
+    #[test]
+    fn what_piled_up_in_an_outage_goes_up_after_it() {
+        let mount = tempfile::tempdir().unwrap();
+        let [path, elsewhere] = ["s", "elsewhere"].map(|name| mount.path().join(name));
+        let embedded = Embedded::new("own").with(&format!("file:{}", path.display()), 0);
+        let service = &embedded.service;
+        std::fs::rename(&path, &elsewhere).unwrap();
+        let runs = ["one", "two", "three"].map(|run| ended(&embedded, run));
+        runs.iter().for_each(|run| leave(service, run));
+        pack_all(service).unwrap();
+        assert!(service.room.is_full(Elsewhere::Store));
+        assert!(!is_packed(service, &runs[2]).unwrap(), "there is no room for it");
+        std::fs::rename(&elsewhere, &path).unwrap();
+        until(|| {
+            pack_all(service).unwrap();
+            runs.iter().all(|run| service.archive.is_stored(run))
+        });
+        until(|| runs.iter().all(|run| !service.runs.join(run.as_str()).join("attached").exists()));
+        until(|| {
+            pack_all(service).unwrap();
+            !service.room.is_full(Elsewhere::Store)
+        });
+    }
+
+    #[test]
+    fn a_run_that_cannot_be_packed_holds_up_no_other_and_does_not_wait() {
+        let store = tempfile::tempdir().unwrap();
+        let embedded = Embedded::new("own").with(&format!("file:{}/s", store.path().display()), 0);
+        let service = &embedded.service;
+        let [damaged, sound] = ["damaged", "sound"].map(|run| ended(&embedded, run));
+        let stream = service.runs.join("damaged/stream.jsonl");
+        let ended_at = service.archive.ended_at(&damaged).unwrap();
+        std::fs::write(&stream, "no fact\n").unwrap();
+        std::fs::File::open(&stream).unwrap().set_modified(ended_at).unwrap();
+        until(|| {
+            pack_all(service).unwrap();
+            service.archive.is_stored(&sound) && !service.room.is_full(Elsewhere::Store)
+        });
+        assert!(!is_packed(service, &damaged).unwrap());
     }
 
     #[test]

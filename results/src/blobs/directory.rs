@@ -52,10 +52,7 @@ impl Directory {
     /// The blob; its length is the file's. It stays readable through this even if it is evicted meanwhile.
     pub fn read(&self, digest: &Digest) -> Result<File, Error> {
         let path = self.path(digest);
-        let file = match File::open(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::NoBlob(*digest)),
-            file => file.map_err(Error::io(&path))?,
-        };
+        let file = open(digest, &path)?;
         // A store that can only be read knows no order of use.
         let _ = file.set_modified(SystemTime::now());
         Ok(file)
@@ -106,7 +103,7 @@ impl Directory {
     pub fn begins(&self, digest: &Digest) -> Result<[u8; 4], Error> {
         let path = self.path(digest);
         let mut bytes = [0; 4];
-        let mut file = File::open(&path).map_err(Error::io(&path))?;
+        let mut file = open(digest, &path)?;
         // One that is shorter has nothing more.
         let _ = std::io::Read::read(&mut file, &mut bytes).map_err(Error::io(&path))?;
         Ok(bytes)
@@ -135,6 +132,14 @@ impl Directory {
             }
         }
         Ok(kept)
+    }
+}
+
+/// That there is no such blob is told apart from what goes wrong.
+fn open(digest: &Digest, path: &Path) -> Result<File, Error> {
+    match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(Error::NoBlob(*digest)),
+        file => file.map_err(Error::io(path)),
     }
 }
 

@@ -98,6 +98,16 @@ impl Remote {
         self.waiting_bytes() > self.bound
     }
 
+    /// What a run has left cannot be packed, which is said once.
+    pub fn set_aside(&self, run: &RunId, why: &dyn std::fmt::Display) {
+        self.spool.set_aside(run, why);
+    }
+
+    /// Whether something of a run does not go up, so that it does not wait for the store either.
+    pub fn is_aside(&self, run: &RunId) -> bool {
+        self.spool.is_aside(run)
+    }
+
     /// Whether a log is packed and waits for the store.
     pub fn has_packed(&self, log: &Key) -> bool {
         self.spool.has(log)
@@ -387,7 +397,11 @@ impl Blobs {
     /// Sends a blob of the directory to the store, where it may be from a time without one.
     pub fn send(&self, digest: &Digest) -> Result<(), Error> {
         let Some(remote) = &self.remote else { return Ok(()) };
-        remote.spool.take(&Key::Blob(*digest), &self.directory.path(digest))
+        let path = self.directory.path(digest);
+        match remote.spool.take(&Key::Blob(*digest), &path) {
+            Err(_) if !path.exists() => Err(Error::NoBlob(*digest)),
+            taken => taken,
+        }
     }
 
     /// Removes a blob from the directory, unless it was wanted since then.

@@ -124,6 +124,17 @@ impl Spool {
         !self.0.lock().told.is_empty()
     }
 
+    /// It is said, of each run once.
+    pub fn set_aside(&self, run: &RunId, why: &dyn std::fmt::Display) {
+        if self.0.lock().aside.insert(run.clone()) {
+            say(&format!("what {run} has left does not go to {} for now: {why}", self.0.name));
+        }
+    }
+
+    pub fn is_aside(&self, run: &RunId) -> bool {
+        self.0.lock().aside.contains(run)
+    }
+
     pub fn has(&self, key: &Key) -> bool {
         self.0.path(key).exists()
     }
