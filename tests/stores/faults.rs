@@ -292,6 +292,22 @@ fn what_is_wrong_with_a_store_is_said_with_what_to_do() {
     }
 }
 
+/// As one answers whose clock differs, to HEAD without a word; GET has them, by which the client corrects its own.
+#[test]
+fn a_head_that_is_refused_without_a_word_is_asked_again_when_a_get_is_allowed() {
+    let Some(minio) = Minio::get() else { return };
+    let (way, url) = rough(&minio);
+    let store = open(&url);
+    let key = put(&*store, b"x");
+    way.next(1, "HEAD ", Fault::Status(403, String::new()));
+    assert_eq!(store.head(&key).unwrap().unwrap().bytes, 1);
+    way.next(1, "HEAD ", Fault::Status(403, String::new()));
+    assert!(store.head(&self::key(b"none")).unwrap().is_none());
+    assert_eq!(way.left(), 0);
+    way.next(u32::MAX, "HEAD ", Fault::Status(403, String::new()));
+    assert_eq!(why(store.head(&key)).0, Why::Denied);
+}
+
 #[test]
 fn what_answers_and_is_no_store_is_not_believed() {
     let Some(minio) = Minio::get() else { return };

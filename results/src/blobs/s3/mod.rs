@@ -23,6 +23,7 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::operation::head_object::{HeadObjectError, HeadObjectOutput};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{ChecksumAlgorithm, ServerSideEncryption};
@@ -193,6 +194,22 @@ impl S3 {
         }
     }
 
+    fn ask_head(&self, key: &Key) -> Result<HeadObjectOutput, Box<SdkError<HeadObjectError>>> {
+        let request = self.asking().head_object().bucket(self.name()).key(self.path(key));
+        self.ask(|| request.clone().send())
+    }
+
+    fn headed(
+        &self,
+        answer: Result<HeadObjectOutput, Box<SdkError<HeadObjectError>>>,
+    ) -> Result<Option<Head>, Error> {
+        let output = answer.map_err(|error| self.failed("head", &error))?;
+        self.tagged("head", output.e_tag())?;
+        let bytes = output.content_length().and_then(|bytes| bytes.try_into().ok());
+        let bytes = bytes.ok_or_else(|| self.foreign("head", "a length"))?;
+        Ok(Some(Head { bytes, modified: modified(output.last_modified()) }))
+    }
+
     fn put_small(&self, key: &Key, bytes: Vec<u8>, when: When) -> Result<Put, Error> {
         let (algorithm, kms_key) = self.encryption();
         let bytes = Bytes::from(bytes);
@@ -314,14 +331,7 @@ impl Store for S3 {
     }
 
     fn head(&self, key: &Key) -> Result<Option<Head>, Error> {
-        let request = self.asking().head_object().bucket(self.name()).key(self.path(key));
-        match self.ask(|| request.clone().send()) {
-            Ok(output) => {
-                self.tagged("head", output.e_tag())?;
-                let bytes = output.content_length().and_then(|bytes| bytes.try_into().ok());
-                let bytes = bytes.ok_or_else(|| self.foreign("head", "a length"))?;
-                Ok(Some(Head { bytes, modified: modified(output.last_modified()) }))
-            }
+        match self.ask_head(key) {
             Err(error) if trouble::is_refused(&error) => {
                 let is_nothing = trouble::status(&error) == Some(404);
                 // The answer to HEAD has no words: keys that are wrong look like a policy that forbids it, a bucket that is
@@ -329,13 +339,17 @@ impl Store for S3 {
                 if !is_nothing || !self.0.is_there.load(Ordering::Relaxed) {
                     self.part(key, &(0..1), None)?;
                 }
-                if !is_nothing {
-                    return Err(self.failed("head", &error));
+                if is_nothing {
+                    self.0.is_there.store(true, Ordering::Relaxed);
+                    return Ok(None);
                 }
-                self.0.is_there.store(true, Ordering::Relaxed);
-                Ok(None)
+                // It was allowed: what was wrong, a clock for instance, the client has made up for at its words.
+                match self.ask_head(key) {
+                    Err(error) if trouble::status(&error) == Some(404) => Ok(None),
+                    answer => self.headed(answer),
+                }
             }
-            Err(error) => Err(self.failed("head", &error)),
+            answer => self.headed(answer),
         }
     }
 
