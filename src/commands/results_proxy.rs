@@ -1,9 +1,10 @@
 //! `seagull results-proxy`: what ended runs left in a store and an index is read without their scheduler. All that it has
-//! is a copy, in a directory that goes with it.
+//! is a copy, in a directory that goes with it, or with the next one if it was killed.
 
 use std::fmt::Display;
 
 use anyhow::Context;
+use seagull_executor::sandbox::Home;
 use seagull_results::StoreUrl;
 use seagull_results::index::Address;
 use seagull_scheduler::{Options, Server, Settings};
@@ -23,10 +24,12 @@ pub async fn run(args: cli::ResultsProxy) -> anyhow::Result<u8> {
         is_there("--index", matches!(index, Address::Sqlite(file) if !file.is_file()), index)?;
     }
     let mut signals = Signals::new()?;
-    let copies = tempfile::tempdir().context("there is no room for copies")?;
+    let home = Home::create_for("proxy", &std::env::temp_dir());
+    let home = home.context("there is no room for copies")?;
+    let copies = home.path().join("copies");
     let options = Options {
-        journal: copies.path().to_owned(),
-        state: copies.path().to_owned(),
+        journal: copies.clone(),
+        state: copies,
         blobs: Some(blobs),
         index,
         spool: seagull_scheduler::SPOOL_BYTES,

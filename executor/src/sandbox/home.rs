@@ -29,15 +29,22 @@ impl Home {
     pub const PARENT: &str = "/tmp";
 
     pub fn create(parent: &Path) -> io::Result<Self> {
-        sweep(parent);
-        Self::create_in(parent, &std::env::temp_dir())
+        sweep(parent, PREFIX);
+        Self::create_in(parent, &std::env::temp_dir(), PREFIX)
     }
 
-    fn create_in(parent: &Path, temporary: &Path) -> io::Result<Self> {
+    /// Likewise `seagull-OF-XXXXXX` in the parent alone, for a process that is no executor: removed when the next of them starts.
+    pub fn create_for(of: &str, parent: &Path) -> io::Result<Self> {
+        let prefix = format!("{PREFIX}{of}-");
+        sweep(parent, &prefix);
+        Self::create_in(parent, parent, &prefix)
+    }
+
+    fn create_in(parent: &Path, temporary: &Path, prefix: &str) -> io::Result<Self> {
         loop {
             let private = fs::Permissions::from_mode(0o700);
             let directory = tempfile::Builder::new()
-                .prefix(PREFIX)
+                .prefix(prefix)
                 .rand_bytes(6)
                 .permissions(private)
                 .tempdir_in(parent)?;
@@ -144,12 +151,12 @@ impl<'a> Abandoned<'a> {
     }
 }
 
-/// What executors that were killed left behind.
-fn sweep(parent: &Path) {
+/// What those that were killed left behind, of one kind.
+fn sweep(parent: &Path, prefix: &str) {
     let own = rustix::process::geteuid().as_raw();
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let named =
-            entry.file_name().to_string_lossy().strip_prefix(PREFIX).is_some_and(|rest| rest.len() == 6);
+            entry.file_name().to_string_lossy().strip_prefix(prefix).is_some_and(|rest| rest.len() == 6);
         let ours = entry.metadata().is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == own);
         if named
             && ours
@@ -189,7 +196,7 @@ mod tests {
     #[test]
     fn what_tests_write_is_where_the_user_wants_it_and_goes_as_surely() {
         let [parent, elsewhere] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-        let home = || Home::create_in(parent.path(), elsewhere.path()).unwrap();
+        let home = || Home::create_in(parent.path(), elsewhere.path(), PREFIX).unwrap();
         let left = |directory: &Path| fs::read_dir(directory).unwrap().count();
         let dropped = home();
         let [sandbox, temporary] = dropped.sandbox("gw0").unwrap();
@@ -199,10 +206,10 @@ mod tests {
         assert_eq!([parent.path(), elsewhere.path()].map(left), [0, 0]);
         let mut killed = home();
         killed.sandbox("gw0").unwrap();
-        sweep(parent.path());
+        sweep(parent.path(), PREFIX);
         assert_eq!([parent.path(), elsewhere.path()].map(left), [1, 1]);
         killed._lock = File::open("/dev/null").unwrap();
-        sweep(parent.path());
+        sweep(parent.path(), PREFIX);
         assert_eq!([parent.path(), elsewhere.path()].map(left), [0, 0]);
     }
 
@@ -212,7 +219,7 @@ mod tests {
         let file = parent.path().join("file");
         fs::write(&file, "").unwrap();
         for unusable in [Path::new("/nowhere"), parent.path(), &file] {
-            let home = Home::create_in(parent.path(), unusable).unwrap();
+            let home = Home::create_in(parent.path(), unusable, PREFIX).unwrap();
             assert_eq!(home.sandbox("gw0").unwrap()[1], home.path().join("gw0"));
             assert_eq!(
                 fs::read(home.path().join(LOCK)).unwrap(),
@@ -233,21 +240,40 @@ mod tests {
             if made {
                 fs::create_dir(&named).unwrap();
             }
-            sweep(parent.path());
+            sweep(parent.path(), PREFIX);
             assert!(!killed.exists() && !named.exists());
         }
     }
 
     #[test]
+    fn what_a_killed_process_that_is_no_executor_has_left_goes_with_the_next_of_its_kind() {
+        let parent = tempfile::tempdir().unwrap();
+        let proxy = || Home::create_for("proxy", parent.path()).unwrap();
+        let [alive, mut killed] = [proxy(), proxy()];
+        let is_there = |home: &Home| home.path().is_dir();
+        assert!(alive.path().file_name().unwrap().to_string_lossy().starts_with("seagull-proxy-"));
+        assert_eq!(fs::metadata(alive.path()).unwrap().permissions().mode() & 0o777, 0o700);
+        fs::create_dir(killed.path().join("copies")).unwrap();
+        killed._lock = File::open("/dev/null").unwrap();
+        sweep(parent.path(), PREFIX);
+        assert!(is_there(&alive) && is_there(&killed), "another kind's");
+        let next = proxy();
+        assert!(is_there(&alive) && !is_there(&killed) && is_there(&next));
+        let path = alive.path().to_owned();
+        drop(alive);
+        assert!(!path.exists());
+    }
+
+    #[test]
     fn only_the_homes_of_the_dead_are_swept() {
         let parent = tempfile::tempdir().unwrap();
-        let alive = Home::create_in(parent.path(), parent.path()).unwrap();
+        let alive = Home::create_in(parent.path(), parent.path(), PREFIX).unwrap();
         let dead = parent.path().join("seagull-abcdef");
         fs::create_dir_all(dead.join("gw3")).unwrap();
         fs::write(dead.join(LOCK), "").unwrap();
         let other = parent.path().join("seagull-notours");
         fs::create_dir(&other).unwrap();
-        sweep(parent.path());
+        sweep(parent.path(), PREFIX);
         assert!(alive.path().exists());
         assert!(!dead.exists());
         assert!(other.exists());
