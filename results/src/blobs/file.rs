@@ -6,6 +6,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
+use tempfile::NamedTempFile;
+
 use super::checked::Checked;
 use super::directory::{UNFINISHED, entries, remove_if_abandoned, unfinished};
 use super::key::Key;
@@ -42,6 +44,14 @@ impl FileStore {
         Err(Error::Store { store, doing, trouble: Trouble { why: Why::NoDirectory, said } })
     }
 
+    /// What goes wrong in the directory is the store's trouble, and may pass: it is full, say. No object is to blame.
+    fn trouble(&self, doing: &'static str) -> impl Fn(Error) -> Error + '_ {
+        move |error| {
+            let store = StoreUrl::File(self.directory.clone()).to_string();
+            Error::Store { store, doing, trouble: Trouble { why: Why::Busy, said: error.to_string() } }
+        }
+    }
+
     /// None for what is not there, in a store that is.
     fn there<T>(
         &self,
@@ -73,8 +83,9 @@ impl FileStore {
     fn write(&self, key: &Key, source: &mut dyn Read, bytes: u64, when: When) -> Result<Put, Error> {
         let path = self.path(key);
         let folder = path.parent().unwrap_or(&self.directory);
-        self.make(folder)?;
-        let mut file = unfinished(folder)?;
+        let trouble = self.trouble("put");
+        self.make(folder).map_err(&trouble)?;
+        let mut file = unfinished(folder).map_err(&trouble)?;
         let mut source = Checked::new(key, source, bytes);
         let mut piece = vec![0; PIECE];
         loop {
@@ -82,20 +93,14 @@ impl FileStore {
             if length == 0 {
                 break;
             }
-            file.write_all(&piece[..length]).map_err(Error::io(file.path()))?;
+            file.write_all(&piece[..length]).map_err(|error| trouble(Error::io(file.path())(error)))?;
         }
         source.finish()?;
         match when {
             When::Always => durable::persist(file, &path).map(|()| Put::Stored),
-            When::Absent => {
-                file.as_file().sync_all().map_err(Error::io(file.path()))?;
-                match file.persist_noclobber(&path) {
-                    Ok(_) => durable::sync_directory(folder).map(|()| Put::Stored),
-                    Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Ok(Put::Existed),
-                    Err(error) => Err(Error::io(&path)(error.error)),
-                }
-            }
+            When::Absent => persist_new(file, &path, folder),
         }
+        .map_err(&trouble)
     }
 
     /// Everything below a folder of the store; what writers that died have left is removed on the way.
@@ -122,6 +127,15 @@ impl FileStore {
         let path = entry.path();
         let key = path.strip_prefix(&self.directory).ok()?.to_str()?.parse().ok()?;
         Some((key, head(&entry.metadata().ok()?)))
+    }
+}
+
+fn persist_new(file: NamedTempFile, path: &Path, folder: &Path) -> Result<Put, Error> {
+    file.as_file().sync_all().map_err(Error::io(file.path()))?;
+    match file.persist_noclobber(path) {
+        Ok(_) => durable::sync_directory(folder).map(|()| Put::Stored),
+        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => Ok(Put::Existed),
+        Err(error) => Err(Error::io(path)(error.error)),
     }
 }
 
@@ -190,5 +204,20 @@ mod tests {
         assert!(store.head(&key).unwrap().is_none());
         assert_eq!((put().unwrap(), put().unwrap()), (Put::Stored, Put::Existed));
         store.delete(&key).and_then(|()| store.delete(&key)).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_takes_nothing_is_the_stores_trouble_and_no_objects() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = FileStore::open(directory.path()).unwrap();
+        let key = Key::Blob(crate::digest(b"x"));
+        let in_the_way = directory.path().join("blobs");
+        fs::write(&in_the_way, "").unwrap();
+        let error = store.put(&key, &mut &b"x"[..], 1, When::Absent).unwrap_err();
+        assert!(!error.is_of_one_object(), "all waits: {error}");
+        fs::remove_file(&in_the_way).unwrap();
+        let broken_off = store.put(&key, &mut &b"x"[..], 2, When::Absent).unwrap_err();
+        assert!(broken_off.is_of_one_object(), "{broken_off}");
+        assert_eq!(store.put(&key, &mut &b"x"[..], 1, When::Absent).unwrap(), Put::Stored);
     }
 }
