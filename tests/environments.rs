@@ -403,3 +403,31 @@ fn executors_elsewhere_show_services_the_runs_files_and_a_lost_one_leaves_nothin
     cluster.scheduler.signal(Signal::SIGTERM);
     cluster.suite.marked().all_gone_within(GUARDED);
 }
+
+#[test]
+fn a_secret_that_a_service_says_is_nowhere_in_what_is_told_and_kept() {
+    let Some(docker) = Docker::get() else { return };
+    // The service's own, and one of the run that it knows otherwise.
+    let saying = "echo knows $(cat /run/secrets/PW) and $(cat /told)";
+    let ends = format!("command = \"{saying}; exit 3\"");
+    let fails =
+        format!("command = \"sleep 1000\"\nready.command = \"true\"\nprepare = [\"{saying} >&2; exit 3\"]");
+    for how in [ends, fails] {
+        let toml = format!(
+            "[secrets]\nRUNS = \"env:RUNS\"\n[services.a]\nimage = \"{IMAGE}\"\nsecrets = {{ PW = \"env:PW\" }}\n\
+             files = {{ \"/told\" = \"told\" }}\n{how}\n[environment.default]\nservices = [\"a\"]\n"
+        );
+        let files =
+            [("seagull.toml", &*toml), ("test_a.py", "def test_x(): pass\n"), ("told", "tortoise99\n")];
+        let suite = Suite::of(&files);
+        let mut run = docker.seagull(&suite, &["run", "--slots", "1", "--output", "json"]);
+        let output = run.envs([("PW", "hunter2hunter2"), ("RUNS", "tortoise99")]).output().unwrap();
+        let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(told.contains("knows *** and ***"), "{told}");
+        let mut grep = Command::new("grep");
+        grep.args(["-rlaE", "hunter2|tortoise"]).arg(suite.path().join(".seagull"));
+        let kept = String::from_utf8(grep.output().unwrap().stdout).unwrap();
+        assert!(kept.is_empty() && !told.contains("hunter2") && !told.contains("tortoise"), "{kept}{told}");
+        assert_eq!(docker.objects(&suite), [""; 0]);
+    }
+}

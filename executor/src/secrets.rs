@@ -43,6 +43,12 @@ impl Secrets {
         Secrets { variables, hidden }
     }
 
+    /// These, and those of services that are there: who starts one says which is not.
+    pub fn with<'a>(&self, sources: impl Iterator<Item = (&'a String, &'a SecretSource)>) -> Secrets {
+        let more = sources.filter_map(|(name, source)| Some((name.clone(), value(source).ok()?)));
+        Secrets::of(self.variables.iter().cloned().chain(more).collect())
+    }
+
     /// What tests have.
     pub fn variables(&self) -> &[(String, String)] {
         &self.variables

@@ -190,11 +190,21 @@ pub(super) async fn lodge(shared: &Shared, wanted: Wanted, begun: &mut Begun) ->
         }
     };
     let services = match definition {
-        Some(definition) => Some(services(shared, context, definition, &wanted.name, begun).await?),
+        Some(definition) => {
+            let wanted = docker::Wanted {
+                definition: Arc::new(definition),
+                run: context.spec.id.clone(),
+                secrets: secrets.clone(),
+                name: wanted.name.clone(),
+                files: context.clone(),
+                hold: context.spec.hold_ms.map(Duration::from_millis),
+            };
+            Some(services(shared, wanted, begun).await?)
+        }
         None => None,
     };
     let held = &begun.held;
-    let contained = held.as_ref().filter(|_| in_image).map(|held| held.contained(secrets.clone()));
+    let contained = held.as_ref().filter(|_| in_image).map(Held::contained);
     let holder = held.as_ref().and_then(Held::holder);
     let given = Given { secrets, prepared, services, contained, holder };
     let name = wanted.name.clone();
@@ -208,17 +218,7 @@ fn needed(context: &Context, wanted: &Wanted) -> Result<Option<Definition>, Stri
 }
 
 /// What its tests need is up before it starts.
-async fn services(
-    shared: &Shared,
-    context: &Arc<Context>,
-    definition: Definition,
-    name: &str,
-    begun: &mut Begun,
-) -> Result<Services, String> {
-    let (run, name) = (context.spec.id.clone(), name.to_owned());
-    let (definition, files) = (Arc::new(definition), context.clone());
-    let hold = context.spec.hold_ms.map(Duration::from_millis);
-    let wanted = docker::Wanted { definition, run, name, files, hold };
+async fn services(shared: &Shared, wanted: docker::Wanted, begun: &mut Begun) -> Result<Services, String> {
     begun.awaits = Awaits::Engine;
     let sandbox = shared.keeper.hold(wanted).await;
     begun.awaits = Awaits::Services;

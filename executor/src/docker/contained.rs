@@ -202,7 +202,7 @@ impl Attendant {
         if let Err(error) = ended {
             return Exit::of(End::SandboxLost(error.to_string()));
         }
-        let said = self.engine.last_lines(&self.name, LINES).await;
+        let said = self.engine.end_of_log(&self.name, LINES).await;
         let said = said.trim_end();
         let (before, last) = said.rsplit_once('\n').unwrap_or(("", said));
         if let Ok(exit) = serde_json::from_str(last) {

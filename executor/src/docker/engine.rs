@@ -24,12 +24,14 @@ use bollard::query_parameters::{
     CreateContainerOptions, CreateImageOptions, InspectContainerOptions, KillContainerOptions, LogsOptions,
     WaitContainerOptions,
 };
+use seagull_domain::Definition;
 use tokio::sync::{OnceCell, RwLock};
 use tokio_stream::{Stream, StreamExt};
 
 use super::credentials;
 use super::error::Error;
 use super::hint::NO_SOCKET;
+use crate::secrets::Secrets;
 
 /// Where an engine is if nothing says otherwise.
 const SOCKET: &str = "unix:///var/run/docker.sock";
@@ -48,6 +50,8 @@ pub struct Engine {
     making: Arc<RwLock<bool>>,
     /// How many cores it has, in billionths, once it was asked.
     cores: Arc<OnceCell<Option<i64>>>,
+    /// What nobody is told of what services say.
+    hidden: Arc<Secrets>,
 }
 
 /// What a container is, as far as anybody asks.
@@ -96,7 +100,18 @@ impl Engine {
         }
         let docker = Docker::connect_with_unix_defaults().map_err(|error| unreachable(said(&error)))?;
         let docker = docker.negotiate_version().await.map_err(|error| unreachable(said(&error)))?;
-        Ok(Engine { docker, making: Arc::new(RwLock::new(true)), cores: Arc::default() })
+        Ok(Engine {
+            docker,
+            making: Arc::new(RwLock::new(true)),
+            cores: Arc::default(),
+            hidden: Arc::default(),
+        })
+    }
+
+    /// The same, which tells what services say without these secrets, nor those of the services.
+    pub fn hiding(self, secrets: &Secrets, definition: &Definition) -> Engine {
+        let of_services = definition.services.values().flat_map(|service| &service.secrets);
+        Engine { hidden: Arc::new(secrets.with(of_services)), ..self }
     }
 
     /// `20.10.24 (API 1.41)`.
@@ -302,7 +317,7 @@ impl Engine {
             said.drain(..cut);
         };
         let code = self.run_in(container, (command, None), env, hear).await?;
-        Ok(Ran { code, said })
+        Ok(Ran { code, said: self.hidden.hidden_in(said) })
     }
 
     /// The same in a directory there, if that is not the container's; its exit code. `hear` has what it says.
@@ -350,8 +365,13 @@ impl Engine {
         pieces.map(move |piece| piece.map_err(&what))
     }
 
-    /// The last lines of a container; none where they cannot be read.
+    /// The last lines of a service; none where they cannot be read.
     pub async fn last_lines(&self, container: &str, lines: usize) -> String {
+        self.hidden.hidden_in(self.end_of_log(container, lines).await)
+    }
+
+    /// The same of any container, to the letter.
+    pub(super) async fn end_of_log(&self, container: &str, lines: usize) -> String {
         let mut pieces = self.log(container, Some(lines), false);
         let mut text = String::new();
         while let Some(Ok(piece)) = pieces.next().await {

@@ -75,6 +75,8 @@ pub struct Keeper {
 pub struct Wanted {
     pub definition: Arc<Definition>,
     pub run: RunId,
+    /// Those of the run.
+    pub secrets: Arc<Secrets>,
     /// What no other sandbox of this process has.
     pub name: String,
     /// What stays as long as anything that is shown of the run's files.
@@ -116,7 +118,7 @@ impl Keeper {
 
     /// A sandbox that is to start.
     pub async fn hold(self: &Arc<Self>, wanted: Wanted) -> Result<Held, Error> {
-        let engine = self.engine().await?;
+        let engine = self.engine().await?.hiding(&wanted.secrets, &wanted.definition);
         let site = self.guarded().await?;
         let mut labels = self.labels(&site, &wanted.definition, &wanted.name);
         let stays = if let Some(lasts) = wanted.hold.filter(|_| wanted.definition.has_own_services()) {
@@ -337,7 +339,7 @@ impl Held {
         let around: String = beside.values().map(|neighbour| format!(" {}", neighbour.container)).collect();
         let key = Key { run, definition: format!("{written} {place}{around}") };
         let (keeper, part) = (&self.keeper, Arc::new(part));
-        let engine = Engine::connect().await?;
+        let engine = Engine::connect().await?.hiding(&self.wanted.secrets, &part);
         let start = || {
             let name = format!("shared-{:06}", keeper.shared.fetch_add(1, Ordering::Relaxed) + 1);
             let labels = keeper.labels(&self.site, &part, &name);
@@ -360,11 +362,12 @@ impl Held {
     }
 
     /// Where its tests run, once its services are up.
-    pub fn contained(&self, secrets: Arc<Secrets>) -> Contained {
+    pub fn contained(&self) -> Contained {
         let (engine, definition) = (self.engine.clone(), self.wanted.definition.clone());
         // A tree is named without links.
         let state = &self.keeper.state;
         let hidden = state.canonicalize().unwrap_or_else(|_| state.clone());
+        let secrets = self.wanted.secrets.clone();
         Contained { engine, definition, labels: self.labels.clone(), secrets, hidden }
     }
 

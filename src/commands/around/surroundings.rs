@@ -61,7 +61,7 @@ impl Surroundings {
         let definition = Arc::new(definition);
         let site = Site::open(state)?;
         let work = site.work_on(&definition.name)?;
-        let engine = Engine::connect().await?;
+        let engine = Engine::connect().await?.hiding(&Secrets::default(), &definition);
         let labels = up::labels(&site, &definition, now() + hold.unwrap_or(LEASE).as_secs().max(1))?;
         let guard = Guard::start(&labels.lock, &labels.owner, labels.lease, None);
         let guard = guard.context("the guard of the services cannot be started")?;

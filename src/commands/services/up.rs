@@ -12,6 +12,7 @@ use seagull_executor::docker::{
     self, Beside, Engine, Going, Guard, Kind, Labels, Object, Progress, Reach, Sandbox, Start, digest,
     discard, terminate,
 };
+use seagull_executor::secrets::Secrets;
 use serde_json::json;
 
 use super::site::{Site, now};
@@ -31,7 +32,7 @@ pub async fn run(args: &cli::Up) -> anyhow::Result<u8> {
     let place = place()?;
     let definition = definition(&place, &args.named)?;
     let mut signals = Signals::new()?;
-    let engine = Engine::connect().await?;
+    let engine = Engine::connect().await?.hiding(&Secrets::default(), &definition);
     let site = Site::open(&State::open(args.named.state.state.as_deref(), &place)?)?;
     let _work = site.work_on(&definition.name)?;
     if let Some(sandbox) = standing(&engine, &site, &definition).await? {
