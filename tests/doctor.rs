@@ -309,3 +309,21 @@ fn an_engine_is_looked_for_only_where_services_need_one() {
     let at = |check: &str| said.find(check).unwrap_or_else(|| panic!("no {check}: {said}"));
     assert!(at(" docker ") < at(" framework "), "what nothing runs without is looked for first: {said}");
 }
+
+#[test]
+fn what_waits_for_memory_that_this_machine_does_not_have_is_said_at_once() {
+    let suite = Suite::of(&[("test_a.py", GOOD)]);
+    let service = "[artifact]\nroot = '.'\n[services.a]\nimage = 'x'\nmemory = '90000GiB'\n";
+    let of = |environment: &str| format!("{service}[environment.{environment}]\nservices = ['a']\n");
+    let expected = |name: &str| format!("environment {name} needs 87.9 TiB of memory, with its services");
+    suite.write("seagull.toml", &of("e"));
+    let steps = steps(&suite, &[], 1);
+    let problem = step(&steps, "memory", "problem");
+    assert!(problem["message"].as_str().unwrap().starts_with(&expected("e")), "{problem}");
+    assert!(problem["hint"].as_str().unwrap().starts_with("[environment.e] memory"), "{problem}");
+    assert!(steps.iter().all(|(check, _)| check != "discovery"), "{steps:#?}");
+    suite.write("seagull.toml", &of("default"));
+    let output = suite.seagull(&["plan"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains(&expected("default")), "{said}");
+}

@@ -15,7 +15,7 @@ use super::trial::{self, Trial};
 use crate::again::{quoted, quoted_word};
 use crate::cli;
 use crate::commands::health;
-use crate::commands::run::spec;
+use crate::commands::run::{fits_here, spec};
 use crate::errors::HINT;
 use crate::framework;
 use crate::fresh;
@@ -47,6 +47,12 @@ pub(super) async fn examine(
         Ok(spec) => spec,
         Err(error) => return findings.tell(Finding::error("options", &error)),
     };
+    // What waits for memory that is not here would wait for ever.
+    if let Err(error) = fits_here(&spec.suite, spec.suite.numbers()) {
+        let problem = Finding::error("memory", &error);
+        let elsewhere = run.at.scheduler.is_some();
+        return findings.tell(if elsewhere { problem.at_most_a_warning() } else { problem });
+    }
     let suite = Suite { by_hand: by_hand(&spec, place, ground.prepared.as_ref()), spec, ground };
     let Some(first) = suite.discover(findings).await? else { return Ok(()) };
     suite.history(&first, findings)?;

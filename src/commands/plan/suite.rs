@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use seagull_binpacker::Risk;
-use seagull_domain::{RunSpec, Workspace};
+use seagull_domain::{EnvironmentNumber, RunSpec, Workspace};
 use seagull_results::{History, Lineage, Setups};
 use seagull_scheduler::Costs;
 
@@ -11,7 +11,7 @@ use super::Named;
 use crate::cli;
 use crate::commands::doctor::trial;
 use crate::commands::health;
-use crate::commands::run::{paths, spec};
+use crate::commands::run::{fits_here, paths, spec};
 use crate::duration::millis;
 use crate::errors::{say, usage, warn};
 use crate::fresh;
@@ -35,6 +35,8 @@ pub async fn problem(args: &cli::Plan) -> anyhow::Result<Named> {
     let workspace = Workspace::InPlace { directory, content: String::new() };
     let files = spec::Files { workspace, rev: String::new(), settings, version: None, built: None };
     let spec = spec::build(&run, &place, files)?;
+    // It is there that tests are discovered: what else there is may be for other machines.
+    fits_here(&spec.suite, std::iter::once(EnvironmentNumber::default()))?;
     let home = tempfile::Builder::new().prefix("seagull-plan-").tempdir()?;
     let only = RunSpec { id: fresh::run_id()?, select: vec![NOTHING.to_owned()], ..spec.clone() };
     let trial = trial::run(only, LIMIT, home.path(), &state.directory).await?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use seagull_domain::{Framework, RunId, RunSpec, Suite, Workspace};
+use seagull_domain::{EnvironmentNumber, Framework, RunId, RunSpec, Suite, Workspace};
 use seagull_executor::artifact::{Cache, Pinned};
 use seagull_executor::setup::Tell;
 use seagull_executor::{Executor, machine};
@@ -36,7 +36,7 @@ const LEAVING: Duration = Duration::from_secs(60);
 pub async fn run(mut start: Start) -> anyhow::Result<u8> {
     let looked = look(&start)?;
     let (mut spec, _archive) = done!(start.unless_interrupted(looked).await);
-    fits_here(&spec.suite)?;
+    fits_here(&spec.suite, spec.suite.numbers())?;
     let run = id(&spec);
     let token = fresh::token()?;
     let mut server = serve(&start, &run, token.clone())?;
@@ -237,9 +237,10 @@ fn execute(start: &Start, channel: Channel, token: Token, tell: Tell) -> anyhow:
 }
 
 /// Nothing that has to wait for more memory than this machine has is begun.
-fn fits_here(suite: &Suite) -> anyhow::Result<()> {
-    let capacity = machine::capacity();
-    for (number, size) in suite.numbers().zip(suite.sizes()) {
+pub fn fits_here(suite: &Suite, environments: impl Iterator<Item = EnvironmentNumber>) -> anyhow::Result<()> {
+    let (capacity, sizes) = (machine::capacity(), suite.sizes());
+    for number in environments {
+        let size = sizes.get(usize::from(number.0)).copied().unwrap_or_default();
         let (needs, name) = (size.ordinary.and(size.shared), suite.name_of(number).unwrap_or_default());
         if !capacity.hold(needs) {
             return Err(usage(format!(

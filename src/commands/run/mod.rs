@@ -14,6 +14,7 @@ pub(super) mod spec;
 
 use std::path::PathBuf;
 
+pub use embedded::fits_here;
 pub use follow::{End, Interrupt, Session, follow};
 pub use screen::Screen;
 use seagull_domain::{NotPassed, RunId, RunSpec, Workspace};
