@@ -310,6 +310,20 @@ fn what_a_service_is_once_it_is_prepared_is_saved_and_is_what_the_next_begins_wi
     assert_eq!((docker.objects(&suite).len(), docker.templates(&suite)), (0, 0));
 }
 
+#[test]
+fn what_the_doctor_makes_a_template_of_is_the_suites() {
+    let Some(docker) = Docker::get() else { return };
+    let settings = SAVED.replace("[environment.kept]", "[artifact]\nroot = \".\"\n[environment.default]");
+    let suite = suite(&settings);
+    suite.write("kept.py", KEPT);
+    suite.write("test_a.py", "def test_x(): pass\n");
+    let run = |arguments: &[&str]| docker.seagull(&suite, arguments).output().unwrap();
+    let doctor = run(&["doctor"]);
+    assert_eq!(doctor.status.code(), Some(0), "{}", text(&doctor.stdout));
+    assert_eq!((docker.objects(&suite), docker.templates(&suite)), (Vec::new(), 1));
+    assert_eq!(said(&run(&["services", "templates", "--remove"]), 0), "1 template removed\n");
+}
+
 /// What is asked while a template is made.
 const SAVING: [Question; 4] =
     [("POST", "/stop"), ("PUT", "/archive"), ("GET", "/archive"), ("POST", "/commit")];

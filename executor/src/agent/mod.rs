@@ -67,7 +67,7 @@ pub struct Options {
     pub labels: BTreeMap<String, String>,
     /// Artifacts and framework caches are kept here.
     pub state: PathBuf,
-    /// The state directory whose setups are used, if it is another.
+    /// The state directory whose setups and templates are used, if it is another.
     pub setups: Option<PathBuf>,
     pub tell: Tell,
     pub channel: Channel,
@@ -157,7 +157,7 @@ impl Agent {
         let (sandboxes, home) = (Arc::new(sandboxes), Arc::new(home));
         let tell = options.tell;
         let of = KeeperOptions {
-            state: options.state.clone(),
+            state: setups.clone(),
             home: home.path().to_owned(),
             boot: boot.to_string(),
             image_bytes: options.image_bytes,
