@@ -118,9 +118,9 @@ impl Error {
             }
             Error::Ended { service, how, .. } => {
                 let own = "user, capabilities, tmpfs and memory say what it may use";
-                (how, Some(format!("[services.{service}] {own}")))
+                (how, exceeded(service, how).or_else(|| Some(format!("[services.{service}] {own}"))))
             }
-            Error::Gone { how, .. } => (how, None),
+            Error::Gone { service, how, .. } => (how, exceeded(service, how)),
             Error::Line { service, be, said, .. } => {
                 (said, Some(format!("[services.{service}] {} has the line", be.key())))
             }
@@ -133,6 +133,12 @@ impl Error {
 }
 
 impl std::error::Error for Error {}
+
+/// What sets the limit that a service was over, if that is how it ended.
+fn exceeded(service: &str, how: &str) -> Option<String> {
+    let is_over = |limit: &&&str| how.contains(&format!("over its {limit} limit"));
+    ["memory", "disk"].iter().find(is_over).map(|limit| format!("[services.{service}] {limit} sets it"))
+}
 
 fn seconds(duration: Duration) -> String {
     match duration.subsec_millis() {
@@ -188,6 +194,19 @@ mod tests {
             let text = Error::Line { service, be, line, how, said }.to_string();
             assert!(text.starts_with(&format!("pg cannot be {be}: \"createdb app\" ends with 1;")), "{text}");
             assert!(text.ends_with(&format!("\nhint: [services.pg] {expected} has the line")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_service_over_a_limit_is_told_what_sets_it() {
+        for (limit, other) in [("memory", "disk"), ("disk", "memory")] {
+            let how = format!("it was killed over its {limit} limit of 32 MiB");
+            let [service, log] = ["pg", ""].map(str::to_owned);
+            let ended = Error::Ended { service: service.clone(), how: how.clone(), log: log.clone() };
+            for text in [ended.to_string(), Error::Gone { service, how, log }.to_string()] {
+                assert!(text.ends_with(&format!("\nhint: [services.pg] {limit} sets it")), "{text}");
+                assert!(!text.contains(other), "{text}");
+            }
         }
     }
 }

@@ -64,16 +64,21 @@ pub async fn end_of(
     let seen = engine.inspect(container).await.ok();
     let code = code.or(seen.as_ref().and_then(|seen| seen.code));
     let how = if seen.is_some_and(|seen| seen.out_of_memory) {
-        "it was killed over its memory limit".to_owned()
+        format!("it was killed over its memory limit{}", of(service))
     } else if let Some(how) = disk::killed(engine, container, &service.limits).await {
         how
     } else if code == Some(KILLED) && service.limits.memory_kib.is_some() {
         // The engine hears of the kernel's kill by an event that may come after the end, or never.
-        format!("it was killed (exit code {KILLED}), probably over its memory limit")
+        format!("it was killed (exit code {KILLED}), probably over its memory limit{}", of(service))
     } else {
         code.map_or("it is not there any more".to_owned(), |code| format!("exit code {code}"))
     };
     (how, engine.last_lines(container, LINES).await)
+}
+
+/// Its memory limit, if it is its own.
+fn of(service: &Service) -> String {
+    service.limits.memory_kib.map_or(String::new(), |kib| format!(" of {} MiB", kib >> 10))
 }
 
 /// Asks until it is ready; `awaited` has why it is not.
