@@ -315,7 +315,7 @@ fn what_waits_for_memory_that_this_machine_does_not_have_is_said_at_once() {
     let suite = Suite::of(&[("test_a.py", GOOD)]);
     let service = "[artifact]\nroot = '.'\n[services.a]\nimage = 'x'\nmemory = '90000GiB'\n";
     let of = |environment: &str| format!("{service}[environment.{environment}]\nservices = ['a']\n");
-    let expected = |name: &str| format!("environment {name} needs 87.9 TiB of memory, with its services");
+    let expected = |name: &str| format!("environment {name} needs 87 TiB of memory, with its services");
     suite.write("seagull.toml", &of("e"));
     let steps = steps(&suite, &[], 1);
     let problem = step(&steps, "memory", "problem");
