@@ -1,12 +1,12 @@
 //! What a worker lives in: the one interface of all sandboxes.
 #![expect(clippy::disallowed_methods, reason = "a shell: what lives in a sandbox has a task of its own")]
 
-mod abandoned;
 mod children;
 mod environment;
 mod exit;
 mod home;
 mod process;
+mod survivors;
 
 use std::ffi::OsString;
 use std::io;

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::abandoned::kill_abandoned;
+use super::survivors::kill_survivors;
 use crate::remove::{remove_tree, remove_trees};
 
 const PREFIX: &str = "seagull-";
@@ -142,7 +142,7 @@ impl<'a> Abandoned<'a> {
 
     fn kill_processes(&self) {
         let temporary = self.temporary.as_deref().unwrap_or(self.home);
-        kill_abandoned(&[self.home, temporary]);
+        kill_survivors(&[self.home, temporary]);
     }
 
     fn remove(&self) -> bool {

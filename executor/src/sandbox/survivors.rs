@@ -14,15 +14,15 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Kills all processes in whose environment something is in one of these directories, which a dead executor had,
 /// unless a supervisor is still there, which does so itself.
-pub(super) fn kill_abandoned(directories: &[&Path]) {
-    kill_tree(&mut Abandoned { directories }, PATIENCE);
+pub(super) fn kill_survivors(directories: &[&Path]) {
+    kill_tree(&mut Survivors { directories }, PATIENCE);
 }
 
-struct Abandoned<'a> {
+struct Survivors<'a> {
     directories: &'a [&'a Path],
 }
 
-impl Abandoned<'_> {
+impl Survivors<'_> {
     fn is_named_in(&self, environment: &[u8]) -> bool {
         let values = environment.split(|byte| *byte == 0).filter_map(|variable| {
             let end = variable.iter().position(|byte| *byte == b'=')?;
@@ -42,7 +42,7 @@ impl Abandoned<'_> {
     }
 }
 
-impl Tree for Abandoned<'_> {
+impl Tree for Survivors<'_> {
     fn roots(&self, table: &[Process]) -> Vec<i32> {
         let read = |pid: i32, file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
         let own = std::process::id();
@@ -65,18 +65,18 @@ mod tests {
     #[test]
     fn it_is_known_by_a_path_in_the_directory_and_a_supervisor_by_its_words() {
         let directories = [Path::new("/tmp/seagull-abcdef")];
-        let abandoned = Abandoned { directories: &directories };
-        assert!(abandoned.is_named_in(b"PATH=/bin\0TMPDIR=/tmp/seagull-abcdef/gw0/tmp\0"));
+        let survivors = Survivors { directories: &directories };
+        assert!(survivors.is_named_in(b"PATH=/bin\0TMPDIR=/tmp/seagull-abcdef/gw0/tmp\0"));
         for other in [
             &b""[..],
             b"TMPDIR=/tmp/seagull-abcdefg/tmp\0",
             b"TMPDIR=/tmp/seagull-abcdef\0",
             b"/tmp/seagull-abcdef/x",
         ] {
-            assert!(!abandoned.is_named_in(other), "{other:?}");
+            assert!(!survivors.is_named_in(other), "{other:?}");
         }
         let words = b"seagull\0supervise\0--directory\0/d\0--home\0/tmp/seagull-abcdef\0--cwd\0/\0--\0true\0";
-        assert!(abandoned.is_supervisor(words));
-        assert!(!abandoned.is_supervisor(b"ls\0/tmp/seagull-abcdef\0"));
+        assert!(survivors.is_supervisor(words));
+        assert!(!survivors.is_supervisor(b"ls\0/tmp/seagull-abcdef\0"));
     }
 }
