@@ -174,7 +174,7 @@ impl Archive {
 }
 
 /// The facts of a stream that is read from somewhere, which is called so in errors.
-pub fn facts(from: impl Read + Send + 'static, name: PathBuf) -> ArchivedFacts {
+pub(crate) fn facts(from: impl Read + Send + 'static, name: PathBuf) -> ArchivedFacts {
     let lines = BufReader::with_capacity(BUFFER, from).split(b'\n').zip(1..);
     Box::new(lines.map(move |(bytes, line)| {
         let bytes = bytes.map_err(|error| error.downcast().unwrap_or_else(Error::io(&name)))?;

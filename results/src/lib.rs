@@ -30,7 +30,7 @@ mod setups;
 mod shrinkage;
 mod timing;
 
-pub use archive::{Archive, Archived, ArchivedFacts, Draft, facts, stored_facts};
+pub use archive::{Archive, Archived, ArchivedFacts, Draft, stored_facts};
 pub use attached::{Attached, SMALL_BYTES};
 pub use attachment::{ATTACHMENT, pack_attachment, unpack_attachment};
 pub use blobs::{

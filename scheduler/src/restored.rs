@@ -2,7 +2,7 @@
 //! what the scheduler that ended them has left, here or in the store; nothing of them is executed again.
 #![expect(clippy::disallowed_methods, reason = "a shell: the store is asked of several runs at a time")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -104,12 +104,11 @@ impl Copy<'_> {
     }
 
     fn bring(&self, run: &RunId, remote: &Arc<Remote>) -> Result<(), String> {
-        let key = Key::Stream(run.clone());
-        let at = remote.written_at(&key).map_err(said)?.ok_or("it is gone")?;
+        let at = remote.written_at(&Key::Stream(run.clone())).map_err(said)?.ok_or("it is gone")?;
         let first = self.first(run).ok_or("what is here of it cannot be read")?;
         let mut draft = self.archive.draft(run).map_err(said)?;
         let (mut is_first, mut is_last, mut manifest) = (true, false, None);
-        for fact in seagull_results::facts(remote.read(&key), PathBuf::from(key.to_string())) {
+        for fact in remote.facts(run) {
             let (seq, body) = fact.map_err(said)?;
             if std::mem::take(&mut is_first) && submitted(seq, &body).as_ref() != Some(&first) {
                 return Err("it is another one".to_owned());

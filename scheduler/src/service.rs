@@ -150,12 +150,12 @@ impl Service {
     /// The facts of an ended run after a number, from the store; None where it has no such run.
     pub fn stored_facts(&self, run: &RunId, after: Seq) -> Result<Option<ArchivedFacts>, Unread> {
         let Some(remote) = &self.remote else { return Ok(None) };
-        let key = Key::Stream(run.clone());
-        if !remote.contains(&key)? {
+        if !remote.contains(&Key::Stream(run.clone()))? {
             return Ok(None);
         }
-        let facts = seagull_results::facts(remote.read(&key), PathBuf::from(key.to_string()));
-        Ok(Some(Box::new(facts.filter(move |fact| fact.as_ref().map_or(true, |(seq, _)| *seq > after)))))
+        Ok(Some(Box::new(
+            remote.facts(run).filter(move |fact| fact.as_ref().map_or(true, |(seq, _)| *seq > after)),
+        )))
     }
 
     /// What a run that is archived was submitted as.

@@ -19,7 +19,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::hash::Hash;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -34,6 +34,7 @@ pub use self::spool::{Arrived, FRESH};
 pub use self::store::{Body, Head, Method, Presigned, Put, Store, When, open};
 pub use self::trouble::{Trouble, Why};
 pub use self::url::{InvalidUrl, StoreUrl};
+use crate::archive::{ArchivedFacts, facts};
 use crate::packed::{self, Damaged, Table};
 use crate::{Class, Error};
 
@@ -161,6 +162,12 @@ impl Remote {
     /// All text of a packed log or stream, read as it is asked for.
     pub fn read(self: &Arc<Self>, key: &Key) -> impl Read + Send + use<> {
         Text { remote: self.clone(), key: key.clone(), offset: 0 }
+    }
+
+    /// The facts of an ended run, read likewise.
+    pub fn facts(self: &Arc<Self>, run: &RunId) -> ArchivedFacts {
+        let key = Key::Stream(run.clone());
+        facts(self.read(&key), PathBuf::from(key.to_string()))
     }
 
     /// A piece of a packed log's text; None where there is no such log.
