@@ -118,8 +118,7 @@ fn find(directory: &Path, found: &mut Vec<PathBuf>, packed: &mut Vec<PathBuf>) -
         if kind.is_file() && is_called_packed(&path) {
             packed.push(path.clone());
         }
-        has_reports |=
-            kind.is_file() && path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("xml"));
+        has_reports |= kind.is_file() && Report::is_called_one(&path);
     }
     if has_reports {
         found.push(directory.to_owned());
@@ -136,9 +135,7 @@ fn written(path: &Path) -> u64 {
     match fs::read_dir(path) {
         Ok(entries) => {
             let files = entries.flatten().map(|entry| entry.path());
-            let reports = files.filter(|path| {
-                path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("xml"))
-            });
+            let reports = files.filter(|path| Report::is_called_one(path));
             reports.filter_map(|path| of(&path)).max().unwrap_or_default()
         }
         Err(_) => of(path).unwrap_or_default(),

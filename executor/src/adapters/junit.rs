@@ -42,6 +42,11 @@ pub struct Case {
 }
 
 impl Report {
+    /// Whether a file in a directory of reports is one, by its name.
+    pub fn is_called_one(path: &Path) -> bool {
+        path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("xml"))
+    }
+
     /// Reads a file, or all `.xml` files of a directory; `id`: how its testcases are called. What is not there says nothing.
     pub fn read(path: &Path, id: &str, text_limit: usize) -> Report {
         let mut report = Report::default();
@@ -115,10 +120,7 @@ impl Report {
 fn files(path: &Path) -> Vec<PathBuf> {
     let Ok(entries) = path.read_dir() else { return vec![path.to_owned()] };
     let paths = entries.flatten().map(|entry| entry.path());
-    let mut files: Vec<_> = paths
-        .filter(|path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("xml")))
-        .take(FILES)
-        .collect();
+    let mut files: Vec<_> = paths.filter(|path| Report::is_called_one(path)).take(FILES).collect();
     files.sort();
     files
 }

@@ -38,8 +38,8 @@ pub struct Trial {
 }
 
 /// Runs to the end, or until so much time has passed since the tests were known. Its state is kept in a new directory
-/// in `home`; `setups` is the state directory whose setups and templates it
-/// uses.
+/// in `home`; `setups` is the state directory whose setups and
+/// templates it uses.
 pub async fn run(spec: RunSpec, limit: Duration, home: &Path, setups: &Path) -> anyhow::Result<Trial> {
     let state = State { directory: home.join(spec.id.as_str()) };
     let token = fresh::token()?;
