@@ -68,7 +68,7 @@ pub(crate) fn make(
     manifest.warnings.extend(timings.calibration.warning());
     let prediction = seagull_results::predict(&manifest, &timings);
     let environments = placed(&manifest, spec)?;
-    if spec.arguments.is_empty() && spec.select.is_empty() {
+    if spec.arguments.is_empty() && manifest.len() == found.len() {
         warn_of_unused(spec, &environments, &mut manifest);
     }
     let digest = store_manifest(service, &manifest)?;
