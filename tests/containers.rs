@@ -171,17 +171,18 @@ fn a_test_that_takes_too_much_memory_is_told_so_also_where_a_child_of_it_does() 
     let Some(docker) = Docker::get() else { return };
     let test = "import subprocess, sys, time\ndef test_itself():\n    taken = bytearray(400 << 20)\n\
                 def test_child():\n    subprocess.run([sys.executable, '-c', 'x = bytearray(400 << 20)'])\n    time.sleep(60)\n\
+                def test_of_a_child():\n    subprocess.run([sys.executable, '-c', 'x = bytearray(400 << 20)'], check=True)\n\
                 def test_modest():\n    pass\n\
                 def test_once_more():\n    taken = bytearray(120 << 20)\n";
     let suite = suite(&[("tests/db/test_a.py", test)]);
     let finished = run(&docker, &suite, &["--slots", "1", "tests"]);
-    finished.expect_counts(100, &[("failed", 2), ("passed", 2)]);
-    for test in ["test_child", "test_itself"] {
+    finished.expect_counts(100, &[("failed", 3), ("passed", 2)]);
+    for test in ["test_child", "test_of_a_child", "test_itself"] {
         let result = finished.result(&format!("tests/db/test_a.py::{test}"));
         assert_eq!(result["cause"], "over its memory limit", "{result}");
     }
     let said = finished.all("test_finished").iter().map(|event| event.to_string()).collect::<String>();
-    assert_eq!(said.matches("first_memory_kill").count(), 3, "{said}");
+    assert_eq!(said.matches("first_memory_kill").count(), 4, "{said}");
     assert!(said.contains("over its memory limit of 96 MiB: killed, with a peak of 9"), "{said}");
     assert!(said.contains("limit of 192 MiB, twice what is set: killed, with a peak of 19"), "{said}");
     assert!(said.contains("[environment.db] memory sets it"), "{said}");

@@ -3,6 +3,7 @@
 
 mod around;
 mod attachments;
+mod bounds;
 mod branches;
 mod changed;
 mod chaos;

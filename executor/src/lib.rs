@@ -3,6 +3,7 @@
 pub mod adapters;
 mod agent;
 pub mod artifact;
+pub mod control_groups;
 pub mod docker;
 mod http;
 pub mod interpreter;

@@ -11,9 +11,12 @@ mod survivors;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
+use seagull_domain::{Limits, Used};
 use tokio::sync::{mpsc, watch};
 
+use crate::control_groups::Group;
 pub use children::Children;
 pub use environment::environment;
 pub use exit::{End, Exit, Left, OutOfMemory, Usage};
@@ -38,6 +41,8 @@ pub struct Spec {
     pub shared: Option<PathBuf>,
     /// What the command works on, with `cwd` in it. All that is reached from inside has the same path there.
     pub tree: PathBuf,
+    /// What it may take on this machine, where that is bounded.
+    pub bounds: Option<Limits>,
 }
 
 /// Starts sandboxes of one kind.
@@ -52,6 +57,38 @@ pub trait Sandbox: Send + Sync {
 pub struct Handle {
     orders: mpsc::UnboundedSender<Order>,
     exit: watch::Receiver<Option<Exit>>,
+    meter: Meter,
+}
+
+/// Tells what all that is in a sandbox has taken so far, where that is counted.
+#[derive(Debug, Clone, Default)]
+pub struct Meter(Arc<OnceLock<Group>>);
+
+impl Meter {
+    /// It is counted by this group, if there is any.
+    pub(crate) fn set(&self, group: Group) {
+        if !group.directories().is_empty() {
+            let _ = self.0.set(group);
+        }
+    }
+
+    /// Nothing once the sandbox is gone.
+    pub fn read(&self) -> Option<Used> {
+        self.0.get()?.used()
+    }
+
+    /// Whether the kernel has killed something of it for want of memory.
+    pub fn was_out_of_memory(&self) -> bool {
+        self.0.get().is_some_and(Group::was_out_of_memory)
+    }
+
+    /// What it has taken, by how it ended; nothing where that says nothing.
+    pub fn at_end(&self, exit: &Exit) -> Option<Used> {
+        let Usage { user_seconds, system_seconds, peak_bytes } = exit.usage;
+        let cpu_us = ((user_seconds + system_seconds) * 1e6) as u64;
+        self.0.get().filter(|_| peak_bytes > 0)?;
+        Some(Used { cpu_us, peak_kib: peak_bytes / 1024, whole: true })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,13 +101,18 @@ pub(crate) enum Order {
 impl Handle {
     /// Of what somebody attends to until its end, by the orders that come; when no more can, nobody wants it.
     pub(crate) fn attended<A: Future<Output = Exit> + Send + 'static>(
+        meter: Meter,
         attend: impl FnOnce(mpsc::UnboundedReceiver<Order>) -> A,
     ) -> Handle {
         let (orders, receiver) = mpsc::unbounded_channel();
         let (sender, exit) = watch::channel(None);
         let attended = attend(receiver);
         tokio::spawn(async move { sender.send_replace(Some(attended.await)) });
-        Handle { orders, exit }
+        Handle { orders, exit, meter }
+    }
+
+    pub fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// Interrupts the main process, as Ctrl-C would.

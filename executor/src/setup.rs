@@ -201,6 +201,7 @@ impl Setups {
             log: log.to_path_buf(),
             shared: None,
             tree: wanted.directory.clone(),
+            bounds: None,
         };
         let ended = self.end(&spec, limit).await;
         if ended.is_err() {

@@ -21,11 +21,13 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, wait};
+use seagull_domain::Limits;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use self::mortal::BECOME;
+use crate::control_groups::{BOUNDS, GROUP, Group, heard};
 use crate::process_tree::{Killed, Process, Tree, kill_tree, living, processes};
 use crate::remove::remove_trees;
 use crate::sandbox::{End, Exit, Left, Usage, remove_abandoned};
@@ -49,11 +51,16 @@ const HOME_PAUSE: Duration = Duration::from_millis(10);
 /// multiprocessing do.
 const LEFT_TRIES: u32 = 20;
 const LEFT_PAUSE: Duration = Duration::from_millis(10);
+/// How often it is looked whether the kernel has killed something for want of memory, where nobody tells.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
-/// What stands on the command line: `--directory DIR... --home DIR --cwd DIR -- COMMAND...`.
+/// What stands on the command line: `--directory DIR... [--group DIR...] [--bounds BOUNDS] --home DIR --cwd DIR -- COMMAND...`.
 struct Options {
     /// Removed at the end.
     directories: Vec<PathBuf>,
+    /// What the command is to be in; made, and removed at the end.
+    group: Group,
+    bounds: Option<Limits>,
     /// Removed at the end if the executor is dead.
     home: PathBuf,
     cwd: PathBuf,
@@ -77,7 +84,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Some(options) = Options::parse(arguments) else {
         let _ = writeln!(
             io::stderr(),
-            "usage: seagull supervise --directory DIR... --home DIR --cwd DIR -- COMMAND..."
+            "usage: seagull supervise --directory DIR... [--group DIR...] [--bounds BOUNDS] --home DIR --cwd DIR -- COMMAND..."
         );
         return ExitCode::from(2);
     };
@@ -85,6 +92,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(supervisor) => supervisor.attend(&options),
         Err(error) => {
             let _ = remove_trees(&options.directories);
+            options.group.remove();
             Exit::of(End::NotStarted(error.to_string()))
         }
     };
@@ -97,12 +105,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 impl Options {
     fn parse(arguments: impl IntoIterator<Item = OsString>) -> Option<Self> {
         let mut arguments = arguments.into_iter();
-        let mut directories = Vec::new();
+        let (mut directories, mut group, mut bounds) = (Vec::new(), Vec::new(), None);
         let [mut home, mut cwd] = [const { None::<PathBuf> }; 2];
         loop {
             let name = arguments.next()?;
             match name.to_str()? {
                 "--directory" => directories.push(arguments.next()?.into()),
+                GROUP => group.push(arguments.next()?.into()),
+                BOUNDS => bounds = Some(heard(arguments.next()?.to_str()?)?),
                 "--home" => home = Some(arguments.next()?.into()),
                 "--cwd" => cwd = Some(arguments.next()?.into()),
                 "--" => break,
@@ -111,7 +121,7 @@ impl Options {
         }
         let command: Vec<OsString> = arguments.collect();
         command.first()?;
-        Some(Self { directories, home: home?, cwd: cwd?, command })
+        Some(Self { directories, group: Group::new(group), bounds, home: home?, cwd: cwd?, command })
     }
 }
 
@@ -129,27 +139,32 @@ impl Supervisor {
         #[cfg(target_os = "linux")]
         rustix::process::set_child_subreaper(Some(getpid()))?;
         let signals = listen()?;
+        options.group.make(options.bounds.as_ref())?;
         let main = spawn(options)?;
         Ok(Self { main, status: None, signals })
     }
 
     fn attend(mut self, options: &Options) -> Exit {
-        let ended = self.watch();
+        let ended = self.watch(&options.group);
         let left = self.left(&options.command);
         let Killed { pids, surviving } = kill_tree(&mut self, PATIENCE);
         let own = self.main.as_raw_nonzero().get();
         let leftovers = pids.iter().filter(|pid| **pid != own).count();
         let removed = remove_trees(&options.directories);
+        let out_of_memory = options.group.out_of_memory();
+        let peak_bytes = options.group.used().map(|used| used.peak_kib * 1024);
+        let usage = Usage { peak_bytes: peak_bytes.unwrap_or(usage().peak_bytes), ..usage() };
+        options.group.remove();
         if ended == Ended::ExecutorGone {
             remove_home(&options.home);
         }
         Exit {
             end: self.end(),
-            usage: usage(),
+            usage,
             leftovers: u32::try_from(leftovers).unwrap_or(u32::MAX),
             surviving,
             directory_left: removed.err().map(|error| error.to_string()),
-            out_of_memory: None,
+            out_of_memory,
             over_disk: None,
             left,
         }
@@ -170,14 +185,19 @@ impl Supervisor {
         left::look(&living(&table, &self.roots(&table)), command)
     }
 
-    /// Waits for the end of the main process or of the executor, and obeys orders meanwhile.
-    fn watch(&mut self) -> Ended {
+    /// Waits for the end of the main process or of the executor, and obeys orders meanwhile. Where the kernel kills a part of
+    /// what is there for want of memory, that is the end of all.
+    fn watch(&mut self, group: &Group) -> Ended {
+        let look = group.is_to_be_watched().then_some(LOOK);
         loop {
             self.bury();
             if self.status.is_some() {
                 return Ended::MainProcess;
             }
-            match self.wait() {
+            if look.is_some() && group.was_out_of_memory() {
+                return Ended::Killed;
+            }
+            match self.wait(look.as_ref()) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(true) => {
                     if let Some(ended) = self.obey() {
@@ -191,10 +211,10 @@ impl Supervisor {
     }
 
     /// Waits until something happened; `true` when the executor said something.
-    fn wait(&mut self) -> io::Result<bool> {
+    fn wait(&mut self, at_most: Option<&Timespec>) -> io::Result<bool> {
         let stdin = io::stdin();
         let mut ready = [PollFd::new(&stdin, PollFlags::IN), PollFd::new(&self.signals, PollFlags::IN)];
-        poll(&mut ready, None)?;
+        poll(&mut ready, at_most)?;
         let [orders, signals] = ready.map(|fd| !fd.revents().is_empty());
         if signals {
             // How many there were does not matter, and the rest wakes again.
@@ -271,7 +291,7 @@ fn spawn(options: &Options) -> io::Result<Pid> {
     let [stdout, stderr] =
         [io::stderr().as_fd().try_clone_to_owned()?, io::stderr().as_fd().try_clone_to_owned()?];
     let (failure, telling) = io::pipe()?;
-    let mut child = mortal::command(&options.command)?
+    let mut child = mortal::command(&options.command, &options.group)?
         .current_dir(&options.cwd)
         .stdin(OwnedFd::from(telling))
         .stdout(Stdio::from(stdout))

@@ -14,8 +14,10 @@ use std::process::Stdio;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use seagull_domain::Limits;
+use seagull_executor::control_groups::ControlGroups;
 use seagull_executor::sandbox::{
-    Children, End, Exit, Handle, Home, ProcessSandbox, Sandbox, Spec, environment,
+    Children, End, Exit, Handle, Home, OutOfMemory, ProcessSandbox, Sandbox, Spec, environment,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -77,6 +79,7 @@ impl Bench {
             log: self.log(),
             shared: None,
             tree: "/".into(),
+            bounds: None,
         }
     }
 
@@ -138,6 +141,66 @@ async fn exit_code_output_and_usage_are_reported() {
     assert!(!bench.directory.exists() && !bench.temporary.exists());
     // A second look sees the same.
     assert_eq!(handle.wait().await, exit);
+}
+
+/// Whether there are control groups to be made, which is said if not.
+fn groups() -> Option<ControlGroups> {
+    let groups = ControlGroups::find();
+    let there = groups.are_there();
+    if !there {
+        let _ = writeln!(std::io::stderr(), "skipped: there are no control groups to be made");
+    }
+    there.then_some(groups)
+}
+
+impl Bench {
+    fn start_within(&self, bounds: &Limits, groups: ControlGroups, script: &str) -> Handle {
+        let sandbox = ProcessSandbox::new(CHILDREN.clone(), self.home.path()).unwrap().in_groups(groups);
+        let spec = Spec { bounds: Some(bounds.clone()), ..self.spec(&["python3", "-c", script]) };
+        sandbox.with_supervisor(vec![SUPERVISOR.into()]).start(&spec).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn what_is_over_its_memory_is_ended_as_a_whole_and_counted_with_its_children() {
+    let Some(groups) = groups() else { return };
+    let bench = Bench::new();
+    let bounds = Limits { memory_kib: Some(64 << 10), ..Limits::default() };
+    let script = "import subprocess, sys, time
+subprocess.run([sys.executable, '-c', 'x = bytearray(200 << 20)'])
+time.sleep(600)";
+    let handle = bench.start_within(&bounds, groups.clone(), script);
+    let exit = exit(&handle).await;
+    assert_eq!((&exit.end, exit.out_of_memory), (&End::Signal(9), Some(OutOfMemory::Limit)), "{exit:?}");
+    assert!(exit.usage.peak_bytes > 60 << 20, "{exit:?}");
+    assert_eq!(handle.meter().at_end(&exit).map(|used| used.whole), Some(true));
+    assert_eq!(handle.meter().read(), None, "its group is gone");
+    let bench = Bench::new();
+    let script = "import subprocess, sys
+subprocess.run([sys.executable, '-c', 'x = bytearray(50 << 20)'], check=True)";
+    let roomy = Limits { memory_kib: Some(1 << 20), millicpus: Some(1500), ..Limits::default() };
+    let exit = self::exit(&bench.start_within(&roomy, groups, script)).await;
+    assert_eq!((&exit.end, exit.out_of_memory), (&End::Code(0), None), "{exit:?}");
+    assert!(exit.usage.peak_bytes > 50 << 20, "{exit:?}");
+}
+
+#[tokio::test]
+async fn a_bound_of_processes_holds_and_one_that_nobody_can_set_is_said() {
+    let bench = Bench::new();
+    let bounds = Limits { pids: 40, ..Limits::default() };
+    if let Some(groups) = groups() {
+        let script = "import os, time
+for _ in range(60):
+    try:
+        os.fork() or time.sleep(600)
+    except OSError:
+        os._exit(7)";
+        assert_eq!(exit(&bench.start_within(&bounds, groups, script)).await.end, End::Code(7));
+    }
+    let bench = Bench::new();
+    let exit = exit(&bench.start_within(&bounds, ControlGroups::default(), "pass")).await;
+    let said = "pids cannot be bounded to 40: its executor has no control group that does";
+    assert!(matches!(&exit.end, End::NotStarted(why) if why == said), "{exit:?}");
 }
 
 #[tokio::test]

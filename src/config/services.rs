@@ -50,16 +50,18 @@ pub fn read(
         let services = table.texts_of("services", |wanted| are_services(wanted, &names))?;
         let env = table.table("env")?.texts()?;
         let tests = table.texts_of("tests", are_selections)?.unwrap_or_default();
-        let container = test_container::read(&mut table)?;
+        let (container, bounds) = test_container::read(&mut table)?;
         let services = services.unwrap_or_default();
-        if services.is_empty() && container.is_none() {
-            return Err(table.lacks("services, or image", "seagull docs sandboxes shows both"));
+        if services.is_empty() && container.is_none() && bounds.is_none() {
+            return Err(
+                table.lacks("services, image or memory", "seagull docs sandboxes shows what there is")
+            );
         }
         let is_cut_off = container.as_ref().is_some_and(|container| container.network == Network::None);
         if is_cut_off && !services.is_empty() {
             return Err(table.refuse("network", "expected internal or egress, where there are services"));
         }
-        let environment = Environment { services, env, tests, container };
+        let environment = Environment { services, env, tests, container, bounds };
         if let Ok(definition) = Definition::of(&name, &environment, &all) {
             definitions.insert(name, definition);
         }
@@ -361,10 +363,10 @@ mod tests {
             ("[environment]\nA = 'x'", "2: environment.A: expected a table\nhint: an environment is a table"),
             ("[services.A]\nimage = 'x'", "1: services.A: expected a name of small letters"),
             ("[services.localhost]\nimage = 'x'", "1: services.localhost: this name is everywhere"),
-            ("[environment.e]", "1: [environment.e] needs services, or image\n"),
+            ("[environment.e]", "1: [environment.e] needs services, image or memory\n"),
             (
-                "[environment.e]\nservices = []\nmemory = '1GiB'",
-                "3: environment.e.memory = '1GiB': expected image beside it",
+                "[environment.e]\nservices = []\ndisk = '1GiB'",
+                "3: environment.e.disk = '1GiB': expected image beside it",
             ),
             (
                 "[environment.e]\nimage = 'x'\nnetwork = 'lan'",

@@ -8,8 +8,8 @@ use super::services::{are_absolute, are_capabilities, cpus, memory};
 /// The interpreter of an image that names none.
 const PYTHON: &str = "python3";
 
-/// What tests run in, where that is an image; nothing else says anything of it.
-pub fn read(table: &mut Reader) -> anyhow::Result<Option<TestContainer>> {
+/// What tests run in, where that is an image; else what a worker may take on its executor's machine, if anything says so.
+pub fn read(table: &mut Reader) -> anyhow::Result<(Option<TestContainer>, Option<Limits>)> {
     const NEEDS_IMAGE: &str = "expected image beside it, which it is about";
     let image = table.text("image")?.filter(|image| !image.is_empty());
     let python = table.text("python")?.filter(|python| !python.is_empty());
@@ -20,6 +20,8 @@ pub fn read(table: &mut Reader) -> anyhow::Result<Option<TestContainer>> {
     let (memory_kib, millicpus) = (table.parsed("memory", memory)?, table.parsed("cpus", cpus)?);
     let pids = table.number("pids", 1..=4_194_304)?;
     let disk_kib = table.parsed("disk", crate::memory::parse_kib)?;
+    let is_bounded = memory_kib.is_some() || millicpus.is_some() || pids.is_some();
+    let limits = Limits { memory_kib, millicpus, pids: pids.unwrap_or(Limits::default().pids), disk_kib };
     let Some(image) = image else {
         let given = [
             ("python", python.is_some()),
@@ -27,25 +29,23 @@ pub fn read(table: &mut Reader) -> anyhow::Result<Option<TestContainer>> {
             ("tmpfs", tmpfs.is_some()),
             ("capabilities", capabilities.is_some()),
             ("read-only", read_only.is_some()),
-            ("memory", memory_kib.is_some()),
-            ("cpus", millicpus.is_some()),
-            ("pids", pids.is_some()),
             ("disk", disk_kib.is_some()),
         ];
         return match given.iter().find(|(_, is_given)| *is_given) {
             Some((key, _)) => Err(table.refuse(key, NEEDS_IMAGE)),
-            None => Ok(None),
+            None => Ok((None, Some(limits).filter(|_| is_bounded))),
         };
     };
-    Ok(Some(TestContainer {
+    let container = TestContainer {
         image,
         python: python.unwrap_or_else(|| PYTHON.to_owned()),
         tmpfs: tmpfs.unwrap_or_default(),
         network: network.unwrap_or_default(),
-        limits: Limits { memory_kib, millicpus, pids: pids.unwrap_or(Limits::default().pids), disk_kib },
+        limits,
         capabilities: capabilities.unwrap_or_default(),
         read_only: read_only.unwrap_or(false),
-    }))
+    };
+    Ok((Some(container), None))
 }
 
 fn network(text: &str) -> Result<Network, String> {
@@ -61,8 +61,20 @@ fn network(text: &str) -> Result<Network, String> {
 mod tests {
     use std::path::Path;
 
+    use seagull_domain::Environment;
+
     use super::super::Config;
     use super::*;
+
+    #[test]
+    fn tests_on_a_machine_may_have_bounds() {
+        let text = "[environment.e]\nmemory = '1GiB'\ncpus = '2'";
+        let config = Config::parse(Path::new("/suite/seagull.toml"), text).unwrap();
+        assert_eq!(config.warnings, [""; 0]);
+        let Environment { container, bounds, .. } = &config.environments["e"].environment;
+        let expected = Limits { memory_kib: Some(1 << 20), millicpus: Some(2000), ..Limits::default() };
+        assert_eq!((container, bounds), (&None, &Some(expected)));
+    }
 
     #[test]
     fn tests_may_have_an_image_of_their_own() {

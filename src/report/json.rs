@@ -12,8 +12,8 @@ use seagull_domain::{
 use seagull_proto::convert::Printed;
 use serde::Serialize;
 
-pub use sandbox::ImageObject;
 use sandbox::Told;
+pub use sandbox::{ImageObject, UsedObject};
 
 use super::tally::Tally;
 use super::{Closing, Live, Reporter, around};
@@ -345,7 +345,7 @@ fn project<'a>(tally: &'a Tally, event: &'a RunEvent) -> (&'static str, Body<'a>
             let place = Place { attempt: attempt.0, executor: executor.as_str(), slot: slot.0 };
             ("attached", left(test.map(|test| tally.names.id(test)), file, place))
         }
-        RunEvent::Held { .. } | RunEvent::Left { .. } | RunEvent::Images { .. } => {
+        RunEvent::Held { .. } | RunEvent::Left { .. } | RunEvent::Used { .. } | RunEvent::Images { .. } => {
             let (name, told) = sandbox::told(tally, event);
             (name, Body::Sandbox(told))
         }

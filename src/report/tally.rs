@@ -244,6 +244,7 @@ impl Tally {
             | RunEvent::TestCutOff { .. }
             | RunEvent::Coverage { .. }
             | RunEvent::Images { .. }
+            | RunEvent::Used { .. }
             | RunEvent::ExecutorDrained { .. }
             | RunEvent::ExecutorCordoned { .. }
             | RunEvent::ExecutorBack { .. }

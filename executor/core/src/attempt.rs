@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use seagull_domain::{
     Batch, BundleContents, DesiredAttempt, EndCause, Entry, Generation, ImageUsed, Outcome, Record, RunId,
-    SlotIndex, SlotNumber, SuiteError, Surroundings, TestIndex,
+    SlotIndex, SlotNumber, SuiteError, Surroundings, TestIndex, Used,
 };
 
 use crate::leave::is_drain;
@@ -49,6 +49,8 @@ pub struct Attempt {
     pub ended: Option<EndCause>,
     /// Whether the scheduler still lists it.
     pub desired: bool,
+    /// What it has taken so far.
+    pub used: Used,
     /// The images that it has told of last.
     pub images: Vec<ImageUsed>,
     /// Not yet in a batch.
@@ -83,6 +85,7 @@ impl Attempt {
             superseded: false,
             ended: None,
             desired: true,
+            used: Used::default(),
             images: Vec::new(),
             records: Vec::new(),
             outbox: VecDeque::new(),
@@ -170,6 +173,7 @@ impl Attempt {
             | Record::Coverage(_)
             | Record::Attached { .. }
             | Record::Images(_)
+            | Record::Used(_)
             | Record::Held { .. }
             | Record::Left { .. } => None,
         })
@@ -195,6 +199,22 @@ impl Attempt {
         }
         if self.ended.is_some() {
             self.records.extend(self.unexplained.take().map(Record::SuiteError));
+            self.tell_used();
+        }
+    }
+
+    /// What its worker took for it.
+    pub fn takes(&mut self, more: Used) {
+        let Used { cpu_us, peak_kib, whole } = more;
+        self.used.cpu_us = self.used.cpu_us.saturating_add(cpu_us);
+        self.used.peak_kib = self.used.peak_kib.max(peak_kib);
+        self.used.whole = whole;
+    }
+
+    /// To be called once, when it has ended.
+    pub fn tell_used(&mut self) {
+        if self.used != Used::default() {
+            self.records.push(Record::Used(self.used));
         }
     }
 

@@ -30,6 +30,7 @@ impl State {
     /// The whole tree is gone. The test that ran has failed, unless it was stopped; what was fed goes back. A worker
     /// that could not run any test gives back the attempt, or workers would be started for ever.
     pub(crate) fn exited(&mut self, slot: SlotIndex, exit: &Exit) {
+        self.takes_last(slot, exit.used);
         let worker = self.worker(slot).clone();
         let spared = worker.phase.is_interrupted() || worker.broken.is_some();
         if worker.runs_several() && !spared {

@@ -138,6 +138,8 @@ impl State {
             images: Vec::new(),
             cleaning: Cleaning::default(),
             peak_kib: 0,
+            used: None,
+            told_cpu_us: 0,
             collected: false,
             whole: discover || whole,
             fed: Default::default(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use seagull_domain::{
     Attachment, AttemptId, BundleContents, Desired, Discovery, Generation, Hold, ImageUsed, InfraCause,
     Isolation, Leftover, RunId, SlotIndex, SlotNumber, SuiteError, Surroundings, TestIndex, TestResult,
-    TextRef,
+    TextRef, Used,
 };
 
 use crate::Notice;
@@ -123,6 +123,8 @@ pub enum WorkerEvent {
         test: Option<TestIndex>,
         left: Leftover,
     },
+    /// What all its processes have taken since it began, where somebody counts; said before the end of a test.
+    Used(Used),
     /// The framework is done with its session; the process is about to end, with that exit code if it knows.
     Ended {
         exit: Option<i32>,
@@ -185,6 +187,8 @@ pub struct Exit {
     /// The end of what it wrote outside any test, and where it lies.
     pub words: String,
     pub text: Option<TextRef>,
+    /// What all its processes have taken together, where somebody has counted.
+    pub used: Option<Used>,
     /// Set where it was killed because its sandbox had more of something than it may have.
     pub over: Option<Over>,
 }
@@ -200,7 +204,8 @@ pub enum Over {
 impl Exit {
     /// How it ended, where nothing else is known of it.
     pub fn of(how: impl Into<String>) -> Exit {
-        Exit { how: how.into(), importing: String::new(), words: String::new(), text: None, over: None }
+        let [importing, words] = [const { String::new() }; 2];
+        Exit { how: how.into(), importing, words, text: None, used: None, over: None }
     }
 
     /// The file that it was at, after these words; nothing where there is none.

@@ -130,7 +130,7 @@ fn size_of_record(record: &Record) -> usize {
         Record::Result(result) => result.detail.len() + result.message.len() + result.location.len(),
         Record::Missing { reason, .. } => reason.len(),
         Record::SuiteError(error) => error.title.len() + error.message.len(),
-        Record::Coverage(_) => 0,
+        Record::Coverage(_) | Record::Used(_) => 0,
         Record::Attached { file, .. } => file.name.len(),
         Record::Held { hold, .. } => hold.environment.len() + hold.sandbox.len(),
         Record::Left { left, .. } => left.command.len() + left.phase.len() + 4 * left.ports.len(),

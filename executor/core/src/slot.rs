@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use seagull_domain::{
     AttemptId, Entry, ImageUsed, InfraCause, Instant, Isolation, RunId, SlotNumber, Surroundings, TestIndex,
+    Used,
 };
 
 use crate::controller::Node;
@@ -51,6 +52,9 @@ pub struct Worker {
     pub cleaning: Cleaning,
     /// Its highest resident memory, as far as it has told.
     pub peak_kib: u64,
+    /// What all its processes have taken so far, where that is counted, and how much of it attempts have been told.
+    pub used: Option<Used>,
+    pub told_cpu_us: u64,
     /// Whether it has said which tests there are, though the scheduler may not know yet.
     pub collected: bool,
     /// Whether it has collected the whole suite, so that what it does not find does not exist.
@@ -161,6 +165,14 @@ impl Worker {
         if let Phase::Finishing { deadline, death: death @ Death::Unended, .. } = &mut self.phase {
             (*deadline, *death) = (now + Duration::from_millis(self.grace_ms), Death::Grace);
         }
+    }
+
+    /// Takes what it is counted to have taken since it was asked last.
+    pub(crate) fn take_used(&mut self) -> Option<Used> {
+        let used = self.used?;
+        let cpu_us = used.cpu_us.saturating_sub(self.told_cpu_us);
+        self.told_cpu_us = self.told_cpu_us.max(used.cpu_us);
+        Some(Used { cpu_us, ..used })
     }
 
     /// What a test will take here, by how predictions fared of late.

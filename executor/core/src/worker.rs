@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use seagull_domain::{
     Attachment, AttemptId, EndCause, Entry, InfraCause, Outcome, Record, SlotIndex, SuiteError, TestCause,
-    TestIndex, TestResult,
+    TestIndex, TestResult, Used,
 };
 
 use crate::controller::Node;
@@ -88,6 +88,7 @@ impl State {
                 let attempt = worker.attempt;
                 self.record(attempt, Record::Left { test, left });
             }
+            WorkerEvent::Used(used) => worker.used = Some(used),
             WorkerEvent::Reset { clean } => {
                 worker.cleaning = if clean { Cleaning::Done } else { Cleaning::Undone };
                 worker.retired |= !clean;
@@ -112,6 +113,9 @@ impl State {
             worker.learn(entry.predicted_us, result.micros());
         }
         let last = result.last;
+        let known = Used { cpu_us: result.cpu_us, peak_kib: result.peak_kib, whole: false };
+        let used = worker.take_used().unwrap_or(known);
+        self.takes(attempt, used);
         self.result(attempt, &entry, result);
         if last {
             self.done(attempt);
@@ -178,11 +182,14 @@ impl State {
         let worker = self.slot_mut(slot).and_then(|s| s.worker.as_mut()).expect("it spoke");
         worker.retired |= worker.is_isolated();
         let (attempt, interrupted) = (worker.attempt, worker.phase.is_interrupted());
+        let used = worker.take_used();
         if let Some(attempt) = self.attempts.get_mut(&attempt).filter(|a| a.discover && a.fed > 0) {
             let in_time = attempt.runs_out() && !interrupted;
             let stopped = attempt.stopping.take().filter(|_| !in_time);
             attempt.fed = 0;
             attempt.ended = Some(stopped.unwrap_or(cause));
+            used.into_iter().for_each(|used| attempt.takes(used));
+            attempt.tell_used();
             self.report(false);
         }
     }
@@ -284,6 +291,22 @@ impl State {
             state.begun_relations.insert(entry.relation);
         }
         self.record(attempt, Record::Result(result));
+    }
+
+    fn takes(&mut self, attempt: AttemptId, used: Used) {
+        if let Some(attempt) = self.attempts.get_mut(&attempt).filter(|attempt| attempt.ended.is_none()) {
+            attempt.takes(used);
+        }
+    }
+
+    /// What is counted of a worker at its end is of what it was at.
+    pub(crate) fn takes_last(&mut self, slot: SlotIndex, used: Option<Used>) {
+        let worker = self.slot_mut(slot).and_then(|s| s.worker.as_mut()).expect("it spoke");
+        worker.used = used.or(worker.used);
+        let attempt = worker.fed.front().map_or(worker.attempt, |(attempt, _)| *attempt);
+        if let Some(used) = worker.take_used() {
+            self.takes(attempt, used);
+        }
     }
 
     pub(crate) fn record(&mut self, attempt: AttemptId, record: Record) {

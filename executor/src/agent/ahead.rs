@@ -167,7 +167,7 @@ fn has_room(definition: &Definition) -> bool {
     // What is shared is there, or is going to be in any case.
     let own = definition.services.values().filter(|service| !Scope::SHARED.contains(&service.scope));
     let services = own.map(|service| &service.limits);
-    let limits = services.chain(definition.environment.container.as_ref().map(|container| &container.limits));
+    let limits = services.chain(definition.environment.limits());
     let needed = limits.map(|limits: &Limits| limits.memory_kib.unwrap_or(UNLIMITED)).sum();
     machine::memory().is_some_and(|memory| memory.has_room(needed))
 }

@@ -257,7 +257,8 @@ impl Lodging {
         let scratch = scratch(&shared, &context, &start, &given, &temporary);
         let configure = configure(&context, &start, &given, &scratch);
         let leavings = leavings(&context, &start, given.contained.is_some(), (left, &temporary));
-        let voice = Voice::new(shared, start, context, &given, (log.clone(), leavings));
+        let own = (log.clone(), leavings, handle.meter().clone());
+        let voice = Voice::new(shared, start, context, &given, own);
         Launched { voice, handle, listener, log, configure, spared: false }
     }
 }
@@ -322,7 +323,8 @@ fn left_path(home: &Home, name: &str) -> PathBuf {
 }
 
 fn begin(shared: &Shared, wanted: Wanted, given: Given) -> Result<Lodging, String> {
-    let Wanted { context, surroundings, name, .. } = wanted;
+    let Wanted { context, surroundings, name, controller } = wanted;
+    let definition = context.definition(surroundings)?.filter(|_| !controller);
     let io = |error: std::io::Error| format!("cannot make sandbox {name}: {error}");
     let [directory, temporary] = shared.home.sandbox(&name).map_err(io)?;
     let listener = UnixListener::bind(directory.join("socket")).map_err(io)?;
@@ -336,6 +338,7 @@ fn begin(shared: &Shared, wanted: Wanted, given: Given) -> Result<Lodging, Strin
         log: log.clone(),
         shared: Some(left.clone()),
         tree: context.tree().to_owned(),
+        bounds: definition.and_then(|definition| definition.environment.bounds),
     };
     let sandbox: &dyn Sandbox = match &given.contained {
         Some(contained) => contained,

@@ -36,6 +36,7 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::artifact::Cache;
+use crate::control_groups::ControlGroups;
 use crate::docker::{Keeper, KeeperOptions};
 use crate::kept::{ARTIFACTS, CACHE_BYTES, SETUPS, Shelf};
 use crate::notice::{Notice, Source};
@@ -150,6 +151,7 @@ impl Agent {
         let home = home_in(Home::PARENT.as_ref())?;
         let children = Arc::new(Children::become_subreaper().map_err(Error::Supervision)?);
         let sandboxes = ProcessSandbox::new(children.clone(), home.path()).map_err(Error::Supervision)?;
+        let sandboxes = sandboxes.in_groups(ControlGroups::find());
         let boot = boot_id(home.path());
         let setups = options.setups.as_ref().unwrap_or(&options.state);
         let artifacts = Shelf::open(&options.state.join(ARTIFACTS), CACHE_BYTES).map_err(in_state)?;

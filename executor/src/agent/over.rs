@@ -14,8 +14,7 @@ pub(super) fn over(voice: &Voice, exit: &Exit) -> Option<(Over, String)> {
     }
     let of = voice.start.surroundings;
     let environment = voice.context.definition(of).ok().flatten()?;
-    let limits = environment.environment.container.as_ref().map(|container| container.limits.clone());
-    let limits = limits.unwrap_or_default();
+    let limits = environment.environment.limits().cloned().unwrap_or_default();
     let told = |what: &str, limit, taken| words(what, (limit, of.larger), taken, &environment.name);
     let mib = |bytes: u64| Some(bytes >> 20).filter(|mib| *mib > 0);
     let Limits { memory_kib, disk_kib, .. } = limits;

@@ -2,7 +2,8 @@
 //! is stored as a manifest.
 #![expect(clippy::disallowed_methods, reason = "a shell: says when tests started")]
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::cell::Cell;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use seagull_domain::{
     Discovery, Framework, InfraCause, Isolation, Manifest, Outcome, RunSpec, SlotNumber, SuiteError,
@@ -18,6 +19,9 @@ use super::worker::Voice;
 use crate::docker::Services;
 use crate::supervisor::DUMP_SIGNAL;
 
+/// How often it is read at most what a worker has taken.
+const METERED: Duration = Duration::from_millis(20);
+
 /// Hears one worker.
 pub(crate) struct Reader {
     voice: Voice,
@@ -25,6 +29,8 @@ pub(crate) struct Reader {
     discovering: Option<Discovering>,
     /// When the last test started. Of several that run in one go, that is about when each did.
     started_at: u64,
+    /// When it was read last what the worker has taken.
+    metered: Cell<Option<Instant>>,
     /// Where the link's thread waits for what only async code can do.
     runtime: tokio::runtime::Handle,
 }
@@ -32,7 +38,13 @@ pub(crate) struct Reader {
 impl Reader {
     pub fn new(voice: Voice) -> Reader {
         let discovering = voice.start.discover.then(|| Discovering::after(voice.start.died.as_deref()));
-        Reader { voice, discovering, started_at: 0, runtime: tokio::runtime::Handle::current() }
+        Reader {
+            voice,
+            discovering,
+            started_at: 0,
+            metered: Cell::default(),
+            runtime: tokio::runtime::Handle::current(),
+        }
     }
 
     /// Takes a line, or says why it is nothing that an adapter says.
@@ -70,6 +82,7 @@ impl Reader {
             }
             Event::Discovered { deselected } => {
                 let manifest = self.discovering.take()?.finish(deselected);
+                self.meter();
                 voice.say(WorkerEvent::Collected);
                 self.runtime.block_on(discovered(voice, &manifest))
             }
@@ -109,18 +122,13 @@ impl Reader {
                 voice.context.claims.started(voice.start.worker);
                 WorkerEvent::Started(TestIndex(test))
             }
-            Event::Finished(finished) => self.finished(*finished),
+            Event::Finished(finished) => self.finished(*finished)?,
             Event::Missing { test, reason } => {
                 WorkerEvent::Missing { test: TestIndex(test), reason: fitted(reason, limits::LINE_BYTES) }
             }
             Event::Interrupted { test, message, location, text } => WorkerEvent::Interrupted {
                 test: test.map(TestIndex),
-                failure: Failure {
-                    peak_kib: 0,
-                    message: fitted(message, limits::LINE_BYTES),
-                    location: fitted(location, limits::LOCATION_BYTES),
-                    text: voice.log(&text),
-                },
+                failure: failure(voice, message, location, &text),
             },
             Event::SuiteError { title, message, text } => WorkerEvent::SuiteError(SuiteError {
                 title: fitted(title, limits::WORD_BYTES),
@@ -132,13 +140,27 @@ impl Reader {
         })
     }
 
+    /// Says what the worker has taken so far; of many short tests not after each, for that would cost more than they do.
+    fn meter(&self) {
+        if self.metered.get().is_some_and(|at| at.elapsed() < METERED) {
+            return;
+        }
+        self.metered.set(Some(Instant::now()));
+        self.voice.meter.read().into_iter().for_each(|used| self.voice.say(WorkerEvent::Used(used)));
+    }
+
     /// A failure may well be that the test did not find what it needs.
-    fn finished(&self, finished: Finished) -> WorkerEvent {
+    fn finished(&self, finished: Finished) -> Option<WorkerEvent> {
         let failed = finished.outcome == Outcome::Failed;
+        // It is that which it came to: its worker is about to end for it.
+        if is_long(&finished) && self.voice.meter.was_out_of_memory() {
+            return None;
+        }
+        self.meter();
         if let Some(services) = self.voice.services.as_ref().filter(|_| failed)
             && let Some(error) = self.runtime.block_on(services.broken())
         {
-            return WorkerEvent::SandboxBroke(InfraCause::SandboxFailed, error.to_string());
+            return Some(WorkerEvent::SandboxBroke(InfraCause::SandboxFailed, error.to_string()));
         }
         let began = Duration::try_from_secs_f64(finished.began.unwrap_or_default()).unwrap_or_default();
         let heard = Duration::from_millis(self.started_at);
@@ -151,8 +173,19 @@ impl Reader {
         if finished.last {
             self.voice.context.claims.finished(self.voice.start.worker);
         }
-        WorkerEvent::Finished(result(&self.voice, finished, self.started_at))
+        Some(WorkerEvent::Finished(result(&self.voice, finished, self.started_at)))
     }
+}
+
+fn failure(voice: &Voice, message: String, location: String, text: &str) -> Failure {
+    let (message, location) = (fitted(message, limits::LINE_BYTES), fitted(location, limits::LOCATION_BYTES));
+    Failure { peak_kib: 0, message, location, text: voice.log(text) }
+}
+
+/// Whether it may have had a process that was killed for want of memory. Not each of many short tests is looked at.
+fn is_long(finished: &Finished) -> bool {
+    finished.outcome == Outcome::Failed
+        || u128::from(finished.phases().iter().sum::<u64>()) >= METERED.as_micros()
 }
 
 /// What the run asks of its workers.

@@ -27,7 +27,7 @@ use super::output::{self, Followed, Stage};
 use super::over::over;
 use super::starts::FailedStarts;
 use crate::docker::{Holder, Keeper, Services};
-use crate::sandbox::{self, End, Handle, Home, OutOfMemory, ProcessSandbox};
+use crate::sandbox::{self, End, Handle, Home, Meter, OutOfMemory, ProcessSandbox};
 use crate::secrets::Secrets;
 use crate::setup::Setups;
 use crate::tail::{LAST_WORDS, keep_short, tail};
@@ -90,6 +90,8 @@ pub(crate) struct Voice {
     pub stage: Stage,
     /// What its tests leave.
     leavings: Arc<Leavings>,
+    /// What all its processes have taken.
+    pub meter: Meter,
     /// The file that a discovery is at.
     importing: Arc<Mutex<String>>,
 }
@@ -100,7 +102,7 @@ impl Voice {
         start: Start,
         context: Arc<Context>,
         given: &Given,
-        (own_log, leavings): (PathBuf, Leavings),
+        (own_log, leavings, meter): (PathBuf, Leavings, Meter),
     ) -> Voice {
         let leavings = Arc::new(leavings);
         let attempt = Arc::new(AtomicU64::new(start.attempt.0));
@@ -120,6 +122,7 @@ impl Voice {
             holder,
             stage,
             leavings,
+            meter,
             importing,
         }
     }
@@ -279,7 +282,8 @@ impl Launched {
         let end = over.as_ref().map_or_else(|| exit.end.to_string(), |(_, how)| how.clone());
         let over = over.map(|(over, _)| over);
         let how = heard.map_or_else(|reason| format!("{end}: {reason}"), |()| end.clone());
-        Exit { how, importing: self.voice.at_which_file(), words, text, over }
+        let used = self.voice.meter.at_end(&exit);
+        Exit { how, importing: self.voice.at_which_file(), words, text, used, over }
     }
 
     /// What ended its worker has failed.

@@ -22,8 +22,9 @@ use super::running::{AGAIN, TRIES, end};
 use super::sandbox::Reach;
 use super::test_container::{Given, TESTS, body, declared, overlay, writable};
 use super::{vault, whiteouts};
+use crate::control_groups::group_of;
 use crate::remove::remove_trees;
-use crate::sandbox::{End, Exit, Handle, Order, OutOfMemory, Sandbox, Spec};
+use crate::sandbox::{End, Exit, Handle, Meter, Order, OutOfMemory, Sandbox, Spec};
 use crate::secrets::Secrets;
 
 /// What the first process of the container hears, for what its worker is to.
@@ -108,13 +109,15 @@ impl Contained {
 impl Sandbox for Contained {
     fn start(&self, spec: &Spec) -> io::Result<Handle> {
         self.ground(spec)?;
+        let meter = Meter::default();
         let attendant = Attendant {
+            meter: meter.clone(),
             name: self.name(),
             engine: self.engine.clone(),
             of: self.clone(),
             spec: spec.clone(),
         };
-        Ok(Handle::attended(|orders| attendant.attend(orders)))
+        Ok(Handle::attended(meter, |orders| attendant.attend(orders)))
     }
 }
 
@@ -131,6 +134,7 @@ fn signalled() -> End {
 struct Attendant {
     engine: Engine,
     name: String,
+    meter: Meter,
     of: Contained,
     spec: Spec,
 }
@@ -160,10 +164,13 @@ impl Attendant {
         let [upper, _] = writable(&self.spec);
         let ended = end(&self.engine, &self.name);
         let over = disk::over(&self.engine, &self.name, &limits, Some(&upper));
-        tokio::pin!(ended, over);
+        let counted = self.count();
+        tokio::pin!(ended, over, counted);
+        let mut is_counted = false;
         let ended = loop {
             tokio::select! {
                 ended = &mut ended => break ended,
+                () = &mut counted, if !is_counted => is_counted = true,
                 order = orders.recv(), if !killed => {
                     killed = matches!(order, Some(Order::Kill) | None);
                     self.pass_on(order).await;
@@ -178,6 +185,13 @@ impl Attendant {
         // One that has ended by itself meanwhile was not killed for it.
         let over_disk = over_disk.filter(|_| exit.end == signalled() && exit.out_of_memory.is_none());
         Exit { over_disk, ..exit }
+    }
+
+    /// What it takes is counted, where it is on this machine.
+    async fn count(&self) {
+        if let Ok(Seen { pid: Some(pid), id, .. }) = self.engine.inspect(&self.name).await {
+            group_of(pid, &id).into_iter().for_each(|group| self.meter.set(group));
+        }
     }
 
     /// An order to what has ended changes nothing.

@@ -59,6 +59,7 @@ impl Room {
             log: scratch.join("log"),
             shared: Some(shared),
             tree,
+            bounds: None,
         };
         let made = spec.directories.iter().try_for_each(fs::create_dir).and_then(|()| of.ground(&spec));
         made.map_err(|error| Error::Directory { why: error.to_string() })?;

@@ -141,6 +141,7 @@ mod tests {
             log: "/tmp/s/gw0.log".into(),
             shared: Some("/tmp/s/gw0.left".into()),
             tree: "/src".into(),
+            bounds: None,
         }
     }
 

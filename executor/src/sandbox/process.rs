@@ -17,7 +17,8 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Children, End, Exit, Handle, Order, Sandbox, Spec};
+use super::{Children, End, Exit, Handle, Meter, Order, Sandbox, Spec};
+use crate::control_groups::{BOUNDS, ControlGroups, Group, told};
 use crate::remove::remove_trees;
 use crate::supervisor::{DUMP, INTERRUPT, KILL};
 
@@ -33,13 +34,21 @@ pub struct ProcessSandbox {
     supervisor: Vec<OsString>,
     children: Arc<Children>,
     home: PathBuf,
+    groups: ControlGroups,
 }
 
 impl ProcessSandbox {
     /// `home` is the executor's directory, that supervisors remove should the executor be killed.
     pub fn new(children: Arc<Children>, home: &Path) -> io::Result<Self> {
         let supervisor = vec![own_program()?.into(), "supervise".into()];
-        Ok(Self { supervisor, children, home: home.to_owned() })
+        Ok(Self { supervisor, children, home: home.to_owned(), groups: ControlGroups::default() })
+    }
+
+    /// Each has a control group of its own there.
+    #[must_use]
+    pub fn in_groups(mut self, groups: ControlGroups) -> Self {
+        self.groups = groups;
+        self
     }
 
     /// Replaces the command that runs [`crate::supervisor::main`], `seagull supervise`.
@@ -57,10 +66,18 @@ impl ProcessSandbox {
         for directory in &spec.directories {
             command.arg("--directory").arg(directory);
         }
+        command.args(self.group(spec).arguments());
+        if let Some(bounds) = &spec.bounds {
+            command.arg(BOUNDS).arg(told(bounds));
+        }
         command.arg("--home").arg(&self.home).arg("--cwd").arg(&spec.cwd).arg("--").args(&spec.command);
         command.env_clear().envs(spec.env.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
         Ok(command)
+    }
+
+    fn group(&self, spec: &Spec) -> Group {
+        Group::new(spec.directories.first().map(|first| self.groups.of(first)).unwrap_or_default())
     }
 }
 
@@ -71,8 +88,13 @@ impl Sandbox for ProcessSandbox {
             .start(&mut self.command(spec)?)
             .map_err(|error| annotate(&error, Path::new(&self.supervisor[0])))?;
         let stdin = child.stdin.take();
-        let (children, directories) = (self.children.clone(), spec.directories.clone());
-        Ok(Handle::attended(|orders| Attendant { orders, stdin, child, children, directories }.attend()))
+        let (children, directories, group) =
+            (self.children.clone(), spec.directories.clone(), self.group(spec));
+        let meter = Meter::default();
+        meter.set(group.clone());
+        Ok(Handle::attended(meter, |orders| {
+            Attendant { orders, stdin, child, children, directories, group }.attend()
+        }))
     }
 }
 
@@ -91,6 +113,7 @@ struct Attendant {
     orders: mpsc::UnboundedReceiver<Order>,
     children: Arc<Children>,
     directories: Vec<PathBuf>,
+    group: Group,
 }
 
 impl Attendant {
@@ -140,6 +163,7 @@ impl Attendant {
         let work = move || {
             let killed = self.children.kill_orphans();
             let removed = remove_trees(&self.directories);
+            self.group.remove();
             let mut exit = report.unwrap_or_else(|| Exit::of(End::SupervisorLost));
             exit.leftovers = exit.leftovers.max(u32::try_from(killed.pids.len()).unwrap_or(u32::MAX));
             exit.surviving = killed.surviving;

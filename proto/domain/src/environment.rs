@@ -87,7 +87,7 @@ pub enum Probe {
     Health,
 }
 
-/// What a container may take.
+/// What a container, or a worker on a machine, may take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     pub memory_kib: Option<u64>,
@@ -136,6 +136,28 @@ pub struct Environment {
     /// What the tests run in, if not on their executor's machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<TestContainer>,
+    /// What a worker may take that runs on its executor's machine; one in a container has its container's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bounds: Option<Limits>,
+}
+
+impl Environment {
+    /// What a worker may take, wherever it runs.
+    pub fn limits(&self) -> Option<&Limits> {
+        self.container.as_ref().map(|container| &container.limits).or(self.bounds.as_ref())
+    }
+
+    fn limits_mut(&mut self) -> Option<&mut Limits> {
+        self.container.as_mut().map(|container| &mut container.limits).or(self.bounds.as_mut())
+    }
+
+    /// With twice the memory and disk for its tests.
+    pub(crate) fn enlarge(&mut self) {
+        if let Some(limits) = self.limits_mut() {
+            let twice = |kib: Option<u64>| kib.map(|kib| kib.saturating_mul(2));
+            (limits.memory_kib, limits.disk_kib) = (twice(limits.memory_kib), twice(limits.disk_kib));
+        }
+    }
 }
 
 /// A container that tests run in, beside their services.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Attachment, AttemptId, Counts, Digest, ExecutorId, Generation, Hold, ImageUsed, InfraCause, Leftover,
     NotExecuted, RunSpec, RunVerdict, Seq, Sickness, SlotNumber, SuiteError, TestIndex, TestResult, TextRef,
-    Verdict,
+    Used, Verdict,
 };
 
 /// An event with the number of the fact it projects. Several events may share one number; a reader resumes after it.
@@ -107,6 +107,13 @@ pub enum RunEvent {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         test: Option<TestIndex>,
         left: Leftover,
+        attempt: AttemptId,
+        executor: ExecutorId,
+        slot: SlotNumber,
+    },
+    /// What an attempt took that has ended on its executor.
+    Used {
+        used: Used,
         attempt: AttemptId,
         executor: ExecutorId,
         slot: SlotNumber,

@@ -35,6 +35,7 @@ pub use id::{
 pub use manifest::{Asked, FileTests, Manifest, Needs, Relation, SkippedModule, WithoutFailures};
 pub use outcome::{
     Attachment, Cause, InfraCause, Leftover, Outcome, Sickness, SuiteError, TestCause, TestResult, TextRef,
+    Used,
 };
 pub use overview::{NotPassed, PastRun, RERUN_OF, RunOverview, RunPlace, RunState, TestHistory};
 pub use resources::{Resources, Size};

@@ -138,6 +138,18 @@ pub struct Leftover {
     pub phase: String,
 }
 
+/// What an attempt took of its machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Used {
+    /// Of the processor.
+    pub cpu_us: u64,
+    /// The most memory that was held at a time so far, by the worker that ended it: what it had for other attempts before
+    /// is in it.
+    pub peak_kib: u64,
+    /// Whether all its processes are counted, by a control group; else it is what its tests are known to have taken.
+    pub whole: bool,
+}
+
 /// A file that a test left for whoever looks into it: a screenshot, a trace, a core dump.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {

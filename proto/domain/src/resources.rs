@@ -12,7 +12,7 @@ pub struct Resources {
     pub millicpus: u64,
 }
 
-/// What an environment needs: what is written for its services and for its tests' container. What has no limit counts for
+/// What an environment needs: what is written for its services and for its tests. What has no limit counts for
 /// nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Size {
@@ -70,14 +70,11 @@ impl Resources {
 
 impl Size {
     fn of(environment: &Environment, services: impl Iterator<Item = Resources>, shared: Resources) -> Size {
-        let limits = environment.container.iter().map(|container| Resources::of(&container.limits));
-        let tests = limits.fold(Resources::default(), Resources::and);
+        let tests = environment.limits().map(Resources::of).unwrap_or_default();
         let ordinary = services.fold(tests, Resources::and);
         let more = Resources { memory_kib: tests.memory_kib, millicpus: 0 };
         let is_limited = |limits: &Limits| limits.memory_kib.is_some() || limits.disk_kib.is_some();
-        let is_limited =
-            environment.container.as_ref().is_some_and(|container| is_limited(&container.limits));
-        let larger = is_limited.then(|| ordinary.and(more));
+        let larger = environment.limits().is_some_and(is_limited).then(|| ordinary.and(more));
         Size { ordinary, larger, shared }
     }
 }
@@ -106,11 +103,7 @@ impl Definition {
     /// The same for a larger slot: its tests have twice the memory and disk.
     #[must_use]
     pub fn larger(mut self) -> Definition {
-        if let Some(container) = &mut self.environment.container {
-            let limits = &mut container.limits;
-            let twice = |kib: Option<u64>| kib.map(|kib| kib.saturating_mul(2));
-            (limits.memory_kib, limits.disk_kib) = (twice(limits.memory_kib), twice(limits.disk_kib));
-        }
+        self.environment.enlarge();
         self
     }
 }
@@ -151,6 +144,16 @@ mod tests {
         suite.services.get_mut("pg").unwrap().limits = limits(None, None);
         suite.environments.remove("inside");
         assert_eq!(suite.sizes(), [], "nothing is limited");
+    }
+
+    #[test]
+    fn bounds_on_a_machine_count_as_those_of_a_container() {
+        let bounds = Some(Limits { memory_kib: Some(30), millicpus: Some(500), ..Limits::default() });
+        let environment = Environment { bounds, ..Environment::default() };
+        let definition = Definition { name: "e".into(), environment, services: [].into() };
+        let shared = Resources::default();
+        assert_eq!(definition.size(), Size { ordinary: some(30, 500), larger: Some(some(60, 500)), shared });
+        assert_eq!(definition.larger().environment.bounds.unwrap().memory_kib, Some(60));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Attachment, AttemptId, BootId, Digest, EnvironmentNumber, Epoch, ExecutorId, Generation, Hold, ImageUsed,
     InfraCause, Leftover, Resources, RunId, SlotIndex, SlotNumber, SuiteError, TestIndex, TestResult,
-    TextRef,
+    TextRef, Used,
 };
 
 /// The state of an executor. An older report (by boot, then sequence) changes nothing.
@@ -135,6 +135,8 @@ pub enum Record {
         test: Option<TestIndex>,
         left: Leftover,
     },
+    /// Said when the attempt ends.
+    Used(Used),
 }
 
 /// What the scheduler wants of an executor. One with an older (epoch, version) than the last is ignored.

@@ -18,7 +18,15 @@ impl From<Environment> for v1::Environment {
             variables: environment.env,
             tests: environment.tests,
             container: environment.container.map(Into::into),
+            bounds: environment.bounds.map(Into::into),
         }
+    }
+}
+
+impl From<Limits> for v1::Bounds {
+    fn from(limits: Limits) -> Self {
+        let Limits { memory_kib, millicpus, pids, .. } = limits;
+        Self { memory_kib, millicpus, pids }
     }
 }
 
@@ -44,11 +52,28 @@ impl TryFrom<v1::Environment> for Environment {
 
     fn try_from(message: v1::Environment) -> Checked<Self> {
         let field = "Environment.services";
+        if message.container.is_some() && message.bounds.is_some() {
+            return Err(Invalid::new("Environment.bounds", "are beside a container, which has its own"));
+        }
         Ok(Self {
             services: scalar::list(message.services, limits::SERVICES, field, |text| name(text, field))?,
             env: variables(message.variables.into_iter(), "Environment.variables")?,
             tests: arguments(message.tests, "Environment.tests")?,
             container: message.container.map(TryInto::try_into).transpose()?,
+            bounds: message.bounds.map(TryInto::try_into).transpose()?,
+        })
+    }
+}
+
+impl TryFrom<v1::Bounds> for Limits {
+    type Error = Invalid;
+
+    fn try_from(message: v1::Bounds) -> Checked<Self> {
+        Ok(Self {
+            memory_kib: service::memory_of(message.memory_kib, "Bounds.memory_kib")?,
+            millicpus: service::cpus_of(message.millicpus, "Bounds.millicpus")?,
+            pids: service::some(message.pids, limits::PIDS, "Bounds.pids")?,
+            disk_kib: None,
         })
     }
 }

@@ -76,6 +76,7 @@ impl From<RunEvent> for Event {
             | RunEvent::Attached { .. }
             | RunEvent::Held { .. }
             | RunEvent::Left { .. }
+            | RunEvent::Used { .. }
             | RunEvent::Images { .. } => of_attempt(event),
             RunEvent::AttemptLost { .. }
             | RunEvent::TestCutOff { .. }
@@ -122,6 +123,10 @@ fn of_attempt(event: RunEvent) -> Event {
         RunEvent::Left { test, left, attempt, executor, slot } => {
             let (test, left, executor) = (test.map(|test| test.0), Some(left.into()), executor.into());
             Event::Left(v1::LeftTold { test, left, attempt: attempt.0, executor, slot: slot.0 })
+        }
+        RunEvent::Used { used, attempt, executor, slot } => {
+            let (used, executor) = (Some(used.into()), executor.into());
+            Event::Used(v1::UsedTold { used, attempt: attempt.0, executor, slot: slot.0 })
         }
         RunEvent::Images { images, attempt, executor, slot } => {
             let (images, executor) = (sandbox::told(images), executor.into());
@@ -223,6 +228,12 @@ impl TryFrom<Event> for RunEvent {
             },
             Event::Held(message) => held(message)?,
             Event::Left(message) => left(message)?,
+            Event::Used(message) => Self::Used {
+                used: scalar::required(message.used, "UsedTold.used")?.try_into()?,
+                attempt: scalar::attempt(message.attempt, "UsedTold.attempt")?,
+                executor: scalar::id(message.executor, "UsedTold.executor")?,
+                slot: slot(message.slot, "UsedTold.slot")?,
+            },
             Event::Images(message) => Self::Images {
                 images: sandbox::heard(message.images, "ImagesTold.images")?,
                 attempt: scalar::attempt(message.attempt, "ImagesTold.attempt")?,

@@ -275,6 +275,7 @@ impl From<Record> for v1::Record {
                 let (test, left) = (test.map(|test| test.0), Some(left.into()));
                 record::Record::Left(v1::Left { test, left })
             }
+            Record::Used(used) => record::Record::Used(used.into()),
             Record::Images(images) => record::Record::Images(v1::Images { images: sandbox::told(images) }),
         };
         Self { record: Some(record) }
@@ -305,6 +306,7 @@ impl TryFrom<v1::Record> for Record {
                 test: left.test.map(|test| scalar::test(test, "Left.test")).transpose()?,
                 left: scalar::required(left.left, "Left.left")?.try_into()?,
             },
+            record::Record::Used(used) => Self::Used(used.try_into()?),
             record::Record::Images(told) => Self::Images(sandbox::heard(told.images, "Images.images")?),
         })
     }

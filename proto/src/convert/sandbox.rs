@@ -1,6 +1,6 @@
 //! What is told of sandboxes: the images that one was made of, that one stays, and what was left in one.
 
-use seagull_domain::{Hold, ImageUsed, Leftover};
+use seagull_domain::{Hold, ImageUsed, Leftover, Used};
 
 use super::Invalid;
 use super::environment::name;
@@ -51,6 +51,24 @@ impl TryFrom<v1::Hold> for Hold {
             environment: name(message.environment, "Hold.environment")?,
             sandbox: scalar::without_nul(message.sandbox, limits::WORD_BYTES, "Hold.sandbox")?,
             until: scalar::at_most(message.until, limits::MOMENT, "Hold.until")?,
+        })
+    }
+}
+
+impl From<Used> for v1::Used {
+    fn from(Used { cpu_us, peak_kib, whole }: Used) -> Self {
+        Self { cpu_us: cpu_us.min(limits::MICROS), peak_kib: peak_kib.min(limits::KIB), whole }
+    }
+}
+
+impl TryFrom<v1::Used> for Used {
+    type Error = Invalid;
+
+    fn try_from(message: v1::Used) -> Checked<Self> {
+        Ok(Self {
+            cpu_us: scalar::at_most(message.cpu_us, limits::MICROS, "Used.cpu_us")?,
+            peak_kib: scalar::at_most(message.peak_kib, limits::KIB, "Used.peak_kib")?,
+            whole: message.whole,
         })
     }
 }

@@ -19,11 +19,16 @@ impl Source {
             (format!("s{number}"), self.service(waits_for, scope, in_place))
         });
         let services: Vec<_> = services.collect();
-        let environment = |s: &mut Self| Environment {
-            services: (0..count).filter(|_| s.coin()).map(|number| format!("s{number}")).collect(),
-            env: s.variables(),
-            tests: s.list(5, |s| s.text(300)),
-            container: s.maybe(Self::test_container).filter(|_| is_pytest),
+        let environment = |s: &mut Self| {
+            let container = s.maybe(Self::test_container).filter(|_| is_pytest);
+            let bounds = s.maybe(Self::limits).filter(|_| container.is_none());
+            Environment {
+                services: (0..count).filter(|_| s.coin()).map(|number| format!("s{number}")).collect(),
+                env: s.variables(),
+                tests: s.list(5, |s| s.text(300)),
+                container,
+                bounds: bounds.map(|limits| Limits { disk_kib: None, ..limits }),
+            }
         };
         let names = ["default", "db", "a-1", "0"].into_iter().filter(|_| self.coin()).collect::<Vec<_>>();
         Suite {
@@ -162,6 +167,24 @@ fn environments_have_names_that_can_be_parts_of_others() {
             m.suite = Some(v1::Suite { framework, environments, ..Default::default() });
         });
     }
+}
+
+#[test]
+fn a_bound_of_tests_that_cannot_be_is_refused() {
+    let bad = |field, spoil: fn(&mut v1::Environment)| {
+        refused(Source(8).spec(), field, |m: &mut v1::RunSpec| {
+            let bounds = Some(v1::Bounds { memory_kib: Some(9), millicpus: Some(9), pids: 9 });
+            let mut named = v1::Environment { bounds, ..Default::default() };
+            spoil(&mut named);
+            let framework = Some(v1::suite::Framework::Pytest(v1::Pytest {}));
+            let environments = [("e".to_owned(), named)].into();
+            m.suite = Some(v1::Suite { framework, environments, ..Default::default() });
+        });
+    };
+    bad("Bounds.memory_kib", |m| m.bounds.as_mut().unwrap().memory_kib = Some(0));
+    bad("Bounds.millicpus", |m| m.bounds.as_mut().unwrap().millicpus = Some(0));
+    bad("Bounds.pids", |m| m.bounds.as_mut().unwrap().pids = 0);
+    bad("Environment.bounds", |m| m.container = Some(v1::TestContainer::default()));
 }
 
 #[test]

@@ -331,6 +331,7 @@ impl Run {
             Record::Coverage(_)
             | Record::Attached { .. }
             | Record::Images(_)
+            | Record::Used(_)
             | Record::Held { .. }
             | Record::Left { .. } => {}
         }

@@ -72,6 +72,7 @@ impl Attempt {
             | Record::Coverage(_)
             | Record::Attached { test: None, .. }
             | Record::Images(_)
+            | Record::Used(_)
             | Record::Held { test: None, .. } => true,
         });
         (records, discarded)

@@ -195,6 +195,9 @@ fn recorded(what: &What) -> Vec<RunEvent> {
             executor: executor.clone(),
             slot: *slot,
         },
+        Record::Used(used) => {
+            RunEvent::Used { used: *used, attempt: *attempt, executor: executor.clone(), slot: *slot }
+        }
         Record::Images(images) => RunEvent::Images {
             images: images.clone(),
             attempt: *attempt,

@@ -53,6 +53,7 @@ impl<'a> Weighing<'a> {
             | Record::Attached { .. }
             | Record::Images(_)
             | Record::Held { .. }
+            | Record::Used(_)
             | Record::Left { .. } => return (record, None),
         };
         // Before the manifest is confirmed there is none.

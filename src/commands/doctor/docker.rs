@@ -1,8 +1,8 @@
 //! Whether services can be started: the engine, and the images that are not here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use seagull_domain::{Definition, Suite, TestContainer};
+use seagull_domain::{Suite, TestContainer};
 use seagull_executor::docker::Engine;
 
 use super::finding::{Finding, Findings};
@@ -17,11 +17,12 @@ pub fn image(place: &Place) -> Option<&TestContainer> {
 
 /// Nothing is said where no environment needs an engine.
 pub async fn examine(place: &Place, findings: &mut Findings) -> anyhow::Result<()> {
-    let environments = &place.config.environments;
+    let environments = place.config.environments.iter().filter(|(_, definition)| definition.needs_engine());
+    let environments: BTreeMap<_, _> = environments.collect();
     if environments.is_empty() {
         return Ok(());
     }
-    let images: BTreeSet<&str> = environments.values().flat_map(Definition::images).collect();
+    let images: BTreeSet<&str> = environments.values().flat_map(|definition| definition.images()).collect();
     let look = async {
         let engine = Engine::connect().await?;
         let mut missing = Vec::new();
@@ -33,7 +34,7 @@ pub async fn examine(place: &Place, findings: &mut Findings) -> anyhow::Result<(
         anyhow::Ok((engine.version().await?, missing))
     };
     let finding = match findings.during(CHECK, look).await {
-        Ok((version, missing)) => describe(&version, environments.keys().map(String::as_str), &missing),
+        Ok((version, missing)) => describe(&version, environments.keys().map(|name| name.as_str()), &missing),
         Err(error) => Finding::error(CHECK, &error),
     };
     findings.tell(finding)

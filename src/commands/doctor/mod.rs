@@ -1,6 +1,7 @@
 //! `seagull doctor`: looks step by step at whether all is in place for a run, and says what to do where it is not.
 
 mod artifact;
+mod bounds;
 mod docker;
 mod finding;
 mod scheduler;
@@ -69,6 +70,7 @@ async fn examine(args: &cli::Doctor, findings: &mut Findings) -> anyhow::Result<
     };
     settings(&place, findings)?;
     docker::examine(&place, findings).await?;
+    bounds::examine(&place, args.scheduler.is_some(), findings)?;
     let run = run_args(args);
     if let Err(error) = super::run::paths::check(&run, &place) {
         return findings.tell(Finding::error("paths", &error));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use seagull_domain::{
     AttemptId, EnvironmentNumber, Evidence, ExecutorId, ImageUsed, InfraCause, Isolation, Leftover, Manifest,
     NotExecuted, Relation, RunEvent, RunId, RunSpec, RunVerdict, Sickness, Silent, SlotNumber, StreamItem,
-    TestCause, TestIndex, TestResult, Verdict, Whereabouts,
+    TestCause, TestIndex, TestResult, Used, Verdict, Whereabouts,
 };
 use seagull_results::{Finder, Found};
 
@@ -30,6 +30,8 @@ pub struct Story {
     pub executions: Vec<Execution>,
     /// What it has left.
     pub attached: Vec<Attached>,
+    /// What attempts took that executed it.
+    pub used: BTreeMap<AttemptId, Used>,
     /// Processes of its doing that outlived their worker's session, each with that one's last attempt.
     pub left: Vec<(AttemptId, Leftover)>,
     pub copy: Option<Copied>,
@@ -166,6 +168,7 @@ pub struct Teller<'t> {
     test: Option<Result<TestIndex, Found>>,
     executions: Vec<Execution>,
     attached: Vec<Attached>,
+    used: BTreeMap<AttemptId, Used>,
     left: Vec<(AttemptId, Leftover)>,
     copy: Option<Copied>,
     missing: Vec<(ExecutorId, String)>,
@@ -226,6 +229,7 @@ impl<'t> Teller<'t> {
             test: None,
             executions: Vec::new(),
             attached: Vec::new(),
+            used: BTreeMap::new(),
             left: Vec::new(),
             copy: None,
             missing: Vec::new(),
@@ -285,6 +289,7 @@ impl<'t> Teller<'t> {
             RunEvent::Images { images, attempt, .. } => {
                 self.images.insert(attempt, images);
             }
+            RunEvent::Used { used, attempt, .. } => drop(self.used.insert(attempt, used)),
             RunEvent::Attached { test: Some(test), file, attempt, .. } if self.is_meant(test) => {
                 self.attached.push(Attached { attempt, file });
             }
@@ -453,6 +458,7 @@ impl<'t> Teller<'t> {
             spec: self.spec.ok_or(None)?,
             executions: self.executions,
             attached: self.attached,
+            used: self.used,
             left: self.left,
             copy: self.copy,
             missing: self.missing,

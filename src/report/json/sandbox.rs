@@ -1,6 +1,6 @@
-//! What events say of sandboxes: of what one was made, that one stays, and what was left in one.
+//! What events say of sandboxes: of what one was made, what an attempt took there, that one stays, and what was left in one.
 
-use seagull_domain::{Hold, ImageUsed, RunEvent};
+use seagull_domain::{Hold, ImageUsed, RunEvent, Used};
 use serde::Serialize;
 
 use super::Place;
@@ -22,6 +22,21 @@ impl<'a> ImageObject<'a> {
     }
 }
 
+/// What an attempt took.
+#[derive(Serialize)]
+pub struct UsedObject {
+    cpu_seconds: f64,
+    peak_memory_kib: Option<u64>,
+    all_processes: bool,
+}
+
+impl UsedObject {
+    pub fn of(Used { cpu_us, peak_kib, whole }: Used) -> UsedObject {
+        let peak_memory_kib = Some(peak_kib).filter(|kib| *kib > 0);
+        UsedObject { cpu_seconds: cpu_us as f64 / 1e6, peak_memory_kib, all_processes: whole }
+    }
+}
+
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Told<'a> {
@@ -37,6 +52,12 @@ pub(super) enum Told<'a> {
         test: Option<String>,
         #[serde(flatten)]
         left: LeftObject<'a>,
+        #[serde(flatten)]
+        place: Place<'a>,
+    },
+    Used {
+        #[serde(flatten)]
+        used: UsedObject,
         #[serde(flatten)]
         place: Place<'a>,
     },
@@ -59,6 +80,10 @@ pub(super) fn told<'a>(tally: &Tally, event: &'a RunEvent) -> (&'static str, Tol
             let place = Place { attempt: attempt.0, executor: executor.as_str(), slot: slot.0 };
             let test = test.map(|test| tally.names.id(test));
             ("left", Told::Left { test, left: LeftObject::of(left), place })
+        }
+        RunEvent::Used { used, attempt, executor, slot } => {
+            let place = Place { attempt: attempt.0, executor: executor.as_str(), slot: slot.0 };
+            ("attempt_used", Told::Used { used: UsedObject::of(*used), place })
         }
         RunEvent::Images { images, attempt, executor, slot } => {
             let place = Place { attempt: attempt.0, executor: executor.as_str(), slot: slot.0 };

@@ -6,7 +6,7 @@ use seagull_domain::{
     Attachment, AttemptId, Counts, Digest, Evidence, ExecutorId, FileTests, Generation, Hold, ImageUsed,
     InfraCause, Instant, Leftover, Manifest, NotExecuted, Outcome, PlanSummary, Recall, RunEvent, RunSpec,
     RunVerdict, SecondCopy, Seq, Sickness, SkippedModule, SlotNumber, StreamItem, SuiteError, TestCause,
-    TestIndex, TestResult, TextRef, Verdict, Workspace,
+    TestIndex, TestResult, TextRef, Used, Verdict, Workspace,
 };
 use seagull_proto::convert::Printed;
 
@@ -339,6 +339,11 @@ fn left(test: Option<u32>, left: Leftover) -> Step {
     event(RunEvent::Left { test: test.map(TestIndex), left, attempt, executor, slot })
 }
 
+fn used(used: Used) -> Step {
+    let (attempt, executor, slot) = (AttemptId(12), executor("e-3"), SlotNumber(2));
+    event(RunEvent::Used { used, attempt, executor, slot })
+}
+
 /// What a run has left in which everything happens, and its end.
 fn ending(counts: Counts) -> Script {
     let of = |command: &str, processes, ports: &[u16], phase: &str| Leftover {
@@ -348,6 +353,7 @@ fn ending(counts: Counts) -> Script {
         phase: phase.to_owned(),
     };
     vec![
+        (24_450, used(Used { cpu_us: 3_400_000, peak_kib: 424 << 10, whole: true })),
         (24_500, left(Some(6), of("sleep 600", 2, &[], "call"))),
         (24_500, left(Some(1), of("python3 -m http.server", 1, &[8080], "setup"))),
         (24_500, left(None, of("", 12, &[], ""))),

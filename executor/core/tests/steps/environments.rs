@@ -2,7 +2,7 @@
 
 use seagull_domain::{
     AttemptId, AttemptState, BundleContents, EndCause, EnvironmentNumber, Hold, ImageUsed, InfraCause,
-    Isolation, Kind, Leftover, Record, Resources, SlotIndex, TestCause, TestIndex,
+    Isolation, Kind, Leftover, Record, Resources, SlotIndex, TestCause, TestIndex, TestResult, Used,
 };
 use seagull_executor_core::{Effect, Event, Exit, Over, Renewal, Settings, State, WorkerEvent, WorkerId};
 
@@ -264,6 +264,52 @@ fn what_was_left_running_is_told_in_the_attempt_that_its_worker_was_at_last() {
     let test = Some(TestIndex(7));
     world.worker(1, WorkerEvent::Left { test, left: left.clone() });
     assert_eq!(world.records().last(), Some(&Record::Left { test, left }));
+}
+
+#[test]
+fn what_an_attempt_took_is_told_at_its_end() {
+    let took = |cpu_us, peak_kib, whole| Used { cpu_us, peak_kib, whole };
+    let mut world = World::wanting(Kind::Run);
+    world.contents(1, 1, &[entry(0, 0), entry(1, 0)]);
+    world.desired.push(wanted(2, Kind::Run, 0));
+    world.answer(Vec::new());
+    world.contents(2, 1, &[entry(2, 0), entry(3, 0)]);
+    world.worker(1, WorkerEvent::Ready { grace_ms: 1000 });
+    let told = |world: &World, attempt| {
+        let records = &world.state.attempts[&AttemptId(attempt)].records;
+        let used = records.iter().filter_map(|record| match record {
+            Record::Used(used) => Some(*used),
+            _ => None,
+        });
+        used.collect::<Vec<_>>()
+    };
+    for (test, cpu_us) in [(0, 30), (1, 50)] {
+        world.starts(test);
+        assert_eq!(told(&world, 1), [], "it goes on");
+        world.worker(1, WorkerEvent::Used(took(cpu_us, 100 + cpu_us, true)));
+        world.worker(1, passed(test));
+    }
+    assert_eq!(told(&world, 1), [took(50, 150, true)]);
+    // Of the next one only what is more; and where it ends under a test, all of it.
+    world.starts(2);
+    world.worker(1, WorkerEvent::Used(took(60, 150, true)));
+    world.worker(1, passed(2));
+    world.starts(3);
+    world.worker(1, WorkerEvent::Exited(Exit { used: Some(took(90, 900, true)), ..Exit::of("signal 9") }));
+    assert_eq!(told(&world, 2), [took(40, 900, true)]);
+    assert_eq!(told(&world, 1), [took(50, 150, true)]);
+}
+
+#[test]
+fn where_nothing_is_counted_an_attempt_took_what_its_tests_did() {
+    let mut world = World::running(&[entry(0, 0), entry(1, 0)]);
+    for (test, peak_kib) in [(0, 300), (1, 200)] {
+        world.starts(test);
+        let WorkerEvent::Finished(result) = passed(test) else { unreachable!("it has passed") };
+        world.worker(1, WorkerEvent::Finished(TestResult { cpu_us: 7, peak_kib, ..result }));
+    }
+    let expected = Record::Used(Used { cpu_us: 14, peak_kib: 300, whole: false });
+    assert_eq!(world.records().last(), Some(&expected));
 }
 
 #[test]

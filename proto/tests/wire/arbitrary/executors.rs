@@ -44,6 +44,11 @@ impl Source {
         Hold { environment, sandbox: self.text(limits::WORD_BYTES), until: self.within(0, limits::MOMENT) }
     }
 
+    pub fn used(&mut self) -> Used {
+        let (cpu_us, peak_kib) = (self.within(0, limits::MICROS), self.within(0, limits::KIB));
+        Used { cpu_us, peak_kib, whole: self.coin() }
+    }
+
     pub fn leftover(&mut self) -> Leftover {
         Leftover {
             command: self.text(limits::LOCATION_BYTES),
@@ -60,13 +65,14 @@ impl Source {
     }
 
     pub fn record(&mut self) -> Record {
-        match self.bits() % 9 {
+        match self.bits() % 10 {
             0 => Record::Missing { test: self.test(), reason: self.text(limits::LINE_BYTES) },
             1 => Record::SuiteError(self.suite_error()),
             2 => Record::Coverage(self.text_ref()),
             3 => Record::Attached { test: self.maybe(Self::test), file: self.attachment() },
             5 => Record::Held { test: self.maybe(Self::test), hold: self.hold() },
             6 => Record::Left { test: self.maybe(Self::test), left: self.leftover() },
+            7 => Record::Used(self.used()),
             4 => Record::Images(self.list(3, Self::image_used)),
             _ => Record::Result(self.result()),
         }

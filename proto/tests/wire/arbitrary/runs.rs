@@ -237,6 +237,7 @@ impl Source {
                 executor: self.id(),
                 slot: self.slot(),
             },
+            24 => RunEvent::Used { used: self.used(), attempt, executor: self.id(), slot: self.slot() },
             _ => self.finished(),
         }
     }

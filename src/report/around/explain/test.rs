@@ -3,20 +3,23 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use seagull_domain::{AttemptId, Evidence, ExecutorId, Framework, InfraCause, NotExecuted, Outcome, Verdict};
+use seagull_domain::{
+    AttemptId, Evidence, ExecutorId, Framework, InfraCause, NotExecuted, Outcome, Used, Verdict,
+};
 use serde::Serialize;
 
 use super::WIDTH;
 use crate::again::quoted;
+use crate::memory::kib;
 use crate::report::around::attachments::{FileObject, named};
 use crate::report::around::lists::cause;
 use crate::report::around::story::{Behind, Copied, CutOff, Execution, Loss, Story};
 use crate::report::around::waits::{PlaceObject, SilentObject, place_object, waits};
 use crate::report::around::{Form, cpu_seconds, line, seconds};
-use crate::report::json::ImageObject;
+use crate::report::json::{ImageObject, UsedObject};
 use crate::report::left::{self, LeftObject};
 use crate::report::losses::Death;
-use crate::report::text::{count, message, millis, number, one_line, times};
+use crate::report::text::{count, message, micros, millis, number, one_line, times};
 
 #[derive(Serialize)]
 struct TestObject<'a> {
@@ -101,6 +104,8 @@ struct ExecutionObject<'a> {
     before: usize,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     images: Vec<ImageObject<'a>>,
+    /// What all of its attempt took; null while that goes on.
+    attempt_used: Option<UsedObject>,
 }
 
 /// With commands for more, which have these options, too.
@@ -115,6 +120,10 @@ pub fn explain_test(out: &mut impl Write, form: Form, story: &Story, access: &[S
     writeln!(out, "    because {}", why(story))?;
     for (number, execution) in (1..).zip(&story.executions) {
         told(out, form, number, execution)?;
+    }
+    let attempts: BTreeSet<_> = story.executions.iter().map(|execution| execution.attempt).collect();
+    for (attempt, used) in story.used.iter().filter(|(attempt, _)| attempts.contains(attempt)) {
+        writeln!(out, "{}", form.paint.dim(took(*attempt, *used)))?;
     }
     if let Some(copy) = &story.copy {
         second_copy(out, story, copy)?;
@@ -166,6 +175,13 @@ pub fn explain_test(out: &mut impl Write, form: Form, story: &Story, access: &[S
         writeln!(out, "run it so again:  {}", command("repro"))?;
     }
     Ok(())
+}
+
+/// What all of an attempt took.
+fn took(attempt: AttemptId, Used { cpu_us, peak_kib, whole }: Used) -> String {
+    let memory = Some(peak_kib).filter(|kib| *kib > 0).map(|peak| format!(" and {} of memory", kib(peak)));
+    let with = if whole { ", with all that its tests started" } else { "" };
+    format!("attempt {attempt} took {} of the processor{}{with}", micros(cpu_us), memory.unwrap_or_default())
 }
 
 fn told(out: &mut impl Write, form: Form, number: u32, execution: &Execution) -> io::Result<()> {
@@ -323,7 +339,7 @@ fn lost_for_good(story: &Story, cause: InfraCause) -> String {
 }
 
 fn test_object(story: &Story) -> TestObject<'_> {
-    let executions = story.executions.iter().map(execution_object);
+    let executions = story.executions.iter().map(|execution| execution_object(story, execution));
     TestObject {
         run: story.run.as_str(),
         test: &story.id,
@@ -377,7 +393,7 @@ fn death_object(Death { executor, alone }: &Death) -> DeathObject<'_> {
     }
 }
 
-fn execution_object(execution: &Execution) -> ExecutionObject<'_> {
+fn execution_object<'a>(story: &Story, execution: &'a Execution) -> ExecutionObject<'a> {
     let result = &execution.result;
     let [setup_seconds, call_seconds, teardown_seconds] = result.phases.map(seconds);
     ExecutionObject {
@@ -398,5 +414,6 @@ fn execution_object(execution: &Execution) -> ExecutionObject<'_> {
         location: &result.location,
         before: execution.before.len(),
         images: execution.images.iter().map(ImageObject::of).collect(),
+        attempt_used: story.used.get(&execution.attempt).copied().map(UsedObject::of),
     }
 }
