@@ -121,11 +121,10 @@ fn a_test_takes_more_memory_than_its_machine_has() {
     play("out of memory", |round| {
         let Some(bound) = Bound::new() else { return };
         let mut subject = Subject::made();
-        subject.add("test_hungry.py", HUNGRY, &[("test_hungry", "failed")]);
+        subject.add("test_hungry.py", HUNGRY, &[("test_hungry", "not_executed: machine out of memory")]);
         let executors = vec![bound.place(); 2];
         let fleet = Fleet::with(subject, Settings { executors, ..Settings::default() });
         let run = fleet.run(&[]).finish();
-        assert_eq!(text(run.result("test_hungry.py::test_hungry"), "cause"), "crashed");
         let by: BTreeSet<_> = run.all("test_finished").iter().map(|event| text(event, "executor")).collect();
         assert_eq!(by.len(), 2, "both live");
         round.end(fleet, &run, "1 such test");

@@ -37,6 +37,9 @@ const DUMP: Duration = Duration::from_millis(500);
 /// How long what a dead worker had sent may take to arrive.
 const DRAIN: Duration = Duration::from_secs(5);
 
+const OUT_OF_MEMORY: &str = "the kernel killed what tests had, for there was no memory left; \
+                             fewer slots, or a memory in their [environment], leave more";
+
 /// What the agent tells a worker's task.
 #[derive(Debug)]
 pub(crate) enum Order {
@@ -301,9 +304,7 @@ impl Launched {
     async fn tell_of_loss(&self, exit: &sandbox::Exit) {
         let (cause, why) = match (&exit.end, exit.out_of_memory) {
             (End::SandboxLost(why), _) => (InfraCause::SandboxFailed, format!("the sandbox was lost: {why}")),
-            (_, Some(OutOfMemory::Machine)) => {
-                (InfraCause::MachineOutOfMemory, "the kernel killed something in the sandbox".to_owned())
-            }
+            (_, Some(OutOfMemory::Machine)) => (InfraCause::MachineOutOfMemory, OUT_OF_MEMORY.to_owned()),
             _ => return,
         };
         let Start { slot, worker, .. } = self.voice.start;

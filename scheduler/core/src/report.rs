@@ -259,9 +259,13 @@ impl Step<'_> {
         if discovery && !matches!(cause, EndCause::Discovered(_)) {
             self.withdraw(run);
         }
-        let came_back = matches!(&cause, EndCause::GaveBack(cause, _) if cause.is_charged());
         let state = &self.state.runs[run];
-        let who = came_back.then(|| self.state.who_pays(state, &state.attempts[&attempt], self.now));
+        let who = match &cause {
+            EndCause::GaveBack(cause, _) if cause.is_charged() => {
+                Some(self.state.who_pays(state, &state.attempts[&attempt], *cause, self.now))
+            }
+            _ => None,
+        };
         let free = who == Some(Pays::Nobody);
         let charged = match (who, &cause) {
             (Some(Pays::All), _) => state.charged(attempt),

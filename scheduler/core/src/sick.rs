@@ -310,10 +310,11 @@ impl State {
     /// Who is to pay for an attempt that comes back. Nobody, if the run does without its executor, or so much came back
     /// from there in a row already. The run, but no test, if nothing ever began in its slot. In either case only as long as
     /// there may be another executor that what comes back can go to, or another slot where that is not so.
-    pub(crate) fn who_pays(&self, run: &Run, attempt: &Attempt, now: Instant) -> Pays {
+    pub(crate) fn who_pays(&self, run: &Run, attempt: &Attempt, cause: InfraCause, now: Instant) -> Pays {
         let executor = &attempt.executor;
         let does_without = || run.is_cordoned(executor) && HeldBack::of(self, run).is_tried(executor);
-        let has_begun = run.has_begun_at(attempt);
+        // Where memory was wanting, something had begun that wanted it.
+        let has_begun = run.has_begun_at(attempt) || cause == InfraCause::MachineOutOfMemory;
         let another = || self.may_be_joined(now) || self.has_untried(run, &attempt.was_on());
         let another_slot = || {
             let place = (executor, attempt.slot);

@@ -1,6 +1,9 @@
 //! Environments: whose slot gets which bundle, and what executors are told of it.
 
-use seagull_domain::{AttemptId, AttemptState, EndCause, EnvironmentNumber, Outcome, SlotIndex};
+use seagull_domain::{
+    AttemptId, AttemptReport, AttemptState, EndCause, EnvironmentNumber, Generation, InfraCause, Outcome,
+    SlotIndex, TestIndex,
+};
 use seagull_scheduler_core::Signs;
 
 use crate::world::{World, bundles, plan, result, run, tests};
@@ -80,4 +83,44 @@ fn what_comes_back_goes_out_again_in_its_environment() {
     let known = &world.state.runs[&run()];
     let again = known.pending.values().next().expect("it waits for another executor, which is busy");
     assert_eq!(known.environment_of(again), B);
+}
+
+#[test]
+fn a_test_for_which_a_machine_has_no_memory_time_and_again_is_given_up() {
+    let mut plan = plan((0..3).map(|test| tests([test])).collect(), Vec::new(), 0);
+    plan.environments = vec![A; 3];
+    let mut world = World::running_in_environments(&["a"], plan);
+    world.executors.get_mut("a").unwrap().more_slots = 1;
+    let mut came_back = 0;
+    while !world.state.runs[&run()].all_decided() {
+        world.report("a", &[]);
+        let known = &world.state.runs[&run()];
+        let live = known.live_attempts().map(|(id, of)| (id, of.left.values().next().map(|(test, _)| *test)));
+        let live: Vec<_> = live.filter(|(_, test)| test.is_some()).collect();
+        // The first goes on while the other comes back.
+        let hungry = live.iter().find(|(_, test)| *test == Some(TestIndex(0)));
+        let Some((attempt, test)) = hungry.or(live.first()).copied() else { continue };
+        let cause = match test {
+            Some(TestIndex(0)) => EndCause::GaveBack(InfraCause::MachineOutOfMemory, "none left".into()),
+            _ => EndCause::Completed,
+        };
+        came_back += u32::from(cause != EndCause::Completed);
+        assert!(came_back < 20, "it goes on for ever");
+        let report = |id, state| AttemptReport {
+            attempt: id,
+            run: run(),
+            generation: Generation(1),
+            kept: Vec::new(),
+            state,
+        };
+        let others = live.iter().filter(|(id, _)| *id != attempt);
+        let others = others.map(|(id, _)| report(*id, AttemptState::Running(None)));
+        let reports =
+            [report(attempt, AttemptState::Ended(cause.clone()))].into_iter().chain(others).collect();
+        world.executors.get_mut("a").unwrap().attempts = reports;
+        let passed =
+            test.filter(|_| cause == EndCause::Completed).map(|test| result(test.0, Outcome::Passed));
+        world.report("a", &passed.map(|record| (1, record)).into_iter().collect::<Vec<_>>());
+    }
+    assert_eq!(came_back, 3);
 }
