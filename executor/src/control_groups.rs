@@ -19,7 +19,7 @@ use seagull_domain::Limits;
 /// What the names of all groups begin with.
 const PREFIX: &str = "seagull-";
 /// Far longer than from the making of one until something is in it.
-const MOMENT: Duration = Duration::from_secs(60);
+const MOMENT: Duration = Duration::from_secs(10);
 /// What a supervisor's arguments call a group's directory, and its bounds.
 pub(crate) const GROUP: &str = "--group";
 pub(crate) const BOUNDS: &str = "--bounds";
