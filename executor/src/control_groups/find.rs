@@ -120,7 +120,8 @@ fn place<'m>(mounts: &'m [Mount], own: &str) -> Option<(&'m Mount, PathBuf)> {
 fn second(mounts: &[Mount], own: &str) -> Option<PathBuf> {
     let (mount, own) = place(mounts, own)?;
     let above = own.parent().filter(|_| own != mount.at).map(Path::to_owned);
-    let alone = move_aside(&own).is_ok();
+    // One that has gone aside does so no further.
+    let alone = !own.ends_with(OWN) && move_aside(&own).is_ok();
     [Some(own).filter(|_| alone), above].into_iter().flatten().find(|base| give(base).is_ok())
 }
 
