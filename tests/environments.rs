@@ -222,6 +222,33 @@ fn what_does_not_start_is_an_infrastructure_cause_with_the_services_last_words()
 }
 
 #[test]
+fn what_is_never_ready_costs_a_worker_the_time_for_it_once() {
+    let Some(docker) = Docker::get() else { return };
+    let suite = suite(&[
+        ("tests/db/test_a.py", "def test_x(): pass\n"),
+        ("tests/test_b.py", "def test_y(meeting): meeting('y', ['go'])\n"),
+    ]);
+    suite.write("keeper.py", "import time\nprint('thinks', flush=True)\ntime.sleep(1000)\n");
+    let toml = suite.read("seagull.toml").replace("user = ", "ready.within = \"2s\"\n    user = ");
+    suite.write("seagull.toml", &toml);
+    // Its sandbox is made ahead while the other test runs, and is not made once more for the worker.
+    let way = Way::counting(&docker, suite.beside("engine"), ("POST", "-keeper/start"));
+    let arguments = ["run", "--output", "json", "--slots", "1", "--cap", "1s", "--test-losses", "1", "tests"];
+    let running = docker.seagull_through(&way.socket, &suite, &arguments);
+    let mut running = Running::start(running, &suite.beside("stderr"));
+    running.until(is("test_started"));
+    until(|| way.asked() == 1);
+    until(|| docker.objects(&suite).is_empty());
+    std::fs::write(suite.beside("meet").join("go"), "").unwrap();
+    let finished = running.finish();
+    finished.expect_counts(101, &[("passed", 1), ("not_executed: sandbox failed", 1)]);
+    let lost = finished.one("attempt_lost").to_string();
+    assert!(lost.contains("keeper is not ready within 2 s: port 7000 takes no connection"), "{lost}");
+    assert_eq!(way.asked(), 1, "{}", finished.stderr);
+    assert_eq!(docker.objects(&suite), [""; 0]);
+}
+
+#[test]
 fn a_service_that_ends_under_a_test_is_not_the_tests_fault() {
     let Some(docker) = Docker::get() else { return };
     // It has the service end the first time only.

@@ -9,7 +9,7 @@ use seagull_executor_core::{Start, State};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::launch::{Begun, Lodging, Wanted, lodge};
+use super::launch::{Begun, Lodging, Unlodged, Wanted, lodge};
 use super::worker::Shared;
 use crate::docker::Held;
 use crate::machine;
@@ -39,7 +39,8 @@ pub(super) struct Ahead {
 
 /// What came of it. What is held is to be removed after what lives there.
 pub(super) struct Made {
-    lodging: Option<Lodging>,
+    /// None where there was nothing to make.
+    lodging: Result<Option<Lodging>, Unlodged>,
     begun: Begun,
 }
 
@@ -89,40 +90,45 @@ impl Ahead {
         let task = tokio::spawn(async move {
             let mut begun = Begun::default();
             let made = async {
-                let context = shared.contexts.get(&run).await.ok()?;
-                let definition = context.definition(surroundings).ok().flatten()?;
+                let Ok(context) = shared.contexts.get(&run).await else { return Ok(None) };
+                let Ok(Some(definition)) = context.definition(surroundings) else { return Ok(None) };
                 if !definition.needs_engine() || !has_room(&definition) {
-                    return None;
+                    return Ok(None);
                 }
                 let wanted = Wanted { context, surroundings, controller: false, name };
                 let lodged = lodge(&shared, wanted, &mut begun).await;
-                // Its worker tries again, which may well succeed.
-                let tell = |error: &String| shared.keeper.tell_of_ahead(&definition.name, error);
-                lodged.inspect_err(tell).ok()
+                // What is not tried again is told as its worker's.
+                if let Some(why) = lodged.as_ref().err().filter(|why| !why.had_time) {
+                    shared.keeper.tell_of_ahead(&definition.name, &why.message);
+                }
+                lodged.map(Some)
             };
             let lodging = tokio::select! {
                 lodging = made => lodging,
-                _ = stopped => None,
+                _ = stopped => Ok(None),
             };
             Made { lodging, begun }
         });
         Ahead { what, stop: Some(stop), task, made: None }
     }
 
-    /// Waits until it can be lived in; none if it cannot: then it goes. Called once; may be given up, and then there is
-    /// [`Ahead::end`].
-    pub async fn ready(&mut self) -> Option<(Lodging, Option<Held>)> {
-        self.made = Some((&mut self.task).await.ok()?);
-        let lodging = self.made.as_ref().and_then(|made| made.lodging.as_ref());
-        let is_sound = match lodging {
-            Some(lodging) => lodging.is_sound().await,
-            None => false,
+    /// Waits until it can be lived in; none if it cannot: then it goes, and its worker makes one, which may well succeed.
+    /// The error is of one that its worker could only wait for as long once more. Called once; may be given up, and then
+    /// there is [`Ahead::end`].
+    pub async fn ready(&mut self) -> Result<Option<(Lodging, Option<Held>)>, String> {
+        self.made = (&mut self.task).await.ok();
+        let is_sound = match self.made.as_ref().map(|made| &made.lodging) {
+            Some(Ok(Some(lodging))) => lodging.is_sound().await,
+            _ => false,
         };
-        match self.made.take()? {
-            Made { lodging: Some(lodging), begun } if is_sound => Some((lodging, begun.held)),
-            made => {
+        match self.made.take() {
+            None => Ok(None),
+            Some(Made { lodging: Ok(Some(lodging)), begun }) if is_sound => Ok(Some((lodging, begun.held))),
+            Some(made) => {
+                let had_time = made.lodging.as_ref().err().filter(|why| why.had_time);
+                let told = had_time.map(|why| why.message.clone());
                 tokio::spawn(made.end());
-                None
+                told.map_or(Ok(None), Err)
             }
         }
     }
@@ -153,7 +159,7 @@ impl Ahead {
 
 impl Made {
     async fn end(self) {
-        if let Some(lodging) = self.lodging {
+        if let Ok(Some(lodging)) = self.lodging {
             lodging.end().await;
         }
         if let Some(held) = self.begun.held {
@@ -176,11 +182,23 @@ fn has_room(definition: &Definition) -> bool {
 mod tests {
     use super::*;
 
+    fn ahead(lodging: Result<Option<Lodging>, Unlodged>) -> Ahead {
+        let task = tokio::spawn(async { Made { lodging, begun: Begun::default() } });
+        let what = ("r".parse().unwrap(), Surroundings::default());
+        Ahead { what, stop: None, task, made: None }
+    }
+
+    #[tokio::test]
+    async fn what_had_all_its_time_is_not_waited_for_again() {
+        let why = |had_time| Unlodged { message: "not ready".to_owned(), had_time };
+        assert_eq!(ahead(Err(why(true))).ready().await.err().as_deref(), Some("not ready"));
+        assert!(matches!(ahead(Err(why(false))).ready().await, Ok(None)));
+        assert!(matches!(ahead(Ok(None)).ready().await, Ok(None)));
+    }
+
     #[tokio::test]
     async fn who_is_given_up_once_it_is_made_is_told_too() {
-        let task = tokio::spawn(async { Made { lodging: None, begun: Begun::default() } });
-        let what = ("r".parse().unwrap(), Surroundings::default());
-        let mut ahead = Ahead { what, stop: None, task, made: None };
+        let mut ahead = ahead(Ok(None));
         // As `ready` has it when it is given up while it looks whether services are sound.
         ahead.made = (&mut ahead.task).await.ok();
         let (cause, _) = ahead.told().await.expect("it was made");

@@ -110,14 +110,15 @@ pub(super) async fn launch(
     let context = context.map_err(|message| (InfraCause::ArtifactUnavailable, message))?;
     let (slot, worker, limit) = (start.slot, start.worker, context.start_limit());
     let _ = shared.events.send(Event::Worker { slot, worker, event: WorkerEvent::StartLimit(limit) }).await;
-    let mut found = match ahead {
+    let found = match ahead {
         Some(ahead) => {
             begun.awaits = Awaits::Ahead;
             ahead.ready().await
         }
-        None => None,
+        None => Ok(None),
     };
     *ahead = None;
+    let mut found = found.map_err(|message| (InfraCause::SandboxFailed, message))?;
     let mut tries = 0;
     loop {
         let lodging = match found.take() {
@@ -131,7 +132,7 @@ pub(super) async fn launch(
                 let (context, surroundings) = (context.clone(), start.surroundings);
                 let wanted = Wanted { context, surroundings, controller: start.controller, name };
                 let lodged = lodge(&shared, wanted, begun).await;
-                lodged.map_err(|message| (InfraCause::SandboxFailed, message))?
+                lodged.map_err(|why| (InfraCause::SandboxFailed, why.message))?
             }
         };
         begun.awaits = Awaits::Reset;
@@ -175,8 +176,29 @@ pub(super) struct Lodging {
     left: PathBuf,
 }
 
+/// Why there is no sandbox.
+#[derive(Debug)]
+pub(super) struct Unlodged {
+    pub message: String,
+    /// Services had all their time to be ready: whoever waits for that again waits as long, and most likely for nothing.
+    pub had_time: bool,
+}
+
+impl From<String> for Unlodged {
+    fn from(message: String) -> Unlodged {
+        Unlodged { message, had_time: false }
+    }
+}
+
+impl From<docker::Error> for Unlodged {
+    fn from(error: docker::Error) -> Unlodged {
+        let had_time = matches!(error, docker::Error::NotReady { .. });
+        Unlodged { message: error.to_string(), had_time }
+    }
+}
+
 /// Makes one; nothing is left of it on this machine if that fails.
-pub(super) async fn lodge(shared: &Shared, wanted: Wanted, begun: &mut Begun) -> Result<Lodging, String> {
+pub(super) async fn lodge(shared: &Shared, wanted: Wanted, begun: &mut Begun) -> Result<Lodging, Unlodged> {
     let context = &wanted.context;
     let secrets = Arc::new(Secrets::find(&context.spec.suite.secrets)?);
     let definition = needed(context, &wanted)?;
@@ -208,7 +230,7 @@ pub(super) async fn lodge(shared: &Shared, wanted: Wanted, begun: &mut Begun) ->
     let holder = held.as_ref().and_then(Held::holder);
     let given = Given { secrets, prepared, services, contained, holder };
     let name = wanted.name.clone();
-    begin(shared, wanted, given).inspect_err(|_| discard(&shared.home, &name))
+    Ok(begin(shared, wanted, given).inspect_err(|_| discard(&shared.home, &name))?)
 }
 
 /// What its tests need of an engine, if anything.
@@ -218,12 +240,16 @@ fn needed(context: &Context, wanted: &Wanted) -> Result<Option<Definition>, Stri
 }
 
 /// What its tests need is up before it starts.
-async fn services(shared: &Shared, wanted: docker::Wanted, begun: &mut Begun) -> Result<Services, String> {
+async fn services(
+    shared: &Shared,
+    wanted: docker::Wanted,
+    begun: &mut Begun,
+) -> Result<Services, docker::Error> {
     begun.awaits = Awaits::Engine;
     let sandbox = shared.keeper.hold(wanted).await;
     begun.awaits = Awaits::Services;
-    let held = begun.held.insert(sandbox.map_err(|error| error.to_string())?);
-    held.start().await.map_err(|error| error.to_string())
+    let held = begun.held.insert(sandbox?);
+    held.start().await
 }
 
 impl Lodging {
