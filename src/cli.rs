@@ -153,8 +153,8 @@ pub enum Command {
     Init(Init),
     /// Look step by step at whether all is in place for a run
     ///
-    /// Settings, framework, setup, interpreter, two discoveries whose ids are compared, one test alone, one bundle, what would
-    /// be sent to a scheduler, and a scheduler, if it is named. Each step is ok, a warning or a problem, with what to do.
+    /// Settings, framework, setup, interpreter, two discoveries whose ids are compared, one test alone, one bundle, the
+    /// sandbox of each environment that tests are in, what would be sent to a scheduler, and a scheduler, if it is named. Each step is ok, a warning or a problem, with what to do.
     Doctor(Box<Doctor>),
     /// Serve runs to executors, until interrupted
     ///

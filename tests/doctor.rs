@@ -5,7 +5,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
-use crate::harness::{Running, Suite};
+use crate::harness::{Docker, IMAGE, Running, Suite};
 
 const GOOD: &str = "\
 import pytest
@@ -315,6 +315,48 @@ fn what_waits_for_memory_that_this_machine_does_not_have_is_said_at_once() {
     let suite = Suite::of(&[("test_a.py", GOOD)]);
     let service = "[artifact]\nroot = '.'\n[services.a]\nimage = 'x'\nmemory = '90000GiB'\n";
     let of = |environment: &str| format!("{service}[environment.{environment}]\nservices = ['a']\n");
+#[test]
+fn the_sandbox_of_each_environment_is_tried() {
+    let Some(docker) = Docker::get() else { return };
+    let service = |name: &str, command: &str| {
+        format!(
+            "[services.{name}]\nimage = '{IMAGE}'\ncommand = '{command}'\nready.log = 'begins'\n\
+             [environment.{name}]\nservices = ['{name}']\ntests = ['{name}']\n"
+        )
+    };
+    let settings = [
+        "[artifact]\nroot = '.'\n",
+        &service("good", "echo begins; exec sleep 1000"),
+        &service("late", "echo no disk; exit 7"),
+        &service("unused", "exit 8"),
+    ]
+    .concat();
+    // More tests than are tried in one bundle come before any that needs services.
+    let many = "import pytest\n@pytest.mark.parametrize('n', range(25))\ndef test_n(n): pass\n";
+    let good =
+        "import os\ndef test_a(): pass\ndef test_b(): pass\ndef test_c(): pass\ndef test_d(): assert False\n";
+    let suite = Suite::of(&[
+        ("seagull.toml", &settings),
+        ("a/test_many.py", many),
+        ("good/test_good.py", good),
+        ("late/test_late.py", GOOD),
+    ]);
+    let doctor = docker.seagull(&suite, &["doctor", "--output", "json"]).output().unwrap();
+    let told = String::from_utf8_lossy(&doctor.stdout);
+    assert_eq!(doctor.status.code(), Some(1), "{told}");
+    let steps: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |check: &str| steps.iter().filter(|step| step["check"] == check).collect::<Vec<_>>();
+    let [good, late] = of("environment")[..] else { panic!("{told}") };
+    let message = |step: &Value| step["message"].as_str().unwrap().to_owned();
+    assert!(good["state"] == "ok" && message(good).starts_with("good: 3 tests are good in "), "{good}");
+    let expected =
+        "late: sandbox failed: late ended before it was ready: exit code 7; it said last:\n  no disk";
+    assert!(late["state"] == "problem" && message(late) == expected, "{late}");
+    assert!(late["hint"].as_str().unwrap().starts_with("[services.late] user,"), "{late}");
+    assert!(message(of("one bundle")[0]).starts_with("20 tests are good"), "{told}");
+    assert_eq!(docker.objects(&suite), [""; 0]);
+}
+
     let expected = |name: &str| format!("environment {name} needs 87 TiB of memory, with its services");
     suite.write("seagull.toml", &of("e"));
     let steps = steps(&suite, &[], 1);

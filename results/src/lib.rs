@@ -38,7 +38,7 @@ pub use blobs::{
     Store, StoreUrl, Trouble, When, Why, Writer, digest, open as open_store,
 };
 pub use calibration::Calibration;
-pub use environments::environments;
+pub use environments::{Unplaced, environments};
 pub use error::Error;
 pub use find::{Finder, Found};
 pub use health::{Health, STALE_DAYS};

@@ -60,6 +60,11 @@ impl Finding {
         Finding { hint, ..self }
     }
 
+    /// What it is of.
+    pub fn of(self, name: &str) -> Finding {
+        Finding { message: format!("{name}: {}", self.message), ..self }
+    }
+
     pub fn at_most_a_warning(self) -> Finding {
         let state = if self.state == State::Problem { State::Warning } else { self.state };
         Finding { state, ..self }

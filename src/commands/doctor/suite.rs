@@ -1,10 +1,12 @@
-//! The suite itself: two discoveries, one test alone, and one bundle.
+//! The suite itself: two discoveries, one test alone, one bundle, and some tests of each other environment.
+
+mod groups;
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::time::Duration;
 
-use seagull_domain::{Framework, Manifest, RunSpec, Workspace};
+use seagull_domain::{EnvironmentNumber, Framework, Manifest, RunSpec, Workspace};
 use seagull_executor::interpreter;
 use seagull_executor::setup::Prepared;
 use seagull_results::{History, Lineage};
@@ -21,14 +23,16 @@ use crate::framework;
 use crate::fresh;
 use crate::place::Place;
 use crate::report::{count, duration, number};
+use groups::Group;
 
+const ENVIRONMENT: &str = "environment";
 /// Selects nothing: a discovery alone.
 const NOTHING: &str = "nothing, for a discovery alone";
 /// Tests of the bundle that is tried, and how long it may take.
 const BUNDLE: usize = 20;
 const LIMIT: Duration = Duration::from_secs(60);
-/// Longer ids are not tried.
-const ID_BYTES: usize = 1000;
+/// Tests of each environment beside that of the first ones: it is its sandbox that is tried.
+const FEW: usize = 3;
 /// Of a list, so many are named; of a message, so many lines.
 const NAMED: usize = 3;
 const LINES: usize = 12;
@@ -56,18 +60,14 @@ pub(super) async fn examine(
     let suite = Suite { by_hand: by_hand(&spec, place, ground.prepared.as_ref()), spec, ground };
     let Some(first) = suite.discover(findings).await? else { return Ok(()) };
     suite.history(&first, findings)?;
-    let ids = suite.to_try(&first);
-    let Some(one) = ids.first() else { return Ok(()) };
-    let alone = suite.try_tests("one test", std::slice::from_ref(one), findings).await?;
-    suite.compare(&first, alone.discovered.as_ref(), findings)?;
-    suite.judge("one test", &alone, 1, findings)?;
-    if alone.lost || (alone.late && alone.results.is_empty()) {
-        return Ok(());
-    }
-    let bundle = &ids[..ids.len().min(BUNDLE)];
-    if bundle.len() > 1 {
-        let trial = suite.try_tests("one bundle", bundle, findings).await?;
-        suite.judge("one bundle", &trial, bundle.len(), findings)?;
+    let groups = match groups::of(&first, &suite.spec.suite) {
+        Ok(groups) => groups,
+        Err(error) => return findings.tell(Finding::error(ENVIRONMENT, &error.into())),
+    };
+    let Some((own, others)) = groups.split_first() else { return Ok(()) };
+    suite.try_first(&first, own, findings).await?;
+    for group in others {
+        suite.try_environment(group, findings).await?;
     }
     Ok(())
 }
@@ -113,17 +113,42 @@ fn compare_with(command: impl Display) -> String {
 }
 
 impl Suite<'_> {
-    /// The ids of tests that can be asked for one by one: not those of files that cannot be collected.
-    fn to_try(&self, manifest: &Manifest) -> Vec<String> {
-        let pytest = self.spec.suite.framework == Framework::Pytest;
-        let tests = manifest.tests().filter(|(_, suffix)| !(pytest && suffix.is_empty()));
-        tests.map(|(path, suffix)| format!("{path}{suffix}")).filter(|id| id.len() <= ID_BYTES).collect()
+    /// One test alone, compared with a first discovery, and one bundle.
+    async fn try_first(
+        &self,
+        discovered: &Manifest,
+        group: &Group,
+        findings: &mut Findings,
+    ) -> anyhow::Result<()> {
+        let alone = self.try_tests("one test", (&group.ids[..1], group.environment), findings).await?;
+        self.compare(discovered, alone.discovered.as_ref(), findings)?;
+        findings.tell(self.judge("one test", &alone, 1))?;
+        let bundle = &group.ids[..group.ids.len().min(BUNDLE)];
+        let is_hopeless = alone.lost || (alone.late && alone.results.is_empty());
+        if is_hopeless || bundle.len() == 1 {
+            return Ok(());
+        }
+        let trial = self.try_tests("one bundle", (bundle, group.environment), findings).await?;
+        findings.tell(self.judge("one bundle", &trial, bundle.len()))
+    }
+
+    /// Whether its sandbox starts, and tests run there.
+    async fn try_environment(&self, group: &Group, findings: &mut Findings) -> anyhow::Result<()> {
+        let few = &group.ids[..group.ids.len().min(FEW)];
+        let name = match self.spec.suite.environment(group.environment) {
+            Some((name, _)) => name,
+            None => "without any",
+        };
+        let doing = format!("{ENVIRONMENT} {name}");
+        let trial = self.try_tests(&doing, (few, group.environment), findings).await?;
+        findings.tell(self.judge(ENVIRONMENT, &trial, few.len()).of(name))
     }
 
     /// The tests of a first discovery; none if there is nothing to go on with.
     async fn discover(&self, findings: &mut Findings) -> anyhow::Result<Option<Manifest>> {
         const CHECK: &str = "discovery";
-        let trial = self.try_tests(CHECK, &[NOTHING.to_owned()], findings).await?;
+        let nothing = [NOTHING.to_owned()];
+        let trial = self.try_tests(CHECK, (&nothing, EnvironmentNumber::default()), findings).await?;
         let lists = || compare_with(&self.by_hand.lists);
         let Some(manifest) = trial.discovered.filter(|manifest| !manifest.is_empty()) else {
             let said = match trial.troubles.last() {
@@ -179,10 +204,11 @@ impl Suite<'_> {
         findings.tell(Finding::ok(CHECK, report.line()))
     }
 
+    /// Tests of one environment.
     async fn try_tests(
         &self,
-        check: &'static str,
-        tests: &[String],
+        doing: &str,
+        (tests, environment): (&[String], EnvironmentNumber),
         findings: &Findings,
     ) -> anyhow::Result<Trial> {
         let id = fresh::run_id()?;
@@ -190,11 +216,11 @@ impl Suite<'_> {
         let Ground { home, state, .. } = self.ground;
         let builds = spec.suite.framework == Framework::Cargo;
         let doing = if builds {
-            format!("{check}, for which cargo builds what is not built")
+            format!("{doing}, for which cargo builds what is not built")
         } else {
-            check.to_owned()
+            doing.to_owned()
         };
-        let limit = limit(&spec);
+        let limit = limit(&spec, environment);
         findings.during(&doing, trial::run(spec, limit, home, state)).await
     }
 
@@ -232,13 +258,7 @@ impl Suite<'_> {
         !self.spec.suite.environments.is_empty()
     }
 
-    fn judge(
-        &self,
-        check: &'static str,
-        trial: &Trial,
-        tests: usize,
-        findings: &mut Findings,
-    ) -> anyhow::Result<()> {
+    fn judge(&self, check: &'static str, trial: &Trial, tests: usize) -> Finding {
         let compare = || self.by_hand.whole.as_ref().map(compare_with);
         let alone = |id: &str| {
             let one = self.by_hand.one.as_ref();
@@ -247,12 +267,9 @@ impl Suite<'_> {
         let failed: Vec<&(String, Option<String>)> =
             trial.results.iter().filter(|(_, how)| how.is_some()).collect();
         let took = duration(trial.took);
-        let finding = if trial.late {
-            let said = format!(
-                "not over after {}: {} of {tests} were executed",
-                duration(limit(&self.spec)),
-                trial.results.len()
-            );
+        if trial.late {
+            let limit = duration(trial.limit);
+            let said = format!("not over after {limit}: {} of {tests} were executed", trial.results.len());
             Finding::warning(check, said)
                 .hint("nothing is wrong if the tests are that slow; --test-limit kills one that hangs")
         } else if let Some(said) = trial.troubles.last() {
@@ -272,16 +289,15 @@ impl Suite<'_> {
             Finding::ok(check, format!("{} is good in {took}", trial.results[0].0))
         } else {
             Finding::ok(check, format!("{tests} tests are good in {took}"))
-        };
-        findings.tell(finding)
+        }
     }
 }
 
-/// How long a trial may take: services that are not ready in time, ahead and then for the worker itself, are told of by their
-/// own words.
-fn limit(spec: &RunSpec) -> Duration {
-    let within: u64 = spec.suite.services.values().map(|service| service.ready.within_ms).sum();
-    LIMIT + 2 * Duration::from_millis(within)
+/// How long a trial may take: services that are not ready in time are told of by their own words.
+fn limit(spec: &RunSpec, environment: EnvironmentNumber) -> Duration {
+    let needed = spec.suite.definition(environment).ok().flatten();
+    let services = needed.iter().flat_map(|definition| definition.services.values());
+    LIMIT + Duration::from_millis(services.map(|service| service.ready.within_ms).sum())
 }
 
 /// What to do is in the message, if it is known there.

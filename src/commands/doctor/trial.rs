@@ -34,6 +34,7 @@ pub struct Trial {
     pub crashed: Option<String>,
     /// It was stopped at its limit.
     pub late: bool,
+    pub limit: Duration,
     pub took: Duration,
 }
 
@@ -102,7 +103,7 @@ pub async fn run(spec: RunSpec, limit: Duration, home: &Path, setups: &Path) -> 
             deadline = Some(Instant::now() + limit);
         }
     }
-    watched.trial.took = began.elapsed();
+    (watched.trial.took, watched.trial.limit) = (began.elapsed(), limit);
     if let Some((message, text)) = watched.crash.take() {
         let text = match text {
             Some(text) => client.text(&run, text).await.unwrap_or_default(),
