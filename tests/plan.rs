@@ -2,10 +2,12 @@
 
 use std::io::Write;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::Suite;
+use crate::harness::{Running, Suite, until};
 
 const TESTS: &str = "\
 import pathlib
@@ -49,6 +51,64 @@ fn a_suite_is_discovered_and_planned_and_nothing_runs() {
     assert_eq!(object["slots"].as_array().unwrap().len(), 2);
     assert!(!suite.path().join("ran").exists(), "nothing ran");
     assert_eq!(planned(&plan(&["test_b.py"]))["tests"], 1);
+}
+
+/// How long what is killed, or removed, may take, on a busy machine.
+const GONE: Duration = Duration::from_secs(60);
+
+/// Whoever collects it waits, where it is to.
+const WAITS: &str = "\
+import os, pathlib, time
+place = pathlib.Path(os.environ['MEETING_PLACE'])
+def pytest_collection_modifyitems(items):
+    if (place / 'wait').exists():
+        (place / 'here').touch()
+        time.sleep(1000)
+";
+
+#[test]
+fn what_a_plan_a_doctor_and_a_repetition_leave_that_are_killed_goes_with_the_next() {
+    let suite = Suite::of(&[("conftest.py", WAITS), ("test_a.py", TESTS)]);
+    let (place, temporary) = (suite.beside("meet"), suite.beside("tmp"));
+    std::fs::create_dir(&temporary).unwrap();
+    let state = suite.beside("state").into_os_string().into_string().unwrap();
+    suite.run(&["--run-id", "one", "test_a.py"]).expect_code(0);
+    let command = |words: &[&str]| {
+        let mut command = suite.seagull(&[words, &["--state", &state]].concat());
+        command.env("TMPDIR", &temporary);
+        command
+    };
+    let left = |what: &str| {
+        let prefix = format!("seagull-{what}-");
+        let names = std::fs::read_dir(&temporary).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with(&prefix)).count()
+    };
+    let words: [&[&str]; 3] = [&["plan"], &["doctor"], &["repro", "one", "test_g"]];
+    for words in words {
+        let begin = || {
+            std::fs::write(place.join("wait"), "").unwrap();
+            let running = Running::start(command(words), &suite.another("stderr"));
+            until(|| place.join("here").exists());
+            std::fs::remove_file(place.join("wait")).unwrap();
+            std::fs::remove_file(place.join("here")).unwrap();
+            assert!(left(words[0]) > 0, "{words:?}");
+            running
+        };
+        begin().kill();
+        assert_eq!(left(words[0]), 1, "{words:?}");
+        let output = command(words).output().unwrap();
+        assert_eq!(left(words[0]), 0, "{words:?}: {}", text(&output.stderr));
+        // With what ran there.
+        suite.marked().all_gone_within(GONE);
+        // What is interrupted removes it itself; a terminal would tell what repeats a test as well.
+        if words[0] != "repro" {
+            let mut running = begin();
+            running.signal(Signal::SIGINT);
+            assert_eq!(running.wait().0, 130, "{words:?}");
+            assert_eq!(left(words[0]), 0, "{words:?}");
+            suite.marked().all_gone_within(GONE);
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `seagull repro`: a test as it ran in a run, by the framework alone.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
@@ -12,9 +13,9 @@ use seagull_domain::{Framework, SecretSource, Setup, Workspace};
 use seagull_executor::artifact;
 use seagull_executor::docker::{Files, LogOutput, Program, Room, forget_room};
 use seagull_executor::interpreter;
+use seagull_executor::sandbox::Home;
 use seagull_executor::secrets::Secrets;
 use seagull_executor::setup::{self, Prepared, Wanted};
-use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::command::{self, Line, Probe};
@@ -146,15 +147,13 @@ async fn repeat(
             other(args, story, execution, (given.to(line, story), Judge::Cargo(test))).await
         }
         Framework::Command(commands) => {
-            let scratch = scratch()?;
-            let (line, test) = others::command(commands, story, execution.slot, directory, scratch.path())?;
+            // A line that is printed needs what is in it.
+            let scratch = if args.print { None } else { Some(scratch()?) };
+            let kept = || kept().map(Cow::from);
+            let folder = scratch.as_ref().map_or_else(kept, |home| Ok(home.path().into()))?;
+            let (line, test) = others::command(commands, story, execution.slot, directory, &folder)?;
             let line = given.to(line, story);
-            let code = other(args, story, execution, (line, Judge::Command(test))).await;
-            if args.print {
-                // The line needs what is in it.
-                let _ = scratch.keep();
-            }
-            code
+            other(args, story, execution, (line, Judge::Command(test))).await
         }
     }
 }
@@ -195,8 +194,14 @@ fn secrets(sources: &BTreeMap<String, SecretSource>) -> anyhow::Result<Secrets> 
     Secrets::find(sources).map_err(|error| usage(format!("{error}\n{HINT}")))
 }
 
-fn scratch() -> anyhow::Result<TempDir> {
-    Ok(tempfile::Builder::new().prefix("seagull-repro-").tempdir()?)
+/// A directory for as long as the test is repeated.
+fn scratch() -> anyhow::Result<Home> {
+    Ok(Home::create_for("repro", &env::temp_dir())?)
+}
+
+/// One that stays, for whoever is told of it.
+fn kept() -> anyhow::Result<PathBuf> {
+    Ok(tempfile::Builder::new().prefix("seagull-repro-").tempdir()?.keep())
 }
 
 /// A test that has a process of its own: nothing ran before it there.
@@ -256,7 +261,9 @@ async fn pytest(
         return Ok(0);
     }
     let scratch = scratch()?;
-    let folder = inside.map_or(scratch.path(), |(_, shared)| shared);
+    // Who is left of a repetition that was killed is known by it: the search path begins in the directory.
+    let folder = &inside.map_or_else(|| scratch.path().join("shared"), |(_, shared)| shared.to_owned());
+    fs::create_dir_all(folder)?;
     line.arguments.splice(0..0, ["-o".to_owned(), format!("cache_dir={}", folder.join("cache").display())]);
     line.shorten(&probe, folder)?;
     say(story, execution, &line, args.alone);
@@ -275,7 +282,7 @@ fn identity(state: Option<&Path>) -> anyhow::Result<PathBuf> {
     if let Some(home) = home.filter(|home| write_identity(home).is_ok()) {
         return Ok(home);
     }
-    let home = scratch()?.keep().canonicalize()?;
+    let home = kept()?.canonicalize()?;
     write_identity(&home).with_context(|| format!("cannot write to {}", home.display()))?;
     Ok(home)
 }

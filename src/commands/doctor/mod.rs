@@ -15,6 +15,7 @@ use std::process::Stdio;
 
 use seagull_domain::{Suite, TestContainer};
 use seagull_executor::interpreter::{self, Found};
+use seagull_executor::sandbox::Home;
 use seagull_executor::setup::Prepared;
 
 use crate::again::Again;
@@ -76,7 +77,7 @@ async fn examine(args: &cli::Doctor, findings: &mut Findings) -> anyhow::Result<
         return findings.tell(Finding::error("paths", &error));
     }
     // Kept to the end: a scheduler tidies up for a moment after its run.
-    let home = tempfile::Builder::new().prefix("seagull-doctor-").tempdir()?;
+    let home = Home::create_for("doctor", &std::env::temp_dir())?;
     let state = state(args, &place, findings)?.unwrap_or_else(|| home.path().to_owned());
     if let Some(prepared) = ready(&run, &place, &state, findings).await? {
         let ground = Ground { home: home.path(), state: &state, prepared };

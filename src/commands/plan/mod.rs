@@ -21,8 +21,9 @@ use seagull_domain::RunSpec;
 use crate::cli;
 use crate::commands::{health, print};
 use crate::duration::millis;
-use crate::errors::usage;
+use crate::errors::{INTERRUPTED, usage};
 use crate::report::{Output, Paint, file};
+use crate::signals::Signals;
 
 /// About ten seconds.
 const STEPS: u64 = 10 * seagull_binpacker::STEPS;
@@ -47,6 +48,16 @@ struct Planned {
 }
 
 pub async fn run(args: cli::Plan) -> anyhow::Result<u8> {
+    let mut signals = Signals::new()?;
+    // A task of its own, for packing waits for nothing; what is interrupted is dropped, with the directory that it has.
+    let planning = tokio::spawn(plan(args));
+    match signals.during(planning).await {
+        Some(planned) => planned?,
+        None => Ok(INTERRUPTED),
+    }
+}
+
+async fn plan(args: cli::Plan) -> anyhow::Result<u8> {
     let named = match &args.timings {
         Some(file) => timings::read(file)?.problem(&args.costs),
         None => suite::problem(&args).await?,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use seagull_binpacker::Risk;
 use seagull_domain::{EnvironmentNumber, RunSpec, Workspace};
+use seagull_executor::sandbox::Home;
 use seagull_results::{History, Lineage, Setups};
 use seagull_scheduler::Costs;
 
@@ -37,7 +38,7 @@ pub async fn problem(args: &cli::Plan) -> anyhow::Result<Named> {
     let spec = spec::build(&run, &place, files)?;
     // It is there that tests are discovered: what else there is may be for other machines.
     fits_here(&spec.suite, std::iter::once(EnvironmentNumber::default()))?;
-    let home = tempfile::Builder::new().prefix("seagull-plan-").tempdir()?;
+    let home = Home::create_for("plan", &std::env::temp_dir())?;
     let only = RunSpec { id: fresh::run_id()?, select: vec![NOTHING.to_owned()], ..spec.clone() };
     let trial = trial::run(only, LIMIT, home.path(), &state.directory).await?;
     let Some(manifest) = trial.discovered.filter(|manifest| !manifest.is_empty()) else {
