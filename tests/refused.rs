@@ -61,6 +61,31 @@ fn what_does_not_get_ready_is_told_with_its_last_lines() {
 }
 
 #[test]
+fn what_ends_when_it_was_ready_is_not_up() {
+    let Some(docker) = Docker::get() else { return };
+    // One that is ready as soon as it runs, and one whose end comes while it is waited for another.
+    let table = [
+        ("command = 'echo falls; sleep 0.5; exit 3'", "command = 'sleep 1000'"),
+        (
+            "command = 'echo falls; sleep 2; exit 3'\nready.log = 'falls'",
+            "command = 'sleep 1000'\ndepends-on = ['a']\nready.command = 'sleep 4'",
+        ),
+    ];
+    for (falls, other) in table {
+        let toml = format!(
+            "[services.a]\nimage = \"IMAGE\"\n{falls}\n[services.b]\nimage = \"IMAGE\"\n{other}\n\
+             [environment.e]\nservices = ['a', 'b']"
+        );
+        let suite = suite(&toml);
+        let stderr = said(&docker.seagull(&suite, &["services", "up"]).output().unwrap(), 1);
+        let expected =
+            "error: a was ready and has ended: exit code 3; it said last:\n  falls\nhint: [services.a] ready";
+        assert!(stderr.contains(expected) && !stderr.contains("e is up"), "{stderr}");
+        assert_eq!(docker.objects(&suite), [""; 0], "{stderr}");
+    }
+}
+
+#[test]
 fn what_the_engine_refuses_is_told_with_what_to_do() {
     let Some(docker) = Docker::get() else { return };
     docker.empty_image("seagull-empty");

@@ -8,6 +8,8 @@ use super::lines::Be;
 
 /// Of a service's log, so many lines are told: with what went wrong and what to do, no more than is shown of a message.
 pub const LINES: usize = 10;
+/// What is said, in small letters, where no other process or thread may begin.
+const NO_MORE: [&str; 3] = ["cannot fork", "can't start new thread", "resource temporarily unavailable"];
 const SAID_LAST: &str = "; it said last:";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub enum Error {
     NoHealthCheck { service: String, image: String },
     /// A service ended before it was ready.
     Ended { service: String, how: String, log: String },
+    /// A service ended when it had been ready, before anything used it.
+    Fallen { service: String, how: String, log: String },
     /// A service ended while it was used.
     Gone { service: String, how: String, log: String },
     /// Nobody would see to what is left of them.
@@ -65,6 +69,9 @@ impl Error {
             }
             Error::Ended { service, how, log } => {
                 write!(f, "{service} ended before it was ready: {how}{}", quoted(log))
+            }
+            Error::Fallen { service, how, log } => {
+                write!(f, "{service} was ready and has ended: {how}{}", quoted(log))
             }
             Error::Gone { service, how, log } => {
                 write!(f, "{service} ended while tests used it: {how}{}", quoted(log))
@@ -112,15 +119,19 @@ impl Error {
             Error::Secrets { service, why } => {
                 (why, Some(format!("[services.{service}] secrets says where each is found")))
             }
-            Error::NotReady { service, awaited, .. } => {
+            Error::NotReady { service, awaited, log, .. } => {
                 let own = format!("[services.{service}] ready says what is waited for, and within how long");
-                (awaited, Some(own))
+                (awaited, exceeded(service, awaited, log).or(Some(own)))
             }
-            Error::Ended { service, how, .. } => {
+            Error::Ended { service, how, log } => {
                 let own = "user, capabilities, tmpfs and memory say what it may use";
-                (how, exceeded(service, how).or_else(|| Some(format!("[services.{service}] {own}"))))
+                (how, exceeded(service, how, log).or_else(|| Some(format!("[services.{service}] {own}"))))
             }
-            Error::Gone { service, how, .. } => (how, exceeded(service, how)),
+            Error::Fallen { service, how, log } => {
+                let own = "ready says by what it is seen that it can be used";
+                (how, exceeded(service, how, log).or_else(|| Some(format!("[services.{service}] {own}"))))
+            }
+            Error::Gone { service, how, log } => (how, exceeded(service, how, log)),
             Error::Line { service, be, said, .. } => {
                 (said, Some(format!("[services.{service}] {} has the line", be.key())))
             }
@@ -134,10 +145,14 @@ impl Error {
 
 impl std::error::Error for Error {}
 
-/// What sets the limit that a service was over, if that is how it ended.
-fn exceeded(service: &str, how: &str) -> Option<String> {
+/// What sets the limit that a service was over, if that is how it ended, or what it said.
+fn exceeded(service: &str, how: &str, log: &str) -> Option<String> {
     let is_over = |limit: &&&str| how.contains(&format!("over its {limit} limit"));
-    ["memory", "disk"].iter().find(is_over).map(|limit| format!("[services.{service}] {limit} sets it"))
+    let over = ["memory", "disk"].iter().find(is_over).map(|limit| format!("{limit} sets it"));
+    let log = log.to_lowercase();
+    let bounded = || NO_MORE.iter().any(|words| how.contains(words) || log.contains(words));
+    let pids = || "pids sets how many processes and threads it may have, its first among them".to_owned();
+    over.or_else(|| bounded().then(pids)).map(|what| format!("[services.{service}] {what}"))
 }
 
 fn seconds(duration: Duration) -> String {
@@ -208,5 +223,8 @@ mod tests {
                 assert!(!text.contains(other), "{text}");
             }
         }
+        let [service, how, log] = ["pg", "exit code 2", "sh: 1: Cannot fork\n"].map(str::to_owned);
+        let text = Error::Ended { service, how, log }.to_string();
+        assert!(text.contains("\nhint: [services.pg] pids sets how many"), "{text}");
     }
 }

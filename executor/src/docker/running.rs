@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seagull_domain::{Definition, ImageUsed, Scope, Service, SlotNumber};
+use seagull_domain::{Definition, ImageUsed, Probe, Scope, Service, SlotNumber};
 use tokio::task::JoinSet;
 
 use super::disk;
@@ -21,6 +21,8 @@ pub const TRIES: u32 = 10;
 pub const AGAIN: Duration = Duration::from_secs(1);
 /// How long it is waited for the answer whether a service runs, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long what is ready as soon as it runs is to have run.
+const MOMENT: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 pub struct Services {
@@ -117,6 +119,22 @@ impl Services {
             }
         }
         None
+    }
+
+    /// Whether all that were ready run still; after a moment where one was as soon as it ran.
+    pub async fn stand(&self) -> Result<(), Error> {
+        let was_soon = |service: &Service| service.ready.probe == Probe::Started;
+        let soon = self.definition.services.values().any(was_soon);
+        let moment = tokio::time::sleep(if soon { MOMENT } else { Duration::ZERO });
+        let ended = tokio::select! {
+            error = self.broke() => Some(error),
+            () = moment => self.broken().await,
+        };
+        match ended {
+            Some(Error::Gone { service, how, log }) => Err(Error::Fallen { service, how, log }),
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
 
     async fn end_of(&self, name: &str) -> Error {

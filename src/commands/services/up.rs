@@ -9,8 +9,8 @@ use std::time::Instant;
 use anyhow::{Context, anyhow};
 use seagull_domain::{Definition, Span};
 use seagull_executor::docker::{
-    self, Beside, Engine, Going, Guard, Kind, Labels, Object, Progress, Reach, Sandbox, Start, digest,
-    discard, terminate,
+    self, Beside, Engine, Going, Guard, Kind, Labels, Object, Progress, Reach, Sandbox, Services, Start,
+    digest, discard, terminate,
 };
 use seagull_executor::secrets::Secrets;
 use serde_json::json;
@@ -42,9 +42,21 @@ pub async fn run(args: &cli::Up) -> anyhow::Result<u8> {
     let labels = labels(&site, &definition, now() + args.lease.as_secs().max(1))?;
     let guard = Guard::start(&labels.lock, &labels.owner, labels.lease, None);
     let guard = guard.context("the guard of the services cannot be started")?;
+    let stands = async {
+        let reach = Reach::Machine;
+        let sandbox = start(&engine, &site, &definition, (&labels, reach), BTreeMap::new()).await?;
+        Services::of(&engine, &definition, sandbox.clone()).stand().await?;
+        anyhow::Ok(sandbox)
+    };
     let began = Instant::now();
     let sandbox = tokio::select! {
-        started = start(&engine, &site, &definition, (&labels, Reach::Machine), BTreeMap::new()) => started?,
+        sandbox = stands => match sandbox {
+            Ok(sandbox) => sandbox,
+            Err(error) => {
+                let _ = discard(&engine, &labels).await;
+                return Err(error);
+            }
+        },
         () = signals.next() => {
             say!("interrupted: removing what was begun");
             discard(&engine, &labels).await?;
