@@ -178,6 +178,44 @@ fn a_secret_is_in_no_place_but_the_container() {
 }
 
 #[test]
+fn a_secret_is_in_no_log_wherever_an_engine_or_a_bound_cuts_it() {
+    let Some(docker) = Docker::get() else { return };
+    // An engine has a line in pieces of 16 KiB, of which the first ends in the middle of the secret.
+    let suite = suite(
+        r#"
+        [secrets]
+        RUNS = "env:RUNS"
+        [services.a]
+        image = "IMAGE"
+        command = ["python3", "-c", "import time; key = open('/run/secrets/KEY').read(); print('x' * 16379 + key, key, flush=True); print('tortoise99', flush=True); time.sleep(1000)"]
+        secrets = { KEY = "env:THE_KEY" }
+        ready.log = "tortoise"
+        [environment.e]
+        services = ["a"]
+        "#,
+    );
+    let secrets = [("THE_KEY", "hunter2hunter2"), ("RUNS", "tortoise99")];
+    let up = || docker.seagull(&suite, &["services", "up"]).envs(secrets).output().unwrap();
+    said(&up(), 0);
+    // Its own is known by what it has, also to whoever does not have it any more.
+    let logs = |lines: &str| {
+        let mut logs = docker.seagull(&suite, &["services", "logs", "e", "--lines", lines]);
+        text(&logs.env("RUNS", "tortoise99").output().unwrap().stdout)
+    };
+    assert!(logs("10").ends_with("xxx*** ***\n***\n"), "{}", logs("10"));
+    // It begins with the second piece.
+    assert_eq!(logs("2"), "*** ***\n***\n");
+    said(&docker.seagull(&suite, &["services", "down"]).output().unwrap(), 0);
+    // What fails is told by its end, which begins in the middle of the secret.
+    let fails = r#"prepare = ["cat /run/secrets/KEY; python3 -c 'print(\"x\" * 16376)'; exit 3"]"#;
+    let toml = suite.read("seagull.toml");
+    suite.write("seagull.toml", &toml.replace("ready.log = \"tortoise\"", &format!("{fails}\n")));
+    let told = said(&up(), 1);
+    assert!(told.contains("it said last:\n  ***xxx") && !told.contains("hunter2"), "{told:.400}");
+    assert_eq!(docker.objects(&suite), [""; 0]);
+}
+
+#[test]
 fn services_whose_state_directory_is_gone_go_too_for_nobody_finds_them_any_more() {
     let Some(docker) = Docker::get() else { return };
     let suite = suite(ONE);

@@ -43,9 +43,13 @@ impl Secrets {
         Secrets { variables, hidden }
     }
 
-    /// These, and those of services that are there: who starts one says which is not.
-    pub fn with<'a>(&self, sources: impl Iterator<Item = (&'a String, &'a SecretSource)>) -> Secrets {
-        let more = sources.filter_map(|(name, source)| Some((name.clone(), value(source).ok()?)));
+    /// These, and those that are there: who needs one says which is not.
+    pub fn with<'a>(&self, sources: impl IntoIterator<Item = (&'a String, &'a SecretSource)>) -> Secrets {
+        self.and(sources.into_iter().filter_map(|(name, source)| Some((name.clone(), value(source).ok()?))))
+    }
+
+    /// These, and those.
+    pub fn and(&self, more: impl IntoIterator<Item = (String, String)>) -> Secrets {
         Secrets::of(self.variables.iter().cloned().chain(more).collect())
     }
 
@@ -67,6 +71,21 @@ impl Secrets {
         self.hide(&mut text);
         text
     }
+
+    /// The same of the end of a longer text, which may begin with the rest of a value.
+    pub fn hidden_in_end(&self, mut text: String) -> String {
+        let rests = self.hidden.iter().filter_map(|value| rest_of(value, &text));
+        if let Some(length) = rests.max() {
+            text.replace_range(..length, HIDDEN);
+        }
+        self.hidden_in(text)
+    }
+}
+
+/// How much of a text's beginning is the end of a value that began before it.
+fn rest_of(value: &str, text: &str) -> Option<usize> {
+    let rests = value.char_indices().skip(1).map(|(at, _)| &value[at..]);
+    rests.take_while(|rest| rest.len() >= SHORTEST).find(|rest| text.starts_with(rest)).map(str::len)
 }
 
 fn value(source: &SecretSource) -> Result<String, String> {
@@ -126,6 +145,21 @@ mod tests {
             assert_eq!(secrets.hidden_in(text.to_owned()), expected);
         }
         assert_eq!(Secrets::default().hidden_in("hunter2".to_owned()), "hunter2");
+    }
+
+    #[test]
+    fn what_begins_in_the_middle_of_a_value_shows_nothing_of_it() {
+        let secrets = of(&["hunter2", "PASSWORD=hunter2"]);
+        let table = [
+            ("unter2 and hunter2", "*** and ***"),
+            ("WORD=hunter2, it is", "***, it is"),
+            ("er2 is too little of one", "er2 is too little of one"),
+            ("no unter2", "no unter2"),
+            ("", ""),
+        ];
+        for (text, expected) in table {
+            assert_eq!(secrets.hidden_in_end(text.to_owned()), expected);
+        }
     }
 
     #[test]

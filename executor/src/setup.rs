@@ -207,7 +207,7 @@ impl Setups {
         if ended.is_err() {
             let _ = self.home.discard(&sandbox);
         }
-        let said = wanted.secrets.hidden_in(tail(&log, SAID));
+        let said = wanted.secrets.hidden_in_end(tail(&log, SAID));
         ended.map_err(|how| failed(&how, said.trim_end()))
     }
 

@@ -157,10 +157,9 @@ impl Heard {
             let place = self.files.entry(metadata.ino());
             let place = place.or_insert_with(|| Place { read: from, before: Vec::new() });
             if let Ok(file) = File::open(&path) {
-                text.push_str(&place.read(&file).unwrap_or_default());
+                text.push_str(&place.read(&file, secrets).unwrap_or_default());
             }
         }
-        secrets.hide(&mut text);
         let offset = self.told;
         self.told += text.len() as u64;
         if self.told >= MOST {
@@ -171,8 +170,8 @@ impl Heard {
 }
 
 impl Place {
-    /// The whole lines that have come.
-    fn read(&mut self, file: &File) -> std::io::Result<String> {
+    /// The whole lines that have come, without what is to be hidden.
+    fn read(&mut self, file: &File, secrets: &Secrets) -> std::io::Result<String> {
         let length = file.metadata()?.len();
         let mut before = vec![0; self.before.len()];
         let begins = self.read - before.len() as u64;
@@ -181,7 +180,8 @@ impl Place {
         if !goes_on {
             *self = Place::default();
         }
-        let from = self.read.max(length.saturating_sub(PIECE));
+        let begins = self.read;
+        let from = begins.max(length.saturating_sub(PIECE));
         let mut bytes = vec![0; usize::try_from(length - from).unwrap_or(0)];
         let got = file.read_at(&mut bytes, from)?;
         bytes.truncate(got);
@@ -192,8 +192,9 @@ impl Place {
             self.read = from + whole as u64;
             self.before = bytes[whole.saturating_sub(BEFORE as usize)..].to_vec();
         }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         // Of one that began before what is read, the rest.
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        Ok(if from > begins { secrets.hidden_in_end(text) } else { secrets.hidden_in(text) })
     }
 }
 
@@ -206,23 +207,30 @@ mod tests {
     #[test]
     fn a_file_is_read_line_by_line_and_from_its_start_when_it_is_written_anew() {
         let mut file = tempfile::tempfile().unwrap();
+        let secrets = Secrets::default().and([("KEY".to_owned(), "hunter2hunter2".to_owned())]);
         let mut place = Place::default();
         let write = |text: &str, file: &mut File| file.write_all(text.as_bytes()).unwrap();
         write("one\ntw", &mut file);
-        assert_eq!(place.read(&file).unwrap(), "one\n");
-        assert_eq!(place.read(&file).unwrap(), "");
+        assert_eq!(place.read(&file, &secrets).unwrap(), "one\n");
+        assert_eq!(place.read(&file, &secrets).unwrap(), "");
         write("o\n", &mut file);
-        assert_eq!(place.read(&file).unwrap(), "two\n");
+        assert_eq!(place.read(&file, &secrets).unwrap(), "two\n");
         // As capturing does between two phases; what comes is longer than what was there.
         file.set_len(0).unwrap();
         file.rewind().unwrap();
         write("another and longer one\n", &mut file);
-        assert_eq!(place.read(&file).unwrap(), "another and longer one\n");
+        assert_eq!(place.read(&file, &secrets).unwrap(), "another and longer one\n");
         // Of very much, the end.
         write(&"x".repeat(PIECE as usize * 2), &mut file);
         write("\nlast\n", &mut file);
-        let read = place.read(&file).unwrap();
+        let read = place.read(&file, &secrets).unwrap();
         assert!(read.len() as u64 <= PIECE && read.ends_with("xx\nlast\n"));
+        // Where that begins in the middle of what is to be hidden, the rest of it is.
+        write("hunter2hunter2", &mut file);
+        write(&"x".repeat(PIECE as usize - 8), &mut file);
+        write("\n", &mut file);
+        let read = place.read(&file, &secrets).unwrap();
+        assert!(read.starts_with("***xx"), "{read:.20}");
     }
 
     #[test]

@@ -193,7 +193,7 @@ impl Voice {
     /// With what a controller has written, which nobody hears of otherwise: it has no tests.
     pub fn with_log(&self, text: String) -> String {
         let log = if self.start.controller { tail(&self.own_log, LAST_WORDS) } else { String::new() };
-        let log = self.secrets.hidden_in(log);
+        let log = self.secrets.hidden_in_end(log);
         if log.is_empty() { text } else { format!("{text}\n----- log of the controller -----\n{log}") }
     }
 }
@@ -278,7 +278,7 @@ impl Launched {
         left::tell(&self.voice, &exit).await;
         self.tell_of_loss(&exit).await;
         self.hold(&exit).await;
-        let words = self.voice.secrets.hidden_in(tail(&log, LAST_WORDS));
+        let words = self.voice.secrets.hidden_in_end(tail(&log, LAST_WORDS));
         let text = self.voice.log(&words);
         let _ = std::fs::remove_file(&log);
         let over = over(&self.voice, &exit);

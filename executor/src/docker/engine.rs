@@ -31,6 +31,9 @@ use tokio_stream::{Stream, StreamExt};
 use super::credentials;
 use super::error::Error;
 use super::hint::NO_SOCKET;
+use super::labels::Labels;
+use super::said::Said;
+use super::vault;
 use crate::secrets::Secrets;
 
 /// Where an engine is if nothing says otherwise.
@@ -116,6 +119,16 @@ impl Engine {
 
     /// `20.10.24 (API 1.41)`.
     pub async fn version(&self) -> Result<String, Error> {
+    /// The same, without those that a sandbox has, whatever they would be by now.
+    pub fn hiding_those_of(self, labels: &Labels) -> Engine {
+        Engine { hidden: Arc::new(self.hidden.and(vault::kept(labels))), ..self }
+    }
+
+    /// What is not told.
+    pub fn hidden(&self) -> &Secrets {
+        &self.hidden
+    }
+
         let version = self.docker.version().await.map_err(refused("say its version"))?;
         let [engine, api] = [version.version, version.api_version].map(Option::unwrap_or_default);
         Ok(format!("{engine} (API {api})"))
@@ -317,7 +330,7 @@ impl Engine {
             said.drain(..cut);
         };
         let code = self.run_in(container, (command, None), env, hear).await?;
-        Ok(Ran { code, said: self.hidden.hidden_in(said) })
+        Ok(Ran { code, said: self.hidden.hidden_in_end(said) })
     }
 
     /// The same in a directory there, if that is not the container's; its exit code. `hear` has what it says.
@@ -367,17 +380,17 @@ impl Engine {
 
     /// The last lines of a service; none where they cannot be read.
     pub async fn last_lines(&self, container: &str, lines: usize) -> String {
-        self.hidden.hidden_in(self.end_of_log(container, lines).await)
+        self.hidden.hidden_in_end(self.end_of_log(container, lines).await)
     }
 
     /// The same of any container, to the letter.
     pub(super) async fn end_of_log(&self, container: &str, lines: usize) -> String {
         let mut pieces = self.log(container, Some(lines), false);
-        let mut text = String::new();
+        let (mut said, mut text) = (Said::default(), String::new());
         while let Some(Ok(piece)) = pieces.next().await {
-            text += &piece.to_string();
+            text += &said.take(piece);
         }
-        text
+        text + &said.rest()
     }
 
     /// A call that is given up goes on, and [`Engine::settle`] waits for it.

@@ -3,7 +3,7 @@
 //!
 //! What becomes of what is written (`container`, `test_container`, `address`), what the objects say of themselves
 //! (`labels`), which of them are to go (`lease`, `template`) and what is waited for (`progress`) is plain; `engine`, `lines`, `ready`, `sandbox`, `shared`,
-//! `templates`, `contained`, `room`, `running`, `objects`, `origin`, `hold`, `vault`, `owner`, `site`, `guard` and `keeper` speak to the engine and to this machine.
+//! `templates`, `contained`, `room`, `running`, `said`, `objects`, `origin`, `hold`, `vault`, `owner`, `site`, `guard` and `keeper` speak to the engine and to this machine.
 
 mod address;
 mod contained;
@@ -28,6 +28,7 @@ mod progress;
 mod ready;
 mod room;
 mod running;
+mod said;
 mod sandbox;
 mod shared;
 mod site;
@@ -55,6 +56,7 @@ pub use owner::{Standing, standing, terminate};
 pub use progress::{Going, Progress};
 pub use room::{Files, Program, Room, forget as forget_room};
 pub use running::Services;
+pub use said::Said;
 pub use sandbox::{Beside, Reach, Sandbox, Start, discard, discard_tests};
 pub use site::Site;
 pub use template::Template;

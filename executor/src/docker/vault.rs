@@ -36,6 +36,16 @@ pub fn keep(labels: &Labels, service: &str, secrets: &Secrets) -> io::Result<()>
     Ok(())
 }
 
+/// All of a sandbox's that can be read, by name.
+pub fn kept(labels: &Labels) -> Vec<(String, String)> {
+    let entries = |directory: PathBuf| fs::read_dir(directory).into_iter().flatten().flatten();
+    let files = entries(of_sandbox(labels)).flat_map(|service| entries(service.path()));
+    let read = |file: fs::DirEntry| {
+        Some((file.file_name().into_string().ok()?, fs::read_to_string(file.path()).ok()?))
+    };
+    files.filter_map(read).collect()
+}
+
 /// Removes those of a sandbox.
 pub fn forget(labels: &Labels) {
     let _ = remove_tree(&of_sandbox(labels));

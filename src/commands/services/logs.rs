@@ -2,14 +2,14 @@
 
 use std::io::Write;
 
-use seagull_executor::docker::{Engine, Kind, Object};
+use seagull_executor::docker::{Engine, Kind, Object, Said};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 
-use super::place;
 use super::site::Site;
 use super::whose::{Meant, Name};
+use super::{place, secrets};
 use crate::cli;
 use crate::commands::print;
 use crate::errors::{INTERRUPTED, usage};
@@ -23,7 +23,8 @@ pub async fn run(args: &cli::ServiceLogs) -> anyhow::Result<u8> {
     let name = Name::read(&place, &args.named)?;
     let engine = Engine::connect().await?;
     let site = Site::open(&State::open(args.named.state.state.as_deref(), &place)?)?;
-    let Meant { definition, objects, .. } = name.find(&place, &engine, &site).await?;
+    let Meant { definition, labels, objects, .. } = name.find(&place, &engine, &site).await?;
+    let engine = engine.hiding(&secrets(&place), &definition).hiding_those_of(&labels);
     if let Some(service) = args.service.as_ref().filter(|service| !definition.services.contains_key(*service))
     {
         let meant = nearest(service, definition.services.keys().map(String::as_str));
@@ -47,13 +48,19 @@ pub async fn run(args: &cli::ServiceLogs) -> anyhow::Result<u8> {
             Output::Human | Output::Plain => format!("{prefix}{line}"),
         };
         let pieces = engine.log(&container.id, Some(args.lines), args.follow);
+        let engine = engine.clone();
         readers.spawn(async move {
-            let mut pieces = std::pin::pin!(pieces);
+            let tell =
+                |text: &str| print(|out| text.lines().try_for_each(|line| writeln!(out, "{}", said(line))));
+            let (mut pieces, mut lines, mut begins) = (std::pin::pin!(pieces), Said::default(), true);
             while let Some(piece) = pieces.next().await {
-                let piece = piece?.to_string();
-                print(|out| piece.lines().try_for_each(|line| writeln!(out, "{}", said(line))))?;
+                let text = lines.take(piece?);
+                // The engine may begin in the middle of a long line.
+                let is_first = !text.is_empty() && std::mem::take(&mut begins);
+                let hidden = engine.hidden();
+                tell(&if is_first { hidden.hidden_in_end(text) } else { hidden.hidden_in(text) })?;
             }
-            anyhow::Ok(())
+            tell(&engine.hidden().hidden_in_end(lines.rest()))
         });
     }
     tokio::select! {

@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use seagull_domain::Definition;
+use seagull_executor::secrets::Secrets;
 
 use crate::cli::{Named, OfServices};
 use crate::errors::{usage, warn};
@@ -34,6 +35,11 @@ fn place() -> anyhow::Result<Place> {
     let place = Place::here()?;
     place.config.warnings.iter().for_each(warn);
     Ok(place)
+}
+
+/// Those of the settings that are here.
+fn secrets(place: &Place) -> Secrets {
+    Secrets::default().with(&place.config.secrets)
 }
 
 /// The environment that is named, or the only one there is.

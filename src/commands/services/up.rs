@@ -12,11 +12,10 @@ use seagull_executor::docker::{
     self, Beside, Engine, Going, Guard, Kind, Labels, Object, Progress, Reach, Sandbox, Services, Start,
     digest, discard, terminate,
 };
-use seagull_executor::secrets::Secrets;
 use serde_json::json;
 
 use super::site::{Site, now};
-use super::{definition, place};
+use super::{definition, place, secrets};
 use crate::again::quoted;
 use crate::cli;
 use crate::commands::print;
@@ -32,7 +31,7 @@ pub async fn run(args: &cli::Up) -> anyhow::Result<u8> {
     let place = place()?;
     let definition = definition(&place, &args.named)?;
     let mut signals = Signals::new()?;
-    let engine = Engine::connect().await?.hiding(&Secrets::default(), &definition);
+    let engine = Engine::connect().await?.hiding(&secrets(&place), &definition);
     let site = Site::open(&State::open(args.named.state.state.as_deref(), &place)?)?;
     let _work = site.work_on(&definition.name)?;
     if let Some(sandbox) = standing(&engine, &site, &definition).await? {
@@ -42,13 +41,13 @@ pub async fn run(args: &cli::Up) -> anyhow::Result<u8> {
     let labels = labels(&site, &definition, now() + args.lease.as_secs().max(1))?;
     let guard = Guard::start(&labels.lock, &labels.owner, labels.lease, None);
     let guard = guard.context("the guard of the services cannot be started")?;
+    let began = Instant::now();
     let stands = async {
         let reach = Reach::Machine;
         let sandbox = start(&engine, &site, &definition, (&labels, reach), BTreeMap::new()).await?;
         Services::of(&engine, &definition, sandbox.clone()).stand().await?;
         anyhow::Ok(sandbox)
     };
-    let began = Instant::now();
     let sandbox = tokio::select! {
         sandbox = stands => match sandbox {
             Ok(sandbox) => sandbox,
