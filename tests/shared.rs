@@ -138,12 +138,18 @@ fn a_bundle_finds_services_clean_that_another_has_used() {
         let isolated = [&["--isolation", "bundle"], &arguments[..]].concat();
         run(&docker, &suite, &isolated).expect_counts(0, &[("passed", 3)]);
         // What cannot be made clean is replaced, and that is said.
-        suite
-            .write("seagull.toml", &suite.read("seagull.toml").replace("reset = [", "reset = [\"exit 7\", "));
+        suite.write(
+            "seagull.toml",
+            &suite.read("seagull.toml").replace("reset = [", "reset = [\"echo cannot touch this; exit 7\", "),
+        );
         let finished = run(&docker, &suite, &arguments);
         finished.expect_counts(0, &[("passed", 3)]);
-        let said = "gw0 gets new services: keeper cannot be reset: \"exit 7\" ends with 7";
+        let said =
+            "gw0 gets new services: keeper cannot be reset: \"echo cannot touch this; exit 7\" ends with 7";
         assert!(finished.stderr.contains(said), "{}", finished.stderr);
+        // In full once.
+        let told = |text: &str| finished.stderr.matches(text).count();
+        assert!(told(said) > 1 && told("\n  cannot touch this\n") == 1, "{}", finished.stderr);
         assert!(finished.all("attempt_lost").is_empty());
     }
 }

@@ -67,6 +67,8 @@ pub struct Keeper {
     common: Common,
     shared: AtomicU64,
     holds: Arc<Holds>,
+    /// What kept services from being made clean last, without what was said.
+    told_of_reset: Mutex<String>,
     /// Whether there was an engine.
     answered: AtomicBool,
 }
@@ -95,7 +97,7 @@ impl Keeper {
     pub fn new(options: Options, children: Arc<Children>, tell: Tell) -> Arc<Keeper> {
         let Options { state, home, boot, image_bytes } = options;
         let owner = blake3::hash(boot.as_bytes()).to_hex()[..16].to_owned();
-        let (guarded, live, common, shared, holds, answered) = Default::default();
+        let (guarded, live, common, shared, holds, told_of_reset, answered) = Default::default();
         let keeper = Arc::new(Keeper {
             state,
             home,
@@ -108,6 +110,7 @@ impl Keeper {
             common,
             shared,
             holds,
+            told_of_reset,
             answered,
         });
         if keeper.state.join(Site::DIRECTORY).is_dir() {
@@ -170,9 +173,12 @@ impl Keeper {
         }
     }
 
-    /// A worker's services could not be made clean for another bundle.
+    /// A worker's services could not be made clean for another bundle. What is so each time is told in full once.
     pub fn tell_of_reset(&self, worker: &str, error: &str) {
-        (self.tell)(format!("{worker} gets new services: {error}"));
+        let short = without_log(error);
+        let mut told = self.told_of_reset.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_known = std::mem::replace(&mut *told, short.to_owned()) == short;
+        (self.tell)(format!("{worker} gets new services: {}", if is_known { short } else { error }));
     }
 
     /// A sandbox could not be made before a worker needed it. If that cannot either, all of it is told.
