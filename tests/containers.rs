@@ -1,9 +1,12 @@
 //! Tests in containers on a real Docker engine: what they find there, what becomes of them, and that nothing is left.
 
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
 use nix::sys::signal::Signal;
 
 use crate::environments::{GUARDED, KEEPER, killed_at_each, run, start};
-use crate::harness::{Docker, IMAGE, Question, Suite, WITH_PYTEST, When, is, until};
+use crate::harness::{Docker, IMAGE, Question, Running, Suite, WITH_PYTEST, Way, When, is, until};
 
 const TOML: &str = r#"
     [services.keeper]
@@ -281,6 +284,45 @@ fn a_run_that_is_killed_or_interrupted_takes_its_containers_along() {
         suite.marked().all_gone_within(GUARDED);
         assert_eq!(docker.objects(&suite), [""; 0], "{signal}");
     }
+}
+
+#[test]
+fn what_a_test_deletes_leaves_nothing_with_an_executor_that_is_not_root() {
+    // An engine can only be started by root, who can be somebody else as well: elsewhere it is skipped, and says so.
+    let Some(docker) = Docker::get() else { return };
+    let settings = format!("[environment.default]\nimage = \"{WITH_PYTEST}\"\n");
+    let deletes = "import os, shutil\ndef test_d():\n    assert os.getuid() == 65534\n    os.unlink('top')\n    \
+                   shutil.rmtree('data')\n";
+    let suite = Suite::of(&[
+        ("seagull.toml", &settings),
+        ("tests/test_d.py", deletes),
+        ("top", "x"),
+        ("data/file", "y"),
+    ]);
+    // Somebody who comes to nothing of root's but the engine's socket, by the group that it has.
+    const NOBODY: &str = "65534";
+    const GROUP: u32 = 65533;
+    let (program, temporary) = (suite.beside("seagull"), suite.beside("tmp"));
+    std::fs::copy(env!("CARGO_BIN_EXE_seagull"), &program).unwrap();
+    std::fs::create_dir(&temporary).unwrap();
+    let theirs = Command::new("chown").args(["-R", "65534:65534"]).arg(suite.beside("")).status().unwrap();
+    assert!(theirs.success());
+    let way = Way::counting(&docker, suite.beside("engine"), ("POST", "_whiteouts/start"));
+    std::os::unix::fs::chown(&way.socket, Some(0), Some(GROUP)).unwrap();
+    std::fs::set_permissions(&way.socket, std::fs::Permissions::from_mode(0o660)).unwrap();
+    let mut somebody = suite.command("setpriv");
+    somebody.args(["--reuid", NOBODY, "--regid", NOBODY, "--groups", &GROUP.to_string()]);
+    somebody.arg(&program).args(["run", "--slots", "1", "--output", "json"]);
+    somebody.env("DOCKER_HOST", format!("unix://{}", way.socket.display()));
+    somebody.env("HOME", suite.path()).env("TMPDIR", &temporary);
+    let finished = Running::start(docker.place().command(somebody), &suite.another("stderr")).finish();
+    finished.expect(0, &[("tests/test_d.py::test_d", "passed")]);
+    assert_eq!(finished.stderr.matches("cannot be removed").count(), 0, "{}", finished.stderr);
+    assert!(way.asked() > 0, "the kernel left something that is root's");
+    assert_eq!(docker.objects(&suite), [""; 0]);
+    suite.marked().all_gone_within(GUARDED);
+    assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0, "beside what the run is of");
+    assert_eq!((suite.read("top"), suite.read("data/file")), ("x".to_owned(), "y".to_owned()));
 }
 
 #[test]
