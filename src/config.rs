@@ -167,7 +167,8 @@ impl Config {
             attachments: retention.parsed("attachments", duration::parse_age)?,
         };
         let [services, environment] = [reader.table("services")?, reader.table("environment")?];
-        let (environments, named) = services::read(services, environment, file)?;
+        let read = services::read(services, environment, file);
+        let (environments, named) = read.map_err(|error| reader.with_unknown(&error))?;
         config.environments = environments;
         let readers = [reader, command, pytest, cargo, artifact, setup, attachments, run, retention];
         config.tell_unknown(readers, named);

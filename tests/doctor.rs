@@ -306,15 +306,15 @@ fn an_engine_is_looked_for_only_where_services_need_one() {
     );
     assert!(said.contains(&expected), "{said}");
     assert!(said.contains("hint: start Docker, or say where it is with DOCKER_HOST"), "{said}");
+    // As for docker, an empty variable names nothing.
+    let output = doctor(&suite, &[], &[("DOCKER_HOST", "")]);
+    let empty = String::from_utf8_lossy(&output.stdout);
+    let is_usual = empty.contains("answers at unix:///var/run/docker.sock") || empty.contains("engine ");
+    assert!(is_usual && !empty.contains("named by a socket"), "{empty}");
     let at = |check: &str| said.find(check).unwrap_or_else(|| panic!("no {check}: {said}"));
     assert!(at(" docker ") < at(" framework "), "what nothing runs without is looked for first: {said}");
 }
 
-#[test]
-fn what_waits_for_memory_that_this_machine_does_not_have_is_said_at_once() {
-    let suite = Suite::of(&[("test_a.py", GOOD)]);
-    let service = "[artifact]\nroot = '.'\n[services.a]\nimage = 'x'\nmemory = '90000GiB'\n";
-    let of = |environment: &str| format!("{service}[environment.{environment}]\nservices = ['a']\n");
 #[test]
 fn the_sandbox_of_each_environment_is_tried() {
     let Some(docker) = Docker::get() else { return };
@@ -357,6 +357,11 @@ fn the_sandbox_of_each_environment_is_tried() {
     assert_eq!(docker.objects(&suite), [""; 0]);
 }
 
+#[test]
+fn what_waits_for_memory_that_this_machine_does_not_have_is_said_at_once() {
+    let suite = Suite::of(&[("test_a.py", GOOD)]);
+    let service = "[artifact]\nroot = '.'\n[services.a]\nimage = 'x'\nmemory = '90000GiB'\n";
+    let of = |environment: &str| format!("{service}[environment.{environment}]\nservices = ['a']\n");
     let expected = |name: &str| format!("environment {name} needs 87 TiB of memory, with its services");
     suite.write("seagull.toml", &of("e"));
     let steps = steps(&suite, &[], 1);

@@ -12,7 +12,7 @@ use super::places::Places;
 use super::services::are_absolute;
 use super::setup::is_variable;
 use crate::cli;
-use crate::errors::usage;
+use crate::errors::{self, usage};
 use crate::nearest::nearest;
 
 const HINT: &str = "hint: seagull docs run and seagull docs sandboxes show every setting";
@@ -262,7 +262,7 @@ impl Reader {
 
     /// A warning for each key that nothing asked for, by its line, with the nearest that is known here, or the value of
     /// the same name in another table.
-    pub fn unknown(self, everywhere: &[String]) -> Vec<(usize, String)> {
+    pub fn unknown(&self, everywhere: &[String]) -> Vec<(usize, String)> {
         let Self { places, prefix, table, known, .. } = self;
         let is_table = |known: &str| everywhere.iter().any(|other| other.starts_with(&format!("{known}.")));
         let elsewhere = |key: &str| {
@@ -284,6 +284,13 @@ impl Reader {
             (places.line(&name), format!("{}: unknown key {name}{meant}", places.at(&name)))
         };
         table.keys().map(warn).collect()
+    }
+
+    /// What is wrong may be that something stands under an unknown key, once all others are read.
+    pub fn with_unknown(&self, error: &anyhow::Error) -> anyhow::Error {
+        let unknown =
+            self.unknown(&[]).into_iter().map(|(_, warning)| format!("\n{}{warning}", errors::HINT));
+        usage(unknown.fold(error.to_string(), |text, hint| text + &hint))
     }
 
     fn take(&mut self, key: &'static str) -> Option<Value> {

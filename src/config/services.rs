@@ -17,6 +17,8 @@ use crate::nearest::nearest;
 
 /// Engines start nothing with less memory.
 const LEAST_KIB: u64 = 6 * 1024;
+/// Nor with less of a core, in thousandths.
+const LEAST_MILLICPUS: u32 = 10;
 
 /// Every environment with the services that it needs, and what is to be asked for unknown keys.
 pub fn read(
@@ -184,16 +186,18 @@ pub fn memory(text: &str) -> Result<u64, String> {
     }
 }
 
-/// A number of cores, in thousandths.
+/// A number of cores, in thousandths: as few as an engine knows.
 pub fn cpus(text: &str) -> Result<u32, String> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let part = format!("{part:0<3}");
     let digits = part.len() == 3 && part.bytes().all(|byte| byte.is_ascii_digit());
     let cores = whole.parse::<u32>().ok().filter(|cores| digits && *cores <= 4096);
     let cores = cores.and_then(|cores| Some(cores * 1000 + part.parse::<u32>().ok()?));
-    cores
-        .filter(|cores| *cores > 0)
-        .ok_or_else(|| "expected a number of cores as a text, such as \"1.5\"".to_owned())
+    match cores {
+        None => Err("expected a number of cores as a text, such as \"1.5\"".to_owned()),
+        Some(0..LEAST_MILLICPUS) => Err("expected at least \"0.01\" cores".to_owned()),
+        Some(cores) => Ok(cores),
+    }
 }
 
 fn scope(text: &str) -> Result<Scope, String> {
@@ -420,19 +424,39 @@ mod tests {
                 "[services.a]\ntemplate = true\nsecrets = { A = 'env:A' }",
                 "2: services.a.template = true: expected no secrets",
             ),
-            ("[services.a]\ncpus = 0", "2: services.a.cpus = 0: expected a number of cores"),
+            ("[services.a]\ncpus = 0", "2: services.a.cpus = 0: expected at least \"0.01\" cores"),
+            (
+                "[services.a]\ncpus = '0.001'",
+                "2: services.a.cpus = '0.001': expected at least \"0.01\" cores",
+            ),
+            (
+                "[environment.e]\nimage = 'x'\npids = 1",
+                "3: environment.e.pids = 1: expected a number from 2 to",
+            ),
             ("[services.a]\ncapabilities = ['ALL']", "2: services.a.capabilities = ['ALL']: expected names"),
         ];
         are_refused(&table);
     }
 
     #[test]
+    fn what_stands_under_a_key_that_is_unknown_is_told_with_what_is_missing_there() {
+        let error = parse("[service.a]\nimage = 'x'\n[environment.e]\nservices = ['a']").unwrap_err();
+        assert!(error.is::<crate::errors::Usage>());
+        let text = error.to_string();
+        let missing = "/suite/seagull.toml:4: environment.e.services = ['a']: there is no [services.a]\n";
+        let meant = "\nhint: /suite/seagull.toml:1: unknown key service; did you mean services?";
+        assert!(text.starts_with(missing) && text.ends_with(meant), "{text}");
+        let other = parse("[service.a]\nimage = 'x'\n[environment.e]\nimage = 'y'").unwrap();
+        assert_eq!(other.warnings.len(), 1);
+    }
+
+    #[test]
     fn cores_are_read_as_thousandths() {
-        let table = [("2", 2000), ("0.5", 500), ("1.25", 1250), ("0.001", 1)];
+        let table = [("2", 2000), ("0.5", 500), ("1.25", 1250), ("0.01", 10)];
         for (text, expected) in table {
             assert_eq!(cpus(text), Ok(expected));
         }
-        for text in ["0", "", "-1", "1.2345", "x", "0.0", "5000"] {
+        for text in ["0", "", "-1", "1.2345", "x", "0.0", "0.001", "5000"] {
             assert!(cpus(text).is_err(), "{text:?} was taken");
         }
     }

@@ -18,7 +18,8 @@ pub fn read(table: &mut Reader) -> anyhow::Result<(Option<TestContainer>, Option
     let capabilities = table.texts_of("capabilities", are_capabilities)?;
     let read_only = table.truth("read-only")?;
     let (memory_kib, millicpus) = (table.parsed("memory", memory)?, table.parsed("cpus", cpus)?);
-    let pids = table.number("pids", 1..=4_194_304)?;
+    // The first process has nothing to do but the worker, which is another.
+    let pids = table.number("pids", 2..=4_194_304)?;
     let disk_kib = table.parsed("disk", crate::memory::parse_kib)?;
     let is_bounded = memory_kib.is_some() || millicpus.is_some() || pids.is_some();
     let limits = Limits { memory_kib, millicpus, pids: pids.unwrap_or(Limits::default().pids), disk_kib };

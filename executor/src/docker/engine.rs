@@ -96,7 +96,9 @@ pub struct Ran {
 impl Engine {
     /// The one that `DOCKER_HOST` names, a socket; else that of this machine.
     pub async fn connect() -> Result<Engine, Error> {
-        let address = env::var("DOCKER_HOST").unwrap_or_else(|_| SOCKET.to_owned());
+        // An empty one is none, as it is for `docker`.
+        let named = env::var("DOCKER_HOST").ok().filter(|address| !address.is_empty());
+        let address = named.unwrap_or_else(|| SOCKET.to_owned());
         let unreachable = |why: String| Error::Unreachable { address: address.clone(), why };
         if !address.starts_with("unix://") {
             return Err(unreachable(NO_SOCKET.to_owned()));
@@ -117,8 +119,6 @@ impl Engine {
         Engine { hidden: Arc::new(secrets.with(of_services)), ..self }
     }
 
-    /// `20.10.24 (API 1.41)`.
-    pub async fn version(&self) -> Result<String, Error> {
     /// The same, without those that a sandbox has, whatever they would be by now.
     pub fn hiding_those_of(self, labels: &Labels) -> Engine {
         Engine { hidden: Arc::new(self.hidden.and(vault::kept(labels))), ..self }
@@ -129,6 +129,8 @@ impl Engine {
         &self.hidden
     }
 
+    /// `20.10.24 (API 1.41)`.
+    pub async fn version(&self) -> Result<String, Error> {
         let version = self.docker.version().await.map_err(refused("say its version"))?;
         let [engine, api] = [version.version, version.api_version].map(Option::unwrap_or_default);
         Ok(format!("{engine} (API {api})"))
