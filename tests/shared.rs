@@ -126,23 +126,24 @@ fn a_bundle_finds_services_clean_that_another_has_used() {
     let texts = names.map(|name| ALONE.replace("NAME", name));
     let paths = names.map(|name| format!("tests/db/test_{name}.py"));
     let files: Vec<_> = paths.iter().map(String::as_str).zip(texts.iter().map(String::as_str)).collect();
-    let arguments = ["--slots", "1", "--cap", "1s", "tests"];
+    // Each without a history of its own, so that each file is a bundle.
+    let arguments = |project| ["--slots", "1", "--cap", "1s", "--project", project, "tests"];
     for scope in ["slot", "executor"] {
         let clean = format!("{RESET}\n    scope = \"{scope}\"");
         let toml = TOML.replace("scope = \"executor\"", &clean);
         let suite = suite(&toml, &files);
-        let finished = run(&docker, &suite, &arguments);
+        let finished = run(&docker, &suite, &arguments("stays"));
         finished.expect_counts(0, &[("passed", 3)]);
         assert_eq!(processes(&suite).len(), 1, "one worker runs them all: {scope}");
         // A worker for each: the first of another one, too, finds it clean.
-        let isolated = [&["--isolation", "bundle"], &arguments[..]].concat();
+        let isolated = [&["--isolation", "bundle"], &arguments("isolated")[..]].concat();
         run(&docker, &suite, &isolated).expect_counts(0, &[("passed", 3)]);
         // What cannot be made clean is replaced, and that is said.
         suite.write(
             "seagull.toml",
             &suite.read("seagull.toml").replace("reset = [", "reset = [\"echo cannot touch this; exit 7\", "),
         );
-        let finished = run(&docker, &suite, &arguments);
+        let finished = run(&docker, &suite, &arguments("replaced"));
         finished.expect_counts(0, &[("passed", 3)]);
         let said =
             "gw0 gets new services: keeper cannot be reset: \"echo cannot touch this; exit 7\" ends with 7";
