@@ -9,6 +9,7 @@
 
 mod left;
 mod mortal;
+mod namespace;
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};

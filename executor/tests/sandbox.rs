@@ -4,6 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "real processes die in real time")]
 
+mod mounts;
 mod setup;
 
 use std::ffi::OsString;

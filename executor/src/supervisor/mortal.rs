@@ -1,5 +1,5 @@
 //! A command that dies with its supervisor, whoever else is killed at the same time: it is started through this program,
-//! which asks the system for that and then becomes the command.
+//! which asks the system for that, takes a mount namespace of its own, and then becomes the command.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -12,6 +12,7 @@ use std::process::{Command, ExitCode};
 use rustix::process::Signal;
 use rustix::process::{getpid, getppid};
 
+use super::namespace;
 use crate::control_groups::{GROUP, Group};
 use crate::sandbox::own_program;
 
@@ -34,7 +35,10 @@ pub(super) fn become_command(mut arguments: impl Iterator<Item = OsString>) -> E
     let why = match group(&mut arguments).enter() {
         Err(error) => io::Error::other(format!("it cannot be in its control group: {error}")),
         Ok(()) => match arguments.next() {
-            Some(program) if dies_with(supervisor) => Command::new(program).args(arguments).exec(),
+            Some(program) if dies_with(supervisor) => {
+                namespace::enter();
+                Command::new(program).args(arguments).exec()
+            }
             _ => io::Error::other("its supervisor is gone"),
         },
     };
