@@ -29,6 +29,7 @@ mod keep;
 mod left;
 mod live;
 mod losses;
+mod names;
 mod options;
 mod outcomes;
 mod plan;

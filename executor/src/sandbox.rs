@@ -43,6 +43,8 @@ pub struct Spec {
     pub tree: PathBuf,
     /// What it may take on this machine, where that is bounded.
     pub bounds: Option<Limits>,
+    /// What is `/etc/hosts` for what lives in a process sandbox, where this process may see to that.
+    pub hosts: Option<PathBuf>,
 }
 
 /// Starts sandboxes of one kind.

@@ -202,6 +202,7 @@ impl Setups {
             shared: None,
             tree: wanted.directory.clone(),
             bounds: None,
+            hosts: None,
         };
         let ended = self.end(&spec, limit).await;
         if ended.is_err() {

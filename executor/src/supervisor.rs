@@ -28,6 +28,9 @@ use seagull_domain::Limits;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
 use self::mortal::BECOME;
+pub(crate) use self::namespace::HOSTS;
+use self::namespace::WITHIN;
+pub use self::namespace::within;
 use crate::control_groups::{BOUNDS, GROUP, Group, heard};
 use crate::process_tree::{Killed, Process, Tree, kill_tree, living, processes};
 use crate::remove::remove_trees;
@@ -55,7 +58,7 @@ const LEFT_PAUSE: Duration = Duration::from_millis(10);
 /// How often it is looked whether the kernel has killed something for want of memory, where nobody tells.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
-/// What stands on the command line: `--directory DIR... [--group DIR...] [--bounds BOUNDS] --home DIR --cwd DIR -- COMMAND...`.
+/// What stands on the command line: `--directory DIR... [--group DIR...] [--bounds BOUNDS] [--hosts FILE] --home DIR --cwd DIR -- COMMAND...`.
 struct Options {
     /// Removed at the end.
     directories: Vec<PathBuf>,
@@ -65,6 +68,8 @@ struct Options {
     /// Removed at the end if the executor is dead.
     home: PathBuf,
     cwd: PathBuf,
+    /// What is `/etc/hosts` for the command, where that may be.
+    hosts: Option<PathBuf>,
     command: Vec<OsString>,
 }
 
@@ -82,10 +87,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if arguments.next_if(|first| first == BECOME).is_some() {
         return mortal::become_command(arguments);
     }
+    if arguments.next_if(|first| first == WITHIN).is_some() {
+        return namespace::become_command(arguments);
+    }
     let Some(options) = Options::parse(arguments) else {
         let _ = writeln!(
             io::stderr(),
-            "usage: seagull supervise --directory DIR... [--group DIR...] [--bounds BOUNDS] --home DIR --cwd DIR -- COMMAND..."
+            "usage: seagull supervise --directory DIR... [--group DIR...] [--bounds BOUNDS] [--hosts FILE] --home DIR --cwd DIR -- COMMAND..."
         );
         return ExitCode::from(2);
     };
@@ -107,7 +115,7 @@ impl Options {
     fn parse(arguments: impl IntoIterator<Item = OsString>) -> Option<Self> {
         let mut arguments = arguments.into_iter();
         let (mut directories, mut group, mut bounds) = (Vec::new(), Vec::new(), None);
-        let [mut home, mut cwd] = [const { None::<PathBuf> }; 2];
+        let [mut home, mut cwd, mut hosts] = [const { None::<PathBuf> }; 3];
         loop {
             let name = arguments.next()?;
             match name.to_str()? {
@@ -116,13 +124,14 @@ impl Options {
                 BOUNDS => bounds = Some(heard(arguments.next()?.to_str()?)?),
                 "--home" => home = Some(arguments.next()?.into()),
                 "--cwd" => cwd = Some(arguments.next()?.into()),
+                HOSTS => hosts = Some(arguments.next()?.into()),
                 "--" => break,
                 _ => return None,
             }
         }
         let command: Vec<OsString> = arguments.collect();
         command.first()?;
-        Some(Self { directories, group: Group::new(group), bounds, home: home?, cwd: cwd?, command })
+        Some(Self { directories, group: Group::new(group), bounds, home: home?, cwd: cwd?, hosts, command })
     }
 }
 
@@ -292,7 +301,7 @@ fn spawn(options: &Options) -> io::Result<Pid> {
     let [stdout, stderr] =
         [io::stderr().as_fd().try_clone_to_owned()?, io::stderr().as_fd().try_clone_to_owned()?];
     let (failure, telling) = io::pipe()?;
-    let mut child = mortal::command(&options.command, &options.group)?
+    let mut child = mortal::command(&options.command, &options.group, options.hosts.as_deref())?
         .current_dir(&options.cwd)
         .stdin(OwnedFd::from(telling))
         .stdout(Stdio::from(stdout))

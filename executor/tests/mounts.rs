@@ -1,14 +1,18 @@
 //! What commands mount, and the names that they know: their own, where the kernel lets a supervisor see to that.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use seagull_executor::sandbox::End;
+use seagull_executor::sandbox::{End, ProcessSandbox, Sandbox, Spec};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use crate::{Bench, PATIENCE, all_dead, exit};
+use crate::{Bench, CHILDREN, PATIENCE, SUPERVISOR, all_dead, exit};
+
+/// What a supervisor is started by that may not mount anything, though it is root.
+const WITHOUT_RIGHTS: [&str; 2] = ["setpriv", "--bounding-set=-sys_admin"];
 
 /// Whether commands can have namespaces of their own here; false, which is said, where this is not root.
 fn may_mount() -> bool {
@@ -87,4 +91,26 @@ say('s')",
 fn mount(words: &[&str], at: &Path) {
     let status = std::process::Command::new("mount").args(words).arg(at).status();
     assert!(status.unwrap().success(), "{words:?}");
+}
+
+#[tokio::test]
+async fn names_are_a_commands_own_where_it_may_have_them_and_it_runs_without_where_not() {
+    let machine = fs::read_to_string("/etc/hosts").unwrap();
+    let own = "192.0.2.7\tservice\n";
+    let table: &[(&[&str], &str)] = match may_mount() {
+        true => &[(&[], own), (&WITHOUT_RIGHTS, &machine)],
+        false => &[(&[], &machine)],
+    };
+    for (before, expected) in table {
+        let bench = Bench::new();
+        let hosts = bench.directory.join("hosts");
+        fs::write(&hosts, own).unwrap();
+        let spec = Spec { hosts: Some(hosts), ..bench.spec(&["cat", "/etc/hosts"]) };
+        let words = before.iter().copied().chain([SUPERVISOR]).map(OsString::from).collect();
+        let sandbox = ProcessSandbox::new(CHILDREN.clone(), bench.home.path()).unwrap();
+        let exit = exit(&sandbox.with_supervisor(words).start(&spec).unwrap()).await;
+        assert_eq!((exit.end, exit.directory_left), (End::Code(0), None));
+        assert_eq!(bench.log_text(), *expected, "{before:?}");
+    }
+    assert_eq!(fs::read_to_string("/etc/hosts").unwrap(), machine);
 }

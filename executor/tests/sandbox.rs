@@ -81,6 +81,7 @@ impl Bench {
             shared: None,
             tree: "/".into(),
             bounds: None,
+            hosts: None,
         }
     }
 

@@ -356,6 +356,8 @@ fn begin(shared: &Shared, wanted: Wanted, given: Given) -> Result<Lodging, Strin
     let listener = UnixListener::bind(directory.join("socket")).map_err(io)?;
     let (log, left) = (log_path(&shared.home, &name), left_path(&shared.home, &name));
     std::fs::create_dir_all(left.join(NOW)).map_err(io)?;
+    let on_machine = given.services.as_ref().filter(|_| given.contained.is_none());
+    let hosts = on_machine.map(|services| services.hosts(&directory)).transpose().map_err(io)?.flatten();
     let spec = Spec {
         command: command(&context, &given, &directory, &log)?,
         env: whole_environment(&context, surroundings.environment, &given, (&temporary, &left.join(NOW))),
@@ -365,6 +367,7 @@ fn begin(shared: &Shared, wanted: Wanted, given: Given) -> Result<Lodging, Strin
         shared: Some(left.clone()),
         tree: context.tree().to_owned(),
         bounds: definition.and_then(|definition| definition.environment.bounds),
+        hosts,
     };
     let sandbox: &dyn Sandbox = match &given.contained {
         Some(contained) => contained,

@@ -1,6 +1,7 @@
 //! Where services are reached, and the variables that say so.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use seagull_domain::Service;
 
@@ -11,6 +12,8 @@ pub struct Address {
     pub host: Option<String>,
     /// Ports inside, and where each is; in the order in which they are written.
     pub ports: Vec<(u16, u16)>,
+    /// Its own, with all ports as they are inside; None where this machine is not in its network.
+    pub own: Option<IpAddr>,
 }
 
 impl Address {
@@ -49,15 +52,20 @@ mod tests {
 
     #[test]
     fn variables_say_where_a_service_is() {
-        let address =
-            |ports: &[(u16, u16)]| Address { host: Some("127.0.0.1".to_owned()), ports: ports.to_vec() };
+        let address = |ports: &[(u16, u16)]| Address {
+            host: Some("127.0.0.1".to_owned()),
+            ports: ports.to_vec(),
+            own: None,
+        };
         let said = |service: &Service, ports: &[(u16, u16)]| {
             let variables = variables("main-db", service, &address(ports));
             variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()
         };
         let plain = Service::default();
         assert_eq!(said(&plain, &[]), ["SEAGULL_SERVICE_MAIN_DB_HOST=127.0.0.1"]);
-        assert!(variables("main-db", &plain, &Address { host: None, ports: Vec::new() }).is_empty());
+        assert!(
+            variables("main-db", &plain, &Address { host: None, ports: Vec::new(), own: None }).is_empty()
+        );
         let expected = [
             "SEAGULL_SERVICE_MAIN_DB_HOST=127.0.0.1",
             "SEAGULL_SERVICE_MAIN_DB_PORT=4001",

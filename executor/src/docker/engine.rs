@@ -67,6 +67,8 @@ pub struct Seen {
     /// How it ended last, if it ever has.
     pub code: Option<i64>,
     pub address: Option<IpAddr>,
+    /// Of the network in which it has that.
+    pub gateway: Option<IpAddr>,
     pub id: String,
     /// Of its first process, as this machine's kernel numbers it where the engine is not in a machine of its own.
     pub pid: Option<i64>,
@@ -285,6 +287,9 @@ impl Engine {
             let inside = inside.strip_suffix("/tcp")?.parse().ok()?;
             Some((inside, outside?.first()?.host_port.as_ref()?.parse().ok()?))
         });
+        let read = |text: &Option<String>| text.as_ref()?.parse().ok();
+        let endpoint = endpoints.into_values().find(|endpoint| read(&endpoint.ip_address).is_some());
+        let endpoint = endpoint.unwrap_or_default();
         Ok(Seen {
             running: state.running == Some(true),
             // A first status may come after the start.
@@ -293,7 +298,8 @@ impl Engine {
             pid: state.pid.filter(|pid| *pid > 0),
             code: state.exit_code,
             out_of_memory: state.oom_killed == Some(true),
-            address: endpoints.values().find_map(|endpoint| endpoint.ip_address.as_ref()?.parse().ok()),
+            address: read(&endpoint.ip_address),
+            gateway: read(&endpoint.gateway),
             published: published.collect(),
         })
     }

@@ -1,7 +1,7 @@
 //! Sandboxes of services on a Docker engine: a network of its own with a container for each service, up and ready, and
 //! gone afterwards whatever happens to who made it.
 //!
-//! What becomes of what is written (`container`, `test_container`, `address`), what the objects say of themselves
+//! What becomes of what is written (`container`, `test_container`, `address`, `hosts`), what the objects say of themselves
 //! (`labels`), which of them are to go (`lease`, `template`) and what is waited for (`progress`) is plain; `engine`, `lines`, `ready`, `sandbox`, `shared`,
 //! `templates`, `contained`, `room`, `running`, `said`, `objects`, `origin`, `hold`, `vault`, `owner`, `site`, `guard` and `keeper` speak to the engine and to this machine.
 
@@ -15,6 +15,7 @@ mod error;
 mod guard;
 mod hint;
 mod hold;
+mod hosts;
 mod images;
 mod keeper;
 mod labels;

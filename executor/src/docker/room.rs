@@ -60,6 +60,7 @@ impl Room {
             shared: Some(shared),
             tree,
             bounds: None,
+            hosts: None,
         };
         let made = spec.directories.iter().try_for_each(fs::create_dir).and_then(|()| of.ground(&spec));
         made.map_err(|error| Error::Directory { why: error.to_string() })?;

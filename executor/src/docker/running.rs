@@ -2,6 +2,8 @@
 #![expect(clippy::disallowed_methods, reason = "a shell: an engine that does not answer is asked again")]
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,6 +91,12 @@ impl Services {
     /// What whoever uses them from this machine has in its environment.
     pub fn variables(&self) -> BTreeMap<String, String> {
         self.sandbox.variables(&self.definition)
+    }
+
+    /// Writes what is `/etc/hosts` for whoever uses them from this machine, into a directory of theirs; None where it has nothing of
+    /// them.
+    pub fn hosts(&self, directory: &Path) -> io::Result<Option<PathBuf>> {
+        self.sandbox.hosts(directory)
     }
 
     /// Waits until one of them has ended, which none is to; for ever where there is none.

@@ -2,6 +2,8 @@
 #![expect(clippy::disallowed_methods, reason = "a shell: services start side by side")]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bollard::models::NetworkCreateRequest;
@@ -13,6 +15,7 @@ use super::container::{Base, body, container_name, kept, network_name};
 use super::disk;
 use super::engine::{Engine, Image, Seen, refused};
 use super::error::Error;
+use super::hosts;
 use super::labels::{Filter, Labels};
 use super::lines::{Be, Lines};
 use super::objects::{Kind, Object};
@@ -69,10 +72,13 @@ impl Reach {
             Reach::Machine => {
                 let ports = ports.filter_map(|port| Some((*port, *seen.published.get(port)?)));
                 let host = (!service.ports.is_empty()).then(|| LOOPBACK.to_owned());
-                Address { host, ports: ports.collect() }
+                let own =
+                    seen.address.zip(seen.gateway).filter(|(own, gateway)| hosts::is_in(*own, *gateway));
+                Address { host, ports: ports.collect(), own: own.map(|(own, _)| own) }
             }
             Reach::Inside => {
-                Address { host: Some(name.to_owned()), ports: ports.map(|port| (*port, *port)).collect() }
+                let ports = ports.map(|port| (*port, *port)).collect();
+                Address { host: Some(name.to_owned()), ports, own: None }
             }
         }
     }
@@ -143,6 +149,11 @@ impl Sandbox {
         });
         let own = definition.environment.env.clone();
         of_services.flatten().chain(own).collect()
+    }
+
+    /// Writes what is `/etc/hosts` for whoever uses the services from this machine.
+    pub fn hosts(&self, directory: &Path) -> io::Result<Option<PathBuf>> {
+        hosts::write(&self.addresses, directory)
     }
 
     /// The container of a service.

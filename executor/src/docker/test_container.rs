@@ -142,6 +142,7 @@ mod tests {
             shared: Some("/tmp/s/gw0.left".into()),
             tree: "/src".into(),
             bounds: None,
+            hosts: None,
         }
     }
 

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{Children, End, Exit, Handle, Meter, Order, Sandbox, Spec};
 use crate::control_groups::{BOUNDS, ControlGroups, Group, told};
 use crate::remove::remove_trees;
-use crate::supervisor::{DUMP, INTERRUPT, KILL};
+use crate::supervisor::{DUMP, HOSTS, INTERRUPT, KILL};
 
 /// How long a supervisor may take to kill its tree and remove the directory; then it is itself killed, and the
 /// executor does both.
@@ -69,6 +69,9 @@ impl ProcessSandbox {
         command.args(self.group(spec).arguments());
         if let Some(bounds) = &spec.bounds {
             command.arg(BOUNDS).arg(told(bounds));
+        }
+        if let Some(hosts) = &spec.hosts {
+            command.arg(HOSTS).arg(hosts);
         }
         command.arg("--home").arg(&self.home).arg("--cwd").arg(&spec.cwd).arg("--").args(&spec.command);
         command.env_clear().envs(spec.env.iter().map(|(name, value)| (name, value)));

@@ -5,38 +5,44 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 #[cfg(target_os = "linux")]
 use rustix::process::Signal;
 use rustix::process::{getpid, getppid};
 
-use super::namespace;
-use crate::control_groups::{GROUP, Group};
+use super::namespace::{self, HOSTS};
+use crate::control_groups::Group;
 use crate::sandbox::own_program;
 
-/// What this program is told to be that: `supervise --become PID [--group DIR...] -- COMMAND...`, with the supervisor's id.
+/// What this program is told to be that: `supervise --become PID [--group DIR...] [--hosts FILE] -- COMMAND...`, with the
+/// supervisor's id.
 pub(super) const BECOME: &str = "--become";
 
 /// Its stdin is to be a pipe, which tells why it could not become the command, or ends.
-pub(super) fn command(of: &[OsString], group: &Group) -> io::Result<Command> {
+pub(super) fn command(of: &[OsString], group: &Group, hosts: Option<&Path>) -> io::Result<Command> {
     let mut command = Command::new(own_program()?);
     // Where this program is more than a supervisor, it is told to be one as it was itself.
     let role = std::env::args_os().skip(1).take_while(|argument| argument == "supervise");
     command.args(role).args([BECOME, &getpid().as_raw_nonzero().to_string()]);
-    command.args(group.arguments()).arg("--").args(of);
+    command.args(group.arguments());
+    if let Some(hosts) = hosts {
+        command.arg(HOSTS).arg(hosts);
+    }
+    command.arg("--").args(of);
     Ok(command)
 }
 
 pub(super) fn become_command(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let Ok(mut telling) = take_stdin() else { return ExitCode::FAILURE };
     let supervisor = arguments.next().and_then(|pid| pid.to_str()?.parse().ok());
-    let why = match group(&mut arguments).enter() {
+    let (group, hosts) = surroundings(&mut arguments);
+    let why = match group.enter() {
         Err(error) => io::Error::other(format!("it cannot be in its control group: {error}")),
         Ok(()) => match arguments.next() {
             Some(program) if dies_with(supervisor) => {
-                namespace::enter();
+                namespace::enter(hosts.as_deref());
                 Command::new(program).args(arguments).exec()
             }
             _ => io::Error::other("its supervisor is gone"),
@@ -47,13 +53,17 @@ pub(super) fn become_command(mut arguments: impl Iterator<Item = OsString>) -> E
     ExitCode::FAILURE
 }
 
-/// What it is to be in; what follows is the command.
-fn group(arguments: &mut impl Iterator<Item = OsString>) -> Group {
-    let mut directories = Vec::new();
-    while arguments.next().is_some_and(|argument| argument == GROUP) {
-        directories.extend(arguments.next().map(PathBuf::from));
+/// What it is to be in, and what `/etc/hosts` is there; what follows is the command.
+fn surroundings(arguments: &mut impl Iterator<Item = OsString>) -> (Group, Option<PathBuf>) {
+    let (mut directories, mut hosts) = (Vec::new(), None);
+    while let Some(name) = arguments.next().filter(|name| name != "--") {
+        let path = arguments.next().map(PathBuf::from);
+        match name == HOSTS {
+            true => hosts = path,
+            false => directories.extend(path),
+        }
     }
-    Group::new(directories)
+    (Group::new(directories), hosts)
 }
 
 /// What stdin was, of which the command knows nothing: it reads nothing from its own.

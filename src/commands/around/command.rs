@@ -1,6 +1,7 @@
 //! The command line with which the framework alone runs a test as it ran in a run.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -63,6 +64,8 @@ pub struct Line {
     ids: Vec<String>,
     /// Where Python searches for modules, too, if no variable of these says so.
     search: String,
+    /// What has it run where the names of its services are known.
+    before: Vec<OsString>,
 }
 
 /// The variables that the test's worker had, and this process may not have.
@@ -104,6 +107,7 @@ impl Line {
             arguments: arguments(story, probe, directory, tests.clone().any(is_whole_file)),
             ids: tests.filter_map(|test| id(story, probe, directory, *test)).collect(),
             search: probe.search.clone(),
+            before: Vec::new(),
         }
     }
 
@@ -118,6 +122,7 @@ impl Line {
             secrets: Secrets::default(),
             sources: BTreeMap::new(),
             search: String::new(),
+            before: Vec::new(),
         }
     }
 
@@ -130,6 +135,11 @@ impl Line {
     /// With secrets, which win over all variables.
     pub fn with_secrets(self, secrets: Secrets, sources: &BTreeMap<String, SecretSource>) -> Line {
         Line { secrets, sources: sources.clone(), ..self }
+    }
+
+    /// Run by other words, which become it.
+    pub fn by(self, before: Vec<OsString>) -> Line {
+        Line { before, ..self }
     }
 
     /// Moves ids that are too many for a command line into a file in a directory, where pytest can read them from one.
@@ -194,8 +204,9 @@ impl Line {
         let program = Path::new(&self.program[0]);
         let is_path = program.components().nth(1).is_some();
         let program = if is_path { self.directory.join(program) } else { program.to_owned() };
-        let mut command = Command::new(program);
-        command.args(&self.program[1..]).args(&self.arguments).args(&self.ids);
+        let mut words = self.before.iter().map(OsString::as_os_str).chain([program.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command.args(words).args(&self.program[1..]).args(&self.arguments).args(&self.ids);
         command.current_dir(&self.directory).envs(self.variables.iter().cloned()).stdin(Stdio::null());
         command.envs(self.secrets.variables().iter().cloned());
         command

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use seagull_executor::interpreter;
 use seagull_executor::sandbox::Home;
 use seagull_executor::secrets::Secrets;
 use seagull_executor::setup::{self, Prepared, Wanted};
+use seagull_executor::supervisor::within;
 use tokio::process::Command;
 
 use super::command::{self, Line, Probe};
@@ -86,7 +88,11 @@ pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
     given.active.extend(around.variables());
     let scratch = scratch()?;
     let code = match container {
-        None => repeat(&args, &story, execution, &directory, given).await,
+        None => {
+            let hosts = around.hosts(scratch.path())?;
+            given.before = hosts.as_deref().map(within).transpose()?.into_iter().flatten().collect();
+            repeat(&args, &story, execution, &directory, given).await
+        }
         Some(container) => {
             say!("in a container of {}:", container.image);
             let files = files(&story, root, directory, scratch.path());
@@ -173,6 +179,8 @@ struct Given {
     /// What the setup sets.
     active: Vec<(String, String)>,
     secrets: Secrets,
+    /// What has it run where the names of its services are known.
+    before: Vec<OsString>,
 }
 
 impl Given {
@@ -181,11 +189,12 @@ impl Given {
         let prepared = if in_image { None } else { prepared(story, root, state.as_deref())? };
         let active = prepared.as_ref().map(|prepared| prepared.variables(env::var_os("PATH").as_deref()));
         let secrets = secrets(&story.spec.suite.secrets)?;
-        Ok(Given { state, prepared, active: active.unwrap_or_default(), secrets })
+        Ok(Given { state, prepared, active: active.unwrap_or_default(), secrets, before: Vec::new() })
     }
 
     fn to(self, line: Line, story: &Story) -> Line {
-        line.beside(self.active).with_secrets(self.secrets, &story.spec.suite.secrets)
+        let line = line.beside(self.active).by(self.before);
+        line.with_secrets(self.secrets, &story.spec.suite.secrets)
     }
 }
 

@@ -99,6 +99,11 @@ impl Surroundings {
         all.filter(|(name, _)| !self.definition.environment.env.contains_key(name)).collect()
     }
 
+    /// Writes what is `/etc/hosts` for whoever uses them, into a directory of theirs.
+    pub fn hosts(&self, directory: &Path) -> anyhow::Result<Option<PathBuf>> {
+        Ok(self.sandbox.hosts(directory)?)
+    }
+
     /// What the tests ran in, of the image that it was.
     pub async fn room(&self, files: Files, secrets: Secrets) -> anyhow::Result<Room> {
         let mut definition = Definition::clone(&self.definition);
