@@ -47,7 +47,12 @@ impl Suite {
 
     /// These files: path and content.
     pub fn of(files: &[(&str, &str)]) -> Suite {
-        let directory = tempfile::Builder::new().prefix("seagull-suite-").tempdir().unwrap();
+        Suite::below(&std::env::temp_dir(), files)
+    }
+
+    /// The same, in a directory below this one.
+    pub fn below(parent: &Path, files: &[(&str, &str)]) -> Suite {
+        let directory = tempfile::Builder::new().prefix("seagull-suite-").tempdir_in(parent).unwrap();
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let mark = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let suite = Suite { directory, packages: Packages::Xdist, mark };
