@@ -15,6 +15,7 @@ mod link;
 mod logs;
 mod output;
 mod over;
+mod program;
 mod reader;
 mod starts;
 mod worker;
@@ -48,9 +49,9 @@ use call::Calls;
 pub use connection::jittered;
 use connection::{Connection, refuses_executor};
 use context::Contexts;
-pub(crate) use launch::ATTACHMENTS;
 use logs::Logs;
 use output::Followed;
+pub(crate) use program::ATTACHMENTS;
 use worker::{Beginning, Order, Shared};
 
 /// Events that wait for the agent before workers wait too.
