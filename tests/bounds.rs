@@ -60,6 +60,24 @@ def test_forks():
 }
 
 #[test]
+fn what_is_repeated_has_the_bounds_that_it_had() {
+    if !are_there() {
+        return;
+    }
+    let test = "import subprocess, sys\ndef test_child():\n    \
+                subprocess.run([sys.executable, '-c', 'x = bytearray(400 << 20)'])\n";
+    let suite = Suite::of(&[("test_a.py", test)]);
+    suite.write("seagull.toml", "[environment.default]\nmemory = '96MiB'\n");
+    suite.run(&["--slots", "1"]).expect_counts(100, &[("failed", 1)]);
+    let state = suite.beside("state");
+    let repeated = suite.seagull(&["repro", "--state", state.to_str().unwrap(), "last", "test_child"]);
+    let repeated = { repeated }.output().unwrap();
+    let said = String::from_utf8_lossy(&[repeated.stdout, repeated.stderr].concat()).into_owned();
+    assert_eq!(repeated.status.code(), Some(100), "{said}");
+    assert!(said.contains("over its memory limit"), "{said}");
+}
+
+#[test]
 fn the_doctor_says_whether_tests_can_be_bounded() {
     let suite = Suite::of(&[("test_a.py", "def test_x():\n    pass\n")]);
     suite.write("seagull.toml", "[environment.default]\nmemory = '1GiB'\n");
@@ -115,6 +133,8 @@ fn no_group_outlives_a_run_that_is_killed() {
     let name = groups.lines().find_map(|line| line.rsplit('/').find(|part| part.starts_with("seagull-")));
     let group = ControlGroups::find().bases()[0].join(name.expect("it is in a group"));
     assert!(group.is_dir(), "{}", group.display());
+    // As a test may, or a run in a test.
+    fs::create_dir(group.join("inner")).unwrap();
     running.kill();
     until(|| !group.exists());
 }

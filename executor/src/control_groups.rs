@@ -5,6 +5,7 @@
 
 mod find;
 mod group;
+mod log;
 
 use std::ffi::OsString;
 use std::fs::{self, DirEntry};
@@ -24,6 +25,9 @@ const MOMENT: Duration = Duration::from_secs(10);
 pub(crate) const GROUP: &str = "--group";
 pub(crate) const BOUNDS: &str = "--bounds";
 
+/// As many processes as there may be are no bound.
+pub const ALL_PIDS: u32 = 4_194_304;
+
 /// Where this process may make groups.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ControlGroups {
@@ -39,7 +43,7 @@ impl ControlGroups {
             let entries = fs::read_dir(base).into_iter().flatten().flatten();
             let left = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX));
             // The kernel refuses where somebody is in it.
-            left.filter(is_old).for_each(|entry| drop(fs::remove_dir(entry.path())));
+            left.filter(is_old).for_each(|entry| drop(group::remove(&entry.path())));
         }
         groups
     }
@@ -57,6 +61,12 @@ impl ControlGroups {
         bound
     }
 
+    /// A group for what is started with [`crate::supervisor::within`], named after a directory of its own.
+    pub fn bounded(&self, directory: &Path, limits: &Limits) -> io::Result<Bounded> {
+        let bounded = Bounded(Group::new(self.of(directory)));
+        bounded.0.make(Some(limits)).map(|()| bounded)
+    }
+
     /// The directories that have a directory of each group.
     pub fn bases(&self) -> &[PathBuf] {
         &self.bases
@@ -66,6 +76,23 @@ impl ControlGroups {
     pub(crate) fn of(&self, directory: &Path) -> Vec<PathBuf> {
         let hash = blake3::hash(directory.as_os_str().as_encoded_bytes()).to_hex();
         self.bases.iter().map(|base| base.join(format!("{PREFIX}{}", &hash[..16]))).collect()
+    }
+}
+
+/// A group that goes when it is dropped.
+#[derive(Debug)]
+pub struct Bounded(pub(crate) Group);
+
+impl Bounded {
+    /// Whether the kernel has killed something in it for want of memory.
+    pub fn was_out_of_memory(&self) -> bool {
+        self.0.was_out_of_memory()
+    }
+}
+
+impl Drop for Bounded {
+    fn drop(&mut self) {
+        self.0.remove();
     }
 }
 

@@ -84,6 +84,11 @@ impl Meter {
         self.0.get().is_some_and(Group::was_out_of_memory)
     }
 
+    /// Whose memory that was, where the kernel's log has it; see [`Group::by_log`].
+    pub(crate) fn out_of_memory(&self) -> Option<OutOfMemory> {
+        self.0.get()?.by_log()
+    }
+
     /// What it has taken, by how it ended; nothing where that says nothing.
     pub fn at_end(&self, exit: &Exit) -> Option<Used> {
         let Usage { user_seconds, system_seconds, peak_bytes } = exit.usage;

@@ -1,6 +1,7 @@
 //! What of `[environment.NAME]` is about the container that its tests run in.
 
 use seagull_domain::{Limits, Network, TestContainer};
+use seagull_executor::control_groups::ALL_PIDS;
 
 use super::reader::Reader;
 use super::services::{are_absolute, are_capabilities, cpus, memory};
@@ -22,7 +23,7 @@ pub fn read(table: &mut Reader) -> anyhow::Result<(Option<TestContainer>, Option
     let pids = table.number("pids", 2..=4_194_304)?;
     let disk_kib = table.parsed("disk", crate::memory::parse_kib)?;
     let is_bounded = memory_kib.is_some() || millicpus.is_some() || pids.is_some();
-    let limits = Limits { memory_kib, millicpus, pids: pids.unwrap_or(Limits::default().pids), disk_kib };
+    let limits = |most: u32| Limits { memory_kib, millicpus, pids: pids.unwrap_or(most), disk_kib };
     let Some(image) = image else {
         let given = [
             ("python", python.is_some()),
@@ -34,7 +35,7 @@ pub fn read(table: &mut Reader) -> anyhow::Result<(Option<TestContainer>, Option
         ];
         return match given.iter().find(|(_, is_given)| *is_given) {
             Some((key, _)) => Err(table.refuse(key, NEEDS_IMAGE)),
-            None => Ok((None, Some(limits).filter(|_| is_bounded))),
+            None => Ok((None, Some(limits(ALL_PIDS)).filter(|_| is_bounded))),
         };
     };
     let container = TestContainer {
@@ -42,7 +43,7 @@ pub fn read(table: &mut Reader) -> anyhow::Result<(Option<TestContainer>, Option
         python: python.unwrap_or_else(|| PYTHON.to_owned()),
         tmpfs: tmpfs.unwrap_or_default(),
         network: network.unwrap_or_default(),
-        limits,
+        limits: limits(Limits::default().pids),
         capabilities: capabilities.unwrap_or_default(),
         read_only: read_only.unwrap_or(false),
     };
@@ -73,7 +74,8 @@ mod tests {
         let config = Config::parse(Path::new("/suite/seagull.toml"), text).unwrap();
         assert_eq!(config.warnings, [""; 0]);
         let Environment { container, bounds, .. } = &config.environments["e"].environment;
-        let expected = Limits { memory_kib: Some(1 << 20), millicpus: Some(2000), ..Limits::default() };
+        let (memory_kib, millicpus) = (Some(1 << 20), Some(2000));
+        let expected = Limits { memory_kib, millicpus, pids: ALL_PIDS, disk_kib: None };
         assert_eq!((container, bounds), (&None, &Some(expected)));
     }
 

@@ -5,13 +5,13 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use seagull_domain::{Limits, Used};
 
-use super::GROUP;
+use super::{ALL_PIDS, GROUP, log};
 use crate::sandbox::OutOfMemory;
 
 /// Of what a bound of cores is, in microseconds.
@@ -61,16 +61,22 @@ impl Group {
     fn bound(&self, limits: &Limits) -> io::Result<()> {
         if let Some(kib) = limits.memory_kib {
             let bytes = (kib * 1024).to_string();
-            self.either("memory", "memory.max", "memory.limit_in_bytes", &bytes)?;
+            let told = format!("memory cannot be bounded to {} MiB", kib >> 10);
+            self.either(&told, "memory.max", "memory.limit_in_bytes", &bytes)?;
             // What is swapped out counts, where that is counted at all.
             let _ = self.write("memory.swap.max", "0");
             let _ = self.write("memory.memsw.limit_in_bytes", &bytes);
         }
         if let Some(cpus) = limits.millicpus {
             let quota = u64::from(cpus) * PERIOD / 1000;
-            self.either("cpus", "cpu.max", "cpu.cfs_quota_us", &quota.to_string())?;
+            let told = format!("cpus cannot be bounded to {}", f64::from(cpus) / 1000.0);
+            self.either(&told, "cpu.max", "cpu.cfs_quota_us", &quota.to_string())?;
         }
-        self.either("pids", "pids.max", "pids.max", &limits.pids.to_string())
+        if limits.pids < ALL_PIDS {
+            let told = format!("pids cannot be bounded to {}", limits.pids);
+            self.either(&told, "pids.max", "pids.max", &limits.pids.to_string())?;
+        }
+        Ok(())
     }
 
     /// This process, and what it starts, is in it.
@@ -89,14 +95,24 @@ impl Group {
             || self.of_line("memory.oom_control", "oom_kill").unwrap_or(0) > 0
     }
 
-    /// And whose memory that was.
+    /// And whose memory that was. The older version does not count that; there it is in the kernel's log, for who may read it.
     pub fn out_of_memory(&self) -> Option<OutOfMemory> {
-        // What the older version counts as failed depends on the kernel; but then there were no pages left below the limit.
+        self.was_out_of_memory().then(|| self.by_log().unwrap_or_else(|| self.by_files()))
+    }
+
+    /// By the kernel's log, where only that says it.
+    pub fn by_log(&self) -> Option<OutOfMemory> {
+        self.find("memory.oom_control")?;
+        log::last_kill(self.directories.first()?.file_name()?.to_str()?)
+    }
+
+    fn by_files(&self) -> OutOfMemory {
+        // Where the log cannot be read: there were no pages left below the limit, though what was there may have been cache.
         let at_limit =
             |limit: u64| self.number("memory.max_usage_in_bytes") > Some(limit.saturating_sub(PAGES));
         let limited = self.of_line("memory.events", "oom").is_some_and(|times| times > 0)
             || self.number("memory.limit_in_bytes").is_some_and(at_limit);
-        self.was_out_of_memory().then_some(if limited { OutOfMemory::Limit } else { OutOfMemory::Machine })
+        if limited { OutOfMemory::Limit } else { OutOfMemory::Machine }
     }
 
     /// Whether it has to be looked at for want of memory: a newer kernel kills all of it at once.
@@ -115,7 +131,7 @@ impl Group {
     /// Nothing is in it any more, but for what may be about to leave.
     pub fn remove(&self) {
         let is_busy = |directory: &&PathBuf| {
-            let removed = fs::remove_dir(directory);
+            let removed = remove(directory);
             removed.is_err_and(|error| error.kind() == io::ErrorKind::ResourceBusy)
         };
         for _ in 0..LEAVING {
@@ -145,7 +161,7 @@ impl Group {
         fs::write(path, value)
     }
 
-    fn either(&self, what: &str, second: &str, first: &str, value: &str) -> io::Result<()> {
+    fn either(&self, told: &str, second: &str, first: &str, value: &str) -> io::Result<()> {
         let written = self.write(second, value);
         let written = match &written {
             Err(error) if error.kind() == io::ErrorKind::NotFound && first != second => {
@@ -159,9 +175,18 @@ impl Group {
             } else {
                 error.to_string()
             };
-            io::Error::other(format!("{what} cannot be bounded to {value}: {unbounded}"))
+            io::Error::other(format!("{told}: {unbounded}"))
         })
     }
+}
+
+/// Removes a group that nobody is in, with those that were made in it.
+pub(super) fn remove(group: &Path) -> io::Result<()> {
+    let entries = fs::read_dir(group)?.flatten();
+    for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        remove(&entry.path())?;
+    }
+    fs::remove_dir(group)
 }
 
 #[cfg(test)]
@@ -212,8 +237,17 @@ mod tests {
         let error = group.make(Some(&Limits { millicpus: Some(1500), ..limits })).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "cpus cannot be bounded to 150000: its executor has no control group that does"
+            "cpus cannot be bounded to 1.5: its executor has no control group that does"
         );
+    }
+
+    #[test]
+    fn a_group_goes_with_what_was_made_in_it() {
+        let (directory, group) = group(&[]);
+        fs::create_dir_all(directory.path().join("a/b")).unwrap();
+        fs::create_dir(directory.path().join("c")).unwrap();
+        group.remove();
+        assert!(!directory.path().exists());
     }
 
     #[test]

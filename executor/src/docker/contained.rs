@@ -219,9 +219,11 @@ impl Attendant {
         let said = self.engine.end_of_log(&self.name, LINES).await;
         let said = said.trim_end();
         let (before, last) = said.rsplit_once('\n').unwrap_or(("", said));
-        if let Ok(exit) = serde_json::from_str(last) {
+        if let Ok(exit) = serde_json::from_str::<Exit>(last) {
             self.log(before);
-            return exit;
+            // What is inside may not read the log.
+            let out_of_memory = exit.out_of_memory.map(|said| self.meter.out_of_memory().unwrap_or(said));
+            return Exit { out_of_memory, ..exit };
         }
         self.log(said);
         match self.engine.inspect(&self.name).await {

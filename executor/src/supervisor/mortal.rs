@@ -54,7 +54,7 @@ pub(super) fn become_command(mut arguments: impl Iterator<Item = OsString>) -> E
 }
 
 /// What it is to be in, and what `/etc/hosts` is there; what follows is the command.
-fn surroundings(arguments: &mut impl Iterator<Item = OsString>) -> (Group, Option<PathBuf>) {
+pub(super) fn surroundings(arguments: &mut impl Iterator<Item = OsString>) -> (Group, Option<PathBuf>) {
     let (mut directories, mut hosts) = (Vec::new(), None);
     while let Some(name) = arguments.next().filter(|name| name != "--") {
         let path = arguments.next().map(PathBuf::from);

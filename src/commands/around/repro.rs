@@ -12,6 +12,7 @@ use std::process::Stdio;
 use anyhow::{Context, anyhow};
 use seagull_domain::{Framework, SecretSource, Setup, Workspace};
 use seagull_executor::artifact;
+use seagull_executor::control_groups::{Bounded, ControlGroups};
 use seagull_executor::docker::{Files, LogOutput, Program, Room, forget_room};
 use seagull_executor::interpreter;
 use seagull_executor::sandbox::Home;
@@ -67,7 +68,7 @@ pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
         story.spec.suite.environment(story.environment).into_iter().flat_map(|(_, of)| of.env.clone()),
     );
     let Some(definition) = definition else {
-        return repeat(&args, &story, execution, &directory, given).await;
+        return repeat(&args, &story, execution, &directory, (given, None)).await;
     };
     match (args.print, &container) {
         (true, Some(container)) => {
@@ -79,7 +80,7 @@ pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
         (true, None) => {
             let name = &definition.name;
             say!("it needs the services of {name}: eval \"$(seagull services up {name})\" has them");
-            return repeat(&args, &story, execution, &directory, given).await;
+            return repeat(&args, &story, execution, &directory, (given, None)).await;
         }
         (false, _) => {}
     }
@@ -90,8 +91,7 @@ pub async fn run(args: cli::Repro) -> anyhow::Result<u8> {
     let code = match container {
         None => {
             let hosts = around.hosts(scratch.path())?;
-            given.before = hosts.as_deref().map(within).transpose()?.into_iter().flatten().collect();
-            repeat(&args, &story, execution, &directory, given).await
+            repeat(&args, &story, execution, &directory, (given, hosts.as_deref())).await
         }
         Some(container) => {
             say!("in a container of {}:", container.image);
@@ -139,7 +139,39 @@ async fn in_room(
     }
 }
 
+/// On this machine, within the bounds that its worker had, and where the names of its services are known.
 async fn repeat(
+    args: &cli::Repro,
+    story: &Story,
+    execution: &Execution,
+    directory: &Path,
+    (mut given, hosts): (Given, Option<&Path>),
+) -> anyhow::Result<u8> {
+    let bounded = if args.print { None } else { bounded(story)? };
+    given.before = within(hosts, bounded.as_ref())?;
+    let code = by_framework(args, story, execution, directory, given).await?;
+    if !bounded.is_some_and(|bounded| bounded.was_out_of_memory()) {
+        return Ok(code);
+    }
+    let name = story.spec.suite.environment(story.environment).map_or("", |(name, _)| name);
+    say!(
+        "it is over its memory limit: the kernel killed something of it; [environment.{name}] memory sets it"
+    );
+    Ok(FAILED)
+}
+
+/// The bounds of its environment, where there are any that can be set here.
+fn bounded(story: &Story) -> anyhow::Result<Option<Bounded>> {
+    let environment = story.spec.suite.environment(story.environment);
+    let Some(limits) = environment.and_then(|(_, environment)| environment.bounds.as_ref()) else {
+        return Ok(None);
+    };
+    let own = env::temp_dir().join(format!("repro-{}", std::process::id()));
+    let bounded = ControlGroups::find().bounded(&own, limits);
+    bounded.inspect_err(|error| warn(format!("it runs without bounds: {error}"))).map(Some).or(Ok(None))
+}
+
+async fn by_framework(
     args: &cli::Repro,
     story: &Story,
     execution: &Execution,

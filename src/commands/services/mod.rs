@@ -60,9 +60,11 @@ fn definition(place: &Place, named: &Named) -> anyhow::Result<Arc<Definition>> {
     };
     if found.services.is_empty() {
         let name = &found.name;
-        return Err(usage(format!(
-            "[environment.{name}] has no services\nhint: its tests run in its image, which seagull run starts"
-        )));
+        let place = match found.environment.container {
+            Some(_) => "in its image, which seagull run starts",
+            None => "on this machine",
+        };
+        return Err(usage(format!("[environment.{name}] has no services\nhint: its tests run {place}")));
     }
     Ok(Arc::new(found.clone()))
 }
