@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seagull_domain::{Digest, Framework, Manifest, RunSpec, TestIndex};
+use seagull_domain::{Digest, EnvironmentNumber, Framework, Manifest, RunSpec, Suite, TestIndex};
 use seagull_results::Lineage;
 use seagull_scheduler_core::Plan;
 
@@ -19,16 +19,39 @@ pub(crate) fn make(service: &Service, spec: &RunSpec, slots: u32) -> Result<Opti
     let last = service.history.last_discovered(Lineage::of(spec), &spec.arguments);
     let last = last.map_err(|error| error.to_string())?;
     let kept: Vec<_> = last.into_iter().filter(|digest| service.blobs.contains(digest)).collect();
-    let expected = match kept.as_slice() {
+    let mut expected = match kept.as_slice() {
         [last, before] if last != before => plan::found_in_both(service, last, before)?,
         [last, ..] => *last,
         [] => return Ok(None),
     };
-    let (mut plan, manifest) = plan::make(service, spec, expected, slots, None)?;
+    let (mut plan, mut manifest) = plan::make(service, spec, expected, slots, None)?;
+    if let Some(alike) = found_alike(&plan.environments, &manifest, &spec.suite) {
+        // Less than what will be found is moved, which what is measured cannot be.
+        if manifest.asked.coverage.is_some() || alike.is_empty() {
+            return Ok(None);
+        }
+        expected = plan::store_manifest(service, &alike)?;
+        (plan, manifest) = plan::make(service, spec, expected, slots, None)?;
+    }
     if plan.first == 0 {
         plan.first = cheap_first(&mut plan.bundles, &manifest, slots);
     }
     Ok((!plan.bundles.is_empty()).then_some((expected, plan)))
+}
+
+/// The tests that run in the interpreter that discovers, which is the default environment's, where not all do: a worker in
+/// another one says something else of itself than the last discovery did, and what it was to begin with would be lost.
+fn found_alike(environments: &[EnvironmentNumber], manifest: &Manifest, suite: &Suite) -> Option<Manifest> {
+    let interpreter = |number: EnvironmentNumber| {
+        let (_, environment) = suite.environment(number)?;
+        environment.container.as_ref().map(|container| (&container.image, &container.python))
+    };
+    let discovers = interpreter(EnvironmentNumber::default());
+    let mut alike = environments.iter().map(|number| interpreter(*number) == discovers);
+    if alike.clone().all(|is_alike| is_alike) {
+        return None;
+    }
+    Some(manifest.select(|_, _| alike.next().unwrap_or(true)))
 }
 
 /// Somebody waits for the first test, so each slot but the one that discovers begins with a file that is collected soon.
@@ -51,7 +74,7 @@ fn cheap_first(bundles: &mut Vec<Vec<TestIndex>>, manifest: &Manifest, slots: u3
 
 #[cfg(test)]
 mod tests {
-    use seagull_domain::{FileTests, Suite, SuiteCommands};
+    use seagull_domain::{Asked, Environment, FileTests, SuiteCommands, TestContainer};
     use seagull_results::EndedRun;
 
     use super::*;
@@ -90,6 +113,57 @@ mod tests {
         assert_eq!(expected(&spec("r")), Some((of(&["::new", "::y", "::x"]), 3)));
         ended("gone", Digest([1; 32]));
         assert_eq!(expected(&spec("r")), Some((of(&["::new", "::y", "::x"]), 3)));
+    }
+
+    #[test]
+    fn tests_in_another_interpreter_than_the_discoverys_are_not_anticipated() {
+        let of = |paths: &[&str], asked: Asked| {
+            let file = |path: &&str| FileTests { path: (*path).into(), suffixes: vec!["::t".into()] };
+            Manifest { files: paths.iter().map(file).collect(), asked, ..Manifest::default() }
+        };
+        let image = |name: &str, python: &str| {
+            Some(TestContainer { image: name.into(), python: python.into(), ..TestContainer::default() })
+        };
+        let paths = ["a.py", "b.py", "c.py"];
+        // What is expected of a run whose a.py and c.py are in the default environment, and b.py in another one.
+        let expected = |default: Option<TestContainer>, other: Option<TestContainer>, asked: Asked| {
+            let embedded = Embedded::new("r");
+            let service = &embedded.service;
+            let discovered = plan::store_manifest(service, &of(&paths, asked)).unwrap();
+            let run = "before".parse().unwrap();
+            let last = EndedRun { discovered: Some(discovered), ..passed(&run, &[]) };
+            service.history.record(&last, std::iter::empty()).unwrap();
+            let mut spec = spec("r");
+            for (name, container, tests) in
+                [(Suite::DEFAULT, default, vec![]), ("other", other, vec!["b.py".to_owned()])]
+            {
+                let environment = Environment { container, tests, ..Environment::default() };
+                spec.suite.environments.insert(name.to_owned(), environment);
+            }
+            let (anticipated, plan) = make(service, &spec, 2).unwrap()?;
+            let next = plan::make(service, &spec, discovered, 2, Some(plan.manifest)).unwrap().0;
+            assert_eq!(next.moved.map(|moved| moved.contains(&None)), Some(false), "all of it is found");
+            let manifest = plan::load_manifest(service, &plan.manifest).unwrap();
+            assert_eq!(anticipated == discovered, manifest.len() == paths.len());
+            Some(manifest.files.into_iter().map(|file| file.path).collect::<Vec<_>>())
+        };
+        let nothing = Asked::default;
+        let (all, alike) =
+            (Some(paths.map(str::to_owned).to_vec()), Some(vec!["a.py".into(), "c.py".into()]));
+        assert_eq!(expected(None, None, nothing()), all);
+        assert_eq!(expected(image("i", "python"), image("i", "python"), nothing()), all);
+        assert_eq!(expected(None, image("i", "python"), nothing()), alike);
+        assert_eq!(expected(image("i", "python"), None, nothing()), alike);
+        assert_eq!(expected(image("i", "python"), image("j", "python"), nothing()), alike);
+        assert_eq!(expected(image("i", "python"), image("i", "python3"), nothing()), alike);
+        let measured = Asked { coverage: Some("python".into()), ..Asked::default() };
+        assert_eq!(expected(None, image("i", "python"), measured), None, "it could not be moved");
+
+        let mut suite = Suite::default();
+        let container = image("i", "python");
+        suite.environments.insert("other".into(), Environment { container, ..Environment::default() });
+        let none_left = found_alike(&[EnvironmentNumber(1); 3], &of(&paths, nothing()), &suite);
+        assert_eq!(none_left.map(|manifest| manifest.len()), Some(0));
     }
 
     #[test]
