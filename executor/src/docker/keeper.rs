@@ -25,6 +25,7 @@ use super::sandbox::{Beside, Reach, Sandbox, Start, discard, discard_tests};
 use super::shared::{Common, Key, Share};
 use super::site::{Site, now};
 use super::template::with_contents;
+use super::vault;
 use crate::sandbox::Children;
 use crate::secrets::Secrets;
 use crate::setup::Tell;
@@ -211,6 +212,7 @@ impl Keeper {
         };
         let left: Vec<Object> = objects.into_iter().filter(is_left).collect();
         engine.remove(&left).await?;
+        vault::sweep(&site, Some(&self.owner), now());
         site.tidy(&engine, now()).await?;
         for image in site.spent_images(&engine, now(), self.image_bytes).await? {
             if site.remove_image(&engine, &image).await? {

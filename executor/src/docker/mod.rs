@@ -64,5 +64,5 @@ pub use template::Template;
 pub use test_container::HOSTNAME;
 pub(crate) use test_container::UPPER;
 pub use vault::{
-    INSIDE as SECRETS, abandoned as abandoned_secrets, remove_abandoned as remove_abandoned_secrets,
+    INSIDE as SECRETS, abandoned as abandoned_secrets, remove as remove_secrets, sweep as sweep_secrets,
 };

@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Context;
 use seagull_domain::Span;
 use seagull_executor::docker::{
-    self, Engine, Filter, Kind, Object, Outlived, Template, abandoned_secrets, remove_abandoned_secrets,
+    self, Engine, Filter, Kind, Labels, Object, Outlived, Template, abandoned_secrets, remove_secrets,
 };
 
 use super::place;
@@ -22,10 +22,11 @@ pub async fn run(args: &cli::Gc) -> anyhow::Result<u8> {
     let site = State::having(docker::Site::DIRECTORY, args.state.state.as_deref(), &place)
         .map(|state| Site::open(&state))
         .transpose()?;
+    let known = site.as_ref().map(|site| &site.known);
     let now = now();
     let objects = engine.list(&Filter::Ours).await?;
     let judged = objects.into_iter().filter_map(|object| {
-        let why = docker::Site::judge(site.as_ref().map(|site| &site.known), &object.labels, now)?;
+        let why = docker::Site::judge(known, &object.labels, now)?;
         Some((object, why))
     });
     let (old, lines): (Vec<Object>, Vec<String>) = judged
@@ -40,7 +41,7 @@ pub async fn run(args: &cli::Gc) -> anyhow::Result<u8> {
         Some(site) => site.known.spent_images(&engine, now, args.images << 10).await?,
         None => Vec::new(),
     };
-    let secrets = abandoned_secrets();
+    let secrets = abandoned_secrets(known, now);
     let lines = lines.into_iter().chain(templates.iter().map(|template| {
         let unused = Span(template.expired(now).unwrap_or(0));
         let Template { key, labels, .. } = template;
@@ -50,11 +51,7 @@ pub async fn run(args: &cli::Gc) -> anyhow::Result<u8> {
         let unused = Span(now.saturating_sub(of.used));
         format!("{:<9}  {}: fetched here, not used for {unused}", "image", of.image)
     }));
-    let lines = lines.chain(
-        secrets
-            .iter()
-            .map(|directory| format!("{:<9}  {}: its owner is dead", "secrets", directory.display())),
-    );
+    let lines = lines.chain(secrets.iter().map(|(of, why)| told("secrets", &of.sandbox, of, *why)));
     let lines: Vec<String> = lines.collect();
     print(|out| lines.iter().try_for_each(|line| writeln!(out, "{line}")))?;
     let said = count(number(lines.len()), "object");
@@ -69,7 +66,10 @@ pub async fn run(args: &cli::Gc) -> anyhow::Result<u8> {
             for (image, site) in images.iter().zip(site.iter().cycle()) {
                 site.known.remove_image(&engine, image).await?;
             }
-            secrets.iter().try_for_each(|directory| remove_abandoned_secrets(directory))?;
+            secrets
+                .iter()
+                .try_for_each(|(of, _)| remove_secrets(of))
+                .context("not all secrets could be removed")?;
             say!("{said} removed");
         }
     }
@@ -82,10 +82,13 @@ fn line(object: &Object, why: Outlived) -> String {
         Kind::Network => "network",
         Kind::Volume => "volume",
     };
+    told(kind, &object.name, &object.labels, why)
+}
+
+fn told(kind: &str, name: &str, labels: &Labels, why: Outlived) -> String {
     let why = match why {
         Outlived::Lease(seconds) => format!("its lease ended {} ago", Span(seconds)),
         Outlived::Owner => "its owner is dead".to_owned(),
     };
-    let Object { name, labels, .. } = object;
     format!("{kind:<9}  {name}  of {}: {why}", labels.environment)
 }

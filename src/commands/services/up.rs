@@ -86,6 +86,7 @@ async fn standing(engine: &Engine, site: &Site, definition: &Definition) -> anyh
         engine.remove(&old).await?;
         say!("removed {} that had been left behind", count(number(old.len()), "object"));
     }
+    docker::sweep_secrets(&site.known, None, now);
     let own: Vec<Object> = kept
         .into_iter()
         .filter(|object| site.known.is_a_persons(&object.labels))
