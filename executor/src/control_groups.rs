@@ -7,7 +7,6 @@ mod find;
 mod group;
 mod log;
 
-use std::ffi::OsString;
 use std::fs::{self, DirEntry};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +20,7 @@ use seagull_domain::Limits;
 const PREFIX: &str = "seagull-";
 /// Far longer than from the making of one until something is in it.
 const MOMENT: Duration = Duration::from_secs(10);
-/// What a supervisor's arguments call a group's directory, and its bounds.
+/// What a supervisor's arguments call a group's directory, and its bounds: `Limits` as JSON.
 pub(crate) const GROUP: &str = "--group";
 pub(crate) const BOUNDS: &str = "--bounds";
 
@@ -54,11 +53,7 @@ impl ControlGroups {
 
     /// Tries whether what is in one can be bounded so.
     pub fn bound(&self, limits: &Limits) -> io::Result<()> {
-        let trial = format!("/trial/{}", std::process::id());
-        let group = Group::new(self.of(Path::new(&trial)));
-        let bound = group.make(Some(limits));
-        group.remove();
-        bound
+        self.bounded(Path::new(&format!("/trial/{}", std::process::id())), limits).map(drop)
     }
 
     /// A group for what is started with [`crate::supervisor::within`], named after a directory of its own.
@@ -102,36 +97,9 @@ fn is_old(group: &DirEntry) -> bool {
     made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > MOMENT))
 }
 
-/// Bounds as a supervisor is told them, and back.
-pub(crate) fn told(limits: &Limits) -> OsString {
-    let Limits { memory_kib, millicpus, pids, .. } = limits;
-    format!("{},{},{pids}", memory_kib.unwrap_or(0), millicpus.unwrap_or(0)).into()
-}
-
-pub(crate) fn heard(text: &str) -> Option<Limits> {
-    let mut numbers = text.split(',').map(str::parse::<u64>);
-    let mut next = || numbers.next()?.ok();
-    let (memory, millicpus, pids) = (next()?, next()?, next()?);
-    Some(Limits {
-        memory_kib: Some(memory).filter(|kib| *kib > 0),
-        millicpus: u32::try_from(millicpus).ok().filter(|cpus| *cpus > 0),
-        pids: u32::try_from(pids).ok()?,
-        disk_kib: None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bounds_are_heard_as_they_are_told() {
-        let all = Limits { memory_kib: Some(6144), millicpus: Some(1500), pids: 9, disk_kib: None };
-        for limits in [all, Limits::default()] {
-            assert_eq!(heard(told(&limits).to_str().unwrap()), Some(limits));
-        }
-        assert_eq!((heard("1,2"), heard("a,2,3")), (None, None));
-    }
 
     #[test]
     fn each_sandbox_has_a_group_of_its_own_in_each_hierarchy() {

@@ -31,7 +31,7 @@ use self::mortal::BECOME;
 pub(crate) use self::namespace::HOSTS;
 use self::namespace::WITHIN;
 pub use self::namespace::within;
-use crate::control_groups::{BOUNDS, GROUP, Group, heard};
+use crate::control_groups::{BOUNDS, GROUP, Group};
 use crate::process_tree::{Killed, Process, Tree, kill_tree, living, processes};
 use crate::remove::remove_trees;
 use crate::sandbox::{End, Exit, Left, Usage, remove_abandoned};
@@ -121,7 +121,7 @@ impl Options {
             match name.to_str()? {
                 "--directory" => directories.push(arguments.next()?.into()),
                 GROUP => group.push(arguments.next()?.into()),
-                BOUNDS => bounds = Some(heard(arguments.next()?.to_str()?)?),
+                BOUNDS => bounds = Some(serde_json::from_str(arguments.next()?.to_str()?).ok()?),
                 "--home" => home = Some(arguments.next()?.into()),
                 "--cwd" => cwd = Some(arguments.next()?.into()),
                 HOSTS => hosts = Some(arguments.next()?.into()),

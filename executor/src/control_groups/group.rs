@@ -97,12 +97,12 @@ impl Group {
 
     /// And whose memory that was. The older version does not count that; there it is in the kernel's log, for who may read it.
     pub fn out_of_memory(&self) -> Option<OutOfMemory> {
-        self.was_out_of_memory().then(|| self.by_log().unwrap_or_else(|| self.by_files()))
+        let by_log = || self.find("memory.oom_control").and_then(|_| self.by_log());
+        self.was_out_of_memory().then(|| by_log().unwrap_or_else(|| self.by_files()))
     }
 
-    /// By the kernel's log, where only that says it.
+    /// By the kernel's log, also when the group is gone.
     pub fn by_log(&self) -> Option<OutOfMemory> {
-        self.find("memory.oom_control")?;
         log::last_kill(self.directories.first()?.file_name()?.to_str()?)
     }
 

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Children, End, Exit, Handle, Meter, Order, Sandbox, Spec};
-use crate::control_groups::{BOUNDS, ControlGroups, Group, told};
+use crate::control_groups::{BOUNDS, ControlGroups, Group};
 use crate::remove::remove_trees;
 use crate::supervisor::{DUMP, HOSTS, INTERRUPT, KILL};
 
@@ -68,7 +68,7 @@ impl ProcessSandbox {
         }
         command.args(self.group(spec).arguments());
         if let Some(bounds) = &spec.bounds {
-            command.arg(BOUNDS).arg(told(bounds));
+            command.arg(BOUNDS).arg(serde_json::to_string(bounds)?);
         }
         if let Some(hosts) = &spec.hosts {
             command.arg(HOSTS).arg(hosts);
